@@ -73,7 +73,6 @@ BANNED = {
     "So many seconds": "so many",
     "Somebody asks": "somebody",
     "Everybody asks": "everybody",
-    "Nobody asks": "nobody",
 }
 
 
@@ -108,7 +107,7 @@ def test_every_pattern_is_tested(checker: ModuleType) -> None:
         'rating="down", rating="up"',
         "[one for one in downs if one.comment]",
         "It does not fit into memory",
-        'hk.summary(author="nobody")',
+        'hk.summary(author="somebody")',
         "A recommendation is an amendment",
     ],
 )

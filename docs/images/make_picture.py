@@ -1,6 +1,6 @@
 """Make demo.svg of what ``harken demo`` prints: ``python docs/images/make_picture.py``.
 
-Rich's own template would load fonts from another host whenever somebody looks, so that its font rules are taken out.
+Rich's own template would load fonts from another host when it is viewed, so that its font rules are taken out.
 """
 
 import os

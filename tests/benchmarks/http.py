@@ -1,4 +1,6 @@
-"""The HTTP service against an empty endpoint of the same framework: ``wrk``, 64 connections, one worker each."""
+"""Throughput of the HTTP service, relative to an empty endpoint of the same framework: ``wrk``, 64 connections, one
+worker each.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ _STATS: Final = "/api/sessions/session-1/feedback/stats"
 
 @frozen
 class Load:
-    """What ``wrk`` says of a run: requests a second, milliseconds in which 99 of 100 were answered, how many were."""
+    """The results of ``wrk``: requests per second, 99th percentile in milliseconds, and the number of responses and
+    errors.
+    """
 
     rate: float
     p99: float
@@ -54,16 +58,16 @@ class Load:
 
 @frozen
 class Process:
-    """A server in a process of its own."""
+    """A server in its own process."""
 
     url: str
     pid: int
-    #: The key that every request needs; empty if none does.
+    #: The key that every request needs; empty if none is needed.
     key: str = ""
 
     @property
     def megabytes(self) -> float:
-        """How much memory it holds."""
+        """The resident memory of the process."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
         found = re.search(r"VmRSS:\s+(\d+)", status)
         assert found is not None
@@ -76,10 +80,11 @@ def empty() -> AbstractContextManager[Process]:
 
 
 def serving(storage: str) -> AbstractContextManager[Process]:
-    """One worker as ``harken serve`` starts it, with a key.
+    """One worker, as ``harken serve`` starts it, with an API key.
 
-    The pipeline is whole but for sentiment. Calls are counted, but the limits are out of reach; as with the empty
-    endpoint, requests are not logged, and neither are the downs that the relay brings to the log.
+    The pipeline is complete except for sentiment analysis. Requests are counted, but the limits are out of reach. As
+    with the empty endpoint, requests are not logged, and neither are the thumbs-down that the relay delivers to the
+    log.
     """
     limits = dict.fromkeys(("KEY", "SESSION", "ADDRESS"), "1000000000/minute")
     settings = {f"HARKEN_SERVER_LIMIT_BY_{name}": limit for name, limit in limits.items()}
@@ -105,7 +110,7 @@ def _served(app: str, environment: dict[str, str], key: str = "") -> Iterator[Pr
 
 
 def wrk(url: str, *, script: Path | None = None, seconds: int = SECONDS, key: str = "") -> Load:
-    """Ask again and again over all connections. A script sends the key itself.
+    """Send requests over all connections. A script sends the key itself.
 
     Raises:
         RuntimeError: ``wrk`` is not installed.
@@ -121,13 +126,13 @@ def wrk(url: str, *, script: Path | None = None, seconds: int = SECONDS, key: st
         *(["-s", str(script)] if script else ["-H", f"Authorization: Bearer {key}"]),
         url,
     ]
-    told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
-    answered = re.search(r"(\d+) requests in", told)
-    rate, p99 = re.search(r"Requests/sec:\s+([\d.]+)", told), re.search(r"99%\s+([\d.]+)(us|ms|s)", told)
-    assert rate, told
-    assert p99, told
-    assert answered, told
+    output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+    answered = re.search(r"(\d+) requests in", output)
+    rate, p99 = re.search(r"Requests/sec:\s+([\d.]+)", output), re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
+    assert rate, output
+    assert p99, output
+    assert answered, output
     scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
     return Load(float(rate[1]), float(p99[1]) * scale, int(answered[1]), int(refused[1]) if refused else 0)
 
@@ -141,14 +146,14 @@ def http_on_mongodb(folder: Path) -> Iterator[Result]:
 
 
 def http_on_sqlite(folder: Path) -> Iterator[Result]:
-    """Submitting over HTTP to SQLite, and reading a session's figures."""
+    """Submitting over HTTP to SQLite, and reading the statistics of a session."""
     storage = f"sqlite:///{folder}/http.db"
     yield from _submitting("SQLite", storage, folder, bound=0.4)
     with empty() as bare, serving(storage) as ours:
         script = _script(folder, ours)
         pairs = [(wrk(f"{ours.url}{_STATS}", key=ours.key), wrk(bare.url, script=script)) for _ in range(ROUNDS)]
-    figure = median(mine.rate / other.rate for mine, other in pairs)
-    yield at_least("GET stats on SQLite : empty endpoint", figure, 0.5, detail=_detail(pairs))
+    ratio = median(mine.rate / other.rate for mine, other in pairs)
+    yield at_least("GET stats on SQLite : empty endpoint", ratio, 0.5, detail=_detail(pairs))
     yield from _soaking("SQLite", f"sqlite:///{folder}/soak.db", folder)
 
 
@@ -158,16 +163,16 @@ def _submitting(name: str, storage: str, folder: Path, *, bound: float) -> Itera
         wrk(ours.url, script=script, seconds=2), wrk(bare.url, script=script, seconds=1)
         pairs = [(wrk(ours.url, script=script), wrk(bare.url, script=script)) for _ in range(ROUNDS)]
     assert not any(load.refused for pair in pairs for load in pair), "some requests were refused"
-    figure = median(mine.rate / other.rate for mine, other in pairs)
-    yield at_least(f"POST feedback on {name} : empty endpoint", figure, bound, detail=_detail(pairs))
+    ratio = median(mine.rate / other.rate for mine, other in pairs)
+    yield at_least(f"POST feedback on {name} : empty endpoint", ratio, bound, detail=_detail(pairs))
     p99 = median(mine.p99 for mine, _ in pairs)
     yield at_most(
-        f"POST feedback on {name}, 99 of 100 within", p99, 100, unit=" ms", detail=f"{CONNECTIONS} connections"
+        f"POST feedback on {name}, 99th percentile", p99, 100, unit=" ms", detail=f"{CONNECTIONS} connections"
     )
 
 
 def _soaking(name: str, storage: str, folder: Path) -> Iterator[Result]:
-    """Full load for long: memory stays flat, and what was acknowledged is there, once."""
+    """Sustained full load: memory stays constant, and everything acknowledged is stored exactly once."""
     acknowledged = runs = 0
     held: list[float] = []
     with serving(storage) as ours:
@@ -179,11 +184,11 @@ def _soaking(name: str, storage: str, folder: Path) -> Iterator[Result]:
             held.append(ours.megabytes)
     with harken.connect(storage) as hk:
         stored = hk.summary().total
-    # What was under way when a run ended may be stored without having been counted.
+    # Submissions in progress at the end of a run may be stored without having been counted.
     assert acknowledged <= stored <= acknowledged + runs * CONNECTIONS, f"{acknowledged} acknowledged, {stored} stored"
     detail = f"{acknowledged:,} acknowledged, {stored:,} stored, {runs} runs; {held[0]:.0f} MB at first"
     yield at_most(
-        f"Memory after full load on {name}, more than after its beginning",
+        f"Growth of memory under full load on {name}",
         held[-1] - held[0],
         20,
         unit=" MB",
@@ -199,7 +204,7 @@ def _script(folder: Path, ours: Process, *, prefix: str = "") -> Path:
 
 def _answers(url: str) -> bool:
     try:
-        # Which of the two it is does not matter, and neither does the key.
+        # Either the application or the empty endpoint may respond, with or without a key.
         return requests.get(f"{url}/openapi.json", timeout=1).status_code in (200, 401)
     except requests.ConnectionError:
         return False

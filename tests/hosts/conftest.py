@@ -1,4 +1,4 @@
-"""What tests of hosts share: a Harken behind a real socket."""
+"""Fixtures of host tests: a Harken served over a real socket."""
 
 import io
 import logging
@@ -14,14 +14,16 @@ from hosts.serving import Server, served
 
 @pytest.fixture
 def server(hk: Harken) -> Iterator[Server]:
-    """The Harken of the test, served openly."""
+    """The Harken of the test, served with open access."""
     with served(hk) as serving:
         yield serving
 
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """Everything that is logged, as a service logs it: one line of JSON each. Afterwards logs are as they were."""
+    """All log records, as JSON in one line each, as a server writes them. The logging configuration is restored
+    afterwards.
+    """
     loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access")]
     before = [(list(one.handlers), one.level, one.propagate, one.disabled) for one in loggers]
     stream = io.StringIO()

@@ -1,4 +1,4 @@
-"""A project of Django, made of settings alone, behind a real socket."""
+"""A Django project, configured in code, served over a real socket."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ settings.configure(
     MIDDLEWARE=MIDDLEWARE,
     ROOT_URLCONF="harken_adapters.hosts.django.urls",
     LOGGING_CONFIG=None,
-    # What a project adds to all of its answers is not Harken's.
+    # Without middleware that adds headers to all responses.
     SECURE_CROSS_ORIGIN_OPENER_POLICY=None,
     SECRET_KEY="a secret of tests",
 )
@@ -39,7 +39,7 @@ django.setup()
 
 @contextmanager
 def a_project(**said: Any) -> Iterator[None]:
-    """A project with these settings."""
+    """Configure a project with these settings."""
     with override_settings(**said):
         clear_url_caches()
         yield
@@ -55,6 +55,6 @@ def serve_django(hk: Harken, server: ServerSettings, **said: Any) -> Iterator[Se
 
 @contextmanager
 def serve_django_in_loop(hk: Harken, server: ServerSettings, **said: Any) -> Iterator[Server]:
-    """The same in an event loop."""
+    """Serve a Harken in an event loop, at the root of a project."""
     with a_project(HARKEN={"HARKEN": hk, "SERVER": server}, **said), serving(ASGIHandler(), lifespan="off") as served:
         yield served

@@ -1,4 +1,4 @@
-"""A client of server-sent events, as small as can be."""
+"""A minimal client of server-sent events."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from support import PATIENCE
 
 @frozen
 class Frame:
-    """What stands between two empty lines: the value of each field, and that of a comment under an empty name."""
+    """A frame: the value of each field by name; comments have an empty name."""
 
     fields: dict[str, str]
 
     @property
     def id(self) -> str:
-        """What leads on behind it."""
+        """The id, with which to resume the stream."""
         return self.fields["id"]
 
     @property
     def event(self) -> str:
-        """What it is called."""
+        """The name of the event."""
         return self.fields["event"]
 
     @property
     def data(self) -> Any:
-        """Its document."""
+        """The parsed data."""
         return json.loads(self.fields["data"])
 
     @property
     def feedback(self) -> Any:
-        """The feedback that it tells of."""
+        """The feedback in the data."""
         return self.data["data"]
 
 
 @frozen
 class Stream:
-    """An answer that goes on."""
+    """A streaming response."""
 
     answer: HTTPResponse
 
@@ -54,25 +54,25 @@ class Stream:
         fields = {}
         while line := self.answer.readline().decode().rstrip("\n"):
             name, separator, value = line.partition(": ")
-            assert separator, f"a line that is no field: {line!r}"
+            assert separator, f"a line that is not a field: {line!r}"
             assert name not in fields, f"a field that comes twice: {line!r}"
             fields[name] = value
         assert fields, "the stream ended"
         return Frame(fields)
 
     def event(self) -> Frame:
-        """The next frame that is no comment."""
+        """The next frame that is not a comment."""
         while "event" not in (frame := self.frame()).fields:
             pass
         return frame
 
     def rest(self) -> bytes:
-        """All that comes until it ends."""
+        """All remaining frames, until the stream ends."""
         return self.answer.read()
 
 
 def room(hk: Harken) -> int:
-    """How many more may listen."""
+    """The maximum number of listeners."""
     found: list[Listener] = []
     try:
         while True:
@@ -86,7 +86,7 @@ def room(hk: Harken) -> int:
 
 @contextmanager
 def listening(url: str, path: str = "/api/events", **headers: str) -> Iterator[Stream]:
-    """Listen to the server at that address; on return it has begun to."""
+    """Listen to a server. Returns once the server has registered the listener."""
     connection = HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
     stream = None
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -97,7 +97,7 @@ def listening(url: str, path: str = "/api/events", **headers: str) -> Iterator[S
         assert stream.frame().fields == {"retry": "2000"}
         yield stream
     finally:
-        # Where nobody says how long an answer is, the connection is the answer's.
+        # Without Content-Length, the response owns the connection.
         if stream is not None:
             stream.answer.close()
         connection.close()

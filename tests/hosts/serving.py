@@ -1,4 +1,4 @@
-"""Applications behind real sockets, and the smallest client that can misbehave."""
+"""Servers on real sockets for tests, and a minimal raw HTTP client."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from support import PATIENCE, eventually
 
 
 class _Impatient:
-    """What uvicorn's server takes for ``asyncio``: it sleeps a tenth of a second before each look, twice at the end."""
+    """Replaces ``asyncio`` in uvicorn's server, to shorten its sleeps of a tenth of a second."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(asyncio, name)
@@ -40,7 +40,7 @@ class _Impatient:
 
 uvicorn.server.asyncio = _Impatient()
 
-#: What a host of tests is served like: everybody may do everything, as often as they like.
+#: The settings of test servers: open access without rate limits.
 OPEN = {
     "access": "open",
     "limit_by_session": "",
@@ -53,34 +53,34 @@ OPEN = {
 
 @frozen
 class Server:
-    """Where an application is served."""
+    """The address of a server."""
 
     host: str
     port: int
 
     @property
     def url(self) -> str:
-        """Without a slash at the end."""
+        """The URL, without a trailing slash."""
         return f"http://{self.host}:{self.port}"
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Ask it for something, as an ordinary client does."""
+        """Send a request as an ordinary client."""
         return requests.request(method, f"{self.url}{path}", timeout=PATIENCE, **options)
 
     def get(self, path: str, **options: Any) -> Any:
-        """What it answers to a question that it can answer."""
+        """The JSON of a successful GET response."""
         answer = self.ask("GET", path, **options)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def post(self, path: str, body: object, *, status: int = 201, **options: Any) -> Any:
-        """What it answers to something that it takes."""
+        """The JSON of a successful POST response."""
         answer = self.ask("POST", path, json=body, **options)
         assert answer.status_code == status, answer.text
         return answer.json()
 
     def send(self, *parts: bytes, until_closed: bool = True) -> bytes:
-        """Send bytes as they are, and give all that comes back until the other side closes the connection."""
+        """Send raw bytes and return everything until the server closes the connection."""
         with socket.create_connection((self.host, self.port), timeout=PATIENCE) as connection:
             for part in parts:
                 connection.sendall(part)
@@ -94,7 +94,7 @@ class Server:
 
 @frozen
 class RawAnswer:
-    """An answer as it came over the wire."""
+    """A raw response."""
 
     status: int
     headers: Mapping[str, str]
@@ -102,19 +102,19 @@ class RawAnswer:
 
     @classmethod
     def parse(cls, received: bytes) -> RawAnswer:
-        """The first answer in what was received."""
+        """Parse the first response in the received data."""
         head, _, body = received.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         return cls(int(first.split()[1]), headers, body)
 
     def json(self) -> Any:
-        """Its document."""
+        """The parsed JSON body."""
         return json.loads(self.body)
 
 
 def raw_request(method: str, path: str, *headers: str, body: bytes = b"", length: int | None = None) -> bytes:
-    """The bytes of a request, which says that it is the last one on its connection."""
+    """The bytes of a request with ``Connection: close``."""
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
     if not any(line.lower().startswith("transfer-encoding") for line in headers):
         lines.append(f"Content-Length: {len(body) if length is None else length}")
@@ -122,7 +122,7 @@ def raw_request(method: str, path: str, *headers: str, body: bytes = b"", length
 
 
 def problem(answer: requests.Response | RawAnswer, status: int, kind: str) -> dict[str, Any]:
-    """The problem that an answer tells of; fails unless it is complete, and the one that is expected."""
+    """The problem in a response; fails unless it is complete and of the expected kind."""
     code = answer.status if isinstance(answer, RawAnswer) else answer.status_code
     document: dict[str, Any] = answer.json()
     assert (code, document["type"]) == (status, f"urn:harken:problem:{kind}"), document
@@ -136,7 +136,7 @@ def problem(answer: requests.Response | RawAnswer, status: int, kind: str) -> di
     return document
 
 
-#: For each operation a request that is fine.
+#: A valid request for each operation.
 _BODIES: dict[str, Any] = {
     "submit_feedback": {"rating": "up"},
     "submit_feedback_in_production": {"rating": "up"},
@@ -150,7 +150,7 @@ _BODIES: dict[str, Any] = {
     "put_route": {"channel": "log"},
     "replay_deliveries": {},
 }
-#: What paths name besides feedback. Whether it is there or not, whoever may not ask for it is refused first.
+#: Path parameters other than feedback ids. Unauthorized requests are rejected whether or not these exist.
 _NAMED = {"session_id": "s", "message_id": "m", "channel": "log", "route": "r", "alert_id": "a", "delivery_id": "d:log"}
 _QUERIES = {
     "submit_feedback_in_production": "session_id=s",
@@ -160,10 +160,10 @@ _QUERIES = {
 }
 
 
-def asked(
+def call_operation(
     server: Server, operation: Operation, feedback_id: str, *, query: str = "", **options: Any
 ) -> requests.Response:
-    """What is answered to a request for that operation that is fine, on the session ``s``; streams are not read."""
+    """The response to a valid request for an operation, on the session ``s``; streams are not read."""
     path = operation.path.format(**_NAMED, feedback_id=feedback_id)
     wanted = "&".join(filter(None, [_QUERIES.get(operation.name, ""), query]))
     body = _BODIES.get(operation.name)
@@ -171,8 +171,8 @@ def asked(
     return server.ask(operation.method, f"{path}?{wanted}", stream=operation.name == "watch_events", **sent)
 
 
-def kept(hk: Harken, application: str = "default") -> list[Feedback]:
-    """All the feedback of an application, in whatever state, oldest first."""
+def stored_feedback(hk: Harken, application: str = "default") -> list[Feedback]:
+    """All feedback of an application, in any state, oldest first."""
     return list(hk.collection.stream(FeedbackQuery(application=application).in_any_state()))
 
 
@@ -184,7 +184,7 @@ def serving(
     protocol: type[GuardedProtocol] = GuardedProtocol,
     **options: Any,
 ) -> Iterator[Server]:
-    """Serve an ASGI application on a port of its own, in a thread of this process; ``options`` are for uvicorn."""
+    """Serve an ASGI application on its own port, in a thread; ``options`` are for uvicorn."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -210,15 +210,15 @@ def serving(
 
 
 class _Silent(WSGIRequestHandler):
-    """Tells nobody of requests, as the hosts do."""
+    """Does not log requests."""
 
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - so it is called there
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
         pass
 
 
 @contextmanager
 def serving_wsgi(app: Any) -> Iterator[Server]:
-    """Serve a WSGI application on a port of its own, in threads of this process."""
+    """Serve a WSGI application on its own port, in threads."""
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Silent)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -233,19 +233,19 @@ def serving_wsgi(app: Any) -> Iterator[Server]:
 
 @contextmanager
 def served(hk: Harken, protocol: type[GuardedProtocol] = GuardedProtocol, **settings: Any) -> Iterator[Server]:
-    """Serve a Harken, open to all unless the settings say otherwise."""
+    """Serve a Harken, with open access by default."""
     app = create_app(ServerSettings(**{**OPEN, **settings}), harken=hk)
     with serving(app, protocol=protocol) as server:
         try:
             yield server
         finally:
-            # A stream that nobody ends keeps the server from ending.
+            # An open stream would keep the server from ending.
             app.state.harken_host.stop_streams()
 
 
 @contextmanager
 def served_api(api: Api) -> Iterator[Server]:
-    """Serve an API that a test has put together, without what is around it."""
+    """Serve an API that a test has created, without the rest of the application."""
     host = Host(api)
     routes = [Route(one.path, host.endpoint(one), methods=[one.method]) for one in OPERATIONS]
 

@@ -86,7 +86,9 @@ def _lived_in(place: Place, clock: ManualClock) -> None:
     hk.collection.withdraw("default", second.id)
     hk.collection.reply("default", first.id, f"Sorry, {SECRET}")
     subject = Subject("session", "user-123")
-    alert = an_alert("a1", subject=subject, message="2 downs in session user-123", feedback_ids=(first.id, second.id))
+    alert = an_alert(
+        "a1", subject=subject, message="2 thumbs-downs in session user-123", feedback_ids=(first.id, second.id)
+    )
     storage.alerts.add(alert, alert.event())
     _fan_out(place, clock, "log", "dead")
     for claim in storage.outbox.claim("dead", now=clock(), until=clock() + MINUTE, limit=99):

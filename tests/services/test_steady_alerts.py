@@ -98,12 +98,12 @@ def watching(*rules: AlertRule) -> Iterator[Watch]:
 
 def replay(watch: Watch, *, every: int, parts: int | None = None) -> list[Alert]:
     """The alerts about the bad day, or its first parts, evaluated at that interval until long after it."""
-    for ups, downs in (map(int, part.split("/")) for part in BAD_DAY.split()[:parts]):
+    for up, down in (map(int, part.split("/")) for part in BAD_DAY.split()[:parts]):
         # The thumbs-up come at the end of each ten minutes.
-        watch.give(downs=downs)
+        watch.give(downs=down)
         for _ in range(10 // every - 1):
             watch.later(minutes=every)
-        watch.give(ups)
+        watch.give(up)
         watch.later(minutes=every)
     for _ in range(5):
         watch.later(hours=1)
@@ -190,15 +190,15 @@ def test_a_relapse_starts_the_time_again() -> None:
         assert watch.later(minutes=1) == [False]
 
 
-@pytest.mark.parametrize(("thumbs", "stands"), [(0, False), (9, False), (10, True), (19, True)])
-def test_too_few_thumbs(thumbs: int, stands: bool) -> None:
+@pytest.mark.parametrize(("thumbs", "is_open"), [(0, False), (9, False), (10, True), (19, True)])
+def test_too_few_thumbs(thumbs: int, is_open: bool) -> None:
     """Half as many as the rule requires still keep the alert open; with fewer, or none, the pattern has ended."""
     with watching(SatisfactionRule(name="unhappy", resolve_after=NONE)) as watch:
         watch.give(downs=30)
         watch.later()
         watch.clock.turn(hours=1)
         watch.give(downs=thumbs)
-        assert watch.later() == [stands]
+        assert watch.later() == [is_open]
 
 
 @pytest.mark.parametrize("kind", [RateRule, ThemeRule])
@@ -208,9 +208,9 @@ def test_rates_must_be_under_a_share_of_the_threshold(kind: type[RateRule | Them
         watch.give(downs=2, ago=WEEK + 6 * HOUR)
         watch.give(downs=20)
         assert watch.later() == [True]
-        for downs in (19, 16):
+        for down in (19, 16):
             watch.clock.turn(hours=1)
-            watch.give(downs=downs)
+            watch.give(downs=down)
             assert watch.later() == [True]
         watch.clock.turn(hours=1)
         watch.give(downs=15)
@@ -243,9 +243,9 @@ def test_a_restart_loses_nothing(url: str, tmp_path: Any, request: pytest.Fixtur
         watch = Watch(storage, SatisfactionRule(name="unhappy"))
         watch.give(downs=30)
         watch.later()
-        for minutes, stands in ((60, True), (59, True), (1, False)):
+        for minutes, is_open in ((60, True), (59, True), (1, False)):
             watch.service = watch.relay()
-            assert watch.later(minutes=minutes) == [stands]
+            assert watch.later(minutes=minutes) == [is_open]
         assert list(storage.state.all("rule-state")) == []
 
 

@@ -60,7 +60,7 @@ def body(notification: Notification, limit: int = BODY_LIMIT) -> bytes:
 
 def _data(notification: Notification) -> Record:
     if notification.alert is not None:
-        return _alert(notification.alert)
+        return alert_record(notification.alert)
     if notification.feedback is not None:
         return _feedback(notification.feedback, notification.type)
     if notification.erased is not None:
@@ -83,7 +83,8 @@ def _feedback(feedback: Feedback, type: EventType) -> Record:  # noqa: A002 - th
     return record
 
 
-def _alert(alert: Alert) -> Record:
+def alert_record(alert: Alert) -> Record:
+    """An alert as JSON values, in notifications and in the HTTP API."""
     return {
         "id": alert.id,
         "application": alert.application,

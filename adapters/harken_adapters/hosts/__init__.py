@@ -1,1 +1,1 @@
-"""What embeds Harken or shows it: one module or package for each host."""
+"""Hosts: integrations that serve Harken or embed it in a framework, one module or package each."""

@@ -1,4 +1,4 @@
-"""Harken in Flask: an extension for an application, and an application of its own. Needs the extra ``flask``."""
+"""Harken for Flask: an extension, and a standalone application. Requires the extra ``flask``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from harken import ConfigurationError, MissingExtra
 from harken_adapters.hosts.http.guards.tokens import SessionTokens
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.pages import PAGES
-from harken_adapters.hosts.http.serving.process_service import Service
-from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encoded, headers_of, request_of
+from harken_adapters.hosts.http.serving.process_service import ProcessService
+from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.bodies import ended_early
 from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status
@@ -26,30 +26,30 @@ except ModuleNotFoundError as error:
 __all__ = ["Harken", "ServerSettings", "SessionTokens", "create_app", "current_harken"]
 
 _NAME: Final = "harken"
-#: Whoever asks with a method that a path does not have is told so as every host tells it.
+#: All methods are routed, so that unsupported ones are answered with problem details as in every host.
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
 class Harken:
-    """Gives a Flask application the API, its documentation, health and figures: ``Harken(app)``.
+    """A Flask extension that adds the API, its documentation, health and metrics: ``Harken(app)``.
 
-    Without ``harken``, one is connected for each application: at the first request or the first
-    :func:`current_harken`, in the process that needs it, so that a server may load the application before it forks.
-    It has the text adapters, its relay runs unless the settings say otherwise, and it is closed at exit.
+    Without ``harken``, one is connected for each application, on the first request or the first call of
+    :func:`current_harken` in each process, so that a server may load the application before it forks. It has the text
+    adapters, its relay runs unless the settings disable it, and it is closed at exit.
 
-    The application's configuration may have ``HARKEN_STORAGE`` (the URL of the storage), ``HARKEN_URL_PREFIX``, and
-    ``HARKEN_SERVER``, a table of what ``[server]`` of ``harken.toml`` may have.
+    The configuration of the application may have ``HARKEN_STORAGE`` (the storage URL), ``HARKEN_URL_PREFIX``, and
+    ``HARKEN_SERVER`` (a dictionary of the settings in ``[server]`` of ``harken.toml``).
 
     Args:
-        app: the application; without, call :meth:`init_app` later.
-        harken: what is served, which stays its owner's to close, and whose relay is its owner's to start.
-        settings: how it is served; without, ``HARKEN_SERVER`` of the configuration, ``HARKEN_SERVER_*`` of the
-            environment and ``[server]`` say.
-        url_prefix: what all paths begin with, such as ``/feedback``.
-        pages: whether documentation, health and figures are there too.
+        app: the application; if omitted, call :meth:`init_app` later.
+        harken: the Harken to serve. The caller closes it and starts its relay.
+        settings: the settings of the server; by default from ``HARKEN_SERVER`` of the configuration,
+            ``HARKEN_SERVER_*`` of the environment and ``[server]`` of ``harken.toml``.
+        url_prefix: the prefix of all paths, such as ``/feedback``.
+        pages: whether to serve documentation, health and metrics too.
 
     Raises:
-        ConfigurationError: a setting makes no sense.
+        ConfigurationError: a setting is invalid.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class Harken:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Give it to this application.
+        """Add Harken to an application.
 
         Raises:
-            ConfigurationError: a setting makes no sense.
+            ConfigurationError: a setting is invalid.
         """
         prefix = _prefix(app.config.get("HARKEN_URL_PREFIX", "") if self._url_prefix is None else self._url_prefix)
-        service = Service(
+        service = ProcessService(
             self._settings or ServerSettings.of_table(app.config.get("HARKEN_SERVER", {}), "HARKEN_SERVER"),
             harken=self._harken,
             storage=app.config.get("HARKEN_STORAGE"),
@@ -85,31 +85,32 @@ class Harken:
 
 
 def current_harken() -> harken.Harken:
-    """The Harken of the application that is asked, for its views.
+    """The Harken of the current application.
 
     Raises:
-        RuntimeError: no application is asked just now, or it has none.
-        ConfigurationError: a setting makes no sense.
+        RuntimeError: there is no current application, or it has no Harken.
+        ConfigurationError: a setting is invalid.
         StorageError: the storage cannot be opened.
     """
     service = current_app.extensions.get(_NAME)
-    if not isinstance(service, Service):
-        raise RuntimeError("This application has no Harken; give it one with Harken(app)")  # noqa: TRY004
+    if not isinstance(service, ProcessService):
+        raise RuntimeError("This application has no Harken; add one with Harken(app)")  # noqa: TRY004
     return service.harken
 
 
 def create_app(settings: ServerSettings | None = None, *, harken: harken.Harken | None = None) -> Flask:
-    """An application that serves Harken and nothing else; to be served by a WSGI server, or mounted.
+    """A Flask application that serves only Harken, for a WSGI server or to be mounted.
 
     Args:
-        settings: how it is served; without, they come from ``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*``.
-        harken: what it serves, which stays its owner's. Without, one is connected as the class :class:`Harken` says.
+        settings: the settings of the server; by default from ``harken.toml`` and ``HARKEN_SERVER_*``.
+        harken: the Harken to serve. The caller closes it and starts its relay. By default, one is connected, see
+            :class:`Harken`.
 
     Raises:
-        ConfigurationError: a setting makes no sense.
+        ConfigurationError: a setting is invalid.
     """
     app = Flask("harken", static_folder=None)
-    service = Service(settings, harken=harken)
+    service = ProcessService(settings, harken=harken)
     _install(app, service, "")
     for status in (404, 405):
         app.register_error_handler(status, lambda _: _respond(service, ""))
@@ -123,8 +124,8 @@ def _prefix(text: object) -> str:
     return f"/{stripped}" if stripped else ""
 
 
-def _install(app: Flask, service: Service, prefix: str) -> None:
-    """Let an application answer for a service."""
+def _install(app: Flask, service: ProcessService, prefix: str) -> None:
+    """Add the routes of Harken to an application."""
     blueprint = Blueprint(_NAME, __name__)
 
     def respond(**_: str) -> Response:
@@ -137,7 +138,7 @@ def _install(app: Flask, service: Service, prefix: str) -> None:
     for path, methods in known.items():
         _add(blueprint, path, "other_method", set(_METHODS) - methods, respond)
     if prefix:
-        # Without one, what is not found is the application's to tell.
+        # Without a prefix, the application handles unknown paths.
         _add(blueprint, "/", "nothing", _METHODS, respond)
         _add(blueprint, "/<path:_>", "nothing", _METHODS, respond)
     app.register_blueprint(blueprint, url_prefix=prefix or None)
@@ -155,35 +156,35 @@ def _add(blueprint: Blueprint, path: str, name: str, methods: Iterable[str], res
     )
 
 
-def _respond(service: Service, prefix: str) -> Response:
-    root = encoded(request.script_root + prefix)
-    asked = request_of(request.environ, request.method, encoded(request.script_root + request.path))
+def _respond(service: ProcessService, prefix: str) -> Response:
+    root = encode_path(request.script_root + prefix)
+    asked = request_of(request.environ, request.method, encode_path(request.script_root + request.path))
     body = Input(request.environ, _Body().read)
     response = service.respond(asked, request.path.removeprefix(prefix), root, body)
     answer = Response(body_of(response, request.method, body), response.status, headers_of(response))
     if response.media_type is None:
-        # Flask names one where there is nothing.
+        # Flask sets a content type even if there is no content.
         del answer.headers["content-type"]
     return answer
 
 
 class _Body:
-    """The body of the request that is answered."""
+    """Reads the body of the current request."""
 
     def __init__(self) -> None:
         self._source: IO[bytes] | None = None
 
     def read(self, most: int) -> bytes:
-        """What comes next.
+        """Read up to ``most`` bytes; empty at the end.
 
         Raises:
-            Problem: it does not come, or is more than the application takes.
+            Problem: the client has disconnected, or the body exceeds a limit of the application.
         """
         try:
             if self._source is not None:
                 return self._source.read(most)
             chunk = request.stream.read(most)
-            # What a guard of the application has read is gone from there, but Flask remembers it.
+            # If the application has already read the body, Flask has cached it.
             self._source = request.stream if chunk else BytesIO(request.get_data())
             return chunk or self._source.read(most)
         except ClientDisconnected:

@@ -1,4 +1,4 @@
-"""Harken as a WSGI application that needs no framework, to be served or mounted."""
+"""Harken as a WSGI application, without a web framework."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from harken import Harken
-from harken_adapters.hosts.http.serving.process_service import Service
-from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encoded, headers_of, request_of
+from harken_adapters.hosts.http.serving.process_service import ProcessService
+from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
 from harken_adapters.hosts.http.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 
 class WsgiApp:
-    """All of the service: the API, its documentation, health and figures.
+    """A WSGI application with the API, its documentation, health and metrics.
 
     Args:
-        settings: how it is served; without, they come from ``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*``.
-        harken: what it serves, which stays its owner's to close, and whose relay is its owner's to start. Without, one
-            is connected at the first request, in the process that answers it, and closed at exit.
+        settings: the settings of the server; by default from ``harken.toml`` and ``HARKEN_SERVER_*``.
+        harken: the Harken to serve. The caller closes it and starts its relay. By default, one is connected on the
+            first request in each process, and closed at exit.
 
     Raises:
-        ConfigurationError: a setting makes no sense.
+        ConfigurationError: a setting is invalid.
     """
 
     def __init__(self, settings: ServerSettings | None = None, *, harken: Harken | None = None) -> None:
-        self.service = Service(settings, harken=harken)
+        self.service = ProcessService(settings, harken=harken)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request."""
-        root, path = (_decoded(environ.get(name, "")) for name in ("SCRIPT_NAME", "PATH_INFO"))
-        request = request_of(environ, environ["REQUEST_METHOD"], encoded(root + path))
+        """Handle a request."""
+        root, path = (_decode(environ.get(name, "")) for name in ("SCRIPT_NAME", "PATH_INFO"))
+        request = request_of(environ, environ["REQUEST_METHOD"], encode_path(root + path))
         body = Input(environ)
-        response = self.service.respond(request, path, encoded(root), body)
+        response = self.service.respond(request, path, encode_path(root), body)
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", headers_of(response))
         return body_of(response, request.method, body)
 
 
-def _decoded(text: str) -> str:
-    """A part of a path, which WSGI hands over with each byte as a character."""
+def _decode(text: str) -> str:
+    """Decode a part of a path. WSGI passes each byte as a character."""
     return text.encode("latin-1").decode("utf-8", errors="replace")

@@ -58,14 +58,14 @@ class NotificationSettings:
         """
         file = tables(environ, directory)
         named = Channels(_channels(file) if channels is None else channels, environ)
-        described = _parse_all(_listed(file, "routes") if routes is None else routes, Route, parse_route)
+        described = _parse_all(_read_list(file, "routes") if routes is None else routes, Route, parse_route)
         return cls(
             channels=named,
             routes=described or named.everything(),
             alert_rules=_parse_all(
-                _listed(file, "alerts") if alert_rules is None else alert_rules, AlertRule, parse_rule
+                _read_list(file, "alerts") if alert_rules is None else alert_rules, AlertRule, parse_rule
             ),
-            replies=_parse_all(_listed(file, "replies") if replies is None else replies, ReplyRule, parse_reply),
+            replies=_parse_all(_read_list(file, "replies") if replies is None else replies, ReplyRule, parse_reply),
         )
 
 
@@ -76,7 +76,7 @@ def _channels(file: Mapping[str, Any]) -> Mapping[str, Channel]:
     return found
 
 
-def _listed(file: Mapping[str, Any], name: str) -> Sequence[Mapping[str, object]]:
+def _read_list(file: Mapping[str, Any], name: str) -> Sequence[Mapping[str, object]]:
     found = file.get(name, [])
     if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
         raise ConfigurationError(f"{name} must be a list of tables, each [[{name}]]")

@@ -162,12 +162,12 @@ def _checked(name: str, kind: type, value: object) -> object:
     if type(value) is not kind:
         if kind is tuple:
             # The value may be a secret that should have been in a list.
-            raise ConfigurationError(f"{name} must be a list of texts, got {_shape(value)}")
+            raise ConfigurationError(f"{name} must be a list of texts, got {_describe(value)}")
         raise ConfigurationError(f"{name} must be of type {kind.__name__}, got {value!r}")
     return value
 
 
-def _shape(value: object) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, str):
         return "one text"
     return "a list with other values" if isinstance(value, list | tuple) else type(value).__name__
@@ -182,19 +182,19 @@ def _from_environ(environ: Mapping[str, str], kinds: Mapping[str, type], prefix:
 
 
 def _parse(name: str, kind: type, text: str) -> object:
-    parsers: dict[type, Callable[[str], object]] = {str: str, int: int, bool: _truth, tuple: _list}
+    parsers: dict[type, Callable[[str], object]] = {str: str, int: int, bool: _parse_bool, tuple: _parse_list}
     try:
         return parsers[kind](text)
     except ValueError as error:
         raise ConfigurationError(f"{name} is invalid: {error}") from None
 
 
-def _truth(text: str) -> bool:
+def _parse_bool(text: str) -> bool:
     word = text.strip().lower()
     if word not in _TRUE | _FALSE:
         raise ValueError(f"expected true or false, got {text!r}")
     return word in _TRUE
 
 
-def _list(text: str) -> tuple[str, ...]:
+def _parse_list(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())

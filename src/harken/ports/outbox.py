@@ -129,7 +129,7 @@ class Outbox(ABC):
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         """Make a delivery in any state pending again: with its id, at the start of its schedule and without its error.
 
-        ``attempts`` continues to count, and ``attempts_before`` becomes its current value. A lease stays as it is: its
+        ``attempts`` continues to count, and ``attempts_before`` becomes its current value. A lease is not changed: its
         holder decides its outcome.
 
         Raises:

@@ -48,8 +48,8 @@ _SLOT_LOST: Final = (
 )
 #: The seconds between polls for the writes of other processes, without nudges.
 POLL: Final = 1.0
-#: Reading the whole overlap reads most entries repeatedly. If that takes longer than so many seconds of CPU time, it is
-#: done at this interval only, and in between only the near past is read.
+#: Reading the whole overlap reads most entries repeatedly. If that takes longer than this many seconds of CPU time, it
+#: is done at this interval only, and in between only the near past is read.
 _CHEAP: Final = 0.005
 _FAR_INTERVAL: Final = timedelta(seconds=10)
 _NEAR: Final = timedelta(seconds=2)
@@ -285,13 +285,13 @@ class Feed:
         with self._looking:
             share = (application,) if share is None else share
             self._check_room(share)
-            watch = self._watched(application)
+            watch = self._watch_for(application)
             number = watch.end if after is None else watch.number_after(after)
             begin = watch.end if number is None else number
             listener = Listener(self, watch, wake, begin, share=share, number=next(self._numbers))
             with self._state:
                 self._check_open()
-                loser = self._loser(share)
+                loser = self._find_loser(share)
                 if loser is not None:
                     loser.ended = True
                     self._remove(loser)
@@ -360,9 +360,9 @@ class Feed:
     def _check_room(self, share: tuple[str, ...]) -> None:
         with self._state:
             self._check_open()
-            self._loser(share)
+            self._find_loser(share)
 
-    def _loser(self, share: tuple[str, ...]) -> Listener | None:
+    def _find_loser(self, share: tuple[str, ...]) -> Listener | None:
         """The listener that loses its slot; ``None`` if there is a free slot.
 
         Raises:
@@ -384,7 +384,7 @@ class Feed:
     def _listeners(self) -> list[Listener]:
         return [listener for watch in self._watches.values() for listener in watch.listeners]
 
-    def _watched(self, application: str) -> _Watch:
+    def _watch_for(self, application: str) -> _Watch:
         """The up-to-date watch of an application."""
         now = self._clock()
         with self._state:
@@ -393,7 +393,7 @@ class Feed:
         if watch is None:
             # Existing feedback and alerts are not reported.
             open_alerts = self._open_alerts(application)
-            known = {*self._happened(application, now - OVERLAP), *map(_Seen.of_alert, open_alerts)}
+            known = {*self._find_changes(application, now - OVERLAP), *map(_Seen.of_alert, open_alerts)}
             watch = _Watch(application, now, known, _ids(open_alerts))
             with self._state:
                 self._watches[application] = watch
@@ -418,29 +418,29 @@ class Feed:
         if place.created_at < self._clock() - RESUMABLE:
             return None
         found: set[_Seen] = set()
-        happened = self._happened(application, place.created_at - OVERLAP)
+        happened = self._find_changes(application, place.created_at - OVERLAP)
         for entry in chain(happened, self._alerts_after(application, place.created_at - RESUMABLE)):
             found.add(entry)
             if len(found) > MAX_WAITING:
                 return None
         return sorted((entry for entry in found if entry.place != place), key=_place)
 
-    def _happened(self, application: str, since: datetime) -> Iterator[_Seen]:
+    def _find_changes(self, application: str, since: datetime) -> Iterator[_Seen]:
         """The feedback created or changed since then, without future timestamps; and the alerts raised since then."""
         until = self._clock() + OVERLAP
         created = FeedbackQuery(application=application, since=since, until=until).in_any_state()
         found = chain(self._repository.stream(created), self._repository.changes(application, since=since))
-        return chain(map(_Seen.of, found), map(_Seen.of_alert, self._raised(application, since)))
+        return chain(map(_Seen.of, found), map(_Seen.of_alert, self._find_raised(application, since)))
 
     def _open_alerts(self, application: str) -> Sequence[Alert]:
         """The open alerts."""
         return self._alerts.find(application, limit=MAX_ALERTS, open=True)
 
-    def _raised(self, application: str, since: datetime) -> Sequence[Alert]:
+    def _find_raised(self, application: str, since: datetime) -> Sequence[Alert]:
         """The alerts that were raised since then, open or resolved."""
         return self._alerts.find(application, limit=MAX_ALERTS, since=since)
 
-    def _resolved(self, watch: _Watch, open_alerts: Sequence[Alert]) -> Iterator[Alert]:
+    def _find_resolved(self, watch: _Watch, open_alerts: Sequence[Alert]) -> Iterator[Alert]:
         """The alerts that were open at the last look and are not now; storages cannot be queried for changed alerts."""
         for alert_id in watch.open_alerts - _ids(open_alerts):
             if alert := self._alerts.get(watch.application, alert_id):
@@ -458,8 +458,8 @@ class Feed:
         far = watch.far_is_cheap or began - watch.looked_far >= _FAR_INTERVAL
         since = watch.looked_far - OVERLAP if far else watch.since - _NEAR
         open_alerts = self._open_alerts(watch.application)
-        alerts = chain(open_alerts, self._resolved(watch, open_alerts))
-        found = {*self._happened(watch.application, since), *map(_Seen.of_alert, alerts)}
+        alerts = chain(open_alerts, self._find_resolved(watch, open_alerts))
+        found = {*self._find_changes(watch.application, since), *map(_Seen.of_alert, alerts)}
         new = sorted(found - watch.known, key=_place)
         watch.open_alerts, watch.since = _ids(open_alerts), max(began, watch.since)
         if far:

@@ -28,8 +28,8 @@ _SHAPE: Final = re.compile(r"hk_([0-9a-f]{1,64})_[A-Za-z0-9_-]{1,256}")
 _ID: Final = re.compile(r"([0-9a-f]{1,64})|hk_([0-9a-f]{1,64})(?:_.*)?")
 #: How many ids are tried; in practice, not even one of them is taken.
 _TRIES: Final = 10
-#: After so many look-ups of invalid keys within FLOOD, keys are checked against one list of the valid keys until FLOOD
-#: has passed. So a flood of invalid keys costs the storage little, from any number of addresses.
+#: After this many look-ups of invalid keys within FLOOD, keys are checked against one list of the valid keys until
+#: FLOOD has passed. So a flood of invalid keys costs the storage little, from any number of addresses.
 MAX_FAILURES: Final = 100
 FLOOD: Final = timedelta(seconds=1)
 #: The maximum number of agents of a key: more than a team has, and few enough for one request to check.

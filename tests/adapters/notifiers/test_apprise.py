@@ -109,7 +109,7 @@ def test_notification_types(receiver: Receiver, notification: Notification, kind
 
 def test_an_alert(receiver: Receiver) -> None:
     """The body has the complete message of an alert, of any length."""
-    long = "3 downs in a row by agent " + "x" * 300
+    long = "3 thumbs-down ratings in a row for agent " + "x" * 300
     deliver(a_notification(alert=an_alert(rule="streak", message=long)), f"json://127.0.0.1:{receiver.port}")
     message = posted(receiver)
     assert message["title"] == f"Alert streak: {long}"[:150]

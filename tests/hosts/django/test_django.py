@@ -1,4 +1,4 @@
-"""Harken in other people's Django projects, in threads and in an event loop."""
+"""Harken in Django projects, with threads and with an event loop."""
 
 import asyncio
 import json
@@ -31,28 +31,28 @@ from harken_adapters.hosts.http.serving.pages import PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
 from hosts.django_serving import MIDDLEWARE, a_project, serve_django, serve_django_in_loop
 from hosts.events import listening, room
-from hosts.serving import OPEN, kept, raw_request
+from hosts.serving import OPEN, raw_request, stored_feedback
 from support import PATIENCE, eventually
 
 FEEDBACK = "api/sessions/s/feedback"
 UP = {"rating": "up"}
 SETTINGS = ServerSettings(**OPEN)
-#: More than an event loop has threads.
+#: More than the threads of an event loop.
 LISTENERS = 40
 
 
 def own(_: HttpRequest) -> JsonResponse:
-    """A view of the project's own, which gives feedback."""
+    """A view of the project that submits feedback."""
     return JsonResponse({"kept": current_harken().submit("own", "up").feedback.session_id})
 
 
 def not_found(_: HttpRequest, exception: Exception) -> HttpResponse:
-    """What the project says of pages that are not there."""
+    """The 404 page of the project."""
     return HttpResponse("nothing in the shop", status=404)
 
 
 def shop(prefix: str = "feedback/", urls: str = "urls") -> Any:
-    """The URLs of somebody's project."""
+    """The URL patterns of a project."""
     module = ModuleType("shop")
     theirs = path(prefix, include(f"harken_adapters.hosts.django.{urls}"))
     vars(module).update(urlpatterns=[path("shop/own/", own), theirs], handler404=not_found)
@@ -61,7 +61,7 @@ def shop(prefix: str = "feedback/", urls: str = "urls") -> Any:
 
 @pytest.fixture
 def project(hk: Harken) -> Iterator[Callable[..., Client]]:
-    """Makes a project with these settings, on ``hk`` unless they say something else, and gives a client of it."""
+    """Creates a project with these settings, with ``hk`` by default, and returns its client."""
     with ExitStack() as stack:
 
         def make(said: dict[str, Any] | None = None, **settings: Any) -> Client:
@@ -73,7 +73,7 @@ def project(hk: Harken) -> Iterator[Callable[..., Client]]:
 
 
 def given(client: Client, where: str = f"/feedback/{FEEDBACK}", **body: Any) -> Any:
-    """What is answered to feedback that is taken."""
+    """The response to valid feedback."""
     answer = client.post(where, {**UP, **body}, "application/json")
     assert answer.status_code == 201, answer.content
     return answer.json()
@@ -85,7 +85,7 @@ def given(client: Client, where: str = f"/feedback/{FEEDBACK}", **body: Any) -> 
 @pytest.mark.parametrize("prefix", ["feedback/", "a/b/", "<slug:tenant>/x/"])
 @pytest.mark.parametrize("mount", ["", "/mount"])
 def test_the_project_gets_the_api(project: Callable[..., Client], hk: Harken, prefix: str, mount: str) -> None:
-    """The API is where the project has put it, wherever that is mounted, and links lead to it."""
+    """The API is available under the prefix of the project, and links in responses lead to it."""
     client = project(ROOT_URLCONF=shop(prefix))
     root = "/" + prefix.replace("<slug:tenant>", "acme").rstrip("/")
     answer = client.post(f"{root}/{FEEDBACK}", UP, "application/json", SCRIPT_NAME=mount)
@@ -93,14 +93,14 @@ def test_the_project_gets_the_api(project: Callable[..., Client], hk: Harken, pr
     found = client.get(answer.headers["location"].removeprefix(mount), SCRIPT_NAME=mount)
     assert found.json()["session_id"] == "s"
     assert client.get("/shop/own/").json() == {"kept": "own"}
-    assert [one.session_id for one in kept(hk)] == ["s", "own"]
+    assert [one.session_id for one in stored_feedback(hk)] == ["s", "own"]
     document = client.get(f"{root}/openapi.json", SCRIPT_NAME=mount).json()
     assert f"{mount}{root}/api/feedback" in document["paths"]
     assert f'href="{mount}{root}/docs/assets/' in client.get(f"{root}/docs", SCRIPT_NAME=mount).content.decode()
 
 
 def test_every_operation_has_a_name(project: Callable[..., Client]) -> None:
-    """The project finds each operation and page by its name, for its links."""
+    """The project can reverse the URL of each operation and page by its name."""
     project()
     parts = {"session_id": "s", "message_id": "m", "feedback_id": "f", "channel": "c", "route": "r", "name": "n"}
     parts |= {"alert_id": "a", "delivery_id": "d"}
@@ -109,8 +109,8 @@ def test_every_operation_has_a_name(project: Callable[..., Client]) -> None:
         assert reverse(f"harken:{target.name}", kwargs=needed) == "/feedback" + target.path.format(**parts)
 
 
-def test_what_is_not_found_is_told_by_whose_path_it_is(project: Callable[..., Client]) -> None:
-    """Behind its prefix Harken says what is wrong; elsewhere that is the project's."""
+def test_who_answers_unknown_paths(project: Callable[..., Client]) -> None:
+    """Below its prefix, Harken answers unknown paths; elsewhere the project does."""
     client = project()
     assert client.get("/nothing").content == client.get("/api/feedback").content == b"nothing in the shop"
     for where in ("/feedback/", "/feedback/nothing", "/feedback/nothing\n", "/feedback/api/sessions//feedback"):
@@ -121,7 +121,7 @@ def test_what_is_not_found_is_told_by_whose_path_it_is(project: Callable[..., Cl
 
 
 def test_at_the_root_the_project_keeps_its_pages(project: Callable[..., Client]) -> None:
-    """What is not Harken's is the project's to find, to tell, and to mend where a slash is missing."""
+    """At the root, the project serves its own pages, handles unknown paths and appends missing slashes."""
     client = project(ROOT_URLCONF=shop("", "root_urls"))
     given(client, f"/{FEEDBACK}")
     assert client.get("/healthz").json() == {"status": "ok"}
@@ -131,17 +131,17 @@ def test_at_the_root_the_project_keeps_its_pages(project: Callable[..., Client])
 
 
 class Guard:
-    """Lets in only whoever says that it was good, and reads the body for it."""
+    """Middleware that admits only requests with a certain comment, for which it reads the body."""
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> Any:
-        """What Django calls."""
+        """Called by Django."""
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_: object) -> HttpResponse | None:
-        """Called when it is known whose page it is."""
+        """Called once the view is known."""
         match = request.resolver_match
         ours = match is not None and match.namespace == "harken"
         if ours and json.loads(request.body or b"null") != UP:
@@ -150,8 +150,8 @@ class Guard:
 
 
 @pytest.mark.parametrize("in_loop", [False, True])
-def test_a_guard_of_the_project_guards(hk: Harken, in_loop: bool) -> None:
-    """What the project asks of everybody before is asked before every operation; it may read the body too."""
+def test_middleware_of_the_project_applies(hk: Harken, in_loop: bool) -> None:
+    """Middleware of the project applies to every operation, and may read the body."""
     serve = serve_django_in_loop if in_loop else serve_django
     guarded = [*MIDDLEWARE, f"{__name__}.Guard"]
     with pytest.MonkeyPatch.context() as patch:
@@ -160,11 +160,11 @@ def test_a_guard_of_the_project_guards(hk: Harken, in_loop: bool) -> None:
             asked = [("GET", None), ("POST", {"rating": None}), ("POST", UP)]
             codes = [server.ask(how, f"/feedback/{FEEDBACK}", json=body).status_code for how, body in asked]
     assert codes == [403, 403, 201]
-    assert len(kept(hk)) == 1
+    assert len(stored_feedback(hk)) == 1
 
 
-def test_limits_for_forms_do_not_matter(project: Callable[..., Client]) -> None:
-    """How much Harken takes is Harken's to say."""
+def test_size_limits_of_django_do_not_apply(project: Callable[..., Client]) -> None:
+    """Django's size limit does not apply to Harken, which has its own."""
     client = project(DATA_UPLOAD_MAX_MEMORY_SIZE=20)
     given(client, comment="x" * 900)
     answer = client.post(f"/feedback/{FEEDBACK}", {"comment": "x" * 70_000}, "application/json")
@@ -172,11 +172,11 @@ def test_limits_for_forms_do_not_matter(project: Callable[..., Client]) -> None:
 
 
 def test_a_body_that_ends_early(hk: Harken) -> None:
-    """What was cut off on its way is not taken for whole, even where it could be."""
+    """A truncated body is rejected, even if its beginning is valid."""
     with serve_django(hk, SETTINGS, ROOT_URLCONF=shop()) as server:
         json_body = ("Content-Type: application/json",)
         server.send(raw_request("POST", f"/feedback/{FEEDBACK}", *json_body, body=b"{}  ", length=4))
-        assert len(kept(hk)) == 1
+        assert len(stored_feedback(hk)) == 1
         answer = requests.post(
             f"{server.url}/feedback/{FEEDBACK}",
             data=iter([b'{"rating"', b': "up"}']),
@@ -184,18 +184,18 @@ def test_a_body_that_ends_early(hk: Harken) -> None:
             timeout=PATIENCE,
         )
         assert answer.status_code == HTTPStatus.CREATED
-    assert len(kept(hk)) == 2
+    assert len(stored_feedback(hk)) == 2
 
 
-def test_there_is_nothing_to_migrate(project: Callable[..., Client], capsys: pytest.CaptureFixture[str]) -> None:
-    """The project's database does not matter to Harken."""
+def test_the_database_is_not_used(project: Callable[..., Client], capsys: pytest.CaptureFixture[str]) -> None:
+    """Harken does not use the project's database."""
     project()
     call_command("makemigrations", check_changes=True, dry_run=True)
     assert capsys.readouterr().out == "No changes detected\n"
 
 
 def test_without_pages(project: Callable[..., Client], hk: Harken) -> None:
-    """Who wants nothing but the API gets nothing else."""
+    """With ``PAGES`` off, only the API is served."""
     client = project({"HARKEN": hk, "SERVER": OPEN, "PAGES": False})
     given(client)
     assert {client.get(f"/feedback{page.path}").status_code for page in PAGES} == {404}
@@ -206,7 +206,9 @@ def test_without_pages(project: Callable[..., Client], hk: Harken) -> None:
 
 @pytest.mark.slow
 def test_listeners_in_a_loop_cost_no_thread(hk: Harken) -> None:
-    """More listen than there are threads, and others are answered meanwhile; when they go, they leave nothing."""
+    """More listeners than threads are served while other requests are answered, and no listener remains after they
+    leave.
+    """
     before = room(hk)
     with serve_django_in_loop(hk, SETTINGS) as server, ExitStack() as stack:
         streams = [stack.enter_context(listening(server.url)) for _ in range(LISTENERS)]
@@ -219,7 +221,7 @@ def test_listeners_in_a_loop_cost_no_thread(hk: Harken) -> None:
 
 @async_only_middleware
 def held_back(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    """Middleware that keeps an event stream to itself until whoever asked for it goes away."""
+    """Middleware that holds back an event stream until the client disconnects."""
 
     async def middleware(request: HttpRequest) -> Any:
         response = await get_response(request)
@@ -231,8 +233,8 @@ def held_back(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpReque
 
 
 @pytest.mark.slow
-def test_who_leaves_before_the_answer_leaves_nothing(hk: Harken) -> None:
-    """A listener that was gone before its stream was on the way is forgotten, as Django forgets the stream."""
+def test_a_client_that_disconnects_before_the_response(hk: Harken) -> None:
+    """If a client disconnects before its stream starts, its listener is closed although Django drops the response."""
     before = room(hk)
     holding = f"{__name__}.held_back"
     with pytest.MonkeyPatch.context() as patch:
@@ -248,7 +250,7 @@ def test_who_leaves_before_the_answer_leaves_nothing(hk: Harken) -> None:
 
 
 def found(*, deploy: bool = False, **settings: Any) -> list[CheckMessage]:
-    """What ``manage.py check`` says."""
+    """The messages of ``manage.py check``."""
     with a_project(**settings):
         return [one for one in run_checks(include_deployment_checks=deploy) if (one.id or "").startswith("harken.")]
 
@@ -266,8 +268,8 @@ def found(*, deploy: bool = False, **settings: Any) -> list[CheckMessage]:
         ({"SERVER": "open"}, r"HARKEN\['SERVER'\] must be a table"),
     ],
 )
-def test_settings_that_make_no_sense(table: Any, says: str) -> None:
-    """What is set wrong is told by the project's check, and by whoever needs it."""
+def test_invalid_settings(table: Any, says: str) -> None:
+    """Invalid settings are reported by the system check and on use."""
     (message,) = found(HARKEN=table)
     assert message.id == "harken.E001"
     assert message.hint is not None
@@ -278,33 +280,33 @@ def test_settings_that_make_no_sense(table: Any, says: str) -> None:
 
 
 def test_a_check_opens_nothing(tmp_path: Path) -> None:
-    """A storage that nothing serves is found without trying it, and one that is served is not opened for it."""
+    """The check rejects an unknown storage scheme without opening a storage."""
     assert found(HARKEN={"STORAGE": f"sqlite:///{tmp_path}/f.db"}) == []
     assert list(tmp_path.iterdir()) == []
     (message,) = found(HARKEN={"STORAGE": "mango://localhost/f"})
     assert message.msg.startswith("No installed package supports mango://; supported are")
 
 
-def test_a_check_warns_of_open_doors() -> None:
-    """Who lets everybody do everything is asked whether they mean it before they deploy it, and not each time."""
+def test_a_check_warns_of_open_access() -> None:
+    """Open access is a warning of ``manage.py check --deploy``, and not of other checks."""
     (message,) = found(HARKEN={"SERVER": {"access": "open"}}, deploy=True)
     assert message.id == "harken.W001"
     assert found(HARKEN={"SERVER": {"access": "open"}}) == found(HARKEN={"SERVER": "?"}, deploy=True)[1:] == []
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Django, who asks for this host is told which extra brings it."""
+    """Without Django, importing this host names the extra to install."""
     monkeypatch.delitem(sys.modules, "harken_adapters.hosts.django")
     monkeypatch.setitem(sys.modules, "django", None)
     with pytest.raises(MissingExtra, match=r'try pip install "harken\[django\]"'):
         import_module("harken_adapters.hosts.django")
 
 
-# --- What is opened, and when -----------------------------------------------------------------------------------------
+# --- Opening and closing ----------------------------------------------------------------------------------------------
 
 
-def test_whoever_opened_closes(project: Callable[..., Client], hk: Harken, tmp_path: Path) -> None:
-    """A Harken that was connected is closed when the settings change, and one that was given is not."""
+def test_closing(project: Callable[..., Client], hk: Harken, tmp_path: Path) -> None:
+    """A connected Harken is closed when the settings change; one passed by the project is not."""
     storage = f"sqlite:///{tmp_path}/kept.db"
     client = project({"STORAGE": storage, "SERVER": OPEN})
     assert not (tmp_path / "kept.db").exists()
@@ -314,15 +316,15 @@ def test_whoever_opened_closes(project: Callable[..., Client], hk: Harken, tmp_p
     with pytest.raises(StorageClosed):
         opened.submit("s", "up")
     with harken.connect(storage) as again:
-        assert [one.comment for one in kept(again)] == ["good"]
+        assert [one.comment for one in stored_feedback(again)] == ["good"]
     given(client)
     project({"STORAGE": storage})
     hk.submit("s", "up")
-    assert len(kept(hk)) == 2
+    assert len(stored_feedback(hk)) == 2
 
 
 def test_a_storage_that_cannot_be_opened(project: Callable[..., Client], tmp_path: Path) -> None:
-    """Who asks is told that the storage is away, and when it is there, everything works."""
+    """A storage error is reported to the client; later requests succeed once the storage is available."""
     client = project({"STORAGE": f"sqlite:///{tmp_path}/later/f.db", "SERVER": OPEN})
     answer = client.post(f"/feedback/{FEEDBACK}", UP, "application/json")
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:harken:problem:unavailable")
@@ -336,7 +338,7 @@ def test_a_storage_that_cannot_be_opened(project: Callable[..., Client], tmp_pat
 def test_a_command_works_on_the_projects_storage(
     project: Callable[..., Client], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is done by command is done where the project keeps its feedback."""
+    """The command line uses the storage of the project."""
     one, two = (f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "two"))
     project({"STORAGE": one})
     call_command("harken", "submit", "s", "up", "Clear")
@@ -349,13 +351,13 @@ def test_a_command_works_on_the_projects_storage(
         call_command("harken", "show", "nothing")
     assert failed.value.returncode == 4
     assert "nothing" in capsys.readouterr().err
-    assert [one.comment for one in kept(current_harken())] == ["Clear"]
+    assert [one.comment for one in stored_feedback(current_harken())] == ["Clear"]
 
 
 def test_a_command_needs_a_storage_of_its_own(project: Callable[..., Client]) -> None:
-    """What is open in another process cannot be reached from a command."""
+    """A command cannot use a Harken that is open in another process."""
     project()
-    with pytest.raises(ConfigurationError, match=r"commands need HARKEN\['STORAGE'\]"):
+    with pytest.raises(ConfigurationError, match=r"set HARKEN\['STORAGE'\]"):
         call_command("harken", "stats")
 
 
@@ -406,15 +408,15 @@ print(sorted(one.session_id for one in current_harken().feedback().items))
 
 
 @pytest.mark.slow
-def test_a_project_as_people_have_it(tmp_path: Path) -> None:
-    """Its check is content, its commands work, it may be forked when it is loaded, and its database may be away."""
+def test_a_real_project(tmp_path: Path) -> None:
+    """A real project passes its checks, runs commands, forks after loading, and works without its database."""
     files = {"manage.py": MANAGE, "settings.py": SETTINGS_FILE, "urls.py": URLS, "forking.py": FORKING}
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("HARKEN_", "DJANGO_"))}
-        # What Django warns of in itself is not looked for here.
+        # Deprecation warnings of Django itself are not checked.
         command = [sys.executable, "-W", "error:::harken_adapters", *words]
         return subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
 

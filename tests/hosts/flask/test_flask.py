@@ -1,4 +1,4 @@
-"""Harken in other people's Flask applications, and as one of its own."""
+"""Harken in Flask applications, and as a standalone Flask application."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from harken_adapters.hosts.flask import create_app, current_harken
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.pages import PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
-from hosts.serving import OPEN, kept
+from hosts.serving import OPEN, stored_feedback
 
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
@@ -26,7 +26,7 @@ SETTINGS = ServerSettings(**OPEN)
 
 
 def shop(**config: Any) -> Flask:
-    """Somebody's application, with a path of its own that gives feedback."""
+    """An application with its own path that submits feedback."""
     app = Flask("shop")
     app.config.update(HARKEN_SERVER=OPEN, **config)
 
@@ -38,7 +38,7 @@ def shop(**config: Any) -> Flask:
 
 
 def given(client: FlaskClient, path: str = PATH, **body: Any) -> Any:
-    """What is answered to feedback that is taken."""
+    """The response to valid feedback."""
     answer = client.post(path, json={**UP, **body})
     assert answer.status_code == 201, answer.text
     return answer.get_json()
@@ -49,7 +49,7 @@ def given(client: FlaskClient, path: str = PATH, **body: Any) -> Any:
 
 @pytest.mark.parametrize("prefix", ["", "/feedback", "feedback/", "/a/b"])
 def test_the_application_gets_the_api(hk: Harken, prefix: str) -> None:
-    """The API is among the application's own paths, and links lead to where it is."""
+    """The API is available among the paths of the application, and links in responses lead to it."""
     app = shop()
     flask.Harken(app, harken=hk, url_prefix=prefix)
     client, root = app.test_client(), f"/{prefix.strip('/')}".rstrip("/")
@@ -57,14 +57,14 @@ def test_the_application_gets_the_api(hk: Harken, prefix: str) -> None:
     assert answer.headers["location"] == f"{root}/api/feedback/{answer.get_json()['feedback_id']}"
     assert client.get(answer.headers["location"]).get_json()["session_id"] == "s"
     assert client.get("/own").get_json() == {"kept": "own"}
-    assert [one.session_id for one in kept(hk)] == ["s", "own"]
+    assert [one.session_id for one in stored_feedback(hk)] == ["s", "own"]
     document = client.get(f"{root}/openapi.json").get_json()
     assert f"{root}/api/feedback" in document["paths"]
     assert f'href="{root}/docs/assets/' in client.get(f"{root}/docs").text
 
 
-def test_what_is_not_found_is_told_by_whose_path_it_is(hk: Harken) -> None:
-    """Behind its prefix Harken says what is wrong; elsewhere that is the application's."""
+def test_who_answers_unknown_paths(hk: Harken) -> None:
+    """Below its prefix, Harken answers unknown paths; elsewhere the application does."""
     app = shop(HARKEN_URL_PREFIX="/feedback")
     flask.Harken(app, harken=hk)
     app.register_error_handler(404, lambda _: ("nothing in the shop", 404))
@@ -79,7 +79,7 @@ def test_what_is_not_found_is_told_by_whose_path_it_is(hk: Harken) -> None:
 
 
 def test_every_operation_has_an_endpoint(hk: Harken) -> None:
-    """The application finds each operation and page by its name, for its links and its guards."""
+    """The application finds each operation and page by its endpoint name."""
     app = shop()
     flask.Harken(app, harken=hk, url_prefix="/f")
     rules = {rule.endpoint: rule.rule for rule in app.url_map.iter_rules()}
@@ -87,8 +87,8 @@ def test_every_operation_has_an_endpoint(hk: Harken) -> None:
         assert rules[f"harken.{target.name}"] == "/f" + target.path.replace("{", "<").replace("}", ">")
 
 
-def test_a_guard_of_the_application_guards(hk: Harken) -> None:
-    """What the application asks of everybody before is asked before every operation; it may read the body too."""
+def test_before_request_of_the_application_applies(hk: Harken) -> None:
+    """A ``before_request`` function of the application applies to every operation, and may read the body."""
     app = shop()
     flask.Harken(app, harken=hk)
 
@@ -100,11 +100,11 @@ def test_a_guard_of_the_application_guards(hk: Harken) -> None:
     client = app.test_client()
     assert client.get("/api/feedback").status_code == client.post(PATH, json={"rating": None}).status_code == 403
     given(client)
-    assert len(kept(hk)) == 1
+    assert len(stored_feedback(hk)) == 1
 
 
 def test_limits_of_the_application_hold(hk: Harken) -> None:
-    """A body that is too large for the application is refused as one that is too large for Harken."""
+    """A body that exceeds the limit of the application is rejected like one that exceeds Harken's limit."""
     app = shop(MAX_CONTENT_LENGTH=20)
     flask.Harken(app, harken=hk)
     given(app.test_client())
@@ -113,7 +113,7 @@ def test_limits_of_the_application_hold(hk: Harken) -> None:
 
 
 def test_without_pages(hk: Harken) -> None:
-    """Who wants nothing but the API gets nothing else."""
+    """Without pages, only the API is served."""
     app = shop()
     flask.Harken(app, harken=hk, pages=False)
     client = app.test_client()
@@ -122,7 +122,7 @@ def test_without_pages(hk: Harken) -> None:
 
 
 def test_one_extension_for_several_applications(tmp_path: Path) -> None:
-    """Each application has a Harken of its own, as its configuration says."""
+    """One extension object gives each application its own Harken, according to its configuration."""
     extension = flask.Harken()
     apps = [shop(HARKEN_STORAGE=f"sqlite:///{tmp_path}/{name}.db") for name in "ab"]
     for app in apps:
@@ -130,7 +130,7 @@ def test_one_extension_for_several_applications(tmp_path: Path) -> None:
     given(apps[0].test_client(), comment="to a")
     for app, comments in zip(apps, (["to a"], []), strict=True):
         with app.app_context():
-            assert [one.comment for one in kept(current_harken())] == comments
+            assert [one.comment for one in stored_feedback(current_harken())] == comments
         app.extensions["harken"].close()
 
 
@@ -144,8 +144,8 @@ def test_one_extension_for_several_applications(tmp_path: Path) -> None:
         ({"HARKEN_URL_PREFIX": "/<tenant>"}, "must be a path such as '/feedback', got '/<tenant>'"),
     ],
 )
-def test_a_configuration_that_makes_no_sense(config: dict[str, Any], says: str) -> None:
-    """What is configured wrong is told when the application is made."""
+def test_an_invalid_configuration(config: dict[str, Any], says: str) -> None:
+    """An invalid configuration is reported when the extension is initialised."""
     app = shop()
     app.config.update(config)
     with pytest.raises(ConfigurationError, match=says):
@@ -153,16 +153,16 @@ def test_a_configuration_that_makes_no_sense(config: dict[str, Any], says: str) 
 
 
 def test_an_application_without_harken() -> None:
-    """Who forgot to give the application a Harken is told how to."""
-    with shop().app_context(), pytest.raises(RuntimeError, match=r"give it one with Harken\(app\)"):
+    """The error for an application without a Harken says how to add one."""
+    with shop().app_context(), pytest.raises(RuntimeError, match=r"add one with Harken\(app\)"):
         current_harken()
 
 
-# --- What is opened, and when -----------------------------------------------------------------------------------------
+# --- Opening and closing ----------------------------------------------------------------------------------------------
 
 
-def test_whoever_opened_closes(hk: Harken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Harken that was connected is closed with the application's service, and one that was given is not."""
+def test_closing(hk: Harken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connected Harken is closed with the service; one passed by the caller is not."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARKEN_STORAGE", "sqlite:///kept.db")
     own = create_app(SETTINGS)
@@ -175,16 +175,16 @@ def test_whoever_opened_closes(hk: Harken, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(StorageClosed):
         opened.submit("s", "up")
     with harken.connect("sqlite:///kept.db") as again:
-        assert [(one.id, one.comment) for one in kept(again)] == [(made["feedback_id"], "good")]
+        assert [(one.id, one.comment) for one in stored_feedback(again)] == [(made["feedback_id"], "good")]
     borrowing = create_app(SETTINGS, harken=hk)
     given(borrowing.test_client())
     borrowing.extensions["harken"].close()
     hk.submit("s", "up")
-    assert len(kept(hk)) == 2
+    assert len(stored_feedback(hk)) == 2
 
 
 def test_a_storage_that_cannot_be_opened(tmp_path: Path) -> None:
-    """Who asks is told that the storage is away, and when it is there, everything works."""
+    """A storage error is reported to the client; later requests succeed once the storage is available."""
     app = shop(HARKEN_STORAGE=f"sqlite:///{tmp_path}/later/f.db")
     flask.Harken(app)
     answer = app.test_client().post(PATH, json=UP)
@@ -220,7 +220,9 @@ with app.app_context():
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["not used before", "used before"])
 def test_workers_may_be_forked(tmp_path: Path, when: str) -> None:
-    """An application that was loaded before a fork works in every process, and each closes what it opened."""
+    """An application that is loaded before a fork works in every process, and each process closes what it has
+    opened.
+    """
     environ = {**os.environ, "HARKEN_STORAGE": f"sqlite:///{tmp_path}/f.db", "WHEN": when}
     command = [sys.executable, "-W", "error", "-c", FORKING]
     ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
@@ -229,15 +231,15 @@ def test_workers_may_be_forked(tmp_path: Path, when: str) -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Flask, who asks for this host is told which extra brings it."""
+    """Without Flask, importing this host names the extra to install."""
     monkeypatch.delitem(sys.modules, "harken_adapters.hosts.flask")
     monkeypatch.setitem(sys.modules, "flask", None)
     with pytest.raises(MissingExtra, match=r'try pip install "harken\[flask\]"'):
         import_module("harken_adapters.hosts.flask")
 
 
-def test_a_relative_path_means_the_folder_of_the_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The storage is opened by the first request, perhaps after the server went to another working directory."""
+def test_a_relative_path_is_resolved_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative storage path is resolved when the application is created, not on the first request."""
     (tmp_path / "app").mkdir()
     monkeypatch.chdir(tmp_path / "app")
     app = Flask(__name__)

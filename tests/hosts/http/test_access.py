@@ -1,4 +1,4 @@
-"""Who may do what over HTTP: API keys, session tokens, pages of other origins, and the logs."""
+"""Authentication and authorization over HTTP: API keys, session tokens, CORS, and logs."""
 
 import io
 import json
@@ -25,7 +25,17 @@ from harken_adapters.hosts.http.wire.messages import Request
 from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
-from hosts.serving import OPEN, RawAnswer, Server, asked, kept, problem, raw_request, served, served_api
+from hosts.serving import (
+    OPEN,
+    RawAnswer,
+    Server,
+    call_operation,
+    problem,
+    raw_request,
+    served,
+    served_api,
+    stored_feedback,
+)
 from support import ManualClock, eventually
 
 PATH = "/api/sessions/s/feedback"
@@ -33,7 +43,7 @@ UP = {"rating": "up"}
 LISTING = next(one for one in OPERATIONS if one.name == "list_votes")
 SECRET = "a secret that is long enough for HS256"
 OTHER_SECRET = "another secret, as long as HS256 needs it"
-#: What a session token is enough for, and nothing else.
+#: The operations that accept session tokens.
 OF_A_TOKEN = {
     "submit_feedback",
     "submit_feedback_in_production",
@@ -44,9 +54,9 @@ OF_A_TOKEN = {
     "change_feedback",
     "withdraw_feedback",
 }
-#: What all applications share, so that only keys of the one that is connected for are enough.
+#: The resources that all applications share, for which only keys of the default application suffice.
 OF_THE_OPERATOR = {"switch_channel_on", "switch_channel_off"}
-#: What a browser asks before a page of another origin may give feedback.
+#: A CORS preflight request for submitting feedback.
 PREFLIGHT = {
     "Origin": "https://shop.example",
     "Access-Control-Request-Method": "POST",
@@ -56,19 +66,19 @@ TOKENS = SessionTokens([SECRET], clock=utc_now)
 
 
 def bearing(credential: str) -> dict[str, str]:
-    """The header that carries it."""
+    """The Authorization header for a credential."""
     return {"Authorization": f"Bearer {credential}"}
 
 
 def status_of(answer: requests.Response) -> int:
-    """Its status, without reading more: a stream does not end."""
+    """The status code, without reading a stream."""
     with answer:
         return answer.status_code
 
 
 @pytest.fixture(scope="module")
 def locked() -> Iterator[tuple[Harken, Server]]:
-    """A Harken that asks everybody for a key or a token."""
+    """A Harken that requires an API key or session token."""
     settings = {**OPEN, "access": "keys", "token_secrets": (SECRET,)}
     with harken.connect("memory://") as hk, served(hk, **settings) as server:
         yield hk, server
@@ -76,14 +86,14 @@ def locked() -> Iterator[tuple[Harken, Server]]:
 
 @pytest.fixture(scope="module")
 def keyless() -> Iterator[tuple[Harken, Server]]:
-    """A Harken that asks everybody for a key, and has none yet."""
+    """A Harken that requires an API key and has none yet."""
     with harken.connect("memory://") as hk, served(hk, access="keys") as server:
         yield hk, server
 
 
 @pytest.fixture
 def all_keys(locked: tuple[Harken, Server]) -> dict[Scope, str]:
-    """For each scope a key that has all others."""
+    """For each scope, a key with all other scopes."""
     hk, _ = locked
     plain = set(Scope) - {Scope.ADMIN}
     return {scope: hk.keys.create("default", plain - {scope}).text for scope in Scope}
@@ -94,52 +104,50 @@ class TestKeys:
     def test_each_operation_needs_its_scope(
         self, locked: tuple[Harken, Server], all_keys: dict[Scope, str], operation: Operation
     ) -> None:
-        """A key with all scopes but the one that is needed is refused, and one with just that one is not."""
+        """A key with all scopes except the required one is rejected; one with only the required scope is accepted."""
         hk, server = locked
         feedback_id = hk.submit("s", "up", author="a").feedback.id
-        before = kept(hk)
+        before = stored_feedback(hk)
         document = problem(
-            asked(server, operation, feedback_id, headers=bearing(all_keys[operation.scope])), 403, "forbidden"
+            call_operation(server, operation, feedback_id, headers=bearing(all_keys[operation.scope])), 403, "forbidden"
         )
         assert f"'{operation.scope.value}'" in document["detail"]
-        assert kept(hk) == before
+        assert stored_feedback(hk) == before
         for scope in (operation.scope, Scope.ADMIN):
             key = hk.keys.create("default", [scope]).text
-            assert status_of(asked(server, operation, feedback_id, headers=bearing(key))) not in (401, 403)
+            assert status_of(call_operation(server, operation, feedback_id, headers=bearing(key))) not in (401, 403)
 
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
     def test_each_operation_needs_credentials(self, locked: tuple[Harken, Server], operation: Operation) -> None:
-        """Nothing is done for somebody who shows no key or token, and the answer says how to show one."""
+        """Without credentials, every operation is rejected, and the response says how to send them."""
         hk, server = locked
         feedback_id = hk.submit("s", "up", author="a").feedback.id
-        before = kept(hk)
-        answer = asked(server, operation, feedback_id)
+        before = stored_feedback(hk)
+        answer = call_operation(server, operation, feedback_id)
         problem(answer, 401, "unauthorized")
         assert answer.headers["www-authenticate"] == 'Bearer realm="harken"'
-        assert kept(hk) == before
+        assert stored_feedback(hk) == before
 
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
     def test_a_key_is_for_one_application(self, locked: tuple[Harken, Server], operation: Operation) -> None:
-        """Whoever holds an application's key reaches no other one, neither by asking for it nor by an id, and changes
-        nothing that others share.
-        """
+        """A key cannot access another application, neither by name nor by id, nor change shared resources."""
         hk, server = locked
         feedback_id = hk.submit("s", "up", author="a").feedback.id
-        before, states = kept(hk), hk.channels.states()
+        before, states = stored_feedback(hk), hk.channels.states()
         headers = bearing(hk.keys.create("shop", ["admin"]).text)
-        refused = asked(server, operation, feedback_id, query="application=default", headers=headers)
+        refused = call_operation(server, operation, feedback_id, query="application=default", headers=headers)
         problem(refused, 403, "forbidden")
-        status = status_of(asked(server, operation, feedback_id, headers=headers))
+        status = status_of(call_operation(server, operation, feedback_id, headers=headers))
         assert (status == 403) == (operation.name in OF_THE_OPERATOR)
         assert status != 401
-        assert (kept(hk), hk.channels.states()) == (before, states)
+        assert (stored_feedback(hk), hk.channels.states()) == (before, states)
 
-    def test_what_a_key_gives_belongs_to_its_application(self, locked: tuple[Harken, Server]) -> None:
-        """Feedback is kept, listed and counted in the application of the key."""
+    def test_feedback_belongs_to_the_application_of_the_key(self, locked: tuple[Harken, Server]) -> None:
+        """Feedback is stored, listed and counted in the application of the key."""
         hk, server = locked
         headers = bearing(hk.keys.create("bakery", ["submit", "read"]).text)
         made = server.post(PATH, UP, headers=headers)
-        assert [one.id for one in kept(hk, "bakery")] == [made["feedback_id"]]
+        assert [one.id for one in stored_feedback(hk, "bakery")] == [made["feedback_id"]]
         assert server.get(f"{PATH}/stats", headers=headers)["total_feedbacks"] == 1
         assert server.get("/api/feedback?application=bakery", headers=headers)["feedbacks"]
 
@@ -158,8 +166,8 @@ class TestKeys:
             "Bearer \xe9\xff",
         ],
     )
-    def test_what_is_no_key(self, locked: tuple[Harken, Server], header: str) -> None:
-        """Whatever else is shown is refused, every time, and not repeated in the answer."""
+    def test_invalid_credentials_are_rejected(self, locked: tuple[Harken, Server], header: str) -> None:
+        """Invalid credentials are rejected every time, and never repeated in the response."""
         _, server = locked
         for _ in range(3):
             answer = RawAnswer.parse(server.send(raw_request("GET", "/api/feedback", f"Authorization: {header}")))
@@ -168,7 +176,7 @@ class TestKeys:
             assert "hk_0123" not in json.dumps(document)
 
     def test_revoked_within_five_seconds(self, hk: Harken) -> None:
-        """A key that is revoked is refused five seconds later at most, however often it is used meanwhile."""
+        """A revoked key is rejected within five seconds, however often it is used in the meantime."""
         seconds = [0.0]
         api = Api(hk, ServerSettings(**{**OPEN, "access": "keys"}), timer=lambda: seconds[0])
         with served_api(api) as server:
@@ -182,9 +190,9 @@ class TestKeys:
             problem(server.ask("GET", "/api/feedback", headers=bearing(made.text)), 401, "unauthorized")
 
     @pytest.mark.parametrize("name", ["export_feedback", "watch_events"])
-    def test_long_answers_end_as_well(self, hk: Harken, name: str) -> None:
-        """Once a key is known to be revoked, its exports break off, so that they do not look complete, and its events
-        end; until then they go on.
+    def test_revoking_a_key_ends_streams(self, hk: Harken, name: str) -> None:
+        """Once a key is known to be revoked, its exports are aborted and its event streams end; until then they
+        continue.
         """
         seconds = [0.0]
         for number in range(600):
@@ -212,8 +220,8 @@ class TestKeys:
                 for chunk in chunks:
                     assert b"private" not in chunk
 
-    def test_a_slow_answer_is_old(self) -> None:
-        """What the storage said of a key counts from when it was asked, not from when the answer came."""
+    def test_the_cache_lifetime_starts_before_the_read(self) -> None:
+        """The cache lifetime of a key starts before the storage is read, not when its answer arrives."""
         seconds = [0.0]
 
         class Slow(memory.MemoryKeyRepository):
@@ -237,12 +245,12 @@ class TestKeys:
 
 class TestTokens:
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
-    def test_what_it_is_enough_for(self, locked: tuple[Harken, Server], operation: Operation) -> None:
-        """A token lets a browser give, change, take back and show its own feedback, and do nothing else."""
+    def test_allowed_operations(self, locked: tuple[Harken, Server], operation: Operation) -> None:
+        """A session token can submit, change, withdraw and read its own feedback, and nothing else."""
         hk, server = locked
         feedback_id = hk.submit("s", "up", author="a").feedback.id
         headers = bearing(TOKENS.mint(session_id="s", author="a"))
-        answer = asked(server, operation, feedback_id, headers=headers)
+        answer = call_operation(server, operation, feedback_id, headers=headers)
         if operation.name in OF_A_TOKEN:
             assert answer.status_code in (200, 201, 204), answer.text
         else:
@@ -250,30 +258,32 @@ class TestTokens:
 
     @pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.tokens], ids=lambda one: one.name)
     @pytest.mark.parametrize("claims", [{"session_id": "t"}, {"author": "b"}, {"application": "shop"}])
-    def test_whose_it_is(self, locked: tuple[Harken, Server], operation: Operation, claims: dict[str, Any]) -> None:
-        """A token for another session, author or application changes nothing of anybody else's, and does not tell what
-        is there: feedback of others is answered for exactly as feedback that does not exist.
+    def test_a_token_for_something_else(
+        self, locked: tuple[Harken, Server], operation: Operation, claims: dict[str, Any]
+    ) -> None:
+        """A token for another session, author or application cannot change any feedback, nor find out whether it
+        exists.
         """
         hk, server = locked
         feedback_id = hk.submit("s", "up", "mine", author="a").feedback.id
-        before = kept(hk)
+        before = stored_feedback(hk)
         token = TOKENS.mint(**{"session_id": "s", "author": "a", **claims})
-        answer = asked(server, operation, feedback_id, query="application=default", headers=bearing(token))
+        answer = call_operation(server, operation, feedback_id, query="application=default", headers=bearing(token))
         if "author" in claims and "{feedback_id}" not in operation.path and "author=a" not in (answer.url or ""):
-            # Feedback of its own, as nobody was named in whose place it might be.
+            # Its own feedback, as the request does not name another author.
             assert answer.status_code == 201
-            assert kept(hk)[-1].author == "b"
+            assert stored_feedback(hk)[-1].author == "b"
         elif "application" not in claims and "{feedback_id}" in operation.path:
-            unknown = asked(server, operation, "unknown", query="application=default", headers=bearing(token))
+            unknown = call_operation(server, operation, "unknown", query="application=default", headers=bearing(token))
             details = [problem(each, 404, "not-found")["detail"] for each in (answer, unknown)]
             assert details[0].replace(feedback_id, "unknown") == details[1]
-            assert kept(hk) == before
+            assert stored_feedback(hk) == before
         else:
             problem(answer, 403, "forbidden")
-            assert kept(hk) == before
+            assert stored_feedback(hk) == before
 
     def test_an_id_of_another_application(self, locked: tuple[Harken, Server]) -> None:
-        """Feedback of another application is not even there."""
+        """Feedback of another application is not found."""
         hk, server = locked
         feedback_id = hk.submit("s", "up", "mine", author="a").feedback.id
         headers = bearing(TOKENS.mint(session_id="s", author="a", application="shop"))
@@ -282,7 +292,7 @@ class TestTokens:
             problem(answer, 404, "not-found")
 
     def test_its_author_is_the_author(self, locked: tuple[Harken, Server]) -> None:
-        """Feedback given with a token is its author's, whoever the body names; naming somebody else is refused."""
+        """The author of feedback is that of the token; naming another author is rejected."""
         hk, server = locked
         headers = bearing(TOKENS.mint(session_id="mine", author="kim"))
         path = "/api/sessions/mine/feedback"
@@ -293,7 +303,7 @@ class TestTokens:
             problem(server.ask("POST", path, json={**UP, "author": author}, headers=headers), 403, "forbidden")
 
     def test_without_an_author(self, locked: tuple[Harken, Server]) -> None:
-        """A token that names no author speaks for its session, which then has one vote on each message."""
+        """A token without an author has its session as the author, with one vote for each message."""
         hk, server = locked
         headers = bearing(TOKENS.mint(session_id="anonymous"))
         vote = "/api/sessions/anonymous/messages/m/feedback"
@@ -306,21 +316,21 @@ class TestTokens:
 
     @pytest.mark.parametrize("origin", [None, "https://evil.example", "null", "https://shop.example.evil.example"])
     def test_of_another_origin(self, locked: tuple[Harken, Server], origin: str | None) -> None:
-        """A token for one origin is good for no other page, nor for something that names no origin and writes."""
+        """A token for one origin is rejected for pages of other origins, and for changes without an Origin header."""
         hk, server = locked
         headers = bearing(TOKENS.mint(session_id="s", author="a", origin="https://shop.example"))
         right = {**headers, "Origin": "https://shop.example"}
         feedback_id = server.post(PATH, UP, headers=right)["feedback_id"]
-        before = kept(hk)
+        before = stored_feedback(hk)
         wrong = {**headers, "Origin": origin} if origin else headers
         problem(server.ask("POST", PATH, json=UP, headers=wrong), 403, "forbidden")
         problem(server.ask("DELETE", f"/api/feedback/{feedback_id}", headers=wrong), 403, "forbidden")
         shown = server.ask("GET", f"/api/feedback/{feedback_id}", headers=wrong)
         assert shown.status_code == (403 if origin else 200)
-        assert kept(hk) == before
+        assert stored_feedback(hk) == before
 
     def test_tampered_with(self, locked: tuple[Harken, Server]) -> None:
-        """A token of which anything was changed, or that somebody else signed, is good for nothing."""
+        """A token with any modification, or with a signature by another secret, is rejected."""
         _, server = locked
         token = TOKENS.mint(session_id="s", author="a")
         head, body, signature = token.split(".")
@@ -338,7 +348,7 @@ class TestTokens:
             problem(server.ask("POST", PATH, json=UP, headers=bearing(wrong)), 401, "unauthorized")
 
     def test_expired(self, hk: Harken, clock: ManualClock) -> None:
-        """A token ends with its second, also if it was just used, and the answer says so."""
+        """A token expires at its expiry time, even if it has just been used, and the response says so."""
         tokens = SessionTokens([SECRET], clock=clock)
         settings = ServerSettings(**{**OPEN, "access": "keys", "token_secrets": (SECRET,)})
         with served_api(Api(hk, settings, clock=clock)) as server:
@@ -351,10 +361,10 @@ class TestTokens:
                 answer = server.ask("POST", PATH, json=UP, headers=headers)
                 assert "expired" in problem(answer, 401, "unauthorized")["detail"]
                 assert "invalid_token" in answer.headers["www-authenticate"]
-        assert len(kept(hk)) == 1
+        assert len(stored_feedback(hk)) == 1
 
     def test_secrets_are_changed_without_a_gap(self, hk: Harken) -> None:
-        """While the old secret is still named, what it signed is good; without it, no longer."""
+        """Tokens of the old secret are accepted while it is still configured, and rejected after that."""
         old = bearing(SessionTokens([OTHER_SECRET], clock=utc_now).mint(session_id="s"))
         new = bearing(TOKENS.mint(session_id="s"))
         with served(hk, access="keys", token_secrets=(SECRET, OTHER_SECRET)) as server:
@@ -364,8 +374,8 @@ class TestTokens:
             server.post(PATH, UP, headers=new)
             problem(server.ask("POST", PATH, json=UP, headers=old), 401, "unauthorized")
 
-    def test_where_there_are_none(self, hk: Harken) -> None:
-        """Without a secret no token is good, whoever signed it."""
+    def test_without_a_secret(self, hk: Harken) -> None:
+        """Without a configured secret, all tokens are rejected."""
         with served(hk, access="keys") as server:
             answer = server.ask("POST", PATH, json=UP, headers=bearing(TOKENS.mint(session_id="s")))
             problem(answer, 401, "unauthorized")
@@ -374,19 +384,19 @@ class TestTokens:
 class TestWithoutKeys:
     @pytest.mark.parametrize("headers", [{}, {"Host": "localhost"}, {"X-Forwarded-For": "127.0.0.1"}])
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
-    def test_nothing_is_served(
+    def test_all_requests_are_rejected(
         self, keyless: tuple[Harken, Server], operation: Operation, headers: dict[str, str]
     ) -> None:
-        """Where there is no key yet, requests of this machine are refused as all others, and told how to create one."""
+        """Without any key, requests from localhost are rejected too, and the response says how to create a key."""
         hk, server = keyless
         feedback_id = hk.submit("s", "up", author="a").feedback.id
-        before = kept(hk)
-        answer = asked(server, operation, feedback_id, headers=headers)
+        before = stored_feedback(hk)
+        answer = call_operation(server, operation, feedback_id, headers=headers)
         assert "'harken --storage URL keys create --scope" in problem(answer, 401, "unauthorized")["detail"]
-        assert kept(hk) == before
+        assert stored_feedback(hk) == before
 
     def test_revoking_the_last_key_opens_nothing(self, hk: Harken) -> None:
-        """When the last key is revoked, nobody gets in, with or without it."""
+        """After the last key is revoked, all requests are rejected, with or without that key."""
         seconds = [0.0]
         api = Api(hk, ServerSettings(**{**OPEN, "access": "keys"}), timer=lambda: seconds[0])
         with served_api(api) as server:
@@ -398,37 +408,37 @@ class TestWithoutKeys:
                 problem(server.ask("POST", PATH, json=UP, headers=headers), 401, "unauthorized")
 
     def test_it_is_the_default(self, hk: Harken) -> None:
-        """An application that says nothing about access asks for keys, and there is no other way than to say so."""
+        """Keys are required by default, and only ``access="open"`` disables that."""
         assert ServerSettings().access == "keys"
         with pytest.raises(harken.ConfigurationError, match="access must be one of keys, open"):
             ServerSettings(access="auto")
 
 
-class TestOpenToAll:
+class TestOpenAccess:
     @pytest.mark.parametrize("header", ["Basic dXNlcjpwYXNz", "Bearer", "Bearer of-the-host", "Digest x", ""])
     def test_the_hosts_own_credentials(self, server: Server, header: str) -> None:
-        """Where the application guards the door, what it is shown is its own business and in nobody's way."""
+        """With open access, credentials that are meant for the host application are ignored."""
         server.post(PATH, UP, headers={"Authorization": header})
 
     def test_a_key_still_counts(self, server: Server, hk: Harken) -> None:
-        """Who shows a key of Harken's is held to it: to its application, and to whether it is good."""
+        """With open access, an API key must still be valid, and restricts the request to its application."""
         made = hk.keys.create("shop", ["submit"])
         server.post(PATH, UP, headers=bearing(made.text))
-        assert len(kept(hk, "shop")) == 1
+        assert len(stored_feedback(hk, "shop")) == 1
         problem(server.ask("GET", "/api/feedback", headers=bearing(made.text)), 403, "forbidden")
         problem(server.ask("GET", "/api/feedback", headers=bearing(f"{made.text}x")), 401, "unauthorized")
 
     def test_a_token_still_counts(self, hk: Harken) -> None:
-        """Where there are session tokens, one that is shown has to be good, and says whose the feedback is."""
+        """With open access, a session token must still be valid if tokens are configured, and sets the author."""
         with served(hk, token_secrets=(SECRET,)) as server:
             server.post(PATH, UP, headers=bearing(TOKENS.mint(session_id="s", author="kim")))
-            assert [one.author for one in kept(hk)] == ["kim"]
+            assert [one.author for one in stored_feedback(hk)] == ["kim"]
             problem(server.ask("POST", PATH, json=UP, headers=bearing("a.b.c")), 401, "unauthorized")
 
 
-class TestPagesOfOtherOrigins:
+class TestCors:
     def test_none_by_default(self, server: Server) -> None:
-        """No page may read what is answered unless its origin was named."""
+        """By default, no page of another origin may read responses."""
         answers = [
             server.ask("OPTIONS", PATH, headers=PREFLIGHT),
             server.ask("POST", PATH, json=UP, headers={"Origin": "https://shop.example"}),
@@ -436,8 +446,8 @@ class TestPagesOfOtherOrigins:
         ]
         assert not any(name.lower().startswith("access-control") for one in answers for name in one.headers)
 
-    def test_those_that_are_named(self, hk: Harken) -> None:
-        """A page of a named origin may call, and see what it needs, errors too; never with credentials of a browser."""
+    def test_allowed_origins(self, hk: Harken) -> None:
+        """A page of an allowed origin may call the API and read responses and errors; never with cookies."""
         with served(hk, allowed_origins=("https://shop.example",)) as server:
             asked_first = server.ask("OPTIONS", PATH, headers=PREFLIGHT)
             assert asked_first.status_code == 200
@@ -454,8 +464,8 @@ class TestPagesOfOtherOrigins:
     @pytest.mark.parametrize(
         "origin", ["https://evil.example", "null", "http://shop.example", "https://shop.example.x"]
     )
-    def test_no_others(self, hk: Harken, origin: str) -> None:
-        """An origin that is only nearly the named one is not allowed."""
+    def test_similar_origins_are_not_allowed(self, hk: Harken, origin: str) -> None:
+        """Origins that are similar to an allowed one are not allowed."""
         with served(hk, allowed_origins=("https://shop.example",)) as server:
             asked_first = server.ask("OPTIONS", PATH, headers={**PREFLIGHT, "Origin": origin})
             answer = server.ask("POST", PATH, json=UP, headers={"Origin": origin})
@@ -463,7 +473,7 @@ class TestPagesOfOtherOrigins:
                 assert "access-control-allow-origin" not in one.headers
 
     def test_all(self, hk: Harken) -> None:
-        """Whoever allows any origin says so to all, and keeps no list of who asked."""
+        """With ``*``, all origins are allowed and responses do not depend on Origin."""
         with served(hk, allowed_origins=("*",)) as server:
             for origin in ("https://shop.example", "null"):
                 asked_first = server.ask("OPTIONS", PATH, headers={**PREFLIGHT, "Origin": origin})
@@ -474,7 +484,7 @@ class TestPagesOfOtherOrigins:
 
 
 class Broken(MemoryFeedbackRepository):
-    """Fails in a way that nobody expected, and quotes what was sent."""
+    """Raises an unexpected error that quotes the request."""
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         raise RuntimeError(f"cannot write {batch[0].feedback.comment!r}")
@@ -482,7 +492,7 @@ class Broken(MemoryFeedbackRepository):
 
 class TestLogs:
     def test_nothing_sensitive(self, hk: Harken, logged: io.StringIO) -> None:
-        """One line for each request, from which nobody learns what was said, who said it, or with which credentials."""
+        """Each request is logged in one line, without content, authors or credentials."""
         token = TOKENS.mint(session_id="private-session", author="private-author")
         secret = 'private comment\n{"level":"forged"}'
         headers = {
@@ -522,7 +532,9 @@ class TestLogs:
         assert {line["request_id"] for line in requests_logged[:4]} == {"my-request.1"}
 
     def test_an_unexpected_error(self, logged: io.StringIO) -> None:
-        """What broke is written down with its traceback, without what was sent; the answer says where to look."""
+        """An unexpected error is logged with its traceback but without the request, and the response has the request
+        id.
+        """
         with memory.open_storage() as storage:
             assert isinstance(storage.feedback, MemoryFeedbackRepository)
             broken = evolve(storage, feedback=Broken(storage.feedback._data))
@@ -540,7 +552,7 @@ class TestLogs:
 
 
 def is_admitted(api: Api, credential: str) -> bool:
-    """Whether a request with it, for the votes in a session, is let in; may ask the storage."""
+    """Whether a request with this credential, for the votes in a session, is admitted. May read from the storage."""
     header = {"authorization": f"Bearer {credential}"}.get
     request = Request(method="GET", path="", parts={"session_id": "s"}, header=header, peer="203.0.113.9")
     try:
@@ -551,8 +563,8 @@ def is_admitted(api: Api, credential: str) -> bool:
 
 
 @pytest.mark.slow
-def test_what_is_remembered_of_credentials_is_bounded(hk: Harken, clock: ManualClock) -> None:
-    """However many long credentials are sent, valid or not, little memory is taken, and none of their text is kept."""
+def test_the_credential_cache_is_bounded(hk: Harken, clock: ManualClock) -> None:
+    """The memory for cached credentials is limited, however many long ones are sent, and their text is not stored."""
     tokens = SessionTokens([SECRET], clock=clock)
     settings = ServerSettings(access="keys", token_secrets=(SECRET,), limit_by_address="")
     valid = [tokens.mint(session_id="s", author=f"{number:04}" + "\U0001f600" * 190) for number in range(3_000)]
@@ -565,14 +577,14 @@ def test_what_is_remembered_of_credentials_is_bounded(hk: Harken, clock: ManualC
             taken = tracemalloc.get_traced_memory()[0]
         finally:
             tracemalloc.stop()
-    # They have 60 MB together.
+    # They have 60 MB in total.
     assert taken < 10 * 1024 * 1024
 
 
-def test_invalid_credentials_displace_no_valid_ones(
+def test_invalid_credentials_do_not_evict_valid_ones(
     hk: Harken, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key that was recognised a moment ago is not looked up again, whatever was tried meanwhile."""
+    """A flood of invalid credentials does not evict a cached valid key."""
     key = hk.keys.create("default", ["read"]).text
     looked_up: list[str] = []
     authenticate = hk.keys.authenticate

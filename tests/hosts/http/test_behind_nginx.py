@@ -1,4 +1,4 @@
-"""A proxy in front of ``harken serve`` that tells nothing of itself lets nobody in."""
+"""``harken serve`` behind nginx: a proxy without forwarding headers does not bypass authentication."""
 
 import re
 import socket
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
-#: What needs no key: whether the service is there, and how to sign in.
+#: The paths that need no key: health and sign-in.
 FOR_ALL = {"/healthz", "/readyz", "/sign-in", "/sign-in/style.css", "/sign-in/start.js", "/sign-out"}
 NAMED = {
     "session_id": "s",
@@ -40,24 +40,24 @@ NAMED = {
 
 
 def asked(url: str, method: str, path: str, **options: Any) -> requests.Response:
-    """Ask for something, as an ordinary client does."""
+    """Send a request as an ordinary client."""
     return requests.request(method, f"{url}{path}", timeout=PATIENCE, allow_redirects=False, **options)
 
 
 def everything(feedback_id: str) -> list[tuple[str, str]]:
-    """The method and path of all that is served."""
+    """The method and path of every operation and page."""
     pages = [(page.methods[0], page.path) for page in PAGES]
     operations = [(one.method, one.path) for one in OPERATIONS]
     return [(method, path.format(**NAMED, feedback_id=feedback_id)) for method, path in (*operations, *pages)]
 
 
 def give(service: Service) -> str:
-    """Give feedback directly; its id."""
+    """Submit feedback directly; returns its id."""
     return str(service.ask("POST", PATH, json=UP).json()["feedback_id"])
 
 
 def test_a_port_that_another_server_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What these tests ask is nginx, also if another server took the port that was free a moment before."""
+    """The tests reach nginx even if another server has taken its port in the meantime."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free, ports = nginx._free_port, iter([taken.getsockname()[1]])
         monkeypatch.setattr(nginx, "_free_port", lambda: next(ports, None) or free())
@@ -66,7 +66,7 @@ def test_a_port_that_another_server_took(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_without_the_key_nothing_is_served(tmp_path: Path) -> None:
-    """``proxy_pass`` and nothing else, as nginx has it in its own examples: everybody is asked for the key."""
+    """With a minimal ``proxy_pass`` configuration, every request needs the key."""
     url = f"sqlite:///{tmp_path}/feedback.db"
     with serve(url, tmp_path) as service, nginx_before(service.url, tmp_path / "nginx") as outside:
         feedback_id = give(service)
@@ -83,13 +83,13 @@ def test_without_the_key_nothing_is_served(tmp_path: Path) -> None:
 
 
 def test_with_the_key_it_works(tmp_path: Path) -> None:
-    """Whoever has the key is served through the proxy as without it, a browser that signed in there too."""
+    """With the key, requests through the proxy work as without it, also for a browser that has signed in."""
     with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path) as service:
         assert typed(service)["status"] == "success"
         with nginx_before(service.url, tmp_path / "nginx") as outside:
             answer = asked(outside, "POST", PATH, json=UP, headers=service.credentials)
             assert answer.status_code == 201, answer.text
-            # Of the address that the browser knows, the service hears nothing but what the browser says itself.
+            # The service does not see the address that the browser uses, except in headers of the browser.
             browser = {"Origin": outside, "Sec-Fetch-Site": "same-origin"}
             signed_in = asked(outside, "POST", "/sign-in", data={"key": service.key}, headers=browser)
             assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/docs")
@@ -113,7 +113,7 @@ def test_with_the_key_it_works(tmp_path: Path) -> None:
     ],
 )
 def test_open_is_not_open_to_a_proxy(tmp_path: Path, more: str) -> None:
-    """``--open`` serves whoever asks directly, and nobody who comes through nginx, with or without its headers."""
+    """``--open`` serves direct requests only, and none that come through nginx, with or without forwarding headers."""
     url = f"sqlite:///{tmp_path}/feedback.db"
     with serve(url, tmp_path, "--open") as service, nginx_before(service.url, tmp_path / "nginx", more=more) as outside:
         assert typed(service)["status"] == "success"
@@ -126,8 +126,8 @@ def test_open_is_not_open_to_a_proxy(tmp_path: Path, more: str) -> None:
 
 
 def test_the_documented_site(hk: Harken, tmp_path: Path) -> None:
-    """The site that the page on hosts shows serves the application of that page, and browsers sign in through it, also
-    those that say of a form only which page it is from.
+    """The documented nginx configuration works for the documented application, including browser sign-in without Sec-
+    Fetch-Site.
     """
     page = (ROOT / "docs" / "hosts.md").read_text(encoding="utf-8")
     (location,) = re.findall(r"location / \{\n\s*proxy_pass [^;]+;\n(.*?)\n    \}\n\}", page, re.DOTALL)
@@ -142,7 +142,7 @@ def test_the_documented_site(hk: Harken, tmp_path: Path) -> None:
 
 
 def test_a_proxy_that_changes_the_host(hk: Harken, tmp_path: Path) -> None:
-    """Where the proxy passes on another Host than the browser asked for, the page to sign in on says what to change."""
+    """If the proxy changes the Host header, the sign-in page says what to change."""
     key = hk.keys.create("default", ["admin"]).text
     with (
         served(hk, access="keys") as server,

@@ -1,4 +1,4 @@
-"""What one client sends never keeps the event loop from answering others, and who goes away is not worked for."""
+"""One client cannot block the event loop, and calls of disconnected clients are dropped."""
 
 import signal
 import socket
@@ -26,7 +26,7 @@ from hosts.serving import OPEN, Server, problem, raw_request, served, serving
 from support import PATIENCE, eventually
 
 PATH = "/api/sessions/s/feedback"
-#: Larger than what the loop handles, and within what is cleaned.
+#: Larger than what the event loop processes itself, and within the limit of the sanitiser.
 HOSTILE = "<b>" * 1_000
 
 
@@ -41,7 +41,7 @@ class HangingSanitizer(Hanging):
 
 @contextmanager
 def routed(hk: Harken, **settings: Any) -> Iterator[Server]:
-    """Serve the router in an application of somebody's own."""
+    """Serve the router in a host application."""
     app = FastAPI()
     app.include_router(feedback_router(hk, ServerSettings(**{**OPEN, **settings})))
     with serving(app) as server:
@@ -50,8 +50,8 @@ def routed(hk: Harken, **settings: Any) -> Iterator[Server]:
 
 @contextmanager
 def django_in_loop(hk: Harken, **settings: Any) -> Iterator[Server]:
-    """Serve it in a project of Django."""
-    from hosts.django_serving import serve_django_in_loop  # noqa: PLC0415 - configures Django, as nobody else needs
+    """Serve it in a Django project."""
+    from hosts.django_serving import serve_django_in_loop  # noqa: PLC0415 - configures Django, for these tests only
 
     with serve_django_in_loop(hk, ServerSettings(**{**OPEN, **settings})) as server:
         yield server
@@ -59,7 +59,7 @@ def django_in_loop(hk: Harken, **settings: Any) -> Iterator[Server]:
 
 @pytest.mark.parametrize("host", [served, routed, django_in_loop])
 def test_a_large_comment_is_cleaned_beside_the_loop(host: Any) -> None:
-    """While the sanitiser is busy with one tenant's large comments, however many, others give and read feedback."""
+    """While the sanitiser is busy with large comments of one tenant, other tenants submit and read feedback."""
     text = HangingSanitizer()
     with ExitStack() as opened:
         hk = opened.enter_context(harken.connect("memory://", sanitizer=text))
@@ -89,7 +89,7 @@ def test_a_large_comment_is_cleaned_beside_the_loop(host: Any) -> None:
 
 
 def test_a_long_query_string_is_parsed_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unescaping it takes a while, so others are answered meanwhile."""
+    """Parsing a long query string takes a while, during which other requests are answered."""
     hanging, parse = Hanging(), Parameters.parse
 
     def hang_on_long_ones(query: str, *known: Any, **options: Any) -> Parameters:
@@ -111,7 +111,7 @@ def test_a_long_query_string_is_parsed_beside_the_loop(monkeypatch: pytest.Monke
 
 
 def test_a_content_type_has_a_length() -> None:
-    """One with thousands of parameters is refused and not parsed; common ones are taken."""
+    """A Content-Type with thousands of parameters is rejected without parsing it; usual ones are accepted."""
     with harken.connect("memory://") as hk, served(hk) as server:
         for fine in ("application/json; charset=utf-8", "application/vnd.api+json; profile=x"):
             assert server.ask("POST", PATH, data='{"rating": "up"}', headers={"Content-Type": fine}).status_code == 201
@@ -124,7 +124,7 @@ def test_a_content_type_has_a_length() -> None:
 
 @contextmanager
 def greedy_and_modest(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Hanging, dict[str, Any]]]:
-    """A service on which the questions of the tenant ``greedy`` hang, and keys of two tenants."""
+    """A service on which the queries of the tenant ``greedy`` hang, and keys of two tenants."""
     hanging = Hanging()
     monkeypatch.setattr(SlowForOne, "hanging", hanging, raising=False)
     with ExitStack() as opened:
@@ -139,7 +139,9 @@ def greedy_and_modest(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server,
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_calls_of_clients_that_went_away_are_dropped(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has not begun when its client disconnects never does, so the tenant's next call does not wait for it."""
+    """A call that has not started when its client disconnects is dropped, so it does not delay the tenant's next
+    call.
+    """
     with greedy_and_modest(monkeypatch) as (server, hanging, credentials):
         body = b'{"rating": "up"}' if method == "PUT" else b""
         path = "/api/sessions/s/messages/m/feedback?author=ann" if method == "PUT" else "/api/feedback"
@@ -186,8 +188,8 @@ sys.exit(main())
 
 
 @pytest.mark.slow
-def test_slow_questions_do_not_keep_the_service_from_ending(tmp_path: Path) -> None:
-    """A signal ends it although calls hang for ever and others wait, and what was acknowledged is kept."""
+def test_slow_calls_do_not_block_shutdown(tmp_path: Path) -> None:
+    """A signal ends the server although calls hang and others wait, and everything acknowledged is stored."""
     storage = f"sqlite:///{tmp_path}/feedback.db"
     with harken.connect(storage) as hk:
         key = hk.keys.create("default", ["read", "submit"]).text

@@ -24,7 +24,7 @@ FORGED = "\n\nevent: feedback.withdrawn\ndata: {}\n\n"
 
 
 def give(server: Server, comment: str = "", **options: Any) -> str:
-    """Give feedback; its id."""
+    """Submit feedback; returns its id."""
     given = server.post("/api/sessions/s/feedback", {"rating": "up", "comment": comment}, **options)
     return str(given["feedback_id"])
 
@@ -35,7 +35,7 @@ def comments(stream: Stream, count: int) -> list[str]:
 
 
 def test_each_thing_that_happens_is_an_event(server: Server, hk: Harken, clock: ManualClock) -> None:
-    """Giving, changing, moderating and taking back each have their event, with the feedback as it reads then."""
+    """Submitting, changing, moderating and withdrawing feedback each send an event with the current feedback."""
     with listening(server.url) as stream:
         assert stream.answer.headers["content-type"] == "text/event-stream"
         assert stream.answer.headers["cache-control"] == "no-store"
@@ -61,7 +61,7 @@ def test_each_thing_that_happens_is_an_event(server: Server, hk: Harken, clock: 
 
 
 def test_alerts_are_events_too(server: Server, hk: Harken, clock: ManualClock) -> None:
-    """An alert that is raised, and one that is over, come among the others, as the alert is shown elsewhere."""
+    """Raised and resolved alerts are sent as events, with the same record as elsewhere in the API."""
     with listening(server.url) as stream:
         for switch, kind in (
             (lambda: hk.channels.switch_off("log", "by hand"), "raised"),
@@ -83,7 +83,7 @@ def test_alerts_are_events_too(server: Server, hk: Harken, clock: ManualClock) -
 
 @pytest.mark.parametrize("comment", [FORGED.strip(), "a\r\nb\rc\u0085d\u2028e\u2029f\x1b[2J\x0b\x0c!", "\U0001f600 ü"])
 def test_a_comment_arrives_as_it_was_written(server: Server, comment: str) -> None:
-    """Line breaks, control characters and whatever else are data, and nothing but data."""
+    """Line breaks, control characters and anything else in a comment arrive unchanged."""
     with listening(server.url) as stream:
         give(server, comment)
         give(server, "the next one")
@@ -93,7 +93,7 @@ def test_a_comment_arrives_as_it_was_written(server: Server, comment: str) -> No
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=100))
 @example(FORGED)
 def test_no_comment_can_end_an_event_or_begin_one(comment: str) -> None:
-    """Whatever somebody writes, an event is an id, a name and one line of data."""
+    """For any comment, an event has an id, a name and one line of data."""
     with harken.connect("memory://") as hk:
         stream = EventStream(hk, APPLICATION, None)
         hk.submit("s", "up", comment)
@@ -111,8 +111,8 @@ def test_no_comment_can_end_an_event_or_begin_one(comment: str) -> None:
     assert frames.isascii()
 
 
-def test_only_one_application_is_told(server: Server) -> None:
-    """A listener hears of the application that it asked for."""
+def test_events_of_one_application(server: Server) -> None:
+    """A listener receives only events of its application."""
     with listening(server.url, "/api/events?application=other") as other, listening(server.url) as mine:
         give(server, "mine")
         give(server, "other", params={"application": "other"})
@@ -121,11 +121,11 @@ def test_only_one_application_is_told(server: Server) -> None:
         assert comments(mine, 2) == ["mine", "mine too"]
 
 
-# --- Coming back ------------------------------------------------------------------------------------------------------
+# --- Resuming ---------------------------------------------------------------------------------------------------------
 
 
-def test_last_event_id_goes_on_where_somebody_left(server: Server, clock: ManualClock) -> None:
-    """Who comes back is told what happened meanwhile, once, by header or by parameter."""
+def test_last_event_id_resumes_the_stream(server: Server, clock: ManualClock) -> None:
+    """A client that reconnects receives the events it has missed, once, by header or by parameter."""
     with listening(server.url) as stream:
         give(server, "heard")
         last = stream.event().id
@@ -139,8 +139,8 @@ def test_last_event_id_goes_on_where_somebody_left(server: Server, clock: Manual
         assert comments(stream, 2) == ["not heard", "new"]
 
 
-def test_who_was_away_for_too_long_is_told_so(server: Server) -> None:
-    """An event called ``missed`` says that what is shown has to be loaded anew; then it goes on."""
+def test_missed_events_are_reported(server: Server) -> None:
+    """After too long, the event ``missed`` says that data must be reloaded; then the stream continues."""
     long_ago = Place(Cursor(NOON - 2 * RESUMABLE, "x"))
     with listening(server.url, Last_Event_ID=str(long_ago)) as stream:
         missed = stream.event()
@@ -151,16 +151,16 @@ def test_who_was_away_for_too_long_is_told_so(server: Server) -> None:
 
 
 @pytest.mark.parametrize("token", ["nonsense", "AAAA.x", "-"])
-def test_a_place_that_nobody_was_given_is_refused(server: Server, token: str) -> None:
-    """What is no id of an event is told apart from one that is too old."""
+def test_an_invalid_event_id_is_rejected(server: Server, token: str) -> None:
+    """An invalid event id is rejected; it is not treated as one that is too old."""
     problem(server.ask("GET", "/api/events", headers={"Last-Event-ID": token}), 422, "invalid")
 
 
-# --- Who may listen ---------------------------------------------------------------------------------------------------
+# --- Permissions ------------------------------------------------------------------------------------------------------
 
 
-def test_only_who_may_read_may_listen(hk: Harken) -> None:
-    """It takes a key that may read, and gives that key's application only."""
+def test_listening_needs_the_scope_read(hk: Harken) -> None:
+    """It needs a key with the scope ``read``, and has only events of the key's application."""
     secret = "a secret of thirty-two bytes or more"
     reading, giving = (hk.keys.create(APPLICATION, [scope]).text for scope in (Scope.READ, Scope.SUBMIT))
     with served(hk, access="keys", token_secrets=(secret,)) as server:
@@ -176,7 +176,7 @@ def test_only_who_may_read_may_listen(hk: Harken) -> None:
 
 
 def test_two_hundred_may_listen(server: Server, hk: Harken) -> None:
-    """One more is told to come again later, and is let in when somebody has left."""
+    """Another listener is rejected with Retry-After, and accepted once one has left."""
     with ExitStack() as all_but_one:
         for _ in range(MAX_LISTENERS - 1):
             listener = hk.feed.listen(APPLICATION, int)
@@ -192,7 +192,7 @@ def test_two_hundred_may_listen(server: Server, hk: Harken) -> None:
 
 
 def test_slots_are_shared_between_tenants(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that has taken all slots loses one to another, its newest, whose stream ends; the others go on."""
+    """A tenant that uses all slots loses its newest listener to another tenant; its other streams continue."""
     monkeypatch.setattr(feed, "MAX_LISTENERS", 4)
     greedy, modest = (
         {"Authorization": f"Bearer {hk.keys.create(name, ['read', 'submit']).text}"} for name in ("greedy", "modest")
@@ -209,38 +209,38 @@ def test_slots_are_shared_between_tenants(hk: Harken, monkeypatch: pytest.Monkey
             assert [comments(stream, 1) for stream in left] == [["heard"]] * 2
 
 
-def test_who_went_away_is_forgotten(server: Server, hk: Harken) -> None:
-    """A connection that ends frees its place, whether anything was ever sent over it or not."""
+def test_a_closed_connection_frees_its_slot(server: Server, hk: Harken) -> None:
+    """A closed connection frees its slot, whether or not anything was sent over it."""
     with ExitStack() as streams:
         for _ in range(3):
             streams.enter_context(listening(server.url))
         assert room(hk) == MAX_LISTENERS - 3
     eventually(lambda: room(hk) == MAX_LISTENERS)
     for _ in range(10):
-        # Gone before it could be answered.
+        # Disconnected before the response.
         server.send(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n", until_closed=False)
     eventually(lambda: room(hk) == MAX_LISTENERS)
 
 
-# --- How it goes on, and how it ends ----------------------------------------------------------------------------------
+# --- Keep-alive and shutdown ------------------------------------------------------------------------------------------
 
 
 def test_a_silent_stream_shows_that_it_is_alive(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While nothing happens a comment comes from time to time, and events come as ever."""
+    """Without events, a comment is sent from time to time, and later events arrive as usual."""
     monkeypatch.setattr(EventStream, "heartbeat", 0.02)
     with served(hk) as server, listening(server.url) as stream:
-        assert [stream.frame().fields for _ in range(3)] == [{"": "still here"}] * 3
+        assert [stream.frame().fields for _ in range(3)] == [{"": "keep-alive"}] * 3
         give(server, "heard")
         assert comments(stream, 1) == ["heard"]
 
 
-def test_a_host_that_blocks_can_tell_too(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An event stream can be iterated over by a thread of its own, until it is stopped; then nobody listens."""
+def test_a_blocking_host_can_iterate(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread can iterate over an event stream until it is stopped; then no listener remains."""
     monkeypatch.setattr(EventStream, "heartbeat", 0.02)
     stream = EventStream(hk, APPLICATION, None)
     chunks = iter(stream)
     assert next(chunks) == b"retry: 2000\n\n"
-    assert next(chunks) == b": still here\n\n"
+    assert next(chunks) == b": keep-alive\n\n"
     hk.submit("s", "up")
     assert b"event: feedback.created" in next(chunk for chunk in chunks if b"event" in chunk)
     stream.stop()
@@ -249,7 +249,7 @@ def test_a_host_that_blocks_can_tell_too(hk: Harken, monkeypatch: pytest.MonkeyP
 
 
 def test_a_stream_ends_with_its_harken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When Harken is closed, those who wait for events do not wait for ever."""
+    """When Harken is closed, its event streams end."""
     with harken.connect("memory://") as hk:
         stream = EventStream(hk, APPLICATION, None)
         heard: list[bytes] = []
@@ -261,7 +261,7 @@ def test_a_stream_ends_with_its_harken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_server_ends_with_streams_open(hk: Harken) -> None:
-    """Who listens is sent away when the application ends, with a stream that is complete."""
+    """When the application ends, event streams end and their responses are complete."""
     app = create_app(ServerSettings(**OPEN), harken=hk)
     with serving(app) as server, listening(server.url) as stream:
         give(server, "heard")
@@ -273,15 +273,15 @@ def test_a_server_ends_with_streams_open(hk: Harken) -> None:
     assert room(hk) == MAX_LISTENERS
 
 
-# --- From other processes ---------------------------------------------------------------------------------------------
+# --- Other processes --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["sqlite", "mongodb"])
-def test_what_one_server_takes_the_other_tells(
+def test_events_of_another_server(
     storage: str, tmp_path: Path, clock: ManualClock, request: pytest.FixtureRequest
 ) -> None:
-    """Two servers on one storage: listeners at both hear all, and may change over from one to the other."""
+    """With two servers on one storage, listeners at both receive all events and can switch between them."""
     url = f"sqlite:///{tmp_path}/f.db" if storage == "sqlite" else request.getfixturevalue("mongodb_url")
     new_id = counting_ids()
     with ExitStack() as opened:
@@ -292,11 +292,11 @@ def test_what_one_server_takes_the_other_tells(
             give(two, "from two")
             assert sorted(comments(here, 2)) == sorted(comments(there, 2)) == ["from one", "from two"]
             clock.turn(seconds=20)
-            give(one, "the last that was heard")
+            give(one, "the last received event")
             last = here.event()
-            assert last.feedback["comment"] == comments(there, 1)[0] == "the last that was heard"
+            assert last.feedback["comment"] == comments(there, 1)[0] == "the last received event"
         clock.turn(seconds=1)
         give(one, "not heard")
         with listening(two.url, Last_Event_ID=last.id) as there:
             while (heard := comments(there, 1)[0]) != "not heard":
-                assert heard == "the last that was heard"
+                assert heard == "the last received event"

@@ -1,4 +1,4 @@
-"""What people do over HTTP, at every host: each does them all, and all answer alike to the last byte."""
+"""The same requests to every host: each supports all of them, and all responses are equal to the byte."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ MESSAGE: Final = "/api/sessions/s/messages/m-1/feedback"
 UP: Final = {"rating": "up"}
 SECRET: Final = "a secret that has thirty-two bytes or more"
 ORIGIN: Final = "https://shop.example"
-#: What servers say for themselves, not the hosts.
+#: Headers that servers add, not the hosts.
 _OF_THE_SERVER: Final = {"date", "server", "connection", "transfer-encoding"}
 
 
@@ -54,7 +54,7 @@ def _wsgi(hk: Harken, **settings: Any) -> Iterator[Server]:
 
 @contextmanager
 def _django(hk: Harken, **settings: Any) -> Iterator[Server]:
-    from hosts.django_serving import serve_django  # noqa: PLC0415 - configures Django, which nobody else needs
+    from hosts.django_serving import serve_django  # noqa: PLC0415 - configures Django, for these tests only
 
     with serve_django(hk, ServerSettings(**{**OPEN, **settings})) as server:
         yield server
@@ -77,12 +77,12 @@ HOSTS: Final[dict[str, Callable[..., AbstractContextManager[Server]]]] = {
 }
 
 
-# --- Visits -----------------------------------------------------------------------------------------------------------
+# --- Cases ------------------------------------------------------------------------------------------------------------
 
 
 @frozen
-class Told:
-    """What a host answered, without what only its server says."""
+class Recorded:
+    """The response of a host, without what only its server adds."""
 
     asked: str
     status: int
@@ -90,39 +90,39 @@ class Told:
     body: str
 
     @classmethod
-    def of(cls, answer: requests.Response) -> "Told":
-        """What can be compared of an answer."""
+    def of(cls, answer: requests.Response) -> "Recorded":
+        """The comparable parts of a response."""
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        # Windows of rate limits run by the clock on the wall.
+        # Rate limit windows depend on the real clock.
         headers = {name: re.sub(r";t=\d+", "", value) for name, value in headers.items() if name not in _OF_THE_SERVER}
         return cls(f"{answer.request.method} {answer.request.path_url}", answer.status_code, headers, answer.text)
 
 
 @frozen
 class Visit:
-    """A client of one host that remembers what it was told."""
+    """A client of one host that records the responses."""
 
     server: Server
     hk: Harken
     clock: ManualClock
-    told: list[Told] = field(factory=list)
+    responses: list[Recorded] = field(factory=list)
 
     def ask(self, method: str, path: str, status: int = 200, **options: Any) -> requests.Response:
-        """Ask for something that is answered with this status."""
+        """Send a request and check its status."""
         options["headers"] = {"X-Request-Id": "visit", **options.get("headers", {})}
         answer = self.server.ask(method, path, **options)
         assert answer.status_code == status, answer.text
-        self.told.append(Told.of(answer))
+        self.responses.append(Recorded.of(answer))
         return answer
 
     def refused(self, method: str, path: str, status: int, kind: str, **options: Any) -> requests.Response:
-        """Ask for something that is refused like this."""
+        """Send a request and check its problem."""
         answer = self.ask(method, path, status, **options)
         problem(answer, status, kind)
         return answer
 
     def give(self, path: str = PATH, *, status: int = 201, headers: dict[str, str] | None = None, **body: Any) -> str:
-        """Give feedback; its id."""
+        """Submit feedback; returns its id."""
         self.clock.turn(seconds=1)
         given = self.ask("POST", path, status, json={**UP, **body}, headers=headers or {})
         return str(given.json()["feedback_id"])
@@ -133,7 +133,7 @@ CASES: Final[dict[str, tuple[Case, dict[str, Any]]]] = {}
 
 
 def case(**settings: Any) -> Callable[[Case], Case]:
-    """A case, at a host with these settings, and with Harken's setting ``spam``."""
+    """Register a case, for a host with these settings, and with Harken's setting ``spam``."""
 
     def add(function: Case) -> Case:
         CASES[function.__name__.replace("_", " ")] = function, settings
@@ -143,8 +143,8 @@ def case(**settings: Any) -> Callable[[Case], Case]:
 
 
 @cache
-def told(host: str, name: str) -> list[Told]:
-    """What a host tells in a case."""
+def responses(host: str, name: str) -> list[Recorded]:
+    """The responses of a host in a case."""
     function, settings = CASES[name]
     clock = ManualClock()
     spam = settings.get("spam")
@@ -155,15 +155,15 @@ def told(host: str, name: str) -> list[Told]:
     ):
         visit = Visit(server, hk, clock)
         function(visit)
-    return visit.told
+    return visit.responses
 
 
-# --- Giving -----------------------------------------------------------------------------------------------------------
+# --- Submitting -------------------------------------------------------------------------------------------------------
 
 
 @case()
-def feedback_is_given(visit: Visit) -> None:
-    """What is given is found where the answer says, as it was given."""
+def feedback_is_submitted(visit: Visit) -> None:
+    """Submitted feedback is found at its Location, unchanged."""
     body = {"rating": "up", "comment": "Clear", "agent_id": "a", "tags": ["fast"], "context": {"tier": 2}}
     answer = visit.ask("POST", PATH, 201, json=body)
     shown = visit.ask("GET", answer.headers["location"]).json()
@@ -171,8 +171,8 @@ def feedback_is_given(visit: Visit) -> None:
 
 
 @case()
-def the_same_key_is_kept_once(visit: Visit) -> None:
-    """Who sends again under the same key gets the same answer, which says so."""
+def a_key_is_stored_once(visit: Visit) -> None:
+    """A retry with the same key gets the same response, with Idempotency-Replayed."""
     key = {"Idempotency-Key": "click-7"}
     first = visit.ask("POST", PATH, 201, json=UP, headers=key)
     again = visit.ask("POST", PATH, 201, json=UP, headers=key)
@@ -182,30 +182,30 @@ def the_same_key_is_kept_once(visit: Visit) -> None:
 
 @case()
 def a_key_with_another_body_is_a_conflict(visit: Visit) -> None:
-    """One key is for one feedback."""
+    """A key with another body is rejected."""
     key = {"Idempotency-Key": "click-7"}
     visit.give(headers=key)
     visit.refused("POST", PATH, 422, "idempotency-key-reused", json={"rating": None}, headers=key)
 
 
 @case()
-def all_violations_are_told_at_once(visit: Visit) -> None:
-    """Who sent several things that are wrong need not find them one by one."""
+def all_violations_are_reported_together(visit: Visit) -> None:
+    """All violations of a submission are reported together."""
     body = {"rating": "maybe", "comment": "x" * 1001, "tags": [""]}
     answer = visit.refused("POST", PATH, 422, "invalid", json=body)
     assert {one["field"] for one in answer.json()["violations"]} == set(body)
 
 
 @case()
-def a_down_needs_a_comment(visit: Visit) -> None:
-    """A down says why."""
+def a_thumbs_down_needs_a_comment(visit: Visit) -> None:
+    """A thumbs-down needs a comment."""
     visit.refused("POST", PATH, 400, "feedback-refused", json={"rating": "down"})
     assert visit.give(rating="down", comment="It was last year's price")
 
 
 @case(keep_client="plain")
-def feedback_is_given_in_production(visit: Visit) -> None:
-    """The address and the browser are kept if the operator asked for it."""
+def the_production_endpoint(visit: Visit) -> None:
+    """The client address and user agent are stored if the operator enables it."""
     headers = {"User-Agent": "a browser"}
     feedback_id = visit.give("/api/feedback?session_id=s%2F1", headers=headers)
     visit.refused("POST", "/api/feedback", 422, "invalid", json=UP)
@@ -216,19 +216,19 @@ def feedback_is_given_in_production(visit: Visit) -> None:
 
 @case()
 def session_ids_are_percent_encoded(visit: Visit) -> None:
-    """Whatever a session is called, it is found under its name, unless that has a slash."""
+    """A session with any id is found by its percent-encoded id, unless it has a slash."""
     for name, encoded in (("ü ☃", "%C3%BC%20%E2%98%83"), ("a+b:c@d", "a+b:c@d"), ("50%", "50%25"), ("a?b", "a%3Fb")):
         path = f"/api/sessions/{encoded}/feedback"
         visit.give(path)
         assert visit.ask("GET", path).json()["session_id"] == name
-    # A slash parts the path, however it is written; some servers do not tell how it was.
+    # A slash separates path segments, even if it is encoded; some servers decode it.
     problem(visit.server.ask("POST", "/api/sessions/a%2Fb/feedback", json=UP), 404, "not-found")
     visit.refused("POST", "/api/sessions//feedback", 404, "not-found", json=UP)
 
 
 @case()
-def votes_are_cast_and_taken_back(visit: Visit) -> None:
-    """One author has one vote on a message, and can take it back."""
+def votes_are_cast_and_withdrawn(visit: Visit) -> None:
+    """An author has one vote on a message, and can withdraw it."""
     for rating in ("up", None):
         visit.ask("PUT", f"{MESSAGE}?author=kim", 204, json={"rating": rating})
     (vote,) = visit.ask("GET", "/api/sessions/s/votes?author=kim").json()["votes"]
@@ -242,7 +242,7 @@ def votes_are_cast_and_taken_back(visit: Visit) -> None:
 
 @case()
 def the_guide_reads_a_session(visit: Visit) -> None:
-    """The guide's clients get a session's feedback, oldest first, and its figures."""
+    """The guide's clients get the feedback of a session, oldest first, and its statistics."""
     visit.give(comment="first")
     visit.give(rating="down", comment="second")
     found = visit.ask("GET", PATH).json()
@@ -251,8 +251,8 @@ def the_guide_reads_a_session(visit: Visit) -> None:
 
 
 @case()
-def pages_lead_on(visit: Visit) -> None:
-    """Each page says where the next one is."""
+def pages_are_linked(visit: Visit) -> None:
+    """Each page links to the next one."""
     given = [visit.give("/api/sessions/s%20%C3%BC/feedback") for _ in range(5)]
     for path, ids in (("/api/feedback", given[::-1]), ("/api/sessions/s%20%C3%BC/feedback", given)):
         where: str | None = f"{path}?limit=2"
@@ -266,7 +266,7 @@ def pages_lead_on(visit: Visit) -> None:
 
 @case()
 def lists_are_filtered(visit: Visit) -> None:
-    """Filters find what they name, whatever is in the name."""
+    """Filters match any text."""
     visit.give(comment="a b", tags=["x y"], context={"tier": "ü"})
     visit.give(rating=None)
     for query, count in (("tag=x+y", 1), ("context.tier=%C3%BC", 1), ("rating=neutral", 1), ("session_id=t", 0)):
@@ -274,8 +274,8 @@ def lists_are_filtered(visit: Visit) -> None:
 
 
 @case()
-def figures_are_told(visit: Visit) -> None:
-    """Figures of all, of groups, of themes, and of two selections."""
+def statistics_are_returned(visit: Visit) -> None:
+    """Statistics of all feedback, of groups, of themes, and of two selections."""
     visit.give(agent_id="a")
     visit.give(agent_id="b", rating="down", comment="The price was wrong")
     assert visit.ask("GET", "/api/analytics/summary?agent_id=a").json()["satisfaction_score"] == 100.0
@@ -285,8 +285,8 @@ def figures_are_told(visit: Visit) -> None:
 
 
 @case()
-def trends_are_told(visit: Visit) -> None:
-    """Figures over time, in any zone."""
+def trends_are_returned(visit: Visit) -> None:
+    """Statistics over time, in any zone."""
     visit.give()
     visit.clock.turn(days=1)
     visit.give()
@@ -295,7 +295,7 @@ def trends_are_told(visit: Visit) -> None:
 
 @case()
 def feedback_is_exported(visit: Visit) -> None:
-    """Exports stream all that matches, as lines or as a table."""
+    """Exports stream all matching feedback, as JSON Lines or CSV."""
     for number in range(50):
         visit.hk.submit(f"s-{number}", "up", "ü" * 100)
     rows = visit.ask("GET", "/api/export")
@@ -309,8 +309,8 @@ def feedback_is_exported(visit: Visit) -> None:
 
 
 @case()
-def metadata_is_kept(visit: Visit) -> None:
-    """Metadata of a session is set, read and removed by name."""
+def metadata_is_stored(visit: Visit) -> None:
+    """Session metadata is set, read and deleted by key."""
     path = "/api/sessions/s/metadata"
     visit.ask("PATCH", path, json={"topic": "invoices", "turns": {"n": [1, None]}})
     assert visit.ask("GET", path).json()["metadata"] == {"topic": "invoices", "turns": {"n": [1, None]}}
@@ -332,7 +332,7 @@ def feedback_is_moderated(visit: Visit) -> None:
 
 @case()
 def a_second_moderator_is_refused(visit: Visit) -> None:
-    """Who decides on a version that is no longer there learns who decided what, and when."""
+    """A decision on an outdated version is rejected, with the latest decision."""
     path = f"/api/feedback/{visit.give()}/moderation"
     decided = visit.ask("POST", path, json={"status": "pending", "moderator": "kim", "version": 1})
     current = {"version": 2, "status": "pending", "moderator": "kim", "decided_at": decided.json()["updated_at"]}
@@ -347,15 +347,15 @@ def a_second_moderator_is_refused(visit: Visit) -> None:
     (waiting,) = visit.ask("GET", "/api/moderation/queue").json()["feedbacks"]
     assert decided.headers["etag"] == f'"{waiting["version"]}"'
     visit.ask("POST", path, json={"status": "rejected", "moderator": "lee", "version": waiting["version"]})
-    # Without a version, too, another moderator's decision is not overridden.
+    # Without a version, the decision of another moderator is not overridden either.
     visit.refused("POST", path, 409, "conflict", json={"status": "approved", "moderator": "kim"})
     visit.refused("POST", f"{path}/undo", 409, "conflict", json={"moderator": "kim"})
     visit.ask("POST", f"{path}/undo", json={}, headers={"If-Match": '"3"'})
 
 
 @case(spam="hold")
-def what_is_held_says_so(visit: Visit) -> None:
-    """The answer to feedback that waits for a moderator says so, also when it is sent again; and of a vote, too."""
+def held_feedback(visit: Visit) -> None:
+    """The response to feedback that is held for moderation says so, also for retries and votes."""
     spam, key = {"rating": "up", "comment": "casino"}, {"Idempotency-Key": "k"}
     held = visit.ask("POST", PATH, 201, json=spam, headers=key)
     assert held.json()["moderation"] == "pending"
@@ -372,7 +372,7 @@ def what_is_held_says_so(visit: Visit) -> None:
 
 @case()
 def a_stale_change_is_refused(visit: Visit) -> None:
-    """Who changes what somebody else has changed meanwhile finds out."""
+    """A change of an outdated version is rejected."""
     path = f"/api/feedback/{visit.give()}"
     first = visit.ask("GET", path).headers["etag"]
     changed = visit.ask("PATCH", path, json={"comment": "else"}, headers={"If-Match": first})
@@ -382,7 +382,7 @@ def a_stale_change_is_refused(visit: Visit) -> None:
 
 @case()
 def feedback_is_withdrawn(visit: Visit) -> None:
-    """What was taken back is not shown, and cannot be changed."""
+    """Withdrawn feedback is not listed, and cannot be changed."""
     path = f"/api/feedback/{visit.give()}"
     assert visit.ask("DELETE", path, 204).content == b""
     assert visit.ask("GET", "/api/feedback").json()["feedbacks"] == []
@@ -391,7 +391,7 @@ def feedback_is_withdrawn(visit: Visit) -> None:
 
 @case()
 def feedback_is_erased(visit: Visit) -> None:
-    """What was erased is gone, and the answer says what that was, by kind."""
+    """Erased feedback is gone, and the response has the numbers by kind."""
     path = f"/api/feedback/{visit.give(author='kim')}"
     visit.give(author="lee")
     removed = {"feedback": 1, "messages": 0, "agents": 0, "metadata": 0, "alerts": 0, "deliveries": 0}
@@ -400,20 +400,20 @@ def feedback_is_erased(visit: Visit) -> None:
     visit.refused("GET", path, 404, "not-found")
 
 
-# --- What is refused --------------------------------------------------------------------------------------------------
+# --- Errors -----------------------------------------------------------------------------------------------------------
 
 
 @case()
-def paths_that_lead_nowhere(visit: Visit) -> None:
-    """What is not there is told as everything else is."""
+def unknown_paths(visit: Visit) -> None:
+    """Unknown paths are answered with problem details."""
     visit.refused("GET", "/api/feedback/nobody", 404, "not-found")
     for path in ("/", "/api", "/api/nothing", "/api/nothing%20%C3%BC", "/docs/assets/nothing.js"):
         visit.refused("GET", path, 404, "not-found")
 
 
 @case()
-def methods_that_paths_do_not_have(visit: Visit) -> None:
-    """Who asks in the wrong way is told the right ones."""
+def unsupported_methods(visit: Visit) -> None:
+    """Unsupported methods are rejected with the supported ones."""
     for method, path, allowed in (
         ("PUT", PATH, "GET, POST"),
         ("HEAD", PATH, "GET, POST"),
@@ -423,13 +423,13 @@ def methods_that_paths_do_not_have(visit: Visit) -> None:
         ("OPTIONS", "/api/feedback", "GET, POST"),
     ):
         assert visit.ask(method, path, 405).headers["allow"] == allowed
-    # A path that stands for itself may be an id elsewhere.
+    # A path without parameters takes precedence over one with parameters.
     visit.refused("GET", "/api/deliveries/replay", 404, "not-found")
 
 
 @case()
-def bodies_that_cannot_be_read(visit: Visit) -> None:
-    """What is no JSON object, or says that it is none, is refused."""
+def malformed_bodies(visit: Visit) -> None:
+    """A body that is not a JSON object, or has another content type, is rejected."""
 
     def send(body: bytes, status: int, kind: str, content_type: str = "application/json") -> None:
         visit.refused("POST", PATH, status, kind, data=body, headers={"Content-Type": content_type})
@@ -444,7 +444,7 @@ def bodies_that_cannot_be_read(visit: Visit) -> None:
 
 @case(max_body=1000)
 def bodies_that_are_too_large(visit: Visit) -> None:
-    """A body may have as many bytes as the settings say, and not one more."""
+    """A body may have exactly the configured maximum size."""
     padded = b'{"rating":"up"}'.ljust(1000)
     headers = {"Content-Type": "application/json"}
     visit.ask("POST", PATH, 201, data=padded, headers=headers)
@@ -453,19 +453,19 @@ def bodies_that_are_too_large(visit: Visit) -> None:
 
 
 @case()
-def parameters_that_there_are_not(visit: Visit) -> None:
-    """What is misspelt, or makes no sense, must not mean everything."""
+def unknown_parameters(visit: Visit) -> None:
+    """An unknown or invalid parameter is rejected, instead of being ignored."""
     for query in ("raiting=up", "limit=many", "limit=0", "rating=maybe", "since=yesterday", "after=x"):
         visit.refused("GET", f"/api/feedback?{query}", 422, "invalid")
     visit.refused("GET", "/api/feedback?tag=%FF", 400, "malformed-body")
 
 
-# --- Who may do what --------------------------------------------------------------------------------------------------
+# --- Access -----------------------------------------------------------------------------------------------------------
 
 
 @case(access="keys")
-def keys_are_asked_for(visit: Visit) -> None:
-    """Without a key nothing is done, and with one what it is for."""
+def keys_are_required(visit: Visit) -> None:
+    """Every operation needs a key with its scope."""
     reading, giving = (
         {"Authorization": f"Bearer {visit.hk.keys.create('default', [scope]).text}"}
         for scope in (Scope.READ, Scope.SUBMIT)
@@ -480,7 +480,7 @@ def keys_are_asked_for(visit: Visit) -> None:
 
 @case(access="keys", token_secrets=(SECRET,))
 def tokens_are_for_one_session(visit: Visit) -> None:
-    """A token is for its author in its session."""
+    """A session token is for its author in its session."""
     token = SessionTokens((SECRET,)).mint(session_id="s", author="kim")
     bearing = {"Authorization": f"Bearer {token}"}
     feedback_id = visit.give(headers=bearing)
@@ -490,8 +490,8 @@ def tokens_are_for_one_session(visit: Visit) -> None:
 
 
 @case(access="keys", token_secrets=(SECRET,))
-def credentials_say_which_agent(visit: Visit) -> None:
-    """With a key or a token for one agent, feedback is given, shown and decided on about that agent only."""
+def credentials_for_one_agent(visit: Visit) -> None:
+    """With a key or token for one agent, feedback is submitted, read and moderated about that agent only."""
     made = visit.hk.keys.create("default", [Scope.ADMIN], agents=["mine"]).text
     minted = SessionTokens((SECRET,)).mint(session_id="s", author="kim", agent="mine", context={"tier": "pro"})
     key, token = ({"Authorization": f"Bearer {credential}"} for credential in (made, minted))
@@ -503,13 +503,13 @@ def credentials_say_which_agent(visit: Visit) -> None:
     assert {one["id"] for one in shown} == set(given)
     visit.refused("GET", f"/api/feedback/{other}", 404, "not-found", headers=key)
     visit.refused("GET", "/api/routes", 403, "forbidden", headers=key)
-    for each, said in ((key, {"agent_id": "other"}), (token, {"agent_id": "other"}), (token, {"context": {"a": 1}})):
-        visit.refused("POST", PATH, 403, "forbidden", json={**UP, **said}, headers=each)
+    for each, fields in ((key, {"agent_id": "other"}), (token, {"agent_id": "other"}), (token, {"context": {"a": 1}})):
+        visit.refused("POST", PATH, 403, "forbidden", json={**UP, **fields}, headers=each)
 
 
 @case()
 def metadata_has_a_limit_in_total(visit: Visit) -> None:
-    """A session that has all the metadata it can have is told so, each time, and can be emptied."""
+    """A session with the maximum amount of metadata rejects more, each time, and can be emptied."""
     path = "/api/sessions/full/metadata"
     for number in range(16):
         visit.ask("PATCH", path, json={f"a{number}": "x" * 60_000})
@@ -521,8 +521,8 @@ def metadata_has_a_limit_in_total(visit: Visit) -> None:
 
 
 @case(limit_by_session="2/day", limit_by_address="100/day", trusted_proxies=("127.0.0.1",))
-def too_many_are_told_to_wait(visit: Visit) -> None:
-    """Answers say what is left, and when to come again; addresses are those that proxies tell."""
+def rate_limits(visit: Visit) -> None:
+    """Responses have the remaining requests and the time to retry; addresses are taken from trusted proxies."""
     headers = {"X-Forwarded-For": "203.0.113.9"}
     first = visit.ask("POST", PATH, 201, json=UP, headers=headers)
     assert re.sub(r";t=\d+", "", first.headers["ratelimit"]) == '"session";r=1, "address";r=99'
@@ -534,8 +534,8 @@ def too_many_are_told_to_wait(visit: Visit) -> None:
 
 
 @case(allowed_origins=(ORIGIN,))
-def pages_of_other_origins_may_call(visit: Visit) -> None:
-    """Pages of named origins may call and read, errors too; no others may."""
+def cors(visit: Visit) -> None:
+    """Pages of allowed origins may call the API and read responses, including errors; other pages may not."""
     asking = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "if-match"}
     for path in (PATH, "/api/feedback"):
         allowed = visit.ask("OPTIONS", path, headers=asking)
@@ -565,7 +565,7 @@ FORMS: Final = (
 
 
 def changing() -> Iterator[tuple[str, str]]:
-    """The method and path of each operation that changes something."""
+    """The method and path of each operation that changes data."""
     named = {"session_id": "s", "message_id": "m", "channel": "log", "route": "r", "delivery_id": "d:log"}
     for one in OPERATIONS:
         if one.method != "GET":
@@ -573,8 +573,10 @@ def changing() -> Iterator[tuple[str, str]]:
 
 
 @case(allowed_origins=(ORIGIN,))
-def foreign_pages_change_nothing(visit: Visit) -> None:
-    """What a page elsewhere can send without asking is refused by every operation that changes something."""
+def foreign_pages_cannot_change_data(visit: Visit) -> None:
+    """Requests that pages of other origins can send without a preflight are rejected by every operation that changes
+    data.
+    """
     feedback_id = visit.give()
     for method, path in changing():
         for headers in FOREIGN:
@@ -593,13 +595,13 @@ def foreign_pages_change_nothing(visit: Visit) -> None:
     ):
         twice = raw_request("DELETE", path, *(f"{name}: {value}" for value in values))
         problem(RawAnswer.parse(visit.server.send(twice)), 403, "forbidden")
-    # Browsers ask first before they send JSON for another page.
+    # Browsers send a preflight before cross-origin JSON.
     visit.give(headers={"Origin": "https://evil.example"})
 
 
 @case(access="keys", token_secrets=(SECRET,), allowed_origins=(ORIGIN,))
-def a_key_is_not_for_foreign_pages(visit: Visit) -> None:
-    """With credentials the same holds; a token may name the origin that it is for."""
+def foreign_pages_with_credentials(visit: Visit) -> None:
+    """The same holds with credentials; a token may name its origin."""
     bearing = {"Authorization": f"Bearer {visit.hk.keys.create('default', [Scope.ADMIN]).text}"}
     for headers in FOREIGN:
         visit.refused("DELETE", "/api/routes/r", 403, "forbidden", headers={**bearing, **headers})
@@ -611,7 +613,7 @@ def a_key_is_not_for_foreign_pages(visit: Visit) -> None:
 
 @case(access="keys", allowed_origins=(ORIGIN,))
 def a_browser_signs_in_and_out(visit: Visit) -> None:
-    """A key is exchanged for a cookie that only this service gets, and that counts for its own pages alone."""
+    """A key is exchanged for a cookie that is limited to this service and its own pages."""
     key = visit.hk.keys.create("default", [Scope.ADMIN]).text
     own = f"http://{visit.server.host}:{visit.server.port}"
     for path in ("/openapi.json", "/docs/start.js", "/docs/assets/swagger-ui.css", "/metrics"):
@@ -630,7 +632,7 @@ def a_browser_signs_in_and_out(visit: Visit) -> None:
         assert "set-cookie" not in answer.headers
     for headers in FOREIGN:
         for path, title in (("/sign-in", "Not signed in."), ("/sign-out", "Not signed out.")):
-            # Not compared, as the answer names the host with its port.
+            # Not compared, as the response has the host name with its port.
             answer = visit.server.ask("POST", path, data={"key": key}, headers=headers)
             assert answer.status_code == 403
             assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -651,7 +653,7 @@ def a_browser_signs_in_and_out(visit: Visit) -> None:
 
 @case(access="keys", allowed_origins=(ORIGIN,))
 def a_browser_that_signed_in(visit: Visit) -> None:
-    """Its cookie counts as the key does, but changes something for the service's own pages alone."""
+    """The cookie is equivalent to the key, but changes data only from the service's own pages."""
     key = visit.hk.keys.create("default", [Scope.ADMIN]).text
     own = f"http://{visit.server.host}:{visit.server.port}"
     cookie = {"Cookie": f"theme=dark; harken_key={key}"}
@@ -683,7 +685,7 @@ def a_browser_that_signed_in(visit: Visit) -> None:
 
 @case(access="keys", limit_by_address="3/minute")
 def signing_in_is_limited_and_counted(visit: Visit) -> None:
-    """Too many wrong keys are answered with when to come back; each attempt is among the figures, as operations are."""
+    """Too many invalid keys are rejected with Retry-After, and each attempt is in the metrics."""
     for status in (401, 401, 401, 429, 429):
         answer = visit.server.ask("POST", "/sign-in", data={"key": "hk_0123456789abcdef_x"}, allow_redirects=False)
         assert answer.status_code == status
@@ -691,15 +693,15 @@ def signing_in_is_limited_and_counted(visit: Visit) -> None:
         assert ("retry-after" in answer.headers) == (status == 429)
     key = visit.hk.keys.create("default", [Scope.ADMIN]).text
     assert visit.server.ask("POST", "/sign-in", data={"key": key}, allow_redirects=False).status_code == 303
-    figures = visit.server.ask("GET", "/metrics", headers={"Authorization": f"Bearer {key}"}).text
+    metrics = visit.server.ask("GET", "/metrics", headers={"Authorization": f"Bearer {key}"}).text
     for status, number in ((401, 3), (429, 2), (303, 1)):
         counted = f'{{method="POST",operation="sign_in_form",status="{status}"}} {number}.0'
-        assert counted in figures
+        assert counted in metrics
 
 
 @case(access="keys")
-def figures_are_for_the_operator(visit: Visit) -> None:
-    """What all applications share is shown with a key of the service's own application that may read."""
+def metrics_are_for_the_operator(visit: Visit) -> None:
+    """Metrics need a key of the default application with the scope ``read``."""
     made = [
         (visit.hk.keys.create("default", [Scope.READ]).text, 200),
         (visit.hk.keys.create("default", [Scope.SUBMIT]).text, 403),
@@ -718,7 +720,7 @@ def figures_are_for_the_operator(visit: Visit) -> None:
 
 @case()
 def events_arrive(visit: Visit) -> None:
-    """Who listens hears of what happens, and of what happened while they were away."""
+    """A listener receives events as they happen, and those that it has missed."""
     with listening(visit.server.url) as stream:
         assert stream.answer.headers["content-type"] == "text/event-stream"
         given = visit.give(comment="heard")
@@ -732,9 +734,9 @@ def events_arrive(visit: Visit) -> None:
 
 @case(access="keys")
 def a_revoked_key_ends_its_stream(visit: Visit) -> None:
-    """Who listens with a key that is revoked hears no more, and the stream ends, whether something happens or not."""
+    """The event stream of a revoked key ends, with or without events."""
     with pytest.MonkeyPatch.context() as patch:
-        # What the storage said of a key is old at once, so that no time has to pass.
+        # The cached key expires at once, so that the test need not wait.
         patch.setattr(access, "TRUSTED_FOR", -1.0)
         patch.setattr(EventStream, "heartbeat", 0.02)
         for happens in (True, False):
@@ -749,21 +751,21 @@ def a_revoked_key_ends_its_stream(visit: Visit) -> None:
                     visit.hk.submit("s", "up", "private")
                 for number, line in enumerate(stream.answer):
                     assert b"private" not in line
-                    assert number < 1_000, "it does not end"
+                    assert number < 1_000, "the stream did not end"
 
 
 @case()
-def whoever_runs_it_is_told(visit: Visit) -> None:
-    """Health, figures and documentation, complete with all that the page loads."""
+def the_pages(visit: Visit) -> None:
+    """Health, metrics and documentation, with all assets of the page."""
     visit.give()
     for path, status in (("/healthz", "ok"), ("/readyz", "ready")):
         assert visit.ask("GET", path).json() == {"status": status}
         assert visit.ask("HEAD", path).content == b""
         visit.refused("POST", path, 405, "method-not-allowed")
-    figures = visit.server.ask("GET", "/metrics")
-    assert figures.headers["content-type"].startswith("text/plain")
-    assert 'harken_submissions_total{outcome="stored"} 1.0' in figures.text
-    assert 'harken_moderation_waiting{application="default"} 0.0' in figures.text
+    metrics = visit.server.ask("GET", "/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert 'harken_submissions_total{outcome="stored"} 1.0' in metrics.text
+    assert 'harken_moderation_waiting{application="default"} 0.0' in metrics.text
     page = visit.ask("GET", "/docs")
     for link in re.findall(r'(?:src|href)="([^"]+)"', page.text):
         assert visit.ask("GET", link).headers["x-content-type-options"] == "nosniff"
@@ -771,11 +773,11 @@ def whoever_runs_it_is_told(visit: Visit) -> None:
     assert PATH.replace("/s/", "/{session_id}/") in visit.ask("GET", "/openapi.json").json()["paths"]
 
 
-# --- All of them ------------------------------------------------------------------------------------------------------
+# --- All cases --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("host", HOSTS)
 def test_every_host_answers_alike(host: str, name: str) -> None:
-    """What people do works at every host, and what it answers is the same: status, headers and body."""
-    assert told(host, name) == told("fastapi", name)
+    """Every host gives the same responses in every case: status, headers and body."""
+    assert responses(host, name) == responses("fastapi", name)

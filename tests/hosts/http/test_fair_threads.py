@@ -1,4 +1,4 @@
-"""The threads of a host in an event loop are shared: one tenant's slow calls do not stop the others."""
+"""The threads of an asynchronous host are shared fairly: slow calls of one tenant do not block the others."""
 
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
@@ -19,7 +19,7 @@ from support import PATIENCE, eventually
 
 
 class Hanging:
-    """Calls that hang until they are released, and how many do."""
+    """Calls that hang until they are released, with a counter."""
 
     def __init__(self) -> None:
         self.released = Event()
@@ -34,7 +34,7 @@ class Hanging:
 
 @contextmanager
 def threads(number: int, share: int) -> Iterator[tuple[FairThreads, Hanging]]:
-    """Fair threads, and something to keep them busy; both end."""
+    """Fair threads, and calls to keep them busy; both end with the test."""
     found, hanging = FairThreads(number, share), Hanging()
     try:
         yield found, hanging
@@ -44,7 +44,7 @@ def threads(number: int, share: int) -> Iterator[tuple[FairThreads, Hanging]]:
 
 
 def test_one_tenant_does_not_occupy_all() -> None:
-    """However much one asks for, others are answered at once; and its own calls all run in the end."""
+    """However many calls one tenant makes, calls of others start at once, and all of its own calls run in the end."""
     order: list[int] = []
     with threads(3, 2) as (fair, hanging):
         for _ in range(2):
@@ -60,7 +60,7 @@ def test_one_tenant_does_not_occupy_all() -> None:
 
 
 def test_tenants_take_turns() -> None:
-    """Whoever asks for one thing waits for one call of each of the others at most, not for all that they wait for."""
+    """A tenant waits for at most one call of each other tenant, not for all their waiting calls."""
     order: list[str] = []
     with threads(1, 1) as (fair, hanging):
         fair.submit("first", hanging)
@@ -71,8 +71,8 @@ def test_tenants_take_turns() -> None:
     assert order == ["a", "b", "c", "a", "b", "a", "a"]
 
 
-def test_errors_and_who_no_longer_waits() -> None:
-    """What a call raises is raised where its result is asked for, and what was cancelled is not run."""
+def test_errors_and_cancellation() -> None:
+    """An exception is raised where the result is awaited, and a cancelled call is not run."""
     ran: list[str] = []
     with threads(1, 1) as (fair, hanging):
         fair.submit("a", hanging)
@@ -85,7 +85,7 @@ def test_errors_and_who_no_longer_waits() -> None:
 
 
 def test_shutting_down() -> None:
-    """What has begun is waited for, what has not is cancelled, and nothing more is taken."""
+    """Running calls are awaited, waiting calls are cancelled, and new calls are rejected."""
     done: list[int] = []
     with threads(2, 1) as (fair, hanging):
         running = fair.submit("a", hanging)
@@ -105,7 +105,7 @@ def test_shutting_down() -> None:
 
 
 class SlowForOne(MemoryFeedbackRepository):
-    """Hangs when it is asked for the feedback of one tenant."""
+    """Hangs when the feedback of one tenant is read."""
 
     hanging: Hanging
 
@@ -121,8 +121,8 @@ class SlowForOne(MemoryFeedbackRepository):
 
 
 @pytest.mark.parametrize("path", ["/api/feedback", "/api/export"])
-def test_slow_answers_to_one_tenant_hold_up_no_other(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a tenant has more slow questions or exports open than there are threads, another one is answered."""
+def test_slow_responses_to_one_tenant_do_not_block_others(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a tenant has more slow queries or exports in progress than there are threads, another tenant is served."""
     hanging = Hanging()
     monkeypatch.setattr(SlowForOne, "hanging", hanging, raising=False)
     with ExitStack() as opened:
@@ -153,7 +153,7 @@ def test_slow_answers_to_one_tenant_hold_up_no_other(path: str, monkeypatch: pyt
 
 
 class SlowKeys(MemoryKeyRepository):
-    """Hangs when it is asked for a key that does not exist."""
+    """Hangs when a key that does not exist is read."""
 
     hanging: Hanging
 
@@ -164,8 +164,10 @@ class SlowKeys(MemoryKeyRepository):
         return found
 
 
-def test_slow_sign_ins_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While an address tries to sign in more often than there are threads, others are answered, and ``/readyz`` is."""
+def test_slow_sign_ins_do_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an address tries to sign in more often than there are threads, other requests and ``/readyz`` are
+    answered.
+    """
     hanging = Hanging()
     monkeypatch.setattr(SlowKeys, "hanging", hanging, raising=False)
     with ExitStack() as opened:

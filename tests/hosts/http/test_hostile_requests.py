@@ -1,4 +1,4 @@
-"""What clients send that never becomes a request, and what they go on sending after their answer."""
+"""Malformed, oversized and slow requests, and data that is sent after the response."""
 
 import json
 import socket
@@ -26,10 +26,10 @@ from harken_adapters.hosts.fastapi import ServerSettings, create_app
 from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
 from harken_adapters.hosts.http.streaming import EventStream
 from hosts.events import room
-from hosts.serving import OPEN, RawAnswer, Server, kept, problem, raw_request, served, serving
+from hosts.serving import OPEN, RawAnswer, Server, problem, raw_request, served, serving, stored_feedback
 from support import PATIENCE, eventually
 
-#: Many small ones: together they take too long for the fast subset.
+#: Many small tests, which take too long for the fast subset.
 pytestmark = pytest.mark.slow
 
 PATH = "/api/sessions/s/feedback"
@@ -40,13 +40,13 @@ MIB = 1024 * 1024
 
 
 class Patient(GuardedProtocol):
-    """Would wait for as long as no test does."""
+    """A server without timeouts."""
 
     head_seconds = drain_seconds = write_seconds = 1_000.0
 
 
 class Hasty(Patient):
-    """Waits for no head for long."""
+    """A server with a short timeout for request heads."""
 
     head_seconds = 1.0
 
@@ -60,12 +60,12 @@ def connected(server: Server) -> Iterator[socket.socket]:
 
 
 def rest(connection: socket.socket) -> bytes:
-    """What comes until the server closes the connection; fails if it is reset."""
+    """Everything until the server closes the connection; fails if it is reset."""
     return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def one_answer(connection: socket.socket) -> RawAnswer:
-    """The next answer on a connection that stays open."""
+    """The next response on a persistent connection."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += connection.recv(1)
@@ -77,13 +77,13 @@ def one_answer(connection: socket.socket) -> RawAnswer:
 
 
 def padded(size: int) -> bytes:
-    """A request without a body whose head has so many bytes."""
+    """A request without a body, with a head of this many bytes."""
     start = GET + b"Connection: close\r\na: "
     return start + b"x" * (size - len(start) - 4) + b"\r\n\r\n"
 
 
 def with_fields(number: int) -> bytes:
-    """A request without a body whose head has so many fields."""
+    """A request without a body, with a head of this many fields."""
     return GET + b"Connection: close\r\n" + b"a: b\r\n" * (number - 2) + b"\r\n"
 
 
@@ -96,7 +96,7 @@ def with_fields(number: int) -> bytes:
     ids=["bytes", "fields"],
 )
 def test_a_head_has_a_size(server: Server, most: bytes, more: bytes) -> None:
-    """A head may have 64 KiB and 100 fields. One with more is refused, says so, and ends the connection."""
+    """A head may have 64 KiB and 100 fields. A larger one is rejected, and the connection is closed."""
     assert RawAnswer.parse(server.send(most)).status == 200
     answer = RawAnswer.parse(server.send(more))
     assert "more than" in problem(answer, 431, "head-too-large")["detail"]
@@ -106,22 +106,22 @@ def test_a_head_has_a_size(server: Server, most: bytes, more: bytes) -> None:
 @pytest.mark.parametrize(
     "start", [b"GARBAGE\r\n\r\n", GET + b"no colon\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02"]
 )
-def test_what_is_not_http(server: Server, start: bytes) -> None:
-    """What the parser refuses is answered like everything else, and ends the connection."""
+def test_invalid_http(server: Server, start: bytes) -> None:
+    """A request that cannot be parsed is answered with a problem, and the connection is closed."""
     answer = RawAnswer.parse(server.send(start))
     problem(answer, 400, "malformed-request")
     assert answer.headers["connection"] == "close"
 
 
 def test_long_paths(server: Server) -> None:
-    """Of a long path an error repeats the beginning only, whether there was a request or not."""
+    """An error response truncates a long path, whether or not the request was complete."""
     long = "/" + "a" * 3_000
     for sent in (raw_request("GET", long), f"GET {long} HTTP/1.1\r\nno colon\r\n\r\n".encode()):
         assert RawAnswer.parse(server.send(sent)).json()["instance"] == long[:1_000]
 
 
 def test_small_packets(server: Server) -> None:
-    """A head may come byte by byte, as long as it comes."""
+    """A head may arrive byte by byte."""
     with connected(server) as connection:
         for byte in padded(300):
             connection.sendall(bytes([byte]))
@@ -130,7 +130,7 @@ def test_small_packets(server: Server) -> None:
 
 @pytest.mark.parametrize("before", [b"", GET + b"\r\n"], ids=["the first", "the second"])
 def test_a_head_has_a_deadline(hk: Harken, before: bytes) -> None:
-    """A head that stops on its way is answered with 408, also behind another request on the same connection."""
+    """An incomplete head is answered with 408, also after another request on the same connection."""
     with served(hk, Hasty) as server, connected(server) as connection:
         if before:
             connection.sendall(before)
@@ -142,8 +142,8 @@ def test_a_head_has_a_deadline(hk: Harken, before: bytes) -> None:
 
 
 @pytest.mark.parametrize("byte", [b"a", b"\r\n"], ids=["a field", "empty lines"])
-def test_bytes_that_drop_in_do_not_move_the_deadline(hk: Harken, byte: bytes) -> None:
-    """A client that sends a little now and then is not more patient than the server."""
+def test_slow_bytes_do_not_extend_the_deadline(hk: Harken, byte: bytes) -> None:
+    """Sending a byte now and then does not extend the deadline."""
     with served(hk, Hasty) as server, connected(server) as connection:
         if byte == b"a":
             connection.sendall(GET)
@@ -155,13 +155,13 @@ def test_bytes_that_drop_in_do_not_move_the_deadline(hk: Harken, byte: bytes) ->
 
 
 def test_a_connection_that_says_nothing(hk: Harken) -> None:
-    """A connection on which nothing is sent is closed without a word: nobody has asked."""
+    """A connection on which nothing is sent is closed without a response."""
     with served(hk, Hasty) as server, connected(server) as connection:
         assert rest(connection) == b""
 
 
 def test_connections_are_counted(hk: Harken) -> None:
-    """Beyond so many connections the next one is told to come back, and can as soon as one has ended."""
+    """Too many connections are rejected with Retry-After, and accepted once another one is closed."""
 
     class Two(Patient):
         most_connections = 2
@@ -185,16 +185,16 @@ def test_connections_are_counted(hk: Harken) -> None:
         eventually(answered)
 
 
-# --- What is not part of a request ------------------------------------------------------------------------------------
+# --- Data outside of requests ----------------------------------------------------------------------------------------
 
 
 def test_trailers_are_not_headers(server: Server, hk: Harken) -> None:
-    """What comes behind a body is not taken for what stood before it, where proxies look."""
-    body = b"%x\r\n%b\r\n0\r\nIdempotency-Key: k\r\nX-Request-Id: behind\r\n\r\n" % (len(UP), UP)
+    """Trailers are not treated as headers, where proxies check them."""
+    body = b"%x\r\n%b\r\n0\r\nIdempotency-Key: k\r\nX-Request-Id: trailer\r\n\r\n" % (len(UP), UP)
     sent = raw_request("POST", PATH, JSON, "Transfer-Encoding: chunked", "X-Request-Id: before", body=body)
     answer = RawAnswer.parse(server.send(sent))
     assert (answer.status, answer.headers["x-request-id"]) == (201, "before")
-    assert kept(hk)[0].idempotency_key is None
+    assert stored_feedback(hk)[0].idempotency_key is None
 
 
 UPGRADES = {
@@ -204,8 +204,8 @@ UPGRADES = {
 
 
 @pytest.mark.parametrize("protocol", UPGRADES)
-def test_nothing_is_upgraded(server: Server, protocol: str) -> None:
-    """A request that asks for another protocol is answered as HTTP/1.1, as are those that follow on its connection."""
+def test_upgrades_are_ignored(server: Server, protocol: str) -> None:
+    """A request for a protocol upgrade is answered as HTTP/1.1, and so are later requests on the connection."""
     with connected(server) as connection:
         for _ in range(2):
             connection.sendall(GET + f"{UPGRADES[protocol]}\r\n".encode())
@@ -220,7 +220,7 @@ def test_nothing_is_upgraded(server: Server, protocol: str) -> None:
 @pytest.mark.parametrize("apart", [False, True], ids=["in one packet", "in packets"])
 @pytest.mark.parametrize("make", ["length", "chunked"])
 def test_a_body_with_an_upgrade(server: Server, hk: Harken, make: str, size: int, apart: bool) -> None:
-    """A body is kept if its request asks for another protocol, as those of Java's HttpClient do by default."""
+    """A body of a request for an upgrade is read, as Java's HttpClient sends such requests by default."""
     body = UP + b" " * size
     length = f"Content-Length: {len(body)}" if make == "length" else "Transfer-Encoding: chunked"
     head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\n{UPGRADES['h2c']}{length}\r\n\r\n".encode()
@@ -229,11 +229,11 @@ def test_a_body_with_an_upgrade(server: Server, hk: Harken, make: str, size: int
         for part in (head, sent) if apart else (head + sent,):
             connection.sendall(part)
         assert one_answer(connection).status == 201
-    assert len(kept(hk)) == 1
+    assert len(stored_feedback(hk)) == 1
 
 
 def test_connect(server: Server) -> None:
-    """The service is not a proxy: ``CONNECT`` is refused, and nothing that follows is taken for a request."""
+    """The service is not a proxy: ``CONNECT`` is rejected, and data after it is not treated as a request."""
     received = server.send(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n" + GET + b"\r\n")
     assert received.count(b"content-length") == 1
     problem(RawAnswer.parse(received), 400, "malformed-request")
@@ -243,7 +243,9 @@ def test_connect(server: Server) -> None:
 
 
 def test_pipelined_requests(server: Server) -> None:
-    """Requests that were sent at once are answered in their order; of too many, the first ones, and then it ends."""
+    """Pipelined requests are answered in order. If there are too many, the first ones are answered and the connection
+    is closed.
+    """
     with connected(server) as connection:
         for number in range(3):
             connection.sendall(GET + f"X-Request-Id: number-{number}\r\n\r\n".encode() if number else GET + b"\r\n")
@@ -256,8 +258,8 @@ def test_pipelined_requests(server: Server) -> None:
     assert received.rpartition(b"HTTP/1.1 ")[2].count(b"connection: close") == 1
 
 
-def test_a_bad_head_takes_no_answer_away(server: Server) -> None:
-    """What was asked before a head that is refused is still answered, whole, and nothing is written into it."""
+def test_requests_before_a_bad_head_are_answered(server: Server) -> None:
+    """Requests before a rejected head are still answered completely."""
     path = f"{PATH}?application=default"
     good = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: {len(UP)}\r\n\r\n".encode() + UP
     received = server.send(good + GET + b"a: b\r\n" * 101 + b"\r\n")
@@ -265,23 +267,25 @@ def test_a_bad_head_takes_no_answer_away(server: Server) -> None:
     assert json.loads(received.partition(b"\r\n\r\n")[2])["status"] == "success"
 
 
-@pytest.mark.parametrize("behind", [b"", GET + b"\r\n", GET], ids=["nothing", "a request", "half a request"])
-def test_a_listener_is_forgotten_whatever_it_sent(hk: Harken, behind: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that goes away leaves no listener behind, also if it had sent another request."""
-    # Or it would be noticed by that.
+@pytest.mark.parametrize("following", [b"", GET + b"\r\n", GET], ids=["nothing", "a request", "half a request"])
+def test_a_listener_is_closed_after_another_request(
+    hk: Harken, following: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listener of a disconnected client is closed, also if the client had sent another request."""
+    # Otherwise the keep-alive would detect it.
     monkeypatch.setattr(EventStream, "heartbeat", 1_000.0)
     with served(hk, Patient) as server:
         with connected(server) as connection:
-            connection.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n" + behind)
+            connection.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n" + following)
             eventually(lambda: room(hk) == MAX_LISTENERS - 1)
         eventually(lambda: room(hk) == MAX_LISTENERS)
 
 
-# --- Bodies that nobody wants -----------------------------------------------------------------------------------------
+# --- Rejected bodies --------------------------------------------------------------------------------------------------
 
 
 def large(method: str, path: str, size: int) -> tuple[bytes, bytes]:
-    """The head of a request with a body of that size, and the body."""
+    """The head of a request with a body of this size, and the body."""
     return (
         f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: {size}\r\n\r\n".encode(),
         b"x" * size,
@@ -289,7 +293,7 @@ def large(method: str, path: str, size: int) -> tuple[bytes, bytes]:
 
 
 def chunked(method: str, path: str, size: int) -> tuple[bytes, bytes]:
-    """The same in chunks."""
+    """The same, with chunked encoding."""
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     return head, b"%x\r\n%b\r\n" % (MIB, b"x" * MIB) * (size // MIB) + b"0\r\n\r\n"
 
@@ -305,28 +309,30 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, str], int]] = [
 
 @pytest.mark.parametrize("make", [large, chunked])
 @pytest.mark.parametrize(("settings", "asked", "status"), REFUSED)
-def test_who_is_still_sending_gets_the_answer(
+def test_a_client_that_is_still_sending_gets_the_response(
     hk: Harken, make: Callable[..., tuple[bytes, bytes]], settings: dict[str, Any], asked: tuple[str, str], status: int
 ) -> None:
-    """A request that is refused before its body has arrived is answered to a client that sends all of it first."""
+    """A request that is rejected before its body has arrived is answered to a client that sends the whole body
+    first.
+    """
     with served(hk, Patient, **settings) as server, connected(server) as connection:
         head, body = make(*asked, 20 * MIB)
         connection.sendall(head + body[:MIB])
-        # The answer is there before the rest is sent, and must not be lost by sending it.
+        # The response is sent before the rest of the body, and must not be lost.
         assert select([connection], [], [], PATIENCE)[0]
         connection.sendall(body[MIB:])
         assert one_answer(connection).status == status
         if status == 413:
             assert rest(connection) == b""
         else:
-            # Nothing was wrong with the connection.
+            # The connection is still usable.
             connection.sendall(GET + b"\r\n")
             assert one_answer(connection).status == 200
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for localhost that signs itself, and its private key."""
+    """A self-signed certificate for localhost, and its private key."""
     folder = tmp_path_factory.mktemp("tls")
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -344,8 +350,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return files
 
 
-def test_refusals_over_tls(hk: Harken, certificate: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
-    """With TLS, which has no half-closed connections, a client that is still sending gets its answer too."""
+def test_rejections_over_tls(hk: Harken, certificate: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
+    """With TLS, which cannot be half-closed, a client that is still sending gets its response too."""
     app = create_app(ServerSettings(**OPEN), harken=hk)
     files = {"ssl_certfile": certificate[0], "ssl_keyfile": certificate[1]}
     trusting = ssl.create_default_context(cafile=certificate[0])
@@ -363,8 +369,8 @@ def test_refusals_over_tls(hk: Harken, certificate: tuple[Path, Path], caplog: p
 
 
 @pytest.mark.parametrize("path", [PATH, "/nothing"])
-def test_nobody_sends_for_ever(hk: Harken, path: str) -> None:
-    """Of a body that nobody wants so much is taken and no more, whether the answer ended the connection or not."""
+def test_discarding_is_limited(hk: Harken, path: str) -> None:
+    """Of a rejected body, only a limited amount is read, whether or not the response closes the connection."""
 
     class Short(Patient):
         drain_bytes = MIB
@@ -378,14 +384,14 @@ def test_nobody_sends_for_ever(hk: Harken, path: str) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [(PATH, 413), ("/nothing", 404)])
-def test_nobody_keeps_others_waiting_with_a_body(hk: Harken, path: str, status: int) -> None:
-    """A body that was refused and does not come is not waited for."""
+def test_a_rejected_body_is_not_awaited(hk: Harken, path: str, status: int) -> None:
+    """A rejected body that does not arrive is not awaited."""
 
     class Impatient(Patient):
         drain_seconds = 0.2
 
     class Lost(Impatient):
-        gone: list[object] = []  # noqa: RUF012 - of this test alone
+        gone: list[object] = []  # noqa: RUF012 - of this test only
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
@@ -397,12 +403,12 @@ def test_nobody_keeps_others_waiting_with_a_body(hk: Harken, path: str, status: 
         eventually(lambda: Lost.gone)
 
 
-def test_who_reads_nothing_is_not_waited_for(hk: Harken) -> None:
-    """A client that does not read its answer keeps neither the connection nor what the answer is made from."""
+def test_a_client_that_does_not_read(hk: Harken) -> None:
+    """A client that does not read its response does not occupy the connection and its buffers for ever."""
 
     class Brief(Patient):
         write_seconds = 0.2
-        gone: list[object] = []  # noqa: RUF012 - of this test alone
+        gone: list[object] = []  # noqa: RUF012 - of this test only
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
@@ -427,12 +433,12 @@ CLOSING = {
 
 
 @pytest.mark.parametrize("closed", CLOSING)
-def test_a_short_answer_that_nobody_reads(hk: Harken, closed: str) -> None:
-    """A connection that is to be closed does not wait for ever until the client has read the rest of its answer."""
+def test_a_short_response_that_is_not_read(hk: Harken, closed: str) -> None:
+    """A connection that is to be closed does not wait for ever for the client to read the response."""
 
     class Brief(Patient):
         write_seconds = 0.2
-        gone: list[object] = []  # noqa: RUF012 - of this test alone
+        gone: list[object] = []  # noqa: RUF012 - of this test only
         paused: list[object] = []  # noqa: RUF012
 
         def connection_made(self, transport: Any) -> None:
@@ -465,8 +471,8 @@ def test_a_short_answer_that_nobody_reads(hk: Harken, closed: str) -> None:
 @pytest.mark.parametrize(
     "sent", [b"", GET, large("POST", PATH, MIB)[0]], ids=["nothing", "half a head", "a refused body"]
 )
-def test_the_end_waits_for_no_one_who_is_refused(hk: Harken, sent: bytes) -> None:
-    """The server ends at once while connections are open on which nothing can be answered any more."""
+def test_shutdown_does_not_wait_for_rejected_requests(hk: Harken, sent: bytes) -> None:
+    """At shutdown, connections on which no response is due are closed at once."""
     connection = None
     try:
         with served(hk, Patient) as server:
@@ -474,14 +480,14 @@ def test_the_end_waits_for_no_one_who_is_refused(hk: Harken, sent: bytes) -> Non
             connection.sendall(sent)
             if sent.startswith(b"POST"):
                 assert one_answer(connection).status == 413
-            # The server has taken this connection, and what was sent on it, before another one.
+            # The server has accepted this connection, and its data, before another one.
             assert server.ask("GET", "/healthz").ok
     finally:
         if connection is not None:
             connection.close()
 
 
-# --- In a process of its own ------------------------------------------------------------------------------------------
+# --- A separate process -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -494,7 +500,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_floods(service: Service, name: str) -> None:
-    """30 MiB on one connection, without credentials, are refused, and cost next to nothing."""
+    """30 MiB on one connection without credentials are rejected, with little CPU and memory."""
     outcome = flooded(service, name)
     assert outcome.status == FLOODS[name][1]
     assert outcome.grown < MOST

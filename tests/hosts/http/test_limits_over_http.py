@@ -1,4 +1,4 @@
-"""How often somebody may call, over real HTTP: who is counted, what they are told, and that nobody gets around it."""
+"""Rate limits over HTTP: what is counted, the headers, and attempts to bypass them."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from harken import Harken
 from harken.services.keys import MAX_FAILURES
 from harken_adapters.hosts.fastapi import ServerSettings, SessionTokens
 from harken_adapters.hosts.http.api import Api
-from hosts.serving import OPEN, Server, kept, problem, served, served_api
+from hosts.serving import OPEN, Server, problem, served, served_api, stored_feedback
 from support import PATIENCE, ManualClock, in_threads
 
 PATH = "/api/sessions/s/feedback"
@@ -21,18 +21,18 @@ UP = {"rating": "up"}
 
 @contextmanager
 def limited(hk: Harken, clock: ManualClock, **settings: Any) -> Iterator[Server]:
-    """A Harken served with these limits, whose windows end when the clock is turned."""
+    """A Harken served with these limits, whose windows end when the clock is advanced."""
     with served_api(Api(hk, ServerSettings(**{**OPEN, **settings}), clock=clock)) as server:
         yield server
 
 
 def statuses(calls: int, call: Callable[[int], requests.Response]) -> list[int]:
-    """What so many calls are answered."""
+    """The status codes of this many requests."""
     return [call(number).status_code for number in range(calls)]
 
 
 def test_a_flood_from_one_address(hk: Harken, clock: ManualClock) -> None:
-    """Over the limit nothing is kept, and the answer says what the limit is and when to come back."""
+    """Over the limit, nothing is stored, and the response has the limit and the time to retry."""
     with limited(hk, clock, limit_by_address="3/minute") as server:
         clock.turn(seconds=20)
         for left in (2, 1, 0):
@@ -43,25 +43,25 @@ def test_a_flood_from_one_address(hk: Harken, clock: ManualClock) -> None:
             assert "retry-after" not in answer.headers
         for _ in range(3):
             answer = server.ask("POST", PATH, json=UP)
-            assert "3 in 60 seconds" in problem(answer, 429, "rate-limited")["detail"]
+            assert "3 requests in 60 seconds" in problem(answer, 429, "rate-limited")["detail"]
             assert answer.headers["retry-after"] == "40"
             assert answer.headers["ratelimit-policy"] == '"address";q=3;w=60'
             assert answer.headers["ratelimit"] == '"address";r=0;t=40'
-        assert len(kept(hk)) == 3
+        assert len(stored_feedback(hk)) == 3
         clock.turn(seconds=40)
         server.post(PATH, UP)
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Client-IP", "CF-Connecting-IP"])
-def test_no_header_is_a_way_around(hk: Harken, clock: ManualClock, header: str) -> None:
-    """Where no proxy is trusted, whatever address a header names, the connection's counts."""
+def test_headers_do_not_bypass_the_limit(hk: Harken, clock: ManualClock, header: str) -> None:
+    """Without trusted proxies, forwarding headers are ignored and the address of the connection counts."""
     with limited(hk, clock, limit_by_address="3/minute") as server:
         found = statuses(6, lambda number: server.ask("POST", PATH, json=UP, headers={header: f"203.0.113.{number}"}))
     assert found == [201] * 3 + [429] * 3
 
 
-def test_behind_a_trusted_proxy(hk: Harken, clock: ManualClock) -> None:
-    """A trusted proxy's word counts: each client has a limit of its own, and cannot put others before itself."""
+def test_with_a_trusted_proxy(hk: Harken, clock: ManualClock) -> None:
+    """With a trusted proxy, each client has its own limit, and cannot forge its address."""
     with limited(hk, clock, limit_by_address="2/minute", trusted_proxies=("127.0.0.1",)) as server:
 
         def by(client: str) -> Callable[[int], requests.Response]:
@@ -71,12 +71,12 @@ def test_behind_a_trusted_proxy(hk: Harken, clock: ManualClock) -> None:
 
         assert statuses(3, by("203.0.113.1")) == [201, 201, 429]
         assert statuses(3, by("203.0.113.2")) == [201, 201, 429]
-        # All of a /64 is one customer's.
+        # All addresses of a /64 network count as one client.
         assert statuses(2, by("2001:db8::1")) + statuses(2, by("2001:db8::2")) == [201, 201, 429, 429]
 
 
 def test_by_session(hk: Harken, clock: ManualClock) -> None:
-    """A session has a limit that all ways of giving feedback on it share; other sessions and readers go on."""
+    """A session has one limit for all ways of submitting feedback; other sessions and reads are not affected."""
     with limited(hk, clock, limit_by_session="3/minute") as server:
         server.post(PATH, UP)
         server.post("/api/feedback?session_id=s", UP)
@@ -90,7 +90,7 @@ def test_by_session(hk: Harken, clock: ManualClock) -> None:
 
 
 def test_by_key(hk: Harken, clock: ManualClock) -> None:
-    """A key has a limit of its own, wherever it is used, and does not use up that of the address for long."""
+    """A key has its own limit for all addresses, and does not use up the limit of the address."""
     made = [{"Authorization": f"Bearer {hk.keys.create('default', ['submit']).text}"} for _ in range(2)]
     with limited(hk, clock, limit_by_key="3/minute", limit_by_address="3/minute") as server:
         for headers in made:
@@ -99,17 +99,17 @@ def test_by_key(hk: Harken, clock: ManualClock) -> None:
 
 
 def bearing(credential: str) -> dict[str, str]:
-    """The header that carries it."""
+    """The Authorization header for a credential."""
     return {"Authorization": f"Bearer {credential}"}
 
 
 def invalid_key(number: int) -> dict[str, str]:
-    """A header with a key that nobody made."""
+    """An Authorization header with a made-up key."""
     return bearing(f"hk_{number:016x}_{'A' * 43}")
 
 
 def test_made_up_keys(hk: Harken, clock: ManualClock) -> None:
-    """Invalid credentials from one address are limited, whether they were seen before or not, until the window ends."""
+    """Invalid credentials from one address are limited until the window ends, whether or not they are cached."""
     with limited(hk, clock, access="keys", limit_by_address="3/minute") as server:
         found = [server.ask("GET", PATH, headers=invalid_key(number // 2)) for number in range(6)]
         assert [answer.status_code for answer in found] == [401] * 3 + [429] * 3
@@ -119,9 +119,9 @@ def test_made_up_keys(hk: Harken, clock: ManualClock) -> None:
         problem(server.ask("GET", PATH, headers=invalid_key(9)), 401, "unauthorized")
 
 
-def test_invalid_credentials_lock_nobody_out(hk: Harken, clock: ManualClock) -> None:
-    """However many fail from an address, valid keys and tokens from there are taken, seen before or not; and what they
-    do does not count as a failure.
+def test_invalid_credentials_do_not_lock_out_valid_ones(hk: Harken, clock: ManualClock) -> None:
+    """After many failures from an address, valid keys and tokens are still accepted from it, cached or not, and are not
+    counted as failures.
     """
     secret = "a secret that is long enough for HS256"
     seen, new = (bearing(hk.keys.create("default", ["submit", "read"]).text) for _ in range(2))
@@ -140,8 +140,8 @@ def test_invalid_credentials_lock_nobody_out(hk: Harken, clock: ManualClock) -> 
         server.post(PATH, UP, headers=made)
 
 
-def test_a_refused_request_counts_against_nobody_else(hk: Harken, clock: ManualClock) -> None:
-    """An address that has used up its own limit cannot use up that of a session, nor have others counted for it."""
+def test_a_rejected_request_counts_against_no_other_limit(hk: Harken, clock: ManualClock) -> None:
+    """An address that has used up its limit does not use up that of a session."""
     settings = {"limit_by_address": "2/minute", "limit_by_session": "4/minute", "trusted_proxies": ("127.0.0.1",)}
     with limited(hk, clock, **settings) as server:
 
@@ -152,8 +152,8 @@ def test_a_refused_request_counts_against_nobody_else(hk: Harken, clock: ManualC
         assert statuses(3, by("203.0.113.2")) == [201] * 2 + [429]
 
 
-def test_all_limits_are_told(hk: Harken, clock: ManualClock) -> None:
-    """An answer names every limit that was looked at, the one that matters most first."""
+def test_all_limits_are_in_the_headers(hk: Harken, clock: ManualClock) -> None:
+    """A response has all applicable limits, the most restrictive first."""
     with limited(
         hk, clock, limit_production="5/minute", limit_by_address="4/minute", limit_by_session="9/hour"
     ) as server:
@@ -167,8 +167,8 @@ def test_all_limits_are_told(hk: Harken, clock: ManualClock) -> None:
 
 
 def test_exact_under_a_flood(hk: Harken) -> None:
-    """However many call at once, exactly as many get through as may."""
-    # A window that hardly ever ends, as this one uses the real clock.
+    """Under concurrent load, exactly as many requests succeed as the limit allows."""
+    # A long window, as this test uses the real clock.
     with served(hk, limit_by_address="20/year") as server:
 
         def several() -> list[int]:
@@ -177,10 +177,10 @@ def test_exact_under_a_flood(hk: Harken) -> None:
 
         found = [status for result in in_threads([several] * 5) for status in result]
     assert (found.count(201), found.count(429)) == (20, 30)
-    assert len(kept(hk)) == 20
+    assert len(stored_feedback(hk)) == 20
 
 
 def test_no_limits(server: Server) -> None:
-    """Where no limit is set, no header speaks of any."""
+    """Without limits, there are no rate limit headers."""
     answer = server.ask("POST", PATH, json=UP)
     assert not any(name.lower().startswith(("ratelimit", "retry")) for name in answer.headers)

@@ -1,4 +1,4 @@
-"""The key that ``harken serve`` creates where there is none: where it is kept, who finds it, and what is in the way."""
+"""The local key that ``harken serve`` creates on first use: its file, concurrent starts, and obstacles."""
 
 import os
 import re
@@ -21,17 +21,17 @@ from hosts.http.test_serve import refused, typed
 
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
-#: What a key looks like that is of no storage here.
+#: A well-formed key that belongs to no storage.
 STRANGER = "hk_0123456789abcdef_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the key is kept."""
+    """The path of the key file."""
     return tmp_path / "feedback.db.key"
 
 
-#: Asks for the local key when a line comes, as several processes do at the same time.
+#: Requests the local key when a line arrives on stdin, as several processes do at the same time.
 PROGRAM = """
 import sys, harken
 from harken_adapters.hosts.http.guards.local_key import key_file, local_key
@@ -43,7 +43,7 @@ with harken.connect(sys.argv[1]) as hk:
 """
 
 
-class TestWhere:
+class TestKeyFile:
     @pytest.mark.parametrize(
         ("url", "name"),
         [
@@ -53,16 +53,18 @@ class TestWhere:
         ],
     )
     def test_beside_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, name: str) -> None:
-        """The key of a storage in a file is beside that, wherever the process goes afterwards."""
+        """The key of a file storage is next to that file, for any working directory."""
         monkeypatch.chdir(tmp_path)
         assert key_file(url) == tmp_path / name
 
     def test_an_absolute_path(self) -> None:
-        """The path is that of the file, and not of the folder in which the process is."""
+        """The path is absolute."""
         assert key_file("sqlite:////srv/feedback.db") == Path("/srv/feedback.db.key")
 
     def test_of_a_server(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A database server's key is in the user's folder, one for each database, whatever the password is."""
+        """The key of a database server is in the user's state directory, one for each database and independent of the
+        password.
+        """
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
         urls = ("mongodb://a:b@h1,h2/f", "mongodb://H2,h1/f?timeoutMS=9", "mongodb://h1/f", "mongodb://h1/g")
         first, same, *others = map(key_file, urls)
@@ -77,13 +79,15 @@ class TestWhere:
         assert found.parent == tmp_path / ".local" / "state" / "harken"
 
     def test_of_memory(self) -> None:
-        """What forgets its keys has no file."""
+        """A storage in memory has no key file."""
         assert key_file("memory://") is None
 
 
-class TestWhat:
+class TestLocalKey:
     def test_the_first_time_and_later(self, hk: Harken, path: Path) -> None:
-        """It is created once, with every scope, only its owner can read the file, and later it is found there."""
+        """The key is created once, with all scopes and a file that only its owner can read, and is found there
+        later.
+        """
         before = os.umask(0)
         try:
             made = local_key(hk, path)
@@ -100,8 +104,8 @@ class TestWhat:
         assert [one.name for one in path.parent.iterdir()] == [path.name]
         assert made.text not in repr(made)
 
-    def test_never_where_there_was_a_key(self, hk: Harken, path: Path) -> None:
-        """Where a key was created, none is added, also when it is revoked by now."""
+    def test_not_if_there_was_a_key(self, hk: Harken, path: Path) -> None:
+        """If the storage ever had a key, no local key is created, even if that key has been revoked."""
         made = hk.keys.create("default", ["read"])
         assert local_key(hk, path) is None
         hk.keys.revoke(made.key.id)
@@ -110,8 +114,8 @@ class TestWhat:
         assert not path.exists()
 
     @pytest.mark.parametrize("change", ["revoked", "of another application", "of another storage", "removed"])
-    def test_a_file_that_is_no_use(self, hk: Harken, path: Path, change: str) -> None:
-        """With a key that does not open this application, the file is ignored, and no other key is created for it."""
+    def test_a_key_of_something_else(self, hk: Harken, path: Path, change: str) -> None:
+        """A key file of another application or storage is ignored, and no new key is created."""
         made = local_key(hk, path)
         assert made is not None
         if change == "revoked":
@@ -127,7 +131,7 @@ class TestWhat:
         assert hk.keys.keys() == keys
 
     def test_the_key_of_a_storage_that_is_gone(self, hk: Harken, path: Path) -> None:
-        """Where the storage was removed and the key was not, there is a new key in its place, for its owner only."""
+        """If the storage was removed but its key file was not, a new key replaces it, readable only by its owner."""
         path.write_text(STRANGER)
         path.chmod(0o644)
         made = local_key(hk, path)
@@ -138,19 +142,19 @@ class TestWhat:
 
 
 def a_link(path: Path) -> None:
-    """A link to a file that somebody else reads."""
+    """A link to a file that another user can read."""
     other = path.with_name("other")
     other.write_text("")
     path.symlink_to(other)
 
 
 def a_certificate(path: Path) -> None:
-    """A file of somebody else's."""
+    """An unrelated file."""
     path.write_text("-----BEGIN PRIVATE KEY-----\n")
 
 
 def no_folder(path: Path) -> None:
-    """A file where the folder should be."""
+    """A file in place of the directory."""
     path.parent.rmdir()
     path.parent.write_text("")
 
@@ -158,18 +162,18 @@ def no_folder(path: Path) -> None:
 IN_THE_WAY: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link": (a_link, "is a symbolic link"),
     "a link to nothing": (lambda path: path.symlink_to("nothing"), "is a symbolic link"),
-    "a certificate": (a_certificate, "is not a key file of Harken; move it away"),
-    "an empty file": (Path.touch, "is not a key file of Harken"),
-    "a pipe": (os.mkfifo, "is not a key file of Harken"),
-    "a folder": (Path.mkdir, "is not a key file of Harken"),
+    "a certificate": (a_certificate, "is not a Harken key file; move or remove it"),
+    "an empty file": (Path.touch, "is not a Harken key file"),
+    "a pipe": (os.mkfifo, "is not a Harken key file"),
+    "a folder": (Path.mkdir, "is not a Harken key file"),
     "no folder": (no_folder, "Cannot store a local key in .*: Not a directory|: File exists"),
 }
 
 
-class TestInTheWay:
+class TestObstacles:
     @pytest.mark.parametrize("what", IN_THE_WAY)
-    def test_what_is_no_key_file(self, hk: Harken, tmp_path: Path, what: str) -> None:
-        """It is not read, written or replaced; the error says what to do, and no key is left that nobody knows."""
+    def test_another_file(self, hk: Harken, tmp_path: Path, what: str) -> None:
+        """Anything else is not read, written or replaced. The error says what to do, and no unknown key remains."""
         path = tmp_path / "folder" / "feedback.db.key"
         path.parent.mkdir()
         put, message = IN_THE_WAY[what]
@@ -180,13 +184,13 @@ class TestInTheWay:
         assert "harken --storage x keys create --scope admin" in str(raised.value)
         assert hk.keys.keys() == []
         assert (sorted(path.parent.iterdir()) if path.parent.is_dir() else []) == before
-        # Who has other keys is not concerned.
+        # If there are other keys, this is not an error.
         hk.keys.create("default", ["read"])
         assert local_key(hk, path) is None
 
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o622])
-    def test_others_can_read_it(self, hk: Harken, path: Path, mode: int) -> None:
-        """A valid key that others can read or replace is not used on; the error says how to change that."""
+    def test_a_file_that_others_can_read(self, hk: Harken, path: Path, mode: int) -> None:
+        """A valid key that other users can read or replace is not used, and the error says how to fix that."""
         local_key(hk, path)
         path.chmod(mode)
         with pytest.raises(
@@ -197,7 +201,9 @@ class TestInTheWay:
         assert local_key(hk, path) is not None
 
     def test_a_folder_that_cannot_be_written(self, hk: Harken, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nothing is created, and the error says where. Root may write anywhere, so it is only said here."""
+        """If the directory is not writable, nothing is created and the error has the path. Simulated, as root may
+        always write.
+        """
 
         def refuse(*_: object, **__: object) -> None:
             raise PermissionError(13, "Permission denied")
@@ -210,7 +216,7 @@ class TestInTheWay:
         assert hk.keys.keys() == []
 
     def test_a_key_that_cannot_be_stored(self, hk: Harken, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where the storage fails, no file is left that has no key, or a part of one."""
+        """If the storage fails, no key file without a key or with a partial key remains."""
 
         def fail(*_: object, **__: object) -> None:
             raise harken.StorageUnavailable("the storage does not answer")
@@ -222,7 +228,7 @@ class TestInTheWay:
 
 
 def test_many_threads_at_once(hk: Harken, path: Path) -> None:
-    """One of those that ask at the same time creates the key, and the others find it."""
+    """Of several threads, one creates the key and the others find it."""
     found: list[LocalKey | None] = []
     threads = [Thread(target=lambda: found.append(local_key(hk, path))) for _ in range(8)]
     for thread in threads:
@@ -236,7 +242,7 @@ def test_many_threads_at_once(hk: Harken, path: Path) -> None:
 
 @pytest.mark.slow
 def test_several_processes_at_once(tmp_path: Path) -> None:
-    """The same holds for processes: whichever is first, all have the same key, and there is no other one."""
+    """Of several processes, one creates the key and the others find it."""
     url = f"sqlite:///{tmp_path}/feedback.db"
     words = [sys.executable, "-c", PROGRAM, url]
     with ExitStack() as ends:
@@ -258,19 +264,19 @@ def test_several_processes_at_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_it_is_shown_once(tmp_path: Path, workers: str) -> None:
-    """The first start shows the key as lines to type and to open, later ones say where it is; both work as typed."""
+    """The first start shows the key in a command line and a link, later starts show its file; both work as printed."""
     url = f"sqlite:///{tmp_path}/feedback.db"
     kept = tmp_path / "feedback.db.key"
     with serve(url, tmp_path, "--workers", workers) as service:
         text = kept.read_text().strip()
-        assert service.told.count(text) == 2
-        assert f"{service.url}/sign-in#{text}" in service.told
-        assert "stored in feedback.db.key" in service.told
+        assert service.output.count(text) == 2
+        assert f"{service.url}/sign-in#{text}" in service.output
+        assert "stored in feedback.db.key" in service.output
         assert typed(service)["status"] == "success"
         assert text not in service.log.read_text()
     with serve(url, tmp_path, "--workers", workers) as service:
-        assert text not in service.told
-        assert "$(cat feedback.db.key)" in service.told
+        assert text not in service.output
+        assert "$(cat feedback.db.key)" in service.output
         assert typed(service)["status"] == "success"
         assert service.ask("POST", PATH, json=UP, headers={}).status_code == 401
     with harken.connect(url) as hk:
@@ -280,7 +286,7 @@ def test_it_is_shown_once(tmp_path: Path, workers: str) -> None:
 
 @pytest.mark.slow
 def test_in_memory_it_is_shown_each_time(tmp_path: Path) -> None:
-    """A storage that forgets its keys has another one at each start, and nothing is left of it."""
+    """With a storage in memory, each start creates another key, and nothing remains of it."""
     texts = []
     for _ in range(2):
         with serve("memory://", tmp_path) as service:
@@ -293,7 +299,7 @@ def test_in_memory_it_is_shown_each_time(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_on_mongodb(tmp_path: Path, mongodb_url: str) -> None:
-    """Workers on a database server take the same key, which is kept in the user's own folder."""
+    """Workers on a database server use the same key, which is in the user's state directory."""
     with serve(mongodb_url, tmp_path, "--workers", "2") as service:
         (kept,) = (tmp_path / "harken").glob("*.key")
         assert kept.read_text().strip() == service.key
@@ -301,8 +307,8 @@ def test_on_mongodb(tmp_path: Path, mongodb_url: str) -> None:
 
 
 @pytest.mark.slow
-def test_not_where_session_tokens_let_in(tmp_path: Path) -> None:
-    """Whoever has a secret for session tokens has chosen how to let people in; nothing is added to that."""
+def test_not_with_session_tokens(tmp_path: Path) -> None:
+    """With a secret for session tokens, no local key is created."""
     url = f"sqlite:///{tmp_path}/feedback.db"
     with serve(url, tmp_path, HARKEN_SERVER_TOKEN_SECRETS="a secret that has thirty-two bytes or more") as service:
         assert service.key is None
@@ -313,21 +319,21 @@ def test_not_where_session_tokens_let_in(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_key_that_others_can_read_keeps_it_from_starting(tmp_path: Path) -> None:
-    """One line says so, and nothing is served."""
+    """The server does not start, and one line says why."""
     path = tmp_path / "feedback.db.key"
     with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
         local_key(hk, path)
     path.chmod(0o644)
-    told = refused(tmp_path)
-    assert f"run: chmod 600 {path};" in told
-    assert f"harken --storage sqlite:///{tmp_path}/feedback.db keys revoke " in told
+    output = refused(tmp_path)
+    assert f"run: chmod 600 {path};" in output
+    assert f"harken --storage sqlite:///{tmp_path}/feedback.db keys revoke " in output
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("found", ["nothing", "another file", "a link to nothing"])
-def test_a_lost_file_is_told(tmp_path: Path, found: str) -> None:
-    """Where the local key's file is not, as after a backup was restored elsewhere, the start says so, and which command
-    creates another key; the command and then the line with curl work as they are pasted.
+def test_a_missing_file_is_reported(tmp_path: Path, found: str) -> None:
+    """If the local key's file is missing, for example after a restore, the start says so and how to create another key;
+    the printed commands work as pasted.
     """
     folder = tmp_path / "of the service"
     folder.mkdir()
@@ -341,12 +347,12 @@ def test_a_lost_file_is_told(tmp_path: Path, found: str) -> None:
     elif found == "a link to nothing":
         path.symlink_to("nothing")
     with serve(url, folder) as service:
-        assert "feedback.db.key no longer has the local key that an earlier start stored there" in service.told
-        create = re.search(r"HARKEN_KEY=\$\(harken (.+)\)", service.told)
+        assert "feedback.db.key no longer has the local key that an earlier start stored there" in service.output
+        create = re.search(r"HARKEN_KEY=\$\(harken (.+)\)", service.output)
         assert create is not None
         made = check_output([*HARKEN, *shlex.split(create[1])], cwd=tmp_path, text=True, env=environment())
         assert typed(service, HARKEN_KEY=made.strip())["status"] == "success"
     with harken.connect(url) as hk:
         hk.keys.revoke(hk.keys.keys()[0].id)
     with serve(url, folder) as service:
-        assert "no longer has the local key" not in service.told
+        assert "no longer has the local key" not in service.output

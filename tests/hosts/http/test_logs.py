@@ -1,4 +1,4 @@
-"""Logs: what is written about a request, what never is, and that nobody can forge a line."""
+"""Logs: the content of request lines, what is never logged, and protection against forged lines."""
 
 import inspect
 import io
@@ -37,7 +37,7 @@ REQUEST: dict[str, Any] = {
 
 
 class Terminal(io.StringIO):
-    """A stream that people look at."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -45,7 +45,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
-    """Leave the logs of the tests' own process as they were."""
+    """Restore the logging configuration of the test process."""
     names = ["", "uvicorn", "uvicorn.error", "uvicorn.access"]
     loggers = [logging.getLogger(name) for name in names]
     before = [(list(one.handlers), one.level, one.propagate, one.disabled) for one in loggers]
@@ -58,7 +58,7 @@ def as_it_was() -> Iterator[None]:
 
 
 def written(call: Callable[[], object], *, as_json: bool = True, level: str = "info") -> str:
-    """What a call logs."""
+    """The text that a call logs."""
     stream = io.StringIO()
     configure_logs(json=as_json, stream=stream, level=level)
     call()
@@ -66,26 +66,26 @@ def written(call: Callable[[], object], *, as_json: bool = True, level: str = "i
 
 
 def lines(call: Callable[[], object]) -> list[dict[str, Any]]:
-    """The lines that a call logs as JSON."""
+    """The lines that a call logs, as JSON."""
     return [json.loads(line) for line in written(call).splitlines()]
 
 
 def failing(error: BaseException) -> BaseException:
-    """The error as it is when something has raised it."""
+    """An error that was raised, with its traceback."""
 
     def refuse(comment: str) -> None:
         raise error
 
     try:
         refuse(COMMENT)
-    except BaseException as raised:  # noqa: BLE001 - the test looks at it
+    except BaseException as raised:  # noqa: BLE001 - the test inspects it
         return raised
     return error
 
 
 class TestRequests:
     def test_what_is_written(self) -> None:
-        """One line of JSON has all that there is to know of a request, and when that was, in UTC."""
+        """A request is one line of JSON with all fields and the time in UTC."""
         (line,) = lines(lambda: log_request(**REQUEST))
         at = datetime.fromisoformat(line.pop("timestamp"))
         assert at.utcoffset() == timedelta(0)
@@ -104,22 +104,24 @@ class TestRequests:
         }
 
     def test_nothing_personal_can_be_handed_over(self) -> None:
-        """There is no parameter for a path, query, address, header or body, so no host can log one by mistake."""
+        """The function has no parameter for a path, query, address, header or body, so no host can log one by
+        mistake.
+        """
         assert set(inspect.signature(log_request).parameters) == set(REQUEST)
 
     @pytest.mark.parametrize(("status", "severity"), [(200, "info"), (404, "info"), (500, "error"), (503, "error")])
     def test_severity(self, status: int, severity: str) -> None:
-        """What the service could not do is an error; what a caller got wrong is not."""
+        """Server errors are logged as errors; client errors are not."""
         (line,) = lines(lambda: log_request(**REQUEST | {"status": status}))
         assert line["level"] == severity
 
     def test_level(self) -> None:
-        """A request that is below the level is not written; one that failed is."""
+        """A request below the log level is not logged; a failed one is."""
         assert written(lambda: log_request(**REQUEST), level="warning") == ""
         assert written(lambda: log_request(**REQUEST | {"status": 500}), level="warning") != ""
 
-    def test_for_people(self) -> None:
-        """On a terminal a request is one line too, with the same fields."""
+    def test_on_a_terminal(self) -> None:
+        """On a terminal, a request is one line of text with the same fields."""
         stream = Terminal()
         configure_logs(stream=stream)
         log_request(**REQUEST)
@@ -128,15 +130,15 @@ class TestRequests:
         assert plain.count("\n") == 1
         assert "operation=submit method=POST route=/v1/feedback status=201 milliseconds=12.346" in plain
 
-    def test_json_where_nobody_looks(self) -> None:
-        """Without a choice, a stream that is no terminal gets JSON."""
+    def test_json_by_default(self) -> None:
+        """By default, a stream that is not a terminal gets JSON."""
         stream = io.StringIO()
         configure_logs(stream=stream)
         log_request(**REQUEST)
         assert json.loads(stream.getvalue())["event"] == "request"
 
     def test_in_a_program_that_has_its_own_logs(self, caplog: pytest.LogCaptureFixture) -> None:
-        """Where nobody configured Harken's logs, a request is an ordinary record, with its fields in one attribute."""
+        """Without Harken's configuration, a request is an ordinary log record with its fields in one attribute."""
         with caplog.at_level(logging.INFO, "harken.http"):
             log_request(**REQUEST)
         (record,) = caplog.records
@@ -147,7 +149,7 @@ class TestRequests:
 class TestForging:
     @given(st.text() | st.just(NASTY), st.booleans())
     def test_a_request_is_one_line(self, text: str, as_json: bool) -> None:
-        """Whatever is in a value, a request is one line without anything that a terminal would obey."""
+        """A request is one line without control characters, for any values."""
         values = REQUEST | dict.fromkeys(("request_id", "operation", "method", "route", "application"), text)
         out = written(lambda: log_request(**values), as_json=as_json)
         assert out.splitlines(keepends=True) == [out]
@@ -155,7 +157,7 @@ class TestForging:
 
     @given(st.text() | st.just(NASTY), st.booleans())
     def test_other_logs_are_one_line(self, text: str, as_json: bool) -> None:
-        """That holds for what other packages log, in a message, an argument or a field, through either library."""
+        """The same holds for other packages, in messages, arguments and fields, through both logging libraries."""
 
         class Odd:
             def __repr__(self) -> str:
@@ -173,38 +175,40 @@ class TestForging:
 
     @pytest.mark.parametrize("as_json", [True, False])
     def test_an_error_s_message(self, *, as_json: bool) -> None:
-        """A message of several lines stays in its line of the traceback."""
+        """A message of several lines stays on its line of the traceback."""
         error = failing(StorageUnavailable(f"away{NASTY}\n2026-01-01 [info] forged"))
         out = written(lambda: log_failure("r-1", "submit", error), as_json=as_json)
         assert not [line for line in out.splitlines() if line.startswith("2026-01-01")]
         assert all(line.isprintable() for line in out.split("\n"))
 
     def test_json_reads_back(self) -> None:
-        """What is escaped in JSON is not lost."""
+        """Escaped JSON is decoded to the original value."""
         (line,) = lines(lambda: log_request(**REQUEST | {"application": NASTY}))
         assert line["application"] == NASTY
 
 
 class TestErrors:
-    def test_a_traceback_without_what_was_sent(self) -> None:
-        """The line has the request, the place in the program and the kind of error, but no variable and no message."""
+    def test_a_traceback_without_the_request(self) -> None:
+        """The traceback has the request, the code location and the type of the error, but no variables and no
+        message.
+        """
         error = failing(ValueError(COMMENT))
         (line,) = lines(lambda: log_failure("r-1", "submit", error))
         assert (line["event"], line["level"], line["request_id"]) == ("request failed", "error", "r-1")
         assert "in refuse\n    raise error\n" in line["exception"]
         assert COMMENT not in line["exception"]
-        assert line["exception"].endswith("ValueError (its message may quote what was sent, so it is left out)")
+        assert line["exception"].endswith("ValueError (message omitted, as it may quote the request)")
 
     @pytest.mark.parametrize("as_json", [True, False])
-    def test_no_error_brings_the_comment_along(self, *, as_json: bool) -> None:
-        """Neither a cause, nor a context, a group, a note or a local variable brings what somebody wrote."""
+    def test_no_error_reveals_the_comment(self, *, as_json: bool) -> None:
+        """No cause, context, group, note or local variable reveals user content."""
         cause = failing(ValueError(COMMENT))
         cause.add_note(COMMENT)
         try:
             try:
                 raise cause
             except ValueError:
-                raise KeyError(COMMENT)  # noqa: B904 - the context is what is tested
+                raise KeyError(COMMENT)  # noqa: B904 - the context is under test
         except KeyError as raised:
             handled = raised
         group = failing(BaseExceptionGroup(COMMENT, [handled, failing(RuntimeError(COMMENT))]))
@@ -218,20 +222,20 @@ class TestErrors:
         [StorageUnavailable("MongoDB is away"), OSError(28, "No space left on device"), TypeError("takes 1 argument")],
     )
     def test_messages_that_are_the_program_s_own(self, error: Exception) -> None:
-        """What Harken says, and what tells of the machine or the code, is what an operator needs."""
+        """Messages of Harken's errors, and of errors of the machine or the code, are logged."""
         (line,) = lines(lambda: log_failure("r-1", "submit", failing(error)))
         assert line["exception"].endswith(f": {error}")
 
-    def test_what_caused_it_comes_first(self) -> None:
-        """Causes are told before what they caused, and a chain that bites its tail comes to an end."""
+    def test_causes_come_first(self) -> None:
+        """Causes are logged before the errors that they caused, and cyclic chains end."""
         first, second = failing(OSError("first")), failing(StorageUnavailable("second"))
         second.__cause__, first.__context__ = first, second
         (line,) = lines(lambda: log_failure("r-1", "submit", second))
-        parts = line["exception"].split("\n\nThat caused this:\n\n")
+        parts = line["exception"].split("\n\nThe above error caused:\n\n")
         assert [part.rpartition(": ")[2] for part in parts] == ["first", "second"]
 
     def test_other_packages(self) -> None:
-        """An exception that another package logs is told in the same way, through either library."""
+        """Exceptions that other packages log are formatted in the same way, through both logging libraries."""
 
         def log() -> None:
             try:
@@ -244,13 +248,15 @@ class TestErrors:
 
         *errors, stack = lines(log)
         assert len(errors) == 3
-        assert all("ValueError (its message may" in line["exception"] for line in errors)
+        assert all("ValueError (message omitted" in line["exception"] for line in errors)
         assert "in log" in stack["stack"]
 
 
 class TestUvicorn:
     def test_its_errors_are_ours_and_its_access_log_is_off(self) -> None:
-        """Even where uvicorn had configured its own logs: its access log would have raw paths and addresses."""
+        """Uvicorn's own logging configuration is replaced, and its access log, which has raw paths and addresses, is
+        off.
+        """
         uvicorn.Config(lambda: None)
 
         def log() -> None:
@@ -262,7 +268,7 @@ class TestUvicorn:
         assert (line["logger"], line["event"]) == ("uvicorn.error", "Exception in ASGI application")
 
     def test_twice(self) -> None:
-        """Configuring again replaces what was configured before."""
+        """A second configuration replaces the first one."""
         first, second = io.StringIO(), io.StringIO()
         configure_logs(json=True, stream=first)
         configure_logs(json=False, stream=second, level="error")
@@ -271,8 +277,8 @@ class TestUvicorn:
         assert first.getvalue() == ""
         assert second.getvalue().count("request_id=r-1") == 1
 
-    def test_a_level_that_is_none(self) -> None:
-        """A typo in the level is an error that names the levels."""
+    def test_an_unknown_level(self) -> None:
+        """An unknown level is an error that lists the levels."""
         with pytest.raises(ConfigurationError, match="no log level 'loud'; known are debug, info, warning"):
             configure_logs(level="loud")
 
@@ -280,27 +286,27 @@ class TestUvicorn:
 class TestRequestIds:
     @given(st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True))
     def test_a_client_s_own(self, header: str) -> None:
-        """What is short and harmless is taken as it is."""
+        """A short and safe client id is used unchanged."""
         assert request_id(header) == header
 
     @given(st.text().filter(lambda text: not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text)))
     def test_anything_else(self, header: str) -> None:
-        """What is empty, long or odd is replaced by a new id."""
+        """An empty, long or unsafe id is replaced by a new one."""
         assert UUID7.fullmatch(request_id(header))
 
     @pytest.mark.parametrize("header", [None, "", "a" * 65, "a\n", "a b", "ä", "٣", "\u212a"])
     def test_no_id(self, header: str | None) -> None:
-        """Neither a line break at the end nor another script's digits pass."""
+        """A trailing line break and digits of other scripts are not accepted."""
         assert UUID7.fullmatch(request_id(header))
 
     def test_new_ones_differ(self) -> None:
-        """Two requests without an id never share one."""
+        """Requests without an id get different ids."""
         assert len({request_id(None) for _ in range(1_000)}) == 1_000
 
 
 @pytest.mark.slow
 def test_without_structlog(tmp_path: Path) -> None:
-    """Requests are logged by a program that has no structlog; configuring says what to install."""
+    """Without structlog, requests are logged, and configuring the logs says what to install."""
     program = """
 import sys
 sys.modules["structlog"] = None
@@ -313,12 +319,12 @@ except MissingExtra as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert done.stdout == "Logs need the package 'structlog'; try pip install \"harken[server]\"\n"
+    assert done.stdout == "Logging needs the package 'structlog'; try pip install \"harken[server]\"\n"
 
 
 @pytest.mark.slow
 def test_to_standard_error() -> None:
-    """A program that says nothing logs JSON to standard error, and nothing to standard output."""
+    """By default, JSON is logged to standard error, and nothing to standard output."""
     program = """
 from harken_adapters.hosts.http.logs import configure_logs, log_request
 configure_logs()

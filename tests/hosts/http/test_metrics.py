@@ -1,4 +1,4 @@
-"""Metrics: what a service tells Prometheus, alone and together with other worker processes."""
+"""Prometheus metrics, of a single process and of several worker processes."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ OUTCOMES: tuple[SubmissionOutcome, ...] = get_args(SubmissionOutcome)
 
 
 def samples(rendered: str) -> Samples:
-    """Every figure that was rendered, by name and labels; each is there once."""
+    """Every rendered sample, by name and labels; each occurs once."""
     found: Samples = {}
     for family in text_string_to_metric_families(rendered):
         for sample in family.samples:
@@ -48,18 +48,18 @@ def samples(rendered: str) -> Samples:
     return found
 
 
-def figures(metrics: Metrics) -> Samples:
-    """Every figure that a scrape sees now."""
+def samples_of(metrics: Metrics) -> Samples:
+    """Every sample of a scrape."""
     return samples(metrics.render()[0].decode())
 
 
-def figure(metrics: Metrics, name: str, **labels: str) -> float | None:
-    """One figure, if it is there."""
-    return figures(metrics).get((name, frozenset(labels.items())))
+def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+    """One sample, or ``None``."""
+    return samples_of(metrics).get((name, frozenset(labels.items())))
 
 
 class Events:
-    """The outbox of a Harken, which the test can break or hold up, and which counts how often it is read."""
+    """An outbox that can fail or block, and that counts reads."""
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
@@ -81,7 +81,7 @@ class Events:
 
 @pytest.fixture
 def metrics(clock: ManualClock) -> Metrics:
-    """Metrics whose clock stands at noon."""
+    """Metrics with a clock that stands at noon."""
     return Metrics(clock=clock)
 
 
@@ -106,11 +106,11 @@ class TestRequests:
         )
     )
     def test_every_request_is_counted(self, requests: list[tuple[str, str, int, float]]) -> None:
-        """The counters come to the requests, and the histograms to their times, for each operation."""
+        """The counters match the requests, and the histograms their durations, for each operation."""
         metrics = Metrics()
         for request in requests:
             metrics.request(*request)
-        found = figures(metrics)
+        found = samples_of(metrics)
         for operation, method, status in {request[:3] for request in requests}:
             labels = frozenset({"operation": operation, "method": method, "status": str(status)}.items())
             expected = [request for request in requests if request[:3] == (operation, method, status)]
@@ -125,63 +125,63 @@ class TestRequests:
                 assert found["harken_http_request_seconds_bucket", one | {("le", bound)}] == len(within)
 
     @given(st.lists(st.text(min_size=1), min_size=1))
-    def test_methods_that_callers_make_up(self, methods: list[str]) -> None:
-        """However many methods somebody makes up, they are one series."""
+    def test_unknown_methods(self, methods: list[str]) -> None:
+        """Unknown methods share one time series."""
         metrics = Metrics()
         made_up = [f"X{method}" for method in methods]
         for method in made_up:
             metrics.request("none", method, 405, 0.001)
-        counted = {key: value for key, value in figures(metrics).items() if key[0] == "harken_http_requests_total"}
+        counted = {key: value for key, value in samples_of(metrics).items() if key[0] == "harken_http_requests_total"}
         labels = frozenset({"operation": "none", "method": "_OTHER", "status": "405"}.items())
         assert counted == {("harken_http_requests_total", labels): len(made_up)}
 
-    def test_what_a_scrape_is_sent(self, metrics: Metrics) -> None:
-        """The body is what the content type says, and tells the version."""
+    def test_the_format(self, metrics: Metrics) -> None:
+        """The body matches the content type, and has the version."""
         body, content_type = metrics.render()
         assert content_type.startswith("text/plain; version=")
         assert content_type.endswith("charset=utf-8")
         assert "# TYPE harken_http_request_seconds histogram" in body.decode()
-        assert figure(metrics, "harken_build_info", version=version("harken")) == 1
+        assert sample(metrics, "harken_build_info", version=version("harken")) == 1
 
     def test_two_services_in_one_process(self) -> None:
-        """Each counts its own requests."""
+        """Two servers in one process have separate metrics."""
         one, other = Metrics(), Metrics()
         one.request("submit", "POST", 201, 0.01)
         labels = {"operation": "submit", "method": "POST", "status": "201"}
-        assert figure(one, "harken_http_requests_total", **labels) == 1
-        assert figure(other, "harken_http_requests_total", **labels) is None
+        assert sample(one, "harken_http_requests_total", **labels) == 1
+        assert sample(other, "harken_http_requests_total", **labels) is None
 
 
 class TestSubmissions:
     @given(st.lists(st.sampled_from(OUTCOMES)))
     def test_every_outcome_is_counted(self, outcomes: list[SubmissionOutcome]) -> None:
-        """Each outcome has its number from the beginning, also if it never happened."""
+        """Each outcome has a series from the start, even if it never occurred."""
         metrics = Metrics()
         for outcome in outcomes:
             metrics.outcome(outcome)
-        found = figures(metrics)
+        found = samples_of(metrics)
         for outcome in OUTCOMES:
             key = "harken_submissions_total", frozenset({("outcome", outcome)})
             assert found[key] == outcomes.count(outcome)
 
     def test_an_unknown_outcome(self, metrics: Metrics) -> None:
-        """A typo is an error that names the outcomes, and makes no series."""
+        """An unknown outcome is an error that lists the outcomes, and creates no series."""
         name: Any = "storred"
         with pytest.raises(ValueError, match="no outcome 'storred'; known are stored, duplicate, refused"):
             metrics.outcome(name)
-        assert not any(("outcome", "storred") in labels for _, labels in figures(metrics))
+        assert not any(("outcome", "storred") in labels for _, labels in samples_of(metrics))
 
     def test_how_many_share_a_write(self, hk: Harken, metrics: Metrics) -> None:
-        """Each write counts once, with its submissions."""
+        """Each write is counted once, with the number of its submissions."""
         metrics.observe(hk)
         for _ in range(3):
             hk.submit("s", "up")
-        assert figure(metrics, "harken_write_batch_size_count") == 3
-        assert figure(metrics, "harken_write_batch_size_sum") == 3
-        assert figure(metrics, "harken_write_batch_size_bucket", le="1.0") == 3
+        assert sample(metrics, "harken_write_batch_size_count") == 3
+        assert sample(metrics, "harken_write_batch_size_sum") == 3
+        assert sample(metrics, "harken_write_batch_size_bucket", le="1.0") == 3
 
     def test_how_many_wait(self) -> None:
-        """The depth is that of the queue at the moment of the scrape."""
+        """The queue depth is that at the time of the scrape."""
         entered, go = Event(), Event()
         with open_storage("memory://") as storage:
 
@@ -193,97 +193,101 @@ class TestSubmissions:
             with harken.connect(evolve(storage, feedback=Slow(storage.feedback, add))) as hk:
                 metrics = Metrics()
                 metrics.observe(hk)
-                assert figure(metrics, "harken_queue_depth") == 0
+                assert sample(metrics, "harken_queue_depth") == 0
                 futures: list[Future[Any]] = [hk.submit_soon("s", "up")]
                 assert entered.wait(PATIENCE)
                 futures += [hk.submit_soon("s", "up") for _ in range(4)]
-                assert figure(metrics, "harken_queue_depth") == 4
+                assert sample(metrics, "harken_queue_depth") == 4
                 go.set()
                 for future in futures:
                     future.result(PATIENCE)
-                assert figure(metrics, "harken_queue_depth") == 0
+                assert sample(metrics, "harken_queue_depth") == 0
 
     def test_one_harken_for_each(self, hk: Harken, metrics: Metrics) -> None:
-        """Observing a second one would mix their figures up, and is refused."""
+        """Observing a second Harken is an error."""
         metrics.observe(hk)
-        with pytest.raises(ConfigurationError, match="observe a Harken already"):
+        with pytest.raises(ConfigurationError, match="already observe a Harken"):
             metrics.observe(hk)
 
 
 class TestOutboxAge:
     def test_the_oldest_event(self, hk: Harken, metrics: Metrics, clock: ManualClock) -> None:
-        """The age is that of the oldest event, and zero when all are fanned out."""
+        """The age is that of the oldest event, and zero once all are fanned out."""
         metrics.observe(hk)
-        assert figure(metrics, "harken_outbox_age_seconds") == 0
+        assert sample(metrics, "harken_outbox_age_seconds") == 0
         hk.submit("s", "up")
         clock.turn(seconds=40)
         hk.submit("s", "up")
         clock.turn(seconds=2.5)
-        assert figure(metrics, "harken_outbox_age_seconds") == 42.5
+        assert sample(metrics, "harken_outbox_age_seconds") == 42.5
         hk.outbox.fan_out([(event, ()) for event in hk.outbox.events(limit=2)], due_at=clock())
         clock.turn(seconds=15)
-        assert figure(metrics, "harken_outbox_age_seconds") == 0
+        assert sample(metrics, "harken_outbox_age_seconds") == 0
 
     def test_seldom_read(self, hk: Harken, metrics: Metrics, outbox: Events, clock: ManualClock) -> None:
-        """However often somebody scrapes, the storage is read every fifteen seconds only."""
+        """However frequent the scrapes, the storage is read at most every fifteen seconds."""
         hk.submit("s", "up")
         for _ in range(5):
-            figures(metrics)
+            samples_of(metrics)
         clock.turn(seconds=14.9)
-        assert figure(metrics, "harken_outbox_age_seconds") == 0
+        assert sample(metrics, "harken_outbox_age_seconds") == 0
         assert outbox.read == 1
         clock.turn(seconds=0.1)
-        assert figure(metrics, "harken_outbox_age_seconds") == 15
+        assert sample(metrics, "harken_outbox_age_seconds") == 15
         assert outbox.read == 2
 
-    def test_a_clock_that_is_put_back(self, hk: Harken, metrics: Metrics, outbox: Events, clock: ManualClock) -> None:
-        """An age is never negative, and it is read again at once."""
+    def test_a_clock_that_is_set_back(self, hk: Harken, metrics: Metrics, outbox: Events, clock: ManualClock) -> None:
+        """If the clock is set back, the age is not negative, and is read again at once."""
         hk.submit("s", "up")
-        figures(metrics)
+        samples_of(metrics)
         clock.turn(hours=-1)
-        assert figure(metrics, "harken_outbox_age_seconds") == 0
+        assert sample(metrics, "harken_outbox_age_seconds") == 0
         assert outbox.read == 2
 
     def test_a_storage_that_fails(self, hk: Harken, metrics: Metrics, outbox: Events, clock: ManualClock) -> None:
-        """The age is left out, as an old one would lie; all other figures are there, and nobody asks in a hurry."""
+        """If the storage fails, the age is left out, other metrics are rendered, and the storage is not read more
+        often.
+        """
         hk.submit("s", "up")
-        assert figure(metrics, "harken_outbox_age_seconds") == 0
+        assert sample(metrics, "harken_outbox_age_seconds") == 0
         outbox.error = StorageUnavailable("away")
         clock.turn(seconds=15)
         for _ in range(3):
-            assert figure(metrics, "harken_outbox_age_seconds") is None
-            assert figure(metrics, "harken_write_batch_size_count") == 1
+            assert sample(metrics, "harken_outbox_age_seconds") is None
+            assert sample(metrics, "harken_write_batch_size_count") == 1
         assert outbox.read == 2
         outbox.error = None
         clock.turn(seconds=15)
-        assert figure(metrics, "harken_outbox_age_seconds") == 30
+        assert sample(metrics, "harken_outbox_age_seconds") == 30
 
     def test_a_closed_storage(self, tmp_path: Path, metrics: Metrics) -> None:
-        """After closing, everything that needs no storage is still rendered."""
+        """After closing, all metrics that do not need the storage are still rendered."""
         with harken.connect(f"sqlite:///{tmp_path / 'feedback.db'}") as hk:
             metrics.observe(hk)
             hk.submit("s", "up")
-        assert figure(metrics, "harken_outbox_age_seconds") is None
-        assert figure(metrics, "harken_write_batch_size_sum") == 1
+        assert sample(metrics, "harken_outbox_age_seconds") is None
+        assert sample(metrics, "harken_write_batch_size_sum") == 1
 
     @pytest.mark.slow
     def test_a_storage_that_hangs(self, hk: Harken, metrics: Metrics, outbox: Events, clock: ManualClock) -> None:
-        """A scrape is answered long before it would be given up, without the age; only one question waits."""
+        """If the storage hangs, a scrape responds in time without the age, and only one read waits."""
         hk.submit("s", "up")
         outbox.go.clear()
         for _ in range(2):
-            names = {name for name, _ in figures(metrics)}
+            names = {name for name, _ in samples_of(metrics)}
             assert "harken_write_batch_size_sum" in names
             assert "harken_outbox_age_seconds" not in names
             clock.turn(minutes=1)
         assert outbox.read == 1
         outbox.go.set()
-        eventually(lambda: figure(metrics, "harken_outbox_age_seconds") is not None)
+        eventually(lambda: sample(metrics, "harken_outbox_age_seconds") is not None)
 
 
 class TestChannels:
-    def test_how_they_fare(self, metrics: Metrics, clock: ManualClock) -> None:
-        """Each channel is there from the beginning, and it is told for how long it fails, and lags behind."""
+    def test_channel_status(self, metrics: Metrics, clock: ManualClock) -> None:
+        """Each channel has metrics from the start: its state, how long it has been failing, and how late its deliveries
+        are.
+        """
         with telling(clock, channels={"good": Recorder(), "bad": Recorder(refuse)}) as hk:
             metrics.observe(hk)
             assert self.shown(metrics) == {"good": (1, 0, 0), "bad": (1, 0, 0)}
@@ -295,31 +299,31 @@ class TestChannels:
             clock.turn(seconds=20)
             assert self.shown(metrics) == {"good": (0, 0, 0), "bad": (1, 40, 35)}
 
-    def test_what_waits_for_a_channel_that_is_gone(self, clock: ManualClock, metrics: Metrics) -> None:
-        """How much it is, by the channel's old name; what waits for a channel that is there is not meant."""
+    def test_stranded_deliveries(self, clock: ManualClock, metrics: Metrics) -> None:
+        """Deliveries to a channel that is not configured are counted by its name; others are not."""
         with open_storage("memory://") as storage:
             with telling(clock, storage, channels={"old": Recorder(refuse), "bad": Recorder(refuse)}) as before:
                 before.submit("s", "up")
                 before.relay.run_due()
             with telling(clock, storage, channels={"bad": Recorder(refuse)}) as hk:
                 metrics.observe(hk)
-                assert figure(metrics, "harken_deliveries_stranded", channel="old") == 1
-                assert figure(metrics, "harken_deliveries_stranded", channel="bad") is None
+                assert sample(metrics, "harken_deliveries_stranded", channel="old") == 1
+                assert sample(metrics, "harken_deliveries_stranded", channel="bad") is None
                 hk.deliveries.move("old", "bad")
                 clock.turn(seconds=20)
-                assert figure(metrics, "harken_deliveries_stranded", channel="old") is None
+                assert sample(metrics, "harken_deliveries_stranded", channel="old") is None
 
     def shown(self, metrics: Metrics) -> dict[str, tuple[float | None, ...]]:
-        """Whether each is on, for how long it fails, and for how long something is due."""
+        """The state, failing time and lateness of each channel."""
         names = ("harken_channel_on", "harken_channel_failing_seconds", "harken_delivery_lateness_seconds")
-        return {channel: tuple(figure(metrics, name, channel=channel) for name in names) for channel in ("good", "bad")}
+        return {channel: tuple(sample(metrics, name, channel=channel) for name in names) for channel in ("good", "bad")}
 
 
 class TestModeration:
     NAMES = ("harken_moderation_waiting", "harken_moderation_age_seconds")
 
-    def test_how_long_and_how_old_a_queue_is(self, hk: Harken, metrics: Metrics, clock: ManualClock) -> None:
-        """Each application has its own, from the first feedback on, and none that waits is zero."""
+    def test_queue_length_and_age(self, hk: Harken, metrics: Metrics, clock: ManualClock) -> None:
+        """Each application has its own queue from its first feedback on; an empty queue is zero."""
         metrics.observe(hk)
         held = [
             a_feedback(f"f{minutes}", application="shop", created_at=clock() - timedelta(minutes=minutes))
@@ -332,18 +336,18 @@ class TestModeration:
         clock.turn(seconds=15)
         assert self.shown(metrics, "shop") == (2, 135)
         assert self.shown(metrics, "other") == (None, None)
-        assert figure(metrics, "harken_moderation_applications_left_out") == 0
+        assert sample(metrics, "harken_moderation_applications_left_out") == 0
 
     def test_too_many_applications_to_show(self, hk: Harken, metrics: Metrics) -> None:
-        """A scrape takes so many questions and series at most, and tells how many applications it leaves out."""
+        """The number of applications in a scrape is limited, and the number of those left out is reported."""
         hk.collection.restore([a_feedback(application=f"tenant-{number:03}") for number in range(103)])
         metrics.observe(hk)
-        shown = {dict(labels).get("application") for name, labels in figures(metrics) if name == self.NAMES[0]}
+        shown = {dict(labels).get("application") for name, labels in samples_of(metrics) if name == self.NAMES[0]}
         assert shown == {f"tenant-{number:03}" for number in range(100)}
-        assert figure(metrics, "harken_moderation_applications_left_out") == 3
+        assert sample(metrics, "harken_moderation_applications_left_out") == 3
 
     def test_a_queue_that_cannot_be_read(self, hk: Harken, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It is left out, and takes nothing else of what the storage knows along."""
+        """If a queue cannot be read, it is left out, and other metrics from the storage are rendered."""
 
         def refuse_to_count(_: str) -> Backlog:
             raise StorageUnavailable("away")
@@ -352,20 +356,20 @@ class TestModeration:
         monkeypatch.setattr(hk.moderation, "backlog", refuse_to_count)
         metrics.observe(hk)
         assert self.shown(metrics, "default") == (None, None)
-        assert figure(metrics, "harken_outbox_age_seconds") == 0
+        assert sample(metrics, "harken_outbox_age_seconds") == 0
 
     def shown(self, metrics: Metrics, application: str) -> tuple[float | None, ...]:
-        """How many wait in an application, and for how long the oldest has."""
-        return tuple(figure(metrics, name, application=application) for name in self.NAMES)
+        """The number of waiting entries of an application, and the age of the oldest."""
+        return tuple(sample(metrics, name, application=application) for name in self.NAMES)
 
 
 def refuse(_: Notification) -> None:
-    """What a receiver does that is away."""
+    """Fails like an unavailable receiver."""
     raise DeliveryFailed("away")
 
 
 class Slow:
-    """A repository whose writes the test carries out."""
+    """A repository whose writes the test performs."""
 
     def __init__(self, repository: Any, add: Any) -> None:
         self._repository = repository
@@ -425,13 +429,13 @@ with open_storage("memory://") as storage:
 
 
 class Worker:
-    """A worker process of a service, which does what it is told."""
+    """A worker process that executes commands of the test."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
 
-    def tell(self, command: str) -> str:
-        """Have something done, and give back what came out."""
+    def run(self, command: str) -> str:
+        """Execute a command and return its result."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{command}\n")
@@ -442,14 +446,14 @@ class Worker:
             lines.append(line)
         return "".join(lines)
 
-    def figure(self, name: str, **labels: str) -> float | None:
-        """One figure as this worker renders it."""
-        return samples(self.tell("render")).get((name, frozenset(labels.items())))
+    def sample(self, name: str, **labels: str) -> float | None:
+        """One sample, as rendered by this worker."""
+        return samples(self.run("render")).get((name, frozenset(labels.items())))
 
 
 @contextmanager
 def worker(folder: Path) -> Iterator[Worker]:
-    """A worker that shares its figures in the folder."""
+    """A worker that shares its metrics in the directory."""
     environ = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", WORKER],
@@ -466,59 +470,59 @@ def worker(folder: Path) -> Iterator[Worker]:
 
 @pytest.mark.slow
 class TestSeveralProcesses:
-    def test_every_worker_tells_of_all(self, tmp_path: Path) -> None:
-        """Whichever worker is scraped, the figures are those of the whole service, and each is there once."""
+    def test_every_worker_renders_all(self, tmp_path: Path) -> None:
+        """Any worker renders the metrics of all, each once."""
         with worker(tmp_path) as one, worker(tmp_path) as other:
-            one.tell("request 3")
-            other.tell("request 4")
-            one.tell("submit 6")
+            one.run("request 3")
+            other.run("request 4")
+            one.run("submit 6")
             labels = {"operation": "submit", "method": "POST", "status": "201"}
             for each in (one, other):
-                assert each.figure("harken_http_requests_total", **labels) == 7
-                assert each.figure("harken_http_request_seconds_count", operation="submit") == 7
-                assert each.figure("harken_http_request_seconds_bucket", operation="submit", le="0.025") == 7
-                assert each.figure("harken_submissions_total", outcome="stored") == 7
-                assert each.figure("harken_submissions_total", outcome="limited") == 0
-                assert each.figure("harken_build_info", version=version("harken")) == 1
-                assert each.figure("harken_outbox_age_seconds") == 0
-            one.tell("write")
-            eventually(lambda: other.figure("harken_write_batch_size_sum") == 6)
+                assert each.sample("harken_http_requests_total", **labels) == 7
+                assert each.sample("harken_http_request_seconds_count", operation="submit") == 7
+                assert each.sample("harken_http_request_seconds_bucket", operation="submit", le="0.025") == 7
+                assert each.sample("harken_submissions_total", outcome="stored") == 7
+                assert each.sample("harken_submissions_total", outcome="limited") == 0
+                assert each.sample("harken_build_info", version=version("harken")) == 1
+                assert each.sample("harken_outbox_age_seconds") == 0
+            one.run("write")
+            eventually(lambda: other.sample("harken_write_batch_size_sum") == 6)
 
     def test_how_many_wait_in_all(self, tmp_path: Path) -> None:
-        """A worker that nobody scrapes, and that finishes nothing, tells the others how many wait in it."""
+        """A worker that is not scraped, and that completes nothing, publishes its queue depth to the others."""
         with worker(tmp_path) as one, worker(tmp_path) as other:
-            # In each the first one is being written.
-            one.tell("submit 6")
-            other.tell("submit 3")
+            # In each worker, the first submission is being written.
+            one.run("submit 6")
+            other.run("submit 3")
             for each in (one, other):
-                eventually(lambda each=each: each.figure("harken_queue_depth") == 7)
+                eventually(lambda each=each: each.sample("harken_queue_depth") == 7)
             for each in (one, other):
-                each.tell("write")
+                each.run("write")
             for each in (one, other):
-                eventually(lambda each=each: each.figure("harken_queue_depth") == 0)
-            one.tell("close")
-            assert other.figure("harken_queue_depth") == 0
+                eventually(lambda each=each: each.sample("harken_queue_depth") == 0)
+            one.run("close")
+            assert other.sample("harken_queue_depth") == 0
 
-    def test_what_died_does_not_wait(self, tmp_path: Path) -> None:
-        """A killed worker's requests were answered and stay counted; nothing waits in it any more."""
+    def test_a_killed_worker(self, tmp_path: Path) -> None:
+        """Requests of a killed worker stay counted, and its queue depth is removed."""
         with worker(tmp_path) as survivor:
             with worker(tmp_path) as killed:
-                killed.tell("request 2")
-                killed.tell("submit 6")
-                eventually(lambda: survivor.figure("harken_queue_depth") == 5)
-            assert survivor.figure("harken_queue_depth") == 0
-            assert survivor.figure("harken_submissions_total", outcome="stored") == 2
+                killed.run("request 2")
+                killed.run("submit 6")
+                eventually(lambda: survivor.sample("harken_queue_depth") == 5)
+            assert survivor.sample("harken_queue_depth") == 0
+            assert survivor.sample("harken_submissions_total", outcome="stored") == 2
 
 
-class TestSharingThatCannotWork:
+class TestInvalidSharing:
     def test_no_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A folder that is not there is named, and what to do about it is said."""
+        """A missing directory is an error that says what to do."""
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "none"))
-        with pytest.raises(ConfigurationError, match=r"PROMETHEUS_MULTIPROC_DIR names '.*none', .* make an empty one"):
+        with pytest.raises(ConfigurationError, match=r"PROMETHEUS_MULTIPROC_DIR is '.*none', .* create an empty one"):
             Metrics()
 
     def test_too_late(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where figures would silently be lost, as the library was imported before, an error says so."""
+        """Setting the variable after the library was imported is an error, as metrics would be lost silently."""
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
         with pytest.raises(ConfigurationError, match="too late; set it before the program starts"):
             Metrics()
@@ -526,7 +530,7 @@ class TestSharingThatCannotWork:
 
 @pytest.mark.slow
 def test_without_the_package() -> None:
-    """Where prometheus-client is not installed, the error says what to install."""
+    """Without prometheus-client, the error says what to install."""
     program = """
 import importlib.util
 importlib.util.find_spec = lambda name: None

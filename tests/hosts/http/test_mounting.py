@@ -1,4 +1,4 @@
-"""Harken's applications under a path of somebody else's, in ASGI and in WSGI, with no framework around them."""
+"""Harken's applications mounted under a path in other ASGI and WSGI applications, without a framework."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ from harken import Harken
 from harken_adapters.hosts import fastapi, flask
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.wsgi import WsgiApp
-from hosts.serving import OPEN, Server, kept, problem, serving, serving_wsgi
+from hosts.serving import OPEN, Server, problem, serving, serving_wsgi, stored_feedback
 from support import PATIENCE
 
-#: Many small ones: together they take too long for the fast subset.
+#: Many small tests, which take too long for the fast subset.
 pytestmark = pytest.mark.slow
 
 SETTINGS = ServerSettings(**OPEN)
@@ -29,13 +29,13 @@ UP = {"rating": "up"}
 
 
 class _Silent(WSGIRequestHandler):
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - so it is called there
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name in the base class
         pass
 
 
 @contextmanager
 def by_wsgiref(app: Any) -> Iterator[Server]:
-    """Served by the standard library, one request after the other."""
+    """Served by wsgiref, one request at a time."""
     with make_server("127.0.0.1", 0, app, handler_class=_Silent) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
@@ -45,18 +45,18 @@ def by_wsgiref(app: Any) -> Iterator[Server]:
 
 
 def own_asgi(_: Any) -> PlainTextResponse:
-    """What somebody else's application answers."""
+    """The response of the host application."""
     return PlainTextResponse("the shop")
 
 
 def own_wsgi(environ: Any, start_response: Any) -> list[bytes]:
-    """What somebody else's application answers."""
+    """The response of the host application."""
     start_response("200 OK", [("content-type", "text/plain")])
     return [b"the shop"]
 
 
 def around(inner: Any) -> Any:
-    """The least that can be around an ASGI application: it says what stands before its paths."""
+    """A minimal mount of an ASGI application, which sets ``root_path``."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and not scope["path"].startswith("/a/b/"):
@@ -69,7 +69,7 @@ def around(inner: Any) -> Any:
 
 @contextmanager
 def mounted(hk: Harken, way: str, settings: ServerSettings = SETTINGS) -> Iterator[Server]:
-    """Harken under ``/a/b``, and something else elsewhere."""
+    """Harken under ``/a/b``, and the host application elsewhere."""
     asgi = fastapi.create_app(settings, harken=hk)
     wsgi = flask.create_app(settings, harken=hk) if "Flask" in way else WsgiApp(settings, harken=hk)
     dispatching = DispatcherMiddleware(own_wsgi, {"/a/b": wsgi})
@@ -88,7 +88,7 @@ def mounted(hk: Harken, way: str, settings: ServerSettings = SETTINGS) -> Iterat
 
 @pytest.mark.parametrize("way", ["Starlette", "ASGI", "Flask", "Flask by wsgiref", "WSGI", "WSGI by wsgiref"])
 def test_links_lead_back(hk: Harken, way: str) -> None:
-    """What is mounted says where things are as its clients see it, and the paths of the rest go on."""
+    """Links of a mounted application are valid for its clients, and other paths reach the host application."""
     with mounted(hk, way) as server:
         assert server.ask("GET", "/own").text == "the shop"
         for _ in range(3):
@@ -108,7 +108,7 @@ def test_links_lead_back(hk: Harken, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["Starlette", "ASGI", "Flask", "WSGI by wsgiref"])
 def test_a_browser_signs_in_where_it_is_mounted(hk: Harken, way: str) -> None:
-    """Pages lead to each other under the prefix, and the cookie is sent to that and not to the rest of the host."""
+    """The sign-in pages link to each other under the prefix, and the cookie is limited to it."""
     key = hk.keys.create("default", ["read"]).text
     with mounted(hk, way, ServerSettings(**{**OPEN, "access": "keys"})) as server:
         asked = server.ask("GET", "/a/b/docs", allow_redirects=False)
@@ -126,8 +126,8 @@ def test_a_browser_signs_in_where_it_is_mounted(hk: Harken, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["Flask", "WSGI"])
-def test_what_wsgi_asks_for(hk: Harken, way: str) -> None:
-    """The applications keep to the letter of the standard, whatever is asked and however it ends."""
+def test_wsgi_conformance(hk: Harken, way: str) -> None:
+    """The applications conform to WSGI, for all requests and responses."""
     app = flask.create_app(SETTINGS, harken=hk) if way == "Flask" else WsgiApp(SETTINGS, harken=hk)
     with by_wsgiref(validator(app)) as server:
         server.post("/api/sessions/s/feedback", UP)
@@ -138,7 +138,7 @@ def test_what_wsgi_asks_for(hk: Harken, way: str) -> None:
             ("GET", "/metrics", 200),
             ("GET", "/nothing", 404),
             ("PUT", "/api/feedback", 405),
-            ("DELETE", f"/api/feedback/{kept(hk)[0].id}", 204),
+            ("DELETE", f"/api/feedback/{stored_feedback(hk)[0].id}", 204),
         ):
             assert server.ask(method, path).status_code == status
         large = {**UP, "comment": "x" * 100_000}

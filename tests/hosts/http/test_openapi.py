@@ -1,4 +1,4 @@
-"""The OpenAPI document, which says what the API does, and the page that shows it."""
+"""The OpenAPI document, and the documentation page."""
 
 import json
 import re
@@ -31,10 +31,10 @@ from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.http.wire.problems import KINDS
 from support import ManualClock
 
-#: Many small ones: together they take too long for the fast subset.
+#: Many small tests, which take too long for the fast subset.
 pytestmark = pytest.mark.slow
 
-#: Told by a server of requests that no operation ever sees.
+#: Problems that a server reports before any operation is called.
 OF_THE_SERVER = {"malformed-request", "request-timeout", "head-too-large"}
 DOCUMENT = document(version="1.2.3")
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -42,7 +42,7 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 UNLIMITED = {"limit_by_key": "", "limit_by_session": "", "limit_by_address": "", "limit_production": ""}
 OPEN = ServerSettings(access="open", **UNLIMITED)
-#: What operations need in the query string besides what the document says is always needed.
+#: Required query parameters of operations, besides those in the document's examples.
 NEEDED = {"take_vote_back": "author=user-7", "list_votes": "author=user-7"}
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -52,7 +52,7 @@ each_with_body = pytest.mark.parametrize(
 
 
 def follow(node: Any) -> Any:
-    """What a reference leads to, or the node itself if it is none."""
+    """The target of a reference, or the node itself."""
     if not (isinstance(node, dict) and "$ref" in node):
         return node
     found: Any = DOCUMENT
@@ -62,29 +62,29 @@ def follow(node: Any) -> Any:
 
 
 def described(operation: Operation) -> dict[str, Any]:
-    """What the document says of an operation."""
+    """The description of an operation in the document."""
     found: dict[str, Any] = DOCUMENT["paths"][operation.path][operation.method.lower()]
     return found
 
 
 def validator(schema: dict[str, Any]) -> Any:
-    """Checks values against a schema of the document, formats too."""
+    """A validator for a schema of the document, including formats."""
     return jsonschema_rs.Draft202012Validator({**schema, "components": DOCUMENT["components"]}, validate_formats=True)
 
 
 def answers(operation: Operation) -> dict[int, dict[str, Any]]:
-    """What the document says that the operation may answer."""
+    """The responses of an operation in the document."""
     return {int(status): follow(response) for status, response in described(operation)["responses"].items()}
 
 
 def parameters(operation: Operation, place: str) -> dict[str, dict[str, Any]]:
-    """What the document says of the operation's parameters there, by name."""
+    """The parameters of an operation in the document, by name."""
     known = map(follow, described(operation)["parameters"])
     return {parameter["name"]: parameter for parameter in known if parameter["in"] == place}
 
 
 def nodes(node: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a document, but for those in examples."""
+    """Every object in a document, except those in examples."""
     if isinstance(node, list):
         for item in node:
             yield from nodes(item)
@@ -96,9 +96,9 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def check(operation: Operation, response: Response) -> None:
-    """Hold an answer against what the document says of it."""
-    said = answers(operation)[response.status]
-    content = said.get("content", {})
+    """Check a response against the document."""
+    documented = answers(operation)[response.status]
+    content = documented.get("content", {})
     if response.media_type is None:
         assert not content
         assert not response.body
@@ -117,7 +117,7 @@ def check(operation: Operation, response: Response) -> None:
 
 @frozen
 class Client:
-    """Asks an API for what the document gives as examples, unless a test says otherwise."""
+    """Calls an API with the examples of the document, unless a test overrides them."""
 
     api: Api
     feedback_id: str
@@ -127,7 +127,7 @@ class Client:
     def ask(
         self, operation: Operation, *, query: str | None = None, body: bytes | None = None, **headers: str
     ) -> Response:
-        """The answer, which the document describes."""
+        """Send a request, check that the document describes the response, and return it."""
         parts = {name: parameter["example"] for name, parameter in parameters(operation, "path").items()}
         parts |= {name: getattr(self, name) for name in parts.keys() & {"feedback_id", "delivery_id", "alert_id"}}
         needed = [
@@ -149,29 +149,29 @@ class Client:
 
 
 def example(operation: Operation) -> bytes:
-    """The body that the document gives as an example."""
+    """The example of the request body in the document."""
     if not operation.body:
         return b""
     return json.dumps(described(operation)["requestBody"]["content"][JSON]["example"]).encode()
 
 
 def refuse(_: Notification) -> None:
-    """What a receiver does that takes nothing."""
+    """Fails like a receiver that rejects everything."""
     raise DeliveryFailed("The receiver answered 400", retryable=False)
 
 
 @pytest.fixture
 def hk(clock: ManualClock) -> Iterator[Harken]:
-    """A ready Harken on an empty memory storage, with a channel where nothing arrives."""
+    """A ready Harken on an empty memory storage, with a channel that always fails."""
     with harken.connect("memory://", clock=clock, channels={"support": Recorder(refuse)}) as connected:
         yield connected
 
 
 @pytest.fixture
 def client(hk: Harken) -> Iterator[Client]:
-    """A client of an open API that knows some feedback, which moderators did not agree on, a vote and metadata.
+    """A client of an open API with feedback that has conflicting decisions, a vote and metadata.
 
-    It also knows a route, an alert that is over, and deliveries that are dead.
+    It also has a route, a resolved alert, and dead deliveries.
     """
     given = hk.submit("user-123", rating="down", comment="so slow", author="user-7", tags=["wrong answer"])
     feedback_id = given.feedback.id
@@ -191,50 +191,50 @@ def client(hk: Harken) -> Iterator[Client]:
 
 class TestDocument:
     def test_is_openapi_31(self) -> None:
-        """Whatever reads OpenAPI 3.1 can read it."""
+        """The document is valid OpenAPI 3.1."""
         assert DOCUMENT["openapi"].startswith("3.1.")
         schemathesis.openapi.from_dict(DOCUMENT).validate()
 
-    def test_every_schema_is_one(self) -> None:
-        """Each schema is a JSON Schema of the draft that OpenAPI 3.1 takes, wherever it stands."""
+    def test_every_schema_is_valid(self) -> None:
+        """Each schema is a valid JSON Schema of the draft that OpenAPI 3.1 uses."""
         standing = [node["schema"] for node in nodes(DOCUMENT) if "schema" in node]
         for schema in [*SCHEMAS.values(), *standing]:
             jsonschema_rs.meta.validate(schema)
             validator(schema)
 
-    def test_every_reference_leads_somewhere(self) -> None:
-        """Nothing is referred to that is not there."""
+    def test_every_reference_has_a_target(self) -> None:
+        """Every reference has a target."""
         references = [node for node in nodes(DOCUMENT) if "$ref" in node]
         assert references
         for reference in references:
             assert follow(reference)
 
     def test_all_schemas_are_used(self) -> None:
-        """No schema describes what the API neither takes nor gives."""
+        """Every schema is used."""
         used = {node["$ref"].rpartition("/")[2] for node in nodes(DOCUMENT) if "$ref" in node}
         assert used >= SCHEMAS.keys()
 
     def test_has_all_operations_and_no_others(self) -> None:
-        """The document has the table's operations, each under an id of its own."""
+        """The document has exactly the operations of the table, each with a unique id."""
         found = [one["operationId"] for path in DOCUMENT["paths"].values() for one in path.values()]
         assert sorted(found) == sorted({operation.name for operation in OPERATIONS})
 
-    def test_stands_behind_a_prefix(self) -> None:
-        """Where the API is mounted somewhere, the document's paths say so."""
+    def test_has_a_prefix(self) -> None:
+        """With a prefix, all paths of the document have it."""
         moved = document(version="1.2.3", prefix="/x")
         assert set(moved["paths"]) == {f"/x{path}" for path in DOCUMENT["paths"]}
 
-    def test_is_made_anew(self) -> None:
-        """Whoever changes a document that they got changes no other one."""
+    def test_is_a_copy(self) -> None:
+        """Changing a document does not affect later ones."""
         document(version="1.2.3")["components"]["schemas"]["Receipt"].clear()
         assert document(version="1.2.3") == DOCUMENT
 
     def test_every_tag_is_described(self) -> None:
-        """Whoever reads the document is told what each group of operations is for."""
+        """Each tag has a description."""
         assert all(tag["description"] for tag in DOCUMENT["tags"])
 
     def test_every_kind_of_problem_has_an_example(self) -> None:
-        """An example of each kind says what such a problem says: it has that status, and is no bare title."""
+        """The example of each kind of problem has its status, and a detail that is not just the title."""
         shown = {
             kind: one["value"]
             for response in DOCUMENT["components"]["responses"].values()
@@ -249,22 +249,22 @@ class TestDocument:
 class TestOperation:
     @each_operation
     def test_has_all_its_answers(self, operation: Operation) -> None:
-        """Each answer of the table is there, and each problem under its status, together with those it shares."""
-        said = answers(operation)
-        assert operation.answers.keys() <= said.keys()
+        """An operation has all responses of the table, and all its problems by status."""
+        documented = answers(operation)
+        assert operation.answers.keys() <= documented.keys()
         for kind in ("unauthorized", "forbidden", "invalid", "rate-limited", "unavailable", *operation.problems):
-            assert kind in said[KINDS[kind][0]]["content"][PROBLEM]["examples"]
+            assert kind in documented[KINDS[kind][0]]["content"][PROBLEM]["examples"]
 
     @each_operation
     def test_has_all_its_path_parameters(self, operation: Operation) -> None:
-        """Each parameter of the path is described, and has to be there."""
+        """Each path parameter is described and required."""
         known = parameters(operation, "path")
         assert sorted(known) == sorted(re.findall(r"{(\w+)}", operation.path))
         assert all(parameter["required"] for parameter in known.values())
 
     @each_operation
-    def test_examples_are_what_they_are_examples_of(self, operation: Operation) -> None:
-        """Every example in the document is valid: of parameters, bodies, answers and problems."""
+    def test_examples_are_valid(self, operation: Operation) -> None:
+        """Every example in the document is valid: of parameters, bodies, responses and problems."""
         whole = described(operation)
         shown = [follow(parameter) for parameter in whole["parameters"]]
         contents = [whole.get("requestBody", {}), *answers(operation).values()]
@@ -277,14 +277,14 @@ class TestOperation:
 
     @each_operation
     def test_every_json_has_an_example(self, operation: Operation) -> None:
-        """Whoever calls the API sees what it looks like."""
+        """Every JSON body has an example."""
         contents = [described(operation).get("requestBody", {}), *answers(operation).values()]
         for media_type, media in ((name, one) for part in contents for name, one in part.get("content", {}).items()):
             assert media_type not in (JSON, PROBLEM) or "example" in media or "examples" in media
 
     @each_operation
-    def test_stands_alone(self, operation: Operation) -> None:
-        """An operation that is put into somebody else's document refers to nothing that is not in it."""
+    def test_has_no_references(self, operation: Operation) -> None:
+        """The document of a single operation has no references."""
         alone = operation_document(operation)
         assert not [node for node in nodes(alone) if "$ref" in node]
         assert alone["responses"].keys() == described(operation)["responses"].keys()
@@ -293,8 +293,8 @@ class TestOperation:
                 jsonschema_rs.meta.validate(node["schema"])
 
     @each_operation
-    def test_says_who_may(self, operation: Operation) -> None:
-        """Each operation asks for an API key with its scope; where a session token is enough, it says so."""
+    def test_has_its_security(self, operation: Operation) -> None:
+        """Each operation requires an API key with its scope, or a session token if it accepts them."""
         whole = described(operation)
         assert f"`{operation.scope.value}`" in whole["description"]
         schemes = {name for one in whole["security"] for name in one}
@@ -303,11 +303,11 @@ class TestOperation:
 
 
 class TestApi:
-    """The API does what the document says."""
+    """The API conforms to the document."""
 
     @each_operation
-    def test_takes_the_examples(self, client: Client, operation: Operation) -> None:
-        """What the document gives as an example can be sent, and what comes back is what it describes."""
+    def test_accepts_the_examples(self, client: Client, operation: Operation) -> None:
+        """Every example request is accepted, and its response conforms to the document."""
         response = client.ask(operation)
         assert response.status in operation.answers
         given = {name for name, _ in response.headers}
@@ -315,17 +315,17 @@ class TestApi:
 
     @pytest.mark.parametrize("by", ["agent", "tag", "session", "context.user_tier"])
     def test_groups(self, client: Client, by: str) -> None:
-        """Figures group by group are described too."""
+        """Grouped statistics conform."""
         client.ask(named("analytics_summary"), query=f"by={by}")
 
     @pytest.mark.parametrize("by", ["hour", "day", "week", "hour-of-day", "weekday"])
     def test_trends(self, client: Client, by: str) -> None:
-        """The points of every kind of trend are described."""
+        """The points of every kind of trend conform."""
         client.ask(named("analytics_trend"), query=f"by={by}&zone=Asia/Kathmandu")
 
     @pytest.mark.parametrize("sentiment", [None, harken.Sentiment(-0.5, 0.25)])
     def test_feedback_with_a_history(self, hk: Harken, client: Client, sentiment: harken.Sentiment | None) -> None:
-        """Feedback is described in every state: changed, answered, with a sentiment, and taken back."""
+        """Feedback conforms in every state: changed, with a reply, with a sentiment, and withdrawn."""
         hk.collection.reply("default", client.feedback_id, "Thank you")
         hk.collection.change("default", client.feedback_id, harken.Change(comment="still slow", context={"n": 1.5e300}))
         one = hk.collection.get("default", client.feedback_id)
@@ -336,15 +336,17 @@ class TestApi:
         assert len(json.loads(response.body)["feedbacks"]) == 3
         client.ask(named("analytics_summary"), query="withdrawn=true")
 
-    def test_a_page_among_others(self, client: Client) -> None:
-        """A page that is not the last is described, and leads to the next."""
+    def test_a_page_that_is_not_the_last(self, client: Client) -> None:
+        """A page that is not the last conforms, and links to the next."""
         response = client.ask(named("list_feedback"), query="limit=1")
         following = json.loads(response.body)["next"]
         assert client.ask(named("list_feedback"), query=f"limit=1&after={following}").status == 200
 
     @each_operation
-    def test_problems_that_all_have(self, hk: Harken, client: Client, operation: Operation) -> None:
-        """Without credentials, with parameters that do not exist or are no text, or too often: each tells of it."""
+    def test_problems_of_all_operations(self, hk: Harken, client: Client, operation: Operation) -> None:
+        """Missing credentials, unknown parameters, invalid text and exceeded limits are described for all
+        operations.
+        """
         assert client.ask(operation, query="nonsense=1").status == 422
         assert client.ask(operation, query="application=%ff").status == 400
         assert client.ask(operation, authorization="Bearer hk_x").status == 401
@@ -356,14 +358,14 @@ class TestApi:
 
     @each_with_body
     def test_problems_of_bodies(self, client: Client, operation: Operation) -> None:
-        """What is no JSON, is not said to be, or has unknown fields: each operation with a body tells of it."""
+        """Invalid JSON, other content types and unknown fields are described for all operations with a body."""
         assert client.ask(operation, body=b"{").status == 400
         assert client.ask(operation, body=b"[]").status == 422
         assert client.ask(operation, body=b'{"no such": {"\\u0000": 1}}').status == 422
         assert client.ask(operation, content_type="text/plain").status == 415
 
-    def test_problems_of_some(self, client: Client) -> None:
-        """What only some operations may answer is described where they are."""
+    def test_problems_of_single_operations(self, client: Client) -> None:
+        """Problems of single operations are described for them."""
         stale = client.ask(named("change_feedback"), if_match='"1"')
         refused = client.ask(named("submit_feedback"), body=b'{"rating": "down"}')
         again = [client.ask(named("set_vote"), idempotency_key="k", body=body(rating=r)) for r in ("up", None)]
@@ -376,7 +378,7 @@ class TestApi:
         assert twice == [200, 200, 204, 404]
 
     def test_every_delivery(self, hk: Harken, client: Client) -> None:
-        """Deliveries are described in every state, and alerts also while they stand."""
+        """Deliveries conform in every state, and open alerts conform too."""
         hk.deliveries.replay(client.delivery_id)
         client.ask(named("list_deliveries"), query="state=pending&limit=1&channel=support")
         hk.channels.switch_off("support", "by hand")
@@ -388,19 +390,19 @@ class TestApi:
 
 
 class TestSchemas:
-    """A schema is as exact as it is easy to be."""
+    """Schemas are as strict as the API, where that is possible."""
 
     @each_with_body
     @given(data=st.data())
-    def test_what_it_allows_is_not_malformed(self, operation: Operation, data: st.DataObject) -> None:
-        """Whatever the schema of a body allows is well-formed; then there are only rules that it may break."""
+    def test_allowed_bodies_are_not_malformed(self, operation: Operation, data: st.DataObject) -> None:
+        """A body that its schema allows is never malformed; it can only violate rules."""
         drawn = data.draw(_BODIES[operation.path][operation.method].as_strategy(), label="request").body
         if operation.name == "put_route":
-            # What is there, and whose it is, no schema can say; nor what is a template.
+            # A schema cannot express whether something exists or to whom it belongs, nor whether a template is valid.
             drawn = {name: value for name, value in drawn.items() if name not in ("name", "applications", "template")}
             drawn["channel"] = "support"
         if operation.name == "replay_deliveries":
-            # Which instants there are in UTC, no schema can say.
+            # A schema cannot express the range of valid instants in UTC.
             drawn = {name: value for name, value in (drawn or {}).items() if name not in ("since", "until")}
         with harken.connect("memory://", channels={"support": Recorder()}) as hk:
             feedback_id = hk.submit("user-123", rating="up").feedback.id
@@ -434,8 +436,8 @@ class TestSchemas:
             ("Decision", {"status": "pending", "version": "1"}),
             ("Decision", {"status": "pending", "version": True}),
             ("Decision", {"status": "pending", "version": 1.5}),
-            ("Undoing", {"version": 2**63}),
-            ("Undoing", {"moderator": ""}),
+            ("Undo", {"version": 2**63}),
+            ("Undo", {"moderator": ""}),
             ("Erasure", {}),
             ("Erasure", {"author": None}),
             ("Erasure", {"author": "a", "tag": "b"}),
@@ -447,17 +449,17 @@ class TestSchemas:
             ("Route", {"channel": "support", "tags": "a"}),
             ("Route", {"channel": "support", "template": 1}),
             ("Route", {"channel": "support", "template": "x" * 10_001}),
-            ("SwitchingOff", {}),
-            ("SwitchingOff", {"reason": ""}),
-            ("SwitchingOff", {"reason": None}),
-            ("Replaying", {"channel": "a b"}),
-            ("Replaying", {"state": "lost"}),
+            ("SwitchOff", {}),
+            ("SwitchOff", {"reason": ""}),
+            ("SwitchOff", {"reason": None}),
+            ("Replay", {"channel": "a b"}),
+            ("Replay", {"state": "lost"}),
             ("MetadataChanges", {"a.b": 1}),
             ("MetadataChanges", {"a": [{"b": {"": 1}}]}),
         ],
     )
-    def test_what_the_api_refuses_it_refuses(self, client: Client, schema: str, value: dict[str, Any]) -> None:
-        """What is malformed can be told from the document alone."""
+    def test_rejects_what_the_api_rejects(self, client: Client, schema: str, value: dict[str, Any]) -> None:
+        """A malformed body is rejected by the schema too."""
         operation = next(one for one in OPERATIONS if one.body == schema)
         query = "author=user-7" if operation.name == "set_vote" and "author" not in value else None
         assert not validator(SCHEMAS[schema]).is_valid(value)
@@ -472,38 +474,38 @@ class TestSchemas:
             ("Submission", {"context": {"größe-1_x": None, "a": -(2**63), "b": 1.5, "c": True, "d": ""}}),
             ("Change", {}),
             ("Decision", {"status": "pending", "reason": "", "moderator": None, "version": None}),
-            ("Undoing", {}),
+            ("Undo", {}),
             ("Erasure", {"session_id": None, "author": "a"}),
             ("Route", {"channel": "support"}),
             ("Route", {"channel": "support", "name": "downs", "applications": ["default"], "template": None}),
             ("Route", {"channel": "support", "ratings": ["neutral", None], "template": "{{ comment }}"}),
-            ("SwitchingOff", {"reason": "\U0001f600"}),
-            ("Replaying", {}),
-            ("Replaying", {"state": "delivered", "since": "2026-01-31", "until": None}),
-            ("Replaying", {"channel": None}),
+            ("SwitchOff", {"reason": "\U0001f600"}),
+            ("Replay", {}),
+            ("Replay", {"state": "delivered", "since": "2026-01-31", "until": None}),
+            ("Replay", {"channel": None}),
             ("MetadataChanges", {}),
             ("MetadataChanges", {"a": [{"b": {"c": [None, True, 1.5, "x"]}}]}),
         ],
     )
-    def test_what_the_api_takes_it_allows(self, client: Client, schema: str, value: dict[str, Any]) -> None:
-        """What may be left out or be null, and what letters there are, is as the API has it."""
+    def test_allows_what_the_api_accepts(self, client: Client, schema: str, value: dict[str, Any]) -> None:
+        """Optional fields, null and all scripts are allowed as by the API."""
         operation = next(one for one in OPERATIONS if one.body == schema)
         validator(SCHEMAS[schema]).validate(value)
         assert client.ask(operation, body=json.dumps(value).encode()).status in operation.answers
 
 
 def named(name: str) -> Operation:
-    """The operation of that name."""
+    """The operation with that name."""
     return next(operation for operation in OPERATIONS if operation.name == name)
 
 
 def body(**fields: Any) -> bytes:
-    """A vote of an author whose name nobody else has."""
+    """A vote of an author with a unique name."""
     return json.dumps({"author": "user-8", **fields}).encode()
 
 
 def _bodies() -> Any:
-    """The document without what tests of bodies say themselves."""
+    """Strategies for bodies that replace parts of the document in tests."""
     bare = document(version="1.2.3")
     for path in bare["paths"].values():
         for one in path.values():
@@ -519,7 +521,7 @@ _BODIES = _bodies()
 
 class TestPage:
     def test_has_no_inline_script(self) -> None:
-        """A policy that lets no inline script run leaves the page as it is."""
+        """The page works with a policy that forbids inline scripts."""
         html = docs_page.page("openapi.json", "docs/assets", "docs/start.js").decode()
         scripts = re.findall(r"<script([^>]*)>(.*?)</script>", html, re.DOTALL)
         assert scripts
@@ -527,15 +529,15 @@ class TestPage:
         assert not re.search(r"\son\w+=|javascript:", html)
 
     def test_loads_nothing_from_elsewhere(self) -> None:
-        """All that the page loads is found where it was told, or among the assets."""
+        """Everything that the page loads is among its assets."""
         html = docs_page.page("../o.json", "a", "s.js").decode()
         loaded = set(re.findall(r'(?:src|href)="([^"]*)"', html)) - {"../o.json", "s.js"}
         assert loaded
         for url in loaded:
             assert docs_page.asset(url.removeprefix("a/"))
 
-    def test_urls_cannot_break_out(self) -> None:
-        """Whatever a URL has in it stays a URL, on the page and in the script."""
+    def test_urls_are_escaped(self) -> None:
+        """Any text in a URL stays inside the URL, on the page and in the script."""
         evil = '"></script><script>alert(1)</script>'
         assert b"<script>" not in docs_page.page(evil, evil, evil)
         assert json.dumps(evil).encode() in docs_page.script(evil)
@@ -544,12 +546,12 @@ class TestPage:
         "name",
         ["", ".", "../__init__.py", "index.html", "swagger-ui.css/../index.html", "/etc/passwd", "SWAGGER-UI.CSS"],
     )
-    def test_gives_only_what_it_needs(self, name: str) -> None:
-        """Names that are not on the list have no file, whatever path they spell."""
+    def test_serves_only_its_assets(self, name: str) -> None:
+        """Names that are not in the list of assets are not served, including names with path segments."""
         assert docs_page.asset(name) is None
 
-    def test_files_are_what_they_are_called(self) -> None:
-        """Each file comes with the media type that it has."""
+    def test_media_types(self) -> None:
+        """Each asset has the right media type."""
         for name, media_type, begins in (
             ("swagger-ui-bundle.js", "text/javascript", b"/*!"),
             ("swagger-ui.css", "text/css", b".swagger-ui"),
@@ -561,8 +563,8 @@ class TestPage:
             assert found[0].startswith(begins)
 
 
-def test_the_document_is_made_once(hk: Harken) -> None:
-    """However often it is asked for, by anybody, nothing is worked out again."""
+def test_the_document_is_cached(hk: Harken) -> None:
+    """The document is built once, however often it is requested."""
     with closing(Api(hk, OPEN)) as api:
         first, again = (Pages(api).openapi("/once") for _ in range(2))
     assert first.body is again.body

@@ -1,4 +1,4 @@
-"""What the API does, over real HTTP: the same as the library does, said in JSON."""
+"""The operations of the API over HTTP give the same results as the library."""
 
 import csv
 import io
@@ -15,10 +15,10 @@ import requests
 import harken
 from harken import GroupBy, Harken, Period, Receipt, Summary
 from harken_adapters.formats.exporting import export
-from hosts.serving import Server, kept, problem, served
+from hosts.serving import Server, problem, served, stored_feedback
 from support import PATIENCE, ManualClock, a_submission, in_threads
 
-#: Many small ones: together they take too long for the fast subset.
+#: Many small tests, which take too long for the fast subset.
 pytestmark = pytest.mark.slow
 
 PATH = "/api/sessions/s/feedback"
@@ -27,13 +27,13 @@ AGENTS = ("helper", "clerk", None)
 
 @pytest.fixture
 def many(hk: Harken, clock: ManualClock) -> list[str]:
-    """The ids of feedback of all kinds on several sessions and days, oldest first."""
+    """The ids of varied feedback on several sessions and days, oldest first."""
     return filled(hk, clock)
 
 
 @pytest.fixture(scope="module")
 def measured() -> Iterator[tuple[Harken, Server]]:
-    """A Harken with the same, which nobody changes, and where it is served."""
+    """A Harken with the same feedback, which no test changes, and its server."""
     clock = ManualClock()
     with harken.connect("memory://", clock=clock) as hk, served(hk) as server:
         filled(hk, clock)
@@ -41,7 +41,7 @@ def measured() -> Iterator[tuple[Harken, Server]]:
 
 
 def filled(hk: Harken, clock: ManualClock) -> list[str]:
-    """Give feedback of all kinds on several sessions and days; their ids, oldest first."""
+    """Submit varied feedback on several sessions and days; returns the ids, oldest first."""
     ids = []
     for number in range(60):
         rating = ("up", "down", None, "up")[number % 4]
@@ -62,8 +62,8 @@ def filled(hk: Harken, clock: ManualClock) -> list[str]:
     return ids
 
 
-def figures(summary: Summary) -> dict[str, Any]:
-    """Some figures of a summary, as the API calls and rounds them."""
+def statistics_of(summary: Summary) -> dict[str, Any]:
+    """Some values of a summary, with the names and rounding of the API."""
     return {
         "total_feedbacks": summary.total,
         "positive": summary.positive,
@@ -78,14 +78,14 @@ def figures(summary: Summary) -> dict[str, Any]:
 
 
 def shown(document: dict[str, Any]) -> dict[str, Any]:
-    """The same of an answer."""
-    return {name: document[name] for name in figures(Summary())}
+    """The same values of a response."""
+    return {name: document[name] for name in statistics_of(Summary())}
 
 
 @pytest.mark.usefixtures("in_kathmandu")
 @pytest.mark.parametrize("path", ["/api/feedback", "/api/analytics/summary", "/api/export"])
 def test_a_time_without_a_zone_is_in_utc(server: Server, hk: Harken, path: str) -> None:
-    """Wherever the service runs, ``since`` and ``until`` without a zone mean UTC, as they do on the command line."""
+    """``since`` and ``until`` without a time zone are in UTC, in any zone of the server, as on the command line."""
     hk.submit("s", "up", "here it is")
 
     def found(**span: str) -> str:
@@ -100,9 +100,9 @@ def test_a_time_without_a_zone_is_in_utc(server: Server, hk: Harken, path: str) 
 
 
 class TestSubmitting:
-    def test_everything_that_can_be_said(self, server: Server, hk: Harken) -> None:
-        """All parts of a submission arrive, whatever the letters, and come back as they were sent."""
-        said = {
+    def test_all_fields(self, server: Server, hk: Harken) -> None:
+        """All fields of a submission are stored and returned unchanged, in any script."""
+        body = {
             "rating": "down",
             "comment": "zu langsam 🐌 <b>\u202e\r\n'; DROP TABLE feedback; --",
             "agent_id": "travel-desk",
@@ -111,10 +111,10 @@ class TestSubmitting:
             "tags": ["wrong answer", "$where"],
             "context": {"user_tier": "premium", "größe": 2**63 - 1, "share": 0.1, "known": True, "none": None},
         }
-        answer = server.ask("POST", f"/api/sessions/{quote('s ü?#%', safe='')}/feedback", json=said)
+        answer = server.ask("POST", f"/api/sessions/{quote('s ü?#%', safe='')}/feedback", json=body)
         assert answer.status_code == 201
         shown = server.get(answer.headers["location"])
-        assert {name: shown[name] for name in said} == said
+        assert {name: shown[name] for name in body} == body
         assert shown["session_id"] == "s ü?#%"
         assert (shown["version"], shown["status"], shown["created_at"]) == (
             1,
@@ -124,7 +124,7 @@ class TestSubmitting:
         assert not shown.keys() & {"idempotency_key", "fingerprint", "later_keys"}
 
     def test_repeated(self, server: Server, hk: Harken, clock: ManualClock) -> None:
-        """The same key with the same body gives the same answer, however often and late, and one feedback is kept."""
+        """A retry with the same key and body gets the same response, and one entry is stored."""
         body = {"rating": "up", "comment": "good", "context": {"b": 1, "a": 2}}
         first = server.ask("POST", PATH, json=body, headers={"Idempotency-Key": '"key 1"'})
         assert "idempotency-replayed" not in first.headers
@@ -134,23 +134,23 @@ class TestSubmitting:
             assert (again.status_code, again.json()) == (201, first.json())
             assert again.headers["location"] == first.headers["location"]
             assert again.headers["idempotency-replayed"] == "true"
-        assert len(kept(hk)) == 1
+        assert len(stored_feedback(hk)) == 1
         other = server.post("/api/sessions/t/feedback", body, headers={"Idempotency-Key": "key 1"})
         assert other["feedback_id"] != first.json()["feedback_id"]
 
     def test_repeated_at_once(self, server: Server, hk: Harken) -> None:
-        """Of the same request many times at once one is kept; the others get its answer, or are told to come back."""
+        """Of concurrent identical requests, one is stored; the others get its response or Retry-After."""
         headers = {"Idempotency-Key": "k"}
         calls = [lambda: server.ask("POST", PATH, json={"rating": "up"}, headers=headers) for _ in range(12)]
         answers = [one for one in in_threads(calls) if isinstance(one, requests.Response)]
         assert {answer.status_code for answer in answers} <= {201, 409}
         assert len(answers) == 12
         given = {answer.json()["feedback_id"] for answer in answers if answer.status_code == 201}
-        assert given == {one.id for one in kept(hk)}
+        assert given == {one.id for one in stored_feedback(hk)}
         assert len(given) == 1
 
     def test_nothing_is_lost(self, server: Server, hk: Harken) -> None:
-        """Of many that submit at once everybody gets the id of their own feedback."""
+        """Of many concurrent submissions, each gets the id of its own entry."""
 
         def several(author: int) -> list[tuple[str, str]]:
             with requests.Session() as session:
@@ -161,14 +161,14 @@ class TestSubmitting:
                     found.append((answer.json()["feedback_id"], body["comment"]))
                 return found
 
-        told = [pair for pairs in in_threads([lambda a=a: several(a) for a in range(6)]) for pair in pairs]
-        assert sorted(told) == sorted((one.id, one.comment) for one in kept(hk))
-        assert len(told) == 120
+        receipts = [pair for pairs in in_threads([lambda a=a: several(a) for a in range(6)]) for pair in pairs]
+        assert sorted(receipts) == sorted((one.id, one.comment) for one in stored_feedback(hk))
+        assert len(receipts) == 120
 
 
 class TestChanging:
     def test_a_change(self, server: Server, hk: Harken, clock: ManualClock) -> None:
-        """What is sent is changed, the rest stays, what it said before is kept, and the ETag moves on."""
+        """A change updates the sent fields, keeps the others and the earlier version, and changes the ETag."""
         feedback_id = server.post(PATH, {"rating": "down", "comment": "slow", "tags": ["late"]})["feedback_id"]
         clock.turn(minutes=1)
         answer = server.ask("PATCH", f"/api/feedback/{feedback_id}", json={"comment": "too slow"})
@@ -180,8 +180,8 @@ class TestChanging:
         assert server.get(f"/api/feedback/{feedback_id}") == changed
         assert server.ask("PATCH", f"/api/feedback/{feedback_id}", json={"rating": None}).json()["rating"] is None
 
-    def test_only_if_nobody_was_faster(self, server: Server, hk: Harken) -> None:
-        """With the ETag that somebody saw, a change is refused if another one came first, and says so."""
+    def test_if_match(self, server: Server, hk: Harken) -> None:
+        """With If-Match, a change is rejected if the feedback has changed in the meantime."""
         feedback_id = server.post(PATH, {"rating": "up"})["feedback_id"]
         path = f"/api/feedback/{feedback_id}"
         seen = server.ask("GET", path).headers["etag"]
@@ -193,11 +193,11 @@ class TestChanging:
         for tag in ("", "x", '"x"', '"1", "2"', '"-1"', '"' + "9" * 30 + '"'):
             answer = server.ask("PATCH", path, json={"comment": "never"}, headers={"If-Match": tag})
             problem(answer, 422, "invalid")
-        (feedback,) = kept(hk)
+        (feedback,) = stored_feedback(hk)
         assert (feedback.version, feedback.comment) == (4, 'for "3"')
 
     def test_one_of_many_wins(self, server: Server, hk: Harken) -> None:
-        """Of those who change the same version at once, exactly one is told that it worked."""
+        """Of concurrent changes of one version, exactly one succeeds."""
         path = f"/api/feedback/{server.post(PATH, {'rating': 'up'})['feedback_id']}"
         headers = {"If-Match": '"1"'}
         calls = [
@@ -207,10 +207,10 @@ class TestChanging:
         answers = [one for one in in_threads(calls) if isinstance(one, requests.Response)]
         assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
         (won,) = (answer.json() for answer in answers if answer.status_code == 200)
-        assert kept(hk)[0].comment == won["comment"]
+        assert stored_feedback(hk)[0].comment == won["comment"]
 
     def test_the_rules_hold(self, server: Server) -> None:
-        """Feedback cannot be changed into what could not have been given."""
+        """A change must satisfy the same rules as a submission."""
         path = f"/api/feedback/{server.post(PATH, {'rating': 'up'})['feedback_id']}"
         problem(server.ask("PATCH", path, json={"rating": "down"}), 400, "feedback-refused")
         problem(server.ask("PATCH", path, json={"comment": "x" * 1001}), 422, "invalid")
@@ -218,7 +218,7 @@ class TestChanging:
         problem(server.ask("PATCH", path, json={"author": "kim"}), 422, "invalid")
 
     def test_withdrawing(self, server: Server, hk: Harken) -> None:
-        """Feedback that was taken back no longer counts and cannot be changed; taking it back again changes nothing."""
+        """Withdrawn feedback is not counted and cannot be changed; withdrawing it again has no effect."""
         feedback_id = server.post(PATH, {"rating": "up"})["feedback_id"]
         for _ in range(2):
             assert server.ask("DELETE", f"/api/feedback/{feedback_id}").status_code == 204
@@ -226,17 +226,17 @@ class TestChanging:
         assert server.get(f"/api/feedback/{feedback_id}")["withdrawn_at"] is not None
         answer = server.ask("PATCH", f"/api/feedback/{feedback_id}", json={"comment": "x"})
         problem(answer, 409, "conflict")
-        assert kept(hk)[0].version == 2
+        assert stored_feedback(hk)[0].version == 2
 
-    def test_what_is_not_there(self, server: Server) -> None:
-        """Nobody changes or takes back what there is not."""
+    def test_missing_feedback(self, server: Server) -> None:
+        """Feedback that does not exist cannot be changed or withdrawn."""
         for method, options in (("GET", {}), ("DELETE", {}), ("PATCH", {"json": {"comment": "x"}})):
             problem(server.ask(method, "/api/feedback/nothing", **options), 404, "not-found")
 
 
 class TestPages:
     def pages(self, server: Server, path: str) -> Iterator[dict[str, Any]]:
-        """Page after page, by the links that come with them."""
+        """All pages, following the links."""
         following: str | None = path
         for _ in range(1_000):
             if following is None:
@@ -252,14 +252,14 @@ class TestPages:
 
     @pytest.mark.parametrize("limit", [1, 7, 100])
     def test_all_of_them(self, server: Server, hk: Harken, many: list[str], limit: int) -> None:
-        """By their links all pages are found, each feedback once, newest first, with the filters of the first page."""
+        """Following the links returns each entry once, newest first, with the filters of the first page."""
         pages = list(self.pages(server, f"/api/feedback?limit={limit}&context.tier=gold&status=any"))
         found = [one["id"] for page in pages for one in page["feedbacks"]]
         assert found == [one for number, one in enumerate(many) if number % 2 == 0][::-1]
         assert all(len(page["feedbacks"]) == limit for page in pages[:-1])
 
     def test_while_things_change(self, server: Server, hk: Harken, many: list[str]) -> None:
-        """What is added, changed or erased between two pages makes no page skip or repeat what was there all along."""
+        """Additions, changes and erasures between two pages do not skip or repeat other entries."""
         found, numbers = [], count()
         erased, changed = many[3], many[11]
         for page in self.pages(server, "/api/feedback?limit=5"):
@@ -268,27 +268,27 @@ class TestPages:
             if len(found) == 20:
                 assert server.post("/api/erasures", {"feedback_id": erased}, status=200)["erased"] == 1
                 server.ask("PATCH", f"/api/feedback/{changed}", json={"comment": "changed meanwhile"})
-                # The place where the next page begins need not exist any more.
+                # The entry at which the next page starts may have been erased.
                 server.post("/api/erasures", {"feedback_id": found[-1]}, status=200)
         expected = [one for number, one in enumerate(many) if number not in (3, 7, 8, 9)][::-1]
         assert found == expected
 
     def test_of_a_session(self, server: Server, many: list[str]) -> None:
-        """A session's feedback comes oldest first, page after page, and each says how many there are on all."""
+        """The feedback of a session is listed oldest first, in pages, each with the total number."""
         pages = list(self.pages(server, "/api/sessions/s-1/feedback?limit=4"))
         assert [len(page["feedbacks"]) for page in pages] == [4, 4, 4]
         assert {page["total_feedbacks"] for page in pages} == {12}
         assert [one["id"] for page in pages for one in page["feedbacks"]] == many[1::5]
 
-    def test_of_one_instant(self, server: Server, hk: Harken) -> None:
-        """Feedback of the very same instant is neither skipped nor repeated, in either order."""
+    def test_equal_timestamps(self, server: Server, hk: Harken) -> None:
+        """Entries with the same timestamp are neither skipped nor repeated, in either order."""
         ids = [hk.submit("s", "up").feedback.id for _ in range(11)]
         newest = [one["id"] for page in self.pages(server, "/api/feedback?limit=3") for one in page["feedbacks"]]
         oldest = [one["id"] for page in self.pages(server, f"{PATH}?limit=3") for one in page["feedbacks"]]
         assert newest[::-1] == oldest == ids
 
 
-#: Query parameters, and the same for the library.
+#: Query parameters, and the equivalent arguments of the library.
 FILTERS: tuple[tuple[dict[str, str], dict[str, Any]], ...] = (
     ({}, {}),
     ({"session_id": "s-1"}, {"session_id": "s-1"}),
@@ -307,8 +307,8 @@ FILTERS: tuple[tuple[dict[str, str], dict[str, Any]], ...] = (
 
 
 @pytest.mark.parametrize(("parameters", "filters"), FILTERS, ids=str)
-class TestFigures:
-    """What the API says is what the library says, with every filter."""
+class TestStatistics:
+    """Statistics of the API equal those of the library, for every filter."""
 
     @pytest.fixture
     def hk(self, measured: tuple[Harken, Server]) -> Harken:
@@ -319,10 +319,10 @@ class TestFigures:
         return measured[1]
 
     def test_summary(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
-        """Figures of all that matches."""
+        """Statistics of all matching feedback."""
         found = server.get("/api/analytics/summary", params=parameters)
         summary = hk.analytics.summary(hk.query(**filters))
-        assert shown(found) == figures(summary)
+        assert shown(found) == statistics_of(summary)
         low, high = (pytest.approx(one, abs=0.051) for one in (summary.interval.low, summary.interval.high))
         assert found["interval"] == {"low": low, "high": high}
 
@@ -330,33 +330,35 @@ class TestFigures:
     def test_groups(
         self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], by: str
     ) -> None:
-        """Figures group by group."""
+        """Statistics by group."""
         found = server.get("/api/analytics/summary", params={**parameters, "by": by})
         groups = hk.analytics.groups(hk.query(**filters), GroupBy.parse(by))
         assert found["by"] == by
-        assert {one["key"]: shown(one) for one in found["groups"]} == {key: figures(one) for key, one in groups.items()}
+        assert {one["key"]: shown(one) for one in found["groups"]} == {
+            key: statistics_of(one) for key, one in groups.items()
+        }
 
     @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
     def test_trend(
         self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], zone: str
     ) -> None:
-        """Figures over time, in any zone."""
+        """Statistics over time, in any zone."""
         query = hk.query(**filters)
         for period in Period:
             found = server.get("/api/analytics/trend", params={**parameters, "by": period.value, "zone": zone})
             expected = hk.analytics.trend(query, period, zone)
-            assert [shown(one) for one in found["points"]] == [figures(one.summary) for one in expected]
+            assert [shown(one) for one in found["points"]] == [statistics_of(one.summary) for one in expected]
             starts = [datetime.fromisoformat(one["start"]) for one in found["points"]]
             assert starts == [one.start for one in expected]
         hours = server.get("/api/analytics/trend", params={**parameters, "by": "hour-of-day", "zone": zone})
         by_hour = hk.analytics.by_hour_of_day(query, zone)
-        assert [shown(one) for one in hours["points"]] == list(map(figures, by_hour))
+        assert [shown(one) for one in hours["points"]] == list(map(statistics_of, by_hour))
         days = server.get("/api/analytics/trend", params={**parameters, "by": "weekday", "zone": zone})
         by_weekday = hk.analytics.by_weekday(query, zone)
-        assert [shown(one) for one in days["points"]] == list(map(figures, by_weekday))
+        assert [shown(one) for one in days["points"]] == list(map(statistics_of, by_weekday))
 
     def test_themes(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
-        """The words that keep coming back in downs, the usual ones or those that are asked for."""
+        """The keywords in negative feedback, by default or as given."""
         query = hk.query(**filters)
         for words in ([], ["slow"], ["number 1", "unclear"]):
             found = server.get("/api/analytics/themes", params={**parameters, "keyword": words})
@@ -369,7 +371,7 @@ class TestFigures:
     def test_export(
         self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], chosen: str
     ) -> None:
-        """An export has the very bytes that the command line writes, and a name to be saved under."""
+        """An export has exactly the bytes that the command line writes, and a file name."""
         answer = server.ask("GET", "/api/export", params={**parameters, "format": chosen})
         expected = io.BytesIO()
         export(hk.collection.stream(hk.query(**filters)), expected, chosen)
@@ -380,7 +382,7 @@ class TestFigures:
 
 class TestComparing:
     def test_two_times(self, server: Server, hk: Harken) -> None:
-        """A filter counts for the side that is in front of it, and one without for both."""
+        """A filter with a prefix applies to one side, and one without to both."""
         middle = datetime(2026, 3, 9, tzinfo=UTC)
         found = server.get(
             "/api/analytics/compare",
@@ -388,22 +390,22 @@ class TestComparing:
         )
         before, after = hk.query(agent_id="helper", until=middle), hk.query(agent_id="helper", since=middle)
         expected = hk.analytics.compare(before, after)
-        assert shown(found["before"]) == figures(expected.before)
-        assert shown(found["after"]) == figures(expected.after)
+        assert shown(found["before"]) == statistics_of(expected.before)
+        assert shown(found["after"]) == statistics_of(expected.after)
         assert found["total_change"] == expected.total_change
         assert found["satisfaction_change"] == round(expected.satisfaction_change, 1)
         assert found["significant"] == expected.significant
 
     def test_by_context(self, server: Server, hk: Harken) -> None:
-        """A side may be chosen by what is known besides."""
+        """A side may be selected by context."""
         found = server.get("/api/analytics/compare?before.context.tier=gold&after.context.tier=none&rating=up")
-        assert shown(found["before"]) == figures(hk.summary(rating="up", context={"tier": "gold"}))
-        assert shown(found["after"]) == figures(hk.summary(rating="up", context={"tier": "none"}))
+        assert shown(found["before"]) == statistics_of(hk.summary(rating="up", context={"tier": "gold"}))
+        assert shown(found["after"]) == statistics_of(hk.summary(rating="up", context={"tier": "none"}))
 
 
 class TestExporting:
     def test_formats(self, server: Server, hk: Harken) -> None:
-        """An export is JSON by the line, or a table whose cells no spreadsheet runs; other formats there are not."""
+        """An export is JSON Lines, or CSV without cells that spreadsheets execute; other formats are rejected."""
         hk.submit("s", "up", "=1+1\n'quoted\"")
         (line,) = server.ask("GET", "/api/export").text.splitlines()
         assert json.loads(line)["comment"] == "=1+1\n'quoted\""
@@ -412,13 +414,13 @@ class TestExporting:
         for wrong in ("xml", "", "JSONL"):
             problem(server.ask("GET", f"/api/export?format={wrong}"), 422, "invalid")
 
-    def test_nothing(self, server: Server) -> None:
-        """An export of nothing is empty, and no error."""
+    def test_an_empty_export(self, server: Server) -> None:
+        """An empty export is not an error."""
         assert server.ask("GET", "/api/export").content == b""
         assert len(server.ask("GET", "/api/export?format=csv").text.splitlines()) == 1
 
-    def test_much(self, server: Server, hk: Harken) -> None:
-        """An export of more than fits into one piece is complete."""
+    def test_a_large_export(self, server: Server, hk: Harken) -> None:
+        """An export of more than one chunk is complete."""
         receipts = hk.collection.submit_many([a_submission(comment=f"{number}") for number in range(1_001)])
         found = [json.loads(line)["id"] for line in server.ask("GET", "/api/export").iter_lines()]
         assert found == [one.feedback.id for one in receipts if isinstance(one, Receipt)]
@@ -426,8 +428,8 @@ class TestExporting:
 
 
 class TestMetadata:
-    def test_keeping_it(self, server: Server, hk: Harken) -> None:
-        """What is sent is set and the rest stays; names are removed one by one or all at once."""
+    def test_update_and_delete(self, server: Server, hk: Harken) -> None:
+        """Sent keys are set and others remain; keys are deleted one by one or all at once."""
         path = "/api/sessions/s/metadata"
         assert server.get(path) == {"session_id": "s", "metadata": {}}
         nested = {"a": [1, 2.5, None, {"b": "ü"}]}
@@ -442,7 +444,7 @@ class TestMetadata:
         assert server.get(path)["metadata"] == {}
 
     def test_no_update_is_lost(self, server: Server, hk: Harken) -> None:
-        """Those who set different names at once do not undo each other."""
+        """Concurrent updates of different keys do not undo each other."""
         calls = [lambda n=n: server.ask("PATCH", "/api/sessions/s/metadata", json={f"n{n}": n}) for n in range(12)]
         assert {one.status_code for one in in_threads(calls) if isinstance(one, requests.Response)} == {200}
         assert hk.sessions.get("default", "s") == {f"n{n}": n for n in range(12)}
@@ -450,7 +452,7 @@ class TestMetadata:
 
 class TestModerating:
     def test_a_queue(self, server: Server, hk: Harken, clock: ManualClock) -> None:
-        """What is pending waits in the queue until somebody decides, who may think better of it."""
+        """Pending feedback is in the queue until it is decided, and a decision can be changed."""
         feedback_id = server.post(PATH, {"rating": "up", "comment": "buy"})["feedback_id"]
         path = f"/api/feedback/{feedback_id}/moderation"
         assert server.get("/api/moderation/queue")["feedbacks"] == []
@@ -468,8 +470,8 @@ class TestModerating:
         assert server.get(PATH)["total_feedbacks"] == 1
         assert [one["id"] for one in server.get("/api/feedback?status=approved")["feedbacks"]] == [feedback_id]
 
-    def test_what_cannot_be_decided(self, server: Server) -> None:
-        """The same decision twice, one on what is not there, and undoing what nobody decided, are told apart."""
+    def test_invalid_decisions(self, server: Server) -> None:
+        """Repeating a decision, deciding on missing feedback, and undoing without a decision are different errors."""
         feedback_id = server.post(PATH, {"rating": "up"})["feedback_id"]
         path = f"/api/feedback/{feedback_id}/moderation"
         problem(server.ask("POST", f"{path}/undo"), 409, "conflict")
@@ -479,8 +481,8 @@ class TestModerating:
         for body in ({}, {"status": "fine"}, {"status": None}, {"status": ["rejected"]}):
             problem(server.ask("POST", path, json=body), 422, "invalid")
 
-    def test_who_decided(self, hk: Harken) -> None:
-        """Without another name it is the key that decided: by its name, or by its id."""
+    def test_the_moderator(self, hk: Harken) -> None:
+        """By default, the moderator is the name of the key, or its id."""
         made = [hk.keys.create("default", ["moderate", "submit"], name=name) for name in ("night shift", "")]
         with served(hk, access="keys") as server:
             for key, expected in zip(made, ("night shift", made[1].key.id), strict=True):
@@ -502,26 +504,28 @@ class TestErasing:
             ({"session_id": "s", "author": None}, 1),
         ],
     )
-    def test_for_good(self, server: Server, hk: Harken, conditions: dict[str, str | None], left: int) -> None:
-        """What all conditions name is gone, in whatever state, with its figures; everything else is there."""
+    def test_erasing(self, server: Server, hk: Harken, conditions: dict[str, str | None], left: int) -> None:
+        """Feedback that matches all conditions is erased, in any state, with its statistics; everything else
+        remains.
+        """
         for session_id, author in (("s", "kim"), ("t", "kim"), ("s", "lee"), ("s", None)):
             hk.submit(session_id, "up", author=author)
-        hk.collection.withdraw("default", kept(hk)[0].id)
+        hk.collection.withdraw("default", stored_feedback(hk)[0].id)
         hk.sessions.update("default", "s", {"tier": "gold"})
         hk.conversations.append("default", "s", "helper", 0, {"text": "I am Lee"})
         answered = server.post("/api/erasures", conditions, status=200)
         assert (answered["erased"], answered["removed"]["feedback"]) == (4 - left, 4 - left)
-        assert len(kept(hk)) == left
-        # A whole session's metadata goes with it, and no other's.
+        assert len(stored_feedback(hk)) == left
+        # The metadata of the erased session is removed, and that of others remains.
         whole = conditions.get("session_id") and not conditions.get("author")
         assert hk.sessions.get("default", "s") == ({} if whole else {"tier": "gold"})
         assert hk.conversations.count("default", "s") == (0 if whole else 1)
         assert (answered["removed"]["messages"], answered["removed"]["metadata"]) == ((1, 1) if whole else (0, 0))
         assert server.get("/api/analytics/summary?status=any&withdrawn=true")["total_feedbacks"] == left
 
-    def test_never_everything(self, server: Server, hk: Harken) -> None:
-        """Without a condition, or with one that is misspelt or empty, nothing is erased."""
+    def test_conditions_are_required(self, server: Server, hk: Harken) -> None:
+        """Without a condition, or with a misspelt or empty one, nothing is erased."""
         hk.submit("s", "up", author="kim")
         for body in ({}, {"author": None}, {"author": ""}, {"autor": "kim"}, {"author": "kim", "agent_id": "x"}):
             problem(server.ask("POST", "/api/erasures", json=body), 422, "invalid")
-        assert len(kept(hk)) == 1
+        assert len(stored_feedback(hk)) == 1

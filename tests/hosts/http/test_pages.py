@@ -1,4 +1,4 @@
-"""Health, as whoever runs a service asks for it."""
+"""Health checks."""
 
 from threading import Event
 from threading import enumerate as all_threads
@@ -19,28 +19,28 @@ from support import in_threads
 
 
 class Hanging(MemorySessionRepository):
-    """Does not answer before it is let to."""
+    """A session repository that blocks until it is released."""
 
     def __init__(self, other: MemorySessionRepository) -> None:
         super().__init__(other._data)
         self.go = Event()
 
     def get(self, application: str, session_id: str) -> Any:
-        """Waits."""
+        """Wait, then read."""
         self.go.wait()
         return super().get(application, session_id)
 
 
 def test_a_storage_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks is answered in time, however many ask, and one thread waits for all of them; later all is well."""
-    monkeypatch.setattr(pages, "_PATIENCE", 0.02)
+    """Readiness responds in time, however many requests there are, with one waiting thread, and recovers later."""
+    monkeypatch.setattr(pages, "_TIMEOUT", 0.02)
     with memory.open_storage() as storage:
         assert isinstance(storage.sessions, MemorySessionRepository)
         hanging = Hanging(storage.sessions)
         with harken.connect(evolve(storage, sessions=hanging)) as hk:
             asked = Pages(Api(hk, ServerSettings(**OPEN)))
-            told: Any = in_threads([asked.readyz] * 5)
-            assert [one.status for one in told] == [503] * 5
+            responses: Any = in_threads([asked.readyz] * 5)
+            assert [one.status for one in responses] == [503] * 5
             waiting = [thread for thread in all_threads() if thread.name == "harken-readiness"]
             assert len(waiting) == 1
             hanging.go.set()

@@ -1,4 +1,4 @@
-"""What paths lead to, as hosts find out that do not leave it to their framework."""
+"""URL routing of hosts that do not use their framework's routing."""
 
 from http import HTTPStatus
 from typing import Any
@@ -22,7 +22,7 @@ async def _never(_: Any) -> Any:
 
 
 def routes() -> list[tuple[Any, Route]]:
-    """The same paths as a framework takes them, which has no HEAD of its own."""
+    """The same paths as routes of a framework, which has no HEAD of its own."""
     made = []
     for target in TARGETS:
         route = Route(target.path, _never, methods=list(target.methods))
@@ -48,8 +48,8 @@ paths = st.one_of(
 @example("POST", "/api/deliveries/replay")
 @example("GET", "/api/sessions//feedback")
 @example("GET", "/healthz/")
-def test_paths_lead_where_a_framework_finds_them(method: str, path: str) -> None:
-    """Whatever is asked, a path leads to the same operation with the same parts as with FastAPI's router."""
+def test_paths_match_like_those_of_a_framework(method: str, path: str) -> None:
+    """Any path has the same operation and parameters as with FastAPI's router."""
     scope = {"type": "http", "path": path, "method": method}
     found = [(target, route.matches(scope)) for target, route in ROUTES]
     full = [(target, child["path_params"]) for target, (match, child) in found if match is Match.FULL]

@@ -1,4 +1,4 @@
-"""Whatever is sent: it is refused in a way that a program understands, nothing of it is kept, and nothing breaks."""
+"""Invalid requests are rejected with problem details, and nothing is stored."""
 
 import json
 import socket
@@ -19,14 +19,14 @@ from harken.ports.repository import Accepted, Outcome
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
-from hosts.serving import RawAnswer, Server, asked, kept, problem, raw_request, served
+from hosts.serving import RawAnswer, Server, call_operation, problem, raw_request, served, stored_feedback
 from support import PATIENCE, eventually, in_threads
 
 PATH = "/api/sessions/s/feedback"
 JSON = "Content-Type: application/json"
 UP = b'{"rating":"up"}'
 KEY = {"Idempotency-Key": "k-1"}
-#: Every operation that takes a body, with its path filled in; ``{id}`` is that of the feedback there is.
+#: Every operation with a body, with its path filled in; ``{id}`` is that of the existing feedback.
 WRITING = (
     ("POST", PATH),
     ("POST", "/api/feedback?session_id=s"),
@@ -43,55 +43,55 @@ WRITING = (
 
 
 @pytest.fixture(scope="module")
-def standing() -> Iterator[tuple[Harken, Server, Feedback]]:
-    """What many tests ask in vain to be changed: a Harken, where it is served, and the only feedback there is."""
+def unchanged() -> Iterator[tuple[Harken, Server, Feedback]]:
+    """A Harken, its server and its only feedback entry, which many tests try to change without success."""
     with harken.connect("memory://") as hk, served(hk) as server:
         yield hk, server, hk.submit("s", "up", "as it was", author="a").feedback
 
 
 @pytest.fixture
-def steady(standing: tuple[Harken, Server, Feedback]) -> Server:
-    """Where it is served."""
-    return standing[1]
+def steady(unchanged: tuple[Harken, Server, Feedback]) -> Server:
+    """The server."""
+    return unchanged[1]
 
 
 @pytest.fixture
-def state(standing: tuple[Harken, Server, Feedback]) -> Iterator[str]:
-    """The id of the only feedback there is; at the end it is as it was, and still the only one."""
-    hk, _, feedback = standing
+def state(unchanged: tuple[Harken, Server, Feedback]) -> Iterator[str]:
+    """The id of the only feedback entry. At the end of the test, it is unchanged and still the only one."""
+    hk, _, feedback = unchanged
     routes, states = hk.routes.routes(), hk.channels.states()
     yield feedback.id
-    assert kept(hk) == [feedback]
+    assert stored_feedback(hk) == [feedback]
     assert (hk.routes.routes(), hk.channels.states()) == (routes, states)
     assert hk.sessions.get("default", "s") == {}
 
 
 def sent(server: Server, method: str, path: str, *headers: str, body: bytes = UP) -> RawAnswer:
-    """What is answered to a body as it is."""
+    """The response to a raw body."""
     return RawAnswer.parse(server.send(raw_request(method, path, *headers, body=body)))
 
 
 def refused(answer: RawAnswer, field: str) -> dict[str, Any]:
-    """The problem of a value that is invalid; fails unless it is about that field, or says why nothing can be read."""
+    """The problem of an invalid value; fails unless it concerns that field, or the body cannot be parsed."""
     document = problem(answer, 422, "invalid")
     about = {violation["field"].partition(".")[0] for violation in document.get("violations", ())}
-    unreadable = ("does not fit into 64 bits", "nested too deep")
+    unreadable = ("is too large for 64 bits", "nested too deeply")
     assert about == {field} or (not about and field in document["detail"]) or document["detail"].endswith(unreadable)
     return document
 
 
 def chunked(body: bytes, size: int = 20_000) -> bytes:
-    """The body in chunks."""
+    """The body with chunked encoding."""
     parts = [body[start : start + size] for start in range(0, len(body), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
 
 
 @pytest.mark.parametrize(("method", "path"), WRITING)
 class TestBodies:
-    """What no operation takes."""
+    """Bodies that every operation rejects."""
 
     def test_too_large(self, steady: Server, state: str, method: str, path: str) -> None:
-        """More than 64 KiB are refused, by what was announced and by what came, and the connection is closed."""
+        """More than 64 KiB are rejected, by Content-Length and by size, and the connection is closed."""
         path = path.replace("{id}", state)
         large = json.dumps({"comment": "x" * 65_536}).encode()
         for answer in (
@@ -113,10 +113,10 @@ class TestBodies:
             "Content-Type: application/json, text/plain",
         ],
     )
-    def test_not_said_to_be_json(self, steady: Server, state: str, method: str, path: str, header: str) -> None:
-        """What a form on a strange page can send is refused, whatever is in it."""
+    def test_other_content_types(self, steady: Server, state: str, method: str, path: str, header: str) -> None:
+        """Content types of HTML forms are rejected, for any body."""
         answer = sent(steady, method, path.replace("{id}", state), header)
-        assert "JSON" in problem(answer, 415, "unsupported-media-type")["title"]
+        assert "json" in problem(answer, 415, "unsupported-media-type")["detail"].lower()
 
     @pytest.mark.parametrize(
         "broken",
@@ -129,8 +129,8 @@ class TestBodies:
             (b"\xff\xfe{}", "at byte 0"),
         ],
     )
-    def test_no_json(self, steady: Server, state: str, method: str, path: str, broken: tuple[bytes, str]) -> None:
-        """Broken JSON and bad UTF-8 are refused, and the answer says where."""
+    def test_invalid_json(self, steady: Server, state: str, method: str, path: str, broken: tuple[bytes, str]) -> None:
+        """Invalid JSON and UTF-8 are rejected, with the position of the error."""
         body, where = broken
         document = problem(sent(steady, method, path.replace("{id}", state), JSON, body=body), 400, "malformed-body")
         assert document["detail"].endswith(where)
@@ -139,17 +139,17 @@ class TestBodies:
     @pytest.mark.parametrize(
         "other",
         [
-            (b"[]", "must be a JSON object, got a list"),
+            (b"[]", "must be a JSON object, got an array"),
             (b"null", "must be a JSON object, got null"),
-            (b'"up"', "must be a JSON object, got a text"),
+            (b'"up"', "must be a JSON object, got a string"),
             (b"3", "must be a JSON object, got a number"),
-            (b"true", "must be a JSON object, got true or false"),
-            (b"[" * 60_000, "is nested too deep"),
-            (b'{"a":' * 10_000, "is nested too deep"),
+            (b"true", "must be a JSON object, got a boolean"),
+            (b"[" * 60_000, "is nested too deeply"),
+            (b'{"a":' * 10_000, "is nested too deeply"),
         ],
     )
-    def test_no_object(self, steady: Server, state: str, method: str, path: str, other: tuple[bytes, str]) -> None:
-        """What is not an object, or nested without end, is refused for that reason and no other."""
+    def test_not_an_object(self, steady: Server, state: str, method: str, path: str, other: tuple[bytes, str]) -> None:
+        """A body that is not an object, or is nested too deeply, is rejected for that reason."""
         body, says = other
         document = problem(sent(steady, method, path.replace("{id}", state), JSON, body=body), 422, "invalid")
         assert document["detail"] == f"The body {says}"
@@ -170,7 +170,7 @@ class TestBodies:
     def test_a_member_that_appears_twice(
         self, steady: Server, state: str, method: str, path: str, twice: tuple[bytes, str]
     ) -> None:
-        """Which of the two was meant is not guessed, however deep they are: the member is named instead."""
+        """A repeated member is rejected by name at any depth."""
         body, member = twice
         answer = sent(steady, method, path.replace("{id}", state), JSON, body=body)
         [violation] = problem(answer, 422, "invalid")["violations"]
@@ -182,14 +182,14 @@ class TestBodies:
 
     @pytest.mark.parametrize("name", ["$set", "a.b", "", "rating\\u0000", "\\ud800", "__proto__.x", "a" * 200])
     def test_strange_names(self, steady: Server, state: str, method: str, path: str, name: str) -> None:
-        """A name that there is not, or that a database could take for a command, is refused by name."""
+        """An unknown name, or one that a database might interpret as an operator, is rejected by name."""
         answer = sent(steady, method, path.replace("{id}", state), JSON, body=f'{{"{name}":1}}'.encode())
         document = problem(answer, 422, "invalid")
         shown = repr(json.loads(f'"{name}"')[:100]).rstrip("'")
         assert shown in document["detail"] or "metadata name too long" in document["detail"]
 
 
-#: As they stand in JSON: what no text, number or list of Harken's is.
+#: JSON values that are not valid as strings, numbers or lists of Harken.
 STRANGE = (
     b"NaN",
     b"Infinity",
@@ -210,13 +210,13 @@ STRANGE = (
 )
 
 
-# Many small ones: together they take too long for the fast subset.
+# Many small tests, which take too long for the fast subset.
 @pytest.mark.slow
 class TestValues:
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'"' + b"x" * 1_001 + b'"'])
     @pytest.mark.parametrize("field", ["comment", "rating", "agent_id", "message_id", "author", "tags", "context"])
     def test_of_feedback(self, steady: Server, state: str, field: str, value: bytes) -> None:
-        """Where a text is due nothing else is taken, and no number that a storage could not keep, in any field."""
+        """A string field accepts only strings, and no field accepts numbers that a storage cannot store."""
         parts = {"rating": b'"up"', "comment": b'"x"', field: value}
         body = b"{" + b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items()) + b"}"
         vote = body if field != "message_id" else body.replace(b"message_id", b"agent_id")
@@ -229,7 +229,7 @@ class TestValues:
 
     @pytest.mark.parametrize("value", STRANGE[:9])
     def test_in_context(self, steady: Server, state: str, value: bytes) -> None:
-        """A context value is a text, a number, true, false or null that every storage can keep."""
+        """A context value is a string, a number, a Boolean or null that every storage can store."""
         document = refused(
             sent(steady, "POST", PATH, JSON, body=b'{"rating":"up","context":{"a":%b}}' % value), "context"
         )
@@ -237,20 +237,20 @@ class TestValues:
 
     @pytest.mark.parametrize("value", [*STRANGE[:12], b"[" * 900 + b"]" * 900])
     def test_in_metadata(self, steady: Server, state: str, value: bytes) -> None:
-        """Metadata may be nested, but has no number or name that some storage could not keep."""
+        """Metadata may be nested, but numbers and names must be valid in every storage."""
         body = b'{"fine":1,"a":{"b":[%b]}}' % value
         refused(sent(steady, "PATCH", "/api/sessions/s/metadata", JSON, body=body), "metadata")
 
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'"\\n"'])
     @pytest.mark.parametrize("field", ["session_id", "author", "feedback_id"])
     def test_of_an_erasure(self, steady: Server, state: str, field: str, value: bytes) -> None:
-        """What to erase is said by ids: an object in the place of one erases nothing."""
+        """The conditions of an erasure are ids: an object in place of an id erases nothing."""
         refused(sent(steady, "POST", "/api/erasures", JSON, body=b'{"%b":%b}' % (field.encode(), value)), field)
 
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7"])
     @pytest.mark.parametrize("field", ["status", "reason", "moderator"])
     def test_of_a_decision(self, steady: Server, state: str, field: str, value: bytes) -> None:
-        """A decision is made of texts."""
+        """The fields of a decision are strings."""
         parts = {"status": b'"rejected"', field: value}
         body = b"{" + b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items()) + b"}"
         refused(sent(steady, "POST", f"/api/feedback/{state}/moderation", JSON, body=body), field)
@@ -258,31 +258,31 @@ class TestValues:
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b"null", b'"x"', b'["x"]', b'[{"a":1}]', b"[null,7]"])
     @pytest.mark.parametrize("field", ["events", "statuses"])
     def test_of_a_route_words(self, steady: Server, state: str, field: str, value: bytes) -> None:
-        """Where there are few words, a filter is a list of those."""
+        """Filters with a fixed set of words accept only lists of these words."""
         body = b'{"channel":"log","%b":%b}' % (field.encode(), value)
         refused(sent(steady, "PUT", "/api/routes/r", JSON, body=body), field)
 
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'[""]', b'["a\\n"]', b'["\\ud800"]'])
     @pytest.mark.parametrize("field", ["name", "channel", "ratings", "applications", "agents", "tags", "template"])
     def test_of_a_route(self, steady: Server, state: str, field: str, value: bytes) -> None:
-        """A route is made of texts and lists of texts."""
+        """The fields of a route are strings and lists of strings."""
         parts = {"channel": b'"log"', field: value}
         body = b"{" + b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items()) + b"}"
         refused(sent(steady, "PUT", "/api/routes/r", JSON, body=body), field)
 
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b"null", b'""', b'"' + b"x" * 1_001 + b'"'])
     def test_of_a_reason(self, steady: Server, state: str, value: bytes) -> None:
-        """Why a channel is switched off is a text."""
+        """The reason for switching off a channel is a string."""
         refused(sent(steady, "POST", "/api/channels/log/off", JSON, body=b'{"reason":%b}' % value), "reason")
 
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'""', b'"a b"'])
     def test_of_a_channel(self, steady: Server, state: str, value: bytes) -> None:
-        """A channel is called by what it could be called."""
+        """The name of a channel must be valid."""
         refused(sent(steady, "POST", "/api/deliveries/replay", JSON, body=b'{"channel":%b}' % value), "channel")
 
     @pytest.mark.parametrize("key", ["", '""', "x" * 201, "a\tb", "\x85"])
     def test_of_an_idempotency_key(self, steady: Server, state: str, key: str) -> None:
-        """A key that is empty, too long or has control characters is refused."""
+        """An idempotency key that is empty, too long or has control characters is rejected."""
         document = problem(sent(steady, "POST", PATH, JSON, f"Idempotency-Key: {key}"), 422, "invalid")
         assert document["violations"][0]["field"] == "idempotency_key"
 
@@ -290,7 +290,7 @@ class TestValues:
 class TestPathsAndQueries:
     @pytest.mark.parametrize("name", ["%00", "%0A", "x" * 201, "%E2%80%A8", "%20", "a%00b"])
     def test_session_ids(self, steady: Server, state: str, name: str) -> None:
-        """What is no id is refused where something would be kept under it, and never found."""
+        """An invalid session id is rejected on writing and not found on reading."""
         paths = [f"/api/sessions/{name}/feedback", f"/api/feedback?session_id={name}"]
         for path in paths:
             problem(sent(steady, "POST", path, JSON), 422, "invalid")
@@ -324,7 +324,7 @@ class TestPathsAndQueries:
         ],
     )
     def test_filters(self, steady: Server, state: str, query: str) -> None:
-        """A filter that makes no sense, or is misspelt, must not mean everything."""
+        """An invalid or misspelt filter is rejected, instead of matching everything."""
         problem(sent(steady, "GET", f"/api/feedback?{query}", body=b""), 422, "invalid")
 
     @pytest.mark.parametrize(
@@ -344,16 +344,16 @@ class TestPathsAndQueries:
         ],
     )
     def test_lists(self, steady: Server, state: str, query: str) -> None:
-        """What chooses deliveries or alerts must make sense too."""
+        """Invalid filters of deliveries and alerts are rejected."""
         problem(sent(steady, "GET", query, body=b""), 422, "invalid")
 
     @pytest.mark.parametrize("query", ["agent_id=%FF", "%FF=a", "tag=%ED%A0%80"])
     def test_bad_utf8(self, steady: Server, state: str, query: str) -> None:
-        """A query string that is no percent-encoded UTF-8 cannot be read."""
+        """A query string that is not percent-encoded UTF-8 is rejected."""
         problem(sent(steady, "GET", f"/api/feedback?{query}", body=b""), 400, "malformed-body")
 
-    def test_what_there_is_not(self, server: Server) -> None:
-        """A path that there is not, and a method that a path does not have, with all that it has."""
+    def test_unknown_paths_and_methods(self, server: Server) -> None:
+        """An unknown path is not found, and an unsupported method is rejected with the supported ones."""
         problem(server.ask("GET", "/api/nothing"), 404, "not-found")
         answer = server.ask("PUT", "/api/feedback", json={})
         problem(answer, 405, "method-not-allowed")
@@ -364,11 +364,13 @@ class TestPathsAndQueries:
         assert answer.headers["allow"] == "POST"
 
 
-class TestHalfSent:
+class TestIncompleteBodies:
     @pytest.mark.slow
     @pytest.mark.parametrize("headers", [[JSON], [JSON, "Transfer-Encoding: chunked"]])
-    def test_is_given_up(self, hk: Harken, headers: list[str]) -> None:
-        """A body that does not arrive is waited for only so long, however its parts drip, and the connection closed."""
+    def test_is_rejected(self, hk: Harken, headers: list[str]) -> None:
+        """A body that does not arrive in time is rejected, even if bytes keep arriving, and the connection is
+        closed.
+        """
         with served(hk, body_timeout=1) as server:
             began = monotonic()
             head = raw_request("POST", PATH, *headers, length=100).replace(b"Connection: close\r\n", b"")
@@ -376,19 +378,19 @@ class TestHalfSent:
             problem(answer, 408, "body-timeout")
             assert monotonic() - began > 0.9
             assert answer.headers["connection"] == "close"
-        assert kept(hk) == []
+        assert stored_feedback(hk) == []
 
-    def test_by_somebody_who_left(self, server: Server, hk: Harken) -> None:
-        """Who goes away in the middle of a body leaves nothing behind, and nobody else notices."""
+    def test_by_a_client_that_disconnects(self, server: Server, hk: Harken) -> None:
+        """A client that disconnects within a body has no effect on the storage and on other clients."""
         for part in (b"", UP[:5], UP):
             with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
                 connection.sendall(raw_request("POST", PATH, JSON, length=len(UP) + 1) + part)
         server.post(PATH, {"rating": "down", "comment": "the only one"})
-        assert [one.comment for one in kept(hk)] == ["the only one"]
+        assert [one.comment for one in stored_feedback(hk)] == ["the only one"]
 
 
 class HeldUp(MemoryFeedbackRepository):
-    """Writes only when it is let to."""
+    """A storage that blocks writes until it is released."""
 
     def __init__(self, other: MemoryFeedbackRepository) -> None:
         super().__init__(other._data)
@@ -402,7 +404,7 @@ class HeldUp(MemoryFeedbackRepository):
 
 @contextmanager
 def held_up() -> Iterator[tuple[Harken, HeldUp]]:
-    """A Harken on a storage that writes only when it is let to."""
+    """A Harken on a storage that blocks writes until it is released."""
     with memory.open_storage() as storage:
         assert isinstance(storage.feedback, MemoryFeedbackRepository)
         repository = HeldUp(storage.feedback)
@@ -415,14 +417,14 @@ def held_up() -> Iterator[tuple[Harken, HeldUp]]:
 
 class TestIdempotencyKeys:
     def test_reused_with_another_body(self, server: Server, hk: Harken) -> None:
-        """One key, one feedback: another body under it is refused, and the first one stays."""
+        """Another body with the same key is rejected, and the first entry remains."""
         first = server.post(PATH, {"rating": "up"}, headers=KEY)
         answer = server.ask("POST", PATH, json={"rating": None}, headers=KEY)
         assert problem(answer, 422, "idempotency-key-reused")["violations"]
-        assert [one.id for one in kept(hk)] == [first["feedback_id"]]
+        assert [one.id for one in stored_feedback(hk)] == [first["feedback_id"]]
 
     def test_in_flight_for_another_author(self) -> None:
-        """While a submission is being written, another author's key of the same name is another key."""
+        """While a submission is being written, an equal key of another author is not in flight."""
         with held_up() as (hk, storage), served(hk) as server:
 
             def release() -> None:
@@ -442,7 +444,9 @@ class TestIdempotencyKeys:
             assert made[2] is None
 
     def test_in_flight(self) -> None:
-        """While a submission is being written, the same key is told to come back; then it gets the first's answer."""
+        """While a submission is being written, the same key is rejected with Retry-After; later it gets the first
+        result.
+        """
         with held_up() as (hk, storage), served(hk) as server:
 
             def second() -> tuple[requests.Response, requests.Response]:
@@ -463,17 +467,17 @@ class TestIdempotencyKeys:
             again = server.ask("POST", PATH, json={"rating": "up"}, headers=KEY)
             assert (again.status_code, again.json()) == (201, first)
             assert again.headers["idempotency-replayed"] == "true"
-            assert len(kept(hk)) == 1
+            assert len(stored_feedback(hk)) == 1
 
-    def test_not_for_ever(self, server: Server) -> None:
-        """A key whose submission was refused, or could not be kept, is free again."""
+    def test_keys_are_released(self, server: Server) -> None:
+        """A key whose submission was rejected or failed can be used again."""
         for _ in range(3):
             problem(server.ask("POST", PATH, json={"rating": "down"}, headers=KEY), 400, "feedback-refused")
         server.post(PATH, {"rating": "down", "comment": "because"}, headers=KEY)
 
 
 class Unavailable(MemoryFeedbackRepository):
-    """Writes nothing; says where it is, which is nobody's business."""
+    """A storage that fails, with an error message that has its address."""
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         raise StorageUnavailable("db-7.internal:27017 does not answer")
@@ -481,7 +485,7 @@ class Unavailable(MemoryFeedbackRepository):
 
 class TestStorageDown:
     def test_nothing_is_acknowledged(self) -> None:
-        """What could not be kept is never answered with success, and the answer tells nothing of the machines."""
+        """Without the storage, no submission is acknowledged, and the response does not contain its address."""
         with memory.open_storage() as storage:
             assert isinstance(storage.feedback, MemoryFeedbackRepository)
             broken = evolve(storage, feedback=Unavailable(storage.feedback._data))
@@ -491,10 +495,10 @@ class TestStorageDown:
                     document = problem(answer, 503, "unavailable")
                     assert "internal" not in json.dumps(document)
                     assert answer.headers["retry-after"] == "1"
-                assert kept(hk) == []
+                assert stored_feedback(hk) == []
 
-    def test_no_operation_pretends(self) -> None:
-        """Every operation says that the storage is away, also those that stream, and so does readiness."""
+    def test_every_operation_reports_it(self) -> None:
+        """Every operation reports that the storage is not available, including streams, and so does readiness."""
         with ExitStack() as opened:
             storage = opened.enter_context(memory.open_storage())
             hk = opened.enter_context(harken.connect(storage))
@@ -506,12 +510,14 @@ class TestStorageDown:
                 problem(server.ask("GET", "/readyz"), 503, "unavailable")
                 assert server.get("/healthz") == {"status": "ok"}
                 for one in OPERATIONS:
-                    answer = asked(server, one, feedback_id)
+                    answer = call_operation(server, one, feedback_id)
                     problem(answer, 503, "unavailable")
 
     @pytest.mark.slow
     def test_mongodb_killed(self) -> None:
-        """With the server killed in the middle nothing is acknowledged; when it is back, what was acknowledged is."""
+        """If the MongoDB server is killed, nothing is acknowledged; once it is back, everything acknowledged is
+        there.
+        """
         with mongod.standalone() as deployment, ExitStack() as ends:
             hk = ends.enter_context(harken.connect(f"{deployment.url}problems?timeoutMS=2000"))
             server = ends.enter_context(served(hk, access="keys"))
@@ -527,5 +533,5 @@ class TestStorageDown:
             deployment.members[0].start()
             second = server.post(PATH, body, headers={"Idempotency-Key": "k-2", **credentials})
             assert server.post(PATH, body, headers={**KEY, **credentials}) == first
-            assert [one.id for one in kept(hk)] == [first["feedback_id"], second["feedback_id"]]
+            assert [one.id for one in stored_feedback(hk)] == [first["feedback_id"], second["feedback_id"]]
             assert server.get("/readyz") == {"status": "ready"}

@@ -1,4 +1,4 @@
-"""How often somebody may call: limits, who has used up theirs, and how the answer's headers say so."""
+"""Rate limits: parsing, headers, and counting in one process and together with others."""
 
 import logging
 import subprocess
@@ -28,7 +28,7 @@ MANY = Limit(1_000, 60)
 
 
 class Server:
-    """A server in this process, that can be down, or hang while somebody holds ``hangs``."""
+    """A storage server in this process that can be down, or hang while ``hangs`` is held."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -39,7 +39,7 @@ class Server:
         self.hangs = Lock()
 
     def add(self, key: str, seconds: int, amount: int) -> int:
-        """Count, as any shared storage does."""
+        """Count, like any shared storage."""
         self.asked += 1
         with self.hangs:
             if self.is_down:
@@ -53,7 +53,7 @@ SERVERS: dict[str, Server] = {}
 
 
 class ServedStorage(Storage):
-    """What ``limits`` opens for ``served://``: each process has one of its own, and the server is the same."""
+    """The storage that ``limits`` opens for ``served://``: one for each process, with the same server."""
 
     STORAGE_SCHEME = ["served"]  # noqa: RUF012 - as in all storages of the library
     base_exceptions = ConnectionError
@@ -83,7 +83,7 @@ class ServedStorage(Storage):
 
 @contextmanager
 def a_server() -> Iterator[Server]:
-    """A new server, for as long as the context lasts."""
+    """A new server, for the duration of the context."""
     server = Server(f"served://{uuid4()}")
     SERVERS[server.url] = server
     try:
@@ -100,7 +100,7 @@ def server() -> Iterator[Server]:
 
 
 def allowed(verdicts: Sequence[Verdict]) -> int:
-    """How many were."""
+    """The number of allowed hits."""
     return sum(verdict.allowed for verdict in verdicts)
 
 
@@ -117,34 +117,34 @@ class TestLimit:
         ],
     )
     def test_is_read_from_a_setting(self, text: str, limit: Limit) -> None:
-        """A limit is written as people say it."""
+        """A limit can be written in the usual notations."""
         assert Limit.parse(text) == limit
 
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("", "'' is no rate limit; expected one such as 5/minute"),
-            ("often", "'often' is no rate limit; expected"),
-            ("5/fortnight", "is no rate limit; expected"),
-            ("-5/minute", "is no rate limit; expected"),
-            ("1.5/minute", "is no rate limit; expected"),
-            ("5/minute; 100/hour", "are 2 rate limits; expected one"),
-            ("0/minute", "allows 1 to 1000000000 hits .* got 0 in 60"),
+            ("", "'' is not a rate limit; expected one such as 5/minute"),
+            ("often", "'often' is not a rate limit; expected"),
+            ("5/fortnight", "is not a rate limit; expected"),
+            ("-5/minute", "is not a rate limit; expected"),
+            ("1.5/minute", "is not a rate limit; expected"),
+            ("5/minute; 100/hour", "has 2 rate limits; expected one"),
+            ("0/minute", "must be 1 to 1000000000 hits .* got 0 in 60"),
             ("1000000001/minute", "got 1000000001 in 60"),
             ("1/2 years", "got 1 in 62208000"),
-            (f"{'9' * 5_000}/minute", "is no rate limit"),
-            (5, "5 is no rate limit"),
+            (f"{'9' * 5_000}/minute", "is not a rate limit"),
+            (5, "5 is not a rate limit"),
         ],
     )
     def test_says_what_is_wrong(self, text: Any, says: str) -> None:
-        """A setting that names no limit is repeated, with what was expected."""
+        """An error repeats the invalid setting and says what was expected."""
         with pytest.raises(ConfigurationError, match=says):
             Limit.parse(text)
 
 
 class TestHeaders:
-    def test_say_what_is_left(self) -> None:
-        """An answer tells each limit, what is left of it and for how long, as structured fields."""
+    def test_have_what_is_left(self) -> None:
+        """The headers have each limit, its remaining hits and the time left, as structured fields."""
         fine = Verdict(name="address", limit=FIVE, allowed=True, remaining=3, reset=42)
         plenty = Verdict(name="key", limit=MANY, allowed=True, remaining=999, reset=42)
         assert rate_headers([plenty, fine]) == {
@@ -152,8 +152,8 @@ class TestHeaders:
             "RateLimit": '"address";r=3;t=42, "key";r=999;t=42',
         }
 
-    def test_begin_with_the_one_that_refuses(self) -> None:
-        """Who is refused reads first why, and when to try again: when all that refuse allow it."""
+    def test_begin_with_the_exceeded_limit(self) -> None:
+        """An exceeded limit comes first, and Retry-After is the time after which all exceeded limits allow a hit."""
         fine = Verdict(name="key", limit=MANY, allowed=True, remaining=0, reset=60)
         soon = Verdict(name="second", limit=Limit(1, 1), allowed=False, remaining=0, reset=1)
         late = Verdict(name="day", limit=Limit(9, 86_400), allowed=False, remaining=0, reset=777)
@@ -163,24 +163,24 @@ class TestHeaders:
             "Retry-After": "777",
         }
 
-    def test_never_ask_to_try_again_at_once(self) -> None:
-        """Even when the window is just ending there is a second to wait."""
+    def test_retry_after_is_at_least_one_second(self) -> None:
+        """Retry-After is at least one second, even at the end of a window."""
         over = Verdict(name="key", limit=FIVE, allowed=False, remaining=0, reset=0)
         assert rate_headers([over])["Retry-After"] == "1"
 
     def test_are_not_there_without_limits(self) -> None:
-        """Where nothing is limited, nothing is said."""
+        """Without limits, there are no headers."""
         assert rate_headers([]) == {}
 
     def test_quote_names(self) -> None:
-        """A name with quotes stays one name."""
+        """Quotes in a name are escaped."""
         verdict = RateLimiter().check('the "best" \\ one', FIVE, "me")
         assert rate_headers([verdict])["RateLimit-Policy"] == '"the \\"best\\" \\\\ one";q=5;w=60'
 
     @pytest.mark.parametrize("name", ["", " ", "größe", "a\nb", "a\x7f"])
     def test_need_plain_names(self, name: str) -> None:
-        """A name that no header can carry is refused when it is first used."""
-        with pytest.raises(ConfigurationError, match="plain ASCII"):
+        """A name that is not valid in a header is rejected on first use."""
+        with pytest.raises(ConfigurationError, match="printable ASCII"):
             RateLimiter().check(name, FIVE, "me")
 
 
@@ -190,9 +190,9 @@ steps = st.lists(st.tuples(st.integers(0, 40).map(lambda tenths: tenths * 6), st
 class TestAlone:
     @given(steps, st.integers(1, 6))
     def test_counts_in_windows(self, hits: list[tuple[int, str]], amount: int) -> None:
-        """In each window everybody has the whole limit, and a refused hit does not count.
+        """In each window, every subject has the whole limit, and rejected hits are not counted.
 
-        The windows begin at multiples of their length, for everybody at the same time.
+        All windows begin at multiples of their length.
         """
         clock, limit, used = ManualClock(), Limit(amount, 60), Counter[tuple[int, str]]()
         limiter = RateLimiter(clock=clock)
@@ -208,20 +208,20 @@ class TestAlone:
             )
 
     def test_rounds_up_to_whole_seconds(self) -> None:
-        """Nobody is told to come back before the window ends."""
+        """The reset time is rounded up to whole seconds."""
         clock = ManualClock()
         clock.turn(seconds=59, microseconds=1)
         verdict = RateLimiter(clock=clock).check("n", FIVE, "me")
         assert (verdict.reset, verdict.retry_after) == (1, 1)
 
     def test_names_and_limits_are_counted_apart(self) -> None:
-        """One limit's hits are none of another's."""
+        """Each name and limit is counted separately."""
         limiter = RateLimiter(clock=ManualClock())
         for name, limit in (("a", FIVE), ("b", FIVE), ("a", Limit(5, 61))):
             assert allowed([limiter.check(name, limit, "me") for _ in range(6)]) == 5
 
-    def test_a_clock_that_was_wrong_locks_nobody_out(self) -> None:
-        """What was counted in a year to come is forgotten when the clock is set right."""
+    def test_a_clock_that_is_corrected(self) -> None:
+        """Counts of a window in the future are discarded when the clock is corrected."""
         clock = ManualClock()
         limiter = RateLimiter(clock=clock)
         clock.turn(days=365)
@@ -230,15 +230,15 @@ class TestAlone:
         assert limiter.check("n", FIVE, "me").allowed
 
     def test_threads_never_get_more(self) -> None:
-        """However many threads call at the same moment, the limit is the limit."""
+        """Concurrent threads never exceed the limit."""
         limiter, limit = RateLimiter(clock=ManualClock()), Limit(500, 60)
         counts = in_threads([lambda: allowed([limiter.check("n", limit, "me") for _ in range(200)])] * 8)
         assert counts != [200] * 8
         assert sum(counts) == 500  # type: ignore[arg-type]
 
     @pytest.mark.slow
-    def test_rotating_subjects_exhaust_no_memory(self) -> None:
-        """A flood of subjects that were never seen before takes no more memory than so many as are remembered."""
+    def test_memory_is_bounded(self) -> None:
+        """A flood of new subjects uses only as much memory as the maximum number of subjects."""
         limiter = RateLimiter(clock=ManualClock(), max_subjects=1_000)
         tracemalloc.start()
         try:
@@ -250,8 +250,8 @@ class TestAlone:
         assert peak < 1_000_000
 
     @given(st.integers(2, 50), st.integers(1, 300))
-    def test_who_keeps_calling_is_not_forgotten(self, most: int, others: int) -> None:
-        """A flood of others makes nobody's limit start anew who calls often enough to need one."""
+    def test_a_frequent_subject_is_not_discarded(self, most: int, others: int) -> None:
+        """A flood of other subjects does not reset the count of a subject that keeps calling."""
         limiter = RateLimiter(clock=ManualClock(), max_subjects=most)
         mine = []
         for number in range(others):
@@ -260,13 +260,13 @@ class TestAlone:
         assert allowed(mine) == min(5, others)
 
     def test_takes_any_text(self) -> None:
-        """What no text should have, such as half a sign, is no reason to fail."""
+        """Text with a lone surrogate is accepted."""
         limiter = RateLimiter(secret="\udcff")
         assert limiter.check("n", FIVE, "\ud800").allowed
         limiter.close()
 
-    def test_has_to_remember_somebody(self) -> None:
-        """A limiter that forgets everybody at once limits nobody."""
+    def test_must_track_subjects(self) -> None:
+        """A limiter must track at least two subjects."""
         with pytest.raises(ConfigurationError, match="max_subjects must be at least 2, got 1"):
             RateLimiter(max_subjects=1)
 
@@ -274,7 +274,7 @@ class TestAlone:
 class TestTogether:
     @given(st.integers(1, 450), st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=600))
     def test_never_more_than_the_limit(self, amount: int, calls: list[tuple[int, bool]]) -> None:
-        """Whoever of several processes is asked, together they allow what one would; a small limit to the last hit."""
+        """Several processes together allow what one would; a small limit is exact."""
         with a_server() as server:
             clock, limit = ManualClock(), Limit(amount, 60)
             limiters = [RateLimiter(server.url, clock=clock) for _ in range(3)]
@@ -288,7 +288,7 @@ class TestTogether:
 
     @given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 9), st.integers(0, 40)), max_size=60))
     def test_never_more_in_any_window(self, calls: list[tuple[int, int, int]]) -> None:
-        """However many hits come at once and windows pass, no window has more than the limit."""
+        """For any sequence of hits and windows, no window exceeds the limit."""
         with a_server() as server:
             clock, limit = ManualClock(), Limit(20, 60)
             limiters = [RateLimiter(server.url, clock=clock) for _ in range(2)]
@@ -300,16 +300,16 @@ class TestTogether:
                 assert all(0 <= verdict.remaining <= 20 for verdict in verdicts)
             assert max(spent.values(), default=0) <= 20
 
-    def test_one_in_a_hundred_asks(self, server: Server) -> None:
-        """A large limit is taken in chunks, and what is answered from one needs no round trip."""
+    def test_one_in_a_hundred_needs_a_round_trip(self, server: Server) -> None:
+        """Hits of a large limit are leased in chunks, and leased hits need no round trip."""
         limiter = RateLimiter(server.url, clock=ManualClock())
         verdicts = [limiter.check("n", MANY, "me") for _ in range(1_100)]
         assert [verdict.remaining for verdict in verdicts] == [*range(999, -1, -1), *[0] * 100]
         assert allowed(verdicts) == 1_000
         assert server.asked == 100
 
-    def test_says_when_it_has_to_ask(self, server: Server) -> None:
-        """What cannot be told at once is not counted, and what can be told needs no storage."""
+    def test_check_soon_does_not_block(self, server: Server) -> None:
+        """A hit that needs a round trip is not counted by ``check_soon``; other hits need no storage."""
         limiter = RateLimiter(server.url, clock=ManualClock())
         assert limiter.check_soon("n", MANY, "me") is None
         assert limiter.check("n", MANY, "me").remaining == 999
@@ -318,7 +318,7 @@ class TestTogether:
         assert server.asked == 1
 
     def test_all_or_none_are_counted(self, server: Server) -> None:
-        """Several limits are checked at once, and if one has to be asked for, no other has lost a hit."""
+        """Several limits are checked together; if one needs a round trip, no hit is counted against the others."""
         limiter = RateLimiter(server.url, clock=ManualClock())
         limiter.check("a", MANY, "me")
         hits = [("a", MANY, "me"), ("b", MANY, "me")]
@@ -328,8 +328,8 @@ class TestTogether:
         assert verdicts is not None
         assert [(verdict.name, verdict.remaining) for verdict in verdicts] == [("a", 998), ("b", 998)]
 
-    def test_who_had_enough_is_refused_without_asking(self, server: Server) -> None:
-        """A flood costs the storage nothing once the limit is used up; the next window begins anew."""
+    def test_rejections_need_no_round_trip(self, server: Server) -> None:
+        """Once the limit is used up, rejections need no round trip until the next window."""
         clock = ManualClock()
         limiter, other = RateLimiter(server.url, clock=clock), RateLimiter(server.url, clock=clock)
         assert allowed([limiter.check("n", FIVE, "me") for _ in range(5)]) == 5
@@ -341,8 +341,8 @@ class TestTogether:
         clock.turn(seconds=60)
         assert other.check("n", FIVE, "me").allowed
 
-    def test_tells_what_others_left(self, server: Server) -> None:
-        """What remains is what remains of the common limit, as the storage knew it when it was asked."""
+    def test_remaining_hits_are_shared(self, server: Server) -> None:
+        """The remaining hits are those of the shared limit, as of the last lease."""
         clock = ManualClock()
         limiter, other = RateLimiter(server.url, clock=clock), RateLimiter(server.url, clock=clock)
         asked = [found.check("n", FIVE, "me").remaining for found in (limiter, other, other, limiter)]
@@ -351,7 +351,7 @@ class TestTogether:
         other.close()
 
     def test_a_lease_lapses_with_its_window(self, server: Server) -> None:
-        """What a process did not need in one window is not added to the next one's."""
+        """Unused hits of a lease expire with their window."""
         clock, limit = ManualClock(), Limit(1_000, 60)
         limiters = [RateLimiter(server.url, clock=clock) for _ in range(3)]
         for limiter in limiters:
@@ -359,8 +359,8 @@ class TestTogether:
         clock.turn(seconds=60)
         assert allowed([limiter.check("n", limit, "me") for limiter in limiters for _ in range(500)]) == 1_000
 
-    def test_the_storage_gets_no_subject(self, server: Server) -> None:
-        """An address is a person's: under what it is counted tells it only to who knows the secret."""
+    def test_the_storage_has_no_subjects(self, server: Server) -> None:
+        """The storage contains digests only, which need the secret to be recomputed."""
         clock = ManualClock()
         RateLimiter(server.url, clock=clock).check("n", FIVE, "192.0.2.1")
         RateLimiter(server.url, clock=clock, secret="ours").check("n", FIVE, "192.0.2.1")
@@ -370,21 +370,21 @@ class TestTogether:
         assert "192" not in "".join(counts)
         assert all(60 < seconds <= 180 for seconds in server.kept.values())
 
-    def test_a_forgotten_lease_is_lost(self, server: Server) -> None:
-        """Who is forgotten here is still known in the storage, so that rotating subjects gain nothing."""
+    def test_discarded_leases_are_lost(self, server: Server) -> None:
+        """A subject that is discarded locally is still counted in the storage, so rotating subjects gain nothing."""
         limiter, limit, mine = RateLimiter(server.url, clock=ManualClock(), max_subjects=2), Limit(300, 60), []
         for number in range(1_000):
             mine.append(limiter.check("n", limit, "me"))
             limiter.check("n", limit, f"one {number}")
             limiter.check("n", limit, f"other {number}")
-        # Each was the only one that was used of a chunk of three.
+        # Each subject had used one hit of a chunk of three.
         assert allowed(mine) == 100
 
 
 class TestOutage:
     @given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3), st.integers(0, 4), st.booleans()), max_size=80))
     def test_each_counts_for_itself(self, calls: list[tuple[int, int, int, bool]]) -> None:
-        """However often the storage comes and goes: nothing is raised, and no process allows more than the limit."""
+        """Through any sequence of outages, no error is raised, and no process exceeds the limit."""
         with a_server() as server:
             clock, limit = ManualClock(), Limit(20, 60)
             limiters = [RateLimiter(server.url, clock=clock) for _ in range(2)]
@@ -395,22 +395,22 @@ class TestOutage:
                 spent[who, int(clock.now.timestamp()) // 60] += allowed(verdicts)
             assert max(spent.values(), default=0) <= 20
 
-    def test_is_told_once(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
-        """The log has one warning when the storage fails and one line when it is back, not one for each call."""
+    def test_is_logged_once(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+        """An outage is logged once as a warning, and its end once as info, not for each call."""
         clock = ManualClock()
         limiter = RateLimiter(server.url, clock=clock)
         with caplog.at_level(logging.INFO):
             for server.is_down in (True, False, True):
                 for _ in range(20):
-                    # Below 200 each hit asks the storage.
+                    # Below 200, each hit needs a round trip.
                     limiter.check("n", Limit(100, 60), "me")
                     clock.turn(seconds=PAUSE / 4)
         levels = [record.levelname for record in caplog.records]
         assert levels == ["WARNING", "INFO", "WARNING"]
         assert "the server is down" in caplog.text
 
-    def test_nobody_waits_for_it(self, server: Server) -> None:
-        """After a failure the storage is left alone for a while, then one caller asks, and all are answered at once."""
+    def test_pauses_the_storage(self, server: Server) -> None:
+        """After a failure, the storage is paused; then one caller retries, and all hits are answered at once."""
         clock = ManualClock()
         limiter = RateLimiter(server.url, clock=clock)
         server.is_down = True
@@ -422,8 +422,8 @@ class TestOutage:
         assert server.asked == 2
         assert limiter.check_soon("n", MANY, "me") is not None
 
-    def test_only_one_asks_whether_it_is_back(self, server: Server) -> None:
-        """While one caller waits for a storage that hangs, the others are answered without it."""
+    def test_only_one_caller_retries(self, server: Server) -> None:
+        """While one caller waits for a hanging storage, the others are answered without it."""
         clock = ManualClock()
         limiter = RateLimiter(server.url, clock=clock)
         server.is_down = True
@@ -448,8 +448,8 @@ class TestOutage:
         assert verdict.allowed
         assert count == 5
 
-    def test_what_was_allowed_meanwhile_counts(self, server: Server) -> None:
-        """Who used up the limit while the storage was down gets no more of it when it is back."""
+    def test_hits_during_an_outage_count(self, server: Server) -> None:
+        """A subject that used up the limit during an outage gets no more hits after it."""
         clock = ManualClock()
         limiter = RateLimiter(server.url, clock=clock)
         server.is_down = True
@@ -462,7 +462,7 @@ class TestOutage:
         assert not server.counts
 
     def test_a_clock_that_is_set_back_makes_no_long_pause(self, server: Server) -> None:
-        """The storage is asked again although the clock says that it failed tomorrow."""
+        """The storage is used again even if the clock was set back."""
         clock = ManualClock()
         limiter = RateLimiter(server.url, clock=clock)
         server.is_down = True
@@ -473,8 +473,8 @@ class TestOutage:
         assert server.asked == 2
 
     @pytest.mark.parametrize("is_down", [False, True])
-    def test_what_was_answered_too_late_adds_nothing(self, server: Server, is_down: bool) -> None:
-        """What was asked in a window that ended meanwhile is answered, and no other window has more for it."""
+    def test_a_late_chunk_is_not_added(self, server: Server, is_down: bool) -> None:
+        """A chunk that arrives after its window has ended answers one hit, and is not added to another window."""
         clock = ManualClock()
         limiter, limit = RateLimiter(server.url, clock=clock), Limit(500, 60)
         server.hangs.acquire()
@@ -494,7 +494,7 @@ class TestOutage:
 @pytest.mark.slow
 class TestMongoDB:
     def test_processes_share_counts(self, mongodb_url: str) -> None:
-        """Two processes with many threads each allow what one would: all of the limit, and no more."""
+        """Two processes with many threads together allow exactly the limit."""
         with two(mongodb_url, ManualClock()) as limiters:
             for limit in (Limit(30, 86_400), Limit(700, 86_400)):
                 calls = [lambda one=one, limit=limit: hammer(one, limit, 200) for one in limiters * 4]
@@ -502,7 +502,7 @@ class TestMongoDB:
                 assert sum(counts) == limit.amount  # type: ignore[arg-type]
 
     def test_windows_pass(self, mongodb_url: str) -> None:
-        """The next window begins anew, by the clock that was given, and what was left of the last one is of no use."""
+        """The next window starts at zero, by the given clock, and unused hits of the last one expire."""
         clock = ManualClock()
         with two(mongodb_url, clock) as limiters:
             for _ in range(3):
@@ -510,8 +510,8 @@ class TestMongoDB:
                 assert hammer(limiters[1], FIVE, 3) == 2
                 clock.turn(seconds=60)
 
-    def test_counts_are_removed_some_day(self, mongodb_url: str) -> None:
-        """The server removes what is over and knows nobody's address, and Harken's storage can share the database."""
+    def test_counts_expire(self, mongodb_url: str) -> None:
+        """The server removes expired counts and has no addresses, and can share a database with Harken's storage."""
         with two(mongodb_url, ManualClock()) as (limiter, _), closing(MongoClient[Any](mongodb_url)) as client:
             limiter.check("address", FIVE, "192.0.2.1")
             (collection,) = client.get_default_database().list_collections()
@@ -524,7 +524,7 @@ class TestMongoDB:
             assert hk.submit("s", "up").feedback.id
 
     def test_leaves_no_connection_open(self, mongodb_url: str) -> None:
-        """Who is closed has closed its connections; who is still asked counts for itself."""
+        """Closing a limiter closes its connections, and later checks count in the process."""
         with closing(MongoClient[Any](mongodb_url)) as client:
             limiter = RateLimiter(mongodb_url, clock=ManualClock())
             limiter.check("n", FIVE, "me")
@@ -536,7 +536,7 @@ class TestMongoDB:
             eventually(lambda: not connections(client))
 
     def test_a_server_that_hangs(self) -> None:
-        """While the server hangs each process counts for itself, and together with others when it goes on."""
+        """While the server hangs, each process counts separately, and together again when it recovers."""
         clock = ManualClock()
         with mongod.replica_set() as started, two(mongod.with_database(started.url, "limits"), clock) as limiters:
             assert [hammer(limiter, FIVE, 2) for limiter in limiters] == [2, 2]
@@ -548,33 +548,33 @@ class TestMongoDB:
             assert sum(hammer(limiter, FIVE, 9) for limiter in limiters) == 5
 
     def test_a_server_that_is_not_there(self) -> None:
-        """A limiter starts without its server, and limits."""
+        """A limiter starts without its server, and enforces limits."""
         with closing(RateLimiter("mongodb://127.0.0.1:1/limits", clock=ManualClock())) as limiter:
             assert hammer(limiter, FIVE, 9) == 5
 
 
 @contextmanager
 def two(url: str, clock: ManualClock) -> Iterator[list[RateLimiter]]:
-    """Two limiters as two processes have them, closed at the end."""
+    """Two limiters, like two processes, closed at the end."""
     with ExitStack() as ends:
         yield [ends.enter_context(closing(RateLimiter(url, clock=clock))) for _ in range(2)]
 
 
 def hammer(limiter: RateLimiter, limit: Limit, times: int) -> int:
-    """How many of so many calls are allowed."""
+    """The number of allowed hits out of many."""
     return allowed([limiter.check("n", limit, "me") for _ in range(times)])
 
 
 def connections(client: MongoClient[Any]) -> int:
-    """How many connections the server has to limiters."""
+    """The number of connections of limiters to the server."""
     running = client.admin.aggregate([{"$currentOp": {"allUsers": True, "idleConnections": True}}])
     return sum(found.get("appName") == "harken rate limits" for found in running)
 
 
 class TestUrls:
     @pytest.mark.parametrize("url", ["memory://", "MEMORY://", "memory:"])
-    def test_memory_asks_nobody(self, url: str) -> None:
-        """Without a shared storage all is known at once."""
+    def test_memory_needs_no_round_trip(self, url: str) -> None:
+        """Without a shared storage, nothing needs a round trip."""
         limiter = RateLimiter(url, clock=ManualClock())
         assert limiter.check_soon("n", FIVE, "me")
         limiter.close()
@@ -583,25 +583,25 @@ class TestUrls:
         ("url", "says"),
         [
             ("", "unknown storage scheme"),
-            ("nonsense://someone:secret@host", "'nonsense://host': unknown storage scheme"),
+            ("nonsense://someone:secret@host", "'nonsense://host' as rate limit storage: unknown storage scheme"),
             ("async+memory://", "leave out 'async\\+'"),
             ("mongodb://", "at least one hostname"),
             ("mongodb://someone:secret@/limits", "'mongodb:///limits'"),
             ("mongodb://someone:secr%t@host/limits", "must be escaped"),
             ("mongodb://[::1/limits", "Invalid IPv6 URL"),
             ("mongodb://host/a%20b", "Bad database name"),
-            ("memcached://someone:secret@host", "'memcached://host': Missing host or port"),
+            ("memcached://someone:secret@host", "'memcached://host' as rate limit storage: Missing host or port"),
         ],
     )
-    def test_that_make_no_sense(self, url: str, says: str) -> None:
-        """A mistake in the URL stops the service before it starts, and no password is shown."""
+    def test_that_are_invalid(self, url: str, says: str) -> None:
+        """An invalid URL is an error on start, without the password."""
         with pytest.raises(ConfigurationError, match=says) as caught:
             RateLimiter(url)
         assert "secr" not in str(caught.value)
 
     @pytest.mark.slow
     def test_without_the_driver(self) -> None:
-        """Who wants MongoDB to count, and has no driver, is told what to install; memory needs none."""
+        """Without PyMongo, counting in MongoDB is an error that says what to install; memory needs no package."""
         program = (
             "import sys; sys.modules['pymongo'] = None\n"
             "from harken_adapters.hosts.http.guards.rate_limits import *\n"
@@ -613,8 +613,8 @@ class TestUrls:
         assert 'try pip install "harken[mongodb]"' in ran.stdout
 
 
-def test_what_is_refused_counts_against_no_other_limit(clock: ManualClock) -> None:
-    """Once a limit refuses, the others keep what they have, and a shared storage is not asked for them."""
+def test_a_rejected_hit_counts_against_no_other_limit(clock: ManualClock) -> None:
+    """Once a limit is exceeded, nothing is counted against the others, and the shared storage is not used for them."""
     limiter = RateLimiter(clock=clock)
     tight, wide = Limit(1, 60), Limit(9, 60)
     hits = [("wide", wide, "w"), ("tight", tight, "t"), ("other", wide, "o")]

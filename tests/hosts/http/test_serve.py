@@ -1,4 +1,4 @@
-"""``harken serve`` as a process of its own: how it starts, how it ends, and what it refuses."""
+"""``harken serve`` in a separate process: start, shutdown, and configuration errors."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from tests.reliability.http_processes import HARKEN, PATIENCE, Service, environm
 import harken
 from harken import Scope
 from harken_adapters.hosts.fastapi import ServerSettings
-from harken_adapters.hosts.fastapi.serving import _bound
+from harken_adapters.hosts.fastapi.serving import _listen
 from hosts.events import listening
 from hosts.serving import RawAnswer, Server, problem, raw_request
 from support import eventually
 
-#: What shows that a request is not one of a program or page of this machine.
+#: Headers that show that a request does not come directly from the local machine.
 INDIRECT = [
     {"Via": "1.1 proxy"},
     {"Forwarded": "for=127.0.0.1"},
@@ -46,8 +46,8 @@ INDIRECT = [
 
 
 def typed(service: Service, **variables: str) -> Any:
-    """What is answered to the line that was printed to be typed in."""
-    command = next(line for line in service.told.splitlines() if line.startswith("  curl "))
+    """The response to the printed command line."""
+    command = next(line for line in service.output.splitlines() if line.startswith("  curl "))
     folder = service.log.parent
     ran = subprocess.run(
         f"{command} -sS",
@@ -64,7 +64,7 @@ def typed(service: Service, **variables: str) -> Any:
 def refused(
     tmp_path: Path, *arguments: str, storage: str | None = None, before: Sequence[str] = (), **settings: str
 ) -> str:
-    """What it says when it does not start; fails if it does, or if it says more than that."""
+    """The error message if it does not start; fails if it starts, or prints more than one line."""
     ran = subprocess.run(
         (*HARKEN, "--storage", storage or f"sqlite:///{tmp_path}/feedback.db", *before, "serve", *arguments),
         capture_output=True,
@@ -84,12 +84,12 @@ def refused(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_it_serves_until_a_signal_ends_it(tmp_path: Path, workers: int, number: signal.Signals) -> None:
-    """It says where it serves and with which key, and ends at once and well, also while some listen."""
+    """It prints its address and key, and ends at once and with status 0 on a signal, even with event streams open."""
     url = f"sqlite:///{tmp_path}/feedback.db"
     with serve(url, tmp_path, "--workers", str(workers)) as service:
         service.ready(workers)
         assert len(service.workers()) == workers
-        addresses = [word for word in service.told.split() if word.startswith(f"{service.url}/")]
+        addresses = [word for word in service.output.split() if word.startswith(f"{service.url}/")]
         for address in (one for one in addresses if "/api/" not in one):
             assert service.ask("GET", address.removeprefix(service.url)).ok
         assert service.ask("GET", "/").url == f"{service.url}/docs"
@@ -107,13 +107,13 @@ def test_it_serves_until_a_signal_ends_it(tmp_path: Path, workers: int, number: 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("way", ["--open", "harken.toml"])
 def test_open_serves_direct_requests_of_this_machine(tmp_path: Path, host: str, way: str) -> None:
-    """Without keys, however that was said, and with nothing that shows a proxy, another page or another name."""
+    """Without keys, it serves only direct requests without signs of a proxy, another page or another host name."""
     options = ["--open"] if way == "--open" else []
     if not options:
         (tmp_path / "harken.toml").write_text("[server]\naccess = 'open'\n")
     url = f"sqlite:///{tmp_path}/feedback.db"
     with serve(url, tmp_path, "--host", host, *options) as service:
-        assert "No API key is required" in service.told
+        assert "No API key is required" in service.output
         assert typed(service)["status"] == "success"
         for path in ("/docs", "/openapi.json", "/metrics", "/healthz", "/api/feedback"):
             assert service.ask("GET", path).ok
@@ -122,7 +122,9 @@ def test_open_serves_direct_requests_of_this_machine(tmp_path: Path, host: str, 
             assert service.ask("GET", "/api/feedback", headers=headers).ok, headers
         for headers in INDIRECT:
             answer = service.ask("POST", "/api/sessions/s/feedback", json={"rating": "up"}, headers=headers)
-            assert problem(answer, 403, "forbidden")["detail"].startswith("Without keys only direct requests"), headers
+            assert problem(answer, 403, "forbidden")["detail"].startswith("Without API keys, only direct requests"), (
+                headers
+            )
             assert service.ask("GET", "/healthz", headers=headers).status_code == 403
         server = Server(host, int(own.rpartition(":")[2]))
         for request in (
@@ -139,7 +141,7 @@ def test_open_serves_direct_requests_of_this_machine(tmp_path: Path, host: str, 
 
 @pytest.mark.slow
 def test_open_holds_for_each_worker(tmp_path: Path) -> None:
-    """What was said on the command line counts in each process that serves."""
+    """Options of the command line apply to each worker."""
     with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path, "--open", "--workers", "2") as service:
         service.ready(2)
         for worker in service.workers():
@@ -149,13 +151,13 @@ def test_open_holds_for_each_worker(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_listens_to_the_world_only_with_keys(tmp_path: Path) -> None:
-    """Without a key it does not start on an address that others reach, nor when everything is to be open; with one
-    it does, and asks for it.
+def test_it_listens_on_other_addresses_only_with_keys(tmp_path: Path) -> None:
+    """On an address that other machines reach, it requires a key to start, and rejects open access; with a key,
+    requests need it.
     """
-    told = refused(tmp_path, "--host", "0.0.0.0", before=("--application", "my shop"))
+    output = refused(tmp_path, "--host", "0.0.0.0", before=("--application", "my shop"))
     storage = f"--storage sqlite:///{tmp_path}/feedback.db"
-    assert f"create a key: harken {storage} --application 'my shop' keys create --scope admin" in told
+    assert f"create a key: harken {storage} --application 'my shop' keys create --scope admin" in output
     with_password = refused(tmp_path, "--host", "0.0.0.0", storage=f"sqlite:///{tmp_path}/a@b.db")
     assert "harken --storage URL keys create" in with_password
     url = f"sqlite:///{tmp_path}/feedback.db"
@@ -172,7 +174,7 @@ def test_it_listens_to_the_world_only_with_keys(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
-    """Whoever has the port keeps it, and one line says so."""
+    """A port in use is an error in one line."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         message = refused(tmp_path, "--port", str(port))
@@ -181,17 +183,17 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_host_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    """A misspelt name is told from an address of another machine."""
+    """An unknown host name and an address of another machine are different errors."""
     for host in ("localhos.invalid", "a..b", "x" * 300):
-        assert f"Cannot listen on '{host}': no such host" in refused(tmp_path, "--host", host)
+        assert f"Cannot listen on '{host}': unknown host" in refused(tmp_path, "--host", host)
     with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
         hk.keys.create("default", [Scope.ADMIN])
     assert "choose another --host" in refused(tmp_path, "--host", "192.0.2.1")
 
 
 @pytest.mark.slow
-def test_windows_is_told(tmp_path: Path) -> None:
-    """Where there is no ``fcntl``, one line says where the service runs; WSGI hosts can be imported all the same."""
+def test_windows_is_not_supported(tmp_path: Path) -> None:
+    """Without ``fcntl``, one line says which systems are supported; WSGI hosts can still be imported."""
     program = f"import sys; sys.modules['fcntl'] = None\n{HARKEN[2]}"
     ran = subprocess.run(
         (sys.executable, "-c", program, "--storage", "memory://", "serve"),
@@ -210,16 +212,16 @@ def test_windows_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_several_workers_need_a_storage_that_they_share(tmp_path: Path) -> None:
-    """Each process would have a memory of its own."""
-    assert "need a storage that they share" in refused(tmp_path, "--workers", "2", storage="memory://")
+    """Several workers with a memory storage are an error."""
+    assert "need a shared storage" in refused(tmp_path, "--workers", "2", storage="memory://")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"HARKEN_SERVER_PORT": "many"}, "HARKEN_SERVER_PORT makes no sense"),
-        ({"HARKEN_SERVER_LIMIT_BY_KEY": "often"}, "'often' is no rate limit"),
+        ({"HARKEN_SERVER_PORT": "many"}, "HARKEN_SERVER_PORT"),
+        ({"HARKEN_SERVER_LIMIT_BY_KEY": "often"}, "'often' is not a rate limit"),
         ({"HARKEN_SERVER_TOKEN_SECRETS": "short"}, "secret 1 is too short"),
         ({"HARKEN_SERVER_ALLOWED_ORIGINS": "example.com"}, "expected an origin such as"),
         ({"HARKEN_SERVER_SENTIMENT": "magic"}, "sentiment"),
@@ -227,8 +229,8 @@ def test_several_workers_need_a_storage_that_they_share(tmp_path: Path) -> None:
         ({"HARKEN_MAX_QUEUE": "0"}, "max_queue"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(tmp_path: Path, settings: dict[str, str], message: str) -> None:
-    """Before anything is served, by however many processes, one line says which setting is wrong."""
+def test_invalid_settings_are_rejected(tmp_path: Path, settings: dict[str, str], message: str) -> None:
+    """An invalid setting is an error in one line before the start, with any number of workers."""
     assert message in refused(tmp_path, "--workers", "2", **settings)
 
 
@@ -242,7 +244,7 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path, settings: dict[
     ],
 )
 def test_channels_that_cannot_be_used_are_refused(tmp_path: Path, channel: str, message: str) -> None:
-    """Before anything is served, one line says which channel cannot be used; where no relay runs, none is opened."""
+    """An unusable channel is an error in one line before the start; without a relay, channels are not opened."""
     (tmp_path / "harken.toml").write_text(f"[channels.support]\n{channel}\n")
     assert message in refused(tmp_path, "--workers", "2")
     with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path, HARKEN_SERVER_RELAY="false") as service:
@@ -251,8 +253,8 @@ def test_channels_that_cannot_be_used_are_refused(tmp_path: Path, channel: str, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_it_tells_whoever_should_know(tmp_path: Path, workers: int) -> None:
-    """Whichever process takes feedback, a relay within the service sends it on, once."""
+def test_it_delivers_notifications(tmp_path: Path, workers: int) -> None:
+    """Whichever process accepts feedback, a relay in the service delivers it once."""
     with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path, "--workers", str(workers)) as service:
         service.ready(workers)
         for number in range(10):
@@ -269,7 +271,7 @@ def test_it_tells_whoever_should_know(tmp_path: Path, workers: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_settings_come_from_the_file_and_the_environment(tmp_path: Path, workers: str) -> None:
-    """``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*`` count in each process, the latter more."""
+    """``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*`` apply to each process; the variables take precedence."""
     (tmp_path / "harken.toml").write_text(
         f"[server]\nlimit_production = '1/year'\nmax_body = 30\nsentiment = 'none'\nworkers = {workers}\n"
     )
@@ -287,8 +289,8 @@ def test_settings_come_from_the_file_and_the_environment(tmp_path: Path, workers
 
 
 @pytest.mark.slow
-def test_the_words_before_the_command_count(tmp_path: Path) -> None:
-    """``--application`` says whose feedback it is that is served where nobody says so."""
+def test_options_before_the_command_apply(tmp_path: Path) -> None:
+    """``--application`` sets the default application of the server."""
     url = f"sqlite:///{tmp_path}/feedback.db"
     with serve(url, tmp_path, before=("--application", "shop")) as service:
         assert service.ask("POST", "/api/sessions/s/feedback", json={"rating": "up"}).status_code == 201
@@ -299,7 +301,7 @@ def test_the_words_before_the_command_count(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", ["fastapi", "uvicorn", "limits", "structlog", "prometheus_client", "jwt"])
 def test_a_missing_extra_says_what_to_install(tmp_path: Path, missing: str) -> None:
-    """Without the packages of the extra there is one line that mends it."""
+    """Without the packages of the extra, one line says what to install."""
     program = f"import sys; sys.modules[{missing!r}] = None\n{HARKEN[2]}"
     ran = subprocess.run(
         (sys.executable, "-c", program, "--storage", "memory://", "serve"),
@@ -318,7 +320,7 @@ def test_a_missing_extra_says_what_to_install(tmp_path: Path, missing: str) -> N
 
 @pytest.mark.slow
 def test_an_application_with_the_router_ends_while_some_listen(tmp_path: Path) -> None:
-    """Whoever runs their own application with uvicorn can end it too: the router sends its listeners away."""
+    """An application that includes the router can be shut down while event streams are open."""
     (tmp_path / "shop.py").write_text(
         "import harken\nfrom fastapi import FastAPI\nfrom harken_adapters.hosts.fastapi import feedback_router\n"
         "from harken_adapters.hosts.fastapi import ServerSettings\n"
@@ -343,10 +345,10 @@ def test_an_application_with_the_router_ends_while_some_listen(tmp_path: Path) -
             process.wait()
 
 
-def test_answers_are_not_held_back() -> None:
-    """On a connection that is kept open, an answer waits for no acknowledgement of its first part: that takes 40 ms."""
+def test_responses_are_not_delayed() -> None:
+    """On a persistent connection, a response does not wait for an acknowledgement, which would take 40 ms."""
     with (
-        _bound(ServerSettings(port=0)) as listening,
+        _listen(ServerSettings(port=0)) as listening,
         socket.create_connection(listening.getsockname()),
         listening.accept()[0] as connection,
     ):
@@ -365,11 +367,11 @@ def test_answers_are_not_held_back() -> None:
         ({"relay": "no"}, "relay must be of type bool, got 'no'"),
         ({"allowed_origins": ("https://shop.example/",)}, "without a path"),
         ({"allowed_origins": ("https://Shop.example",)}, "in lower case"),
-        ({"allowed_origins": ("http://shop.example:80",)}, "browsers leave out :80"),
+        ({"allowed_origins": ("http://shop.example:80",)}, "leave out :80"),
     ],
 )
 def test_settings_made_in_python_are_checked(settings: dict[str, Any], message: str) -> None:
-    """A value of another type is refused with the setting's name, and no secret is repeated."""
+    """A value of a wrong type is an error with the name of the setting, and secrets are not repeated."""
     with pytest.raises(harken.ConfigurationError, match=message) as raised:
         ServerSettings(**settings)
     assert "thirty-two" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""What headers say of where a request comes from."""
+"""The source of a request, according to its headers."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ DIRECT = {"host": "127.0.0.1:8000"}
 def reason(
     headers: Mapping[str, str], *more: tuple[str, str], peer: str | None = "127.0.0.1", version: str = "1.1"
 ) -> str:
-    """What shows that a request is not direct; empty if nothing does."""
+    """Why a request is not direct; empty if it seems to be."""
     return why_not_local([*{**DIRECT, **headers}.items(), *more], peer, version) or ""
 
 
@@ -25,7 +25,7 @@ class TestSameOrigin:
             ("http://[::1]:8000", "[::1]:8000"),
             ("http://shop.example", "shop.example"),
             ("http://shop.example", "shop.example:80"),
-            # TLS ends at a proxy, which passes the name on.
+            # A proxy terminates TLS and passes the host name on.
             ("https://shop.example", "shop.example"),
             ("https://shop.example", "shop.example:443"),
             ("https://shop.example:8443", "shop.example:8443"),
@@ -33,7 +33,7 @@ class TestSameOrigin:
         ],
     )
     def test_the_same(self, origin: str, host: str) -> None:
-        """The same name and port, however they are spelt."""
+        """The same name and port, in any notation."""
         assert is_same_origin(origin, host)
 
     @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ class TestSameOrigin:
         ],
     )
     def test_another(self, origin: str, host: str | None) -> None:
-        """Anything else, also where the same nonsense stands in both."""
+        """Anything else, including equal invalid values."""
         assert not is_same_origin(origin, host)
 
 
@@ -84,17 +84,17 @@ class TestForeign:
             ({"sec-fetch-site": "cross-site"}, True),
             ({"sec-fetch-site": ""}, True),
             ({"sec-fetch-site": "same-origin, cross-site"}, True),
-            # A proxy that names another host to what is behind it.
+            # A proxy that sends another host name to its backend.
             ({"sec-fetch-site": "same-origin", "origin": "https://shop.example"}, False),
             ({"sec-fetch-site": "cross-site", "origin": "http://127.0.0.1:8000"}, True),
         ],
     )
-    def test_what_browsers_say(self, headers: dict[str, str], foreign: bool) -> None:
-        """``Sec-Fetch-Site`` counts before ``Origin``, and only what is known is fine."""
+    def test_headers_of_browsers(self, headers: dict[str, str], foreign: bool) -> None:
+        """``Sec-Fetch-Site`` takes precedence over ``Origin``, and only known values are accepted."""
         assert is_foreign({**DIRECT, **headers}.get) == foreign
 
-    def test_silence_is_no_proof(self) -> None:
-        """Where it has to be shown, what names neither is foreign."""
+    def test_missing_headers_are_not_proof(self) -> None:
+        """If proof is needed, a request without either header is foreign."""
         assert is_foreign(DIRECT.get, needs_proof=True)
         assert not is_foreign({**DIRECT, "origin": "http://127.0.0.1:8000"}.get, needs_proof=True)
 
@@ -106,7 +106,7 @@ class TestDirect:
     )
     @pytest.mark.parametrize("version", ["1.1", "2"])
     def test_it_is(self, host: str, version: str) -> None:
-        """A program or a page of this machine that asks for it by a loopback name."""
+        """A request from a program or page on the local machine, with a loopback name."""
         assert reason({"host": host}, peer="::1", version=version) == ""
         own = {"host": host, "origin": f"http://{host}", "sec-fetch-site": "same-origin"}
         assert reason(own, version=version) == ""
@@ -147,11 +147,11 @@ class TestDirect:
         ],
     )
     def test_another_host(self, host: str) -> None:
-        """A ``Host`` is compared as a whole: what only contains a loopback name is another one."""
+        """``Host`` is compared as a whole: a name that only contains a loopback name does not match."""
         assert "Host" in reason({"host": host})
 
     def test_the_host_once(self) -> None:
-        """None, or two of them, are as good as a wrong one."""
+        """A missing or repeated Host is rejected."""
         assert "Host" in reason({}, ("host", "127.0.0.1:8000"))
         assert "Host" in (why_not_local([], "127.0.0.1", "1.1") or "")
 
@@ -174,7 +174,7 @@ class TestDirect:
     )
     @pytest.mark.parametrize("value", ["127.0.0.1", ""])
     def test_a_proxy(self, name: str, value: str) -> None:
-        """Any header that a proxy adds, whatever it says, and also an empty one."""
+        """Any header that a proxy adds, with any value, even an empty one."""
         assert name.replace("_", "-") in reason({name: value})
 
     @pytest.mark.parametrize(
@@ -198,28 +198,28 @@ class TestDirect:
         ],
     )
     def test_what_direct_clients_send(self, name: str) -> None:
-        """Headers of browsers, curl, HTTP libraries, notebooks and traces show no proxy."""
+        """Headers of browsers, curl, HTTP libraries, notebooks and tracing do not indicate a proxy."""
         assert reason({name: "x"}) == ""
 
     @pytest.mark.parametrize(
         "origin", ["https://evil.example", "null", "http://127.0.0.1:9", "http://localhost:8000", ""]
     )
     def test_another_origin(self, origin: str) -> None:
-        """A page of any other origin, of this machine too."""
+        """A page of any other origin, including other ports of the local machine."""
         assert "Origin" in reason({"origin": origin})
         assert "Origin" in reason({"origin": "http://127.0.0.1:8000"}, ("origin", origin))
 
     @pytest.mark.parametrize("site", ["cross-site", "same-site", "", "new"])
     def test_another_site(self, site: str) -> None:
-        """What a page elsewhere caused, a mere link too."""
+        """A request that another site caused, including links."""
         assert "another origin" in reason({"sec-fetch-site": site})
 
     @pytest.mark.parametrize("version", ["1.0", "0.9", ""])
     def test_an_old_version(self, version: str) -> None:
-        """HTTP/1.0, as nginx speaks it to what is behind it."""
+        """HTTP/1.0, which nginx uses for its backends."""
         assert "HTTP/" in reason({}, version=version)
 
     @pytest.mark.parametrize("peer", [None, "", "192.0.2.7", "testclient"])
     def test_another_machine(self, peer: str | None) -> None:
-        """A connection from elsewhere, or from nobody knows where."""
+        """A connection from another machine, or from an unknown address."""
         assert "another machine" in reason({}, peer=peer)

@@ -1,5 +1,5 @@
-"""What people of one application may do to each other's feedback: keys for some agents, tokens that fix what a page
-says, idempotency keys of authors, and what an author may know of a moderator.
+"""Isolation within an application: keys limited to agents, tokens with a fixed agent or context, idempotency keys of
+authors, and hidden moderators.
 """
 
 import json
@@ -21,7 +21,7 @@ from harken_adapters.hosts.fastapi import SessionTokens
 from harken_adapters.hosts.http.guards import access
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.storage import memory
-from hosts.serving import OPEN, Server, asked, kept, problem, served
+from hosts.serving import OPEN, Server, call_operation, problem, served, stored_feedback
 
 pytestmark = pytest.mark.slow
 
@@ -31,8 +31,8 @@ PATH = "/api/sessions/s/feedback"
 VOTE = "/api/sessions/s/messages/m/feedback"
 UP = {"rating": "up"}
 
-#: What a key that is limited to agents is good for. A new operation has to be put in one of these sets, and does
-#: nothing for such a key until its own definition says so.
+#: The access of API keys that are limited to agents. A new operation must be added to one of these sets, and rejects
+#: such keys until its definition allows them.
 FOR_AGENTS = {
     "submit_feedback",
     "submit_feedback_in_production",
@@ -77,39 +77,39 @@ BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
 def bearing(credential: str) -> dict[str, str]:
-    """The header that carries it."""
+    """The Authorization header for a credential."""
     return {"Authorization": f"Bearer {credential}"}
 
 
 @frozen
 class Shop:
-    """A Harken with feedback about two agents and about none, and a server that asks for keys or tokens."""
+    """A Harken with feedback about two agents and about none, and a server that requires keys or tokens."""
 
     hk: Harken
     storage: Storage
     server: Server
     mine: Feedback
     other: Feedback
-    nobodys: Feedback
+    without_agent: Feedback
 
     def key(self, *agents: str, scopes: Any = (Scope.ADMIN,)) -> dict[str, str]:
-        """The header with a new key that is limited to these agents."""
+        """The Authorization header of a new key that is limited to these agents."""
         return bearing(self.hk.keys.create("default", scopes, agents=agents).text)
 
 
 @pytest.fixture
 def shop() -> Iterator[Shop]:
-    """As :class:`Shop` says, in memory."""
+    """A :class:`Shop` in memory."""
     settings = {**OPEN, "access": "keys", "token_secrets": (SECRET,)}
     with memory.open_storage("memory://") as storage, harken.connect(storage) as hk, served(hk, **settings) as server:
-        mine, other, nobodys = (
+        mine, other, without_agent = (
             hk.submit("s", "down", f"{agent} slow", agent_id=agent, author="ann", tags=["t"], context={"c": 1}).feedback
             for agent in ("mine", "other", None)
         )
         alert = an_alert()
         storage.alerts.add(alert, alert.event())
         hk.sessions.update("default", "s", {"tier": "pro"})
-        yield Shop(hk, storage, server, mine, other, nobodys)
+        yield Shop(hk, storage, server, mine, other, without_agent)
 
 
 def _shown(answer: requests.Response) -> str:
@@ -118,38 +118,38 @@ def _shown(answer: requests.Response) -> str:
 
 
 class TestKeysForAgents:
-    def test_each_operation_was_decided_on(self) -> None:
-        """No operation is open to such a key, or closed, without somebody having thought of it."""
+    def test_each_operation_is_covered(self) -> None:
+        """For every operation, it is decided whether such a key may call it."""
         assert set(BY_NAME) == FOR_AGENTS | NOT_FOR_AGENTS
         assert {operation.name for operation in OPERATIONS if operation.agent_keys} == FOR_AGENTS
 
     @pytest.mark.parametrize("name", sorted(NOT_FOR_AGENTS))
-    def test_what_is_not_about_their_feedback_is_refused(self, shop: Shop, name: str) -> None:
-        """Whatever the key's scopes are, what all agents share is neither shown nor changed."""
-        answer = asked(shop.server, BY_NAME[name], shop.mine.id, headers=shop.key("mine"))
+    def test_shared_data_is_rejected(self, shop: Shop, name: str) -> None:
+        """Operations on data that agents share are rejected, for any scopes of the key."""
+        answer = call_operation(shop.server, BY_NAME[name], shop.mine.id, headers=shop.key("mine"))
         assert "limited to the agents 'mine'" in problem(answer, 403, "forbidden")["detail"]
         assert shop.hk.sessions.get("default", "s") == {"tier": "pro"}
 
     @pytest.mark.parametrize("name", sorted(FOR_AGENTS - {"watch_events", "erase_feedback"}))
-    def test_nothing_else_is_shown_or_changed(self, shop: Shop, name: str) -> None:
-        """With every other operation, feedback about another agent or about none is as if it was not there."""
-        before = [one for one in kept(shop.hk) if one.agent_id != "mine"]
-        for one in (shop.other, shop.nobodys):
-            answer = asked(shop.server, BY_NAME[name], one.id, headers=shop.key("mine"))
+    def test_other_feedback_is_not_found(self, shop: Shop, name: str) -> None:
+        """With every other operation, feedback about another agent or about none is not found."""
+        before = [one for one in stored_feedback(shop.hk) if one.agent_id != "mine"]
+        for one in (shop.other, shop.without_agent):
+            answer = call_operation(shop.server, BY_NAME[name], one.id, headers=shop.key("mine"))
             shown = _shown(answer)
             assert answer.status_code < 500
             assert "other slow" not in shown
             assert "None slow" not in shown
             if "feedback_id" in BY_NAME[name].path:
-                unknown = asked(shop.server, BY_NAME[name], "unknown", headers=shop.key("mine"))
+                unknown = call_operation(shop.server, BY_NAME[name], "unknown", headers=shop.key("mine"))
                 details = [problem(each, 404, "not-found")["detail"] for each in (answer, unknown)]
                 assert details[0].replace(one.id, "unknown") == details[1]
-        assert [one for one in kept(shop.hk) if one.agent_id != "mine"] == before
+        assert [one for one in stored_feedback(shop.hk) if one.agent_id != "mine"] == before
 
     @pytest.mark.parametrize("name", sorted(FOR_AGENTS - {"watch_events", "undo_moderation"}))
-    def test_their_own_feedback_is_theirs(self, shop: Shop, name: str) -> None:
-        """With one agent, nothing has to be said of it: everything works, about that agent."""
-        answer = asked(shop.server, BY_NAME[name], shop.mine.id, headers=shop.key("mine"))
+    def test_feedback_about_the_agent(self, shop: Shop, name: str) -> None:
+        """With a key for one agent, all operations work on feedback about that agent, which need not be named."""
+        answer = call_operation(shop.server, BY_NAME[name], shop.mine.id, headers=shop.key("mine"))
         assert answer.status_code < 300, answer.text
 
     @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ class TestKeysForAgents:
             "/api/analytics/compare",
         ],
     )
-    def test_a_list_names_one_of_several_agents(self, shop: Shop, path: str) -> None:
-        """With several agents a list or a figure is of one that is named; the answer says which there are."""
+    def test_lists_need_one_of_several_agents(self, shop: Shop, path: str) -> None:
+        """With a key for several agents, lists and statistics need one of them, and the error names them."""
         headers = shop.key("mine", "third")
         refused = shop.server.ask("GET", path, headers=headers)
         assert "'mine', 'third'" in problem(refused, 403, "forbidden")["detail"]
@@ -177,9 +177,9 @@ class TestKeysForAgents:
         assert answer.status_code == 200
         assert "other slow" not in answer.text
         answer = shop.server.ask("GET", f"{path}?agent_id=other", headers=shop.key("mine"))
-        assert "is not for feedback about 'other'" in problem(answer, 403, "forbidden")["detail"]
+        assert "got agent_id 'other'" in problem(answer, 403, "forbidden")["detail"]
 
-    def test_comparisons_stay_within_their_agents(self, shop: Shop) -> None:
+    def test_comparisons(self, shop: Shop) -> None:
         """Neither side of a comparison can be about another agent."""
         for side in ("before", "after"):
             answer = shop.server.ask(
@@ -187,8 +187,8 @@ class TestKeysForAgents:
             )
             problem(answer, 403, "forbidden")
 
-    def test_figures_are_of_their_agent(self, shop: Shop) -> None:
-        """Totals, groups and trends count the agent's feedback and no other."""
+    def test_statistics(self, shop: Shop) -> None:
+        """Totals, groups and trends count only feedback about the agent."""
         headers = shop.key("mine")
         assert shop.server.get(f"{PATH}/stats", headers=headers)["total_feedbacks"] == 1
         assert shop.server.get("/api/analytics/summary", headers=headers)["total_feedbacks"] == 1
@@ -203,26 +203,28 @@ class TestKeysForAgents:
 
     @pytest.mark.parametrize("path", [PATH, "/api/feedback?session_id=s"])
     def test_feedback_is_given_about_their_agents_only(self, shop: Shop, path: str) -> None:
-        """The only agent is filled in; of several one has to be named; any other is refused."""
+        """The only agent is the default; of several, one must be named; any other is rejected."""
         one, several = shop.key("mine"), shop.key("mine", "third")
         made = shop.server.post(path, UP, headers=one)["feedback_id"]
         assert shop.hk.collection.get("default", made).agent_id == "mine"
         made = shop.server.post(path, {**UP, "agent_id": "third"}, headers=several)["feedback_id"]
         assert shop.hk.collection.get("default", made).agent_id == "third"
-        before = kept(shop.hk)
+        before = stored_feedback(shop.hk)
         for headers, named in ((several, None), (one, "other"), (several, "other"), (one, ["mine"]), (one, "")):
             answer = shop.server.ask("POST", path, json={**UP, "agent_id": named}, headers=headers)
             problem(answer, 403, "forbidden")
-        assert kept(shop.hk) == before
+        assert stored_feedback(shop.hk) == before
 
-    def test_a_vote_about_another_agent_is_out_of_reach(self, shop: Shop) -> None:
-        """It can neither be replaced, which would show what it said, nor taken back, nor listed."""
+    def test_votes_about_another_agent(self, shop: Shop) -> None:
+        """A vote about another agent can neither be replaced, which would reveal its content, nor withdrawn, nor
+        listed.
+        """
         headers = shop.key("mine")
         for agent in ("other", None):
             vote = shop.hk.collection.set_vote(Target("s", "m", agent), "ann", "down", f"private {agent}").feedback
             answer = shop.server.ask("PUT", f"{VOTE}?author=ann", json=UP, headers=headers)
             detail = problem(answer, 403, "forbidden")["detail"]
-            assert detail == "This author's vote on this message cannot be replaced with this API key"
+            assert detail == "This API key cannot replace the author's vote on this message"
             assert shop.server.ask("DELETE", f"{VOTE}?author=ann", headers=headers).status_code == 204
             assert shop.server.get("/api/sessions/s/votes?author=ann", headers=headers)["votes"] == []
             assert shop.hk.collection.get("default", vote.id) == vote
@@ -234,27 +236,27 @@ class TestKeysForAgents:
 
     @pytest.mark.parametrize("condition", ["session_id", "author", "feedback_id"])
     def test_they_erase_their_agents_feedback_only(self, shop: Shop, condition: str) -> None:
-        """Erasing a whole session or author leaves what is about others, and the session's metadata."""
+        """Erasing a session or author keeps feedback about other agents, and the session's metadata."""
         third = shop.hk.submit("s", "up", agent_id="third", author="ann").feedback
         values = {"session_id": "s", "author": "ann", "feedback_id": shop.mine.id}
         headers = shop.key("mine", "third")
         body = {condition: values[condition]}
         erased = shop.server.post("/api/erasures", body, status=200, headers=headers)["erased"]
-        left = [shop.other, shop.nobodys] + ([third] if condition == "feedback_id" else [])
-        assert (kept(shop.hk), erased) == (left, 4 - len(left))
+        left = [shop.other, shop.without_agent] + ([third] if condition == "feedback_id" else [])
+        assert (stored_feedback(shop.hk), erased) == (left, 4 - len(left))
         answered = shop.server.post("/api/erasures", {"feedback_id": shop.other.id}, status=200, headers=headers)
         assert answered["erased"] == 0
         assert shop.hk.sessions.get("default", "s") == {"tier": "pro"}
 
     def test_they_decide_on_their_agents_feedback(self, shop: Shop) -> None:
-        """Approving, rejecting and undoing work on feedback about the agent, and on no other."""
+        """Approving, rejecting and undoing work on feedback about the agent only."""
         headers = shop.key("mine", scopes=["moderate"])
         path = f"/api/feedback/{shop.mine.id}/moderation"
         assert shop.server.post(path, {"status": "rejected"}, status=200, headers=headers)["status"] == "rejected"
         assert shop.server.post(f"{path}/undo", {}, status=200, headers=headers)["status"] == "approved"
 
     def test_they_watch_their_agents_feedback(self, shop: Shop) -> None:
-        """The stream of events has what happens to feedback about the agents, and neither other feedback nor alerts."""
+        """The event stream has events of feedback about the agents, and neither other feedback nor alerts."""
         with shop.server.ask("GET", "/api/events", headers=shop.key("mine", "third"), stream=True) as stream:
             lines = stream.iter_lines(decode_unicode=True)
             assert next(lines).startswith("retry")
@@ -264,25 +266,25 @@ class TestKeysForAgents:
             alert = an_alert("another", raised_at=utc_now())
             shop.storage.alerts.add(alert, alert.event())
             last = shop.hk.submit("s", "up", agent_id="third").feedback
-            told = next(line for line in lines if line.startswith("data:"))
-        assert json.loads(told.removeprefix("data:"))["data"]["id"] == last.id
+            line = next(line for line in lines if line.startswith("data:"))
+        assert json.loads(line.removeprefix("data:"))["data"]["id"] == last.id
 
     def test_a_key_without_agents_sees_all(self, shop: Shop) -> None:
-        """Keys that are not limited are as they always were."""
+        """Keys that are not limited see everything."""
         headers = bearing(shop.hk.keys.create("default", [Scope.ADMIN]).text)
         assert len(shop.server.get("/api/feedback", headers=headers)["feedbacks"]) == 3
-        assert shop.server.get(f"/api/feedback/{shop.nobodys.id}", headers=headers)["agent_id"] is None
+        assert shop.server.get(f"/api/feedback/{shop.without_agent.id}", headers=headers)["agent_id"] is None
 
 
 FORMER = ModerationStatus.PENDING, ModerationStatus.APPROVED
 
 
 class TestVotesThatWereAboutAnotherAgent:
-    """A vote can become one about a key's agent: the key shows what is said now, and nothing of what was said then."""
+    """A vote can change to a key's agent: the key then sees the current version, and nothing of earlier ones."""
 
     @pytest.fixture(params=FORMER)
     def moved(self, shop: Shop, request: pytest.FixtureRequest) -> Feedback:
-        """A vote that was about another agent, with a reply and decisions, and is about ``mine`` now."""
+        """A vote that was about another agent, with a reply and decisions, and is now about ``mine``."""
         collection, decide = shop.hk.collection, shop.hk.moderation.decide
         secret = {"tags": ["SECRET"], "context": {"note": "SECRET"}, "idempotency_key": "SECRET"}
         vote = collection.set_vote(Target("s", "m", "other"), "a", "down", "SECRET", **secret).feedback
@@ -293,34 +295,34 @@ class TestVotesThatWereAboutAnotherAgent:
         return collection.set_vote(Target("s", "m", "mine"), "a", "down", "about mine").feedback
 
     @pytest.mark.parametrize("name", sorted(FOR_AGENTS - {"watch_events"}))
-    def test_nothing_of_that_is_shown(self, shop: Shop, moved: Feedback, name: str) -> None:
-        """No operation shows what it said, its reply, who decided on it or why, or what could tell what was sent."""
+    def test_earlier_versions_are_hidden(self, shop: Shop, moved: Feedback, name: str) -> None:
+        """No operation shows earlier content, replies, moderators or reasons, or anything derived from them."""
         secrets = ("SECRET", moved.fingerprint, moved.later_keys[0][1])
         state = "" if "status" not in BY_NAME[name].filters else "status=any"
         if name == "moderation_queue":
             state = ""
-        answer = asked(shop.server, BY_NAME[name], moved.id, headers=shop.key("mine"), query=state)
+        answer = call_operation(shop.server, BY_NAME[name], moved.id, headers=shop.key("mine"), query=state)
         shown = _shown(answer)
         assert answer.status_code < 300 or name == "undo_moderation", shown
         assert not [secret for secret in secrets if secret in shown]
         if "{feedback_id}" in BY_NAME[name].path and answer.status_code == 200:
             assert moved.id in shown
 
-    def test_neither_do_events_show_it(self, shop: Shop, moved: Feedback) -> None:
-        """An event has the feedback as the key's holder sees it elsewhere."""
+    def test_events_hide_earlier_versions(self, shop: Shop, moved: Feedback) -> None:
+        """Events show the feedback as the key sees it elsewhere."""
         headers = shop.key("mine")
         with shop.server.ask("GET", "/api/events", headers=headers, stream=True) as stream:
             lines = stream.iter_lines(decode_unicode=True)
             assert next(lines).startswith("retry")
             shop.hk.collection.reply("default", moved.id, "about mine, too")
-            told = next(line for line in lines if line.startswith("data:"))
-        assert "SECRET" not in told
+            line = next(line for line in lines if line.startswith("data:"))
+        assert "SECRET" not in line
         shown = shop.server.get(f"/api/feedback/{moved.id}", headers=headers)
-        assert json.loads(told.removeprefix("data:"))["data"] == shown
+        assert json.loads(line.removeprefix("data:"))["data"] == shown
         assert (shown["reply"], shown["revisions"]) == ("about mine, too", [])
 
-    def test_others_see_all_that_was_said(self, shop: Shop, moved: Feedback) -> None:
-        """With a key that is not limited the history is complete. Feedback that is not a vote shows its own to all."""
+    def test_unlimited_keys_see_the_history(self, shop: Shop, moved: Feedback) -> None:
+        """A key that is not limited sees the complete history, and so do all keys for feedback that is not a vote."""
         everything = bearing(shop.hk.keys.create("default", ["read"]).text)
         revisions = shop.server.get(f"/api/feedback/{moved.id}", headers=everything)["revisions"]
         assert [one["comment"] for one in revisions] == ["SECRET", "SECRET again"]
@@ -328,15 +330,15 @@ class TestVotesThatWereAboutAnotherAgent:
         changed = shop.server.ask("PATCH", path, json={"comment": "else"}, headers=headers).json()
         assert [one["comment"] for one in changed["revisions"]] == ["mine slow"]
 
-    def test_what_is_left_of_a_decision_is_its_status(self, shop: Shop, moved: Feedback) -> None:
-        """A vote about another agent cannot approve itself, and has none of the notes on the one before."""
+    def test_decisions_are_reduced_to_their_status(self, shop: Shop, moved: Feedback) -> None:
+        """A vote about another agent cannot approve itself, and keeps no notes of earlier decisions."""
         stored = shop.hk.collection.get("default", moved.id)
         assert stored.moderation.status in FORMER
         assert stored.moderation == Moderation(status=stored.moderation.status)
         assert stored.reply is None
 
     def test_a_retry_does_not_show_the_reply_to_another_vote(self, shop: Shop) -> None:
-        """A vote that was replaced since, by one about another agent, is answered for as one without a reply."""
+        """A retry of a vote that was replaced by one about another agent gets a response without a reply."""
         headers = {**shop.key("mine"), "Idempotency-Key": "k"}
         assert shop.server.ask("PUT", f"{VOTE}?author=a", json=UP, headers=headers).status_code == 204
         vote = shop.hk.collection.set_vote(Target("s", "m", "other"), "a", "up", "SECRET").feedback
@@ -344,8 +346,8 @@ class TestVotesThatWereAboutAnotherAgent:
         again = shop.server.ask("PUT", f"{VOTE}?author=a", json=UP, headers=headers)
         assert (again.status_code, again.text) == (204, "")
 
-    def test_a_vote_that_was_withdrawn_is_in_nobodys_way(self, shop: Shop) -> None:
-        """Its author can vote again, about the key's agent; what they said before stays out of sight."""
+    def test_after_a_withdrawn_vote(self, shop: Shop) -> None:
+        """After a withdrawn vote about another agent, its author can vote again; earlier content stays hidden."""
         vote = shop.hk.collection.set_vote(Target("s", "m", "other"), "a", "down", "SECRET").feedback
         shop.hk.collection.withdraw("default", vote.id)
         headers = shop.key("mine")
@@ -355,13 +357,13 @@ class TestVotesThatWereAboutAnotherAgent:
 
 
 class CutIn:
-    """A clock of which something is asked in the middle of what others do: that is when ``happen`` happens, once."""
+    """A clock that calls ``happen`` once, in the middle of another call."""
 
     def __init__(self) -> None:
         self.happen: Callable[[], object] | None = None
 
     def __call__(self) -> datetime:
-        """The time now."""
+        """The current time."""
         happen, self.happen = self.happen, None
         if happen:
             happen()
@@ -373,14 +375,14 @@ class CutIn:
     "name",
     ["set_vote", "take_vote_back", "change_feedback", "withdraw_feedback", "moderate_feedback", "undo_moderation"],
 )
-class TestVotesThatChangeHands:
-    def test_whoever_is_faster(
+class TestVotesThatChangeTheirAgent:
+    def test_concurrent_changes(
         self, storage: str, name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A vote that becomes one about another agent at the last moment is neither changed nor shown."""
+        """A vote that changes to another agent at the last moment is neither changed nor shown."""
         urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/f.db"}
         url = urls.get(storage) or request.getfixturevalue("mongodb_url")
-        # The key is looked up once, so that it is not that for which the time is asked.
+        # The key is cached first, so that its lookup does not trigger the clock.
         monkeypatch.setattr(access, "TRUSTED_FOR", 3_600.0)
         clock = CutIn()
         with harken.connect(url, clock=clock) as hk, served(hk, access="keys") as server:
@@ -391,7 +393,7 @@ class TestVotesThatChangeHands:
                 hk.moderation.decide("default", vote.id, status)
             assert len(server.get("/api/feedback", headers=headers)["feedbacks"]) == 1
             clock.happen = lambda: set_vote(Target("s", "m", "other"), "a", "down", "SECRET")
-            answer = asked(server, BY_NAME[name], vote.id, headers=headers)
+            answer = call_operation(server, BY_NAME[name], vote.id, headers=headers)
             assert clock.happen is None
             if name == "set_vote":
                 problem(answer, 403, "forbidden")
@@ -400,15 +402,15 @@ class TestVotesThatChangeHands:
             else:
                 problem(answer, 404, "not-found")
             assert "SECRET" not in answer.text
-            (left,) = kept(hk)
+            (left,) = stored_feedback(hk)
             assert (left.agent_id, left.comment, left.withdrawn, left.version) == ("other", "SECRET", False, 4)
 
 
 class TestIdempotencyKeysOfAgents:
     @pytest.mark.parametrize("limited_first", [True, False])
     def test_a_key_for_another_agent_is_a_key_of_its_own(self, shop: Shop, limited_first: bool) -> None:
-        """With an API key that is limited to agents nobody learns that another agent's idempotency key is used, or
-        gets in its way; and a retry is a retry.
+        """With keys limited to agents, an idempotency key of another agent is neither revealed nor a conflict, and
+        retries work.
         """
         sent = [
             ({**shop.key("mine"), "Idempotency-Key": "k"}, {**UP, "author": "a"}),
@@ -428,8 +430,8 @@ class TestIdempotencyKeysOfAgents:
             assert "k" in problem(other, 422, "idempotency-key-reused")["detail"]
 
     @pytest.mark.parametrize("limited_first", [True, False])
-    def test_so_it_is_for_votes(self, shop: Shop, limited_first: bool) -> None:
-        """A vote's key is the agent's too, whether it is the first vote on a message or replaces one."""
+    def test_votes(self, shop: Shop, limited_first: bool) -> None:
+        """Idempotency keys of votes are separate for each agent too, for first votes and replacements."""
         sent = [(shop.key("mine"), {**UP, "agent_id": "mine"}, "m"), (free_key(shop), {**UP, "agent_id": "other"}, "o")]
         for rating in ("up", None):
             for headers, body, message in sent if limited_first else reversed(sent):
@@ -438,55 +440,55 @@ class TestIdempotencyKeysOfAgents:
                     keyed = {**headers, "Idempotency-Key": f"k {rating}"}
                     answer = shop.server.ask("PUT", path, json={**body, "rating": rating}, headers=keyed)
                     assert answer.status_code == 204, answer.text
-        assert [one.version for one in kept(shop.hk) if one.vote] == [2, 2]
+        assert [one.version for one in stored_feedback(shop.hk) if one.vote] == [2, 2]
 
     @pytest.mark.parametrize("key", ["", " ", "k" * 201, "mine \u2192 k"])
     def test_a_key_that_is_invalid_is_refused(self, shop: Shop, key: str) -> None:
-        """An empty key, one that is too long, or one in the form in which an agent's is stored, with any API key."""
+        """An empty or too long key, or one with the separator of agents, is rejected with any API key."""
         for headers in (shop.key("mine"), free_key(shop)):
             sent = {**headers, "Idempotency-Key": f'"{key}"'.encode()}
             problem(shop.server.ask("POST", PATH, json=UP, headers=sent), 422, "invalid")
 
 
 def free_key(shop: Shop) -> dict[str, str]:
-    """The header with a key that is not limited to agents."""
+    """The Authorization header of a key that is not limited to agents."""
     return bearing(shop.hk.keys.create("default", ["submit"]).text)
 
 
-class TestTokensThatFix:
+class TestTokensWithFixedFields:
     @pytest.mark.parametrize(
         ("method", "path"), [("POST", PATH), ("POST", "/api/feedback?session_id=s"), ("PUT", VOTE)]
     )
     def test_the_agent(self, shop: Shop, method: str, path: str) -> None:
-        """Feedback is about the token's agent, also if the page names none, and never about another one."""
+        """Feedback is about the token's agent, even if the page names none, and another agent is rejected."""
         headers = bearing(TOKENS.mint(session_id="s", author="kim", agent="mine"))
         for body in (UP, {**UP, "comment": "Thanks", "agent_id": "mine"}):
             assert shop.server.ask(method, path, json=body, headers=headers).status_code < 300
-        before = kept(shop.hk)
+        before = stored_feedback(shop.hk)
         assert {one.agent_id for one in before if one.author == "kim"} == {"mine"}
         for named in ("other", "", ["mine"], 1):
             answer = shop.server.ask(method, path, json={**UP, "agent_id": named}, headers=headers)
             problem(answer, 403, "forbidden")
-        assert kept(shop.hk) == before
+        assert stored_feedback(shop.hk) == before
 
     @pytest.mark.parametrize(
         ("method", "path"), [("POST", PATH), ("POST", "/api/feedback?session_id=s"), ("PUT", VOTE)]
     )
     @pytest.mark.parametrize("fixed", [{"tier": "pro", "seats": 1}, {}])
     def test_the_context(self, shop: Shop, method: str, path: str, fixed: dict[str, Any]) -> None:
-        """Feedback has the token's context and nothing else, also if the page says nothing of it."""
+        """Feedback has exactly the token's context, even if the page sends none."""
         headers = bearing(TOKENS.mint(session_id="s", author="kim", context=fixed))
         for body in (UP, {**UP, "comment": "Thanks", "context": fixed}, {"rating": None, "context": {}}):
             assert shop.server.ask(method, path, json=body, headers=headers).status_code < 300
-        before = kept(shop.hk)
+        before = stored_feedback(shop.hk)
         assert all(one.context == fixed for one in before if one.author == "kim")
         for named in ({"tier": "free"}, {"seats": True}, {"seats": 1.0}, {**fixed, "more": None}, [], "x", None):
             answer = shop.server.ask(method, path, json={**UP, "context": named}, headers=headers)
             problem(answer, 403, "forbidden")
-        assert kept(shop.hk) == before
+        assert stored_feedback(shop.hk) == before
 
     def test_the_context_of_changes(self, shop: Shop) -> None:
-        """A page changes what was said, but not the context, whatever it was."""
+        """A page can change the content of feedback, but not its context."""
         free = bearing(TOKENS.mint(session_id="s", author="kim"))
         fixed = bearing(TOKENS.mint(session_id="s", author="kim", context={"tier": "pro"}))
         made = shop.server.post(PATH, {**UP, "context": {"tier": "free"}}, headers=free)["feedback_id"]
@@ -499,7 +501,7 @@ class TestTokensThatFix:
         assert shop.server.ask("PATCH", path, json={"context": {"a": 1}}, headers=free).json()["context"] == {"a": 1}
 
     def test_a_retry_is_a_duplicate(self, shop: Shop) -> None:
-        """What a token adds is part of the body, so that a retry with the next token is recognised."""
+        """The token's fields are part of the body, so a retry with a later token is a duplicate."""
         fixed = {"session_id": "s", "author": "kim", "agent": "mine", "context": {"tier": "pro"}}
         made = [
             shop.server.post(PATH, UP, headers={**bearing(TOKENS.mint(**fixed)), "Idempotency-Key": "k"})
@@ -510,7 +512,7 @@ class TestTokensThatFix:
 
 class TestIdempotencyKeysOfAuthors:
     def test_another_author_cannot_claim_a_key(self, shop: Shop) -> None:
-        """Guessing a key neither gives the feedback nor tells that the key is in use, and takes it from nobody."""
+        """Guessing a key neither returns the feedback nor reveals that the key is used, nor blocks its author."""
         people = [TOKENS.mint(session_id="s", author=author) for author in ("kim", "lou")]
         people.append(shop.hk.keys.create("default", ["submit"]).text)
         headers = [{**bearing(credential), "Idempotency-Key": "k"} for credential in people]
@@ -528,24 +530,26 @@ class TestIdempotencyKeysOfAuthors:
 
     @pytest.mark.parametrize("author", [["kim"], {"a": 1}, 7])
     def test_an_author_that_is_not_text_is_refused(self, shop: Shop, author: object) -> None:
-        """A body is judged by the rules, also if it comes with a key."""
+        """A body with a key is validated by the rules like any other."""
         headers = {**bearing(shop.hk.keys.create("default", ["submit"]).text), "Idempotency-Key": "k"}
         problem(shop.server.ask("POST", PATH, json={**UP, "author": author}, headers=headers), 422, "invalid")
 
 
 class TestAuthorsView:
-    def test_an_author_never_learns_who_decided_or_why(self, shop: Shop) -> None:
-        """Whatever a session token is enough for shows the status at most, before and after every decision."""
+    def test_the_moderator_and_reason_are_hidden(self, shop: Shop) -> None:
+        """Responses to session tokens have at most the moderation status, before and after every decision."""
         headers = bearing(TOKENS.mint(session_id="s", author="kim"))
         keyed = {**headers, "Idempotency-Key": "k"}
         made = shop.server.post(PATH, UP, headers=keyed)["feedback_id"]
         shop.server.ask("PUT", VOTE, json=UP, headers=headers)
-        for one in kept(shop.hk):
+        for one in stored_feedback(shop.hk):
             if one.author == "kim":
                 decide = shop.hk.moderation.decide
                 decide("default", one.id, ModerationStatus.PENDING, moderator="Secret Sam", reason="secret note")
         answers = [
-            asked(shop.server, operation, made, headers=keyed if operation.gives_feedback else headers, query=query)
+            call_operation(
+                shop.server, operation, made, headers=keyed if operation.gives_feedback else headers, query=query
+            )
             for operation in OPERATIONS
             if operation.tokens
             for query in [""]
@@ -557,8 +561,8 @@ class TestAuthorsView:
         shown = shop.server.get(f"/api/feedback/{made}", headers=headers)
         assert (shown["status"], shown["moderation"]) == ("pending", None)
 
-    def test_a_key_for_giving_feedback_shows_what_the_author_may_know(self, shop: Shop) -> None:
-        """A backend that changes feedback for its author gets the author's view, unless its key may read all."""
+    def test_a_key_for_submitting_gets_the_authors_view(self, shop: Shop) -> None:
+        """A key with the scope ``submit`` gets the author's view, unless it also has ``read``."""
         shop.hk.moderation.decide("default", shop.mine.id, ModerationStatus.PENDING, moderator="Sam", reason="note")
         path = f"/api/feedback/{shop.mine.id}"
         for scopes, shown in ((["submit"], None), (["submit", "read"], "Sam"), (["admin"], "Sam")):

@@ -1,4 +1,4 @@
-"""Real servers that answer in threads: a few clients that wait for ever do not keep the others waiting."""
+"""Threaded servers: slow clients do not block the others."""
 
 import socket
 from collections.abc import Iterator
@@ -28,25 +28,25 @@ pytestmark = pytest.mark.slow
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
 MIB = 1024 * 1024
-#: A page that takes a body.
+#: A page with a request body.
 SIGN_IN = "/sign-in"
 
 
 def half(path: str) -> bytes:
-    """A request whose body stops on its way."""
+    """A request with an incomplete body."""
     fields = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 15"
     return f'POST {path} HTTP/1.1\r\n{fields}\r\n\r\n{{"rat'.encode()
 
 
 HALF = half(PATH)
 EVENTS = b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
-#: More than two processes have threads, so that all of them are busy however they share.
+#: More than the threads of two processes, so that all are busy, however connections are distributed.
 MANY = 16
 
 
 @contextmanager
 def connections(host: str, port: int, number: int, sent: bytes) -> Iterator[list[socket.socket]]:
-    """So many connections on which that was sent."""
+    """This many connections, on which the data was sent."""
     with ExitStack() as stack:
         opened = []
         for _ in range(number):
@@ -57,7 +57,7 @@ def connections(host: str, port: int, number: int, sent: bytes) -> Iterator[list
 
 
 def answered(connection: socket.socket) -> RawAnswer:
-    """The answer, as far as it comes at once, and all of its head."""
+    """The part of the response that arrives at once, with its whole head."""
     received = b""
     while b"\r\n\r\n" not in received or (b"text/event-stream" not in received and not received.endswith(b"}")):
         chunk = connection.recv(65_536)
@@ -69,7 +69,7 @@ def answered(connection: socket.socket) -> RawAnswer:
 
 @pytest.fixture(scope="module", params=APPS)
 def threaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
-    """Two processes with four threads each, which do not wait long for bodies."""
+    """Two processes with four threads each, and a short body timeout."""
     folder = tmp_path_factory.mktemp(request.param)
     settings = {"HARKEN_SERVER_LISTENERS": "3", "HARKEN_SERVER_BODY_TIMEOUT": "1"}
     storage = f"sqlite:///{folder}/feedback.db"
@@ -79,15 +79,17 @@ def threaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def given(server: Gunicorn, session_id: str) -> None:
-    """Give feedback on a session, on which there is none."""
+    """Submit feedback on a new session."""
     path = f"{server.url}/api/sessions/{session_id}/feedback"
     assert requests.post(path, json=UP, timeout=PATIENCE).status_code == 201
     assert requests.get(f"{path}/stats", timeout=PATIENCE).json()["positive"] == 1
 
 
 @pytest.mark.parametrize("path", [PATH, SIGN_IN])
-def test_bodies_that_stop_on_their_way(threaded: Gunicorn, path: str) -> None:
-    """Each is answered with 408 when its time is over, and then others are, as are those that go away."""
+def test_incomplete_bodies(threaded: Gunicorn, path: str) -> None:
+    """Each is answered with 408 at its deadline; then other requests are served, and disconnected clients are
+    detected.
+    """
     with connections(threaded.host, threaded.port, MANY, half(path)) as stopped:
         given(threaded, f"meanwhile{path}".replace("/", "-"))
         for connection in stopped:
@@ -97,7 +99,7 @@ def test_bodies_that_stop_on_their_way(threaded: Gunicorn, path: str) -> None:
 
 @pytest.mark.parametrize("path", [PATH, SIGN_IN])
 def test_a_body_that_comes_byte_by_byte(threaded: Gunicorn, path: str) -> None:
-    """A byte now and then does not move the deadline."""
+    """Sending a byte now and then does not extend the deadline."""
     head = half(path).replace(b"Content-Length: 15", b"Content-Length: 60000")
     with connections(threaded.host, threaded.port, 1, head) as [connection]:
         give_up = monotonic() + PATIENCE
@@ -108,7 +110,7 @@ def test_a_body_that_comes_byte_by_byte(threaded: Gunicorn, path: str) -> None:
 
 
 def test_a_body_that_ends_early(threaded: Gunicorn) -> None:
-    """What is cut off is not kept, even if what came is complete by itself."""
+    """A truncated body is rejected, even if its beginning is valid."""
     with connections(threaded.host, threaded.port, 1, HALF.replace(b": 15", b": 16") + b'ing":"up"}') as [connection]:
         connection.shutdown(socket.SHUT_WR)
         problem(answered(connection), 400, "malformed-body")
@@ -116,17 +118,17 @@ def test_a_body_that_ends_early(threaded: Gunicorn) -> None:
 
 
 def test_a_server_with_one_thread_has_no_listeners(tmp_path: Path) -> None:
-    """A listener would be all that such a process ever does."""
+    """A listener would occupy the only thread of the process."""
     storage = f"sqlite:///{tmp_path}/feedback.db"
     with gunicorn(APPS["wsgi"], tmp_path, storage, workers=1, HARKEN_SERVER_LISTENERS="3") as server:
         answer = requests.get(f"{server.url}/api/events", timeout=PATIENCE)
-        assert "Nobody may listen" in problem(answer, 503, "overloaded")["detail"]
+        assert "Event streams are disabled" in problem(answer, 503, "overloaded")["detail"]
         assert requests.post(f"{server.url}{PATH}", json=UP, timeout=PATIENCE).status_code == 201
 
 
 @pytest.mark.parametrize("path", [PATH, "/nothing"])
-def test_who_is_still_sending_gets_the_answer(threaded: Gunicorn, path: str) -> None:
-    """A body that is too large, or for a path that there is not, is answered to a client that sends all of it first."""
+def test_a_client_that_is_still_sending_gets_the_response(threaded: Gunicorn, path: str) -> None:
+    """A body that is too large, or for an unknown path, is answered to a client that sends all of it first."""
     fields = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {20 * MIB}"
     head = f"POST {path} HTTP/1.1\r\n{fields}\r\n\r\n"
     with connections(threaded.host, threaded.port, 1, head.encode()) as [connection]:
@@ -134,16 +136,18 @@ def test_who_is_still_sending_gets_the_answer(threaded: Gunicorn, path: str) -> 
         assert answered(connection).status == (413 if path == PATH else 404)
 
 
-# The last one with these processes, as they notice only later that listeners went away.
-def test_listeners_leave_a_thread(threaded: Gunicorn) -> None:
-    """As many listen as may, the others are told to come back, and everybody else is answered."""
+# Last with these processes, as they detect disconnected listeners late.
+def test_listeners_leave_threads_free(threaded: Gunicorn) -> None:
+    """The maximum number of listeners is served, others are rejected with Retry-After, and other requests are
+    answered.
+    """
     with connections(threaded.host, threaded.port, MANY, EVENTS) as listeners:
         answers = [answered(connection) for connection in listeners]
         given(threaded, "beside-listeners")
     heard, refused = ([one for one in answers if (one.status == 200) is there] for there in (True, False))
     assert 3 <= len(heard) <= 6
     for answer in refused:
-        assert "3 may listen" in problem(answer, 503, "overloaded")["detail"]
+        assert "All 3 event streams" in problem(answer, 503, "overloaded")["detail"]
         assert answer.headers["retry-after"] == "5"
 
 
@@ -160,7 +164,7 @@ def _waitress(app: Any) -> Iterator[tuple[str, int]]:
 
 
 def test_waitress_reads_bodies_before(hk: Harken) -> None:
-    """Half of a request keeps no thread of waitress busy, and listeners leave one."""
+    """Waitress reads bodies before it uses a thread, and listeners leave one thread free."""
     app = WsgiApp(ServerSettings(**{**OPEN, "listeners": 1}), harken=hk)
     with (
         _waitress(app) as (host, port),
@@ -174,7 +178,7 @@ def test_waitress_reads_bodies_before(hk: Harken) -> None:
 
 
 def test_the_server_of_flask(hk: Harken) -> None:
-    """The server that comes with Flask gives its connections too, so that bodies have a deadline there."""
+    """Flask's development server provides the socket too, so that bodies have a deadline there."""
     app = flask.create_app(ServerSettings(**{**OPEN, "body_timeout": 1}), harken=hk)
     with serving_wsgi(app) as server, connections(server.host, server.port, 1, HALF) as [connection]:
         problem(answered(connection), 408, "body-timeout")
@@ -183,7 +187,7 @@ def test_the_server_of_flask(hk: Harken) -> None:
 
 @pytest.mark.parametrize("listeners", [0, 1])
 def test_listeners_have_a_safe_default(hk: Harken, listeners: int) -> None:
-    """Without a setting one may listen, and none if the settings say so."""
+    """By default, one listener is allowed; with the setting 0, none."""
     assert ServerSettings().listeners == 1
     app = WsgiApp(ServerSettings(**{**OPEN, "listeners": listeners}), harken=hk)
     with serving_wsgi(app) as server, connections(server.host, server.port, 2, EVENTS) as two:
@@ -192,8 +196,8 @@ def test_listeners_have_a_safe_default(hk: Harken, listeners: int) -> None:
         app.service.close()
 
 
-def test_a_refused_listener_takes_no_place(hk: Harken) -> None:
-    """Where no thread can be spared for a listener, no other listener loses its place to it."""
+def test_a_rejected_listener_displaces_none(hk: Harken) -> None:
+    """A rejected listener does not displace another one."""
     others = [hk.feed.listen("other", lambda: None, share=("other", "", "")) for _ in range(MAX_LISTENERS)]
     app = WsgiApp(ServerSettings(**{**OPEN, "listeners": 0}), harken=hk)
     with serving_wsgi(app) as server, connections(server.host, server.port, 1, EVENTS) as [connection]:
@@ -205,17 +209,17 @@ def test_a_refused_listener_takes_no_place(hk: Harken) -> None:
 
 
 def test_a_deadline_whose_thread_could_not_start(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the thread that looks at deadlines cannot be started once, the next body has a deadline all the same."""
+    """If the deadline thread cannot be started once, the next body has a deadline nevertheless."""
     app = WsgiApp(ServerSettings(**{**OPEN, "body_timeout": 1}), harken=hk)
 
     def refuse(_: Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    # One that nobody has asked yet, so that the thread is not there.
+    # A new object, without its thread.
     monkeypatch.setattr(deadlines, "_of_this_process", [deadlines._Reads()])
     with serving_wsgi(app) as server:
         with monkeypatch.context() as patch:
-            # Only the one of deadlines: the server has a thread for each connection.
+            # Only the deadline thread: the server has a thread for each connection.
             patch.setattr(deadlines, "Thread", type("Refused", (Thread,), {"start": refuse}))
             with connections(server.host, server.port, 1, HALF) as [connection]:
                 problem(answered(connection), 500, "internal")

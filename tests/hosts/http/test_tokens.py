@@ -1,4 +1,4 @@
-"""Session tokens: what a browser shows to prove whose votes it may give."""
+"""Session tokens."""
 
 import base64
 import hmac
@@ -22,10 +22,10 @@ from harken_adapters.hosts.http.guards.tokens import (
     AUDIENCE,
     MAX_ORIGIN_LENGTH,
     MAX_TOKEN_LENGTH,
+    InvalidClaims,
     InvalidToken,
     SessionToken,
     SessionTokens,
-    UnfitClaims,
 )
 from harken_adapters.hosts.http.settings import ServerSettings
 from support import NOON, ManualClock
@@ -51,20 +51,20 @@ moments = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=400)).m
 
 
 def tokens(*secrets: str, clock: ManualClock | None = None) -> SessionTokens:
-    """A minter and reader of tokens at noon."""
+    """A minter and verifier of tokens, at noon."""
     return SessionTokens(secrets or (SECRET,), clock=clock or ManualClock())
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """The claims of a token that is in order, but for the changes; what is changed to ``...`` is left out."""
+    """The claims of a valid token, with changes; a claim set to ``...`` is left out."""
     exp = int(NOON.timestamp()) + 60
-    said = {"aud": AUDIENCE, "exp": exp, "application": "shop", "session": "s-1", **changes}
-    return {name: value for name, value in said.items() if value is not ...}
+    payload = {"aud": AUDIENCE, "exp": exp, "application": "shop", "session": "s-1", **changes}
+    return {name: value for name, value in payload.items() if value is not ...}
 
 
-def signed(said: object, secret: str = SECRET, **header: Any) -> str:
-    """A token as somebody without any library would make it."""
-    text = ".".join(_part(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT", **header}, said))
+def signed(payload: object, secret: str = SECRET, **header: Any) -> str:
+    """A token as created without a library."""
+    text = ".".join(_part(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT", **header}, payload))
     return f"{text}.{_part(hmac.digest(secret.encode(), text.encode(), sha256))}"
 
 
@@ -73,7 +73,7 @@ def _part(data: bytes) -> str:
 
 
 def refusal(text: str, *secrets: str) -> str:
-    """What is said to whoever shows a token that is refused."""
+    """The error message for a rejected token."""
     with pytest.raises(InvalidToken) as caught:
         tokens(*secrets).read(text)
     return str(caught.value)
@@ -82,7 +82,7 @@ def refusal(text: str, *secrets: str) -> str:
 class TestMinting:
     @given(contents, lifetimes, moments)
     def test_what_is_minted_is_read(self, content: dict[str, Any], lifetime: timedelta, now: datetime) -> None:
-        """A token says what it was minted with, and ends with the second in which its lifetime does."""
+        """A token has the fields with which it was minted, and its expiry time is rounded up to a second."""
         ours = tokens(clock=ManualClock(now))
         read = ours.read(ours.mint(**content, lifetime=lifetime))
         assert read == SessionToken(**content, expires_at=read.expires_at)
@@ -90,7 +90,7 @@ class TestMinting:
         assert read.expires_at.microsecond == 0
 
     def test_ends_when_it_says(self) -> None:
-        """A token is good until it ends, and not at that moment or later."""
+        """A token is valid until its expiry time, exclusively."""
         clock = ManualClock()
         ours = tokens(clock=clock)
         text = ours.mint(session_id="s", lifetime=timedelta(minutes=5))
@@ -101,7 +101,7 @@ class TestMinting:
             ours.read(text)
 
     def test_any_library_reads_it(self) -> None:
-        """The claims have their standard names where there are some, and the header tells the secret by a digest."""
+        """The claims have their standard names, and the header identifies the secret by a digest."""
         text = tokens().mint(
             session_id="s",
             author="ann",
@@ -110,9 +110,9 @@ class TestMinting:
             context={"tier": "pro"},
             lifetime=timedelta(seconds=9),
         )
-        said = jwt.decode(text, SECRET, algorithms=["HS256"], audience=AUDIENCE, options={"verify_exp": False})
-        assert said.pop("exp") == said.pop("iat") + 9
-        assert said == {
+        payload = jwt.decode(text, SECRET, algorithms=["HS256"], audience=AUDIENCE, options={"verify_exp": False})
+        assert payload.pop("exp") == payload.pop("iat") + 9
+        assert payload == {
             "aud": AUDIENCE,
             "sub": "ann",
             "session": "s",
@@ -134,7 +134,7 @@ class TestMinting:
             ({"session_id": "s", "origin": "shop.example"}, "origin is 'shop.example'; expected an origin such as"),
             ({"session_id": "s", "origin": "https://shop.example/"}, "without a path"),
             ({"session_id": "s", "origin": "https://Shop.example"}, "in lower case"),
-            ({"session_id": "s", "origin": "https://shop.example:443"}, "browsers leave out :443"),
+            ({"session_id": "s", "origin": "https://shop.example:443"}, "leave out :443"),
             ({"session_id": "s", "origin": "\U0001f600" * 300}, "expected an origin such as"),
             ({"session_id": "s", "lifetime": 30}, "lifetime must be a timedelta, such as .*, got 30"),
             ({"session_id": "s", "lifetime": None}, "lifetime must be a timedelta"),
@@ -149,22 +149,22 @@ class TestMinting:
             ({"session_id": "s", "context": {f"a{n}": "x" * 1_000 for n in range(20)}}, "less context"),
         ],
     )
-    def test_refuses_what_makes_no_sense(self, parts: dict[str, Any], says: str) -> None:
-        """Nothing is minted that could not be read, and the message says everything that is wrong."""
-        with pytest.raises(UnfitClaims, match=says):
+    def test_rejects_invalid_claims(self, parts: dict[str, Any], says: str) -> None:
+        """Invalid claims are rejected, and the message lists all problems."""
+        with pytest.raises(InvalidClaims, match=says):
             tokens().mint(**parts)
 
-    def test_refuses_to_end_after_the_calendar(self) -> None:
-        """Also the last second of the last year is not rounded up into a year that there is not."""
+    def test_rejects_an_end_after_the_last_year(self) -> None:
+        """An expiry time at the end of the last year is not rounded up beyond it."""
         last = NOON.replace(year=9999, month=12, day=31, hour=23, minute=59, second=59)
-        with pytest.raises(UnfitClaims, match="after the year 9999"):
+        with pytest.raises(InvalidClaims, match="after the year 9999"):
             tokens(clock=ManualClock(last)).mint(session_id="s", lifetime=timedelta(microseconds=1))
 
 
 class TestReading:
     @given(st.data())
     def test_any_change_is_refused(self, data: st.DataObject) -> None:
-        """Whatever sign of a token is changed, added or taken away: it is not believed."""
+        """A token with any character changed, added or removed is rejected."""
         text = tokens().mint(session_id="session", author="ann")
         place = data.draw(st.integers(0, len(text)))
         cut = data.draw(st.integers(0, min(2, len(text) - place)))
@@ -172,39 +172,39 @@ class TestReading:
         assume(changed != text)
         assert changed not in refusal(changed)
 
-    def test_every_single_sign_counts(self) -> None:
-        """No sign can be exchanged for another one, not even the last, which has bits to spare."""
+    def test_every_character_counts(self) -> None:
+        """No character can be replaced, not even the last one, which has unused bits."""
         text = tokens().mint(session_id="s")
         for place, sign in enumerate(text):
             other = chr(ord(sign) + 1)
             assert refusal(text[:place] + other + text[place + 1 :])
 
     @given(st.text() | st.text(string.ascii_letters + "._-", max_size=100) | st.binary().map(_part))
-    def test_whatever_else_is_refused(self, text: str) -> None:
-        """No text at all makes anything but an ``InvalidToken``."""
+    def test_any_other_text_is_rejected(self, text: str) -> None:
+        """For any text, the only error is ``InvalidToken``."""
         assert refusal(text)
         assert refusal(f"{_part(text.encode(errors='replace'))}.{text}.{_part(b'x' * 32)}")
 
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("", "which has three parts"),
-            ("Bearer a.b.c", "which has three parts"),
-            ("a.b", "which has three parts"),
-            ("a.b.c.d", "which has three parts"),
-            (f"a.b.{'A' * 43}", "expected a header"),
-            (f"{_part(b'{')}.b.{'A' * 43}", "expected a header"),
-            (f"{_part(b'[]')}.b.{'A' * 43}", "expected a header"),
-            (f"{_part(b'{}')}.b.{'A' * 43}", "was not signed"),
-            (f"{_part(b'{}')}.b.", "was not signed"),
+            ("", "a JSON Web Token with three parts"),
+            ("Bearer a.b.c", "a JSON Web Token with three parts"),
+            ("a.b", "a JSON Web Token with three parts"),
+            ("a.b.c.d", "a JSON Web Token with three parts"),
+            (f"a.b.{'A' * 43}", "expected the header"),
+            (f"{_part(b'{')}.b.{'A' * 43}", "expected the header"),
+            (f"{_part(b'[]')}.b.{'A' * 43}", "expected the header"),
+            (f"{_part(b'{}')}.b.{'A' * 43}", "is not signed"),
+            (f"{_part(b'{}')}.b.", "is not signed"),
         ],
     )
     def test_says_what_is_wrong_with_a_text(self, text: str, says: str) -> None:
-        """Who sends something else altogether is told what was expected."""
+        """The error for other text says what was expected."""
         assert says in refusal(text)
 
     def test_one_from_elsewhere_is_read(self) -> None:
-        """Another language needs no header of ours, may write a list of audiences, and parts of seconds."""
+        """Tokens of other implementations need no ``kid`` and may have several audiences and fractions of seconds."""
         exp = NOON.timestamp() + 0.5
         read = tokens(OTHER, SECRET).read(signed(claims(aud=["other", AUDIENCE], exp=exp, sub="ann", iat="whenever")))
         assert read == SessionToken(
@@ -216,7 +216,7 @@ class TestReading:
         )
 
     def test_begins_when_it_says(self) -> None:
-        """A token is good from the moment that it names, and not before."""
+        """A token is valid from ``nbf`` on."""
         clock = ManualClock()
         text = signed(claims(nbf=int(NOON.timestamp()) + 30))
         clock.turn(seconds=30, microseconds=-1)
@@ -226,33 +226,33 @@ class TestReading:
         assert tokens(clock=clock).read(text).session_id == "s-1"
 
     @pytest.mark.parametrize(
-        ("said", "says"),
+        ("payload", "says"),
         [
-            (claims(aud=f"not-{AUDIENCE}"), "made for something else"),
-            (claims(aud=f"{AUDIENCE}.example"), "made for something else"),
-            (claims(aud=[f"{AUDIENCE}s", f"my {AUDIENCE}"]), "made for something else"),
-            (claims(aud=AUDIENCE.upper()), "made for something else"),
-            (claims(exp=...), "lacks what it has to say: exp"),
-            (claims(session=..., aud=...), "lacks what it has to say: aud, session"),
-            (claims(application=...), "lacks what it has to say: application"),
-            (claims(aud="somebody"), "made for something else"),
-            (claims(aud=f"{AUDIENCE}-2"), "made for something else"),
-            (claims(aud=AUDIENCE.capitalize()), "made for something else"),
-            (claims(aud=f"{AUDIENCE} "), "made for something else"),
-            (claims(aud=AUDIENCE[:-1]), "made for something else"),
-            (claims(aud=[f"{AUDIENCE}-2", f"not-{AUDIENCE}", [AUDIENCE]]), "made for something else"),
-            (claims(aud=[]), "made for something else"),
-            (claims(aud=None), "made for something else"),
-            (claims(aud={AUDIENCE: 1}), "made for something else"),
+            (claims(aud=f"not-{AUDIENCE}"), "The audience of the session token is not"),
+            (claims(aud=f"{AUDIENCE}.example"), "The audience of the session token is not"),
+            (claims(aud=[f"{AUDIENCE}s", f"my {AUDIENCE}"]), "The audience of the session token is not"),
+            (claims(aud=AUDIENCE.upper()), "The audience of the session token is not"),
+            (claims(exp=...), "lacks the claims: exp"),
+            (claims(session=..., aud=...), "lacks the claims: aud, session"),
+            (claims(application=...), "lacks the claims: application"),
+            (claims(aud="another"), "The audience of the session token is not"),
+            (claims(aud=f"{AUDIENCE}-2"), "The audience of the session token is not"),
+            (claims(aud=AUDIENCE.capitalize()), "The audience of the session token is not"),
+            (claims(aud=f"{AUDIENCE} "), "The audience of the session token is not"),
+            (claims(aud=AUDIENCE[:-1]), "The audience of the session token is not"),
+            (claims(aud=[f"{AUDIENCE}-2", f"not-{AUDIENCE}", [AUDIENCE]]), "The audience of the session token is not"),
+            (claims(aud=[]), "The audience of the session token is not"),
+            (claims(aud=None), "The audience of the session token is not"),
+            (claims(aud={AUDIENCE: 1}), "The audience of the session token is not"),
             (claims(exp=int(NOON.timestamp())), "has expired"),
             (claims(exp=-(10**9)), "has expired"),
             (claims(exp="2030-01-01"), "exp must be a number, got str"),
             (claims(exp=True), "exp must be a number, got bool"),
             (claims(exp=None), "exp must be a number, got NoneType"),
-            (claims(exp=10**12), "exp is not a time in the years 1 to 9999"),
-            (claims(exp=10**400), "exp is not a time in the years 1 to 9999"),
-            (claims(exp=float("inf")), "exp is not a time in the years 1 to 9999"),
-            (claims(exp=float("nan")), "exp is not a time in the years 1 to 9999"),
+            (claims(exp=10**12), "exp is not in the years 1 to 9999"),
+            (claims(exp=10**400), "exp is not in the years 1 to 9999"),
+            (claims(exp=float("inf")), "exp is not in the years 1 to 9999"),
+            (claims(exp=float("nan")), "exp is not in the years 1 to 9999"),
             (claims(nbf=int(NOON.timestamp()) + 1), "is not valid yet"),
             (claims(nbf="soon"), "nbf must be a number"),
             (claims(session=7), "must be text, got int"),
@@ -271,45 +271,45 @@ class TestReading:
             (claims(sub="a\x00b"), "control characters"),
             (claims(sub="\ud800"), "lone surrogate"),
             (claims(origin={}), "origin must be text, got dict"),
-            ([claims()], "expected claims, as a JSON object"),
-            ("text", "expected claims, as a JSON object"),
+            ([claims()], "expected the claims to be a JSON object"),
+            ("text", "expected the claims to be a JSON object"),
         ],
     )
-    def test_claims_that_make_no_sense_are_refused(self, said: object, says: str) -> None:
-        """What is signed with our secret still has to say what a token of ours says."""
-        assert says in refusal(signed(said))
+    def test_rejects_invalid_claims(self, payload: object, says: str) -> None:
+        """A signed token must also have valid claims."""
+        assert says in refusal(signed(payload))
 
     @pytest.mark.parametrize("depth", [10, 5_000])
-    def test_claims_may_not_be_an_abyss(self, depth: int) -> None:
-        """JSON that is nested so deep that reading it fails is no JSON object."""
+    def test_claims_that_are_nested_too_deeply(self, depth: int) -> None:
+        """JSON that is nested too deeply is not a JSON object."""
         text = ".".join(_part(part) for part in (b'{"alg":"HS256"}', b"[" * depth + b"]" * depth))
         signature = hmac.digest(SECRET.encode(), text.encode(), sha256)
-        assert "expected claims" in refusal(f"{text}.{_part(signature)}")
+        assert "expected the claims" in refusal(f"{text}.{_part(signature)}")
 
     @pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512", "RS256", "hs256", "", None, 7, ["HS256"]])
-    def test_only_one_algorithm_is_believed(self, algorithm: object) -> None:
-        """The header cannot choose how it is verified, whatever it is signed with."""
+    def test_only_one_algorithm_is_accepted(self, algorithm: object) -> None:
+        """The header cannot choose the algorithm."""
         text = signed(claims(), alg=algorithm)
-        assert "was not signed" in refusal(text)
-        assert "was not signed" in refusal(text[: text.rindex(".") + 1])
+        assert "is not signed" in refusal(text)
+        assert "is not signed" in refusal(text[: text.rindex(".") + 1])
 
     @pytest.mark.parametrize("made", ["HS384", "HS512"])
-    def test_a_longer_signature_is_none_of_ours(self, made: str) -> None:
-        """Also a valid signature of another algorithm, made with our secret, is refused."""
-        assert "was not signed" in refusal(jwt.encode(claims(), SECRET.ljust(64), algorithm=made), SECRET.ljust(64))
+    def test_other_algorithms_are_rejected(self, made: str) -> None:
+        """A valid signature of another algorithm with our secret is rejected."""
+        assert "is not signed" in refusal(jwt.encode(claims(), SECRET.ljust(64), algorithm=made), SECRET.ljust(64))
 
     @pytest.mark.parametrize("header", [{"crit": ["b64"], "b64": False}, {"crit": ["new"], "new": 1}, {"crit": []}])
-    def test_what_the_header_says_is_critical_has_to_be_understood(self, header: dict[str, Any]) -> None:
-        """A header that asks for something that is not supported makes a token that is refused."""
-        assert "was not signed" in refusal(signed(claims(), **header))
+    def test_critical_headers_are_rejected(self, header: dict[str, Any]) -> None:
+        """A token with an unsupported critical header is rejected."""
+        assert "is not signed" in refusal(signed(claims(), **header))
 
-    def test_a_million_signs_are_refused_unread(self) -> None:
-        """Nobody can keep the service busy with one huge token."""
+    def test_a_huge_token_is_not_parsed(self) -> None:
+        """A huge token is rejected without parsing."""
         assert "longer than" in refusal("a" * 1_000_000)
         assert "longer than" in refusal(signed(claims(padding="x" * 1_000_000)))
 
     def test_the_longest_ids_fit(self) -> None:
-        """The limit on a token's length refuses nothing that can be minted, in whatever script."""
+        """The maximum length accepts every token that can be minted, in any script."""
         longest = "\U0001f600" * MAX_ID_LENGTH
         origin = "https://".ljust(MAX_ORIGIN_LENGTH, "x")
         text = tokens().mint(session_id=longest, author=longest, application=longest, origin=origin)
@@ -318,25 +318,25 @@ class TestReading:
 
 
 class TestSecrets:
-    def test_can_be_changed_without_anybody_noticing(self) -> None:
-        """The first secret signs and all verify; one that was taken away is known no more."""
+    def test_rotation(self) -> None:
+        """The first secret signs and all verify; a removed secret is no longer accepted."""
         before = tokens(SECRET).mint(session_id="before")
         after = tokens(OTHER, SECRET).mint(session_id="after")
         for ours in (tokens(OTHER, SECRET), tokens(SECRET, OTHER)):
             assert (ours.read(before).session_id, ours.read(after).session_id) == ("before", "after")
-        assert "was not signed" in refusal(before, OTHER)
-        assert "was not signed" in refusal(after, SECRET)
+        assert "is not signed" in refusal(before, OTHER)
+        assert "is not signed" in refusal(after, SECRET)
 
     @pytest.mark.parametrize("key_id", ["unknown", "", 7, None, ["a"], {}])
-    def test_a_key_id_is_taken_at_its_word(self, key_id: object) -> None:
-        """A token that names a secret that is not known is refused, even if one that is known would fit."""
-        assert "was not signed" in refusal(signed(claims(), kid=key_id))
+    def test_an_unknown_key_id(self, key_id: object) -> None:
+        """A token with an unknown ``kid`` is rejected, even if a known secret would verify it."""
+        assert "is not signed" in refusal(signed(claims(), kid=key_id))
 
     @pytest.mark.parametrize(
         ("secrets", "says"),
         [
-            ([], "at least one"),
-            (SECRET, "a list of secrets"),
+            ([], "one or more"),
+            (SECRET, "a list of one or more secrets"),
             (["tooshort"], "secret 1 is too short: 8 bytes, expected 32"),
             ([SECRET, "x" * 31], "secret 2 is too short: 31 bytes"),
             ([SECRET, ""], "secret 2 is too short"),
@@ -345,8 +345,8 @@ class TestSecrets:
             ([f"-----BEGIN PUBLIC KEY-----\n{'A' * 64}\n-----END PUBLIC KEY-----"], "looks like a public"),
         ],
     )
-    def test_that_protect_nothing_are_refused(self, secrets: Any, says: str) -> None:
-        """A secret that can be guessed, or is none, stops the service before it starts, and is not repeated."""
+    def test_weak_secrets_are_rejected(self, secrets: Any, says: str) -> None:
+        """An invalid or guessable secret is an error on start, and is not repeated in the message."""
         with pytest.raises(ConfigurationError, match=says) as caught:
             SessionTokens(secrets, clock=ManualClock())
         assert "horse" not in str(caught.value)
@@ -354,12 +354,12 @@ class TestSecrets:
         assert "AAAA" not in str(caught.value)
 
     def test_are_counted_in_bytes(self) -> None:
-        """What counts is how much there is to guess, not how many letters it has."""
+        """The length of a secret is counted in bytes, not characters."""
         ours = tokens("ñ" * 16)
         assert ours.read(ours.mint(session_id="s")).session_id == "s"
 
     def test_are_not_shown(self) -> None:
-        """Neither the tokens' minter nor a token's header shows a secret."""
+        """Neither the representation nor a token's header contains a secret."""
         ours = tokens()
         header = ours.mint(session_id="s").partition(".")[0]
         assert SECRET not in repr(ours)
@@ -368,5 +368,5 @@ class TestSecrets:
 
 @pytest.mark.parametrize("host", [flask, django])
 def test_each_host_has_them(host: Any) -> None:
-    """A project that serves Flask or Django needs no other framework to mint tokens."""
+    """A project with Flask or Django needs no other framework to mint tokens."""
     assert (host.SessionTokens, host.ServerSettings) == (SessionTokens, ServerSettings)

@@ -1,4 +1,4 @@
-"""One person's vote on one message, as a widget casts it."""
+"""Votes over HTTP, as a widget casts them."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import pytest
 import requests
 
 from harken import Feedback, Harken
-from hosts.serving import Server, kept, problem
+from hosts.serving import Server, problem, stored_feedback
 from support import ManualClock, in_threads
 
-#: Many small ones: together they take too long for the fast subset.
+#: Many small tests, which take too long for the fast subset.
 pytestmark = pytest.mark.slow
 
 MESSAGE = "/api/sessions/s/messages/m-1/feedback"
@@ -24,16 +24,16 @@ def vote(server: Server, rating: str | None, *, author: str = "kim", path: str =
 
 
 def shown(server: Server, author: str = "kim") -> list[tuple[str, str | None]]:
-    """An author's votes, as the widget shows them: message and rating."""
+    """The votes of an author, as message and rating."""
     return [(one["message_id"], one["rating"]) for one in server.get(f"{VOTES}?author={author}")["votes"]]
 
 
 def test_one_vote_each(server: Server, hk: Harken) -> None:
-    """An author has one vote on a message: another one takes its place, and what it was before is kept."""
+    """An author has one vote on a message: a later one replaces it, and the earlier version is kept."""
     vote(server, "up", comment="good", tags=["clear"])
     vote(server, "down", comment="wrong after all")
     vote(server, "up", author="lee")
-    (mine, others) = kept(hk)
+    (mine, others) = stored_feedback(hk)
     assert (mine.author, mine.rating.value, mine.comment, mine.tags, mine.version) == (
         "kim",
         "down",
@@ -47,14 +47,14 @@ def test_one_vote_each(server: Server, hk: Harken) -> None:
 
 
 def test_the_same_again(server: Server, hk: Harken) -> None:
-    """Casting the same vote again changes nothing."""
+    """Casting the same vote again has no effect."""
     for _ in range(3):
         vote(server, "up", comment="good")
-    assert [one.version for one in kept(hk)] == [1]
+    assert [one.version for one in stored_feedback(hk)] == [1]
 
 
-def test_taken_back_and_cast_again(server: Server, hk: Harken) -> None:
-    """A vote that was taken back no longer counts or shows; taking back what is not there is no error."""
+def test_withdrawn_and_cast_again(server: Server, hk: Harken) -> None:
+    """A withdrawn vote is not counted or listed; withdrawing a missing vote is not an error."""
     for _ in range(2):
         assert server.ask("DELETE", f"{MESSAGE}?author=kim").status_code == 204
     vote(server, "up")
@@ -64,11 +64,11 @@ def test_taken_back_and_cast_again(server: Server, hk: Harken) -> None:
     assert server.get("/api/sessions/s/feedback/stats")["total_feedbacks"] == 0
     vote(server, "down", comment="again")
     assert shown(server) == [("m-1", "down")]
-    assert len(kept(hk)) == 1
+    assert len(stored_feedback(hk)) == 1
 
 
-def test_what_a_widget_shows(server: Server, clock: ManualClock) -> None:
-    """An author's votes in a session come back oldest first, with what is needed to show and change them."""
+def test_listing(server: Server, clock: ManualClock) -> None:
+    """An author's votes in a session are listed oldest first, with the fields that a widget needs."""
     for number, rating in enumerate(("up", None, "up"), 1):
         vote(server, rating, path=f"/api/sessions/s/messages/m-{number}/feedback", tags=["x"])
         clock.turn(seconds=1)
@@ -91,16 +91,16 @@ def test_what_a_widget_shows(server: Server, clock: ManualClock) -> None:
     assert server.get(f"{VOTES}?author=nobody")["votes"] == []
 
 
-def test_feedback_is_no_vote(server: Server, hk: Harken) -> None:
-    """Feedback that was simply given stands beside a vote of the same author on the same message."""
+def test_submitted_feedback_is_not_a_vote(server: Server, hk: Harken) -> None:
+    """Submitted feedback does not affect a vote of the same author on the same message."""
     server.post("/api/sessions/s/feedback", {"rating": "up", "author": "kim", "message_id": "m-1"})
     vote(server, None)
-    assert len(kept(hk)) == 2
+    assert len(stored_feedback(hk)) == 2
     assert shown(server) == [("m-1", None)]
 
 
 def test_an_author_is_needed(server: Server, hk: Harken) -> None:
-    """A vote is somebody's: without an author, or with two, nothing is cast."""
+    """A vote without an author, or with two, is rejected."""
     for path, body in (
         (MESSAGE, {"rating": "up"}),
         (f"{MESSAGE}?author=kim", {"rating": "up", "author": "lee"}),
@@ -111,35 +111,37 @@ def test_an_author_is_needed(server: Server, hk: Harken) -> None:
         problem(server.ask("PUT", path, json=body), 422, "invalid")
     problem(server.ask("DELETE", MESSAGE), 422, "invalid")
     problem(server.ask("GET", VOTES), 422, "invalid")
-    assert kept(hk) == []
+    assert stored_feedback(hk) == []
 
 
 def test_the_rules_hold(server: Server, hk: Harken) -> None:
-    """A vote breaks no rule that feedback may not break, and one that is refused leaves the former one."""
+    """A vote must satisfy the rules, and a rejected one does not replace the earlier one."""
     vote(server, "up")
     answer = server.ask("PUT", f"{MESSAGE}?author=kim", json={"rating": "down"})
     document = problem(answer, 400, "feedback-refused")
     assert document["detail"] == "Please provide a comment when giving negative feedback"
     assert shown(server) == [("m-1", "up")]
-    assert [one.version for one in kept(hk)] == [1]
+    assert [one.version for one in stored_feedback(hk)] == [1]
 
 
 def test_idempotency_keys(server: Server, hk: Harken) -> None:
-    """A repeated vote changes nothing, also if another one was cast meanwhile; its key is good for no other."""
+    """A repeated vote has no effect, even if another one was cast in between; its key cannot be used for another
+    vote.
+    """
     first, second = {"Idempotency-Key": "k-1"}, {"Idempotency-Key": "k-2"}
     vote(server, "up", headers=first)
     vote(server, None, headers=second)
     vote(server, "up", headers=first)
     vote(server, None, headers=second)
     assert shown(server) == [("m-1", None)]
-    assert [one.version for one in kept(hk)] == [2]
+    assert [one.version for one in stored_feedback(hk)] == [2]
     answer = server.ask("PUT", f"{MESSAGE}?author=kim", json={"rating": "up", "comment": "x"}, headers=second)
     problem(answer, 422, "idempotency-key-reused")
 
 
 @pytest.mark.parametrize("authors", [1, 8])
 def test_at_once(server: Server, hk: Harken, authors: int) -> None:
-    """However many vote at the same time, each author has one vote at the end, and every answer is a good one."""
+    """After concurrent votes, each author has one vote, and every response is a success."""
 
     def cast(number: int) -> requests.Response:
         rating = ("up", None)[number // 8 % 2]
@@ -147,21 +149,21 @@ def test_at_once(server: Server, hk: Harken, authors: int) -> None:
 
     answers = in_threads([lambda number=number: cast(number) for number in range(16)])
     assert [answer.status_code for answer in answers if isinstance(answer, requests.Response)] == [204] * 16
-    assert sorted(one.author or "" for one in kept(hk)) == [f"a{number}" for number in range(authors)]
+    assert sorted(one.author or "" for one in stored_feedback(hk)) == [f"a{number}" for number in range(authors)]
 
 
-def test_taking_back_takes_no_other_vote(server: Server, hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was found is what is taken back: a vote that was cast meanwhile, after the first one was erased, stands."""
+def test_withdrawing_does_not_affect_another_vote(server: Server, hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Withdrawing does not affect a vote that was cast after the found one was erased."""
     vote(server, "up")
     votes = hk.collection.votes
 
-    def meanwhile(application: str, session_id: str, author: str) -> list[Feedback]:
+    def votes_with_a_race(application: str, session_id: str, author: str) -> list[Feedback]:
         found = votes(application, session_id, author)
         monkeypatch.undo()
         hk.collection.erase(hk.query().in_any_state())
         vote(server, "down", comment="another one")
         return found
 
-    monkeypatch.setattr(hk.collection, "votes", meanwhile)
+    monkeypatch.setattr(hk.collection, "votes", votes_with_a_race)
     assert server.ask("DELETE", f"{MESSAGE}?author=kim").status_code == 204
     assert shown(server) == [("m-1", "down")]

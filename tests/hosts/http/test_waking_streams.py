@@ -1,4 +1,4 @@
-"""Event streams are woken by each thing that happens, in threads and in event loops, and lose no wake-up."""
+"""Event streams wake up for each event, in threads and in event loops, without losing a wake-up."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ Chunks = Callable[[EventStream], Iterator[bytes]]
 
 
 def in_loop(stream: EventStream) -> Iterator[bytes]:
-    """The chunks of a stream in an event loop, which runs while one is waited for."""
+    """The chunks of a stream in an event loop, which runs while a chunk is awaited."""
     chunks = events_in_loop(stream)
 
     async def next_chunk() -> bytes:
@@ -41,14 +41,14 @@ def in_loop(stream: EventStream) -> Iterator[bytes]:
 
 @pytest.fixture(params=[iter, in_loop], ids=["in a thread", "in a loop"])
 def chunks_of(request: pytest.FixtureRequest) -> Chunks:
-    """What gives the chunks of a stream."""
+    """The functions that return the chunks of a stream."""
     chunks: Chunks = request.param
     return chunks
 
 
 @pytest.fixture
 def one(monkeypatch: pytest.MonkeyPatch) -> Iterator[Unpolled]:
-    """A Harken that looks only when it is notified, whose streams are silent for an hour."""
+    """A Harken that reads only when notified, whose streams have a heartbeat of an hour."""
     monkeypatch.setattr(EventStream, "heartbeat", HOUR)
     with open_storage("memory://") as storage, unpolled(storage) as connected:
         yield connected
@@ -58,20 +58,20 @@ def comments(chunks: Iterator[bytes], wanted: int) -> list[str]:
     """The comments of the next events."""
     found: list[str] = []
     while len(found) < wanted:
-        # Fails where nobody wakes the stream.
+        # Fails if the stream is not woken.
         (chunk,) = in_threads([lambda: next(chunks)])
         assert isinstance(chunk, bytes)
         found += [part.split(b'"')[0].decode() for part in chunk.split(b'"comment":"')[1:]]
     return found
 
 
-def test_what_happens_while_a_stream_reads_is_sent(one: Unpolled, chunks_of: Chunks) -> None:
-    """What happens after the storage was read, and before the stream waits again, is sent at once."""
+def test_events_during_a_read_are_sent(one: Unpolled, chunks_of: Chunks) -> None:
+    """An event after the storage was read, and before the stream waits again, is sent at once."""
     stream = EventStream(one.hk, "default", None)
 
     def meanwhile() -> None:
         one.hk.submit("s", "up", "meanwhile")
-        # By then the stream has been woken.
+        # The stream has been woken by now.
         eventually(lambda: stream._listener._watch.end == 2)
 
     one.feedback.after["get_many"] = once(meanwhile)
@@ -82,10 +82,8 @@ def test_what_happens_while_a_stream_reads_is_sent(one: Unpolled, chunks_of: Chu
     chunks.close()  # type: ignore[attr-defined]
 
 
-def test_what_does_not_fit_into_one_read_is_sent(
-    one: Unpolled, chunks_of: Chunks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where more happens at once than is read at once, the rest follows without anything else happening."""
+def test_events_beyond_one_read_are_sent(one: Unpolled, chunks_of: Chunks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there are more events than one read returns, the rest follows without another event."""
     monkeypatch.setattr(feed, "MAX_TAKEN", 2)
     chunks = chunks_of(EventStream(one.hk, "default", None))
     assert next(chunks).startswith(b"retry")
@@ -94,8 +92,8 @@ def test_what_does_not_fit_into_one_read_is_sent(
     chunks.close()  # type: ignore[attr-defined]
 
 
-def test_what_happened_before_a_stream_begins_is_sent(one: Unpolled, chunks_of: Chunks) -> None:
-    """What was missed, and what happens before the host asks for the first chunk, is sent at once."""
+def test_events_before_the_start_are_sent(one: Unpolled, chunks_of: Chunks) -> None:
+    """Missed events, and those before the first chunk is requested, are sent at once."""
     missed = one.hk.submit("s", "up", "missed").feedback
     stream = EventStream(one.hk, "default", Place(Cursor(missed.created_at, "")))
     chunks = chunks_of(stream)
@@ -115,7 +113,7 @@ def test_what_happened_before_a_stream_begins_is_sent(one: Unpolled, chunks_of: 
 def test_a_stream_that_waits_ends_at_once(
     one: Unpolled, chunks_of: Chunks, end: Callable[[Unpolled, Any], object]
 ) -> None:
-    """A stream that waits for news is woken when it, or all of Harken, is to end."""
+    """A waiting stream wakes up when it is stopped or Harken is closed."""
     stream = EventStream(one.hk, "default", None)
     chunks, heard = chunks_of(stream), list[bytes]()
     thread = Thread(target=lambda: heard.extend(chunks), daemon=True)
@@ -123,12 +121,12 @@ def test_a_stream_that_waits_ends_at_once(
     eventually(lambda: heard)
     end(one, stream)
     thread.join(PATIENCE)
-    assert not thread.is_alive(), "nobody woke the stream"
+    assert not thread.is_alive(), "the stream was not woken"
     assert b"".join(heard) == heard[0]
 
 
 def test_a_server_sends_events_at_once(one: Unpolled) -> None:
-    """Over HTTP, too, an event is sent when it happens, not at the next poll."""
+    """Over HTTP, an event is sent when it happens, not at the next poll."""
     with served(one.hk) as server, listening(server.url) as stream:
         for number in range(3):
             server.post("/api/sessions/s/feedback", {"rating": "up", "comment": str(number)})

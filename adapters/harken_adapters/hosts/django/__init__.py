@@ -1,4 +1,4 @@
-"""Harken in Django: an app for a project. Needs the extra ``django``.
+"""Harken for Django: an app. Requires the extra ``django``.
 
 ::
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 from harken import MissingExtra
 
 try:
-    import django as _  # noqa: F401 - whether it is there
+    import django as _  # noqa: F401 - checks that it is installed
 except ModuleNotFoundError as error:
     raise MissingExtra("The Django host needs the package 'django'; try pip install \"harken[django]\"") from error
 

@@ -1,4 +1,4 @@
-"""The app, as Django wants to be told of it."""
+"""The Django app configuration."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from django.core import checks
 from django.core.signals import setting_changed
 
 from harken_adapters.hosts.django.checks import check_access, check_settings
-from harken_adapters.hosts.django.configuration import forget
+from harken_adapters.hosts.django.configuration import reset
 
 
 class HarkenConfig(AppConfig):
-    """Has no models, and so no migrations: feedback is in Harken's own storage."""
+    """The app of Harken. It has no models and migrations, as feedback is in Harken's own storage."""
 
     name = "harken_adapters.hosts.django"
     label = "harken"
 
     def ready(self) -> None:
-        """Look at the settings when Django does, and again when a test changes them."""
+        """Register the system checks, and reload the settings when a test changes them."""
         checks.register(check_settings)
         checks.register(check_access, deploy=True)
-        setting_changed.connect(_forget, dispatch_uid="harken")
+        setting_changed.connect(_reset, dispatch_uid="harken")
 
 
-def _forget(*, setting: str, **_: object) -> None:
+def _reset(*, setting: str, **_: object) -> None:
     if setting == "HARKEN":
-        forget()
+        reset()

@@ -1,4 +1,4 @@
-"""What ``HARKEN`` of a project's settings says, and the service that comes of it."""
+"""The Django setting ``HARKEN``, and the service that it configures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.conf import settings
 
 from harken import ConfigurationError, Harken
 from harken.domain.texts import unknown_names
-from harken_adapters.hosts.http.serving.process_service import Service
+from harken_adapters.hosts.http.serving.process_service import ProcessService
 from harken_adapters.hosts.http.settings import ServerSettings
 
 _KNOWN: Final = ("STORAGE", "SERVER", "PAGES", "HARKEN")
@@ -19,13 +19,13 @@ _KNOWN: Final = ("STORAGE", "SERVER", "PAGES", "HARKEN")
 
 @frozen
 class Configuration:
-    """What can be set.
+    """The values of the Django setting ``HARKEN``.
 
     Attributes:
-        storage: the URL of the storage; without one, the settings of Harken say.
-        server: how it is served.
-        pages: whether documentation, health and figures are there too.
-        harken: what is served, which stays its owner's to close, and whose relay is its owner's to start.
+        storage: the storage URL; by default that of the settings of Harken.
+        server: the settings of the server.
+        pages: whether to serve documentation, health and metrics too.
+        harken: the Harken to serve. The project closes it and starts its relay.
     """
 
     storage: str | None
@@ -35,10 +35,10 @@ class Configuration:
 
     @classmethod
     def load(cls) -> Configuration:
-        """What the project's settings say.
+        """Load the Django setting.
 
         Raises:
-            ConfigurationError: an unknown name, or a value that makes no sense.
+            ConfigurationError: a name is unknown, or a value is invalid.
         """
         table = getattr(settings, "HARKEN", {})
         if not isinstance(table, Mapping):
@@ -49,14 +49,14 @@ class Configuration:
         if not isinstance(server, ServerSettings):
             server = ServerSettings.of_table(server, "HARKEN['SERVER']")
         return cls(
-            storage=_kind_of(table, "STORAGE", str),
+            storage=_get(table, "STORAGE", str),
             server=server,
-            pages=_kind_of(table, "PAGES", bool) is not False,
-            harken=_kind_of(table, "HARKEN", Harken),
+            pages=_get(table, "PAGES", bool) is not False,
+            harken=_get(table, "HARKEN", Harken),
         )
 
 
-def _kind_of(table: Mapping[str, Any], name: str, kind: type) -> Any:
+def _get(table: Mapping[str, Any], name: str, kind: type) -> Any:
     value = table.get(name)
     if value is not None and not isinstance(value, kind):
         raise ConfigurationError(f"HARKEN[{name!r}] must be a {kind.__name__}, got {value!r}")
@@ -64,34 +64,36 @@ def _kind_of(table: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 _lock: Final = Lock()
-_services: Final[list[Service]] = []
+_services: Final[list[ProcessService]] = []
 
 
-def current_service() -> Service:
-    """What answers for the project; made when it is first asked for.
+def current_service() -> ProcessService:
+    """The service of the project, created on first use.
 
     Raises:
-        ConfigurationError: a setting makes no sense.
+        ConfigurationError: a setting is invalid.
     """
     with _lock:
         if not _services:
-            said = Configuration.load()
-            _services.append(Service(said.server, harken=said.harken, storage=said.storage, pages=said.pages))
+            loaded = Configuration.load()
+            _services.append(
+                ProcessService(loaded.server, harken=loaded.harken, storage=loaded.storage, pages=loaded.pages)
+            )
         return _services[0]
 
 
 def current_harken() -> Harken:
-    """The Harken of the project, for its views; connected when it is first asked for, in the process that asks.
+    """The Harken of the project, connected on first use in each process.
 
     Raises:
-        ConfigurationError: a setting makes no sense.
+        ConfigurationError: a setting is invalid.
         StorageError: the storage cannot be opened.
     """
     return current_service().harken
 
 
-def forget() -> None:
-    """Close what was opened; whoever asks next reads the settings anew."""
+def reset() -> None:
+    """Close the service. The next use loads the settings again."""
     with _lock:
         services, _services[:] = list(_services), []
     for service in services:

@@ -1,4 +1,4 @@
-"""The URLs of Harken and no others, to be included at the root of a project, which tells what is not found there."""
+"""The URL patterns of Harken, to include at the root of a project, which handles unknown paths."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from harken_adapters.hosts.http.serving.pages import PAGES, Page
 
 def _pattern(target: Operation | Page) -> URLPattern:
     route = target.path.removeprefix("/").replace("{", "<str:").replace("}", ">")
-    # Where the prefix ends cannot be seen from what was asked, but how much stands behind it can.
-    return path(route, answer, {"steps": target.path.count("/")}, name=target.name)
+    # The request does not show where the prefix ends, but the number of segments after it is known.
+    return path(route, answer, {"segments": target.path.count("/")}, name=target.name)
 
 
 app_name: Final = "harken"

@@ -1,6 +1,6 @@
-"""All URLs of Harken, to be included under a prefix: what is below it and leads nowhere is told as at every host.
+"""The URL patterns of Harken, to include under a prefix. Unknown paths below it are answered with problem details.
 
-At the root of a project include :mod:`harken_adapters.hosts.django.root_urls`.
+To include Harken at the root of a project, use :mod:`harken_adapters.hosts.django.root_urls`.
 """
 
 from __future__ import annotations

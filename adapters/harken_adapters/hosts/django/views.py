@@ -1,4 +1,4 @@
-"""One view for all URLs: the host of threads knows what they lead to."""
+"""The view for all URLs. The threaded host does the routing."""
 
 from __future__ import annotations
 
@@ -17,58 +17,57 @@ from django.views.decorators.csrf import csrf_exempt
 from harken_adapters.hosts.django.configuration import current_service
 from harken_adapters.hosts.http.serving.async_chunks import chunks_in_loop, events_in_loop
 from harken_adapters.hosts.http.serving.threaded_host import Chunks
-from harken_adapters.hosts.http.serving.wsgi import Input, encoded, headers_of, request_of
+from harken_adapters.hosts.http.serving.wsgi import Input, encode_path, headers_of, request_of
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.bodies import Read, ended_early
 from harken_adapters.hosts.http.wire.messages import Response
 
-#: Chunks of answers that nobody holds any more. Whoever asks next closes them: what is forgotten may be found so by any
-#: thread, at any time, and closing takes locks, which that thread may just hold.
-_forgotten: Final[SimpleQueue[Chunks]] = SimpleQueue()
+#: Chunks of abandoned responses. The next request closes them: a finalizer may run in any thread at any time, and
+#: closing takes locks that the thread may already hold.
+_abandoned: Final[SimpleQueue[Chunks]] = SimpleQueue()
 
 
-# Harken itself refuses what comes from a form or a page of another origin. Nothing is done in the project's database,
-# so it need not even be there.
+# Harken has its own protection against CSRF. The project's database is not used, so no transaction is needed.
 @csrf_exempt
 @non_atomic_requests
-def answer(request: HttpRequest, *, steps: int, **_: str) -> HttpResponseBase:
-    """Answer a request for something that is there. ``steps`` are how many slashes its own path has."""
-    return _answer(request, "/" + "/".join(request.path_info.split("/")[-steps:]))
+def answer(request: HttpRequest, *, segments: int, **_: str) -> HttpResponseBase:
+    """Handle a request to a known path. ``segments`` is the number of segments of its path template."""
+    return _answer(request, "/" + "/".join(request.path_info.split("/")[-segments:]))
 
 
 @csrf_exempt
 @non_atomic_requests
 def answer_rest(request: HttpRequest, *, rest: str) -> HttpResponseBase:
-    """Answer a request for whatever is not."""
+    """Handle a request to an unknown path."""
     return _answer(request, f"/{rest}")
 
 
 def _answer(request: HttpRequest, path: str) -> HttpResponseBase:
-    _close_forgotten()
-    root = encoded(request.path.removesuffix(path))
-    asked = request_of(request.META, request.method or "GET", encoded(request.path))
+    _close_abandoned()
+    root = encode_path(request.path.removesuffix(path))
+    asked = request_of(request.META, request.method or "GET", encode_path(request.path))
     body = _body(request)
     response = current_service().respond(asked, path, root, body)
     answer = _http_response(request, response, body)
-    # Django names one where there is nothing.
+    # Django sets a content type even if there is no content.
     del answer.headers["content-type"]
     for name, value in headers_of(response):
         answer.headers[name] = f"{answer.headers[name]}, {value}" if name in answer.headers else value
     return answer
 
 
-def _close_forgotten() -> None:
+def _close_abandoned() -> None:
     try:
         while True:
-            _forgotten.get_nowait().close()
+            _abandoned.get_nowait().close()
     except Empty:
         return
 
 
 def _body(request: HttpRequest) -> Read:
-    """Reads the body, however large it is, as there is a limit for that already."""
+    """Read the body without Django's size limit, as Harken has its own."""
     if not isinstance(request, ASGIRequest) and not hasattr(request, "_body"):
-        # Django would take one that says nothing of its length for an empty one, and one that ends early for whole.
+        # Django treats a body without Content-Length as empty, and a truncated body as complete.
         return Input(request.META)
 
     def read(most: int) -> bytes:
@@ -81,18 +80,18 @@ def _body(request: HttpRequest) -> Read:
 
 
 class DrainingResponse(HttpResponse):
-    """An answer, after which the rest of the request's body is discarded."""
+    """A response after which the rest of the request body is discarded."""
 
     request_body: Input
 
     def close(self) -> None:
-        """Discard it; servers call this after they have sent the answer."""
+        """Discard the rest of the request body. Servers call this after they have sent the response."""
         super().close()
         self.request_body.discard()
 
 
 def _http_response(request: HttpRequest, response: Response, body: Read) -> HttpResponseBase:
-    # No content has no length either, but Django's middleware gives one to whatever is no stream.
+    # A 204 response has no length, but Django's middleware adds one unless it is a stream.
     chunks = Chunks(()) if response.status == NO_CONTENT else response.chunks
     if chunks is None:
         if not isinstance(body, Input) or not body.unread:
@@ -100,24 +99,24 @@ def _http_response(request: HttpRequest, response: Response, body: Read) -> Http
         draining = DrainingResponse(response.body, status=response.status)
         draining.request_body = body
         return draining
-    assert isinstance(chunks, Chunks)  # noqa: S101 - so the host of threads gives them
+    assert isinstance(chunks, Chunks)  # noqa: S101 - the threaded host wraps them
     in_loop = isinstance(request, ASGIRequest)
     return StreamingHttpResponse(_InLoop(chunks) if in_loop else chunks, status=response.status)
 
 
 class _InLoop:
-    """Chunks for an event loop: Django would wait there for the last one before it sends the first."""
+    """Chunks for an event loop. Given a synchronous iterator, Django would wait for the last chunk."""
 
     def __init__(self, chunks: Chunks) -> None:
         self._chunks = chunks
-        # Of a client that goes away while Django still has the answer in hand, Django closes nothing.
-        self._forget = finalize(self, _forgotten.put, chunks)
+        # If a client disconnects before Django starts to send the response, Django does not close it.
+        self._finalizer = finalize(self, _abandoned.put, chunks)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         source = self._chunks.source
         return events_in_loop(source) if isinstance(source, EventStream) else chunks_in_loop(self._chunks)
 
     def close(self) -> None:
-        """Give up what is held for the rest; Django calls this, also when a client went away."""
-        self._forget.detach()
+        """Release the resources. Django calls this, also if the client has disconnected."""
+        self._finalizer.detach()
         self._chunks.close()

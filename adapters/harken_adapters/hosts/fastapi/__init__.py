@@ -1,4 +1,4 @@
-"""Harken in FastAPI: a router for an application, and an application of its own."""
+"""Harken for FastAPI: a router, and a standalone application."""
 
 from harken_adapters.hosts.fastapi.app import create_app
 from harken_adapters.hosts.fastapi.router import feedback_router

@@ -1,4 +1,4 @@
-"""An application of its own: the API, its documentation, and what whoever runs it looks at."""
+"""The standalone ASGI application: the API, its documentation, health and metrics."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from harken_adapters.hosts.http.guards.rate_limits import MEMORY
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.host import WITH_PAGES
 from harken_adapters.hosts.http.serving.pages import PAGES, Page
-from harken_adapters.hosts.http.serving.process_service import connected
+from harken_adapters.hosts.http.serving.process_service import connect_harken
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
-from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status, nothing_here, other_methods
+from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status, method_not_allowed, path_not_found
 
-#: How long closing may take where some call still reads in the storage.
+#: How many seconds closing may take while a call still uses the storage.
 _CLOSING_SECONDS: Final = 3.0
 
 
@@ -39,21 +39,21 @@ def create_app(
     harken: Harken | None = None,
     limit_storage: str = MEMORY,
 ) -> Starlette:
-    """An application that serves Harken, complete with documentation, health and metrics; to be served or mounted.
+    """An ASGI application with the API, its documentation, health and metrics.
 
     Args:
-        settings: how it is served; without, they come from ``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*``.
-        harken: what it serves, which stays its owner's to close, and whose relay is its owner's to start. Without, one
-            is connected as the settings of Harken say, with the text adapters; its relay runs, unless ``settings`` says
-            otherwise, and it is closed with the application.
-        limit_storage: where calls are counted, if the settings do not say; several processes need a common place.
+        settings: the settings of the server; by default from ``harken.toml`` and ``HARKEN_SERVER_*``.
+        harken: the Harken to serve. The caller closes it and starts its relay. By default, one is connected with the
+            text adapters; its relay runs unless ``settings`` disables it, and it is closed with the application.
+        limit_storage: the URL of the storage of rate limits, unless the settings name one. Several processes need a
+            shared storage.
 
     Raises:
-        ConfigurationError: a setting makes no sense.
+        ConfigurationError: a setting is invalid.
         StorageError: the storage cannot be opened.
     """
     settings = ServerSettings.load() if settings is None else settings
-    served = connected(settings) if harken is None else harken
+    served = connect_harken(settings) if harken is None else harken
     api = Api(served, settings, limit_storage=limit_storage)
     host = Host(api)
 
@@ -66,10 +66,10 @@ def create_app(
         if harken is None:
             await asyncio.to_thread(served.close if host.threads.ended else partial(_close_soon, served))
 
-    # FastAPI's own layers would only take time here: nobody adds routes to this, and it describes itself.
+    # Starlette suffices: FastAPI's validation and documentation are not used here.
     app = Starlette(
         lifespan=lifespan,
-        # What is asked for most comes first, as one path is looked at after the other.
+        # Frequently used routes come first, as routes are matched in order.
         routes=[*_operations(host), *(_page(host, one) for one in PAGES)],
     )
     app.state.harken = served
@@ -81,9 +81,9 @@ def create_app(
 
 
 def _close_soon(served: Harken) -> None:
-    """Close it where some call still reads in the storage, for which the storage itself would wait.
+    """Close a Harken, but wait only a limited time for calls that still use the storage.
 
-    What was accepted is written and the relay is stopped before that; a storage that is left open loses nothing.
+    Accepted submissions are written and the relay is stopped first, so no data is lost if the storage stays open.
     """
     closing = Thread(target=served.close, name="harken-closing", daemon=True)
     closing.start()
@@ -93,7 +93,7 @@ def _close_soon(served: Harken) -> None:
 def _operations(host: Host) -> list[Route]:
     routes = [Route(one.path, host.asgi(one), methods=[one.method], name=one.name) for one in OPERATIONS]
     for route in routes:
-        # Whoever asks for the head only of a stream that never ends would wait for ever.
+        # A HEAD request to an endless stream would never complete.
         (route.methods or set()).discard("HEAD")
     return routes
 
@@ -106,20 +106,22 @@ def _page(host: Host, page: Page) -> Route:
                 incoming.body = await read_body(request, incoming.header("content-length"), host.api.settings)
         except Problem as problem:
             return Answer(problem.response(incoming.path), [])
-        return Answer(await host.shown(page, prefix, incoming), [])
+        return Answer(await host.show_page(page, prefix, incoming), [])
 
     return Route(page.path, endpoint, methods=list(page.methods), name=page.name)
 
 
 async def _framework_problem(request: Request, error: Any) -> Response:
-    """What the framework refuses by itself, such as a path that does not exist, told as everything else is."""
-    return Answer(_refused(request, error).response(path_of(request.scope)), [])
+    """Convert an error of the framework, such as an unknown path, to problem details."""
+    return Answer(_problem_of(request, error).response(path_of(request.scope)), [])
 
 
-def _refused(request: Request, error: HTTPException) -> Problem:
+def _problem_of(request: Request, error: HTTPException) -> Problem:
     if error.status_code == 404:
-        return nothing_here()
+        return path_not_found()
     if error.status_code == 405:
-        # The framework names the methods of one route, and each operation has its own.
-        return other_methods(WITH_PAGES.methods(request.scope["path"].removeprefix(request.scope.get("root_path", ""))))
+        # The framework reports the methods of one route only, and each operation has its own route.
+        return method_not_allowed(
+            WITH_PAGES.methods(request.scope["path"].removeprefix(request.scope.get("root_path", "")))
+        )
     return Problem(kind_of_status(error.status_code), error.detail)

@@ -1,4 +1,4 @@
-"""Pages of other origins, for an application of its own."""
+"""CORS middleware for the standalone application."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from harken_adapters.hosts.http.guards.origins import Origins
 
 @frozen
 class Cors:
-    """Tells browsers of every answer whether a page may read it, and before, whether it may ask."""
+    """Adds CORS headers to all responses, and answers preflight requests."""
 
     app: ASGIApp
     origins: Origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, unless it only asks whether the page may."""
+        """Handle a request. Preflight requests are not passed to the application."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         more = raw_headers(self.origins.headers(headers.get("origin")))
 
-        async def tell(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *more]
             await send(message)
 
         preflight = self.origins.preflight(scope["method"], scope["path"], headers.get)
         app = self.app if preflight is None else Answer(preflight, [])
-        await app(scope, receive, tell)
+        await app(scope, receive, send_with_headers)

@@ -1,4 +1,4 @@
-"""What answers requests in an event loop: the API, threads for what blocks, and the streams that are open."""
+"""The asynchronous host: handles requests in an event loop, with threads for blocking calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, disconnected, read_body, request_of, streamed
+from harken_adapters.hosts.fastapi.messages import (
+    Answer,
+    RawHeaders,
+    read_body,
+    request_of,
+    streaming_response,
+    wait_for_disconnect,
+)
 from harken_adapters.hosts.fastapi.threads import FairThreads
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Admission, Operation
@@ -33,46 +40,46 @@ from harken_adapters.telemetry import request_span
 T = TypeVar("T")
 Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 
-#: How many calls that block are answered at once. More would only wait for the storage, or for each other.
+#: The number of threads for blocking calls. More threads would only wait for the storage or for each other.
 _THREADS: Final = 8
-#: How many of them one tenant may occupy, so that its slow calls never stop all others.
+#: How many threads one tenant may occupy, so that its slow calls do not block all others.
 _SHARE: Final = 6
-#: What nginx writes into its log for a client that went away; there is nobody to read an answer.
+#: The status that nginx logs if the client has disconnected. It is never sent.
 _CLIENT_CLOSED: Final = 499
 
 
 class _Results:
-    """Brings what threads have to say into the event loop.
+    """Transfers results of threads into the event loop.
 
-    Like ``asyncio.wrap_future``, but what is done at about the same time, such as a batch of submissions, wakes the
-    loop once, and not once for each.
+    Like ``asyncio.wrap_future``, but futures that complete at about the same time, such as a batch of submissions, wake
+    the loop only once.
     """
 
     def __init__(self) -> None:
-        self._told: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+        self._completed: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
         self._waking = False
 
     def of(self, future: Future[T]) -> asyncio.Future[T]:
-        """The same to be awaited in the running loop."""
+        """An awaitable for a future, in the running loop."""
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[T] = loop.create_future()
 
-        def tell(done: Future[T]) -> None:
-            self._told.append((waiting, done))
-            # Whoever finds this set knows that the loop has not yet begun to look, and so will see what was added.
+        def complete(done: Future[T]) -> None:
+            self._completed.append((waiting, done))
+            # If it is already set, the loop has not yet started to process results, so it will process this one too.
             if not self._waking:
                 self._waking = True
-                loop.call_soon_threadsafe(self._pass_on)
+                loop.call_soon_threadsafe(self._set_results)
 
-        future.add_done_callback(tell)
+        future.add_done_callback(complete)
         return waiting
 
-    def _pass_on(self) -> None:
+    def _set_results(self) -> None:
         self._waking = False
-        while self._told:
-            waiting, done = self._told.popleft()
+        while self._completed:
+            waiting, done = self._completed.popleft()
             if waiting.done():
-                # Whoever asked went away.
+                # The request was cancelled.
                 continue
             if done.cancelled():
                 waiting.cancel()
@@ -94,9 +101,9 @@ class _Direct:
 
 
 class Host(ApiHost):
-    """What the endpoints share: the API, threads for what blocks, and the streams that are open."""
+    """The state that endpoints share: the API, threads for blocking calls, and the open event streams."""
 
-    #: For how many seconds calls that run may go on at the end. By then nobody waits for what they find out.
+    #: How many seconds running calls may take at shutdown, when no client waits for their results any more.
     ending_seconds: ClassVar = 1.0
 
     def __init__(self, api: Api) -> None:
@@ -106,42 +113,42 @@ class Host(ApiHost):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Around the time in which it answers: what to do at the start and at the end of an application."""
+        """The lifespan of the host: end event streams on signals, and close the host on exit."""
         with _before_signals(self.stop_streams):
             yield
         await self.close()
 
     async def close(self) -> None:
-        """Drop what has not begun, and wait a little for the rest. Not in this thread, which has to answer it."""
+        """Cancel waiting calls and give running ones a short time to end, without blocking the event loop."""
         self.stop_streams()
         await asyncio.to_thread(self.threads.shutdown, self.ending_seconds)
         self.api.close()
 
     def endpoint(self, operation: Operation) -> Endpoint:
-        """The endpoint that answers an operation."""
+        """The endpoint of an operation."""
 
         async def endpoint(request: StarletteRequest) -> StarletteResponse:
-            began = perf_counter()
+            start = perf_counter()
             incoming = request_of(request)
             with request_span(operation.name, operation.method, operation.path, headers=request.headers) as span:
                 response = await self._answer(operation, request, incoming)
                 span.answered(response.status)
-            self.note(operation, incoming, response, perf_counter() - began)
+            self.record(operation, incoming, response, perf_counter() - start)
             more: RawHeaders = [(b"x-request-id", incoming.id.encode())]
             if response.chunks is None:
                 return Answer(response, more)
-            return streamed(response, more, self.threads.of(incoming.tenant))
+            return streaming_response(response, more, self.threads.of(incoming.tenant))
 
         return endpoint
 
     def asgi(self, operation: Operation) -> ASGIApp:
-        """The same without the layer that turns errors into answers: none come out of it."""
+        """The endpoint as an ASGI application, without Starlette's error handling, as it never raises."""
         return _Direct(self.endpoint(operation))
 
-    async def shown(self, page: Page, root: str, incoming: Request) -> Response:
-        """The answer to a request for a page, see :meth:`show`; what blocks is done in a thread."""
+    async def show_page(self, page: Page, root: str, incoming: Request) -> Response:
+        """The response to a request for a page, see :meth:`show`. Blocking pages use a thread."""
         if page.name == "readyz":
-            # Answered also while all threads are busy.
+            # It must work even if all threads are busy.
             return await self.pages.readyz_in_loop()
         if not page.blocks:
             return self.show(page, root, incoming)
@@ -155,60 +162,60 @@ class Host(ApiHost):
                 admission = await self._in_thread(incoming, self.api.admit, operation, incoming)
             if operation.method in WITH_BODY:
                 incoming.body = await read_body(request, incoming.header("content-length"), self.api.settings)
-            return self.opened(await self._performed(operation, admission, request, incoming))
+            return self.track_stream(await self._perform(operation, admission, request, incoming))
         except ClientDisconnect:
             return Response(_CLIENT_CLOSED, b"", None)
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+        except Exception as error:  # noqa: BLE001 - every request needs a response
             return self.api.refuse(operation, incoming, error)
 
-    async def _performed(
+    async def _perform(
         self, operation: Operation, admission: Admission, request: StarletteRequest, incoming: Request
     ) -> Response:
         if not operation.soon or len(incoming.body) > SMALL:
             return await self._in_thread(incoming, self.api.complete, operation, admission, client=request)
-        done = self.api.perform(operation, admission)
-        if isinstance(done, Pending):
-            done = done.present(await self._results.of(done.receipt))
-        return self.api.finish(operation, admission, done)
+        result = self.api.perform(operation, admission)
+        if isinstance(result, Pending):
+            result = result.present(await self._results.of(result.receipt))
+        return self.api.finish(operation, admission, result)
 
     async def _in_thread(
         self, incoming: Request, call: Callable[..., T], *arguments: object, client: StarletteRequest | None = None
     ) -> T:
-        """What a call returns that takes its turn among the tenant's.
+        """Run a blocking call in a thread of the tenant's share, and return its result.
 
         Args:
-            incoming: whose call it is.
-            call: is called in a thread.
-            *arguments: what it is called with.
-            client: where the request comes from, to drop the call if the client disconnects before it has begun. The
-                body must have been read, if there is one.
+            incoming: the request, with its tenant.
+            call: the function to call.
+            *arguments: its arguments.
+            client: the request, if the call is to be cancelled when the client disconnects before it starts. Its body
+                must have been read.
 
         Raises:
-            ClientDisconnect: the call was dropped.
+            ClientDisconnect: the call was cancelled.
         """
-        # With the request's context, or its span would not be found there.
+        # Runs in the context of the request, for its trace span.
         context = copy_context()
         future = self.threads.submit(incoming.tenant, context.run, call, *arguments)
         result = self._results.of(future)
-        gone = None if client is None else asyncio.ensure_future(disconnected(client))
+        disconnect = None if client is None else asyncio.ensure_future(wait_for_disconnect(client))
         try:
-            if gone is not None:
-                await asyncio.wait((result, gone), return_when=asyncio.FIRST_COMPLETED)
-                if not result.done() and gone.result() and future.cancel():
+            if disconnect is not None:
+                await asyncio.wait((result, disconnect), return_when=asyncio.FIRST_COMPLETED)
+                if not result.done() and disconnect.result() and future.cancel():
                     raise ClientDisconnect
             found: T = await result
             return found
         finally:
-            # At the end of a server also those that still wait are cancelled. What has begun goes on.
+            # At shutdown, waiting calls are cancelled too. Running calls continue.
             future.cancel()
             result.cancel()
-            if gone is not None:
-                gone.cancel()
+            if disconnect is not None:
+                disconnect.cancel()
 
 
 @contextmanager
 def _before_signals(call: Callable[[], object]) -> Iterator[None]:
-    """Call that before a server hears that it is to end: it waits for all answers, and some would never end."""
+    """Call a function before the server handles SIGINT or SIGTERM, as it waits for all responses, including streams."""
     if current_thread() is not main_thread():
         yield
         return
@@ -220,7 +227,7 @@ def _before_signals(call: Callable[[], object]) -> Iterator[None]:
         if callable(handler):
             handler(number, frame)
 
-    # Where nobody handles a signal, it must go on doing what it does then.
+    # Signals without a Python handler keep their default action.
     ours = [number for number, handler in before.items() if callable(handler)]
     for number in ours:
         signal.signal(number, end)

@@ -1,4 +1,4 @@
-"""What guards ``harken serve --open``, where no host application does."""
+"""Protection of ``harken serve --open``, which has no host application."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from harken_adapters.hosts.http.wire.problems import Problem
 
 @frozen
 class LoopbackOnly:
-    """Refuses requests that do not seem to come directly from a program or page on this machine.
+    """Rejects requests that do not seem to come directly from a program or page on the local machine.
 
-    That is no proof: a proxy may hide all that shows it. Where there may be one, use keys.
+    This is a heuristic: a proxy may hide all signs of itself. Use API keys if there may be a proxy.
     """
 
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, unless it was forwarded or caused by a page of another origin."""
+        """Handle a request, unless it was forwarded or sent by a page of another origin."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -30,6 +30,8 @@ class LoopbackOnly:
         if reason is None:
             await self.app(scope, receive, send)
             return
-        detail = f"Without keys only direct requests from this machine are served, but {reason}; use keys instead"
+        detail = (
+            f"Without API keys, only direct requests from localhost are accepted, but {reason}; use API keys instead"
+        )
         problem = Problem("forbidden", detail, headers=(("connection", "close"),))
         await Answer(problem.response(path_of(scope)), [])(scope, receive, send)

@@ -1,4 +1,4 @@
-"""From Starlette's requests to ours, and from our answers to Starlette's."""
+"""Conversion of Starlette requests, and of responses to Starlette responses."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
 
 RawHeaders = list[tuple[bytes, bytes]]
 
-_NOT_TWICE: Final = (b"host", b"origin", b"sec-fetch-site")
+_SECURITY_RELEVANT: Final = (b"host", b"origin", b"sec-fetch-site")
 
 
 def raw_headers(headers: Headers) -> RawHeaders:
-    """Headers as ASGI has them."""
+    """Encode headers for ASGI."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 @cache
 def _security(headers: Headers) -> RawHeaders:
-    """Those that all answers carry, or all pages: worked out once, as there is one for each request."""
+    """The encoded security headers, cached, as every response has them."""
     return raw_headers(headers)
 
 
 def request_of(request: starlette.requests.Request) -> Request:
-    """The request, with its body yet to be read."""
+    """The request, without its body."""
     scope = request.scope
     raw: RawHeaders = scope["headers"]
-    # Of headers that come twice the first counts, but for those by which a request is trusted: two are neither.
+    # The first of repeated headers counts, except for security headers, which are joined, so that they never match.
     headers = dict(reversed(raw))
-    for name in _NOT_TWICE:
+    for name in _SECURITY_RELEVANT:
         if name in headers:
             headers[name] = b", ".join(value for one, value in raw if one == name)
 
@@ -64,25 +64,25 @@ def request_of(request: starlette.requests.Request) -> Request:
 
 
 def path_of(scope: AsgiScope) -> str:
-    """The path as it was asked for. Servers that do not tell it get it encoded again."""
+    """The full path, percent-encoded. It is encoded again if the server does not provide it."""
     raw: bytes | None = scope.get("raw_path")
     if raw is None:
         return URL(scope=scope).path
     root: str = scope.get("root_path", "")
     path = raw.partition(b"?")[0].decode("latin-1")
-    # By the standard the root is a part of the path, but not all servers know that.
+    # According to the ASGI specification, the path includes the root path, but not all servers do that.
     return path if path.startswith(root) else root + path
 
 
 async def read_body(request: starlette.requests.Request, length: str | None, settings: ServerSettings) -> bytes:
-    """The body, if it is not too large and does not take too long; ``length`` is what was announced.
+    """Read the whole body. ``length`` is the value of Content-Length, if any.
 
     Raises:
-        Problem: it is, or does, or the client went away.
+        Problem: the body is too large or too slow, or the client has disconnected.
     """
     most = settings.max_body
     check_length(length, most)
-    # A guard of the host may have read it before; then nothing more arrives.
+    # The host application may already have read the body; then nothing more arrives.
     read = hasattr(request, "_body")
     body, more = await request.body() if read else b"", not read
     check_size(len(body), most)
@@ -100,11 +100,11 @@ async def read_body(request: starlette.requests.Request, length: str | None, set
     return body
 
 
-async def disconnected(request: starlette.requests.Request) -> bool:
-    """Wait until the client goes away; the body must have been read, if the request has one.
+async def wait_for_disconnect(request: starlette.requests.Request) -> bool:
+    """Wait until the client disconnects. The body of the request must have been read, if it has one.
 
     Returns:
-        ``False`` if that cannot be found out, as what is around the application gives the body again and again.
+        ``False`` if this cannot be determined, as middleware returns the body repeatedly.
     """
     message = await request.receive()
     if message["type"] == "http.request" and request.method not in WITH_BODY:
@@ -113,7 +113,7 @@ async def disconnected(request: starlette.requests.Request) -> bool:
 
 
 class Answer(starlette.responses.Response):
-    """An answer that is complete. Its headers are put together once, as there is one for each request."""
+    """A complete response. Its headers are assembled here, which is faster than Starlette's own way."""
 
     def __init__(self, response: Response, more: RawHeaders) -> None:
         self.status_code = response.status
@@ -131,10 +131,10 @@ def _headers(response: Response, more: RawHeaders) -> RawHeaders:
     return headers
 
 
-def streamed(response: Response, more: RawHeaders, threads: Executor) -> starlette.responses.Response:
-    """An answer that comes in chunks, each made in a thread."""
+def streaming_response(response: Response, more: RawHeaders, threads: Executor) -> starlette.responses.Response:
+    """A streaming response, whose chunks are produced in threads."""
     chunks = response.chunks
-    assert chunks is not None  # noqa: S101 - whoever calls has looked
+    assert chunks is not None  # noqa: S101 - the caller has checked
     answer = (
         _EventAnswer(chunks, response.status, threads)
         if isinstance(chunks, EventStream)
@@ -145,7 +145,7 @@ def streamed(response: Response, more: RawHeaders, threads: Executor) -> starlet
 
 
 class _EventAnswer(starlette.responses.StreamingResponse):
-    """Events, until nobody listens any more."""
+    """A response with an event stream, which is closed with it."""
 
     def __init__(self, stream: EventStream, status: int, threads: Executor) -> None:
         super().__init__(events_in_loop(stream, threads), status)
@@ -155,5 +155,5 @@ class _EventAnswer(starlette.responses.StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            # Not where the events come from: whoever went away at once never asked for the first one.
+            # Not in the generator: if the client disconnects at once, it is never started.
             self._stream.close()

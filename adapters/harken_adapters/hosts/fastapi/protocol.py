@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol with bounds on everything that a client sends before, between and after bodies.
+"""uvicorn's HTTP protocol with limits on everything that a client sends before, between and after request bodies.
 
-uvicorn hands a request to the application once its head is complete, so nothing that the application does limits a head
-that never ends. Nor does it see what a client goes on sending after its answer.
+uvicorn calls the application once the request head is complete, so the application cannot limit a head that never ends,
+or data that the client sends after the response.
 """
 
 from __future__ import annotations
@@ -19,50 +19,50 @@ from harken_adapters.hosts.http.wire.bodies import DRAIN_BYTES, DRAIN_SECONDS
 from harken_adapters.hosts.http.wire.messages import Headers
 from harken_adapters.hosts.http.wire.problems import Problem
 
-#: What is parsed at once. A piece ends up in the parser as a whole, even if it holds many requests.
+#: How many bytes are parsed at a time. The parser processes a piece as a whole, even if it has many requests.
 _PIECE: Final = 4096
 _CLOSE: Final[Headers] = (("connection", "close"),)
 _RETRY: Final[Headers] = (("retry-after", "1"),)
-_MALFORMED: Final = "This is not valid HTTP/1.1"
+_MALFORMED: Final = "The request is not valid HTTP/1.1"
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """An HTTP/1.1 connection on which neither heads, nor pipelined requests, nor patience are unlimited.
+    """An HTTP/1.1 connection with limits on request heads, pipelined requests and idle times.
 
-    A head that is too large is answered with 431 and one that is too slow with 408; then the connection is closed. A
-    client that is still sending a body that was refused gets the chance to read the answer: what it sends is discarded
-    for a while, as closing the connection at once would take the answer back.
+    A head that is too large is answered with 431, and one that is too slow with 408; then the connection is closed. If
+    the client is still sending a rejected body, it is discarded for a while, as closing the connection at once could
+    lose the response.
     """
 
-    #: How many bytes a head may have, from the request line to the empty line; trailers likewise.
+    #: The maximum size of a head in bytes, from the request line to the empty line; the same for trailers.
     head_bytes: ClassVar = 64 * 1024
-    #: How many fields a head may have, with its trailers.
+    #: The maximum number of fields of a head, including trailers.
     head_fields: ClassVar = 100
-    #: How many seconds a head may take, from the connection or from its first byte on.
+    #: The maximum time for a head to arrive, in seconds, from the start of the connection or from its first byte.
     head_seconds: ClassVar = 10.0
-    #: How many bytes of a body that was refused are discarded before the connection is cut, and for how many seconds.
+    #: How many bytes of a rejected body are discarded before the connection is aborted, and for how many seconds.
     drain_bytes: ClassVar = DRAIN_BYTES
     drain_seconds: ClassVar[float] = DRAIN_SECONDS
-    #: For how many seconds a client may read nothing of an answer.
+    #: For how many seconds a client may not read a response.
     write_seconds: ClassVar = 30.0
-    #: How many requests may wait on one connection for the answers to those before them.
+    #: The maximum number of pipelined requests that wait on one connection.
     most_pipelined: ClassVar = 16
-    #: How many connections a process has at a time.
+    #: The maximum number of connections of a process.
     most_connections: ClassVar = 1_000
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         # Upgrades are disabled.
         self.ws_protocol_class = None
-        #: The requests that have not been answered, in order.
+        #: The requests without a response, in order.
         self._unanswered: deque[RequestResponseCycle] = deque()
-        #: Bytes that were fed to the parser since it last had something for the application.
+        #: The number of bytes that were parsed since the last call of the application.
         self._pending = 0
         self._in_head = False
         self._fields = 0
-        #: Whether all of the last message has arrived.
+        #: Whether the last message has arrived completely.
         self._message_complete = True
-        #: Whether what arrives is discarded.
+        #: Whether received data is discarded.
         self._discarding = False
         self._drained = 0
         self._problem: Problem | None = None
@@ -72,7 +72,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # --- The connection -----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base
-        """Begin, unless there are too many."""
+        """Accept the connection, unless there are too many."""
         super().connection_made(_LingeringTransport(transport, self._linger, self._set_write_deadline))
         if len(self.connections) <= self.most_connections:
             self._set_deadline(self.head_seconds, self._head_is_late)
@@ -82,25 +82,25 @@ class GuardedProtocol(HttpToolsProtocol):
         transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Clean up after the connection."""
         self._discarding = True
         self._clear_deadline()
         super().connection_lost(exc)
         self._clear_write_deadline()
-        # uvicorn tells only the last one, and an event stream before it would go on for ever.
+        # uvicorn notifies only the last request, so an event stream before it would never end.
         for cycle in self._unanswered:
             cycle.disconnected = True
             cycle.message_event.set()
 
     def shutdown(self) -> None:
-        """End as soon as the request that is being answered is."""
+        """Close the connection once the current response is complete."""
         if self._discarding or self._in_head or not (self._message_complete or self._answering()):
             self._cut()
         else:
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrives, in pieces that are small enough to stop in time."""
+        """Parse received data in small pieces, so that a limit takes effect in time."""
         start = 0
         while start < len(data) and not self._discarding:
             piece = data[start : start + min(_PIECE, self.head_bytes - self._pending)]
@@ -113,7 +113,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._watch()
 
     def eof_received(self) -> None:
-        """Let asyncio close the connection, which waits until the client has read what was written."""
+        """Let asyncio close the connection after the client has read the written data."""
         self._set_write_deadline()
 
     def pause_writing(self) -> None:
@@ -122,13 +122,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._set_write_deadline()
 
     def resume_writing(self) -> None:
-        """The client reads again. It has to read the rest too if the connection is being closed."""
+        """Clear the write deadline. If the connection is being closed, the client must still read the rest in time."""
         super().resume_writing()
         self._clear_write_deadline()
         if self.transport.is_closing():
             self._set_write_deadline()
 
-    # --- What the parser finds ----------------------------------------------------------------------------------------
+    # --- Parser callbacks ---------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """See uvicorn."""
@@ -136,13 +136,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field of the head or the trailers."""
+        """Count a field of the head or trailers."""
         self._fields += 1
         if self._fields > self.head_fields:
             self._problem = _too_large(f"has more than {self.head_fields} fields")
-            # The parser stops there, and uvicorn refuses the request.
+            # The parser stops, and uvicorn rejects the request.
             raise self._problem
-        # Of trailers nothing is used. Among the headers, they would be trusted like what a proxy has checked.
+        # Trailers are ignored. As headers, they would be trusted like those that a proxy has checked.
         if self._in_head:
             super().on_header(name, value)
 
@@ -155,11 +155,11 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._unanswered.append(self.cycle)
         if self.parser.should_upgrade():
-            # CONNECT: what comes next would not be HTTP.
+            # CONNECT: the data that follows would not be HTTP.
             self.cycle.keep_alive = False
 
     def on_chunk_header(self) -> None:
-        """Count from here on."""
+        """Reset the byte count."""
         self._pending = 0
 
     def on_body(self, body: bytes) -> None:
@@ -186,7 +186,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._discarding:
             self._watch()
 
-    # --- How ----------------------------------------------------------------------------------------------------------
+    # --- Helpers ------------------------------------------------------------------------------------------------------
 
     def _parse(self, piece: bytes) -> None:
         self._pending += len(piece)
@@ -201,13 +201,13 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(_too_large(f"has more than {self.head_bytes:,} bytes"))
 
     def _feed(self, data: bytes) -> None:
-        """Let the parser have it.
+        """Pass data to the parser.
 
-        A server may ignore that a request asks for an upgrade. But the parser then takes its body for the other
-        protocol, so the head of such a request is parsed again without the field ``Upgrade``.
+        A server may ignore an upgrade request. The parser, however, treats its body as the other protocol, so the head
+        of such a request is parsed again without the field ``Upgrade``.
 
         Raises:
-            HttpParserError: it is not valid HTTP.
+            HttpParserError: the data is not valid HTTP.
         """
         while True:
             try:
@@ -232,7 +232,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _watch(self) -> None:
-        """Have a deadline whenever the next step is the client's, unless it has just been answered."""
+        """Set a deadline if the connection waits for the client, unless uvicorn's keep-alive timeout applies."""
         if self._drained > self.drain_bytes:
             self._cut()
         elif self._deadline is not None or (self._message_complete and self.timeout_keep_alive_task is not None):
@@ -251,7 +251,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer what cannot become a request, and read no more; requests before it still get their answers."""
+        """Respond with an error and stop reading. Earlier requests on the connection still get their responses."""
         self._discarding = True
         self._clear_deadline()
         if self._answering() and not self.cycle.more_body:
@@ -268,7 +268,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _write(self, problem: Problem) -> None:
         path = getattr(self, "url", b"").partition(b"?")[0].decode("latin-1")
         response = problem.response(path or "/")
-        self.logger.info("Answered with %d before there was a request: %s", response.status, problem.detail)
+        self.logger.info("Rejected an incomplete request with %d: %s", response.status, problem.detail)
         headers = [
             *self.server_state.default_headers,
             *raw_headers(response.headers + response.security),
@@ -279,7 +279,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[response.status] + lines + b"\r\n" + response.body)
 
     def _linger(self) -> bool:
-        """Whether the connection has to stay for what is still being sent, with its own direction closed."""
+        """Whether the connection must stay half-closed, as the client is still sending."""
         if self._message_complete and not self._in_head and not self._discarding:
             return False
         self._discarding = True
@@ -317,15 +317,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 class _LingeringTransport(asyncio.Transport):
-    """A transport that can close its own direction first.
+    """A transport that can half-close the connection first.
 
-    Closing a socket that has something to be read resets the connection, and takes the answer back from a client that
-    has not read it.
+    Closing a socket with unread data resets the connection, and the client may lose a response that it has not read.
 
     Args:
-        transport: the connection.
-        linger: whether the connection has to stay open for what is still being received.
-        flush: called before the connection is closed, which waits until the client has read what was written.
+        transport: the transport of the connection.
+        linger: returns whether the connection must stay half-closed, as the client is still sending.
+        flush: called before the connection is closed; asyncio then waits until the client has read the written data.
     """
 
     def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool], flush: Callable[[], object]) -> None:
@@ -336,12 +335,12 @@ class _LingeringTransport(asyncio.Transport):
         self._lingering = False
 
     def close(self) -> None:
-        """Close it, in the one way or the other."""
+        """Close or half-close the connection."""
         if self.is_closing():
             return
         if self._linger():
             self._lingering = True
-            # TLS has no half-closed connections: there the client finds the end of the answer by its length.
+            # TLS connections cannot be half-closed. There, the client finds the end of the response by its length.
             if self._transport.can_write_eof():
                 self._transport.write_eof()
         else:
@@ -349,15 +348,15 @@ class _LingeringTransport(asyncio.Transport):
             self._transport.close()
 
     def is_closing(self) -> bool:
-        """Whether nothing is to be written any more."""
+        """Whether the connection is closed for writing."""
         return self._lingering or self._transport.is_closing()
 
     def abort(self) -> None:
-        """Close it at once."""
+        """Abort the connection."""
         self._transport.abort()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write, unless it is closed."""
+        """Write data, unless the connection is closed for writing."""
         if not self._lingering:
             self._transport.write(data)
 

@@ -1,4 +1,4 @@
-"""The API as a router, for any FastAPI application."""
+"""The API as a FastAPI router."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ from harken_adapters.hosts.http.documentation.openapi import operation_document
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.settings import ServerSettings
 
-_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="harken", description="An API key, or a session token.")
-#: Tells the OpenAPI document of whatever application that credentials are taken. They are looked at elsewhere.
+_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="harken", description="An API key or a session token.")
+#: Declares the security scheme in the OpenAPI document of the application. The API itself checks credentials.
 _DOCUMENTED: Final = Security(_BEARER)
 
 
 def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> APIRouter:
-    """Harken's API as a router; ``app.include_router(feedback_router(hk))`` is all that an application needs.
+    """The API as a router: ``app.include_router(feedback_router(hk))``.
 
-    Without settings of its own, it takes ``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*``. Every request needs
-    an API key, which ``harken keys create`` or ``hk.keys.create`` creates, or a session token. Where the application
-    itself knows who may do what, say so with ``ServerSettings(access="open")``, and guard the router:
+    Every request needs an API key, created with ``harken keys create`` or ``hk.keys.create``, or a session token. If
+    the application controls access itself, use ``ServerSettings(access="open")`` and protect the router:
     ``app.include_router(router, dependencies=[Depends(...)])``.
 
     Args:
-        harken: stays the application's, which closes it.
-        settings: how it is served.
+        harken: the Harken to serve. The application closes it.
+        settings: the settings of the server; by default from ``harken.toml`` and ``HARKEN_SERVER_*``.
 
     Raises:
-        ConfigurationError: a setting makes no sense.
+        ConfigurationError: a setting is invalid.
     """
     host = Host(Api(harken, ServerSettings.load() if settings is None else settings))
 
@@ -44,7 +43,7 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
         async with host.running():
             yield
 
-    # Its own routes would be faster, but would not ask what whoever includes the router wants asked before.
+    # Plain routes would be faster, but would ignore the dependencies with which the application includes the router.
     router = APIRouter(dependencies=[_DOCUMENTED], lifespan=lifespan)
     for operation in OPERATIONS:
         router.add_api_route(
@@ -57,7 +56,7 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
             description=operation.description,
             tags=[operation.tag],
             response_model=None,
-            # What is no JSON must not be described as such; what is gets its description with the rest.
+            # Not JSONResponse, as not all responses are JSON. operation_document describes those that are.
             response_class=Response,
             status_code=min(operation.answers),
             openapi_extra=operation_document(operation),

@@ -1,4 +1,4 @@
-"""``harken serve``: one or more processes that serve the application with uvicorn."""
+"""``harken serve``: serves the application with uvicorn, in one or more processes."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ from harken_adapters.hosts.http.guards.addresses import is_loopback
 from harken_adapters.hosts.http.guards.local_key import LocalKey, has_local_key, key_file, local_key
 from harken_adapters.hosts.http.guards.rate_limits import MEMORY
 from harken_adapters.hosts.http.logs import configure_logs
-from harken_adapters.hosts.http.serving.process_service import connected
+from harken_adapters.hosts.http.serving.process_service import connect_harken
 from harken_adapters.hosts.http.settings import ServerSettings
 
-#: Storages that several processes can count in together.
+#: The URL schemes of storages that can also store rate limits.
 _COUNTING: Final = ("mongodb", "mongodb+srv")
 _METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 _APP: Final = "harken_adapters.hosts.fastapi.serving:app"
-#: After so many seconds a thread that waits may go on. The one that writes needs little time, but needs it soon: while
-#: it waits for its turn, everybody waits for their answer.
+#: The switch interval of threads, in seconds. The writing thread needs little time, but all requests wait for it, so it
+#: must run soon.
 _SWITCH_INTERVAL: Final = 0.001
-#: Connections that wait to be accepted.
+#: The number of connections that may wait to be accepted.
 _BACKLOG: Final = 2048
-#: For so many seconds answers may go on after a signal.
+#: For how many seconds requests may continue after a signal.
 _GRACE: Final = 5
 
 
 @frozen
 class Started:
-    """What the person who starts the service has to know.
+    """Information for the user who starts the server.
 
     Attributes:
-        address: where it is, without a slash at the end.
-        access: ``open`` if no key is needed.
-        key: the local key, where keys are needed and there is such a key.
-        lost: the file in which a local key should be that is still valid, and is not.
+        address: the URL of the server, without a trailing slash.
+        access: ``open`` if no API key is needed.
+        key: the local key, if keys are needed and it exists.
+        lost: the path of the key file, if the local key is still valid but is not in its file.
     """
 
     address: str
@@ -66,32 +66,33 @@ class Started:
     lost: Path | None = None
 
 
-def serve(settings: ServerSettings, tell: Callable[[Started], object], *, command: str = "harken") -> None:
-    """Serve until a signal ends it; what was accepted is answered before.
+def serve(settings: ServerSettings, on_start: Callable[[Started], object], *, command: str = "harken") -> None:
+    """Serve until a signal arrives. Requests in progress are completed.
 
-    What is not in these settings, each process reads for itself, from ``HARKEN_*`` and ``harken.toml``.
+    Each process reads all other settings from ``HARKEN_*`` and ``harken.toml``.
 
     Args:
-        settings: how it is served.
-        tell: is told how to reach it, when it can be reached.
-        command: what commands on the same storage begin with, for errors that say which one to run.
+        settings: the settings of the server.
+        on_start: called when the server can be reached.
+        command: the start of a command line for the same storage, for error messages.
 
     Raises:
-        ConfigurationError: it must not, or cannot, be served like this.
+        ConfigurationError: the settings are invalid or not safe, or the address is not available.
         StorageError: the storage cannot be opened.
     """
     configure_logs(json=settings.log_json or None, level=settings.log_level)
     storage = Settings.load(os.environ, Path.cwd()).storage
     _check(settings, storage, command)
-    with _ended_by_signal(), _bound(settings) as listening, _shared_metrics(settings.workers):
-        # What was said on the command line, each process that serves has to find.
+    with _exit_on_signal(), _listen(settings) as listening, _shared_metrics(settings.workers):
+        # Pass the options of the command line to the worker processes.
         os.environ["HARKEN_SERVER_WORKERS"] = str(settings.workers)
         os.environ["HARKEN_SERVER_ACCESS"] = settings.access
-        # One process serves what it has opened here: a storage in memory is nowhere else. Several open it themselves.
+        # A single process serves the Harken that is opened here, as a storage in memory exists only in one process.
+        # Workers open their own.
         served = app() if settings.workers == 1 else None
-        with connected(settings, storage) if served is None else nullcontext(served.state.harken) as hk:
+        with connect_harken(settings, storage) if served is None else nullcontext(served.state.harken) as hk:
             key, lost = _local_key(hk, settings, storage, command)
-        tell(Started(_address(listening), settings.access, key, lost))
+        on_start(Started(_address(listening), settings.access, key, lost))
         uvicorn.run(
             served or _APP,
             factory=served is None,
@@ -109,46 +110,46 @@ def serve(settings: ServerSettings, tell: Callable[[Started], object], *, comman
 
 
 def app() -> Starlette:
-    """The application as each process makes it."""
+    """Create the application, in each process."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     settings = ServerSettings.load()
     configure_logs(json=settings.log_json or None, level=settings.log_level)
     storage = Settings.load(os.environ, Path.cwd()).storage
-    made = create_app(settings, limit_storage=limit_storage(storage, settings.workers))
-    # Nobody else serves the root here.
-    made.router.routes.append(Route("/", lambda _: RedirectResponse("docs", 303)))
+    created = create_app(settings, limit_storage=limit_storage(storage, settings.workers))
+    # There is no host application that serves the root path.
+    created.router.routes.append(Route("/", lambda _: RedirectResponse("docs", 303)))
     if settings.access == "open":
-        # No application is around this one that could guard it.
-        made.add_middleware(LoopbackOnly)
-    return made
+        # There is no host application that controls access.
+        created.add_middleware(LoopbackOnly)
+    return created
 
 
 def limit_storage(storage: str, workers: int) -> str:
-    """Where calls are counted: by each process for itself, or where all can see it."""
+    """The URL of the storage of rate limits: in memory, or that of the feedback if several workers can share it."""
     return storage if workers > 1 and scheme_of(storage) in _COUNTING else MEMORY
 
 
 def _check(settings: ServerSettings, storage: str, command: str) -> None:
     _check_host(settings)
     if settings.workers > 1 and scheme_of(storage) == "memory":
-        raise ConfigurationError("Several workers need a storage that they share; memory:// is one for each process")
-    with connected(settings) as hk:
-        # What a process that serves would find wrong is told now, once, and not by each of them.
+        raise ConfigurationError("Several workers need a shared storage; memory:// is separate in each process")
+    with connect_harken(settings) as hk:
+        # Errors are reported once here, not by each worker process.
         if settings.relay:
             _check_channels()
         Api(hk, settings, limit_storage=limit_storage(storage, settings.workers)).close()
         if _is_local(settings.host) or (settings.access != "open" and (settings.token_secrets or hk.keys.in_use())):
             return
     raise ConfigurationError(
-        f"On {settings.host} anybody may call, so this needs an API key first; listen on 127.0.0.1, or create a key: "
-        f"{command} keys create --scope admin"
+        f"{settings.host} can be reached from other machines, so an API key is required; listen on 127.0.0.1, or "
+        f"create a key: {command} keys create --scope admin"
         if settings.access != "open"
-        else f"On {settings.host} anybody may call, so access must not be 'open', as with --open"
+        else f"{settings.host} can be reached from other machines, so access must not be 'open' (--open)"
     )
 
 
 def _local_key(hk: Harken, settings: ServerSettings, storage: str, command: str) -> tuple[LocalKey | None, Path | None]:
-    """The local key, where nobody has set up any other way in, or else the file in which one should be."""
+    """The local key, if no other access is configured; or the path of its file, if the key is lost."""
     if settings.access == "open" or settings.token_secrets:
         return None, None
     path = key_file(storage)
@@ -157,18 +158,18 @@ def _local_key(hk: Harken, settings: ServerSettings, storage: str, command: str)
 
 
 def _check_channels() -> None:
-    """Whether all channels can be used as they are configured; nothing is sent there."""
+    """Check the configuration of all channels, without sending anything."""
     with NotificationSettings.load(os.environ, Path.cwd()).channels.open():
         pass
 
 
 def _check_host(settings: ServerSettings) -> None:
-    """Whether there is such a host; whether it is this one turns out later."""
+    """Check that the host can be resolved."""
     try:
         socket.getaddrinfo(settings.host or None, settings.port, _family(settings.host), socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         raise ConfigurationError(
-            f"Cannot listen on {settings.host!r}: no such host; choose an address of this machine, such as "
+            f"Cannot listen on {settings.host!r}: unknown host; choose an address of this machine, such as "
             "--host 127.0.0.1"
         ) from error
 
@@ -178,22 +179,22 @@ def _is_local(host: str) -> bool:
 
 
 @contextmanager
-def _bound(settings: ServerSettings) -> Iterator[socket.socket]:
-    """The socket that connections come to. Asked for before anything is started, so that it is free is known early."""
+def _listen(settings: ServerSettings) -> Iterator[socket.socket]:
+    """The listening socket. It is opened before everything else, so that an address in use is reported early."""
     try:
         listening = socket.create_server(
             (settings.host, settings.port), family=_family(settings.host), backlog=_BACKLOG, reuse_port=False
         )
     except OSError as error:
         option = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port"
-        # Its own text has the address, too.
+        # The text of the error itself repeats the address.
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConfigurationError(
             f"Cannot listen on {settings.host} port {settings.port}: {reason}; choose another {option}"
         ) from error
     with listening:
-        # Connections inherit it. The server hands the socket over as a file descriptor, of which asyncio does not know
-        # that it is TCP; without this, each answer on a connection that is kept open waits for an acknowledgement.
+        # Connections inherit this option. asyncio gets the socket as a file descriptor and does not set it; without it,
+        # each response on a persistent connection waits for an acknowledgement.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.set_inheritable(True)
         yield listening
@@ -213,7 +214,7 @@ def _address(listening: socket.socket) -> str:
 
 @contextmanager
 def _shared_metrics(workers: int) -> Iterator[None]:
-    """A folder in which several processes add up their figures, unless there is one already."""
+    """A temporary directory in which workers share their metrics, unless one is configured."""
     if workers == 1 or _METRICS_FOLDER in os.environ:
         yield
         return
@@ -223,13 +224,13 @@ def _shared_metrics(workers: int) -> Iterator[None]:
 
 
 @contextmanager
-def _ended_by_signal() -> Iterator[None]:
-    """Whoever is told to end, and does, has done nothing wrong: no signal is left to be told to the shell."""
+def _exit_on_signal() -> Iterator[None]:
+    """Exit with status 0 on SIGTERM, instead of being killed by the signal."""
 
-    def end(_: int, __: FrameType | None) -> None:
+    def exit_(_: int, __: FrameType | None) -> None:
         raise SystemExit(0)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = signal.signal(signal.SIGTERM, exit_)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Threads that tenants share fairly: what one of them asks for can take all of its own time, and not that of others."""
+"""A thread pool that tenants share fairly, so that slow calls of one tenant do not block the others."""
 
 from __future__ import annotations
 
@@ -18,55 +18,55 @@ T = TypeVar("T")
 
 @frozen(eq=False)
 class _Call:
-    """Something to do for a tenant."""
+    """A call on behalf of a tenant."""
 
     tenant: str
     call: Callable[[], Any]
     future: Future[Any]
 
     def run(self) -> None:
-        """Do it, unless nobody waits for it any more."""
+        """Run the call, unless its future was cancelled."""
         if not self.future.set_running_or_notify_cancel():
             return
         try:
             result = self.call()
-        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+        except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
             self.future.set_exception(error)
         else:
             self.future.set_result(result)
 
 
 class FairThreads:
-    """Runs calls that block, in a few threads, of which no tenant occupies all.
+    """Runs blocking calls in a fixed number of threads, of which no tenant can occupy all.
 
-    What cannot begin at once waits, and the tenants take turns; the calls of one begin in their order. A call whose
-    future was cancelled while it waited is not run. It is thread-safe.
+    Waiting calls are started in turn for each tenant, and in order within a tenant. A call whose future is cancelled
+    while it waits is not run. It is thread-safe.
 
-    No thread keeps the process from ending, however long its call takes.
+    The threads are daemons, so a call that hangs does not keep the process from exiting.
 
     Args:
-        threads: how many calls run at a time.
-        share: how many of them may be one tenant's.
+        threads: the maximum number of concurrent calls.
+        share: the maximum number of concurrent calls of one tenant.
     """
 
     def __init__(self, threads: int, share: int) -> None:
         self._threads = threads
         self._share = share
         self._workers: list[Thread] = []
-        #: What begins now; ``None`` for each thread that is to end.
-        self._begun: SimpleQueue[_Call | None] = SimpleQueue()
+        #: The calls to start now; ``None`` for each thread that is to end.
+        self._ready: SimpleQueue[_Call | None] = SimpleQueue()
         self._lock = Lock()
         self._busy = 0
         self._closed = False
         self._running: Counter[str] = Counter()
-        # Whose turn is next comes first. A tenant is in it for as long as something of it waits.
+        # The waiting calls by tenant, in the order of their turns.
         self._waiting: OrderedDict[str, deque[_Call]] = OrderedDict()
 
     def submit(self, tenant: str, call: Callable[..., T], *arguments: object) -> Future[T]:
-        """Run it when it is the tenant's turn.
+        """Schedule a call.
 
         Raises:
-            RuntimeError: it is shut down.
+            RuntimeError: the pool is shut down.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -75,20 +75,20 @@ class FairThreads:
             self._waiting.setdefault(tenant, deque()).append(_Call(tenant, partial(call, *arguments), future))
             if self._busy < self._threads and (following := self._next()):
                 self._busy += 1
-                self._begun.put(following)
+                self._ready.put(following)
                 if self._busy > len(self._workers):
                     self._start_worker()
         return future
 
     def of(self, tenant: str) -> Executor:
-        """The same as an executor whose calls are all that tenant's."""
+        """An executor for the calls of one tenant."""
         return _Share(self, tenant)
 
     def shutdown(self, seconds: float | None = None) -> None:
-        """Take nothing more, cancel what has not begun, and wait for the rest.
+        """Accept no more calls, cancel waiting ones, and wait for running ones.
 
         Args:
-            seconds: for how long at most; ``None`` for as long as it takes.
+            seconds: the maximum time to wait; ``None`` for no limit.
         """
         with self._lock:
             first, self._closed = not self._closed, True
@@ -98,28 +98,28 @@ class FairThreads:
             call.future.cancel()
         if first:
             for _ in self._workers:
-                self._begun.put(None)
+                self._ready.put(None)
         until = None if seconds is None else monotonic() + seconds
         for worker in self._workers:
             worker.join(None if until is None else max(0.0, until - monotonic()))
 
     @property
     def ended(self) -> bool:
-        """Whether it is shut down and no call runs any more."""
+        """Whether the pool is shut down and no call is running."""
         return self._closed and not any(worker.is_alive() for worker in self._workers)
 
     def _start_worker(self) -> None:
-        # Not those of a pool: at its end the interpreter waits for them.
+        # Not the threads of an executor, as the interpreter waits for those at exit.
         worker = Thread(target=self._run, name=f"harken-http_{len(self._workers)}", daemon=True)
         self._workers.append(worker)
         worker.start()
 
     def _run(self) -> None:
-        while (call := self._begun.get()) is not None:
+        while (call := self._ready.get()) is not None:
             self._work(call)
 
     def _next(self) -> _Call | None:
-        """Take what is to run next, if anything may. Only with the lock."""
+        """Remove and return the next call to run, if there is one. The lock must be held."""
         tenant = next((one for one in self._waiting if self._running[one] < self._share), None)
         if tenant is None:
             return None
@@ -144,7 +144,7 @@ class FairThreads:
 
 
 class _Share(Executor):
-    """One tenant's part of the threads."""
+    """An executor for one tenant."""
 
     def __init__(self, threads: FairThreads, tenant: str) -> None:
         self._threads = threads

@@ -1,5 +1,5 @@
-"""What all HTTP hosts share: the operations, who may call them, and how questions and answers look on the wire.
+"""The HTTP API, independent of web frameworks: operations, access control, rate limits and the wire format.
 
-Nothing here knows a web framework. A host turns its framework's request into a :class:`Request`, asks the
-:class:`Api`, and turns the :class:`Response` back.
+A host converts the request of its framework to a :class:`Request`, calls the :class:`Api`, and converts the
+:class:`Response` back.
 """

@@ -1,4 +1,4 @@
-"""The API, whatever the web framework: from a request to an answer."""
+"""The HTTP API, independent of the web framework: admits requests, calls operations and builds responses."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_
 
 logger = logging.getLogger(__name__)
 
+#: What each rate limit counts, for error messages.
 _COUNTED_BY: Final = {
     "key": "this API key",
     "session": "this session",
     "address": "this address",
-    "failures": "this address, all with invalid credentials",
+    "failures": "this address with invalid credentials",
     "production": "this address on this path",
 }
 _OUTCOMES: Final[Mapping[str, SubmissionOutcome]] = {
@@ -55,18 +56,18 @@ _OUTCOMES: Final[Mapping[str, SubmissionOutcome]] = {
 
 
 class Api:
-    """Answers requests with what a Harken says.
+    """Handles the requests to a Harken.
 
-    A host that blocks asks :meth:`handle`, which does everything. One that must not block goes step by step:
-    :meth:`admit_soon`, or :meth:`admit` in a thread where that gives ``None``; :meth:`perform`, in a thread too unless
-    the operation is ``soon``; then :meth:`finish`, or :meth:`refuse` where an error came up.
+    A blocking host calls :meth:`handle`. A host that must not block calls the single steps: :meth:`admit_soon`, or
+    :meth:`admit` in a thread if that returns ``None``; :meth:`perform`, in a thread unless the operation is ``soon``;
+    then :meth:`finish`, or :meth:`refuse` after an error.
 
     Args:
-        harken: stays the host's, and is not closed.
-        settings: how it is served.
-        limit_storage: where calls are counted; ``settings`` may name another place.
-        clock: gives the time now, in UTC.
-        timer: seconds that only ever grow.
+        harken: the Harken that is served. It is not closed by this class.
+        settings: the settings of the server.
+        limit_storage: the URL of the storage of rate limits, unless ``settings`` names one.
+        clock: returns the current time in UTC.
+        timer: returns monotonic seconds.
     """
 
     def __init__(
@@ -95,25 +96,25 @@ class Api:
         self._origins = Origins(self.settings.allowed_origins)
 
     def close(self) -> None:
-        """Close what was opened here."""
+        """Close the connections of the rate limiter."""
         self._limiter.close()
 
-    # --- the whole way ---------------------------------------------------------------------------------------------
+    # --- Blocking ---------------------------------------------------------------------------------------------------
 
     def handle(self, operation: Operation, request: Request) -> Response:
-        """The answer to a request, also if it cannot be answered."""
+        """Handle a request. Errors become error responses."""
         try:
             return self.complete(operation, self.admit(operation, request))
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+        except Exception as error:  # noqa: BLE001 - every request needs a response
             return self.refuse(operation, request, error)
 
-    # --- step by step ----------------------------------------------------------------------------------------------
+    # --- Single steps -----------------------------------------------------------------------------------------------
 
     def admit_soon(self, operation: Operation, request: Request) -> Admission | None:
-        """Let a request in, if that can be told quickly and without asking a storage; ``None`` if it cannot.
+        """Admit a request if that is possible without blocking; otherwise return ``None``, and nothing is counted.
 
         Raises:
-            Problem: it is not let in.
+            Problem: the request is not admitted.
         """
         address = self._address(request)
         request.tenant = _subject(address)
@@ -132,11 +133,11 @@ class Api:
         return None if verdicts is None else Admission(call, _within(verdicts))
 
     def admit(self, operation: Operation, request: Request) -> Admission:
-        """Let a request in; may ask a storage.
+        """Admit a request. May block on a storage.
 
         Raises:
-            Problem: it is not let in.
-            StorageError: the storage could not be asked.
+            Problem: the request is not admitted.
+            StorageError: the storage failed.
         """
         address = self._address(request)
         principal = self._principal(request, address)
@@ -144,45 +145,46 @@ class Api:
         return Admission(call, _within(self._limiter.check_all(self._hits(operation, call))))
 
     def assign_share(self, request: Request) -> None:
-        """Set whose share of the threads a request for a page takes; asks no storage.
+        """Set the tenant of a request for a page, without blocking.
 
-        That is the tenant's, if the credentials are known already, or else the address's, as in :meth:`admit_soon`.
+        It is the application of the credentials if they are cached, or else the client address, as in
+        :meth:`admit_soon`.
         """
         request.tenant = _subject(self._address(request))
-        # What is wrong with credentials is said where the page is shown.
+        # Invalid credentials are reported when the page is served.
         with suppress(Problem):
             principal = self._access.principal_soon(request)
             if principal is not None and principal.application:
                 request.tenant = principal.application
 
     def recognise(self, request: Request) -> Principal:
-        """Who asks for a page. May ask a storage.
+        """The principal of a request for a page. May block on a storage.
 
         Raises:
-            Problem: no valid credentials.
-            StorageError: the storage could not be asked.
+            Problem: the credentials are missing or invalid.
+            StorageError: the storage failed.
         """
         return self._principal(request, self._address(request))
 
     def perform(self, operation: Operation, admission: Admission) -> Response | Pending:
-        """Do what was asked; what comes of it goes through :meth:`finish`. Blocks, unless the operation is ``soon``.
+        """Call the handler of an operation. Blocks, unless the operation is ``soon``. :meth:`finish` takes the result.
 
         Raises:
-            Exception: whatever goes wrong; :meth:`refuse` tells of it.
+            Exception: any error of the handler, for :meth:`refuse`.
         """
         return operation.handle(admission.call)
 
     def complete(self, operation: Operation, admission: Admission) -> Response:
-        """Do what was asked, and wait until it is done: the answer, complete.
+        """Call the handler of an operation, wait for its result and complete the response.
 
         Raises:
-            Exception: whatever goes wrong; :meth:`refuse` tells of it.
+            Exception: any error of the handler, for :meth:`refuse`.
         """
-        done = self.perform(operation, admission)
-        return self.finish(operation, admission, done.wait() if isinstance(done, Pending) else done)
+        result = self.perform(operation, admission)
+        return self.finish(operation, admission, result.wait() if isinstance(result, Pending) else result)
 
     def finish(self, operation: Operation, admission: Admission, response: Response) -> Response:
-        """The answer, complete."""
+        """Complete a response: count the submission and add the rate limit headers."""
         if operation.gives_feedback and operation.body:
             replayed = any(name == "idempotency-replayed" for name, _ in response.headers)
             self.metrics.outcome("duplicate" if replayed else "stored")
@@ -190,18 +192,18 @@ class Api:
         return response
 
     def refuse(self, operation: Operation, request: Request, error: Exception) -> Response:
-        """What is answered where an answer cannot be had."""
+        """The error response for an error. Unexpected errors are logged."""
         problem = problem_of(error)
         if problem is None:
             log_failure(request.id, operation.name, error)
             problem = internal()
         if problem.kind == "unavailable":
-            logger.warning("Request %s: the storage does not answer: %s", request.id, type(error).__name__)
+            logger.warning("Request %s: the storage is not available: %s", request.id, type(error).__name__)
         if operation.gives_feedback and operation.body and (outcome := _OUTCOMES.get(problem.kind)):
             self.metrics.outcome(outcome)
         return problem.response(request.path)
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- Helpers ----------------------------------------------------------------------------------------------------
 
     def _address(self, request: Request) -> str | None:
         return client_address(request.peer, request.forwarded_for, self._trusted)
@@ -210,7 +212,7 @@ class Api:
         try:
             return self._access.principal(request)
         except CredentialsRefused:
-            # Only failures are counted: others who share the address and have valid credentials are not affected.
+            # Only failures are counted here, so clients with valid credentials at the same address are not affected.
             _within(self._limiter.check_all(self._failure(address)))
             raise
 
@@ -234,14 +236,14 @@ class Api:
             session_id=session_id,
             parameters=parameters,
             address=address,
-            client=self._hasher.hashed if self.settings.keep_client == "hashed" else str,
+            client=self._hasher.hash if self.settings.keep_client == "hashed" else str,
             in_flight=self._in_flight,
             root=_root(operation, request),
             check_admitted=partial(self._access.principal, request),
         )
 
     def _hits(self, operation: Operation, call: Call) -> list[Hit]:
-        """What a request counts as: first against who sent it, then against what others share."""
+        """The limits that a request counts against: those of the caller first, then those shared with others."""
         key = call.principal.key
         hits = self._hit("address", _subject(call.address)) if key is None else self._hit("key", key.id)
         if operation.production:
@@ -251,7 +253,7 @@ class Api:
         return hits
 
     def _failure(self, address: str | None) -> list[Hit]:
-        """What invalid credentials count as: the limit of an address, counted apart from what is valid."""
+        """The limit for invalid credentials: that of the address, counted separately from valid requests."""
         limit = self._limits.get("address")
         return [("failures", limit, _subject(address))] if limit else []
 
@@ -265,20 +267,20 @@ def _subject(address: str | None) -> str:
 
 
 def _within(verdicts: Sequence[Verdict]) -> Headers:
-    """What to say of rate limits.
+    """The rate limit headers.
 
     Raises:
-        Problem: one of them is exceeded.
+        Problem: a limit is exceeded.
     """
     headers = tuple((name.lower(), value) for name, value in rate_headers(verdicts).items())
     over = next((verdict for verdict in verdicts if not verdict.allowed), None)
     if over is None:
         return headers
-    allowed = f"{over.limit.amount} in {over.limit.seconds} seconds"
+    allowed = f"{over.limit.amount} requests in {over.limit.seconds} seconds"
     detail = f"More than {allowed} by {_COUNTED_BY[over.name]}; try again in {over.retry_after} seconds"
     raise Problem("rate-limited", detail, headers=headers)
 
 
 def _root(operation: Operation, request: Request) -> str:
-    """What stands before the API's own path, such as what it is mounted under."""
+    """The prefix of the API's paths, such as the path under which it is mounted."""
     return request.path.rsplit("/", operation.path.count("/"))[0]

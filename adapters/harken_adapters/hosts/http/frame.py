@@ -1,10 +1,10 @@
-"""What the pages for browsers look like: their colours, light and dark, and the bar at their top."""
+"""The common parts of all HTML pages: the colours, light and dark, and the header bar."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: The bar; ``{more}`` is what stands at its end, as HTML.
+#: The header bar; ``{more}`` is HTML at its end.
 HEADER: Final = """\
 <header>
 <svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="5.5" cy="12" r="2.6"/>\

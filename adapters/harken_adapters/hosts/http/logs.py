@@ -1,6 +1,6 @@
-"""What a service writes down: one line for each request and whatever else is logged, as JSON or for people.
+"""Logging of a server: one line for each request, and all other log records, as JSON or as text.
 
-Nothing that a person wrote or that could name them is logged: no comment, token, address or query string.
+User content and personal data are never logged: no comments, tokens, addresses or query strings.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from harken import ConfigurationError, HarkenError, MissingExtra
 from harken.clock import new_uuid7
 from harken.domain.texts import escape_unprintable, no_such
 
-#: Requests are logged under this name, with their fields in the attribute ``harken`` of the record.
+#: The logger of requests. Their fields are in the attribute ``harken`` of the log record.
 logger = logging.getLogger("harken.http")
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-#: Errors whose messages tell of the program and the machine. Others may quote what was sent.
+#: Errors whose messages concern the program and the machine. Messages of other errors may quote the request.
 _OF_THE_PROGRAM: Final = (AttributeError, ImportError, NameError, OSError, TypeError)
 
 _Fields = MutableMapping[str, Any]
@@ -33,26 +33,26 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 
 
 def configure_logs(*, json: bool | None = None, stream: TextIO | None = None, level: str = "info") -> None:
-    """Send all logs of this process to a stream, one line each; a traceback takes more where people read.
+    """Send all logs of this process to a stream, one line each. In text format, a traceback takes several lines.
 
-    Whatever was configured before is replaced, uvicorn's loggers too; start it with ``log_config=None``. Its access log
-    is off, as it has raw paths.
+    This replaces any earlier configuration, including uvicorn's; start uvicorn with ``log_config=None``. Its access log
+    is disabled, as it contains raw paths.
 
     Args:
-        json: whether to write JSON; without it, where the stream is no terminal.
-        stream: where to; standard error without it.
-        level: the least that is written: ``"debug"``, ``"info"``, ``"warning"``, ``"error"`` or ``"critical"``.
+        json: whether to write JSON; by default, if the stream is not a terminal.
+        stream: the output stream; standard error by default.
+        level: the minimum level: ``"debug"``, ``"info"``, ``"warning"``, ``"error"`` or ``"critical"``.
 
     Raises:
-        ConfigurationError: there is no such level.
+        ConfigurationError: the level is unknown.
         MissingExtra: structlog is not installed.
     """
     if level not in LEVELS:
         raise ConfigurationError(no_such("log level", level, LEVELS))
     try:
-        import structlog  # noqa: PLC0415 - only a service needs it; requests are logged without it too
+        import structlog  # noqa: PLC0415 - only servers need it
     except ModuleNotFoundError as error:
-        raise MissingExtra("Logs need the package 'structlog'; try pip install \"harken[server]\"") from error
+        raise MissingExtra("Logging needs the package 'structlog'; try pip install \"harken[server]\"") from error
 
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty()
@@ -60,7 +60,7 @@ def configure_logs(*, json: bool | None = None, stream: TextIO | None = None, le
     formatter = structlog.stdlib.ProcessorFormatter
     rendering: list[Any] = [structlog.processors.JSONRenderer()]
     if not as_json:
-        # Plain tracebacks: the pretty ones show local variables.
+        # Plain tracebacks, as the others contain the values of local variables.
         console = structlog.dev.ConsoleRenderer(
             colors=terminal and os.name == "posix",
             exception_formatter=structlog.dev.plain_traceback,
@@ -68,7 +68,7 @@ def configure_logs(*, json: bool | None = None, stream: TextIO | None = None, le
         )
         rendering = [_escape, console]
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(formatter(processors=[_tell_errors, _put_in_order, *rendering]))
+    handler.setFormatter(formatter(processors=[_format_errors, _order_fields, *rendering]))
     structlog.configure(
         processors=[formatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -89,17 +89,17 @@ def log_request(
     application: str | None = None,
     size: int = 0,
 ) -> None:
-    """Log a request that was answered: as an error if the service failed, for information if not.
+    """Log a request: as an error if the status is 500 or more, else as info.
 
     Args:
-        request_id: what :func:`request_id` gave.
-        operation: what was asked for, one of a few names.
+        request_id: the id, as returned by :func:`request_id`.
+        operation: the name of the operation or page.
         method: the HTTP method.
-        route: the template of the path, such as ``/v1/feedback/{id}``, and never the path.
-        status: of the answer.
-        seconds: how long the answer took.
-        application: whose feedback it was about, if that is known.
-        size: how many bytes the body of the answer has.
+        route: the path template, such as ``/v1/feedback/{id}``, never the path.
+        status: the status code of the response.
+        seconds: the time to respond.
+        application: the application that the request was about, if known.
+        size: the size of the response body, in bytes.
     """
     severity = logging.ERROR if status >= 500 else logging.INFO
     if not logger.isEnabledFor(severity):
@@ -118,21 +118,21 @@ def log_request(
 
 
 def log_failure(request_id: str, operation: str, error: BaseException) -> None:
-    """Log an error that nobody expected, with its traceback."""
+    """Log an unexpected error, with its traceback."""
     fields = {"request_id": request_id, "operation": operation}
     logger.error("request failed", exc_info=error, extra={"harken": fields})
 
 
 def request_id(header: str | None) -> str:
-    """The id of a request: what its header ``X-Request-Id`` says, if that is 1 to 64 harmless characters, or a new one.
+    """The id of a request: the value of its header ``X-Request-Id`` if that is valid, or a new UUIDv7.
 
-    Harmless are the letters and digits of ASCII, ``.``, ``_`` and ``-``.
+    Valid are 1 to 64 ASCII letters, digits, ``.``, ``_`` and ``-``.
     """
     return header if header is not None and _REQUEST_ID.fullmatch(header) else new_uuid7()
 
 
 def _take_over(handler: logging.Handler, level: str) -> None:
-    """Make the handler the only one."""
+    """Install the handler as the only one of the process."""
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -145,17 +145,17 @@ def _take_over(handler: logging.Handler, level: str) -> None:
     access.disabled = True
 
 
-def _tell_errors(_: object, __: str, fields: _Fields) -> _Fields:
-    """Put text in the place of an exception and its traceback."""
+def _format_errors(_: object, __: str, fields: _Fields) -> _Fields:
+    """Replace an exception and its traceback by text."""
     if (error := _error(fields.pop("exc_info", None))) is not None:
-        fields["exception"] = "\n".join(_told(error, set()))
+        fields["exception"] = "\n".join(_traceback_lines(error, set()))
     if stack := fields.pop("stack_info", None):
         fields["stack"] = "\n".join(map(escape_unprintable, str(stack).splitlines()))
     return fields
 
 
-def _put_in_order(_: object, __: str, fields: _Fields) -> _Fields:
-    """What every line begins with, then its own fields. Other attributes of a record are not ours to show."""
+def _order_fields(_: object, __: str, fields: _Fields) -> _Fields:
+    """Put the common fields first. Other attributes of the log record are left out, as they may contain user data."""
     record: logging.LogRecord = fields.pop("_record")
     del fields["_from_structlog"]
     return {
@@ -169,11 +169,11 @@ def _put_in_order(_: object, __: str, fields: _Fields) -> _Fields:
 
 
 def _escape(_: object, __: str, fields: _Fields) -> _Fields:
-    """Show what a terminal would obey, or take for the end of a line. JSON does so by itself."""
-    return {escape_unprintable(str(name)): _shown(name, value) for name, value in fields.items()}
+    """Escape control characters and line breaks. The JSON encoder does that on its own."""
+    return {escape_unprintable(str(name)): _escape_value(name, value) for name, value in fields.items()}
 
 
-def _shown(name: str, value: object) -> object:
+def _escape_value(name: str, value: object) -> object:
     if name in ("exception", "stack") and isinstance(value, str):
         return "\n".join(map(escape_unprintable, value.split("\n")))
     if isinstance(value, int | float | None):
@@ -182,7 +182,7 @@ def _shown(name: str, value: object) -> object:
 
 
 def _error(exc_info: BaseException | _ExcInfo | bool | None) -> BaseException | None:
-    """The error, in whichever way it was handed over."""
+    """The exception in ``exc_info``, in any of the forms that logging accepts."""
     if isinstance(exc_info, BaseException):
         return exc_info
     if isinstance(exc_info, tuple):
@@ -190,14 +190,14 @@ def _error(exc_info: BaseException | _ExcInfo | bool | None) -> BaseException | 
     return sys.exception() if exc_info else None
 
 
-def _told(error: BaseException, seen: set[int]) -> Iterator[str]:
-    """The lines of a traceback, what caused the error first, without what a message may quote."""
+def _traceback_lines(error: BaseException, seen: set[int]) -> Iterator[str]:
+    """The lines of a traceback, causes first, without messages that may quote the request."""
     seen.add(id(error))
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and id(cause) not in seen:
-        yield from _told(cause, seen)
+        yield from _traceback_lines(cause, seen)
         yield ""
-        yield "That caused this:" if cause is error.__cause__ else "While that was handled, this happened:"
+        yield "The above error caused:" if cause is error.__cause__ else "While it was handled, another error occurred:"
         yield ""
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):"
@@ -206,7 +206,7 @@ def _told(error: BaseException, seen: set[int]) -> Iterator[str]:
     yield _title(error)
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:
-            yield from (f"  | {line}" for line in _told(one, seen))
+            yield from (f"  | {line}" for line in _traceback_lines(one, seen))
 
 
 def _title(error: BaseException) -> str:
@@ -215,4 +215,4 @@ def _title(error: BaseException) -> str:
     name = kind.__qualname__ if builtin else f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(error, HarkenError) or (builtin and isinstance(error, _OF_THE_PROGRAM)):
         return escape_unprintable(f"{name}: {error}")
-    return escape_unprintable(f"{name} (its message may quote what was sent, so it is left out)")
+    return escape_unprintable(f"{name} (message omitted, as it may quote the request)")

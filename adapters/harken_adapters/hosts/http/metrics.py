@@ -1,4 +1,4 @@
-"""What a service counts and measures about itself, as Prometheus reads it."""
+"""Prometheus metrics of a server."""
 
 from __future__ import annotations
 
@@ -28,44 +28,44 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-#: What became of a submission.
+#: The outcome of a submission.
 SubmissionOutcome = Literal["stored", "duplicate", "refused", "conflict", "limited", "unavailable", "overloaded"]
 
-#: Names the folder through which several worker processes share their figures.
+#: The environment variable with the directory through which worker processes share their metrics.
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 _OUTCOMES: Final[tuple[SubmissionOutcome, ...]] = get_args(SubmissionOutcome)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
-#: Stands for every other method: clients can make up any number of them, and each would be a series.
+#: Replaces any other method: clients can invent any number of methods, and each would be a time series.
 _OTHER: Final = "_OTHER"
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
-#: How long what the storage said is shown before it is asked again.
+#: How long values from the storage are cached.
 _KEPT: Final = timedelta(seconds=15)
-#: How many seconds a reader of the figures waits for the storage at most. Without the storage all others still count.
+#: How many seconds a scrape waits for the storage. After that, only its metrics are left out.
 _PATIENCE: Final = 1.0
-#: Of how many applications the moderation queue is shown: each takes a question to the storage, and is two series.
+#: The maximum number of applications with moderation metrics: each needs a query, and has two time series.
 _MAX_APPLICATIONS: Final = 100
 
 
 class Metrics:
-    """The figures of one service, in a registry of its own.
+    """The metrics of one server, in their own registry.
 
-    Where the variable ``PROMETHEUS_MULTIPROC_DIR`` names a folder, each worker process keeps its figures in files
-    there, and every worker renders the sum of all. The folder must be empty when the service starts, and a process
-    holds one service only.
+    If the environment variable ``PROMETHEUS_MULTIPROC_DIR`` names a directory, each worker process keeps its metrics in
+    files there, and every worker renders the sum. The directory must be empty when the server starts, and a process may
+    hold only one server.
     """
 
     def __init__(self, *, clock: Clock = utc_now, depth_every: float = 5.0) -> None:
-        """Figures that all begin at zero.
+        """Create the metrics, starting at zero.
 
         Args:
-            clock: gives the time now, in UTC.
-            depth_every: after how many seconds a worker process tells the others how many submissions wait in it.
+            clock: returns the current time in UTC.
+            depth_every: the interval, in seconds, at which a worker process publishes its queue depth to the others.
 
         Raises:
-            ConfigurationError: worker processes cannot share their figures as they are set to.
+            ConfigurationError: ``PROMETHEUS_MULTIPROC_DIR`` is set but cannot be used.
         """
         self._clock = clock
         self._depth_every = depth_every
@@ -76,25 +76,25 @@ class Metrics:
             MultiProcessCollector(self._shown, str(self._folder))  # type: ignore[no-untyped-call] # registers itself
         self._requests = Counter(
             "harken_http_requests_total",
-            "HTTP requests that were answered.",
+            "The number of HTTP requests.",
             ["operation", "method", "status"],
             registry=self._own,
         )
         self._seconds = Histogram(
             "harken_http_request_seconds",
-            "How long the answer took.",
+            "The time to respond, in seconds.",
             ["operation"],
             buckets=_SECONDS,
             registry=self._own,
         )
         submissions = Counter(
-            "harken_submissions_total", "What became of submissions.", ["outcome"], registry=self._own
+            "harken_submissions_total", "The number of submissions, by outcome.", ["outcome"], registry=self._own
         )
-        # All are there from the beginning: the rate of what never happened yet is zero, not unknown.
+        # All series exist from the start, so that the rate of an outcome that never occurred is zero, not unknown.
         self._outcomes = {name: submissions.labels(name) for name in _OUTCOMES}
         self._batches = Histogram(
             "harken_write_batch_size",
-            "How many submissions shared a write.",
+            "The number of submissions in a write.",
             buckets=_SIZES,
             registry=self._own,
         )
@@ -103,29 +103,27 @@ class Metrics:
         self._harken: Harken | None = None
         Gauge(
             "harken_build_info",
-            "The version that is running.",
+            "The running version.",
             ["version"],
             registry=self._own,
             multiprocess_mode="livemax",
         ).labels(version("harken")).set(1)
 
     def observe(self, hk: Harken) -> None:
-        """Show how many submissions wait in it, how many share a write, the age of the oldest event, and more.
-
-        That is what the storage knows: the state of the channels, and of the moderation queues.
+        """Add the metrics of a Harken: its queue, writes, outbox, channels and moderation queues.
 
         Raises:
-            ConfigurationError: these figures show a Harken already.
+            ConfigurationError: these metrics already observe a Harken.
         """
         if self._harken is not None:
-            raise ConfigurationError("These metrics observe a Harken already; make others for another one")
+            raise ConfigurationError("These metrics already observe a Harken; create other metrics for another one")
         self._harken = hk
         hk.collection.on_write(self._batches.observe)
-        self._shown.register(_Notifying(hk, self._clock))
-        self._shown.register(_Moderation(hk, self._clock))
+        self._shown.register(_NotificationMetrics(hk, self._clock))
+        self._shown.register(_ModerationMetrics(hk, self._clock))
         self._depth = Gauge(
             "harken_queue_depth",
-            "How many submissions wait to be written.",
+            "The number of submissions that wait to be written.",
             registry=self._own,
             multiprocess_mode="livesum",
         )
@@ -135,42 +133,42 @@ class Metrics:
             self._depth.set_function(lambda: hk.collection.waiting)
 
     def request(self, operation: str, method: str, status: int, seconds: float) -> None:
-        """Count a request that was answered. ``operation`` must be one of a few names, and never made of the path."""
+        """Count a request. ``operation`` must be one of a fixed set of names, never derived from the path."""
         counter, latency = self._children.get((operation, method, status)) or self._child(operation, method, status)
         counter.inc()
         latency.observe(seconds)
 
     def outcome(self, name: SubmissionOutcome) -> None:
-        """Count what became of a submission.
+        """Count a submission by its outcome.
 
         Raises:
-            ValueError: there is no such outcome.
+            ValueError: the outcome is unknown.
         """
         if (counter := self._outcomes.get(name)) is None:
             raise ValueError(no_such("outcome", name, _OUTCOMES))
         counter.inc()
 
     def render(self) -> tuple[bytes, str]:
-        """All figures and their content type. It may wait for the storage, so call it in a thread."""
+        """All metrics and their content type. May block on the storage."""
         if self._folder is not None:
-            _forget_the_dead(self._folder)
+            _remove_dead_processes(self._folder)
         if self._folder is not None and self._depth is not None and self._harken is not None:
             self._depth.set(self._harken.collection.waiting)
         return generate_latest(self._shown), CONTENT_TYPE_LATEST
 
     def _child(self, operation: str, method: str, status: int) -> tuple[Counter, Histogram]:
-        """The counter and the histogram of such requests, which take several times as long to find as to use."""
+        """The counter and histogram for these labels. Cached, as the lookup takes longer than the update."""
         if method not in _METHODS:
-            return self._children.get((operation, _OTHER, status)) or self._made(operation, _OTHER, status)
-        return self._made(operation, method, status)
+            return self._children.get((operation, _OTHER, status)) or self._create_child(operation, _OTHER, status)
+        return self._create_child(operation, method, status)
 
-    def _made(self, operation: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    def _create_child(self, operation: str, method: str, status: int) -> tuple[Counter, Histogram]:
         child = self._requests.labels(operation, method, str(status)), self._seconds.labels(operation)
         self._children[operation, method, status] = child
         return child
 
     def _share(self, depth: Gauge, hk: Harken) -> None:
-        """Write down again and again how many wait, for the other processes: nothing else may happen for long."""
+        """Publish the queue depth periodically for the other processes, even while no request arrives."""
         ended = Event()
 
         def share() -> None:
@@ -184,9 +182,9 @@ class Metrics:
 
 
 class _FromStorage(Collector):
-    """Figures that the storage knows.
+    """Metrics that are read from the storage.
 
-    It is read now and then only, in another thread: a storage that hangs must not take all other figures along.
+    They are cached, and read in another thread, so that a storage that hangs does not block the other metrics.
     """
 
     def __init__(self, hk: Harken, clock: Clock) -> None:
@@ -198,7 +196,7 @@ class _FromStorage(Collector):
         self._reading.set_result([])
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The figures, unless the storage does not answer: old ones would be worse than none."""
+        """The metrics; none if the storage is not available, as outdated values would mislead."""
         try:
             yield from self._latest().result(_PATIENCE)
         except (StorageError, TimeoutError):
@@ -214,36 +212,40 @@ class _FromStorage(Collector):
 
     def _read(self, reading: Future[list[GaugeMetricFamily]]) -> None:
         try:
-            reading.set_result(self._figures(self._clock()))
-        except BaseException as error:  # noqa: BLE001 - raised where the figures are asked for
+            reading.set_result(self._metrics(self._clock()))
+        except BaseException as error:  # noqa: BLE001 - raised in collect
             reading.set_exception(error)
 
     @abstractmethod
-    def _figures(self, now: datetime) -> list[GaugeMetricFamily]:
-        """What the storage says now."""
+    def _metrics(self, now: datetime) -> list[GaugeMetricFamily]:
+        """Read the metrics from the storage."""
 
 
-class _Notifying(_FromStorage):
-    """How old the oldest event is that was not fanned out yet, the status of channels, and what is stranded."""
+class _NotificationMetrics(_FromStorage):
+    """The age of the outbox, the status of channels, and stranded deliveries."""
 
-    def _figures(self, now: datetime) -> list[GaugeMetricFamily]:
+    def _metrics(self, now: datetime) -> list[GaugeMetricFamily]:
         return [self._age(now), *self._channels(now), self._stranded()]
 
     def _age(self, now: datetime) -> GaugeMetricFamily:
         oldest = self._harken.outbox.events(limit=1)
         return GaugeMetricFamily(
             "harken_outbox_age_seconds",
-            "How long the oldest event has been waiting to be fanned out.",
+            "The age of the oldest event that is not fanned out yet, in seconds.",
             value=_seconds(now, oldest[0].occurred_at if oldest else None),
         )
 
     def _channels(self, now: datetime) -> Iterator[GaugeMetricFamily]:
-        on = GaugeMetricFamily("harken_channel_on", "1 if anything is sent there, else 0.", labels=["channel"])
+        on = GaugeMetricFamily("harken_channel_on", "1 if the channel is on, else 0.", labels=["channel"])
         failing = GaugeMetricFamily(
-            "harken_channel_failing_seconds", "How long nothing has arrived, though it was sent.", labels=["channel"]
+            "harken_channel_failing_seconds",
+            "How long deliveries to the channel have been failing, in seconds.",
+            labels=["channel"],
         )
         late = GaugeMetricFamily(
-            "harken_delivery_lateness_seconds", "How long what should be sent by now has been due.", labels=["channel"]
+            "harken_delivery_lateness_seconds",
+            "How long the oldest due delivery has been overdue, in seconds.",
+            labels=["channel"],
         )
         for state in self._harken.channels.states():
             first = self._harken.outbox.deliveries(DeliveryState.PENDING, limit=1, channel=state.name)
@@ -255,7 +257,7 @@ class _Notifying(_FromStorage):
     def _stranded(self) -> GaugeMetricFamily:
         stranded = GaugeMetricFamily(
             "harken_deliveries_stranded",
-            "How many deliveries wait for a channel that is not configured here.",
+            "The number of deliveries to a channel that is not configured.",
             labels=["channel"],
         )
         for name, number in self._harken.deliveries.stranded().items():
@@ -263,14 +265,16 @@ class _Notifying(_FromStorage):
         return stranded
 
 
-class _Moderation(_FromStorage):
-    """The moderation queues. They are read apart: one question for each application must not hold up other figures."""
+class _ModerationMetrics(_FromStorage):
+    """The moderation queues. They are read separately, as they need one query for each application."""
 
-    def _figures(self, now: datetime) -> list[GaugeMetricFamily]:
-        waiting = GaugeMetricFamily("harken_moderation_waiting", "How many await moderation.", labels=["application"])
+    def _metrics(self, now: datetime) -> list[GaugeMetricFamily]:
+        waiting = GaugeMetricFamily(
+            "harken_moderation_waiting", "The number of entries that await moderation.", labels=["application"]
+        )
         age = GaugeMetricFamily(
             "harken_moderation_age_seconds",
-            "For how long the oldest has been awaiting moderation; 0 if none is.",
+            "How long the oldest entry has been awaiting moderation, in seconds; 0 if there is none.",
             labels=["application"],
         )
         applications = self._harken.moderation.applications()
@@ -280,50 +284,50 @@ class _Moderation(_FromStorage):
             age.add_metric([application], backlog.age(now).total_seconds())
         left_out = GaugeMetricFamily(
             "harken_moderation_applications_left_out",
-            "How many applications are not shown, as there are too many.",
+            "The number of applications without moderation metrics, as there are too many.",
             value=max(len(applications) - _MAX_APPLICATIONS, 0),
         )
         return [waiting, age, left_out]
 
 
 def _seconds(now: datetime, since: datetime | None) -> float:
-    """For how long it has been so; 0 if it is not, or only will be."""
+    """The seconds since then; 0 for ``None`` or a time in the future."""
     return 0.0 if since is None else max(now - since, timedelta(0)).total_seconds()
 
 
 def _shared_folder() -> Path | None:
-    """Where worker processes share their figures, if they do.
+    """The directory through which worker processes share their metrics, if it is set.
 
     Raises:
-        ConfigurationError: they are set to and cannot.
+        ConfigurationError: it is set but cannot be used.
     """
     named = os.environ.get(SHARED_FOLDER)
     if named is None:
         return None
     if not Path(named).is_dir():
         raise ConfigurationError(
-            f"{SHARED_FOLDER} names {named!r}, which is not a folder; make an empty one there before the service "
-            "starts, or unset the variable"
+            f"{SHARED_FOLDER} is {named!r}, which is not a directory; create an empty one before the server starts, "
+            "or unset the variable"
         )
     if values.ValueClass is values.MutexValue:
         raise ConfigurationError(
-            f"{SHARED_FOLDER} was set after the package 'prometheus_client' had been imported, which is too late; "
+            f"{SHARED_FOLDER} was set after the package 'prometheus_client' was imported, which is too late; "
             "set it before the program starts"
         )
     return Path(named)
 
 
-def _forget_the_dead(folder: Path) -> None:
-    """Remove what a process left behind that was killed: it would be counted with the living for ever."""
+def _remove_dead_processes(folder: Path) -> None:
+    """Remove the files of killed processes, which would otherwise be counted for ever."""
     pids = {file.stem.rpartition("_")[2] for file in folder.glob("gauge_live*_*.db")}
     for pid in pids:
-        if pid.isdecimal() and not _lives(int(pid)):
-            with suppress(FileNotFoundError):  # another worker was faster
+        if pid.isdecimal() and not _exists(int(pid)):
+            with suppress(FileNotFoundError):  # another worker removed it
                 mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
 
 
-def _lives(pid: int) -> bool:
-    """Whether there is such a process. Elsewhere than on POSIX the question would end it, so all of them live there."""
+def _exists(pid: int) -> bool:
+    """Whether a process exists. Always true except on POSIX, as the check would end the process elsewhere."""
     if os.name != "posix":
         return True
     try:

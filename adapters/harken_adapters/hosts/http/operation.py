@@ -1,4 +1,4 @@
-"""An operation of the API: where it is found, who may call it, what it does, and how it is documented."""
+"""API operations: their path, permissions, handler and documentation, and the call passed to a handler."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from harken_adapters.hosts.http.wire.parameters import Parameters
 
 @frozen(kw_only=True)
 class Call:
-    """A request that was let in.
+    """An admitted request.
 
     Attributes:
-        harken: what it is asked of.
-        settings: how it is served.
-        request: what was sent.
-        principal: who sent it.
-        application: whose feedback it is about.
-        session_id: the session that it is about, if it says so.
-        parameters: what stands in the query string.
-        address: where it comes from, if it is known.
-        client: what is kept of the address, if anything is.
-        in_flight: the idempotency keys whose submissions are being handled.
-        root: what the API's paths stand behind.
-        check_admitted: whether the credentials are still valid, for answers that take long; may ask the storage, and
-            raises what :meth:`Api.admit` raises.
+        harken: the Harken that is served.
+        settings: the settings of the server.
+        request: the HTTP request.
+        principal: the caller.
+        application: the application that the call is about.
+        session_id: the session that the call is about, if the path or query string names one.
+        parameters: the parameters of the query string.
+        address: the client address, if known.
+        client: maps the client address to the value that is stored.
+        in_flight: the idempotency keys of submissions in progress.
+        root: the prefix of the API's paths, percent-encoded.
+        check_admitted: checks that the credentials are still valid, for long responses. It may read from the storage,
+            and raises what :meth:`Api.admit` raises.
     """
 
     harken: Harken
@@ -51,47 +51,47 @@ class Call:
     check_admitted: Callable[[], object]
 
     def part(self, name: str) -> str:
-        """What the path says for that parameter."""
+        """The value of a path parameter."""
         return self.request.parts[name]
 
     def query(self, side: str = "") -> FeedbackQuery:
-        """The query that the filters mean, see :meth:`Parameters.query`, within what the caller may see.
+        """The query that the filters describe, restricted to what the caller may see. See :meth:`Parameters.query`.
 
         Raises:
-            Problem: a filter is invalid, or the API key is for other agents.
+            Problem: a filter is invalid, or the API key is limited to other agents.
             InvalidQuery: a filter is invalid.
         """
         return self.visible(self.parameters.query(self.application, side))
 
     def visible(self, query: FeedbackQuery) -> FeedbackQuery:
-        """The query within what the caller may see.
+        """The query, restricted to what the caller may see.
 
         Raises:
-            Problem: the API key is for other agents.
+            Problem: the API key is limited to other agents.
         """
         return evolve(query, agent_id=agent_filter(self.principal, query.agent_id))
 
     def feedback(self) -> Feedback:
-        """The feedback that the path names.
+        """The feedback with the id in the path.
 
         Raises:
-            FeedbackNotFound: there is none, or none that the caller may see.
+            FeedbackNotFound: it does not exist, or the caller may not see it.
         """
         found = self.harken.collection.get(self.application, self.part("feedback_id"))
         self.check_visible(found)
         return found
 
     def check_visible(self, feedback: Feedback) -> None:
-        """Whether the caller may see that feedback, as it is now; a vote may be about another agent than before.
+        """Check that the caller may see the current version of feedback. A vote may have changed its agent.
 
         Raises:
-            FeedbackNotFound: they may not, so that for them it is not there.
+            FeedbackNotFound: the caller may not, which is not distinguished from missing feedback.
         """
         if not self.principal.may_see(feedback.agent_id):
             raise FeedbackNotFound(self.application, feedback.id)
 
     def link_to_next(self, following: str | None) -> Headers:
-        """Where the next page is (RFC 8288), if there is one: what it goes on behind."""
+        """The Link header of the next page (RFC 8288), which starts after ``following``; empty if that is ``None``."""
         if following is None:
             return ()
         kept = [(name, value) for name, values in self.parameters.values.items() if name != "after" for value in values]
@@ -100,7 +100,7 @@ class Call:
 
 @frozen(kw_only=True)
 class Answer:
-    """What an operation may answer: the schema's name, and what it means."""
+    """A successful response of an operation: its description, and the name of its schema."""
 
     description: str
     schema: str | None = None
@@ -111,30 +111,30 @@ class Answer:
 
 @frozen(kw_only=True)
 class Operation:
-    """One operation.
+    """An operation of the API.
 
     Attributes:
         name: its id in the OpenAPI document, in metrics and in logs.
-        method: in upper case.
-        path: with its parameters in braces.
-        scope: what an API key needs for it.
-        handle: does it.
-        summary: what it does, in a few words.
-        description: what else there is to know.
-        tag: the group that it is shown in.
-        tokens: whether a session token is enough.
-        agent_keys: whether an API key that is limited to agents is enough: it deals only with feedback about these.
-        gives_feedback: whether it is limited by session.
-        production: whether it is limited as the guide's production endpoint is.
-        listens: whether it answers with an event stream, for which a host of threads has to spare a thread.
-        soon: whether it answers with :class:`Pending`, so that no thread has to wait for it.
-        parameters: the names of its query parameters, beside ``application``.
-        filters: the filters that it takes, to choose feedback.
-        sides: whether it takes them twice, for two selections.
-        body: the name of the schema of its body.
-        example: a body.
-        answers: by status.
-        problems: the kinds of problem that it may have, beside those that all have, or all that take a body.
+        method: the HTTP method, in upper case.
+        path: the path template, with parameters in braces.
+        scope: the scope that an API key needs.
+        handle: the handler.
+        summary: a short summary for the documentation.
+        description: further documentation.
+        tag: the group in the documentation.
+        tokens: whether session tokens are accepted.
+        agent_keys: whether API keys that are limited to agents are accepted.
+        gives_feedback: whether the rate limit by session applies.
+        production: whether the rate limit of the production endpoint applies.
+        listens: whether the response is an event stream, which occupies a thread in a threaded host.
+        soon: whether the handler returns :class:`Pending` without blocking.
+        parameters: the names of its query parameters, besides ``application``.
+        filters: the names of the filters that it accepts.
+        sides: whether filters with the prefixes ``before.`` and ``after.`` are accepted, to compare two selections.
+        body: the name of the schema of its request body.
+        example: an example of the request body.
+        answers: the successful responses, by status code.
+        problems: the kinds of problem that it may return, besides those of all operations.
     """
 
     name: str
@@ -161,13 +161,13 @@ class Operation:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """How it can be asked for."""
+        """The allowed HTTP methods."""
         return (self.method,)
 
 
 @frozen
 class Admission:
-    """What was found out about a request before it is handled: the call, and what to say about rate limits."""
+    """An admitted call, and the rate limit headers of its response."""
 
     call: Call
     headers: Headers

@@ -1,4 +1,4 @@
-"""What can be set about serving HTTP: the table ``[server]`` of ``harken.toml``, and ``HARKEN_SERVER_*``."""
+"""The settings of the HTTP server: the table ``[server]`` of ``harken.toml``, and ``HARKEN_SERVER_*``."""
 
 from __future__ import annotations
 
@@ -24,39 +24,40 @@ _LAST_PORT: Final = 65_535
 
 @frozen(kw_only=True)
 class ServerSettings:
-    """What can be set about serving HTTP.
+    """The settings of the HTTP server.
 
     Attributes:
-        host: the address to listen on; ``harken serve`` needs a key first for any but a loopback one.
-        port: the port to listen on; 0 for any that is free.
-        workers: how many processes serve.
-        access: ``keys`` requires an API key or a session token on every request; ``open`` requires neither, for a host
-            application that guards Harken's paths itself. ``harken serve`` is stricter where it is open, see
-            ``LoopbackOnly``.
-        token_secrets: what session tokens are signed with; the first signs, all are believed. 32 bytes or more each.
-        allowed_origins: the web origins whose pages may call, such as ``https://example.com``.
-        trusted_proxies: the addresses or networks whose ``X-Forwarded-For`` is believed.
-        limit_by_key: how often one API key may call, such as ``6000/minute``; empty for no limit.
-        limit_by_session: how often feedback may be given on one session.
-        limit_by_address: how often one address may call, unless with an API key; and, counted apart from that, how
-            often with invalid credentials.
-        limit_production: how often one address may use ``POST /api/feedback``.
-        limit_storage: where calls are counted, such as ``redis://localhost``. If empty, in each process; of several
-            workers on MongoDB, which ``harken serve`` starts, together in that.
-        max_body: how many bytes a body may have.
-        body_timeout: how many seconds a body may take to arrive.
-        listeners: how many event streams may be open at a time in each process of a server that answers in threads, as
-            WSGI servers do; one less than it has threads leaves one for everything else. If it has only one, none is.
-        keep_client: whether the address and the user agent of who gives feedback is kept with it: ``no``; ``hashed``,
-            which keeps a digest of the address, under a salt that is forgotten each day; or ``plain``.
-        sanitize: whether markup is taken out of comments.
-        sentiment: who tells how comments sound: ``vader``, ``textblob`` or ``none``.
-        relay: whether the processes that serve also send what happens to channels. An application that is given a
-            Harken leaves that to whoever connected it.
-        relay_concurrency: how many deliveries to one channel may be under way at a time, in each process.
-        evaluation_events: whether each feedback is also told to OpenTelemetry as ``gen_ai.evaluation.result``.
+        host: the address to listen on. ``harken serve`` requires an API key for any address other than loopback.
+        port: the port to listen on; 0 selects a free port.
+        workers: the number of processes.
+        access: ``keys`` requires an API key or a session token on every request. ``open`` requires neither, for a host
+            application that controls access to Harken's paths itself; ``harken serve`` then accepts only direct
+            requests from localhost, see ``LoopbackOnly``.
+        token_secrets: the secrets of session tokens, 32 bytes or more each. The first one signs, all verify.
+        allowed_origins: the web origins whose pages may call the API, such as ``https://example.com`` (CORS).
+        trusted_proxies: the addresses or networks of proxies whose ``X-Forwarded-For`` is trusted.
+        limit_by_key: the rate limit of one API key, such as ``6000/minute``; empty for none.
+        limit_by_session: the rate limit of feedback on one session.
+        limit_by_address: the rate limit of one client address without an API key; invalid credentials are counted
+            separately, with the same limit.
+        limit_production: the rate limit of ``POST /api/feedback`` for one client address.
+        limit_storage: the URL of the storage of rate limits, such as ``redis://localhost``. If it is empty, each
+            process counts separately, except that several workers of ``harken serve`` on MongoDB share their counts
+            there.
+        max_body: the maximum size of a request body, in bytes.
+        body_timeout: the maximum time for a request body to arrive, in seconds.
+        listeners: the maximum number of open event streams in each process of a threaded (WSGI) server. Use at most
+            one less than the number of threads. A server with a single thread accepts none.
+        keep_client: whether the client address and user agent are stored with feedback: ``no``; ``hashed``, which
+            stores a digest of the address with a salt that is discarded each day; or ``plain``.
+        sanitize: whether markup is removed from comments.
+        sentiment: the sentiment analyser: ``vader``, ``textblob`` or ``none``.
+        relay: whether the server processes also run the relay, which delivers notifications. If the application passes
+            a Harken, starting the relay is up to the application.
+        relay_concurrency: the maximum number of concurrent deliveries to one channel in each process.
+        evaluation_events: whether each entry is also emitted to OpenTelemetry as ``gen_ai.evaluation.result``.
         log_json: whether logs are JSON even on a terminal.
-        log_level: the least that is logged; each request is ``info``.
+        log_level: the minimum log level; requests are logged as ``info``.
     """
 
     host: str = field(default="127.0.0.1")
@@ -86,7 +87,7 @@ class ServerSettings:
     def __attrs_post_init__(self) -> None:
         check_types(self)
         if not 0 <= self.port <= _LAST_PORT:
-            raise ConfigurationError(f"port must be from 0 (any that is free) to {_LAST_PORT}, got {self.port}")
+            raise ConfigurationError(f"port must be from 0 (a free port) to {_LAST_PORT}, got {self.port}")
         for name in ("workers", "max_body", "body_timeout", "relay_concurrency"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -101,10 +102,10 @@ class ServerSettings:
         trusted_networks(self.trusted_proxies)
 
     def limits(self) -> dict[str, Limit]:
-        """The limits that are set, by what they are by: ``key``, ``session``, ``address`` or ``production``.
+        """The rate limits that are set, by name: ``key``, ``session``, ``address`` or ``production``.
 
         Raises:
-            ConfigurationError: one of them is no limit.
+            ConfigurationError: a setting is not a valid rate limit.
         """
         texts = {
             "key": self.limit_by_key,
@@ -116,19 +117,19 @@ class ServerSettings:
 
     @classmethod
     def load(cls, **arguments: object) -> ServerSettings:
-        """Arguments that are not ``None``, then ``HARKEN_SERVER_*``, then ``[server]`` in the file, then defaults.
+        """Load the settings: arguments that are not ``None``, then ``HARKEN_SERVER_*``, then ``[server]`` in the file.
 
         Raises:
-            ConfigurationError: an unknown name, or a value that makes no sense.
+            ConfigurationError: a name is unknown, or a value is invalid.
         """
         return load(cls, os.environ, Path.cwd(), "server", **arguments)
 
     @classmethod
     def of_table(cls, table: object, name: str) -> ServerSettings:
-        """As :meth:`load`, from a table of the host's configuration, which calls it by that name.
+        """Like :meth:`load`, with arguments from a mapping in the host's configuration; ``name`` is for messages.
 
         Raises:
-            ConfigurationError: it is no table, has an unknown name, or a value that makes no sense.
+            ConfigurationError: it is not a mapping, a name is unknown, or a value is invalid.
         """
         if not isinstance(table, Mapping):
             raise ConfigurationError(f"{name} must be a table such as {{'access': 'open'}}, got {table!r}")

@@ -1,4 +1,4 @@
-"""What happens to feedback and alerts, as server-sent events (as the HTML standard defines them)."""
+"""Events of feedback and alerts as server-sent events (HTML standard)."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any, Final
 from harken import Harken, Overloaded, StorageClosed, StorageError
 from harken.services.feed import News, Place
 from harken_adapters.formats.record import stamp
-from harken_adapters.hosts.http.guards.access import ANYBODY, TRUSTED_FOR, Principal
+from harken_adapters.hosts.http.guards.access import ANONYMOUS, TRUSTED_FOR, Principal
 from harken_adapters.hosts.http.wire.messages import to_json
 from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.hosts.http.wire.records import alert_event_record, feedback_record
 
-#: How many milliseconds a browser waits before it connects again.
+#: How many milliseconds a browser waits before it reconnects.
 _RETRY: Final = 2_000
-ALIVE: Final = b": still here\n\n"
+ALIVE: Final = b": keep-alive\n\n"
 
 
-def _admitted() -> None:
-    """Everybody is, always."""
+def _always_admitted() -> None:
+    """Accept every caller."""
 
 
 class EventStream:
-    """One listener's events, as far as ``principal`` may see them.
+    """The event stream of one listener, limited to the events that ``principal`` may see.
 
-    To be iterated over, which blocks; or to be taken from after each call of ``on_news``, and after each ``heartbeat``
+    Iterate over it, which blocks; or call :meth:`take` after each call of ``on_news``, and after each ``heartbeat``
     without one.
 
-    It ends when :meth:`stop` is called, when the feed is closed, or when ``check_admitted`` raises a problem; that is
-    called before anything is taken. It has to be closed.
+    It ends when :meth:`stop` is called, when the feed is closed, or when ``check_admitted`` raises a problem, which is
+    called before each read. It must be closed.
     """
 
-    #: After so many seconds without news a comment is sent, so that whoever is in between sees that somebody is there,
-    #: and the credentials are checked.
+    #: After this many seconds without events, a comment is sent, so that proxies keep the connection open, and the
+    #: credentials are checked.
     heartbeat = TRUSTED_FOR
 
     def __init__(
@@ -43,8 +43,8 @@ class EventStream:
         application: str,
         after: Place | None,
         *,
-        principal: Principal = ANYBODY,
-        check_admitted: Callable[[], object] = _admitted,
+        principal: Principal = ANONYMOUS,
+        check_admitted: Callable[[], object] = _always_admitted,
         share: tuple[str, ...] | None = None,
     ) -> None:
         self._news = Event()
@@ -52,28 +52,28 @@ class EventStream:
         self._principal = principal
         self._check_admitted = check_admitted
         self._closed = False
-        #: Called by another thread when there is something to take, or when the stream is to end.
+        #: Called from another thread when events are available, or when the stream is to end.
         self.on_news: Callable[[], object] = self._news.set
-        self._listener = hk.feed.listen(application, self._hear, after=after, share=share)
+        self._listener = hk.feed.listen(application, self._notify, after=after, share=share)
 
     @property
     def stopped(self) -> bool:
-        """Whether the stream is to end."""
+        """Whether :meth:`stop` was called or the feed has ended."""
         return self._stopped
 
     @property
     def closed(self) -> bool:
-        """Whether nobody listens any more."""
+        """Whether the stream is closed."""
         return self._closed
 
     def begin(self) -> bytes:
-        """What is sent first."""
+        """The first bytes to send."""
         if self._listener.waiting:
             self.on_news()
-        return f"retry: {_RETRY}\n\n".encode() + self._missed()
+        return f"retry: {_RETRY}\n\n".encode() + self._missed_frame()
 
     def take(self) -> bytes:
-        """What there is to send now, if anything; reads the storage. What cannot be read now is sent later."""
+        """The frames to send now, possibly empty. Reads from the storage; after an error, a later call retries."""
         try:
             self._check_admitted()
             news = self._listener.take()
@@ -84,21 +84,21 @@ class EventStream:
             return b""
         if self._listener.waiting:
             self.on_news()
-        return self._missed() + b"".join(self._frame_of(one) for one in news if self._is_visible(one))
+        return self._missed_frame() + b"".join(self._frame_of(one) for one in news if self._is_visible(one))
 
     def stop(self) -> None:
-        """Let it end."""
+        """End the stream."""
         self._stopped = True
         self.on_news()
 
     def close(self) -> None:
-        """Listen no more; nobody is called any more, as an event loop may be gone by then."""
+        """Stop listening. ``on_news`` is not called again, as its event loop may be closed."""
         self._closed = True
         self._listener.close()
         self.on_news = self._news.set
 
     def _is_visible(self, news: News) -> bool:
-        # An alert may be about several agents, so it is as feedback without one.
+        # An alert may concern several agents, so it is treated like feedback without an agent.
         return self._principal.may_see(news.feedback.agent_id if news.feedback else None)
 
     def _frame_of(self, news: News) -> bytes:
@@ -107,20 +107,20 @@ class EventStream:
     def _record_of(self, news: News) -> dict[str, Any]:
         if news.alert is not None:
             return alert_event_record(news.alert)
-        assert news.feedback is not None  # noqa: S101 - it is about one or the other
+        assert news.feedback is not None  # noqa: S101 - one of the two is set
         return {
             "type": news.type.value,
             "timestamp": stamp(news.place.at.created_at),
             "data": feedback_record(self._principal, news.feedback),
         }
 
-    def _missed(self) -> bytes:
+    def _missed_frame(self) -> bytes:
         if not self._listener.missed:
             return b""
-        return _frame("missed", None, {"detail": "Something may have happened meanwhile; load it anew"})
+        return _frame("missed", None, {"detail": "Some events were missed; reload the data"})
 
-    def _hear(self) -> None:
-        # Looked up each time, as the host may have set it since.
+    def _notify(self) -> None:
+        # Looked up on each call, as the host may replace it.
         self.on_news()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -136,6 +136,6 @@ class EventStream:
 
 
 def _frame(name: str, place: str | None, document: object) -> bytes:
-    """An event. Its document is JSON in one line, so that no comment can end it or begin another."""
+    """A frame with one event. The JSON is on one line, so its content cannot end the frame or start another."""
     before = f"id: {place}\n" if place else ""
     return f"{before}event: {name}\ndata: ".encode() + to_json(document) + b"\n\n"

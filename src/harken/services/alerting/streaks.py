@@ -81,7 +81,7 @@ class StreakWatch:
 
         Also resolves alerts that should not be open, because an older streak was evaluated after a newer one.
         """
-        since, after, changed = _shifted(self._clock(), -_REVISED), None, 0
+        since, after, changed = _shift(self._clock(), -_REVISED), None, 0
         limit = _IDS // rule.length
         while page := self._alerts.find(application, limit=limit, after=after, rule=rule.name, since=since):
             still_open = [alert for alert in page if alert.is_open]
@@ -103,12 +103,12 @@ class StreakWatch:
         whole = all(_is_down(existing[feedback_id]) for feedback_id in alert.feedback_ids)
         if whole and self._latest(group) == alert:
             return 0
-        return self._update_alerts(group, (), alert, self._kept(group, alert))
+        return self._update_alerts(group, (), alert, self._places_of(group, alert))
 
     def _raise_about_rest(self, group: Group, alert: Alert) -> int:
         """Raise an alert about the rest of a streak, a part of which was erased recently."""
         ended = alert.resolved_at
-        if not alert.is_empty or ended is None or ended < _shifted(self._clock(), -_LATELY):
+        if not alert.is_empty or ended is None or ended < _shift(self._clock(), -_LATELY):
             return 0
         if not group.subject.value or self._latest(group) != alert:
             return 0
@@ -120,7 +120,7 @@ class StreakWatch:
     def _evaluate_once(self, group: Group, touched: Sequence[Feedback]) -> int:
         latest = self._latest(group)
         open_alert = latest if latest and latest.is_open else None
-        kept = self._kept(group, open_alert)
+        kept = self._places_of(group, open_alert)
         return 0 if _changes_nothing(latest, kept, touched) else self._update_alerts(group, touched, open_alert, kept)
 
     def _update_alerts(
@@ -140,7 +140,7 @@ class StreakWatch:
     def _latest(self, group: Group) -> Alert | None:
         return self._alerts.latest(group.application, group.rule.name, group.subject)
 
-    def _kept(self, group: Group, alert: Alert | None) -> list[Cursor]:
+    def _places_of(self, group: Group, alert: Alert | None) -> list[Cursor]:
         """The places of the feedback of an alert that is still negative and counted."""
         if alert is None:
             return []
@@ -159,7 +159,7 @@ class StreakWatch:
             before = self._downs_before(group.query, first)
             onwards = self._repository.stream(evolve(group.query, since=first.created_at))
             after = dropwhile(lambda one, first=first: Cursor.of(one) < first, onwards)  # type: ignore[misc]
-            yield from streaks(chain(before, _needed(after, waiting)), group.rule.length)
+            yield from streaks(chain(before, _take_needed(after, waiting)), group.rule.length)
 
     def _newest(self, query: FeedbackQuery, places: deque[Cursor]) -> list[Feedback] | None:
         """The newest feedback, oldest first, from the start of the streak at the first place, if that is recent.
@@ -191,7 +191,7 @@ class StreakWatch:
         new = streak_alert(group.rule, group.application, group.subject, streak)
         alert = known or self._alerts.get(group.application, new.id)
         if alert is None:
-            near = list(self._near(group, streak))
+            near = list(self._nearby_alerts(group, streak))
             alert = next((one for one in near if self._is_about(group, one, streak)), None)
             if alert is None:
                 cooling = any(abs(one.raised_at - new.raised_at) < group.rule.cooldown for one in near)
@@ -203,11 +203,11 @@ class StreakWatch:
             return self._put(again) and 1 + self._empty_if_erased(again)
         return 0
 
-    def _near(self, group: Group, streak: Streak) -> Iterator[Alert]:
+    def _nearby_alerts(self, group: Group, streak: Streak) -> Iterator[Alert]:
         """The alerts of the rule and subject that may be about this streak, or are within its cooldown."""
         cooldown, completed = group.rule.cooldown, streak.completed_at
-        since = min(streak.began.created_at, _shifted(completed, -cooldown))
-        until = max(streak.ended_at or _LAST, _shifted(completed, cooldown))
+        since = min(streak.began.created_at, _shift(completed, -cooldown))
+        until = max(streak.ended_at or _LAST, _shift(completed, cooldown))
         latest = self._latest(group)
         if latest is None or latest.raised_at < since:
             return
@@ -222,7 +222,7 @@ class StreakWatch:
     def _is_about(self, group: Group, alert: Alert, streak: Streak) -> bool:
         """Whether the alert is about this streak, although the streak started with other feedback then."""
         lasts_as_long = alert.is_open or alert.resolved_at == streak.ended_at
-        return lasts_as_long and _overlap(streak, self._kept(group, alert))
+        return lasts_as_long and _overlap(streak, self._places_of(group, alert))
 
     def _raise(self, alert: Alert, streak: Streak) -> int:
         if not self._alerts.add(alert, alert.event()):
@@ -257,7 +257,7 @@ def _changes_nothing(latest: Alert | None, kept: Sequence[Cursor], touched: Sequ
     return all(_is_down(one) and Cursor.of(one) > max(kept) for one in touched)
 
 
-def _needed(feedback: Iterable[Feedback], waiting: deque[Cursor]) -> Iterator[Feedback]:
+def _take_needed(feedback: Iterable[Feedback], waiting: deque[Cursor]) -> Iterator[Feedback]:
     """The feedback that is needed for the streaks around the waiting places; removes the places that it reaches.
 
     It ends after a rating that is not negative, so that no streak is cut, and before a place that is far away.
@@ -286,7 +286,7 @@ def _is_down(feedback: Feedback | None) -> bool:
     return feedback is not None and feedback.is_counted and feedback.rating is Rating.DOWN
 
 
-def _shifted(moment: datetime, by: timedelta) -> datetime:
+def _shift(moment: datetime, by: timedelta) -> datetime:
     """The moment shifted by a duration, within the range of ``datetime``."""
     try:
         return moment + by

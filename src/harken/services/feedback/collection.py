@@ -178,7 +178,7 @@ class CollectionService:
             self._editor.notify()
         remaining = iter(outcomes)
         return [
-            self._result(item, next(remaining), chain) if isinstance(item, Accepted) else _refused(item, chain)
+            self._result(item, next(remaining), chain) if isinstance(item, Accepted) else _refuse(item, chain)
             for item, chain in checked
         ]
 
@@ -443,7 +443,7 @@ class CollectionService:
         try:
             receipt = self._receipt(item, outcome)
         except FeedbackRejected as error:
-            return _refused(error, chain)
+            return _refuse(error, chain)
         chain.succeeded(receipt)
         return receipt
 
@@ -470,7 +470,7 @@ class CollectionService:
         return self._add_reply(self._revise(current, content))
 
 
-def _refused(error: FeedbackRejected, chain: MiddlewareChain) -> FeedbackRejected:
+def _refuse(error: FeedbackRejected, chain: MiddlewareChain) -> FeedbackRejected:
     chain.failed(error)
     return error
 

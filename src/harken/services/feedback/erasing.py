@@ -53,7 +53,7 @@ class Eraser:
                 "This query has no condition, so it would erase the feedback of all sessions; name a session or an "
                 "author, or use in_any_state() to erase all feedback of the application"
             )
-        query = query.in_any_state() if _names_all(query) else query
+        query = query.in_any_state() if _selects_all(query) else query
         whole, kept = self._sessions_of(query)
         removed = Erased(kept_sessions=kept)
         # The feedback last: if the call is interrupted, a repeated call finds it again.
@@ -70,7 +70,7 @@ class Eraser:
 
     def _sessions_of(self, query: FeedbackQuery) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The sessions to erase as a whole, and the author's sessions that have feedback of other authors."""
-        if not _names_all(query):
+        if not _selects_all(query):
             return (), ()
         if query.author is None:
             return (query.session_id or "",), ()
@@ -94,7 +94,7 @@ def _whole(application: str, session_id: str) -> FeedbackQuery:
     return FeedbackQuery(application=application, session_id=session_id).in_any_state()
 
 
-def _names_all(query: FeedbackQuery) -> bool:
+def _selects_all(query: FeedbackQuery) -> bool:
     """Whether it selects all feedback of a session, of an author, or of an author in a session."""
     named = FeedbackQuery(application=query.application, session_id=query.session_id, author=query.author)
     return (query.session_id, query.author) != (None, None) and query in (named, named.in_any_state())

@@ -30,7 +30,7 @@ OnWrite = Callable[[int], object]
 #: A leader waits for others for this part of the duration of the last write, up to this many seconds.
 _PATIENCE: Final = 0.5
 _LONGEST_PATIENCE: Final = 0.002
-#: After so many seconds each waiting caller tries to lead. They wait that long only for an interrupted leader, which
+#: After this many seconds each waiting caller tries to lead. They wait that long only for an interrupted leader, which
 #: did not wake another one.
 _POLL: Final = 0.05
 #: For how many seconds the background thread waits for work before it ends.

@@ -115,12 +115,12 @@ def audit(
             log(
                 AuditEntry(
                     at=at,
-                    application=_short(submission.application),
-                    author=_short(submission.author),
-                    session_id=_short(getattr(target, "session_id", None)),
-                    message_id=_short(getattr(target, "message_id", None)),
-                    agent_id=_short(getattr(target, "agent_id", None)),
-                    rating=_short(_wire(submission.rating)),
+                    application=_shorten(submission.application),
+                    author=_shorten(submission.author),
+                    session_id=_shorten(getattr(target, "session_id", None)),
+                    message_id=_shorten(getattr(target, "message_id", None)),
+                    agent_id=_shorten(getattr(target, "agent_id", None)),
+                    rating=_shorten(_rating_value(submission.rating)),
                     outcome=outcome,
                     feedback_id=feedback_id,
                     problems=problems,
@@ -141,11 +141,11 @@ def audit(
     return watch
 
 
-def _wire(rating: Rating | str | None) -> object:
+def _rating_value(rating: Rating | str | None) -> object:
     return rating.value if isinstance(rating, Rating) else rating
 
 
-def _short(value: object) -> str | None:
+def _shorten(value: object) -> str | None:
     return None if value is None else str(value)[:MAX_ID_LENGTH]
 
 

@@ -129,8 +129,8 @@ class DeliveryService:
         now = self._clock()
         for page in self._pages(_state(state), application, chosen.channel if chosen else channel):
             candidates = (one for one in page if one.id not in replayed and not _is_due(one, now))
-            wanted = [one for one in candidates if _within(one, span)]
-            for delivery in self._taken(chosen, wanted) if chosen else wanted:
+            wanted = [one for one in candidates if _is_within(one, span)]
+            for delivery in self._filter_by_route(chosen, wanted) if chosen else wanted:
                 # It may be erased meanwhile.
                 with suppress(DeliveryNotFound):
                     self._outbox.replay(delivery.id, due_at=now)
@@ -215,7 +215,7 @@ class DeliveryService:
             raise InvalidQuery(f"Route {name!r} leads to the channel {route.channel!r}, not to {channel!r}")
         return route
 
-    def _taken(self, route: Route, deliveries: Collection[Delivery]) -> Iterator[Delivery]:
+    def _filter_by_route(self, route: Route, deliveries: Collection[Delivery]) -> Iterator[Delivery]:
         """The deliveries that the route takes, with the current state of their subjects."""
         wanted: dict[str, set[str]] = {}
         for delivery in deliveries:
@@ -241,7 +241,7 @@ class DeliveryService:
                 yield delivery
 
 
-def _within(delivery: Delivery, span: FeedbackQuery) -> bool:
+def _is_within(delivery: Delivery, span: FeedbackQuery) -> bool:
     happened = delivery.event.occurred_at
     return (span.since is None or span.since <= happened) and (span.until is None or happened < span.until)
 

@@ -50,10 +50,10 @@ LONGEST_WAIT: Final = timedelta(hours=24)
 LEASE: Final = timedelta(seconds=45)
 _LEFT: Final = timedelta(seconds=25)
 MAX_CLAIM: Final = 100
-#: Delivered deliveries are settled after so many seconds at the latest, because later events about the same feedback
+#: Delivered deliveries are settled after this many seconds at the latest, because later events about the same feedback
 #: wait for that.
 _UNSETTLED: Final = 0.5
-#: After an attempt that takes longer than so many seconds, the lane claims one delivery at a time.
+#: After an attempt that takes longer than this many seconds, the lane claims one delivery at a time.
 _SLOW: Final = 1.0
 
 

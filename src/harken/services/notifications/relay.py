@@ -184,18 +184,18 @@ class Relay:
     def _plan(self, events: Sequence[Happening], subjects: Subjects) -> list[tuple[Happening, set[str]]]:
         """The channels of each event, and the type that they get; events about erased feedback have no channels."""
         routes = self._dependencies.routes.routes()
-        following = _following(self._until_now(events, subjects))
+        following = _traits_after(self._with_later_events(events, subjects))
         plan: list[tuple[Happening, set[str]]] = []
         # In the order of versions, even if the clocks of the writers differ.
         for event in sorted(events, key=lambda event: event.version):
             subject = subjects.get((event.application, event.subject_id))
             if isinstance(subject, Feedback):
-                plan += _planned(event, destinations(routes, event, following.get(event.id) or Traits.of(subject)))
+                plan += _plan_event(event, destinations(routes, event, following.get(event.id) or Traits.of(subject)))
             else:
                 plan.append((event, _channels_of(event, subject, routes)))
         return plan
 
-    def _until_now(self, events: Sequence[Happening], subjects: Subjects) -> Sequence[Happening]:
+    def _with_later_events(self, events: Sequence[Happening], subjects: Subjects) -> Sequence[Happening]:
         """These events, and the later events about the same feedback, up to its current version."""
         known = {(event.application, event.subject_id, event.version) for event in events}
         newer: dict[str, list[str]] = {}
@@ -363,7 +363,7 @@ class _Worker:
                 self._helpers = self._helpers - {current_thread()}
 
 
-def _following(events: Sequence[Happening]) -> dict[str, Traits]:
+def _traits_after(events: Sequence[Happening]) -> dict[str, Traits]:
     """The traits of feedback after each event that has a successor, taken from the successor, by event id."""
     following: dict[str, Traits] = {}
     last: dict[tuple[str, str], Happening] = {}
@@ -376,7 +376,7 @@ def _following(events: Sequence[Happening]) -> dict[str, Traits]:
     return following
 
 
-def _planned(event: Happening, destinations: Mapping[str, EventType]) -> list[tuple[Happening, set[str]]]:
+def _plan_event(event: Happening, destinations: Mapping[str, EventType]) -> list[tuple[Happening, set[str]]]:
     """The event with its channels, and again as ``feedback.created`` for channels that get the feedback first now."""
     plan = [(event, {channel for channel, type_ in destinations.items() if type_ is event.type})]
     if others := destinations.keys() - plan[0][1]:

@@ -1,1 +1,1 @@
-"""Commands of a project."""
+"""Management commands."""

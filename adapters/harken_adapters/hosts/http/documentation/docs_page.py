@@ -1,6 +1,6 @@
-"""The page that shows the OpenAPI document, with Swagger UI from the package ``swagger-ui-bundle``.
+"""The documentation page, which displays the OpenAPI document with Swagger UI (package ``swagger-ui-bundle``).
 
-It loads nothing from anywhere else and has no inline script, so that a strict ``Content-Security-Policy`` holds.
+It loads nothing from other hosts and has no inline scripts, to allow a strict ``Content-Security-Policy``.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _PAGE: Final = """\
 </head>
 <body>
 {header}<main id="docs">
-<p>The API is described in <a href="{openapi}">an OpenAPI document</a>.</p>
+<p>The API is described by an <a href="{openapi}">OpenAPI document</a>.</p>
 <noscript>
-<p>With JavaScript, this page shows each operation and lets you try it.</p>
+<p>With JavaScript enabled, this page shows each operation in detail and lets you call it.</p>
 <ul>
 {operations}
 </ul>
@@ -53,8 +53,8 @@ _SIGN_OUT: Final = """\
 <form method="post" action="{url}"><button>Sign out</button></form>
 """
 
-# Swagger UI has light colours only. Inverting them and rotating the hues back keeps the colours of the methods. The
-# filter is not for all of it, as the dialog for credentials would no longer be fixed to the window.
+# Swagger UI has light colours only. Inverting them and rotating the hues back preserves the colours of the methods. The
+# filter does not apply to the whole page, as the credentials dialog would no longer be fixed to the window.
 _STYLE: Final = (
     frame.STYLE
     + b"""\
@@ -74,41 +74,41 @@ main a { color: var(--accent); }
 """
 )
 
-# This Swagger UI knows OpenAPI 3.0, so that it gets what 3.1 says anew in the words of 3.0.
+# This version of Swagger UI supports OpenAPI 3.0 only, so the script converts the document from 3.1.
 _SCRIPT: Final = """\
 "use strict";
 
-const AS_THEY_ARE = ["enum", "example", "examples", "default"];
+const UNCHANGED = ["enum", "example", "examples", "default"];
 
-function inWordsOf30(node) {
-  if (Array.isArray(node)) return node.map(inWordsOf30);
+function toOpenApi30(node) {
+  if (Array.isArray(node)) return node.map(toOpenApi30);
   if (node === null || typeof node !== "object") return node;
-  const told = {};
+  const converted = {};
   for (const [name, part] of Object.entries(node)) {
-    told[name] = AS_THEY_ARE.includes(name) ? part : inWordsOf30(part);
+    converted[name] = UNCHANGED.includes(name) ? part : toOpenApi30(part);
   }
   if (Array.isArray(node.type)) {
     const types = node.type.filter((type) => type !== "null");
-    if (types.length < node.type.length) told.nullable = true;
-    if (types.length === 1) told.type = types[0];
-    else delete told.type;
+    if (types.length < node.type.length) converted.nullable = true;
+    if (types.length === 1) converted.type = types[0];
+    else delete converted.type;
   }
   if (Array.isArray(node.anyOf) && node.anyOf.some((schema) => schema.type === "null")) {
-    told.anyOf = told.anyOf.filter((schema) => schema.type !== "null");
-    told.nullable = true;
+    converted.anyOf = converted.anyOf.filter((schema) => schema.type !== "null");
+    converted.nullable = true;
   }
   if (typeof node.const === "string") {
-    told.enum = [node.const];
-    delete told.const;
+    converted.enum = [node.const];
+    delete converted.const;
   }
-  return told;
+  return converted;
 }
 
 async function show() {
   const answer = await fetch(__OPENAPI__);
-  if (!answer.ok) throw new Error(`it was answered with ${answer.status}`);
+  if (!answer.ok) throw new Error(`the server responded with status ${answer.status}`);
   SwaggerUIBundle({
-    spec: { ...inWordsOf30(await answer.json()), openapi: "3.0.3" },
+    spec: { ...toOpenApi30(await answer.json()), openapi: "3.0.3" },
     dom_id: "#docs",
     deepLinking: true,
     validatorUrl: null,
@@ -116,7 +116,7 @@ async function show() {
 }
 
 show().catch((error) => {
-  document.getElementById("docs").append(`It cannot be shown here: ${error.message}`);
+  document.getElementById("docs").append(`The document cannot be displayed: ${error.message}`);
 });
 """
 
@@ -128,14 +128,14 @@ def page(
     sign_out_url: str | None = None,
     operations: Iterable[tuple[str, str]] = (),
 ) -> bytes:
-    """The page, in HTML. URLs may be relative to where it is found.
+    """The page, as HTML. URLs may be relative to the page.
 
     Args:
-        openapi_url: where the OpenAPI document is.
-        assets_url: what the names that :func:`asset` knows stand behind, without a slash at the end.
-        script_url: where :func:`script` is.
-        sign_out_url: where a browser that is signed in signs out; ``None`` for one that is not.
-        operations: what is listed where there are no scripts: a method and path, and a summary.
+        openapi_url: the URL of the OpenAPI document.
+        assets_url: the prefix of the URLs of assets, see :func:`asset`, without a trailing slash.
+        script_url: the URL of :func:`script`.
+        sign_out_url: the URL for signing out; ``None`` if the browser is not signed in.
+        operations: the operations, for browsers without scripts: method and path, and summary.
     """
     sign_out = _SIGN_OUT.format(url=escape(sign_out_url)) if sign_out_url else ""
     lines = (f"<li><code>{escape(asked)}</code> {escape(summary)}</li>" for asked, summary in operations)
@@ -149,12 +149,12 @@ def page(
 
 
 def script(openapi_url: str) -> bytes:
-    """What starts Swagger UI on the page; a relative URL is relative to the page."""
+    """The script that starts Swagger UI. A relative URL is relative to the page."""
     return _SCRIPT.replace("__OPENAPI__", json.dumps(openapi_url)).encode()
 
 
 def asset(name: str) -> tuple[bytes, str] | None:
-    """A file that the page needs, with its media type; ``None`` for any other name."""
+    """A file that the page loads, and its media type; ``None`` for an unknown name."""
     if name == "page.css":
         return _STYLE, _CSS
     if (media_type := _FILES.get(name)) is None:

@@ -1,4 +1,4 @@
-"""The API, described for programs and for people: an OpenAPI 3.1 document, made from the table of operations."""
+"""The OpenAPI 3.1 document, generated from the table of operations."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from harken_adapters.hosts.http.wire.problems import KINDS, MEDIA_TYPE, Problem
 Document = dict[str, Any]
 
 _EVENT_STREAM: Final = "text/event-stream"
-#: The problems that a body may have, whatever it is for.
+#: The problems of all operations with a request body.
 _OF_BODIES: Final = ("malformed-body", "body-timeout", "body-too-large", "unsupported-media-type")
-#: The problems that all operations may have.
+#: The problems of all operations.
 _COMMON: Final = ("malformed-body", "unauthorized", "forbidden", "invalid", "rate-limited", "unavailable")
-_OPTIONAL_BODIES: Final = ("Undoing", "Replaying")
+_OPTIONAL_BODIES: Final = ("Undo", "Replay")
 _SIDES: Final = ("before.", "after.")
 
 
@@ -47,9 +47,9 @@ def document(operations: Iterable[Operation] = OPERATIONS, *, version: str, pref
     """The whole OpenAPI document.
 
     Args:
-        operations: what the API can do.
+        operations: the operations to include.
         version: the version of Harken.
-        prefix: what the paths stand behind, such as ``/feedback`` where the API is mounted there.
+        prefix: the prefix of all paths, such as ``/feedback`` if the API is mounted there.
     """
     known = tuple(operations)
     paths: dict[str, Document] = {}
@@ -72,35 +72,35 @@ def document(operations: Iterable[Operation] = OPERATIONS, *, version: str, pref
 
 
 def operation_document(operation: Operation) -> Document:
-    """One operation with everything that it refers to inside, for somebody else's document.
+    """One operation with all references inlined, for the document of another application.
 
-    It names no tags and no security schemes, as those are that document's own.
+    It has no tags and security schemes, as that document defines its own.
     """
-    inlined: Document = _inlined(_operation(operation), _components([operation]))
+    inlined: Document = _inline(_operation(operation), _components([operation]))
     return inlined
 
 
 _INFO: Final = {
     "title": "Harken",
-    "summary": "Collects what people think of an answer, and turns it into exact figures.",
+    "summary": "Collects user feedback on AI answers and apps, and provides exact statistics.",
     "description": (
         "Send credentials as `Authorization: Bearer ...`: an API key, or in a browser a session token. A browser that "
-        "signed in at `/sign-in` sends a cookie instead. Everything is "
-        "about one application: the one that the credentials are for. What is wrong with a request is told as problem "
-        "details (RFC 9457); the `type` tells programs what it is, and the `detail` tells people."
+        "has signed in at `/sign-in` sends a cookie instead. Every request is about one application, that of its "
+        "credentials. Errors are reported as problem details (RFC 9457): the `type` is for programs, the `detail` is "
+        "for people."
     ),
     "license": {"name": "MIT", "identifier": "MIT"},
 }
 _TAGS: Final = {
-    "Feedback": "Giving feedback, reading it, changing it and taking it back.",
-    "Votes": "One person's thumb on one message: set, shown again, taken back.",
-    "Metadata": "What an application knows of a session.",
-    "Moderation": "Deciding what may be seen and counted.",
-    "Analytics": "What all the feedback says together.",
-    "Export and erasure": "Taking feedback along, and removing it for good.",
-    "Events": "What happens, as it happens.",
-    "Alerts": "Patterns that were worth waking someone for.",
-    "Notifications": "Where news go, which of them, and what became of each.",
+    "Feedback": "Submitting, reading, changing and withdrawing feedback.",
+    "Votes": "One vote per author and message: set, list and withdraw it.",
+    "Metadata": "Metadata of sessions.",
+    "Moderation": "Approving and rejecting feedback.",
+    "Analytics": "Statistics of feedback.",
+    "Export and erasure": "Exporting feedback, and erasing it permanently.",
+    "Events": "A live stream of events.",
+    "Alerts": "Patterns in feedback that alert rules have found.",
+    "Notifications": "Channels, routes and deliveries of notifications.",
 }
 _SECURITY_SCHEMES: Final = {
     "apiKey": {
@@ -108,15 +108,15 @@ _SECURITY_SCHEMES: Final = {
         "scheme": "bearer",
         "bearerFormat": "hk_...",
         "description": (
-            "An API key. It is for one application, or some agents of one, and has scopes: submit, read, moderate, "
-            "admin."
+            "An API key. It is for one application, optionally limited to some of its agents, and has scopes: submit, "
+            "read, moderate, admin."
         ),
     },
     "sessionToken": {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A session token, which a server signs for one person's browser and one session.",
+        "description": "A session token, which a backend signs for one author and one session.",
     },
 }
 
@@ -145,13 +145,11 @@ def _operation(operation: Operation) -> Document:
 def _description(operation: Operation) -> str:
     sentences = [operation.description.replace("``", "`")] if operation.description else []
     if operation.filters:
-        sentences.append(
-            "Each `context.NAME` in the query string is a filter too: that value of the context, as text or as JSON."
-        )
+        sentences.append("`context.NAME` in the query string filters by a context value, as text or as JSON.")
     token = ", or a session token" if operation.tokens else ""
-    sentences.append(f"Needs an API key with the scope `{operation.scope.value}`{token}.")
+    sentences.append(f"Requires an API key with the scope `{operation.scope.value}`{token}.")
     if not operation.agent_keys:
-        sentences.append("A key that is limited to agents is not enough.")
+        sentences.append("API keys that are limited to agents are not accepted.")
     return " ".join(sentences)
 
 
@@ -197,9 +195,9 @@ def _parameters(operation: Operation) -> Iterator[Document]:
 
 
 def _is_strict(operation: Operation) -> bool:
-    """Whether an id that cannot be kept is refused; elsewhere nothing is found under it, and that is all."""
-    keeps = "idempotency-key-reused" in operation.problems
-    return keeps or operation.tag == "Metadata" or operation.body in ("Erasure", "Route")
+    """Whether invalid ids are rejected. Other operations only look ids up, and find nothing."""
+    stores = "idempotency-key-reused" in operation.problems
+    return stores or operation.tag == "Metadata" or operation.body in ("Erasure", "Route")
 
 
 def _streams(operation: Operation) -> bool:
@@ -207,7 +205,7 @@ def _streams(operation: Operation) -> bool:
 
 
 def _own_parameter(operation: Operation, name: str) -> Document:
-    """One of the query parameters that an operation has besides the filters."""
+    """A query parameter of an operation that is not a filter."""
     if name == "limit":
         return _limit(MAX_PAGE if operation.name == "list_session_feedback" else 100)
     if name == "by" and "zone" in operation.parameters:
@@ -227,7 +225,7 @@ def _after(operation: Operation) -> Document:
 
 def _limit(default: int) -> Document:
     schema = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": default}
-    return _in_query("limit", "How many to give at once.", schema)
+    return _in_query("limit", "The maximum number of results.", schema)
 
 
 def _in_query(name: str, description: str, schema: Schema, **more: Any) -> Document:
@@ -256,36 +254,40 @@ def _parameter_reference(name: str) -> Document:
 _CURSOR: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"}
 _PLACE: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_.-]*$"}
 _FILTERED_BY: Final[Mapping[str, tuple[str, Schema]]] = {
-    "session_id": ("Only of that session.", TEXT),
-    "message_id": ("Only about that message.", TEXT),
-    "agent_id": ("Only about what that agent answered.", TEXT),
-    "author": ("Only what that person gave.", TEXT),
-    "rating": ("Only with that rating.", {"type": "string", "enum": ["up", "down", "neutral", "null"]}),
-    "tag": ("Only with that tag.", TEXT),
-    "since": ("Only from then on, such as 2026-01-31 or 2026-01-31T12:00Z; UTC without a zone.", MOMENT),
-    "until": ("Only before then.", MOMENT),
+    "session_id": ("Only feedback on this session.", TEXT),
+    "message_id": ("Only feedback on this message.", TEXT),
+    "agent_id": ("Only feedback about this agent.", TEXT),
+    "author": ("Only feedback by this author.", TEXT),
+    "rating": ("Only feedback with this rating.", {"type": "string", "enum": ["up", "down", "neutral", "null"]}),
+    "tag": ("Only feedback with this tag.", TEXT),
+    "since": ("Only from this time on, such as 2026-01-31 or 2026-01-31T12:00Z; UTC by default.", MOMENT),
+    "until": ("Only before this time.", MOMENT),
     "status": (
-        "Only with that status of moderation.",
+        "Only feedback with this moderation status.",
         {"type": "string", "enum": [*STATUS["enum"], "any"], "default": "approved"},
     ),
     "withdrawn": (
-        "Whether what was taken back is meant: `false`, `true` (that too) or `only`.",
+        "Whether to include withdrawn feedback: `false`, `true` or `only`.",
         {"type": "string", "enum": ["false", "true", "only"], "default": "false"},
     ),
 }
-_SESSION: Final = ("The session that it is about.", "user-123")
-_MESSAGE: Final = ("The message that it is about.", "m-4")
-_APPLICATION: Final = "Whose feedback it is about. Credentials are for one application, and it need not be named."
+_SESSION: Final = ("The id of the session.", "user-123")
+_MESSAGE: Final = ("The id of the message.", "m-4")
+_APPLICATION: Final = "The application. It can be omitted, as credentials are for one application."
 _BY_TIME: Final = _in_query(
-    "by", "What a point is.", {"type": "string", "enum": [by.value for by in By], "default": By.DAY.value}
+    "by",
+    "The length or kind of each point.",
+    {"type": "string", "enum": [by.value for by in By], "default": By.DAY.value},
 )
-_AFTER_EVENT: Final = _in_query("after", "The same as Last-Event-ID, for who cannot send headers.", _PLACE)
+_AFTER_EVENT: Final = _in_query("after", "The same as Last-Event-ID, for clients that cannot send headers.", _PLACE)
 _AFTER_DELIVERY: Final = _in_query(
-    "after", "Where the last page ended: what it gave as next.", {"type": "string", "pattern": r"^[^\x00]*$"}
+    "after",
+    "Continue after this delivery: the value of `next` of the previous page.",
+    {"type": "string", "pattern": r"^[^\x00]*$"},
 )
-#: What the query string may say where there is a body.
+#: Query parameters of operations with a request body.
 _NAMED_IN_QUERY: Final = {
-    "author": _in_query("author", "Whose vote it is, if the body does not say so.", LABEL),
+    "author": _in_query("author", "The author of the vote, if it is not in the body.", LABEL),
     "session_id": _in_query("session_id", _SESSION[0], LABEL, required=True, example=_SESSION[1]),
 }
 #: Printable Latin-1, not in quotes; or ASCII in the quotes of a structured field.
@@ -295,32 +297,32 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "path.session_id.any": _in_path("session_id", _SESSION[0], PATH_TEXT, _SESSION[1]),
     "path.message_id": _in_path("message_id", _MESSAGE[0], PATH_LABEL, _MESSAGE[1]),
     "path.message_id.any": _in_path("message_id", _MESSAGE[0], PATH_TEXT, _MESSAGE[1]),
-    "path.feedback_id.any": _in_path(
-        "feedback_id", "The id that the feedback got.", PATH_TEXT, EXAMPLES["Feedback"]["id"]
-    ),
-    "path.delivery_id.any": _in_path("delivery_id", "The delivery's id.", PATH_TEXT, EXAMPLES["Delivery"]["id"]),
-    "path.alert_id.any": _in_path("alert_id", "The alert's id.", PATH_TEXT, EXAMPLES["Alert"]["id"]),
-    "path.channel.any": _in_path("channel", "The channel's name.", PATH_TEXT, EXAMPLES["Channel"]["name"]),
-    "path.route": _in_path("route", "The route's name.", CHANNEL_NAME, EXAMPLES["KeptRoute"]["name"]),
-    "path.route.any": _in_path("route", "The route's name.", PATH_TEXT, EXAMPLES["KeptRoute"]["name"]),
-    "state": _in_query("state", "How far they have come.", {**DELIVERY_STATE, "default": "dead"}),
-    "channel": _in_query("channel", "Only on their way to that channel.", CHANNEL_NAME),
+    "path.feedback_id.any": _in_path("feedback_id", "The id of the feedback.", PATH_TEXT, EXAMPLES["Feedback"]["id"]),
+    "path.delivery_id.any": _in_path("delivery_id", "The id of the delivery.", PATH_TEXT, EXAMPLES["Delivery"]["id"]),
+    "path.alert_id.any": _in_path("alert_id", "The id of the alert.", PATH_TEXT, EXAMPLES["Alert"]["id"]),
+    "path.channel.any": _in_path("channel", "The name of the channel.", PATH_TEXT, EXAMPLES["Channel"]["name"]),
+    "path.route": _in_path("route", "The name of the route.", CHANNEL_NAME, EXAMPLES["StoredRoute"]["name"]),
+    "path.route.any": _in_path("route", "The name of the route.", PATH_TEXT, EXAMPLES["StoredRoute"]["name"]),
+    "state": _in_query("state", "The state of the deliveries.", {**DELIVERY_STATE, "default": "dead"}),
+    "channel": _in_query("channel", "Only deliveries to this channel.", CHANNEL_NAME),
     "open": _in_query(
-        "open", "Only open alerts, or only resolved ones.", {"type": "string", "enum": ["true", "false"]}
+        "open",
+        "Only open alerts (`true`), or only resolved ones (`false`).",
+        {"type": "string", "enum": ["true", "false"]},
     ),
-    "rule": _in_query("rule", "Only those that the rule of that name found.", TEXT),
+    "rule": _in_query("rule", "Only alerts of this alert rule.", TEXT),
     "application": _in_query(
         "application", _APPLICATION, {**LABEL, "minLength": 0, "pattern": rf"^$|{LABEL['pattern']}"}
     ),
     "application.any": _in_query("application", _APPLICATION, TEXT),
     "after": _in_query(
         "after",
-        "Where the last page ended: what it gave as next.",
+        "Continue after this cursor: the value of `next` of the previous page.",
         _CURSOR,
     ),
     "by": _in_query(
         "by",
-        "What to group by.",
+        "The dimension to group by.",
         {
             "type": "string",
             "pattern": rf"^(?:agent|session|tag|context\.[\p{{L}}\p{{N}}_-]{{1,{MAX_CONTEXT_NAME_LENGTH}}})$",
@@ -328,35 +330,37 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     ),
     "zone": _in_query(
         "zone",
-        "A time zone by its IANA name, such as Europe/Berlin.",
+        "An IANA time zone, such as Europe/Berlin.",
         {"type": "string", "pattern": "^[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*$", "default": "UTC"},
     ),
-    "format": _in_query("format", "What to write.", {"type": "string", "enum": list(WRITERS), "default": "jsonl"}),
+    "format": _in_query("format", "The format.", {"type": "string", "enum": list(WRITERS), "default": "jsonl"}),
     "keyword": _in_query(
         "keyword",
-        "What to look for, in whatever case.",
+        "A keyword to count; upper and lower case are not distinguished.",
         {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 50},
     ),
-    "key": _in_query("key", "A name to remove.", {"type": "array", "items": {"type": "string"}}),
+    "key": _in_query("key", "A key to delete.", {"type": "array", "items": {"type": "string"}}),
     **{name: _in_query(name, *described) for name, described in _FILTERED_BY.items()},
     **{
-        f"{side}{name}": _in_query(f"{side}{name}", f"The same, for the side {side.rstrip('.')}.", schema)
+        f"{side}{name}": _in_query(
+            f"{side}{name}", f"Like {name}, for the selection `{side.rstrip('.')}` only.", schema
+        )
         for side in _SIDES
         for name, (_, schema) in _FILTERED_BY.items()
     },
     "Idempotency-Key": _in_header(
         "Idempotency-Key",
-        "Sent again with the same key and body, it is kept once. Bare, or in double quotes.",
+        "A retry with the same key and body is stored once. The value may be in double quotes.",
         {"type": "string", "minLength": 1, "maxLength": LABEL["maxLength"], "pattern": _KEY},
     ),
     "If-Match": _in_header(
         "If-Match",
-        "The ETag that came with the feedback: it is changed, or decided on, only if it is still that version.",
+        "The ETag of the feedback. The request fails if the feedback has changed since.",
         {"type": "string", "pattern": r'^(?:\*|(?:W/)?"[0-9]{1,19}"|[0-9]{1,19})$'},
     ),
     "Last-Event-ID": _in_header(
         "Last-Event-ID",
-        "The id of the last event that arrived, to get those that came after it. Browsers send it by themselves.",
+        "The id of the last received event, to resume after it. Browsers send it automatically.",
         _PLACE,
     ),
 }
@@ -366,10 +370,10 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
 
 
 def _problems(operation: Operation) -> list[tuple[int, tuple[str, ...]]]:
-    """The kinds of problem that an operation may have, by status, as several kinds may share one."""
+    """The kinds of problem of an operation, grouped by status code."""
     possible = {*_COMMON, *operation.problems, *(_OF_BODIES if operation.body else ())}
     if operation.method != "GET":
-        # What forms send is refused also where there is no body to read.
+        # The content types of HTML forms are rejected even if the operation has no body.
         possible.add("unsupported-media-type")
     kinds = [kind for kind in KINDS if kind in possible]
     statuses = sorted({KINDS[kind][0] for kind in kinds})
@@ -395,35 +399,33 @@ def _response(kinds: Sequence[str]) -> Document:
 
 
 def _example(kind: str) -> Document:
-    """A problem of that kind, told as the API tells it."""
+    """An example of a problem."""
     detail, *violations = _DETAILS.get(kind, (KINDS[kind][1],))
-    told = [Violation(field, code, detail) for field, code in violations]
-    example: Document = json.loads(Problem(kind, detail, violations=told).response("/api/feedback").body)
+    problem = Problem(kind, detail, violations=[Violation(field, code, detail) for field, code in violations])
+    example: Document = json.loads(problem.response("/api/feedback").body)
     return example
 
 
-#: What a problem of each kind might say; and of which field, and under which code.
+#: For each kind of problem, an example of the detail, and of the field and code of a violation.
 _DETAILS: Final[Mapping[str, tuple[Any, ...]]] = {
-    "malformed-body": ("The body is no JSON: Expecting value in line 1, column 12",),
+    "malformed-body": ("The body is not valid JSON: Expecting value in line 1, column 12",),
     "feedback-refused": ("Please provide a comment when giving negative feedback", ("comment", "required")),
     "unauthorized": ("Send an API key or a session token: 'Authorization: Bearer ...'",),
-    "forbidden": ("This needs the scope 'read', which the API key does not have",),
+    "forbidden": ("This operation requires the scope 'read', which the API key does not have",),
     "not-found": ("No feedback 'f-1' in application 'default'",),
     "body-timeout": ("The body did not arrive within 10 seconds",),
     "conflict": ("This feedback is already approved; it can become pending or rejected",),
-    "in-flight": (
-        "A request with this idempotency key is being handled; ask again in a moment to see what became of it",
-    ),
+    "in-flight": ("A request with this idempotency key is in progress; retry in a moment to get its result",),
     "changed-meanwhile": ("Feedback 'f-1' now has version 3, not 2; read it again",),
-    "body-too-large": ("The body may have 65,536 bytes",),
+    "body-too-large": ("The body is larger than 65,536 bytes",),
     "unsupported-media-type": ("The Content-Type must be application/json, got 'text/plain'",),
     "invalid": ("agent_id must not be empty", ("agent_id", "empty")),
     "idempotency-key-reused": (
         "The idempotency key 'k-1' was used before in this session, with another body; use a new key for new feedback",
         ("idempotency_key", "reused"),
     ),
-    "rate-limited": ("More than 60 in 60 seconds by this session; try again in 12 seconds",),
-    "unavailable": ("The storage does not answer just now. Try again; with the same Idempotency-Key it is safe.",),
+    "rate-limited": ("More than 60 requests in 60 seconds by this session; try again in 12 seconds",),
+    "unavailable": ("The storage is not available. Try again; with the same Idempotency-Key, a retry is safe.",),
     "overloaded": ("Too much is waiting to be written; nothing was kept, try again in a moment",),
 }
 
@@ -445,22 +447,22 @@ _PROBLEM_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _HEADERS: Final[Mapping[str, Document]] = {
     "RateLimit": {
-        "description": "What is left of each limit: r calls in the next t seconds. The tightest comes first.",
+        "description": "What is left of each limit: r requests in the next t seconds. The tightest limit comes first.",
         "schema": {"type": "string"},
         "example": '"session";r=59;t=34',
     },
     "RateLimit-Policy": {
-        "description": "What each limit is: q calls in w seconds.",
+        "description": "The limits: q requests in w seconds.",
         "schema": {"type": "string"},
         "example": '"session";q=60;w=60',
     },
     "Retry-After": {
-        "description": "In so many seconds it is worth trying again.",
+        "description": "The number of seconds after which to retry.",
         "schema": {"type": "integer", "minimum": 0},
         "example": 12,
     },
     "WWW-Authenticate": {
-        "description": "What kind of credentials are asked for.",
+        "description": "The required authentication scheme.",
         "schema": {"type": "string"},
         "example": 'Bearer realm="harken"',
     },
@@ -471,7 +473,7 @@ _HEADERS: Final[Mapping[str, Document]] = {
 
 
 def _components(operations: Iterable[Operation]) -> Document:
-    """What operations refer to."""
+    """The components that operations refer to."""
     groups = {kinds for operation in operations for _, kinds in _problems(operation)}
     return {
         "schemas": dict(SCHEMAS),
@@ -481,15 +483,15 @@ def _components(operations: Iterable[Operation]) -> Document:
     }
 
 
-def _inlined(node: Any, components: Document, within: tuple[str, ...] = ()) -> Any:
-    """The same with what is referred to in place of each reference; what would hold itself stays open there."""
+def _inline(node: Any, components: Document, within: tuple[str, ...] = ()) -> Any:
+    """A copy of a node with all references replaced by their targets. Recursive references become ``{}``."""
     if isinstance(node, list):
-        return [_inlined(item, components, within) for item in node]
+        return [_inline(item, components, within) for item in node]
     if not isinstance(node, dict):
         return node
     if (target := node.get("$ref")) is None:
-        return {name: _inlined(item, components, within) for name, item in node.items()}
+        return {name: _inline(item, components, within) for name, item in node.items()}
     if target in within:
         return {}
     *_, group, name = target.split("/")
-    return _inlined(components[group][name], components, (*within, target))
+    return _inline(components[group][name], components, (*within, target))

@@ -1,6 +1,7 @@
-"""What the API takes and gives, as JSON Schemas (draft 2020-12) by name, with an example of each that has one.
+"""The JSON Schemas (draft 2020-12) of request and response bodies, by name, with examples.
 
-What is taken says all that does not depend on an operator's rules. What is given has no other fields than these.
+Request schemas contain all constraints that do not depend on the operator's rules. Response schemas are closed:
+responses have no other fields.
 """
 
 from __future__ import annotations
@@ -30,26 +31,25 @@ Schema = dict[str, Any]
 _CONTROL: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 
 
-def _label(besides: str = "") -> Schema:
-    """An id: on one line, not just spaces, and without these characters."""
-    unfit = f"{besides}{_CONTROL}"
-    pattern = rf"^[^{unfit}]*[^{unfit}\s][^{unfit}]*$"
+def _label(forbidden: str = "") -> Schema:
+    """An id: one line, not only white space, without control characters and the given characters."""
+    excluded = f"{forbidden}{_CONTROL}"
+    pattern = rf"^[^{excluded}]*[^{excluded}\s][^{excluded}]*$"
     return {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": pattern}
 
 
-#: No NUL, which not every storage could keep.
+#: Without NUL, which not every storage can store.
 TEXT: Final[Schema] = {"type": "string", "pattern": r"^[^\x00]*$"}
 LABEL: Final[Schema] = _label()
-#: The same in a path: an id that is kept, and one that is only looked for.
+#: An id in a path: one that is stored, and one that is only looked up.
 PATH_LABEL: Final[Schema] = _label("/")
 PATH_TEXT: Final[Schema] = {"type": "string", "minLength": 1, "pattern": r"^[^/\x00]+$"}
-#: What a context value or a metadata value may be called.
+#: The name of a context value or a metadata key.
 NAME: Final[Schema] = {"minLength": 1, "maxLength": MAX_CONTEXT_NAME_LENGTH, "pattern": r"^[\p{L}\p{N}_-]+$"}
-#: What can be counted, and what cannot.
 RATING: Final[Schema] = {"enum": ["up", "down", None]}
 STATUS: Final[Schema] = {"type": "string", "enum": [status.value for status in ModerationStatus]}
 DELIVERY_STATE: Final[Schema] = {"type": "string", "enum": [state.value for state in DeliveryState]}
-#: What a channel or a route may be called.
+#: The name of a channel or route.
 CHANNEL_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"}
 
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
@@ -60,11 +60,11 @@ _ANY_TEXT: Final[Schema] = {"type": "string"}
 
 
 def reference(name: str) -> Schema:
-    """Where the schema of that name stands in an OpenAPI document."""
+    """A reference to a schema of the OpenAPI document."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _described(schema: Schema, description: str) -> Schema:
+def _describe(schema: Schema, description: str) -> Schema:
     return {**schema, "description": description}
 
 
@@ -81,7 +81,7 @@ def _list(items: Schema, **limits: int) -> Schema:
 
 
 def _object(fields: Mapping[str, Schema], *, optional: tuple[str, ...] = (), description: str = "") -> Schema:
-    """An object that has all of these fields, but for those that may be absent, and no others."""
+    """A closed object schema. All fields except ``optional`` are required."""
     schema: Schema = {"type": "object", "description": description} if description else {"type": "object"}
     schema["properties"] = dict(fields)
     if required := [name for name in fields if name not in optional]:
@@ -89,113 +89,121 @@ def _object(fields: Mapping[str, Schema], *, optional: tuple[str, ...] = (), des
     return {**schema, "additionalProperties": False}
 
 
-# --- What is taken ----------------------------------------------------------------------------------------------------
+# --- Requests ---------------------------------------------------------------------------------------------------------
 
-_SAID: Final[Mapping[str, Schema]] = {
-    "rating": _described(RATING, "Thumbs up, thumbs down, or neither."),
+_CONTENT_FIELDS: Final[Mapping[str, Schema]] = {
+    "rating": _describe(RATING, "Thumbs up, thumbs down, or null for neutral."),
     "comment": {
         **TEXT,
         "maxLength": MAX_COMMENT_LENGTH,
-        "description": "Why. A down needs one, unless the rules differ.",
+        "description": "The reason. A thumbs-down requires one, unless the operator's rules differ.",
     },
     "tags": {
         **_list({**LABEL, "maxLength": MAX_TAG_LENGTH}, maxItems=MAX_TAGS),
-        "description": "The reasons picked.",
+        "description": "The selected reasons.",
     },
     "context": reference("NewContext"),
 }
-_GIVEN: Final[Mapping[str, Schema]] = {
-    **_SAID,
-    "agent_id": _described(_nullable(LABEL), "The agent that answered, if known."),
-    "message_id": _described(_nullable(LABEL), "The message that it is about, if it is about one."),
-    "author": _described(_nullable(LABEL), "Who gives it, as an opaque id. With a session token, that one's author."),
+_SUBMISSION_FIELDS: Final[Mapping[str, Schema]] = {
+    **_CONTENT_FIELDS,
+    "agent_id": _describe(_nullable(LABEL), "The agent that answered, if known."),
+    "message_id": _describe(_nullable(LABEL), "The message that the feedback is about, if it is about one."),
+    "author": _describe(_nullable(LABEL), "An opaque id of the author. With a session token, the author of the token."),
 }
-_VOTED: Final = {name: schema for name, schema in _GIVEN.items() if name != "message_id"}
-_ERASED_BY: Final = ("session_id", "author", "feedback_id")
+_VOTE_FIELDS: Final = {name: schema for name, schema in _SUBMISSION_FIELDS.items() if name != "message_id"}
+_ERASURE_FIELDS: Final = ("session_id", "author", "feedback_id")
 _EVENT_TYPE: Final[Schema] = {"type": "string", "enum": [type_.value for type_ in EventType]}
-_DECIDED_ON: Final = _described(
+_EXPECTED_VERSION: Final = _describe(
     {"type": ["integer", "null"], "minimum": 1, "maximum": 2**63 - 1},
-    "The version that the moderator saw; if the feedback has another one by now, the answer is 409. Without one, a "
-    "moderator who is named neither overrides nor undoes the decision of another who was.",
+    "The version that the moderator saw. If the feedback has changed since, the response is 409. Without a version, a "
+    "named moderator neither overrides nor undoes the decision of another named moderator.",
 )
-_ROUTED: Final[Mapping[str, Schema]] = {
+_ROUTE_FIELDS: Final[Mapping[str, Schema]] = {
     "name": CHANNEL_NAME,
-    "channel": _described(CHANNEL_NAME, "Where it leads to."),
+    "channel": _describe(CHANNEL_NAME, "The channel that events are sent to."),
     "events": _list({"type": "string", "enum": [type_.value for type_ in ROUTABLE]}),
     "ratings": _list({"type": "string", "enum": [rating.word for rating in Rating]}),
     "applications": _list(LABEL),
-    "agents": _described(_list(LABEL), "The agents that feedback, or an alert, is about."),
-    "tags": _described(_list(LABEL), "Feedback with any of these."),
-    "statuses": _described(_list(STATUS), "Without them, new and changed feedback is sent if it is approved."),
+    "agents": _describe(_list(LABEL), "Only feedback and alerts about these agents."),
+    "tags": _describe(_list(LABEL), "Only feedback with at least one of these tags."),
+    "statuses": _describe(
+        _list(STATUS), "The moderation statuses. If empty, new and changed feedback is sent if it is approved."
+    ),
     "template": {
         **_nullable(TEXT),
         "maxLength": MAX_TEMPLATE_LENGTH,
-        "description": "Makes the text of a notification; without one the channel has its own words.",
+        "description": "The template of the notification text; by default, the channel has its own text.",
     },
 }
 
-_TAKEN: Final[Mapping[str, Schema]] = {
-    "Submission": _object(_GIVEN, optional=tuple(_GIVEN), description="Feedback, as it is sent."),
+_REQUESTS: Final[Mapping[str, Schema]] = {
+    "Submission": _object(_SUBMISSION_FIELDS, optional=tuple(_SUBMISSION_FIELDS), description="Feedback to submit."),
     "Vote": _object(
-        _VOTED,
-        optional=tuple(name for name in _VOTED if name != "rating"),
-        description="An author's vote. Who that is must be said here, in the query string or by the session token.",
+        _VOTE_FIELDS,
+        optional=tuple(name for name in _VOTE_FIELDS if name != "rating"),
+        description="A vote. The author must be set here, in the query string or by the session token.",
     ),
-    "Change": _object(_SAID, optional=tuple(_SAID), description="What shall be different; the rest stays as it is."),
+    "Change": _object(
+        _CONTENT_FIELDS,
+        optional=tuple(_CONTENT_FIELDS),
+        description="The fields to change; omitted fields are unchanged.",
+    ),
     "Decision": _object(
         {
             "status": STATUS,
-            "reason": _described(TEXT, "Why; without one, the reason that was there stays."),
-            "moderator": _described(_nullable(LABEL), "Who decides; without one, the API key by its name."),
-            "version": _DECIDED_ON,
+            "reason": _describe(TEXT, "The reason; if omitted, the earlier reason is kept."),
+            "moderator": _describe(_nullable(LABEL), "The moderator; by default, the name of the API key."),
+            "version": _EXPECTED_VERSION,
         },
         optional=("reason", "moderator", "version"),
-        description="What a moderator decides.",
+        description="A moderation decision.",
     ),
-    "Undoing": _object(
+    "Undo": _object(
         {
-            "moderator": _described(_nullable(LABEL), "Who undoes it; without one, the API key by its name."),
-            "version": _DECIDED_ON,
+            "moderator": _describe(_nullable(LABEL), "The moderator; by default, the name of the API key."),
+            "version": _EXPECTED_VERSION,
         },
         optional=("moderator", "version"),
-        description="Who undoes the last decision.",
+        description="The parameters for undoing the last decision.",
     ),
     "Erasure": {
         **_object(
-            {name: _nullable(LABEL) for name in _ERASED_BY},
-            optional=_ERASED_BY,
-            description="What to erase: at least one of these, and all that are there must hold.",
+            {name: _nullable(LABEL) for name in _ERASURE_FIELDS},
+            optional=_ERASURE_FIELDS,
+            description="The feedback to erase: one or more conditions, combined with AND.",
         ),
-        "anyOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in _ERASED_BY],
+        "anyOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in _ERASURE_FIELDS],
     },
     "Route": _object(
         {
-            **_ROUTED,
-            "name": _described(CHANNEL_NAME, "If it is there, it is that of the path."),
+            **_ROUTE_FIELDS,
+            "name": _describe(CHANNEL_NAME, "If set, it must be the name in the path."),
             "ratings": _list({"enum": [*(rating.word for rating in Rating), None]}),
-            "applications": _described(_list(LABEL), "If it is there, it is that of the credentials, and no other."),
+            "applications": _describe(_list(LABEL), "If set, it must be only the application of the credentials."),
         },
-        optional=tuple(name for name in _ROUTED if name != "channel"),
-        description="Sends what fits all filters to a channel; a filter that is empty lets everything through.",
+        optional=tuple(name for name in _ROUTE_FIELDS if name != "channel"),
+        description="Sends events that match all filters to a channel; an empty filter matches everything.",
     ),
-    "SwitchingOff": _object(
-        {"reason": {**TEXT, "minLength": 1, "maxLength": 1_000, "description": "Why."}},
-        description="Why a channel is switched off.",
+    "SwitchOff": _object(
+        {"reason": {**TEXT, "minLength": 1, "maxLength": 1_000, "description": "The reason."}},
+        description="The reason for switching off a channel.",
     ),
-    "Replaying": _object(
+    "Replay": _object(
         {
-            "state": _described(DELIVERY_STATE, "How far it has come; dead, if nothing is said."),
-            "channel": _described(_nullable(CHANNEL_NAME), "Only what is on its way there."),
-            "route": _described(_nullable(CHANNEL_NAME), "Only what this route takes, to its channel."),
-            "since": _described(_nullable(MOMENT), "Only what happened then or later; UTC without a zone."),
-            "until": _described(_nullable(MOMENT), "Only what happened before then."),
+            "state": _describe(DELIVERY_STATE, "The state of the deliveries; dead by default."),
+            "channel": _describe(_nullable(CHANNEL_NAME), "Only deliveries to this channel."),
+            "route": _describe(
+                _nullable(CHANNEL_NAME), "Only deliveries of events that this route matches, to its channel."
+            ),
+            "since": _describe(_nullable(MOMENT), "Only events from this time on; UTC by default."),
+            "until": _describe(_nullable(MOMENT), "Only events before this time."),
         },
         optional=("state", "channel", "route", "since", "until"),
-        description="What to send again: all that is given must hold.",
+        description="The deliveries to replay: conditions, combined with AND.",
     ),
     "MetadataChanges": {
         "type": "object",
-        "description": "Values by name. Nested 20 deep at most, 10,000 values at most. Whole numbers have 64 bits.",
+        "description": "Values by key, at most 10,000, nested at most 20 levels deep. Integers have 64 bits.",
         "propertyNames": NAME,
         "additionalProperties": reference("MetadataValue"),
     },
@@ -208,7 +216,7 @@ _TAKEN: Final[Mapping[str, Schema]] = {
     },
     "NewContext": {
         "type": "object",
-        "description": "What else is known, such as user_tier or agent_version. Whole numbers have 64 bits.",
+        "description": "Further data, such as user_tier or agent_version. Integers have 64 bits.",
         "maxProperties": MAX_CONTEXT_KEYS,
         "propertyNames": NAME,
         "additionalProperties": {
@@ -220,18 +228,18 @@ _TAKEN: Final[Mapping[str, Schema]] = {
 }
 
 
-# --- What is given ----------------------------------------------------------------------------------------------------
+# --- Responses --------------------------------------------------------------------------------------------------------
 
-_KEPT: Final[Mapping[str, Schema]] = {
+_VERSION_FIELDS: Final[Mapping[str, Schema]] = {
     "rating": RATING,
     "comment": _ANY_TEXT,
     "tags": _list(_ANY_TEXT),
     "context": reference("Context"),
     "sentiment": _or_null("Sentiment"),
-    "reply": _described({"type": ["string", "null"]}, "What was answered to its author, if anything was."),
+    "reply": _describe({"type": ["string", "null"]}, "The reply to the author, if any."),
     "version": {"type": "integer", "minimum": 1},
 }
-_FIGURES: Final[Mapping[str, Schema]] = {
+_STATISTICS: Final[Mapping[str, Schema]] = {
     "total_feedbacks": _COUNT,
     "positive": _COUNT,
     "negative": _COUNT,
@@ -240,49 +248,61 @@ _FIGURES: Final[Mapping[str, Schema]] = {
         "type": "number",
         "minimum": 0,
         "maximum": 100,
-        "description": "Thumbs up among all thumbs, in percent; 0 where there are none.",
+        "description": "The percentage of thumbs-up among thumbs-up and thumbs-down; 0 if there are none.",
     },
     "quality_score": {
         "type": "number",
         "minimum": 0,
         "maximum": 100,
-        "description": "The mean of 100 for an up, 50 for a neutral and 0 for a down.",
+        "description": "The mean of 100 for each thumbs-up, 50 for neutral and 0 for each thumbs-down.",
     },
     "average_comment_length": {"type": "number", "minimum": 0, "description": "In characters."},
-    "comments": _described(_COUNT, "How many have a comment."),
-    "by_hour": _described(_list(_COUNT, minItems=24, maxItems=24), "How many by UTC hour of day."),
+    "comments": _describe(_COUNT, "The number of entries with a comment."),
+    "by_hour": _describe(_list(_COUNT, minItems=24, maxItems=24), "The number of entries by UTC hour of day."),
     "interval": reference("Interval"),
-    "average_polarity": {"type": "number", "minimum": -1, "maximum": 1, "description": "If any sentiment is known."},
-    "average_subjectivity": {"type": "number", "minimum": 0, "maximum": 1, "description": "If any sentiment is known."},
+    "average_polarity": {
+        "type": "number",
+        "minimum": -1,
+        "maximum": 1,
+        "description": "Present if sentiment analysis is available.",
+    },
+    "average_subjectivity": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": "Present if sentiment analysis is available.",
+    },
 }
-_IF_FELT: Final = ("average_polarity", "average_subjectivity")
+_SENTIMENT_FIELDS: Final = ("average_polarity", "average_subjectivity")
 _PERIODS: Final = [by.value for by in (By.HOUR, By.DAY, By.WEEK)]
 _WEEKDAYS: Final = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
-def _figures(**of: Schema) -> Schema:
-    """Figures, and what they are of."""
-    return _object({**of, **_FIGURES}, optional=_IF_FELT)
+def _statistics(**of: Schema) -> Schema:
+    """Statistics, with the fields that identify their group or point."""
+    return _object({**of, **_STATISTICS}, optional=_SENTIMENT_FIELDS)
 
 
 def _trend(by: list[str], description: str, *, points: int | None = None, **of: Schema) -> Schema:
-    """A trend by one of these words; as many points as there is feedback for, if no number is given."""
+    """A trend by one of the given periods, with a fixed number of points if ``points`` is set."""
     limits = {} if points is None else {"minItems": points, "maxItems": points}
-    fields = {"by": {"enum": by}, "zone": _ANY_TEXT, "points": _list(_figures(**of), **limits)}
+    fields = {"by": {"enum": by}, "zone": _ANY_TEXT, "points": _list(_statistics(**of), **limits)}
     return _object(fields, description=description)
 
 
-_CURSOR_OR_NULL: Final = _described({"type": ["string", "null"]}, "What to send as after for the next page, if any.")
+_CURSOR_OR_NULL: Final = _describe(
+    {"type": ["string", "null"]}, "The value of `after` for the next page; null on the last page."
+)
 
-_ANSWERED: Final[Mapping[str, Schema]] = {
+_RESPONSES: Final[Mapping[str, Schema]] = {
     "Receipt": _object(
         {
             "status": {"const": "success"},
             "message": _ANY_TEXT,
             "feedback_id": _ANY_TEXT,
-            "reply": _described(_ANY_TEXT, "What to say to who gave it, if there is something to say."),
-            "moderation": _described(
-                {"const": "pending"}, "If it is held: it counts once a moderator has approved it."
+            "reply": _describe(_ANY_TEXT, "The reply to the author, if any."),
+            "moderation": _describe(
+                {"const": "pending"}, "Present if the feedback is held: it is counted once a moderator has approved it."
             ),
         },
         optional=("reply", "moderation"),
@@ -298,7 +318,7 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
             "polarity": {"type": "number", "minimum": -1, "maximum": 1},
             "subjectivity": {"type": "number", "minimum": 0, "maximum": 1},
         },
-        description="How the comment sounds.",
+        description="The sentiment of the comment.",
     ),
     "Moderation": _object(
         {
@@ -307,9 +327,9 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
             "decided_at": _nullable(_INSTANT),
             "previous": {"enum": [*STATUS["enum"], None]},
         },
-        description="Why it has its status, who decided it, and what it was before.",
+        description="The moderation decision: its reason, moderator and time, and the previous status.",
     ),
-    "Revision": _object({**_KEPT, "replaced_at": _INSTANT}, description="What feedback said before it was changed."),
+    "Revision": _object({**_VERSION_FIELDS, "replaced_at": _INSTANT}, description="An earlier version of feedback."),
     "Feedback": _object(
         {
             "id": _ANY_TEXT,
@@ -318,23 +338,23 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
             "message_id": {"type": ["string", "null"]},
             "agent_id": {"type": ["string", "null"]},
             "author": {"type": ["string", "null"]},
-            **_KEPT,
+            **_VERSION_FIELDS,
             "status": STATUS,
             "moderation": _or_null("Moderation"),
             "updated_at": _INSTANT,
             "withdrawn_at": _nullable(_INSTANT),
-            "revisions": _described(
+            "revisions": _describe(
                 _list(reference("Revision")),
-                "What it said before, oldest first: the first version, and the latest 99 of the others.",
+                "The earlier versions, oldest first: the first one, and the latest 99 of the others.",
             ),
-            "vote": _described({"type": "boolean"}, "Whether it is its author's one vote on that message."),
+            "vote": _describe({"type": "boolean"}, "Whether it is the author's vote on the message."),
         },
-        description="Feedback, as it is kept.",
+        description="A feedback entry.",
     ),
     "SessionFeedback": _object(
         {
             "session_id": _ANY_TEXT,
-            "total_feedbacks": _described(_COUNT, "How many there are, on all pages."),
+            "total_feedbacks": _describe(_COUNT, "The number of entries on all pages."),
             "feedbacks": _list(reference("Feedback")),
             "next": _CURSOR_OR_NULL,
         }
@@ -343,7 +363,7 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
         {
             "session_id": _ANY_TEXT,
             **{
-                name: _FIGURES[name]
+                name: _STATISTICS[name]
                 for name in ("total_feedbacks", "positive", "negative", "neutral", "satisfaction_score")
             },
         }
@@ -353,53 +373,61 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
         {
             "feedback_id": _ANY_TEXT,
             "message_id": {"type": ["string", "null"]},
-            **{name: _KEPT[name] for name in ("rating", "comment", "tags", "reply", "version")},
+            **{name: _VERSION_FIELDS[name] for name in ("rating", "comment", "tags", "reply", "version")},
             "updated_at": _INSTANT,
         },
-        description="A vote, as who gave it needs to see it.",
+        description="A vote, for its author.",
     ),
     "Votes": _object({"session_id": _ANY_TEXT, "author": _ANY_TEXT, "votes": _list(reference("CastVote"))}),
     "Metadata": _object(
-        {"session_id": _ANY_TEXT, "metadata": {"type": "object", "propertyNames": NAME, "description": "By name."}}
+        {
+            "session_id": _ANY_TEXT,
+            "metadata": {"type": "object", "propertyNames": NAME, "description": "Values by key."},
+        }
     ),
-    "Removed": _object({"session_id": _ANY_TEXT, "removed": _described(_COUNT, "How many names there were.")}),
+    "Removed": _object({"session_id": _ANY_TEXT, "removed": _describe(_COUNT, "The number of deleted keys.")}),
     "Erased": _object(
         {
-            "erased": _described(_COUNT, "How much feedback was erased."),
+            "erased": _describe(_COUNT, "The number of erased feedback entries."),
             "removed": _object(
                 {
-                    "feedback": _described(_COUNT, "Feedback, with its revisions."),
-                    "messages": _described(_COUNT, "Messages of conversations."),
-                    "agents": _described(_COUNT, "What agents knew, one for each agent and session."),
-                    "metadata": _described(_COUNT, "Names in the metadata of sessions."),
-                    "alerts": _described(_COUNT, "Alerts that were closed and emptied."),
-                    "deliveries": _described(_COUNT, "Deliveries about the feedback, in any state."),
+                    "feedback": _describe(_COUNT, "Feedback entries, with their revisions."),
+                    "messages": _describe(_COUNT, "Messages of conversations."),
+                    "agents": _describe(_COUNT, "Agent states, one for each agent and session."),
+                    "metadata": _describe(_COUNT, "Keys of session metadata."),
+                    "alerts": _describe(_COUNT, "Alerts that were resolved and emptied."),
+                    "deliveries": _describe(_COUNT, "Deliveries of the feedback, in any state."),
                 },
-                description="How much was removed, by kind.",
+                description="The number of removed items, by kind.",
             ),
-            "kept_sessions": _described(
-                _list(_ANY_TEXT), "Sessions of the author of which the rest was kept, as others gave feedback in them."
+            "kept_sessions": _describe(
+                _list(_ANY_TEXT),
+                "Sessions whose conversation and metadata were kept, as other authors gave feedback in them.",
             ),
         }
     ),
     "Interval": _object(
         {"low": {"type": "number"}, "high": {"type": "number"}},
-        description="Where the true figure lies with 95% confidence, in percent or percentage points.",
+        description="The 95% confidence interval, in percent or percentage points.",
     ),
-    "Figures": _figures(),
+    "Statistics": _statistics(),
     "Groups": _object(
         {
-            "by": _described(_ANY_TEXT, "What they are grouped by."),
+            "by": _describe(_ANY_TEXT, "The dimension of the groups."),
             "groups": _list(
-                _figures(key=_described({"type": ["string", "null"]}, "What the group is called; null if it has none."))
+                _statistics(
+                    key=_describe(
+                        {"type": ["string", "null"]}, "The value of the group; null for feedback without one."
+                    )
+                )
             ),
         },
-        description="Figures group by group, the largest first.",
+        description="The statistics of each group, the largest group first.",
     ),
-    "FiguresOrGroups": {"oneOf": [reference("Figures"), reference("Groups")]},
+    "StatisticsOrGroups": {"oneOf": [reference("Statistics"), reference("Groups")]},
     "Trend": {"oneOf": [reference("TrendOverTime"), reference("TrendByHour"), reference("TrendByWeekday")]},
     "TrendOverTime": _trend(
-        _PERIODS, "By period, oldest first, without gaps.", start=_INSTANT, end=_described(_INSTANT, "Not included.")
+        _PERIODS, "By period, oldest first, without gaps.", start=_INSTANT, end=_describe(_INSTANT, "Exclusive.")
     ),
     "TrendByHour": _trend(
         [By.HOUR_OF_DAY.value],
@@ -412,60 +440,66 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
     ),
     "Themes": _object(
         {"themes": _list(_object({"keyword": _ANY_TEXT, "mentions": {"type": "integer", "minimum": 1}}))},
-        description="Keywords that downs mention, the most mentioned first.",
+        description="Keywords in negative feedback, the most frequent first.",
     ),
     "Comparison": _object(
         {
-            "before": reference("Figures"),
-            "after": reference("Figures"),
+            "before": reference("Statistics"),
+            "after": reference("Statistics"),
             "satisfaction_change": {"type": "number", "description": "In percentage points."},
             "quality_change": {"type": "number"},
             "total_change": {"type": "integer"},
             "interval": reference("Interval"),
-            "significant": _described({"type": "boolean"}, "Whether satisfaction changed by more than chance."),
+            "significant": _describe(
+                {"type": "boolean"}, "Whether the change in satisfaction is statistically significant."
+            ),
         }
     ),
     "Alert": _object(
         {
             "id": _ANY_TEXT,
             "application": _ANY_TEXT,
-            "rule": _described(_ANY_TEXT, "The name of the rule that found it."),
+            "rule": _describe(_ANY_TEXT, "The name of the alert rule."),
             "kind": {"enum": [kind.value for kind in AlertKind]},
             "subject": _object(
-                {"by": _ANY_TEXT, "value": _ANY_TEXT}, description="Whom or what it is about, such as an agent."
+                {"by": _ANY_TEXT, "value": _ANY_TEXT}, description="The subject of the alert, such as an agent."
             ),
-            "message": _described(_ANY_TEXT, "The pattern in a sentence."),
+            "message": _describe(_ANY_TEXT, "The pattern, as a sentence."),
             "figures": {
                 "type": "object",
                 "additionalProperties": {"type": "integer"},
-                "description": "What was counted.",
+                "description": "The counted values.",
             },
-            "feedback_ids": _described(_list(_ANY_TEXT), "The feedback that makes the pattern, where a few do."),
+            "feedback_ids": _describe(
+                _list(_ANY_TEXT), "The feedback that forms the pattern, if it is a small number of entries."
+            ),
             "began_at": _INSTANT,
             "raised_at": _INSTANT,
-            "resolved_at": _described(_nullable(_INSTANT), "When it ended; null while it stands."),
+            "resolved_at": _describe(_nullable(_INSTANT), "When it was resolved; null while it is open."),
         },
-        description="A pattern that was found.",
+        description="A pattern that an alert rule has found.",
     ),
     "Alerts": _object({"alerts": _list(reference("Alert")), "next": _CURSOR_OR_NULL}),
     "Channel": _object(
         {
             "name": _ANY_TEXT,
-            "on": _described({"type": "boolean"}, "Whether anything is sent there."),
-            "failing_since": _described(_nullable(_INSTANT), "Null if the last that was sent arrived."),
+            "on": _describe({"type": "boolean"}, "Whether the channel is switched on."),
+            "failing_since": _describe(
+                _nullable(_INSTANT), "Since when deliveries have been failing; null if the last one succeeded."
+            ),
             "off_since": _nullable(_INSTANT),
-            "reason": _described(_ANY_TEXT, "Why it was switched off."),
+            "reason": _describe(_ANY_TEXT, "Why the channel was switched off."),
         },
-        description="How a channel fares.",
+        description="The status of a channel.",
     ),
     "Channels": _object({"channels": _list(reference("Channel"))}),
-    "KeptRoute": _object(_ROUTED, description="A route, with all of its filters."),
+    "StoredRoute": _object(_ROUTE_FIELDS, description="A route, with all its filters."),
     "Routes": _object(
         {
-            "routes": _described(_list(reference("KeptRoute")), "The application's own, by name."),
-            "shared": _described(
-                _list(reference("KeptRoute")),
-                "Those that cannot be changed here: the settings', and what is for several applications.",
+            "routes": _describe(_list(reference("StoredRoute")), "The routes of the application, by name."),
+            "shared": _describe(
+                _list(reference("StoredRoute")),
+                "Routes that cannot be changed here: those in the settings, and those for several applications.",
             ),
         }
     ),
@@ -479,40 +513,42 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
                     "id": _ANY_TEXT,
                     "type": _EVENT_TYPE,
                     "application": _ANY_TEXT,
-                    "subject_id": _described(_ANY_TEXT, "The feedback, or the alert, that it is about."),
+                    "subject_id": _describe(_ANY_TEXT, "The id of the feedback or alert."),
                     "version": {"type": "integer", "minimum": 1},
                     "occurred_at": _INSTANT,
                 }
             ),
-            "attempts": _described(_COUNT, "How often it was tried."),
-            "tries": _described(_COUNT, "How often since it was last sent again by hand."),
-            "due_at": _described(_INSTANT, "When it is tried next, or was."),
-            "leased_until": _described(_nullable(_INSTANT), "Until when somebody is sending it."),
-            "error": _described(_ANY_TEXT, "Why it did not arrive the last time."),
+            "attempts": _describe(_COUNT, "The number of attempts."),
+            "tries": _describe(_COUNT, "The number of attempts since it was last replayed."),
+            "due_at": _describe(_INSTANT, "When it is or was due."),
+            "leased_until": _describe(
+                _nullable(_INSTANT), "Until when a relay holds it for sending; null if none does."
+            ),
+            "error": _describe(_ANY_TEXT, "The error of the last attempt."),
         },
-        description="One event on its way to one channel.",
+        description="The delivery of one event to one channel.",
     ),
     "Deliveries": _object({"deliveries": _list(reference("Delivery")), "next": _CURSOR_OR_NULL}),
-    "Replayed": _object({"replayed": _described(_COUNT, "How many deliveries are sent again.")}),
+    "Replayed": _object({"replayed": _describe(_COUNT, "The number of replayed deliveries.")}),
     "Current": _object(
         {
-            "version": _described({"type": "integer", "minimum": 1}, "What to make the next decision on."),
+            "version": _describe({"type": "integer", "minimum": 1}, "The version for the next decision."),
             "status": STATUS,
-            "moderator": _described({"type": ["string", "null"]}, "Who took the last decision, if they gave a name."),
-            "decided_at": _described(_nullable(_INSTANT), "When that was; null if nobody has decided yet."),
+            "moderator": _describe({"type": ["string", "null"]}, "The moderator of the last decision, if named."),
+            "decided_at": _describe(_nullable(_INSTANT), "The time of the last decision; null if there is none."),
         },
-        description="Feedback as it is by now, where a decision was made on an earlier version.",
+        description="The current state of feedback, if a decision was based on an earlier version.",
     ),
     "Problem": _object(
         {
             "type": {"type": "string", "enum": [f"urn:harken:problem:{kind}" for kind in KINDS]},
             "title": {"type": "string", "enum": [title for _, title in KINDS.values()]},
             "status": {"type": "integer", "enum": sorted({status for status, _ in KINDS.values()})},
-            "detail": _described(_ANY_TEXT, "What is wrong here, what was expected and what to do."),
-            "instance": _described(_ANY_TEXT, "The path that was asked for."),
-            "violations": _described(
+            "detail": _describe(_ANY_TEXT, "The error, the expected value and what to do."),
+            "instance": _describe(_ANY_TEXT, "The path of the request."),
+            "violations": _describe(
                 _list(_object({"field": _ANY_TEXT, "code": _ANY_TEXT, "message": _ANY_TEXT}), minItems=1),
-                "What is wrong with which field, where that can be said: all of it at once.",
+                "All invalid fields, if the error concerns single fields.",
             ),
             "current": reference("Current"),
         },
@@ -521,8 +557,8 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
     ),
 }
 
-#: All of them by name.
-SCHEMAS: Final[Mapping[str, Schema]] = {**_TAKEN, **_ANSWERED}
+#: All schemas, by name.
+SCHEMAS: Final[Mapping[str, Schema]] = {**_REQUESTS, **_RESPONSES}
 
 
 # --- Examples ---------------------------------------------------------------------------------------------------------
@@ -594,7 +630,7 @@ _DELIVERY: Final = {
     "error": "The receiver responded with 503",
 }
 _BY_HOUR: Final = [0] * 12 + [4] + [0] * 11
-_FIGURES_EXAMPLE: Final = {
+_STATISTICS_EXAMPLE: Final = {
     "total_feedbacks": 4,
     "positive": 3,
     "negative": 1,
@@ -621,7 +657,7 @@ _WORSE: Final = {
     "interval": {"low": 9.5, "high": 90.5},
 }
 
-#: What is given, for example, where an operation has no better one.
+#: Examples of responses, for operations without their own example.
 EXAMPLES: Final[Mapping[str, Any]] = {
     "Receipt": {
         "status": "success",
@@ -657,26 +693,26 @@ EXAMPLES: Final[Mapping[str, Any]] = {
         ],
     },
     "Removed": {"session_id": "user-123", "removed": 1},
-    "FiguresOrGroups": _FIGURES_EXAMPLE,
+    "StatisticsOrGroups": _STATISTICS_EXAMPLE,
     "Trend": {
         "by": "day",
         "zone": "Europe/Berlin",
         "points": [
-            {"start": "2026-01-31T00:00:00+01:00", "end": "2026-02-01T00:00:00+01:00", **_FIGURES_EXAMPLE},
+            {"start": "2026-01-31T00:00:00+01:00", "end": "2026-02-01T00:00:00+01:00", **_STATISTICS_EXAMPLE},
         ],
     },
     "Alert": _ALERT,
     "Alerts": {"alerts": [_ALERT], "next": None},
     "Channel": _CHANNEL,
     "Channels": {"channels": [_CHANNEL]},
-    "KeptRoute": _ROUTE,
+    "StoredRoute": _ROUTE,
     "Routes": {"routes": [_ROUTE], "shared": []},
     "Delivery": _DELIVERY,
     "Deliveries": {"deliveries": [_DELIVERY], "next": None},
     "Themes": {"themes": [{"keyword": "slow", "mentions": 7}, {"keyword": "wrong", "mentions": 2}]},
     "Comparison": {
         "before": _WORSE,
-        "after": _FIGURES_EXAMPLE,
+        "after": _STATISTICS_EXAMPLE,
         "satisfaction_change": 25.0,
         "quality_change": 25.0,
         "total_change": 2,

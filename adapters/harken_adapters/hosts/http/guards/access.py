@@ -1,4 +1,4 @@
-"""Who calls, by what is sent along, and for which application."""
+"""Authentication: the principal of a request, from its credentials."""
 
 from __future__ import annotations
 
@@ -21,31 +21,32 @@ from harken_adapters.hosts.http.guards.tokens import InvalidToken, SessionToken,
 from harken_adapters.hosts.http.wire.messages import Headers, Request
 from harken_adapters.hosts.http.wire.problems import Problem
 
-#: What the text of every API key begins with.
+#: The prefix of every API key.
 KEY_PREFIX: Final = "hk_"
 _LONGEST_CREDENTIAL: Final = 16_384
-#: For so many seconds what the storage said of a key is believed: a revoked one is refused that much later at most.
+#: For how many seconds the result of an authentication is cached. A revoked key is rejected after that time at most.
 TRUSTED_FOR: Final = 5.0
-#: How much is remembered of valid credentials, and of others: so that no flood of others displaces a valid one.
+#: The cache sizes for valid and invalid credentials. They are separate, so that a flood of invalid ones does not evict
+#: valid ones.
 _TRUSTED_BYTES: Final = 32 * 1024 * 1024
 _REFUSED_BYTES: Final = 4 * 1024 * 1024
 _DIGEST_BYTES: Final = 16
-#: The cookie of a browser that signed in: an API key.
+#: The cookie of a browser that has signed in. Its value is an API key.
 COOKIE: Final = "harken_key"
-#: A search, as a header may have tens of thousands of cookies.
+#: Searched, not parsed, as a header may contain tens of thousands of cookies.
 _KEY_COOKIE: Final = re.compile(rf"(?:\A|;)[ \t]*{COOKIE}=({KEY_PREFIX}[^;]{{,{_LONGEST_CREDENTIAL}}})(?:;|\Z)")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-#: What a form on any page can send, without that its browser asks first.
+#: The content types that an HTML form of any origin can send without a CORS preflight.
 _TEXT: Final = "text/plain"
 _FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", _TEXT})
-_FOREIGN: Final = "A page of another origin sent this, as Origin or Sec-Fetch-Site says"
+_FOREIGN: Final = "A page of another origin sent this request, according to Origin or Sec-Fetch-Site"
 
 
 @frozen(kw_only=True)
 class Principal:
-    """Who calls: with an API key, with a session token, or with neither where everything is open.
+    """The caller of the API: an API key, a session token, or neither if access is open.
 
-    ``application`` is whose feedback they may deal with; ``None`` for any.
+    ``application`` is the only application that the caller may use; ``None`` for any.
     """
 
     application: str | None = None
@@ -54,28 +55,28 @@ class Principal:
 
     @property
     def author(self) -> str | None:
-        """Whose votes they deal with, if only with one person's; a token without an author speaks for its session."""
+        """The author of a session token, which is its session if it has no author; ``None`` without a token."""
         return (self.token.author or self.token.session_id) if self.token else None
 
     @property
     def agents(self) -> frozenset[str] | None:
-        """The only agents whose feedback they deal with; ``None`` for all, and for feedback without an agent."""
+        """The agents that the API key is limited to; ``None`` if it is not limited."""
         return self.key.agents if self.key else None
 
     def may_see(self, agent_id: str | None) -> bool:
-        """Whether they deal with feedback about that agent, or about none."""
+        """Whether the caller may see feedback about that agent; ``None`` for feedback without an agent."""
         return self.agents is None or agent_id in self.agents
 
     def owns(self, feedback: Feedback) -> bool:
-        """Whether they may see and change it as if it were their own: with a session token, only if it is."""
+        """Whether the caller may read and change feedback: with a session token, only its own."""
         mine = self.token and (self.token.session_id, self.author)
         return mine is None or (feedback.session_id, feedback.author) == mine
 
-    def seen(self, feedback: Feedback) -> Feedback:
-        """Feedback that they may see, without what they may not: everything that shows it has to go through here.
+    def redact(self, feedback: Feedback) -> Feedback:
+        """The feedback without the parts that the caller may not see. Every response with feedback must use this.
 
-        A vote may have been about another agent before, so with a key that is limited to agents its revisions, and what
-        could tell what was sent then, are left out. Other feedback is always about the same agent.
+        An earlier version of a vote may have been about another agent. For an API key that is limited to agents, the
+        revisions and everything derived from them are removed. Other feedback never changes its agent.
         """
         if self.agents is None or not feedback.vote:
             return feedback
@@ -83,26 +84,26 @@ class Principal:
 
     @property
     def reads_all(self) -> bool:
-        """Whether they see more of feedback than its author does: the moderator, and the reason of the decision."""
+        """Whether the caller sees more than the author of feedback: the moderator, and the reason of the decision."""
         return self.token is None and (self.key is None or self.key.allows(Scope.READ))
 
 
-ANYBODY: Final = Principal()
+ANONYMOUS: Final = Principal()
 
 
 class CredentialsRefused(Problem):
-    """Credentials were sent, and they are not valid."""
+    """Raised when the request has credentials that are not valid."""
 
 
 class Access:
-    """Tells who calls from what they send along.
+    """Authenticates requests.
 
     Args:
-        keys: knows the API keys.
-        tokens: knows session tokens; ``None`` if no secret was set, so that there are none.
+        keys: the service of API keys.
+        tokens: verifies session tokens; ``None`` if no secret is configured, so that they are rejected.
         mode: ``keys`` or ``open``, see ``ServerSettings``.
-        clock: tells which tokens are over.
-        timer: seconds that only ever grow, for what is believed for a while.
+        clock: returns the current time in UTC, for the expiry of tokens.
+        timer: returns monotonic seconds, for the expiry of cache entries.
     """
 
     def __init__(
@@ -119,51 +120,51 @@ class Access:
         self._mode = mode
         self._clock = clock
         self._timer = timer
-        # Nobody can choose credentials with the same digest, nor find credentials from it.
+        # A secret key: collisions cannot be constructed, and credentials cannot be recovered from digests.
         self._digest_key = secrets.token_bytes(_DIGEST_BYTES)
         self._trusted = CredentialCache[Principal | Problem](_TRUSTED_BYTES)
         self._refused = CredentialCache[Principal | Problem](_REFUSED_BYTES)
 
     def principal_soon(self, request: Request) -> Principal | None:
-        """Who calls, if that is known without asking the storage; ``None`` if it is not.
+        """The principal of a request, if it is cached; ``None`` if it is not. Does not block.
 
         Raises:
-            CredentialsRefused: what was sent is not valid.
-            Problem: no valid credentials.
+            CredentialsRefused: the credentials are invalid.
+            Problem: the credentials are missing, or may not be used for this request.
         """
         if self._is_open_to(request):
-            return ANYBODY
+            return ANONYMOUS
         credential = _credential(request)
         if not credential:
-            raise _needed()
+            raise _credentials_required()
         digest, now = self._digest(credential), self._timer()
         known = self._trusted.get(digest, now) or self._refused.get(digest, now)
-        return None if known is None else self._admitted(known, request)
+        return None if known is None else self._admit(known, request)
 
     def principal(self, request: Request) -> Principal:
-        """Who calls. May ask the storage.
+        """The principal of a request. May read from the storage.
 
         Raises:
-            CredentialsRefused: what was sent is not valid.
-            Problem: no valid credentials.
-            StorageError: the storage could not be asked.
+            CredentialsRefused: the credentials are invalid.
+            Problem: the credentials are missing, or may not be used for this request.
+            StorageError: the storage failed.
         """
         if (known := self.principal_soon(request)) is not None:
             return known
-        # Before the storage is asked: what it says may be old already when it arrives.
+        # Taken before the storage is read, as its answer may already be outdated when it arrives.
         credential, until = _credential(request), self._timer() + TRUSTED_FOR
-        found = self._found(credential)
+        found = self._authenticate(credential)
         remembered = self._refused if isinstance(found, CredentialsRefused) else self._trusted
         remembered.put(self._digest(credential), found, until, len(credential))
-        return self._admitted(found, request)
+        return self._admit(found, request)
 
     def _digest(self, credential: str) -> bytes:
-        """What credentials are remembered by."""
+        """The cache key of credentials."""
         text = credential.encode(errors="surrogatepass")
         return blake2b(text, key=self._digest_key, digest_size=_DIGEST_BYTES).digest()
 
     def _is_open_to(self, request: Request) -> bool:
-        """Whether nothing is asked for. What is no key and could be no token is for whoever guards the door."""
+        """Whether the request needs no credentials: access is open, and it has none that are meant for Harken."""
         if self._mode != "open":
             return False
         scheme, _, credential = (request.header("authorization") or "").partition(" ")
@@ -172,27 +173,27 @@ class Access:
             return True
         return self._tokens is None and not credential.startswith(KEY_PREFIX)
 
-    def _found(self, credential: str) -> Principal | Problem:
+    def _authenticate(self, credential: str) -> Principal | Problem:
         if not credential.startswith(KEY_PREFIX):
-            return self._of_token(credential)
+            return self._authenticate_token(credential)
         try:
             key = self._keys.authenticate(credential)
         except InvalidCredentials as error:
             return unauthorized(str(error), wrong=True)
         return Principal(application=key.application, key=key)
 
-    def _of_token(self, credential: str) -> Principal | Problem:
+    def _authenticate_token(self, credential: str) -> Principal | Problem:
         if self._tokens is None:
-            return unauthorized("The credentials are no API key, and session tokens are not in use here", wrong=True)
+            return unauthorized("The credentials are not an API key, and session tokens are not configured", wrong=True)
         try:
             token = self._tokens.read(credential)
         except InvalidToken as error:
             return unauthorized(str(error), wrong=True)
         return Principal(application=token.application, token=token)
 
-    def _admitted(self, found: Principal | Problem, request: Request) -> Principal:
+    def _admit(self, found: Principal | Problem, request: Request) -> Principal:
         if isinstance(found, Problem):
-            # A new one each time: an error that is raised again keeps the frames of all times before.
+            # A new exception each time, as one that is raised repeatedly accumulates traceback frames.
             raise type(found)(found.kind, found.detail, headers=found.headers)
         if found.token is not None:
             _check_expiry(found.token, self._clock())
@@ -201,16 +202,16 @@ class Access:
 
 
 def unauthorized(detail: str, *, wrong: bool = False) -> Problem:
-    """The problem that nobody is known by what was sent along; ``wrong`` if something was."""
+    """The problem for missing credentials, or with ``wrong``, for invalid ones."""
     challenge = 'Bearer realm="harken", error="invalid_token"' if wrong else 'Bearer realm="harken"'
     headers: Headers = (("www-authenticate", challenge),)
     return (CredentialsRefused if wrong else Problem)("unauthorized", detail, headers=headers)
 
 
-def _needed() -> Problem:
+def _credentials_required() -> Problem:
     return unauthorized(
         "Send an API key or a session token: 'Authorization: Bearer ...'. The key that 'harken serve' created is in "
-        "the .key file beside the storage; the operator can create another one with "
+        "the .key file next to the storage; the operator can create another one with "
         "'harken --storage URL keys create --scope ...'"
     )
 
@@ -222,51 +223,52 @@ def _credential(request: Request) -> str:
     scheme, _, credential = value.partition(" ")
     credential = credential.strip()
     if scheme.lower() != "bearer" or not credential:
-        raise unauthorized("The Authorization must be 'Bearer' and an API key or a session token", wrong=True)
+        raise unauthorized(
+            "The Authorization header must be 'Bearer', a space, and an API key or a session token", wrong=True
+        )
     if len(credential) > _LONGEST_CREDENTIAL:
         raise unauthorized(f"The credentials are longer than {_LONGEST_CREDENTIAL:,} characters", wrong=True)
     return credential
 
 
 def cookie_of(request: Request) -> str | None:
-    """The API key of a browser that signed in, as it sends it. Only keys can sign in, so nothing else counts."""
+    """The API key in the cookie of a browser that has signed in, if there is one."""
     found = _KEY_COOKIE.search(request.header("cookie") or "")
     return found and found[1].rstrip()
 
 
 def check_source(principal: Principal, request: Request, origins: Origins, *, json: bool) -> None:
-    """Whether a page of another origin caused a request that changes something, without being allowed to (CSRF).
+    """Check that a request that changes data was not forged by a page of another origin (CSRF).
 
     Args:
-        principal: who it is.
-        request: what was sent.
-        origins: whose pages may call.
-        json: whether the operation takes a JSON body and nothing else. Browsers send JSON for a page of another origin
-            only after they have asked whether it may call (CORS), so that such a request needs no other check, unless
-            it is the cookie that lets it in.
+        principal: the caller.
+        request: the request.
+        origins: the origins whose pages may call the API.
+        json: whether the operation accepts only a JSON body. Browsers send JSON to another origin only after a CORS
+            preflight, so such a request needs no other check, unless it is authenticated by the cookie.
 
     Raises:
-        Problem: it was such a page, or the body is what a form sends.
+        Problem: a page of another origin sent it, or its body has a content type of HTML forms.
     """
     if request.method in _SAFE:
         return
     content_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
     if content_type == _TEXT and not _has_body(request):
-        # So some WSGI servers say that none was named.
+        # Some WSGI servers set this if the request has no Content-Type.
         content_type = ""
     if content_type in _FORMS:
         raise Problem("unsupported-media-type", f"The Content-Type must be application/json, got {content_type!r}")
     if request.header("authorization") is None and cookie_of(request) is not None:
-        # Not for other origins, allowed or not: what a browser sends automatically does not show what its user wants.
+        # Not even for allowed origins: browsers send the cookie automatically, so it does not prove the user's intent.
         if is_foreign(request.header, needs_proof=True):
-            raise Problem("forbidden", f"{_FOREIGN}, and a browser that is signed in may not do that for other pages")
+            raise Problem("forbidden", f"{_FOREIGN}; pages of other origins may not use the sign-in of a browser")
         return
     if (json and content_type) or not is_foreign(request.header):
         return
     origin = request.header("origin")
     if origin is not None and (origins.allows(origin) or (principal.token and principal.token.origin == origin)):
         return
-    raise Problem("forbidden", f"{_FOREIGN}; add the page's origin to allowed_origins if it may do that")
+    raise Problem("forbidden", f"{_FOREIGN}; to allow it, add the origin of the page to allowed_origins")
 
 
 def _has_body(request: Request) -> bool:
@@ -275,25 +277,25 @@ def _has_body(request: Request) -> bool:
 
 def _check_expiry(token: SessionToken, now: datetime) -> None:
     if now >= token.expires_at:
-        raise unauthorized("The session token has expired; ask for a new one", wrong=True)
+        raise unauthorized("The session token has expired; request a new one", wrong=True)
 
 
 def _check_origin(token: SessionToken, request: Request) -> None:
-    """Browsers name the page's origin with whatever changes something, and with whatever they ask of another origin."""
+    """Browsers send Origin with all requests that change data, and with all requests to another origin."""
     if token.origin is None:
         return
     origin = request.header("origin")
     if origin is None and request.method in _SAFE:
         return
     if origin != token.origin:
-        raise Problem("forbidden", "The session token was made for pages of another origin")
+        raise Problem("forbidden", "The session token is for pages of another origin")
 
 
 def application_of(principal: Principal, asked: str | None, default: str) -> str:
-    """Whose feedback a call is about.
+    """The application that a call is about: that of the credentials, or else the requested one, or else the default.
 
     Raises:
-        Problem: it asks for another application than the credentials are for.
+        Problem: the credentials are for another application than the requested one.
     """
     if principal.application is None:
         return asked or default

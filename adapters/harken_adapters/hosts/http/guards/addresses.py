@@ -1,4 +1,4 @@
-"""Which address a request comes from, and what may be kept of it."""
+"""Client addresses: reading X-Forwarded-For, rate limit subjects, and daily digests."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from harken.domain.errors import ConfigurationError
 from harken.domain.text_lists import as_texts
 from harken.ports.time import Clock
 
-#: Internet providers give each customer at least a network of this size, and all of its addresses are theirs to use.
+#: Internet providers assign each customer at least a network of this size, with all of its addresses.
 IPV6_CUSTOMER_BITS: Final = 64
 _IPV6_OTHER_BITS: Final = 128 - IPV6_CUSTOMER_BITS
 
 _Address = IPv4Address | IPv6Address
 _Network = IPv4Network | IPv6Network
 
-#: Longer than any, with its brackets, port and zone.
+#: Longer than any address with brackets, port and zone.
 _LONGEST_ADDRESS: Final = 80
 _WITH_PORT: Final = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<four>[0-9.]+))(?::[0-9]{1,5})?")
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
@@ -32,16 +32,16 @@ _DIGEST_BYTES: Final = 8
 
 
 def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[_Network]) -> str | None:
-    """Who the client is, in the usual spelling; ``None`` where that is not known.
+    """The address of the client, in canonical form; ``None`` if it is not known.
 
-    ``X-Forwarded-For`` is a list to which each proxy adds, at the end, whom it was called by. Anybody can send one. So
-    it is read from its end, and only for as long as those who wrote it are trusted: the first one that is not is the
-    client. What is no address ends the walk, and the last one before it counts.
+    ``X-Forwarded-For`` is a list to which each proxy appends the address of its client. As any client can send the
+    header, it is read from the end, and only while the writer of an entry is trusted: the first address that is not
+    trusted is the client. Reading stops at an invalid address, and the last valid one counts.
 
     Args:
-        peer: the other end of the connection; ``None``, or no address at all, if that is a Unix socket.
+        peer: the address of the other end of the connection; ``None`` or not an address for a Unix socket.
         forwarded_for: the values of all ``X-Forwarded-For`` headers, in order.
-        trusted: the networks of our own proxies.
+        trusted: the networks of trusted proxies.
     """
     client = _address(peer or "")
     if client is None:
@@ -57,16 +57,16 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Sequ
 
 
 def trusted_networks(texts: str | Iterable[str]) -> tuple[_Network, ...]:
-    """The networks that settings name, such as ``10.0.0.0/8``, ``::1`` or ``2001:db8::/32``.
+    """Parse networks from settings, such as ``10.0.0.0/8``, ``::1`` or ``2001:db8::/32``.
 
     Raises:
-        ConfigurationError: one is no network; the message says which, and why.
+        ConfigurationError: a text is not a valid network.
     """
-    return tuple(_network(text) for text in as_texts(texts))
+    return tuple(_parse_network(text) for text in as_texts(texts))
 
 
 def rate_key(address: str) -> str:
-    """Under what the requests of an address are counted: an IPv6 address under its /64, all of it one client's."""
+    """The rate limit subject of an address: an IPv4 address, or the /64 network of an IPv6 address."""
     parsed = _address(address)
     if not isinstance(parsed, IPv6Address):
         return address if parsed is None else str(parsed)
@@ -75,20 +75,20 @@ def rate_key(address: str) -> str:
 
 
 def is_loopback(address: str | None) -> bool:
-    """Whether the address is this machine's own."""
+    """Whether the address is a loopback address."""
     parsed = _address(address or "")
     return parsed is not None and parsed.is_loopback
 
 
 class AddressHasher:
-    """Makes digests by which one day's requests from one address are known to belong together, and nothing more.
+    """Hashes client addresses, so that requests from one address on one UTC day can be linked, but not identified.
 
-    The salt is random, stays in memory, and is forgotten when the day ends in UTC: after that nobody can tell whose
-    digest it was, not even by trying all addresses. Two processes give different digests. It is thread-safe.
+    The salt is random, is kept in memory only, and is replaced when the UTC day ends. After that, an address cannot be
+    recovered even by hashing all addresses. Each process has its own salt. It is thread-safe.
 
     Args:
-        clock: tells when the day ends.
-        new_salt: gives 16 to 64 random bytes.
+        clock: returns the current time in UTC.
+        new_salt: returns 16 to 64 random bytes.
     """
 
     def __init__(self, clock: Clock, new_salt: Callable[[], bytes] = lambda: secrets.token_bytes(_SALT_BYTES)) -> None:
@@ -98,13 +98,13 @@ class AddressHasher:
         self._day = date.min
         self._salt = b""
 
-    def hashed(self, address: str) -> str:
-        """16 hexadecimal digits, the same for the same text until the day ends."""
+    def hash(self, address: str) -> str:
+        """A digest of 16 hexadecimal digits, which is stable until the UTC day ends."""
         digest = blake2b(address.encode(errors="surrogatepass"), key=self._salt_of_today(), digest_size=_DIGEST_BYTES)
         return digest.hexdigest()
 
     def _salt_of_today(self) -> bytes:
-        # The clock is read inside the lock, or a thread that was held up at midnight would bring yesterday back.
+        # The clock is read inside the lock, so that a thread delayed at midnight does not restore the previous day.
         with self._lock:
             today = self._clock().date()
             if today != self._day:
@@ -113,7 +113,7 @@ class AddressHasher:
 
 
 def _from_the_end(values: Sequence[str]) -> Iterable[str]:
-    """The parts of the list that several headers make together, the last one first; empty ones do not count."""
+    """The entries of the combined list of several headers, last entry first, without empty ones."""
     parts = (part.strip() for value in reversed(values) for part in reversed(value.split(",")))
     return (part for part in parts if part)
 
@@ -123,12 +123,12 @@ def _is_in(address: _Address, networks: Iterable[_Network]) -> bool:
 
 
 def _address(text: str) -> _Address | None:
-    """The address in a text, without brackets, port and zone, and IPv4 where it is IPv4 in IPv6's clothes."""
-    return _parsed(text) if len(text) <= _LONGEST_ADDRESS else None
+    """Parse an address, ignoring brackets, port and zone. An IPv4-mapped IPv6 address becomes an IPv4 address."""
+    return _parse_address(text) if len(text) <= _LONGEST_ADDRESS else None
 
 
 @lru_cache(maxsize=4096)
-def _parsed(text: str) -> _Address | None:
+def _parse_address(text: str) -> _Address | None:
     found = _WITH_PORT.fullmatch(text)
     try:
         address = ip_address((found["six"] or found["four"]) if found else text)
@@ -139,24 +139,24 @@ def _parsed(text: str) -> _Address | None:
     return address.ipv4_mapped or IPv6Address(int(address))
 
 
-def _network(text: str) -> _Network:
-    expected = "expected a network such as 10.0.0.0/8 or 2001:db8::/32, or one address"
+def _parse_network(text: str) -> _Network:
+    expected = "expected a network such as 10.0.0.0/8 or 2001:db8::/32, or an address"
     try:
         network = ip_network(text.strip())
     except ValueError:
-        raise ConfigurationError(f"{text!r} is no network{_hint(text)}; {expected}") from None
+        raise ConfigurationError(f"{text!r} is not a network{_hint(text)}; {expected}") from None
     if not isinstance(network, IPv6Network):
         return network
     if network.network_address.scope_id:
-        raise ConfigurationError(f"{text!r} has a zone, which means nothing to other machines; {expected}")
+        raise ConfigurationError(f"{text!r} has a zone, which is only valid on one machine; {expected}")
     if not network.subnet_of(_MAPPED):
         return network
-    # Addresses are compared as what they are, so networks have to be, too.
+    # Mapped addresses are compared as IPv4 addresses, so mapped networks must be IPv4 networks too.
     return IPv4Network((int(network.network_address) & 0xFFFF_FFFF, network.prefixlen - _MAPPED.prefixlen))
 
 
 def _hint(text: str) -> str:
-    """What was meant, if an address was given that is not the first one of its network."""
+    """A suggestion for a network that is given by an address other than its first one."""
     try:
         return f", did you mean {ip_network(text.strip(), strict=False)}?"
     except ValueError:

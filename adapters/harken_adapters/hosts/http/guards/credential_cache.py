@@ -1,4 +1,4 @@
-"""What was learned about credentials, kept for a while and within a number of bytes."""
+"""A cache of authenticated credentials, limited in time and size."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-#: An entry takes at most this and so many bytes for each character of the credentials, which say all that it holds.
+#: The size of an entry is at most this, plus some bytes for each character of the credentials.
 _ENTRY_BYTES: Final = 2_048
 _BYTES_A_CHARACTER: Final = 4
 
 
 class CredentialCache(Generic[T]):
-    """What credentials turned out to be, up to so many bytes; those that were noted longest ago are forgotten first.
+    """Maps digests of credentials to the result of their authentication. The oldest entries are evicted first.
 
-    The credentials themselves are not kept: callers give a digest of them. It is thread-safe.
+    The credentials themselves are not stored. The cache is thread-safe.
+
+    Args:
+        max_bytes: the maximum total size, as estimated from the length of the credentials.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._lock = Lock()
-        # By digest: what they turned out to be, until when that is believed, and how many bytes it counts as.
+        # By digest: the result, its expiry and its estimated size in bytes.
         self._entries: OrderedDict[bytes, tuple[T, float, int]] = OrderedDict()
 
     def get(self, digest: bytes, now: float) -> T | None:
-        """What is still believed of them."""
+        """The result for a digest, or ``None`` if it is unknown or expired."""
         entry = self._entries.get(digest)
         return None if entry is None or entry[1] < now else entry[0]
 
     def put(self, digest: bytes, found: T, until: float, length: int) -> None:
-        """Note what credentials of that length turned out to be."""
+        """Store the result for credentials of the given length, valid until the given time."""
         size = _ENTRY_BYTES + _BYTES_A_CHARACTER * length
         with self._lock:
             self._forget(self._entries.pop(digest, None))

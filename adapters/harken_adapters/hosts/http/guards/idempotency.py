@@ -1,4 +1,4 @@
-"""Idempotency keys: reading them, and telling a repetition that came too soon."""
+"""Idempotency keys: parsing the header, and detecting concurrent requests with the same key."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from harken_adapters.hosts.http.wire.problems import Problem
 
 HEADER: Final = "idempotency-key"
 _RETRY: Final[Headers] = (("retry-after", "1"),)
-#: Between an agent and its key. Headers have no such character, so no key that is sent can look like another agent's.
+#: Separates an agent from its key. Headers cannot contain this character, so a key cannot imitate another agent's.
 _OF_AGENT: Final = " \N{RIGHTWARDS ARROW} "
 
-#: Application, session, author and key. The author is as Python writes it, as nobody has checked yet what was sent.
+#: Application, session, author and key. The author is its ``repr``, as it has not been validated yet.
 Place = tuple[str, str, str, str]
 
 
 def idempotency_key(request: Request, principal: Principal, agent_id: str | None) -> str | None:
-    """The key that came with a request about that agent, as it is stored.
+    """The idempotency key of a request, as it is stored.
 
-    With an API key that is limited to agents it is the agent's own: it is neither refused nor in the way because it is
-    used for feedback on another agent, which would tell of that.
+    With an API key that is limited to agents, keys are separate for each agent. Otherwise a conflict would reveal that
+    the key was used for feedback about another agent.
     """
-    key = _sent(request)
+    key = _header_value(request)
     if key is None or not key.strip() or principal.agents is None:
         return key
     return f"{agent_id}{_OF_AGENT}{key}"
 
 
-def _sent(request: Request) -> str | None:
-    """The key as it was sent, bare or in the quotes of a structured field."""
+def _header_value(request: Request) -> str | None:
+    """The value of the header, bare or as a quoted string of a structured field."""
     value = request.header(HEADER)
     if value is not None and len(value) > 1 and value[0] == value[-1] == '"':
         return value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
@@ -39,9 +39,9 @@ def _sent(request: Request) -> str | None:
 
 
 class InFlight:
-    """The keys whose submissions are being handled in this process.
+    """The idempotency keys of submissions that are in progress in this process.
 
-    Across processes the storage sees to it that a key is kept once; there the later one simply gets the first's answer.
+    Across processes, the storage ensures that a key is stored once, and the later request gets the first one's result.
     """
 
     def __init__(self) -> None:
@@ -49,19 +49,19 @@ class InFlight:
         self._lock = Lock()
 
     def enter(self, place: Place) -> None:
-        """Begin to handle it.
+        """Register a submission.
 
         Raises:
-            Problem: it is being handled.
+            Problem: a submission with this key is in progress.
         """
         with self._lock:
             if place not in self._places:
                 self._places.add(place)
                 return
-        detail = "A request with this idempotency key is being handled; ask again in a moment to see what became of it"
+        detail = "A request with this idempotency key is in progress; retry in a moment to get its result"
         raise Problem("in-flight", detail, headers=_RETRY)
 
     def leave(self, place: Place) -> None:
-        """It was handled."""
+        """Unregister a submission that has ended."""
         with self._lock:
             self._places.discard(place)

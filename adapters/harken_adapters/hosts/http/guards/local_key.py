@@ -1,4 +1,4 @@
-"""The key that ``harken serve`` creates where none was ever created, and the file in which its owner finds it."""
+"""The local API key, which ``harken serve`` creates on first use, and the file that it is stored in."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _OTHERS: Final = 0o077
 
 
 class _NotAKeyFile(Exception):
-    """Something else is where the key should be; the message says what, and what to do."""
+    """The key file is something else. The message says what, and how to fix it."""
 
 
 @frozen
 class LocalKey:
-    """The key of the user who started the service.
+    """The API key of the user who started the server.
 
     Attributes:
-        text: what a program or browser sends.
-        path: where it is kept; ``None`` if it ends with the process.
-        created: whether that was done just now.
+        text: the API key.
+        path: the key file; ``None`` if the key ends with the process.
+        created: whether it was created now.
     """
 
     text: str = field(repr=False)
@@ -46,9 +46,9 @@ class LocalKey:
 
 
 def key_file(storage: str) -> Path | None:
-    """Where the local key of a storage is kept: beside its file, or, of a server, in the user's folder for such things.
+    """The path of the key file: next to the storage file or, for a database server, in the user's state directory.
 
-    ``None`` for a storage in memory, which forgets its keys.
+    ``None`` for a storage in memory, whose keys end with the process.
 
     Raises:
         ConfigurationError: it is not a storage URL.
@@ -57,73 +57,74 @@ def key_file(storage: str) -> Path | None:
         return None
     if file := file_of(storage):
         return file.with_name(f"{file.name}.key")
-    return _state_folder() / "harken" / f"{sha256(repr(place_of(storage)).encode()).hexdigest()[:16]}.key"
+    return _state_directory() / "harken" / f"{sha256(repr(place_of(storage)).encode()).hexdigest()[:16]}.key"
 
 
-def _state_folder() -> Path:
+def _state_directory() -> Path:
     if named := os.environ.get("XDG_STATE_HOME"):
         return Path(named)
     try:
         return Path.home() / ".local" / "state"
     except RuntimeError:
-        # In a container the user may have no home.
+        # In a container, the user may have no home directory.
         return Path.cwd()
 
 
 def local_key(hk: Harken, path: Path | None, *, command: str = "harken") -> LocalKey | None:
-    """The local key; created where no key ever was. ``None`` where there are other keys, but no valid local one.
+    """The local key. It is created if the storage never had a key. ``None`` if there are other keys but no local one.
 
-    Of several processes that ask for it at once, one creates it, and the others find it.
+    If several processes call this at the same time, one creates the key and the others read it.
 
     Args:
-        hk: whose keys they are.
-        path: where it is kept, see :func:`key_file`.
-        command: what commands on the same storage begin with, for errors that say which one to run.
+        hk: the Harken that the key is for.
+        path: the key file, see :func:`key_file`.
+        command: the start of a command line for the same storage, for error messages.
 
     Raises:
-        ConfigurationError: the file cannot be written, is something else, or its key is valid and others can read it.
-        StorageError: the storage could not be asked.
+        ConfigurationError: the file cannot be written, is not a key file, or contains a valid key and is readable by
+            other users.
+        StorageError: the storage failed.
     """
     if path is None:
-        return None if hk.keys.in_use() else LocalKey(_created(hk), None, created=True)
-    # Where there are other keys, the folder need not be writable.
+        return None if hk.keys.in_use() else LocalKey(_create_key(hk), None, created=True)
+    # If other keys exist, the directory need not be writable.
     with suppress(OSError):
-        _make_folder(path)
-    with _locked(path.parent):
+        _make_directory(path)
+    with _lock(path.parent):
         if hk.keys.in_use():
-            return _kept(hk, path, command)
+            return _load(hk, path, command)
         try:
-            _make_folder(path)
-            # What a file has whose key is not known is the key of a storage that is gone.
+            _make_directory(path)
+            # An existing key file belongs to a storage that no longer exists, so it may be replaced.
             _read(path)
             return LocalKey(_write(hk, path), path, created=True)
         except OSError as error:
-            reason = f"Cannot store a local key in {path}: {error.strerror}; correct that"
-            raise ConfigurationError(f"{reason}, {_instead(command)}") from error
+            reason = f"Cannot store a local key in {path}: {error.strerror}; fix this"
+            raise ConfigurationError(f"{reason}, {_alternative(command)}") from error
         except _NotAKeyFile as error:
-            raise ConfigurationError(f"{error}, {_instead(command)}") from None
+            raise ConfigurationError(f"{error}, {_alternative(command)}") from None
 
 
 def has_local_key(hk: Harken) -> bool:
-    """Whether a local key was created for the application, and is not revoked."""
+    """Whether the application has a local key that is not revoked."""
     keys = hk.keys.keys()
     return any(key.name == _NAME and key.application == hk.application and not key.revoked for key in keys)
 
 
-def _instead(command: str) -> str:
+def _alternative(command: str) -> str:
     return f"or create a key yourself: {command} keys create --scope admin"
 
 
-def _make_folder(path: Path) -> None:
+def _make_directory(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _created(hk: Harken) -> str:
+def _create_key(hk: Harken) -> str:
     return hk.keys.create(hk.application, [Scope.ADMIN], name=_NAME).text
 
 
-def _kept(hk: Harken, path: Path, command: str) -> LocalKey | None:
-    """The key in the file, if it is one of this storage and application."""
+def _load(hk: Harken, path: Path, command: str) -> LocalKey | None:
+    """The key in the file, if it is a valid key of this storage and application."""
     try:
         text, mode = _read(path) or ("", 0)
         key = hk.keys.authenticate(text)
@@ -134,14 +135,15 @@ def _kept(hk: Harken, path: Path, command: str) -> LocalKey | None:
         return None
     if mode & _OTHERS:
         raise ConfigurationError(
-            f"Other users can read or replace {path} (mode {mode:o}), so its key may not be a secret any more; "
-            f"run: chmod 600 {shlex.quote(str(path))}; or, if somebody may have read it: {command} keys revoke {key.id}"
+            f"Other users can read or replace {path} (mode {mode:o}), so its key may no longer be secret; "
+            f"run: chmod 600 {shlex.quote(str(path))}; if another user may have read it, run: "
+            f"{command} keys revoke {key.id}"
         )
     return LocalKey(text, path, created=False)
 
 
 def _read(path: Path) -> tuple[str, int] | None:
-    """The text and the mode of the file, if there is one. Links are not followed, and no pipe is waited for.
+    """The text and mode of the key file; ``None`` if it does not exist. Does not follow links or wait for pipes.
 
     Raises:
         _NotAKeyFile: it is something else.
@@ -160,17 +162,17 @@ def _read(path: Path) -> tuple[str, int] | None:
     finally:
         os.close(descriptor)
     if not _TEXT.fullmatch(text):
-        raise _NotAKeyFile(f"{path} is not a key file of Harken; move it away")
+        raise _NotAKeyFile(f"{path} is not a Harken key file; move or remove it")
     return text.strip(), stat.S_IMODE(status.st_mode)
 
 
 def _write(hk: Harken, path: Path) -> str:
-    """Create a key, and keep it in the file, which only its owner can read from the first byte on."""
-    # Such a file is new, of mode 600, and in no other process's hands; and it is there before the key is.
+    """Create a key and store it in the file, which only its owner can read at any time. Returns the key."""
+    # The temporary file is new, has mode 600, and exists before the key is created.
     descriptor, temporary = mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:
-            text = _created(hk)
+            text = _create_key(hk)
             file.write(f"{text}\n")
             file.flush()
             os.fsync(descriptor)
@@ -182,10 +184,10 @@ def _write(hk: Harken, path: Path) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time look for a key in a folder and create one; the end of a process ends this too."""
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a directory, so that only one process at a time looks for a key and creates it."""
     with ExitStack() as held:
-        # Some network file systems lock no folders. There, two that start at once may both create a key, and both work.
+        # Some network file systems do not lock directories. Two processes may then both create a key; both keys work.
         with suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             held.callback(os.close, descriptor)

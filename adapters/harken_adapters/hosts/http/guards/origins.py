@@ -1,4 +1,4 @@
-"""Pages of other origins: which may call, and what browsers are told of that (CORS)."""
+"""CORS: which origins may call the API, and the headers for browsers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harken.domain.text_lists import as_texts
 from harken_adapters.hosts.http.wire.messages import Headers, Response
 from harken_adapters.hosts.http.wire.problems import Problem
 
-#: What such a page may send and see, beside what is always allowed.
+#: The headers that pages of other origins may send and read, besides those that CORS always allows.
 _SENT: Final = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "X-Request-Id")
 _SEEN: Final = (
     "ETag",
@@ -31,26 +31,26 @@ _PREFLIGHT: Final[Headers] = (
 _VARY: Final[Headers] = (("vary", "Origin"),)
 
 
-#: What browsers send as ``Origin``, but for ``null``.
+#: The valid values of an ``Origin`` header, except ``null``.
 _ORIGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _LEFT_OUT: Final = {"http": ":80", "https": ":443"}
 
 
 def origin_problem(origin: str) -> str | None:
-    """Why no browser sends that as ``Origin``, so that comparing with it always fails; ``None`` if one may."""
+    """Why a text is not a valid ``Origin``, so that it would never match; ``None`` if it is valid."""
     found = _ORIGIN.fullmatch(origin)
     if found is None:
         return "expected an origin such as 'https://shop.example', in lower case and without a path"
     if found[2] is not None and _LEFT_OUT.get(found[1]) == found[2]:
-        return f"browsers leave out {found[2]}, which is the default port of {found[1]}"
+        return f"leave out {found[2]}, the default port of {found[1]}, as browsers do"
     return None
 
 
 class Origins:
-    """Whose pages may call; never with the credentials that a browser keeps.
+    """The origins whose pages may call the API (CORS), without cookies.
 
     Args:
-        allowed: origins such as ``https://example.com``, or ``*`` for any; none, if there is nothing to say.
+        allowed: origins such as ``https://example.com``, or ``*`` for any. If empty, no CORS headers are sent.
     """
 
     def __init__(self, allowed: str | Sequence[str]) -> None:
@@ -60,20 +60,20 @@ class Origins:
         return bool(self._allowed)
 
     def preflight(self, method: str, path: str, header: Callable[[str], str | None]) -> Response | None:
-        """The answer to a browser that asks whether a page may call; ``None`` if that is not what is asked.
+        """The response to a CORS preflight request; ``None`` for any other request.
 
-        Whoever sends it adds :meth:`headers`, as to every answer.
+        The host adds :meth:`headers`, as to every response.
         """
         if method != "OPTIONS" or not self._allowed or header("access-control-request-method") is None:
             return None
         if (origin := header("origin")) is None:
             return None
         if not self.allows(origin):
-            return Problem("forbidden", "Pages of that origin may not call").response(path)
+            return Problem("forbidden", "Pages of this origin may not call the API").response(path)
         return Response(200, b"", None, _PREFLIGHT)
 
     def headers(self, origin: str | None) -> Headers:
-        """What an answer tells a browser: whether pages of that origin may read it."""
+        """The CORS headers of a response to a page of that origin."""
         if not self._allowed:
             return ()
         if "*" in self._allowed:
@@ -83,5 +83,5 @@ class Origins:
         return (("access-control-allow-origin", origin), _EXPOSED, *_VARY)
 
     def allows(self, origin: str) -> bool:
-        """Whether pages of that origin may call."""
+        """Whether pages of that origin may call the API."""
         return "*" in self._allowed or origin in self._allowed

@@ -1,6 +1,6 @@
-"""How often somebody may call: limits, who has used up theirs, and how the answer's headers say so.
+"""Rate limits: counting requests, and the rate limit headers of responses.
 
-Everything is counted in fixed windows that begin together for everybody, at multiples of their length since 1970.
+Requests are counted in fixed windows, which begin at multiples of their length since 1970.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Each process counts for itself.
+#: The storage URL with which each process counts separately.
 MEMORY: Final = "memory://"
-#: How many subjects are remembered under one name, while a window runs.
+#: The maximum number of subjects that are tracked for each limit within a window.
 MAX_SUBJECTS: Final = 100_000
-#: A hundredth of a limit is taken from a shared storage at once, so that 99 of 100 calls need no round trip.
+#: A process leases this fraction of a limit from a shared storage at once, so that most requests need no round trip.
 CHUNKS: Final = 100
-#: For so many seconds a storage that failed is left alone.
+#: For how many seconds a storage is not used after a failure.
 PAUSE: Final = 5.0
-#: A storage that takes longer than so many seconds is as good as none.
+#: The timeout of a storage, in seconds.
 PATIENCE: Final = 1.0
-#: A count is kept for so many seconds after its window, as clocks may differ, and is of no use after that.
+#: For how many seconds counts are stored after their window has ended, as clocks may differ.
 _KEPT_LONGER: Final = 120
 
 _MAX_AMOUNT: Final = 1_000_000_000
@@ -46,16 +46,16 @@ _MAX_SECONDS: Final = 366 * 24 * 60 * 60
 _DIGEST_BYTES: Final = 16
 _DEFAULT_DATABASE: Final = "harken"
 _APP_NAME: Final = "harken rate limits"
-#: Not among the names that begin with ``harken_``: the storage of the feedback takes those for its own.
+#: Does not begin with ``harken_``, the prefix of the collections of the feedback storage.
 _COLLECTION: Final = "rate_limits_of_harken"
 
 
 @frozen
 class Limit:
-    """So many hits in so many seconds.
+    """A number of hits in a number of seconds.
 
     Raises:
-        ConfigurationError: less than one hit or second, or more than a thousand million hits or a year.
+        ConfigurationError: less than one hit or second, or more than 10^9 hits or 366 days.
     """
 
     amount: int
@@ -64,46 +64,46 @@ class Limit:
     def __attrs_post_init__(self) -> None:
         if not (1 <= self.amount <= _MAX_AMOUNT and 1 <= self.seconds <= _MAX_SECONDS):
             raise ConfigurationError(
-                f"A limit allows 1 to {_MAX_AMOUNT} hits in 1 to {_MAX_SECONDS} seconds, "
+                f"A rate limit must be 1 to {_MAX_AMOUNT} hits in 1 to {_MAX_SECONDS} seconds, "
                 f"got {self.amount} in {self.seconds}"
             )
 
     @classmethod
     def parse(cls, text: str) -> Limit:
-        """The limit that a text such as ``5/minute``, ``100 per hour`` or ``10/30 seconds`` names.
+        """Parse a limit such as ``5/minute``, ``100 per hour`` or ``10/30 seconds``.
 
         Raises:
-            ConfigurationError: it names none, or several.
+            ConfigurationError: the text is not a limit, or has several.
         """
         expected = "expected one such as 5/minute, 100 per hour or 10/30 seconds"
         try:
             found = parse_many(text)
         except ValueError:
-            raise ConfigurationError(f"{text!r} is no rate limit; {expected}") from None
+            raise ConfigurationError(f"{text!r} is not a rate limit; {expected}") from None
         if len(found) > 1:
-            raise ConfigurationError(f"{text!r} are {len(found)} rate limits; {expected}")
+            raise ConfigurationError(f"{text!r} has {len(found)} rate limits; {expected}")
         return cls(found[0].amount, found[0].get_expiry())
 
     @property
     def chunk(self) -> int:
-        """How many hits a process takes from a shared storage at once."""
+        """How many hits a process leases from a shared storage at once."""
         return max(1, self.amount // CHUNKS)
 
 
-#: What a limit is called, the limit, and who calls.
+#: The name of a limit, the limit, and the subject that is counted.
 Hit = tuple[str, Limit, str]
 
 
 @frozen(kw_only=True)
 class Verdict:
-    """Whether a hit is allowed, and what the caller may be told of the limit.
+    """The result of checking a hit against a limit.
 
     Attributes:
-        name: what the limit is called.
-        limit: how many hits in how many seconds.
-        allowed: whether this hit is within it.
-        remaining: how many more are, as far as is known here.
-        reset: in how many seconds the window ends, and all are allowed again.
+        name: the name of the limit.
+        limit: the limit.
+        allowed: whether the hit is within the limit.
+        remaining: how many more hits are allowed in this window, as far as this process knows.
+        reset: the number of seconds until the window ends.
     """
 
     name: str
@@ -114,24 +114,25 @@ class Verdict:
 
     @property
     def retry_after(self) -> int:
-        """After how many seconds to try again; at least one."""
+        """The number of seconds after which to retry; at least 1."""
         return max(1, self.reset)
 
     @property
     def policy(self) -> str:
-        """An item of the header ``RateLimit-Policy``."""
-        return f"{_quoted(self.name)};q={self.limit.amount};w={self.limit.seconds}"
+        """The item in the header ``RateLimit-Policy``."""
+        return f"{_quote(self.name)};q={self.limit.amount};w={self.limit.seconds}"
 
     @property
     def state(self) -> str:
-        """An item of the header ``RateLimit``."""
-        return f"{_quoted(self.name)};r={self.remaining};t={self.reset}"
+        """The item in the header ``RateLimit``."""
+        return f"{_quote(self.name)};r={self.remaining};t={self.reset}"
 
 
 def rate_headers(verdicts: Iterable[Verdict]) -> dict[str, str]:
-    """What an answer says of all limits that were looked at: the one that matters most comes first.
+    """The rate limit headers of a response, the most restrictive limit first.
 
-    That is the one that refuses, or else has the least left. ``Retry-After`` is there if one refuses.
+    That is an exceeded limit, or else the one with the fewest hits remaining. ``Retry-After`` is included if a limit is
+    exceeded.
     """
     ordered = sorted(verdicts, key=lambda verdict: (verdict.allowed, verdict.remaining, -verdict.reset))
     if not ordered:
@@ -145,28 +146,28 @@ def rate_headers(verdicts: Iterable[Verdict]) -> dict[str, str]:
 
 
 class RateLimiter:
-    """Counts hits, in this process or together with others, and tells who had enough.
+    """Counts hits against limits, in this process or shared between processes.
 
-    With ``memory://`` each process counts for itself. Any other storage that the library ``limits`` knows is shared:
-    all processes with one URL have one limit together. From there a process takes hits in chunks, a hundredth of the
-    limit, and gives them out without asking again; what it does not need lapses with the window. So the limit is never
-    exceeded, and one below 200 is exact. Above that, a process may refuse while another one still has some.
+    With ``memory://``, each process counts separately. With any other storage of the library ``limits``, all processes
+    with the same URL share their limits. A process leases hits in chunks of a hundredth of the limit and uses them
+    without another round trip; unused ones expire with the window. The limit is never exceeded, and a limit below 200
+    is exact. For larger limits, a process may reject a hit while another process still has unused hits.
 
-    While a shared storage does not answer, each process counts for itself, up to the whole limit, and asks again every
-    few seconds. Nothing is raised.
+    While a shared storage is not available, each process counts separately, up to the whole limit, and retries every
+    few seconds. No error is raised.
 
-    Of a subject there is only a digest. Those that were not seen for longest are forgotten when there are too many. It
-    is thread-safe.
+    Subjects are stored as digests. If there are too many, the least recently seen ones are discarded. It is
+    thread-safe.
 
     Args:
         storage_url: ``memory://``, ``mongodb://host/database``, ``redis://host`` and so on.
-        clock: tells which window it is. Those of several processes have to agree within a minute.
-        secret: what digests are made with, the same in all processes; without one, whoever reads the storage can find
-            out by trying all addresses whose digest it is.
-        max_subjects: how many subjects are remembered under one name.
+        clock: returns the current time in UTC. The clocks of all processes must agree within a minute.
+        secret: the key of the digests, the same in all processes. Without it, anyone who can read the storage can
+            recover addresses by trying all of them.
+        max_subjects: the maximum number of subjects that are tracked for each limit.
 
     Raises:
-        ConfigurationError: the URL makes no sense, or needs a package that is not installed.
+        ConfigurationError: the URL is invalid, or needs a package that is not installed.
     """
 
     def __init__(
@@ -185,26 +186,26 @@ class RateLimiter:
         self._lock = Lock()
         self._windows: dict[tuple[str, Limit], _Window] = {}
         alone = _scheme(storage_url) == _scheme(MEMORY)
-        self._shared = None if alone else _SharedCounts(_opened(storage_url), self._seconds)
+        self._shared = None if alone else _SharedCounts(_open_storage(storage_url), self._seconds)
 
     def check_soon(self, name: str, limit: Limit, subject: str) -> Verdict | None:
-        """Like :meth:`check`, but at once; nothing, if the storage has to be asked, which takes a round trip.
+        """Like :meth:`check`, but without blocking; ``None`` if that needs a round trip to the storage.
 
-        Then nothing was counted, and :meth:`check` is to be called: in a thread, if this one must not wait.
+        In that case nothing is counted. Call :meth:`check`, in a thread if necessary.
 
         Raises:
-            ConfigurationError: the name cannot be sent in a header.
+            ConfigurationError: the name is not valid in a header.
         """
         verdicts = self.check_all_soon(((name, limit, subject),))
         return None if verdicts is None else verdicts[0]
 
     def check_all_soon(self, hits: Iterable[Hit]) -> list[Verdict] | None:
-        """Check several limits at once; nothing, and none is counted, if the storage has to be asked for one of them.
+        """Check several limits without blocking; ``None``, and nothing is counted, if one needs a round trip.
 
-        If one limit refuses, only that one is returned and none is counted.
+        If a limit is exceeded, only its verdict is returned and nothing is counted.
 
         Raises:
-            ConfigurationError: a name cannot be sent in a header.
+            ConfigurationError: a name is not valid in a header.
         """
         digests = [(name, limit, self._digest(subject)) for name, limit, subject in hits]
         known = []
@@ -212,32 +213,32 @@ class RateLimiter:
             for name, limit, digest in digests:
                 window = self._window(name, limit)
                 lease = window.lease(digest)
-                alone = self._shared is None or self._shared.rests(window.now)
+                alone = self._shared is None or self._shared.paused(window.now)
                 if not alone and window.needs_more(lease):
                     return None
-                if window.refuses(lease, alone=alone):
+                if window.exceeded(lease, alone=alone):
                     return [window.verdict(lease, alone=alone)]
                 known.append((window, lease, alone))
             return [window.verdict(lease, alone=alone) for window, lease, alone in known]
 
     def check(self, name: str, limit: Limit, subject: str) -> Verdict:
-        """Count a hit, if it is within the limit.
+        """Count a hit, if it is within the limit. May block on the storage.
 
         Args:
-            name: what the limit is called; whoever has another one is counted apart.
-            limit: how many hits in how many seconds.
-            subject: who calls: an address, the id of a key, a session.
+            name: the name of the limit. Different names are counted separately.
+            limit: the limit.
+            subject: what is counted: an address, the id of a key, or a session.
 
         Raises:
-            ConfigurationError: the name cannot be sent in a header.
+            ConfigurationError: the name is not valid in a header.
         """
-        return self.check_soon(name, limit, subject) or self._ask(name, limit, self._digest(subject))
+        return self.check_soon(name, limit, subject) or self._lease(name, limit, self._digest(subject))
 
     def check_all(self, hits: Iterable[Hit]) -> list[Verdict]:
-        """Like :meth:`check_all_soon`; where the storage has to be asked, one after the other until one refuses.
+        """Like :meth:`check_all_soon`. If a round trip is needed, limits are checked in order until one is exceeded.
 
         Raises:
-            ConfigurationError: a name cannot be sent in a header.
+            ConfigurationError: a name is not valid in a header.
         """
         hits = tuple(hits)
         if (known := self.check_all_soon(hits)) is not None:
@@ -250,7 +251,7 @@ class RateLimiter:
         return verdicts
 
     def close(self) -> None:
-        """Close the connections to a shared storage. Whoever still asks is answered as when it is down."""
+        """Close the connections to a shared storage. Later checks count as if the storage were not available."""
         if self._shared:
             self._shared.close()
 
@@ -261,37 +262,38 @@ class RateLimiter:
         return self._clock().timestamp()
 
     def _window(self, name: str, limit: Limit) -> _Window:
-        """The window that runs. Only with the lock, or a thread that was held up would bring a former one back."""
+        """The current window. Call it with the lock held, so that a delayed thread does not restore an earlier one."""
         window = self._windows.get((name, limit))
         if window is None:
             window = self._windows[name, limit] = _Window(name, limit, self._max_subjects)
         window.turn(self._seconds())
         return window
 
-    def _ask(self, name: str, limit: Limit, digest: bytes) -> Verdict:
+    def _lease(self, name: str, limit: Limit, digest: bytes) -> Verdict:
+        """Lease a chunk of hits from the shared storage, then check a hit."""
         with self._lock:
-            asked = self._window(name, limit)
-            number, kept = asked.number, asked.left() + _KEPT_LONGER
-        taken = limit.chunk
+            window = self._window(name, limit)
+            number, expiry = window.number, window.left() + _KEPT_LONGER
+        chunk = limit.chunk
         key = f"{name}:{limit.amount}/{limit.seconds}:{number}:{digest.hex()}"
-        total = self._shared.add(key, kept, taken) if self._shared else None
+        total = self._shared.add(key, expiry, chunk) if self._shared else None
         with self._lock:
             window = self._window(name, limit)
             if total is None:
                 return window.verdict(window.lease(digest), alone=True)
-            # What was asked for in a window that is over is of no use in the next one, but answers this question.
+            # A chunk of a window that has ended in the meantime is used for this hit only.
             lease = window.lease(digest) if window.number == number else _Lease(limit.amount)
-            lease.add(taken, total, limit.amount)
+            lease.add(chunk, total, limit.amount)
             return window.verdict(lease)
 
 
 class _Lease:
-    """What is known of one subject in one window.
+    """The hits of one subject in one window.
 
     Attributes:
         used: how many hits this process has allowed.
-        left: how many it may still allow without asking.
-        elsewhere: how many the storage had left, when it was asked last.
+        left: how many leased hits this process has left.
+        elsewhere: how many hits the storage had left after the last lease.
     """
 
     __slots__ = ("elsewhere", "left", "used")
@@ -301,18 +303,20 @@ class _Lease:
         self.left = 0
         self.elsewhere = amount
 
-    def add(self, taken: int, total: int, amount: int) -> None:
-        """Note what was taken from the storage, which has now given out ``total``, more than it had perhaps."""
-        self.left += max(0, taken - max(0, total - amount))
+    def add(self, chunk: int, total: int, amount: int) -> None:
+        """Add a chunk of hits. ``total`` is the number of all leased hits, which may exceed ``amount``."""
+        self.left += max(0, chunk - max(0, total - amount))
         self.elsewhere = min(self.elsewhere, max(0, amount - total))
 
 
 class _Window:
-    """What is known of all subjects under one name, in the window that runs."""
+    """The hits of all subjects against one limit in the current window."""
 
     def __init__(self, name: str, limit: Limit, max_subjects: int) -> None:
         if not (name.isascii() and name.isprintable() and name.strip()):
-            raise ConfigurationError(f"A rate limit's name is sent in a header, so expected plain ASCII, got {name!a}")
+            raise ConfigurationError(
+                f"The name of a rate limit is sent in a header, so it must be printable ASCII, got {name!a}"
+            )
         self.name = name
         self.limit = limit
         self.now = 0.0
@@ -322,17 +326,17 @@ class _Window:
         self._older: dict[bytes, _Lease] = {}
 
     def turn(self, now: float) -> None:
-        """Note the time, and forget everything if another window has begun."""
+        """Set the time, and discard all counts if a new window has begun."""
         self.now = now
         number = int(now // self.limit.seconds)
         if number != self.number:
             self.number, self._recent, self._older = number, {}, {}
 
     def lease(self, digest: bytes) -> _Lease:
-        """What is known of one subject. If there are too many, the half that was not seen for longest is forgotten.
+        """The lease of a subject. If there are too many subjects, the least recently seen half is discarded.
 
-        Who is forgotten may start anew. That is no way around a limit: it takes more subjects than can be remembered,
-        and whoever has so many has so many limits anyway.
+        A discarded subject starts again at zero. That does not help to bypass a limit: it takes more subjects than are
+        tracked, and each of them has its own limit anyway.
         """
         lease = self._recent.get(digest)
         if lease is not None:
@@ -344,21 +348,21 @@ class _Window:
         return lease
 
     def left(self) -> int:
-        """How many seconds are left, rounded up."""
+        """The number of seconds until the window ends, rounded up."""
         return ceil((self.number + 1) * self.limit.seconds - self.now)
 
     def needs_more(self, lease: _Lease) -> bool:
-        """Whether only the storage knows the answer: what it has given out within a window never comes back."""
+        """Whether a chunk must be leased. Leased hits are never returned, so an empty storage stays empty."""
         return lease.used < self.limit.amount and lease.left == 0 and lease.elsewhere > 0
 
-    def refuses(self, lease: _Lease, *, alone: bool) -> bool:
-        """Whether there are too few left: of those that this process has, or of all if it is alone."""
+    def exceeded(self, lease: _Lease, *, alone: bool) -> bool:
+        """Whether the limit is exceeded: no leased hits are left, or if the process counts alone, no hits at all."""
         return lease.used >= self.limit.amount or not (alone or lease.left)
 
     def verdict(self, lease: _Lease, *, alone: bool = False) -> Verdict:
-        """Allow the hit, if there are enough left."""
+        """Count the hit if it is within the limit, and return the verdict."""
         remaining = self.limit.amount - lease.used
-        allowed = not self.refuses(lease, alone=alone)
+        allowed = not self.exceeded(lease, alone=alone)
         if allowed:
             lease.used += 1
             lease.left = max(0, lease.left - 1)
@@ -369,75 +373,75 @@ class _Window:
 
 
 class _SharedCounts:
-    """The counts in a shared storage; after it has failed, nobody has to wait for it for a while.
+    """The counts in a shared storage. After a failure, it is not used for :data:`PAUSE` seconds.
 
     Args:
-        storage: where they are.
-        seconds: the time.
+        storage: the storage.
+        seconds: returns the current time, in seconds.
     """
 
     def __init__(self, storage: Storage, seconds: Callable[[], float]) -> None:
         self._storage = storage
         self._seconds = seconds
         self._lock = Lock()
-        self._rests_until: float | None = None
+        self._paused_until: float | None = None
 
-    def rests(self, now: float) -> bool:
-        """Whether it failed, and is not to be asked yet."""
-        until = self._rests_until
-        # A clock that was set back must not make a pause of a year.
+    def paused(self, now: float) -> bool:
+        """Whether the storage has failed and is not to be used yet."""
+        until = self._paused_until
+        # A clock that is set back must not prolong the pause.
         return until is not None and 0 < until - now <= PAUSE
 
     def add(self, key: str, seconds: int, amount: int) -> int | None:
-        """Count so many hits; how many there are now, or nothing if it does not answer or is not asked."""
-        if not self._may_ask():
+        """Add to a count and return the total; ``None`` if the storage fails or is paused."""
+        if not self._is_available():
             return None
         try:
             total = self._storage.incr(key, seconds, amount)
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises, calls are answered
-            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - no driver error may fail a request
+            self._mark_failed(error)
             return None
-        self._answered()
+        self._mark_available()
         return total
 
     def close(self) -> None:
-        """Close the connections, where the storage has some."""
+        """Close the connections of the storage, if it has any."""
         close = getattr(getattr(self._storage, "storage", None), "close", None)
         if callable(close):
             close()
 
-    def _may_ask(self) -> bool:
-        """Whether to ask. When a pause is over only one caller does, so that only one waits if it still is down."""
-        if self._rests_until is None:
+    def _is_available(self) -> bool:
+        """Whether to use the storage. When a pause ends, only one caller retries, so that only one may wait."""
+        if self._paused_until is None:
             return True
         with self._lock:
             now = self._seconds()
-            if self.rests(now):
+            if self.paused(now):
                 return False
-            self._rests_until = now + PAUSE
+            self._paused_until = now + PAUSE
             return True
 
-    def _failed(self, error: Exception) -> None:
+    def _mark_failed(self, error: Exception) -> None:
         with self._lock:
-            is_new = self._rests_until is None
-            self._rests_until = self._seconds() + PAUSE
+            is_new = self._paused_until is None
+            self._paused_until = self._seconds() + PAUSE
         if is_new:
-            logger.warning("The storage of the rate limits fails, so each process counts for itself: %s", error)
+            logger.warning("The rate limit storage failed; each process counts separately: %s", error)
 
-    def _answered(self) -> None:
-        if self._rests_until is None:
+    def _mark_available(self) -> None:
+        if self._paused_until is None:
             return
         with self._lock:
-            was_down, self._rests_until = self._rests_until is not None, None
+            was_down, self._paused_until = self._paused_until is not None, None
         if was_down:
-            logger.info("The storage of the rate limits answers again, and all processes count together")
+            logger.info("The rate limit storage is available again; all processes share their counts")
 
 
 class _MongoStorage(MongoDBStorage):
-    """The one of ``limits``, with a client that is made once and closed once.
+    """The MongoDB storage of ``limits``, with a client that is created and closed exactly once.
 
-    Theirs is made by whoever comes first, which may be several threads, and closed when it is collected as garbage. It
-    tries to make the index only once, even if the server is down, and without it no count is ever removed.
+    The original creates its client lazily, possibly in several threads, and closes it on garbage collection. It tries
+    to create the TTL index only once, even if the server is down; without the index, counts are never removed.
     """
 
     def __init__(self, url: str) -> None:
@@ -448,16 +452,16 @@ class _MongoStorage(MongoDBStorage):
             window_collection_name=_COLLECTION,
             wrap_exceptions=True,
         )
-        # A count need not be durable, and one server's word is enough: who waits for a majority waits longer.
+        # Counts need not be durable, so the acknowledgement of one server suffices.
         self._client: MongoClient[Any] = self.lib.MongoClient(
             url, appname=_APP_NAME, connect=False, timeoutMS=int(PATIENCE * 1_000), w=1
         )
         self._indexed = False
-        # So that a name that no database has is refused now.
+        # Raises now if the database name is invalid.
         self._database.get_collection(_COLLECTION)
 
     def __del__(self) -> None:
-        """Leave the client alone: whoever made it closes it."""
+        """Do not close the client; :meth:`RateLimiter.close` does."""
 
     @property
     def storage(self) -> MongoClient[Any]:
@@ -465,34 +469,34 @@ class _MongoStorage(MongoDBStorage):
         return self._client
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count, and see to it that counts are removed some day."""
+        """Add to a count, after creating the TTL index that removes old counts."""
         if not self._indexed:
             self.counters.create_index("expireAt", expireAfterSeconds=0)
             self._indexed = True
         return super().incr(key, expiry, amount)
 
 
-def _opened(url: str) -> Storage:
-    """The storage that a URL names; whether it is there is seen when it is asked.
+def _open_storage(url: str) -> Storage:
+    """Open the storage with that URL. It connects on first use.
 
     Raises:
-        ConfigurationError: the URL makes no sense, or needs a package that is not installed.
-        MissingExtra: that package is PyMongo.
+        ConfigurationError: the URL is invalid, or needs a package that is not installed.
+        MissingExtra: PyMongo is not installed.
     """
     shown = without_password(url)
     if _scheme(url).startswith("mongodb") and find_spec("pymongo") is None:
         raise MissingExtra('Counting rate limits in MongoDB needs "pymongo"; try pip install "harken[mongodb]"')
     try:
-        storage = _made(url)
-    except Exception as error:  # noqa: BLE001 - each driver has errors of its own
-        said = str(error).replace(url, shown)
-        raise ConfigurationError(f"Rate limits cannot be counted in {shown!r}: {said}") from None
+        storage = _create_storage(url)
+    except Exception as error:  # noqa: BLE001 - each driver has its own errors
+        reason = str(error).replace(url, shown)
+        raise ConfigurationError(f"Cannot use {shown!r} as rate limit storage: {reason}") from None
     if not isinstance(storage, Storage):
-        raise ConfigurationError(f"Rate limits cannot be counted in {shown!r}: leave out 'async+'")
+        raise ConfigurationError(f"Cannot use {shown!r} as rate limit storage: leave out 'async+'")
     return storage
 
 
-def _made(url: str) -> object:
+def _create_storage(url: str) -> object:
     scheme = _scheme(url)
     if scheme in ("mongodb", "mongodb+srv"):
         return _MongoStorage(url)
@@ -505,7 +509,7 @@ def _scheme(url: str) -> str:
     return url.partition(":")[0].lower()
 
 
-def _quoted(name: str) -> str:
-    """The name as a string in a structured field."""
+def _quote(name: str) -> str:
+    """The name as a string of a structured field."""
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

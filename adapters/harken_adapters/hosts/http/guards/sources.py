@@ -1,4 +1,4 @@
-"""Where a request comes from, as far as its headers say: a page of another origin, a proxy, or this machine."""
+"""The source of a request, according to its headers: another origin, a proxy, or the local machine."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Header = Callable[[str], str | None]
 _AUTHORITY: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 _LAST_PORT: Final = 65_535
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-#: What a browser says of a request that its user or a page of the same origin caused.
+#: The values of Sec-Fetch-Site for requests of the user or of a page of the same origin.
 _OWN: Final = frozenset({"same-origin", "none"})
-#: What proxies add. Names are compared with hyphens, as some servers take underscores for the same.
-#: Clients that call directly send none of them: what browsers, curl and HTTP libraries add, such as X-Requested-With,
-#: X-Request-Id, Traceparent or B3, must not be here.
+#: Headers that proxies add. Underscores in names are compared as hyphens, as some servers do.
+#: Headers that browsers, curl and HTTP libraries send, such as X-Requested-With, X-Request-Id, Traceparent or B3, must
+#: not be listed.
 _FORWARDED: Final = frozenset(
     {
         "cdn-loop",
@@ -89,19 +89,19 @@ _FORWARDED_PREFIXES: Final = (
     "x-vercel-",
 )
 _DECIDING: Final = ("host", "origin", "sec-fetch-site")
-#: nginx speaks 1.0 to what it forwards to, unless it is configured otherwise; browsers and curl never do.
+#: By default, nginx uses HTTP/1.0 for forwarded requests; browsers and curl never do.
 _VERSIONS: Final = frozenset({"1.1", "2", "3"})
 
 
 def is_foreign(header: Header, *, needs_proof: bool = False) -> bool:
-    """Whether a page of another origin caused a request, as the browser says.
+    """Whether a page of another origin caused a request, according to the browser.
 
-    ``Sec-Fetch-Site`` decides where it is sent: no page can set it, and a proxy may rewrite ``Host`` without harm.
-    Otherwise ``Origin`` is compared with ``Host``. Programs other than browsers send neither.
+    ``Sec-Fetch-Site`` takes precedence: pages cannot set it, and it is valid even if a proxy rewrites ``Host``.
+    Without it, ``Origin`` is compared with ``Host``. Programs other than browsers send neither.
 
     Args:
-        header: the value of a header by its name in lower case.
-        needs_proof: whether a request that has neither header counts as foreign.
+        header: returns the value of a header by its lower-case name.
+        needs_proof: whether a request without either header counts as foreign.
     """
     site = header("sec-fetch-site")
     if site is not None:
@@ -113,9 +113,9 @@ def is_foreign(header: Header, *, needs_proof: bool = False) -> bool:
 
 
 def is_same_origin(origin: str, host: str | None) -> bool:
-    """Whether an ``Origin`` is that of a service that was asked for as ``host``: the same name and port.
+    """Whether an ``Origin`` and a ``Host`` have the same name and port.
 
-    The scheme is not compared, as TLS may end at a proxy in front.
+    The scheme is not compared, as a proxy may terminate TLS.
     """
     scheme, _, rest = origin.lower().partition("://")
     default = _DEFAULT_PORTS.get(scheme)
@@ -126,24 +126,24 @@ def is_same_origin(origin: str, host: str | None) -> bool:
 
 
 def why_not_local(headers: Iterable[tuple[str, str]], peer: str | None, http_version: str) -> str | None:
-    """What shows that a request may not come directly from a program or page of this machine; ``None`` if nothing.
+    """Why a request may not come directly from a program or page on the local machine; ``None`` if it seems to.
 
     Args:
-        headers: all of them, with names in lower case.
-        peer: the address that the connection comes from.
-        http_version: such as ``1.1``.
+        headers: all headers, with names in lower case.
+        peer: the address of the other end of the connection.
+        http_version: the HTTP version, such as ``1.1``.
     """
     sent = [(name.replace("_", "-"), value.strip()) for name, value in headers]
     hosts, origins, sites = ([value for name, value in sent if name == one] for one in _DECIDING)
     host = hosts[0] if len(hosts) == 1 else ""
     forwarded = next((name for name, _ in sent if name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES)), None)
     reasons = (
-        (forwarded, f"a proxy forwarded it, as the header {forwarded!r} shows"),
+        (forwarded, f"it was forwarded by a proxy (header {forwarded!r})"),
         (not is_loopback(peer), "it comes from another machine"),
         (not _is_loopback_host(host), "its Host is not localhost or a loopback address"),
-        (not all(is_same_origin(origin, host) for origin in origins), "its Origin is that of another service"),
-        (not _OWN.issuperset(sites), "a page of another origin caused it"),
-        (http_version not in _VERSIONS, f"it uses HTTP/{http_version}, as proxies do"),
+        (not all(is_same_origin(origin, host) for origin in origins), "its Origin is not that of this service"),
+        (not _OWN.issuperset(sites), "a page of another origin sent it"),
+        (http_version not in _VERSIONS, f"it uses HTTP/{http_version}, like a proxy"),
     )
     return next((reason for holds, reason in reasons if holds), None)
 
@@ -159,12 +159,12 @@ def _is_loopback_host(host: str) -> bool:
         address = ip_address(name.strip("[]"))
     except ValueError:
         return False
-    # IPv6 stands in brackets and IPv4 does not; anything else is a name that some resolver might lead elsewhere.
+    # IPv6 addresses have brackets, IPv4 addresses do not. Anything else is a name that might resolve elsewhere.
     return address.is_loopback and (address.version == 6) == name.startswith("[")
 
 
 def _authority(text: str) -> tuple[str, int | None] | None:
-    """The name and port of a ``Host``, compared as a whole; ``None`` if it is anything but a name and a port."""
+    """Parse the name and port of a ``Host``, in lower case; ``None`` if it is malformed."""
     found = _AUTHORITY.fullmatch(text.lower())
     if found is None:
         return None

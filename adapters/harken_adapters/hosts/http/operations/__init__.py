@@ -1,4 +1,4 @@
-"""Everything that the API can do, one module for each subject."""
+"""The operations of the API, one module for each resource."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harken_adapters.hosts.http.operations import (
     watching,
 )
 
-#: The most used first, as some frameworks look at one path after the other.
+#: Frequently used operations come first, as some frameworks match routes in order.
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *submitting.OPERATIONS,
     *voting.OPERATIONS,

@@ -1,4 +1,4 @@
-"""Patterns that were worth waking someone for."""
+"""Alerts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harken_adapters.hosts.http.wire.records import alert_record
 
 
 def _list(call: Call) -> Response:
-    limit, place = call.parameters.integer("limit", 100), call.parameters.get("after")
-    found = _page(call, limit, call.harken.alerts.get(call.application, place) if place else None)
+    limit, after = call.parameters.integer("limit", 100), call.parameters.get("after")
+    found = _page(call, limit, call.harken.alerts.get(call.application, after) if after else None)
     more = len(found) == limit and _page(call, 1, found[-1])
     following = found[-1].id if more else None
     document = {"alerts": list(map(alert_record, found)), "next": following}
@@ -49,14 +49,14 @@ OPERATIONS: Final = (
         scope=Scope.READ,
         handle=_list,
         summary="List alerts",
-        description="The last raised first: those that stand, and those that are over.",
+        description="Open and resolved alerts, the most recently raised first.",
         tag="Alerts",
         parameters=("open", "rule", "since", "limit", "after"),
         answers={
             200: Answer(
-                description="A page.",
+                description="A page of alerts.",
                 schema="Alerts",
-                headers={"Link": "Where the next page is, if there is one."},
+                headers={"Link": "The next page, if there is one."},
             )
         },
         problems=("not-found",),
@@ -67,7 +67,7 @@ OPERATIONS: Final = (
         path="/api/alerts/{alert_id}",
         scope=Scope.READ,
         handle=_get,
-        summary="Show an alert",
+        summary="Get an alert",
         tag="Alerts",
         answers={200: Answer(description="The alert.", schema="Alert")},
         problems=("not-found",),

@@ -1,4 +1,4 @@
-"""What all the feedback says together."""
+"""Statistics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _summary(call: Call) -> Response:
         return answer(summary_record(call.harken.analytics.summary(query)))
     group_by = GroupBy.parse(by)
     if group_by.dimension is Dimension.SLOT:
-        raise InvalidQuery("For figures over time use /api/analytics/trend")
+        raise InvalidQuery("For statistics over time, use /api/analytics/trend")
     groups = call.harken.analytics.groups(query, group_by)
     return answer({"by": by, "groups": [{"key": _key(key)} | summary_record(one) for key, one in groups.items()]})
 
@@ -42,7 +42,7 @@ def _trend(call: Call) -> Response:
 def _themes(call: Call) -> Response:
     keywords = call.parameters.all("keyword") or KEYWORDS
     if len(keywords) > _MOST_KEYWORDS or not all(keywords):
-        raise invalid("keyword", "range", f"Expected up to {_MOST_KEYWORDS} keywords, none of them empty")
+        raise invalid("keyword", "range", f"keyword must be given at most {_MOST_KEYWORDS} times and must not be empty")
     found = call.harken.analytics.themes(call.query(), keywords)
     return answer({"themes": [{"keyword": theme.keyword, "mentions": theme.mentions} for theme in found]})
 
@@ -59,13 +59,13 @@ OPERATIONS: Final = (
         path="/api/analytics/summary",
         scope=Scope.READ,
         handle=_summary,
-        summary="Show figures",
-        description="Of all that matches; with ``by`` (agent, session, tag or context.NAME) group by group.",
+        summary="Get statistics",
+        description="Of all matching feedback or, with ``by`` (agent, session, tag or context.NAME), of each group.",
         tag="Analytics",
         agent_keys=True,
         parameters=("by",),
         filters=FILTERS,
-        answers={200: Answer(description="The figures.", schema="FiguresOrGroups")},
+        answers={200: Answer(description="The statistics.", schema="StatisticsOrGroups")},
     ),
     Operation(
         name="analytics_trend",
@@ -73,7 +73,7 @@ OPERATIONS: Final = (
         path="/api/analytics/trend",
         scope=Scope.READ,
         handle=_trend,
-        summary="Show figures over time",
+        summary="Get statistics over time",
         description="By hour, day, week, hour-of-day or weekday, in any IANA time zone.",
         tag="Analytics",
         agent_keys=True,
@@ -87,13 +87,13 @@ OPERATIONS: Final = (
         path="/api/analytics/themes",
         scope=Scope.READ,
         handle=_themes,
-        summary="Count the words that keep coming back in downs",
-        description="Those given as ``keyword``, which may be repeated; without any, the usual ones.",
+        summary="Count keywords in negative feedback",
+        description="Counts each ``keyword``, which may be repeated; by default, those of a built-in list.",
         tag="Analytics",
         agent_keys=True,
         parameters=("keyword",),
         filters=FILTERS,
-        answers={200: Answer(description="The most mentioned first.", schema="Themes")},
+        answers={200: Answer(description="The keywords, the most frequent first.", schema="Themes")},
     ),
     Operation(
         name="analytics_compare",
@@ -101,15 +101,19 @@ OPERATIONS: Final = (
         path="/api/analytics/compare",
         scope=Scope.READ,
         handle=_compare,
-        summary="Compare two selections",
+        summary="Compare two selections of feedback",
         description=(
-            "A filter with ``before.`` or ``after.`` in front, such as ``before.until`` and ``after.since``, counts "
-            "for that side; one without counts for both."
+            "A filter with the prefix ``before.`` or ``after.``, such as ``before.until`` and ``after.since``, applies "
+            "to that selection; a filter without a prefix applies to both."
         ),
         tag="Analytics",
         agent_keys=True,
         filters=FILTERS,
         sides=True,
-        answers={200: Answer(description="Both, and whether the change is more than chance.", schema="Comparison")},
+        answers={
+            200: Answer(
+                description="The statistics of both, and whether the change is significant.", schema="Comparison"
+            )
+        },
     ),
 )

@@ -1,4 +1,4 @@
-"""Where notifications go: how that fares, and switching it off and on."""
+"""Notification channels: their status, and switching them on and off."""
 
 from __future__ import annotations
 
@@ -20,25 +20,23 @@ def _list(call: Call) -> Response:
     return answer({"channels": list(map(channel_record, call.harken.channels.states()))})
 
 
-def _on(call: Call) -> Response:
+def _switch_on(call: Call) -> Response:
     check_operator(call.principal, call.harken.application)
     return answer(channel_record(call.harken.channels.switch_on(call.part("channel"))))
 
 
-def _off(call: Call) -> Response:
+def _switch_off(call: Call) -> Response:
     check_operator(call.principal, call.harken.application)
     reason = json_object(call.request, ("reason",)).get("reason")
     if problem := text_problem("reason", reason):
         raise invalid(problem.field, problem.code, problem.message)
     if not (isinstance(reason, str) and 0 < len(reason) <= MAX_REASON):
-        raise invalid("reason", "range", f"reason must say why, in {MAX_REASON:,} characters at most")
+        raise invalid("reason", "range", f"reason must be a string of 1 to {MAX_REASON:,} characters")
     return answer(channel_record(call.harken.channels.switch_off(call.part("channel"), reason)))
 
 
-_SHARED: Final = (
-    "All applications share the channels, so a key must be for the application that the service is connected for."
-)
-_ONE: Final = Answer(description="How the channel fares.", schema="Channel")
+_SHARED: Final = "All applications share the channels, so an API key must be for the default application of the server."
+_ONE: Final = Answer(description="The status of the channel.", schema="Channel")
 OPERATIONS: Final = (
     Operation(
         name="list_channels",
@@ -46,8 +44,8 @@ OPERATIONS: Final = (
         path="/api/channels",
         scope=Scope.ADMIN,
         handle=_list,
-        summary="List the channels",
-        description="Those of the settings: whether they are on, and since when they fail.",
+        summary="List channels",
+        description="The configured channels: whether they are on, and since when deliveries have been failing.",
         tag="Notifications",
         answers={200: Answer(description="The channels, in the order of the settings.", schema="Channels")},
     ),
@@ -56,9 +54,9 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{_PATH}/on",
         scope=Scope.ADMIN,
-        handle=_on,
+        handle=_switch_on,
         summary="Switch a channel on",
-        description=f"What died meanwhile waits until it is sent again. {_SHARED}",
+        description=f"Dead deliveries are not sent again automatically; replay them. {_SHARED}",
         tag="Notifications",
         answers={200: _ONE},
         problems=("not-found",),
@@ -68,12 +66,12 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{_PATH}/off",
         scope=Scope.ADMIN,
-        handle=_off,
+        handle=_switch_off,
         summary="Switch a channel off",
-        description=f"Nothing is sent there any more; what should be is dead. {_SHARED}",
+        description=f"Nothing more is sent to the channel, and its deliveries become dead. {_SHARED}",
         tag="Notifications",
-        body="SwitchingOff",
-        example={"reason": "the receiver moves to another address"},
+        body="SwitchOff",
+        example={"reason": "the receiver is being moved"},
         answers={200: _ONE},
         problems=("not-found",),
     ),

@@ -1,4 +1,4 @@
-"""What is on its way to channels, what did not arrive, and sending that again."""
+"""Deliveries of notifications, and replaying them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REPLAYED_BY: Final = ("state", "channel", "route", "since", "until")
 def _list(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", 100), call.parameters.get("after") or None
     if after is not None:
-        # The id of another application's delivery is not a place here.
+        # Raises if the id is that of a delivery of another application.
         call.harken.deliveries.get(after, application=call.application)
     found = _page(call, limit, after)
     more = len(found) == limit and _page(call, 1, found[-1].id)
@@ -81,18 +81,18 @@ OPERATIONS: Final = (
         path="/api/deliveries",
         scope=Scope.ADMIN,
         handle=_list,
-        summary="List what is on its way, or did not arrive",
+        summary="List deliveries",
         description=(
-            "Deliveries in one state, the earliest due first. ``after`` is the place where a delivery stands now: "
-            "once it was sent again, start again from the first page."
+            "Deliveries in one state, the earliest due first. ``after`` is the id of a delivery; once that delivery "
+            "has been sent again, start from the first page."
         ),
         tag="Notifications",
         parameters=("state", "channel", "limit", "after"),
         answers={
             200: Answer(
-                description="A page.",
+                description="A page of deliveries.",
                 schema="Deliveries",
-                headers={"Link": "Where the next page is, if there is one."},
+                headers={"Link": "The next page, if there is one."},
             )
         },
         problems=("not-found",),
@@ -103,8 +103,8 @@ OPERATIONS: Final = (
         path=_PATH,
         scope=Scope.ADMIN,
         handle=_get,
-        summary="Show a delivery",
-        description="One event on its way to one channel, in any state.",
+        summary="Get a delivery",
+        description="The delivery of one event to one channel, in any state.",
         tag="Notifications",
         answers={200: _ONE},
         problems=("not-found",),
@@ -115,8 +115,8 @@ OPERATIONS: Final = (
         path=f"{_PATH}/replay",
         scope=Scope.ADMIN,
         handle=_replay,
-        summary="Send a delivery again",
-        description=("In any state: under its old id, with what is true now, and from the beginning of the schedule."),
+        summary="Replay a delivery",
+        description="In any state. It is sent with the same id and current data, and its retries start again.",
         tag="Notifications",
         answers={200: _ONE},
         problems=("not-found",),
@@ -127,15 +127,17 @@ OPERATIONS: Final = (
         path="/api/deliveries/replay",
         scope=Scope.ADMIN,
         handle=_replay_all,
-        summary="Send everything that is dead again",
+        summary="Replay dead deliveries",
         description=(
-            "Or everything that was delivered, or waits for its next try; all that is given must hold. What was "
-            "delivered is kept for a week."
+            "Replays all deliveries that match all conditions: in another ``state`` instead of dead, of a channel or "
+            "route, or of a period. Delivered ones are kept for a week."
         ),
         tag="Notifications",
-        body="Replaying",
+        body="Replay",
         example={"channel": "support"},
-        answers={200: Answer(description="How many there were.", schema="Replayed", example={"replayed": 3})},
+        answers={
+            200: Answer(description="The number of replayed deliveries.", schema="Replayed", example={"replayed": 3})
+        },
         problems=("not-found",),
     ),
 )

@@ -1,4 +1,4 @@
-"""Removing feedback for good."""
+"""Permanent erasure of feedback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _erase(call: Call) -> Response:
     body = json_object(call.request, _CONDITIONS)
     conditions = {name: value for name, value in body.items() if value is not None}
     if not conditions:
-        raise Problem("invalid", f"Say what to erase: {', '.join(_CONDITIONS)}; several must all hold")
+        raise Problem("invalid", f"Nothing to erase is named; set one or more of {', '.join(_CONDITIONS)}")
     named = {"application": call.application, **conditions}
     if problems := [problem for name, value in named.items() if (problem := label_problem(name, value))]:
         raise FeedbackRejected(problems)
@@ -39,12 +39,13 @@ OPERATIONS: Final = (
         path="/api/erasures",
         scope=Scope.ADMIN,
         handle=_erase,
-        summary="Erase feedback for good",
+        summary="Erase feedback permanently",
         description=(
-            "Of a session, an author, or one by its id, in whatever state; several conditions must all hold. The "
-            "conversation and the metadata of a session are erased with it, and with an author those of sessions in "
-            "which nobody else gave feedback, unless the API key is limited to agents. Alerts that list what is erased "
-            "are closed and emptied. Channels that know of the feedback are sent `feedback.erased`, which has ids only."
+            "Erases the feedback of a session or an author, or a single entry by its id, in any state. Several "
+            "conditions are combined with AND. With a session, its conversation and metadata are erased too; with an "
+            "author, those of sessions in which no other author gave feedback, unless the API key is limited to agents."
+            " Alerts that refer to erased feedback are resolved and emptied. Channels that were notified of the "
+            "feedback receive `feedback.erased`, which has ids only."
         ),
         tag="Export and erasure",
         agent_keys=True,
@@ -52,7 +53,7 @@ OPERATIONS: Final = (
         example={"author": "user-7"},
         answers={
             200: Answer(
-                description="How much was erased.",
+                description="The number of erased items.",
                 schema="Erased",
                 example={
                     "erased": 3,

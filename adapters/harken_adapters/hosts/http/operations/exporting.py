@@ -1,4 +1,4 @@
-"""Taking feedback along."""
+"""Export of feedback."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def _export(call: Call) -> Response:
     chosen = call.parameters.get("format", "jsonl")
     if chosen not in WRITERS:
         raise invalid("format", "unknown", f"format must be one of {', '.join(WRITERS)}; got {chosen[:100]!a}")
-    found = map(call.principal.seen, call.harken.collection.stream(call.query()))
+    found = map(call.principal.redact, call.harken.collection.stream(call.query()))
     headers: Headers = (("content-disposition", f'attachment; filename="feedback.{chosen}"'),)
     rows = chunks(found, chosen)
-    # The first ones are read before anything is answered: a storage that is down must not look like an empty one.
+    # The first rows are read before the response starts, so that a storage failure is reported as an error.
     first = next(rows)
     return Response(200, b"", MEDIA_TYPES[chosen], headers, chunks=chain([first], _while_admitted(call, rows)))
 
 
 def _while_admitted(call: Call, rows: Iterator[bytes]) -> Iterator[bytes]:
-    """The rows, as long as the credentials are valid. Then the answer breaks off, so that it does not look complete."""
-    for some in rows:
+    """The rows, while the credentials are valid. After that, the response is aborted, so that it is not complete."""
+    for chunk in rows:
         call.check_admitted()
-        yield some
+        yield chunk
 
 
 OPERATIONS: Final = (
@@ -42,13 +42,13 @@ OPERATIONS: Final = (
         scope=Scope.READ,
         handle=_export,
         summary="Export feedback",
-        description="What matches all filters, oldest first, as JSON lines or CSV; what is exported can be imported.",
+        description="All feedback that matches the filters, oldest first, as JSON Lines or CSV, for import.",
         tag="Export and erasure",
         agent_keys=True,
         parameters=("format",),
         filters=FILTERS,
         answers={
-            200: Answer(description="A stream of rows.", media_types=("application/x-ndjson", "text/csv")),
+            200: Answer(description="The rows.", media_types=("application/x-ndjson", "text/csv")),
         },
     ),
 )

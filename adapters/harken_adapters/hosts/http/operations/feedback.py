@@ -1,4 +1,4 @@
-"""Feedback that was given: listed, looked at, changed and taken back."""
+"""Feedback: listing, reading, changing and withdrawing it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEFAULT_PAGE: Final = 100
 
 
 def _of_session(call: Call) -> Response:
-    """All of a session, oldest first, as the guide's clients expect it; a page at a time where there is much."""
+    """The feedback of a session, oldest first, as the guide's clients expect it."""
     session_id = call.part("session_id")
     limit, after = call.parameters.integer("limit", MAX_PAGE), call.parameters.cursor()
     check_limit(limit)
@@ -39,7 +39,7 @@ def _of_session(call: Call) -> Response:
 
 
 def _oldest_first(call: Call, query: FeedbackQuery, limit: int, after: Cursor | None) -> tuple[list[Feedback], bool]:
-    """A page behind a place, and whether there is more."""
+    """The page after a cursor, and whether there are more results."""
     if after is not None:
         query = evolve(query, since=after.created_at)
     found = call.harken.collection.stream(query)
@@ -75,7 +75,7 @@ def _list(call: Call) -> Response:
 
 
 def _get(call: Call) -> Response:
-    return _shown(call, _own(call))
+    return _feedback_response(call, _own(call))
 
 
 def _change(call: Call) -> Response:
@@ -93,7 +93,7 @@ def _change(call: Call) -> Response:
         )
     except StaleFeedback as error:
         raise Problem("changed-meanwhile", str(error)) from error
-    return _shown(call, changed)
+    return _feedback_response(call, changed)
 
 
 def _withdraw(call: Call) -> Response:
@@ -102,10 +102,10 @@ def _withdraw(call: Call) -> Response:
 
 
 def _own(call: Call) -> Feedback:
-    """The feedback that the path names.
+    """The feedback with the id in the path.
 
     Raises:
-        FeedbackNotFound: there is none, or none that the caller may have; which of both, nobody is told.
+        FeedbackNotFound: it does not exist, or the caller may not access it, which is not distinguished.
     """
     feedback = call.feedback()
     if not call.principal.owns(feedback):
@@ -113,17 +113,17 @@ def _own(call: Call) -> Feedback:
     return feedback
 
 
-def _shown(call: Call, feedback: Feedback) -> Response:
+def _feedback_response(call: Call, feedback: Feedback) -> Response:
     record = feedback_record if call.principal.reads_all else author_record
     return answer(record(call.principal, feedback), headers=etag(feedback))
 
 
 _PAGED: Final = ("limit", "after")
-_LINK: Final = {"Link": "Where the next page is, if there is one."}
+_LINK: Final = {"Link": "The next page, if there is one."}
 _ONE: Final = Answer(
-    description="The feedback, as it reads now.",
+    description="The feedback in its current version.",
     schema="Feedback",
-    headers={"ETag": "Its version: sent back as If-Match, a change finds out if somebody was faster."},
+    headers={"ETag": "The version, for If-Match."},
 )
 
 OPERATIONS: Final = (
@@ -134,7 +134,7 @@ OPERATIONS: Final = (
         scope=Scope.READ,
         handle=_of_session,
         summary="List the feedback on a session",
-        description="What counts, oldest first; up to 1,000 at once.",
+        description="The counted feedback on a session, oldest first, at most 1,000 entries at a time.",
         tag="Feedback",
         agent_keys=True,
         parameters=("agent_id", *_PAGED),
@@ -146,13 +146,13 @@ OPERATIONS: Final = (
         path="/api/sessions/{session_id}/feedback/stats",
         scope=Scope.READ,
         handle=_stats_of_session,
-        summary="Show the figures of a session",
+        summary="Get the statistics of a session",
         tag="Feedback",
         agent_keys=True,
         parameters=("agent_id",),
         answers={
             200: Answer(
-                description="The figures.",
+                description="The statistics.",
                 schema="SessionStats",
                 example={
                     "session_id": "user-123",
@@ -172,12 +172,12 @@ OPERATIONS: Final = (
         scope=Scope.READ,
         handle=_list,
         summary="List feedback",
-        description="What matches all filters, newest first.",
+        description="All feedback that matches the filters, newest first.",
         tag="Feedback",
         agent_keys=True,
         parameters=_PAGED,
         filters=FILTERS,
-        answers={200: Answer(description="A page.", schema="Page", headers=_LINK)},
+        answers={200: Answer(description="A page of feedback.", schema="Page", headers=_LINK)},
     ),
     Operation(
         name="get_feedback",
@@ -185,10 +185,10 @@ OPERATIONS: Final = (
         path="/api/feedback/{feedback_id}",
         scope=Scope.READ,
         handle=_get,
-        summary="Show one feedback",
+        summary="Get a feedback entry",
         description=(
-            "In whatever state it is, with what it said before. To a session token it is not told who decided on it, "
-            "when or why."
+            "In any state, with its earlier versions. With a session token, the moderator, time and reason of the "
+            "moderation decision are left out."
         ),
         tag="Feedback",
         tokens=True,
@@ -203,7 +203,9 @@ OPERATIONS: Final = (
         scope=Scope.SUBMIT,
         handle=_change,
         summary="Change feedback",
-        description="For its author. What is left out stays; a new rating drops the tags. What it said before is kept.",
+        description=(
+            "For its author. Omitted fields are unchanged, but a new rating removes the tags. Earlier versions remain."
+        ),
         tag="Feedback",
         tokens=True,
         agent_keys=True,
@@ -218,12 +220,12 @@ OPERATIONS: Final = (
         path="/api/feedback/{feedback_id}",
         scope=Scope.SUBMIT,
         handle=_withdraw,
-        summary="Take feedback back",
-        description="For its author: it no longer counts. To remove it for good, see erasures.",
+        summary="Withdraw feedback",
+        description="For its author. The feedback is no longer counted. To remove it permanently, use erasures.",
         tag="Feedback",
         tokens=True,
         agent_keys=True,
-        answers={204: Answer(description="It is taken back.")},
+        answers={204: Answer(description="The feedback is withdrawn.")},
         problems=("not-found",),
     ),
 )

@@ -1,4 +1,4 @@
-"""What an application knows of a session."""
+"""Session metadata."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _delete(call: Call) -> Response:
     return answer({"session_id": call.part("session_id"), "removed": removed})
 
 
-_SHOWN: Final = Answer(
+_METADATA: Final = Answer(
     description="The metadata.",
     schema="Metadata",
     example={"session_id": "user-123", "metadata": {"user_tier": "premium"}},
@@ -40,9 +40,9 @@ OPERATIONS: Final = (
         path=_PATH,
         scope=Scope.READ,
         handle=_get,
-        summary="Show a session's metadata",
+        summary="Get session metadata",
         tag="Metadata",
-        answers={200: _SHOWN},
+        answers={200: _METADATA},
     ),
     Operation(
         name="update_metadata",
@@ -50,12 +50,12 @@ OPERATIONS: Final = (
         path=_PATH,
         scope=Scope.SUBMIT,
         handle=_update,
-        summary="Set some of a session's metadata",
-        description="The names in the body are set, and the others stay as they are.",
+        summary="Update session metadata",
+        description="Sets the keys in the body; other keys are unchanged.",
         tag="Metadata",
         body="MetadataChanges",
         example={"user_tier": "premium"},
-        answers={200: _SHOWN},
+        answers={200: _METADATA},
     ),
     Operation(
         name="delete_metadata",
@@ -63,10 +63,10 @@ OPERATIONS: Final = (
         path=_PATH,
         scope=Scope.SUBMIT,
         handle=_delete,
-        summary="Remove some or all of a session's metadata",
-        description="The names that are given as ``key``, which may be repeated; without any, all.",
+        summary="Delete session metadata",
+        description="Deletes the keys given as ``key``, which may be repeated; by default, all keys.",
         tag="Metadata",
         parameters=("key",),
-        answers={200: Answer(description="How many there were.", schema="Removed")},
+        answers={200: Answer(description="The number of deleted keys.", schema="Removed")},
     ),
 )

@@ -1,4 +1,4 @@
-"""Deciding what may be seen and counted."""
+"""Moderation of feedback."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ def _undo(call: Call) -> Response:
 
 
 def _moderator(call: Call, body: dict[str, Any]) -> Any:
-    """Who decides, if somebody is named; else the key by its name, or by its id."""
-    key, named = call.principal.key, body.get("moderator")
-    return key.name or key.id if named is None and key else named
+    """The moderator in the body; by default, the name or id of the API key."""
+    key, moderator = call.principal.key, body.get("moderator")
+    return key.name or key.id if moderator is None and key else moderator
 
 
 def _version(call: Call, body: dict[str, Any]) -> int | None:
-    """The version that the decision is made on, if the body or If-Match says so."""
+    """The expected version of the feedback, from the body or If-Match, if given."""
     version, expected = body.get("version"), if_match(call.request)
     if version is None:
         return expected
-    # To JSON Schema 3.0 is a whole number, too.
+    # In JSON Schema, 3.0 is an integer too.
     whole = type(version) is int or (isinstance(version, float) and version.is_integer())
     if not (whole and 1 <= version < 2**63):
-        raise invalid("version", "type", "version must be the whole number that came with the feedback, such as 3")
+        raise invalid("version", "type", "version must be the integer version of the feedback, such as 3")
     if expected not in (None, version):
         raise invalid("version", "repeated", "The body and If-Match name different versions; expected one")
     return int(version)
@@ -71,12 +71,12 @@ def _version(call: Call, body: dict[str, Any]) -> int | None:
 _DECIDED: Final = Answer(
     description="The feedback after the decision.",
     schema="Feedback",
-    headers={"ETag": "Its version: what the next decision is made on."},
+    headers={"ETag": "The version, for the next decision."},
 )
 _ON_A_VERSION: Final = (
-    "With the version that the moderator saw, as ``version`` or as If-Match, a decision is refused (409) if the "
-    "feedback has another one by now; ``current`` says who decided what, and when. Without one, it neither "
-    "overrides nor undoes the decision of another moderator, if both gave their names."
+    "Set the version that the moderator saw, as ``version`` or If-Match. If the feedback has changed since then, the "
+    "response is 409, and ``current`` has the latest decision. Without a version, a named moderator neither overrides "
+    "nor undoes the decision of another named moderator."
 )
 _PROBLEMS: Final = ("not-found", "conflict")
 OPERATIONS: Final = (
@@ -86,13 +86,13 @@ OPERATIONS: Final = (
         path="/api/moderation/queue",
         scope=Scope.MODERATE,
         handle=_queue,
-        summary="List what waits for a decision",
-        description="What is pending and matches all filters, newest first.",
+        summary="List feedback that awaits moderation",
+        description="All pending feedback that matches the filters, newest first.",
         tag="Moderation",
         agent_keys=True,
         parameters=("limit", "after"),
         filters=FILTERS_IN_ANY_STATE,
-        answers={200: Answer(description="A page.", schema="Page")},
+        answers={200: Answer(description="A page of feedback.", schema="Page")},
     ),
     Operation(
         name="moderate_feedback",
@@ -100,7 +100,7 @@ OPERATIONS: Final = (
         path=_PATH,
         scope=Scope.MODERATE,
         handle=_decide,
-        summary="Approve, reject, or set back to pending",
+        summary="Approve, reject or reset feedback",
         description=_ON_A_VERSION,
         tag="Moderation",
         agent_keys=True,
@@ -115,11 +115,11 @@ OPERATIONS: Final = (
         path=f"{_PATH}/undo",
         scope=Scope.MODERATE,
         handle=_undo,
-        summary="Undo the last decision",
-        description=f"Undoing twice brings the decision back. {_ON_A_VERSION}",
+        summary="Undo the last moderation decision",
+        description=f"Undoing twice restores the decision. {_ON_A_VERSION}",
         tag="Moderation",
         agent_keys=True,
-        body="Undoing",
+        body="Undo",
         example={"moderator": "kim"},
         answers={200: _DECIDED},
         problems=_PROBLEMS,

@@ -1,4 +1,4 @@
-"""Giving feedback."""
+"""Submission of feedback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REPLAYED: Final[Headers] = (("idempotency-replayed", "true"),)
 
 
 def submission(call: Call, session_id: str, body: dict[str, Any]) -> Submission:
-    """The submission that a body means. Whether its parts make sense is for the rules to say."""
+    """The submission in a request body. Its fields are validated later, by the rules."""
     agent_id = agent_of(call.principal, body.get("agent_id"))
     return Submission(
         target=Target(session_id, body.get("message_id"), agent_id),
@@ -35,22 +35,23 @@ def submission(call: Call, session_id: str, body: dict[str, Any]) -> Submission:
 
 
 def _submit(call: Call) -> Pending:
-    said = submission(call, call.part("session_id"), json_object(call.request, FIELDS))
-    return _soon(call, said)
+    return _soon(call, submission(call, call.part("session_id"), json_object(call.request, FIELDS)))
 
 
 def _submit_in_production(call: Call) -> Pending:
     session_id = call.parameters.get("session_id")
     if session_id is None:
-        raise invalid("session_id", "missing", "Say which session it is about: /api/feedback?session_id=...")
-    said = submission(call, session_id, json_object(call.request, FIELDS))
+        raise invalid(
+            "session_id", "missing", "The session is missing; name it in the query string: /api/feedback?session_id=..."
+        )
+    submitted = submission(call, session_id, json_object(call.request, FIELDS))
     if call.settings.keep_client != "no":
-        said = evolve(said, enrichment=_client(call))
-    return _soon(call, said)
+        submitted = evolve(submitted, enrichment=_client(call))
+    return _soon(call, submitted)
 
 
 def _client(call: Call) -> dict[str, str]:
-    """What is kept of who gives feedback, if the operator asked for it."""
+    """The client address and user agent, which are stored with the feedback if the operator enables it."""
     known = {
         "client_address": call.address and call.client(call.address),
         "user_agent": (call.request.header("user-agent") or "")[:_LONGEST_USER_AGENT],
@@ -58,21 +59,21 @@ def _client(call: Call) -> dict[str, str]:
     return {name: value for name, value in known.items() if value}
 
 
-def _soon(call: Call, said: Submission) -> Pending:
-    key = said.idempotency_key
+def _soon(call: Call, submitted: Submission) -> Pending:
+    key = submitted.idempotency_key
     if key is None:
-        return Pending(call.harken.collection.submit_soon(said), lambda receipt: _kept(call, receipt))
-    place = (call.application, said.target.session_id, repr(said.author), key)
+        return Pending(call.harken.collection.submit_soon(submitted), lambda receipt: _created_response(call, receipt))
+    place = (call.application, submitted.target.session_id, repr(submitted.author), key)
     call.in_flight.enter(place)
-    future = call.harken.collection.submit_soon(said)
+    future = call.harken.collection.submit_soon(submitted)
     future.add_done_callback(lambda _: call.in_flight.leave(place))
-    return Pending(future, lambda receipt: _kept(call, receipt))
+    return Pending(future, lambda receipt: _created_response(call, receipt))
 
 
-def _kept(call: Call, receipt: Receipt) -> Response:
+def _created_response(call: Call, receipt: Receipt) -> Response:
     headers: Headers = (("location", f"{call.root}/api/feedback/{receipt.feedback.id}"),)
-    told = receipt_record(call.principal, receipt)
-    return answer(told, 201, headers + _REPLAYED if receipt.duplicate else headers)
+    record = receipt_record(call.principal, receipt)
+    return answer(record, 201, headers + _REPLAYED if receipt.duplicate else headers)
 
 
 _EXAMPLE: Final = {
@@ -82,8 +83,8 @@ _EXAMPLE: Final = {
     "tags": ["wrong answer"],
     "context": {"user_tier": "premium"},
 }
-_KEPT: Final = Answer(
-    description="It is durable. Sent again with the same Idempotency-Key and body, the answer is the same.",
+_CREATED: Final = Answer(
+    description="The feedback is durable. A retry with the same Idempotency-Key and body returns the same response.",
     schema="Receipt",
     example={
         "status": "success",
@@ -91,8 +92,8 @@ _KEPT: Final = Answer(
         "feedback_id": "0199c2a4-7d1e-7c3b-8f10-5d2f6a9b1c33",
     },
     headers={
-        "Location": "Where the feedback is found.",
-        "Idempotency-Replayed": "true, if it was kept before.",
+        "Location": "The path of the feedback.",
+        "Idempotency-Replayed": "true if the feedback was already stored by an earlier request.",
     },
 )
 _PROBLEMS: Final = ("feedback-refused", "in-flight", "idempotency-key-reused", "overloaded")
@@ -104,10 +105,10 @@ OPERATIONS: Final = (
         path="/api/sessions/{session_id}/feedback",
         scope=Scope.SUBMIT,
         handle=_submit,
-        summary="Give feedback on a session",
+        summary="Submit feedback on a session",
         description=(
-            "A down needs a comment. Answered when the feedback is durable; with a reply, where the operator's rules "
-            "have one."
+            "A thumbs-down requires a comment. The response is sent when the feedback is durable. It has a reply if "
+            "the operator's rules define one."
         ),
         tag="Feedback",
         tokens=True,
@@ -116,7 +117,7 @@ OPERATIONS: Final = (
         soon=True,
         body="Submission",
         example=_EXAMPLE,
-        answers={201: _KEPT},
+        answers={201: _CREATED},
         problems=_PROBLEMS,
     ),
     Operation(
@@ -125,10 +126,10 @@ OPERATIONS: Final = (
         path="/api/feedback",
         scope=Scope.SUBMIT,
         handle=_submit_in_production,
-        summary="Give feedback, from anywhere",
+        summary="Submit feedback from a public page",
         description=(
-            "Like the one above, with a limit for each address. The address and the user agent are kept with the "
-            "feedback if the operator asked for it."
+            "Like submitting feedback on a session, with a rate limit for each client address. The client address and "
+            "user agent are stored with the feedback if the operator enables it."
         ),
         tag="Feedback",
         tokens=True,
@@ -139,7 +140,7 @@ OPERATIONS: Final = (
         parameters=("session_id",),
         body="Submission",
         example=_EXAMPLE,
-        answers={201: _KEPT},
+        answers={201: _CREATED},
         problems=_PROBLEMS,
     ),
 )

@@ -1,4 +1,4 @@
-"""One person's vote on one message."""
+"""Votes: one per author and message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATH: Final = "/api/sessions/{session_id}/messages/{message_id}/feedback"
 def _set(call: Call) -> Response:
     body = json_object(call.request, _FIELDS)
     if "rating" not in body:
-        raise invalid("rating", "missing", "Say what the vote is: rating must be 'up', 'down' or null")
+        raise invalid("rating", "missing", "rating is missing; expected 'up', 'down' or null")
     target = Target(call.part("session_id"), call.part("message_id"), agent_of(call.principal, body.get("agent_id")))
     voter = _voter(call, body.get("author"))
     receipt = call.harken.collection.set_vote(
@@ -36,43 +36,43 @@ def _set(call: Call) -> Response:
         application=call.application,
         check=partial(_check_replaced, call),
     )
-    told = receipt_record(call.principal, receipt)
-    return answer(told) if {"reply", "moderation"} & told.keys() else no_content()
+    record = receipt_record(call.principal, receipt)
+    return answer(record) if {"reply", "moderation"} & record.keys() else no_content()
 
 
 def _check_replaced(call: Call, earlier: Feedback) -> None:
-    """Whether the caller may replace that vote. One that was withdrawn is in nobody's way."""
+    """Check that the caller may replace the earlier vote. A withdrawn vote may always be replaced."""
     if not earlier.withdrawn and not call.principal.may_see(earlier.agent_id):
-        raise Problem("forbidden", "This author's vote on this message cannot be replaced with this API key")
+        raise Problem("forbidden", "This API key cannot replace the author's vote on this message")
 
 
-def _take_back(call: Call) -> Response:
+def _withdraw(call: Call) -> Response:
     voter, message_id = _voter(call), call.part("message_id")
     vote = next((vote for vote in _votes(call, voter) if vote.message_id == message_id), None)
     if vote is not None:
-        # By its id, so that it is this one. If it was erased meanwhile, there is nothing to take back.
+        # Withdrawn by id, so that a newer vote is not affected. If it has been erased, nothing is left to withdraw.
         with suppress(FeedbackNotFound):
             call.harken.collection.withdraw(call.application, vote.id, check=call.check_visible)
     return no_content()
 
 
-def _earlier(call: Call) -> Response:
+def _list(call: Call) -> Response:
     session_id, voter = call.part("session_id"), _voter(call)
     votes = _votes(call, voter)
     return answer({"session_id": session_id, "author": voter, "votes": list(map(vote_record, votes))})
 
 
 def _votes(call: Call, voter: Any) -> list[Feedback]:
-    """The votes of an author in the session that the caller may deal with."""
+    """The votes of an author in the session, as far as the caller may see them."""
     votes = call.harken.collection.votes(call.application, call.part("session_id"), voter)
     return [vote for vote in votes if call.principal.may_see(vote.agent_id)]
 
 
 def _voter(call: Call, in_body: Any = None) -> Any:
-    """Whose vote it is: that of the token's author, or of whoever the body or the query string names."""
+    """The author of the vote: that of the session token, or else the one in the body or query string."""
     in_query = call.parameters.get("author")
     if in_query is not None and in_body not in (None, in_query):
-        raise invalid("author", "repeated", "The body and the query string name different authors; expected one")
+        raise invalid("author", "repeated", "The body and the query string have different authors; expected one")
     voter = author_of(call.principal, in_query if in_body is None else in_body)
     if voter is None:
         raise invalid("author", "missing", "A vote needs an author; add ?author=...")
@@ -87,7 +87,7 @@ OPERATIONS: Final = (
         scope=Scope.SUBMIT,
         handle=_set,
         summary="Vote on a message",
-        description="An author has one vote on a message; an earlier one is replaced, and kept as a revision.",
+        description="Each author has one vote on a message. An earlier vote is replaced and kept as a revision.",
         tag="Votes",
         tokens=True,
         agent_keys=True,
@@ -97,7 +97,7 @@ OPERATIONS: Final = (
         example={"rating": "up", "author": "user-7"},
         answers={
             200: Answer(
-                description="The vote is durable, and there is a reply to it, or it is held for a moderator.",
+                description="The vote is durable, and has a reply or is held for moderation.",
                 schema="Receipt",
             ),
             204: Answer(description="The vote is durable."),
@@ -109,24 +109,24 @@ OPERATIONS: Final = (
         method="DELETE",
         path=_PATH,
         scope=Scope.SUBMIT,
-        handle=_take_back,
-        summary="Take a vote back",
-        description="Taking back what is not there, or not there any more, changes nothing.",
+        handle=_withdraw,
+        summary="Withdraw a vote",
+        description="Withdrawing a vote that does not exist has no effect.",
         tag="Votes",
         tokens=True,
         agent_keys=True,
         gives_feedback=True,
         parameters=("author",),
-        answers={204: Answer(description="There is no such vote (any more).")},
+        answers={204: Answer(description="The vote is withdrawn, or did not exist.")},
     ),
     Operation(
         name="list_votes",
         method="GET",
         path="/api/sessions/{session_id}/votes",
         scope=Scope.READ,
-        handle=_earlier,
-        summary="Show an author's votes in a session",
-        description="Those that stand, oldest first: what a widget shows when it is opened again.",
+        handle=_list,
+        summary="List an author's votes in a session",
+        description="The votes that are not withdrawn, oldest first, for a widget to restore its state.",
         tag="Votes",
         tokens=True,
         agent_keys=True,

@@ -1,4 +1,4 @@
-"""Being told what happens, as it happens."""
+"""The event stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.messages import Headers, Response
 
 MEDIA_TYPE: Final = "text/event-stream"
-#: Some proxies keep an answer until it is complete, which this one never is.
+#: Tells proxies such as nginx not to buffer the response, which never ends.
 _UNBUFFERED: Final[Headers] = (("x-accel-buffering", "no"),)
 
 
@@ -45,21 +45,23 @@ OPERATIONS: Final = (
         path="/api/events",
         scope=Scope.READ,
         handle=_watch,
-        summary="Watch what happens",
+        summary="Watch events",
         description=(
             "Server-sent events: feedback.created, feedback.updated, feedback.moderated and feedback.withdrawn, each "
-            "with the feedback as it reads then; alert.raised and alert.resolved, each with the alert; from whichever "
-            "process they came. Last-Event-ID (or ``after``) goes on where somebody left, up to an hour later; an "
-            "event called ``missed`` tells that this was too long ago. Events come at least once: a repeated event "
-            "carries a version already sent. With an API key that is limited to agents: only what is about "
-            "feedback on them, and no alerts."
+            "with the current feedback; alert.raised and alert.resolved, each with the alert; from all processes. "
+            "Last-Event-ID (or ``after``) resumes the stream up to an hour later; an event ``missed`` reports that "
+            "events were lost. Each event is sent at least once; a repeated event has a version that was already sent. "
+            "With an API key that is limited to agents, the stream has only events of feedback about these agents, and "
+            "no alerts."
         ),
         tag="Events",
         agent_keys=True,
         listens=True,
         parameters=("after",),
         answers={
-            200: Answer(description="A stream that does not end.", media_types=(MEDIA_TYPE,), example=_EXAMPLE),
+            200: Answer(
+                description="The event stream, which does not end.", media_types=(MEDIA_TYPE,), example=_EXAMPLE
+            ),
         },
         problems=("overloaded",),
     ),

@@ -1,1 +1,1 @@
-"""What hosts share when they serve the API: threads, event loops, WSGI and pages."""
+"""Serving the API: threaded and asynchronous hosts, WSGI, and HTML pages."""

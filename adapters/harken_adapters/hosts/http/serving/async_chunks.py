@@ -1,4 +1,4 @@
-"""Answers that come in chunks, in an event loop, which must never wait for one."""
+"""Streaming responses in an event loop, without blocking it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _END: Final = object()
 
 
 async def chunks_in_loop(chunks: Iterable[bytes], threads: Executor | None = None) -> AsyncIterator[bytes]:
-    """The chunks, each made in a thread; in one of the loop's, if no others are given."""
+    """Iterate over chunks, each produced in a thread: of ``threads``, or of the loop's default executor."""
     loop, iterator = asyncio.get_running_loop(), iter(chunks)
     while (chunk := await loop.run_in_executor(threads, next, iterator, _END)) is not _END:
-        assert isinstance(chunk, bytes)  # noqa: S101 - mypy cannot tell it from the end
+        assert isinstance(chunk, bytes)  # noqa: S101 - for mypy
         yield chunk
 
 
 async def events_in_loop(stream: EventStream, threads: Executor | None = None) -> AsyncIterator[bytes]:
-    """What there is to tell. No thread waits for it: that would be one for each listener."""
+    """The frames of an event stream. No thread is occupied while the stream waits for events."""
     loop, news = asyncio.get_running_loop(), asyncio.Event()
 
     def on_news() -> None:
-        # A stream may be told to end after its loop has.
+        # The stream may be stopped after its loop is closed.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(news.set)
 

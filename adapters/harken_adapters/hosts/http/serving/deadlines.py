@@ -1,4 +1,4 @@
-"""Deadlines for what a thread reads from a socket, where the server hands the socket over."""
+"""Deadlines for blocking reads from a socket, if the server provides the socket."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from attrs import define
 
 from harken_adapters.hosts.http.wire.bodies import too_slow
 
-#: A read ends at most so many seconds after its deadline.
+#: A read ends at most this many seconds after its deadline.
 _TICK: Final = 0.1
 
 
 @define(eq=False)
 class _Read:
-    """What a thread reads."""
+    """A blocking read with a deadline."""
 
     connection: socket.socket
     deadline: float
     ended: bool = False
 
     def end(self) -> None:
-        """Let the thread that waits find the end of what it reads."""
+        """End the read: the reading thread sees the end of the input."""
         self.ended = True
         with suppress(OSError):
-            # As of any socket: that of a connection with TLS would forget how to write an answer.
+            # The method of the base class: that of a TLS socket would also end its encryption.
             socket.socket.shutdown(self.connection, socket.SHUT_RD)
 
 
 class _Reads:
-    """The reads under way, and the thread that looks at them; it is there only while there are some."""
+    """The reads in progress, and the thread that monitors them. It runs only while there are reads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -43,16 +43,16 @@ class _Reads:
         self._watching = False
 
     def begin(self, read: _Read) -> None:
-        """Look at it too."""
+        """Monitor a read."""
         with self._lock:
             if not self._watching:
                 Thread(target=self._watch, name="harken-deadlines", daemon=True).start()
-                # Not before: if the thread cannot be started, the next read has to try it again.
+                # Set after the start: if it fails, the next read tries again.
                 self._watching = True
             self._reads.add(read)
 
     def finish(self, read: _Read) -> None:
-        """Leave it alone from now on."""
+        """Stop monitoring a read."""
         with self._lock:
             self._reads.discard(read)
 
@@ -71,14 +71,13 @@ class _Reads:
 
 
 @contextmanager
-def reading(connection: socket.socket | None, seconds: int) -> Iterator[None]:
-    """Around reading from a connection in this thread; without a connection nothing is limited.
+def read_deadline(connection: socket.socket | None, seconds: int) -> Iterator[None]:
+    """Limit the total time that this thread reads from a connection. Without a connection, there is no limit.
 
-    A socket's own timeout is for each call that receives something, so a client that sends a byte now and then would
-    never reach it.
+    The timeout of a socket applies to each single call, so a client that sends a byte now and then never reaches it.
 
     Raises:
-        Problem: it took longer than that.
+        Problem: reading took longer than ``seconds``.
     """
     if connection is None:
         yield
@@ -98,10 +97,10 @@ def reading(connection: socket.socket | None, seconds: int) -> Iterator[None]:
 _of_this_process: Final = [_Reads()]
 
 
-def _forked() -> None:
-    """Those of the parent stay with the parent, as does the thread that looks at them."""
+def _reset_after_fork() -> None:
+    """Start without the reads and the thread of the parent process."""
     _of_this_process[0] = _Reads()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,4 +1,4 @@
-"""What every host of the API has, whether it answers in an event loop or in threads."""
+"""The base class of hosts."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.http.wire.paths import Paths
 
-#: What paths lead to, with health, figures and documentation, and without.
+#: The routes with and without the pages: health, metrics and documentation.
 WITH_PAGES: Final[Paths[Operation | Page]] = Paths((*OPERATIONS, *PAGES))
 WITHOUT_PAGES: Final[Paths[Operation | Page]] = Paths(OPERATIONS)
 
 
 class ApiHost:
-    """The API, what is shown besides, and the event streams that are open."""
+    """A host of the API: the API, the pages, and the open event streams."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
         self.pages = Pages(api)
         self.origins = Origins(api.settings.allowed_origins)
         self._streams: WeakSet[EventStream] = WeakSet()
-        self._ending = False
+        self._stopping = False
 
     def stop_streams(self) -> None:
-        """Let all event streams end, and those to come; whoever listens will come back."""
-        self._ending = True
+        """End all event streams, including any opened later. Clients reconnect."""
+        self._stopping = True
         for stream in tuple(self._streams):
             stream.stop()
 
-    def opened(self, response: Response) -> Response:
-        """The same answer; if it is a stream without end, it ends with the host."""
+    def track_stream(self, response: Response) -> Response:
+        """Register the event stream of a response, if it has one, so that it ends with the host."""
         if isinstance(response.chunks, EventStream):
             self._streams.add(response.chunks)
-            if self._ending:
+            if self._stopping:
                 response.chunks.stop()
         return response
 
     def show(self, page: Page, root: str, request: Request) -> Response:
-        """The answer to a request for a page. ``root`` is what the API's paths stand behind. May ask a storage."""
-        began = perf_counter()
+        """The response to a request for a page. ``root`` is the prefix of the API's paths. May block on a storage."""
+        start = perf_counter()
         response = page.answer(self.pages, self.api, root, request)
         if request.method in WITH_BODY:
-            # Who signs in and out is as interesting as who calls an operation.
-            self.note(page, request, response, perf_counter() - began)
+            # Sign-in and sign-out are logged like operations.
+            self.record(page, request, response, perf_counter() - start)
         return response
 
     def listening(self) -> int:
-        """How many event streams are open."""
+        """The number of open event streams."""
         return sum(not stream.closed for stream in tuple(self._streams))
 
-    def note(self, operation: Operation | Page, request: Request, response: Response, seconds: float) -> None:
-        """Count a request that was answered, and log it."""
+    def record(self, operation: Operation | Page, request: Request, response: Response, seconds: float) -> None:
+        """Update the metrics and log the request."""
         method = operation.method if isinstance(operation, Operation) else request.method
         self.api.metrics.request(operation.name, method, response.status, seconds)
         log_request(

@@ -1,4 +1,4 @@
-"""A Harken as the settings say, and one that is opened by the process that needs it."""
+"""A Harken and its threaded host, opened on first use in each process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import anchored
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.logs import log_failure
-from harken_adapters.hosts.http.serving.threaded_host import BlockingHost
+from harken_adapters.hosts.http.serving.threaded_host import ThreadedHost
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.bodies import Read
 from harken_adapters.hosts.http.wire.messages import Request, Response
@@ -24,19 +24,19 @@ from harken_adapters.hosts.http.wire.problems import internal, problem_of
 from harken_adapters.telemetry import evaluation_events
 from harken_adapters.text import text_adapters
 
-#: How many seconds a client may take to read a part of an answer, where the server hands over its connection.
+#: The timeout for sending a part of a response, in seconds, if the server provides the socket.
 _WRITE_SECONDS: Final = 30
 
 
-def connected(settings: ServerSettings, storage: str | None = None) -> Harken:
-    """A Harken as the settings say, with the text adapters and what else a service has around submissions.
+def connect_harken(settings: ServerSettings, storage: str | None = None) -> Harken:
+    """Connect a Harken with the text adapters and middleware that the settings of the server select.
 
     Args:
-        settings: how it is served.
-        storage: its URL; without one, the settings of Harken say.
+        settings: the settings of the server.
+        storage: the storage URL; by default that of the settings of Harken.
 
     Raises:
-        ConfigurationError: a setting makes no sense, or needs an extra that is not installed.
+        ConfigurationError: a setting is invalid, or needs an extra that is not installed.
         StorageError: the storage cannot be opened.
     """
     adapters = text_adapters(sanitize=settings.sanitize, sentiment=settings.sentiment)
@@ -47,35 +47,35 @@ def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:
     return (evaluation_events(),) if settings.evaluation_events else ()
 
 
-def _anchored(storage: str | None) -> str:
-    """The storage to connect to later, perhaps from another working directory, as servers have that fork."""
+def _resolve_storage(storage: str | None) -> str:
+    """The storage URL with an absolute path, as a server may change its working directory before connecting."""
     return anchored(Settings.load(os.environ, Path.cwd(), storage=storage).storage)
 
 
 @frozen
 class _Opened:
-    """What a process opened."""
+    """The objects that a process has opened."""
 
     pid: int
     harken: Harken
-    host: BlockingHost
+    host: ThreadedHost
 
 
-class Service:
-    """A Harken and the host that answers for it in threads.
+class ProcessService:
+    """A Harken and its threaded host.
 
-    Both are opened when they are first needed, and anew in a process that was forked since: connections and threads do
-    not outlive a fork, and servers load an application before they fork. What was opened is closed at exit.
+    Both are opened on first use, and again in a forked process: servers load an application before they fork, and
+    connections and threads do not survive a fork. They are closed at exit.
 
     Args:
-        settings: how it is served; without, they come from ``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*``.
-        harken: what is served, which stays its owner's to close, and whose relay is its owner's to start. Without, one
-            is connected, and its relay runs unless the settings say otherwise.
-        storage: the URL of the storage to connect to; without, the settings of Harken say.
-        pages: whether health, figures and documentation are shown too.
+        settings: the settings of the server; by default from ``harken.toml`` and ``HARKEN_SERVER_*``.
+        harken: the Harken to serve. The caller closes it and starts its relay. By default, one is connected, and its
+            relay runs unless the settings disable it.
+        storage: the storage URL to connect to; by default that of the settings of Harken.
+        pages: whether to serve health, metrics and documentation too.
 
     Raises:
-        ConfigurationError: a setting makes no sense.
+        ConfigurationError: a setting is invalid.
     """
 
     def __init__(
@@ -89,34 +89,34 @@ class Service:
         self.settings = ServerSettings.load() if settings is None else settings
         self.pages = pages
         self._given = harken
-        self._storage = _anchored(storage) if harken is None else None
+        self._storage = _resolve_storage(storage) if harken is None else None
         self._lock = Lock()
         self._opened: _Opened | None = None
-        # What a parent opened is never closed here: that could damage what the parent does with it.
+        # Objects of the parent process are never closed here, as that could interfere with the parent.
         self._inherited: list[_Opened] = []
 
     @property
     def harken(self) -> Harken:
-        """What is served.
+        """The Harken of this process.
 
         Raises:
-            ConfigurationError: a setting makes no sense.
+            ConfigurationError: a setting is invalid.
             StorageError: the storage cannot be opened.
         """
         return self._open().harken
 
     @property
-    def host(self) -> BlockingHost:
-        """What answers.
+    def host(self) -> ThreadedHost:
+        """The host of this process.
 
         Raises:
-            ConfigurationError: a setting makes no sense.
+            ConfigurationError: a setting is invalid.
             StorageError: the storage cannot be opened.
         """
         return self._open().host
 
     def respond(self, request: Request, path: str, root: str, read: Read) -> Response:
-        """What the host answers, see :meth:`BlockingHost.respond`; also if nothing can be opened."""
+        """Handle a request, see :meth:`ThreadedHost.respond`. An error when opening becomes an error response."""
         try:
             host = self.host
         except HarkenError as error:
@@ -129,7 +129,7 @@ class Service:
         return response
 
     def close(self) -> None:
-        """Close what this process opened. Closing twice is harmless, and whoever asks again opens it anew."""
+        """Close everything that this process has opened. It may be called repeatedly; later use opens it again."""
         with self._lock:
             opened, self._opened = self._opened, None
         atexit.unregister(self.close)
@@ -148,22 +148,22 @@ class Service:
                 self._inherited.append(self._opened)
                 self._opened = None
             if self._opened is None:
-                self._opened = self._anew()
+                self._opened = self._connect()
                 atexit.unregister(self.close)
                 atexit.register(self.close)
             return self._opened
 
-    def _anew(self) -> _Opened:
+    def _connect(self) -> _Opened:
         if self._given is not None:
-            return _Opened(os.getpid(), self._given, self._host(self._given))
-        hk = connected(self.settings, self._storage)
+            return _Opened(os.getpid(), self._given, self._create_host(self._given))
+        hk = connect_harken(self.settings, self._storage)
         try:
             if self.settings.relay:
                 hk.start_relay(concurrency=self.settings.relay_concurrency)
-            return _Opened(os.getpid(), hk, self._host(hk))
+            return _Opened(os.getpid(), hk, self._create_host(hk))
         except BaseException:
             hk.close()
             raise
 
-    def _host(self, hk: Harken) -> BlockingHost:
-        return BlockingHost(Api(hk, self.settings), pages=self.pages)
+    def _create_host(self, hk: Harken) -> ThreadedHost:
+        return ThreadedHost(Api(hk, self.settings), pages=self.pages)

@@ -1,4 +1,4 @@
-"""From WSGI's requests to ours, and from our answers to what WSGI servers take."""
+"""Conversion of WSGI requests, and of responses for WSGI servers."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from harken_adapters.hosts.http.logs import request_id
-from harken_adapters.hosts.http.serving.deadlines import reading
+from harken_adapters.hosts.http.serving.deadlines import read_deadline
 from harken_adapters.hosts.http.wire.bodies import DRAIN_BYTES, DRAIN_SECONDS_IN_THREAD, Read, ended_early
 from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.http.wire.problems import Problem
 
-#: What stands in a path as it is (RFC 3986).
+#: The characters of a path that need no percent-encoding (RFC 3986).
 _PLAIN: Final = "/:@!$&'()*+,;="
 _CHUNK: Final = 64 * 1024
-#: Headers of a connection, which is the server's.
+#: Headers that only the server may send.
 _OF_THE_SERVER: Final = frozenset({"connection"})
 
 
 def request_of(environ: Mapping[str, Any], method: str, path: str) -> Request:
-    """The request, with its body yet to be read.
+    """The request, without its body.
 
     Args:
-        environ: as WSGI has it; ``META`` in Django.
-        method: in upper case.
-        path: all of it, percent-encoded; see :func:`encoded`.
+        environ: the WSGI environment; ``META`` in Django.
+        method: the method, in upper case.
+        path: the full path, percent-encoded; see :func:`encode_path`.
     """
     headers = _headers_in(environ)
     forwarded_for = headers.get("x-forwarded-for")
@@ -46,13 +46,13 @@ def request_of(environ: Mapping[str, Any], method: str, path: str) -> Request:
     )
 
 
-def encoded(path: str) -> str:
-    """A path that was decoded, percent-encoded again."""
+def encode_path(path: str) -> str:
+    """Percent-encode a path."""
     return quote(path, safe=_PLAIN, errors="replace")
 
 
 def _headers_in(environ: Mapping[str, Any]) -> dict[str, str]:
-    """The headers of a request, by their names in lower case."""
+    """The headers of a request, by lower-case name."""
     found = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if value := environ.get(name):
@@ -61,7 +61,7 @@ def _headers_in(environ: Mapping[str, Any]) -> dict[str, str]:
 
 
 def headers_of(response: Response) -> list[tuple[str, str]]:
-    """All headers of an answer, its type and length too."""
+    """All headers of a response, including Content-Type and Content-Length."""
     headers = [(name, value) for name, value in response.headers if name not in _OF_THE_SERVER]
     headers += response.security
     if response.media_type is not None:
@@ -72,27 +72,27 @@ def headers_of(response: Response) -> list[tuple[str, str]]:
 
 
 class Input:
-    """The body of a request, to be called for the bytes that come next, and never bytes of the next request.
+    """Reads the body of a request, and never beyond it. Call it for the next bytes.
 
     Args:
-        environ: as WSGI has it.
-        take: what it is read with, if not with the server's own input.
+        environ: the WSGI environment.
+        take: reads from the input; by default, that of the server.
     """
 
     def __init__(self, environ: Mapping[str, Any], take: Read | None = None) -> None:
         self._environ = environ
         self._take: Read = take or environ["wsgi.input"].read
         length = environ.get("CONTENT_LENGTH") or ""
-        #: How many bytes are still to come; ``None`` if the server finds out where the end is.
+        #: The number of bytes that are left, by Content-Length.
         self._left = int(length) if length.isascii() and length.isdigit() else 0
         self._endless = not length and bool(environ.get("wsgi.input_terminated"))
         self._ended = not self._endless and not self._left
 
     def __call__(self, most: int) -> bytes:
-        """What comes next.
+        """Read up to ``most`` bytes; empty at the end.
 
         Raises:
-            Problem: less has come than was announced; servers that end the input do not say why it ended.
+            Problem: the input ended before Content-Length was reached.
         """
         if self._ended:
             return b""
@@ -108,26 +108,26 @@ class Input:
 
     @property
     def unread(self) -> bool:
-        """Whether the client may be sending what nobody has read, and can be kept from doing so for ever."""
+        """Whether a part of the body may be unread, and it can be discarded with a deadline."""
         return not self._ended and connection_of(self._environ) is not None
 
     def discard(self) -> None:
-        """Read what is still to come, for a while: a connection that is closed before takes the answer back."""
+        """Discard the rest of the body, within limits, as closing the connection earlier may lose the response."""
         self._take = self._environ["wsgi.input"].read
         left = DRAIN_BYTES
-        with suppress(Problem, OSError), reading(connection_of(self._environ), DRAIN_SECONDS_IN_THREAD):
+        with suppress(Problem, OSError), read_deadline(connection_of(self._environ), DRAIN_SECONDS_IN_THREAD):
             while left > 0 and (chunk := self(_CHUNK)):
                 left -= len(chunk)
 
 
 def connection_of(environ: Mapping[str, Any]) -> socket | None:
-    """The socket of the connection, from those servers that give it: gunicorn, and the one that comes with Flask."""
+    """The socket of the connection, if the server provides it, as gunicorn and Werkzeug do."""
     connection: socket | None = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     return connection
 
 
 def body_of(response: Response, method: str, body: Input) -> Iterable[bytes]:
-    """What is sent behind the headers, if anything; to be closed, if it can be."""
+    """The body of a response for a WSGI server. It must be closed if it has a ``close`` method."""
     if response.chunks is not None:
         return response.chunks
     chunks = [] if method == "HEAD" or not response.body else [response.body]
@@ -135,7 +135,7 @@ def body_of(response: Response, method: str, body: Input) -> Iterable[bytes]:
 
 
 class DrainingBody:
-    """The body of an answer, after which the rest of the request's body is discarded."""
+    """A response body after which the rest of the request body is discarded."""
 
     def __init__(self, chunks: Iterable[bytes], request_body: Input) -> None:
         self._chunks = iter(chunks)
@@ -145,5 +145,5 @@ class DrainingBody:
         return self._chunks
 
     def close(self) -> None:
-        """Discard it; servers call this after they have sent the answer."""
+        """Discard the rest of the request body. Servers call this after they have sent the response."""
         self._request_body.discard()

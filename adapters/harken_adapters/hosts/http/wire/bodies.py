@@ -1,4 +1,4 @@
-"""How much may be sent, and what is told to whoever sends more."""
+"""Limits on request bodies: size, duration, and what happens when one is exceeded."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Final
 from harken_adapters.hosts.http.wire.messages import Headers
 from harken_adapters.hosts.http.wire.problems import Problem
 
-#: Gives so many of the bytes that come next, or fewer; none at the end.
+#: Reads up to the given number of bytes; returns an empty value at the end.
 Read = Callable[[int], bytes]
 
-#: The methods of requests that carry something.
+#: The methods of requests that have a body.
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
-#: How many bytes of a body that was refused are discarded before the connection is closed, and for how many seconds:
-#: in an event loop, and where a thread waits for it.
+#: How many bytes of a rejected body are discarded before the connection is closed, and for how many seconds: in an
+#: event loop, and in a thread.
 DRAIN_BYTES: Final = 64 * 1024 * 1024
 DRAIN_SECONDS: Final = 10
 DRAIN_SECONDS_IN_THREAD: Final = 5
-#: The rest of a body that was refused is of no use to anybody.
+#: The rest of a rejected body cannot be used, so the connection is closed.
 _CLOSE: Final[Headers] = (("connection", "close"),)
 
 
 def read_body(read: Read, length: str | None, most: int) -> bytes:
-    """The body, if it is not too large; ``length`` is what was announced.
+    """Read the whole body. ``length`` is the value of Content-Length, if any; ``most`` is the limit in bytes.
 
     Raises:
-        Problem: it is.
+        Problem: the body is too large.
     """
     check_length(length, most)
     body = b""
@@ -37,34 +37,34 @@ def read_body(read: Read, length: str | None, most: int) -> bytes:
 
 
 def check_length(text: str | None, most: int) -> None:
-    """Whether a body may be as long as was announced, if that makes any sense.
+    """Check the value of Content-Length against the limit. A malformed value is ignored.
 
     Raises:
-        Problem: it may not.
+        Problem: the announced body is too large.
     """
     if text is not None and text.isascii() and text.isdigit() and (len(text) > len(str(most)) or int(text) > most):
         raise _too_large(most)
 
 
 def check_size(size: int, most: int) -> None:
-    """Whether a body may be as long as it is.
+    """Check the size of a body against the limit.
 
     Raises:
-        Problem: it may not.
+        Problem: the body is too large.
     """
     if size > most:
         raise _too_large(most)
 
 
 def ended_early() -> Problem:
-    """The problem that the client went away before it had sent all."""
-    return Problem("malformed-body", "The body ended too early", headers=_CLOSE)
+    """The problem for a client that disconnected before it had sent the whole body."""
+    return Problem("malformed-body", "The connection ended before the whole body was received", headers=_CLOSE)
 
 
 def too_slow(seconds: int) -> Problem:
-    """The problem that the body takes too long."""
+    """The problem for a body that did not arrive in time."""
     return Problem("body-timeout", f"The body did not arrive within {seconds} seconds", headers=_CLOSE)
 
 
 def _too_large(most: int) -> Problem:
-    return Problem("body-too-large", f"The body may have {most:,} bytes", headers=_CLOSE)
+    return Problem("body-too-large", f"The body is larger than {most:,} bytes", headers=_CLOSE)

@@ -1,4 +1,4 @@
-"""What comes in and what goes out, whatever the web framework."""
+"""Requests and responses, independent of the web framework."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from harken import Receipt
 
 JSON: Final = "application/json"
 
-#: The longest query string or body, in bytes, that an event loop handles itself: parsing it, and all that is done with
-#: the text in it, takes 5 ms at most.
+#: The longest query string or body, in bytes, that is processed in the event loop. Parsing it and processing its text
+#: takes 5 ms at most.
 SMALL: Final = 2_048
 
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 Headers = tuple[tuple[str, str], ...]
 
-#: What every answer carries: it is data, for whoever asked and nobody else.
+#: Security headers of every response that contains data.
 SECURITY_HEADERS: Final[Headers] = (
     ("x-content-type-options", "nosniff"),
     ("cache-control", "no-store"),
@@ -33,24 +33,25 @@ SECURITY_HEADERS: Final[Headers] = (
 
 @define(kw_only=True)
 class Request:
-    """A request. Its body may be read after it was let in.
+    """An HTTP request. The body may be read after the request has been admitted.
 
     Attributes:
-        method: in upper case.
-        path: as it was asked for, with whatever the application is mounted under, percent-encoded.
-        parts: what the path's parameters are.
-        query: what stands behind the question mark, percent-encoded.
-        header: the value of a header by its name in lower case, or ``None``.
-        forwarded_for: the values of ``X-Forwarded-For``, in order.
-        body: all of it, once it is read.
-        peer: the address that the connection comes from.
-        id: what the logs call it.
-        headers: all headers, by their names in lower case, for whoever carries traces on.
-        application: whose feedback it is about, once that is known.
-        tenant: whose share of the threads it takes: the application that its credentials are for, or else its address.
-        multithread: whether the server answers others in this process meanwhile; ``None`` if no thread waits for a
-            stream.
-        socket: that of the connection, where a server of threads gives it.
+        method: the method, in upper case.
+        path: the full path, percent-encoded, including the prefix under which the application is mounted.
+        parts: the values of the path parameters, by name.
+        query: the query string, percent-encoded, without the question mark.
+        header: returns the value of a header by its lower-case name, or ``None``.
+        forwarded_for: the values of the ``X-Forwarded-For`` headers, in order.
+        body: the complete body, once it has been read.
+        peer: the address of the other end of the connection.
+        id: the request id, used in logs and in ``X-Request-Id``.
+        headers: all headers by lower-case name, for trace propagation.
+        application: the application that the request is about, once known.
+        tenant: the tenant to whose share of the threads the request counts: the application of its credentials, or
+            else the client address.
+        multithread: whether the server handles other requests in this process concurrently; ``None`` if an event
+            stream does not occupy a thread.
+        socket: the socket of the connection, if a threaded server provides it.
     """
 
     method: str
@@ -71,9 +72,9 @@ class Request:
 
 @define
 class Response:
-    """An answer: a body, or a stream of chunks. Headers may be added to it on its way.
+    """An HTTP response: a body, or a stream of chunks. Headers may be appended before it is sent.
 
-    ``security`` are the headers that keep it from being misused: those of data, unless it is a page.
+    ``security`` are the security headers: :data:`SECURITY_HEADERS`, or those of an HTML page.
     """
 
     status: int
@@ -86,26 +87,26 @@ class Response:
 
 @frozen
 class Pending:
-    """An answer that is known as soon as a submission is durable."""
+    """A response that is available once a submission is durable."""
 
     receipt: Future[Receipt]
     present: Callable[[Receipt], Response]
 
     def wait(self) -> Response:
-        """The answer; raises what the submission raises."""
+        """Block until the submission is durable and return the response. Raises what the submission raises."""
         return self.present(self.receipt.result())
 
 
 def to_json(document: object) -> bytes:
-    """A document as JSON. Plain ASCII: a lone surrogate, which UTF-8 does not have, may stand in an error's message."""
+    """Encode a document as ASCII JSON. Error messages may contain lone surrogates, which UTF-8 cannot encode."""
     return _dump(document).encode()
 
 
 def answer(document: Mapping[str, object], status: int = 200, headers: Headers = ()) -> Response:
-    """An answer in JSON."""
+    """A JSON response."""
     return Response(status, to_json(document), JSON, headers)
 
 
 def no_content() -> Response:
-    """It is done, and there is no more to say."""
+    """A 204 response."""
     return Response(204, b"", None)

@@ -1,4 +1,4 @@
-"""Reading what was sent: bodies, query strings and the filters in them."""
+"""Parsing of JSON bodies, query strings and the filters in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harken_adapters.formats.strict_json import RepeatedMember, parse
 from harken_adapters.hosts.http.wire.messages import Request
 from harken_adapters.hosts.http.wire.problems import Problem
 
-#: The filters that choose feedback, but for ``context.<name>``.
+#: The filters of feedback, except ``context.<name>``.
 FILTERS: Final = (
     "session_id",
     "message_id",
@@ -30,14 +30,14 @@ FILTERS: Final = (
     "status",
     "withdrawn",
 )
-#: Those of them that say nothing of the feedback's state.
+#: The filters that do not concern moderation or withdrawal.
 FILTERS_IN_ANY_STATE: Final = tuple(name for name in FILTERS if name not in ("status", "withdrawn"))
 _CONTEXT: Final = "context."
-#: What may stand before a filter where two selections are compared.
+#: The prefixes of a filter when two selections are compared.
 _SIDES: Final = ("", "before.", "after.")
 _MOST_PARAMETERS: Final = 100
-_NOTHING_SENT: Final = "no body was sent"
-#: A Content-Type names a type and a charset, or perhaps a profile.
+_EMPTY: Final = "it is empty"
+#: A Content-Type consists of a type, a charset and sometimes a profile.
 _LONGEST_CONTENT_TYPE: Final = 1_000
 
 
@@ -45,17 +45,17 @@ _LONGEST_CONTENT_TYPE: Final = 1_000
 
 
 def json_object(request: Request, known: Iterable[str] | None = None) -> dict[str, Any]:
-    """The JSON object that a request carries.
+    """Parse the body of a request as a JSON object.
 
     Args:
-        request: where it is read from.
-        known: the fields that it may have; one that is misspelt must not be lost in silence. ``None`` for any.
+        request: the request, with its body.
+        known: the allowed fields, so that a misspelt one is reported; ``None`` allows any.
 
     Raises:
-        Problem: the body is not a JSON object, says that it is something else, has other fields, or names one twice.
+        Problem: the Content-Type is not JSON, or the body is not a JSON object or has an unknown or repeated field.
     """
     _check_type(request.header("content-type"))
-    document = _parsed(request.body)
+    document = _parse_json(request.body)
     if not isinstance(document, dict):
         raise Problem("invalid", f"The body must be a JSON object, got {_kind(document)}")
     if known is not None and (others := document.keys() - set(known)):
@@ -64,7 +64,7 @@ def json_object(request: Request, known: Iterable[str] | None = None) -> dict[st
 
 
 def unknown_fields(what: str, unknown: Iterable[str], known: Iterable[str]) -> Problem:
-    """The problem that there is no such field or parameter."""
+    """The problem for unknown fields or parameters; ``what`` is ``"field"`` or ``"parameter"``."""
     expected = f"known are {', '.join(known)}"
     names = sorted(unknown)
     violations = [Violation(name[:100], "unknown", f"There is no {what} {name[:100]!a}; {expected}") for name in names]
@@ -84,45 +84,45 @@ def _check_type(content_type: str | None) -> None:
         raise Problem("unsupported-media-type", f"The Content-Type must be application/json, got {got}")
     charset = dict(parse_qsl(parameters.replace(" ", ""), separator=";")).get("charset", "utf-8").strip('"')
     if charset not in ("utf-8", "utf8"):
-        raise Problem("unsupported-media-type", "JSON is sent in UTF-8; another charset was named")
+        raise Problem("unsupported-media-type", "The charset of JSON must be UTF-8")
 
 
-def _parsed(body: bytes) -> object:
+def _parse_json(body: bytes) -> object:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise Problem("malformed-body", f"The body is no UTF-8: {error.reason} at byte {error.start}") from None
+        raise Problem("malformed-body", f"The body is not valid UTF-8: {error.reason} at byte {error.start}") from None
     try:
         return parse(text)
     except RepeatedMember as error:
         raise invalid(error.name, "repeated", str(error)) from None
     except json.JSONDecodeError as error:
-        where = f"{error.msg} in line {error.lineno}, column {error.colno}" if body else _NOTHING_SENT
-        raise Problem("malformed-body", f"The body is no JSON: {where}") from None
+        where = f"{error.msg} in line {error.lineno}, column {error.colno}" if body else _EMPTY
+        raise Problem("malformed-body", f"The body is not valid JSON: {where}") from None
     except RecursionError:
-        raise Problem("invalid", "The body is nested too deep") from None
+        raise Problem("invalid", "The body is nested too deeply") from None
     except ValueError:
-        # Python reads no whole numbers of thousands of digits.
-        raise Problem("invalid", "The body has a number that does not fit into 64 bits") from None
+        # Python does not parse integers of thousands of digits.
+        raise Problem("invalid", "The body has a number that is too large for 64 bits") from None
 
 
 def _kind(document: object) -> str:
-    kinds = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    kinds = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return kinds.get(type(document), "a number")
 
 
 def if_match(request: Request) -> int | None:
-    """The version of feedback that the caller expects, as the header If-Match says; ``None`` for any.
+    """The version in the If-Match header; ``None`` if the header is missing or ``*``.
 
     Raises:
-        Problem: it is not the ETag of a version.
+        Problem: the header is not an ETag of feedback.
     """
     tag = request.header("if-match")
     if tag in (None, "*"):
         return None
     version = tag.strip().removeprefix("W/").strip('"') if tag else ""
     if not (version.isascii() and version.isdigit() and len(version) < 20):
-        raise invalid("If-Match", "type", 'If-Match must be an ETag that came with the feedback, such as "3"')
+        raise invalid("If-Match", "type", 'If-Match must be the ETag of the feedback, such as "3"')
     return int(version)
 
 
@@ -131,22 +131,22 @@ def if_match(request: Request) -> int | None:
 
 @frozen
 class Parameters:
-    """The parameters of a query string, each by name with all of its values."""
+    """The parameters of a query string: all values by name."""
 
     values: Mapping[str, Sequence[str]] = field(factory=dict)
 
     @classmethod
     def parse(cls, query: str, known: Iterable[str], *, filters: Sequence[str] = (), sides: bool = False) -> Parameters:
-        """The parameters in a query string.
+        """Parse a query string.
 
         Args:
-            query: what stands behind the question mark.
-            known: the names that it may have.
-            filters: the filters that it may have too; with any, also ``context.<name>``.
-            sides: whether it may have these also with ``before.`` or ``after.`` in front.
+            query: the query string, percent-encoded, without the question mark.
+            known: the allowed parameters, besides ``application``.
+            filters: the allowed filters; if there are any, ``context.<name>`` is allowed too.
+            sides: whether each filter is also allowed with the prefix ``before.`` or ``after.``.
 
         Raises:
-            Problem: it has others, or is not percent-encoded UTF-8.
+            Problem: a parameter is unknown, or the query string is not percent-encoded UTF-8.
         """
         if not query:
             return _NONE
@@ -169,56 +169,60 @@ class Parameters:
     def get(self, name: str, default: str) -> str: ...
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """The value of that parameter, if it is there.
+        """The value of a parameter, or the default if it is missing.
 
         Raises:
-            Problem: it is there more than once.
+            Problem: the parameter is given more than once.
         """
         values = self.values.get(name)
         if not values:
             return default
         if len(values) > 1:
-            raise invalid(name, "repeated", f"{name} was given {len(values)} times; expected once")
+            raise invalid(name, "repeated", f"{name} was given {len(values)} times; expected one value")
         return values[0]
 
     def all(self, name: str) -> Sequence[str]:
-        """All values of that parameter."""
+        """All values of a parameter, in order."""
         return self.values.get(name, ())
 
     def integer(self, name: str, default: int) -> int:
-        """The whole number that a parameter is."""
+        """The value of an integer parameter.
+
+        Raises:
+            Problem: it is not an integer, or is given more than once.
+        """
         text = self.get(name)
         if text is None:
             return default
         if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise invalid(name, "type", f"{name} must be a whole number, got {text[:100]!a}")
+            raise invalid(name, "type", f"{name} must be an integer, got {text[:100]!a}")
         return int(text)
 
     def moment(self, name: str) -> datetime | None:
-        """The instant that a parameter is; without a zone it is taken as UTC."""
+        """The value of a date parameter; UTC if it has no time zone. See :func:`moment`."""
         return moment(name, self.get(name))
 
     def truth(self, name: str) -> bool | None:
-        """Whether a parameter is ``true`` or ``false``."""
+        """The value of a Boolean parameter, ``true`` or ``false``; ``None`` if it is missing."""
         text = self.get(name)
         if text not in (None, "true", "false"):
             raise invalid(name, "type", f"{name} must be true or false, got {(text or '')[:100]!a}")
         return None if text is None else text == "true"
 
     def cursor(self) -> Cursor | None:
-        """Where the last page ended."""
+        """The cursor in ``after``, if any."""
         token = self.get("after")
         return Cursor.parse(token) if token else None
 
     def query(self, application: str, side: str = "") -> FeedbackQuery:
-        """The query that the filters mean; with a side, those with it in front count more than those without.
+        """The query that the filters describe. A filter with the prefix ``side`` overrides the same one without it.
 
         Raises:
-            Problem: a filter makes no sense.
-            InvalidQuery: likewise.
+            Problem: a filter is invalid.
+            InvalidQuery: a filter is invalid.
         """
         if side:
-            # Also what does not count must make sense.
+            # An overridden filter must be valid too.
             self.query(application)
 
         def chosen(name: str) -> str | None:
@@ -253,7 +257,7 @@ _NONE: Final = Parameters()
 
 
 def invalid(name: str, code: str, message: str) -> Problem:
-    """The problem that one field or parameter makes no sense."""
+    """The problem for an invalid field or parameter."""
     return Problem("invalid", message, violations=[Violation(name, code, message)])
 
 
@@ -261,7 +265,7 @@ def _pairs(query: str) -> list[tuple[str, str]]:
     try:
         return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS)
     except UnicodeDecodeError:
-        raise Problem("malformed-body", "The query string is no percent-encoded UTF-8") from None
+        raise Problem("malformed-body", "The query string is not percent-encoded UTF-8") from None
     except ValueError:
         raise Problem("invalid", f"The query string has more than {_MOST_PARAMETERS} parameters") from None
 
@@ -276,18 +280,18 @@ def _rating(word: str | None) -> Rating | None:
 
 
 def moment(name: str, text: object) -> datetime | None:
-    """The instant that a field or parameter says in ISO 8601; without a zone it is taken as UTC.
+    """Parse an ISO 8601 date or time; UTC if it has no time zone. ``None`` stays ``None``.
 
     Raises:
         Problem: it is not one.
     """
     if text is None:
         return None
-    expected = "expected one like 2026-01-31 or 2026-01-31T12:00Z"
+    expected = "expected a value such as 2026-01-31 or 2026-01-31T12:00Z"
     if not isinstance(text, str):
-        raise invalid(name, "type", f"{name} is not a text; {expected}")
+        raise invalid(name, "type", f"{name} is not a string; {expected}")
     try:
-        # In a query string a plus that was not encoded is a space, also that of a time zone.
+        # In a query string, an unencoded plus sign (of the time zone) is decoded as a space.
         found = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
     except ValueError:
         raise invalid(name, "type", f"{name} is not an ISO 8601 date: {text[:100]!a}; {expected}") from None
@@ -307,5 +311,5 @@ def _statuses(word: str | None) -> frozenset[ModerationStatus]:
 def _withdrawn(word: str | None) -> bool | None:
     known: dict[str | None, bool | None] = {None: False, "false": False, "true": None, "only": True}
     if word not in known:
-        raise InvalidQuery(f"withdrawn must be false, true (those too) or only, got {(word or '')[:100]!a}")
+        raise InvalidQuery(f"withdrawn must be false, true (include withdrawn) or only, got {(word or '')[:100]!a}")
     return known[word]

@@ -1,4 +1,4 @@
-"""What a path leads to, told alike by all hosts, also where it leads nowhere."""
+"""URL routing, shared by all hosts, including 404 and 405 responses."""
 
 from __future__ import annotations
 
@@ -8,77 +8,77 @@ from typing import Generic, Protocol, TypeVar
 
 from attrs import frozen
 
-from harken_adapters.hosts.http.wire.problems import nothing_here, other_methods
+from harken_adapters.hosts.http.wire.problems import method_not_allowed, path_not_found
 
 
 class Target(Protocol):
-    """What a path can lead to: an operation or a page."""
+    """The target of a path: an operation or a page."""
 
     @property
     def path(self) -> str:
-        """The path, with its parameters in braces."""
+        """The path template, with parameters in braces."""
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """How it can be asked for."""
+        """The allowed HTTP methods."""
 
 
 T = TypeVar("T", bound=Target)
 
 
 @frozen
-class _Way(Generic[T]):
-    """A path, split at its slashes, and where it leads."""
+class _Template(Generic[T]):
+    """A path template, split at its slashes, and its target."""
 
-    steps: tuple[str, ...]
+    segments: tuple[str, ...]
     target: T
 
-    def parts(self, steps: tuple[str, ...]) -> dict[str, str] | None:
-        """What the path's parameters are, if it is this path."""
+    def match(self, segments: tuple[str, ...]) -> dict[str, str] | None:
+        """The path parameters, or ``None`` if the path does not match."""
         parts = {}
-        for expected, step in zip(self.steps, steps, strict=True):
-            if expected.startswith("{") and step:
-                parts[expected[1:-1]] = step
-            elif expected != step:
+        for expected, segment in zip(self.segments, segments, strict=True):
+            if expected.startswith("{") and segment:
+                parts[expected[1:-1]] = segment
+            elif expected != segment:
                 return None
         return parts
 
 
 class Paths(Generic[T]):
-    """Finds what paths lead to; of two that fit, what was named first."""
+    """Finds the target of a path. If several templates match, the first one given wins."""
 
     def __init__(self, targets: Iterable[T]) -> None:
-        self._ways: dict[int, list[_Way[T]]] = defaultdict(list)
+        self._templates: dict[int, list[_Template[T]]] = defaultdict(list)
         for target in targets:
-            steps = tuple(target.path.split("/"))
-            self._ways[len(steps)].append(_Way(steps, target))
+            segments = tuple(target.path.split("/"))
+            self._templates[len(segments)].append(_Template(segments, target))
 
     def find(self, method: str, path: str) -> tuple[T, dict[str, str]]:
-        """Where a path leads, and what its parameters are. The path is not percent-encoded any more.
+        """The target of a percent-decoded path, and its path parameters.
 
         Raises:
-            Problem: nowhere, or not with that method.
+            Problem: the path is unknown, or does not support the method.
         """
-        there = list(self._leading(path))
-        for target, parts in there:
+        matches = list(self._matches(path))
+        for target, parts in matches:
             if method in target.methods:
                 return target, parts
-        if not there:
-            raise nothing_here()
-        raise other_methods(_methods(there))
+        if not matches:
+            raise path_not_found()
+        raise method_not_allowed(_methods(matches))
 
     def methods(self, path: str) -> list[str]:
-        """The methods that a path has."""
-        return _methods(list(self._leading(path)))
+        """The methods that a path supports."""
+        return _methods(list(self._matches(path)))
 
-    def _leading(self, path: str) -> Iterator[tuple[T, dict[str, str]]]:
-        steps = tuple(path.split("/"))
-        for way in self._ways.get(len(steps), ()):
-            if (parts := way.parts(steps)) is not None:
-                yield way.target, parts
+    def _matches(self, path: str) -> Iterator[tuple[T, dict[str, str]]]:
+        segments = tuple(path.split("/"))
+        for template in self._templates.get(len(segments), ()):
+            if (parts := template.match(segments)) is not None:
+                yield template.target, parts
 
 
-def _methods(there: list[tuple[T, dict[str, str]]]) -> list[str]:
-    # What is named by a path of its own is no id in another one.
-    named = [target for target, parts in there if not parts] or [target for target, _ in there]
-    return [method for target in named for method in target.methods]
+def _methods(matches: list[tuple[T, dict[str, str]]]) -> list[str]:
+    # A template without parameters takes precedence over one with parameters.
+    exact = [target for target, parts in matches if not parts] or [target for target, _ in matches]
+    return [method for target in exact for method in target.methods]

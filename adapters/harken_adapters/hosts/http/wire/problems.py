@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457)."""
+"""Error responses: problem details (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -28,46 +28,46 @@ MEDIA_TYPE: Final = "application/problem+json"
 _LONGEST_DETAIL: Final = 1_000
 _LONGEST_INSTANCE: Final = 1_000
 
-#: The codes of violations that make a submission malformed; all others are a matter of policy.
+#: The codes of violations that make a submission invalid. All others come from the operator's rules.
 _MALFORMED: Final = frozenset(
     {"type", "nul", "surrogate", "empty", "too_long", "control", "name", "too_many", "range", "unknown", "missing"}
 )
 
-#: What each problem is called: the last part of its ``type``, and its title.
+#: The status code and title of each problem, by the last part of its ``type`` URI.
 KINDS: Final[Mapping[str, tuple[int, str]]] = {
-    "malformed-body": (400, "The body cannot be read"),
-    "malformed-request": (400, "The request cannot be read"),
-    "feedback-refused": (400, "The feedback breaks a rule"),
-    "unauthorized": (401, "Credentials are needed"),
-    "forbidden": (403, "This is not allowed"),
+    "malformed-body": (400, "Malformed body"),
+    "malformed-request": (400, "Malformed request"),
+    "feedback-refused": (400, "Feedback rejected"),
+    "unauthorized": (401, "Authentication required"),
+    "forbidden": (403, "Forbidden"),
     "not-found": (404, "Not found"),
     "method-not-allowed": (405, "Method not allowed"),
-    "body-timeout": (408, "The body did not arrive in time"),
-    "request-timeout": (408, "The request did not arrive in time"),
-    "conflict": (409, "This conflicts with the current state"),
-    "in-flight": (409, "The same request is being handled"),
-    "changed-meanwhile": (412, "It was changed meanwhile"),
-    "body-too-large": (413, "The body is too large"),
-    "unsupported-media-type": (415, "The body must be JSON"),
-    "invalid": (422, "Some values are invalid"),
-    "idempotency-key-reused": (422, "The idempotency key was used with another body"),
+    "body-timeout": (408, "Request body timeout"),
+    "request-timeout": (408, "Request timeout"),
+    "conflict": (409, "Conflict"),
+    "in-flight": (409, "Request already in progress"),
+    "changed-meanwhile": (412, "Precondition failed"),
+    "body-too-large": (413, "Request body too large"),
+    "unsupported-media-type": (415, "Unsupported media type"),
+    "invalid": (422, "Invalid request"),
+    "idempotency-key-reused": (422, "Idempotency key reused"),
     "rate-limited": (429, "Too many requests"),
-    "head-too-large": (431, "The request head is too large"),
-    "internal": (500, "Something went wrong here"),
-    "unavailable": (503, "The storage does not answer"),
-    "overloaded": (503, "Too much is waiting to be written"),
+    "head-too-large": (431, "Request head too large"),
+    "internal": (500, "Internal server error"),
+    "unavailable": (503, "Storage unavailable"),
+    "overloaded": (503, "Service overloaded"),
 }
 
 
 class Problem(Exception):
-    """What is wrong with a request, or with answering it.
+    """An error that is answered with problem details.
 
     Args:
-        kind: one of :data:`KINDS`.
-        detail: what is wrong here, what was expected and what to do, for people.
-        violations: what is wrong with which field, where that can be said.
-        headers: what else the answer carries.
-        current: what was found instead of what was expected, where that can be said.
+        kind: a key of :data:`KINDS`.
+        detail: a message for people: the error, the expected value and what to do.
+        violations: the invalid fields, if the error concerns single fields.
+        headers: additional headers of the response.
+        current: the current state of the resource, for conflicts.
     """
 
     def __init__(
@@ -88,17 +88,17 @@ class Problem(Exception):
         self.status, self.title = KINDS[kind]
 
     def response(self, instance: str) -> Response:
-        """The answer that describes it; ``instance`` is the path that was asked for, and is cut off if it is long."""
+        """The response. ``instance`` is the path of the request; a long one is truncated."""
         document: dict[str, object] = {
             "type": f"urn:harken:problem:{self.kind}",
             "title": self.title,
             "status": self.status,
-            "detail": _shortened(self.detail),
+            "detail": _truncate(self.detail),
             "instance": instance[:_LONGEST_INSTANCE],
         }
         if self.violations:
             document["violations"] = [
-                {"field": one.field, "code": one.code, "message": _shortened(one.message)} for one in self.violations
+                {"field": one.field, "code": one.code, "message": _truncate(one.message)} for one in self.violations
             ]
         if self.current is not None:
             document["current"] = dict(self.current)
@@ -106,30 +106,30 @@ class Problem(Exception):
 
 
 _RETRY: Final[Headers] = (("retry-after", "1"),)
-_UNAVAILABLE: Final = "The storage does not answer just now. Try again; with the same Idempotency-Key it is safe."
-_BROKEN: Final = "Something went wrong on this side. It was written to the log under the id in X-Request-Id."
+_UNAVAILABLE: Final = "The storage is not available. Try again; with the same Idempotency-Key, a retry is safe."
+_INTERNAL: Final = "An unexpected error occurred. It was logged with the request id in X-Request-Id."
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """The problem that an error is to who asked; ``None`` for one that should never have happened."""
+    """The problem that an error is reported as; ``None`` for an unexpected error."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, FeedbackRejected):
-        return _rejected(error)
+        return _rejection_problem(error)
     if isinstance(error, DecisionConflict):
         return Problem("conflict", str(error), current=current_record(error))
     if isinstance(error, Overloaded):
         return Problem("overloaded", str(error), headers=_RETRY)
     if isinstance(error, StorageError):
-        # The message names hosts and files, which callers must not see.
+        # The message may contain host and file names, which clients must not see.
         return Problem("unavailable", _UNAVAILABLE, headers=_RETRY)
     kind = next((kind for base, kind in _KIND_OF if isinstance(error, base)), None)
     return Problem(kind, str(error)) if kind else None
 
 
 def internal() -> Problem:
-    """The problem that an error is which should never have happened."""
-    return Problem("internal", _BROKEN)
+    """The problem for an unexpected error."""
+    return Problem("internal", _INTERNAL)
 
 
 _KIND_OF: Final[tuple[tuple[type[HarkenError], str], ...]] = (
@@ -147,30 +147,32 @@ _KIND_OF: Final[tuple[tuple[type[HarkenError], str], ...]] = (
 )
 
 
-def _rejected(error: FeedbackRejected) -> Problem:
+def _rejection_problem(error: FeedbackRejected) -> Problem:
     if isinstance(error, IdempotencyConflict):
         return Problem("idempotency-key-reused", str(error), violations=error.violations)
     malformed = any(violation.code in _MALFORMED for violation in error.violations)
     return Problem("invalid" if malformed else "feedback-refused", str(error), violations=error.violations)
 
 
-def _shortened(text: str) -> str:
+def _truncate(text: str) -> str:
     return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]}..."
 
 
-def nothing_here() -> Problem:
-    """The problem that a path leads nowhere."""
-    return Problem("not-found", "Nothing is found at this path; the page docs of this service lists every operation")
+def path_not_found() -> Problem:
+    """The problem for an unknown path."""
+    return Problem(
+        "not-found", "There is no operation at this path; the docs page of this service lists all operations"
+    )
 
 
-def other_methods(methods: Iterable[str]) -> Problem:
-    """The problem that a path leads somewhere, but only with those methods."""
+def method_not_allowed(methods: Iterable[str]) -> Problem:
+    """The problem for a method that the path does not support; ``methods`` are those that it does."""
     allowed = ", ".join(sorted(set(methods)))
-    return Problem("method-not-allowed", "This path has other methods", headers=(("allow", allowed),))
+    return Problem("method-not-allowed", f"This path supports only: {allowed}", headers=(("allow", allowed),))
 
 
 def kind_of_status(status: int) -> str:
-    """The kind of problem that a framework's own refusal is."""
+    """The kind of problem for an error response of the web framework."""
     return _KIND_OF_STATUS.get(status, "malformed-body")
 
 

@@ -1,21 +1,16 @@
-"""Feedback, alerts and what tells of them, as the wire has it."""
+"""JSON records of feedback, alerts, deliveries and channels."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from harken import Feedback, ModerationStatus, Page, Receipt
 from harken.domain.alerts.alert import Alert
 from harken.domain.events import Delivery
-from harken.ports.notifier import Notification
 from harken.services.notifications.channels import ChannelState
 from harken_adapters.formats import record
-from harken_adapters.formats.notification import notification_record
+from harken_adapters.formats.notification import alert_record
 from harken_adapters.formats.record import stamp
-
-if TYPE_CHECKING:
-    # The command line presents things too, and has nothing of what access needs.
-    from harken_adapters.hosts.http.guards.access import Principal
 
 __all__ = [
     "alert_event_record",
@@ -31,27 +26,37 @@ __all__ = [
 ]
 
 
-def feedback_record(principal: Principal, feedback: Feedback) -> dict[str, Any]:
-    """Everything that they may know of feedback."""
-    return record.feedback_record(principal.seen(feedback))
+class Viewer(Protocol):
+    """The reader of a record, who may not be allowed to see all of it. A principal is one."""
+
+    def may_see(self, agent_id: str | None) -> bool:
+        """Whether the reader may see feedback about that agent; ``None`` for feedback without an agent."""
+
+    def redact(self, feedback: Feedback) -> Feedback:
+        """The feedback without the parts that the reader may not see."""
+
+
+def feedback_record(viewer: Viewer, feedback: Feedback) -> dict[str, Any]:
+    """Feedback, with everything that the viewer may see."""
+    return record.feedback_record(viewer.redact(feedback))
 
 
 def etag(feedback: Feedback) -> tuple[tuple[str, str]]:
-    """The header that names the version of feedback."""
+    """The ETag header: the version of the feedback."""
     return (("etag", f'"{feedback.version}"'),)
 
 
-def author_record(principal: Principal, feedback: Feedback) -> dict[str, Any]:
-    """The same for its author: its status, but not who decided on that, when or why."""
-    return record.author_record(principal.seen(feedback))
+def author_record(viewer: Viewer, feedback: Feedback) -> dict[str, Any]:
+    """Feedback for its author: with its moderation status, but without the moderator, time and reason."""
+    return record.author_record(viewer.redact(feedback))
 
 
-def receipt_record(principal: Principal, receipt: Receipt) -> dict[str, Any]:
-    """What the author is told: the reply, and that it is held, where that is so and they may see it."""
+def receipt_record(viewer: Viewer, receipt: Receipt) -> dict[str, Any]:
+    """The receipt of a submission, with the reply and ``"moderation": "pending"`` where they apply."""
     feedback = receipt.feedback
     record = {"status": "success", "message": "Feedback recorded successfully", "feedback_id": feedback.id}
-    # A vote that is sent again may have been replaced since, by one about another agent.
-    if not principal.may_see(feedback.agent_id):
+    # In the meantime, a vote that is sent again may have been replaced by one about another agent.
+    if not viewer.may_see(feedback.agent_id):
         return record
     if receipt.reply is not None:
         record["reply"] = receipt.reply
@@ -60,41 +65,27 @@ def receipt_record(principal: Principal, receipt: Receipt) -> dict[str, Any]:
     return record
 
 
-def page_record(principal: Principal, page: Page) -> dict[str, Any]:
-    """A page of feedback, and the cursor behind it."""
-    shown = [feedback_record(principal, feedback) for feedback in page.items]
-    return {"feedbacks": shown, "next": str(page.next) if page.next else None}
+def page_record(viewer: Viewer, page: Page) -> dict[str, Any]:
+    """A page of feedback, and the cursor of the next page."""
+    records = [feedback_record(viewer, feedback) for feedback in page.items]
+    return {"feedbacks": records, "next": str(page.next) if page.next else None}
 
 
 def vote_record(feedback: Feedback) -> dict[str, Any]:
-    """A vote as who gave it needs to see it."""
+    """A vote, for its author."""
     known = record.feedback_record(feedback)
-    shown = ("message_id", "rating", "comment", "tags", "reply", "version", "updated_at")
-    return {"feedback_id": feedback.id} | {name: known[name] for name in shown}
+    fields = ("message_id", "rating", "comment", "tags", "reply", "version", "updated_at")
+    return {"feedback_id": feedback.id} | {name: known[name] for name in fields}
 
 
 def alert_event_record(alert: Alert) -> dict[str, Any]:
-    """What happened to an alert last, with the alert, as channels are told of it."""
+    """The latest event of an alert (raised or resolved), with the same fields as a notification."""
     event = alert.event()
-    notification = Notification(
-        id=event.id,
-        type=event.type,
-        application=event.application,
-        occurred_at=event.occurred_at,
-        sent_at=event.occurred_at,
-        alert=alert,
-    )
-    return notification_record(notification)
-
-
-def alert_record(alert: Alert) -> dict[str, Any]:
-    """An alert."""
-    shown: dict[str, Any] = alert_event_record(alert)["data"]
-    return shown
+    return {"type": event.type.value, "timestamp": stamp(event.occurred_at), "data": alert_record(alert)}
 
 
 def delivery_record(delivery: Delivery) -> dict[str, Any]:
-    """An event on its way to a channel."""
+    """The delivery of an event to a channel."""
     event = delivery.event
     return {
         "id": delivery.id,
@@ -117,7 +108,7 @@ def delivery_record(delivery: Delivery) -> dict[str, Any]:
 
 
 def channel_record(state: ChannelState) -> dict[str, Any]:
-    """How a channel fares."""
+    """The status of a channel."""
     return {
         "name": state.name,
         "on": state.on,

@@ -1,4 +1,4 @@
-"""Alerts, channels, routes and deliveries over HTTP, and the replies that people get."""
+"""Alerts, channels, routes, deliveries and replies over HTTP."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,7 +17,7 @@ from harken_adapters.hosts.http.operations.routes import MAX_ROUTES
 from hosts.serving import OPEN, Server, problem, served, serving
 from support import ManualClock, eventually
 
-#: Many small ones: together they take too long for the fast subset.
+#: Many small tests, which take too long for the fast subset.
 pytestmark = pytest.mark.slow
 
 TWO_DOWNS = {"name": "two-downs", "kind": "streak", "length": 2}
@@ -26,14 +26,14 @@ DOWN = {"rating": "down", "comment": "slow"}
 
 
 class Channels:
-    """Two channels: one takes everything, the other nothing while ``refusing``."""
+    """Two channels: one accepts everything, the other rejects everything while ``refusing``."""
 
     def __init__(self) -> None:
         self.refusing = True
         self.good, self.bad = Recorder(), Recorder(self.refuse)
 
     def refuse(self, _: Notification) -> None:
-        """What a receiver does that cannot make sense of it."""
+        """Fails like a receiver that rejects the request."""
         if self.refusing:
             raise DeliveryFailed("The receiver answered 400", retryable=False)
 
@@ -46,7 +46,7 @@ def channels() -> Channels:
 
 @pytest.fixture
 def hk(clock: ManualClock, channels: Channels) -> Iterator[Harken]:
-    """A Harken with two channels, which is told of two downs in a row, and has a reply to each."""
+    """A Harken with two channels, an alert rule for two thumbs-down in a row, and a reply to each thumbs-down."""
     with harken.connect(
         "memory://",
         clock=clock,
@@ -59,26 +59,26 @@ def hk(clock: ManualClock, channels: Channels) -> Iterator[Harken]:
 
 @pytest.fixture
 def locked(hk: Harken) -> Iterator[Server]:
-    """Where it is served to those who have a key."""
+    """A server that requires keys."""
     with served(hk, access="keys") as server:
         yield server
 
 
 def bearing(hk: Harken, application: str = "default") -> dict[str, Any]:
-    """What somebody sends along who may do everything in an application."""
+    """The Authorization header of a key with all scopes."""
     return {"headers": {"Authorization": f"Bearer {hk.keys.create(application, ['admin']).text}"}}
 
 
 def given(hk: Harken, count: int, application: str = "default") -> None:
-    """Give feedback, and let everybody be told who can be."""
+    """Submit feedback and run the relay."""
     for number in range(count):
         hk.submit(f"s-{number}", "up", application=application)
     hk.relay.run_due()
 
 
 class TestDeliveries:
-    def test_what_became_of_them(self, hk: Harken, server: Server) -> None:
-        """They are listed by state and channel, and each is found by its id, with what went wrong."""
+    def test_listing(self, hk: Harken, server: Server) -> None:
+        """Deliveries are listed by state and channel, and found by id, with their last error."""
         about = hk.submit("s", "up").feedback
         hk.relay.dispatch()
         pending, other = self.listed(server, "state=pending")
@@ -103,7 +103,7 @@ class TestDeliveries:
 
     @pytest.mark.parametrize("limit", [1, 4, 5, 6])
     def test_pages(self, hk: Harken, server: Server, limit: int) -> None:
-        """Page after page all are found, each once, the earliest due first; the last page has no next."""
+        """Paging returns each delivery once, the earliest due first; the last page has no ``next``."""
         given(hk, 5)
         found: list[dict[str, Any]] = []
         path = f"/api/deliveries?limit={limit}"
@@ -118,8 +118,8 @@ class TestDeliveries:
         assert len({one["id"] for one in found}) == 5
         problem(server.ask("GET", "/api/deliveries?after=nothing"), 404, "not-found")
 
-    def test_one_is_sent_again(self, hk: Harken, server: Server, channels: Channels) -> None:
-        """A dead one is pending again under its id, and arrives; one that is not dead stays as it is."""
+    def test_replaying_one(self, hk: Harken, server: Server, channels: Channels) -> None:
+        """Replaying a dead delivery makes it pending with the same id, and it is delivered. Others are not affected."""
         given(hk, 2)
         first, second = (one.id for one in hk.deliveries.find("dead"))
         channels.refusing = False
@@ -128,14 +128,14 @@ class TestDeliveries:
         hk.relay.run_due()
         assert channels.bad.ids == [first]
         assert [one.id for one in hk.deliveries.find("dead")] == [second]
-        # A receiver that lost its data gets what was delivered once more.
+        # A receiver that has lost its data gets delivered ones again.
         assert server.post(f"/api/deliveries/{first}/replay", None, status=200)["state"] == "pending"
         hk.relay.run_due()
         assert channels.bad.ids == [first, first]
         problem(server.ask("POST", "/api/deliveries/nothing/replay"), 404, "not-found")
 
-    def test_all_are_sent_again(self, hk: Harken, server: Server, channels: Channels) -> None:
-        """All that are dead, or those of one channel; and it is said how many those were."""
+    def test_replaying_all(self, hk: Harken, server: Server, channels: Channels) -> None:
+        """All dead deliveries, or those of one channel, are replayed, and their number is returned."""
         given(hk, 3)
         assert server.post("/api/deliveries/replay", {"channel": "good"}, status=200) == {"replayed": 0}
         assert server.post("/api/deliveries/replay", {"channel": "bad"}, status=200) == {"replayed": 3}
@@ -146,8 +146,8 @@ class TestDeliveries:
         assert len(set(channels.bad.ids)) == 3
         assert server.post("/api/deliveries/replay", {}, status=200) == {"replayed": 0}
 
-    def test_what_was_delivered_is_sent_again(self, hk: Harken, server: Server, channels: Channels) -> None:
-        """By time and by route; what was asked for and cannot be meant is refused, and nothing is sent."""
+    def test_replaying_delivered_ones(self, hk: Harken, server: Server, channels: Channels) -> None:
+        """Delivered ones are replayed by time and route; an invalid request is rejected, and nothing is sent."""
         given(hk, 2)
         arrived = len(channels.good.ids)
         happened = hk.deliveries.find("delivered")[0].event.occurred_at
@@ -172,7 +172,7 @@ class TestDeliveries:
         assert len(channels.good.ids) == 2 * arrived
 
     def test_of_one_application(self, hk: Harken, locked: Server) -> None:
-        """A key sees and sends again what is its application's; another one's deliveries are not even there."""
+        """A key sees and replays deliveries of its own application; those of another application are not found."""
         given(hk, 2)
         given(hk, 1, "shop")
         mine, shop = bearing(hk), bearing(hk, "shop")
@@ -187,14 +187,14 @@ class TestDeliveries:
         assert self.listed(locked, "", **shop) == [theirs]
 
     def listed(self, server: Server, query: str, **options: Any) -> list[Any]:
-        """The deliveries of the first page."""
+        """The deliveries on the first page."""
         found: list[Any] = server.get(f"/api/deliveries?{query}", **options)["deliveries"]
         return found
 
 
 class TestChannels:
     def test_off_and_on(self, hk: Harken, server: Server, clock: ManualClock) -> None:
-        """A channel is switched off with a reason, which raises an alert, and on again, which ends it."""
+        """A channel is switched off with a reason, which raises an alert, and on again, which resolves it."""
         good, bad = server.get("/api/channels")["channels"]
         assert good == {"name": "good", "on": True, "failing_since": None, "off_since": None, "reason": ""}
         off = server.post("/api/channels/bad/off", {"reason": "it moves"}, status=200)
@@ -207,13 +207,13 @@ class TestChannels:
         (over,) = server.get("/api/alerts?open=false")["alerts"]
         assert over == {**alert, "resolved_at": "2026-03-04T12:01:00.000000Z"}
 
-    def test_what_there_is_not(self, server: Server) -> None:
-        """A channel that the settings do not have is not there."""
+    def test_an_unknown_channel(self, server: Server) -> None:
+        """An unknown channel is not found."""
         for path, body in (("on", None), ("off", {"reason": "x"})):
             problem(server.ask("POST", f"/api/channels/nothing/{path}", json=body), 404, "not-found")
 
     def test_all_applications_share_them(self, hk: Harken, locked: Server) -> None:
-        """Keys of every application see how channels fare; those of the one connected for switch them."""
+        """Keys of every application see the status of channels; only those of the default application switch them."""
         for path, body in (("off", {"reason": "x"}), ("on", None)):
             answer = locked.ask("POST", f"/api/channels/good/{path}", json=body, **bearing(hk, "shop"))
             problem(answer, 403, "forbidden")
@@ -224,7 +224,7 @@ class TestChannels:
 class TestRoutes:
     @pytest.fixture
     def hk(self, clock: ManualClock, channels: Channels) -> Iterator[Harken]:
-        """A Harken with a route in its settings for two applications, and one for a third."""
+        """A Harken with a configured route for two applications, and one for a third."""
         routes = [
             {"name": "both", "channel": "bad", "applications": ["default", "shop"]},
             {"name": "third", "channel": "bad", "applications": ["third"]},
@@ -233,10 +233,10 @@ class TestRoutes:
         with harken.connect("memory://", clock=clock, channels=named, routes=routes) as connected:
             yield connected
 
-    def test_a_route_is_gone_by(self, hk: Harken, server: Server, channels: Channels) -> None:
-        """What is put takes effect, is shown as it is kept and can be sent back, is replaced, and is removed."""
-        path, said = "/api/routes/downs", {"channel": "good", "ratings": ["down"], "template": "It is {{ rating }}"}
-        kept = server.ask("PUT", path, json=said)
+    def test_put_and_delete(self, hk: Harken, server: Server, channels: Channels) -> None:
+        """A stored route takes effect, is returned and can be sent back, is replaced, and is removed."""
+        path, body = "/api/routes/downs", {"channel": "good", "ratings": ["down"], "template": "It is {{ rating }}"}
+        kept = server.ask("PUT", path, json=body)
         assert kept.status_code == 200
         shown = kept.json()
         assert shown == {
@@ -246,7 +246,7 @@ class TestRoutes:
             "statuses": [],
             "name": "downs",
             "applications": ["default"],
-            **said,
+            **body,
         }
         assert server.get("/api/routes")["routes"] == [shown]
         assert server.ask("PUT", path, json=shown).json() == shown
@@ -263,7 +263,7 @@ class TestRoutes:
         assert len(channels.good.arrived) == 1
 
     def test_the_settings_routes_stay(self, hk: Harken, locked: Server) -> None:
-        """Those that let an application's events through are shown, without others' names, and cannot be changed."""
+        """Shared routes are shown without the names of other applications, and cannot be changed."""
         before = hk.routes.routes()
         for application in ("default", "shop"):
             keyed = bearing(hk, application)
@@ -276,8 +276,8 @@ class TestRoutes:
             problem(locked.ask("PUT", "/api/routes/third", json={"channel": "good"}, **keyed), 409, "conflict")
         assert hk.routes.routes() == before
 
-    def test_nobody_has_others_events_sent(self, hk: Harken, locked: Server) -> None:
-        """A route is for the key's application, whatever it says; one for others, or for all, cannot be made."""
+    def test_routes_for_other_applications_are_rejected(self, hk: Harken, locked: Server) -> None:
+        """A route is for the application of the key; one for other applications cannot be created."""
         keyed = bearing(hk)
         for applications in (["shop"], ["default", "shop"]):
             body = {"channel": "good", "applications": applications}
@@ -286,8 +286,8 @@ class TestRoutes:
         body = {"channel": "good", "applications": []}
         assert locked.ask("PUT", "/api/routes/mine", json=body, **keyed).json()["applications"] == ["default"]
 
-    def test_others_routes_are_theirs(self, hk: Harken, locked: Server) -> None:
-        """Another application's route is not shown, cannot be removed, and its name is taken."""
+    def test_routes_of_another_application(self, hk: Harken, locked: Server) -> None:
+        """A route of another application is not shown and cannot be removed, and its name is taken."""
         theirs = locked.ask("PUT", "/api/routes/x", json={"channel": "good"}, **bearing(hk, "shop")).json()
         keyed = bearing(hk)
         assert locked.get("/api/routes", **keyed)["routes"] == []
@@ -295,8 +295,8 @@ class TestRoutes:
         problem(locked.ask("PUT", "/api/routes/x", json={"channel": "good"}, **keyed), 409, "conflict")
         assert locked.get("/api/routes", **bearing(hk, "shop"))["routes"] == [theirs]
 
-    def test_what_cannot_be_meant(self, hk: Harken, server: Server) -> None:
-        """Where there is no such channel, or the template is none, nothing is kept, and the answer says so."""
+    def test_invalid_routes(self, hk: Harken, server: Server) -> None:
+        """An unknown channel or an invalid template is rejected, and nothing is stored."""
         answer = server.ask("PUT", "/api/routes/x", json={"channel": "nowhere"})
         assert "known are good, bad" in problem(answer, 409, "conflict")["detail"]
         answer = server.ask("PUT", "/api/routes/x", json={"channel": "good", "template": "{% for %}"})
@@ -311,8 +311,8 @@ class TestRoutes:
         assert "it cannot be routed" in problem(answer, 422, "invalid")["detail"]
         assert server.get("/api/routes")["routes"] == []
 
-    def test_there_are_not_too_many(self, hk: Harken, server: Server) -> None:
-        """Every relay reads all routes, so an application has so many at most; those that it has can be replaced."""
+    def test_the_number_is_limited(self, hk: Harken, server: Server) -> None:
+        """The number of routes of an application is limited; existing ones can be replaced."""
         for number in range(MAX_ROUTES):
             assert server.ask("PUT", f"/api/routes/r-{number}", json={"channel": "good"}).ok
         problem(server.ask("PUT", "/api/routes/more", json={"channel": "good"}), 409, "conflict")
@@ -323,7 +323,7 @@ class TestRoutes:
 class TestAlerts:
     @pytest.fixture
     def raised(self, hk: Harken, clock: ManualClock) -> list[str]:
-        """The ids of alerts, the last raised first; the first of them is over, and one is another application's."""
+        """The ids of alerts, the most recent first. The first one is resolved, and one is of another application."""
         for session, application in (("a", "default"), ("b", "default"), ("c", "shop"), ("d", "default")):
             for _ in range(2):
                 hk.submit(session, "down", "slow", application=application)
@@ -334,7 +334,7 @@ class TestAlerts:
         return [alert.id for alert in hk.alerts.find("default")]
 
     def test_are_found(self, hk: Harken, server: Server, clock: ManualClock, raised: list[str]) -> None:
-        """By whether they stand, by rule and by time; the last raised first; and each by its id."""
+        """Alerts are filtered by state, rule and time, the most recent first, and each is found by its id."""
         last, second, first = raised
 
         def ids(query: str) -> list[str]:
@@ -353,7 +353,7 @@ class TestAlerts:
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 4])
     def test_pages(self, server: Server, raised: list[str], limit: int) -> None:
-        """Page after page all are found, each once."""
+        """Paging returns each alert once."""
         found: list[str] = []
         path = f"/api/alerts?limit={limit}"
         while path:
@@ -365,7 +365,7 @@ class TestAlerts:
         problem(server.ask("GET", "/api/alerts?after=nothing"), 404, "not-found")
 
     def test_of_one_application(self, hk: Harken, locked: Server, raised: list[str]) -> None:
-        """Another application's alerts are not even there."""
+        """Alerts of another application are not found."""
         shop = bearing(hk, "shop")
         (theirs,) = locked.get("/api/alerts", **shop)["alerts"]
         assert theirs["id"] not in raised
@@ -376,13 +376,13 @@ class TestAlerts:
 class TestQueue:
     @pytest.fixture
     def hk(self, clock: ManualClock) -> Iterator[Harken]:
-        """A Harken that holds what looks like spam, with an alert rule about its moderation queue."""
+        """A Harken that holds suspected spam, with an alert rule for its moderation queue."""
         rule = {"name": "moderation", "kind": "queue", "longer_than": 1, "older_than": "1h", "resolve_after": "10m"}
         with harken.connect("memory://", clock=clock, spam="hold", alert_rules=[rule]) as connected:
             yield connected
 
     def test_a_queue_that_is_too_long(self, hk: Harken, server: Server, clock: ManualClock) -> None:
-        """The alert has the figures, and is resolved when the queue has been short again for as long as it takes."""
+        """The alert has the counts, and is resolved when the queue has been short for long enough."""
         spam = {"rating": "up", "comment": "Click here to win"}
         for _ in range(2):
             assert server.ask("POST", "/api/sessions/s/feedback", json=spam).ok
@@ -403,8 +403,8 @@ class TestQueue:
 
 
 class TestReplies:
-    def test_are_in_the_answer(self, hk: Harken, server: Server) -> None:
-        """Whoever gives a down gets the reply, by each way to give one, and it is shown with the feedback."""
+    def test_are_in_the_response(self, hk: Harken, server: Server) -> None:
+        """The author of a thumbs-down gets the reply from every endpoint, and it is stored with the feedback."""
         for path in ("/api/sessions/s/feedback", "/api/feedback?session_id=s"):
             for headers in ({}, {"Idempotency-Key": "k"}, {"Idempotency-Key": "k"}):
                 answer = server.post(path, DOWN, headers=headers)
@@ -413,7 +413,7 @@ class TestReplies:
             assert "reply" not in server.post(path, {"rating": "up"})
 
     def test_to_a_vote(self, server: Server) -> None:
-        """A vote that has a reply is answered with it; one that has none, with nothing."""
+        """A vote with a reply is answered with it; one without is answered with 204."""
         path = "/api/sessions/s/messages/m/feedback?author=kim"
         for rating, expected in (("up", None), ("down", "Sorry. What was wrong?"), (None, None)):
             answer = server.ask("PUT", path, json={"rating": rating, "comment": "slow"})
@@ -428,13 +428,13 @@ class TestReplies:
 class TestRelay:
     @pytest.fixture(autouse=True)
     def here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The application connects as the settings say that are here."""
+        """The settings of the working directory apply."""
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("HARKEN_STORAGE", f"sqlite:///{tmp_path}/feedback.db")
 
     @pytest.mark.parametrize("relay", [True, False])
     def test_runs_with_the_application(self, relay: bool) -> None:
-        """An application that connects by itself sends to channels too, unless it is told not to, until it ends."""
+        """An application that connects its own Harken runs the relay until it ends, unless the settings disable it."""
         app = create_app(ServerSettings(**OPEN, relay=relay, relay_concurrency=1))
         assert not app.state.harken.relay.running
         with serving(app) as server:
@@ -444,8 +444,8 @@ class TestRelay:
                 eventually(lambda: server.get("/api/deliveries?state=delivered")["deliveries"])
         assert not app.state.harken.relay.running
 
-    def test_of_somebody_else_is_theirs(self, hk: Harken) -> None:
-        """Whoever gives the application a Harken says whether its relay runs; it neither starts nor stops it."""
+    def test_a_given_harken(self, hk: Harken) -> None:
+        """The relay of a Harken that is passed to the application is neither started nor stopped."""
         with served(hk):
             assert not hk.relay.running
         hk.start_relay()
@@ -454,7 +454,7 @@ class TestRelay:
         assert hk.relay.running
 
     @pytest.mark.parametrize("number", [0, -1])
-    def test_concurrency_that_makes_no_sense(self, number: int) -> None:
-        """Nothing could be sent."""
+    def test_an_invalid_concurrency(self, number: int) -> None:
+        """An invalid concurrency is rejected."""
         with pytest.raises(harken.ConfigurationError, match="relay_concurrency must be at least 1"):
             ServerSettings(relay_concurrency=number)

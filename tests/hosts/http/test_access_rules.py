@@ -1,4 +1,4 @@
-"""What keeps people apart over HTTP, in its shortest form: fast enough for each change. Others go through it all."""
+"""The access rules of the HTTP API in short form, fast enough to run on each change. Other tests cover them in full."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,33 +17,33 @@ from support import NOON, ManualClock
 SECRET = "a secret that is long enough for HS256"
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
-#: Cursors that no page came with.
+#: Cursors that were never issued.
 FORGED = ["garbage", "0", "../../etc/passwd", str(Cursor(NOON, "x"))[:-3], "%00"]
 
 
 @pytest.fixture(scope="module")
-def door() -> Iterator[tuple[Harken, Server]]:
-    """A Harken that asks everybody for credentials."""
+def locked() -> Iterator[tuple[Harken, Server]]:
+    """A Harken that requires credentials."""
     settings = {**OPEN, "access": "keys", "token_secrets": (SECRET,)}
     with harken.connect("memory://") as hk, served(hk, **settings) as server:
         yield hk, server
 
 
 @pytest.fixture
-def given(door: tuple[Harken, Server]) -> Feedback:
-    """A vote that was changed once, about an agent."""
-    hk, _ = door
+def given(locked: tuple[Harken, Server]) -> Feedback:
+    """A vote about an agent, changed once."""
+    hk, _ = locked
     hk.collection.set_vote(harken.Target("s", "m", "helper"), "ann", "down", "because")
     return hk.collection.set_vote(harken.Target("s", "m", "helper"), "ann", "up", "better").feedback
 
 
 def bearing(hk: Harken, *scopes: str, **options: Any) -> dict[str, str]:
-    """The header with a new key."""
+    """The Authorization header with a new key."""
     return {"Authorization": f"Bearer {hk.keys.create('default', scopes, **options).text}"}
 
 
 def token(**claims: Any) -> dict[str, str]:
-    """The header with a new session token."""
+    """The Authorization header with a new session token."""
     return {"Authorization": f"Bearer {SessionTokens([SECRET], clock=utc_now).mint(**claims)}"}
 
 
@@ -58,9 +58,9 @@ def token(**claims: Any) -> dict[str, str]:
         ({"Sec-Fetch-Site": "same-origin"}, 201),
     ],
 )
-def test_a_cookie_needs_proof_of_the_page(door: tuple[Harken, Server], headers: dict[str, str], status: int) -> None:
-    """What a browser sends on its own changes something only where it says that a page of the service asked for it."""
-    hk, server = door
+def test_a_cookie_needs_proof_of_the_page(locked: tuple[Harken, Server], headers: dict[str, str], status: int) -> None:
+    """A cookie may change data only if the browser proves that a page of the service sent the request."""
+    hk, server = locked
     key = hk.keys.create("default", ["submit"]).text
     answer = server.ask("POST", PATH, json=UP, headers={"Cookie": f"harken_key={key}", **headers})
     assert answer.status_code == status
@@ -69,8 +69,8 @@ def test_a_cookie_needs_proof_of_the_page(door: tuple[Harken, Server], headers: 
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
-def test_a_page_of_another_origin_changes_nothing(server: Server, hk: Harken, origin: str) -> None:
-    """A request without JSON, which a browser sends for any page without asking, is refused on what it does."""
+def test_pages_of_other_origins_cannot_change_data(server: Server, hk: Harken, origin: str) -> None:
+    """Requests without JSON, which browsers send cross-origin without a preflight, are rejected."""
     feedback = hk.submit("s", "up", author="ann").feedback
     answer = server.ask("DELETE", f"/api/feedback/{feedback.id}", headers={"Origin": origin})
     problem(answer, 403, "forbidden")
@@ -83,7 +83,7 @@ def test_a_page_of_another_origin_changes_nothing(server: Server, hk: Harken, or
 
 
 def test_a_change_needs_the_version_that_was_seen(server: Server, hk: Harken) -> None:
-    """The ETag is the version: sent back it admits one change, and is refused when somebody was faster."""
+    """The ETag is the version. With If-Match, one change is accepted and a later one is rejected as outdated."""
     path = f"/api/feedback/{hk.submit('s', 'up', 'first').feedback.id}"
     seen = server.ask("GET", path).headers["etag"]
     changed = server.ask("PATCH", path, json={"comment": "second"}, headers={"If-Match": seen})
@@ -94,9 +94,9 @@ def test_a_change_needs_the_version_that_was_seen(server: Server, hk: Harken) ->
     assert server.ask("PATCH", path, json={"comment": "third"}, headers={"If-Match": '"2"'}).status_code == 200
 
 
-def test_a_key_that_is_limited_to_agents(door: tuple[Harken, Server], given: Feedback) -> None:
-    """It sees its agents' feedback as it is, nothing of others, and nothing that is not about agents."""
-    hk, server = door
+def test_a_key_that_is_limited_to_agents(locked: tuple[Harken, Server], given: Feedback) -> None:
+    """It accesses only feedback about its agents, and nothing that is not about agents."""
+    hk, server = locked
     path = f"/api/feedback/{given.id}"
     theirs = bearing(hk, "read", "submit", agents=["helper"])
     shown = server.get(path, headers=theirs)
@@ -107,9 +107,9 @@ def test_a_key_that_is_limited_to_agents(door: tuple[Harken, Server], given: Fee
     problem(server.ask("GET", "/api/sessions/s/metadata", headers=theirs), 403, "forbidden")
 
 
-def test_a_token_shows_its_author_only_what_is_theirs(door: tuple[Harken, Server], given: Feedback) -> None:
-    """Feedback of another author in the same session is not found, and of their own the moderator stays hidden."""
-    hk, server = door
+def test_a_token_shows_its_author_only_what_is_theirs(locked: tuple[Harken, Server], given: Feedback) -> None:
+    """Feedback of other authors in the same session is not found, and the moderator of its own feedback is hidden."""
+    hk, server = locked
     hk.moderation.decide("default", given.id, "rejected", moderator="mo", reason="private")
     path = f"/api/feedback/{given.id}"
     mine = server.ask("GET", path, headers=token(session_id="s", author="ann"))
@@ -122,14 +122,14 @@ def test_a_token_shows_its_author_only_what_is_theirs(door: tuple[Harken, Server
 
 
 @pytest.mark.parametrize("cursor", FORGED)
-def test_a_cursor_that_nobody_was_given(server: Server, cursor: str) -> None:
-    """It is refused by its name, and never taken for the first page."""
+def test_an_unknown_cursor(server: Server, cursor: str) -> None:
+    """An unknown cursor is rejected, and does not return the first page."""
     document = problem(server.ask("GET", "/api/feedback", params={"after": cursor}), 422, "invalid")
     assert "cursor" in document["detail"].lower() or "after" in document["detail"]
 
 
 def test_keys_and_addresses_are_counted_apart(hk: Harken, clock: ManualClock) -> None:
-    """A key has a limit of its own, which neither its address nor another key uses up; so has each tenant's session."""
+    """A key has its own limit, independent of its address and other keys; so does the session of each tenant."""
     limits = {"limit_by_key": "2/minute", "limit_by_address": "1/minute"}
     with served(hk, access="open", **limits) as server:
         one, two = bearing(hk, "submit"), bearing(hk, "submit")
@@ -142,7 +142,7 @@ def test_keys_and_addresses_are_counted_apart(hk: Harken, clock: ManualClock) ->
 
 
 def test_heads_have_no_body(hk: Harken) -> None:
-    """HEAD of a page answers as GET does, without a body; a path has no other methods than it says."""
+    """HEAD of a page has no body, and unsupported methods are rejected with Allow."""
     app = create_app(ServerSettings(**OPEN), harken=hk)
     with served(hk) as first, serving_wsgi(app) as second:
         for server in (first, second):

@@ -1,4 +1,4 @@
-"""Two tenants of one service whose ids are all equal: what one may see, change and use up is its own."""
+"""Isolation of two tenants of one service that use equal ids."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from harken_adapters.storage import memory
 from hosts.serving import Server, problem, served
 from support import PATIENCE, ManualClock, eventually
 
-#: Many small ones, each with a server of its own.
+#: Many small tests, each with its own server.
 pytestmark = pytest.mark.slow
 
-#: The name of one begins with that of the other.
+#: One name is a prefix of the other.
 TENANTS: Final = ("default", "default-2")
 PATH: Final = "/api/sessions/s/feedback"
 
 
 def refuse(_: Notification) -> None:
-    """What a receiver does that wants nothing."""
+    """Fails like a receiver that rejects everything."""
     raise DeliveryFailed("The receiver answered 400", retryable=False)
 
 
 @pytest.fixture
 def storage() -> Iterator[Storage]:
-    """A storage in which each tenant has feedback, an alert, metadata under the same ids, but with words of its own."""
+    """A storage in which each tenant has feedback, an alert and metadata under the same ids, with different content."""
     twins = [
         a_feedback(
             "s",
@@ -64,32 +64,32 @@ def storage() -> Iterator[Storage]:
 
 @pytest.fixture
 def hk(storage: Storage, clock: ManualClock) -> Iterator[Harken]:
-    """A Harken on it, for the first tenant, whose relay has not run yet."""
+    """A Harken on that storage, for the first tenant, whose relay has not run yet."""
     with harken.connect(storage, clock=clock, channels={"bad": Recorder(refuse)}) as connected:
         yield connected
 
 
 @pytest.fixture
 def server(hk: Harken) -> Iterator[Server]:
-    """Where it is served to those who have a key."""
+    """A server that requires keys."""
     with served(hk, access="keys", limit_by_session="4/day") as serving:
         yield serving
 
 
 @pytest.fixture
 def keys(hk: Harken) -> dict[str, dict[str, Any]]:
-    """What each tenant sends along."""
+    """The Authorization header of each tenant."""
     made = {name: hk.keys.create(name, ["admin"]).text for name in TENANTS}
     return {name: {"headers": {"Authorization": f"Bearer {text}"}} for name, text in made.items()}
 
 
 def ask(server: Server, method: str, path: str, with_key: dict[str, Any], **options: Any) -> requests.Response:
-    """What a tenant is answered."""
+    """The response to a tenant."""
     return server.ask(method, path, **with_key, **options)
 
 
 def everything(hk: Harken, application: str) -> list[Feedback]:
-    """What a tenant has."""
+    """All data of a tenant."""
     return list(hk.collection.stream(FeedbackQuery(application=application).in_any_state()))
 
 
@@ -106,16 +106,16 @@ def everything(hk: Harken, application: str) -> list[Feedback]:
         "/api/export",
     ],
 )
-def test_reading_shows_what_is_ones_own(server: Server, keys: dict[str, dict[str, Any]], path: str) -> None:
-    """Whatever is read says the words of the tenant that asks, and none of its neighbour's."""
+def test_reads_are_isolated(server: Server, keys: dict[str, dict[str, Any]], path: str) -> None:
+    """Every read returns the data of the requesting tenant, and nothing of the other."""
     for name, neighbour in (TENANTS, TENANTS[::-1]):
         text = ask(server, "GET", path, keys[name]).text
         assert f'{name}"' in text
         assert f'{neighbour}"' not in text
 
 
-def test_figures_are_ones_own(server: Server, keys: dict[str, dict[str, Any]]) -> None:
-    """Whatever is counted is the feedback of the tenant that asks: one has an up, the other a down."""
+def test_statistics_are_isolated(server: Server, keys: dict[str, dict[str, Any]]) -> None:
+    """Statistics count the feedback of the requesting tenant: one has a thumbs-up, the other a thumbs-down."""
     for query in ("", "?by=agent", "?by=tag", "?by=context.tier", "?agent_id=a", "?tag=slow"):
         found = [server.get(f"/api/analytics/summary{query}", **keys[name]) for name in TENANTS]
         ((first,), (second,)) = (one.get("groups", [one]) for one in found)
@@ -123,23 +123,21 @@ def test_figures_are_ones_own(server: Server, keys: dict[str, dict[str, Any]]) -
 
 
 @pytest.mark.parametrize("asked", ["default", "default-2", "Default", "defaul", "default-2 "])
-def test_an_application_is_asked_for_by_its_whole_name(
-    server: Server, keys: dict[str, dict[str, Any]], asked: str
-) -> None:
-    """A key opens the application that it is for, and none whose name looks alike."""
+def test_application_names_match_exactly(server: Server, keys: dict[str, dict[str, Any]], asked: str) -> None:
+    """A key is valid for exactly its application, not for one with a similar name."""
     for name in TENANTS:
         answer = ask(server, "GET", "/api/feedback", keys[name], params={"application": asked})
         assert answer.status_code == (200 if asked == name else 403)
 
 
-def test_the_operator_is_who_has_the_whole_name(server: Server, keys: dict[str, dict[str, Any]]) -> None:
-    """Channels are for keys of the application that the service is connected for, not for one that begins alike."""
+def test_the_operators_application_matches_exactly(server: Server, keys: dict[str, dict[str, Any]]) -> None:
+    """Only keys of the default application may switch channels, not those of one with a similar name."""
     problem(ask(server, "POST", "/api/channels/bad/off", keys["default-2"], json={"reason": "x"}), 403, "forbidden")
     assert ask(server, "POST", "/api/channels/bad/off", keys["default"], json={"reason": "x"}).status_code == 200
 
 
-def test_both_send_again_under_the_same_key(server: Server, hk: Harken, keys: dict[str, dict[str, Any]]) -> None:
-    """An idempotency key of one tenant is not the other's: each submission is kept, each retry gets its own back."""
+def test_idempotency_keys_are_isolated(server: Server, hk: Harken, keys: dict[str, dict[str, Any]]) -> None:
+    """Tenants can use equal idempotency keys: each submission is stored, and each retry gets its own result."""
     first, again = (
         [
             server.post(
@@ -155,7 +153,7 @@ def test_both_send_again_under_the_same_key(server: Server, hk: Harken, keys: di
 
 
 class Held:
-    """Feedback whose write waits until the test allows it."""
+    """A repository whose write waits until the test releases it."""
 
     def __init__(self, inner: object) -> None:
         self._inner = inner
@@ -170,7 +168,7 @@ class Held:
 
 
 def test_both_are_in_flight_under_the_same_key(storage: Storage) -> None:
-    """While one tenant's submission is being written, the other's under an equal key is not a repetition of it."""
+    """While a submission of one tenant is being written, an equal key of the other is not in flight."""
     held: Any = Held(storage.feedback)
     with harken.connect(evolve(storage, feedback=held)) as hk, served(hk, access="keys") as server:
         keys = [hk.keys.create(name, ["admin"]).text for name in TENANTS]
@@ -184,15 +182,17 @@ def test_both_are_in_flight_under_the_same_key(storage: Storage) -> None:
         assert [answer.result().status_code for answer in answers] == [201, 201]
 
 
-def test_one_uses_up_its_own_limit(server: Server, keys: dict[str, dict[str, Any]]) -> None:
-    """A session that has reached its limit is one tenant's, not that of the same name next door."""
+def test_limits_are_isolated(server: Server, keys: dict[str, dict[str, Any]]) -> None:
+    """A session that has reached its limit does not affect the other tenant's session with the same id."""
     answers = [ask(server, "POST", PATH, keys["default"], json={"rating": "up"}) for _ in range(5)]
     assert [one.status_code for one in answers] == [201] * 4 + [429]
     assert ask(server, "POST", PATH, keys["default-2"], json={"rating": "up"}).status_code == 201
 
 
-def test_erasing_is_for_oneself(server: Server, hk: Harken, keys: dict[str, dict[str, Any]]) -> None:
-    """What a tenant erases is gone, with metadata and what waits; its neighbour's stays, and is delivered."""
+def test_erasure_is_isolated(server: Server, hk: Harken, keys: dict[str, dict[str, Any]]) -> None:
+    """Erasure removes the data of one tenant, with metadata and deliveries; that of the other remains and is
+    delivered.
+    """
     hk.relay.dispatch()
     assert ask(server, "POST", "/api/erasures", keys["default"], json={"session_id": "s"}).status_code == 200
     assert everything(hk, "default") == []
@@ -205,8 +205,8 @@ def test_erasing_is_for_oneself(server: Server, hk: Harken, keys: dict[str, dict
     ]
 
 
-def test_changing_is_for_oneself(server: Server, hk: Harken, keys: dict[str, dict[str, Any]]) -> None:
-    """Changing, moderating and taking back reach the feedback of the tenant that asks."""
+def test_changes_are_isolated(server: Server, hk: Harken, keys: dict[str, dict[str, Any]]) -> None:
+    """Changing, moderating and withdrawing affect the feedback of the requesting tenant only."""
     ours = keys["default"]
     assert ask(server, "PATCH", "/api/feedback/f", ours, json={"comment": "other words"}).status_code == 200
     assert ask(server, "POST", "/api/feedback/f/moderation", ours, json={"status": "rejected"}).status_code == 200
@@ -218,8 +218,8 @@ def test_changing_is_for_oneself(server: Server, hk: Harken, keys: dict[str, dic
     assert everything(hk, "default")[0].withdrawn
 
 
-def test_dead_letters_are_ones_own(server: Server, hk: Harken, keys: dict[str, dict[str, Any]]) -> None:
-    """A tenant lists, finds, passes and replays its own deliveries; a neighbour's id is not found."""
+def test_dead_letters_are_isolated(server: Server, hk: Harken, keys: dict[str, dict[str, Any]]) -> None:
+    """A tenant lists, reads and replays its own deliveries; ids of the other tenant are not found."""
     hk.relay.run_due()
     dead = {name: [one.id for one in hk.deliveries.find("dead", application=name)] for name in TENANTS}
     assert all(dead.values())
@@ -235,8 +235,8 @@ def test_dead_letters_are_ones_own(server: Server, hk: Harken, keys: dict[str, d
     assert [one.id for one in hk.deliveries.find("dead")] == dead["default-2"]
 
 
-def test_a_route_of_several_is_nobodys_alone(server: Server, hk: Harken, keys: dict[str, dict[str, Any]]) -> None:
-    """A tenant replaces and removes routes that are for it alone, not one that is for its neighbour as well."""
+def test_shared_routes_cannot_be_changed(server: Server, hk: Harken, keys: dict[str, dict[str, Any]]) -> None:
+    """A tenant can replace and remove only routes that are for it alone."""
     shared = harken.Route(name="shared", channel="bad", applications=frozenset(TENANTS))
     hk.routes.put(shared)
     hk.routes.put(evolve(shared, name="theirs", applications=frozenset({"default-2"})))

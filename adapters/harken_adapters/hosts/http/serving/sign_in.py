@@ -1,7 +1,7 @@
-"""The page on which a browser signs in with an API key, and the cookie that it gets for it.
+"""The sign-in page, on which a browser exchanges an API key for a cookie.
 
-The link that ``harken serve`` prints has the key behind ``#``, which browsers send to nobody: the page's script puts it
-into the form and sends that. Without a script, or without such a link, the key is pasted.
+The link that ``harken serve`` prints has the key in its fragment, which browsers do not send to the server; the script
+of the page submits it with the form. Otherwise the user enters the key.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from harken_adapters.hosts.http import frame
 from harken_adapters.hosts.http.guards.access import COOKIE
 from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers
 
-#: How many seconds a browser stays signed in.
-LASTS: Final = 12 * 60 * 60
+#: The lifetime of the cookie, in seconds.
+MAX_AGE: Final = 12 * 60 * 60
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-#: With ``no-referrer`` browsers would send ``Origin: null`` with a form, and the form would look like a foreign one.
+#: With ``no-referrer``, browsers send ``Origin: null`` with a form, so that it would be rejected as cross-origin.
 SECURITY: Final[Headers] = tuple(
     {**dict(SECURITY_HEADERS), "content-security-policy": _POLICY, "referrer-policy": "same-origin"}.items()
 )
@@ -37,17 +37,17 @@ _PAGE: Final = """\
 <body>
 {header}<main>
 <h1>Sign in</h1>
-<p>With an API key of the application that you want to use.</p>
+<p>Use an API key of the application that you want to access.</p>
 <form method="post" action="{root}/sign-in" data-next="{root}/docs">
 {notice}
 <label for="key">API key</label>
 <input id="key" name="key" type="password" autocomplete="current-password" required autofocus \
 aria-describedby="hint"{invalid}>
-<p id="hint">The key that <code>harken serve</code> created is in the <code>.key</code> file beside the storage. \
+<p id="hint">The key that <code>harken serve</code> created is in the <code>.key</code> file next to the storage. \
 The operator can create another one with <code>harken --storage URL keys create --scope read</code>.</p>
 <button>Sign in</button>
 </form>
-<p>This browser keeps the key for 12 hours, in a cookie that scripts cannot read.</p>
+<p>This browser stores the key for 12 hours, in a cookie that scripts cannot read.</p>
 </main>
 </body>
 </html>
@@ -63,7 +63,7 @@ const form = document.querySelector("form");
 function signIn() {
   if (!location.hash.startsWith("#hk_")) return false;
   form.elements.key.value = location.hash.slice(1);
-  // Neither the history nor a bookmark keeps it.
+  // Keep the key out of the history and bookmarks.
   history.replaceState(null, "", location.pathname);
   for (const notice of document.querySelectorAll("[role=alert], [role=status]")) notice.remove();
   form.elements.key.removeAttribute("aria-invalid");
@@ -71,11 +71,11 @@ function signIn() {
   return true;
 }
 
-// In a tab that shows this page already, a link to it with a key changes the fragment only.
+// If a tab already shows this page, following a link with a key changes only the fragment.
 addEventListener("hashchange", signIn);
 
 if (!signIn() && !document.querySelector("[role=alert]")) {
-  // A browser leaves the cookie out where a link of another site led here, so it may be signed in already.
+  // A browser does not send the cookie after following a link on another site, so it may already be signed in.
   fetch(form.dataset.next, { method: "HEAD", redirect: "error" }).then((answer) => {
     if (answer.ok) location.replace(form.dataset.next);
   }, () => {});
@@ -106,13 +106,13 @@ button { height: 42px; margin-top: 8px; border: 0; border-radius: 7px; backgroun
 
 
 def page(root: str, *, error: str | None = None, title: str = "Not signed in.", notice: str | None = None) -> bytes:
-    """The page, in HTML.
+    """The sign-in page, as HTML.
 
     Args:
-        root: what the API's paths stand behind.
-        error: why the browser is not signed in.
-        title: what the error means, as a sentence.
-        notice: what happened before, if that is not an error.
+        root: the prefix of the API's paths.
+        error: the reason for an error.
+        title: the title of the error, as a sentence.
+        notice: a message that is not an error.
     """
     shown = _NOTICE.format(message=escape(notice)) if notice else ""
     if error:
@@ -122,11 +122,11 @@ def page(root: str, *, error: str | None = None, title: str = "Not signed in.", 
 
 
 def cookie(key: str, root: str, *, secure: bool) -> tuple[str, str]:
-    """The header that gives a browser a key; an empty one takes it away.
+    """The Set-Cookie header that stores a key in the browser; with an empty key, it removes the cookie.
 
-    The browser sends it for paths below ``root``, from pages of the same site, and over TLS only if the page was
-    reached over TLS. Cookies do not distinguish ports: every service on the same host receives it.
+    The browser sends the cookie only to paths below ``root``, from pages of the same site, and with ``secure`` only
+    over TLS. Cookies do not distinguish ports, so every server on the same host receives it.
     """
-    lasts = LASTS if key else 0
-    value = f"{COOKIE}={key}; Path={root or '/'}; Max-Age={lasts}; HttpOnly; SameSite=Strict"
+    max_age = MAX_AGE if key else 0
+    value = f"{COOKIE}={key}; Path={root or '/'}; Max-Age={max_age}; HttpOnly; SameSite=Strict"
     return "set-cookie", f"{value}; Secure" if secure else value

@@ -1,4 +1,4 @@
-"""Harken in other people's FastAPI applications, and as one of its own: paths, guards, documentation and the end."""
+"""Harken in FastAPI applications, and as a standalone application: paths, dependencies, documentation and shutdown."""
 
 import re
 import socket
@@ -21,10 +21,10 @@ from harken_adapters.hosts.fastapi import ServerSettings, create_app, feedback_r
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
-from hosts.serving import OPEN, Server, asked, kept, problem, serving
+from hosts.serving import OPEN, Server, call_operation, problem, serving, stored_feedback
 from support import PATIENCE, eventually
 
-#: Many small ones: together they take too long for the fast subset.
+#: Many small tests, which take too long for the fast subset.
 pytestmark = pytest.mark.slow
 
 PATH = "/api/sessions/s/feedback"
@@ -33,7 +33,7 @@ SETTINGS = ServerSettings(**OPEN)
 
 
 def included(hk: Harken, prefix: str = "", **options: Any) -> FastAPI:
-    """An application that has the router among its own routes."""
+    """An application that includes the router."""
     app = FastAPI(title="Shop")
 
     @app.get("/own")
@@ -45,7 +45,7 @@ def included(hk: Harken, prefix: str = "", **options: Any) -> FastAPI:
 
 
 def mounted(hk: Harken, path: str) -> FastAPI:
-    """An application that has Harken's own application under a path."""
+    """An application with the standalone application mounted under a path."""
     app = FastAPI(title="Shop")
 
     @app.get("/own")
@@ -58,7 +58,7 @@ def mounted(hk: Harken, path: str) -> FastAPI:
 
 @pytest.mark.parametrize("way", ["router", "router under a prefix", "mounted", "mounted deeper", "alone"])
 def test_links_lead_back(hk: Harken, way: str) -> None:
-    """Wherever the API is put, what it says where something is leads there, and the application's own paths go on."""
+    """Wherever the API is mounted, its links lead to it, and the application's own paths still work."""
     app, prefix = {
         "router": lambda: (included(hk), ""),
         "router under a prefix": lambda: (included(hk, "/v1"), "/v1"),
@@ -78,13 +78,13 @@ def test_links_lead_back(hk: Harken, way: str) -> None:
             following = first.links["next"]["url"]
             assert following.startswith(f"{prefix}{path}?")
             found = first.json()["feedbacks"] + server.get(following)["feedbacks"]
-            assert sorted(one["id"] for one in found) == [one.id for one in kept(hk)]
+            assert sorted(one["id"] for one in found) == [one.id for one in stored_feedback(hk)]
         refused = server.ask("GET", f"{prefix}/api/feedback/nothing")
         assert problem(refused, 404, "not-found")["instance"] == f"{prefix}/api/feedback/nothing"
 
 
 def test_the_hosts_own_documentation(hk: Harken) -> None:
-    """Included, all operations stand in the application's own documentation, beside what it has itself."""
+    """All operations are in the documentation of the application that includes the router."""
     with serving(included(hk, "/v1")) as server:
         assert server.ask("GET", "/docs").status_code == 200
         document = server.get("/openapi.json")
@@ -96,7 +96,9 @@ def test_the_hosts_own_documentation(hk: Harken) -> None:
 
 @pytest.mark.parametrize("path", ["", "/feedback"])
 def test_its_own_documentation(hk: Harken, path: str) -> None:
-    """Alone or mounted, the page, all that it loads and the document are found here, and nothing comes from outside."""
+    """Standalone or mounted, the documentation page, its assets and the document are served here, and nothing external
+    is loaded.
+    """
     app = mounted(hk, path) if path else create_app(SETTINGS, harken=hk)
     with serving(app) as server:
         page = server.ask("GET", f"{path}/docs")
@@ -116,26 +118,26 @@ def test_its_own_documentation(hk: Harken, path: str) -> None:
             assert server.get("/openapi.json")["info"]["title"] == "Shop"
 
 
-def test_a_guard_guards(hk: Harken) -> None:
-    """What the application asks of everybody before is asked before every operation."""
+def test_dependencies_apply(hk: Harken) -> None:
+    """A dependency of the application applies to every operation."""
 
     def refuse(request: Request) -> None:
         if request.headers.get("x-shop") != "friend":
             raise HTTPException(403, "not a friend of the shop")
 
     feedback_id = hk.submit("s", "up", author="a").feedback.id
-    before = kept(hk)
+    before = stored_feedback(hk)
     with serving(included(hk, dependencies=[Depends(refuse)])) as server:
         for operation in OPERATIONS:
-            answer = asked(server, operation, feedback_id)
+            answer = call_operation(server, operation, feedback_id)
             assert (answer.status_code, answer.json()) == (403, {"detail": "not a friend of the shop"})
-        assert kept(hk) == before
+        assert stored_feedback(hk) == before
         server.post(PATH, UP, headers={"X-Shop": "friend", "Authorization": "Bearer of-the-shop"})
-        assert len(kept(hk)) == 2
+        assert len(stored_feedback(hk)) == 2
 
 
-def test_a_guard_that_reads_the_body(hk: Harken) -> None:
-    """A guard that looks at the body, to check a signature of it perhaps, leaves it for the operation to read."""
+def test_a_dependency_may_read_the_body(hk: Harken) -> None:
+    """A dependency may read the body, for example to verify a signature, and the operation can still read it."""
     seen = []
 
     async def look(request: Request) -> None:
@@ -143,12 +145,12 @@ def test_a_guard_that_reads_the_body(hk: Harken) -> None:
 
     with serving(included(hk, dependencies=[Depends(look)])) as server:
         server.post(PATH, {"rating": "up", "comment": "read twice"})
-    assert [one.comment for one in kept(hk)] == ["read twice"]
+    assert [one.comment for one in stored_feedback(hk)] == ["read twice"]
     assert b"read twice" in seen[0]
 
 
 def test_middleware_of_the_host(hk: Harken) -> None:
-    """The application's own middleware sees requests and answers, bodies too, and changes nothing of what is kept."""
+    """Middleware of the application sees requests, responses and bodies, and does not affect what is stored."""
     app = included(hk)
 
     @app.middleware("http")
@@ -164,12 +166,12 @@ def test_middleware_of_the_host(hk: Harken) -> None:
         assert server.ask("GET", "/api/export").text.count("\n") == 1
 
 
-class TestTheEnd:
-    """When the service is told to end."""
+class TestShutdown:
+    """Shutdown."""
 
     @pytest.mark.parametrize("way", ["alone", "included"])
     def test_what_was_accepted_is_answered(self, way: str) -> None:
-        """Whoever was let in before the end gets an answer, when what they sent is durable; others are not let in."""
+        """A request that was admitted before shutdown is answered once it is durable; later requests are rejected."""
         answers: list[int] = []
         with memory.open_storage() as storage:
             assert isinstance(storage.feedback, MemoryFeedbackRepository)
@@ -178,7 +180,7 @@ class TestTheEnd:
                 app = create_app(SETTINGS, harken=hk) if way == "alone" else included(hk)
 
                 def submit(server: Server) -> None:
-                    # Who came too late is not let in, and hears nothing.
+                    # A late request is rejected without a response.
                     with suppress(requests.ConnectionError):
                         answers.append(server.ask("POST", PATH, json=UP).status_code)
 
@@ -187,22 +189,22 @@ class TestTheEnd:
                     for client in clients:
                         client.start()
                     assert repository.began.wait(PATIENCE)
-                    # Lets the storage go on when the server has stopped listening.
+                    # Releases the storage when the server has stopped listening.
                     Thread(target=repository.go_on_after, args=(server,), daemon=True).start()
                 for client in clients:
                     client.join(PATIENCE)
-                assert answers.count(201) == len(kept(hk))
+                assert answers.count(201) == len(stored_feedback(hk))
                 assert 201 in answers
 
     def test_no_thread_is_left(self, hk: Harken) -> None:
-        """After the end nothing runs any more, whether the application has a lifespan of its own or not."""
-        told: list[str] = []
+        """After shutdown, no thread is running, whether or not the application has its own lifespan."""
+        calls: list[str] = []
 
         @asynccontextmanager
         async def own(_: FastAPI) -> AsyncIterator[None]:
-            told.append("begins")
+            calls.append("begins")
             yield
-            told.append("ends")
+            calls.append("ends")
 
         before = set(all_threads())
         app = FastAPI(lifespan=own)
@@ -211,12 +213,12 @@ class TestTheEnd:
             with serving(one) as server:
                 server.post(PATH, UP)
                 server.get(PATH)
-        assert told == ["begins", "ends"]
+        assert calls == ["begins", "ends"]
         left = {thread.name for thread in set(all_threads()) - before}
         assert not any(name.startswith("harken-http") for name in left)
 
-    def test_whoever_opened_closes(self, hk: Harken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A Harken that the application connected is closed with it, and one that it was given is not."""
+    def test_closing(self, hk: Harken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A Harken that the application connected is closed with it; one passed by the caller is not."""
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("HARKEN_STORAGE", "sqlite:///kept.db")
         own = create_app(SETTINGS)
@@ -225,15 +227,15 @@ class TestTheEnd:
         with pytest.raises(StorageClosed):
             own.state.harken.submit("s", "up")
         with harken.connect("sqlite:///kept.db") as again:
-            assert [(one.id, one.comment) for one in kept(again)] == [(made["feedback_id"], "good")]
+            assert [(one.id, one.comment) for one in stored_feedback(again)] == [(made["feedback_id"], "good")]
         with serving(create_app(SETTINGS, harken=hk)) as server:
             server.post(PATH, UP)
         hk.submit("s", "up")
-        assert len(kept(hk)) == 2
+        assert len(stored_feedback(hk)) == 2
 
 
 class HeldUp(MemoryFeedbackRepository):
-    """Writes only when it is let to."""
+    """A storage that blocks writes until it is released."""
 
     def __init__(self, other: MemoryFeedbackRepository) -> None:
         super().__init__(other._data)
@@ -245,7 +247,7 @@ class HeldUp(MemoryFeedbackRepository):
         return super().add(batch)
 
     def go_on_after(self, server: Server) -> None:
-        """Go on as soon as the server takes no more connections."""
+        """Releases the storage once the server accepts no more connections."""
 
         def closed() -> bool:
             with socket.socket() as connection:

@@ -1,4 +1,4 @@
-"""What hosts that answer in threads do with streams, with bodies, and with their end."""
+"""Threaded hosts: event streams, request bodies and shutdown."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -11,14 +11,14 @@ from harken import Harken
 from harken.services.feed import MAX_LISTENERS
 from harken_adapters.hosts import flask
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.serving.process_service import Service
-from harken_adapters.hosts.http.serving.threaded_host import BlockingHost
+from harken_adapters.hosts.http.serving.process_service import ProcessService
+from harken_adapters.hosts.http.serving.threaded_host import ThreadedHost
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.messages import Request
 from harken_adapters.hosts.wsgi import WsgiApp
 from hosts.events import listening, room
-from hosts.serving import OPEN, RawAnswer, Server, kept, raw_request, serving_wsgi
+from hosts.serving import OPEN, RawAnswer, Server, raw_request, serving_wsgi, stored_feedback
 from support import PATIENCE, eventually
 
 PATH = "/api/sessions/s/feedback"
@@ -27,14 +27,14 @@ SETTINGS = ServerSettings(**OPEN)
 
 
 @pytest.fixture(params=["flask", "wsgi"])
-def serve(request: pytest.FixtureRequest, hk: Harken) -> Callable[..., tuple[Any, Service]]:
-    """Makes an application that serves the Harken of the test, with the service behind it."""
+def serve(request: pytest.FixtureRequest, hk: Harken) -> Callable[..., tuple[Any, ProcessService]]:
+    """Creates an application that serves the Harken of the test, and returns its service too."""
 
-    def make(**settings: Any) -> tuple[Any, Service]:
+    def make(**settings: Any) -> tuple[Any, ProcessService]:
         chosen = ServerSettings(**{**OPEN, **settings})
         if request.param == "flask":
             app = flask.create_app(chosen, harken=hk)
-            service: Service = app.extensions["harken"]
+            service: ProcessService = app.extensions["harken"]
             return app, service
         bare = WsgiApp(chosen, harken=hk)
         return bare, bare.service
@@ -43,16 +43,16 @@ def serve(request: pytest.FixtureRequest, hk: Harken) -> Callable[..., tuple[Any
 
 
 @pytest.fixture
-def threaded(serve: Callable[..., tuple[Any, Service]]) -> Iterator[tuple[Server, Service]]:
-    """Where such an application is served."""
+def threaded(serve: Callable[..., tuple[Any, ProcessService]]) -> Iterator[tuple[Server, ProcessService]]:
+    """A server with such an application."""
     app, service = serve()
     with serving_wsgi(app) as server:
         yield server, service
         service.close()
 
 
-def test_events_come_as_they_happen(threaded: tuple[Server, Service], hk: Harken) -> None:
-    """Several listeners hear of each thing at once, while others are answered; who goes on later misses nothing."""
+def test_events_come_as_they_happen(threaded: tuple[Server, ProcessService], hk: Harken) -> None:
+    """Several listeners receive each event at once while other requests are answered, and resuming loses no event."""
     server, _ = threaded
     with listening(server.url) as one, listening(server.url) as two:
         given = server.post(PATH, {**UP, "comment": "ü"})["feedback_id"]
@@ -60,20 +60,20 @@ def test_events_come_as_they_happen(threaded: tuple[Server, Service], hk: Harken
         assert [(event.event, event.feedback["id"]) for event in heard] == [("feedback.created", given)] * 2
 
 
-def test_who_went_away_is_forgotten(
-    threaded: tuple[Server, Service], hk: Harken, monkeypatch: pytest.MonkeyPatch
+def test_a_closed_connection_frees_its_slot(
+    threaded: tuple[Server, ProcessService], hk: Harken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that ended is noticed when something is sent, and frees its place and its thread."""
+    """A closed connection is detected when something is sent, which frees its slot and its thread."""
     monkeypatch.setattr(EventStream, "heartbeat", 0.02)
     server, _ = threaded
     with listening(server.url) as stream:
-        assert [stream.frame().fields for _ in range(2)] == [{"": "still here"}] * 2
+        assert [stream.frame().fields for _ in range(2)] == [{"": "keep-alive"}] * 2
         assert room(hk) == MAX_LISTENERS - 1
     eventually(lambda: room(hk) == MAX_LISTENERS)
 
 
-def test_streams_end_with_the_service(threaded: tuple[Server, Service], hk: Harken) -> None:
-    """Who listens is sent away at the end, with a stream that is complete."""
+def test_streams_end_with_the_service(threaded: tuple[Server, ProcessService], hk: Harken) -> None:
+    """At shutdown, event streams end and their responses are complete."""
     server, service = threaded
     with listening(server.url) as stream:
         service.host.stop_streams()
@@ -83,8 +83,8 @@ def test_streams_end_with_the_service(threaded: tuple[Server, Service], hk: Hark
     eventually(lambda: room(hk) == MAX_LISTENERS)
 
 
-def test_a_stream_that_nobody_read_is_closed(serve: Callable[..., tuple[Any, Service]], hk: Harken) -> None:
-    """A client that was gone before the first byte leaves no listener behind."""
+def test_a_stream_that_nobody_read_is_closed(serve: Callable[..., tuple[Any, ProcessService]], hk: Harken) -> None:
+    """If a client disconnects before the first byte, its listener is closed."""
     app, _ = serve()
     answer = Client(app).get("/api/events", multithread=True)
     assert room(hk) == MAX_LISTENERS - 1
@@ -92,8 +92,8 @@ def test_a_stream_that_nobody_read_is_closed(serve: Callable[..., tuple[Any, Ser
     assert room(hk) == MAX_LISTENERS
 
 
-def test_bodies_are_read_to_their_limit(serve: Callable[..., tuple[Any, Service]], hk: Harken) -> None:
-    """As much as is allowed is taken, and more is refused, whether its length was announced or not."""
+def test_bodies_are_read_to_their_limit(serve: Callable[..., tuple[Any, ProcessService]], hk: Harken) -> None:
+    """A body up to the limit is accepted, and a larger one is rejected, with or without Content-Length."""
     app, _ = serve(max_body=100)
     client = Client(app)
     for size, announced, status in ((100, True, 201), (101, True, 413), (100, False, 201), (101, False, 413)):
@@ -103,11 +103,11 @@ def test_bodies_are_read_to_their_limit(serve: Callable[..., tuple[Any, Service]
             environ |= {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
         answer = client.post(PATH, data=body, environ_overrides=environ)
         assert answer.status_code == status, answer.text
-    assert len(kept(hk)) == 2
+    assert len(stored_feedback(hk)) == 2
 
 
-def test_a_body_that_ends_early(threaded: tuple[Server, Service], hk: Harken) -> None:
-    """What is cut off is not kept, even if what came is complete by itself."""
+def test_a_body_that_ends_early(threaded: tuple[Server, ProcessService], hk: Harken) -> None:
+    """A truncated body is rejected, even if its beginning is valid."""
     server, _ = threaded
     short = raw_request("POST", PATH, "Content-Type: application/json", body=b'{"rating":"up"}', length=100)
     with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
@@ -115,23 +115,23 @@ def test_a_body_that_ends_early(threaded: tuple[Server, Service], hk: Harken) ->
         connection.shutdown(socket.SHUT_WR)
         answer = RawAnswer.parse(b"".join(iter(lambda: connection.recv(65_536), b"")))
     assert (answer.status, answer.json()["type"]) == (400, "urn:harken:problem:malformed-body")
-    assert kept(hk) == []
+    assert stored_feedback(hk) == []
 
 
 def test_errors_while_a_body_is_read(hk: Harken) -> None:
-    """Whatever goes wrong while a body is read, somebody waits for an answer."""
-    host = BlockingHost(Api(hk, SETTINGS))
+    """Any error while reading a body becomes an error response."""
+    host = ThreadedHost(Api(hk, SETTINGS))
 
     def broken(_: int) -> bytes:
-        raise OSError("the cable was cut")
+        raise OSError("connection reset")
 
     request = Request(method="POST", path=PATH, parts={}, header={"content-type": "application/json"}.get)
     assert host.respond(request, PATH, "", broken).status == 500
 
 
-def test_a_service_can_be_opened_anew(hk: Harken) -> None:
-    """What was closed is opened again by whoever asks; until then it stays open."""
-    service = Service(SETTINGS, harken=hk)
+def test_a_service_can_be_opened_again(hk: Harken) -> None:
+    """A closed service is opened again on use, and stays open until then."""
+    service = ProcessService(SETTINGS, harken=hk)
     hosts = []
     for _ in range(2):
         hosts += [service.host, service.host]
