@@ -103,9 +103,9 @@ def _score(counts: TermCounts, terms: Iterable[str], *, left_out: bool | None = 
     prior = log(share / (1 - share))
     weights: list[float] = []
     for term in terms:
-        ups, downs = counts.ups.get(term, 0) - own_up, counts.downs.get(term, 0) - own_down
-        if ups or downs:
-            weight = log((ups + 2 * share) / (downs + 2 * (1 - share))) - prior
+        in_up, in_down = counts.ups.get(term, 0) - own_up, counts.downs.get(term, 0) - own_down
+        if in_up or in_down:
+            weight = log((in_up + 2 * share) / (in_down + 2 * (1 - share))) - prior
             weights.append(weight * _WEIGHTS.get(term[0], 1.0))
     # The exact sum, which does not depend on the order.
     return prior + fsum(weights)
@@ -118,8 +118,8 @@ def _analyser_reading(counts: TermCounts, terms: Iterable[str], *, left_out: boo
     if sound is None:
         return (counts.up - own_up + 1) / (counts.total - own_up - own_down + 2)
     own = _logistic(3 * int(sound[1:]) / 4 - 0.5)
-    ups, downs = counts.ups.get(sound, 0) - own_up, counts.downs.get(sound, 0) - own_down
-    return (ups + _PSEUDO_COMMENTS * own) / (ups + downs + _PSEUDO_COMMENTS)
+    in_up, in_down = counts.ups.get(sound, 0) - own_up, counts.downs.get(sound, 0) - own_down
+    return (in_up + _PSEUDO_COMMENTS * own) / (in_up + in_down + _PSEUDO_COMMENTS)
 
 
 def _calibrate(scores: Sequence[float], ratings: Sequence[bool]) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """What thumbs-down comments are about: themes, found from counts and from the words that occur together.
 
-No model and no list of topics is needed, and the same comments give the same themes, in whatever order they come:
+No model and no list of topics is needed, and the same comments give the same themes, in any order:
 
 1. Candidates are the words that are more common in thumbs-down than in thumbs-up comments.
 2. Words that say nothing about the other words of a comment are left out.
@@ -28,7 +28,7 @@ from harken.domain.insight.terms import TermCounts, terms
 
 #: No theme has fewer comments than this.
 MIN_COMMENTS: Final = 8
-#: Below so many words in all comments together (2,000 comments of fifteen words), single words are shown.
+#: With fewer words in all comments together (2,000 comments of fifteen words), single words are shown.
 ENOUGH_WORDS: Final = 30_000
 
 # Candidates are in that share of thumbs-down comments.
@@ -84,7 +84,7 @@ class Theme:
         words: the theme's words, those with the largest excess first.
         count: the comments that have at least one of the words.
         share: the same as a share of all comments that were looked at.
-        excess: so many more thumbs-down comments than if the theme were as common in thumbs-up comments.
+        excess: how many more thumbs-down comments it has than if it were as common in thumbs-up comments.
         examples: the ids of up to three comments by different authors, the most typical first.
         comments: the ids of all its comments.
     """
@@ -130,7 +130,7 @@ def discover(
 def _candidates(counts: TermCounts, ignored: frozenset[str]) -> list[str]:
     """The words that are more common in thumbs-down than in thumbs-up comments, those with the largest excess first."""
     least, most = max(MIN_COMMENTS, _MIN_SHARE * counts.down), _MAX_SHARE * counts.down
-    common = (term for term, downs in counts.downs.items() if least <= downs <= most and term not in ignored)
+    common = (term for term, count in counts.downs.items() if least <= count <= most and term not in ignored)
     excess = {word: _excess(counts, word) for word in common if _is_word(word)}
     telling = (word for word in excess if excess[word] > 0 and _is_characteristic(counts, word))
     return sorted(telling, key=lambda word: (-excess[word], word))[:_MOST_CANDIDATES]
