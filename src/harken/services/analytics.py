@@ -9,13 +9,20 @@ from typing import Final
 from attrs import evolve
 
 from harken.domain.feedback import Rating
-from harken.domain.insight.comparison import Comparison
+from harken.domain.insight.change_points import Change, Day, change_points
+from harken.domain.insight.comparison import Comparison, Estimate, decide_together
+from harken.domain.insight.heat_map import Cell, heat_map
+from harken.domain.insight.mix import Mix, mix
+from harken.domain.insight.sampling import design_effect
+from harken.domain.keywords import KEYWORDS, Keyword, count_keywords
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
-from harken.domain.themes import KEYWORDS, Theme, themes
 from harken.domain.trend import Period, TrendPoint, by_hour_of_day, by_weekday, trend, zone_named
 from harken.ports.repository import FeedbackRepository
 
+#: The newest thumbs that a design effect is computed from.
+_NEWEST: Final = 20_000
+_DAYS: Final = 365
 _RECOUNTED: Final = (None, GroupBy(Dimension.AGENT), GroupBy(Dimension.SLOT))
 
 
@@ -53,14 +60,61 @@ class AnalyticsService:
         named = zone_named(zone)
         return by_weekday(self._slots(query), named)
 
-    def themes(self, query: FeedbackQuery, keywords: str | Sequence[str] = KEYWORDS) -> tuple[Theme, ...]:
+    def keywords(self, query: FeedbackQuery, keywords: str | Sequence[str] = KEYWORDS) -> tuple[Keyword, ...]:
         """How many negative comments mention each keyword, the most mentioned first."""
         downs = self._repository.stream(evolve(query, rating=Rating.DOWN))
-        return themes((feedback.comment for feedback in downs), keywords)
+        return count_keywords((feedback.comment for feedback in downs), keywords)
+
+    def design_effect(self, query: FeedbackQuery) -> float:
+        """By what factor the variance of satisfaction exceeds that of independent ratings, as authors rate repeatedly.
+
+        Computed from the newest 20,000 thumbs of the selection; at least 1.
+        """
+        return design_effect(self._repository.ratings_by_author(query, limit=_NEWEST))
+
+    def estimate(self, query: FeedbackQuery) -> Estimate:
+        """The satisfaction of the matching feedback, with an interval that takes repeated authors into account."""
+        return Estimate(self.summary(query), self.design_effect(query))
 
     def compare(self, before: FeedbackQuery, after: FeedbackQuery) -> Comparison:
-        """The difference between two selections of feedback, with its 95% CI."""
-        return Comparison(self.summary(before), self.summary(after))
+        """The difference between two selections of feedback, with its intervals and a verdict."""
+        return Comparison(
+            self.summary(before), self.summary(after), self.design_effect(before), self.design_effect(after)
+        )
+
+    def compare_groups(self, query: FeedbackQuery, by: GroupBy) -> Mapping[GroupKey, Comparison]:
+        """Each group compared with all others together, the largest group first.
+
+        A verdict is given only to groups that differ by more than chance among all of them.
+        """
+        groups, effect = self.groups(query, by), self.design_effect(query)
+        total = sum(groups.values(), Summary())
+        return decide_together(
+            {key: Comparison(total - summary, summary, effect, effect) for key, summary in groups.items()}
+        )
+
+    def mix(self, before: FeedbackQuery, after: FeedbackQuery, by: GroupBy) -> Mix[GroupKey]:
+        """Which groups are new or gone between two selections, and the change without them."""
+        return mix(self._repository.summarize(before, by), self._repository.summarize(after, by))
+
+    def heat_map(self, query: FeedbackQuery, zone: str = "UTC") -> list[Cell]:
+        """The statistics of the matching feedback by local weekday and hour, with those that differ by more than chance.
+
+        Raises:
+            InvalidQuery: there is no such zone.
+        """
+        named = zone_named(zone)
+        return heat_map(self._slots(query), named, effect=self.design_effect(query))
+
+    def changes(self, query: FeedbackQuery, zone: str = "UTC") -> list[Change]:
+        """The local days on which satisfaction changed, oldest first; of the last 365 days that have feedback.
+
+        Raises:
+            InvalidQuery: there is no such zone.
+        """
+        points = self.trend(query, Period.DAY, zone)[-_DAYS:]
+        days = [Day(one.summary.positive, one.summary.decided, one.start.weekday()) for one in points]
+        return [Change(points[found.index].start, found.before, found.after) for found in change_points(days)]
 
     def discrepancies(self, query: FeedbackQuery) -> list[str]:
         """A sentence for each summary, of all feedback, by agent or by slot, that differs from a recount."""

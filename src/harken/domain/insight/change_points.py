@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import pairwise
 from math import log, log2
 from typing import Final
@@ -52,6 +53,21 @@ class ChangePoint:
     before: float
     after: float
     ratio: float
+
+
+@frozen
+class Change:
+    """A change of satisfaction.
+
+    Attributes:
+        at: when the first day after the change began.
+        before: the share of thumbs-up before it, from the change before that on; from 0 to 1.
+        after: the share from then on, up to the next change.
+    """
+
+    at: datetime
+    before: float
+    after: float
 
 
 @frozen

@@ -20,6 +20,26 @@ SMALL: Final = 200
 _MOST_NEEDED: Final = 10_000_000
 
 
+@frozen
+class Estimate:
+    """Satisfaction, and how exactly it is known.
+
+    Attributes:
+        summary: the statistics.
+        design_effect: how many ratings are worth one independent rating, at least 1.
+    """
+
+    summary: Summary
+    design_effect: float
+
+    @property
+    def interval(self) -> Interval:
+        """A 95% interval of the satisfaction in percent; 0 to 100 without thumbs. See :attr:`Summary.interval`."""
+        effect = self.design_effect
+        low, high = wilson(self.summary.positive / effect, self.summary.decided / effect)
+        return Interval(low * 100, high * 100)
+
+
 class Verdict(Enum):
     """Whether satisfaction changed by more than chance, however often anyone looked."""
 

@@ -13,14 +13,14 @@ KEYWORDS: Final = ("error", "slow", "unclear", "incomplete", "wrong", "confused"
 
 
 @frozen
-class Theme:
+class Keyword:
     """A keyword and the number of comments that contain it."""
 
     keyword: str
     mentions: int
 
 
-def themes(comments: Iterable[str], keywords: str | Sequence[str] = KEYWORDS) -> tuple[Theme, ...]:
+def count_keywords(comments: Iterable[str], keywords: str | Sequence[str] = KEYWORDS) -> tuple[Keyword, ...]:
     """Count the comments that contain each keyword, in any case and also inside longer words.
 
     Returns the themes by descending count, then in the order of ``keywords``, without unused keywords.
@@ -32,4 +32,4 @@ def themes(comments: Iterable[str], keywords: str | Sequence[str] = KEYWORDS) ->
         for keyword, needle in folded.items():
             counts[keyword] += needle in lower
     ranked = sorted(counts.items(), key=lambda item: -item[1])
-    return tuple(Theme(keyword, count) for keyword, count in ranked if count)
+    return tuple(Keyword(keyword, count) for keyword, count in ranked if count)
