@@ -60,14 +60,18 @@ from harken.domain.feedback import (
     Submission,
     Target,
 )
-from harken.domain.insight.comparison import Comparison
+from harken.domain.insight.change_points import SatisfactionChange
+from harken.domain.insight.comparison import Comparison, Estimate, Verdict
+from harken.domain.insight.heat_map import Cell
+from harken.domain.insight.mix import Mix
+from harken.domain.insight.themes import Theme
+from harken.domain.keywords import Keyword
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route
 from harken.domain.rules import RatingPolicy, Rule
 from harken.domain.summary import Interval, Summary
-from harken.domain.themes import Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.domain.violation import Violation
 from harken.facade import Harken
@@ -76,6 +80,7 @@ from harken.ports.responder import Responder
 from harken.services.feedback.middleware import Middleware, Receipt
 from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
 from harken.services.keys import NewKey
+from harken.services.themes import FoundTheme, Themes
 
 if TYPE_CHECKING:
     from harken.container import Container, ready
@@ -97,6 +102,7 @@ __all__ = [
     "ApiKey",
     "AuditEntry",
     "AuditOutcome",
+    "Cell",
     "Change",
     "Comparison",
     "ConfigurationError",
@@ -112,11 +118,13 @@ __all__ = [
     "Down",
     "Erased",
     "ErasedFeedback",
+    "Estimate",
     "Feedback",
     "FeedbackNotFound",
     "FeedbackQuery",
     "FeedbackRejected",
     "FeedbackWithdrawn",
+    "FoundTheme",
     "GroupBy",
     "Harken",
     "HarkenError",
@@ -129,9 +137,11 @@ __all__ = [
     "InvalidTransition",
     "KeyNotFound",
     "KeyRejected",
+    "Keyword",
     "LeaseLost",
     "Middleware",
     "MissingExtra",
+    "Mix",
     "Moderation",
     "ModerationStatus",
     "NewKey",
@@ -152,6 +162,7 @@ __all__ = [
     "Route",
     "RouteRejected",
     "Rule",
+    "SatisfactionChange",
     "Scope",
     "Sentiment",
     "Services",
@@ -167,7 +178,9 @@ __all__ = [
     "TemplateTooCostly",
     "TemplateValueMissing",
     "Theme",
+    "Themes",
     "TrendPoint",
+    "Verdict",
     "Violation",
     "assemble",
     "audit",
