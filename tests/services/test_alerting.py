@@ -627,12 +627,24 @@ def test_a_theme_surges(clock: ManualClock, by: str, subject: str) -> None:
         assert [alert.is_open for alert in alerts(storage)] == [False]
 
 
-def talk(storage: Storage, at: datetime, *, people: str = "p", agent_id: str = "a", **topics: int) -> None:
-    """Store that many thumbs-down comments about each topic, each by another author."""
-    for topic, number in topics.items():
-        for person in range(number):
-            author = f"{people}-{topic}-{person}"
-            stored(storage, "d", at, comment=f"The {topic} was not there", author=author, agent_id=agent_id)
+def talk(storage: Storage, at: datetime, *, authors: int = 1_000, agent_id: str = "a", **topics: int) -> None:
+    """Store that many thumbs-down comments about each topic, by up to that many authors."""
+    storage.feedback.add(
+        accepted(
+            *(
+                a_feedback(
+                    f"{at}-{agent_id}-{topic}-{number}",
+                    DOWN,
+                    f"The {topic} was not there",
+                    author=f"{topic}-{number % authors}",
+                    agent_id=agent_id,
+                    created_at=at,
+                )
+                for topic, count_ in topics.items()
+                for number in range(count_)
+            )
+        )
+    )
 
 
 class TestDiscoveredThemes:
@@ -665,8 +677,7 @@ class TestDiscoveredThemes:
         with watching(evolve(self.RULE, at_least=30), clock=clock) as (_, service, storage):
             talk(storage, clock() - WEEK, refund=40, wifi=40, seat=20)
             talk(storage, clock(), refund=160, wifi=160, seat=80, food=29)
-            for number in range(100):
-                stored(storage, "d", clock(), comment="The toilet was broken", author=f"loud-{number % 2}")
+            talk(storage, clock(), authors=2, toilet=100)
             assert service.evaluate_windows() == 0
 
     def test_without_earlier_weeks(self, clock: ManualClock) -> None:
