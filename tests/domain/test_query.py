@@ -157,6 +157,32 @@ class TestFilters:
         assert label(value) == expected
 
 
+class TestPreviousPeriod:
+    @given(moments, st.none() | moments, moments)
+    def test_it_is_as_long_and_ends_where_the_period_begins(
+        self, since: datetime, until: datetime | None, now: datetime
+    ) -> None:
+        """The period of a query without ``until`` ends now; other filters stay."""
+        query = FeedbackQuery(agent_id="a", since=since, until=until)
+        length = (until or now) - since
+        assume(length > timedelta())
+        assert query.previous_period(now) == evolve(query, since=since - length, until=since)
+
+    @pytest.mark.parametrize(
+        "period",
+        [
+            {},
+            {"until": NOON},
+            {"since": NOON, "until": NOON},
+            {"since": NOON + HOUR},
+            {"since": datetime(1, 1, 2, tzinfo=UTC)},
+        ],
+    )
+    def test_there_may_be_none(self, period: dict[str, Any]) -> None:
+        """A period without a beginning or a length has none, nor has one that began too early for a date."""
+        assert FeedbackQuery(**period).previous_period(NOON) is None
+
+
 class TestGroupBy:
     @pytest.mark.parametrize("dimension", [one for one in Dimension if one is not Dimension.CONTEXT])
     def test_parse_dimensions(self, dimension: Dimension) -> None:

@@ -149,6 +149,12 @@ def test_filters(hk: Harken) -> None:
     assert hk.themes(agent_id="nobody") == Themes((), 0, is_enough=False, tags=())
 
 
+def test_many_comments(hk: Harken) -> None:
+    """More comments than a page has are all searched."""
+    store(hk, complaints(dict.fromkeys(COMMENTS, 220)))
+    assert (hk.themes().comments, hk.themes(since=NOON).comments) == (1100, 1100)
+
+
 def test_tags_are_listed_beside_themes(hk: Harken) -> None:
     """The reasons that submitters chose come with the number of comments, the most frequent first."""
     store(

@@ -104,6 +104,28 @@ class TestManyComparisons:
         assert holm({"a": 9.0, "b": 3.5, "c": 3.2}) == {"a"}
 
 
+class TestPValue:
+    def test_small_groups_are_exact(self) -> None:
+        """Below 200 thumbs it is the mid-p value of the table of both sides."""
+        assert Comparison(_rated(3, 10), _rated(9, 10)).p_value == mid_p((3, 10), (9, 10))
+
+    def test_large_groups(self) -> None:
+        """From 200 thumbs on, the normal approximation, which is close to the exact value there."""
+        comparison = Comparison(_rated(60, 100), _rated(75, 100))
+        assert comparison.p_value == pytest.approx(mid_p((60, 100), (75, 100)), rel=0.05)
+        assert comparison.p_value == pytest.approx(0.0237, abs=0.0001)
+
+    @pytest.mark.parametrize("positive", [0, 150])
+    def test_without_any_variance(self, positive: int) -> None:
+        """If all ratings are equal, there is nothing to explain."""
+        assert Comparison(_rated(positive, 150), _rated(positive, 150)).p_value == 1.0
+
+    def test_it_does_not_depend_on_the_order(self) -> None:
+        """Better and worse are equally surprising."""
+        one, other = _rated(130, 200), _rated(150, 200)
+        assert Comparison(one, other).p_value == pytest.approx(Comparison(other, one).p_value)
+
+
 class TestDesignEffect:
     def test_independent_authors_have_none(self) -> None:
         """One rating each: every rating counts in full."""
