@@ -77,6 +77,7 @@ from harken.domain.violation import Violation
 from harken.facade import Harken
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.responder import Responder
+from harken.ports.text import ThemeNamer
 from harken.services.feedback.middleware import Middleware, Receipt
 from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
 from harken.services.keys import NewKey
@@ -179,6 +180,7 @@ __all__ = [
     "TemplateTooCostly",
     "TemplateValueMissing",
     "Theme",
+    "ThemeNamer",
     "Themes",
     "TrendPoint",
     "Verdict",

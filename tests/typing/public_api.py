@@ -129,4 +129,6 @@ def connecting() -> None:
         assert_type(hk, Harken)
     harken.connect(middleware=[no_middleware])  # type: ignore[list-item]
     harken.connect(7)  # type: ignore[arg-type]
+    harken.connect("memory://", languages=["cs"], theme_namer=lambda words, comments: words[0] + comments[0])
+    harken.connect("memory://", theme_namer=str.strip)  # type: ignore[arg-type]
     harken.connect("memory://", sanitizer=str.strip)  # type: ignore[arg-type]

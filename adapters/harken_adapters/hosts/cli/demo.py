@@ -201,6 +201,7 @@ def _print_statistics(hk: Harken) -> None:
     trend_table(By.DAY, trend_points(hk, hk.query(), By.DAY, "UTC"))
     say("Themes in negative comments", style="bold")
     print_themes(hk.themes(limit=5))
+    say("")
 
 
 def _print_next_commands(cli: CliContext, scenes: Scenes) -> None:
