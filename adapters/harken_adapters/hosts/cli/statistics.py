@@ -310,7 +310,7 @@ def compare(
             print_json(compared_groups_record(by, groups)) if as_json else _compared_groups_table(by, groups)
             return
         if before == after:
-            before = hk.analytics.previous_period(query)
+            before = hk.analytics.previous_period(after)
         comparison = hk.analytics.compare(before, after)
         mix = hk.analytics.mix(before, after, GroupBy(Dimension.AGENT))
     if as_json:
