@@ -61,6 +61,7 @@ from harken.domain.feedback import (
     Target,
 )
 from harken.domain.insight.comparison import Comparison
+from harken.domain.insight.evaluation import Evaluation
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
@@ -76,6 +77,8 @@ from harken.ports.responder import Responder
 from harken.services.feedback.middleware import Middleware, Receipt
 from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
 from harken.services.keys import NewKey
+from harken.services.sentiment import AverageReading, Reading, SentimentEvaluation, SentimentSurvey
+from harken.services.spam import SpamEvaluation, SpamReading
 
 if TYPE_CHECKING:
     from harken.container import Container, ready
@@ -97,6 +100,7 @@ __all__ = [
     "ApiKey",
     "AuditEntry",
     "AuditOutcome",
+    "AverageReading",
     "Change",
     "Comparison",
     "ConfigurationError",
@@ -112,6 +116,7 @@ __all__ = [
     "Down",
     "Erased",
     "ErasedFeedback",
+    "Evaluation",
     "Feedback",
     "FeedbackNotFound",
     "FeedbackQuery",
@@ -145,6 +150,7 @@ __all__ = [
     "Period",
     "Rating",
     "RatingPolicy",
+    "Reading",
     "Receipt",
     "ReplyRule",
     "Responder",
@@ -154,7 +160,11 @@ __all__ = [
     "Rule",
     "Scope",
     "Sentiment",
+    "SentimentEvaluation",
+    "SentimentSurvey",
     "Services",
+    "SpamEvaluation",
+    "SpamReading",
     "StaleFeedback",
     "StorageClosed",
     "StorageCorrupt",

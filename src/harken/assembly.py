@@ -40,7 +40,9 @@ from harken.services.notifications.deliveries import DeliveryService
 from harken.services.notifications.lane import RelayDependencies
 from harken.services.notifications.relay import Relay
 from harken.services.notifications.routes import RouteService
+from harken.services.sentiment import SentimentService
 from harken.services.sessions import SessionService
+from harken.services.spam import SpamService
 
 
 @frozen(kw_only=True)
@@ -52,6 +54,8 @@ class Services:
     collection: type[CollectionService] = CollectionService
     moderation: type[ModerationService] = ModerationService
     analytics: type[AnalyticsService] = AnalyticsService
+    sentiment: type[SentimentService] = SentimentService
+    spam: type[SpamService] = SpamService
     sessions: type[SessionService] = SessionService
     conversations: type[ConversationService] = ConversationService
     keys: type[KeyService] = KeyService
@@ -171,6 +175,8 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         collection=collection,
         moderation=make.moderation(storage.feedback, clock=clock, editor=editor),
         analytics=make.analytics(storage.feedback),
+        sentiment=make.sentiment(storage.feedback, clock=clock),
+        spam=make.spam(storage.feedback, clock=clock),
         sessions=make.sessions(storage.sessions),
         conversations=make.conversations(storage.conversations),
         keys=make.keys(storage.keys, clock=clock, new_secret=parts.new_secret),

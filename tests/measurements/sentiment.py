@@ -9,7 +9,7 @@ from tests.measurements.table import Row
 
 from harken import Feedback, Rating
 from harken.domain.insight.evaluation import Evaluation, evaluate
-from harken.domain.insight.learned_sentiment import RatedTerms, SentimentModel, calibration_sample
+from harken.domain.insight.learned_sentiment import SentimentModel, calibration_sample
 from harken.domain.insight.terms import TermCounts, terms
 
 _FEW = (20, 50, 100, 200)
@@ -43,7 +43,7 @@ def _halves(rated: Sequence[Feedback], seed: int) -> tuple[list[Feedback], list[
 
 
 def _learned(known: Sequence[Feedback], unknown: Sequence[Feedback]) -> Evaluation:
-    model = SentimentModel.fit(TermCounts.fold(known), calibration_sample(map(RatedTerms.of, known)))
+    model = SentimentModel.fit(TermCounts.fold(known), calibration_sample(known))
     return _evaluation([model.reading(terms(one.comment, one.sentiment)) for one in unknown], unknown)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
+from heapq import nsmallest
 from math import exp, fsum, log, log1p, sqrt
 from typing import Final
 
@@ -45,9 +46,13 @@ class RatedTerms:
         return cls(feedback.id, terms(feedback.comment, feedback.sentiment), feedback.rating is Rating.UP)
 
 
-def calibration_sample(comments: Iterable[RatedTerms]) -> list[RatedTerms]:
+def calibration_sample(rated: Iterable[Feedback]) -> list[RatedTerms]:
     """The same 2,000 comments of any set in any order: those with the smallest SHA-256 of their ids."""
-    return sorted(comments, key=lambda one: sha256(one.feedback_id.encode()).digest())[:CALIBRATION_SAMPLE]
+    return list(map(RatedTerms.of, nsmallest(CALIBRATION_SAMPLE, rated, key=_hash_of_id)))
+
+
+def _hash_of_id(feedback: Feedback) -> bytes:
+    return sha256(feedback.id.encode()).digest()
 
 
 @frozen
