@@ -56,11 +56,12 @@ class TestAssembling:
         """Without any part, a Harken works as one that is connected without any setting."""
         defaults = Settings()
         parts = Parts()
-        assert (parts.application, parts.max_queue, parts.max_batch, parts.spam) == (
+        assert (parts.application, parts.max_queue, parts.max_batch, parts.spam, parts.languages) == (
             defaults.application,
             defaults.max_queue,
             defaults.max_batch,
             defaults.spam,
+            defaults.languages,
         )
         with open_storage() as storage, assemble(storage, parts) as hk:
             assert hk.submit("s", "up").feedback.application == "default"
@@ -145,6 +146,7 @@ class TestProviders:
             "max_queue",
             "max_batch",
             "spam",
+            "languages",
         }
 
     def test_every_part_is_passed_on(self) -> None:

@@ -129,7 +129,7 @@ def test_statistics(filled: Harken) -> None:
     assert filled.groups("agent") == filled.analytics.groups(query, harken.GroupBy.parse("agent"))
     assert filled.groups(harken.GroupBy.parse("context.tier")).keys() == {"1", "free", None}
     assert filled.trend("hour") == filled.trend(Period.HOUR) == filled.analytics.trend(query, Period.HOUR)
-    assert [theme.keyword for theme in filled.themes()] == ["slow"]
+    assert [one.keyword for one in filled.themes(["slow", "wrong"])] == ["slow"]
 
 
 @pytest.mark.parametrize("period", ["month", "", None, 7])

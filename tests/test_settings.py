@@ -22,6 +22,7 @@ SOURCES: dict[str, list[tuple[Any, Any]]] = {
     "spam_phrases": [('["a", "b"]', ("a", "b")), (" c d ,, e ", ("c d", "e")), (["f"], ("f",))],
     "max_queue": [("1", 1), (" 2 ", 2), (3, 3)],
     "max_batch": [("4", 4), ("5", 5), (6, 6)],
+    "languages": [('["cs"]', ("cs",)), ("ja, zh", ("ja", "zh")), (["pl"], ("pl",))],
 }
 
 
@@ -114,6 +115,7 @@ def test_bad_variables(tmp_path: Path, environ: Mapping[str, str], message: str)
         ({"spam_phrases": ["casino", 5]}, "spam_phrases must be a list of texts, got a list with other values"),
         ({"spam_phrases": ["casino", " "]}, "spam_phrases must not contain an empty text"),
         ({"application": "\x00"}, "application must not contain control characters"),
+        ({"languages": ["en", "xx"]}, "There are no stop words for 'xx'; languages must be ISO 639-1 codes"),
         ({"storage": Path("feedback.db")}, "storage must be of type str, got .*Path"),
     ],
 )

@@ -9,9 +9,9 @@ import harken
 from harken import Change, FeedbackRejected, Harken, RatingPolicy, RouteRejected, Scope
 from harken.domain.alerts.rules import ThemeRule
 from harken.domain.events import EventType
+from harken.domain.keywords import count_keywords
 from harken.domain.routes import Route, parse_route
 from harken.domain.rules import no_spam
-from harken.domain.themes import themes
 from harken_adapters.hosts.http.guards.addresses import trusted_networks
 from harken_adapters.hosts.http.guards.origins import Origins
 from harken_adapters.hosts.http.settings import ServerSettings
@@ -54,11 +54,11 @@ def test_a_routes_table(key: str) -> None:
 
 def test_keywords() -> None:
     """A keyword is searched for as a whole."""
-    assert [theme.keyword for theme in themes(["too slow"], "slow")] == ["slow"]
+    assert [one.keyword for one in count_keywords(["too slow"], "slow")] == ["slow"]
     assert ThemeRule(name="r", keywords="slow").keywords == ("slow",)  # type: ignore[arg-type]
     with harken.connect("memory://") as hk:
         hk.submit("s", "down", "Too slow")
-        assert [theme.keyword for theme in hk.themes("slow")] == ["slow"]
+        assert [one.keyword for one in hk.themes("slow")] == ["slow"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Analyses feedback: trends, groups by agent, themes, and a comparison before and after a release.
+"""Analyses feedback: trends, groups by agent, keywords, and a comparison before and after a release.
 
 Run ``python examples/patterns/analysis.py``, optionally followed by the URL of a storage.
 """
@@ -55,14 +55,14 @@ def main(storage: str) -> None:
             low, high = summary.interval.low, summary.interval.high
             print(f"  {agent}: satisfaction {summary.satisfaction:.1f}% (95% CI {low:.1f}% to {high:.1f}%)")
 
-        print("Themes of negative comments:")
-        for theme in hk.themes():
-            print(f"  {theme.keyword}: {theme.mentions}")
+        print("Keywords in negative comments:")
+        for found in hk.themes(["slow", "unclear", "incomplete", "error"]):
+            print(f"  {found.keyword}: {found.mentions}")
 
         change = hk.analytics.compare(hk.query(until=RELEASE), hk.query(since=RELEASE))
         low, high = change.interval.low, change.interval.high
         print(f"Since the release: {change.satisfaction_change:+.1f} points (95% CI {low:+.1f} to {high:+.1f})")
-        print(f"Significant: {change.significant}")
+        print(f"Verdict: {change.sentence}")
 
 
 if __name__ == "__main__":

@@ -60,15 +60,19 @@ from harken.domain.feedback import (
     Submission,
     Target,
 )
-from harken.domain.insight.comparison import Comparison
+from harken.domain.insight.change_points import SatisfactionChange
+from harken.domain.insight.comparison import Comparison, Estimate, Verdict
 from harken.domain.insight.evaluation import Evaluation
+from harken.domain.insight.heat_map import Cell
+from harken.domain.insight.mix import Mix
+from harken.domain.insight.themes import Theme
+from harken.domain.keywords import Keyword
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route
 from harken.domain.rules import RatingPolicy, Rule
 from harken.domain.summary import Interval, Summary
-from harken.domain.themes import Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.domain.violation import Violation
 from harken.facade import Harken
@@ -79,6 +83,7 @@ from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, 
 from harken.services.keys import NewKey
 from harken.services.sentiment import AverageReading, Reading, SentimentEvaluation, SentimentSurvey
 from harken.services.spam import SpamEvaluation, SpamReading
+from harken.services.themes import FoundTheme, Themes
 
 if TYPE_CHECKING:
     from harken.container import Container, ready
@@ -101,6 +106,7 @@ __all__ = [
     "AuditEntry",
     "AuditOutcome",
     "AverageReading",
+    "Cell",
     "Change",
     "Comparison",
     "ConfigurationError",
@@ -116,12 +122,14 @@ __all__ = [
     "Down",
     "Erased",
     "ErasedFeedback",
+    "Estimate",
     "Evaluation",
     "Feedback",
     "FeedbackNotFound",
     "FeedbackQuery",
     "FeedbackRejected",
     "FeedbackWithdrawn",
+    "FoundTheme",
     "GroupBy",
     "Harken",
     "HarkenError",
@@ -134,9 +142,11 @@ __all__ = [
     "InvalidTransition",
     "KeyNotFound",
     "KeyRejected",
+    "Keyword",
     "LeaseLost",
     "Middleware",
     "MissingExtra",
+    "Mix",
     "Moderation",
     "ModerationStatus",
     "NewKey",
@@ -158,6 +168,7 @@ __all__ = [
     "Route",
     "RouteRejected",
     "Rule",
+    "SatisfactionChange",
     "Scope",
     "Sentiment",
     "SentimentEvaluation",
@@ -177,7 +188,9 @@ __all__ = [
     "TemplateTooCostly",
     "TemplateValueMissing",
     "Theme",
+    "Themes",
     "TrendPoint",
+    "Verdict",
     "Violation",
     "assemble",
     "audit",

@@ -6,6 +6,7 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from attrs import Factory, frozen
@@ -23,7 +24,7 @@ from harken.facade import Harken
 from harken.ports.keys import NewSecret
 from harken.ports.responder import Responder
 from harken.ports.storage import Storage
-from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer
+from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer, ThemeNamer
 from harken.ports.time import Clock, NewId, Random
 from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
@@ -43,6 +44,8 @@ from harken.services.notifications.routes import RouteService
 from harken.services.sentiment import SentimentService
 from harken.services.sessions import SessionService
 from harken.services.spam import SpamService
+from harken.services.themes import ThemeService
+from harken.stop_words import LANGUAGES, stop_words
 
 
 @frozen(kw_only=True)
@@ -53,6 +56,7 @@ class Services:
     eraser: type[Eraser] = Eraser
     collection: type[CollectionService] = CollectionService
     moderation: type[ModerationService] = ModerationService
+    themes: type[ThemeService] = ThemeService
     analytics: type[AnalyticsService] = AnalyticsService
     sentiment: type[SentimentService] = SentimentService
     spam: type[SpamService] = SpamService
@@ -81,6 +85,8 @@ class Parts:
         sanitizer: turns comments into plain text.
         spam_filter: recognises spam.
         sentiment_analyzer: computes the sentiment of a comment.
+        languages: the languages of comments, as ISO 639-1 codes; their stop words are not part of themes.
+        theme_namer: names themes.
         notifications: channels, routes, alert rules and reply rules.
         responder: writes replies that no reply rule has.
         renderer: opens the template renderer; called when a route has a template.
@@ -100,6 +106,8 @@ class Parts:
     sanitizer: Sanitizer | None = None
     spam_filter: SpamFilter | None = None
     sentiment_analyzer: SentimentAnalyzer | None = None
+    languages: Sequence[str] = LANGUAGES
+    theme_namer: ThemeNamer | None = None
     notifications: NotificationSettings = Factory(NotificationSettings)
     responder: Responder | None = None
     renderer: Callable[[], TemplateRenderer] = open_renderer
@@ -168,15 +176,18 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         clock=shared_clock,
         jitter=parts.jitter,
     )
+    themes = make.themes(
+        storage.feedback, clock=clock, stop_words=partial(stop_words, parts.languages), namer=parts.theme_namer
+    )
     return Harken(
         storage,
         application=parts.application,
         editor=editor,
         collection=collection,
         moderation=make.moderation(storage.feedback, clock=clock, editor=editor),
-        analytics=make.analytics(storage.feedback),
         sentiment=make.sentiment(storage.feedback, clock=clock),
         spam=make.spam(storage.feedback, clock=clock),
+        analytics=make.analytics(storage.feedback, themes=themes, clock=clock),
         sessions=make.sessions(storage.sessions),
         conversations=make.conversations(storage.conversations),
         keys=make.keys(storage.keys, clock=clock, new_secret=parts.new_secret),
@@ -199,11 +210,13 @@ def connect(
     spam_phrases: Sequence[str] | None = None,
     max_queue: int | None = None,
     max_batch: int | None = None,
+    languages: Sequence[str] | None = None,
     policy: RatingPolicy | None = None,
     middleware: Sequence[Middleware] = (),
     sanitizer: Sanitizer | None = None,
     spam_filter: SpamFilter | None = None,
     sentiment_analyzer: SentimentAnalyzer | None = None,
+    theme_namer: ThemeNamer | None = None,
     channels: Mapping[str, Channel] | None = None,
     routes: Sequence[Route | Mapping[str, object]] | None = None,
     alert_rules: Sequence[AlertRule | Mapping[str, object]] | None = None,
@@ -227,11 +240,13 @@ def connect(
         spam_phrases: phrases that make a comment spam, in upper or lower case.
         max_queue: how many submissions may wait to be written before new ones are refused.
         max_batch: how many submissions one write carries at most.
+        languages: the languages of comments, as ISO 639-1 codes; their stop words are not part of themes.
         policy: rules that replace those of the settings; ``spam`` still decides about what ``spam_filter`` recognises.
         middleware: runs around each submission, the outermost first.
         sanitizer: turns comments into plain text.
         spam_filter: recognises spam, in addition to the phrases.
         sentiment_analyzer: computes the sentiment of a comment.
+        theme_namer: names themes by their words and comments, see :data:`harken.ports.text.ThemeNamer`.
         channels: the destinations of events, by name: notifiers, which are not closed, or tables such as
             ``{"kind": "webhook", "url": ..., "secret": ...}``. Nothing is sent until a relay runs, see
             :meth:`Harken.start_relay`.
@@ -261,6 +276,7 @@ def connect(
         spam_phrases=spam_phrases,
         max_queue=max_queue,
         max_batch=max_batch,
+        languages=languages,
     )
     notifications = NotificationSettings.load(
         os.environ, Path.cwd(), channels=channels, routes=routes, alert_rules=alert_rules, replies=replies
@@ -272,6 +288,7 @@ def connect(
         "sanitizer": sanitizer,
         "spam_filter": spam_filter,
         "sentiment_analyzer": sentiment_analyzer,
+        "theme_namer": theme_namer,
         "notifications": notifications,
         "responder": responder,
         "clock": clock,

@@ -30,7 +30,7 @@ from harken.ports.responder import Responder
 from harken.ports.sessions import SessionRepository
 from harken.ports.state import StateRepository
 from harken.ports.storage import Storage
-from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer
+from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer, ThemeNamer
 from harken.ports.time import Clock, NewId, Random
 from harken.services.feedback.middleware import Middleware
 
@@ -53,6 +53,7 @@ class Container(containers.DeclarativeContainer):
     sanitizer: Provider[Sanitizer | None] = Object(None)
     spam_filter: Provider[SpamFilter | None] = Object(None)
     sentiment_analyzer: Provider[SentimentAnalyzer | None] = Object(None)
+    theme_namer: Provider[ThemeNamer | None] = Object(None)
     policy: Provider[RatingPolicy] = Callable(
         RatingPolicy.standard,
         max_comment_length=config.max_comment_length,
@@ -100,6 +101,8 @@ class Container(containers.DeclarativeContainer):
             sanitizer=sanitizer,
             spam_filter=spam_filter,
             sentiment_analyzer=sentiment_analyzer,
+            languages=config.languages,
+            theme_namer=theme_namer,
             notifications=notifications,
             responder=responder,
             renderer=renderer.provider,

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import Self, TypedDict, Unpack
+from typing import Self, TypedDict, Unpack, overload
 
 from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import DEFAULT_APPLICATION, Feedback, Rating, Scalar, Submission, Target
+from harken.domain.insight.change_points import SatisfactionChange
+from harken.domain.insight.comparison import Comparison, Estimate
+from harken.domain.insight.heat_map import Cell
+from harken.domain.keywords import Keyword
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
-from harken.domain.themes import KEYWORDS, Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.ports.storage import Storage
 from harken.services.alerting.service import AlertingService
@@ -32,6 +35,7 @@ from harken.services.notifications.routes import RouteService
 from harken.services.sentiment import SentimentService
 from harken.services.sessions import SessionService
 from harken.services.spam import SpamService
+from harken.services.themes import Themes
 
 
 class Filters(TypedDict, total=False):
@@ -179,8 +183,7 @@ class Harken:
 
     def groups(self, by: GroupBy | str, **filters: Unpack[Filters]) -> Mapping[GroupKey, Summary]:
         """The statistics by ``"agent"``, ``"session"``, ``"tag"`` or ``"context.<name>"``, the largest group first."""
-        group_by = GroupBy.parse(by) if isinstance(by, str) else by
-        return self.analytics.groups(self.query(**filters), group_by)
+        return self.analytics.groups(self.query(**filters), _group_by(by))
 
     def trend(
         self, period: Period | str = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
@@ -188,9 +191,72 @@ class Harken:
         """The statistics by local ``"hour"``, ``"day"`` or ``"week"`` of an IANA time zone, oldest first."""
         return self.analytics.trend(self.query(**filters), _period(period), zone)
 
-    def themes(self, keywords: str | Sequence[str] = KEYWORDS, **filters: Unpack[Filters]) -> tuple[Theme, ...]:
-        """How many negative comments mention each keyword, the most mentioned first."""
-        return self.analytics.themes(self.query(**filters), keywords)
+    @overload
+    def themes(self, *, limit: int = 15, **filters: Unpack[Filters]) -> Themes: ...
+
+    @overload
+    def themes(self, keywords: str | Sequence[str], **filters: Unpack[Filters]) -> tuple[Keyword, ...]: ...
+
+    def themes(
+        self, keywords: str | Sequence[str] | None = None, *, limit: int = 15, **filters: Unpack[Filters]
+    ) -> Themes | tuple[Keyword, ...]:
+        """What the thumbs-down comments are about; or how many of them contain each keyword, the most frequent first.
+
+        Args:
+            keywords: words to count, in upper or lower case and also inside longer words. Without them, themes are
+                discovered in the newest 20,000 thumbs-down entries. With ``since``, their change since the previous
+                period, which is as long, is part of the result.
+            limit: the maximum number of discovered themes, from 1 to 50.
+            filters: select the feedback.
+
+        Raises:
+            InvalidQuery: a filter or the limit is invalid.
+        """
+        query = self.query(**filters)
+        if keywords is None:
+            return self.analytics.themes(query, limit=limit)
+        return self.analytics.keywords(query, keywords)
+
+    def estimate(self, **filters: Unpack[Filters]) -> Estimate:
+        """The satisfaction of the matching feedback, with an interval that takes repeated authors into account."""
+        return self.analytics.estimate(self.query(**filters))
+
+    def compare(self, before: Filters, after: Filters, **filters: Unpack[Filters]) -> Comparison:
+        """The difference between two selections, with its intervals, and whether it is more than chance.
+
+        Args:
+            before: the filters of the first selection, such as ``{"context": {"version": "1.5"}}``.
+            after: the filters of the second.
+            filters: filters of both, unless ``before`` or ``after`` has another value.
+        """
+        earlier: Filters = {**filters, **before}
+        later: Filters = {**filters, **after}
+        return self.analytics.compare(self.query(**earlier), self.query(**later))
+
+    def compare_to_previous(self, **filters: Unpack[Filters]) -> Comparison:
+        """The difference between the previous period and that from ``since`` to ``until``, which is as long.
+
+        Without ``until``, the period ends now.
+
+        Raises:
+            InvalidQuery: there is no ``since``, or the period is empty.
+        """
+        return self.analytics.compare_to_previous(self.query(**filters))
+
+    def compare_groups(self, by: GroupBy | str, **filters: Unpack[Filters]) -> Mapping[GroupKey, Comparison]:
+        """Each group compared with the others together; ``by`` is as in :meth:`groups`, the largest group first.
+
+        A verdict is given only to groups that differ by more than chance among all of them.
+        """
+        return self.analytics.compare_groups(self.query(**filters), _group_by(by))
+
+    def heat_map(self, zone: str = "UTC", **filters: Unpack[Filters]) -> list[Cell]:
+        """The statistics by local weekday and hour of an IANA time zone, and which differ by more than chance."""
+        return self.analytics.heat_map(self.query(**filters), zone)
+
+    def changes(self, zone: str = "UTC", **filters: Unpack[Filters]) -> list[SatisfactionChange]:
+        """The local days on which satisfaction changed, oldest first; of the last 365 days that have feedback."""
+        return self.analytics.changes(self.query(**filters), zone)
 
     def check(self) -> list[str]:
         """Check the storage for damage, and its statistics against a recount; returns a sentence for each problem.
@@ -247,6 +313,10 @@ def _rating(value: Rating | str | None) -> Rating:
         return Rating.parse(value)
     except ValueError as error:
         raise InvalidQuery(str(error)) from None
+
+
+def _group_by(value: GroupBy | str) -> GroupBy:
+    return GroupBy.parse(value) if isinstance(value, str) else value
 
 
 def _period(value: Period | str) -> Period:

@@ -9,7 +9,7 @@ from attrs import astuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken import Comparison, Feedback, Rating, Sentiment, Summary
+from harken import Comparison, Feedback, Rating, Sentiment, Summary, Verdict
 from support import NOON, a_feedback
 
 #: The seven comments of the guide's analytics example.
@@ -162,7 +162,6 @@ class TestComparison:
         )
         assert comparison.interval.low == pytest.approx(low, abs=0.005)
         assert comparison.interval.high == pytest.approx(high, abs=0.005)
-        assert comparison.significant == (low > 0)
 
     @given(summaries, summaries)
     def test_swapped_summaries(self, before: Summary, after: Summary) -> None:
@@ -172,17 +171,18 @@ class TestComparison:
         assert forth.quality_change == pytest.approx(-back.quality_change)
         assert forth.total_change == -back.total_change == after.total - before.total
         assert forth.interval.low == pytest.approx(-back.interval.high)
-        assert forth.significant == back.significant
+        opposite = {Verdict.BETTER: Verdict.WORSE, Verdict.WORSE: Verdict.BETTER}
+        assert forth.verdict is opposite.get(back.verdict, back.verdict)
 
-    def test_a_loss_can_be_significant(self) -> None:
-        """An interval entirely below zero is significant as well."""
+    def test_a_loss_is_worse(self) -> None:
+        """A change whose interval is entirely below zero is for the worse."""
         comparison = Comparison(Summary(positive=90, negative=10), Summary(positive=10, negative=90))
         assert comparison.interval.high < 0
-        assert comparison.significant
+        assert comparison.verdict is Verdict.WORSE
 
     @pytest.mark.parametrize("other", [Summary(), Summary(neutral=3)])
     def test_without_thumbs_the_change_is_unknown(self, other: Summary) -> None:
         """If one side has no thumbs, the interval is the whole range."""
         for comparison in (Comparison(Summary(positive=9), other), Comparison(other, Summary(positive=9))):
             assert (comparison.interval.low, comparison.interval.high) == (-100, 100)
-            assert not comparison.significant
+            assert comparison.verdict is Verdict.UNDECIDED

@@ -15,7 +15,7 @@ from tests.measurements.table import Row
 from harken import Feedback, Rating
 from harken.domain.insight.terms import TermCounts, words
 from harken.domain.insight.themes import Theme, discover
-from harken_adapters.text.stop_words import stop_words
+from harken.stop_words import stop_words
 
 _REASONS = 8
 #: What people call a complaint that has no reason they can name.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harken
-from harken import Comparison, FeedbackQuery, GroupBy, Harken, InvalidQuery, ModerationStatus, Period, Summary, Theme
+from harken import Comparison, FeedbackQuery, GroupBy, Harken, InvalidQuery, Keyword, ModerationStatus, Period, Summary
 from support import NOON, a_submission
 
 submissions = st.builds(
@@ -83,15 +83,16 @@ def test_groups_of_equal_size_have_an_order(hk: Harken) -> None:
     assert list(hk.groups("agent")) == ["c", "a", "b"]
 
 
-def test_themes_are_about_negative_feedback(hk: Harken) -> None:
+def test_keywords_are_about_negative_feedback(hk: Harken) -> None:
     """Keywords are counted in the comments of matching thumbs-downs, and not in those of thumbs-ups."""
     hk.submit("s", "down", "Too slow and unclear")
     hk.submit("s", "down", "Incomplete answer with errors")
     hk.submit("s", "up", "Not slow at all")
     hk.submit("s2", "down", "Slow again")
-    assert hk.themes()[0] == Theme("slow", 2)
-    assert hk.themes(session_id="s") == tuple(Theme(word, 1) for word in ("error", "slow", "unclear", "incomplete"))
-    assert hk.themes(["again"], rating="up") == (Theme("again", 1),)
+    found = ("error", "slow", "unclear", "incomplete")
+    assert hk.analytics.keywords(hk.query())[0] == Keyword("slow", 2)
+    assert hk.analytics.keywords(hk.query(session_id="s")) == tuple(Keyword(word, 1) for word in found)
+    assert hk.themes(["again"], rating="up") == (Keyword("again", 1),)
 
 
 def test_comparing(hk: Harken) -> None:

@@ -9,24 +9,29 @@ import harken
 from harken import (
     UNCHANGED,
     ApiKey,
+    Cell,
     Change,
+    Comparison,
     Cursor,
     Feedback,
     FeedbackRejected,
     Harken,
     Interval,
+    Keyword,
     Middleware,
     NewKey,
     Page,
     Rating,
     RatingPolicy,
     Receipt,
+    SatisfactionChange,
     Scope,
     Submission,
     Summary,
     Target,
-    Theme,
+    Themes,
     TrendPoint,
+    Verdict,
     Violation,
 )
 from harken.ports.sessions import JsonValue
@@ -60,7 +65,17 @@ def reading(hk: Harken) -> None:
     assert_type(hk.summary().average_polarity, float | None)
     assert_type(hk.groups("agent", author="ann"), Mapping[str | datetime | None, Summary])
     assert_type(hk.trend("day", "Europe/Berlin", tag="x"), list[TrendPoint])
-    assert_type(hk.themes(["slow"], message_id=None), tuple[Theme, ...])
+    assert_type(hk.themes(["slow"], message_id=None), tuple[Keyword, ...])
+    assert_type(hk.themes(keywords="slow"), tuple[Keyword, ...])
+    assert_type(hk.themes(limit=5, agent_id="a"), Themes)
+    assert_type(hk.compare({"agent_id": "a"}, {"agent_id": "b"}, tag="x").verdict, Verdict)
+    assert_type(hk.compare_to_previous(since=datetime.now(UTC)).needed, int | None)
+    assert_type(hk.compare_groups("agent", author="ann"), Mapping[str | datetime | None, Comparison])
+    assert_type(hk.estimate(agent_id="a").interval, Interval)
+    assert_type(hk.heat_map("Europe/Berlin"), list[Cell])
+    assert_type(hk.changes(tag="x"), list[SatisfactionChange])
+    hk.compare({"agent": "a"}, {})  # type: ignore[typeddict-unknown-key]
+    hk.themes(["slow"], limit=5)  # type: ignore[call-overload]
     hk.feedback(sesion_id="s")  # type: ignore[call-arg]
     hk.summary(agent="a")  # type: ignore[call-arg]
     hk.summary(agent_id=7)  # type: ignore[arg-type]

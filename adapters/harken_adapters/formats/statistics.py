@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from harken import Comparison, FeedbackQuery, Harken, Interval, Period, Summary
+from harken import (
+    Cell,
+    Comparison,
+    Estimate,
+    Feedback,
+    FeedbackQuery,
+    FoundTheme,
+    Harken,
+    Interval,
+    Keyword,
+    Period,
+    SatisfactionChange,
+    Summary,
+    Themes,
+    Verdict,
+)
+from harken.domain.query import GroupKey
 
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 class By(Enum):
@@ -31,7 +48,7 @@ def trend_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
             return [({"hour": hour}, one) for hour, one in enumerate(hk.analytics.by_hour_of_day(query, zone))]
         case By.WEEKDAY:
             summaries = hk.analytics.by_weekday(query, zone)
-            return [({"weekday": day}, one) for day, one in zip(_WEEKDAYS, summaries, strict=True)]
+            return [({"weekday": day}, one) for day, one in zip(WEEKDAYS, summaries, strict=True)]
         case _:
             points = hk.analytics.trend(query, Period(by.value), zone)
             return [({"start": p.start.isoformat(), "end": p.end.isoformat()}, p.summary) for p in points]
@@ -66,7 +83,95 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
         "quality_change": round(comparison.quality_change, 1),
         "total_change": comparison.total_change,
         "interval": _interval_record(comparison.interval),
-        "significant": comparison.significant,
+        "significant": comparison.verdict is not Verdict.UNDECIDED,
+        "verdict": comparison.verdict.value,
+        "sentence": comparison.sentence,
+        "needed": comparison.needed,
+        "always_valid_interval": _interval_record(comparison.always_valid_interval),
+    }
+
+
+def group_key(key: GroupKey) -> str | None:
+    """The key of a group as a JSON value."""
+    return key.isoformat() if isinstance(key, datetime) else key
+
+
+def compared_groups_record(by: str, groups: Mapping[GroupKey, Comparison]) -> dict[str, Any]:
+    """Each group (``after``) compared with the others together (``before``)."""
+    return {"by": by, "groups": [{"key": group_key(key)} | comparison_record(one) for key, one in groups.items()]}
+
+
+def estimate_record(estimate: Estimate) -> dict[str, Any]:
+    """The interval of satisfaction that takes repeated authors into account, in percent, and the design effect."""
+    return {"design_effect": round(estimate.design_effect, 2), "interval": _interval_record(estimate.interval)}
+
+
+def keywords_record(keywords: Iterable[Keyword]) -> dict[str, Any]:
+    """Keywords and the numbers of comments with them."""
+    return {"themes": [{"keyword": one.keyword, "mentions": one.mentions} for one in keywords]}
+
+
+def themes_record(themes: Themes, feedback_record: Callable[[Feedback], dict[str, Any]]) -> dict[str, Any]:
+    """Themes as a JSON value; ``feedback_record`` returns that of an example. Shares are in percent."""
+    return {
+        "themes": [_theme_record(one, feedback_record) for one in themes.themes],
+        "comments": themes.comments,
+        "is_enough": themes.is_enough,
+        "tags": [{"tag": tag, "count": count} for tag, count in themes.tags],
+    }
+
+
+def _theme_record(found: FoundTheme, feedback_record: Callable[[Feedback], dict[str, Any]]) -> dict[str, Any]:
+    theme, change = found.theme, found.change
+    return {
+        "name": found.name,
+        "label": theme.label,
+        "ngram": theme.ngram,
+        "words": list(theme.words),
+        "count": theme.count,
+        "share": round(theme.share * 100, 1),
+        "excess": round(theme.excess, 1),
+        "change": None
+        if change is None
+        else {
+            "previous_count": change.before.negative,
+            "previous_comments": change.before.decided,
+            "verdict": found.verdict,
+            "sentence": found.sentence,
+            "needed": change.needed,
+        },
+        "examples": [feedback_record(one) for one in found.examples],
+    }
+
+
+def changes_record(zone: str, changes: Iterable[SatisfactionChange]) -> dict[str, Any]:
+    """The days on which satisfaction changed, and the satisfaction before and after, in percent."""
+    return {
+        "zone": zone,
+        "changes": [
+            {"at": one.at.isoformat(), "before": round(one.before * 100, 1), "after": round(one.after * 100, 1)}
+            for one in changes
+        ],
+    }
+
+
+def heat_map_record(zone: str, cells: Iterable[Cell]) -> dict[str, Any]:
+    """The hours of the week that have feedback, with their verdicts."""
+    return {
+        "zone": zone,
+        "cells": [
+            {
+                "weekday": WEEKDAYS[one.weekday],
+                "hour": one.hour,
+                "total_feedbacks": one.summary.total,
+                "positive": one.summary.positive,
+                "negative": one.summary.negative,
+                "neutral": one.summary.neutral,
+                "satisfaction_score": round(one.summary.satisfaction, 1),
+                "verdict": one.verdict.value,
+            }
+            for one in cells
+        ],
     }
 
 

@@ -13,6 +13,7 @@ from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.rules import MAX_COMMENT_LENGTH, SPAM_PHRASES, RatingPolicy, label_problem
 from harken.domain.texts import unknown_names
+from harken.stop_words import LANGUAGES, stop_words
 
 CONFIG_FILE = "harken.toml"
 #: The tables of ``harken.toml`` that other modules read.
@@ -37,6 +38,7 @@ class Settings:
         spam_phrases: phrases that make a comment spam, in upper or lower case.
         max_queue: how many submissions may wait to be written before new ones are refused.
         max_batch: how many submissions one write carries at most.
+        languages: the languages of comments, as ISO 639-1 codes; their stop words are not part of themes.
     """
 
     storage: str = field(default="sqlite:///feedback.db")
@@ -47,6 +49,7 @@ class Settings:
     spam_phrases: tuple[str, ...] = field(default=SPAM_PHRASES)
     max_queue: int = field(default=10_000)
     max_batch: int = field(default=1_000)
+    languages: tuple[str, ...] = field(default=LANGUAGES)
 
     def __attrs_post_init__(self) -> None:
         check_types(self)
@@ -57,6 +60,8 @@ class Settings:
             raise ConfigurationError(problem.message)
         if not all(phrase.strip() for phrase in self.spam_phrases):
             raise ConfigurationError("spam_phrases must not contain an empty text, which every comment contains")
+        if self.languages != LANGUAGES:
+            stop_words(self.languages)
         self.policy()
 
     def policy(self) -> RatingPolicy:

@@ -1,4 +1,4 @@
-"""Themes: keywords that occur in negative comments."""
+"""Keywords that occur in negative comments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Keyword:
 def count_keywords(comments: Iterable[str], keywords: str | Sequence[str] = KEYWORDS) -> tuple[Keyword, ...]:
     """Count the comments that contain each keyword, in any case and also inside longer words.
 
-    Returns the themes by descending count, then in the order of ``keywords``, without unused keywords.
+    Returns the keywords by descending count, then in the order of ``keywords``, without unused keywords.
     """
     folded = {keyword: keyword.lower() for keyword in as_texts(keywords)}
     counts = dict.fromkeys(folded, 0)

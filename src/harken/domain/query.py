@@ -90,6 +90,20 @@ class FeedbackQuery:
         """Return the same query without the filters on moderation status and withdrawal."""
         return evolve(self, statuses=ANY_STATUS, withdrawn=None)
 
+    def previous_period(self, now: datetime) -> FeedbackQuery | None:
+        """The same query for the previous period, which is as long as that of this query and ends where it begins.
+
+        The period of a query without ``until`` ends ``now``. ``None`` for a query without ``since``, and if there is no
+        time before it.
+        """
+        if self.since is None:
+            return None
+        try:
+            start = self.since - ((self.until or now) - self.since)
+        except OverflowError:
+            return None
+        return evolve(self, since=start, until=self.since) if start < self.since else None
+
     def matches(self, feedback: Feedback) -> bool:
         """Whether this feedback matches. The filters of every storage must be equivalent."""
         wanted = (

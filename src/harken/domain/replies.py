@@ -63,7 +63,7 @@ class ReplyRule:
         rating: the required rating; thumbs-down by default.
         tag: a required reason tag.
         theme: a word that the comment must contain, in any case and also inside longer words, as in
-            :func:`harken.domain.themes.themes`.
+            :func:`harken.domain.keywords.count_keywords`.
         context: required context values by name, compared as in :class:`FeedbackQuery`.
         agent: the agent that answered.
         application: the application that the feedback belongs to.

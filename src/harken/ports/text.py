@@ -1,8 +1,8 @@
-"""The ports for texts: sanitiser, spam filter, sentiment analysis and template renderer."""
+"""The ports for texts: sanitiser, spam filter, sentiment analysis, theme namer and template renderer."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from harken.domain.feedback import Sentiment, Submission
@@ -30,6 +30,12 @@ class SentimentAnalyzer(Protocol):
     def analyze(self, text: str) -> Sentiment:
         """The sentiment of a comment, which is not empty and has passed the rules."""
         ...
+
+
+#: Returns a name for a theme, given its words (the most important first) and up to three comments; empty for none. A
+#: language model, for example. It may block, and several threads may call it at the same time. Names are cached by the
+#: theme's words. If it raises an error, that is logged and the theme has its label. It does not affect any count.
+ThemeNamer = Callable[[Sequence[str], Sequence[str]], str]
 
 
 class TemplateRenderer(Protocol):

@@ -8,8 +8,9 @@ from typing import Final
 
 from attrs import evolve
 
+from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import Rating
-from harken.domain.insight.change_points import Change, Day, change_points
+from harken.domain.insight.change_points import Day, SatisfactionChange, change_points
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
 from harken.domain.insight.heat_map import Cell, heat_map
 from harken.domain.insight.mix import Mix, mix
@@ -19,6 +20,8 @@ from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
 from harken.domain.trend import Period, TrendPoint, by_hour_of_day, by_weekday, trend, zone_named
 from harken.ports.repository import FeedbackRepository
+from harken.ports.time import Clock
+from harken.services.themes import Themes, ThemeService
 
 #: The newest thumbs that a design effect is computed from.
 _NEWEST: Final = 20_000
@@ -29,8 +32,10 @@ _RECOUNTED: Final = (None, GroupBy(Dimension.AGENT), GroupBy(Dimension.SLOT))
 class AnalyticsService:
     """Computes exact statistics of feedback."""
 
-    def __init__(self, repository: FeedbackRepository) -> None:
+    def __init__(self, repository: FeedbackRepository, *, themes: ThemeService, clock: Clock) -> None:
         self._repository = repository
+        self._themes = themes
+        self._clock = clock
 
     def summary(self, query: FeedbackQuery) -> Summary:
         """The statistics of the matching feedback."""
@@ -65,6 +70,17 @@ class AnalyticsService:
         downs = self._repository.stream(evolve(query, rating=Rating.DOWN))
         return count_keywords((feedback.comment for feedback in downs), keywords)
 
+    def themes(self, query: FeedbackQuery, *, limit: int = 15) -> Themes:
+        """What the matching thumbs-down comments are about, with the change since the previous period, and examples.
+
+        Finds themes in the newest 20,000 thumbs-down entries. The previous period is as long as that of the query, and
+        ends where it begins; a query without ``since`` has none.
+
+        Raises:
+            InvalidQuery: the limit is not from 1 to 50.
+        """
+        return self._themes.find(query, limit=limit)
+
     def design_effect(self, query: FeedbackQuery) -> float:
         """By what factor the variance of satisfaction exceeds that of independent ratings, as authors rate repeatedly.
 
@@ -82,6 +98,25 @@ class AnalyticsService:
             self.summary(before), self.summary(after), self.design_effect(before), self.design_effect(after)
         )
 
+    def compare_to_previous(self, query: FeedbackQuery) -> Comparison:
+        """The difference between the previous period and that of the query, which ends now if it has no ``until``.
+
+        Raises:
+            InvalidQuery: the query has no ``since``, or its period is empty.
+        """
+        return self.compare(self.previous_period(query), query)
+
+    def previous_period(self, query: FeedbackQuery) -> FeedbackQuery:
+        """The same query for the previous period, which is as long and ends where the period of the query begins.
+
+        Raises:
+            InvalidQuery: the query has no ``since``, or its period is empty.
+        """
+        previous = query.previous_period(self._clock())
+        if previous is None:
+            raise InvalidQuery("A comparison with the previous period needs a 'since' before 'until', or before now")
+        return previous
+
     def compare_groups(self, query: FeedbackQuery, by: GroupBy) -> Mapping[GroupKey, Comparison]:
         """Each group compared with all others together, the largest group first.
 
@@ -98,7 +133,7 @@ class AnalyticsService:
         return mix(self._repository.summarize(before, by), self._repository.summarize(after, by))
 
     def heat_map(self, query: FeedbackQuery, zone: str = "UTC") -> list[Cell]:
-        """The statistics of the matching feedback by local weekday and hour, with those that differ by more than chance.
+        """The statistics of the matching feedback by local weekday and hour, and which differ by more than chance.
 
         Raises:
             InvalidQuery: there is no such zone.
@@ -106,7 +141,7 @@ class AnalyticsService:
         named = zone_named(zone)
         return heat_map(self._slots(query), named, effect=self.design_effect(query))
 
-    def changes(self, query: FeedbackQuery, zone: str = "UTC") -> list[Change]:
+    def changes(self, query: FeedbackQuery, zone: str = "UTC") -> list[SatisfactionChange]:
         """The local days on which satisfaction changed, oldest first; of the last 365 days that have feedback.
 
         Raises:
@@ -114,7 +149,8 @@ class AnalyticsService:
         """
         points = self.trend(query, Period.DAY, zone)[-_DAYS:]
         days = [Day(one.summary.positive, one.summary.decided, one.start.weekday()) for one in points]
-        return [Change(points[found.index].start, found.before, found.after) for found in change_points(days)]
+        found = change_points(days)
+        return [SatisfactionChange(points[one.index].start, one.before, one.after) for one in found]
 
     def discrepancies(self, query: FeedbackQuery) -> list[str]:
         """A sentence for each summary, of all feedback, by agent or by slot, that differs from a recount."""

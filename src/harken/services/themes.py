@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -11,20 +12,29 @@ from attrs import evolve, frozen
 
 from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import Feedback, Rating
-from harken.domain.insight.comparison import Comparison
+from harken.domain.insight.comparison import Comparison, Verdict, decide_together
+from harken.domain.insight.sampling import design_effect
 from harken.domain.insight.terms import TermCounts, words
 from harken.domain.insight.themes import Theme, discover, enough
 from harken.domain.query import Cursor, FeedbackQuery
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
+from harken.ports.text import ThemeNamer
+from harken.ports.time import Clock
 
-#: The newest comments that themes are found in.
+logger = logging.getLogger(__name__)
+
+#: The newest feedback that themes are found in.
 NEWEST: Final = 20_000
 MAX_THEMES: Final = 50
 _PAGE: Final = 1_000
-
-#: Names a theme from its words and comments, such as a language model does. It changes no count.
-ThemeNamer = Callable[[Sequence[str], Sequence[str]], str]
+_MAX_NAME_LENGTH: Final = 100
+_MAX_NAMES: Final = 10_000
+_FREQUENCY: Final = {
+    Verdict.BETTER: "rarer",
+    Verdict.WORSE: "more frequent",
+    Verdict.UNDECIDED: Verdict.UNDECIDED.value,
+}
 
 
 @frozen
@@ -32,10 +42,10 @@ class FoundTheme:
     """A theme with its change and examples.
 
     Attributes:
-        name: what the namer calls it, or its label.
+        name: what the theme namer calls it, or its label.
         theme: the theme itself.
-        change: the share of thumbs-down comments with the theme, before and now, as satisfaction is compared: better is
-            more frequent. ``None`` without a previous period.
+        change: the share of thumbs-down comments that are *not* about the theme, in the previous period and in this
+            one, so that "better" means rarer; decided among all themes. ``None`` without a previous period.
         examples: up to three comments by different authors, the most typical first.
     """
 
@@ -43,6 +53,19 @@ class FoundTheme:
     theme: Theme
     change: Comparison | None
     examples: tuple[Feedback, ...]
+
+    @property
+    def verdict(self) -> str | None:
+        """``more frequent``, ``rarer`` or ``too close to tell``; ``None`` without a previous period."""
+        return _FREQUENCY[self.change.verdict] if self.change else None
+
+    @property
+    def sentence(self) -> str | None:
+        """The change in words, such as "more frequent by 4 to 9 points"; ``None`` without a previous period."""
+        if self.change is None:
+            return None
+        verdict = self.change.verdict
+        return self.change.sentence.replace(verdict.value, _FREQUENCY[verdict]).replace("ratings", "comments")
 
 
 @frozen
@@ -53,7 +76,7 @@ class Themes:
         themes: the most important first.
         comments: the number of thumbs-down comments that were searched.
         is_enough: whether these were enough to find which words belong together. If not, themes are single words.
-        tags: how many of these comments have each tag, the most frequent first: the reasons that people chose.
+        tags: how many of these comments have each tag, the most frequent first: the reasons that submitters chose.
     """
 
     themes: tuple[FoundTheme, ...]
@@ -64,29 +87,38 @@ class Themes:
 
 @frozen
 class _Complaint:
-    """A thumbs-down comment as themes see it."""
+    """The parts of a thumbs-down comment that themes are found in."""
 
     id: str
-    author: str | None
+    author: str
     words: Sequence[str]
 
 
 class ThemeService:
-    """Finds themes in the newest 20,000 thumbs-down comments of a selection."""
+    """Finds themes in the newest thumbs-down feedback of a selection."""
 
     def __init__(
-        self, repository: FeedbackRepository, *, stop_words: Collection[str] = (), namer: ThemeNamer | None = None
+        self,
+        repository: FeedbackRepository,
+        *,
+        clock: Clock,
+        stop_words: Callable[[], Collection[str]],
+        namer: ThemeNamer | None = None,
     ) -> None:
         self._repository = repository
-        self._stop_words = frozenset(stop_words)
+        self._clock = clock
+        self._stop_words = stop_words
         self._namer = namer
-        self._names: dict[tuple[str, ...], str] = {}
+        self._names: dict[tuple[str | None, ...], str] = {}
 
     def find(self, query: FeedbackQuery, *, limit: int = 15) -> Themes:
         """The themes of the matching thumbs-down comments, with their change since the previous period.
 
-        The previous period is as long as that of the query, and ends where it begins. A query without ``since`` and
-        ``until`` has none.
+        Of thumbs-down feedback, the newest 20,000 entries are searched. A filter on the rating is ignored.
+
+        Args:
+            query: the selection. Without ``since`` there is no previous period.
+            limit: the maximum number of themes.
 
         Raises:
             InvalidQuery: the limit is not from 1 to 50.
@@ -94,43 +126,38 @@ class ThemeService:
         if not 1 <= limit <= MAX_THEMES:
             raise InvalidQuery(f"limit must be from 1 to {MAX_THEMES}, got {limit}")
         feedback = self._negative(query)
-        complaints = list(map(_complaint, feedback))
-        themes = discover(self._counts(query), complaints, self._stop_words, limit)
-        earlier = [frozenset(words(one.comment)) for one in self._earlier(query)]
+        complaints = _complaints(feedback)
+        themes = discover(self._counts(query), complaints, frozenset(self._stop_words()), limit)
+        previous = query.previous_period(self._clock())
+        changes = _changes(themes, _complaints(self._negative(previous)), complaints) if previous else {}
         by_id = {one.id: one for one in feedback}
         tags = Counter(tag for one in feedback for tag in one.tags)
+        found = []
+        for theme in themes:
+            examples = tuple(by_id[example] for example in theme.examples)
+            found.append(FoundTheme(self._name(theme, examples, query), theme, changes.get(theme.words), examples))
         return Themes(
-            themes=tuple(
-                FoundTheme(
-                    self._name(theme, by_id), theme, _change(theme, earlier, len(complaints)), _examples(theme, by_id)
-                )
-                for theme in themes
-            ),
+            themes=tuple(found),
             comments=len(complaints),
             is_enough=enough(complaints),
             tags=tuple(sorted(tags.items(), key=lambda item: (-item[1], item[0]))),
         )
 
     def _counts(self, query: FeedbackQuery) -> TermCounts:
-        """The counts of all feedback of an application are stored; those of a selection are made on the spot."""
-        if query == FeedbackQuery(application=query.application):
+        """The counts of a whole application are stored; those of a selection are computed on the spot."""
+        rated = evolve(query, rating=None)
+        if rated == FeedbackQuery(application=query.application):
             return self._repository.term_counts(query.application)
-        return TermCounts.fold(islice(self._newest(query), NEWEST))
+        return TermCounts.fold(self._newest(rated))
 
     def _negative(self, query: FeedbackQuery) -> list[Feedback]:
-        newest = self._newest(evolve(query, rating=Rating.DOWN))
-        return list(islice((one for one in newest if one.comment), NEWEST))
-
-    def _earlier(self, query: FeedbackQuery) -> list[Feedback]:
-        if query.since is None or query.until is None:
-            return []
-        start = query.since - (query.until - query.since)
-        return self._negative(evolve(query, since=start, until=query.since))
+        return [one for one in self._newest(evolve(query, rating=Rating.DOWN)) if one.comment]
 
     def _newest(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        """What matches, the newest first."""
-        if query.rating not in (None, Rating.DOWN):
-            return
+        """The newest 20,000 matching entries, newest first."""
+        return islice(self._pages(query), NEWEST)
+
+    def _pages(self, query: FeedbackQuery) -> Iterator[Feedback]:
         after: Cursor | None = None
         while True:
             page = self._repository.find(query, limit=_PAGE, after=after)
@@ -139,28 +166,50 @@ class ThemeService:
                 return
             after = page.next
 
-    def _name(self, theme: Theme, by_id: dict[str, Feedback]) -> str:
+    def _name(self, theme: Theme, examples: Sequence[Feedback], query: FeedbackQuery) -> str:
+        """The namer's name, or the label if it has none or fails. Names are kept apart by application and agent."""
         if self._namer is None:
             return theme.label
-        if theme.words not in self._names:
-            comments = [by_id[one].comment for one in theme.examples]
-            self._names[theme.words] = self._namer(theme.words, comments) or theme.label
-        return self._names[theme.words]
+        key = (query.application, query.agent_id, *theme.words)
+        if key not in self._names:
+            try:
+                name = " ".join(self._namer(theme.words, [one.comment for one in examples]).split())
+            except Exception:
+                logger.exception("The theme namer failed on the theme %r", theme.label)
+                return theme.label
+            while len(self._names) >= _MAX_NAMES:
+                self._names.pop(next(iter(self._names)), None)
+            self._names[key] = name[:_MAX_NAME_LENGTH] or theme.label
+        return self._names[key]
 
 
-def _complaint(feedback: Feedback) -> _Complaint:
-    return _Complaint(feedback.id, feedback.author or feedback.session_id, words(feedback.comment))
+def _complaints(feedback: Iterable[Feedback]) -> list[_Complaint]:
+    return [_Complaint(one.id, one.author or one.session_id, words(one.comment)) for one in feedback]
 
 
-def _examples(theme: Theme, by_id: dict[str, Feedback]) -> tuple[Feedback, ...]:
-    return tuple(by_id[one] for one in theme.examples)
+def _changes(
+    themes: Iterable[Theme], before: Sequence[_Complaint], after: Sequence[_Complaint]
+) -> Mapping[tuple[str, ...], Comparison]:
+    """The change of each theme, by its words; decided among all of them."""
+    known = [(one.author, frozenset(one.words)) for one in before]
+    comparisons = {}
+    for theme in themes:
+        old = _by_author((author, found.isdisjoint(theme.words)) for author, found in known)
+        new = _by_author((one.author, one.id not in theme.comments) for one in after)
+        comparisons[theme.words] = Comparison(_summary(old), _summary(new), design_effect(old), design_effect(new))
+    return decide_together(comparisons)
 
 
-def _change(theme: Theme, earlier: Sequence[frozenset[str]], total: int) -> Comparison | None:
-    if not earlier:
-        return None
-    before = sum(not found.isdisjoint(theme.words) for found in earlier)
-    return Comparison(
-        Summary(positive=before, negative=len(earlier) - before),
-        Summary(positive=theme.count, negative=total - theme.count),
-    )
+def _by_author(marked: Iterable[tuple[str, bool]]) -> list[tuple[int, int]]:
+    """For each author, the number of comments, and how many of these are marked."""
+    counts: dict[str, tuple[int, int]] = {}
+    for author, is_marked in marked:
+        number, of_these = counts.get(author, (0, 0))
+        counts[author] = number + 1, of_these + is_marked
+    return list(counts.values())
+
+
+def _summary(counts: Sequence[tuple[int, int]]) -> Summary:
+    """Comments about something else as thumbs-up, and those about the theme as thumbs-down."""
+    total, other = sum(number for number, _ in counts), sum(of_these for _, of_these in counts)
+    return Summary(positive=other, negative=total - other)

@@ -68,7 +68,7 @@ def _answers(hk: Harken, query: FeedbackQuery) -> Iterator[object]:
         yield [hk.analytics.trend(query, period, zone) for period in Period]
         yield hk.analytics.by_hour_of_day(query, zone)
         yield hk.analytics.by_weekday(query, zone)
-    yield hk.analytics.themes(query)
+    yield hk.analytics.keywords(query)
     yield hk.collection.find(query, limit=1_000)
 
 

@@ -142,7 +142,7 @@ def _all_of_it(hk: Harken, storage: Storage) -> None:
         list(hk.collection.stream(query))
         for grouping in groupings:
             storage.feedback.summarize(query, grouping)
-    hk.analytics.themes(hk.query())
+    hk.analytics.keywords(hk.query())
     _move_events_on(storage)
     hk.collection.erase(hk.query(session_id="session-4"))
     storage.feedback.applications()

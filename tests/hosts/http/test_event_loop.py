@@ -182,7 +182,7 @@ def hang(*_, **__):
     os.write(1, b"hangs\n")
     Event().wait()
 
-AnalyticsService.themes = hang
+AnalyticsService.keywords = hang
 sys.exit(main())
 """
 

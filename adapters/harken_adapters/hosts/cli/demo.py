@@ -23,7 +23,7 @@ from harken import (
 from harken_adapters.formats.statistics import By, summary_record, trend_points
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import counted, print_json, say
-from harken_adapters.hosts.cli.statistics import groups_table, stats_table, themes_table, trend_table
+from harken_adapters.hosts.cli.statistics import groups_table, print_themes, stats_table, trend_table
 
 _DAYS = 14
 _A_DAY = 22
@@ -194,13 +194,13 @@ def _history(vote: Feedback) -> str:
 
 def _print_statistics(hk: Harken) -> None:
     say("Statistics", style="bold")
-    stats_table(hk.summary())
+    stats_table(hk.estimate())
     say("By agent", style="bold")
     groups_table("agent", hk.groups("agent"))
     say("By day", style="bold")
     trend_table(By.DAY, trend_points(hk, hk.query(), By.DAY, "UTC"))
     say("Themes in negative comments", style="bold")
-    themes_table(hk.themes())
+    print_themes(hk.themes(limit=5))
 
 
 def _print_next_commands(cli: CliContext, scenes: Scenes) -> None:

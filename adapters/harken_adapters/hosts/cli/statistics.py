@@ -1,19 +1,60 @@
-"""The commands ``stats``, ``trends`` and ``themes``."""
+"""The commands ``stats``, ``trends``, ``themes`` and ``compare``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from attrs import evolve
+from rich.cells import set_cell_size
+from rich.text import Text
 
-from harken import GroupBy, Summary, Theme
+from harken import (
+    Comparison,
+    Estimate,
+    FeedbackQuery,
+    GroupBy,
+    Keyword,
+    Mix,
+    SatisfactionChange,
+    Summary,
+    Themes,
+    Verdict,
+)
 from harken.domain.query import Dimension, GroupKey
-from harken.domain.themes import KEYWORDS
-from harken_adapters.formats.statistics import By, Points, summary_record, trend_points
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered
-from harken_adapters.hosts.cli.output import Cell, bar, print_json, say, table
+from harken_adapters.formats.record import feedback_record
+from harken_adapters.formats.statistics import (
+    By,
+    Points,
+    changes_record,
+    compared_groups_record,
+    comparison_record,
+    estimate_record,
+    keywords_record,
+    summary_record,
+    themes_record,
+    trend_points,
+)
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered, instant, pairs
+from harken_adapters.hosts.cli.output import Cell, bar, counted, in_one_line, out, print_json, say, table
 
+#: A design effect that is shown: from here on, the interval is about 5% wider than it would be without it.
+_NOTABLE = 1.1
+#: Follows the number of comments.
+_TOO_FEW = ", too few to find which words belong together"
+_STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
+_SIDES = "The two selections (by default, the period before --since, and that from --since to --until)"
+_Moment = Annotated[
+    datetime | None,
+    typer.Option(metavar="DATE", parser=instant, help="Like --since or --until.", rich_help_panel=_SIDES),
+]
+_Agent = Annotated[str | None, typer.Option(help="Feedback on this agent.", rich_help_panel=_SIDES)]
+_Context = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="Feedback with this context value; repeatable.", rich_help_panel=_SIDES),
+]
 _COLUMNS = ("total", "up", "down", "neutral", "quality", "satisfaction")
 
 
@@ -51,16 +92,16 @@ def _parse_group(by: str) -> GroupBy:
 
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
     with cli_context(context).open() as hk:
-        summary = hk.analytics.summary(filters.query(hk))
+        estimate = hk.analytics.estimate(filters.query(hk))
     if as_json:
-        print_json(summary_record(summary))
+        print_json(summary_record(estimate.summary) | {"estimate": estimate_record(estimate)})
         return
-    stats_table(summary)
+    stats_table(estimate)
 
 
-def stats_table(summary: Summary) -> None:
-    """Print a summary, one statistic per line."""
-    interval = summary.interval
+def stats_table(estimate: Estimate) -> None:
+    """Print statistics, one per line, with an interval that takes repeated authors into account."""
+    summary, interval = estimate.summary, estimate.interval
     rows: list[tuple[str, Cell]] = [
         ("total", f"{summary.total:,}"),
         ("up", f"{summary.positive:,}"),
@@ -71,6 +112,8 @@ def stats_table(summary: Summary) -> None:
         ("comments", f"{summary.comments:,}"),
         ("comment length", f"{summary.average_comment_length:.1f} characters on average"),
     ]
+    if estimate.design_effect >= _NOTABLE:
+        rows.insert(5, ("design effect", f"{estimate.design_effect:.2f}, as authors gave several ratings"))
     if summary.average_polarity is not None:
         rows.append(("polarity", f"{summary.average_polarity:+.3f} on average"))
     table(("statistic", "value"), rows)
@@ -80,7 +123,7 @@ def groups_table(by: str, groups: Mapping[GroupKey, Summary]) -> None:
     """Print a summary per group, one line each."""
     table(
         (by, *_COLUMNS),
-        [("(none)" if key is None else str(key), *_cells(group)) for key, group in groups.items()],
+        [(_name(key), *_cells(group)) for key, group in groups.items()],
     )
 
 
@@ -100,17 +143,36 @@ def _cells(summary: Summary) -> tuple[Cell, ...]:
 def trends(
     context: typer.Context,
     filters: Filters,
+    *,
     by: Annotated[By, typer.Option(help="The period of a line, or the recurring hour or weekday.")] = By.DAY,
     zone: Annotated[str, typer.Option(metavar="IANA", help="The time zone, such as Europe/Berlin.")] = "UTC",
+    with_changes: Annotated[
+        bool, typer.Option("--changes", help="Also name the days on which satisfaction changed.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show statistics over time."""
     with cli_context(context).open() as hk:
-        points = trend_points(hk, filters.query(hk), by, zone)
+        query = filters.query(hk)
+        points = trend_points(hk, query, by, zone)
+        changes = hk.analytics.changes(query, zone) if with_changes else None
     if as_json:
-        print_json({"by": by.value, "zone": zone, "points": [point | summary_record(one) for point, one in points]})
+        document = {"by": by.value, "zone": zone, "points": [point | summary_record(one) for point, one in points]}
+        print_json(document if changes is None else document | changes_record(zone, changes))
         return
     trend_table(by, points)
+    if changes is not None:
+        _print_changes(changes)
+
+
+def _print_changes(changes: Iterable[SatisfactionChange]) -> None:
+    lines = [
+        f"Satisfaction {'rose' if one.after > one.before else 'fell'} on {one.at:%Y-%m-%d}: "
+        f"from {one.before * 100:.1f}% to {one.after * 100:.1f}%"
+        for one in changes
+    ]
+    for line in lines or ["Satisfaction did not change by more than chance on any day"]:
+        say(line)
 
 
 def trend_table(by: By, points: Points) -> None:
@@ -134,24 +196,166 @@ def _label(by: By, point: Mapping[str, Any]) -> str:
 def themes(
     context: typer.Context,
     filters: Filters,
+    *,
     keyword: Annotated[
-        list[str] | None, typer.Option(help="A word to count, instead of the default ones; repeatable.")
+        list[str] | None, typer.Option(help="Count this word instead of finding themes; repeatable.")
     ] = None,
+    limit: Annotated[int, typer.Option(help="The maximum number of themes, from 1 to 50.")] = 15,
     as_json: Json = False,
 ) -> None:
-    """Count frequent keywords in the comments of thumbs-down feedback."""
+    """Show what thumbs-down comments are about; with --since, also how this changed since the period before."""
     with cli_context(context).open() as hk:
-        found = hk.analytics.themes(filters.query(hk), keyword or KEYWORDS)
+        query = filters.query(hk)
+        if keyword:
+            keywords = hk.analytics.keywords(query, keyword)
+            print_json(keywords_record(keywords)) if as_json else _keywords_table(keywords)
+            return
+        found = hk.analytics.themes(query, limit=limit)
     if as_json:
-        print_json({"themes": [{"keyword": theme.keyword, "mentions": theme.mentions} for theme in found]})
+        print_json(themes_record(found, feedback_record))
         return
-    themes_table(found)
+    print_themes(found)
 
 
-def themes_table(found: Iterable[Theme]) -> None:
-    """Print the keywords, one line each."""
-    rows = [(theme.keyword, theme.mentions) for theme in found]
+def _keywords_table(keywords: Iterable[Keyword]) -> None:
+    rows = [(one.keyword, one.mentions) for one in keywords]
     if rows:
         table(("keyword", "mentions"), rows)
     else:
         say("No negative feedback mentions any of the keywords")
+
+
+def print_themes(found: Themes) -> None:
+    """Print themes, each with an example on the line below, and the tags."""
+    for one in found.themes:
+        share = f"{one.theme.share * 100:5.1f}%  {one.theme.count:>6,}"
+        say(_cut(f"{set_cell_size(in_one_line(one.name), 28)}  {share}  {one.sentence or ''}"), style="bold")
+        say(_cut(f"  {in_one_line(one.examples[0].comment)}"), style="dim")
+    if not found.themes:
+        say("No theme is in enough thumbs-down comments")
+    say(f"From {counted(found.comments, 'thumbs-down comment')}{'' if found.is_enough else _TOO_FEW}")
+    if found.tags:
+        say(_cut("Tags: " + ", ".join(f"{in_one_line(tag)} ({count:,})" for tag, count in found.tags[:10])))
+
+
+def _cut(line: str) -> str:
+    """The line, cut to the width of the terminal."""
+    text = Text(line)
+    text.truncate(out.width, overflow="ellipsis")
+    return text.plain
+
+
+@filtered
+def compare(
+    context: typer.Context,
+    filters: Filters,
+    *,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="agent|session|tag|context.NAME", help="Compare each group with the others instead."),
+    ] = None,
+    before_since: _Moment = None,
+    before_until: _Moment = None,
+    before_agent: _Agent = None,
+    before_context: _Context = None,
+    after_since: _Moment = None,
+    after_until: _Moment = None,
+    after_agent: _Agent = None,
+    after_context: _Context = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two selections of feedback, or the period from --since to --until with the period before it."""
+    with cli_context(context).open() as hk:
+        query = filters.query(hk)
+        before = _side(
+            query,
+            "--before-context",
+            since=before_since,
+            until=before_until,
+            agent=before_agent,
+            context_values=before_context,
+        )
+        after = _side(
+            query,
+            "--after-context",
+            since=after_since,
+            until=after_until,
+            agent=after_agent,
+            context_values=after_context,
+        )
+        if by is not None:
+            if before != after:
+                raise WrongUsage("--by compares groups with each other; leave out --before-... and --after-...")
+            groups = hk.analytics.compare_groups(query, _parse_group(by))
+            print_json(compared_groups_record(by, groups)) if as_json else _compared_groups_table(by, groups)
+            return
+        if before == after:
+            before = hk.analytics.previous_period(query)
+        comparison = hk.analytics.compare(before, after)
+        mix = hk.analytics.mix(before, after, GroupBy(Dimension.AGENT))
+    if as_json:
+        print_json(comparison_record(comparison))
+        return
+    _comparison_table(comparison)
+    if before.agent_id == after.agent_id:
+        _print_mix(mix)
+
+
+def _side(
+    query: FeedbackQuery,
+    option: str,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    agent: str | None,
+    context_values: list[str] | None,
+) -> FeedbackQuery:
+    """The query with the filters of one side in place of its own."""
+    return evolve(
+        query,
+        since=since or query.since,
+        until=until or query.until,
+        agent_id=query.agent_id if agent is None else agent,
+        context={**query.context, **pairs(option, context_values or ())},
+    )
+
+
+def _comparison_table(comparison: Comparison) -> None:
+    sides = (("before", comparison.before), ("after", comparison.after))
+    table(("", *_COLUMNS), [(name, *_cells(summary)) for name, summary in sides])
+    always, single = comparison.always_valid_interval, comparison.interval
+    say(f"Verdict: {comparison.sentence}", style=_STYLES.get(comparison.verdict, ""))
+    say(f"Change in satisfaction: {comparison.satisfaction_change:+.1f} points")
+    say(f"  95% interval that holds at every look: {always.low:+.1f} to {always.high:+.1f} points")
+    say(f"  95% interval for a single look:        {single.low:+.1f} to {single.high:+.1f} points")
+
+
+def _print_mix(mix: Mix[GroupKey]) -> None:
+    """Name the agents that only one side has, and the change without them."""
+    if not (mix.new or mix.gone) or not (mix.without.before.decided and mix.without.after.decided):
+        return
+    for what, agents in (("new", mix.new), ("gone", mix.gone)):
+        if agents:
+            named = ", ".join(in_one_line(_name(agent)) for agent in agents[:5])
+            say(_cut(f"{counted(len(agents), f'{what} agent')}: {named}"))
+    say(f"Without them: {mix.without.sentence}")
+
+
+def _compared_groups_table(by: str, groups: Mapping[GroupKey, Comparison]) -> None:
+    """Print a line for each group: its satisfaction, and how it compares with the others."""
+    table(
+        (by, "ratings", "satisfaction", "compared with the others"),
+        [
+            (
+                set_cell_size(in_one_line(_name(key)), 20).rstrip(),
+                one.after.decided,
+                f"{one.after.satisfaction:.1f}%" if one.after.decided else "",
+                Text(one.sentence, style=_STYLES.get(one.verdict, ""), overflow="ellipsis", no_wrap=True),
+            )
+            for key, one in groups.items()
+        ],
+    )
+
+
+def _name(key: GroupKey) -> str:
+    return "(none)" if key is None else str(key)

@@ -13,11 +13,11 @@ from harken.domain.alerts.patterns import AlertKind, Finding, Subject, has_risen
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.instants import format_duration
+from harken.domain.keywords import KEYWORDS
 from harken.domain.moderation import Backlog
 from harken.domain.rules import label_problem
 from harken.domain.summary import Summary
 from harken.domain.text_lists import as_texts
-from harken.domain.themes import KEYWORDS
 
 #: The reserved rule name of alerts about channels that were switched off. No configured rule may use it.
 CHANNEL_RULE: Final = "channel"

@@ -56,7 +56,7 @@ class ChangePoint:
 
 
 @frozen
-class Change:
+class SatisfactionChange:
     """A change of satisfaction.
 
     Attributes:

@@ -25,9 +25,9 @@ from harken.domain.alerts.alert import (
 from harken.domain.alerts.rules import WEEK, resolve_after
 from harken.domain.feedback import Rating
 from harken.domain.instants import MICROSECOND
+from harken.domain.keywords import count_keywords
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy
 from harken.domain.summary import Summary
-from harken.domain.themes import themes
 from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
 from harken.services.alerting.rule_states import RuleState, RuleStates
@@ -263,7 +263,8 @@ class WindowWatch:
             value = application if rule.by == "application" else down.agent_id
             if value is not None:
                 group = Subject(rule.by, value)
-                mentions.update((theme.keyword, group) for theme in themes([down.comment], rule.keywords))
+                found = count_keywords([down.comment], rule.keywords)
+                mentions.update((one.keyword, group) for one in found)
         return mentions
 
     def _weeks_with_feedback(self, application: str, window: Window, weeks: int) -> list[Window]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from harken import Violation
 from harken.domain.query import MAX_PAGE
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
+from harken.services.themes import MAX_THEMES
 from harken_adapters.formats.exporting import WRITERS
 from harken_adapters.formats.statistics import By
 from harken_adapters.hosts.http.documentation.schemas import (
@@ -207,6 +208,8 @@ def _streams(operation: Operation) -> bool:
 def _own_parameter(operation: Operation, name: str) -> Document:
     """A query parameter of an operation that is not a filter."""
     if name == "limit":
+        if operation.name == "analytics_themes":
+            return _limit(15, MAX_THEMES)
         return _limit(MAX_PAGE if operation.name == "list_session_feedback" else 100)
     if name == "by" and "zone" in operation.parameters:
         return _BY_TIME
@@ -223,8 +226,8 @@ def _after(operation: Operation) -> Document:
     return _AFTER_DELIVERY if operation.tag == "Notifications" else _parameter_reference("after")
 
 
-def _limit(default: int) -> Document:
-    schema = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": default}
+def _limit(default: int, maximum: int = MAX_PAGE) -> Document:
+    schema = {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
     return _in_query("limit", "The maximum number of results.", schema)
 
 

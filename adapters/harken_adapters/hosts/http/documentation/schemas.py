@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from harken import ModerationStatus
+from harken import ModerationStatus, Verdict
 from harken.domain.alerts.alert import AlertKind
 from harken.domain.events import DeliveryState, EventType
 from harken.domain.feedback import Rating
@@ -290,6 +290,30 @@ def _trend(by: list[str], description: str, *, points: int | None = None, **of: 
     return _object(fields, description=description)
 
 
+_VERDICT: Final[Schema] = _describe(
+    {"enum": [verdict.value for verdict in Verdict]}, "Whether it is more than chance, however often it is read."
+)
+_NEEDED: Final[Schema] = _describe(
+    {"type": ["integer", "null"], "minimum": 0},
+    "About how many more ratings would decide it, if the shares stay the same; null if no number would.",
+)
+_COMPARISON: Final[Mapping[str, Schema]] = {
+    "before": reference("Statistics"),
+    "after": reference("Statistics"),
+    "satisfaction_change": {"type": "number", "description": "In percentage points."},
+    "quality_change": {"type": "number"},
+    "total_change": {"type": "integer"},
+    "interval": _describe(
+        reference("Interval"), "Of the change, for a single look: too narrow if the comparison is read repeatedly."
+    ),
+    "significant": _describe({"type": "boolean"}, "Whether the verdict is `better` or `worse`."),
+    "verdict": _VERDICT,
+    "sentence": _describe(_ANY_TEXT, "The verdict in words."),
+    "needed": _NEEDED,
+    "always_valid_interval": _describe(
+        reference("Interval"), "Of the change, valid however often the comparison is read."
+    ),
+}
 _CURSOR_OR_NULL: Final = _describe(
     {"type": ["string", "null"]}, "The value of `after` for the next page; null on the last page."
 )
@@ -438,22 +462,116 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
     "TrendByWeekday": _trend(
         [By.WEEKDAY.value], "By local day of the week, Monday first.", points=7, weekday={"enum": _WEEKDAYS}
     ),
-    "Themes": _object(
+    "ThemesOrKeywords": {"oneOf": [reference("Themes"), reference("Keywords")]},
+    "Keywords": _object(
         {"themes": _list(_object({"keyword": _ANY_TEXT, "mentions": {"type": "integer", "minimum": 1}}))},
         description="Keywords in negative feedback, the most frequent first.",
     ),
-    "Comparison": _object(
+    "Themes": _object(
         {
-            "before": reference("Statistics"),
-            "after": reference("Statistics"),
-            "satisfaction_change": {"type": "number", "description": "In percentage points."},
-            "quality_change": {"type": "number"},
-            "total_change": {"type": "integer"},
-            "interval": reference("Interval"),
-            "significant": _describe(
-                {"type": "boolean"}, "Whether the change in satisfaction is statistically significant."
+            "themes": _list(reference("Theme")),
+            "comments": _describe(_COUNT, "The number of thumbs-down comments that were searched."),
+            "is_enough": _describe(
+                {"type": "boolean"},
+                "Whether these were enough to find which words belong together. If not, themes are single words.",
+            ),
+            "tags": _describe(
+                _list(_object({"tag": _ANY_TEXT, "count": {"type": "integer", "minimum": 1}})),
+                "How many of these comments have each tag, the most frequent first.",
+            ),
+        },
+        description="What negative feedback is about, the most important theme first.",
+    ),
+    "Theme": _object(
+        {
+            "name": _ANY_TEXT,
+            "label": _ANY_TEXT,
+            "ngram": _describe({"type": ["string", "null"]}, "The phrase that is most characteristic, if any."),
+            "words": _describe(_list(_ANY_TEXT, minItems=1), "The words, the most characteristic first."),
+            "count": _describe(_COUNT, "The number of comments that have at least one of the words."),
+            "share": _describe({"type": "number"}, "The same in percent of all comments that were searched."),
+            "excess": _describe(
+                {"type": "number"},
+                "How many more thumbs-down comments it has than if it were as common in thumbs-up comments.",
+            ),
+            "change": {
+                "anyOf": [
+                    _object(
+                        {
+                            "previous_count": _COUNT,
+                            "previous_comments": _COUNT,
+                            "verdict": {"enum": ["more frequent", "rarer", Verdict.UNDECIDED.value]},
+                            "sentence": _ANY_TEXT,
+                            "needed": _NEEDED,
+                        },
+                        description="The change of its share since the previous period.",
+                    ),
+                    {"type": "null"},
+                ]
+            },
+            "examples": _describe(
+                _list(reference("Feedback"), maxItems=3), "By different authors, the most typical comment first."
             ),
         }
+    ),
+    "Comparison": _object(_COMPARISON),
+    "ComparedGroups": _object(
+        {
+            "by": _describe(_ANY_TEXT, "The dimension of the groups."),
+            "groups": _list(
+                _object(
+                    {
+                        "key": _describe(
+                            {"type": ["string", "null"]}, "The value of the group; null for feedback without one."
+                        ),
+                        **_COMPARISON,
+                    }
+                )
+            ),
+        },
+        description="Each group (`after`) compared with the others together (`before`), the largest group first.",
+    ),
+    "HeatMap": _object(
+        {
+            "zone": _ANY_TEXT,
+            "cells": _list(
+                _object(
+                    {
+                        "weekday": {"enum": _WEEKDAYS},
+                        "hour": {"type": "integer", "minimum": 0, "maximum": 23},
+                        "total_feedbacks": _COUNT,
+                        "positive": _COUNT,
+                        "negative": _COUNT,
+                        "neutral": _COUNT,
+                        "satisfaction_score": {"type": "number", "minimum": 0, "maximum": 100},
+                        "verdict": _VERDICT,
+                    }
+                ),
+                maxItems=168,
+            ),
+        },
+        description="The hours of the local week that have feedback, each compared with all others together.",
+    ),
+    "Changes": _object(
+        {
+            "zone": _ANY_TEXT,
+            "changes": _list(
+                _object(
+                    {
+                        "at": _describe(_INSTANT, "The start of the first local day after the change."),
+                        "before": _describe(
+                            {"type": "number", "minimum": 0, "maximum": 100},
+                            "The satisfaction in percent, from the change before on.",
+                        ),
+                        "after": _describe(
+                            {"type": "number", "minimum": 0, "maximum": 100},
+                            "The satisfaction in percent, up to the next change.",
+                        ),
+                    }
+                )
+            ),
+        },
+        description="The changes of satisfaction, oldest first.",
     ),
     "Alert": _object(
         {
@@ -657,6 +775,20 @@ _WORSE: Final = {
     "interval": {"low": 9.5, "high": 90.5},
 }
 
+_COMPARISON_EXAMPLE: Final = {
+    "before": _WORSE,
+    "after": _STATISTICS_EXAMPLE,
+    "satisfaction_change": 25.0,
+    "quality_change": 25.0,
+    "total_change": 2,
+    "interval": {"low": -35.5, "high": 70.4},
+    "significant": False,
+    "verdict": "too close to tell",
+    "sentence": "too close to tell: about 280 more ratings needed",
+    "needed": 279,
+    "always_valid_interval": {"low": -100.0, "high": 100.0},
+}
+
 #: Examples of responses, for operations without their own example.
 EXAMPLES: Final[Mapping[str, Any]] = {
     "Receipt": {
@@ -709,14 +841,49 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "Routes": {"routes": [_ROUTE], "shared": []},
     "Delivery": _DELIVERY,
     "Deliveries": {"deliveries": [_DELIVERY], "next": None},
-    "Themes": {"themes": [{"keyword": "slow", "mentions": 7}, {"keyword": "wrong", "mentions": 2}]},
-    "Comparison": {
-        "before": _WORSE,
-        "after": _STATISTICS_EXAMPLE,
-        "satisfaction_change": 25.0,
-        "quality_change": 25.0,
-        "total_change": 2,
-        "interval": {"low": -35.5, "high": 70.4},
-        "significant": False,
+    "ThemesOrKeywords": {
+        "themes": [
+            {
+                "name": "lost luggage",
+                "label": "lost luggage",
+                "ngram": "lost luggage",
+                "words": ["luggage", "bag", "bags"],
+                "count": 412,
+                "share": 6.8,
+                "excess": 390.2,
+                "change": {
+                    "previous_count": 160,
+                    "previous_comments": 5200,
+                    "verdict": "more frequent",
+                    "sentence": "more frequent by 2 to 5 points",
+                    "needed": 0,
+                },
+                "examples": [_FEEDBACK],
+            }
+        ],
+        "comments": 6087,
+        "is_enough": True,
+        "tags": [{"tag": "luggage", "count": 230}],
     },
+    "ComparedGroups": {"by": "agent", "groups": [{"key": "helper", **_COMPARISON_EXAMPLE}]},
+    "HeatMap": {
+        "zone": "Europe/Berlin",
+        "cells": [
+            {
+                "weekday": "Monday",
+                "hour": 9,
+                "total_feedbacks": 210,
+                "positive": 80,
+                "negative": 120,
+                "neutral": 10,
+                "satisfaction_score": 40.0,
+                "verdict": "worse",
+            }
+        ],
+    },
+    "Changes": {
+        "zone": "Europe/Berlin",
+        "changes": [{"at": "2026-01-31T00:00:00+01:00", "before": 62.5, "after": 80.1}],
+    },
+    "Comparison": _COMPARISON_EXAMPLE,
 }

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from functools import partial
 from typing import Final
 
 from harken import GroupBy, InvalidQuery, Scope
-from harken.domain.query import Dimension, GroupKey
-from harken.domain.themes import KEYWORDS
-from harken_adapters.formats.statistics import By, comparison_record, summary_record, trend_points
+from harken.domain.query import Dimension
+from harken_adapters.formats.statistics import (
+    By,
+    changes_record,
+    compared_groups_record,
+    comparison_record,
+    group_key,
+    heat_map_record,
+    keywords_record,
+    summary_record,
+    themes_record,
+    trend_points,
+)
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import FILTERS, invalid
+from harken_adapters.hosts.http.wire.records import feedback_record
 
 _MOST_KEYWORDS: Final = 50
+_DEFAULT_THEMES: Final = 15
+_SIDES: Final = ("before.", "after.")
 
 
 def _summary(call: Call) -> Response:
     query, by = call.query(), call.parameters.get("by")
     if by is None:
         return answer(summary_record(call.harken.analytics.summary(query)))
+    groups = call.harken.analytics.groups(query, _group_by(by))
+    return answer({"by": by, "groups": [{"key": group_key(key)} | summary_record(one) for key, one in groups.items()]})
+
+
+def _group_by(by: str) -> GroupBy:
     group_by = GroupBy.parse(by)
     if group_by.dimension is Dimension.SLOT:
         raise InvalidQuery("For statistics over time, use /api/analytics/trend")
-    groups = call.harken.analytics.groups(query, group_by)
-    return answer({"by": by, "groups": [{"key": _key(key)} | summary_record(one) for key, one in groups.items()]})
-
-
-def _key(key: GroupKey) -> str | None:
-    return key.isoformat() if isinstance(key, datetime) else key
+    return group_by
 
 
 def _trend(call: Call) -> Response:
@@ -40,16 +53,35 @@ def _trend(call: Call) -> Response:
 
 
 def _themes(call: Call) -> Response:
-    keywords = call.parameters.all("keyword") or KEYWORDS
+    query, keywords = call.query(), call.parameters.all("keyword")
     if len(keywords) > _MOST_KEYWORDS or not all(keywords):
         raise invalid("keyword", "range", f"keyword must be given at most {_MOST_KEYWORDS} times and must not be empty")
-    found = call.harken.analytics.themes(call.query(), keywords)
-    return answer({"themes": [{"keyword": theme.keyword, "mentions": theme.mentions} for theme in found]})
+    if keywords:
+        return answer(keywords_record(call.harken.analytics.keywords(query, keywords)))
+    found = call.harken.analytics.themes(query, limit=call.parameters.integer("limit", _DEFAULT_THEMES))
+    return answer(themes_record(found, partial(feedback_record, call.principal)))
 
 
 def _compare(call: Call) -> Response:
-    before, after = (call.query(side) for side in ("before.", "after."))
+    before, after = (call.query(side) for side in _SIDES)
+    if after.since and not any(name.startswith(_SIDES) for name in call.parameters.values):
+        return answer(comparison_record(call.harken.analytics.compare_to_previous(after)))
     return answer(comparison_record(call.harken.analytics.compare(before, after)))
+
+
+def _compare_groups(call: Call) -> Response:
+    by = call.parameters.get("by", Dimension.AGENT.value)
+    return answer(compared_groups_record(by, call.harken.analytics.compare_groups(call.query(), _group_by(by))))
+
+
+def _heat_map(call: Call) -> Response:
+    zone = call.parameters.get("zone", "UTC")
+    return answer(heat_map_record(zone, call.harken.analytics.heat_map(call.query(), zone)))
+
+
+def _changes(call: Call) -> Response:
+    zone = call.parameters.get("zone", "UTC")
+    return answer(changes_record(zone, call.harken.analytics.changes(call.query(), zone)))
 
 
 OPERATIONS: Final = (
@@ -87,13 +119,22 @@ OPERATIONS: Final = (
         path="/api/analytics/themes",
         scope=Scope.READ,
         handle=_themes,
-        summary="Count keywords in negative feedback",
-        description="Counts each ``keyword``, which may be repeated; by default, those of a built-in list.",
+        summary="Find the themes of negative feedback",
+        description=(
+            "What the comments of thumbs-down feedback are about, with examples; with ``since``, also how this changed "
+            "since the previous period, which is as long. With ``keyword``, which may be repeated, the number of "
+            "comments that contain each keyword instead."
+        ),
         tag="Analytics",
         agent_keys=True,
-        parameters=("keyword",),
+        parameters=("keyword", "limit"),
         filters=FILTERS,
-        answers={200: Answer(description="The keywords, the most frequent first.", schema="Themes")},
+        answers={
+            200: Answer(
+                description="The themes, the most important first, or the keywords, the most frequent first.",
+                schema="ThemesOrKeywords",
+            )
+        },
     ),
     Operation(
         name="analytics_compare",
@@ -104,16 +145,60 @@ OPERATIONS: Final = (
         summary="Compare two selections of feedback",
         description=(
             "A filter with the prefix ``before.`` or ``after.``, such as ``before.until`` and ``after.since``, applies "
-            "to that selection; a filter without a prefix applies to both."
+            "to that selection; a filter without a prefix applies to both. Without any prefix, the period from "
+            "``since`` to ``until`` is compared with the previous period, which is as long."
         ),
         tag="Analytics",
         agent_keys=True,
         filters=FILTERS,
         sides=True,
         answers={
-            200: Answer(
-                description="The statistics of both, and whether the change is significant.", schema="Comparison"
-            )
+            200: Answer(description="The statistics of both, and whether satisfaction changed.", schema="Comparison")
         },
+    ),
+    Operation(
+        name="analytics_groups",
+        method="GET",
+        path="/api/analytics/groups",
+        scope=Scope.READ,
+        handle=_compare_groups,
+        summary="Compare groups of feedback",
+        description=(
+            "Each group by agent (the default), session, tag or context.NAME, compared with all others together. A "
+            "verdict is given only to groups that differ by more than chance among all of them."
+        ),
+        tag="Analytics",
+        agent_keys=True,
+        parameters=("by",),
+        filters=FILTERS,
+        answers={200: Answer(description="The groups, the largest first.", schema="ComparedGroups")},
+    ),
+    Operation(
+        name="analytics_heat_map",
+        method="GET",
+        path="/api/analytics/heat-map",
+        scope=Scope.READ,
+        handle=_heat_map,
+        summary="Get statistics by weekday and hour",
+        description="Of each hour of the local week that has feedback, and whether it differs by more than chance.",
+        tag="Analytics",
+        agent_keys=True,
+        parameters=("zone",),
+        filters=FILTERS,
+        answers={200: Answer(description="The hours, in order.", schema="HeatMap")},
+    ),
+    Operation(
+        name="analytics_changes",
+        method="GET",
+        path="/api/analytics/changes",
+        scope=Scope.READ,
+        handle=_changes,
+        summary="Find the days on which satisfaction changed",
+        description="Of the last 365 days that have feedback.",
+        tag="Analytics",
+        agent_keys=True,
+        parameters=("zone",),
+        filters=FILTERS,
+        answers={200: Answer(description="The changes, oldest first.", schema="Changes")},
     ),
 )

@@ -1,12 +1,12 @@
-"""Words that say nothing of what a comment is about, such as "the", by language."""
+"""Words that do not say what a comment is about, such as "the", by language."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
-from harken import ConfigurationError
-from harken_adapters.text.missing import missing
+from harken.domain.errors import ConfigurationError
 
 LANGUAGES: Final = ("en", "de", "es", "fr", "it", "pt", "nl")
 
@@ -19,12 +19,16 @@ def stop_words(languages: Sequence[str] = LANGUAGES) -> frozenset[str]:
 
     Raises:
         ConfigurationError: there is no list for one of the languages.
-        MissingExtra: stopwordsiso is not installed.
     """
-    try:
-        import stopwordsiso  # noqa: PLC0415 - it may be missing
-    except ModuleNotFoundError as error:
-        raise missing("stop_words", "stopwordsiso") from error
+    return _read(tuple(languages))
+
+
+@cache
+def _read(languages: tuple[str, ...]) -> frozenset[str]:
+    # Not at the top: it reads the lists of all languages.
+    import stopwordsiso  # noqa: PLC0415
+
     if unknown := sorted(set(languages) - set(stopwordsiso.langs())):
-        raise ConfigurationError(f"There are no stop words for {', '.join(unknown)}; use ISO 639-1 codes such as 'en'")
+        names = ", ".join(map(repr, unknown))
+        raise ConfigurationError(f"There are no stop words for {names}; languages must be ISO 639-1 codes such as 'en'")
     return frozenset(stopwordsiso.stopwords(list(languages)))
