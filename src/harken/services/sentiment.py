@@ -17,8 +17,7 @@ from harken.domain.query import FeedbackQuery, check_limit
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.model_cache import ModelCache
-from harken.services.newest import newest_comments
+from harken.services.learning import ModelCache, newest_comments
 
 #: A comment with a likelihood below this is clearly negative; above one minus this, clearly positive.
 CLEARLY: Final = 0.1

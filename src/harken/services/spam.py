@@ -16,8 +16,7 @@ from harken.domain.insight.terms import TermCounts, terms
 from harken.domain.moderation import ModerationStatus
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.model_cache import ModelCache
-from harken.services.newest import NEWEST_COMMENTS
+from harken.services.learning import NEWEST_COMMENTS, ModelCache
 
 #: The approved and the rejected comments that it needs at least.
 MIN_DECISIONS: Final = 50
