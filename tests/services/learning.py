@@ -10,12 +10,14 @@ from typing import Any
 import mongomock
 
 import harken
-from harken import Feedback, Rating, Sentiment
+from harken import Feedback, ModerationStatus, Rating, Sentiment
+from harken.domain.moderation import Moderation
 from harken.ports.storage import Storage
 from harken_adapters.storage.mongodb import mongo_storage
 from support import NOON, a_feedback
 
 GOOD, BAD = ("great", "quick", "clear", "kind"), ("slow", "wrong", "lost", "rude")
+_SPAM, _HONEST = ("casino", "bonus", "pills", "cheap"), ("booking", "invoice", "delivery", "refund")
 STORAGES = ("memory", "sqlite", "mongomock")
 
 
@@ -51,3 +53,30 @@ def rated(count: int, *, seed: int = 1, **parts: Any) -> list[Feedback]:
         )
         for number in range(count)
     ]
+
+
+def comments(count: int, *, are_spam: bool, seed: int = 1) -> list[str]:
+    """Comments of two words of one kind, and one word of both."""
+    random = Random(seed)
+    return [
+        " ".join((*random.sample(_SPAM if are_spam else _HONEST, 2), random.choice(("today", "here"))))
+        for _ in range(count)
+    ]
+
+
+def decided(count: int, status: ModerationStatus, *, name: str = "", **parts: object) -> list[Feedback]:
+    """Comments that a moderator approved or rejected, an hour before noon."""
+    at = NOON - timedelta(hours=1)
+    moderation = Moderation.held("Spam detected").decide(status, at=at, moderator="mo")
+    are_spam = status is ModerationStatus.REJECTED
+    return [
+        a_feedback(
+            f"{name}{status.value}-{number}", comment=comment, **{"moderation": moderation, "version": 2, **parts}
+        )
+        for number, comment in enumerate(comments(count, are_spam=are_spam))
+    ]
+
+
+def pending(comment: str, feedback_id: str = "pending") -> Feedback:
+    """Feedback that a rule holds."""
+    return a_feedback(feedback_id, comment=comment, moderation=Moderation.held("Spam detected"))

@@ -1,7 +1,6 @@
 """Spam detection that learns from the decisions of moderators."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from random import Random
 
@@ -10,41 +9,12 @@ import pytest
 import harken
 from harken import Feedback, Harken, ModerationStatus
 from harken.domain.moderation import Moderation
-from services.learning import STORAGES, opened
+from services.learning import STORAGES, decided, opened, pending
 from support import NOON, ManualClock, a_feedback
-
-_SPAM, _HONEST = ("casino", "bonus", "pills", "cheap"), ("booking", "invoice", "delivery", "refund")
-
-
-def comments(count: int, *, are_spam: bool, seed: int = 1) -> list[str]:
-    """Comments of two words of one kind, and one word of both."""
-    random = Random(seed)
-    return [
-        " ".join((*random.sample(_SPAM if are_spam else _HONEST, 2), random.choice(("today", "here"))))
-        for _ in range(count)
-    ]
-
-
-def decided(count: int, status: ModerationStatus, *, name: str = "", **parts: object) -> list[Feedback]:
-    """Comments that a moderator approved or rejected, an hour before noon."""
-    at = NOON - timedelta(hours=1)
-    moderation = Moderation.held("Spam detected").decide(status, at=at, moderator="mo")
-    are_spam = status is ModerationStatus.REJECTED
-    return [
-        a_feedback(
-            f"{name}{status.value}-{number}", comment=comment, **{"moderation": moderation, "version": 2, **parts}
-        )
-        for number, comment in enumerate(comments(count, are_spam=are_spam))
-    ]
-
-
-def pending(comment: str, feedback_id: str = "pending") -> Feedback:
-    """Feedback that a rule holds."""
-    return a_feedback(feedback_id, comment=comment, moderation=Moderation.held("Spam detected"))
 
 
 def learned(hk: Harken, count: int = 60) -> Harken:
-    """The Harken, after so many decisions of both kinds."""
+    """The Harken, after decisions of both kinds, `count` of each."""
     hk.collection.restore(decided(count, ModerationStatus.APPROVED) + decided(count, ModerationStatus.REJECTED))
     return hk
 
@@ -99,7 +69,7 @@ class TestReadings:
         assert hk.spam.readings([a_feedback("approved", comment="casino"), pending("", "silent")]) == {}
 
     def test_it_decides_nothing(self, hk: Harken) -> None:
-        """Whatever it has learned, a submission is accepted as before, and pending feedback stays as it is stored."""
+        """A submission is accepted as before, and pending feedback stays as it is stored."""
         learned(hk)
         assert hk.submit("s", "up", "cheap pills, bonus pills").feedback.moderation == Moderation()
         held = pending("cheap pills, bonus pills")
