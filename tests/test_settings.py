@@ -61,7 +61,10 @@ def test_another_file(tmp_path: Path) -> None:
     [
         (b"max_batch = ", "Cannot read the settings in"),
         (b'application = "\xff"', "Cannot read the settings in"),
-        (b"max_bach = 1\nzzz = 2", "sets unknown max_bach, zzz; known are application, comment_when_down, max_batch"),
+        (
+            b"max_bach = 1\nzzz = 2",
+            "sets unknown max_bach, zzz; known are application, comment_when_down, languages, max_batch",
+        ),
         (b'max_batch = "1"', "max_batch in .* must be of type int, got '1'"),
         (b"max_batch = true", "max_batch in .* must be of type int, got True"),
         (b"max_batch = 1.0", "max_batch in .* must be of type int, got 1.0"),

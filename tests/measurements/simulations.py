@@ -26,6 +26,7 @@ def rows(seeds: Sequence[int]) -> Iterator[Row]:
         for size in (30, 100, 1_000):
             coverages = [_coverage(Random(seed), share, size) for seed in seeds]
             yield Row(f"single look, n {size}, p {share}: covers", coverages, ".93 to .97")
+    yield Row("60 daily looks, 20 a day, single-look interval: wrong", [_fixed_looks(Random(s)) for s in seeds])
     yield Row("60 daily looks, 20 a day: wrong", [_looks(Random(s), 0.7, 0.7)[1] for s in seeds], "<= .05")
     yield Row("60 daily looks, 20 a day, +10 points: found", [_looks(Random(s), 0.6, 0.7)[0] for s in seeds], "")
     many = [_many_looks(Random(seed)) for seed in seeds]
@@ -63,6 +64,21 @@ def _looks(random: Random, before: float, after: float, per_day: int = 20, runs:
         better += verdict is Verdict.BETTER
         decided += verdict is not Verdict.UNDECIDED
     return better / runs, decided / runs
+
+
+def _fixed_looks(random: Random, share: float = 0.7, per_day: int = 20, runs: int = 400) -> float:
+    """How often the interval for a single look excludes zero at any of 60 daily looks, without a change."""
+    wrong = 0
+    for _ in range(runs):
+        old = new = Summary()
+        for _ in range(DAYS):
+            old += _summary(_binomial(random, per_day, share), per_day)
+            new += _summary(_binomial(random, per_day, share), per_day)
+            interval = Comparison(old, new).interval
+            if not interval.low <= 0 <= interval.high:
+                wrong += 1
+                break
+    return wrong / runs
 
 
 def _first_verdict(random: Random, before: float, after: float, per_day: int) -> Verdict:

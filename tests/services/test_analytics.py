@@ -8,8 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harken
-from harken import Comparison, FeedbackQuery, GroupBy, Harken, InvalidQuery, Keyword, ModerationStatus, Period, Summary
-from support import NOON, a_submission
+from harken import (
+    Comparison,
+    FeedbackQuery,
+    GroupBy,
+    Harken,
+    InvalidQuery,
+    Keyword,
+    ModerationStatus,
+    Period,
+    Summary,
+    Verdict,
+)
+from support import NOON, ManualClock, a_submission
 
 submissions = st.builds(
     lambda rating, agent, session, comment, tags, tier, minutes: a_submission(
@@ -104,6 +115,136 @@ def test_comparing(hk: Harken) -> None:
     assert comparison.satisfaction_change == 100
 
 
+def rated(hk: Harken, positive: int, negative: int, **parts: Any) -> None:
+    """Store so many ratings, each in a session of its own unless ``parts`` names an author."""
+    hk.collection.submit_many(
+        [
+            a_submission(f"{parts}-{number}", "up" if number < positive else "down", "x", **parts)
+            for number in range(positive + negative)
+        ]
+    )
+
+
+def test_comparing_selections_by_filters(hk: Harken) -> None:
+    """Filters of a side override those of both."""
+    rated(hk, 30, 70, agent_id="a", context={"version": "1"}, created_at=NOON)
+    rated(hk, 80, 20, agent_id="a", context={"version": "2"}, created_at=NOON)
+    rated(hk, 1, 9, agent_id="b", context={"version": "2"}, created_at=NOON)
+    sides: list[Any] = [{"context": {"version": version}} for version in ("1", "2")]
+    comparison = hk.compare(*sides, agent_id="a")
+    assert comparison.before == hk.summary(context={"version": "1"})
+    assert (comparison.after.positive, comparison.after.negative) == (80, 20)
+    assert comparison.verdict is Verdict.BETTER
+    assert comparison.sentence.startswith("better by ")
+    assert hk.compare({}, {"agent_id": "b"}, agent_id="a").after.total == 10
+    with pytest.raises(TypeError, match="There is no filter agent"):
+        hk.compare({"agent": "a"}, {})  # type: ignore[typeddict-unknown-key]
+
+
+def test_comparing_with_the_previous_period(hk: Harken, clock: ManualClock) -> None:
+    """The previous period is as long, and ends where the period begins; without ``until``, this ends now."""
+    for day, positive in ((0, 1), (10, 2), (12, 4), (13, 8), (14, 16)):
+        rated(hk, positive, 0, created_at=NOON + timedelta(days=day))
+    since = NOON + timedelta(days=13)
+    sums = hk.compare_to_previous(since=since, until=NOON + timedelta(days=15))
+    assert (sums.before.positive, sums.after.positive) == (4, 24)
+    clock.now = NOON + timedelta(days=16)
+    sums = hk.compare_to_previous(since=since)
+    assert (sums.before.positive, sums.after.positive) == (6, 24)
+
+
+@pytest.mark.parametrize(
+    "period",
+    [
+        {},
+        {"until": NOON},
+        {"since": NOON, "until": NOON},
+        {"since": NOON + timedelta(days=1)},
+        {"since": datetime(1, 2, 1, tzinfo=UTC)},
+    ],
+)
+def test_without_a_previous_period(hk: Harken, period: dict[str, Any]) -> None:
+    """A period without a beginning, without a length, or with no time before it cannot be compared."""
+    with pytest.raises(InvalidQuery, match="needs a 'since' before 'until', or before now"):
+        hk.compare_to_previous(**period)
+    assert all(one.change is None for one in hk.themes(**period).themes)
+
+
+def test_repeated_authors_widen_intervals(hk: Harken) -> None:
+    """Ratings of one author count less than those of several; without an author, those of one session."""
+    for kind in ("author", "session"):
+        for number in range(20):
+            for _ in range(5):
+                parts: dict[str, Any] = {"author": f"p{number}"} if kind == "author" else {}
+                session = "s" if kind == "author" else f"s{number}"
+                hk.submit(session, "up" if number < 12 else "down", "x", agent_id=kind, **parts)
+    rated(hk, 60, 40, agent_id="single")
+    widths = {}
+    for agent in ("author", "session", "single"):
+        estimate = hk.estimate(agent_id=agent)
+        assert estimate.summary == hk.summary(agent_id=agent)
+        assert (estimate.design_effect > 4) == (agent != "single")
+        widths[agent] = estimate.interval.high - estimate.interval.low
+    assert widths["author"] == widths["session"] > 1.9 * widths["single"]
+    repeated, single = hk.compare({"agent_id": "author"}, {}), hk.compare({"agent_id": "single"}, {})
+    assert repeated.interval.high - repeated.interval.low > single.interval.high - single.interval.low
+
+
+def test_comparing_groups(hk: Harken) -> None:
+    """Each group is compared with the others together, the largest first."""
+    rated(hk, 120, 120, agent_id="large")
+    rated(hk, 100, 20, agent_id="good")
+    rated(hk, 2, 2, agent_id="small")
+    groups = hk.compare_groups("agent")
+    assert list(groups) == ["large", "good", "small"]
+    assert groups["good"].after == hk.summary(agent_id="good")
+    assert groups["good"].before == hk.summary(agent_id="large") + hk.summary(agent_id="small")
+    assert groups["good"].verdict is Verdict.BETTER
+    assert groups["large"].verdict is Verdict.WORSE
+    assert groups["small"].verdict is Verdict.UNDECIDED
+    assert hk.compare_groups(GroupBy.parse("agent"), agent_id="good").keys() == {"good"}
+
+
+def test_a_new_group_and_the_change_without_it(hk: Harken) -> None:
+    """A total can fall although no group changed: a new group lowers it."""
+    for tier, since in (("old", 0), ("new", 1)):
+        rated(hk, 80, 20, agent_id="good", context={"release": tier}, created_at=NOON + timedelta(days=since))
+    rated(hk, 20, 80, agent_id="hard", context={"release": "new"}, created_at=NOON)
+    before, after = (hk.query(context={"release": tier}) for tier in ("old", "new"))
+    mix = hk.analytics.mix(before, after, GroupBy.parse("agent"))
+    assert hk.analytics.compare(before, after).verdict is Verdict.WORSE
+    assert (mix.new, mix.gone) == (("hard",), ())
+    assert mix.without.verdict is Verdict.UNDECIDED
+    assert mix.without.satisfaction_change == 0
+
+
+def test_the_heat_map(hk: Harken) -> None:
+    """Hours that differ by more than chance are marked, by the local clock."""
+    for day in range(7):
+        for hour in (9, 15):
+            bad = day == 2 and hour == 9
+            rated(hk, 5 if bad else 80, 95 if bad else 20, created_at=NOON + timedelta(days=day, hours=hour - 12))
+    cells = hk.heat_map()
+    assert [(one.weekday, one.hour) for one in cells] == [(day, hour) for day in range(7) for hour in (9, 15)]
+    assert sum((one.summary for one in cells), Summary()) == hk.summary()
+    assert [(one.weekday, one.hour) for one in cells if one.verdict is Verdict.WORSE] == [(4, 9)]
+    assert {one.hour for one in hk.heat_map("Asia/Tokyo")} == {18, 0}
+    assert hk.heat_map(agent_id="nobody") == []
+
+
+def test_the_days_of_changes(hk: Harken) -> None:
+    """A change has its local day, and the statistics before and after it."""
+    for day in range(40):
+        rated(hk, 15 if day < 25 else 40, 35 if day < 25 else 10, created_at=NOON + timedelta(days=day))
+    (change,) = hk.changes()
+    assert change.at == datetime(2026, 3, 29, tzinfo=UTC)
+    assert (change.before.positive, change.after.positive) == (25 * 15, 15 * 40)
+    assert change.before + change.after == hk.summary()
+    (local,) = hk.changes("Europe/Madrid")
+    assert local.at.isoformat() == "2026-03-29T00:00:00+01:00"
+    assert hk.changes(until=NOON + timedelta(days=20)) == []
+
+
 def test_a_trend_in_local_days(hk: Harken) -> None:
     """Each entry is counted on its local day in the time zone."""
     for hour in (3, 5):
@@ -122,6 +263,8 @@ def test_an_unknown_zone(hk: Harken) -> None:
         lambda: hk.analytics.trend(query, Period.DAY, "Mars/Olympus"),
         lambda: hk.analytics.by_hour_of_day(query, "Mars/Olympus"),
         lambda: hk.analytics.by_weekday(query, "Mars/Olympus"),
+        lambda: hk.heat_map("Mars/Olympus"),
+        lambda: hk.changes("Mars/Olympus"),
     ):
         with pytest.raises(InvalidQuery, match="Mars/Olympus"):
             ask()

@@ -149,7 +149,11 @@ def changes_record(zone: str, changes: Iterable[SatisfactionChange]) -> dict[str
     return {
         "zone": zone,
         "changes": [
-            {"at": one.at.isoformat(), "before": round(one.before * 100, 1), "after": round(one.after * 100, 1)}
+            {
+                "at": one.at.isoformat(),
+                "before": round(one.before.satisfaction, 1),
+                "after": round(one.after.satisfaction, 1),
+            }
             for one in changes
         ],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 
+from harken.domain.errors import StorageCorrupt
 from harken.domain.insight.terms import TermCounts
 
 
@@ -15,5 +16,20 @@ def dump_counts(counts: TermCounts) -> bytes:
 
 
 def load_counts(stored: bytes) -> TermCounts:
-    """What :func:`dump_counts` stored."""
-    return TermCounts(**json.loads(zlib.decompress(stored)))
+    """What :func:`dump_counts` stored.
+
+    Raises:
+        StorageCorrupt: the bytes are not what it stored.
+    """
+    try:
+        return TermCounts(**json.loads(zlib.decompress(stored)))
+    except (zlib.error, ValueError, TypeError) as error:
+        raise StorageCorrupt(f"Stored counts of terms are damaged ({error}); run 'harken rebuild'") from error
+
+
+def have_counts(stored: bytes, counts: TermCounts) -> bool:
+    """Whether the stored bytes have these counts; not if they are damaged."""
+    try:
+        return load_counts(stored) == counts
+    except StorageCorrupt:
+        return False

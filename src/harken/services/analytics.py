@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 from attrs import evolve
 
-from harken.domain.errors import InvalidQuery
+from harken.domain.errors import InvalidQuery, StorageCorrupt
 from harken.domain.feedback import Rating
 from harken.domain.insight.change_points import Day, SatisfactionChange, change_points
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
 from harken.domain.insight.heat_map import Cell, heat_map
 from harken.domain.insight.mix import Mix, mix
 from harken.domain.insight.sampling import design_effect
+from harken.domain.insight.terms import TermCounts, TermTally
 from harken.domain.keywords import KEYWORDS, Keyword, count_keywords
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
@@ -149,14 +151,24 @@ class AnalyticsService:
         """
         points = self.trend(query, Period.DAY, zone)[-_DAYS:]
         days = [Day(one.summary.positive, one.summary.decided, one.start.weekday()) for one in points]
-        found = change_points(days)
-        return [SatisfactionChange(points[one.index].start, one.before, one.after) for one in found]
+        starts = [found.index for found in change_points(days)]
+        parts = [points[start:end] for start, end in pairwise([0, *starts, len(points)])]
+        summaries = [sum((point.summary for point in part), Summary()) for part in parts]
+        return [
+            SatisfactionChange(part[0].start, before, after)
+            for part, (before, after) in zip(parts[1:], pairwise(summaries), strict=True)
+        ]
 
     def discrepancies(self, query: FeedbackQuery) -> list[str]:
-        """A sentence for each summary, of all feedback, by agent or by slot, that differs from a recount."""
+        """A sentence for each summary, of all feedback, by agent or by slot, that differs from a recount.
+
+        Also compares the counts of terms, if the query selects all feedback of an application that counts.
+        """
         counted: dict[GroupBy | None, dict[GroupKey, Summary]] = {by: {} for by in _RECOUNTED}
+        terms = TermTally()
         for feedback in self._repository.stream(query):
             summary = Summary.of(feedback)
+            terms.add(feedback.content)
             for by, groups in counted.items():
                 for key in by.keys(feedback) if by else (None,):
                     groups[key] = groups.get(key, Summary()) + summary
@@ -164,7 +176,23 @@ class AnalyticsService:
         for by, groups in counted.items():
             name = f"by {by.dimension.value}" if by else "of all"
             problems += _differences(name, self._repository.summarize(query, by), groups)
+        if query == FeedbackQuery(application=query.application):
+            problems += self._term_discrepancies(query.application, terms.counts)
         return problems
+
+    def _term_discrepancies(self, application: str, counted: TermCounts) -> Iterator[str]:
+        try:
+            kept = self._repository.term_counts(application)
+        except StorageCorrupt as error:
+            yield str(error)
+            return
+        if kept != counted:
+            yield (
+                f"The counts of terms are of {kept.up} thumbs-up and {kept.down} thumbs-down comments, "
+                f"but a recount gives {counted.up} and {counted.down}"
+                if (kept.up, kept.down) != (counted.up, counted.down)
+                else "Some counts of terms differ from a recount"
+            )
 
     def _slots(self, query: FeedbackQuery) -> dict[datetime, Summary]:
         groups = self._repository.summarize(query, GroupBy(Dimension.SLOT))

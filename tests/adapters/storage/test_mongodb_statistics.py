@@ -16,12 +16,14 @@ from pymongo.monitoring import CommandListener
 import harken
 from harken import Feedback, FeedbackQuery, GroupBy, Harken, ModerationStatus, Rating, Summary
 from harken.clock import utc_now
+from harken.domain.insight.terms import TermCounts
 from harken.domain.instants import SLOT
 from harken.domain.query import Dimension, GroupKey
 from harken.ports.storage import Storage
 from harken_adapters.storage.mongodb import mongo_storage
 from harken_adapters.storage.mongodb.clock import server_clock
 from harken_adapters.storage.mongodb.database import Database
+from harken_adapters.storage.term_counts import dump_counts
 from support import NOON, ManualClock, a_feedback, in_threads
 
 pytestmark = pytest.mark.slow
@@ -277,6 +279,25 @@ def _damage(client: MongoClient[dict[str, Any]], name: str, hk: Harken) -> None:
         {"slot": {"$gte": days[7]["day"] * 96, "$lt": days[7]["day"] * 96 + 96}}, {"$set": {"comment_length": 999}}
     )
     assert hk.check() != []
+
+
+@pytest.mark.parametrize("damage", [dump_counts(TermCounts({"zzz": 1}, {}, 1, 0)), b"not compressed"])
+def test_a_rebuild_corrects_counts_of_terms(
+    client: MongoClient[dict[str, Any]], name: str, storage: Storage, clock: ManualClock, damage: bytes
+) -> None:
+    """Damaged counts of terms of a day are reported, removed and counted again."""
+    with harken.connect(storage) as hk:
+        hk.collection.restore(_series(100))
+        clock.turn(minutes=3)
+        hk.check()
+        assert (hk.check(), hk.rebuild()) == ([], [])
+        day = client[name]["harken_days"].find_one({"terms": {"$exists": True}})
+        assert day is not None
+        client[name]["harken_days"].update_one({"_id": day["_id"]}, {"$set": {"terms": damage}})
+        assert len(hk.check()) == 1
+        (corrected,) = hk.rebuild()
+        assert corrected.endswith(" had counts of terms that differ from its feedback")
+        assert (hk.check(), hk.rebuild()) == ([], [])
 
 
 def test_a_rebuild_corrects_damaged_days(

@@ -17,6 +17,7 @@ import pytest
 import harken
 from harken import (
     FeedbackQuery,
+    Rating,
     Sentiment,
     StorageClosed,
     StorageCorrupt,
@@ -27,9 +28,11 @@ from harken import (
 from harken.configuration.storage_urls import open_storage
 from harken.domain.erasure import Erased
 from harken.domain.events import DeliveryState, Event, EventType
+from harken.domain.insight.terms import TermCounts
 from harken.ports.repository import Accepted
 from harken.ports.state import StateEntry
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
+from harken_adapters.storage.term_counts import dump_counts
 
 
 def url_of(path: Path, **options: float) -> str:
@@ -116,6 +119,14 @@ def test_an_empty_file_is_used(path: Path) -> None:
 
 #: Statements that turn a file of this version into one of the previous version.
 _UNDONE = {
+    7: (
+        "DROP TRIGGER terms_added",
+        "DROP TRIGGER terms_removed",
+        "DROP TRIGGER terms_removed_before_change",
+        "DROP TRIGGER terms_added_after_change",
+        "DROP TABLE term_correction",
+        "DROP TABLE term_counts",
+    ),
     6: (
         *(f"DROP TRIGGER delivery_{what}" for what in ("made", "revived", "ended", "gone")),
         "DROP TRIGGER feedback_forgotten",
@@ -467,6 +478,39 @@ def test_a_rebuild_reports_the_counts(path: Path) -> None:
     assert by_hour == f"The statistics of 'default' for agent 'helper' at hour 12 UTC were nothing; {counted}"
     said = "were positive 1, comments 3"
     assert by_slot == f"The statistics of 'default' for agent 'helper' from 2026-01-01T12:00Z on {said}; {counted}"
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [dump_counts(TermCounts()), dump_counts(TermCounts({"some": 600, "worms": 600}, {}, 600, 0)), b"not compressed"],
+)
+def test_a_rebuild_corrects_counts_of_terms(path: Path, counts: bytes) -> None:
+    """A damaged record of an application is reported, removed and counted again; others stay."""
+    fill(path, 600, rating=Rating.UP)
+    fill(path, 600, application="other", rating=Rating.UP)
+    with harken.connect(url_of(path)) as hk:
+        assert hk.check() == []
+        assert harken.connect(url_of(path), application="other").check() == []
+        assert hk.rebuild() == []
+        right = hk.themes()
+    tamper(path, f"UPDATE term_counts SET counts = x'{counts.hex()}' WHERE application = 'default'")
+    with harken.connect(url_of(path)) as hk:
+        (problem,) = hk.check()
+        assert "ounts of terms" in problem
+        assert hk.rebuild() == ["The counts of terms of 'default' differed from its feedback, and are counted again"]
+        assert (hk.check(), hk.rebuild()) == ([], [])
+        assert hk.themes() == right
+
+
+def test_counts_of_terms_with_corrections_are_correct(path: Path) -> None:
+    """Changes that the record does not contain yet are no damage."""
+    fill(path, 600, rating=Rating.UP)
+    with harken.connect(url_of(path)) as hk:
+        assert hk.check() == []
+        for one in hk.feedback(limit=3).items:
+            hk.collection.withdraw("default", one.id)
+        hk.collection.change("default", hk.feedback(limit=1).items[0].id, harken.Change(comment="other words"))
+        assert (hk.rebuild(), hk.check()) == ([], [])
 
 
 # --- durability and erasure ------------------------------------------------------------------------------------------

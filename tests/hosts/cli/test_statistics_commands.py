@@ -42,7 +42,24 @@ def test_stats_json_keys(cli: Any) -> None:
         "comments": 2,
         "by_hour": by_hour,
         "interval": {"low": 20.8, "high": 93.9},
+        "estimate": {"design_effect": 1.0, "interval": {"low": 20.8, "high": 93.9}},
     }
+
+
+def test_stats_take_repeated_authors_into_account(cli: Any) -> None:
+    """The interval is wider if authors gave several ratings, and the design effect is shown."""
+    with harken.connect(URL) as hk:
+        for author in range(20):
+            for _ in range(5):
+                hk.submit("s", "down" if author < 8 else "up", "bad" if author < 8 else "", author=str(author))
+    document = cli("stats", "--json").json
+    assert document["estimate"]["design_effect"] > 4
+    assert document["estimate"]["interval"]["high"] - document["estimate"]["interval"]["low"] > 35
+    assert document["interval"]["high"] - document["interval"]["low"] < 20
+    table = cli("stats").out
+    low, high = document["estimate"]["interval"].values()
+    assert f"60.0% (95% CI: {low}% to {high}%)" in table
+    assert "design effect" in table
 
 
 def test_statistics_of_an_empty_storage(cli: Any) -> None:
@@ -50,8 +67,9 @@ def test_statistics_of_an_empty_storage(cli: Any) -> None:
     assert cli("stats", "--json").json["satisfaction_score"] == 0.0
     assert cli("stats", "--by", "agent", "--json").json == {"by": "agent", "groups": []}
     assert cli("trends", "--json").json == {"by": "day", "zone": "UTC", "points": []}
-    assert cli("themes", "--json").json == {"themes": []}
-    for command in ("stats", "trends", "themes", "list", "moderate queue"):
+    assert cli("themes", "--json").json == {"themes": [], "comments": 0, "is_enough": False, "tags": []}
+    assert cli("compare", "--by", "agent", "--json").json == {"by": "agent", "groups": []}
+    for command in ("stats", "trends --changes", "themes", "compare --by tag", "list", "moderate queue"):
         assert cli(*command.split()).code == 0
 
 
@@ -114,17 +132,171 @@ def test_a_trend_is_drawn_as_bars(cli: Any) -> None:
     assert last.startswith("2026-03-03")
 
 
-def test_themes_count_keywords_of_negative_feedback(cli: Any) -> None:
-    """Only thumbs-down feedback counts, the most frequent keyword first; --keyword replaces the keywords."""
+def test_themes_count_keywords(cli: Any) -> None:
+    """With --keyword, thumbs-down comments that contain each word are counted, the most frequent word first."""
     given(("a", "down", "slow and wrong", NOON), ("a", "down", "so slow", NOON), ("a", "up", "not slow", NOON))
-    assert cli("themes", "--json").json == {
+    assert cli("themes", "--keyword", "wrong", "--keyword", "slow", "--json").json == {
         "themes": [{"keyword": "slow", "mentions": 2}, {"keyword": "wrong", "mentions": 1}]
     }
     assert cli("themes", "--keyword", "so", "--keyword", "and", "--json").json["themes"] == [
         {"keyword": "so", "mentions": 1},
         {"keyword": "and", "mentions": 1},
     ]
-    assert "slow" in cli("themes").out
+    assert cli("themes", "--keyword", "slow").out.split() == ["keyword", "mentions", "slow", "2"]
+    assert "No negative feedback mentions" in cli("themes", "--keyword", "refund").out
+
+
+TOPICS = ("luggage", "refund", "wifi", "seat", "food")
+
+
+def complaints(at: datetime, **counts: int) -> None:
+    """Store thumbs-downs about each topic, 60 unless ``counts`` has another number."""
+    with harken.connect(URL) as hk:
+        hk.collection.submit_many(
+            [
+                Submission(
+                    target=Target(f"{at}-{topic}-{number}"),
+                    rating="down",
+                    comment=f"The {topic} was [red]not[/red] as it should be",
+                    created_at=at,
+                    tags=["first", "second" * 9],
+                )
+                for topic in TOPICS
+                for number in range(counts.get(topic, 60))
+            ]
+        )
+
+
+def test_themes_with_examples(cli: Any) -> None:
+    """Each theme has its share, count and change, and an example on the next line; no line is too long."""
+    complaints(NOON - timedelta(days=7), luggage=9)
+    complaints(NOON, wifi=10)
+    lines = cli("themes", "--since", "2026-03-04", "--until", "2026-03-11").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["theme", "share", "comments", "change"]
+    places = {line.split()[0]: number for number, line in enumerate(lines)}
+    luggage = lines[places["luggage"]].split()
+    assert luggage[:3] == ["luggage", "24.0%", "60"]
+    assert " ".join(luggage[3:]).startswith("more frequent by ")
+    assert lines[places["luggage"] + 1] == "  The luggage was [red]not[/red] as it should be"
+    assert lines[places["wifi"]].split(None, 3)[3].startswith("rarer by ")
+    assert lines[places["refund"]].split(None, 3)[3] == "too close to tell"
+    assert lines[-2] == "From 250 thumbs-down comments, too few to find which words belong together"
+    assert lines[-1].startswith("Tags: first (250), second")
+    assert cli("themes").out.splitlines()[0].split() == ["theme", "share", "comments"]
+
+
+def test_themes_as_json(cli: Any) -> None:
+    """A theme has its words, counts and change, and its examples are feedback as of ``show``."""
+    complaints(NOON)
+    document = cli("themes", "--limit", "2", "--since", "2026-03-04", "--until", "2026-03-11", "--json").json
+    assert (document["comments"], document["is_enough"], len(document["themes"])) == (300, False, 2)
+    theme = document["themes"][0]
+    assert (theme["count"], theme["share"], theme["words"]) == (60, 20.0, [theme["label"]])
+    assert theme["change"] == {
+        "previous_count": 0,
+        "previous_comments": 0,
+        "verdict": "too close to tell",
+        "sentence": "too close to tell: one side has no comments",
+        "needed": None,
+    }
+    assert theme["examples"][0] == cli("show", theme["examples"][0]["id"], "--json").json
+    assert cli("themes", "--limit", "0").code == 3
+
+
+class TestCompare:
+    def fill(self) -> None:
+        """Store ratings of two weeks: 40% up in the first; 80% in the second, in which an agent is new."""
+        with harken.connect(URL) as hk:
+            hk.collection.submit_many(
+                [
+                    Submission(
+                        target=Target(f"{week}-{number}", agent_id=agent),
+                        rating="up" if number % 10 < ups else "down",
+                        comment="x",
+                        created_at=NOON + timedelta(days=7 * week),
+                        context={"version": f"1.{week}"},
+                    )
+                    for week, agent, ups, count in ((0, "old", 4, 300), (1, "old", 7, 150), (1, "new", 9, 150))
+                    for number in range(count)
+                ]
+            )
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("--since", "2026-03-11", "--until", "2026-03-18"),
+            ("--before-until", "2026-03-11", "--after-since", "2026-03-11"),
+            ("--before-since", "2026-03-01", "--before-until", "2026-03-11", "--after-since", "2026-03-11"),
+            ("--before-context", "version=1.0", "--after-context", "version=1.1"),
+        ],
+    )
+    def test_two_selections(self, cli: Any, options: tuple[str, ...]) -> None:
+        """The verdict, both intervals, and the change without what is new."""
+        self.fill()
+        document = cli("compare", *options, "--json").json
+        assert (document["before"]["satisfaction_score"], document["after"]["satisfaction_score"]) == (40.0, 80.0)
+        assert (document["verdict"], document["significant"], document["needed"]) == ("better", True, 0)
+        shown = cli("compare", *options).out
+        assert max(map(len, shown.splitlines())) <= 80
+        assert f"Verdict: {document['sentence']}" in shown
+        assert "Change in satisfaction: +40.0 points" in shown
+        assert "1 new agent: new" in shown
+        assert "Without them: better by " in shown
+
+    def test_agents(self, cli: Any) -> None:
+        """Two agents are compared without naming them as new and gone."""
+        self.fill()
+        shown = cli("compare", "--before-agent", "old", "--after-agent", "new").out
+        assert "Verdict: better by " in shown
+        assert "Without them" not in shown
+
+    def test_groups(self, cli: Any) -> None:
+        """Each group has its satisfaction and its sentence."""
+        self.fill()
+        assert [one["key"] for one in cli("compare", "--by", "agent", "--json").json["groups"]] == ["old", "new"]
+        lines = cli("compare", "--by", "agent").out.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert [line.split(None, 3)[:3] for line in lines[1:3]] == [["old", "450", "50.0%"], ["new", "150", "90.0%"]]
+        assert "better by " in lines[2]
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ((), "needs a 'since' before 'until'"),
+            (("--until", "2026-03-11"), "needs a 'since' before 'until'"),
+            (("--by", "agent", "--before-agent", "a"), "--by compares groups with each other"),
+            (("--by", "day"), "Cannot group by 'day'"),
+            (("--before-context", "x"), "expected --before-context NAME=VALUE"),
+        ],
+    )
+    def test_wrong_usage(self, cli: Any, options: tuple[str, ...], message: str) -> None:
+        """The error says what is missing."""
+        ran = cli("compare", *options)
+        assert ran.code in (2, 3)
+        assert message in ran.err
+
+
+def test_the_days_of_changes(cli: Any) -> None:
+    """--changes names the days on which satisfaction rose or fell."""
+    with harken.connect(URL) as hk:
+        hk.collection.submit_many(
+            [
+                Submission(
+                    target=Target(f"{day}-{number}"),
+                    rating="up" if number % 10 < (3 if day < 15 else 8) else "down",
+                    comment="x",
+                    created_at=NOON + timedelta(days=day),
+                )
+                for day in range(30)
+                for number in range(50)
+            ]
+        )
+    assert cli("trends", "--changes").out.splitlines()[-1] == "Satisfaction rose on 2026-03-19: from 30.0% to 80.0%"
+    (change,) = cli("trends", "--changes", "--zone", "Europe/Madrid", "--json").json["changes"]
+    assert change == {"at": "2026-03-19T00:00:00+01:00", "before": 30.0, "after": 80.0}
+    quiet = cli("trends", "--changes", "--until", "2026-03-10").out
+    assert quiet.endswith("Satisfaction did not change by more than chance on any day\n")
 
 
 @pytest.mark.slow

@@ -13,8 +13,9 @@ import pytest
 import requests
 
 import harken
-from harken import GroupBy, Harken, ModerationStatus, Period, Rating, Receipt, Summary
+from harken import GroupBy, Harken, ModerationStatus, Period, Rating, Receipt, Summary, Verdict
 from harken_adapters.formats.exporting import export
+from harken_adapters.formats.statistics import WEEKDAYS
 from hosts.serving import Server, problem, served, stored_feedback
 from services.learning import decided, pending, rated
 from support import PATIENCE, ManualClock, a_feedback, a_submission, in_threads
@@ -359,14 +360,50 @@ class TestStatistics:
         assert [shown(one) for one in days["points"]] == list(map(statistics_of, by_weekday))
 
     def test_themes(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
-        """The keywords in negative feedback, by default or as given."""
+        """The keywords in negative feedback, or what it is about."""
         query = hk.query(**filters)
-        for words in ([], ["slow"], ["number 1", "unclear"]):
+        for words in (["slow"], ["number 1", "unclear"]):
             found = server.get("/api/analytics/themes", params={**parameters, "keyword": words})
-            expected = hk.analytics.themes(query, words) if words else hk.analytics.themes(query)
-            assert [(one["keyword"], one["mentions"]) for one in found["themes"]] == [
-                (one.keyword, one.mentions) for one in expected
-            ]
+            assert found == {
+                "themes": [
+                    {"keyword": one.keyword, "mentions": one.mentions} for one in hk.analytics.keywords(query, words)
+                ]
+            }
+        found, themes = server.get("/api/analytics/themes", params=parameters), hk.analytics.themes(query)
+        assert found["comments"] == themes.comments
+        assert found["tags"] == [{"tag": tag, "count": count} for tag, count in themes.tags]
+        assert [one["label"] for one in found["themes"]] == [one.theme.label for one in themes.themes]
+
+    @pytest.mark.parametrize("by", ["agent", "session", "tag", "context.tier"])
+    def test_compared_groups(
+        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], by: str
+    ) -> None:
+        """Each group compared with the others."""
+        found = server.get("/api/analytics/groups", params={**parameters, "by": by})
+        groups = hk.analytics.compare_groups(hk.query(**filters), GroupBy.parse(by))
+        assert found["by"] == by
+        assert [(one["key"], one["sentence"]) for one in found["groups"]] == [
+            (key, one.sentence) for key, one in groups.items()
+        ]
+        for one, expected in zip(found["groups"], groups.values(), strict=True):
+            assert shown(one["before"]) == statistics_of(expected.before)
+            assert shown(one["after"]) == statistics_of(expected.after)
+
+    @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+    def test_heat_map_and_changes(
+        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], zone: str
+    ) -> None:
+        """The hours of the local week that have feedback, and the days of changes."""
+        query = hk.query(**filters)
+        found = server.get("/api/analytics/heat-map", params={**parameters, "zone": zone})
+        cells = hk.analytics.heat_map(query, zone)
+        assert found["zone"] == zone
+        assert [(one["weekday"], one["hour"], one["total_feedbacks"], one["verdict"]) for one in found["cells"]] == [
+            (WEEKDAYS[one.weekday], one.hour, one.summary.total, one.verdict.value) for one in cells
+        ]
+        found = server.get("/api/analytics/changes", params={**parameters, "zone": zone})
+        assert found == {"zone": zone, "changes": []}
+        assert hk.analytics.changes(query, zone) == []
 
     @pytest.mark.parametrize("chosen", ["jsonl", "csv"])
     def test_export(
@@ -395,13 +432,74 @@ class TestComparing:
         assert shown(found["after"]) == statistics_of(expected.after)
         assert found["total_change"] == expected.total_change
         assert found["satisfaction_change"] == round(expected.satisfaction_change, 1)
-        assert found["significant"] == expected.significant
+        assert found["significant"] == (expected.verdict is not Verdict.UNDECIDED)
+        assert (found["verdict"], found["sentence"]) == (expected.verdict.value, expected.sentence)
+        assert found["needed"] == expected.needed
+
+    def test_the_previous_period(self, server: Server, hk: Harken) -> None:
+        """Without a prefix, the period is compared with the one before, which is as long."""
+        found = server.get("/api/analytics/compare?since=2026-03-08&until=2026-03-12&agent_id=helper")
+        start, middle, end = (datetime(2026, 3, day, tzinfo=UTC) for day in (4, 8, 12))
+        expected = hk.compare({"since": start, "until": middle}, {"since": middle, "until": end}, agent_id="helper")
+        assert shown(found["before"]) == statistics_of(expected.before)
+        assert shown(found["after"]) == statistics_of(expected.after)
+        refused = server.ask("GET", "/api/analytics/compare?since=2026-03-08&until=2026-03-08")
+        assert "previous period" in problem(refused, 422, "invalid")["detail"]
 
     def test_by_context(self, server: Server, hk: Harken) -> None:
         """A side may be selected by context."""
         found = server.get("/api/analytics/compare?before.context.tier=gold&after.context.tier=none&rating=up")
         assert shown(found["before"]) == statistics_of(hk.summary(rating="up", context={"tier": "gold"}))
         assert shown(found["after"]) == statistics_of(hk.summary(rating="up", context={"tier": "none"}))
+
+
+class TestThemes:
+    def fill(self, hk: Harken, count: int = 9, **parts: Any) -> None:
+        """Store thumbs-downs about five topics."""
+        for topic in ("luggage", "refund", "wifi", "seat", "food"):
+            for number in range(count):
+                hk.submit(f"{topic}-{number}", "down", f"The {topic} was not there", author=f"a-{number}", **parts)
+
+    def test_themes_with_examples(self, server: Server, hk: Harken, clock: ManualClock) -> None:
+        """Examples are feedback as other operations return it; the change is since the previous period."""
+        self.fill(hk)
+        clock.turn(days=2)
+        self.fill(hk, 10, tags=["late"])
+        clock.turn(days=1)
+        found = server.get("/api/analytics/themes?since=2026-03-06&limit=2")
+        assert (found["comments"], found["is_enough"]) == (50, False)
+        assert found["tags"] == [{"tag": "late", "count": 50}]
+        assert len(found["themes"]) == 2
+        theme = found["themes"][0]
+        assert (theme["name"], theme["count"], theme["share"]) == (theme["label"], 10, 20.0)
+        assert theme["change"]["verdict"] == "too close to tell"
+        assert len(theme["examples"]) == 3
+        for example in theme["examples"]:
+            assert example == server.get(f"/api/feedback/{example['id']}")
+        assert server.get("/api/analytics/themes")["themes"][0]["change"] is None
+
+    def test_a_rise(self, server: Server, hk: Harken) -> None:
+        """The day on which satisfaction changed."""
+        hk.collection.submit_many(
+            [
+                a_submission(
+                    f"{day}-{number}",
+                    "up" if number % 10 < (3 if day < 15 else 8) else "down",
+                    "x",
+                    created_at=datetime(2026, 3, 1 + day, 12, tzinfo=UTC),
+                )
+                for day in range(30)
+                for number in range(50)
+            ]
+        )
+        assert server.get("/api/analytics/changes")["changes"] == [
+            {"at": "2026-03-16T00:00:00+00:00", "before": 30.0, "after": 80.0}
+        ]
+
+    @pytest.mark.parametrize("query", ["limit=0", "limit=51", "limit=x", "keyword="])
+    def test_invalid_parameters(self, server: Server, query: str) -> None:
+        """The limit is from 1 to 50, and a keyword is not empty."""
+        problem(server.ask("GET", f"/api/analytics/themes?{query}"), 422, "invalid")
 
 
 class TestExporting:

@@ -52,6 +52,9 @@ FOR_AGENTS = {
     "analytics_trend",
     "analytics_themes",
     "analytics_compare",
+    "analytics_groups",
+    "analytics_heat_map",
+    "analytics_changes",
     "export_feedback",
     "erase_feedback",
     "watch_events",
@@ -164,6 +167,9 @@ class TestKeysForAgents:
             "/api/analytics/trend",
             "/api/analytics/themes",
             "/api/analytics/compare",
+            "/api/analytics/groups",
+            "/api/analytics/heat-map",
+            "/api/analytics/changes",
         ],
     )
     def test_lists_need_one_of_several_agents(self, shop: Shop, path: str) -> None:
@@ -186,6 +192,16 @@ class TestKeysForAgents:
                 "GET", f"/api/analytics/compare?{side}.agent_id=other", headers=shop.key("mine", "third")
             )
             problem(answer, 403, "forbidden")
+
+    def test_themes(self, shop: Shop) -> None:
+        """Themes, and their examples, are found in feedback about the agent only."""
+        for topic in ("luggage", "refund", "wifi", "seat", "food"):
+            for agent in ("mine", "other"):
+                for number in range(9 if agent == "mine" else 12):
+                    shop.hk.submit(f"{topic}-{number}", "down", f"The {topic} of {agent}", agent_id=agent)
+        answer = shop.server.ask("GET", "/api/analytics/themes", headers=shop.key("mine", scopes=["read"]))
+        assert [one["count"] for one in answer.json()["themes"]] == [9] * 5
+        assert "of other" not in answer.text
 
     def test_statistics(self, shop: Shop) -> None:
         """Totals, groups and trends count only feedback about the agent."""

@@ -45,7 +45,7 @@ _NOTABLE = 1.1
 #: Follows the number of comments.
 _TOO_FEW = ", too few to find which words belong together"
 _STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
-_SIDES = "The two selections (by default, the period before --since, and that from --since to --until)"
+_SIDES = "The two selections"
 _Moment = Annotated[
     datetime | None,
     typer.Option(metavar="DATE", parser=instant, help="Like --since or --until.", rich_help_panel=_SIDES),
@@ -167,8 +167,8 @@ def trends(
 
 def _print_changes(changes: Iterable[SatisfactionChange]) -> None:
     lines = [
-        f"Satisfaction {'rose' if one.after > one.before else 'fell'} on {one.at:%Y-%m-%d}: "
-        f"from {one.before * 100:.1f}% to {one.after * 100:.1f}%"
+        f"Satisfaction {'rose' if one.after.satisfaction > one.before.satisfaction else 'fell'} on {one.at:%Y-%m-%d}: "
+        f"from {one.before.satisfaction:.1f}% to {one.after.satisfaction:.1f}%"
         for one in changes
     ]
     for line in lines or ["Satisfaction did not change by more than chance on any day"]:
@@ -227,9 +227,13 @@ def _keywords_table(keywords: Iterable[Keyword]) -> None:
 
 def print_themes(found: Themes) -> None:
     """Print themes, each with an example on the line below, and the tags."""
+    if found.themes:
+        say(f"{'theme':28}   share  comments  {'change' if found.themes[0].change else ''}".rstrip(), style="dim")
     for one in found.themes:
-        share = f"{one.theme.share * 100:5.1f}%  {one.theme.count:>6,}"
-        say(_cut(f"{set_cell_size(in_one_line(one.name), 28)}  {share}  {one.sentence or ''}"), style="bold")
+        # How many more comments would decide it is of no use in a list.
+        change = one.sentence if one.change and one.change.verdict is not Verdict.UNDECIDED else one.verdict
+        share = f"{one.theme.share * 100:5.1f}%  {one.theme.count:>8,}"
+        say(_cut(f"{set_cell_size(in_one_line(one.name), 28)}  {share}  {change or ''}".rstrip()), style="bold")
         say(_cut(f"  {in_one_line(one.examples[0].comment)}"), style="dim")
     if not found.themes:
         say("No theme is in enough thumbs-down comments")
@@ -264,7 +268,10 @@ def compare(
     after_context: _Context = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two selections of feedback, or the period from --since to --until with the period before it."""
+    """Compare two selections of feedback: was the change more than chance?
+
+    Without options for the two selections, the period from --since to --until is compared with the period before it.
+    """
     with cli_context(context).open() as hk:
         query = filters.query(hk)
         before = _side(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from harken.domain.instants import slot_start
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.schema import COUNTS, recount_sql
+from harken_adapters.storage.sqlite.terms import drop_term_counts, wrong_term_counts
 
 _KEY_LENGTH: Final = 4
 _WRONG: Final = "SELECT * FROM counter EXCEPT SELECT * FROM recount"
@@ -20,9 +22,9 @@ _Counters = dict[_Key, tuple[int, ...]]
 
 
 def rebuild(database: Database) -> Sequence[str]:
-    """Correct the counters that differ from the feedback. Returns one sentence for each.
+    """Correct the counters and counts of terms that differ from the feedback. Returns one sentence for each.
 
-    Everything happens in one transaction, so that nothing is written in between.
+    The counters are corrected in one transaction, so that nothing is written in between.
     """
 
     def rebuild(connection: sqlite3.Connection) -> tuple[_Counters, _Counters]:
@@ -38,7 +40,14 @@ def rebuild(database: Database) -> Sequence[str]:
         connection.execute("DROP TABLE recount")
         return wrong, right
 
-    return list(_sentences(*database.write(rebuild)))
+    return [*_sentences(*database.write(rebuild)), *_rebuild_term_counts(database)]
+
+
+def _rebuild_term_counts(database: Database) -> Iterator[str]:
+    """Remove the counts of terms that differ from the feedback: the next reading counts them again."""
+    for application in database.read(wrong_term_counts):
+        database.write(partial(drop_term_counts, application=application))
+        yield f"The counts of terms of {application!r} differed from its feedback, and are counted again"
 
 
 def _counters(connection: sqlite3.Connection, sql: str) -> _Counters:

@@ -19,7 +19,7 @@ from harken.domain.feedback import Content, Sentiment
 from harken.domain.insight.terms import TOKENIZER_VERSION, TermCounts, TermTally
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import Row, to_rating
-from harken_adapters.storage.term_counts import dump_counts, load_counts
+from harken_adapters.storage.term_counts import dump_counts, have_counts, load_counts
 
 #: A record is written again when so much changed. Less is counted at each reading, in 40 microseconds a comment.
 _ENOUGH: Final = 500
@@ -39,6 +39,7 @@ _NEWER: Final = (
     f"WHERE application = ? AND created_at BETWEEN ? AND ? AND {_COUNTED} ORDER BY created_at, id"
 )
 _VERSIONS: Final = _NEWER.replace("created_at, rating, comment, polarity", "created_at")
+_RECORDS: Final = "SELECT application, until, counts FROM term_counts WHERE tokenizer = ?"
 _END_OF_TIME: Final = (1 << 63) - 1
 
 
@@ -108,6 +109,22 @@ def drop_term_counts(connection: sqlite3.Connection, application: str) -> None:
     """Remove the record of an application with its corrections; the next reading makes a new one."""
     connection.execute("DELETE FROM term_counts WHERE application = ?", (application,))
     connection.execute("DELETE FROM term_correction WHERE application = ?", (application,))
+
+
+def wrong_term_counts(connection: sqlite3.Connection) -> list[str]:
+    """The applications whose record, with its corrections, differs from a recount of the feedback that it counts."""
+    records = connection.execute(_RECORDS, (TOKENIZER_VERSION,)).fetchall()
+    return [application for application, *record in records if _is_wrong(connection, application, *record)]
+
+
+def _is_wrong(connection: sqlite3.Connection, application: str, until: int, stored: bytes) -> bool:
+    tally = TermTally()
+    # The record does not have its corrections yet, so these are taken back.
+    for _, _, _, *content in connection.execute(_NEWER, (application, 0, until - 1)):
+        tally.add(_content(*content))
+    for _, sign, *content in reversed(connection.execute(_CORRECTIONS, (application,)).fetchall()):
+        tally.add(_content(*content), sign=-sign)
+    return not have_counts(stored, tally.counts)
 
 
 def _read(connection: sqlite3.Connection, application: str) -> _Reading:

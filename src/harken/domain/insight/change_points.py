@@ -10,6 +10,8 @@ from typing import Final
 
 from attrs import frozen
 
+from harken.domain.summary import Summary
+
 #: Likelihood ratios that chance exceeds in 5% of series without a change, by length in days; simulated.
 _THRESHOLDS: Final = ((14, 7.0), (30, 7.9), (90, 9.66), (365, 10.0))
 #: The mean of the squares of standard normal values that do not exceed the 95th percentile of such squares.
@@ -61,13 +63,13 @@ class SatisfactionChange:
 
     Attributes:
         at: when the first day after the change began.
-        before: the share of thumbs-up before it, from the change before that on; from 0 to 1.
-        after: the share from then on, up to the next change.
+        before: the statistics before it, from the change before that on.
+        after: the statistics from then on, up to the next change.
     """
 
     at: datetime
-    before: float
-    after: float
+    before: Summary
+    after: Summary
 
 
 @frozen

@@ -18,7 +18,7 @@ from harken_adapters.storage.mongodb.documents import decode_content
 from harken_adapters.storage.mongodb.statistics.day import SLOTS_A_DAY, Header, Span
 from harken_adapters.storage.mongodb.statistics.editions import Days, day_name, spans_condition
 from harken_adapters.storage.mongodb.statistics.marks import day_id
-from harken_adapters.storage.term_counts import dump_counts, load_counts
+from harken_adapters.storage.term_counts import dump_counts, have_counts, load_counts
 
 _FIELDS: Final = {"_id": 0, "rating": 1, "comment": 1, "polarity": 1, "subjectivity": 1}
 _CHUNK: Final = 1_000
@@ -48,7 +48,7 @@ class DailyTerms:
         for application in applications:
             headers, _ = self._days.settled(application)
             for header in headers:
-                if header.terms is not None and load_counts(header.terms) != self._recount(application, header):
+                if header.terms is not None and not have_counts(header.terms, self._recount(application, header)):
                     self._remove(application, header)
                     yield f"{day_name(application, header.number)} had counts of terms that differ from its feedback"
 
