@@ -11,7 +11,7 @@ PORT ?= 8000
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint format bench bench-large docs lock clean
+.PHONY: help run demo test check lint format bench bench-large measure docs lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ bench: $(READY) ## Speed, as ratios against the bare driver in the same run
 
 bench-large: $(READY) ## Figures over ten million on MongoDB: half an hour and 20 GB of disk
 	$(BIN)/python -m tests.benchmarks.ten_million
+
+measure: $(READY) ## How good sentiment, themes and verdicts are; DATA=folder has airline-feedback.csv and reviews.jsonl
+	$(BIN)/python -m tests.measurements $(DATA)
 
 docs: $(READY) ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

@@ -116,7 +116,7 @@ def test_comparing(hk: Harken) -> None:
 
 
 def rated(hk: Harken, positive: int, negative: int, **parts: Any) -> None:
-    """Store so many ratings, each in a session of its own unless ``parts`` names an author."""
+    """Store this number of ratings, each in a session of its own unless ``parts`` names an author."""
     hk.collection.submit_many(
         [
             a_submission(f"{parts}-{number}", "up" if number < positive else "down", "x", **parts)

@@ -503,7 +503,7 @@ def test_a_rebuild_corrects_counts_of_terms(path: Path, counts: bytes) -> None:
 
 
 def test_counts_of_terms_with_corrections_are_correct(path: Path) -> None:
-    """Changes that the record does not contain yet are no damage."""
+    """Changes that the record does not contain yet are not taken for damage."""
     fill(path, 600, rating=Rating.UP)
     with harken.connect(url_of(path)) as hk:
         assert hk.check() == []

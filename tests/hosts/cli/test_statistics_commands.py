@@ -212,12 +212,12 @@ class TestCompare:
                 [
                     Submission(
                         target=Target(f"{week}-{number}", agent_id=agent),
-                        rating="up" if number % 10 < ups else "down",
+                        rating="up" if number % 10 < positive else "down",
                         comment="x",
                         created_at=NOON + timedelta(days=7 * week),
                         context={"version": f"1.{week}"},
                     )
-                    for week, agent, ups, count in ((0, "old", 4, 300), (1, "old", 7, 150), (1, "new", 9, 150))
+                    for week, agent, positive, count in ((0, "old", 4, 300), (1, "old", 7, 150), (1, "new", 9, 150))
                     for number in range(count)
                 ]
             )

@@ -44,7 +44,8 @@ def design_effect(authors: Iterable[tuple[int, int]]) -> float:
         squares += given * given
         products += given * up
         up_squares += up * up
-    if count < 2:
+    # Ratings by different authors are independent.
+    if count < 2 or count == ratings:
         return 1.0
     share = (ups + 1) / (ratings + 2)
     residuals = up_squares - 2 * share * products + share * share * squares
