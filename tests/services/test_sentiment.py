@@ -200,3 +200,14 @@ class TestEvaluation:
             learned = hk.sentiment.evaluate("default").learned
             assert learned
             assert learned.auc <= 0.5
+
+    @pytest.mark.parametrize("rating", [Rating.UP, Rating.DOWN])
+    def test_a_polarity_of_zero_counts_as_what_is_right_more_often(self, clock: ManualClock, rating: Rating) -> None:
+        """The analyser is not blamed for the side of one half on which such comments are."""
+        even = rated(20, sentiment=Sentiment(0, 0))
+        more = [one.with_content(rating=rating) for one in rated(20, seed=2, sentiment=Sentiment(0, 0))]
+        with harken.connect("memory://", clock=clock) as hk:
+            hk.collection.restore([*even, *more])
+            analyser = hk.sentiment.evaluate("default").analyser
+            assert analyser
+            assert (analyser.accuracy, analyser.auc) == (0.75, 0.5)

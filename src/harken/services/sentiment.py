@@ -10,7 +10,7 @@ from typing import Final, Literal
 from attrs import frozen
 
 from harken.domain.feedback import Feedback, Rating
-from harken.domain.insight.evaluation import Evaluation, evaluate
+from harken.domain.insight.evaluation import Evaluation, evaluate, evaluate_polarities
 from harken.domain.insight.learned_sentiment import MODEL_VERSION, SentimentModel, calibration_sample
 from harken.domain.insight.terms import terms
 from harken.domain.query import FeedbackQuery, check_limit
@@ -82,8 +82,8 @@ class SentimentEvaluation:
         down: the number of thumbs-down comments.
         by: what the readings are made by, see :class:`Reading`.
         learned: of the readings; ``None`` without comments of both ratings.
-        analyser: of the analyser's polarity alone, scaled to 0 to 1, one half for comments without; ``None`` without
-            comments of both ratings, or if no comment has a polarity.
+        analyser: of the analyser's polarity alone, scaled to 0 to 1; a comment without polarity is on the side of one
+            half that is right more often. ``None`` without comments of both ratings, or if no comment has a sentiment.
     """
 
     up: int
@@ -210,4 +210,4 @@ def _likelihood(model: SentimentModel, feedback: Feedback) -> float:
 def _evaluate_analyser(rated: Sequence[Feedback], ratings: Sequence[bool]) -> Evaluation | None:
     if not any(one.sentiment for one in rated):
         return None
-    return evaluate([(1 + one.sentiment.polarity) / 2 if one.sentiment else 0.5 for one in rated], ratings)
+    return evaluate_polarities([one.sentiment.polarity if one.sentiment else 0.0 for one in rated], ratings)
