@@ -67,7 +67,7 @@ from harken.domain.insight.heat_map import Cell
 from harken.domain.insight.mix import Mix
 from harken.domain.insight.themes import Theme
 from harken.domain.keywords import Keyword
-from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.moderation import Moderation, ModerationStatus, ResponseTime
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route
@@ -164,6 +164,7 @@ __all__ = [
     "Receipt",
     "ReplyRule",
     "Responder",
+    "ResponseTime",
     "Revision",
     "Route",
     "RouteRejected",

@@ -150,8 +150,16 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         max_queue=parts.max_queue,
         max_batch=parts.max_batch,
     )
+    themes = make.themes(
+        storage.feedback, clock=clock, stop_words=partial(stop_words, parts.languages), namer=parts.theme_namer
+    )
     alerting = make.alerting(
-        storage.feedback, storage.alerts, storage.state, rules=notifications.alert_rules, clock=clock
+        storage.feedback,
+        storage.alerts,
+        storage.state,
+        rules=notifications.alert_rules,
+        themes=themes,
+        clock=clock,
     )
     channels = make.channels(
         storage.state, alerting, names=channel_names, application=parts.application, clock=shared_clock
@@ -175,9 +183,6 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         routes=routes,
         clock=shared_clock,
         jitter=parts.jitter,
-    )
-    themes = make.themes(
-        storage.feedback, clock=clock, stop_words=partial(stop_words, parts.languages), namer=parts.theme_namer
     )
     return Harken(
         storage,

@@ -13,6 +13,7 @@ from harken import ConfigurationError, Feedback, Moderation, ModerationStatus, R
 from harken.domain.alerts.alert import (
     AlertKind,
     AlertRule,
+    ChangeRule,
     QueueRule,
     RateRule,
     SatisfactionRule,
@@ -388,7 +389,8 @@ rules: st.SearchStrategy[AlertRule] = st.one_of(
     ),
     st.builds(SatisfactionRule, **steady, below=st.floats(1, 100), window=seconds, at_least=st.integers(1, 1_000_000)),
     st.builds(RateRule, **rising, rating=st.sampled_from(Rating)),
-    st.builds(ThemeRule, **rising, keywords=st.lists(names, min_size=1)),
+    st.builds(ThemeRule, **rising, keywords=st.lists(names)),
+    st.builds(ChangeRule, **common, days=st.integers(35, 365), new_for=st.integers(1, 28)),
     st.builds(SilenceRule, **common, after=seconds),
     st.builds(
         QueueRule,
@@ -418,7 +420,7 @@ def test_a_table_may_omit_defaults() -> None:
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ({"name": "r"}, "'r' needs a kind, one of streak, satisfaction, rate, theme, silence, queue; got None"),
+        ({"name": "r"}, "'r' needs a kind, one of streak, satisfaction, rate, theme, change, silence, queue; got None"),
         ({"name": "r", "kind": ["streak"]}, "needs a kind"),
         ({"name": "r", "kind": "hunch"}, "got 'hunch'"),
         ({"kind": "streak"}, "of kind streak needs a name"),
@@ -445,7 +447,6 @@ def test_a_table_may_omit_defaults() -> None:
         ({"name": "r", "kind": "rate", "rating": "sideways"}, "'sideways' is not a rating; expected 'up', 'down'"),
         ({"name": "r", "kind": "rate", "rating": None}, "None is not a rating"),
         ({"name": "r", "kind": "theme", "keywords": "slow"}, "expected a list of strings, got 'slow'"),
-        ({"name": "r", "kind": "theme", "keywords": []}, "needs at least one keyword"),
         ({"name": "r", "kind": "theme", "keywords": [""]}, "keyword must not be empty"),
         ({"name": "r", "kind": "theme", "keywords": ["a:b"]}, "a keyword must not contain ':'"),
         ({"name": "r", "kind": "silence", "after": "0s"}, "needs after in whole seconds, from 1s"),

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from attrs import evolve
@@ -19,6 +19,7 @@ from harken.domain.alerts.alert import (
     Alert,
     AlertKind,
     AlertRule,
+    ChangeRule,
     RateRule,
     SatisfactionRule,
     SilenceRule,
@@ -26,13 +27,17 @@ from harken.domain.alerts.alert import (
     Subject,
     ThemeRule,
     alert_id,
+    parse_rule,
 )
 from harken.domain.errors import AlertNotFound
 from harken.domain.events import Event, EventType
+from harken.domain.keywords import KEYWORDS
 from harken.domain.query import GroupBy
 from harken.ports.alerts import AlertRepository
 from harken.ports.storage import Storage
 from harken.services.alerting.service import AlertingService
+from harken.services.themes import ThemeService
+from harken.stop_words import stop_words
 from harken.testing import accepted
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource
@@ -59,7 +64,8 @@ def watching(*rules: AlertRule, clock: ManualClock | None = None) -> Iterator[tu
 
 def alerting(storage: Storage, *rules: AlertRule, clock: Callable[[], datetime]) -> AlertingService:
     """A service, as each of several relays has one."""
-    return AlertingService(storage.feedback, storage.alerts, storage.state, rules=rules, clock=clock)
+    themes = ThemeService(storage.feedback, clock=clock, stop_words=stop_words)
+    return AlertingService(storage.feedback, storage.alerts, storage.state, rules=rules, themes=themes, clock=clock)
 
 
 def plain_loop(feedback: Iterable[Feedback], rule: StreakRule) -> set[Found]:
@@ -412,7 +418,12 @@ def test_a_change_between_reading_and_raising(clock: ManualClock) -> None:
             service.on_feedback(downs(hk, clock, 1, rating="up"))
 
         slow = AlertingService(
-            storage.feedback, Interrupted(storage.alerts, meanwhile), storage.state, rules=[THREE], clock=clock
+            storage.feedback,
+            Interrupted(storage.alerts, meanwhile),
+            storage.state,
+            rules=[THREE],
+            themes=ThemeService(storage.feedback, clock=clock, stop_words=stop_words),
+            clock=clock,
         )
         slow.on_feedback(given_)
         assert as_found(alerts(storage)) == plain_loop(everything(hk), THREE)
@@ -602,7 +613,8 @@ def test_a_rate_is_compared_with_the_agents_own(clock: ManualClock) -> None:
 @pytest.mark.parametrize(("by", "subject"), [("application", "slow"), ("agent", "slow: a")])
 def test_a_theme_surges(clock: ManualClock, by: str, subject: str) -> None:
     """Each keyword that becomes frequent has its own alert, which is about the theme."""
-    with watching(ThemeRule(name="themes", by=by, resolve_after=timedelta()), clock=clock) as (_, service, storage):
+    rule = ThemeRule(name="themes", by=by, keywords=KEYWORDS, resolve_after=timedelta())
+    with watching(rule, clock=clock) as (_, service, storage):
         stored(storage, "d" * 20, clock() - WEEK, comment="An error")
         stored(storage, "d", clock() - WEEK, comment="slow")
         stored(storage, "d" * 20, clock(), comment="So slow, an ERROR")
@@ -613,6 +625,116 @@ def test_a_theme_surges(clock: ManualClock, by: str, subject: str) -> None:
         clock.turn(hours=2)
         assert service.evaluate_windows() == 1
         assert [alert.is_open for alert in alerts(storage)] == [False]
+
+
+def talk(storage: Storage, at: datetime, *, authors: int = 1_000, agent_id: str = "a", **topics: int) -> None:
+    """Store that many thumbs-down comments about each topic, by up to that many authors."""
+    storage.feedback.add(
+        accepted(
+            *(
+                a_feedback(
+                    f"{at}-{agent_id}-{topic}-{number}",
+                    DOWN,
+                    f"The {topic} was not there",
+                    author=f"{topic}-{number % authors}",
+                    agent_id=agent_id,
+                    created_at=at,
+                )
+                for topic, count_ in topics.items()
+                for number in range(count_)
+            )
+        )
+    )
+
+
+class TestDiscoveredThemes:
+    RULE = ThemeRule(name="themes", window=DAY, resolve_after=timedelta())
+
+    @pytest.mark.parametrize("by", ["application", "agent"])
+    def test_a_theme_surges(self, clock: ManualClock, by: str) -> None:
+        """Without keywords, a theme that is more frequent than in the weeks before raises an alert until it ends."""
+        with watching(evolve(self.RULE, by=by), clock=clock) as (_, service, storage):
+            for week in (1, 2):
+                talk(storage, clock() - week * WEEK, refund=40, wifi=40, luggage=2)
+                talk(storage, clock() - week * WEEK, agent_id="b", luggage=60 if by == "agent" else 0, refund=60)
+            talk(storage, clock(), refund=40, wifi=40, luggage=60)
+            talk(storage, clock(), agent_id="b", luggage=60 if by == "agent" else 0, refund=60)
+            assert service.evaluate_windows() == 1
+            assert service.evaluate_windows() == 0
+            (alert,) = alerts(storage)
+            assert alert.subject == Subject("theme", "luggage" if by == "application" else "luggage: a")
+            assert alert.figures["count"] == 60
+            assert alert.figures["weeks"] == 2
+            assert f"thumbs-down comments for {by} " in alert.message
+            assert " within 1d are about 'luggage', compared with 4 of " in alert.message
+            clock.turn(days=2)
+            talk(storage, clock(), refund=40, wifi=40, luggage=1)
+            assert service.evaluate_windows() == 1
+            assert [alert.is_open for alert in alerts(storage)] == [False]
+
+    def test_what_does_not_raise_alerts(self, clock: ManualClock) -> None:
+        """Neither more comments with the same shares, nor the repetition of a few authors, nor too few comments do."""
+        with watching(evolve(self.RULE, at_least=30), clock=clock) as (_, service, storage):
+            talk(storage, clock() - WEEK, refund=40, wifi=40, seat=20)
+            talk(storage, clock(), refund=160, wifi=160, seat=80, food=29)
+            talk(storage, clock(), authors=2, toilet=100)
+            assert service.evaluate_windows() == 0
+
+    def test_without_earlier_weeks(self, clock: ManualClock) -> None:
+        """Without anything to compare with, no theme is a surge."""
+        with watching(self.RULE, clock=clock) as (_, service, storage):
+            talk(storage, clock(), refund=40, wifi=40, seat=20)
+            assert service.evaluate_windows() == 0
+
+
+class TestChanges:
+    def days(self, storage: Storage, clock: ManualClock, shares: Iterable[float], agent_id: str = "a") -> None:
+        """Store 50 ratings on each of the days before today, the last yesterday, with these shares of thumbs-up."""
+        shares = list(shares)
+        for number, share in enumerate(shares):
+            at = clock() - (len(shares) - number) * DAY
+            storage.feedback.add(
+                accepted(
+                    *(
+                        a_feedback(
+                            f"{agent_id}-{at}-{one}", UP if one < share * 50 else DOWN, created_at=at, agent_id=agent_id
+                        )
+                        for one in range(50)
+                    )
+                )
+            )
+
+    @pytest.mark.parametrize(("after", "what"), [(0.5, "fallen"), (1, "risen")])
+    def test_satisfaction_has_changed(self, clock: ManualClock, after: float, what: str) -> None:
+        """The alert names the day, and satisfaction before and after; it is resolved when the change is not new."""
+        with watching(ChangeRule(name="changes", by="agent"), clock=clock) as (_, service, storage):
+            self.days(storage, clock, [0.8] * 36 + [after] * 4)
+            self.days(storage, clock, [0.8] * 40, agent_id="same")
+            assert service.evaluate_windows() == 1
+            (alert,) = alerts(storage)
+            assert (alert.subject, alert.kind) == (Subject("agent", "a"), AlertKind.CHANGE)
+            assert alert.message == (
+                f"Satisfaction of agent a has {what} since 2026-02-28: from 80.0% to {after * 100:.1f}%"
+            )
+            assert alert.figures["positive_before"] == 36 * 40
+            assert service.evaluate_windows() == 0
+            clock.turn(days=8)
+            self.days(storage, clock, [after] * 8)
+            assert service.evaluate_windows() == 1
+            assert [one.is_open for one in alerts(storage)] == [False]
+
+    def test_nothing_changed(self, clock: ManualClock) -> None:
+        """Neither constant satisfaction nor a bad day today raises an alert."""
+        with watching(ChangeRule(name="changes"), clock=clock) as (_, service, storage):
+            self.days(storage, clock, [0.8] * 40)
+            stored(storage, "d" * 200, clock())
+            assert service.evaluate_windows() == 0
+
+    @pytest.mark.parametrize("settings", [{"days": 34}, {"days": 366}, {"new_for": 0}, {"new_for": 29}])
+    def test_invalid_rules(self, settings: dict[str, Any]) -> None:
+        """The days are bounded."""
+        with pytest.raises(ConfigurationError, match="needs a whole number from"):
+            parse_rule({"name": "r", "kind": "change", **settings})
 
 
 def test_silence(clock: ManualClock) -> None:

@@ -17,6 +17,7 @@ from harken import (
     InvalidTransition,
     Moderation,
     ModerationStatus,
+    ResponseTime,
     Summary,
 )
 from support import NOON, ManualClock, a_submission, all_events, in_threads
@@ -43,6 +44,30 @@ def test_a_decision_changes_the_statistics(hk: Harken, clock: ManualClock, kept:
     assert all_events(hk)[1:] == [("feedback.moderated", kept.id, 2)]
     assert hk.moderation.decide(APP, kept.id, APPROVED).is_counted
     assert hk.summary() == Summary.of(kept)
+
+
+def test_the_response_time() -> None:
+    """The wait from the submission or the last change to the decision, of entries that were pending."""
+    clock = ManualClock()
+    with harken.connect("memory://", clock=clock, spam="hold") as hk:
+        query = hk.query()
+        hk.submit("s", "up", "Good")
+        assert hk.moderation.response_time(query) is None
+        held = [hk.submit(f"s{number}", "up", "casino", agent_id="a").feedback for number in range(10)]
+        clock.turn(seconds=7)
+        changed = hk.collection.change(APP, held[9].id, harken.Change(comment="casino again"))
+        for number, one in enumerate([*held[:9], changed]):
+            clock.now = NOON + timedelta(seconds=10 * (number + 1))
+            hk.moderation.decide(APP, one.id, REJECTED if number % 2 else APPROVED, moderator="mia")
+        assert hk.moderation.response_time(query) == ResponseTime(10, 50.0, 90.0)
+        assert hk.moderation.response_time(hk.query(session_id="s9")) == ResponseTime(1, 93.0, 93.0)
+        assert hk.moderation.response_time(hk.query(agent_id="b")) is None
+        # A decision about feedback that was not pending is not a response.
+        hk.moderation.decide(APP, held[0].id, REJECTED, moderator="mia")
+        hk.moderation.undo(APP, held[1].id, moderator="mia")
+        response_time = hk.moderation.response_time(query)
+        assert response_time is not None
+        assert response_time.decisions == 8
 
 
 def test_undo(hk: Harken, kept: Feedback) -> None:

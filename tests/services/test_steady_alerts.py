@@ -31,6 +31,7 @@ from harken.ports.storage import Storage
 from harken.services.alerting.service import AlertingService
 from harken.services.alerting.windows import RETIRED
 from harken.services.feedback.backlog import backlog
+from harken.services.themes import ThemeService
 from harken.testing import accepted
 from support import NOON, ManualClock, a_feedback, in_threads
 
@@ -58,7 +59,9 @@ class Watch:
     def relay(self, *rules: AlertRule, clock: Callable[[], datetime] | None = None) -> AlertingService:
         """A service, as another or restarted relay has it, without memory of earlier evaluations."""
         parts = self.storage.feedback, self.storage.alerts, self.storage.state
-        return AlertingService(*parts, rules=rules or self.rules, clock=clock or self.clock)
+        clock = clock or self.clock
+        themes = ThemeService(self.storage.feedback, clock=clock, stop_words=frozenset)
+        return AlertingService(*parts, rules=rules or self.rules, themes=themes, clock=clock)
 
     def give(self, ups: int = 0, downs: int = 0, *, ago: timedelta = NONE, **parts: Any) -> None:
         """Store that many ratings."""
@@ -204,7 +207,8 @@ def test_too_few_thumbs(thumbs: int, is_open: bool) -> None:
 @pytest.mark.parametrize("kind", [RateRule, ThemeRule])
 def test_rates_must_be_under_a_share_of_the_threshold(kind: type[RateRule | ThemeRule]) -> None:
     """With a margin of 20%, fewer than 80% of the number, or a rise below 80% of the factor, ends the pattern."""
-    with watching(kind(name="rising", at_least=20, factor=2.5, resolve_after=NONE)) as watch:
+    keywords: dict[str, Any] = {"keywords": ("slow",)} if kind is ThemeRule else {}
+    with watching(kind(name="rising", at_least=20, factor=2.5, resolve_after=NONE, **keywords)) as watch:
         watch.give(downs=2, ago=WEEK + 6 * HOUR)
         watch.give(downs=20)
         assert watch.later() == [True]

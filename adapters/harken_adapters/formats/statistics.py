@@ -18,6 +18,7 @@ from harken import (
     Interval,
     Keyword,
     Period,
+    ResponseTime,
     SatisfactionChange,
     Summary,
     Themes,
@@ -104,6 +105,17 @@ def compared_groups_record(by: str, groups: Mapping[GroupKey, Comparison]) -> di
 def estimate_record(estimate: Estimate) -> dict[str, Any]:
     """The interval of satisfaction that takes repeated authors into account, in percent, and the design effect."""
     return {"design_effect": round(estimate.design_effect, 2), "interval": _interval_record(estimate.interval)}
+
+
+def response_time_record(response_time: ResponseTime | None) -> dict[str, Any] | None:
+    """How long feedback waited for a moderator's decision, in seconds; ``None`` without decisions."""
+    if response_time is None:
+        return None
+    return {
+        "decisions": response_time.decisions,
+        "median": round(response_time.median, 1),
+        "percentile_90": round(response_time.percentile_90, 1),
+    }
 
 
 def keywords_record(keywords: Iterable[Keyword]) -> dict[str, Any]:

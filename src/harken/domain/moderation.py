@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
@@ -90,6 +91,31 @@ class Moderation:
 
 #: The moderation of feedback that nothing holds.
 APPROVED: Final = Moderation()
+
+
+@frozen
+class ResponseTime:
+    """How long feedback waited for a moderator's decision.
+
+    Attributes:
+        decisions: the number of entries that a moderator approved or rejected while they were pending.
+        median: half of them waited at most that long, in seconds.
+        percentile_90: nine tenths of them waited at most that long, in seconds.
+    """
+
+    decisions: int
+    median: float
+    percentile_90: float
+
+    @classmethod
+    def of(cls, waits: Iterable[timedelta]) -> ResponseTime | None:
+        """The response time of these waits; ``None`` if there are none."""
+        seconds = sorted(wait.total_seconds() for wait in waits)
+        if not seconds:
+            return None
+        # The smallest wait that is at least as long as this share of all.
+        middle, high = (seconds[-(-len(seconds) * tenths // 10) - 1] for tenths in (5, 9))
+        return cls(len(seconds), middle, high)
 
 
 @frozen

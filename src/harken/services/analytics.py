@@ -23,10 +23,9 @@ from harken.domain.summary import Summary
 from harken.domain.trend import Period, TrendPoint, by_hour_of_day, by_weekday, trend, zone_named
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
+from harken.services.newest import NEWEST
 from harken.services.themes import Themes, ThemeService
 
-#: The newest thumbs that a design effect is computed from.
-_NEWEST: Final = 20_000
 _DAYS: Final = 365
 _RECOUNTED: Final = (None, GroupBy(Dimension.AGENT), GroupBy(Dimension.SLOT))
 
@@ -88,7 +87,7 @@ class AnalyticsService:
 
         Computed from the newest 20,000 thumbs of the selection; at least 1.
         """
-        return design_effect(self._repository.ratings_by_author(query, limit=_NEWEST))
+        return design_effect(self._repository.ratings_by_author(query, limit=NEWEST))
 
     def estimate(self, query: FeedbackQuery) -> Estimate:
         """The satisfaction of the matching feedback, with an interval that takes repeated authors into account."""

@@ -16,7 +16,8 @@ from harken.domain.insight.terms import TermCounts, terms
 from harken.domain.moderation import ModerationStatus
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.learning import NEWEST_COMMENTS, ModelCache
+from harken.services.learning import ModelCache
+from harken.services.newest import NEWEST
 
 #: The approved and the rejected comments that it needs at least.
 MIN_DECISIONS: Final = 50
@@ -122,7 +123,7 @@ class SpamService:
         """The comments that moderators decided on, with the decision in place of the rating."""
         # Every decision is a change.
         changed = self._repository.changes(application, since=self._clock() - _PERIOD)
-        return deque((_as_rated(one) for one in changed if _is_decided(one)), maxlen=NEWEST_COMMENTS)
+        return deque((_as_rated(one) for one in changed if _is_decided(one)), maxlen=NEWEST)
 
 
 def _is_decided(feedback: Feedback) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import evolve, frozen
@@ -14,22 +13,22 @@ from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.comparison import Comparison, Verdict, decide_together
 from harken.domain.insight.sampling import design_effect
-from harken.domain.insight.terms import TermCounts, words
+from harken.domain.insight.terms import TermCounts, TermTally, words
 from harken.domain.insight.themes import Theme, discover, enough
-from harken.domain.query import Cursor, FeedbackQuery
+from harken.domain.query import FeedbackQuery
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
 from harken.ports.text import ThemeNamer
 from harken.ports.time import Clock
+from harken.services.newest import newest
 
 logger = logging.getLogger(__name__)
 
-#: The newest feedback that themes are found in.
-NEWEST: Final = 20_000
 MAX_THEMES: Final = 50
-_PAGE: Final = 1_000
 _MAX_NAME_LENGTH: Final = 100
 _MAX_NAMES: Final = 10_000
+#: The number of authors that a theme of an alert needs.
+_MIN_AUTHORS: Final = 3
 _FREQUENCY: Final = {
     Verdict.BETTER: "rarer",
     Verdict.WORSE: "more frequent",
@@ -94,6 +93,24 @@ class _Complaint:
     words: Sequence[str]
 
 
+@frozen
+class ThemeWindow:
+    """The themes of a window, and their changes since earlier windows; see :attr:`FoundTheme.change`."""
+
+    themes: tuple[tuple[Theme, Comparison], ...]
+    _before: Sequence[_Complaint]
+    _after: Sequence[_Complaint]
+
+    def change_of(self, label: str) -> Comparison:
+        """The change of the share of comments that do not have all words of a label."""
+        wanted = frozenset(words(label))
+        old, new = (
+            _by_author((one.author, not wanted.issubset(one.words)) for one in side)
+            for side in (self._before, self._after)
+        )
+        return Comparison(_summary(old), _summary(new), design_effect(old), design_effect(new))
+
+
 class ThemeService:
     """Finds themes in the newest thumbs-down feedback of a selection."""
 
@@ -143,28 +160,35 @@ class ThemeService:
             tags=tuple(sorted(tags.items(), key=lambda item: (-item[1], item[0]))),
         )
 
+    def compare_windows(self, window: FeedbackQuery, earlier: Iterable[FeedbackQuery]) -> ThemeWindow:
+        """The themes that are more frequent in a window than in the earlier windows together, with their changes.
+
+        Unlike those of :meth:`find`, a theme may be in any share of the comments. Only themes that three authors
+        mention are found, so that none comes from the words of a single author.
+        """
+        feedback = self._negative(window)
+        known = [one for query in earlier for one in self._negative(query)]
+        tally = TermTally()
+        for one in feedback:
+            tally.add(one.content)
+        for one in known:
+            # Earlier comments take the place of thumbs-up comments, so that themes are what is more common now.
+            tally.add(evolve(one.content, rating=Rating.UP))
+        before, after = _complaints(known), _complaints(feedback)
+        themes = discover(tally.counts, after, frozenset(self._stop_words()), MAX_THEMES, max_share=1.0)
+        shared = [theme for theme in themes if len(theme.examples) >= _MIN_AUTHORS]
+        changes = _changes(shared, before, after)
+        return ThemeWindow(tuple((theme, changes[theme.words]) for theme in shared), before, after)
+
     def _counts(self, query: FeedbackQuery) -> TermCounts:
         """The counts of a whole application are stored; those of a selection are computed on the spot."""
         rated = evolve(query, rating=None)
         if rated == FeedbackQuery(application=query.application):
             return self._repository.term_counts(query.application)
-        return TermCounts.fold(self._newest(rated))
+        return TermCounts.fold(newest(self._repository, rated))
 
     def _negative(self, query: FeedbackQuery) -> list[Feedback]:
-        return [one for one in self._newest(evolve(query, rating=Rating.DOWN)) if one.comment]
-
-    def _newest(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        """The newest 20,000 matching entries, newest first."""
-        return islice(self._pages(query), NEWEST)
-
-    def _pages(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        after: Cursor | None = None
-        while True:
-            page = self._repository.find(query, limit=_PAGE, after=after)
-            yield from page.items
-            if page.next is None:
-                return
-            after = page.next
+        return [one for one in newest(self._repository, evolve(query, rating=Rating.DOWN)) if one.comment]
 
     def _name(self, theme: Theme, examples: Sequence[Feedback], query: FeedbackQuery) -> str:
         """The namer's name, or the label if it has none or fails. Names are kept apart by application and agent."""

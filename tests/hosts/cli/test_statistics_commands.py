@@ -43,7 +43,19 @@ def test_stats_json_keys(cli: Any) -> None:
         "by_hour": by_hour,
         "interval": {"low": 20.8, "high": 93.9},
         "estimate": {"design_effect": 1.0, "interval": {"low": 20.8, "high": 93.9}},
+        "response_time": None,
     }
+
+
+def test_stats_show_how_long_moderation_takes(cli: Any) -> None:
+    """The median and the 90th percentile of the time until a decision."""
+    with harken.connect(URL, spam="hold", clock=lambda: NOON) as hk:
+        held = hk.submit("s", "up", "casino").feedback
+    with harken.connect(URL, clock=lambda: NOON + timedelta(minutes=90)) as hk:
+        hk.moderation.decide("default", held.id, "rejected")
+    response_time = cli("stats", "--json").json["response_time"]
+    assert response_time == {"decisions": 1, "median": 5400.0, "percentile_90": 5400.0}
+    assert "1 decision, median 1h30m, 90% within 1h30m" in cli("stats").out
 
 
 def test_stats_take_repeated_authors_into_account(cli: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -18,11 +18,13 @@ from harken import (
     GroupBy,
     Keyword,
     Mix,
+    ResponseTime,
     SatisfactionChange,
     Summary,
     Themes,
     Verdict,
 )
+from harken.domain.instants import format_duration
 from harken.domain.query import Dimension, GroupKey
 from harken_adapters.formats.record import feedback_record
 from harken_adapters.formats.statistics import (
@@ -33,6 +35,7 @@ from harken_adapters.formats.statistics import (
     comparison_record,
     estimate_record,
     keywords_record,
+    response_time_record,
     summary_record,
     themes_record,
     trend_points,
@@ -92,14 +95,16 @@ def _parse_group(by: str) -> GroupBy:
 
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
     with cli_context(context).open() as hk:
-        estimate = hk.analytics.estimate(filters.query(hk))
+        query = filters.query(hk)
+        estimate, response_time = hk.analytics.estimate(query), hk.moderation.response_time(query)
     if as_json:
-        print_json(summary_record(estimate.summary) | {"estimate": estimate_record(estimate)})
+        more = {"estimate": estimate_record(estimate), "response_time": response_time_record(response_time)}
+        print_json(summary_record(estimate.summary) | more)
         return
-    stats_table(estimate)
+    stats_table(estimate, response_time)
 
 
-def stats_table(estimate: Estimate) -> None:
+def stats_table(estimate: Estimate, response_time: ResponseTime | None = None) -> None:
     """Print statistics, one per line, with an interval that takes repeated authors into account."""
     summary, interval = estimate.summary, estimate.interval
     rows: list[tuple[str, Cell]] = [
@@ -116,6 +121,14 @@ def stats_table(estimate: Estimate) -> None:
         rows.insert(5, ("design effect", f"{estimate.design_effect:.2f}, as authors gave several ratings"))
     if summary.average_polarity is not None:
         rows.append(("polarity", f"{summary.average_polarity:+.3f} on average"))
+    if response_time is not None:
+        median, high = (
+            format_duration(timedelta(seconds=round(seconds)))
+            for seconds in (response_time.median, response_time.percentile_90)
+        )
+        rows.append(
+            ("moderation", f"{counted(response_time.decisions, 'decision')}, median {median}, 90% within {high}")
+        )
     table(("statistic", "value"), rows)
 
 

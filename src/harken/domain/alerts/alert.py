@@ -14,6 +14,7 @@ from harken.domain.alerts.patterns import AlertKind, Finding, Streak, Subject, c
 from harken.domain.alerts.rules import (
     CHANNEL_RULE,
     AlertRule,
+    ChangeRule,
     QueueRule,
     RateRule,
     SatisfactionRule,
@@ -32,6 +33,7 @@ __all__ = [
     "Alert",
     "AlertKind",
     "AlertRule",
+    "ChangeRule",
     "Finding",
     "QueueRule",
     "RateRule",

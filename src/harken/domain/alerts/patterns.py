@@ -21,6 +21,7 @@ class AlertKind(Enum):
     SATISFACTION = "satisfaction"
     RATE = "rate"
     THEME = "theme"
+    CHANGE = "change"
     SILENCE = "silence"
     QUEUE = "queue"
     CHANNEL = "channel"
@@ -30,8 +31,8 @@ class AlertKind(Enum):
 class Subject:
     """What an alert is about: ``by`` is ``application``, ``agent``, ``session``, ``theme`` or ``channel``.
 
-    ``value`` is the name or id. For a theme it is the keyword, or ``"<keyword>: <agent>"`` if the theme belongs to one
-    agent.
+    ``value`` is the name or id. For a theme it is the keyword or label, with the agent (``"<keyword>: <agent>"``) if
+    the theme belongs to one.
     """
 
     by: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import ClassVar, Final
@@ -12,12 +12,14 @@ from attrs import field, frozen
 from harken.domain.alerts.patterns import AlertKind, Finding, Subject, has_risen
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import Feedback, Rating
+from harken.domain.insight.change_points import Alarm
+from harken.domain.insight.comparison import Comparison, Verdict
 from harken.domain.instants import format_duration
-from harken.domain.keywords import KEYWORDS
 from harken.domain.moderation import Backlog
 from harken.domain.rules import label_problem
 from harken.domain.summary import Summary
 from harken.domain.text_lists import as_texts
+from harken.domain.trend import TrendPoint
 
 #: The reserved rule name of alerts about channels that were switched off. No configured rule may use it.
 CHANNEL_RULE: Final = "channel"
@@ -231,12 +233,15 @@ class _RisingRule(_SteadyRule):
     def _find_rise(self, what: str, subject: str, count: int, baseline: int, weeks: int) -> Finding | None:
         if count < self.at_least or not has_risen(count, baseline, weeks, self.factor):
             return None
-        before = "the same hours of the previous week" if weeks == 1 else f"the same hours of {weeks} previous weeks"
         message = (
             f"{count} {what} for {subject} within {format_duration(self.window)}, "
-            f"compared with {baseline} in {before}: more than {self.factor:g} times as many"
+            f"compared with {baseline} in {_same_hours(weeks)}: more than {self.factor:g} times as many"
         )
         return Finding(message, {"count": count, "baseline": baseline, "weeks": weeks})
+
+
+def _same_hours(weeks: int) -> str:
+    return "the same hours of the previous week" if weeks == 1 else f"the same hours of {weeks} previous weeks"
 
 
 @frozen(kw_only=True)
@@ -282,9 +287,11 @@ _COUNTED: Final = {
 
 @frozen(kw_only=True)
 class ThemeRule(_RisingRule):
-    """Thumbs-down comments mention a keyword significantly more often than in the same hours of previous weeks.
+    """Thumbs-down comments are about a theme more often than in the same hours of previous weeks.
 
-    Each keyword has its own alerts. Their subject is the theme.
+    With keywords, each of them is a theme, and its number of mentions must rise significantly. Without keywords, themes
+    are discovered in the comments of the window, and the share of the comments that are about a theme must rise by more
+    than chance, however often the rule is evaluated; ``factor`` is not used then. Each theme has its own alerts.
 
     Attributes:
         keywords: the keywords to search for, in any case and also inside longer words.
@@ -292,7 +299,7 @@ class ThemeRule(_RisingRule):
 
     kind: ClassVar[AlertKind] = AlertKind.THEME
 
-    keywords: tuple[str, ...] = field(default=KEYWORDS, converter=as_texts)
+    keywords: tuple[str, ...] = field(default=(), converter=as_texts)
 
     def _check(self) -> None:
         super()._check()
@@ -301,15 +308,88 @@ class ThemeRule(_RisingRule):
                 self.require(False, f"has an invalid keyword: {problem.message}")
             # The colon separates the keyword and the agent in a theme's name.
             self.require(":" not in keyword, f"has an invalid keyword {keyword!r}: a keyword must not contain ':'")
-        self.require(bool(self.keywords), "needs at least one keyword")
 
     def subject(self, keyword: str, group: Subject) -> Subject:
         """Return the theme: the keyword, with the agent if the rule evaluates each agent."""
         return Subject("theme", f"{keyword}: {group.value}" if group.by == "agent" else keyword)
 
+    def label(self, subject: Subject, group: Subject) -> str | None:
+        """Return the keyword or label of a theme, or ``None`` if it belongs to another group; see :meth:`subject`."""
+        if group.by != "agent":
+            return subject.value
+        label, _, agent = subject.value.partition(": ")
+        return label if agent == group.value else None
+
     def finding(self, keyword: str, group: Subject, count: int, baseline: int, weeks: int) -> Finding | None:
         """Return the finding if the number of mentions matches the rule; see :meth:`RateRule.finding`."""
         return self._find_rise(f"thumbs-down comments that mention {keyword!r}", str(group), count, baseline, weeks)
+
+    def theme_finding(self, label: str, group: Subject, change: Comparison, weeks: int) -> Finding | None:
+        """Return the finding if a discovered theme matches the rule.
+
+        Args:
+            label: the label of the theme.
+            group: the application or agent.
+            change: the comments that are not about the theme (as thumbs-up) and those that are (as thumbs-down), in the
+                previous weeks and in the window.
+            weeks: the number of those weeks that count.
+        """
+        before, now = change.before, change.after
+        if now.negative < self.at_least or change.verdict is not Verdict.WORSE:
+            return None
+        message = (
+            f"{now.negative} of {now.decided} thumbs-down comments for {group} within {format_duration(self.window)} "
+            f"are about {label!r}, compared with {before.negative} of {before.decided} in {_same_hours(weeks)}"
+        )
+        figures = {"count": now.negative, "comments": now.decided, "baseline": before.negative}
+        return Finding(message, {**figures, "baseline_comments": before.decided, "weeks": weeks})
+
+    def theme_goes_on(self, change: Comparison) -> bool:
+        """Whether an open alert about a discovered theme stays open: it has enough comments, and a larger share."""
+        return self.enough(change.after.negative, is_open=True) and change.satisfaction_change < 0
+
+
+@frozen(kw_only=True)
+class ChangeRule(_Rule):
+    """Satisfaction has risen or fallen for good, by days in UTC; see :func:`harken.domain.insight.change_points.alarm`.
+
+    The first 28 days with feedback are compared with those after them; today does not count yet. The alert is raised
+    when the change is certain, within a few days, and resolved when it is no longer new.
+
+    Attributes:
+        days: how many days are evaluated, 35 to 365.
+        new_for: for how many days a change is new, 1 to 28.
+    """
+
+    kind: ClassVar[AlertKind] = AlertKind.CHANGE
+
+    days: int = 90
+    new_for: int = 7
+
+    def _check(self) -> None:
+        self._check_whole("days", self.days, 35, 365)
+        self._check_whole("new_for", self.new_for, 1, 28)
+
+    def finding(self, subject: Subject, alarm: Alarm, points: Sequence[TrendPoint]) -> Finding | None:
+        """Return the finding if the alarm of these days is new."""
+        if alarm.index < len(points) - self.new_for:
+            return None
+        before, after = (
+            sum((point.summary for point in part), Summary()) for part in (points[: alarm.began], points[alarm.began :])
+        )
+        message = (
+            f"Satisfaction of {subject} has {'risen' if alarm.is_rise else 'fallen'} since "
+            f"{points[alarm.began].start:%Y-%m-%d}: from {before.satisfaction:.1f}% to {after.satisfaction:.1f}%"
+        )
+        return Finding(
+            message,
+            {
+                "positive": after.positive,
+                "negative": after.negative,
+                "positive_before": before.positive,
+                "negative_before": before.negative,
+            },
+        )
 
 
 @frozen(kw_only=True)
@@ -389,10 +469,11 @@ class QueueRule(_SteadyRule):
         return long or old
 
 
-WindowRule = SatisfactionRule | RateRule | ThemeRule | SilenceRule | QueueRule
+WindowRule = SatisfactionRule | RateRule | ThemeRule | ChangeRule | SilenceRule | QueueRule
 AlertRule = StreakRule | WindowRule
 RULES: Final[Mapping[str, type[AlertRule]]] = {
-    kind.kind.value: kind for kind in (StreakRule, SatisfactionRule, RateRule, ThemeRule, SilenceRule, QueueRule)
+    kind.kind.value: kind
+    for kind in (StreakRule, SatisfactionRule, RateRule, ThemeRule, ChangeRule, SilenceRule, QueueRule)
 }
 
 

@@ -18,9 +18,9 @@ from harken.domain.texts import unknown_names
 def parse_rule(table: Mapping[str, object]) -> AlertRule:
     """Build an alert rule from a table such as ``{"name": "three", "kind": "streak", "by": "agent"}``.
 
-    ``kind`` is one of ``streak``, ``satisfaction``, ``rate``, ``theme``, ``silence`` and ``queue``; the other keys
-    are the attributes of that rule. Durations are strings such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"`` or
-    ``"1h30m"``.
+    ``kind`` is one of ``streak``, ``satisfaction``, ``rate``, ``theme``, ``change``, ``silence`` and ``queue``; the
+    other keys are the attributes of that rule. Durations are strings such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"``
+    or ``"1h30m"``.
 
     Raises:
         ConfigurationError: a key is unknown or missing, or a value is invalid.

@@ -31,9 +31,11 @@ MIN_COMMENTS: Final = 8
 #: With fewer words in all comments together (2,000 comments of fifteen words), single words are shown.
 ENOUGH_WORDS: Final = 30_000
 
-# Candidates are in that share of thumbs-down comments.
+#: Words in more of the thumbs-down comments are not part of themes.
+MAX_SHARE: Final = 0.25
+
+# Candidates are in at least that share of thumbs-down comments.
 _MIN_SHARE: Final = 0.004
-_MAX_SHARE: Final = 0.25
 # The comments that the prior of log-odds is worth, and how many standard errors a candidate needs.
 _PRIOR: Final = 100.0
 _MIN_Z: Final = 1.0
@@ -105,7 +107,12 @@ def enough(comments: Iterable[RatedComment]) -> bool:
 
 
 def discover(
-    counts: TermCounts, comments: Sequence[RatedComment], stop_words: Collection[str], limit: int = 15
+    counts: TermCounts,
+    comments: Sequence[RatedComment],
+    stop_words: Collection[str],
+    limit: int = 15,
+    *,
+    max_share: float = MAX_SHARE,
 ) -> list[Theme]:
     """The themes of thumbs-down comments, the most important first.
 
@@ -116,10 +123,11 @@ def discover(
         comments: the thumbs-down comments to look at, all or the newest.
         stop_words: words that cannot be part of a theme, such as "the".
         limit: how many themes at most.
+        max_share: the largest share of thumbs-down comments that a word of a theme is in.
     """
     looked_at = sorted(comments, key=lambda comment: comment.id)
     ignored = frozenset(stop_words)
-    found = _Occurrences.of(_candidates(counts, ignored), looked_at)
+    found = _Occurrences.of(_candidates(counts, ignored, max_share), looked_at)
     groups = _ranked_groups(found, limit) if enough(looked_at) else [(word,) for word in found.words[:limit]]
     return _Describer(counts, looked_at, ignored, found).themes(groups)
 
@@ -127,9 +135,9 @@ def discover(
 # Candidates
 
 
-def _candidates(counts: TermCounts, ignored: frozenset[str]) -> list[str]:
+def _candidates(counts: TermCounts, ignored: frozenset[str], max_share: float) -> list[str]:
     """The words that are more common in thumbs-down than in thumbs-up comments, those with the largest excess first."""
-    least, most = max(MIN_COMMENTS, _MIN_SHARE * counts.down), _MAX_SHARE * counts.down
+    least, most = max(MIN_COMMENTS, _MIN_SHARE * counts.down), max_share * counts.down
     common = (term for term, count in counts.downs.items() if least <= count <= most and term not in ignored)
     excess = {word: _excess(counts, word) for word in common if _is_word(word)}
     telling = (word for word in excess if excess[word] > 0 and _is_characteristic(counts, word))

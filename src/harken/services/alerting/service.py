@@ -30,6 +30,7 @@ from harken.ports.time import Clock
 from harken.services.alerting.rule_states import RuleState, RuleStates
 from harken.services.alerting.streaks import Group, StreakWatch
 from harken.services.alerting.windows import WindowWatch
+from harken.services.themes import ThemeService
 
 
 class AlertingService:
@@ -46,6 +47,7 @@ class AlertingService:
         state: StateRepository,
         *,
         rules: Sequence[AlertRule],
+        themes: ThemeService,
         clock: Clock,
     ) -> None:
         self._repository = repository
@@ -54,7 +56,7 @@ class AlertingService:
         self.rules = tuple(rules)
         self._streaks = StreakWatch(repository, alerts, clock)
         self._states = RuleStates(state)
-        self._windows = WindowWatch(repository, alerts, self._states)
+        self._windows = WindowWatch(repository, alerts, self._states, themes)
         # An application without any feedback is not listed any more, but its alerts must be resolved.
         self._seen: set[str] = set()
         if len({rule.name for rule in rules}) < len(rules):

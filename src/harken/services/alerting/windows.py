@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from harken.domain.alerts.alert import (
     Alert,
+    ChangeRule,
     Finding,
     QueueRule,
     RateRule,
@@ -24,18 +25,24 @@ from harken.domain.alerts.alert import (
 )
 from harken.domain.alerts.rules import WEEK, resolve_after
 from harken.domain.feedback import Rating
+from harken.domain.insight.change_points import Day, alarm
+from harken.domain.insight.terms import words
 from harken.domain.instants import MICROSECOND
 from harken.domain.keywords import count_keywords
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy
 from harken.domain.summary import Summary
+from harken.domain.trend import Period, trend, zone_named
 from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
 from harken.services.alerting.rule_states import RuleState, RuleStates
 from harken.services.feedback.backlog import backlog
+from harken.services.themes import ThemeService
 
 #: An agent without feedback for so long is no longer expected to get feedback.
 KNOWN: Final = timedelta(days=30)
 _BY_AGENT: Final = GroupBy(Dimension.AGENT)
+_BY_SLOT: Final = GroupBy(Dimension.SLOT)
+_UTC: Final = zone_named("UTC")
 _PAGE: Final = 500
 
 T = TypeVar("T")
@@ -83,8 +90,11 @@ class WindowWatch:
     processes.
     """
 
-    def __init__(self, repository: FeedbackRepository, alerts: AlertRepository, states: RuleStates) -> None:
+    def __init__(
+        self, repository: FeedbackRepository, alerts: AlertRepository, states: RuleStates, themes: ThemeService
+    ) -> None:
         self._repository = repository
+        self._themes = themes
         self._alerts = alerts
         self._states = states
 
@@ -163,6 +173,8 @@ class WindowWatch:
                 return self._evaluate_rate(rule, application, now, alerts)
             case ThemeRule():
                 return self._evaluate_theme(rule, application, now, alerts)
+            case ChangeRule():
+                return self._evaluate_change(rule, application, now)
             case SilenceRule():
                 return self._evaluate_silence(rule, application, now, alerts)
             case QueueRule():
@@ -199,6 +211,8 @@ class WindowWatch:
     def _evaluate_theme(
         self, rule: ThemeRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]
     ) -> Evaluation:
+        if not rule.keywords:
+            return self._evaluate_discovered(rule, application, now, alerts)
         window = Window(now, rule.window)
         counts = self._mentions(rule, application, window)
         if not _any_enough(rule, counts, alerts):
@@ -212,6 +226,48 @@ class WindowWatch:
             {rule.subject(*theme): rule.finding(*theme, n, baseline[theme], len(weeks)) for theme, n in counts.items()},
             {rule.subject(*theme) for theme, n in counts.items() if rule.goes_on(n, baseline[theme], len(weeks))},
         )
+
+    def _evaluate_discovered(
+        self, rule: ThemeRule, application: str, now: datetime, alerts: Collection[Subject]
+    ) -> Evaluation:
+        window = Window(now, rule.window)
+        groups = {
+            group: summary.negative
+            for group, summary in self._groups(rule, application, window).items()
+            if rule.enough(summary.negative, is_open=bool(alerts))
+        }
+        if not groups:
+            return Evaluation()
+        weeks = self._weeks_with_feedback(application, window, rule.weeks)
+        found: dict[Subject, tuple[Finding, datetime]] = {}
+        going_on: set[Subject] = set()
+        for group in groups:
+            agent_id = group.value if group.by == "agent" else rule.agent
+            earlier = (week.query(application, agent_id) for week in weeks)
+            themes = self._themes.compare_windows(window.query(application, agent_id), earlier)
+            labels = {label: subject for subject in alerts if (label := rule.label(subject, group)) is not None}
+            going_on |= {subject for label, subject in labels.items() if rule.theme_goes_on(themes.change_of(label))}
+            known = {word for label in labels for word in words(label)}
+            for theme, change in themes.themes:
+                finding = rule.theme_finding(theme.label, group, change, len(weeks))
+                # A theme that has an alert may have another label by now.
+                if finding and known.isdisjoint(theme.words):
+                    found[rule.subject(theme.label, group)] = finding, window.began
+        return Evaluation(found, going_on | found.keys())
+
+    def _evaluate_change(self, rule: ChangeRule, application: str, now: datetime) -> Evaluation:
+        today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        window = Window(today - MICROSECOND, timedelta(days=rule.days))
+        found: dict[Subject, tuple[Finding, datetime]] = {}
+        for subject in self._groups(rule, application, window):
+            query = window.query(application, subject.value if subject.by == "agent" else rule.agent)
+            groups = self._repository.summarize(query, _BY_SLOT)
+            slots = {slot: summary for slot, summary in groups.items() if isinstance(slot, datetime)}
+            points = trend(slots, Period.DAY, _UTC)
+            days = [Day(one.summary.positive, one.summary.decided, one.start.weekday()) for one in points]
+            if (change := alarm(days)) and (finding := rule.finding(subject, change, points)):
+                found[subject] = finding, points[change.began].start
+        return Evaluation(found, found.keys())
 
     def _evaluate_silence(
         self, rule: SilenceRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from attrs import evolve
 
 from harken.domain.errors import DecisionConflict, FeedbackRejected, FeedbackWithdrawn, InvalidTransition
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
-from harken.domain.moderation import Backlog, Moderation, ModerationStatus
-from harken.domain.query import Cursor, FeedbackQuery, Page
+from harken.domain.moderation import Backlog, Moderation, ModerationStatus, ResponseTime
+from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Page
 from harken.domain.rules import label_problem, long_text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.feedback.backlog import backlog
 from harken.services.feedback.editing import Check, Editor, find
+from harken.services.newest import newest
 
 
 class ModerationService:
@@ -53,6 +55,16 @@ class ModerationService:
         An entry waits since its author submitted or last changed it, or since a moderator set it back to pending.
         """
         return backlog(self._repository, application)
+
+    def response_time(self, query: FeedbackQuery) -> ResponseTime | None:
+        """How long matching feedback waited for a decision, from its submission or last change on.
+
+        Only decisions about pending feedback count, and of each entry only the last decision. The newest 20,000 entries
+        are read, in any status. ``None`` without such decisions.
+        """
+        everything = evolve(query, statuses=ANY_STATUS)
+        waits = map(_waited, newest(self._repository, everything))
+        return ResponseTime.of(wait for wait in waits if wait is not None)
 
     def decide(
         self,
@@ -127,6 +139,15 @@ class ModerationService:
             return current.moderated(decision(current), at=self._clock())
 
         return self._editor.update(application, feedback_id, edit, EventType.MODERATED, check=check).feedback
+
+
+def _waited(feedback: Feedback) -> timedelta | None:
+    """How long feedback was pending before the last decision; ``None`` if it was not decided, or not pending."""
+    decided_at = feedback.moderation.decided_at
+    if decided_at is None or feedback.moderation.previous is not ModerationStatus.PENDING:
+        return None
+    changes = (one.replaced_at for one in feedback.revisions if one.replaced_at <= decided_at)
+    return max(decided_at - max([feedback.created_at, *changes]), timedelta())
 
 
 def _conflict(current: Feedback) -> DecisionConflict:
