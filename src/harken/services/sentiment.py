@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import fsum
-from typing import Final, Literal
+from threading import Lock
+from typing import Final, Generic, Literal, TypeVar
 
 from attrs import frozen
 
@@ -17,12 +18,15 @@ from harken.domain.query import FeedbackQuery, check_limit
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.learning import ModelCache, newest_comments
+from harken.services.newest import newest_comments
 
 #: A comment with a likelihood below this is clearly negative; above one minus this, clearly positive.
 CLEARLY: Final = 0.1
 #: How long a model is used although feedback was added.
 _LASTS: Final = timedelta(minutes=1)
+#: How many models are kept; each can take some megabytes.
+_MAX_MODELS: Final = 16
+_Model = TypeVar("_Model")
 
 
 @frozen
@@ -91,6 +95,28 @@ class SentimentEvaluation:
     by: Literal["words", "analyser"]
     learned: Evaluation | None
     analyser: Evaluation | None
+
+
+class ModelCache(Generic[_Model]):
+    """Fits a model for an application when it is first needed, and again when it is outdated. Thread-safe."""
+
+    def __init__(self, fit: Callable[[str], _Model], is_current: Callable[[str, _Model], bool]) -> None:
+        self._fit = fit
+        self._is_current = is_current
+        self._lock = Lock()
+        self._models: dict[str, _Model] = {}
+
+    def get(self, application: str) -> _Model:
+        """The current model of an application. Models are fitted one at a time, as this occupies a core."""
+        with self._lock:
+            model = self._models.pop(application, None)
+            if model is None or not self._is_current(application, model):
+                model = self._fit(application)
+            # Last, so that the first one is the one that was not used for the longest time.
+            self._models[application] = model
+            if len(self._models) > _MAX_MODELS:
+                del self._models[next(iter(self._models))]
+            return model
 
 
 @frozen

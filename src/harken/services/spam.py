@@ -16,8 +16,8 @@ from harken.domain.insight.terms import TermCounts, terms
 from harken.domain.moderation import ModerationStatus
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.learning import ModelCache
 from harken.services.newest import NEWEST
+from harken.services.sentiment import ModelCache
 
 #: The approved and the rejected comments that it needs at least.
 MIN_DECISIONS: Final = 50

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
-from heapq import nsmallest
 from math import exp, fsum, log, log1p, sqrt
 from typing import Final
 
@@ -48,7 +47,7 @@ class RatedTerms:
 
 def calibration_sample(rated: Iterable[Feedback]) -> list[RatedTerms]:
     """The same 2,000 comments of any set in any order: those with the smallest SHA-256 of their ids."""
-    return list(map(RatedTerms.of, nsmallest(CALIBRATION_SAMPLE, rated, key=_hash_of_id)))
+    return list(map(RatedTerms.of, sorted(rated, key=_hash_of_id)[:CALIBRATION_SAMPLE]))
 
 
 def _hash_of_id(feedback: Feedback) -> bytes:

@@ -5,7 +5,7 @@ from threading import Barrier
 
 import pytest
 
-from harken.services.learning import ModelCache
+from harken.services.sentiment import ModelCache
 from support import in_threads
 
 
