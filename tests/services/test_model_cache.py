@@ -1,12 +1,13 @@
 """The cache of models."""
 
+import os
 from itertools import count
-from threading import Barrier
+from threading import Barrier, Event, Thread
 
 import pytest
 
 from harken.services.sentiment import ModelCache
-from support import in_threads
+from support import PATIENCE, in_threads
 
 
 @pytest.fixture
@@ -66,3 +67,27 @@ def test_threads_share_a_model(cache: ModelCache[int], fitted: list[str]) -> Non
 
     assert in_threads([get] * 8) == [0] * 8
     assert fitted == ["a"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_after_a_fork() -> None:
+    """A forked process does not wait for a fit in its parent."""
+    begun, end = Event(), Event()
+
+    def fit(application: str) -> int:
+        if application == "slow":
+            begun.set()
+            assert end.wait(PATIENCE)
+        return 0
+
+    cache = ModelCache(fit, lambda _, __: True)
+    fitting = Thread(target=cache.get, args=("slow",))
+    fitting.start()
+    assert begun.wait(PATIENCE)
+    child = os.fork()
+    if child == 0:
+        cache.get("quick")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    end.set()
+    fitting.join(PATIENCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import fsum
@@ -103,11 +104,14 @@ class ModelCache(Generic[_Model]):
     def __init__(self, fit: Callable[[str], _Model], is_current: Callable[[str, _Model], bool]) -> None:
         self._fit = fit
         self._is_current = is_current
-        self._lock = Lock()
+        self._lock, self._pid = Lock(), os.getpid()
         self._models: dict[str, _Model] = {}
 
     def get(self, application: str) -> _Model:
         """The current model of an application. Models are fitted one at a time, as this occupies a core."""
+        if os.getpid() != self._pid:
+            # After a fork, the lock may be held by a thread that only the parent has.
+            self._lock, self._pid = Lock(), os.getpid()
         with self._lock:
             model = self._models.pop(application, None)
             if model is None or not self._is_current(application, model):
