@@ -62,6 +62,7 @@ from harken.domain.feedback import (
 )
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate, Verdict
+from harken.domain.insight.evaluation import Evaluation
 from harken.domain.insight.heat_map import Cell
 from harken.domain.insight.mix import Mix
 from harken.domain.insight.themes import Theme
@@ -81,6 +82,8 @@ from harken.ports.text import ThemeNamer
 from harken.services.feedback.middleware import Middleware, Receipt
 from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
 from harken.services.keys import NewKey
+from harken.services.sentiment import AverageReading, Reading, SentimentEvaluation, SentimentSurvey
+from harken.services.spam import SpamEvaluation, SpamReading
 from harken.services.themes import FoundTheme, Themes
 
 if TYPE_CHECKING:
@@ -103,6 +106,7 @@ __all__ = [
     "ApiKey",
     "AuditEntry",
     "AuditOutcome",
+    "AverageReading",
     "Cell",
     "Change",
     "Comparison",
@@ -120,6 +124,7 @@ __all__ = [
     "Erased",
     "ErasedFeedback",
     "Estimate",
+    "Evaluation",
     "Feedback",
     "FeedbackNotFound",
     "FeedbackQuery",
@@ -156,6 +161,7 @@ __all__ = [
     "Period",
     "Rating",
     "RatingPolicy",
+    "Reading",
     "Receipt",
     "ReplyRule",
     "Responder",
@@ -167,7 +173,11 @@ __all__ = [
     "SatisfactionChange",
     "Scope",
     "Sentiment",
+    "SentimentEvaluation",
+    "SentimentSurvey",
     "Services",
+    "SpamEvaluation",
+    "SpamReading",
     "StaleFeedback",
     "StorageClosed",
     "StorageCorrupt",

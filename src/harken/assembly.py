@@ -41,7 +41,9 @@ from harken.services.notifications.deliveries import DeliveryService
 from harken.services.notifications.lane import RelayDependencies
 from harken.services.notifications.relay import Relay
 from harken.services.notifications.routes import RouteService
+from harken.services.sentiment import SentimentService
 from harken.services.sessions import SessionService
+from harken.services.spam import SpamService
 from harken.services.themes import ThemeService
 from harken.stop_words import LANGUAGES, stop_words
 
@@ -56,6 +58,8 @@ class Services:
     moderation: type[ModerationService] = ModerationService
     themes: type[ThemeService] = ThemeService
     analytics: type[AnalyticsService] = AnalyticsService
+    sentiment: type[SentimentService] = SentimentService
+    spam: type[SpamService] = SpamService
     sessions: type[SessionService] = SessionService
     conversations: type[ConversationService] = ConversationService
     keys: type[KeyService] = KeyService
@@ -186,6 +190,8 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         editor=editor,
         collection=collection,
         moderation=make.moderation(storage.feedback, clock=clock, editor=editor),
+        sentiment=make.sentiment(storage.feedback, clock=clock),
+        spam=make.spam(storage.feedback, clock=clock),
         analytics=make.analytics(storage.feedback, themes=themes, clock=clock),
         sessions=make.sessions(storage.sessions),
         conversations=make.conversations(storage.conversations),

@@ -32,7 +32,9 @@ from harken.services.notifications.channels import ChannelService
 from harken.services.notifications.deliveries import DeliveryService
 from harken.services.notifications.relay import Relay
 from harken.services.notifications.routes import RouteService
+from harken.services.sentiment import SentimentService
 from harken.services.sessions import SessionService
+from harken.services.spam import SpamService
 from harken.services.themes import Themes
 
 
@@ -58,8 +60,8 @@ class Harken:
     """Collects feedback and computes its statistics. Thread-safe; one for each process is enough.
 
     ``harken.connect`` creates it. Its services do everything else: ``collection``, ``moderation``, ``analytics``,
-    ``sessions``, ``conversations``, ``keys``, ``feed``, ``alerts``, ``channels``, ``routes``, ``deliveries`` and
-    ``relay``.
+    ``sentiment``, ``spam``, ``sessions``, ``conversations``, ``keys``, ``feed``, ``alerts``, ``channels``, ``routes``,
+    ``deliveries`` and ``relay``.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Harken:
         editor: Editor,
         moderation: ModerationService,
         analytics: AnalyticsService,
+        sentiment: SentimentService,
+        spam: SpamService,
         sessions: SessionService,
         conversations: ConversationService,
         keys: KeyService,
@@ -84,6 +88,8 @@ class Harken:
         self.collection = collection
         self.moderation = moderation
         self.analytics = analytics
+        self.sentiment = sentiment
+        self.spam = spam
         self.sessions = sessions
         self.conversations = conversations
         self.keys = keys

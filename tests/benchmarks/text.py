@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.text``: speed of the sanitiser, spam filter and sentiment analysis on one core.
+"""``python -m tests.benchmarks.text``: speed of the sanitiser, spam filter, sentiment and learning on one core.
 
 The comments are real messages to airlines, if the data is available, and generated otherwise.
 """
@@ -11,18 +11,28 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from time import process_time
+from typing import TypeVar
 
 from tests.benchmarks.measure import Result, at_least, at_most, in_turn, seconds
 from tests.benchmarks.rows import comment
 
 import harken
+from harken import Feedback, Rating
+from harken.domain.insight.learned_sentiment import SentimentModel, calibration_sample
+from harken.domain.insight.terms import TermCounts, TermTally, terms
 from harken.ports.text import SentimentAnalyzer
+from harken.testing import a_feedback
 from harken_adapters.text import TextBlobSentiment, text_adapters
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "airline-feedback.csv"
 BOUND = 15_000
+#: Microseconds for one comment.
+LEARNING_BOUND = 80
+#: Comments per second, with a learned reading of each.
+READING_BOUND = 8_000
 ROUNDS = 7
 Call = Callable[[harken.Submission], object]
+T = TypeVar("T")
 
 
 def submissions() -> list[harken.Submission]:
@@ -59,6 +69,46 @@ def _seconds_for(call: Call, sent: Sequence[harken.Submission]) -> float:
     return seconds(each)
 
 
+def learning(_: Path) -> Iterator[Result]:
+    """Counting the terms of comments, reading comments by these counts, and reading each after the other steps."""
+    sent = submissions()
+    rated = _rated(sent)
+    model = SentimentModel.fit(TermCounts.fold(rated), calibration_sample(rated))
+    detail = f"processor time, median of {ROUNDS} times {len(sent):,}"
+    for name, create in (("counting the terms", _counting), ("a learned reading", lambda: _reading(model))):
+        duration = median(_processor_seconds_for(create(), rated) for _ in range(ROUNDS)) / len(rated)
+        yield at_most(f"text: {name} of a comment", duration * 1e6, LEARNING_BOUND, unit=" us", detail=detail)
+    whole = median(_processor_seconds_for(_all_and_reading(model), sent) for _ in range(ROUNDS))
+    name = "text: all three and a learned reading"
+    yield at_least(name, len(sent) / whole, READING_BOUND, unit=" comments/s", detail=detail)
+
+
+def _rated(sent: Sequence[harken.Submission]) -> list[Feedback]:
+    """The comments as feedback with ratings that the analyser agrees with."""
+    analyze = _vader().analyze
+    found: list[Feedback] = []
+    for one in sent:
+        sentiment = analyze(one.comment)
+        rating = Rating.UP if sentiment.polarity > 0 else Rating.DOWN
+        found.append(a_feedback(rating=rating, comment=one.comment, sentiment=sentiment))
+    return found
+
+
+def _counting() -> Callable[[Feedback], object]:
+    tally = TermTally()
+    return lambda one: tally.add(one.content)
+
+
+def _reading(model: SentimentModel) -> Callable[[Feedback], object]:
+    """Read a comment as if it had not been counted."""
+    return lambda one: model.reading_without(terms(one.comment, one.sentiment), is_up=one.rating is Rating.UP)
+
+
+def _all_and_reading(model: SentimentModel) -> Call:
+    sanitize, is_spam, analyze = _sanitizer(), _spam_filter(), _vader().analyze
+    return lambda one: (sanitize(one), is_spam(one), model.reading(terms(one.comment, analyze(one.comment))))
+
+
 def vader_and_textblob(_: Path) -> Iterator[Result]:
     """Both sentiment analyses, alternating, on a part of the comments."""
     texts = [one.comment for one in submissions()[::5]]
@@ -78,7 +128,7 @@ def slowest_inputs(_: Path) -> Iterator[Result]:
         yield at_most(f"text: 1,000 characters of {name}", duration * 1_000, 3, unit=" ms", detail=detail)
 
 
-def _processor_seconds_for(call: Call, sent: Sequence[harken.Submission]) -> float:
+def _processor_seconds_for(call: Callable[[T], object], sent: Sequence[T]) -> float:
     start = process_time()
     for one in sent:
         call(one)
@@ -138,7 +188,7 @@ SLOWEST = {
     "nested tags": "<b" * 20 + "<b>" + ">" * 20,
     "unclosed tags": "<b/" * 29 + "a/" * 440 + "<b x='>' ",
 }
-BENCHMARKS = (each_part, vader_and_textblob, slowest_inputs)
+BENCHMARKS = (each_part, learning, vader_and_textblob, slowest_inputs)
 
 
 def main() -> int:

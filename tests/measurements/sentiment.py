@@ -8,8 +8,8 @@ from random import Random
 from tests.measurements.table import Row
 
 from harken import Feedback, Rating
-from harken.domain.insight.evaluation import Evaluation, evaluate
-from harken.domain.insight.learned_sentiment import RatedTerms, SentimentModel, calibration_sample
+from harken.domain.insight.evaluation import Evaluation, evaluate, evaluate_polarities
+from harken.domain.insight.learned_sentiment import SentimentModel, calibration_sample
 from harken.domain.insight.terms import TermCounts, terms
 
 _FEW = (20, 50, 100, 200)
@@ -43,16 +43,15 @@ def _halves(rated: Sequence[Feedback], seed: int) -> tuple[list[Feedback], list[
 
 
 def _learned(known: Sequence[Feedback], unknown: Sequence[Feedback]) -> Evaluation:
-    model = SentimentModel.fit(TermCounts.fold(known), calibration_sample(map(RatedTerms.of, known)))
+    model = SentimentModel.fit(TermCounts.fold(known), calibration_sample(known))
     return _evaluation([model.reading(terms(one.comment, one.sentiment)) for one in unknown], unknown)
 
 
 def _by_analyser(unknown: Sequence[Feedback]) -> Evaluation:
-    """A comment without any feeling in it counts as a thumbs-up or not, whichever is right more often."""
     polarities = [one.sentiment.polarity if one.sentiment else 0.0 for one in unknown]
-    readings = ([(1 + polarity + nudge) / 2 for polarity in polarities] for nudge in (1e-6, -1e-6))
-    clipped = ([min(1.0, max(0.0, one)) for one in some] for some in readings)
-    return max((_evaluation(some, unknown) for some in clipped), key=lambda one: one.accuracy)
+    evaluation = evaluate_polarities(polarities, [one.rating is Rating.UP for one in unknown])
+    assert evaluation is not None
+    return evaluation
 
 
 def _evaluation(readings: Sequence[float], rated: Sequence[Feedback]) -> Evaluation:

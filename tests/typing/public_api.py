@@ -13,6 +13,7 @@ from harken import (
     Change,
     Comparison,
     Cursor,
+    Evaluation,
     Feedback,
     FeedbackRejected,
     Harken,
@@ -23,9 +24,11 @@ from harken import (
     Page,
     Rating,
     RatingPolicy,
+    Reading,
     Receipt,
     SatisfactionChange,
     Scope,
+    SpamReading,
     Submission,
     Summary,
     Target,
@@ -74,6 +77,11 @@ def reading(hk: Harken) -> None:
     assert_type(hk.estimate(agent_id="a").interval, Interval)
     assert_type(hk.heat_map("Europe/Berlin"), list[Cell])
     assert_type(hk.changes(tag="x"), list[SatisfactionChange])
+    assert_type(hk.sentiment.readings(page.items), Mapping[str, Reading])
+    assert_type(hk.sentiment.average(hk.query(tag="x")).likelihood, float | None)
+    assert_type(hk.sentiment.survey(hk.query(), limit=5).contradictions, tuple[tuple[Feedback, Reading], ...])
+    assert_type(hk.sentiment.evaluate("default").learned, Evaluation | None)
+    assert_type(hk.spam.readings(page.items), Mapping[str, SpamReading])
     hk.compare({"agent": "a"}, {})  # type: ignore[typeddict-unknown-key]
     hk.themes(["slow"], limit=5)  # type: ignore[call-overload]
     hk.feedback(sesion_id="s")  # type: ignore[call-arg]

@@ -34,10 +34,19 @@ def export(feedback: Iterable[Feedback], file: BinaryIO, format: str) -> int:  #
     Returns:
         The number of entries.
     """
+    return write_all(feedback, file, WRITERS[format])
+
+
+def write_all(feedback: Iterable[Feedback], file: BinaryIO, writer: Callable[[TextIO], Write]) -> int:
+    """Write feedback to a file in UTF-8, each entry as the writer does. The file stays open.
+
+    Returns:
+        The number of entries that were passed to the writer.
+    """
     text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
     written = 0
     try:
-        write = WRITERS[format](text)
+        write = writer(text)
         for written, one in enumerate(feedback, 1):  # noqa: B007 - the last number is the count
             write(one)
         text.flush()

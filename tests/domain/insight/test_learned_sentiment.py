@@ -4,6 +4,7 @@ from random import Random
 
 from harken.domain.insight.learned_sentiment import RatedTerms, SentimentModel, calibration_sample
 from harken.domain.insight.terms import TermCounts
+from support import a_feedback
 
 _GOOD, _BAD = ("great", "quick", "clear"), ("slow", "wrong", "lost")
 
@@ -30,7 +31,7 @@ def _counts(comments: list[RatedTerms]) -> TermCounts:
 
 
 def _model(comments: list[RatedTerms]) -> SentimentModel:
-    return SentimentModel.fit(_counts(comments), calibration_sample(comments))
+    return SentimentModel.fit(_counts(comments), comments)
 
 
 def test_words_of_thumbs_up_read_as_thumbs_up() -> None:
@@ -76,7 +77,8 @@ def test_a_comment_does_not_vouch_for_itself() -> None:
 
 def test_the_sample_is_the_same_of_any_order() -> None:
     """It is chosen by hashes of ids, not by time or order, and bounded."""
-    comments = [RatedTerms(f"feedback-{number}", (), is_up=True) for number in range(2_500)]
-    sample = calibration_sample(comments)
+    rated = [a_feedback(f"feedback-{number}", comment="good") for number in range(2_500)]
+    sample = calibration_sample(rated)
     assert len(sample) == 2_000
-    assert calibration_sample(comments[::-1]) == sample
+    assert calibration_sample(rated[::-1]) == sample
+    assert RatedTerms.of(rated[0]).terms == {"good"}

@@ -76,6 +76,17 @@ class TestTermCounts:
         """Nothing remains of it: terms that no comment contains are not listed."""
         assert TermCounts.fold([*some, *more]) - TermCounts.fold(more) == TermCounts.fold(some)
 
+    @given(lists)
+    def test_what_was_counted_can_be_removed_and_unseen_terms_cannot(self, feedback: list[Feedback]) -> None:
+        """Counts say which comments they cannot include; those of nothing include none."""
+        counts = TermCounts.fold(feedback)
+        rated = [one for one in feedback if one.comment and one.rating is not Rating.NEUTRAL]
+        for one in rated:
+            found, is_up = terms(one.comment, one.sentiment), one.rating is Rating.UP
+            assert counts.may_include(found, is_up=is_up)
+            assert not counts.may_include({*found, "never written"}, is_up=is_up)
+            assert not TermCounts().may_include(found, is_up=is_up)
+
     @given(hst.feedback_entries())
     def test_only_rated_comments_count(self, feedback: Feedback) -> None:
         """Neutral feedback and feedback without a comment give the counts of nothing."""

@@ -95,6 +95,8 @@ COMMANDS: list[tuple[str, ...]] = [
     ("export", "--all", "--format", "jsonl", "/dev/stdout"),
     ("list", "--status", "any"),
     ("list", "--status", "any", "--json"),
+    ("list", "--status", "any", "--sentiment"),
+    ("sentiment", "--status", "any"),
     ("moderate", "queue"),
     ("stats", "--by", "tag"),
     ("trends", "--by", "agent"),

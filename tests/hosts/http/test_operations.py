@@ -13,11 +13,12 @@ import pytest
 import requests
 
 import harken
-from harken import GroupBy, Harken, Period, Receipt, Summary, Verdict
+from harken import GroupBy, Harken, ModerationStatus, Period, Rating, Receipt, Summary, Verdict
 from harken_adapters.formats.exporting import export
 from harken_adapters.formats.statistics import WEEKDAYS
 from hosts.serving import Server, problem, served, stored_feedback
-from support import PATIENCE, ManualClock, a_submission, in_threads
+from services.learning import decided, pending, rated
+from support import PATIENCE, ManualClock, a_feedback, a_submission, in_threads
 
 #: Many small tests, which take too long for the fast subset.
 pytestmark = pytest.mark.slow
@@ -546,6 +547,35 @@ class TestMetadata:
         calls = [lambda n=n: server.ask("PATCH", "/api/sessions/s/metadata", json={f"n{n}": n}) for n in range(12)]
         assert {one.status_code for one in in_threads(calls) if isinstance(one, requests.Response)} == {200}
         assert hk.sessions.get("default", "s") == {f"n{n}": n for n in range(12)}
+
+
+class TestReadings:
+    def test_readings_on_request(self, server: Server, hk: Harken) -> None:
+        """A page has the readings of its comments if they are asked for."""
+        odd = a_feedback("odd", Rating.UP, "slow, rude and wrong", agent_id="mine")
+        hk.collection.restore([*rated(300), odd, a_feedback("silent", agent_id="mine")])
+        assert "readings" not in server.get("/api/feedback")
+        assert "readings" not in server.get("/api/feedback?reading=false")
+        page = server.get("/api/feedback?reading=true&agent_id=mine")
+        assert [one["id"] for one in page["feedbacks"]] == ["silent", "odd"]
+        assert page["readings"]["odd"].pop("likelihood") < 0.1
+        assert page["readings"] == {"odd": {"contradicts": True, "by": "words", "version": 1}}
+        problem(server.ask("GET", "/api/feedback?reading=yes"), 422, "invalid")
+
+    def test_the_next_page_has_readings_too(self, server: Server, hk: Harken) -> None:
+        """The link keeps the parameter."""
+        hk.collection.restore(rated(3))
+        link = server.ask("GET", "/api/feedback?reading=true&limit=1").headers["link"]
+        assert "reading=true" in link
+
+    def test_the_queue_has_likelihoods(self, server: Server, hk: Harken, clock: ManualClock) -> None:
+        """Once moderators have decided enough."""
+        hk.collection.restore([pending("cheap casino bonus")])
+        assert server.get("/api/moderation/queue")["spam"] == {}
+        for status in (ModerationStatus.APPROVED, ModerationStatus.REJECTED):
+            hk.collection.restore(decided(60, status))
+        clock.turn(minutes=1)
+        assert server.get("/api/moderation/queue")["spam"]["pending"]["reason"] == "resembles rejected comments"
 
 
 class TestModerating:

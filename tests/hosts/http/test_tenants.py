@@ -155,6 +155,13 @@ class TestKeysForAgents:
         answer = call_operation(shop.server, BY_NAME[name], shop.mine.id, headers=shop.key("mine"))
         assert answer.status_code < 300, answer.text
 
+    def test_readings_are_of_feedback_about_the_agent(self, shop: Shop) -> None:
+        """A page has the readings of its own entries only."""
+        page = shop.server.get("/api/feedback?reading=true", headers=shop.key("mine"))
+        assert page["readings"].keys() == {shop.mine.id}
+        whole = bearing(shop.hk.keys.create("default", (Scope.READ,)).text)
+        assert len(shop.server.get("/api/feedback?reading=true", headers=whole)["readings"]) == 3
+
     @pytest.mark.parametrize(
         "path",
         [

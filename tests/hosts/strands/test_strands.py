@@ -1,8 +1,10 @@
 """Strands agents on Harken: messages and state persist, and feedback is linked to the rated answer."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from strands.types.session import SessionMessage
 import harken
 from harken import Harken
 from harken.configuration.storage_urls import open_storage
+from harken_adapters.formats.exporting import write_all
+from harken_adapters.formats.pairs import Pairs
 from harken_adapters.hosts.session_manager import MongoDBSessionManager
 from harken_adapters.hosts.strands import AgentFeedback, HarkenSessionManager
 from local_model import LocalModel, ToolCall
@@ -51,6 +55,30 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harken]:
     url = urls.get(request.param, lambda: request.getfixturevalue("mongodb_url"))()
     with harken.connect(url) as hk:
         yield hk
+
+
+class TestPairs:
+    """Rated answers are exported with their prompts."""
+
+    def test_the_prompt_of_an_answer_after_a_tool_call(self, stored: Harken) -> None:
+        """The prompt is what the user said, not the result of the tool; redacted messages stay redacted."""
+        agent = create_agent(stored, ["Hello", ToolCall("rate_answer", {}), "In Oslo"])
+        manager: Any = agent._session_manager
+        agent("My card is 4242")
+        manager.feedback.submit("up")
+        agent("Where is it?")
+        manager.feedback.submit("down", "It is in Bergen", tags=["wrong"])
+        (first,) = [one for number, one in stored.conversations.messages("default", "session-1", "helper", limit=1)]
+        redacted = {"role": "user", "content": [{"text": "[redacted]"}]}
+        stored.conversations.replace("default", "session-1", "helper", 0, {**first, "redact_message": redacted})
+        pairs, file = Pairs(stored.conversations), BytesIO()
+        write_all(stored.stream(), file, pairs.writer)
+        lines = [json.loads(line) for line in file.getvalue().splitlines()]
+        assert [(one["prompt"], one["answer"], one["rating"]) for one in lines] == [
+            ("[redacted]", "Hello", "up"),
+            ("Where is it?", "In Oslo", "down"),
+        ]
+        assert (pairs.written, pairs.no_message, pairs.not_found, pairs.no_text) == (2, 0, 0, 0)
 
 
 class TestPersisting:
@@ -359,6 +387,8 @@ _TALK = """
 import sys
 from local_model import LocalModel
 from strands import Agent
+from harken_adapters.formats.exporting import write_all
+from harken_adapters.formats.pairs import Pairs
 from harken_adapters.hosts.session_manager import create_mongodb_session_manager
 
 manager = create_mongodb_session_manager(session_id="session-1", connection_string=sys.argv[1])

@@ -45,6 +45,7 @@ from harken_adapters.hosts.cli import (
     rebuild,
     relay,
     routes,
+    sentiment,
     serve,
     statistics,
     transfer,
@@ -91,6 +92,7 @@ app.command("stats")(statistics.stats)
 app.command("trends")(statistics.trends)
 app.command("themes")(statistics.themes)
 app.command("compare")(statistics.compare)
+app.command("sentiment")(sentiment.sentiment)
 app.add_typer(moderation.moderate, name="moderate")
 app.add_typer(keys.keys, name="keys")
 app.command("erase")(feedback.erase)

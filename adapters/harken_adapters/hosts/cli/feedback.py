@@ -11,7 +11,9 @@ from attrs import asdict, evolve
 from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
 from harken.domain.rules import label_problem
 from harken.services.feedback.middleware import Receipt
+from harken_adapters.formats.readings import readings_record
 from harken_adapters.formats.record import erasure_record, feedback_record, page_record
+from harken_adapters.hosts.cli.evaluation import reading_note
 from harken_adapters.hosts.cli.options import (
     FeedbackId,
     Filters,
@@ -100,16 +102,23 @@ def _show_receipt(receipt: Receipt, *, as_json: bool) -> None:
 
 @filtered
 def list_(
-    context: typer.Context, filters: Filters, limit: Limit = 20, after: After = None, as_json: Json = False
+    context: typer.Context,
+    *,
+    filters: Filters,
+    limit: Limit = 20,
+    after: After = None,
+    sentiment: Annotated[bool, typer.Option("--sentiment", help="Show how each comment reads.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List feedback, newest first."""
     cursor = Cursor.parse(after) if after else None
     with cli_context(context).open() as hk:
         page = hk.collection.find(filters.query(hk), limit=limit, after=cursor)
+        readings = hk.sentiment.readings(page.items) if sentiment else {}
     if as_json:
-        print_json(page_record(page))
+        print_json(page_record(page) | ({"readings": readings_record(readings)} if sentiment else {}))
     else:
-        feedback_list(page)
+        feedback_list(page, notes={feedback_id: reading_note(one) for feedback_id, one in readings.items()})
 
 
 def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False) -> None:

@@ -1,4 +1,4 @@
-"""The commands ``moderate queue``, ``approve``, ``reject``, ``hold`` and ``undo``."""
+"""The commands ``moderate queue``, ``evaluate``, ``approve``, ``reject``, ``hold`` and ``undo``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
-from harken import Cursor, Feedback, ModerationStatus
+from harken import Cursor, Feedback, ModerationStatus, SpamEvaluation
+from harken.services.spam import MIN_DECISIONS
+from harken_adapters.formats.readings import spam_evaluation_record, spam_record
 from harken_adapters.formats.record import feedback_record, page_record
+from harken_adapters.hosts.cli.evaluation import evaluation_table, spam_note
 from harken_adapters.hosts.cli.feedback import After, Limit
 from harken_adapters.hosts.cli.options import FeedbackId, Json, cli_context
 from harken_adapters.hosts.cli.output import feedback_list, print_json, say
@@ -34,10 +37,37 @@ def queue(context: typer.Context, limit: Limit = 20, after: After = None, as_jso
     cursor = Cursor.parse(after) if after else None
     with cli_context(context).open() as hk:
         page = hk.moderation.queue(hk.query(), limit=limit, after=cursor)
+        readings = hk.spam.readings(page.items)
     if as_json:
-        print_json(page_record(page))
+        print_json(page_record(page) | {"spam": spam_record(readings)})
     else:
-        feedback_list(page, versions=True)
+        notes = {feedback_id: spam_note(one) for feedback_id, one in readings.items()}
+        feedback_list(page, versions=True, notes=notes)
+
+
+@moderate.command()
+def evaluate(context: typer.Context, as_json: Json = False) -> None:
+    """Compare the likelihoods of a rejection with the decisions of moderators."""
+    with cli_context(context).open() as hk:
+        evaluation = hk.spam.evaluate(hk.application)
+    if as_json:
+        print_json(spam_evaluation_record(evaluation))
+        return
+    approved, rejected = f"{evaluation.approved:,}", f"{evaluation.rejected:,}"
+    if evaluation.likelihoods is None:
+        say(f"Nothing to compare with: moderators approved {approved} and rejected {rejected} comments")
+        return
+    say(f"{approved} approved and {rejected} rejected comments, each compared without itself.")
+    say(f"{_describe(evaluation)}\n")
+    evaluation_table({"likelihood": evaluation.likelihoods})
+
+
+def _describe(evaluation: SpamEvaluation) -> str:
+    if evaluation.is_on:
+        return "The queue shows how likely a rejection is."
+    if min(evaluation.approved, evaluation.rejected) < MIN_DECISIONS:
+        return f"The queue shows no likelihoods until there are {MIN_DECISIONS} of both."
+    return "The queue shows no likelihoods, because words do not clearly predict decisions."
 
 
 def _deciding(status: ModerationStatus) -> Callable[..., None]:

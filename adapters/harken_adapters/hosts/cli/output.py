@@ -6,7 +6,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from harken import Page, Rating
+from harken import Feedback, Page, Rating
 
 
 class UnwritableOutput(OSError):
@@ -203,18 +203,32 @@ def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> No
             progress.update(task, completed=done)
 
 
-def feedback_list(page: Page, *, versions: bool = False) -> None:
-    """Print a page of feedback with comments, and the option that gets the next page."""
+def feedback_list(page: Page, *, versions: bool = False, notes: Mapping[str, str] = {}) -> None:
+    """Print a page of feedback with comments, and the option that gets the next page.
+
+    Args:
+        page: the page.
+        versions: whether the version of each entry is printed.
+        notes: further information, by feedback id.
+    """
     for one in page.items:
-        state = "withdrawn" if one.withdrawn else one.moderation.status.value
-        facts = (f"{one.created_at:%Y-%m-%d %H:%M}", one.session_id, one.agent_id or "", ", ".join(one.tags))
-        line = Text.assemble((in_one_line(one.id), "dim"), "  ", rating_text(one.rating))
-        line.append("" if one.is_counted else f" ({state})", style="yellow")
-        line.append("".join(f"  {in_one_line(fact)}" for fact in facts if fact))
-        if versions:
-            line.append(f"  version {one.version}", style="dim")
-        out.print(line, soft_wrap=True)
-        if one.comment:
-            out.print(Padding(Text(escape(one.comment)), (0, 0, 0, 4)))
+        feedback_entry(one, versions=versions, note=notes.get(one.id, ""))
     if page.next:
         say(f"More results: add --after {page.next}", style="dim")
+
+
+def feedback_entry(feedback: Feedback, *, versions: bool = False, note: str = "") -> None:
+    """Print an entry in one line, with its comment below."""
+    state = "withdrawn" if feedback.withdrawn else feedback.moderation.status.value
+    created, tags = f"{feedback.created_at:%Y-%m-%d %H:%M}", ", ".join(feedback.tags)
+    facts = (created, feedback.session_id, feedback.agent_id or "", tags)
+    line = Text.assemble((in_one_line(feedback.id), "dim"), "  ", rating_text(feedback.rating))
+    line.append("" if feedback.is_counted else f" ({state})", style="yellow")
+    line.append("".join(f"  {in_one_line(fact)}" for fact in facts if fact))
+    if versions:
+        line.append(f"  version {feedback.version}", style="dim")
+    if note:
+        line.append(f"  {note}", style="yellow")
+    out.print(line, soft_wrap=True)
+    if feedback.comment:
+        out.print(Padding(Text(escape(feedback.comment)), (0, 0, 0, 4)))

@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any, BinaryIO, cast
+from typing import Annotated, Any, BinaryIO, Final, cast
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from harken_adapters.formats.exporting import export as write_all
+from harken_adapters.formats.exporting import WRITERS, write_all
 from harken_adapters.formats.importing import Importer, Tally
 from harken_adapters.formats.mapping import Columns
+from harken_adapters.formats.pairs import Pairs
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.options import Filters, Json, NothingAccepted, WrongUsage, cli_context, filtered, pairs
@@ -35,6 +36,12 @@ class Format(Enum):
 
 
 _SOURCES: dict[Format, type[Source]] = {Format.CSV: CsvSource, Format.JSONL: JsonLinesSource}
+#: Why there is no pair for feedback.
+_LEFT_OUT: Final = {
+    "no_message": "not about a message",
+    "not_found": "about a message that is not in the stored conversation of its session",
+    "no_text": "about a message that is not an answer, or without a text or a prompt",
+}
 _SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
 
 
@@ -173,25 +180,45 @@ def export(
         Format | None, typer.Option("--format", help="File format. Default: by suffix; jsonl on stdout.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Export all states, including withdrawn feedback.")] = False,
+    as_pairs: Annotated[
+        bool, typer.Option("--pairs", help="Export rated answers with their prompts, for fine-tuning.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Export feedback, oldest first, for `harken import`."""
+    """Export feedback, oldest first, for `harken import`.
+
+    With --pairs, each line has the prompt, answer, rating, comment and tags of feedback on a message of a stored
+    conversation.
+    """
     chosen = _format_of(file, format_ or Format.JSONL if file == _STANDARD else format_)
+    if as_pairs and chosen is not Format.JSONL:
+        raise WrongUsage("Pairs are written as JSON Lines; use --format jsonl, or a file such as pairs.jsonl")
     with cli_context(context).open() as hk:
         if file != _STANDARD:
             # After opening the storage, which may have created the file.
             refuse_database(Path(file))
         query = filters.query(hk)
         stream = hk.collection.stream(query.in_any_state() if everything else query)
+        rated = Pairs(hk.conversations) if as_pairs else None
+        writer = rated.writer if rated else WRITERS[chosen.value]
         with _open_output(file) as data:
-            exported = write_all(stream, _escape_on_terminal(data, chosen), chosen.value)
-    if file == _STANDARD:
-        # stdout has the export.
-        warn(f"{counted(exported, 'entry', 'entries')} exported")
-    elif as_json:
-        print_json({"exported": exported, "file": file})
-    else:
-        say(f"{counted(exported, 'entry', 'entries')} exported to {file}")
+            exported = write_all(stream, _escape_on_terminal(data, chosen), writer)
+    record: dict[str, Any] = _pairs_record(rated) if rated else {"exported": exported}
+    noun = ("pair",) if rated else ("entry", "entries")
+    # The export itself may be on stdout.
+    tell = warn if file == _STANDARD else say
+    if as_json and file != _STANDARD:
+        print_json({**record, "file": file})
+        return
+    tell(f"{counted(record['exported'], *noun)} exported{'' if file == _STANDARD else f' to {file}'}")
+    for name, number in record.get("left_out", {}).items():
+        if number:
+            tell(f"Left out: {counted(number, 'entry', 'entries')} {_LEFT_OUT[name]}", style="yellow")
+
+
+def _pairs_record(found: Pairs) -> dict[str, Any]:
+    left_out = {"no_message": found.no_message, "not_found": found.not_found, "no_text": found.no_text}
+    return {"exported": found.written, "left_out": left_out}
 
 
 class _Terminal(io.RawIOBase):

@@ -56,6 +56,16 @@ def evaluate(readings: Sequence[float], ratings: Sequence[bool]) -> Evaluation |
     )
 
 
+def evaluate_polarities(polarities: Sequence[float], ratings: Sequence[bool]) -> Evaluation | None:
+    """Compare polarities from -1 to 1, as readings from 0 to 1, with ratings.
+
+    A polarity of 0 is on the side of one half that is right more often.
+    """
+    nudged = ([min(1.0, max(0.0, (1 + one + nudge) / 2)) for one in polarities] for nudge in (1e-6, -1e-6))
+    found = [one for readings in nudged if (one := evaluate(readings, ratings))]
+    return max(found, key=lambda one: one.accuracy, default=None)
+
+
 def _calibration_error(readings: Sequence[float], ratings: Sequence[bool]) -> float:
     differences = [0.0] * _BINS
     for reading, is_up in zip(readings, ratings, strict=True):

@@ -45,9 +45,13 @@ class RatedTerms:
         return cls(feedback.id, terms(feedback.comment, feedback.sentiment), feedback.rating is Rating.UP)
 
 
-def calibration_sample(comments: Iterable[RatedTerms]) -> list[RatedTerms]:
+def calibration_sample(rated: Iterable[Feedback]) -> list[RatedTerms]:
     """The same 2,000 comments of any set in any order: those with the smallest SHA-256 of their ids."""
-    return sorted(comments, key=lambda one: sha256(one.feedback_id.encode()).digest())[:CALIBRATION_SAMPLE]
+    return list(map(RatedTerms.of, sorted(rated, key=_hash_of_id)[:CALIBRATION_SAMPLE]))
+
+
+def _hash_of_id(feedback: Feedback) -> bytes:
+    return sha256(feedback.id.encode()).digest()
 
 
 @frozen

@@ -105,6 +105,11 @@ class TermCounts:
         """All comments that were counted."""
         return self.up + self.down
 
+    def may_include(self, terms: Iterable[str], *, is_up: bool) -> bool:
+        """Whether a comment with these terms can be among those that were counted, so that it could be removed."""
+        comments, counts = (self.up, self.ups) if is_up else (self.down, self.downs)
+        return comments > 0 and all(term in counts for term in terms)
+
 
 class TermTally:
     """Counts of terms that comments are added to, and removed from, in place."""

@@ -313,6 +313,12 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
         "Only open alerts (`true`), or only resolved ones (`false`).",
         {"type": "string", "enum": ["true", "false"]},
     ),
+    "reading": _in_query(
+        "reading",
+        "Whether the page has `readings`: for each comment the likelihood that it is a thumbs-up, learned from the "
+        "ratings of other comments.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
     "rule": _in_query("rule", "Only alerts of this alert rule.", TEXT),
     "application": _in_query(
         "application", _APPLICATION, {**LABEL, "minLength": 0, "pattern": rf"^$|{LABEL['pattern']}"}

@@ -23,6 +23,7 @@ from harken.domain.rules import (
     MAX_TAG_LENGTH,
     MAX_TAGS,
 )
+from harken.services.spam import RESEMBLES_REJECTED
 from harken_adapters.formats.statistics import By
 from harken_adapters.hosts.http.wire.problems import KINDS
 
@@ -53,6 +54,7 @@ DELIVERY_STATE: Final[Schema] = {"type": "string", "enum": [state.value for stat
 CHANNEL_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"}
 
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_LIKELIHOOD: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
 #: An instant in a request.
 MOMENT: Final[Schema] = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
 _INSTANT: Final[Schema] = {"type": "string", "format": "date-time"}
@@ -74,6 +76,10 @@ def _nullable(schema: Schema) -> Schema:
 
 def _or_null(name: str) -> Schema:
     return {"anyOf": [reference(name), {"type": "null"}]}
+
+
+def _by_id(values: Schema, description: str) -> Schema:
+    return {"type": "object", "additionalProperties": values, "description": description}
 
 
 def _list(items: Schema, **limits: int) -> Schema:
@@ -317,6 +323,7 @@ _COMPARISON: Final[Mapping[str, Schema]] = {
 _CURSOR_OR_NULL: Final = _describe(
     {"type": ["string", "null"]}, "The value of `after` for the next page; null on the last page."
 )
+_PAGE_FIELDS: Final[Mapping[str, Schema]] = {"feedbacks": _list(reference("Feedback")), "next": _CURSOR_OR_NULL}
 
 _RESPONSES: Final[Mapping[str, Schema]] = {
     "Receipt": _object(
@@ -392,7 +399,49 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             },
         }
     ),
-    "Page": _object({"feedbacks": _list(reference("Feedback")), "next": _CURSOR_OR_NULL}),
+    "Page": _object(
+        {
+            **_PAGE_FIELDS,
+            "readings": _by_id(
+                reference("Reading"), "The reading of each comment, by feedback id; with `reading=true`."
+            ),
+        },
+        optional=("readings",),
+    ),
+    "Queue": _object(
+        {
+            **_PAGE_FIELDS,
+            "spam": _by_id(
+                reference("SpamReading"),
+                "The reading of each comment, by feedback id; empty until enough comments were approved and rejected.",
+            ),
+        }
+    ),
+    "Reading": _object(
+        {
+            "likelihood": _describe(_LIKELIHOOD, "The likelihood of a thumbs-up."),
+            "contradicts": _describe(
+                {"type": "boolean"},
+                "Whether the rating is a thumbs-up and the likelihood below 0.1, or a thumbs-down and above 0.9.",
+            ),
+            "by": _describe(
+                {"type": "string", "enum": ["words", "analyser"]},
+                "Whether learned words count, or only the sentiment analyser, as there are too few ratings.",
+            ),
+            "version": _describe(_COUNT, "The version of the method."),
+        },
+        description="How a comment reads.",
+    ),
+    "SpamReading": _object(
+        {
+            "likelihood": _describe(_LIKELIHOOD, "The likelihood of a rejection."),
+            "reason": _describe(
+                {"type": "string", "enum": ["", RESEMBLES_REJECTED]}, "Set if the likelihood is at least 0.9."
+            ),
+            "version": _describe(_COUNT, "The version of the method."),
+        },
+        description="How a pending comment compares with those that moderators decided on.",
+    ),
     "CastVote": _object(
         {
             "feedback_id": _ANY_TEXT,
@@ -807,6 +856,12 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "Page": {
         "feedbacks": [_FEEDBACK],
         "next": "MTc2OTg2MDgwMDAwMDAwMDowMTk5YzJhNC03ZDFlLTdjM2ItOGYxMC01ZDJmNmE5YjFjMzM",
+        "readings": {_ID: {"likelihood": 0.038, "contradicts": False, "by": "words", "version": 1}},
+    },
+    "Queue": {
+        "feedbacks": [_FEEDBACK],
+        "next": None,
+        "spam": {_ID: {"likelihood": 0.97, "reason": RESEMBLES_REJECTED, "version": 1}},
     },
     "Votes": {
         "session_id": "user-123",

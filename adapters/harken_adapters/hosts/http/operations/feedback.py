@@ -9,6 +9,7 @@ from attrs import evolve
 
 from harken import Change, Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Scope, StaleFeedback
 from harken.domain.query import MAX_PAGE, check_limit
+from harken_adapters.formats.readings import readings_record
 from harken_adapters.hosts.http.guards.permissions import context_of
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
@@ -70,8 +71,12 @@ def _stats_of_session(call: Call) -> Response:
 
 def _list(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", _DEFAULT_PAGE), call.parameters.cursor()
+    with_readings = call.parameters.truth("reading")
     page = call.harken.collection.find(call.query(), limit=limit, after=after)
-    return answer(page_record(call.principal, page), headers=call.link_to_next(str(page.next) if page.next else None))
+    document = page_record(call.principal, page)
+    if with_readings:
+        document["readings"] = readings_record(call.harken.sentiment.readings(page.items))
+    return answer(document, headers=call.link_to_next(str(page.next) if page.next else None))
 
 
 def _get(call: Call) -> Response:
@@ -175,7 +180,7 @@ OPERATIONS: Final = (
         description="All feedback that matches the filters, newest first.",
         tag="Feedback",
         agent_keys=True,
-        parameters=_PAGED,
+        parameters=(*_PAGED, "reading"),
         filters=FILTERS,
         answers={200: Answer(description="A page of feedback.", schema="Page", headers=_LINK)},
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from harken import ModerationStatus, Scope
+from harken_adapters.formats.readings import spam_record
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import FILTERS_IN_ANY_STATE, if_match, invalid, json_object
@@ -17,7 +18,7 @@ _STATUSES: Final = tuple(status.value for status in ModerationStatus)
 def _queue(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", 100), call.parameters.cursor()
     page = call.harken.moderation.queue(call.query(), limit=limit, after=after)
-    return answer(page_record(call.principal, page))
+    return answer(page_record(call.principal, page) | {"spam": spam_record(call.harken.spam.readings(page.items))})
 
 
 def _decide(call: Call) -> Response:
@@ -87,12 +88,15 @@ OPERATIONS: Final = (
         scope=Scope.MODERATE,
         handle=_queue,
         summary="List feedback that awaits moderation",
-        description="All pending feedback that matches the filters, newest first.",
+        description=(
+            "All pending feedback that matches the filters, newest first. Once moderators have approved 50 comments "
+            "and rejected 50, `spam` has the likelihood of a rejection for each entry with a comment."
+        ),
         tag="Moderation",
         agent_keys=True,
         parameters=("limit", "after"),
         filters=FILTERS_IN_ANY_STATE,
-        answers={200: Answer(description="A page of feedback.", schema="Page")},
+        answers={200: Answer(description="A page of feedback.", schema="Queue")},
     ),
     Operation(
         name="moderate_feedback",

@@ -1,0 +1,87 @@
+"""The command ``sentiment``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harken import SentimentEvaluation, SentimentSurvey
+from harken_adapters.formats.readings import sentiment_evaluation_record, survey_record
+from harken_adapters.hosts.cli.evaluation import evaluation_table, reading_note
+from harken_adapters.hosts.cli.feedback import Limit
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered
+from harken_adapters.hosts.cli.output import counted, feedback_entry, print_json, rating_text, say, table
+
+
+@filtered
+def sentiment(
+    context: typer.Context,
+    *,
+    filters: Filters,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Compare the readings of all rated comments with their ratings.")
+    ] = False,
+    limit: Limit = 20,
+    as_json: Json = False,
+) -> None:
+    """Show how comments read, and those that contradict their rating.
+
+    A reading is the likelihood that a comment is a thumbs-up, learned from the ratings of other comments.
+    """
+    if evaluate:
+        _evaluate(context, filters, as_json=as_json)
+        return
+    with cli_context(context).open() as hk:
+        survey = hk.sentiment.survey(filters.query(hk), limit=limit)
+    if as_json:
+        print_json(survey_record(survey))
+    else:
+        _show_survey(survey)
+
+
+def _evaluate(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
+    with cli_context(context).open() as hk:
+        if filters.query(hk) != hk.query():
+            raise WrongUsage("--evaluate compares all rated comments; leave out the filters")
+        evaluation = hk.sentiment.evaluate(hk.application)
+    if as_json:
+        print_json(sentiment_evaluation_record(evaluation))
+    else:
+        _show_evaluation(evaluation)
+
+
+def _show_survey(survey: SentimentSurvey) -> None:
+    rows = [
+        (rating_text(rating), average.comments, f"{average.likelihood:.0%} up")
+        for rating, average in survey.by_rating.items()
+        if average.likelihood is not None
+    ]
+    if not rows:
+        say("There are no comments")
+        return
+    table(("rating", "comments", "average reading"), rows)
+    if not survey.contradicting:
+        say("No comment contradicts its rating")
+        return
+    more = survey.contradicting - len(survey.contradictions)
+    shown = f"; the newest {len(survey.contradictions):,}:" if more else ":"
+    found = counted(survey.contradicting, "comment contradicts its rating", "comments contradict their rating")
+    say(f"{found}{shown}")
+    for feedback, reading in survey.contradictions:
+        feedback_entry(feedback, note=reading_note(reading))
+
+
+def _show_evaluation(evaluation: SentimentEvaluation) -> None:
+    if evaluation.learned is None:
+        missing = [word for word, number in (("up", evaluation.up), ("down", evaluation.down)) if not number]
+        say(f"Nothing to compare with: no comment is rated {' or '.join(missing)}")
+        return
+    say(f"{evaluation.up:,} thumbs-up and {evaluation.down:,} thumbs-down comments, each read without itself.")
+    used = {
+        "words": "Words count: they predict ratings better than the sentiment analyser.",
+        "analyser": "Words do not count yet: they do not clearly predict better than the analyser.",
+    }
+    say(f"{used[evaluation.by]}\n")
+    columns = {"learned": evaluation.learned}
+    evaluation_table(columns | {"analyser": evaluation.analyser} if evaluation.analyser else columns)

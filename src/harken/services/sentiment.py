@@ -1,0 +1,243 @@
+"""Sentiment learned from ratings: readings of comments, their evaluation, and contradictions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from math import fsum
+from threading import Lock
+from typing import Final, Generic, Literal, TypeVar
+
+from attrs import frozen
+
+from harken.domain.feedback import Feedback, Rating
+from harken.domain.insight.evaluation import Evaluation, evaluate, evaluate_polarities
+from harken.domain.insight.learned_sentiment import MODEL_VERSION, SentimentModel, calibration_sample
+from harken.domain.insight.terms import terms
+from harken.domain.query import FeedbackQuery, check_limit
+from harken.domain.summary import Summary
+from harken.ports.repository import FeedbackRepository
+from harken.ports.time import Clock
+from harken.services.newest import newest_comments
+
+#: A comment with a likelihood below this is clearly negative; above one minus this, clearly positive.
+CLEARLY: Final = 0.1
+#: How long a model is used although feedback was added.
+_LASTS: Final = timedelta(minutes=1)
+#: How many models are kept; each can take some megabytes.
+_MAX_MODELS: Final = 16
+_Model = TypeVar("_Model")
+
+
+@frozen
+class Reading:
+    """What a comment says about satisfaction, computed when it is read.
+
+    Attributes:
+        likelihood: of a thumbs-up with this comment, from 0 to 1.
+        contradicts: whether the rating is a thumbs-up and the comment clearly negative (a likelihood below 0.1), or a
+            thumbs-down and clearly positive (above 0.9).
+        by: ``"words"`` if words that were learned from ratings count; ``"analyser"`` if only what the sentiment
+            analyser said counts, because there are too few ratings to learn from.
+        version: of the method.
+    """
+
+    likelihood: float
+    contradicts: bool
+    by: Literal["words", "analyser"]
+    version: int = MODEL_VERSION
+
+
+@frozen
+class AverageReading:
+    """The mean likelihood of a thumbs-up, from 0 to 1, and its number of comments; ``None`` without comments."""
+
+    likelihood: float | None
+    comments: int
+
+    @classmethod
+    def of(cls, readings: Sequence[Reading]) -> AverageReading:
+        """The average of these readings."""
+        total = fsum(one.likelihood for one in readings)
+        return cls(total / len(readings) if readings else None, len(readings))
+
+
+@frozen
+class SentimentSurvey:
+    """The readings of a selection.
+
+    Attributes:
+        by_rating: the average reading of the comments with each rating.
+        contradictions: feedback whose comment contradicts its rating, with the reading, newest first; a part of them.
+        contradicting: the number of all contradictions.
+    """
+
+    by_rating: Mapping[Rating, AverageReading]
+    contradictions: tuple[tuple[Feedback, Reading], ...]
+    contradicting: int
+
+
+@frozen
+class SentimentEvaluation:
+    """How good readings are, each compared with the rating as if the comment had not been learned from.
+
+    Attributes:
+        up: the number of thumbs-up comments.
+        down: the number of thumbs-down comments.
+        by: what the readings are made by, see :class:`Reading`.
+        learned: of the readings; ``None`` without comments of both ratings.
+        analyser: of the analyser's polarity alone, scaled to 0 to 1; a comment without polarity is on the side of one
+            half that is right more often. ``None`` without comments of both ratings, or if no comment has a sentiment.
+    """
+
+    up: int
+    down: int
+    by: Literal["words", "analyser"]
+    learned: Evaluation | None
+    analyser: Evaluation | None
+
+
+class ModelCache(Generic[_Model]):
+    """Fits a model for an application when it is first needed, and again when it is outdated. Thread-safe."""
+
+    def __init__(self, fit: Callable[[str], _Model], is_current: Callable[[str, _Model], bool]) -> None:
+        self._fit = fit
+        self._is_current = is_current
+        self._lock, self._pid = Lock(), os.getpid()
+        self._models: dict[str, _Model] = {}
+
+    def get(self, application: str) -> _Model:
+        """The current model of an application. Models are fitted one at a time, as this occupies a core."""
+        if os.getpid() != self._pid:
+            # After a fork, the lock may be held by a thread that only the parent has.
+            self._lock, self._pid = Lock(), os.getpid()
+        with self._lock:
+            model = self._models.pop(application, None)
+            if model is None or not self._is_current(application, model):
+                model = self._fit(application)
+            # Last, so that the first one is the one that was not used for the longest time.
+            self._models[application] = model
+            if len(self._models) > _MAX_MODELS:
+                del self._models[next(iter(self._models))]
+            return model
+
+
+@frozen
+class _Fitted:
+    """A model, and the summary of its application at that time."""
+
+    model: SentimentModel
+    summary: Summary
+    at: datetime
+
+
+class SentimentService:
+    """Reads comments by the ratings of earlier comments in the same application.
+
+    Nothing of it is stored: the sentiment in stored feedback is what the analyser said when it was accepted. The model
+    of an application is fitted when it is needed: again at once if feedback was changed or removed, and at most once a
+    minute if feedback was only added. If as much feedback was added as was erased in that minute, this is noticed at
+    its end.
+    """
+
+    def __init__(self, repository: FeedbackRepository, *, clock: Clock) -> None:
+        self._repository = repository
+        self._clock = clock
+        self._models = ModelCache(self._fit, self._is_current)
+
+    def readings(self, feedback: Sequence[Feedback]) -> Mapping[str, Reading]:
+        """The readings by feedback id, of feedback that has a comment. A comment does not vouch for itself."""
+        commented = [one for one in feedback if one.comment]
+        models = {name: self._models.get(name).model for name in {one.application for one in commented}}
+        return {one.id: _reading(models[one.application], one) for one in commented}
+
+    def average(self, query: FeedbackQuery) -> AverageReading:
+        """The average reading of the matching comments: of the newest 20,000, among the newest 100,000 entries."""
+        found = list(newest_comments(self._repository, query))
+        return AverageReading.of(list(self.readings(found).values()))
+
+    def survey(self, query: FeedbackQuery, *, limit: int = 20) -> SentimentSurvey:
+        """The average readings by rating, and at most ``limit`` contradictions, of the same comments as ``average``.
+
+        Raises:
+            InvalidQuery: the limit is not from 1 to 1,000.
+        """
+        check_limit(limit)
+        found = list(newest_comments(self._repository, query))
+        readings = self.readings(found)
+        contradictions = [(one, readings[one.id]) for one in found if readings[one.id].contradicts]
+        return SentimentSurvey(
+            by_rating={
+                rating: AverageReading.of([readings[one.id] for one in found if one.rating is rating])
+                for rating in Rating
+            },
+            contradictions=tuple(contradictions[:limit]),
+            contradicting=len(contradictions),
+        )
+
+    def evaluate(self, application: str) -> SentimentEvaluation:
+        """Compare the readings of rated comments with their ratings: the newest 20,000, among 100,000 entries."""
+        rated = _rated(newest_comments(self._repository, FeedbackQuery(application=application)))
+        model = self._models.get(application).model
+        ratings = [one.rating is Rating.UP for one in rated]
+        return SentimentEvaluation(
+            up=sum(ratings),
+            down=len(ratings) - sum(ratings),
+            by=_method(model),
+            learned=evaluate([_likelihood(model, one) for one in rated], ratings),
+            analyser=_evaluate_analyser(rated, ratings),
+        )
+
+    def _fit(self, application: str) -> _Fitted:
+        at, summary = self._clock(), self._summary(application)
+        counts = self._repository.term_counts(application)
+        rated = _rated(newest_comments(self._repository, FeedbackQuery(application=application)))
+        # Feedback may have been added since the counts were read.
+        counted = [one for one in calibration_sample(rated) if counts.may_include(one.terms, is_up=one.is_up)]
+        return _Fitted(SentimentModel.fit(counts, counted), summary, at)
+
+    def _is_current(self, application: str, fitted: _Fitted) -> bool:
+        if any(self._repository.changes(application, since=fitted.at)):
+            return False
+        summary = self._summary(application)
+        if summary == fitted.summary:
+            return True
+        return _has_only_grown(fitted.summary, summary) and self._clock() - fitted.at < _LASTS
+
+    def _summary(self, application: str) -> Summary:
+        return self._repository.summarize(FeedbackQuery(application=application)).get(None, Summary())
+
+
+def _has_only_grown(before: Summary, after: Summary) -> bool:
+    added = after - before
+    counts = (added.positive, added.negative, added.neutral, added.comments, added.comment_characters)
+    return min(*counts, added.sentiments, *added.by_hour) >= 0
+
+
+def _rated(feedback: Iterable[Feedback]) -> list[Feedback]:
+    return [one for one in feedback if one.rating is not Rating.NEUTRAL]
+
+
+def _reading(model: SentimentModel, feedback: Feedback) -> Reading:
+    likelihood = _likelihood(model, feedback)
+    contradicts = {Rating.UP: likelihood < CLEARLY, Rating.DOWN: likelihood > 1 - CLEARLY}
+    return Reading(likelihood, contradicts.get(feedback.rating, False), _method(model))
+
+
+def _method(model: SentimentModel) -> Literal["words", "analyser"]:
+    return "words" if model.uses_words else "analyser"
+
+
+def _likelihood(model: SentimentModel, feedback: Feedback) -> float:
+    found, is_up = terms(feedback.comment, feedback.sentiment), feedback.rating is Rating.UP
+    may_be_counted = feedback.is_counted and feedback.rating is not Rating.NEUTRAL
+    if may_be_counted and model.counts.may_include(found, is_up=is_up):
+        return model.reading_without(found, is_up=is_up)
+    return model.reading(found)
+
+
+def _evaluate_analyser(rated: Sequence[Feedback], ratings: Sequence[bool]) -> Evaluation | None:
+    if not any(one.sentiment for one in rated):
+        return None
+    return evaluate_polarities([one.sentiment.polarity if one.sentiment else 0.0 for one in rated], ratings)

@@ -1,0 +1,143 @@
+"""Spam detection that learns from the decisions of moderators. It informs them, and never decides."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from attrs import evolve, frozen
+
+from harken.domain.feedback import Feedback, Rating
+from harken.domain.insight.evaluation import Evaluation, evaluate
+from harken.domain.insight.learned_sentiment import MODEL_VERSION, RatedTerms, SentimentModel, calibration_sample
+from harken.domain.insight.terms import TermCounts, terms
+from harken.domain.moderation import ModerationStatus
+from harken.ports.repository import FeedbackRepository
+from harken.ports.time import Clock
+from harken.services.newest import NEWEST
+from harken.services.sentiment import ModelCache
+
+#: The approved and the rejected comments that it needs at least.
+MIN_DECISIONS: Final = 50
+RESEMBLES_REJECTED: Final = "resembles rejected comments"
+_LIKELY: Final = 0.9
+#: Spam changes. Older decisions say little about it.
+_PERIOD: Final = timedelta(days=365)
+_LASTS: Final = timedelta(minutes=1)
+
+
+@frozen
+class SpamReading:
+    """How a comment compares with those that moderators decided on.
+
+    Attributes:
+        likelihood: of a rejection, from 0 to 1.
+        reason: ``"resembles rejected comments"`` if the likelihood is at least 0.9, else empty.
+        version: of the method.
+    """
+
+    likelihood: float
+    reason: str
+    version: int = MODEL_VERSION
+
+
+@frozen
+class SpamEvaluation:
+    """How well decisions are predicted, each as if the comment had not been learned from.
+
+    Attributes:
+        approved: the number of approved comments.
+        rejected: the number of rejected comments.
+        is_on: whether pending comments are compared: there are at least 50 of both, and their words predict decisions
+            clearly better than the share of approved comments does.
+        likelihoods: how good the likelihoods of a rejection are; ``None`` without both approved and rejected comments.
+    """
+
+    approved: int
+    rejected: int
+    is_on: bool
+    likelihoods: Evaluation | None
+
+
+@frozen
+class _Fitted:
+    """A model that reads the likelihood of an approval, from decisions until ``at``."""
+
+    model: SentimentModel
+    at: datetime
+
+    @property
+    def is_on(self) -> bool:
+        counts = self.model.counts
+        return self.model.uses_words and min(counts.up, counts.down) >= MIN_DECISIONS
+
+
+class SpamService:
+    """Compares pending comments with those that moderators approved and rejected.
+
+    It learns from the newest 20,000 comments of the last year with a moderator's decision. Decisions and erasures count
+    within a minute. Nothing of it is stored, and no comment is refused, held or rejected because of it.
+    """
+
+    def __init__(self, repository: FeedbackRepository, *, clock: Clock) -> None:
+        self._repository = repository
+        self._clock = clock
+        self._models = ModelCache(self._fit, self._is_current)
+
+    def readings(self, feedback: Sequence[Feedback]) -> Mapping[str, SpamReading]:
+        """The readings by feedback id, of pending feedback with a comment; none until it has learned enough."""
+        waiting = [one for one in feedback if one.comment and one.moderation.status is ModerationStatus.PENDING]
+        fitted = {name: self._models.get(name) for name in {one.application for one in waiting}}
+        return {
+            one.id: _reading(fitted[one.application].model, one) for one in waiting if fitted[one.application].is_on
+        }
+
+    def evaluate(self, application: str) -> SpamEvaluation:
+        """Compare the likelihoods of a rejection with the decisions that it learned from."""
+        decided = self._decided(application)
+        fitted = self._learn(decided)
+        # Also if it is off: whether the words would predict decisions.
+        model = evolve(fitted.model, uses_words=True)
+        learned = list(map(RatedTerms.of, decided))
+        likelihoods = [1 - model.reading_without(one.terms, is_up=one.is_up) for one in learned]
+        return SpamEvaluation(
+            approved=model.counts.up,
+            rejected=model.counts.down,
+            is_on=fitted.is_on,
+            likelihoods=evaluate(likelihoods, [not one.is_up for one in learned]),
+        )
+
+    def _fit(self, application: str) -> _Fitted:
+        return self._learn(self._decided(application))
+
+    def _learn(self, decided: Sequence[Feedback]) -> _Fitted:
+        model = SentimentModel.fit(TermCounts.fold(decided), calibration_sample(decided))
+        return _Fitted(model, self._clock())
+
+    def _is_current(self, _: str, fitted: _Fitted) -> bool:
+        return self._clock() - fitted.at < _LASTS
+
+    def _decided(self, application: str) -> Sequence[Feedback]:
+        """The comments that moderators decided on, with the decision in place of the rating."""
+        # Every decision is a change.
+        changed = self._repository.changes(application, since=self._clock() - _PERIOD)
+        return deque((_as_rated(one) for one in changed if _is_decided(one)), maxlen=NEWEST)
+
+
+def _is_decided(feedback: Feedback) -> bool:
+    moderation = feedback.moderation
+    is_open = moderation.status is ModerationStatus.PENDING or moderation.decided_at is None
+    return bool(feedback.comment) and not feedback.withdrawn and not is_open
+
+
+def _as_rated(feedback: Feedback) -> Feedback:
+    approved = feedback.moderation.status is ModerationStatus.APPROVED
+    # Without the sentiment: an angry comment is no more likely to be spam.
+    return feedback.with_content(rating=Rating.UP if approved else Rating.DOWN, sentiment=None)
+
+
+def _reading(model: SentimentModel, feedback: Feedback) -> SpamReading:
+    likelihood = 1 - model.reading(terms(feedback.comment, None))
+    return SpamReading(likelihood, RESEMBLES_REJECTED if likelihood >= _LIKELY else "")

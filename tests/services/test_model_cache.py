@@ -1,0 +1,93 @@
+"""The cache of models."""
+
+import os
+from itertools import count
+from threading import Barrier, Event, Thread
+
+import pytest
+
+from harken.services.sentiment import ModelCache
+from support import PATIENCE, in_threads
+
+
+@pytest.fixture
+def fitted() -> list[str]:
+    """The applications for which a model was fitted, in order."""
+    return []
+
+
+@pytest.fixture
+def cache(fitted: list[str]) -> ModelCache[int]:
+    """A cache of models that stay current unless they are negative."""
+    numbers = count()
+
+    def fit(application: str) -> int:
+        fitted.append(application)
+        if application == "broken":
+            raise RuntimeError
+        return -1 if application == "changing" else next(numbers)
+
+    return ModelCache(fit, lambda _, model: model >= 0)
+
+
+def test_a_model_is_fitted_again_only_if_it_is_outdated(cache: ModelCache[int], fitted: list[str]) -> None:
+    """Each application has its own."""
+    assert cache.get("a") == cache.get("a") != cache.get("b")
+    assert cache.get("changing") == cache.get("changing")
+    assert fitted == ["a", "b", "changing", "changing"]
+
+
+def test_a_failed_fit_is_repeated(cache: ModelCache[int], fitted: list[str]) -> None:
+    """The error is the caller's, and the next call tries again."""
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            cache.get("broken")
+    assert fitted == ["broken", "broken"]
+
+
+def test_models_that_are_not_used_are_dropped(cache: ModelCache[int], fitted: list[str]) -> None:
+    """Sixteen are kept: those that were used last."""
+    for number in range(16):
+        cache.get(str(number))
+    cache.get("0")
+    cache.get("another")
+    cache.get("0")
+    assert fitted.count("0") == 1
+    cache.get("1")
+    assert fitted.count("1") == 2
+
+
+def test_threads_share_a_model(cache: ModelCache[int], fitted: list[str]) -> None:
+    """It is fitted once, even if several need it at the same time."""
+    start = Barrier(8)
+
+    def get() -> int:
+        start.wait()
+        return cache.get("a")
+
+    assert in_threads([get] * 8) == [0] * 8
+    assert fitted == ["a"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_after_a_fork() -> None:
+    """A forked process does not wait for a fit in its parent."""
+    begun, end = Event(), Event()
+
+    def fit(application: str) -> int:
+        if application == "slow":
+            begun.set()
+            assert end.wait(PATIENCE)
+        return 0
+
+    cache = ModelCache(fit, lambda _, __: True)
+    fitting = Thread(target=cache.get, args=("slow",))
+    fitting.start()
+    assert begun.wait(PATIENCE)
+    child = os.fork()
+    if child == 0:
+        cache.get("quick")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    end.set()
+    fitting.join(PATIENCE)

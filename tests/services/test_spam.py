@@ -1,0 +1,122 @@
+"""Spam detection that learns from the decisions of moderators."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import harken
+from harken import Feedback, Harken, ModerationStatus
+from harken.domain.moderation import Moderation
+from services.learning import STORAGES, decided, opened, pending
+from support import NOON, ManualClock, a_feedback
+
+
+def learned(hk: Harken, count: int = 60) -> Harken:
+    """The Harken, after decisions of both kinds, `count` of each."""
+    hk.collection.restore(decided(count, ModerationStatus.APPROVED) + decided(count, ModerationStatus.REJECTED))
+    return hk
+
+
+class TestReadings:
+    def test_pending_comments_are_compared_with_decisions(self, hk: Harken) -> None:
+        """What resembles rejected comments is likely to be rejected, and has a reason."""
+        learned(hk)
+        readings = hk.spam.readings([pending("cheap casino bonus", "spam"), pending("refund of my booking", "honest")])
+        assert readings["spam"].likelihood > 0.9
+        assert readings["spam"].reason == "resembles rejected comments"
+        assert readings["honest"].likelihood < 0.1
+        assert readings["honest"].reason == ""
+
+    @pytest.mark.parametrize("few", [ModerationStatus.APPROVED, ModerationStatus.REJECTED])
+    def test_it_is_off_until_it_has_seen_enough_of_both(self, hk: Harken, few: ModerationStatus) -> None:
+        """49 of one kind are too few, however many there are of the other."""
+        other = {ModerationStatus.APPROVED, ModerationStatus.REJECTED} - {few}
+        hk.collection.restore(decided(49, few) + decided(90, other.pop()))
+        assert hk.spam.readings([pending("cheap casino bonus")]) == {}
+        assert not hk.spam.evaluate("default").is_on
+
+    def test_it_is_off_if_words_predict_nothing(self, hk: Harken) -> None:
+        """Moderators who decide by something else than words teach it nothing."""
+        words = Random(1)
+        same = [
+            one.with_content(comment=words.choice(("this", "that", "these", "those")))
+            for status in (ModerationStatus.APPROVED, ModerationStatus.REJECTED)
+            for one in decided(100, status)
+        ]
+        hk.collection.restore(same)
+        assert hk.spam.readings([pending("this")]) == {}
+
+    def test_only_decisions_of_moderators_count(self, hk: Harken) -> None:
+        """Feedback that no rule held, pending and withdrawn feedback, and feedback without a comment do not."""
+        learned(hk)
+        before = hk.spam.evaluate("default")
+        hk.collection.restore(
+            [
+                a_feedback("unmoderated", comment="casino bonus", version=2),
+                pending("casino bonus"),
+                *decided(3, ModerationStatus.APPROVED, name="withdrawn-", withdrawn_at=NOON),
+                *(one.with_content(comment="") for one in decided(3, ModerationStatus.APPROVED, name="silent-")),
+                *decided(3, ModerationStatus.APPROVED, name="elsewhere-", application="other"),
+            ]
+        )
+        assert hk.spam.evaluate("default") == before
+
+    def test_only_pending_feedback_is_read(self, hk: Harken) -> None:
+        """A decision is made; nothing comments on it."""
+        learned(hk)
+        assert hk.spam.readings([a_feedback("approved", comment="casino"), pending("", "silent")]) == {}
+
+    def test_it_decides_nothing(self, hk: Harken) -> None:
+        """A submission is accepted as before, and pending feedback stays as it is stored."""
+        learned(hk)
+        assert hk.submit("s", "up", "cheap pills, bonus pills").feedback.moderation == Moderation()
+        held = pending("cheap pills, bonus pills")
+        hk.collection.restore([held])
+        hk.spam.readings([held])
+        assert hk.moderation.queue(hk.query()).items == (held,)
+
+
+class TestLearning:
+    def test_decisions_count_within_a_minute(self, hk: Harken, clock: ManualClock) -> None:
+        """It learns from each decision, but reads them once a minute at most."""
+        learned(hk)
+        one = pending("lottery")
+        before = hk.spam.readings([one])["pending"].likelihood
+        for number in range(5):
+            receipt = hk.submit(f"s-{number}", "up", "lottery")
+            hk.moderation.decide("default", receipt.feedback.id, ModerationStatus.REJECTED, moderator="mo")
+        assert hk.spam.readings([one])["pending"].likelihood == before
+        clock.turn(minutes=1)
+        assert hk.spam.readings([one])["pending"].likelihood > before
+
+    @pytest.mark.parametrize("kind", STORAGES)
+    def test_an_erased_author_leaves_nothing(self, kind: str, tmp_path: Path, clock: ManualClock) -> None:
+        """A minute later, readings equal those of a storage that never saw the author, to the last bit."""
+        with opened(kind, tmp_path) as storage, harken.connect("memory://", clock=clock) as other:
+            hk = harken.connect(storage, clock=clock)
+            learned(hk)
+            learned(other)
+            hk.collection.restore(decided(20, ModerationStatus.REJECTED, name="ann-", author="ann", session_id="ann's"))
+            waiting: Sequence[Feedback] = [pending("cheap booking"), pending("casino refund", "second")]
+            hk.spam.readings(waiting)
+            hk.collection.erase(hk.query(author="ann"))
+            clock.turn(minutes=1)
+            assert hk.spam.readings(waiting) == other.spam.readings(waiting) != {}
+            assert hk.spam.evaluate("default") == other.spam.evaluate("default")
+
+
+class TestEvaluation:
+    def test_likelihoods_are_compared_with_decisions(self, hk: Harken) -> None:
+        """Each as if the decision had not been learned from."""
+        evaluation = learned(hk).spam.evaluate("default")
+        assert (evaluation.approved, evaluation.rejected, evaluation.is_on) == (60, 60, True)
+        assert evaluation.likelihoods
+        assert evaluation.likelihoods.accuracy == 1.0
+        assert evaluation.likelihoods.auc == 1.0
+
+    def test_without_decisions_of_both_kinds_there_is_no_evaluation(self, hk: Harken) -> None:
+        """The numbers say what is missing."""
+        hk.collection.restore(decided(5, ModerationStatus.REJECTED))
+        assert hk.spam.evaluate("default") == harken.SpamEvaluation(0, 5, is_on=False, likelihoods=None)
