@@ -1,0 +1,53 @@
+"""How long the points of a trend are, so that there are not too many and each says something."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from harken.domain.summary import Summary
+from harken.domain.trend import Period, TrendPoint, trend
+
+MOST_POINTS: Final = 60
+_ENOUGH_THUMBS: Final = 20
+_HOUR: Final = timedelta(hours=1)
+
+
+def trend_points(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> list[TrendPoint]:
+    """The trend of quarter hours (by their start in UTC), without gaps, in points of 1, 3 or 6 hours, a day or a week.
+
+    The shortest that gives at most 60 points and a median of 20 thumbs or more; else weeks.
+    """
+    if not slots:
+        return []
+    points: list[TrendPoint] = []
+    for points in _candidates(slots, zone):
+        if len(points) <= MOST_POINTS and median(point.summary.decided for point in points) >= _ENOUGH_THUMBS:
+            break
+    return points
+
+
+def _candidates(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> Iterator[list[TrendPoint]]:
+    """From the shortest to the longest; those that would have far too many points are left out."""
+    span = max(slots) - min(slots)
+    if span <= (MOST_POINTS + 1) * 6 * _HOUR:
+        hourly = trend(slots, Period.HOUR, zone)
+        yield hourly
+        yield hours_together(hourly, 3)
+        yield hours_together(hourly, 6)
+    if span <= (MOST_POINTS + 1) * 24 * _HOUR:
+        yield trend(slots, Period.DAY, zone)
+    yield trend(slots, Period.WEEK, zone)
+
+
+def hours_together(hourly: Sequence[TrendPoint], hours: int) -> list[TrendPoint]:
+    """Points of one hour, added up to points of so many hours of the wall clock, counted from midnight."""
+    sums: defaultdict[datetime, Summary] = defaultdict(Summary)
+    for point in hourly:
+        start = point.start.replace(hour=point.start.hour // hours * hours, minute=0, second=0, fold=0)
+        sums[start] += point.summary
+    return [TrendPoint(start, start + hours * _HOUR, summary) for start, summary in sums.items()]

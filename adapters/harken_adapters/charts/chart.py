@@ -1,0 +1,107 @@
+"""A chart: a picture, the table with its values, and the words around them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import field, frozen
+
+from harken_adapters.charts.standalone import Panel, standalone
+from harken_adapters.charts.svg import Element, element
+
+_EMPTY_HEIGHT: Final = 40
+
+
+@frozen
+class LegendItem:
+    """What marks mean: a text before them, the marks (each drawn in 16 by 10 pixels), and a text after them."""
+
+    marks: tuple[Element, ...]
+    after: str
+    before: str = ""
+
+
+@frozen(kw_only=True)
+class Chart:
+    """A chart, ready to be shown.
+
+    Attributes:
+        title: what it is about, as a name.
+        description: what it shows, in one sentence.
+        table: the same values as an HTML table, or a paragraph where there are none.
+        caption: what one has to know to read it: the length of points, the zone, where the axis starts. May be empty.
+        notes: sentences that belong beside it. They are labels in a wide picture, which a narrow one leaves out.
+        height: of the picture, in pixels.
+        gutter: how many pixels to leave free to the left of the picture, for labels of its rows or axis.
+        kind: the classes of the picture.
+        content: what is in it, after its title and description.
+        legend_items: what its marks mean.
+    """
+
+    title: str
+    description: str
+    table: str = field(repr=False)
+    caption: str = ""
+    notes: tuple[str, ...] = ()
+    height: int
+    gutter: int = 0
+    kind: str = "p"
+    content: tuple[Element, ...] = field(repr=False)
+    legend_items: tuple[LegendItem, ...] = field(default=(), repr=False)
+
+    @property
+    def svg(self) -> str:
+        """The picture, as wide as its container, for a page with Harken's style sheet."""
+        return str(
+            element(
+                "svg",
+                *self._heading,
+                *self.content,
+                xmlns="http://www.w3.org/2000/svg",
+                class_=self.kind,
+                width="100%",
+                height=self.height,
+                overflow="visible",
+                role="img",
+            )
+        )
+
+    @property
+    def legend(self) -> str:
+        """What the marks mean, as HTML; empty if there is nothing to explain."""
+        if not self.legend_items:
+            return ""
+        return str(element("div", *map(_legend_entry, self.legend_items), class_="legend"))
+
+    def _repr_svg_(self) -> str:
+        """The picture for notebooks: of a fixed size, with its own style, title, legend and notes."""
+        panel = Panel(
+            title=self.title,
+            caption=self.caption,
+            notes=self.notes,
+            height=self.height,
+            gutter=self.gutter,
+            kind=self.kind,
+            legend=tuple((item.before, item.marks, item.after) for item in self.legend_items),
+        )
+        return str(standalone(panel, self._heading, self.content))
+
+    @property
+    def _heading(self) -> tuple[Element, Element]:
+        return element("title", self.title), element("desc", self.description)
+
+
+def empty_chart(title: str, sentence: str) -> Chart:
+    """What stands in the place of a chart that has nothing to show: a sentence that says so."""
+    return Chart(
+        title=title,
+        description=sentence,
+        table=str(element("p", sentence, class_="muted")),
+        height=_EMPTY_HEIGHT,
+        content=(element("text", sentence, x=0, y=_EMPTY_HEIGHT // 2 + 4),),
+    )
+
+
+def _legend_entry(item: LegendItem) -> Element:
+    swatches = (element("svg", mark, width=16, height=10, aria_hidden="true") for mark in item.marks)
+    return element("span", item.before, *swatches, item.after)

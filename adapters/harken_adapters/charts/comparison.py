@@ -1,0 +1,230 @@
+"""Groups side by side: the satisfaction of each with its interval, and what can be said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from math import comb
+from typing import Final
+
+from attrs import frozen
+
+from harken.domain.insight.comparison import Comparison, Verdict, decide_together
+from harken.domain.summary import Interval, Summary, wilson
+from harken_adapters.charts.axis import scale_top
+from harken_adapters.charts.chart import Chart, empty_chart
+from harken_adapters.charts.labels import DASH, amount, interval_text, satisfaction_text
+from harken_adapters.charts.svg import Element, element, line, percent, title
+from harken_adapters.charts.table import Column, table
+from harken_adapters.charts.themes import shortened
+
+#: A group with fewer thumbs is not compared.
+ENOUGH_THUMBS: Final = 20
+_TITLE: Final = "Satisfaction by group"
+_HEAD: Final = 20
+_ROW: Final = 46
+_MARK: Final = 20
+_LETTERS: Final = 24
+
+
+@frozen(kw_only=True)
+class Group:
+    """One of several groups: an agent, a version, a segment.
+
+    Attributes:
+        name: what it is called.
+        summary: its statistics.
+        effect: its design effect; see :func:`harken.domain.insight.sampling.design_effect`.
+        change: what changed from the period before to this one, if that is known.
+    """
+
+    name: str
+    summary: Summary
+    effect: float = 1.0
+    change: Comparison | None = None
+
+    @property
+    def interval(self) -> Interval:
+        """Where the true satisfaction lies, in percent, with 95% confidence."""
+        low, high = wilson(self.summary.positive / self.effect, self.summary.decided / self.effect)
+        return Interval(low * 100, high * 100)
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether it can be compared."""
+        return self.summary.decided >= ENOUGH_THUMBS
+
+
+def comparison_chart(groups: Sequence[Group], *, everything: Summary | None = None) -> Chart:
+    """Rows of dots with whiskers on one axis from 0, the best first, those with under 20 thumbs last.
+
+    Args:
+        groups: what to compare.
+        everything: the statistics of all feedback, for the dashed line; the sum of the groups if not given.
+    """
+    ordered = in_order(groups)
+    if not any(group.summary.decided for group in ordered):
+        return empty_chart(_TITLE, "No group has thumbs in this period.")
+    total = everything if everything is not None else sum((group.summary for group in ordered), Summary())
+    view = _View(ordered, total)
+    sentence = comparison_sentence(ordered)
+    return Chart(
+        title=_TITLE,
+        description=sentence,
+        table=str(_table(view)),
+        caption=comparison_foot(ordered, total),
+        notes=(sentence,),
+        height=_HEAD + _ROW * len(ordered),
+        content=(*_axis_labels(view), *(part for place in range(len(ordered)) for part in _row(view, place))),
+    )
+
+
+def in_order(groups: Sequence[Group]) -> list[Group]:
+    """The best first; those with under 20 thumbs after all others, those with the most thumbs first."""
+    return sorted(groups, key=_rank)
+
+
+def _rank(group: Group) -> tuple[bool, float, int, str]:
+    satisfaction = group.summary.satisfaction if group.has_enough else 0.0
+    return not group.has_enough, -satisfaction, -group.summary.decided, group.name
+
+
+def comparison_sentence(groups: Sequence[Group]) -> str:
+    """Which of two groups is better, decided among all pairs; or how many more thumbs would decide it.
+
+    The two best are named. If these are too close, so is the pair that differs most surely, if any does.
+    """
+    enough = [group for group in in_order(groups) if group.has_enough]
+    if not enough:
+        return f"No group has {ENOUGH_THUMBS} thumbs yet."
+    if len(enough) == 1:
+        return f"Only {enough[0].name} has {ENOUGH_THUMBS} thumbs, so there is nothing to compare it with."
+    compared = decide_together(
+        {
+            (first, second): Comparison(
+                enough[second].summary, enough[first].summary, enough[second].effect, enough[first].effect
+            )
+            for first, second in combinations(range(len(enough)), 2)
+        }
+    )
+    best = _said(enough[0], enough[1], compared[0, 1])
+    if compared[0, 1].verdict is not Verdict.UNDECIDED:
+        return best
+    decided = [pair for pair, comparison in compared.items() if comparison.verdict is not Verdict.UNDECIDED]
+    if not decided:
+        return best
+    surest = max(decided, key=lambda pair: compared[pair].log_e_value)
+    return f"{_said(enough[surest[0]], enough[surest[1]], compared[surest])} {best}"
+
+
+def _said(group: Group, other: Group, comparison: Comparison) -> str:
+    if comparison.verdict is Verdict.UNDECIDED:
+        return f"{group.name} and {other.name} are {comparison.sentence}."
+    verdict = comparison.verdict.value
+    return f"{group.name} is {verdict} than {other.name}{comparison.sentence.removeprefix(verdict)}."
+
+
+def comparison_foot(groups: Sequence[Group], total: Summary) -> str:
+    """What the dashed line is, and how sure the intervals and the sentence are."""
+    pairs = comb(sum(group.has_enough for group in groups), 2)
+    corrected = f", the sentence corrected for {amount(pairs, 'comparison')}" if pairs > 1 else ""
+    return f"Dashed line: all, {satisfaction_text(total)}. 95% confidence{corrected}."
+
+
+def change_text(group: Group) -> str:
+    """How its satisfaction changed: in points where that is sure, ``new``, ``no clear change``, or a dash."""
+    change = group.change
+    if change is None:
+        return DASH
+    if change.before.decided < ENOUGH_THUMBS:
+        return "new"
+    if change.verdict is Verdict.UNDECIDED:
+        return "no clear change"
+    arrow = "▲" if change.verdict is Verdict.BETTER else "▼"
+    return f"{arrow} {abs(change.satisfaction_change):.1f}"
+
+
+@frozen
+class _View:
+    groups: Sequence[Group]
+    total: Summary
+
+    @property
+    def top(self) -> int:
+        """Where the axis ends, in percent. Groups with under 20 thumbs do not stretch it, if there are others."""
+        sure = [group for group in self.groups if group.has_enough] or self.groups
+        return scale_top([self.total.satisfaction, *(group.interval.high for group in sure if group.summary.decided)])
+
+    def x(self, value: float) -> str:
+        return percent(min(value, self.top) / self.top)
+
+
+def _axis_labels(view: _View) -> Iterator[Element]:
+    yield element("text", "0", x="0", y=12)
+    yield element("text", f"{view.top / 2:g}", x="50%", y=12, text_anchor="middle")
+    yield element("text", f"{view.top}%", x="100%", y=12, text_anchor="end")
+
+
+def _row(view: _View, place: int) -> Iterator[Element]:
+    group, top = view.groups[place], _HEAD + place * _ROW
+    thumbs = amount(group.summary.decided, "thumb")
+    name = element("tspan", shortened(group.name, _LETTERS), class_="name")
+    yield element("text", name, f"  {thumbs}", title(_figures(group)), x="0", y=top + 16)
+    yield element("text", satisfaction_text(group.summary), class_="val", x="100%", y=top + 16, text_anchor="end")
+    yield element("svg", *_marks(view, group), y=top + 20, width="100%", height=_MARK, overflow="visible")
+
+
+def _marks(view: _View, group: Group) -> Iterator[Element]:
+    """The dashed line, the whisker and the dot of a group, in a strip of 20 pixels."""
+    middle, summary = _MARK / 2, group.summary
+    if view.total.decided:
+        average = view.x(view.total.satisfaction)
+        yield line("avg", (average, average), (0, _MARK))
+    if not summary.decided:
+        return
+    interval = group.interval
+    whisker = "whisk a" if group.has_enough else "whisk"
+    yield line(whisker, (view.x(interval.low), view.x(interval.high)), (middle, middle))
+    dot = "fa" if group.has_enough else "pt few"
+    yield element("circle", title(_figures(group)), class_=dot, cx=view.x(summary.satisfaction), cy=middle, r=4.5)
+
+
+def _figures(group: Group) -> str:
+    interval = interval_text(group.interval, group.summary.decided)
+    thumbs = amount(group.summary.decided, "thumb")
+    return f"{group.name}: {satisfaction_text(group.summary)} of {thumbs} ({interval})"
+
+
+def _table(view: _View) -> Element:
+    """The table that a page shows: with the marks of each row in it, which screen readers leave out."""
+    columns = [
+        Column("Group"),
+        Column("Interval"),
+        Column("Satisfaction", is_number=True),
+        Column("Change", is_number=True),
+    ]
+    return table(_TITLE, columns, (_table_row(view, group) for group in view.groups), kind="agents")
+
+
+def _table_row(view: _View, group: Group) -> list[Element | str]:
+    summary = group.summary
+    marks = element(
+        "svg", *_marks(view, group), class_="p", width="100%", height=_MARK, overflow="visible", aria_hidden="true"
+    )
+    interval = interval_text(group.interval, summary.decided)
+    return [
+        element("div", group.name, element("div", amount(summary.decided, "thumb"), class_="sub")),
+        marks,
+        element("div", element("b", satisfaction_text(summary)), element("div", interval, class_="sub")),
+        _change(group),
+    ]
+
+
+def _change(group: Group) -> Element:
+    text = change_text(group)
+    if text.startswith(("▲", "▼")):
+        return element("span", text, class_=f"chg {'up' if text.startswith('▲') else 'down'}")
+    if group.change is not None and text == "new":
+        hint = f"{amount(group.change.before.decided, 'thumb')} before: too few to compare"
+        return element("span", text, class_="muted", title=hint)
+    return element("span", text, class_="muted")

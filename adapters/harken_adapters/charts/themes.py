@@ -1,0 +1,109 @@
+"""What people complain about, by how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from attrs import frozen
+
+from harken_adapters.charts.axis import scale_top
+from harken_adapters.charts.chart import Chart, empty_chart
+from harken_adapters.charts.labels import amount, count_text, share_text
+from harken_adapters.charts.svg import Element, element, percent, title
+from harken_adapters.charts.table import Column, table
+
+_TITLE: Final = "Common issues"
+_ROW: Final = 40
+_BAR: Final = 6
+_LETTERS: Final = 26
+
+
+@frozen
+class ThemeRow:
+    """A theme, or a reason that people chose.
+
+    Attributes:
+        label: its name, as people wrote it.
+        count: in how many thumbs-down it is.
+        share: of all thumbs-down, from 0 to 1.
+        change: how that share changed, such as ``▲ 3.4 points``; empty unless it is more than chance.
+    """
+
+    label: str
+    count: int
+    share: float
+    change: str = ""
+
+
+def themes_chart(rows: Sequence[ThemeRow], *, downs: int) -> Chart:
+    """Bars with their figures, in the order given.
+
+    Args:
+        rows: the themes.
+        downs: how many thumbs-down the shares are of.
+    """
+    if not rows:
+        return empty_chart(_TITLE, "No themes in this period.")
+    return Chart(
+        title=_TITLE,
+        description=themes_sentence(rows, downs),
+        table=str(_table(rows)),
+        caption=f"share of {downs:,} thumbs-down",
+        height=_ROW * len(rows),
+        content=tuple(part for place, row in enumerate(rows) for part in _row(rows, row, place * _ROW)),
+    )
+
+
+def theme_bar(row: ThemeRow, rows: Sequence[ThemeRow]) -> str:
+    """The bar of one row as a small picture, for a list of all ``rows``."""
+    return str(element("svg", *_bar(row, rows), class_="p bar", width="100%", height=_BAR, aria_hidden="true"))
+
+
+def themes_sentence(rows: Sequence[ThemeRow], downs: int) -> str:
+    """What the themes show, in one sentence; rows must not be empty."""
+    first = max(rows, key=lambda row: row.count)
+    changed = f"; {amount(count, 'share')} changed" if (count := sum(bool(row.change) for row in rows)) else ""
+    return (
+        f"{amount(len(rows), 'theme')} in {downs:,} thumbs-down; "
+        f"the most frequent, {first.label}, is in {first.count:,} of them ({share_text(first.share)}){changed}."
+    )
+
+
+def scale_of(rows: Sequence[ThemeRow]) -> float:
+    """The share at which a bar would be full, from 0 to 1."""
+    return scale_top(row.share * 100 for row in rows) / 100
+
+
+def shortened(text: str, letters: int) -> str:
+    """The text in at most so many letters."""
+    return text if len(text) <= letters else f"{text[: letters - 1].rstrip()}…"
+
+
+def _row(rows: Sequence[ThemeRow], row: ThemeRow, top: float) -> Iterator[Element]:
+    figures = f"{count_text(row.count)} · {share_text(row.share)}"
+    hint = title(f"{row.label}: {row.count:,}, {share_text(row.share)} {row.change}".rstrip())
+    yield element("text", shortened(row.label, _LETTERS), hint, class_="name", x="0", y=top + 14)
+    yield element(
+        "text", *_change(row.change), element("tspan", figures, class_="val"), x="100%", y=top + 14, text_anchor="end"
+    )
+    yield element("svg", *_bar(row, rows), x="0", y=top + 22, width="100%", height=_BAR)
+
+
+def _change(change: str) -> Iterator[Element]:
+    """A larger share of the complaints is worse."""
+    if change:
+        kind = "fu" if change.startswith("▼") else "mk" if change.startswith("▲") else None
+        yield element("tspan", f"{change}  ", class_=kind)
+
+
+def _bar(row: ThemeRow, rows: Sequence[ThemeRow]) -> Iterator[Element]:
+    full = min(1.0, row.share / scale_of(rows))
+    yield element("rect", class_="track", width="100%", height=_BAR, rx=_BAR / 2)
+    yield element("rect", class_="fd", width=percent(full), height=_BAR, rx=_BAR / 2)
+
+
+def _table(rows: Sequence[ThemeRow]) -> Element:
+    columns = [Column("Theme"), *(Column(name, is_number=True) for name in ("Thumbs-down", "Share", "Change"))]
+    body = ([row.label, f"{row.count:,}", share_text(row.share), row.change] for row in rows)
+    return table(_TITLE, columns, body)
