@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from attrs import field, frozen
@@ -14,11 +15,19 @@ _EMPTY_HEIGHT: Final = 40
 
 @frozen
 class LegendItem:
-    """What marks mean: a text before them, the marks (each drawn in 16 by 10 pixels), and a text after them."""
+    """What marks mean.
+
+    Attributes:
+        marks: each drawn in 16 by 10 pixels.
+        after: the text after them.
+        before: the text before them.
+        is_apart: whether a group begins here that stands at the right.
+    """
 
     marks: tuple[Element, ...]
     after: str
     before: str = ""
+    is_apart: bool = False
 
 
 @frozen(kw_only=True)
@@ -31,6 +40,7 @@ class Chart:
         table: the same values as an HTML table, or a paragraph where there are none.
         caption: what one has to know to read it: the length of points, the zone, where the axis starts. May be empty.
         notes: sentences that belong beside it. They are labels in a wide picture, which a narrow one leaves out.
+        foot: what the marks rest on; stands under the picture. May be empty.
         height: of the picture, in pixels.
         gutter: how many pixels to leave free to the left of the picture, for labels of its rows or axis.
         kind: the classes of the picture.
@@ -43,6 +53,7 @@ class Chart:
     table: str = field(repr=False)
     caption: str = ""
     notes: tuple[str, ...] = ()
+    foot: str = ""
     height: int
     gutter: int = 0
     kind: str = "p"
@@ -71,7 +82,8 @@ class Chart:
         """What the marks mean, as HTML; empty if there is nothing to explain."""
         if not self.legend_items:
             return ""
-        return str(element("div", *map(_legend_entry, self.legend_items), class_="legend"))
+        entries = (part for item in self.legend_items for part in _legend_entries(item))
+        return str(element("div", *entries, class_="legend"))
 
     def _repr_svg_(self) -> str:
         """The picture for notebooks: of a fixed size, with its own style, title, legend and notes."""
@@ -79,6 +91,7 @@ class Chart:
             title=self.title,
             caption=self.caption,
             notes=self.notes,
+            foot=self.foot,
             height=self.height,
             gutter=self.gutter,
             kind=self.kind,
@@ -102,6 +115,8 @@ def empty_chart(title: str, sentence: str) -> Chart:
     )
 
 
-def _legend_entry(item: LegendItem) -> Element:
+def _legend_entries(item: LegendItem) -> Iterator[Element]:
+    if item.is_apart:
+        yield element("span", "", class_="grow")
     swatches = (element("svg", mark, width=16, height=10, aria_hidden="true") for mark in item.marks)
-    return element("span", item.before, *swatches, item.after)
+    yield element("span", item.before, *swatches, item.after)

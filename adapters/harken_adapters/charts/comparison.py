@@ -20,7 +20,7 @@ from harken_adapters.charts.themes import shortened
 
 #: A group with fewer thumbs is not compared.
 ENOUGH_THUMBS: Final = 20
-_TITLE: Final = "Satisfaction by group"
+UNCLEAR: Final = "no clear change"
 _HEAD: Final = 20
 _ROW: Final = 46
 _MARK: Final = 20
@@ -55,24 +55,25 @@ class Group:
         return self.summary.decided >= ENOUGH_THUMBS
 
 
-def comparison_chart(groups: Sequence[Group], *, everything: Summary | None = None) -> Chart:
+def comparison_chart(groups: Sequence[Group], *, by: str = "group", everything: Summary | None = None) -> Chart:
     """Rows of dots with whiskers on one axis from 0, the best first, those with under 20 thumbs last.
 
     Args:
         groups: what to compare.
+        by: what the groups are, as a noun: ``agent``, ``version``.
         everything: the statistics of all feedback, for the dashed line; the sum of the groups if not given.
     """
     ordered = in_order(groups)
     if not any(group.summary.decided for group in ordered):
-        return empty_chart(_TITLE, "No group has thumbs in this period.")
+        return empty_chart(f"Satisfaction by {by}", f"No {by} has thumbs in this period.")
     total = everything if everything is not None else sum((group.summary for group in ordered), Summary())
-    view = _View(ordered, total)
-    sentence = comparison_sentence(ordered)
+    view = _View(ordered, total, by)
+    sentence = comparison_sentence(ordered, by)
     return Chart(
-        title=_TITLE,
+        title=f"Satisfaction by {by}",
         description=sentence,
         table=str(_table(view)),
-        caption=comparison_foot(ordered, total),
+        foot=comparison_foot(ordered, total),
         notes=(sentence,),
         height=_HEAD + _ROW * len(ordered),
         content=(*_axis_labels(view), *(part for place in range(len(ordered)) for part in _row(view, place))),
@@ -89,14 +90,14 @@ def _rank(group: Group) -> tuple[bool, float, int, str]:
     return not group.has_enough, -satisfaction, -group.summary.decided, group.name
 
 
-def comparison_sentence(groups: Sequence[Group]) -> str:
+def comparison_sentence(groups: Sequence[Group], by: str = "group") -> str:
     """Which of two groups is better, decided among all pairs; or how many more thumbs would decide it.
 
     The two best are named. If these are too close, so is the pair that differs most surely, if any does.
     """
     enough = [group for group in in_order(groups) if group.has_enough]
     if not enough:
-        return f"No group has {ENOUGH_THUMBS} thumbs yet."
+        return f"No {by} has {ENOUGH_THUMBS} thumbs yet."
     if len(enough) == 1:
         return f"Only {enough[0].name} has {ENOUGH_THUMBS} thumbs, so there is nothing to compare it with."
     compared = decide_together(
@@ -139,7 +140,7 @@ def change_text(group: Group) -> str:
     if change.before.decided < ENOUGH_THUMBS:
         return "new"
     if change.verdict is Verdict.UNDECIDED:
-        return "no clear change"
+        return UNCLEAR
     arrow = "▲" if change.verdict is Verdict.BETTER else "▼"
     return f"{arrow} {abs(change.satisfaction_change):.1f}"
 
@@ -148,6 +149,7 @@ def change_text(group: Group) -> str:
 class _View:
     groups: Sequence[Group]
     total: Summary
+    by: str
 
     @property
     def top(self) -> int:
@@ -161,7 +163,7 @@ class _View:
 
 def _axis_labels(view: _View) -> Iterator[Element]:
     yield element("text", "0", x="0", y=12)
-    yield element("text", f"{view.top / 2:g}", x="50%", y=12, text_anchor="middle")
+    yield element("text", f"{view.top / 2:g}", class_="only-l", x="50%", y=12, text_anchor="middle")
     yield element("text", f"{view.top}%", x="100%", y=12, text_anchor="end")
 
 
@@ -198,12 +200,19 @@ def _figures(group: Group) -> str:
 def _table(view: _View) -> Element:
     """The table that a page shows: with the marks of each row in it, which screen readers leave out."""
     columns = [
-        Column("Group"),
-        Column("Interval"),
-        Column("Satisfaction", is_number=True),
+        Column(view.by.capitalize()),
+        Column(_axis_heading(view), is_picture=True),
+        Column("Satisf.", is_number=True),
         Column("Change", is_number=True),
     ]
-    return table(_TITLE, columns, (_table_row(view, group) for group in view.groups), kind="agents")
+    return table(
+        f"Satisfaction by {view.by}", columns, (_table_row(view, group) for group in view.groups), kind="agents"
+    )
+
+
+def _axis_heading(view: _View) -> Element:
+    labels = element("svg", *_axis_labels(view), class_="p ax", width="100%", height=16, aria_hidden="true")
+    return element("div", labels, element("span", "Interval", class_="vh"))
 
 
 def _table_row(view: _View, group: Group) -> list[Element | str]:
@@ -224,6 +233,9 @@ def _change(group: Group) -> Element:
     text = change_text(group)
     if text.startswith(("▲", "▼")):
         return element("span", text, class_=f"chg {'up' if text.startswith('▲') else 'down'}")
+    if text == UNCLEAR:
+        hidden = element("span", text, class_="vh")
+        return element("span", element("span", "≈", aria_hidden="true"), hidden, class_="muted", title=text)
     if group.change is not None and text == "new":
         hint = f"{amount(group.change.before.decided, 'thumb')} before: too few to compare"
         return element("span", text, class_="muted", title=hint)

@@ -77,6 +77,7 @@ class Panel:
         title: the heading.
         caption: the line under it; may be empty.
         notes: sentences under the picture.
+        foot: a sentence under all; may be empty.
         height: of the picture, in pixels.
         gutter: pixels to leave free to the left of it.
         kind: the class of the picture.
@@ -86,6 +87,7 @@ class Panel:
     title: str
     caption: str
     notes: tuple[str, ...]
+    foot: str
     height: int
     gutter: int
     kind: str
@@ -103,7 +105,7 @@ def standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[Elemen
     top = 58 if panel.caption else 42
     legend = list(_legend(panel, top + panel.height + 22))
     bottom = top + panel.height + (30 if legend else 6)
-    notes = [part for note in panel.notes for part in wrap(note, _LETTERS_IN_LINE)]
+    notes = [part for note in (*panel.notes, panel.foot) for part in wrap(note, _LETTERS_IN_LINE)]
     height = bottom + len(notes) * _LINE + _MARGIN
     left = _MARGIN + panel.gutter
     return element(

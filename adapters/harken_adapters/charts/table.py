@@ -13,10 +13,17 @@ Cell = Element | str
 
 @frozen
 class Column:
-    """A column of a table: its heading, and whether its cells are figures, which are aligned to the right."""
+    """A column of a table.
 
-    heading: str
+    Attributes:
+        heading: a text or an element.
+        is_number: whether its cells are figures, which are aligned to the right.
+        is_picture: whether its cells hold pictures, which need room.
+    """
+
+    heading: Cell
     is_number: bool = False
+    is_picture: bool = False
 
 
 def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], kind: str | None = None) -> Element:
@@ -25,7 +32,7 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]
     Args:
         caption: what the table shows; hidden on screen, for screen readers.
         columns: one for each cell of a row.
-        rows: the cells, as texts or elements (a ``td`` with content of its own is made around either).
+        rows: the cells, as texts or elements (each is put into a ``td``).
         kind: the class of the table.
     """
     heading = element("tr", *(element("th", column.heading, scope="col", class_=_kind(column)) for column in columns))
@@ -40,7 +47,7 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]
 
 
 def _cell(column: Column, cell: Cell) -> Element:
-    return element("td", cell, class_=_kind(column))
+    return element("td", cell, class_="w" if column.is_picture else _kind(column))
 
 
 def _kind(column: Column) -> str | None:

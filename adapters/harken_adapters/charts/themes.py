@@ -84,17 +84,16 @@ def _row(rows: Sequence[ThemeRow], row: ThemeRow, top: float) -> Iterator[Elemen
     figures = f"{count_text(row.count)} · {share_text(row.share)}"
     hint = title(f"{row.label}: {row.count:,}, {share_text(row.share)} {row.change}".rstrip())
     yield element("text", shortened(row.label, _LETTERS), hint, class_="name", x="0", y=top + 14)
-    yield element(
-        "text", *_change(row.change), element("tspan", figures, class_="val"), x="100%", y=top + 14, text_anchor="end"
-    )
+    after = element("tspan", figures, class_="val", dx=8 if row.change else None)
+    yield element("text", *_change(row.change), after, x="100%", y=top + 14, text_anchor="end")
     yield element("svg", *_bar(row, rows), x="0", y=top + 22, width="100%", height=_BAR)
 
 
 def _change(change: str) -> Iterator[Element]:
     """A larger share of the complaints is worse."""
     if change:
-        kind = "fu" if change.startswith("▼") else "mk" if change.startswith("▲") else None
-        yield element("tspan", f"{change}  ", class_=kind)
+        kind = "fu" if change.startswith("▼") else "mkb" if change.startswith("▲") else None
+        yield element("tspan", change, class_=kind)
 
 
 def _bar(row: ThemeRow, rows: Sequence[ThemeRow]) -> Iterator[Element]:

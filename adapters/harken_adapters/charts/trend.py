@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Final
 
 from attrs import field, frozen
@@ -15,6 +15,7 @@ from harken.domain.trend import TrendPoint
 from harken_adapters.charts.axis import Axis, satisfaction_axis
 from harken_adapters.charts.chart import Chart, LegendItem, empty_chart
 from harken_adapters.charts.labels import (
+    DAY,
     amount,
     bucket_text,
     count_text,
@@ -34,6 +35,7 @@ from harken_adapters.charts.time_axis import time_ticks
 #: A point with fewer thumbs is joined to nothing.
 FEW_THUMBS: Final = 10
 MOST_CHANGES: Final = 2
+_TITLE: Final = "Satisfaction over time"
 EMPTY: Final = "No feedback in this period."
 #: Heights in pixels: of the part for satisfaction; where bars end at the top and stand at the bottom; of all.
 _LINES: Final = 184
@@ -134,11 +136,11 @@ def trend_chart(
         now: the last point is shown as unfinished if it ends after this.
     """
     if not any(point.summary.total for point in points):
-        return empty_chart("Satisfaction over time", EMPTY)
+        return empty_chart(_TITLE, EMPTY)
     plot = _Plot(points, _aligned(points, previous), is_unfinished(points, now))
     shown = largest_changes(changes, len(points))
     return Chart(
-        title=f"Satisfaction and responses by {bucket_text(plot.length)}",
+        title=_TITLE,
         description=trend_sentence(points, shown),
         table=str(_table(plot)),
         caption=_caption(plot),
@@ -335,21 +337,21 @@ def _gap_label(plot: _Plot, places: range) -> Iterator[Element]:
     width = len(places) / len(plot.points)
     if width < _SLIM_GAP:
         return
+    is_wide = width >= _WIDE_GAP
     yield element(
         "text",
         "no feedback",
         class_="only-l",
         x=percent(plot.start(places[0]) + width / 2),
-        y=_LINES / 2 + (4 if width >= _WIDE_GAP else 0),
-        text_anchor="middle",
-        writing_mode=None if width >= _WIDE_GAP else "vertical-rl",
+        y=_LINES / 2 + 4 if is_wide else _LINES - 8,
+        text_anchor="middle" if is_wide else "end",
+        writing_mode=None if is_wide else "vertical-rl",
     )
 
 
 def _ends(changes: Sequence[ChangePoint], count: int) -> dict[int, int]:
     """Where the time after each change ends: at the next change, marked or not, or with the last point."""
-    indices = [change.index for change in changes]
-    return dict(zip(indices, [*indices[1:], count], strict=True))
+    return dict(pairwise([*(change.index for change in changes), count]))
 
 
 def _direction(change: ChangePoint) -> str:
@@ -435,7 +437,7 @@ def _figures(plot: _Plot, point: TrendPoint) -> str:
 def _caption(plot: _Plot) -> str:
     parts = [f"by {bucket_text(plot.length)}", zone_text(plot.points[0].start)]
     if plot.is_running:
-        parts.append(f"last {'hours' if plot.length < timedelta(days=1) else bucket_text(plot.length)} so far")
+        parts.append("today so far" if plot.length < 2 * DAY else f"last {bucket_text(plot.length)} so far")
     if plot.axis.low:
         parts.append(f"axis starts at {plot.axis.low}%")
     return " · ".join(parts)
@@ -453,7 +455,8 @@ def _legend(plot: _Plot, previous: Previous | None) -> Iterator[LegendItem]:
     if plot.runs(_is_silent):
         yield LegendItem((element("rect", width=16, height=10, fill=f"url(#{_HATCH})"),), "No feedback")
     for kind, label in (("fu", "Up"), ("fn", "Neutral"), ("fd", "Down")):
-        yield LegendItem((element("rect", class_=kind, x=3, width=10, height=10, rx=2),), label)
+        mark = element("rect", class_=kind, x=3, width=10, height=10, rx=2)
+        yield LegendItem((mark,), label, is_apart=kind == "fu")
 
 
 def _swatch_line(kind: str) -> Element:
