@@ -145,6 +145,12 @@ def change_text(group: Group) -> str:
     return f"{arrow} {abs(change.satisfaction_change):.1f}"
 
 
+def comparison_top(groups: Sequence[Group], total: Summary) -> int:
+    """Where the axis ends, in percent. Groups with under 20 thumbs do not stretch it, if there are others."""
+    sure = [group for group in groups if group.has_enough] or groups
+    return scale_top([total.satisfaction, *(group.interval.high for group in sure if group.summary.decided)])
+
+
 @frozen
 class _View:
     groups: Sequence[Group]
@@ -153,9 +159,7 @@ class _View:
 
     @property
     def top(self) -> int:
-        """Where the axis ends, in percent. Groups with under 20 thumbs do not stretch it, if there are others."""
-        sure = [group for group in self.groups if group.has_enough] or self.groups
-        return scale_top([self.total.satisfaction, *(group.interval.high for group in sure if group.summary.decided)])
+        return comparison_top(self.groups, self.total)
 
     def x(self, value: float) -> str:
         return percent(min(value, self.top) / self.top)
@@ -212,7 +216,7 @@ def _table(view: _View) -> Element:
 
 def _axis_heading(view: _View) -> Element:
     labels = element("svg", *_axis_labels(view), class_="p ax", width="100%", height=16, aria_hidden="true")
-    return element("div", labels, element("span", "Interval", class_="vh"))
+    return element("div", labels, _hidden("Interval"))
 
 
 def _table_row(view: _View, group: Group) -> list[Element | str]:
@@ -222,7 +226,7 @@ def _table_row(view: _View, group: Group) -> list[Element | str]:
     )
     interval = interval_text(group.interval, summary.decided)
     return [
-        element("div", group.name, element("div", amount(summary.decided, "thumb"), class_="sub")),
+        element("div", group.name, element("div", f"{summary.decided:,}", _hidden(" thumbs"), class_="sub")),
         marks,
         element("div", element("b", satisfaction_text(summary)), element("div", interval, class_="sub")),
         _change(group),
@@ -234,9 +238,13 @@ def _change(group: Group) -> Element:
     if text.startswith(("▲", "▼")):
         return element("span", text, class_=f"chg {'up' if text.startswith('▲') else 'down'}")
     if text == UNCLEAR:
-        hidden = element("span", text, class_="vh")
-        return element("span", element("span", "≈", aria_hidden="true"), hidden, class_="muted", title=text)
+        return element("span", element("span", "≈", aria_hidden="true"), _hidden(text), class_="muted", title=text)
     if group.change is not None and text == "new":
         hint = f"{amount(group.change.before.decided, 'thumb')} before: too few to compare"
         return element("span", text, class_="muted", title=hint)
     return element("span", text, class_="muted")
+
+
+def _hidden(text: str) -> Element:
+    """Words for those who do not see what stands beside them."""
+    return element("span", text, class_="vh")

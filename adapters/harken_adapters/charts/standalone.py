@@ -31,8 +31,8 @@ text{font:400 12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue","N
 font-variant-numeric:tabular-nums;fill:var(--ink3)}
 text.head{font-size:14px;font-weight:600;fill:var(--ink)}
 text.said{font-size:13px;fill:var(--ink2)}
-text.name{font-weight:600;fill:var(--ink)}
-text.val{fill:var(--ink)}
+.name{font-weight:600;fill:var(--ink)}
+.val{fill:var(--ink)}
 .card{fill:var(--surface);stroke:var(--line)}
 .g{stroke:var(--line);shape-rendering:crispEdges}
 .g0{stroke:color-mix(in srgb,var(--control) 60%,var(--surface));shape-rendering:crispEdges}
@@ -102,7 +102,7 @@ def standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[Elemen
         heading: the elements ``title`` and ``desc``.
         content: the picture.
     """
-    top = 58 if panel.caption else 42
+    top = 70 if panel.caption else 46
     legend = list(_legend(panel, top + panel.height + 22))
     bottom = top + panel.height + (30 if legend else 6)
     notes = [part for note in (*panel.notes, panel.foot) for part in wrap(note, _LETTERS_IN_LINE)]

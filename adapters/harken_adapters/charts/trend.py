@@ -85,7 +85,7 @@ class _Plot:
 
     @axis.default
     def _axis(self) -> Axis:
-        return satisfaction_axis(_values([point.summary for point in self.points], self.previous))
+        return satisfaction_axis(values_shown([point.summary for point in self.points], self.previous))
 
     @property
     def length(self) -> timedelta:
@@ -207,7 +207,7 @@ def _aligned(points: Sequence[TrendPoint], previous: Previous | None) -> list[Su
     return [earlier.get(point.start.replace(tzinfo=None) - previous.shift, Summary()) for point in points]
 
 
-def _values(summaries: Iterable[Summary], previous: Iterable[Summary]) -> Iterator[float]:
+def values_shown(summaries: Iterable[Summary], previous: Iterable[Summary] = ()) -> Iterator[float]:
     """All that the axis has to show: values and bands. Whiskers of few thumbs may end at its ends."""
     for summary in summaries:
         if is_solid(summary):
@@ -480,7 +480,7 @@ def _row(plot: _Plot, place: int, has_previous: bool) -> list[Element | str]:
     point, summary = plot.points[place], plot.summary(place)
     so_far = " so far" if plot.is_running and place == plot.last else ""
     return [
-        element("time", f"{span_text(point)}{so_far}", datetime=point.start.isoformat()),
+        element("time", f"{span_text(point)}{so_far}", datetime=point.start.isoformat(), class_="nowrap"),
         satisfaction_text(summary),
         interval_text(summary.interval, summary.decided),
         *([satisfaction_text(plot.previous[place])] if has_previous else []),

@@ -1,0 +1,303 @@
+"""The charts as plain text of at most 80 columns, for terminals and logs. Nothing rests on colour.
+
+Each function takes the encoding of the output: where it lacks block signs, ASCII stands for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from math import ceil
+from typing import Final
+
+from attrs import frozen
+
+from harken.domain.insight.change_points import ChangePoint
+from harken.domain.insight.heat_map import MIN_THUMBS, Cell
+from harken.domain.summary import Summary
+from harken.domain.trend import TrendPoint
+from harken_adapters.charts.axis import Axis, satisfaction_axis
+from harken_adapters.charts.comparison import (
+    UNCLEAR,
+    Group,
+    change_text,
+    comparison_foot,
+    comparison_sentence,
+    comparison_top,
+    in_order,
+)
+from harken_adapters.charts.heat_cells import DateCell
+from harken_adapters.charts.heat_map import HeatGrid, Step, heat_sentence
+from harken_adapters.charts.labels import count_text, interval_text, satisfaction_text, share_text
+from harken_adapters.charts.rating_split import rating_shares, split_sentence
+from harken_adapters.charts.text_cells import COLUMNS, EIGHTHS, left, printable, right, wrapped
+from harken_adapters.charts.themes import ThemeRow, scale_of, themes_sentence
+from harken_adapters.charts.time_axis import time_ticks
+from harken_adapters.charts.trend import (
+    EMPTY,
+    FEW_THUMBS,
+    change_texts,
+    is_solid,
+    is_unfinished,
+    largest_changes,
+    trend_sentence,
+    values_shown,
+)
+
+_ROWS: Final = 8
+_MARGIN: Final = 6
+_PLOT: Final = COLUMNS - _MARGIN
+_WIDEST_POINT: Final = 3
+_SIGNS: Final = {
+    Step.CLEARLY_UNDER: "▼",
+    Step.UNDER: "-",
+    Step.ABOUT: "=",
+    Step.OVER: "+",
+    Step.CLEARLY_OVER: "▲",
+    None: "·",
+}
+
+
+@frozen
+class _Columns:
+    """The points of a trend as columns of a terminal.
+
+    Attributes:
+        points: at most as many as there are cells.
+        is_running: whether the last point is not over.
+        axis: the axis of satisfaction.
+    """
+
+    points: Sequence[TrendPoint]
+    is_running: bool
+    axis: Axis
+
+    @property
+    def width(self) -> int:
+        """How many cells a point takes."""
+        return min(_WIDEST_POINT, _PLOT // len(self.points))
+
+    def eighths(self, summary: Summary) -> int:
+        """How high a column is, in eighths of a cell; a value at the lowest end is still seen."""
+        return max(1, round(self.axis.share(summary.satisfaction) * _ROWS * 8))
+
+
+def trend_text(
+    points: Sequence[TrendPoint],
+    *,
+    changes: Iterable[ChangePoint] = (),
+    now: datetime | None = None,
+    encoding: str = "utf-8",
+) -> str:
+    """Columns of satisfaction, and a line of responses under them.
+
+    Args:
+        points: as for :func:`harken_adapters.charts.trend.trend_chart`; more than 74 are added up to fewer.
+        changes: the same.
+        now: the same.
+        encoding: of the output.
+    """
+    if not any(point.summary.total for point in points):
+        return EMPTY
+    shown = largest_changes(changes, len(points))
+    lines = [
+        *wrapped(trend_sentence(points, ())),
+        "",
+        *_columns(_together(points, now), [change.index / len(points) for change in shown]),
+        *(line for change in shown for line in wrapped("▲ " + ": ".join(change_texts(points, change)))),
+    ]
+    return printable(lines, encoding)
+
+
+def rating_split_text(summary: Summary, *, encoding: str = "utf-8") -> str:
+    """A bar for each rating."""
+    if not summary.total:
+        return EMPTY
+    bars = (
+        f"{left(part.name, 8)}{_bar(part.share, 48)} {right(count_text(part.count), 10)} "
+        f"{right(share_text(part.share), 5)}"
+        for part in rating_shares(summary)
+    )
+    return printable([*wrapped(split_sentence(summary)), "", *bars], encoding)
+
+
+def comparison_text(
+    groups: Sequence[Group], *, by: str = "group", everything: Summary | None = None, encoding: str = "utf-8"
+) -> str:
+    """A dot with its whisker for each group, and what can be said about them.
+
+    Args:
+        groups: as for :func:`harken_adapters.charts.comparison.comparison_chart`.
+        by: the same.
+        everything: the same.
+        encoding: of the output.
+    """
+    ordered = in_order(groups)
+    if not any(group.summary.decided for group in ordered):
+        return f"No {by} has thumbs in this period."
+    total = everything if everything is not None else sum((group.summary for group in ordered), Summary())
+    top = comparison_top(ordered, total)
+    lines = [
+        *wrapped(comparison_sentence(ordered, by)),
+        "",
+        f"{left(by.capitalize(), 19)}{left('0', 14)}{right(f'{top}%', 14)}",
+        *(_group_line(group, total, top) for group in ordered),
+        "",
+        *wrapped(comparison_foot(ordered, total)),
+    ]
+    return printable(lines, encoding)
+
+
+def heat_map_text(cells: Sequence[Cell | DateCell], *, zone: str = "UTC", encoding: str = "utf-8") -> str:
+    """A sign for each hour of each day.
+
+    Args:
+        cells: as for :func:`harken_adapters.charts.heat_map.heat_map_chart`.
+        zone: the same.
+        encoding: of the output.
+    """
+    grid = HeatGrid(cells)
+    if not grid.total.total:
+        return EMPTY
+    average = satisfaction_text(grid.total)
+    lines = [
+        *wrapped(heat_sentence(grid, zone)),
+        "",
+        " " * 8 + "".join(left(f"{hour:02}" if hour % 3 == 0 else "", 3) for hour in range(24)),
+        *(_heat_line(grid, place) for place in range(len(grid.rows))),
+        "",
+        f"▼ clearly under {average}   - under   = about the same   + over   ▲ clearly over",
+        f"· under {MIN_THUMBS} thumbs",
+    ]
+    return printable(lines, encoding)
+
+
+def themes_text(rows: Sequence[ThemeRow], *, downs: int, encoding: str = "utf-8") -> str:
+    """A bar for each theme.
+
+    Args:
+        rows: as for :func:`harken_adapters.charts.themes.themes_chart`.
+        downs: the same.
+        encoding: of the output.
+    """
+    if not rows:
+        return "No themes in this period."
+    full = scale_of(rows)
+    bars = (
+        f"{left(row.label, 26)} {_bar(row.share / full, 22)} {right(count_text(row.count), 8)} "
+        f"{right(share_text(row.share), 5)} {left(row.change, 15)}"
+        for row in rows
+    )
+    return printable([*wrapped(themes_sentence(rows, downs)), "", *bars], encoding)
+
+
+def sparkline(counts: Sequence[int], width: int = 1) -> str:
+    """A sign for each count, as high as it is; ``width`` cells each. Zero is empty, and one is seen."""
+    most = max(counts, default=0)
+    return "".join(EIGHTHS[ceil(count / most * 8) if most else 0] * width for count in counts)
+
+
+def _bar(share: float, width: int) -> str:
+    filled = min(width, round(share * width))
+    return "█" * filled + "·" * (width - filled)
+
+
+def _together(points: Sequence[TrendPoint], now: datetime | None) -> _Columns:
+    size = ceil(len(points) / _PLOT)
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    joined = [
+        TrendPoint(group[0].start, group[-1].end, sum((point.summary for point in group), Summary()))
+        for group in groups
+    ]
+    axis = satisfaction_axis(values_shown(point.summary for point in joined))
+    return _Columns(joined, is_unfinished(points, now), axis)
+
+
+def _columns(columns: _Columns, changes: Sequence[float]) -> Iterator[str]:
+    for row in range(_ROWS):
+        yield _axis_label(columns.axis, row) + "".join(
+            _cell(columns, place, row) * columns.width for place in range(len(columns.points))
+        )
+    counts = [point.summary.total for point in columns.points]
+    yield ""
+    yield f"{left('', _MARGIN)}{sparkline(counts, columns.width)}"
+    yield _under(columns, [(tick.share, tick.label) for tick in time_ticks(columns.points)])
+    if changes:
+        yield _under(columns, [(share, "▲") for share in changes])
+    yield from wrapped(f"Under the columns: responses, up to {max(counts):,}. {_explained(columns)}")
+
+
+def _axis_label(axis: Axis, row: int) -> str:
+    label = {0: f"{axis.high}%", _ROWS // 2: f"{(axis.high + axis.low) / 2:g}", _ROWS - 1: f"{axis.low}"}.get(row, "")
+    return f"{right(label, _MARGIN - 1)} "
+
+
+def _cell(columns: _Columns, place: int, row: int) -> str:
+    """The sign of a point in a row, counted from the top."""
+    summary, height = columns.points[place].summary, _ROWS - 1 - row
+    if not summary.total:
+        return "░"
+    if not summary.decided:
+        return " "
+    eighths = columns.eighths(summary)
+    if not is_solid(summary):
+        return "○" if (eighths - 1) // 8 == height else " "
+    sign = EIGHTHS[min(max(eighths - height * 8, 0), 8)]
+    is_open = columns.is_running and place == len(columns.points) - 1
+    return "▒" if is_open and sign == "█" else sign
+
+
+def _under(columns: _Columns, labels: Iterable[tuple[float, str]]) -> str:
+    """A line of labels at their shares of the width, without those that have no room."""
+    line = " " * _MARGIN
+    for share, label in labels:
+        start = _MARGIN + int(share * len(columns.points) * columns.width)
+        if start + len(label) <= COLUMNS and (not line.strip() or start > len(line)):
+            line = f"{line.ljust(start)}{label}"
+    return line
+
+
+def _explained(columns: _Columns) -> str:
+    summaries = [point.summary for point in columns.points]
+    parts = [
+        f"○ under {FEW_THUMBS} thumbs." if any(0 < summary.decided < FEW_THUMBS for summary in summaries) else "",
+        "░ no feedback." if not all(summary.total for summary in summaries) else "",
+        "▒ so far." if columns.is_running else "",
+        f"The axis starts at {columns.axis.low}%." if columns.axis.low else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _group_line(group: Group, total: Summary, top: int) -> str:
+    summary = group.summary
+    change = change_text(group)
+    return (
+        f"{left(group.name, 18)} {_whisker(group, total, top, 28)} {right(satisfaction_text(summary), 6)} "
+        f"{right(interval_text(group.interval, summary.decided), 13)} {left('≈' if change == UNCLEAR else change, 8)}"
+    )
+
+
+def _whisker(group: Group, total: Summary, top: int, width: int) -> str:
+    """The whisker and dot of a group between 0 and ``top`` percent, over the sign of the average."""
+
+    def place(value: float) -> int:
+        return min(width - 1, int(min(value, top) / top * width))
+
+    signs = [" "] * width
+    if total.decided:
+        signs[place(total.satisfaction)] = "┊"
+    if group.summary.decided:
+        low, high = place(group.interval.low), place(group.interval.high)
+        signs[low : high + 1] = "─" * (high + 1 - low)
+        signs[low], signs[high] = "├", "┤"
+        signs[place(group.summary.satisfaction)] = "●" if group.has_enough else "○"
+    return "".join(signs)
+
+
+def _heat_line(grid: HeatGrid, place: int) -> str:
+    row, by_place = grid.rows[place], grid.by_place
+    signs = (
+        " " if grid.is_to_come(row, hour) else _SIGNS[grid.step(cell) if (cell := by_place.get((row, hour))) else None]
+        for hour in range(24)
+    )
+    return left(grid.label(row), 8) + "".join(left(sign, 3) for sign in signs)
