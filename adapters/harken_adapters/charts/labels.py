@@ -75,7 +75,7 @@ def zone_text(moment: datetime) -> str:
 
 
 def length_of(points: Sequence[TrendPoint]) -> timedelta:
-    """How long a point is on the wall clock, whatever the clocks did meanwhile; points must not be empty."""
+    """How long a point is on the wall clock, also where the clocks change; points must not be empty."""
     return points[-1].end.replace(tzinfo=None) - points[-1].start.replace(tzinfo=None)
 
 

@@ -1,0 +1,106 @@
+"""Charts as text."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from harken import Summary
+from harken.domain.insight.change_points import ChangePoint
+from harken.domain.trend import TrendPoint
+from harken_adapters.charts import Group, ThemeRow, heat_cells
+from harken_adapters.charts.terminal import (
+    comparison_text,
+    heat_map_text,
+    rating_split_text,
+    sparkline,
+    themes_text,
+    trend_text,
+)
+
+UTC = ZoneInfo("UTC")
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def days(*summaries: Summary) -> list[TrendPoint]:
+    """Points from Monday on."""
+    return [
+        TrendPoint(MONDAY + place * DAY, MONDAY + (place + 1) * DAY, summary) for place, summary in enumerate(summaries)
+    ]
+
+
+def test_a_trend_is_columns() -> None:
+    """A full column, a quarter of one, silence, few thumbs, and one that is not over."""
+    points = days(
+        Summary(positive=10_000),
+        Summary(positive=2_500, negative=7_500),
+        Summary(),
+        Summary(positive=9),
+        Summary(positive=10_000),
+    )
+    text = trend_text(points, changes=[ChangePoint(1, 1.0, 0.5, 9.0)], now=points[-1].start)
+    rows = text.split("\n")[3:11]
+    assert rows[0] == " 100% ███   ░░░○○○▒▒▒"
+    assert rows[7] == "    0 ██████░░░   ▒▒▒"
+    assert [row[9] for row in rows] == [" "] * 6 + ["█"] * 2
+    assert "▲ Fell on Tue 3 Mar: 100.0% before, 50.0% since" in text
+    assert "░ no feedback. ▒ so far." in " ".join(text.split())
+
+
+def test_more_points_than_columns_are_added_up() -> None:
+    """No response is lost."""
+    text = trend_text(days(*[Summary(positive=10)] * 100))
+    assert "of 1,000 thumbs" in text
+    assert "responses, up to 20" in text
+
+
+def test_ascii_stands_for_blocks() -> None:
+    """Where the encoding lacks them; what else it lacks is a question mark, and nothing steers the terminal."""
+    rows = [ThemeRow("caf\xe9\x1b[31m red\u202e", 3, 0.4, "▲ 2 points")]
+    assert "café [31m red" in themes_text(rows, downs=8)
+    text = themes_text(rows, downs=8, encoding="ascii")
+    assert "caf? [31m red" in text
+    assert "####" in text
+    assert "^ 2 points" in text
+
+
+def test_ratings_are_bars() -> None:
+    """In the order of all charts."""
+    text = rating_split_text(Summary(positive=1, neutral=1, negative=2))
+    assert [line.split()[0] for line in text.split("\n")[-3:]] == ["Down", "Neutral", "Up"]
+    assert text.split("\n")[-3].count("█") == 24
+    assert rating_split_text(Summary()) == "No feedback in this period."
+
+
+def test_groups_are_dots_with_whiskers() -> None:
+    """The average is marked, and those with few thumbs are hollow."""
+    groups = [
+        Group(name="many", summary=Summary(positive=500, negative=500)),
+        Group(name="few", summary=Summary(positive=1, negative=4)),
+    ]
+    text = comparison_text(groups, by="agent")
+    many, few = (next(line for line in text.split("\n") if line.startswith(name)) for name in ("many", "few"))
+    assert "●" in many
+    assert "○" in few
+    assert "┊" in few
+    assert "50.0%" in many
+    assert comparison_text([], by="agent") == "No agent has thumbs in this period."
+
+
+def test_hours_are_signs() -> None:
+    """A sign says what a colour would."""
+    slots = {MONDAY + timedelta(hours=hour): Summary(positive=70, negative=30) for hour in range(47)}
+    slots[MONDAY] = Summary(positive=5, negative=95)
+    slots[MONDAY + timedelta(hours=1)] = Summary(positive=3)
+    text = heat_map_text(heat_cells(slots, UTC))
+    monday, tuesday = (next(line for line in text.split("\n") if line.startswith(day)) for day in ("Mon 2", "Tue 3"))
+    assert monday.startswith("Mon 2   ▼  ·  =  =")
+    assert tuesday.count("=") == 23
+    assert heat_map_text([]) == "No feedback in this period."
+    assert themes_text([], downs=0) == "No themes in this period."
+    assert trend_text([]) == "No feedback in this period."
+
+
+def test_a_sparkline_shows_one_and_the_most() -> None:
+    """Zero is empty."""
+    assert sparkline([0, 1, 50, 100]) == " ▁▄█"
+    assert sparkline([0, 0]) == "  "
