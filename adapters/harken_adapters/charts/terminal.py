@@ -284,11 +284,12 @@ def _whisker(group: Group, total: Summary, top: int, width: int) -> str:
         return min(width - 1, int(min(value, top) / top * width))
 
     signs = [" "] * width
+    low, high = place(group.interval.low), place(group.interval.high)
+    if group.summary.decided:
+        signs[low : high + 1] = "─" * (high + 1 - low)
     if total.decided:
         signs[place(total.satisfaction)] = "┊"
     if group.summary.decided:
-        low, high = place(group.interval.low), place(group.interval.high)
-        signs[low : high + 1] = "─" * (high + 1 - low)
         signs[low], signs[high] = "├", "┤"
         signs[place(group.summary.satisfaction)] = "●" if group.has_enough else "○"
     return "".join(signs)

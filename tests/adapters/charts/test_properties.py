@@ -43,6 +43,7 @@ START = datetime(2026, 3, 2, tzinfo=ZoneInfo("Europe/Berlin"))
 LENGTHS = [timedelta(hours=1), timedelta(hours=3), timedelta(days=1), timedelta(days=7)]
 #: Texts in which markup, quotes, controls, surrogates and wide signs are likely.
 TEXTS = st.text(st.one_of(st.sampled_from("<>&\"'\x00\x1b\x9b\ud800\uffff\u202e漢é "), st.characters()), max_size=40)
+YES_OR_NO = st.booleans()
 ENCODINGS = st.sampled_from(["utf-8", "ascii", "latin-1", "cp437", "cp1252"])
 
 summaries = st.builds(
@@ -83,10 +84,10 @@ def trends(draw: st.DrawFn) -> Chart:
     earlier = [
         TrendPoint(point.start - 60 * length, point.end - 60 * length, draw(summaries))
         for point in points
-        if draw(st.booleans())
+        if draw(YES_OR_NO)
     ]
-    previous = draw(st.sampled_from([None, Previous(earlier, 60 * length, draw(TEXTS))]))
-    now = points[-1].start if points and draw(st.booleans()) else None
+    previous = Previous(earlier, 60 * length, draw(TEXTS)) if draw(YES_OR_NO) else None
+    now = points[-1].start if points and draw(YES_OR_NO) else None
     return trend_chart(points, previous=previous, changes=draw(change_lists), now=now)
 
 
