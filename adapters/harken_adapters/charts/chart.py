@@ -32,7 +32,7 @@ class LegendItem:
 
 @frozen(kw_only=True)
 class Chart:
-    """A chart, ready to be shown.
+    """A chart, ready to be shown. ``svg``, ``table`` and ``legend`` are markup; all other texts are plain.
 
     Attributes:
         title: what it is about, as a name.

@@ -215,13 +215,12 @@ def test_silence_is_hatched_and_never_zero(points: list[TrendPoint]) -> None:
 def test_texts_of_people_are_escaped(text: str, summary: Summary) -> None:
     """What a group or theme is called comes back from a parser as it went in, but for what XML forbids."""
     allowed = re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
-    assert text == allowed or "\ufffd" in allowed
     rows = [ThemeRow(text, 3, 0.5)]
     themes = themes_chart(rows, downs=6)
     fromstring(theme_bar(rows[0], rows))
     seen = fromstring(themes.table).find("tbody/tr/td")
     assert seen is not None
-    assert (seen.text or "") == allowed.replace("\r\n", "\n").replace("\r", "\n") or "\r" in text
+    assert (seen.text or "") == allowed.replace("\r\n", "\n").replace("\r", "\n")
     groups = [Group(name=text, summary=summary), Group(name="other", summary=Summary(positive=30))]
     for chart in (themes, comparison_chart(groups)):
         assert {part.tag for part in fromstring(chart.svg).iter()} <= {

@@ -55,12 +55,21 @@ def test_more_points_than_columns_are_added_up() -> None:
 
 def test_ascii_stands_for_blocks() -> None:
     """Where the encoding lacks them; what else it lacks is a question mark, and nothing steers the terminal."""
-    rows = [ThemeRow("caf\xe9\x1b[31m red\u202e", 3, 0.4, "▲ 2 points")]
+    rows = [ThemeRow("caf\xe9\x1b[31m r\u202eed", 3, 0.4, "▲ 2 points")]
     assert "café [31m red" in themes_text(rows, downs=8)
     text = themes_text(rows, downs=8, encoding="ascii")
     assert "caf? [31m red" in text
     assert "####" in text
     assert "^ 2 points" in text
+
+
+def test_wide_signs_take_two_columns() -> None:
+    """So that all bars begin below one another, and a label of only such signs is cut in time."""
+    rows = [ThemeRow("late", 5, 0.5), ThemeRow("ＡＢ漢字", 5, 0.5), ThemeRow("cafe\u0301", 5, 0.5)]
+    late, wide, accented = themes_text(rows, downs=10).split("\n")[-3:]
+    assert late.index("█") == wide.index("█") + 4 == accented.index("█") - 1 == 27
+    (long,) = themes_text([ThemeRow("漢" * 40, 5, 0.5)], downs=10).split("\n")[-1:]
+    assert long.startswith(f"{'漢' * 12}…  █")
 
 
 def test_ratings_are_bars() -> None:

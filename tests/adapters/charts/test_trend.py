@@ -41,8 +41,8 @@ def texts(svg: str) -> list[str]:
 
 
 def test_values_stand_where_the_axis_says() -> None:
-    """75% of an axis from 60 to 90 is in its middle; points stand in the middle of their time."""
-    chart = trend_chart(days(*[Summary(positive=75_000, negative=25_000)] * 4))
+    """70% of an axis from 60 to 80 is in its middle; points stand in the middle of their time."""
+    chart = trend_chart(days(*[Summary(positive=70_000, negative=30_000)] * 4))
     (line,) = of_class(chart.svg, "ln")
     assert line.get("d") == "M125 92L375 92L625 92L875 92"
     assert "axis starts at 60%" in chart.caption
@@ -63,6 +63,14 @@ def test_few_thumbs_are_hollow_and_alone() -> None:
     assert len(of_class(chart.svg, "pt few")) == len(of_class(chart.svg, "whisk")) == 1
     (line,) = of_class(chart.svg, "ln")
     assert line.get("d", "").count("L") == 1
+
+
+def test_a_whisker_ends_where_the_axis_does() -> None:
+    """Few thumbs do not stretch the axis to where they may lie."""
+    chart = trend_chart(days(*[Summary(positive=90_000, negative=10_000)] * 3, Summary(positive=6, negative=1)))
+    assert "axis starts at 80%" in chart.caption
+    (whisker,) = of_class(chart.svg, "whisk")
+    assert whisker.get("y2") == "184"
 
 
 def test_a_point_between_gaps_is_seen() -> None:
@@ -146,7 +154,7 @@ def test_figures_are_in_the_table_and_under_the_pointer() -> None:
 
 def test_feedback_without_thumbs_is_not_silence() -> None:
     """Neutral feedback has bars, but nothing on the axis of satisfaction, which is whole."""
-    chart = trend_chart(days(Summary(neutral=5)))
+    chart = trend_chart(days(Summary(neutral=1)))
     assert of_class(chart.svg, "fn")
     assert not of_class(chart.svg, "pt few")
     assert {"100%", "75", "50", "25"} <= set(texts(chart.svg))
