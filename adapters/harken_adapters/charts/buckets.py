@@ -25,26 +25,26 @@ def trend_points(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> list[Tren
     if not slots:
         return []
     points: list[TrendPoint] = []
-    for points in _candidates(slots, zone):
+    for points in _list_candidates(slots, zone):
         if len(points) <= MOST_POINTS and median(point.summary.decided for point in points) >= _ENOUGH_THUMBS:
             break
     return points
 
 
-def _candidates(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> Iterator[list[TrendPoint]]:
+def _list_candidates(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> Iterator[list[TrendPoint]]:
     """From the shortest to the longest; those that would have far too many points are left out."""
     span = max(slots) - min(slots)
     if span <= (MOST_POINTS + 1) * 6 * _HOUR:
         hourly = trend(slots, Period.HOUR, zone)
         yield hourly
-        yield hours_together(hourly, 3)
-        yield hours_together(hourly, 6)
+        yield merge_hours(hourly, 3)
+        yield merge_hours(hourly, 6)
     if span <= (MOST_POINTS + 1) * 24 * _HOUR:
         yield trend(slots, Period.DAY, zone)
     yield trend(slots, Period.WEEK, zone)
 
 
-def hours_together(hourly: Sequence[TrendPoint], hours: int) -> list[TrendPoint]:
+def merge_hours(hourly: Sequence[TrendPoint], hours: int) -> list[TrendPoint]:
     """Points of one hour, added up to points of so many hours of the wall clock, counted from midnight."""
     sums: defaultdict[datetime, Summary] = defaultdict(Summary)
     for point in hourly:

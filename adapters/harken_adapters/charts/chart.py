@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from harken_adapters.charts.standalone import Panel, standalone
+from harken_adapters.charts.standalone import Panel, build_standalone
 from harken_adapters.charts.svg import Element, element
 
 _EMPTY_HEIGHT: Final = 40
@@ -82,7 +82,7 @@ class Chart:
         """What the marks mean, as HTML; empty if there is nothing to explain."""
         if not self.legend_items:
             return ""
-        entries = (part for item in self.legend_items for part in _legend_entries(item))
+        entries = (part for item in self.legend_items for part in _build_legend_entries(item))
         return str(element("div", *entries, class_="legend"))
 
     def _repr_svg_(self) -> str:
@@ -97,7 +97,7 @@ class Chart:
             kind=self.kind,
             legend=tuple((item.before, item.marks, item.after) for item in self.legend_items),
         )
-        return str(standalone(panel, self._heading, self.content))
+        return str(build_standalone(panel, self._heading, self.content))
 
     @property
     def _heading(self) -> tuple[Element, Element]:
@@ -115,7 +115,7 @@ def empty_chart(title: str, sentence: str) -> Chart:
     )
 
 
-def _legend_entries(item: LegendItem) -> Iterator[Element]:
+def _build_legend_entries(item: LegendItem) -> Iterator[Element]:
     if item.is_apart:
         yield element("span", "", class_="grow")
     swatches = (element("svg", mark, width=16, height=10, aria_hidden="true") for mark in item.marks)

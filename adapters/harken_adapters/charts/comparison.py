@@ -15,8 +15,8 @@ from harken_adapters.charts.axis import scale_top
 from harken_adapters.charts.chart import Chart, empty_chart
 from harken_adapters.charts.labels import DASH, amount, interval_text, satisfaction_text
 from harken_adapters.charts.svg import Element, element, line, percent, title
-from harken_adapters.charts.table import Column, table
-from harken_adapters.charts.themes import shortened
+from harken_adapters.charts.table import Column, build_table
+from harken_adapters.charts.themes import shorten
 
 #: A group with fewer thumbs is not compared.
 ENOUGH_THUMBS: Final = 20
@@ -63,7 +63,7 @@ def comparison_chart(groups: Sequence[Group], *, by: str = "group", everything: 
         by: what the groups are, as a noun: ``agent``, ``version``.
         everything: the statistics of all feedback, for the dashed line; the sum of the groups if not given.
     """
-    ordered = in_order(groups)
+    ordered = sort_groups(groups)
     if not any(group.summary.decided for group in ordered):
         return empty_chart(f"Satisfaction by {by}", f"No {by} has thumbs in this period.")
     total = everything if everything is not None else sum((group.summary for group in ordered), Summary())
@@ -72,15 +72,15 @@ def comparison_chart(groups: Sequence[Group], *, by: str = "group", everything: 
     return Chart(
         title=f"Satisfaction by {by}",
         description=sentence,
-        table=str(_table(view)),
+        table=str(_build_table(view)),
         foot=comparison_foot(ordered, total),
         notes=(sentence,),
         height=_HEAD + _ROW * len(ordered),
-        content=(*_axis_labels(view), *(part for place in range(len(ordered)) for part in _row(view, place))),
+        content=(*_label_axis(view), *(part for place in range(len(ordered)) for part in _draw_row(view, place))),
     )
 
 
-def in_order(groups: Sequence[Group]) -> list[Group]:
+def sort_groups(groups: Sequence[Group]) -> list[Group]:
     """The best first; those with under 20 thumbs after all others, those with the most thumbs first."""
     return sorted(groups, key=_rank)
 
@@ -95,7 +95,7 @@ def comparison_sentence(groups: Sequence[Group], by: str = "group") -> str:
 
     The two best are named. If these are too close, so is the pair that differs most surely, if any does.
     """
-    enough = [group for group in in_order(groups) if group.has_enough]
+    enough = [group for group in sort_groups(groups) if group.has_enough]
     if not enough:
         return f"No {by} has {ENOUGH_THUMBS} thumbs yet."
     if len(enough) == 1:
@@ -108,17 +108,17 @@ def comparison_sentence(groups: Sequence[Group], by: str = "group") -> str:
             for first, second in combinations(range(len(enough)), 2)
         }
     )
-    best = _said(enough[0], enough[1], compared[0, 1])
+    best = _describe_pair(enough[0], enough[1], compared[0, 1])
     if compared[0, 1].verdict is not Verdict.UNDECIDED:
         return best
     decided = [pair for pair, comparison in compared.items() if comparison.verdict is not Verdict.UNDECIDED]
     if not decided:
         return best
     surest = max(decided, key=lambda pair: compared[pair].log_e_value)
-    return f"{_said(enough[surest[0]], enough[surest[1]], compared[surest])} {best}"
+    return f"{_describe_pair(enough[surest[0]], enough[surest[1]], compared[surest])} {best}"
 
 
-def _said(group: Group, other: Group, comparison: Comparison) -> str:
+def _describe_pair(group: Group, other: Group, comparison: Comparison) -> str:
     if comparison.verdict is Verdict.UNDECIDED:
         return f"{group.name} and {other.name} are {comparison.sentence}."
     verdict = comparison.verdict.value
@@ -165,22 +165,22 @@ class _View:
         return percent(min(value, self.top) / self.top)
 
 
-def _axis_labels(view: _View) -> Iterator[Element]:
+def _label_axis(view: _View) -> Iterator[Element]:
     yield element("text", "0", x="0", y=12)
     yield element("text", f"{view.top / 2:g}", class_="only-l", x="50%", y=12, text_anchor="middle")
     yield element("text", f"{view.top}%", x="100%", y=12, text_anchor="end")
 
 
-def _row(view: _View, place: int) -> Iterator[Element]:
+def _draw_row(view: _View, place: int) -> Iterator[Element]:
     group, top = view.groups[place], _HEAD + place * _ROW
     thumbs = amount(group.summary.decided, "thumb")
-    name = element("tspan", shortened(group.name, _LETTERS), class_="name")
-    yield element("text", name, f"  {thumbs}", title(_figures(group)), x="0", y=top + 16)
+    name = element("tspan", shorten(group.name, _LETTERS), class_="name")
+    yield element("text", name, f"  {thumbs}", title(_describe_group(group)), x="0", y=top + 16)
     yield element("text", satisfaction_text(group.summary), class_="val", x="100%", y=top + 16, text_anchor="end")
-    yield element("svg", *_marks(view, group), y=top + 20, width="100%", height=_MARK, overflow="visible")
+    yield element("svg", *_draw_marks(view, group), y=top + 20, width="100%", height=_MARK, overflow="visible")
 
 
-def _marks(view: _View, group: Group) -> Iterator[Element]:
+def _draw_marks(view: _View, group: Group) -> Iterator[Element]:
     """The dashed line, the whisker and the dot of a group, in a strip of 20 pixels."""
     middle, summary = _MARK / 2, group.summary
     if view.total.decided:
@@ -192,59 +192,66 @@ def _marks(view: _View, group: Group) -> Iterator[Element]:
     whisker = "whisk a" if group.has_enough else "whisk"
     yield line(whisker, (view.x(interval.low), view.x(interval.high)), (middle, middle))
     dot = "fa" if group.has_enough else "pt few"
-    yield element("circle", title(_figures(group)), class_=dot, cx=view.x(summary.satisfaction), cy=middle, r=4.5)
+    yield element(
+        "circle", title(_describe_group(group)), class_=dot, cx=view.x(summary.satisfaction), cy=middle, r=4.5
+    )
 
 
-def _figures(group: Group) -> str:
+def _describe_group(group: Group) -> str:
     interval = interval_text(group.interval, group.summary.decided)
     thumbs = amount(group.summary.decided, "thumb")
     return f"{group.name}: {satisfaction_text(group.summary)} of {thumbs} ({interval})"
 
 
-def _table(view: _View) -> Element:
+def _build_table(view: _View) -> Element:
     """The table that a page shows: with the marks of each row in it, which screen readers leave out."""
     columns = [
         Column(view.by.capitalize()),
-        Column(_axis_heading(view), is_picture=True),
+        Column(_build_axis_heading(view), is_picture=True),
         Column("Satisf.", is_number=True),
         Column("Change", is_number=True),
     ]
-    return table(
-        f"Satisfaction by {view.by}", columns, (_table_row(view, group) for group in view.groups), kind="agents"
+    return build_table(
+        f"Satisfaction by {view.by}",
+        columns,
+        (_build_table_row(view, group) for group in view.groups),
+        css_class="agents",
     )
 
 
-def _axis_heading(view: _View) -> Element:
-    labels = element("svg", *_axis_labels(view), class_="p ax", width="100%", height=16, aria_hidden="true")
-    return element("div", labels, _hidden("Interval"))
+def _build_axis_heading(view: _View) -> Element:
+    labels = element("svg", *_label_axis(view), class_="p ax", width="100%", height=16, aria_hidden="true")
+    return element("div", labels, _hide_visually("Interval"))
 
 
-def _table_row(view: _View, group: Group) -> list[Element | str]:
+def _build_table_row(view: _View, group: Group) -> list[Element | str]:
     summary = group.summary
     marks = element(
-        "svg", *_marks(view, group), class_="p", width="100%", height=_MARK, overflow="visible", aria_hidden="true"
+        "svg", *_draw_marks(view, group), class_="p", width="100%", height=_MARK, overflow="visible", aria_hidden="true"
     )
     interval = interval_text(group.interval, summary.decided)
     return [
-        element("div", group.name, element("div", f"{summary.decided:,}", _hidden(" thumbs"), class_="sub")),
+        element("div", group.name, element("div", f"{summary.decided:,}", _hide_visually(" thumbs"), class_="sub")),
         marks,
         element("div", element("b", satisfaction_text(summary)), element("div", interval, class_="sub")),
-        _change(group),
+        _build_change(group),
     ]
 
 
-def _change(group: Group) -> Element:
+def _build_change(group: Group) -> Element:
     text = change_text(group)
     if text.startswith(("▲", "▼")):
         return element("span", text, class_=f"chg {'up' if text.startswith('▲') else 'down'}")
     if text == UNCLEAR:
-        return element("span", element("span", "≈", aria_hidden="true"), _hidden(text), class_="muted", title=text)
+        return element(
+            "span", element("span", "≈", aria_hidden="true"), _hide_visually(text), class_="muted", title=text
+        )
     if group.change is not None and text == "new":
         hint = f"{amount(group.change.before.decided, 'thumb')} before: too few to compare"
         return element("span", text, class_="muted", title=hint)
     return element("span", text, class_="muted")
 
 
-def _hidden(text: str) -> Element:
+def _hide_visually(text: str) -> Element:
     """Words for those who do not see what stands beside them."""
     return element("span", text, class_="vh")

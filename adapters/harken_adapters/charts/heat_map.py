@@ -23,7 +23,7 @@ from harken_adapters.charts.labels import (
     weekday_text,
 )
 from harken_adapters.charts.svg import Element, element, percent, title
-from harken_adapters.charts.table import Column, table
+from harken_adapters.charts.table import Column, build_table
 
 _TITLE: Final = "Satisfaction by day and hour"
 _HEAD: Final = 18
@@ -113,17 +113,17 @@ def heat_map_chart(cells: Sequence[Cell | DateCell], *, zone: str = "UTC", shows
     grid = HeatGrid(cells)
     if not grid.total.total:
         return empty_chart(_TITLE, "No feedback in this period.")
-    marks = _response_marks(grid, zone) if shows_responses else _satisfaction_marks(grid, zone)
+    marks = _draw_responses(grid, zone) if shows_responses else _draw_satisfaction(grid, zone)
     return Chart(
         title="Responses by day and hour" if shows_responses else _TITLE,
-        description=_responses_sentence(grid, zone) if shows_responses else heat_sentence(grid, zone),
-        table=str(_table(grid, zone)),
+        description=_describe_responses(grid, zone) if shows_responses else heat_sentence(grid, zone),
+        table=str(_build_table(grid, zone)),
         caption=zone,
         height=_HEAD + _ROW * len(grid.rows),
         gutter=_GUTTER,
         kind="p h",
-        content=(*_hour_labels(), *_row_labels(grid), *marks),
-        legend_items=_responses_legend(grid) if shows_responses else _legend(grid),
+        content=(*_label_hours(), *_label_rows(grid), *marks),
+        legend_items=_build_responses_legend(grid) if shows_responses else _build_legend(grid),
     )
 
 
@@ -135,65 +135,65 @@ def heat_sentence(grid: HeatGrid, zone: str) -> str:
     if not worse and not better:
         return f"{start}: no hour differs by more than chance."
     named = [
-        f"{amount(count, 'hour')} {'is' if count == 1 else 'are'} {word}{_extreme(grid, step)}"
+        f"{amount(count, 'hour')} {'is' if count == 1 else 'are'} {word}{_name_extreme(grid, step)}"
         for count, word, step in ((worse, "worse", Step.CLEARLY_UNDER), (better, "better", Step.CLEARLY_OVER))
         if count
     ]
     return f"{start}: {' and '.join(named)}, by more than chance."
 
 
-def _extreme(grid: HeatGrid, step: Step) -> str:
+def _name_extreme(grid: HeatGrid, step: Step) -> str:
     found = [cell for cell in grid.cells if grid.step(cell) is step]
     average = grid.total.satisfaction
     cell = max(found, key=lambda cell: abs(cell.summary.satisfaction - average))
     most = "most of all " if len(found) > 1 else ""
-    return f" ({most}{_when(cell)}, {satisfaction_text(cell.summary)})"
+    return f" ({most}{_time_of(cell)}, {satisfaction_text(cell.summary)})"
 
 
-def _responses_sentence(grid: HeatGrid, zone: str) -> str:
+def _describe_responses(grid: HeatGrid, zone: str) -> str:
     most = max(grid.cells, key=lambda cell: cell.summary.total)
-    return f"Responses by day and hour, {zone}: the most, {most.summary.total:,}, came on {_when(most)}."
+    return f"Responses by day and hour, {zone}: the most, {most.summary.total:,}, came on {_time_of(most)}."
 
 
 def _row_of(cell: Cell | DateCell) -> int | date:
     return cell.day if isinstance(cell, DateCell) else cell.weekday
 
 
-def _when(cell: Cell | DateCell) -> str:
+def _time_of(cell: Cell | DateCell) -> str:
     day = weekday_text(cell.day) if isinstance(cell, DateCell) else WEEKDAYS[cell.weekday]
-    return f"{day}, {_hours(cell.hour)}"
+    return f"{day}, {_format_hours(cell.hour)}"
 
 
-def _hours(hour: int) -> str:
+def _format_hours(hour: int) -> str:
     return f"{hour:02}:00 to {hour + 1:02}:00"
 
 
-def _hour_labels() -> Iterator[Element]:
+def _label_hours() -> Iterator[Element]:
     for hour in range(0, _HOURS, 3):
         kind = "only-l" if hour % 6 else None
         yield element("text", f"{hour:02}", class_=kind, x=percent(hour / _HOURS), y=12)
 
 
-def _row_labels(grid: HeatGrid) -> Iterator[Element]:
+def _label_rows(grid: HeatGrid) -> Iterator[Element]:
     for place, row in enumerate(grid.rows):
         yield element("text", grid.label(row), x=-_GUTTER, y=_HEAD + place * _ROW + 15)
 
 
-def _satisfaction_marks(grid: HeatGrid, zone: str) -> Iterator[Element]:
-    for place, hour, cell in _places(grid):
+def _draw_satisfaction(grid: HeatGrid, zone: str) -> Iterator[Element]:
+    for place, hour, cell in _iterate_places(grid):
         step = grid.step(cell) if cell else None
-        hint = _hint(cell, zone) if cell else None
-        yield _rectangle(place, hour, hint, step.value) if step else _small_dot(place, hour, hint)
+        hint = _describe_cell(cell, zone) if cell else None
+        yield _draw_cell(place, hour, hint, step.value) if step else _draw_dot(place, hour, hint)
 
 
-def _response_marks(grid: HeatGrid, zone: str) -> Iterator[Element]:
+def _draw_responses(grid: HeatGrid, zone: str) -> Iterator[Element]:
     most = max(cell.summary.total for cell in grid.cells)
-    for place, hour, cell in _places(grid):
+    for place, hour, cell in _iterate_places(grid):
         if cell is None or not cell.summary.total:
-            yield _small_dot(place, hour, None)
+            yield _draw_dot(place, hour, None)
             continue
         shade = shade_of(cell.summary.total, most)
-        yield _rectangle(place, hour, _hint(cell, zone), "fa", fill_opacity=shade / _SHADES)
+        yield _draw_cell(place, hour, _describe_cell(cell, zone), "fa", fill_opacity=shade / _SHADES)
 
 
 def shade_of(count: int, most: int) -> int:
@@ -201,7 +201,7 @@ def shade_of(count: int, most: int) -> int:
     return min(_SHADES, 1 + (count - 1) * _SHADES // most)
 
 
-def _places(grid: HeatGrid) -> Iterator[tuple[int, int, Cell | DateCell | None]]:
+def _iterate_places(grid: HeatGrid) -> Iterator[tuple[int, int, Cell | DateCell | None]]:
     """Each row (by its place) and hour with its cell, ``None`` where nothing came; without hours that are to come."""
     by_place = grid.by_place
     for place, row in enumerate(grid.rows):
@@ -210,7 +210,7 @@ def _places(grid: HeatGrid) -> Iterator[tuple[int, int, Cell | DateCell | None]]
                 yield place, hour, by_place.get((row, hour))
 
 
-def _rectangle(place: int, hour: int, hint: str | None, kind: str, fill_opacity: float | None = None) -> Element:
+def _draw_cell(place: int, hour: int, hint: str | None, kind: str, fill_opacity: float | None = None) -> Element:
     return element(
         "rect",
         *([title(hint)] if hint else []),
@@ -224,19 +224,19 @@ def _rectangle(place: int, hour: int, hint: str | None, kind: str, fill_opacity:
     )
 
 
-def _small_dot(place: int, hour: int, hint: str | None) -> Element:
+def _draw_dot(place: int, hour: int, hint: str | None) -> Element:
     y = _HEAD + place * _ROW + _ROW / 2
     hints = [title(hint)] if hint else []
     return element("circle", *hints, class_="hf", cx=percent((hour + 0.5) / _HOURS), cy=y, r=2)
 
 
-def _hint(cell: Cell | DateCell, zone: str) -> str:
+def _describe_cell(cell: Cell | DateCell, zone: str) -> str:
     few = "; too few to tell" if cell.summary.decided < MIN_THUMBS else ""
-    return f"{_when(cell)} {zone}: {summary_text(cell.summary)}{few}"
+    return f"{_time_of(cell)} {zone}: {summary_text(cell.summary)}{few}"
 
 
-def _legend(grid: HeatGrid) -> tuple[LegendItem, ...]:
-    scale = tuple(_swatch(step.value) for step in Step)
+def _build_legend(grid: HeatGrid) -> tuple[LegendItem, ...]:
+    scale = tuple(_draw_swatch(step.value) for step in Step)
     few = element("circle", class_="hf", cx=8, cy=5, r=2)
     return (
         LegendItem(scale, "over", f"under {satisfaction_text(grid.total)}"),
@@ -245,17 +245,17 @@ def _legend(grid: HeatGrid) -> tuple[LegendItem, ...]:
     )
 
 
-def _responses_legend(grid: HeatGrid) -> tuple[LegendItem, ...]:
+def _build_responses_legend(grid: HeatGrid) -> tuple[LegendItem, ...]:
     most = max(cell.summary.total for cell in grid.cells)
-    scale = tuple(_swatch("fa", shade / _SHADES) for shade in range(1, _SHADES + 1))
+    scale = tuple(_draw_swatch("fa", shade / _SHADES) for shade in range(1, _SHADES + 1))
     return (LegendItem(scale, f"{most:,} responses", "1"),)
 
 
-def _swatch(kind: str, fill_opacity: float | None = None) -> Element:
+def _draw_swatch(kind: str, fill_opacity: float | None = None) -> Element:
     return element("rect", class_=kind, x=3, width=10, height=10, rx=2, fill_opacity=fill_opacity)
 
 
-def _table(grid: HeatGrid, zone: str) -> Element:
+def _build_table(grid: HeatGrid, zone: str) -> Element:
     columns = [
         Column("Day"),
         Column("Hour"),
@@ -263,14 +263,16 @@ def _table(grid: HeatGrid, zone: str) -> Element:
         Column("Compared with the average"),
     ]
     cells = sorted(grid.cells, key=lambda cell: (str(_row_of(cell)), cell.hour))
-    return table(f"{_TITLE}, {zone}", columns, (_table_row(grid, cell) for cell in cells if cell.summary.total))
+    return build_table(
+        f"{_TITLE}, {zone}", columns, (_build_table_row(grid, cell) for cell in cells if cell.summary.total)
+    )
 
 
-def _table_row(grid: HeatGrid, cell: Cell | DateCell) -> list[str]:
+def _build_table_row(grid: HeatGrid, cell: Cell | DateCell) -> list[str]:
     summary, step = cell.summary, grid.step(cell)
     return [
         weekday_text(cell.day) if isinstance(cell, DateCell) else WEEKDAYS[cell.weekday],
-        _hours(cell.hour),
+        _format_hours(cell.hour),
         satisfaction_text(summary),
         interval_text(summary.interval, summary.decided),
         f"{summary.total:,}",

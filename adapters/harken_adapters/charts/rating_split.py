@@ -11,7 +11,7 @@ from harken.domain.summary import Summary
 from harken_adapters.charts.chart import Chart, empty_chart
 from harken_adapters.charts.labels import amount, count_text, interval_text, satisfaction_text, share_text
 from harken_adapters.charts.svg import Element, element, percent, title
-from harken_adapters.charts.table import Column, table
+from harken_adapters.charts.table import Column, build_table
 
 _TITLE: Final = "Ratings"
 _BAR: Final = 20
@@ -42,9 +42,9 @@ def rating_split(summary: Summary) -> Chart:
     return Chart(
         title=_TITLE,
         description=split_sentence(summary),
-        table=str(_table(summary)),
+        table=str(_build_table(summary)),
         height=_HEIGHT,
-        content=(*_bar(summary), *_labels(summary)),
+        content=(*_draw_bar(summary), *_draw_labels(summary)),
     )
 
 
@@ -64,7 +64,7 @@ def split_sentence(summary: Summary) -> str:
     return f"{sentence}; satisfaction is {satisfaction_text(summary)} ({interval}, 95% confidence)."
 
 
-def _bar(summary: Summary) -> Iterator[Element]:
+def _draw_bar(summary: Summary) -> Iterator[Element]:
     x = 0.0
     for part in rating_shares(summary):
         hint = title(f"{part.name}: {part.count:,}, {share_text(part.share)}")
@@ -75,7 +75,7 @@ def _bar(summary: Summary) -> Iterator[Element]:
         x += part.share
 
 
-def _labels(summary: Summary) -> Iterator[Element]:
+def _draw_labels(summary: Summary) -> Iterator[Element]:
     places = (("0", None), ("50%", "middle"), ("100%", "end"))
     for part, (x, anchor) in zip(rating_shares(summary), places, strict=True):
         square = element("tspan", "■", class_=part.kind, aria_hidden="true")
@@ -84,7 +84,7 @@ def _labels(summary: Summary) -> Iterator[Element]:
         yield element("text", figures, title(f"{part.count:,}"), class_="val", x=x, y=_BAR + 35, text_anchor=anchor)
 
 
-def _table(summary: Summary) -> Element:
+def _build_table(summary: Summary) -> Element:
     columns = [Column("Rating"), Column("Responses", is_number=True), Column("Share", is_number=True)]
     rows = [[part.name, f"{part.count:,}", share_text(part.share)] for part in rating_shares(summary)]
-    return table(_TITLE, columns, rows)
+    return build_table(_TITLE, columns, rows)

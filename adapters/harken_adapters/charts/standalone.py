@@ -94,7 +94,7 @@ class Panel:
     legend: tuple[tuple[str, tuple[Element, ...], str], ...]
 
 
-def standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[Element, ...]) -> Element:
+def build_standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[Element, ...]) -> Element:
     """The document: an ``svg`` of a fixed size in pixels, that needs nothing else.
 
     Args:
@@ -103,7 +103,7 @@ def standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[Elemen
         content: the picture.
     """
     top = 70 if panel.caption else 46
-    legend = list(_legend(panel, top + panel.height + 22))
+    legend = list(_draw_legend(panel, top + panel.height + 22))
     bottom = top + panel.height + (30 if legend else 6)
     notes = [part for note in (*panel.notes, panel.foot) for part in wrap(note, _LETTERS_IN_LINE)]
     height = bottom + len(notes) * _LINE + _MARGIN
@@ -111,7 +111,7 @@ def standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[Elemen
     return element(
         "svg",
         *heading,
-        element("style", _style()),
+        element("style", _build_style()),
         element("rect", class_="card", x=0.5, y=0.5, width=WIDTH - 1, height=height - 1, rx=10),
         element("text", panel.title, class_="head", x=_MARGIN, y=30),
         element("text", panel.caption, x=_MARGIN, y=48),
@@ -132,7 +132,7 @@ def standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[Elemen
     )  # fmt: skip
 
 
-def _legend(panel: Panel, baseline: float) -> Iterator[Element]:
+def _draw_legend(panel: Panel, baseline: float) -> Iterator[Element]:
     """Texts and marks in a row; the widths of texts are estimated."""
     x = float(_MARGIN)
     for before, marks, after in panel.legend:
@@ -146,12 +146,12 @@ def _legend(panel: Panel, baseline: float) -> Iterator[Element]:
         x += len(after) * _LETTER + 20
 
 
-def _style() -> str:
+def _build_style() -> str:
     """The style sheet. Its rules hold in this picture only, as a notebook puts it into its own page."""
-    rules = "".join(_within(rule) for rule in _RULES.split("\n") if rule)
+    rules = "".join(_scope_rule(rule) for rule in _RULES.split("\n") if rule)
     return f".harken-chart{{{_LIGHT}}}@media(prefers-color-scheme:dark){{.harken-chart{{{_DARK}}}}}{rules}"
 
 
-def _within(rule: str) -> str:
+def _scope_rule(rule: str) -> str:
     selectors, brace, declarations = rule.partition("{")
     return ",".join(f".harken-chart {selector}" for selector in selectors.split(",")) + brace + declarations

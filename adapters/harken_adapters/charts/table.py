@@ -1,4 +1,4 @@
-"""The table that goes with each chart: real HTML, with every value as text."""
+"""The HTML table that accompanies each chart, with every value as text."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Column:
 
     Attributes:
         heading: a text or an element.
-        is_number: whether its cells are figures, which are aligned to the right.
-        is_picture: whether its cells hold pictures, which need room.
+        is_number: whether its cells are numbers, which are right-aligned.
+        is_picture: whether its cells hold pictures, which get a fixed share of the width.
     """
 
     heading: Cell
@@ -26,29 +26,33 @@ class Column:
     is_picture: bool = False
 
 
-def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], kind: str | None = None) -> Element:
+def build_table(
+    caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], css_class: str | None = None
+) -> Element:
     """A table.
 
     Args:
-        caption: what the table shows; hidden on screen, for screen readers.
+        caption: the subject of the table; visually hidden, for screen readers.
         columns: one for each cell of a row.
-        rows: the cells, as texts or elements (each is put into a ``td``).
-        kind: the class of the table.
+        rows: the contents of the cells, as texts or elements.
+        css_class: the class of the table.
     """
-    heading = element("tr", *(element("th", column.heading, scope="col", class_=_kind(column)) for column in columns))
-    body = [element("tr", *map(_cell, columns, row)) for row in rows]
+    heading = element(
+        "tr", *(element("th", column.heading, scope="col", class_=_class_of(column)) for column in columns)
+    )
+    body = [element("tr", *map(_build_cell, columns, row)) for row in rows]
     return element(
         "table",
         element("caption", caption, class_="vh"),
         element("thead", heading),
         element("tbody", "", *body),
-        class_=kind,
+        class_=css_class,
     )
 
 
-def _cell(column: Column, cell: Cell) -> Element:
-    return element("td", cell, class_="w" if column.is_picture else _kind(column))
+def _build_cell(column: Column, cell: Cell) -> Element:
+    return element("td", cell, class_="w" if column.is_picture else _class_of(column))
 
 
-def _kind(column: Column) -> str | None:
+def _class_of(column: Column) -> str | None:
     return "num" if column.is_number else None

@@ -24,24 +24,22 @@ from harken_adapters.charts.comparison import (
     comparison_foot,
     comparison_sentence,
     comparison_top,
-    in_order,
+    sort_groups,
 )
 from harken_adapters.charts.heat_cells import DateCell
 from harken_adapters.charts.heat_map import HeatGrid, Step, heat_sentence
 from harken_adapters.charts.labels import count_text, interval_text, satisfaction_text, share_text
 from harken_adapters.charts.rating_split import rating_shares, split_sentence
-from harken_adapters.charts.text_cells import COLUMNS, EIGHTHS, left, printable, right, wrapped
+from harken_adapters.charts.text_cells import COLUMNS, EIGHTHS, align_left, align_right, encode_lines, wrap_text
 from harken_adapters.charts.themes import ThemeRow, scale_of, themes_sentence
 from harken_adapters.charts.time_axis import time_ticks
-from harken_adapters.charts.trend import (
-    EMPTY,
-    FEW_THUMBS,
+from harken_adapters.charts.trend_plot import FEW_THUMBS, axis_values, is_solid
+from harken_adapters.charts.trend_sentences import (
+    NO_FEEDBACK,
     change_texts,
-    is_solid,
     is_unfinished,
     largest_changes,
     trend_sentence,
-    values_shown,
 )
 
 _ROWS: Final = 8
@@ -98,27 +96,27 @@ def trend_text(
         encoding: of the output.
     """
     if not any(point.summary.total for point in points):
-        return EMPTY
+        return NO_FEEDBACK
     shown = largest_changes(changes, len(points))
     lines = [
-        *wrapped(trend_sentence(points, ())),
+        *wrap_text(trend_sentence(points, ())),
         "",
-        *_columns(_together(points, now), [change.index / len(points) for change in shown]),
-        *(line for change in shown for line in wrapped("▲ " + ": ".join(change_texts(points, change)))),
+        *_draw_columns(_merge_points(points, now), [change.index / len(points) for change in shown]),
+        *(line for change in shown for line in wrap_text("▲ " + ": ".join(change_texts(points, change)))),
     ]
-    return printable(lines, encoding)
+    return encode_lines(lines, encoding)
 
 
 def rating_split_text(summary: Summary, *, encoding: str = "utf-8") -> str:
     """A bar for each rating."""
     if not summary.total:
-        return EMPTY
+        return NO_FEEDBACK
     bars = (
-        f"{left(part.name, 8)}{_bar(part.share, 48)} {right(count_text(part.count), 10)} "
-        f"{right(share_text(part.share), 5)}"
+        f"{align_left(part.name, 8)}{_draw_bar(part.share, 48)} {align_right(count_text(part.count), 10)} "
+        f"{align_right(share_text(part.share), 5)}"
         for part in rating_shares(summary)
     )
-    return printable([*wrapped(split_sentence(summary)), "", *bars], encoding)
+    return encode_lines([*wrap_text(split_sentence(summary)), "", *bars], encoding)
 
 
 def comparison_text(
@@ -132,20 +130,20 @@ def comparison_text(
         everything: the same.
         encoding: of the output.
     """
-    ordered = in_order(groups)
+    ordered = sort_groups(groups)
     if not any(group.summary.decided for group in ordered):
         return f"No {by} has thumbs in this period."
     total = everything if everything is not None else sum((group.summary for group in ordered), Summary())
     top = comparison_top(ordered, total)
     lines = [
-        *wrapped(comparison_sentence(ordered, by)),
+        *wrap_text(comparison_sentence(ordered, by)),
         "",
-        f"{left(by.capitalize(), 19)}{left('0', 14)}{right(f'{top}%', 14)}",
-        *(_group_line(group, total, top) for group in ordered),
+        f"{align_left(by.capitalize(), 19)}{align_left('0', 14)}{align_right(f'{top}%', 14)}",
+        *(_draw_group(group, total, top) for group in ordered),
         "",
-        *wrapped(comparison_foot(ordered, total)),
+        *wrap_text(comparison_foot(ordered, total)),
     ]
-    return printable(lines, encoding)
+    return encode_lines(lines, encoding)
 
 
 def heat_map_text(cells: Sequence[Cell | DateCell], *, zone: str = "UTC", encoding: str = "utf-8") -> str:
@@ -158,37 +156,37 @@ def heat_map_text(cells: Sequence[Cell | DateCell], *, zone: str = "UTC", encodi
     """
     grid = HeatGrid(cells)
     if not grid.total.total:
-        return EMPTY
+        return NO_FEEDBACK
     average = satisfaction_text(grid.total)
     lines = [
-        *wrapped(heat_sentence(grid, zone)),
+        *wrap_text(heat_sentence(grid, zone)),
         "",
-        " " * 8 + "".join(left(f"{hour:02}" if hour % 3 == 0 else "", 3) for hour in range(24)),
-        *(_heat_line(grid, place) for place in range(len(grid.rows))),
+        " " * 8 + "".join(align_left(f"{hour:02}" if hour % 3 == 0 else "", 3) for hour in range(24)),
+        *(_draw_heat_row(grid, place) for place in range(len(grid.rows))),
         "",
         f"▼ clearly under {average}   - under   = about the same   + over   ▲ clearly over",
         f"· under {MIN_THUMBS} thumbs",
     ]
-    return printable(lines, encoding)
+    return encode_lines(lines, encoding)
 
 
-def themes_text(rows: Sequence[ThemeRow], *, downs: int, encoding: str = "utf-8") -> str:
+def themes_text(rows: Sequence[ThemeRow], *, thumbs_down: int, encoding: str = "utf-8") -> str:
     """A bar for each theme.
 
     Args:
         rows: as for :func:`harken_adapters.charts.themes.themes_chart`.
-        downs: the same.
+        thumbs_down: the same.
         encoding: of the output.
     """
     if not rows:
         return "No themes in this period."
     full = scale_of(rows)
     bars = (
-        f"{left(row.label, 26)} {_bar(row.share / full, 22)} {right(count_text(row.count), 8)} "
-        f"{right(share_text(row.share), 5)} {left(row.change, 15)}"
+        f"{align_left(row.label, 26)} {_draw_bar(row.share / full, 22)} {align_right(count_text(row.count), 8)} "
+        f"{align_right(share_text(row.share), 5)} {align_left(row.change, 15)}"
         for row in rows
     )
-    return printable([*wrapped(themes_sentence(rows, downs)), "", *bars], encoding)
+    return encode_lines([*wrap_text(themes_sentence(rows, thumbs_down)), "", *bars], encoding)
 
 
 def sparkline(counts: Sequence[int], width: int = 1) -> str:
@@ -197,42 +195,42 @@ def sparkline(counts: Sequence[int], width: int = 1) -> str:
     return "".join(EIGHTHS[ceil(count / most * 8) if most else 0] * width for count in counts)
 
 
-def _bar(share: float, width: int) -> str:
+def _draw_bar(share: float, width: int) -> str:
     filled = min(width, round(share * width))
     return "█" * filled + "·" * (width - filled)
 
 
-def _together(points: Sequence[TrendPoint], now: datetime | None) -> _Columns:
+def _merge_points(points: Sequence[TrendPoint], now: datetime | None) -> _Columns:
     size = ceil(len(points) / _PLOT)
     groups = [points[start : start + size] for start in range(0, len(points), size)]
     joined = [
         TrendPoint(group[0].start, group[-1].end, sum((point.summary for point in group), Summary()))
         for group in groups
     ]
-    axis = satisfaction_axis(values_shown(point.summary for point in joined))
+    axis = satisfaction_axis(axis_values(point.summary for point in joined))
     return _Columns(joined, is_unfinished(points, now), axis)
 
 
-def _columns(columns: _Columns, changes: Sequence[float]) -> Iterator[str]:
+def _draw_columns(columns: _Columns, changes: Sequence[float]) -> Iterator[str]:
     for row in range(_ROWS):
-        yield _axis_label(columns.axis, row) + "".join(
-            _cell(columns, place, row) * columns.width for place in range(len(columns.points))
+        yield _label_row(columns.axis, row) + "".join(
+            _choose_sign(columns, place, row) * columns.width for place in range(len(columns.points))
         )
     counts = [point.summary.total for point in columns.points]
     yield ""
-    yield f"{left('', _MARGIN)}{sparkline(counts, columns.width)}"
-    yield _under(columns, [(tick.share, tick.label) for tick in time_ticks(columns.points)])
+    yield f"{align_left('', _MARGIN)}{sparkline(counts, columns.width)}"
+    yield _place_labels(columns, [(tick.share, tick.label) for tick in time_ticks(columns.points)])
     if changes:
-        yield _under(columns, [(share, "▲") for share in changes])
-    yield from wrapped(f"Under the columns: responses, up to {max(counts):,}. {_explained(columns)}")
+        yield _place_labels(columns, [(share, "▲") for share in changes])
+    yield from wrap_text(f"Under the columns: responses, up to {max(counts):,}. {_explain_signs(columns)}")
 
 
-def _axis_label(axis: Axis, row: int) -> str:
+def _label_row(axis: Axis, row: int) -> str:
     label = {0: f"{axis.high}%", _ROWS // 2: f"{(axis.high + axis.low) / 2:g}", _ROWS - 1: f"{axis.low}"}.get(row, "")
-    return f"{right(label, _MARGIN - 1)} "
+    return f"{align_right(label, _MARGIN - 1)} "
 
 
-def _cell(columns: _Columns, place: int, row: int) -> str:
+def _choose_sign(columns: _Columns, place: int, row: int) -> str:
     """The sign of a point in a row, counted from the top."""
     summary, height = columns.points[place].summary, _ROWS - 1 - row
     if not summary.total:
@@ -247,7 +245,7 @@ def _cell(columns: _Columns, place: int, row: int) -> str:
     return "▒" if is_open and sign == "█" else sign
 
 
-def _under(columns: _Columns, labels: Iterable[tuple[float, str]]) -> str:
+def _place_labels(columns: _Columns, labels: Iterable[tuple[float, str]]) -> str:
     """A line of labels at their shares of the width, without those that have no room."""
     line = " " * _MARGIN
     for share, label in labels:
@@ -257,7 +255,7 @@ def _under(columns: _Columns, labels: Iterable[tuple[float, str]]) -> str:
     return line
 
 
-def _explained(columns: _Columns) -> str:
+def _explain_signs(columns: _Columns) -> str:
     summaries = [point.summary for point in columns.points]
     parts = [
         f"○ under {FEW_THUMBS} thumbs." if any(0 < summary.decided < FEW_THUMBS for summary in summaries) else "",
@@ -268,16 +266,16 @@ def _explained(columns: _Columns) -> str:
     return " ".join(filter(None, parts))
 
 
-def _group_line(group: Group, total: Summary, top: int) -> str:
+def _draw_group(group: Group, total: Summary, top: int) -> str:
     summary = group.summary
     change = change_text(group)
     return (
-        f"{left(group.name, 18)} {_whisker(group, total, top, 28)} {right(satisfaction_text(summary), 6)} "
-        f"{right(interval_text(group.interval, summary.decided), 13)} {left('≈' if change == UNCLEAR else change, 8)}"
+        f"{align_left(group.name, 18)} {_draw_whisker(group, total, top, 28)} {align_right(satisfaction_text(summary), 6)} "
+        f"{align_right(interval_text(group.interval, summary.decided), 13)} {align_left('≈' if change == UNCLEAR else change, 8)}"
     )
 
 
-def _whisker(group: Group, total: Summary, top: int, width: int) -> str:
+def _draw_whisker(group: Group, total: Summary, top: int, width: int) -> str:
     """The whisker and dot of a group between 0 and ``top`` percent, over the sign of the average."""
 
     def place(value: float) -> int:
@@ -295,10 +293,10 @@ def _whisker(group: Group, total: Summary, top: int, width: int) -> str:
     return "".join(signs)
 
 
-def _heat_line(grid: HeatGrid, place: int) -> str:
+def _draw_heat_row(grid: HeatGrid, place: int) -> str:
     row, by_place = grid.rows[place], grid.by_place
     signs = (
         " " if grid.is_to_come(row, hour) else _SIGNS[grid.step(cell) if (cell := by_place.get((row, hour))) else None]
         for hour in range(24)
     )
-    return left(grid.label(row), 8) + "".join(left(sign, 3) for sign in signs)
+    return align_left(grid.label(row), 8) + "".join(align_left(sign, 3) for sign in signs)

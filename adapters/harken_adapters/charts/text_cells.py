@@ -1,4 +1,4 @@
-"""Text in a terminal: how wide it is, what may be printed, and what stands for signs that the encoding lacks."""
+"""Text for terminals: its width in cells, removal of control characters, and ASCII instead of block characters."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-#: What every line fits into, in cells.
+#: The maximum width of a line, in cells.
 COLUMNS: Final = 80
-#: Columns of a bar chart by eighths of a cell; the first is empty.
+#: Blocks that fill a cell from the bottom, by eighths; the first is empty.
 EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 _UNICODE: Final = "▁▂▃▄▅▆▇█░▒●○─├┤┊…\N{EN DASH}▲▼·≈■"
 _ASCII: Final = "..::==##/%Oo-||:~-^v.~#"
 _REPLACEMENTS: Final = str.maketrans(_UNICODE, _ASCII)
 
 
-def printable(lines: Iterable[str], encoding: str) -> str:
-    """The lines as one text that the encoding can represent, without spaces at their ends.
+def encode_lines(lines: Iterable[str], encoding: str) -> str:
+    """Join the lines to a text that the encoding can represent, without trailing spaces.
 
-    Block and line signs become ASCII if the encoding lacks any of them; any other character that it lacks becomes a
-    question mark.
+    If the encoding lacks any of the block and line characters, all of them are replaced by ASCII. Other characters that
+    it lacks become question marks.
+
+    Raises:
+        LookupError: the encoding is unknown.
     """
     text = "\n".join(line.rstrip() for line in lines)
     if not _can_encode(_UNICODE, encoding):
@@ -35,55 +38,58 @@ def _can_encode(text: str, encoding: str) -> bool:
     return True
 
 
-def plain(text: str) -> str:
-    """The text without what could steer a terminal: controls become spaces, invisible format characters vanish."""
-    return "".join(map(_plain_character, text))
+def remove_controls(text: str) -> str:
+    """The text without characters that could control a terminal.
+
+    Control characters and line separators become spaces, invisible format characters are removed.
+    """
+    return "".join(map(_replace_control, text))
 
 
-def _plain_character(character: str) -> str:
+def _replace_control(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Cf":
         return ""
     return " " if category.startswith("C") or category in {"Zl", "Zp"} else character
 
 
-def cells(text: str) -> int:
-    """How many cells of a terminal a plain text takes."""
-    return sum(map(_cells_of, text))
+def count_cells(text: str) -> int:
+    """The width of a text without control characters, in cells: wide characters take two, combining ones none."""
+    return sum(map(_width_of, text))
 
 
-def _cells_of(character: str) -> int:
+def _width_of(character: str) -> int:
     if unicodedata.category(character) in {"Mn", "Me"}:
         return 0
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
 
 
-def cut(text: str, width: int) -> str:
-    """A plain text in at most so many cells; a text that is too long ends with an ellipsis."""
-    if cells(text) <= width:
-        return text
-    return f"{_start(text, width - 1)}…"
+def align_left(text: str, width: int) -> str:
+    """The text in exactly ``width`` cells: without control characters, truncated with an ellipsis or padded."""
+    fitting = _truncate(remove_controls(text), width)
+    return fitting + " " * (width - count_cells(fitting))
 
 
-def left(text: str, width: int) -> str:
-    """The text made plain, cut and filled with spaces at its right, in exactly so many cells."""
-    fitting = cut(plain(text), width)
-    return fitting + " " * (width - cells(fitting))
+def align_right(text: str, width: int) -> str:
+    """The same as :func:`align_left`, padded at the left."""
+    fitting = _truncate(remove_controls(text), width)
+    return " " * (width - count_cells(fitting)) + fitting
 
 
-def right(text: str, width: int) -> str:
-    """The same, with the spaces at its left."""
-    fitting = cut(plain(text), width)
-    return " " * (width - cells(fitting)) + fitting
+def _truncate(text: str, width: int) -> str:
+    return text if count_cells(text) <= width else f"{_take_cells(text, width - 1)}…"
 
 
-def wrapped(text: str, width: int = COLUMNS) -> Iterator[str]:
-    """The text made plain, in lines of at most so many cells, broken at spaces where possible."""
+def wrap_text(text: str, width: int = COLUMNS) -> Iterator[str]:
+    """The text without control characters, in lines of at most ``width`` cells.
+
+    Lines break at spaces; words that are longer than a line are split.
+    """
     line = ""
-    for word in plain(text).split():
-        for part in _parts(word, width):
+    for word in remove_controls(text).split():
+        for part in _split_word(word, width):
             longer = f"{line} {part}" if line else part
-            if cells(longer) > width:
+            if count_cells(longer) > width:
                 yield line
                 longer = part
             line = longer
@@ -91,19 +97,19 @@ def wrapped(text: str, width: int = COLUMNS) -> Iterator[str]:
         yield line
 
 
-def _parts(word: str, width: int) -> Iterator[str]:
-    while cells(word) > width:
-        start = _start(word, width)
+def _split_word(word: str, width: int) -> Iterator[str]:
+    while count_cells(word) > width:
+        start = _take_cells(word, width)
         yield start
         word = word[len(start) :]
     yield word
 
 
-def _start(text: str, width: int) -> str:
-    """The longest start of a text that fits."""
+def _take_cells(text: str, width: int) -> str:
+    """The longest prefix that fits."""
     used = 0
-    for place, character in enumerate(text):
-        used += _cells_of(character)
+    for index, character in enumerate(text):
+        used += _width_of(character)
         if used > width:
-            return text[:place]
+            return text[:index]
     return text

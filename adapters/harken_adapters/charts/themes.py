@@ -11,7 +11,7 @@ from harken_adapters.charts.axis import scale_top
 from harken_adapters.charts.chart import Chart, empty_chart
 from harken_adapters.charts.labels import amount, count_text, share_text
 from harken_adapters.charts.svg import Element, element, percent, title
-from harken_adapters.charts.table import Column, table
+from harken_adapters.charts.table import Column, build_table
 
 _TITLE: Final = "Common issues"
 _ROW: Final = 40
@@ -36,36 +36,36 @@ class ThemeRow:
     change: str = ""
 
 
-def themes_chart(rows: Sequence[ThemeRow], *, downs: int) -> Chart:
+def themes_chart(rows: Sequence[ThemeRow], *, thumbs_down: int) -> Chart:
     """Bars with their figures, in the order given.
 
     Args:
         rows: the themes.
-        downs: how many thumbs-down the shares are of.
+        thumbs_down: how many thumbs-down the shares are of.
     """
     if not rows:
         return empty_chart(_TITLE, "No themes in this period.")
     return Chart(
         title=_TITLE,
-        description=themes_sentence(rows, downs),
-        table=str(_table(rows)),
-        caption=f"share of {downs:,} thumbs-down",
+        description=themes_sentence(rows, thumbs_down),
+        table=str(_build_table(rows)),
+        caption=f"share of {thumbs_down:,} thumbs-down",
         height=_ROW * len(rows),
-        content=tuple(part for place, row in enumerate(rows) for part in _row(rows, row, place * _ROW)),
+        content=tuple(part for place, row in enumerate(rows) for part in _draw_row(rows, row, place * _ROW)),
     )
 
 
 def theme_bar(row: ThemeRow, rows: Sequence[ThemeRow]) -> str:
     """The bar of one row as a small picture, for a list of all ``rows``."""
-    return str(element("svg", *_bar(row, rows), class_="p bar", width="100%", height=_BAR, aria_hidden="true"))
+    return str(element("svg", *_draw_bar(row, rows), class_="p bar", width="100%", height=_BAR, aria_hidden="true"))
 
 
-def themes_sentence(rows: Sequence[ThemeRow], downs: int) -> str:
+def themes_sentence(rows: Sequence[ThemeRow], thumbs_down: int) -> str:
     """What the themes show, in one sentence; rows must not be empty."""
     first = max(rows, key=lambda row: row.count)
     changed = f"; {amount(count, 'share')} changed" if (count := sum(bool(row.change) for row in rows)) else ""
     return (
-        f"{amount(len(rows), 'theme')} in {downs:,} thumbs-down; "
+        f"{amount(len(rows), 'theme')} in {thumbs_down:,} thumbs-down; "
         f"the most frequent, {first.label}, is in {first.count:,} of them ({share_text(first.share)}){changed}."
     )
 
@@ -75,34 +75,34 @@ def scale_of(rows: Sequence[ThemeRow]) -> float:
     return scale_top(row.share * 100 for row in rows) / 100
 
 
-def shortened(text: str, letters: int) -> str:
+def shorten(text: str, letters: int) -> str:
     """The text in at most so many letters."""
     return text if len(text) <= letters else f"{text[: letters - 1].rstrip()}…"
 
 
-def _row(rows: Sequence[ThemeRow], row: ThemeRow, top: float) -> Iterator[Element]:
+def _draw_row(rows: Sequence[ThemeRow], row: ThemeRow, top: float) -> Iterator[Element]:
     figures = f"{count_text(row.count)} · {share_text(row.share)}"
     hint = title(f"{row.label}: {row.count:,}, {share_text(row.share)} {row.change}".rstrip())
-    yield element("text", shortened(row.label, _LETTERS), hint, class_="name", x="0", y=top + 14)
+    yield element("text", shorten(row.label, _LETTERS), hint, class_="name", x="0", y=top + 14)
     after = element("tspan", figures, class_="val", dx=8 if row.change else None)
-    yield element("text", *_change(row.change), after, x="100%", y=top + 14, text_anchor="end")
-    yield element("svg", *_bar(row, rows), x="0", y=top + 22, width="100%", height=_BAR)
+    yield element("text", *_draw_change(row.change), after, x="100%", y=top + 14, text_anchor="end")
+    yield element("svg", *_draw_bar(row, rows), x="0", y=top + 22, width="100%", height=_BAR)
 
 
-def _change(change: str) -> Iterator[Element]:
+def _draw_change(change: str) -> Iterator[Element]:
     """A larger share of the complaints is worse."""
     if change:
         kind = "fu" if change.startswith("▼") else "mkb" if change.startswith("▲") else None
         yield element("tspan", change, class_=kind)
 
 
-def _bar(row: ThemeRow, rows: Sequence[ThemeRow]) -> Iterator[Element]:
+def _draw_bar(row: ThemeRow, rows: Sequence[ThemeRow]) -> Iterator[Element]:
     full = min(1.0, row.share / scale_of(rows))
     yield element("rect", class_="track", width="100%", height=_BAR, rx=_BAR / 2)
     yield element("rect", class_="fd", width=percent(full), height=_BAR, rx=_BAR / 2)
 
 
-def _table(rows: Sequence[ThemeRow]) -> Element:
+def _build_table(rows: Sequence[ThemeRow]) -> Element:
     columns = [Column("Theme"), *(Column(name, is_number=True) for name in ("Thumbs-down", "Share", "Change"))]
     body = ([row.label, f"{row.count:,}", share_text(row.share), row.change] for row in rows)
-    return table(_TITLE, columns, body)
+    return build_table(_TITLE, columns, body)

@@ -72,7 +72,7 @@ def _is_new_day(before: TrendPoint, point: TrendPoint) -> bool:
 def _ticks_of_points(points: Sequence[TrendPoint]) -> list[Tick]:
     every = ceil(len(points) / _MOST_LABELS)
     chosen = range(0, len(points), every)
-    labels = _with_years([points[place].start for place in chosen])
+    labels = _format_dates([points[place].start for place in chosen])
     return [
         Tick((place + 0.5) / len(points), label, is_optional=number % 2 == 1)
         for number, (place, label) in enumerate(zip(chosen, labels, strict=True))
@@ -116,7 +116,7 @@ def _is_free(share: float, days: Sequence[Tick]) -> bool:
     return all(not -_LABEL / 3 < share - day.share < _LABEL for day in days)
 
 
-def _with_years(starts: Sequence[datetime]) -> Iterator[str]:
+def _format_dates(starts: Sequence[datetime]) -> Iterator[str]:
     """Dates, with the year where it is another one than that of the label before."""
     spans_years = starts[0].year != starts[-1].year
     year = None

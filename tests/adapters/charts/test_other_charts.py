@@ -157,13 +157,13 @@ def test_responses_are_shaded() -> None:
 def test_themes_are_bars_on_one_scale() -> None:
     """With count, share and change; long labels are cut in the picture, and whole in title and table."""
     label = "a very long label with <markup> in it"
-    chart = themes_chart([ThemeRow(label, 1_165, 0.31, "▲ 3.4 points"), ThemeRow("late", 764, 0.2)], downs=3_759)
+    chart = themes_chart([ThemeRow(label, 1_165, 0.31, "▲ 3.4 points"), ThemeRow("late", 764, 0.2)], thumbs_down=3_759)
     assert [part.get("width") for part in of_class(chart.svg, "fd")] == ["77.5%", "50%"]
     assert "▲ 3.4 points1,165 · 31%" in texts(chart.svg)
     assert label not in texts(chart.svg)
     assert fromstring(chart.table).findtext("tbody/tr/td") == label
     assert "the most frequent, a very long label with <markup> in it, is in 1,165 of them (31%)" in chart.description
-    assert texts(themes_chart([], downs=0).svg) == ["No themes in this period."]
+    assert texts(themes_chart([], thumbs_down=0).svg) == ["No themes in this period."]
 
 
 def test_a_notebook_shows_a_whole_picture() -> None:

@@ -95,7 +95,7 @@ charts = st.one_of(
     trends(),
     summaries.map(rating_split),
     group_lists.map(comparison_chart),
-    st.builds(themes_chart, theme_lists, downs=st.integers(0, 10**7)),
+    st.builds(themes_chart, theme_lists, thumbs_down=st.integers(0, 10**7)),
     st.builds(
         heat_map_chart,
         slot_maps.map(lambda slots: heat_cells(slots, ZoneInfo("Asia/Kathmandu"))),
@@ -216,7 +216,7 @@ def test_texts_of_people_are_escaped(text: str, summary: Summary) -> None:
     """What a group or theme is called comes back from a parser as it went in, but for what XML forbids."""
     allowed = re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
     rows = [ThemeRow(text, 3, 0.5)]
-    themes = themes_chart(rows, downs=6)
+    themes = themes_chart(rows, thumbs_down=6)
     fromstring(theme_bar(rows[0], rows))
     seen = fromstring(themes.table).find("tbody/tr/td")
     assert seen is not None
@@ -247,7 +247,7 @@ def test_texts_fit_a_terminal(
     for text in (
         rating_split_text(summary, encoding=encoding),
         comparison_text(groups, encoding=encoding),
-        themes_text(themes, downs=9, encoding=encoding),
+        themes_text(themes, thumbs_down=9, encoding=encoding),
         heat_map_text(cells, encoding=encoding),
     ):
         _assert_fits(text, encoding)

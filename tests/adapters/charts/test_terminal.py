@@ -56,8 +56,8 @@ def test_more_points_than_columns_are_added_up() -> None:
 def test_ascii_stands_for_blocks() -> None:
     """Where the encoding lacks them; what else it lacks is a question mark, and nothing steers the terminal."""
     rows = [ThemeRow("caf\xe9\x1b[31m r\u202eed", 3, 0.4, "▲ 2 points")]
-    assert "café [31m red" in themes_text(rows, downs=8)
-    text = themes_text(rows, downs=8, encoding="ascii")
+    assert "café [31m red" in themes_text(rows, thumbs_down=8)
+    text = themes_text(rows, thumbs_down=8, encoding="ascii")
     assert "caf? [31m red" in text
     assert "####" in text
     assert "^ 2 points" in text
@@ -66,9 +66,9 @@ def test_ascii_stands_for_blocks() -> None:
 def test_wide_signs_take_two_columns() -> None:
     """So that all bars begin below one another, and a label of only such signs is cut in time."""
     rows = [ThemeRow("late", 5, 0.5), ThemeRow("ＡＢ漢字", 5, 0.5), ThemeRow("cafe\u0301", 5, 0.5)]
-    late, wide, accented = themes_text(rows, downs=10).split("\n")[-3:]
+    late, wide, accented = themes_text(rows, thumbs_down=10).split("\n")[-3:]
     assert late.index("█") == wide.index("█") + 4 == accented.index("█") - 1 == 27
-    (long,) = themes_text([ThemeRow("漢" * 40, 5, 0.5)], downs=10).split("\n")[-1:]
+    (long,) = themes_text([ThemeRow("漢" * 40, 5, 0.5)], thumbs_down=10).split("\n")[-1:]
     assert long.startswith(f"{'漢' * 12}…  █")
 
 
@@ -105,7 +105,7 @@ def test_hours_are_signs() -> None:
     assert monday.startswith("Mon 2   ▼  ·  =  =")
     assert tuesday.count("=") == 23
     assert heat_map_text([]) == "No feedback in this period."
-    assert themes_text([], downs=0) == "No themes in this period."
+    assert themes_text([], thumbs_down=0) == "No themes in this period."
     assert trend_text([]) == "No feedback in this period."
 
 
