@@ -1,6 +1,6 @@
-"""Charts: pure functions from statistics to SVG, to HTML tables, and to text for terminals.
+"""Charts: pure functions from statistics to SVG, HTML tables and text for terminals.
 
-The pictures use the classes of Harken's style sheet. In a notebook they bring their own.
+The pictures use the classes of Harken's style sheet. In notebooks they include their own style.
 """
 
 from harken_adapters.charts.buckets import trend_points

@@ -1,4 +1,4 @@
-"""Where axes begin and end, and where their lines stand."""
+"""The ranges and grid lines of axes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
-#: An axis starts above zero only if all that it shows lies above this.
+#: An axis starts above zero only if all values exceed this.
 _ALL_ABOVE: Final = 40
 _MULTIPLE: Final = 20
 _LEAST_HEIGHT: Final = 20
@@ -22,9 +22,9 @@ class Axis:
     """A vertical axis in percent.
 
     Attributes:
-        low: where it starts, 0 to 80.
-        high: where it ends, at least 20 more.
-        step: from one line to the next; at most four lines besides the lowest.
+        low: the lower end, 0 to 80.
+        high: the upper end, at least 20 more.
+        step: the distance between grid lines, of which there are at most four above the lowest.
     """
 
     low: int
@@ -33,16 +33,16 @@ class Axis:
 
     @property
     def ticks(self) -> range:
-        """The values that have a line, from the lowest on."""
+        """The values of the grid lines, in ascending order."""
         return range(self.low, self.high + 1, self.step)
 
     def share(self, value: float) -> float:
-        """How far up a value stands, from 0 to 1; values outside stand at the nearer end."""
+        """The position of a value, 0 at the lower end and 1 at the upper end; values outside are clipped."""
         return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
 
 
 def satisfaction_axis(values: Iterable[float]) -> Axis:
-    """The axis for percentages: from 0, unless all lie above 40; from 0 to 100 where there are none."""
+    """The axis for percentages. It starts at 0 unless all are above 40, and is 0 to 100 if there are none."""
     known = [min(value, 100.0) for value in values]
     if not known:
         return Axis(0, 100, 25)
@@ -54,6 +54,6 @@ def satisfaction_axis(values: Iterable[float]) -> Axis:
 
 
 def scale_top(values: Iterable[float]) -> int:
-    """Where a horizontal axis from 0 ends, in percent, so that all values are on it."""
+    """The upper end of an axis that starts at 0 and includes all values, in percent."""
     most = max(values, default=0.0)
     return next((top for top in _TOPS if top >= most), 100)

@@ -1,4 +1,4 @@
-"""How long the points of a trend are, so that there are not too many and each says something."""
+"""The choice of the length of the points of a trend."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ _HOUR: Final = timedelta(hours=1)
 
 
 def trend_points(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> list[TrendPoint]:
-    """The trend of quarter hours (by their start in UTC), without gaps, in points of 1, 3 or 6 hours, a day or a week.
+    """The trend with the shortest points that give at most 60 points and a median of at least 20 thumbs.
 
-    The shortest that gives at most 60 points and a median of 20 thumbs or more; else weeks.
+    A point is 1, 3 or 6 hours, a day or a week long; weeks are used if no length meets both conditions.
+
+    Args:
+        slots: the statistics of quarter hours, by their start in UTC.
+        zone: the zone of days and hours.
     """
     if not slots:
         return []
@@ -32,7 +36,7 @@ def trend_points(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> list[Tren
 
 
 def _list_candidates(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> Iterator[list[TrendPoint]]:
-    """From the shortest to the longest; those that would have far too many points are left out."""
+    """Trends from the shortest points to the longest, without those that clearly have too many points."""
     span = max(slots) - min(slots)
     if span <= (MOST_POINTS + 1) * 6 * _HOUR:
         hourly = trend(slots, Period.HOUR, zone)
@@ -45,7 +49,7 @@ def _list_candidates(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> Itera
 
 
 def merge_hours(hourly: Sequence[TrendPoint], hours: int) -> list[TrendPoint]:
-    """Points of one hour, added up to points of so many hours of the wall clock, counted from midnight."""
+    """Merge points of one hour into points of ``hours`` hours on the wall clock, aligned to midnight."""
     sums: defaultdict[datetime, Summary] = defaultdict(Summary)
     for point in hourly:
         start = point.start.replace(hour=point.start.hour // hours * hours, minute=0, second=0, fold=0)

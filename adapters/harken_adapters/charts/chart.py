@@ -1,4 +1,4 @@
-"""A chart: a picture, the table with its values, and the words around them."""
+"""A chart: a picture, a table with the same values, and texts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _EMPTY_HEIGHT: Final = 40
 
 @frozen
 class LegendItem:
-    """What marks mean.
+    """An entry of a legend.
 
     Attributes:
-        marks: each drawn in 16 by 10 pixels.
+        marks: samples of what is explained, each in an area of 16 by 10 pixels.
         after: the text after them.
         before: the text before them.
-        is_apart: whether a group begins here that stands at the right.
+        is_apart: whether this entry and those after it are right-aligned.
     """
 
     marks: tuple[Element, ...]
@@ -32,20 +32,20 @@ class LegendItem:
 
 @frozen(kw_only=True)
 class Chart:
-    """A chart, ready to be shown. ``svg``, ``table`` and ``legend`` are markup; all other texts are plain.
+    """A chart. ``svg``, ``table`` and ``legend`` are escaped markup; all other texts are plain and have to be escaped.
 
     Attributes:
-        title: what it is about, as a name.
-        description: what it shows, in one sentence.
-        table: the same values as an HTML table, or a paragraph where there are none.
-        caption: what one has to know to read it: the length of points, the zone, where the axis starts. May be empty.
-        notes: sentences that belong beside it. They are labels in a wide picture, which a narrow one leaves out.
-        foot: what the marks rest on; stands under the picture. May be empty.
-        height: of the picture, in pixels.
-        gutter: how many pixels to leave free to the left of the picture, for labels of its rows or axis.
-        kind: the classes of the picture.
-        content: what is in it, after its title and description.
-        legend_items: what its marks mean.
+        title: its subject.
+        description: its result, in one sentence.
+        table: the values as an HTML table, or a paragraph if there are none.
+        caption: what is needed to read it: the length of points, the time zone, the start of the axis. May be empty.
+        notes: sentences about its results. A narrow picture needs them as text, as it hides these labels.
+        foot: the method, to be shown below. May be empty.
+        height: the height of the picture, in pixels.
+        gutter: the space in pixels that the page has to leave to the left of the picture, for its labels.
+        kind: the CSS classes of the picture.
+        content: the elements of the picture, without its title and description.
+        legend_items: the entries of the legend.
     """
 
     title: str
@@ -62,7 +62,7 @@ class Chart:
 
     @property
     def svg(self) -> str:
-        """The picture, as wide as its container, for a page with Harken's style sheet."""
+        """The picture, as wide as its container, for pages with Harken's style sheet."""
         return str(
             element(
                 "svg",
@@ -79,14 +79,14 @@ class Chart:
 
     @property
     def legend(self) -> str:
-        """What the marks mean, as HTML; empty if there is nothing to explain."""
+        """The legend as HTML; empty if the chart needs none."""
         if not self.legend_items:
             return ""
         entries = (part for item in self.legend_items for part in _build_legend_entries(item))
         return str(element("div", *entries, class_="legend"))
 
     def _repr_svg_(self) -> str:
-        """The picture for notebooks: of a fixed size, with its own style, title, legend and notes."""
+        """The picture for notebooks, with a fixed size, its own style, title, legend and notes."""
         panel = Panel(
             title=self.title,
             caption=self.caption,
@@ -105,7 +105,7 @@ class Chart:
 
 
 def empty_chart(title: str, sentence: str) -> Chart:
-    """What stands in the place of a chart that has nothing to show: a sentence that says so."""
+    """A chart without data: the sentence that says so."""
     return Chart(
         title=title,
         description=sentence,

@@ -1,4 +1,4 @@
-"""Groups side by side: the satisfaction of each with its interval, and what can be said about them."""
+"""Comparison of groups: the satisfaction and interval of each, and the result in words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harken_adapters.charts.svg import Element, element, line, percent, title
 from harken_adapters.charts.table import Column, build_table
 from harken_adapters.charts.themes import shorten
 
-#: A group with fewer thumbs is not compared.
+#: Groups with fewer thumbs are not compared.
 ENOUGH_THUMBS: Final = 20
 UNCLEAR: Final = "no clear change"
 _HEAD: Final = 20
@@ -32,10 +32,10 @@ class Group:
     """One of several groups: an agent, a version, a segment.
 
     Attributes:
-        name: what it is called.
+        name: its name.
         summary: its statistics.
         effect: its design effect; see :func:`harken.domain.insight.sampling.design_effect`.
-        change: what changed from the period before to this one, if that is known.
+        change: the comparison of the previous period with this one, if known.
     """
 
     name: str
@@ -45,23 +45,23 @@ class Group:
 
     @property
     def interval(self) -> Interval:
-        """Where the true satisfaction lies, in percent, with 95% confidence."""
+        """The 95% interval of satisfaction, in percent, from effective counts."""
         low, high = wilson(self.summary.positive / self.effect, self.summary.decided / self.effect)
         return Interval(low * 100, high * 100)
 
     @property
     def has_enough(self) -> bool:
-        """Whether it can be compared."""
+        """Whether it has enough thumbs to be compared."""
         return self.summary.decided >= ENOUGH_THUMBS
 
 
 def comparison_chart(groups: Sequence[Group], *, by: str = "group", everything: Summary | None = None) -> Chart:
-    """Rows of dots with whiskers on one axis from 0, the best first, those with under 20 thumbs last.
+    """Dots with whiskers on a shared axis from 0, best first; groups with less than 20 thumbs are last.
 
     Args:
-        groups: what to compare.
-        by: what the groups are, as a noun: ``agent``, ``version``.
-        everything: the statistics of all feedback, for the dashed line; the sum of the groups if not given.
+        groups: the groups to compare.
+        by: the kind of group as a noun, such as ``agent``.
+        everything: the statistics of all feedback, for the dashed line; by default the sum of the groups.
     """
     ordered = sort_groups(groups)
     if not any(group.summary.decided for group in ordered):
@@ -81,7 +81,7 @@ def comparison_chart(groups: Sequence[Group], *, by: str = "group", everything: 
 
 
 def sort_groups(groups: Sequence[Group]) -> list[Group]:
-    """The best first; those with under 20 thumbs after all others, those with the most thumbs first."""
+    """Groups by descending satisfaction, then those with less than 20 thumbs by descending thumbs."""
     return sorted(groups, key=_rank)
 
 
@@ -91,9 +91,10 @@ def _rank(group: Group) -> tuple[bool, float, int, str]:
 
 
 def comparison_sentence(groups: Sequence[Group], by: str = "group") -> str:
-    """Which of two groups is better, decided among all pairs; or how many more thumbs would decide it.
+    """The comparison of the two best groups, corrected for the number of pairs.
 
-    The two best are named. If these are too close, so is the pair that differs most surely, if any does.
+    If these two are too close to tell, a first sentence names the pair with the strongest evidence of a difference,
+    if there is one.
     """
     enough = [group for group in sort_groups(groups) if group.has_enough]
     if not enough:
@@ -126,14 +127,14 @@ def _describe_pair(group: Group, other: Group, comparison: Comparison) -> str:
 
 
 def comparison_foot(groups: Sequence[Group], total: Summary) -> str:
-    """What the dashed line is, and how sure the intervals and the sentence are."""
+    """The explanation of the dashed line and of the confidence of intervals and sentence."""
     pairs = comb(sum(group.has_enough for group in groups), 2)
     corrected = f", the sentence corrected for {amount(pairs, 'comparison')}" if pairs > 1 else ""
     return f"Dashed line: all, {satisfaction_text(total)}. 95% confidence{corrected}."
 
 
 def change_text(group: Group) -> str:
-    """How its satisfaction changed: in points where that is sure, ``new``, ``no clear change``, or a dash."""
+    """The change of satisfaction: in points if it is more than chance, else ``no clear change``; ``new``; or a dash."""
     change = group.change
     if change is None:
         return DASH
@@ -146,7 +147,7 @@ def change_text(group: Group) -> str:
 
 
 def comparison_top(groups: Sequence[Group], total: Summary) -> int:
-    """Where the axis ends, in percent. Groups with under 20 thumbs do not stretch it, if there are others."""
+    """The upper end of the axis in percent. Groups with less than 20 thumbs count only if there are no others."""
     sure = [group for group in groups if group.has_enough] or groups
     return scale_top([total.satisfaction, *(group.interval.high for group in sure if group.summary.decided)])
 
@@ -176,12 +177,19 @@ def _draw_row(view: _View, place: int) -> Iterator[Element]:
     thumbs = amount(group.summary.decided, "thumb")
     name = element("tspan", shorten(group.name, _LETTERS), class_="name")
     yield element("text", name, f"  {thumbs}", title(_describe_group(group)), x="0", y=top + 16)
-    yield element("text", satisfaction_text(group.summary), class_="val", x="100%", y=top + 16, text_anchor="end")
+    value = element("tspan", satisfaction_text(group.summary), class_="val", dx=8)
+    yield element("text", *_draw_change(group), value, x="100%", y=top + 16, text_anchor="end")
     yield element("svg", *_draw_marks(view, group), y=top + 20, width="100%", height=_MARK, overflow="visible")
 
 
+def _draw_change(group: Group) -> Iterator[Element]:
+    text = change_text(group)
+    if text not in {DASH, UNCLEAR}:
+        yield element("tspan", text, class_={"▲": "fu", "▼": "mkb"}.get(text[0]))
+
+
 def _draw_marks(view: _View, group: Group) -> Iterator[Element]:
-    """The dashed line, the whisker and the dot of a group, in a strip of 20 pixels."""
+    """The dashed line, the whisker and the dot of a group, 20 pixels high."""
     middle, summary = _MARK / 2, group.summary
     if view.total.decided:
         average = view.x(view.total.satisfaction)
@@ -204,7 +212,7 @@ def _describe_group(group: Group) -> str:
 
 
 def _build_table(view: _View) -> Element:
-    """The table that a page shows: with the marks of each row in it, which screen readers leave out."""
+    """The table, with the marks of each group, which are hidden from screen readers."""
     columns = [
         Column(view.by.capitalize()),
         Column(_build_axis_heading(view), is_picture=True),
@@ -253,5 +261,5 @@ def _build_change(group: Group) -> Element:
 
 
 def _hide_visually(text: str) -> Element:
-    """Words for those who do not see what stands beside them."""
+    """Text for screen readers only."""
     return element("span", text, class_="vh")

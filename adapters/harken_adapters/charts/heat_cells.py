@@ -1,4 +1,4 @@
-"""The cells of a heat map: by weekday, or by date where there are under two weeks of them."""
+"""The cells of a heat map: by date for less than two weeks of feedback, else by weekday."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harken.domain.insight.comparison import Comparison, Verdict, decide_togethe
 from harken.domain.insight.heat_map import MIN_THUMBS, Cell, heat_map
 from harken.domain.summary import Summary
 
-#: From so many dates on, rows are days of the week.
+#: The least number of dates for which rows are weekdays.
 _TWO_WEEKS: Final = 14
 
 
@@ -26,7 +26,7 @@ class DateCell:
         day: the local date.
         hour: the local hour, 0 to 23.
         summary: the statistics of the feedback given then.
-        verdict: whether it is better or worse than all other hours together by more than chance, among all cells.
+        verdict: whether it differs from all other hours together by more than chance, corrected for many cells.
     """
 
     day: date
@@ -38,11 +38,11 @@ class DateCell:
 def heat_cells(
     slots: Mapping[datetime, Summary], zone: ZoneInfo, *, effect: float = 1.0
 ) -> list[Cell] | list[DateCell]:
-    """The cells that have feedback, in order of their rows and hours: dates under 14 days, else weekdays.
+    """The cells that have feedback, sorted by row and hour. Rows are dates for less than 14 days, else weekdays.
 
     Args:
         slots: the statistics of quarter hours, by their start in UTC.
-        zone: whose days and hours.
+        zone: the zone of days and hours.
         effect: the design effect of the selection.
     """
     if not slots:
@@ -54,7 +54,7 @@ def heat_cells(
 
 
 def date_cells(slots: Mapping[datetime, Summary], zone: ZoneInfo, *, effect: float = 1.0) -> list[DateCell]:
-    """The same as :func:`harken.domain.insight.heat_map.heat_map`, but of dates."""
+    """The same as :func:`harken.domain.insight.heat_map.heat_map`, by date instead of weekday."""
     sums: defaultdict[tuple[date, int], Summary] = defaultdict(Summary)
     for slot, summary in slots.items():
         local = slot.astimezone(zone)

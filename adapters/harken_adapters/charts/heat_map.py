@@ -1,4 +1,4 @@
-"""Satisfaction by day and hour: which hours are better or worse than the rest."""
+"""Satisfaction by day and hour, in comparison with the average."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _HEAD: Final = 18
 _ROW: Final = 22
 _GUTTER: Final = 48
 _HOURS: Final = 24
-#: So many points from the average are about the same, where no verdict says otherwise.
+#: The largest difference from the average, in points, that counts as about the same if the verdict is undecided.
 _ABOUT: Final = 3.0
 _SHADES: Final = 5
 
 
 class Step(Enum):
-    """How a cell compares with the average; the value is the class of its mark."""
+    """The comparison of a cell with the average; the value is the CSS class of the cell."""
 
     CLEARLY_UNDER = "h0"
     UNDER = "h1"
@@ -50,10 +50,10 @@ class HeatGrid:
     """Cells in rows and hours.
 
     Attributes:
-        cells: all of weekdays, or all of dates, in any order.
-        rows: the keys of rows: 0 to 6 for weekdays, else every date from the first to the last.
+        cells: either all by weekday or all by date, in any order.
+        rows: the weekdays 0 to 6, or every date from the first to the last.
         total: the statistics of all cells together.
-        end: the last date and hour that has feedback; nothing for weekdays.
+        end: the last date and hour with feedback; ``None`` for weekdays.
     """
 
     cells: Sequence[Cell | DateCell]
@@ -87,11 +87,11 @@ class HeatGrid:
         return f"{WEEKDAYS[row.weekday()]} {row.day}" if isinstance(row, date) else WEEKDAYS[row]
 
     def is_to_come(self, row: int | date, hour: int) -> bool:
-        """Whether an hour of a date lies after the last one that has feedback."""
+        """Whether an hour of a date is after the last hour with feedback."""
         return isinstance(row, date) and self.end is not None and (row, hour) > self.end
 
     def step(self, cell: Cell | DateCell) -> Step | None:
-        """How a cell compares with the average of all; ``None`` under 10 thumbs."""
+        """The comparison of a cell with the average of all; ``None`` for less than 10 thumbs."""
         if cell.summary.decided < MIN_THUMBS:
             return None
         if cell.verdict is not Verdict.UNDECIDED:
@@ -103,12 +103,12 @@ class HeatGrid:
 
 
 def heat_map_chart(cells: Sequence[Cell | DateCell], *, zone: str = "UTC", shows_responses: bool = False) -> Chart:
-    """Rows of days, columns of hours, coloured against the average of all cells.
+    """Rows of days and columns of hours, coloured by the difference from the average of all cells.
 
     Args:
         cells: from :func:`harken_adapters.charts.heat_cells.heat_cells`.
-        zone: the name of the zone whose days and hours they are.
-        shows_responses: colour by the number of responses, and not by satisfaction.
+        zone: the name of the time zone of days and hours.
+        shows_responses: whether to colour by the number of responses instead of satisfaction.
     """
     grid = HeatGrid(cells)
     if not grid.total.total:
@@ -128,7 +128,7 @@ def heat_map_chart(cells: Sequence[Cell | DateCell], *, zone: str = "UTC", shows
 
 
 def heat_sentence(grid: HeatGrid, zone: str) -> str:
-    """What the heat map shows, in one sentence."""
+    """The hours that differ from the average, in one sentence."""
     steps = [grid.step(cell) for cell in grid.cells]
     worse, better = steps.count(Step.CLEARLY_UNDER), steps.count(Step.CLEARLY_OVER)
     start = f"Satisfaction by day and hour, {zone}, against the average of {satisfaction_text(grid.total)}"
@@ -197,12 +197,12 @@ def _draw_responses(grid: HeatGrid, zone: str) -> Iterator[Element]:
 
 
 def shade_of(count: int, most: int) -> int:
-    """The shade of a count that is at least 1, from 1 to 5, which stands for the largest fifth."""
+    """The shade of a count that is at least 1: from 1 for the lowest fifth of the range to 5 for the highest."""
     return min(_SHADES, 1 + (count - 1) * _SHADES // most)
 
 
 def _iterate_places(grid: HeatGrid) -> Iterator[tuple[int, int, Cell | DateCell | None]]:
-    """Each row (by its place) and hour with its cell, ``None`` where nothing came; without hours that are to come."""
+    """Row index, hour, and cell (``None`` without feedback), for all hours up to the last with feedback."""
     by_place = grid.by_place
     for place, row in enumerate(grid.rows):
         for hour in range(_HOURS):

@@ -1,4 +1,4 @@
-"""How charts write figures and times: in English, independent of the locale of the process."""
+"""Formats of numbers and times in charts: English, independent of the locale of the process."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from harken.domain.trend import TrendPoint
 
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-#: Percentages of fewer thumbs are whole.
+#: Percentages of fewer thumbs have no decimals.
 _MANY: Final = 100
 DAY: Final = timedelta(days=1)
-#: The dash of ranges, and of values that are missing.
+#: Separates the ends of ranges, and replaces missing values.
 DASH: Final = "\N{EN DASH}"
 
 
 def count_text(count: int) -> str:
-    """A count: exact up to 99,999, then as ``123 k`` or ``1.2 M``."""
+    """A count: exact up to 99,999, then abbreviated to ``123 k`` or ``1.2 M``."""
     if count < 100_000:
         return f"{count:,}"
     if count < 999_500:
@@ -33,7 +33,7 @@ def amount(count: int, noun: str) -> str:
 
 
 def percent_text(value: float, thumbs: int) -> str:
-    """A percentage from 0 to 100 of so many thumbs: one decimal, none for under 100 thumbs, a dash for none."""
+    """A percentage (0 to 100) with one decimal; without decimals below 100 thumbs; a dash if there are none."""
     if not thumbs:
         return DASH
     return f"{value:.{0 if thumbs < _MANY else 1}f}%"
@@ -45,13 +45,13 @@ def satisfaction_text(summary: Summary) -> str:
 
 
 def interval_text(interval: Interval, thumbs: int) -> str:
-    """An interval in percent, as precise as the percentage that it belongs to: ``16.6 to 18.8``, with a dash."""
+    """An interval in percent with the decimals of :func:`percent_text`, and a dash between its ends."""
     decimals = 0 if thumbs < _MANY else 1
     return f"{interval.low:.{decimals}f} {DASH} {interval.high:.{decimals}f}" if thumbs else DASH
 
 
 def share_text(share: float) -> str:
-    """A share from 0 to 1 in whole percent; ``<1%`` and ``>99%`` are not rounded to none and all."""
+    """A share (0 to 1) in whole percent, with ``<1%`` and ``>99%`` for shares that would round to 0% and 100%."""
     if 0 < share < 0.005:
         return "<1%"
     if 0.995 <= share < 1:
@@ -75,12 +75,12 @@ def zone_text(moment: datetime) -> str:
 
 
 def length_of(points: Sequence[TrendPoint]) -> timedelta:
-    """How long a point is on the wall clock, also where the clocks change; points must not be empty."""
+    """The length of a point on the wall clock, independent of clock changes; ``points`` must not be empty."""
     return points[-1].end.replace(tzinfo=None) - points[-1].start.replace(tzinfo=None)
 
 
 def bucket_text(length: timedelta) -> str:
-    """What a point stands for: ``hour``, ``3 hours``, ``day``, ``week``."""
+    """The length of a point in words: ``hour``, ``3 hours``, ``day``, ``week``."""
     days, hours = length // DAY, round(length / timedelta(hours=1))
     if length < DAY:
         return "hour" if hours <= 1 else f"{hours} hours"
@@ -88,7 +88,7 @@ def bucket_text(length: timedelta) -> str:
 
 
 def span_text(point: TrendPoint) -> str:
-    """When a point was: ``Fri 20 Feb, 18:00`` to ``21:00``, ``Fri 20 Feb``, or ``16`` to ``22 Feb``."""
+    """The time of a point: a day with two hours, a day (``Fri 20 Feb``), or the first and last day of a week."""
     start, end = point.start.replace(tzinfo=None), point.end.replace(tzinfo=None)
     if end - start < DAY:
         return f"{weekday_text(start)}, {start:%H:%M} {DASH} {end:%H:%M}"
@@ -100,7 +100,7 @@ def span_text(point: TrendPoint) -> str:
 
 
 def moment_text(start: datetime, length: timedelta) -> str:
-    """When a change came, with its preposition: ``at Sat 18:00``, ``on Sat 21 Feb``, ``in the week of 16 Feb``."""
+    """The time of a change with its preposition: ``at Sat 18:00``, ``on Sat 21 Feb``, ``in the week of 16 Feb``."""
     if length < DAY:
         return f"at {WEEKDAYS[start.weekday()]} {start:%H:%M}"
     if length < 7 * DAY:
@@ -114,7 +114,7 @@ def rating_counts(summary: Summary) -> str:
 
 
 def summary_text(summary: Summary) -> str:
-    """One sentence with all figures of a summary."""
+    """Satisfaction, interval and counts of a summary, in one line."""
     if not summary.total:
         return "no feedback"
     counts = f"{amount(summary.total, 'response')}: {rating_counts(summary)}"

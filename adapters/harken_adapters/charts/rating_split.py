@@ -1,4 +1,4 @@
-"""How feedback splits into down, neutral and up."""
+"""The distribution of ratings: down, neutral and up."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _HEIGHT: Final = 62
 
 @frozen
 class RatingShare:
-    """One of the three ratings.
+    """The count of a rating.
 
     Attributes:
         name: ``Down``, ``Neutral`` or ``Up``.
-        kind: the class of its marks.
-        count: how many there are.
-        share: of all feedback, from 0 to 1.
+        kind: the CSS class of its marks.
+        count: the number of responses with this rating.
+        share: its share of all feedback, from 0 to 1.
     """
 
     name: str
@@ -36,7 +36,7 @@ class RatingShare:
 
 
 def rating_split(summary: Summary) -> Chart:
-    """One bar that is as long as all feedback: down at the left, then neutral, up at the right."""
+    """A single stacked bar: down at the left, then neutral, up at the right."""
     if not summary.total:
         return empty_chart(_TITLE, "No feedback in this period.")
     return Chart(
@@ -49,13 +49,13 @@ def rating_split(summary: Summary) -> Chart:
 
 
 def rating_shares(summary: Summary) -> list[RatingShare]:
-    """Down, neutral and up, in the order that all charts keep."""
+    """Down, neutral and up, in this order in all charts."""
     counts = (("Down", "fd", summary.negative), ("Neutral", "fn", summary.neutral), ("Up", "fu", summary.positive))
     return [RatingShare(name, kind, count, count / max(1, summary.total)) for name, kind, count in counts]
 
 
 def split_sentence(summary: Summary) -> str:
-    """What the split shows, in one sentence."""
+    """The distribution and the satisfaction, in one sentence."""
     shares = ", ".join(f"{share_text(part.share)} {part.name.lower()}" for part in rating_shares(summary))
     sentence = f"Of {amount(summary.total, 'response')}, {shares}"
     if not summary.decided:

@@ -1,4 +1,4 @@
-"""A chart as a document of its own, with its style: for notebooks and files."""
+"""A chart as an independent SVG document with its own style, for notebooks and files."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ text.mk.rise,.mkb.rise{fill:var(--up)}
 
 @frozen(kw_only=True)
 class Panel:
-    """What a page would show around a picture.
+    """The texts around a picture.
 
     Attributes:
         title: the heading.
-        caption: the line under it; may be empty.
-        notes: sentences under the picture.
-        foot: a sentence under all; may be empty.
-        height: of the picture, in pixels.
-        gutter: pixels to leave free to the left of it.
-        kind: the class of the picture.
-        legend: entries of a text, marks, and a text.
+        caption: the line below it; may be empty.
+        notes: sentences below the picture.
+        foot: the last sentence; may be empty.
+        height: the height of the picture, in pixels.
+        gutter: the space for labels to the left of the picture, in pixels.
+        kind: the CSS classes of the picture.
+        legend: for each entry a text, marks, and another text.
     """
 
     title: str
@@ -95,12 +95,12 @@ class Panel:
 
 
 def build_standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[Element, ...]) -> Element:
-    """The document: an ``svg`` of a fixed size in pixels, that needs nothing else.
+    """The document: an ``svg`` with a fixed size in pixels and without external resources.
 
     Args:
-        panel: what to show around the picture.
+        panel: the texts around the picture.
         heading: the elements ``title`` and ``desc``.
-        content: the picture.
+        content: the elements of the picture.
     """
     top = 70 if panel.caption else 46
     legend = list(_draw_legend(panel, top + panel.height + 22))
@@ -133,7 +133,7 @@ def build_standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[
 
 
 def _draw_legend(panel: Panel, baseline: float) -> Iterator[Element]:
-    """Texts and marks in a row; the widths of texts are estimated."""
+    """Texts and marks in a row, with estimated widths of texts."""
     x = float(_MARGIN)
     for before, marks, after in panel.legend:
         if before:
@@ -147,7 +147,7 @@ def _draw_legend(panel: Panel, baseline: float) -> Iterator[Element]:
 
 
 def _build_style() -> str:
-    """The style sheet. Its rules hold in this picture only, as a notebook puts it into its own page."""
+    """The style sheet. Its rules are limited to this picture, as notebooks put it into their own page."""
     rules = "".join(_scope_rule(rule) for rule in _RULES.split("\n") if rule)
     return f".harken-chart{{{_LIGHT}}}@media(prefers-color-scheme:dark){{.harken-chart{{{_DARK}}}}}{rules}"
 

@@ -1,4 +1,4 @@
-"""A few primitives for SVG and HTML. Every text is escaped when it is written, and numbers stay short."""
+"""Primitives for SVG and HTML. All texts are escaped when they are written; numbers have at most three decimals."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 
 from attrs import frozen
 
-#: What XML 1.0 does not allow in a document, not even escaped.
+#: Characters that XML 1.0 does not allow, not even escaped.
 _FORBIDDEN: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @frozen
 class Element:
-    """An element of SVG or HTML. ``str()`` writes it; children that are texts are escaped.
+    """An element of SVG or HTML. ``str()`` writes it and escapes its attributes and texts.
 
     Attributes:
         name: the name of the tag.
-        attributes: names and values, in order; values are not escaped yet.
-        children: elements and texts. An element without any is written as ``<name/>``.
+        attributes: names and unescaped values, in order.
+        children: elements and unescaped texts. Without children it is written as ``<name/>``.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Element:
 
 
 def element(name: str, *children: Element | str, **attributes: str | float | None) -> Element:
-    """An element. Numbers get at most three decimals, and ``None`` leaves an attribute out.
+    """An element. Attributes with the value ``None`` are left out.
 
     Args:
         name: the name of the tag.
@@ -60,38 +60,38 @@ def element(name: str, *children: Element | str, **attributes: str | float | Non
 
 
 def title(text: str) -> Element:
-    """What is shown while the pointer rests on the parent."""
+    """The tooltip of the parent element."""
     return element("title", text)
 
 
 def line(kind: str, x: tuple[str, str], y: tuple[float, float]) -> Element:
-    """A straight line of a class, between two horizontal positions (with units) and two vertical ones (in pixels)."""
+    """A straight line between two horizontal positions (with units) and two vertical positions (in pixels)."""
     return element("line", class_=kind, x1=x[0], x2=x[1], y1=y[0], y2=y[1])
 
 
 def path(kind: str, commands: str) -> Element:
-    """A path of a class, whose stroke stays as wide as it is if the picture is stretched."""
+    """A path with a stroke that keeps its width when the picture is stretched."""
     return element("path", class_=kind, d=commands, vector_effect="non-scaling-stroke")
 
 
 def stretched(height: float, *children: Element) -> Element:
-    """A part whose coordinates run from 0 to 1000 across the full width, and from 0 to ``height`` pixels down."""
+    """A nested picture of full width with coordinates from 0 to 1000 across and 0 to ``height`` pixels down."""
     return element(
         "svg", *children, width="100%", height=height, viewBox=f"0 0 1000 {number(height)}", preserveAspectRatio="none"
     )
 
 
 def number(value: float) -> str:
-    """A number with at most three decimals, and none that are zero."""
+    """A number with at most three decimals and without trailing zeros."""
     text = f"{value:.3f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
 def percent(share: float) -> str:
-    """A share from 0 to 1 as a position or length in percent."""
+    """A share (0 to 1) as a position or length in percent."""
     return f"{number(share * 100)}%"
 
 
 def escape(text: str) -> str:
-    """The text for XML and HTML, in content and in attributes; characters that XML forbids become U+FFFD."""
+    """The text escaped for XML and HTML content and attributes. Characters that XML forbids become U+FFFD."""
     return html.escape(_FORBIDDEN.sub("\ufffd", text))

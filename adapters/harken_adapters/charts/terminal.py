@@ -1,6 +1,6 @@
-"""The charts as plain text of at most 80 columns, for terminals and logs. Nothing rests on colour.
+"""The charts as plain text without colour, at most 80 columns wide.
 
-Each function takes the encoding of the output: where it lacks block signs, ASCII stands for them.
+Each function takes the encoding of the output. If it lacks block characters, the text uses ASCII instead.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ _SIGNS: Final = {
 
 @frozen
 class _Columns:
-    """The points of a trend as columns of a terminal.
+    """The points of a trend as columns of text.
 
     Attributes:
-        points: at most as many as there are cells.
-        is_running: whether the last point is not over.
+        points: at most one per cell.
+        is_running: whether the last point has not ended.
         axis: the axis of satisfaction.
     """
 
@@ -72,11 +72,11 @@ class _Columns:
 
     @property
     def width(self) -> int:
-        """How many cells a point takes."""
+        """The width of a point, in cells."""
         return min(_WIDEST_POINT, _PLOT // len(self.points))
 
     def eighths(self, summary: Summary) -> int:
-        """How high a column is, in eighths of a cell; a value at the lowest end is still seen."""
+        """The height of a column in eighths of a cell; at least one."""
         return max(1, round(self.axis.share(summary.satisfaction) * _ROWS * 8))
 
 
@@ -87,10 +87,10 @@ def trend_text(
     now: datetime | None = None,
     encoding: str = "utf-8",
 ) -> str:
-    """Columns of satisfaction, and a line of responses under them.
+    """Satisfaction as columns, with a sparkline of responses below.
 
     Args:
-        points: as for :func:`harken_adapters.charts.trend.trend_chart`; more than 74 are added up to fewer.
+        points: as for :func:`harken_adapters.charts.trend.trend_chart`. More than 74 are merged into fewer.
         changes: the same.
         now: the same.
         encoding: of the output.
@@ -122,7 +122,7 @@ def rating_split_text(summary: Summary, *, encoding: str = "utf-8") -> str:
 def comparison_text(
     groups: Sequence[Group], *, by: str = "group", everything: Summary | None = None, encoding: str = "utf-8"
 ) -> str:
-    """A dot with its whisker for each group, and what can be said about them.
+    """A dot and whisker for each group, after the result of the comparison.
 
     Args:
         groups: as for :func:`harken_adapters.charts.comparison.comparison_chart`.
@@ -147,7 +147,7 @@ def comparison_text(
 
 
 def heat_map_text(cells: Sequence[Cell | DateCell], *, zone: str = "UTC", encoding: str = "utf-8") -> str:
-    """A sign for each hour of each day.
+    """One sign for each hour of each day.
 
     Args:
         cells: as for :func:`harken_adapters.charts.heat_map.heat_map_chart`.
@@ -190,7 +190,7 @@ def themes_text(rows: Sequence[ThemeRow], *, thumbs_down: int, encoding: str = "
 
 
 def sparkline(counts: Sequence[int], width: int = 1) -> str:
-    """A sign for each count, as high as it is; ``width`` cells each. Zero is empty, and one is seen."""
+    """Blocks with heights proportional to the counts, ``width`` cells each. Zero is empty, all others are visible."""
     most = max(counts, default=0)
     return "".join(EIGHTHS[ceil(count / most * 8) if most else 0] * width for count in counts)
 
@@ -231,7 +231,7 @@ def _label_row(axis: Axis, row: int) -> str:
 
 
 def _choose_sign(columns: _Columns, place: int, row: int) -> str:
-    """The sign of a point in a row, counted from the top."""
+    """The character for a point in a row, counted from the top."""
     summary, height = columns.points[place].summary, _ROWS - 1 - row
     if not summary.total:
         return "░"
@@ -246,7 +246,7 @@ def _choose_sign(columns: _Columns, place: int, row: int) -> str:
 
 
 def _place_labels(columns: _Columns, labels: Iterable[tuple[float, str]]) -> str:
-    """A line of labels at their shares of the width, without those that have no room."""
+    """A line of labels at positions from 0 to 1; labels that would overlap are left out."""
     line = " " * _MARGIN
     for share, label in labels:
         start = _MARGIN + int(share * len(columns.points) * columns.width)
@@ -267,16 +267,19 @@ def _explain_signs(columns: _Columns) -> str:
 
 
 def _draw_group(group: Group, total: Summary, top: int) -> str:
-    summary = group.summary
     change = change_text(group)
-    return (
-        f"{align_left(group.name, 18)} {_draw_whisker(group, total, top, 28)} {align_right(satisfaction_text(summary), 6)} "
-        f"{align_right(interval_text(group.interval, summary.decided), 13)} {align_left('≈' if change == UNCLEAR else change, 8)}"
+    cells = (
+        align_left(group.name, 18),
+        _draw_whisker(group, total, top, 28),
+        align_right(satisfaction_text(group.summary), 6),
+        align_right(interval_text(group.interval, group.summary.decided), 13),
+        align_left("≈" if change == UNCLEAR else change, 8),
     )
+    return " ".join(cells)
 
 
 def _draw_whisker(group: Group, total: Summary, top: int, width: int) -> str:
-    """The whisker and dot of a group between 0 and ``top`` percent, over the sign of the average."""
+    """The interval, satisfaction and overall average on an axis from 0 to ``top`` percent, in ``width`` cells."""
 
     def place(value: float) -> int:
         return min(width - 1, int(min(value, top) / top * width))

@@ -1,4 +1,4 @@
-"""What people complain about, by how often."""
+"""The most frequent themes of negative feedback."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _LETTERS: Final = 26
 
 @frozen
 class ThemeRow:
-    """A theme, or a reason that people chose.
+    """A theme of comments, or a reason that users chose.
 
     Attributes:
-        label: its name, as people wrote it.
-        count: in how many thumbs-down it is.
-        share: of all thumbs-down, from 0 to 1.
-        change: how that share changed, such as ``▲ 3.4 points``; empty unless it is more than chance.
+        label: its name.
+        count: the number of thumbs-down with this theme.
+        share: its share of all thumbs-down, from 0 to 1.
+        change: the change of the share, such as ``▲ 3.4 points``; empty if it may be chance.
     """
 
     label: str
@@ -37,11 +37,11 @@ class ThemeRow:
 
 
 def themes_chart(rows: Sequence[ThemeRow], *, thumbs_down: int) -> Chart:
-    """Bars with their figures, in the order given.
+    """Bars with counts, shares and changes, in the given order.
 
     Args:
         rows: the themes.
-        thumbs_down: how many thumbs-down the shares are of.
+        thumbs_down: the number of thumbs-down in the selection.
     """
     if not rows:
         return empty_chart(_TITLE, "No themes in this period.")
@@ -56,12 +56,12 @@ def themes_chart(rows: Sequence[ThemeRow], *, thumbs_down: int) -> Chart:
 
 
 def theme_bar(row: ThemeRow, rows: Sequence[ThemeRow]) -> str:
-    """The bar of one row as a small picture, for a list of all ``rows``."""
+    """The bar of one row as a separate picture, on the scale of all ``rows``; for lists."""
     return str(element("svg", *_draw_bar(row, rows), class_="p bar", width="100%", height=_BAR, aria_hidden="true"))
 
 
 def themes_sentence(rows: Sequence[ThemeRow], thumbs_down: int) -> str:
-    """What the themes show, in one sentence; rows must not be empty."""
+    """The most frequent theme, in one sentence; ``rows`` must not be empty."""
     first = max(rows, key=lambda row: row.count)
     changed = f"; {amount(count, 'share')} changed" if (count := sum(bool(row.change) for row in rows)) else ""
     return (
@@ -71,12 +71,12 @@ def themes_sentence(rows: Sequence[ThemeRow], thumbs_down: int) -> str:
 
 
 def scale_of(rows: Sequence[ThemeRow]) -> float:
-    """The share at which a bar would be full, from 0 to 1."""
+    """The share of a bar of full length, from 0 to 1."""
     return scale_top(row.share * 100 for row in rows) / 100
 
 
 def shorten(text: str, letters: int) -> str:
-    """The text in at most so many letters."""
+    """The text truncated to a number of characters, with an ellipsis."""
     return text if len(text) <= letters else f"{text[: letters - 1].rstrip()}…"
 
 
@@ -90,7 +90,7 @@ def _draw_row(rows: Sequence[ThemeRow], row: ThemeRow, top: float) -> Iterator[E
 
 
 def _draw_change(change: str) -> Iterator[Element]:
-    """A larger share of the complaints is worse."""
+    """The change, coloured: a larger share of the complaints is worse."""
     if change:
         kind = "fu" if change.startswith("▼") else "mkb" if change.startswith("▲") else None
         yield element("tspan", change, class_=kind)

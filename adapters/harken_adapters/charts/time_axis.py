@@ -1,4 +1,4 @@
-"""The labels under a trend: which points get one, so that none overlaps another at any width."""
+"""The labels of the time axis, chosen so that they do not overlap at any width."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from harken_adapters.charts.labels import DAY, day_text, length_of, weekday_text
 from harken_adapters.charts.svg import Element, element, line, percent
 
 _MOST_LABELS: Final = 8
-#: Up to so many days, hours have labels too.
+#: The largest number of days for which hours are labelled.
 _FEW_DAYS: Final = 4
-#: What a label of a day covers to its right, as a share of the narrowest picture that shows labels of hours.
+#: The width of the label of a day, as a share of the narrowest picture with labels of hours.
 _LABEL: Final = 0.14
-#: The same in the narrowest picture of all.
+#: The same as a share of the narrowest picture.
 _LABEL_WHEN_NARROW: Final = 0.24
 _EDGE: Final = 0.03
 
 
 @frozen
 class Tick:
-    """A label under a trend.
+    """A label of the time axis.
 
     Attributes:
-        share: where it stands, from 0 to 1 of the width.
+        share: its position, from 0 to 1.
         label: its text.
-        starts_day: whether it stands at a line where a day starts, and not at the middle of a point or at an hour.
-        is_optional: whether narrow pictures leave it out.
+        starts_day: whether it marks the start of a day; it is then drawn to the right of a longer tick.
+        is_optional: whether narrow pictures hide it.
     """
 
     share: float
@@ -40,7 +40,7 @@ class Tick:
     is_optional: bool = False
 
     def elements(self, top: float) -> Iterator[Element]:
-        """The tick and its text, under a line that is at ``top`` pixels."""
+        """The tick and its text, below an axis at ``top`` pixels."""
         x = percent(self.share)
         yield line("g", (x, x), (top, top + (10 if self.starts_day else 4)))
         anchor = "start" if self.starts_day or self.share < _EDGE else "end" if self.share > 1 - _EDGE else "middle"
@@ -56,7 +56,7 @@ class Tick:
 
 
 def time_ticks(points: Sequence[TrendPoint]) -> list[Tick]:
-    """The labels for points, which must not be empty, in order."""
+    """The labels for ``points``, which must not be empty, in order."""
     if length_of(points) >= DAY:
         return _ticks_of_points(points)
     starts = [place for place, point in enumerate(points) if place == 0 or _is_new_day(points[place - 1], point)]
@@ -117,7 +117,7 @@ def _is_free(share: float, days: Sequence[Tick]) -> bool:
 
 
 def _format_dates(starts: Sequence[datetime]) -> Iterator[str]:
-    """Dates, with the year where it is another one than that of the label before."""
+    """Dates, with the year where it differs from that of the previous label."""
     spans_years = starts[0].year != starts[-1].year
     year = None
     for start in starts:

@@ -1,4 +1,4 @@
-"""What the charts of ratings, groups, hours and themes show, and what they look like in a notebook."""
+"""The charts of ratings, groups, hours and themes, and pictures for notebooks."""
 
 from datetime import datetime, timedelta
 from xml.etree.ElementTree import Element, fromstring
@@ -28,7 +28,7 @@ def of_class(svg: str, kind: str) -> list[Element]:
 
 
 def texts(svg: str) -> list[str]:
-    """What can be read without a pointer."""
+    """All visible texts."""
     return ["".join(part.itertext()) for part in fromstring(svg).iter(f"{SVG}text")]
 
 
@@ -38,7 +38,7 @@ def hours(number: int, summary: Summary) -> dict[datetime, Summary]:
 
 
 def test_the_split_is_as_long_as_all_feedback() -> None:
-    """Down, neutral, up, from the left."""
+    """Down, neutral and up, from left to right."""
     chart = rating_split(Summary(positive=14, neutral=19, negative=67))
     assert [
         (part.get("x"), part.get("width")) for kind in ("fd", "fn", "fu") for part in of_class(chart.svg, kind)[:1]
@@ -48,7 +48,7 @@ def test_the_split_is_as_long_as_all_feedback() -> None:
 
 
 def test_a_tiny_share_is_not_none() -> None:
-    """And a share that is not whole is not all."""
+    """Shares that would round to 0% or 100% are shown as below 1% or above 99%."""
     chart = rating_split(Summary(positive=1, negative=9_999))
     assert "<1% up" in chart.description
     assert ">99% down" in chart.description
@@ -61,7 +61,7 @@ def a_group(name: str, up: int, down: int, change: Comparison | None = None) -> 
 
 
 def test_groups_are_compared_in_a_sentence() -> None:
-    """The two best, if that is sure; all with 20 thumbs count as comparisons."""
+    """The two best are named, and the number of comparisons counts all groups with 20 thumbs."""
     chart = comparison_chart([a_group("United", 100, 900), a_group("Delta", 700, 300)], by="agent")
     assert chart.description.startswith("Delta is better than United by ")
     assert chart.description.endswith(" points.")
@@ -72,14 +72,14 @@ def test_groups_are_compared_in_a_sentence() -> None:
 
 
 def test_the_surest_pair_is_named_where_the_best_are_too_close() -> None:
-    """What is sure comes first."""
+    """The pair with a difference comes first."""
     groups = [a_group("A", 500, 500), a_group("B", 499, 501), a_group("C", 50, 950)]
     assert comparison_chart(groups).description.startswith("A is better than C by ")
     assert "A and B are too close to tell" in comparison_chart(groups).description
 
 
 def test_groups_with_few_thumbs_are_not_compared() -> None:
-    """They stand last, grey, and do not stretch the axis."""
+    """They are last and grey, and do not extend the axis."""
     chart = comparison_chart([a_group("tiny", 19, 0), a_group("large", 20, 180)], by="agent")
     assert chart.description == "Only large has 20 thumbs, so there is nothing to compare it with."
     assert [text.partition("  ")[0] for text in texts(chart.svg) if "thumbs" in text] == ["large", "tiny"]
@@ -90,7 +90,7 @@ def test_groups_with_few_thumbs_are_not_compared() -> None:
 
 
 def test_only_sure_changes_have_an_arrow() -> None:
-    """Others are new, unclear, or unknown."""
+    """Others are shown as new, unclear or unknown."""
 
     def change(before: Summary) -> Comparison:
         return Comparison(before, Summary(positive=500, negative=500))
@@ -112,7 +112,7 @@ def _name(row: Element) -> str:
 
 
 def test_the_table_of_groups_has_pictures_and_words() -> None:
-    """Screen readers get the figures, and not the marks."""
+    """Screen readers get the values and not the marks."""
     table = fromstring(comparison_chart([a_group("<b>", 80, 20)]).table)
     row = table.findall("tbody/tr")[0]
     assert _name(row) == "<b>"
@@ -120,8 +120,16 @@ def test_the_table_of_groups_has_pictures_and_words() -> None:
     assert {picture.get("aria-hidden") for picture in table.iter("svg")} == {"true"}
 
 
+def test_the_picture_of_groups_has_changes() -> None:
+    """A change that is more than chance is beside the satisfaction."""
+    fell = Comparison(Summary(positive=900, negative=100), Summary(positive=500, negative=500))
+    chart = comparison_chart([a_group("A", 500, 500, fell), a_group("B", 200, 800)])
+    assert "▼ 40.050.0%" in texts(chart.svg)
+    assert "20.0%" in texts(chart.svg)
+
+
 def test_only_what_is_more_than_chance_has_strong_colour() -> None:
-    """An hour that differs much but may be chance has a weak one; few thumbs are a dot."""
+    """A difference that may be chance has a weak colour; an hour with few thumbs is a dot."""
     slots = hours(48, Summary(positive=70, negative=30))
     slots[MONDAY + timedelta(hours=5)] = Summary(positive=10, negative=90)
     slots[MONDAY + timedelta(hours=6)] = Summary(positive=8, negative=4)
@@ -137,7 +145,7 @@ def test_only_what_is_more_than_chance_has_strong_colour() -> None:
 
 
 def test_rows_are_dates_for_under_two_weeks() -> None:
-    """Then days of the week, from Monday; hours that are to come are blank."""
+    """Otherwise they are weekdays from Monday. Hours after the last feedback are blank."""
     few = heat_map_chart(heat_cells(hours(30, Summary(positive=20)), UTC))
     assert texts(few.svg)[-2:] == ["Mon 2", "Tue 3"]
     assert len(of_class(few.svg, "h2")) == 30
@@ -147,7 +155,7 @@ def test_rows_are_dates_for_under_two_weeks() -> None:
 
 
 def test_responses_are_shaded() -> None:
-    """The most have full colour, one response the palest."""
+    """The largest count has the full colour, one response the palest."""
     slots = {MONDAY: Summary(neutral=1), MONDAY + timedelta(hours=1): Summary(positive=100)}
     chart = heat_map_chart(heat_cells(slots, UTC), shows_responses=True)
     assert [part.get("fill-opacity") for part in of_class(chart.svg, "fa")] == ["0.2", "1"]
@@ -155,7 +163,7 @@ def test_responses_are_shaded() -> None:
 
 
 def test_themes_are_bars_on_one_scale() -> None:
-    """With count, share and change; long labels are cut in the picture, and whole in title and table."""
+    """They have count, share and change. Long labels are truncated in the picture only."""
     label = "a very long label with <markup> in it"
     chart = themes_chart([ThemeRow(label, 1_165, 0.31, "▲ 3.4 points"), ThemeRow("late", 764, 0.2)], thumbs_down=3_759)
     assert [part.get("width") for part in of_class(chart.svg, "fd")] == ["77.5%", "50%"]
@@ -167,7 +175,7 @@ def test_themes_are_bars_on_one_scale() -> None:
 
 
 def test_a_notebook_shows_a_whole_picture() -> None:
-    """Of a fixed size, with both themes, and with rules that hold for this picture only."""
+    """It has a fixed size, both themes, and style rules that are limited to it."""
     chart = comparison_chart([a_group("A", 700, 300), a_group("B", 100, 900)])
     picture = fromstring(chart._repr_svg_())
     assert (picture.get("width"), picture.get("viewBox")) == ("760", None)

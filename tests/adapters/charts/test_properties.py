@@ -1,4 +1,4 @@
-"""What holds for every chart, for any data."""
+"""Properties of all charts for any data."""
 
 import re
 import unicodedata
@@ -107,7 +107,7 @@ charts = st.one_of(
 
 @given(charts)
 def test_every_chart_is_well_formed_and_described(chart: Chart) -> None:
-    """Picture, picture for notebooks, table and legend are XML, and the pictures are named and described."""
+    """Both pictures, table and legend parse as XML, and the pictures have a role, a title and a description."""
     for text in (chart.svg, chart._repr_svg_()):
         picture = fromstring(text)
         assert (picture.tag, picture.get("role")) == (f"{SVG}svg", "img")
@@ -120,7 +120,7 @@ def test_every_chart_is_well_formed_and_described(chart: Chart) -> None:
 
 @given(charts)
 def test_pictures_fit_any_width_and_need_no_style_attribute(chart: Chart) -> None:
-    """The outer picture has no viewBox, stretched parts have one, and a strict policy of content lets all through."""
+    """The outer picture has no viewBox, stretched parts have one, and a strict content security policy allows all."""
     picture = fromstring(chart.svg)
     assert (picture.get("width"), picture.get("viewBox")) == ("100%", None)
     assert picture.get("height") == str(chart.height)
@@ -135,7 +135,7 @@ def test_pictures_fit_any_width_and_need_no_style_attribute(chart: Chart) -> Non
 
 @given(charts)
 def test_everything_is_inside_the_picture(chart: Chart) -> None:
-    """No position or size leaves the picture, and no number has more than three decimals."""
+    """All positions and sizes are inside the picture, and numbers have at most three decimals."""
     picture = fromstring(chart.svg)
     for part, top in _placed(picture, 0.0):
         for name in ("x", "x1", "x2", "cx"):
@@ -155,7 +155,7 @@ def test_everything_is_inside_the_picture(chart: Chart) -> None:
 
 
 def _placed(part: Element, top: float) -> Iterator[tuple[Element, float]]:
-    """All elements with the height at which their own coordinates begin, but those of patterns."""
+    """All elements outside patterns, with the vertical origin of their coordinates."""
     for child in part:
         if child.tag == f"{SVG}defs":
             continue
@@ -177,7 +177,7 @@ def _coordinates(commands: str) -> list[tuple[float, float]]:
 
 @given(series(), change_lists)
 def test_at_most_two_changes_are_marked(points: list[TrendPoint], changes: list[ChangePoint]) -> None:
-    """The largest two, each with its line, its label and its note."""
+    """Each mark has a line, a wash and a note."""
     chart = trend_chart(points, changes=changes)
     picture = fromstring(chart.svg)
     marks = [part for part in picture.iter(f"{SVG}line") if part.get("class", "").startswith("mark")]
@@ -187,7 +187,7 @@ def test_at_most_two_changes_are_marked(points: list[TrendPoint], changes: list[
 
 @given(series())
 def test_no_line_crosses_a_gap(points: list[TrendPoint]) -> None:
-    """A line or band goes from point to next point only, all with 10 thumbs or more; others are drawn alone."""
+    """Lines and bands connect adjacent points with at least 10 thumbs only; points with fewer are drawn alone."""
     picture = fromstring(trend_chart(points, now=points[-1].start if points else None).svg)
     joined: set[int] = set()
     for path in picture.iter(f"{SVG}path"):
@@ -201,7 +201,7 @@ def test_no_line_crosses_a_gap(points: list[TrendPoint]) -> None:
 
 @given(series())
 def test_silence_is_hatched_and_never_zero(points: list[TrendPoint]) -> None:
-    """The hatched part is as wide as the time without feedback, and nothing else is hatched."""
+    """The hatched width equals the share of points without feedback."""
     chart = trend_chart(points)
     hatched = [part for part in fromstring(chart.svg).iter(f"{SVG}rect") if "hatch" in part.get("fill", "")]
     silent = sum(not point.summary.total for point in points)
@@ -212,8 +212,8 @@ def test_silence_is_hatched_and_never_zero(points: list[TrendPoint]) -> None:
 
 
 @given(TEXTS, summaries)
-def test_texts_of_people_are_escaped(text: str, summary: Summary) -> None:
-    """What a group or theme is called comes back from a parser as it went in, but for what XML forbids."""
+def test_texts_of_users_are_escaped(text: str, summary: Summary) -> None:
+    """Parsing gives the names of groups and themes back unchanged, except for characters that XML forbids."""
     allowed = re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
     rows = [ThemeRow(text, 3, 0.5)]
     themes = themes_chart(rows, thumbs_down=6)
@@ -230,7 +230,7 @@ def test_texts_of_people_are_escaped(text: str, summary: Summary) -> None:
 
 @given(series(), change_lists, ENCODINGS)
 def test_trends_fit_a_terminal(points: list[TrendPoint], changes: list[ChangePoint], encoding: str) -> None:
-    """Also those with more points than columns."""
+    """Also with more points than columns."""
     _assert_fits(trend_text(points, changes=changes, now=START, encoding=encoding), encoding)
 
 
@@ -242,7 +242,7 @@ def test_texts_fit_a_terminal(
     slots: dict[datetime, Summary],
     encoding: str,
 ) -> None:
-    """80 columns, in any encoding, without anything that steers the terminal."""
+    """Lines have at most 80 columns in any encoding, and no control characters."""
     cells = heat_cells(slots, ZoneInfo("UTC"))
     for text in (
         rating_split_text(summary, encoding=encoding),
@@ -269,7 +269,7 @@ def _assert_fits(text: str, encoding: str) -> None:
 
 @given(slot_maps)
 def test_points_hold_all_feedback(slots: dict[datetime, Summary]) -> None:
-    """None is lost, however long the points are, and there are at most 60 unless they are weeks."""
+    """The points add up to all feedback, and there are at most 60 of them unless they are weeks."""
     points = trend_points(slots, ZoneInfo("Asia/Kathmandu"))
     assert sum((point.summary for point in points), Summary()) == sum(slots.values(), Summary())
     assert all(point.end == after.start for point, after in pairwise(points))

@@ -29,7 +29,7 @@ def days(*summaries: Summary) -> list[TrendPoint]:
 
 
 def test_a_trend_is_columns() -> None:
-    """A full column, a quarter of one, silence, few thumbs, and one that is not over."""
+    """A full column, a quarter, no feedback, few thumbs, and an unfinished column."""
     points = days(
         Summary(positive=10_000),
         Summary(positive=2_500, negative=7_500),
@@ -47,14 +47,14 @@ def test_a_trend_is_columns() -> None:
 
 
 def test_more_points_than_columns_are_added_up() -> None:
-    """No response is lost."""
+    """The sums stay the same."""
     text = trend_text(days(*[Summary(positive=10)] * 100))
     assert "of 1,000 thumbs" in text
     assert "responses, up to 20" in text
 
 
 def test_ascii_stands_for_blocks() -> None:
-    """Where the encoding lacks them; what else it lacks is a question mark, and nothing steers the terminal."""
+    """Other characters that the encoding lacks become question marks; control characters are removed."""
     rows = [ThemeRow("caf\xe9\x1b[31m r\u202eed", 3, 0.4, "▲ 2 points")]
     assert "café [31m red" in themes_text(rows, thumbs_down=8)
     text = themes_text(rows, thumbs_down=8, encoding="ascii")
@@ -64,7 +64,7 @@ def test_ascii_stands_for_blocks() -> None:
 
 
 def test_wide_signs_take_two_columns() -> None:
-    """So that all bars begin below one another, and a label of only such signs is cut in time."""
+    """Bars are aligned, and labels are truncated by width instead of length."""
     rows = [ThemeRow("late", 5, 0.5), ThemeRow("ＡＢ漢字", 5, 0.5), ThemeRow("cafe\u0301", 5, 0.5)]
     late, wide, accented = themes_text(rows, thumbs_down=10).split("\n")[-3:]
     assert late.index("█") == wide.index("█") + 4 == accented.index("█") - 1 == 27
@@ -73,7 +73,7 @@ def test_wide_signs_take_two_columns() -> None:
 
 
 def test_ratings_are_bars() -> None:
-    """In the order of all charts."""
+    """Their order is that of all charts."""
     text = rating_split_text(Summary(positive=1, neutral=1, negative=2))
     assert [line.split()[0] for line in text.split("\n")[-3:]] == ["Down", "Neutral", "Up"]
     assert text.split("\n")[-3].count("█") == 24
@@ -81,7 +81,7 @@ def test_ratings_are_bars() -> None:
 
 
 def test_groups_are_dots_with_whiskers() -> None:
-    """The average is marked, and those with few thumbs are hollow."""
+    """The average is marked, and groups with few thumbs are hollow."""
     groups = [
         Group(name="many", summary=Summary(positive=500, negative=500)),
         Group(name="few", summary=Summary(positive=1, negative=4)),
@@ -96,7 +96,7 @@ def test_groups_are_dots_with_whiskers() -> None:
 
 
 def test_hours_are_signs() -> None:
-    """A sign says what a colour would."""
+    """Signs replace colours."""
     slots = {MONDAY + timedelta(hours=hour): Summary(positive=70, negative=30) for hour in range(47)}
     slots[MONDAY] = Summary(positive=5, negative=95)
     slots[MONDAY + timedelta(hours=1)] = Summary(positive=3)
@@ -110,6 +110,6 @@ def test_hours_are_signs() -> None:
 
 
 def test_a_sparkline_shows_one_and_the_most() -> None:
-    """Zero is empty."""
+    """Zero is empty, and one is visible."""
     assert sparkline([0, 1, 50, 100]) == " ▁▄█"
     assert sparkline([0, 0]) == "  "

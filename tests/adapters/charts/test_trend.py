@@ -1,4 +1,4 @@
-"""What a chart of a trend shows."""
+"""The chart of a trend."""
 
 from datetime import UTC, datetime, timedelta
 from xml.etree.ElementTree import Element, fromstring
@@ -36,7 +36,7 @@ def of_class(svg: str, kind: str) -> list[Element]:
 
 
 def texts(svg: str) -> list[str]:
-    """What can be read without a pointer."""
+    """All visible texts."""
     return ["".join(part.itertext()) for part in fromstring(svg).iter(f"{SVG}text")]
 
 
@@ -49,7 +49,7 @@ def test_values_stand_where_the_axis_says() -> None:
 
 
 def test_silence_ends_a_line_and_is_labelled() -> None:
-    """Two lines, a hatched gap between them, its label, and its meaning in the legend."""
+    """There are two lines, and the gap between them has a label and an entry in the legend."""
     chart = trend_chart(days(GOOD, GOOD, SILENT, SILENT, GOOD, GOOD))
     assert len(of_class(chart.svg, "ln")) == len(of_class(chart.svg, "band")) == 2
     assert "no feedback" in texts(chart.svg)
@@ -58,7 +58,7 @@ def test_silence_ends_a_line_and_is_labelled() -> None:
 
 
 def test_few_thumbs_are_hollow_and_alone() -> None:
-    """Nine thumbs give a grey point with a whisker, ten are on the line."""
+    """A point with nine thumbs is grey with a whisker, one with ten is on the line."""
     chart = trend_chart(days(GOOD, Summary(positive=9), Summary(positive=10), GOOD))
     assert len(of_class(chart.svg, "pt few")) == len(of_class(chart.svg, "whisk")) == 1
     (line,) = of_class(chart.svg, "ln")
@@ -66,7 +66,7 @@ def test_few_thumbs_are_hollow_and_alone() -> None:
 
 
 def test_a_whisker_ends_where_the_axis_does() -> None:
-    """Few thumbs do not stretch the axis to where they may lie."""
+    """The interval of few thumbs is clipped instead of extending the axis."""
     chart = trend_chart(days(*[Summary(positive=90_000, negative=10_000)] * 3, Summary(positive=6, negative=1)))
     assert "axis starts at 80%" in chart.caption
     (whisker,) = of_class(chart.svg, "whisk")
@@ -74,14 +74,14 @@ def test_a_whisker_ends_where_the_axis_does() -> None:
 
 
 def test_a_point_between_gaps_is_seen() -> None:
-    """No line goes through it, so it is a point with a whisker."""
+    """It is drawn as a point with a whisker."""
     chart = trend_chart(days(SILENT, GOOD, SILENT))
     assert len(of_class(chart.svg, "pt")) == len(of_class(chart.svg, "whisk a")) == 1
     assert not of_class(chart.svg, "ln")
 
 
 def test_what_is_not_over_is_dashed() -> None:
-    """Only the last stretch, with a hollow point and a pale bar; a day later nothing of it is left."""
+    """The last segment is dashed, its point hollow and its bar pale; not so once the day has ended."""
     points = days(GOOD, GOOD, GOOD)
     running = trend_chart(points, now=points[-1].start + timedelta(hours=5))
     (stretch,) = of_class(running.svg, "ln part")
@@ -95,7 +95,7 @@ def test_what_is_not_over_is_dashed() -> None:
 
 
 def test_the_last_hollow_point_may_stand_alone() -> None:
-    """After silence there is nothing to join it to."""
+    """It is not connected to a point without feedback."""
     points = days(GOOD, SILENT, GOOD)
     chart = trend_chart(points, now=points[-1].start)
     assert len(of_class(chart.svg, "pt open")) == 1
@@ -103,7 +103,7 @@ def test_the_last_hollow_point_may_stand_alone() -> None:
 
 
 def test_the_period_before_lies_under_the_same_days() -> None:
-    """Its second day is missing, so that its line has a gap, and its points stand under the days that follow."""
+    """Days that it lacks are gaps; the others are aligned by the shift."""
     points = days(*[GOOD] * 4)
     earlier = [TrendPoint(point.start - 7 * DAY, point.end - 7 * DAY, GOOD) for point in points]
     chart = trend_chart(points, previous=Previous([earlier[0], *earlier[2:]], 7 * DAY, "23 to 28 Feb & 1 Mar"))
@@ -116,7 +116,7 @@ def test_the_period_before_lies_under_the_same_days() -> None:
 
 
 def test_the_two_largest_changes_are_marked() -> None:
-    """A fall and a rise, in order, each with its direction; the smallest is left out but ends the wash before it."""
+    """They are in order and have directions. The smallest change is not marked, but ends the wash before it."""
     changes = [ChangePoint(2, 0.9, 0.6, 9.0), ChangePoint(5, 0.6, 0.62, 30.0), ChangePoint(7, 0.62, 0.8, 9.0)]
     chart = trend_chart(days(*[GOOD] * 10), changes=changes)
     (fall,), (rise,) = of_class(chart.svg, "wash"), of_class(chart.svg, "wash rise fu")
@@ -131,7 +131,7 @@ def test_the_two_largest_changes_are_marked() -> None:
 
 
 def test_ratings_are_stacked() -> None:
-    """Down stands on the bottom, neutral on it, up on top, and the largest bar reaches the top."""
+    """Down is at the bottom, then neutral, then up, and the largest bar has the full height."""
     chart = trend_chart(days(Summary(positive=1, neutral=2, negative=4), GOOD))
     down, neutral, up = (of_class(chart.svg, kind)[0] for kind in ("fd", "fn", "fu"))
     tops = [float(part.get("y", "")) for part in (down, neutral, up)]
@@ -141,7 +141,7 @@ def test_ratings_are_stacked() -> None:
 
 
 def test_figures_are_in_the_table_and_under_the_pointer() -> None:
-    """With interval and counts, and the time for programs."""
+    """Both have the interval and counts; the table has machine-readable times."""
     chart = trend_chart(days(GOOD, SILENT))
     hints = [part.findtext(f"{SVG}title") for part in fromstring(chart.svg).iter(f"{SVG}rect")]
     figures = f"80.0% of 100 thumbs (71.1 {DASH} 86.7); 110 responses: 80 up, 10 neutral, 20 down"
@@ -153,7 +153,7 @@ def test_figures_are_in_the_table_and_under_the_pointer() -> None:
 
 
 def test_feedback_without_thumbs_is_not_silence() -> None:
-    """Neutral feedback has bars, but nothing on the axis of satisfaction, which is whole."""
+    """Neutral feedback has bars, but no point; the axis is 0 to 100."""
     chart = trend_chart(days(Summary(neutral=1)))
     assert of_class(chart.svg, "fn")
     assert not of_class(chart.svg, "pt few")
@@ -163,7 +163,7 @@ def test_feedback_without_thumbs_is_not_silence() -> None:
 
 @pytest.mark.parametrize("points", [[], days(SILENT, SILENT)])
 def test_nothing_is_a_sentence(points: list[TrendPoint]) -> None:
-    """No empty axes."""
+    """There are no empty axes."""
     chart = trend_chart(points)
     assert texts(chart.svg) == ["No feedback in this period."]
     assert "No feedback in this period." in chart.table
@@ -188,14 +188,14 @@ def test_nothing_is_a_sentence(points: list[TrendPoint]) -> None:
 def test_the_axis_starts_at_zero_unless_all_lies_above_40(
     least: float, most: float, low: int, high: int, step: int
 ) -> None:
-    """Then it starts at a multiple of 20 and is at least 20 points high; four lines at most."""
+    """Otherwise it starts at a multiple of 20. It is at least 20 points high and has at most four lines."""
     axis = satisfaction_axis([least, most])
     assert (axis.low, axis.high, axis.step) == (low, high, step)
     assert len(axis.ticks) <= 5
 
 
 def test_days_and_hours_are_labelled() -> None:
-    """In three days by three hours: the days, and hours that leave room for them, which narrow pictures hide."""
+    """Hours are labelled where days leave room, and hidden in narrow pictures."""
     ticks = time_ticks(days(*[GOOD] * 24, length=timedelta(hours=3)))
     assert [tick.label for tick in ticks if tick.starts_day] == ["Mon 2 Mar", "Tue 3 Mar", "Wed 4 Mar"]
     assert [tick.label for tick in ticks if not tick.starts_day] == ["12:00", "18:00"] * 3
@@ -203,7 +203,7 @@ def test_days_and_hours_are_labelled() -> None:
 
 
 def test_a_year_is_named_where_it_changes() -> None:
-    """With the first label, and with the first of the next year."""
+    """The first label and the first of the next year have the year."""
     weeks = [
         TrendPoint(start, start + 7 * DAY, GOOD)
         for start in (datetime(2025, 12, 1, tzinfo=UTC) + 7 * DAY * number for number in range(8))
@@ -224,6 +224,6 @@ def test_a_year_is_named_where_it_changes() -> None:
     ],
 )
 def test_points_are_as_short_as_they_can_be(quarters: int, thumbs: int, length: timedelta) -> None:
-    """At most 60, with a median of 20 thumbs or more."""
+    """The shortest length with at most 60 points and a median of at least 20 thumbs is chosen."""
     slots = {START + timedelta(minutes=15 * number): Summary(positive=thumbs) for number in range(quarters)}
     assert trend_points(slots, ZONE)[1].end - trend_points(slots, ZONE)[1].start == length
