@@ -177,8 +177,9 @@ def _draw_row(view: _View, place: int) -> Iterator[Element]:
     thumbs = amount(group.summary.decided, "thumb")
     name = element("tspan", shorten(group.name, _LETTERS), class_="name")
     yield element("text", name, f"  {thumbs}", title(_describe_group(group)), x="0", y=top + 16)
-    value = element("tspan", satisfaction_text(group.summary), class_="val", dx=8)
-    yield element("text", *_draw_change(group), value, x="100%", y=top + 16, text_anchor="end")
+    change = list(_draw_change(group))
+    value = element("tspan", satisfaction_text(group.summary), class_="val", dx=8 if change else None)
+    yield element("text", *change, value, x="100%", y=top + 16, text_anchor="end")
     yield element("svg", *_draw_marks(view, group), y=top + 20, width="100%", height=_MARK, overflow="visible")
 
 

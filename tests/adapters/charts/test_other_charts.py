@@ -126,6 +126,7 @@ def test_the_picture_of_groups_has_changes() -> None:
     chart = comparison_chart([a_group("A", 500, 500, fell), a_group("B", 200, 800)])
     assert "▼ 40.050.0%" in texts(chart.svg)
     assert "20.0%" in texts(chart.svg)
+    assert [part.get("dx") for part in of_class(chart.svg, "val")] == ["8", None]
 
 
 def test_only_what_is_more_than_chance_has_strong_colour() -> None:

@@ -87,7 +87,8 @@ def trends(draw: st.DrawFn) -> Chart:
         if draw(YES_OR_NO)
     ]
     previous = Previous(earlier, 60 * length, draw(TEXTS)) if draw(YES_OR_NO) else None
-    now = points[-1].start if points and draw(YES_OR_NO) else None
+    is_running = draw(YES_OR_NO)
+    now = points[-1].start if points and is_running else None
     return trend_chart(points, previous=previous, changes=draw(change_lists), now=now)
 
 
@@ -267,10 +268,10 @@ def _assert_fits(text: str, encoding: str) -> None:
         assert width <= 80, line
 
 
-@given(slot_maps)
-def test_points_hold_all_feedback(slots: dict[datetime, Summary]) -> None:
+@given(slot_maps, st.sampled_from(["Asia/Kathmandu", "Europe/Berlin", "Australia/Lord_Howe"]))
+def test_points_hold_all_feedback(slots: dict[datetime, Summary], zone: str) -> None:
     """The points add up to all feedback, and there are at most 60 of them unless they are weeks."""
-    points = trend_points(slots, ZoneInfo("Asia/Kathmandu"))
+    points = trend_points(slots, ZoneInfo(zone))
     assert sum((point.summary for point in points), Summary()) == sum(slots.values(), Summary())
     assert all(point.end == after.start for point, after in pairwise(points))
     assert len(points) <= 60 or points[0].end - points[0].start >= timedelta(days=7)
