@@ -93,8 +93,8 @@ def _rank(group: Group) -> tuple[bool, float, int, str]:
 def comparison_sentence(groups: Sequence[Group], by: str = "group") -> str:
     """The comparison of the two best groups, corrected for the number of pairs.
 
-    If these two are too close to tell, a first sentence names the pair with the strongest evidence of a difference,
-    if there is one.
+    If these two are too close to tell, the pair with the strongest evidence of a difference is named first, if there is
+    one.
     """
     enough = [group for group in sort_groups(groups) if group.has_enough]
     if not enough:
@@ -116,7 +116,8 @@ def comparison_sentence(groups: Sequence[Group], by: str = "group") -> str:
     if not decided:
         return best
     surest = max(decided, key=lambda pair: compared[pair].log_e_value)
-    return f"{_describe_pair(enough[surest[0]], enough[surest[1]], compared[surest])} {best}"
+    difference = _describe_pair(enough[surest[0]], enough[surest[1]], compared[surest])
+    return f"{difference.removesuffix('.')}; {best}"
 
 
 def _describe_pair(group: Group, other: Group, comparison: Comparison) -> str:
