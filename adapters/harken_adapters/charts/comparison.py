@@ -1,0 +1,267 @@
+"""Comparison of groups: the satisfaction and interval of each, and the result in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from math import comb
+from typing import Final
+
+from attrs import frozen
+
+from harken.domain.insight.comparison import Comparison, Verdict, decide_together
+from harken.domain.summary import Interval, Summary, wilson
+from harken_adapters.charts.axis import scale_top
+from harken_adapters.charts.chart import Chart, empty_chart
+from harken_adapters.charts.labels import DASH, amount, interval_text, satisfaction_text
+from harken_adapters.charts.svg import Element, element, line, percent, title
+from harken_adapters.charts.table import Column, build_table
+from harken_adapters.charts.themes import shorten
+
+#: Groups with fewer thumbs are not compared.
+ENOUGH_THUMBS: Final = 20
+UNCLEAR: Final = "no clear change"
+_HEAD: Final = 20
+_ROW: Final = 46
+_MARK: Final = 20
+_LETTERS: Final = 24
+
+
+@frozen(kw_only=True)
+class Group:
+    """One of several groups: an agent, a version, a segment.
+
+    Attributes:
+        name: its name.
+        summary: its statistics.
+        effect: its design effect; see :func:`harken.domain.insight.sampling.design_effect`.
+        change: the comparison of the previous period with this one, if known.
+    """
+
+    name: str
+    summary: Summary
+    effect: float = 1.0
+    change: Comparison | None = None
+
+    @property
+    def interval(self) -> Interval:
+        """The 95% interval of satisfaction, in percent, from effective counts."""
+        low, high = wilson(self.summary.positive / self.effect, self.summary.decided / self.effect)
+        return Interval(low * 100, high * 100)
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether it has enough thumbs to be compared."""
+        return self.summary.decided >= ENOUGH_THUMBS
+
+
+def comparison_chart(groups: Sequence[Group], *, by: str = "group", everything: Summary | None = None) -> Chart:
+    """Dots with whiskers on a shared axis from 0, best first; groups with less than 20 thumbs are last.
+
+    Args:
+        groups: the groups to compare.
+        by: the kind of group as a noun, such as ``agent``.
+        everything: the statistics of all feedback, for the dashed line; by default the sum of the groups.
+    """
+    ordered = sort_groups(groups)
+    if not any(group.summary.decided for group in ordered):
+        return empty_chart(f"Satisfaction by {by}", f"No {by} has thumbs in this period.")
+    total = everything if everything is not None else sum((group.summary for group in ordered), Summary())
+    view = _View(ordered, total, by)
+    sentence = comparison_sentence(ordered, by)
+    return Chart(
+        title=f"Satisfaction by {by}",
+        description=sentence,
+        table=str(_build_table(view)),
+        foot=comparison_foot(ordered, total),
+        notes=(sentence,),
+        height=_HEAD + _ROW * len(ordered),
+        content=(*_label_axis(view), *(part for place in range(len(ordered)) for part in _draw_row(view, place))),
+    )
+
+
+def sort_groups(groups: Sequence[Group]) -> list[Group]:
+    """Groups by descending satisfaction, then those with less than 20 thumbs by descending thumbs."""
+    return sorted(groups, key=_rank)
+
+
+def _rank(group: Group) -> tuple[bool, float, int, str]:
+    satisfaction = group.summary.satisfaction if group.has_enough else 0.0
+    return not group.has_enough, -satisfaction, -group.summary.decided, group.name
+
+
+def comparison_sentence(groups: Sequence[Group], by: str = "group") -> str:
+    """The comparison of the two best groups, corrected for the number of pairs.
+
+    If these two are too close to tell, the pair with the strongest evidence of a difference is named first, if there is
+    one.
+    """
+    enough = [group for group in sort_groups(groups) if group.has_enough]
+    if not enough:
+        return f"No {by} has {ENOUGH_THUMBS} thumbs yet."
+    if len(enough) == 1:
+        return f"Only {enough[0].name} has {ENOUGH_THUMBS} thumbs, so there is nothing to compare it with."
+    compared = decide_together(
+        {
+            (first, second): Comparison(
+                enough[second].summary, enough[first].summary, enough[second].effect, enough[first].effect
+            )
+            for first, second in combinations(range(len(enough)), 2)
+        }
+    )
+    best = _describe_pair(enough[0], enough[1], compared[0, 1])
+    if compared[0, 1].verdict is not Verdict.UNDECIDED:
+        return best
+    decided = [pair for pair, comparison in compared.items() if comparison.verdict is not Verdict.UNDECIDED]
+    if not decided:
+        return best
+    surest = max(decided, key=lambda pair: compared[pair].log_e_value)
+    difference = _describe_pair(enough[surest[0]], enough[surest[1]], compared[surest])
+    return f"{difference.removesuffix('.')}; {best}"
+
+
+def _describe_pair(group: Group, other: Group, comparison: Comparison) -> str:
+    if comparison.verdict is Verdict.UNDECIDED:
+        return f"{group.name} and {other.name} are {comparison.sentence}."
+    verdict = comparison.verdict.value
+    return f"{group.name} is {verdict} than {other.name}{comparison.sentence.removeprefix(verdict)}."
+
+
+def comparison_foot(groups: Sequence[Group], total: Summary) -> str:
+    """The explanation of the dashed line and of the confidence of intervals and sentence."""
+    pairs = comb(sum(group.has_enough for group in groups), 2)
+    corrected = f", the sentence corrected for {amount(pairs, 'comparison')}" if pairs > 1 else ""
+    return f"Dashed line: all, {satisfaction_text(total)}. 95% confidence{corrected}."
+
+
+def change_text(group: Group) -> str:
+    """The change of satisfaction: in points if it is more than chance, else ``no clear change``; ``new``; or a dash."""
+    change = group.change
+    if change is None:
+        return DASH
+    if change.before.decided < ENOUGH_THUMBS:
+        return "new"
+    if change.verdict is Verdict.UNDECIDED:
+        return UNCLEAR
+    arrow = "▲" if change.verdict is Verdict.BETTER else "▼"
+    return f"{arrow} {abs(change.satisfaction_change):.1f}"
+
+
+def comparison_top(groups: Sequence[Group], total: Summary) -> int:
+    """The upper end of the axis in percent. Groups with less than 20 thumbs count only if there are no others."""
+    sure = [group for group in groups if group.has_enough] or groups
+    return scale_top([total.satisfaction, *(group.interval.high for group in sure if group.summary.decided)])
+
+
+@frozen
+class _View:
+    groups: Sequence[Group]
+    total: Summary
+    by: str
+
+    @property
+    def top(self) -> int:
+        return comparison_top(self.groups, self.total)
+
+    def x(self, value: float) -> str:
+        return percent(min(value, self.top) / self.top)
+
+
+def _label_axis(view: _View) -> Iterator[Element]:
+    yield element("text", "0", x="0", y=12)
+    yield element("text", f"{view.top / 2:g}", class_="only-l", x="50%", y=12, text_anchor="middle")
+    yield element("text", f"{view.top}%", x="100%", y=12, text_anchor="end")
+
+
+def _draw_row(view: _View, place: int) -> Iterator[Element]:
+    group, top = view.groups[place], _HEAD + place * _ROW
+    thumbs = amount(group.summary.decided, "thumb")
+    name = element("tspan", shorten(group.name, _LETTERS), class_="name")
+    yield element("text", name, f"  {thumbs}", title(_describe_group(group)), x="0", y=top + 16)
+    change = list(_draw_change(group))
+    value = element("tspan", satisfaction_text(group.summary), class_="val", dx=8 if change else None)
+    yield element("text", *change, value, x="100%", y=top + 16, text_anchor="end")
+    yield element("svg", *_draw_marks(view, group), y=top + 20, width="100%", height=_MARK, overflow="visible")
+
+
+def _draw_change(group: Group) -> Iterator[Element]:
+    text = change_text(group)
+    if text not in {DASH, UNCLEAR}:
+        yield element("tspan", text, class_={"▲": "fu", "▼": "mkb"}.get(text[0]))
+
+
+def _draw_marks(view: _View, group: Group) -> Iterator[Element]:
+    """The dashed line, the whisker and the dot of a group, 20 pixels high."""
+    middle, summary = _MARK / 2, group.summary
+    if view.total.decided:
+        average = view.x(view.total.satisfaction)
+        yield line("avg", (average, average), (0, _MARK))
+    if not summary.decided:
+        return
+    interval = group.interval
+    whisker = "whisk a" if group.has_enough else "whisk"
+    yield line(whisker, (view.x(interval.low), view.x(interval.high)), (middle, middle))
+    dot = "fa" if group.has_enough else "pt few"
+    yield element(
+        "circle", title(_describe_group(group)), class_=dot, cx=view.x(summary.satisfaction), cy=middle, r=4.5
+    )
+
+
+def _describe_group(group: Group) -> str:
+    interval = interval_text(group.interval, group.summary.decided)
+    thumbs = amount(group.summary.decided, "thumb")
+    return f"{group.name}: {satisfaction_text(group.summary)} of {thumbs} ({interval})"
+
+
+def _build_table(view: _View) -> Element:
+    """The table, with the marks of each group, which are hidden from screen readers."""
+    columns = [
+        Column(view.by.capitalize()),
+        Column(_build_axis_heading(view), is_picture=True),
+        Column("Satisf.", is_number=True),
+        Column("Change", is_number=True),
+    ]
+    return build_table(
+        f"Satisfaction by {view.by}",
+        columns,
+        (_build_table_row(view, group) for group in view.groups),
+        css_class="agents",
+    )
+
+
+def _build_axis_heading(view: _View) -> Element:
+    labels = element("svg", *_label_axis(view), class_="p ax", width="100%", height=16, aria_hidden="true")
+    return element("div", labels, _hide_visually("Interval"))
+
+
+def _build_table_row(view: _View, group: Group) -> list[Element | str]:
+    summary = group.summary
+    marks = element(
+        "svg", *_draw_marks(view, group), class_="p", width="100%", height=_MARK, overflow="visible", aria_hidden="true"
+    )
+    interval = interval_text(group.interval, summary.decided)
+    return [
+        element("div", group.name, element("div", f"{summary.decided:,}", _hide_visually(" thumbs"), class_="sub")),
+        marks,
+        element("div", element("b", satisfaction_text(summary)), element("div", interval, class_="sub")),
+        _build_change(group),
+    ]
+
+
+def _build_change(group: Group) -> Element:
+    text = change_text(group)
+    if text.startswith(("▲", "▼")):
+        return element("span", text, class_=f"chg {'up' if text.startswith('▲') else 'down'}")
+    if text == UNCLEAR:
+        return element(
+            "span", element("span", "≈", aria_hidden="true"), _hide_visually(text), class_="muted", title=text
+        )
+    if group.change is not None and text == "new":
+        hint = f"{amount(group.change.before.decided, 'thumb')} before: too few to compare"
+        return element("span", text, class_="muted", title=hint)
+    return element("span", text, class_="muted")
+
+
+def _hide_visually(text: str) -> Element:
+    """Text for screen readers only."""
+    return element("span", text, class_="vh")

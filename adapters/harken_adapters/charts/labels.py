@@ -1,0 +1,124 @@
+"""Formats of numbers and times in charts: English, independent of the locale of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from harken.domain.summary import Interval, Summary
+from harken.domain.trend import TrendPoint
+
+WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+#: Percentages of fewer thumbs have no decimals.
+_MANY: Final = 100
+DAY: Final = timedelta(days=1)
+#: Separates the ends of ranges, and replaces missing values.
+DASH: Final = "\N{EN DASH}"
+
+
+def count_text(count: int) -> str:
+    """A count: exact up to 99,999, then abbreviated to ``123 k`` or ``1.2 M``."""
+    if count < 100_000:
+        return f"{count:,}"
+    if count < 999_500:
+        return f"{count / 1000:.0f} k"
+    return f"{count / 1_000_000:,.1f} M"
+
+
+def amount(count: int, noun: str) -> str:
+    """An exact count with its noun, which gets an ``s`` unless the count is one."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def percent_text(value: float, thumbs: int) -> str:
+    """A percentage (0 to 100) with one decimal; without decimals below 100 thumbs; a dash if there are none."""
+    if not thumbs:
+        return DASH
+    return f"{value:.{0 if thumbs < _MANY else 1}f}%"
+
+
+def satisfaction_text(summary: Summary) -> str:
+    """The satisfaction of a summary, as a percentage."""
+    return percent_text(summary.satisfaction, summary.decided)
+
+
+def interval_text(interval: Interval, thumbs: int) -> str:
+    """An interval in percent with the decimals of :func:`percent_text`, and a dash between its ends."""
+    decimals = 0 if thumbs < _MANY else 1
+    return f"{interval.low:.{decimals}f} {DASH} {interval.high:.{decimals}f}" if thumbs else DASH
+
+
+def share_text(share: float) -> str:
+    """A share (0 to 1) in whole percent, with ``<1%`` and ``>99%`` for shares that would round to 0% and 100%."""
+    if 0 < share < 0.005:
+        return "<1%"
+    if 0.995 <= share < 1:
+        return ">99%"
+    return f"{share * 100:.0f}%"
+
+
+def day_text(day: date) -> str:
+    """``20 Feb``."""
+    return f"{day.day} {MONTHS[day.month - 1]}"
+
+
+def weekday_text(day: date) -> str:
+    """``Fri 20 Feb``."""
+    return f"{WEEKDAYS[day.weekday()]} {day_text(day)}"
+
+
+def zone_text(moment: datetime) -> str:
+    """The name of the zone of an aware time: ``Europe/Berlin``, ``UTC``."""
+    return str(getattr(moment.tzinfo, "key", None) or moment.tzname() or "UTC")
+
+
+def length_of(points: Sequence[TrendPoint]) -> timedelta:
+    """The length of a point on the wall clock, independent of clock changes; ``points`` must not be empty."""
+    return points[-1].end.replace(tzinfo=None) - points[-1].start.replace(tzinfo=None)
+
+
+def bucket_text(length: timedelta) -> str:
+    """The length of a point in words: ``hour``, ``3 hours``, ``day``, ``week``."""
+    days, hours = length // DAY, round(length / timedelta(hours=1))
+    if length < DAY:
+        return "hour" if hours <= 1 else f"{hours} hours"
+    return {1: "day", 7: "week"}.get(days, f"{days} days")
+
+
+def span_text(point: TrendPoint) -> str:
+    """The time of a point: a day with two hours, a day (``Fri 20 Feb``), or the first and last day of a week."""
+    start, end = point.start.replace(tzinfo=None), point.end.replace(tzinfo=None)
+    if end - start < DAY:
+        return f"{weekday_text(start)}, {start:%H:%M} {DASH} {end:%H:%M}"
+    if end - start < 2 * DAY:
+        return weekday_text(start)
+    last = end - DAY
+    first = str(start.day) if start.month == last.month else day_text(start)
+    return f"{first} {DASH} {day_text(last)}"
+
+
+def moment_text(start: datetime, length: timedelta) -> str:
+    """The time of a change with its preposition: ``at Sat 18:00``, ``on Sat 21 Feb``, ``in the week of 16 Feb``."""
+    if length < DAY:
+        return f"at {WEEKDAYS[start.weekday()]} {start:%H:%M}"
+    if length < 7 * DAY:
+        return f"on {weekday_text(start)}"
+    return f"in the week of {day_text(start)}"
+
+
+def rating_counts(summary: Summary) -> str:
+    """``38 up, 46 neutral, 176 down``."""
+    return f"{summary.positive:,} up, {summary.neutral:,} neutral, {summary.negative:,} down"
+
+
+def summary_text(summary: Summary) -> str:
+    """Satisfaction, interval and counts of a summary, in one line."""
+    if not summary.total:
+        return "no feedback"
+    counts = f"{amount(summary.total, 'response')}: {rating_counts(summary)}"
+    if not summary.decided:
+        return f"no thumbs; {counts}"
+    interval = interval_text(summary.interval, summary.decided)
+    return f"{satisfaction_text(summary)} of {amount(summary.decided, 'thumb')} ({interval}); {counts}"

@@ -1,0 +1,228 @@
+"""The drawing of a trend chart: lines, bands, bars, gaps and changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from harken.domain.insight.change_points import ChangePoint
+from harken.domain.trend import TrendPoint
+from harken_adapters.charts.axis import Axis
+from harken_adapters.charts.labels import count_text, span_text, summary_text, zone_text
+from harken_adapters.charts.svg import Element, element, line, path, percent, stretched, title
+from harken_adapters.charts.time_axis import time_ticks
+from harken_adapters.charts.trend_plot import LINES_HEIGHT, TrendPlot, find_runs, is_few, is_silent, is_solid
+from harken_adapters.charts.trend_sentences import change_texts
+
+#: Vertical positions in pixels: the top and the bottom of the bars, and the height of the chart.
+_BARS_TOP: Final = 204
+_BARS_BOTTOM: Final = 260
+HEIGHT: Final = 282
+#: The width of a bar, as a share of the width of its point.
+_BAR_WIDTH: Final = 0.66
+_GAP_BETWEEN_BARS: Final = 0.5
+HATCH_FILL: Final = "url(#harken-hatch)"
+#: The least widths of gaps with a horizontal and with a vertical label, as shares of the width.
+_WIDE_GAP: Final = 0.12
+_SLIM_GAP: Final = 0.03
+#: The width of the label of a change, as a share of the width.
+_CHANGE_LABEL: Final = 0.3
+
+
+def draw_trend(plot: TrendPlot, shown: Sequence[ChangePoint], ends: Mapping[int, int]) -> Iterator[Element]:
+    """All elements of the chart, from the back to the front.
+
+    Args:
+        plot: the points.
+        shown: the changes to mark.
+        ends: for the index of each marked change, the index at which its wash ends.
+    """
+    gaps = plot.runs(is_silent)
+    if gaps:
+        yield _define_hatch()
+    for change in shown:
+        yield from _mark_change(plot, change, ends[change.index])
+    yield from (_draw_gap(plot, indices) for indices in gaps)
+    yield from _draw_grid(plot.axis)
+    yield stretched(LINES_HEIGHT, *_draw_bands(plot), *_draw_previous(plot), *_draw_lines(plot))
+    yield from _draw_points(plot)
+    yield from _draw_bars(plot)
+    for tick in time_ticks(plot.points):
+        yield from tick.elements(_BARS_BOTTOM)
+    yield from (part for indices in gaps for part in _label_gap(plot, indices))
+    yield from (_label_change(plot, change, lower) for change, lower in _avoid_overlap(plot, shown))
+    yield from _draw_hover_areas(plot)
+
+
+def _draw_grid(axis: Axis) -> Iterator[Element]:
+    for value in axis.ticks:
+        y = (1 - axis.share(value)) * LINES_HEIGHT
+        yield line("g0" if value == axis.low else "g", ("0", "100%"), (y, y))
+        unit = "%" if value == axis.ticks[-1] else ""
+        yield element("text", f"{value}{unit}", x=-8, y=y + 4, text_anchor="end")
+
+
+def _draw_bands(plot: TrendPlot) -> Iterator[Element]:
+    for indices in plot.runs(is_solid):
+        if len(indices) > 1:
+            upper = plot.commands(indices, lambda index: plot.summary(index).interval.high)
+            lower = plot.commands(reversed(indices), lambda index: plot.summary(index).interval.low)
+            yield element("path", class_="band", d=f"M{upper}L{lower}Z")
+
+
+def _draw_lines(plot: TrendPlot) -> Iterator[Element]:
+    for indices in plot.runs(is_solid):
+        ends_open = plot.is_running and indices[-1] == plot.last
+        full = indices[:-1] if ends_open else indices
+        if len(full) > 1:
+            yield path("ln", f"M{plot.commands(full, lambda index: plot.summary(index).satisfaction)}")
+        if ends_open and full:
+            yield path("ln part", f"M{plot.commands(indices[-2:], lambda index: plot.summary(index).satisfaction)}")
+
+
+def _draw_previous(plot: TrendPlot) -> Iterator[Element]:
+    for indices in find_runs(plot.previous, is_solid):
+        commands = plot.commands(indices, lambda index: plot.previous[index].satisfaction)
+        # A stroke of length zero has round ends, which makes a single point visible.
+        yield path("ln prev", f"M{commands}{'h0' if len(indices) == 1 else ''}")
+
+
+def _draw_points(plot: TrendPlot) -> Iterator[Element]:
+    """Points that are not on a line, and the hollow point at the end of an unfinished trend."""
+    for indices in plot.runs(is_solid):
+        is_open = plot.is_running and indices[-1] == plot.last
+        if len(indices) == 1:
+            yield _draw_whisker(plot, indices[0], "whisk a")
+        if is_open or len(indices) == 1:
+            yield _draw_point(plot, indices[-1], "pt open" if is_open else "pt")
+    for indices in plot.runs(is_few):
+        for index in indices:
+            yield _draw_whisker(plot, index, "whisk")
+            yield _draw_point(plot, index, "pt few")
+
+
+def _draw_whisker(plot: TrendPlot, index: int, kind: str) -> Element:
+    interval, x = plot.summary(index).interval, percent(plot.middle(index))
+    return line(kind, (x, x), (plot.y(interval.high), plot.y(interval.low)))
+
+
+def _draw_point(plot: TrendPlot, index: int, kind: str) -> Element:
+    y = plot.y(plot.summary(index).satisfaction)
+    return element("circle", class_=kind, cx=percent(plot.middle(index)), cy=y, r=4)
+
+
+def _define_hatch() -> Element:
+    stripe = line("g", ("0", "0"), (0, 6))
+    return element(
+        "defs",
+        element(
+            "pattern",
+            stripe,
+            id="harken-hatch",
+            width=6,
+            height=6,
+            patternUnits="userSpaceOnUse",
+            patternTransform="rotate(45)",
+        ),
+    )
+
+
+def _draw_gap(plot: TrendPlot, indices: range) -> Element:
+    x, width = percent(plot.start(indices[0])), percent(len(indices) / len(plot.points))
+    return element("rect", x=x, y=0, width=width, height=LINES_HEIGHT, fill=HATCH_FILL)
+
+
+def _label_gap(plot: TrendPlot, indices: range) -> Iterator[Element]:
+    width = len(indices) / len(plot.points)
+    if width < _SLIM_GAP:
+        return
+    is_wide = width >= _WIDE_GAP
+    yield element(
+        "text",
+        "no feedback",
+        class_="only-l",
+        x=percent(plot.start(indices[0]) + width / 2),
+        y=LINES_HEIGHT / 2 + 4 if is_wide else LINES_HEIGHT - 8,
+        text_anchor="middle" if is_wide else "end",
+        writing_mode=None if is_wide else "vertical-rl",
+    )
+
+
+def _direction_class(change: ChangePoint) -> str:
+    return " rise" if change.after > change.before else ""
+
+
+def _mark_change(plot: TrendPlot, change: ChangePoint, end: int) -> Iterator[Element]:
+    x, width = percent(plot.start(change.index)), percent(plot.start(end) - plot.start(change.index))
+    wash = f"wash{_direction_class(change)}{' fu' if _direction_class(change) else ''}"
+    yield element("rect", class_=wash, x=x, y=0, width=width, height=_BARS_BOTTOM)
+    yield line(f"mark{_direction_class(change)}", (x, x), (0, _BARS_BOTTOM))
+
+
+def _avoid_overlap(plot: TrendPlot, shown: Sequence[ChangePoint]) -> Iterator[tuple[ChangePoint, bool]]:
+    """The changes, and whether their labels are moved down because they would overlap the previous label."""
+    before = None
+    for change in shown:
+        share = plot.start(change.index)
+        yield change, before is not None and share - before < 2 * _CHANGE_LABEL
+        before = share
+
+
+def _label_change(plot: TrendPlot, change: ChangePoint, lower: bool) -> Element:
+    share = plot.start(change.index)
+    is_left = share > 1 - _CHANGE_LABEL
+    event, size = change_texts(plot.points, change)
+    top = 48 if lower else 14
+    position = {"x": percent(share), "dx": -10 if is_left else 10, "text_anchor": "end" if is_left else None}
+    first = element("tspan", event, class_=f"mkb{_direction_class(change)}")
+    return element(
+        "g",
+        element("text", first, class_=f"mk{_direction_class(change)}", y=top, **position),
+        element("text", size, y=top + 17, **position),
+        class_="only-l halo",
+    )
+
+
+def _draw_bars(plot: TrendPlot) -> Iterator[Element]:
+    most = max(point.summary.total for point in plot.points)
+    yield element("text", count_text(most), title(f"{most:,}"), x=-8, y=_BARS_TOP + 10, text_anchor="end")
+    yield element("text", "0", x=-8, y=_BARS_BOTTOM, text_anchor="end")
+    yield line("g0", ("0", "100%"), (_BARS_BOTTOM, _BARS_BOTTOM))
+    for index in range(len(plot.points)):
+        yield from _draw_bar(plot, index, (_BARS_BOTTOM - _BARS_TOP) / most)
+
+
+def _draw_bar(plot: TrendPlot, index: int, unit: float) -> Iterator[Element]:
+    """The ratings of a point, stacked: down at the bottom, then neutral, then up; ``unit`` pixels for each."""
+    summary, bottom = plot.summary(index), float(_BARS_BOTTOM)
+    part = " partbar" if plot.is_running and index == plot.last else ""
+    x, width = plot.start(index) + (1 - _BAR_WIDTH) / 2 / len(plot.points), _BAR_WIDTH / len(plot.points)
+    for kind, count in (("fd", summary.negative), ("fn", summary.neutral), ("fu", summary.positive)):
+        if not count:
+            continue
+        height = count * unit
+        drawn = height - _GAP_BETWEEN_BARS if height > 2 * _GAP_BETWEEN_BARS else height
+        yield element(
+            "rect", class_=f"{kind}{part}", x=percent(x), width=percent(width), y=bottom - height, height=drawn
+        )
+        bottom -= height
+
+
+def _draw_hover_areas(plot: TrendPlot) -> Iterator[Element]:
+    """An invisible area for each point, with its values as a tooltip."""
+    for index, point in enumerate(plot.points):
+        yield element(
+            "rect",
+            title(_describe_point(plot, point)),
+            x=percent(plot.start(index)),
+            y=0,
+            width=percent(1 / len(plot.points)),
+            height=_BARS_BOTTOM,
+            fill="none",
+            pointer_events="all",
+        )
+
+
+def _describe_point(plot: TrendPlot, point: TrendPoint) -> str:
+    so_far = " so far" if plot.is_running and point is plot.points[-1] else ""
+    return f"{span_text(point)} {zone_text(point.start)}{so_far}: {summary_text(point.summary)}"

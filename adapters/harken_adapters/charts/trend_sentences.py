@@ -1,0 +1,72 @@
+"""What a trend shows, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from harken.domain.insight.change_points import ChangePoint
+from harken.domain.summary import Summary
+from harken.domain.trend import TrendPoint
+from harken_adapters.charts.labels import (
+    amount,
+    bucket_text,
+    length_of,
+    moment_text,
+    satisfaction_text,
+    weekday_text,
+    zone_text,
+)
+from harken_adapters.charts.trend_plot import is_solid
+
+NO_FEEDBACK: Final = "No feedback in this period."
+_MOST_CHANGES: Final = 2
+
+
+def is_unfinished(points: Sequence[TrendPoint], now: datetime | None) -> bool:
+    """Whether the last point contains ``now``."""
+    return now is not None and bool(points) and points[-1].start <= now < points[-1].end
+
+
+def changes_in(changes: Iterable[ChangePoint], count: int) -> list[ChangePoint]:
+    """The changes after the first of ``count`` points, in order; all others are invalid."""
+    return sorted((change for change in changes if 0 < change.index < count), key=lambda change: change.index)
+
+
+def largest_changes(changes: Iterable[ChangePoint], count: int) -> list[ChangePoint]:
+    """The two largest of these changes, in order."""
+    by_size = sorted(changes_in(changes, count), key=lambda change: (-abs(change.after - change.before), change.index))
+    return sorted(by_size[:_MOST_CHANGES], key=lambda change: change.index)
+
+
+def change_texts(points: Sequence[TrendPoint], change: ChangePoint) -> tuple[str, str]:
+    """The direction and time of a change, and its size: ``Fell at Sat 18:00``, ``23.1% before, 13.3% since``."""
+    verb = "Rose" if change.after > change.before else "Fell"
+    when = moment_text(points[change.index].start, length_of(points))
+    return f"{verb} {when}", f"{change.before * 100:.1f}% before, {change.after * 100:.1f}% since"
+
+
+def trend_sentence(points: Sequence[TrendPoint], changes: Sequence[ChangePoint]) -> str:
+    """A description of a trend and its changes in one sentence; ``points`` must not be empty."""
+    total = sum((point.summary for point in points), Summary())
+    rated = [point.summary for point in points if is_solid(point.summary)]
+    what = f"Satisfaction by {bucket_text(length_of(points))}, {trend_span(points)}"
+    parts = [f"{satisfaction_text(total)} of {amount(total.decided, 'thumb')} in all"]
+    if rated:
+        least, most = (chosen(summary.satisfaction for summary in rated) for chosen in (min, max))
+        parts.insert(0, f"between {least:.0f}% and {most:.0f}%")
+    for change in changes:
+        event, size = change_texts(points, change)
+        parts.append(f"it {event[0].lower()}{event[1:]}, {size}")
+    return f"{what}: {'; '.join(parts)}."
+
+
+def trend_span(points: Sequence[TrendPoint]) -> str:
+    """The days of a trend and its zone: ``Fri 20 Feb to Sun 22 Feb 2026, UTC``."""
+    first, last = points[0].start, points[-1].end.replace(tzinfo=None) - timedelta(microseconds=1)
+    until = f"{weekday_text(last)} {last.year}"
+    if first.date() == last.date():
+        return f"{until}, {zone_text(first)}"
+    year = "" if first.year == last.year else f" {first.year}"
+    return f"{weekday_text(first)}{year} to {until}, {zone_text(first)}"
