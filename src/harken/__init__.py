@@ -9,8 +9,9 @@
 
 from typing import TYPE_CHECKING
 
-from harken.assembly import Parts, Services, assemble, connect
+from harken.assembly import Parts, Services, assemble
 from harken.configuration.storage_urls import open_storage, same_storage
+from harken.connection import connect
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.erasure import Erased
@@ -18,7 +19,6 @@ from harken.domain.errors import (
     AlertNotFound,
     ConfigurationError,
     ConversationConflict,
-    DecisionConflict,
     DeliveryFailed,
     DeliveryNotFound,
     FeedbackNotFound,
@@ -60,7 +60,7 @@ from harken.domain.feedback import (
     Submission,
     Target,
 )
-from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.moderation import DecisionConflict, Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route

@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
-from harken.domain.errors import InvalidTransition
+from harken.domain.errors import InvalidTransition, StaleFeedback
 
 
 class ModerationStatus(Enum):
@@ -102,3 +102,25 @@ class Backlog:
     def age(self, now: datetime) -> timedelta:
         """Return how long the oldest entry has been waiting; zero if the queue is empty."""
         return timedelta(0) if self.since is None else max(now - self.since, timedelta(0))
+
+
+class DecisionConflict(StaleFeedback, InvalidTransition):
+    """Another moderator decided first, or the feedback was changed after it was read. Nothing was changed.
+
+    ``version`` and ``status`` are the current ones. ``moderator`` and ``decided_at`` (in UTC) are from the last
+    decision. Both are ``None`` if there was no decision; ``moderator`` is also ``None`` if it was anonymous.
+    """
+
+    def __init__(self, feedback_id: str, version: int, moderation: Moderation) -> None:
+        self.feedback_id = feedback_id
+        self.version = version
+        self.status = moderation.status
+        self.moderator = moderation.moderator
+        self.decided_at = moderation.decided_at
+        self._moderation = moderation
+        super().__init__(
+            f"Feedback {feedback_id!r} is {moderation} in version {version}; read it again and decide on that version"
+        )
+
+    def __reduce__(self) -> tuple[type[DecisionConflict], tuple[str, int, Moderation]]:
+        return type(self), (self.feedback_id, self.version, self._moderation)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from attrs import evolve
 
-from harken.domain.errors import DecisionConflict, FeedbackRejected, FeedbackWithdrawn, InvalidTransition
+from harken.domain.errors import FeedbackRejected, FeedbackWithdrawn, InvalidTransition
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
-from harken.domain.moderation import Backlog, Moderation, ModerationStatus
+from harken.domain.moderation import Backlog, DecisionConflict, Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.rules import label_problem, long_text_problem
 from harken.ports.repository import FeedbackRepository
