@@ -248,8 +248,17 @@ def test_a_status_may_be_a_word(hk: Harken) -> None:
         hk.moderation.decide("default", feedback.id, "gone")
 
 
-def test_the_reason_stays_until_there_is_a_new_one() -> None:
-    """The reason why feedback was held is still stored after it was approved and that was undone."""
+def test_a_decision_has_its_own_reason_and_moderator_only(hk: Harken) -> None:
+    """A decision without a reason or a moderator does not show those of the decision before."""
+    feedback = hk.submit("session", "up").feedback
+    hk.moderation.decide("default", feedback.id, "pending", moderator="mo", reason="fine")
+    rejected = hk.moderation.decide("default", feedback.id, "rejected").moderation
+    assert (rejected.reason, rejected.moderator) == ("", None)
+    assert (rejected.previous, rejected.previous_reason) == (ModerationStatus.PENDING, "fine")
+
+
+def test_undo_restores_the_reason_of_the_status() -> None:
+    """The reason why feedback was held is shown again after it was approved and that was undone."""
     with harken.connect("memory://", spam="hold") as hk:
         held = hk.submit("session", "up", "click here").feedback
         hk.moderation.decide("default", held.id, "approved", moderator="mo")

@@ -139,6 +139,7 @@ def _moderation_record(moderation: Moderation) -> Record | None:
         "moderator": moderation.moderator,
         "decided_at": _stamp_or_none(moderation.decided_at),
         "previous": moderation.previous.value if moderation.previous else None,
+        "previous_reason": moderation.previous_reason,
     }
 
 
@@ -286,6 +287,7 @@ def _moderation(record: Mapping[str, Any]) -> Moderation:
         moderator=details.get("moderator"),
         decided_at=_moment_or_none("decided_at", details.get("decided_at")),
         previous=None if previous is None else _status("previous", previous),
+        previous_reason=_text(details.get("previous_reason")),
     )
 
 

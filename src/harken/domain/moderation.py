@@ -31,8 +31,8 @@ TRANSITIONS: dict[ModerationStatus, frozenset[ModerationStatus]] = {
 class Moderation:
     """The moderation of feedback: status, reason and last decision.
 
-    ``moderator`` and ``decided_at`` are ``None`` until a moderator decides. ``previous`` is the status that ``undo``
-    restores.
+    ``moderator`` and ``decided_at`` are ``None`` until a moderator decides. ``undo`` restores the status
+    ``previous`` with the reason ``previous_reason``.
     """
 
     status: ModerationStatus = ModerationStatus.APPROVED
@@ -40,11 +40,12 @@ class Moderation:
     moderator: str | None = None
     decided_at: datetime | None = None
     previous: ModerationStatus | None = None
+    previous_reason: str = ""
 
     def decide(
         self, status: ModerationStatus, *, at: datetime, moderator: str | None = None, reason: str = ""
     ) -> Moderation:
-        """Return the moderation after a moderator's decision. Without a new reason, the previous reason is kept.
+        """Return the moderation after a moderator's decision.
 
         Raises:
             InvalidTransition: the feedback already has this status.
@@ -54,18 +55,26 @@ class Moderation:
                 f"This feedback is already {self}; "
                 f"it can become {' or '.join(sorted(to.value for to in TRANSITIONS[self.status]))}"
             )
-        kept = reason or self.reason
-        return Moderation(status=status, reason=kept, moderator=moderator, decided_at=at, previous=self.status)
+        return Moderation(
+            status=status,
+            reason=reason,
+            moderator=moderator,
+            decided_at=at,
+            previous=self.status,
+            previous_reason=self.reason,
+        )
 
     def undo(self, *, at: datetime, moderator: str | None = None) -> Moderation:
-        """Return the moderation with the status before the last decision. A second ``undo`` restores the decision.
+        """Return the moderation with the status and the reason before the last decision.
+
+        A second ``undo`` restores the decision.
 
         Raises:
             InvalidTransition: there is no decision to undo.
         """
         if self.previous is None:
             raise InvalidTransition("There is no decision on this feedback to undo")
-        return self.decide(self.previous, at=at, moderator=moderator)
+        return self.decide(self.previous, at=at, moderator=moderator, reason=self.previous_reason)
 
     def decided_by_another(self, moderator: str | None) -> bool:
         """Whether the last decision is another moderator's. Anonymous moderators are not distinguished."""

@@ -38,6 +38,7 @@ MAX_TEXT_LENGTH: Final = 250_000
 _RAW_TIMES: Final = 4
 _RAW_ROOM: Final = 1_000
 #: The maximum size of the text of feedback with its revisions, in bytes of UTF-8. A MongoDB document has at most 16 MB.
+#: The reason before the last decision is not counted.
 MAX_FEEDBACK_BYTES: Final = 8_000_000
 MAX_ID_LENGTH: Final = 200
 MAX_TAGS: Final = 20
@@ -281,7 +282,8 @@ def _content_violations(feedback: Feedback) -> Iterator[Violation]:
         yield from well_formed(evolve(submission, **revision.content.parts()))
     labels = {"id": feedback.id, "moderator": feedback.moderation.moderator}
     replies = (feedback.reply, *(revision.reply for revision in feedback.revisions))
-    texts = [("reason", feedback.moderation.reason), *(("reply", reply) for reply in replies)]
+    reasons = (feedback.moderation.reason, feedback.moderation.previous_reason)
+    texts = [*(("reason", reason) for reason in reasons), *(("reply", reply) for reply in replies)]
     prints = (feedback.fingerprint, *(later for pair in feedback.later_keys for later in pair))
     texts += [("fingerprint", value) for value in prints]
     problems = [label_problem(name, value) for name, value in labels.items() if value is not None]

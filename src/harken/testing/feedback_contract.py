@@ -47,6 +47,7 @@ class FeedbackContract(FreshStorage):
                 moderator="mo",
                 decided_at=NOON + MINUTE,
                 previous=ModerationStatus.PENDING,
+                previous_reason="long",
             ),
             reply="We are sorry",
             created_at=datetime(2026, 2, 3, 4, 5, 6, 999999, tzinfo=UTC),

@@ -116,6 +116,7 @@ def moderations() -> SearchStrategy[Moderation]:
         moderator=st.none() | st.sampled_from(AUTHORS),
         decided_at=st.none() | instants(),
         previous=st.none() | st.sampled_from(ModerationStatus),
+        previous_reason=texts(20),
     )
     return st.just(Moderation()) | decided
 

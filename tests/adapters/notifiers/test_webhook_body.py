@@ -115,7 +115,11 @@ def test_the_largest_valid_feedback() -> None:
         ),
         author=label,
         moderation=Moderation(
-            status=ModerationStatus.REJECTED, reason=WIDE * 1000, moderator=label, previous=ModerationStatus.PENDING
+            status=ModerationStatus.REJECTED,
+            reason=WIDE * 1000,
+            moderator=label,
+            previous=ModerationStatus.PENDING,
+            previous_reason=WIDE * 1000,
         ),
         reply=WIDE * 1000,
         created_at=NOON,
@@ -184,6 +188,8 @@ def test_a_reason_is_withheld_with_the_content() -> None:
     assert b"marked" not in body(withheld)
     assert (moderation["reason"], moderation["moderator"]) == ("", "mo")
     assert data_of(about(rejected, EventType.MODERATED))["moderation"]["reason"] == "it says marked"
+    undone = rejected.moderated(rejected.moderation.undo(at=NOON), at=NOON)
+    assert b"marked" not in body(about(undone.without_words(), EventType.MODERATED))
 
 
 # --- alerts -----------------------------------------------------------------------------------------------------------

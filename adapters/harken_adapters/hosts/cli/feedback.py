@@ -152,7 +152,8 @@ def _facts(feedback: Feedback) -> list[tuple[str, str | None]]:
         ("reason", moderation.reason),
         ("moderator", moderation.moderator),
         ("decided", time_text(moderation.decided_at)),
-        ("before", moderation.previous.value if moderation.previous else ""),
+        ("previous status", moderation.previous.value if moderation.previous else ""),
+        ("previous reason", moderation.previous_reason),
     ]
 
 

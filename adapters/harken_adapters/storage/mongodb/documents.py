@@ -202,6 +202,8 @@ def _encode_decision(moderation: Moderation) -> Document | None:
         "moderator": moderation.moderator,
         "previous": moderation.previous.value if moderation.previous else None,
     }
+    if moderation.previous_reason:
+        document["previous_reason"] = moderation.previous_reason
     if moderation.decided_at is not None:
         document["decided_at"] = milliseconds(moderation.decided_at)
         document["decided_us"] = lost_microseconds(moderation.decided_at)
@@ -218,6 +220,7 @@ def _decode_moderation(document: Document) -> Moderation:
         moderator=decision["moderator"],
         decided_at=moment_or_none(decision, "decided"),
         previous=_STATUSES[decision["previous"]] if decision["previous"] else None,
+        previous_reason=decision.get("previous_reason", ""),
     )
 
 
