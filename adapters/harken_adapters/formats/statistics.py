@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from harken import Comparison, FeedbackQuery, Harken, Interval, Period, Summary
+from harken import Comparison, FeedbackQuery, GroupBy, Harken, Interval, InvalidQuery, Period, Summary
+from harken.domain.query import Dimension
 
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -35,6 +36,26 @@ def trend_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
         case _:
             points = hk.analytics.trend(query, Period(by.value), zone)
             return [({"start": p.start.isoformat(), "end": p.end.isoformat()}, p.summary) for p in points]
+
+
+def parse_group(text: str, *, over_time: str) -> GroupBy:
+    """The grouping for ``"agent"``, ``"session"``, ``"tag"`` or ``"context.<name>"``.
+
+    Args:
+        text: one of these.
+        over_time: what gives statistics over time, for the error message about ``"slot"``.
+
+    Raises:
+        InvalidQuery: the text is not one of these.
+    """
+    try:
+        group_by = GroupBy.parse(text)
+    except InvalidQuery:
+        expected = "agent, session, tag or context.NAME"
+        raise InvalidQuery(f"Cannot group by {text[:100]!a}; expected {expected}") from None
+    if group_by.dimension is Dimension.SLOT:
+        raise InvalidQuery(f"For statistics over time, use {over_time}")
+    return group_by
 
 
 def summary_record(summary: Summary) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def test_another_rule_can_be_backtested(cli: Any, streak: list[str]) -> None:
         (("backtest",), 2, "no streak rule"),
         (("backtest", "--length", "0"), 2, "length"),
         (("backtest", "--by", "planet"), 2, "session, agent, application"),
-        (("list", "--limit", "0"), 3, "limit"),
+        (("list", "--limit", "0"), 2, "limit"),
         (("list", "--rule", "\udcff"), 2, "--rule"),
         (("list", "--after", "nobody"), 4, "nobody"),
         (("show", "nobody"), 4, "nobody"),

@@ -17,7 +17,7 @@ import typer
 from attrs import evolve, frozen
 
 import harken
-from harken import FeedbackQuery, Harken, HarkenError, ModerationStatus
+from harken import FeedbackQuery, Harken, HarkenError, ModerationStatus, Rating
 from harken.domain.query import ANY_STATUS
 from harken.domain.rules import text_problem
 
@@ -127,9 +127,10 @@ class Filters:
 
         Raises:
             InvalidQuery: a filter is invalid.
+            WrongUsage: the rating or a context value is invalid.
         """
-        # None means neutral, so an option that was not given is left out.
-        rating = {} if self.rating is None else {"rating": rating_named(self.rating)}
+        # None would mean neutral, so an option that was not given is left out.
+        rating = {} if self.rating is None else {"rating": rating_named(self.rating).value}
         query = hk.query(
             session_id=self.session,
             agent_id=self.agent,
@@ -144,9 +145,16 @@ class Filters:
         return evolve(query, statuses=self.status.statuses, withdrawn=None if self.withdrawn else False)
 
 
-def rating_named(word: str) -> str | None:
-    """The rating as a JSON value: ``None`` for neutral. Any other word is validated by the rules."""
-    return None if word in ("none", "neutral") else word
+def rating_named(word: str) -> Rating:
+    """The rating with this name. ``none`` is another name of ``neutral``.
+
+    Raises:
+        WrongUsage: the word is not a rating.
+    """
+    try:
+        return Rating.from_word("neutral" if word == "none" else word)
+    except ValueError:
+        raise WrongUsage(f"Invalid rating {word!r}; expected up, down or neutral") from None
 
 
 def text(option: str, value: str) -> str:

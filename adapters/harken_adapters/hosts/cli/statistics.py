@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from harken import GroupBy, Summary, Theme
-from harken.domain.query import Dimension, GroupKey
+from harken import Summary, Theme
+from harken.domain.query import GroupKey
 from harken.domain.themes import KEYWORDS
-from harken_adapters.formats.statistics import By, Points, summary_record, trend_points
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered
+from harken_adapters.formats.statistics import By, Points, parse_group, summary_record, trend_points
+from harken_adapters.hosts.cli.options import Filters, Json, cli_context, filtered
 from harken_adapters.hosts.cli.output import Cell, bar, print_json, say, table
 
 _COLUMNS = ("total", "up", "down", "neutral", "quality", "satisfaction")
@@ -33,20 +33,13 @@ def stats(
     if by is None:
         _show_stats(context, filters, as_json=as_json)
         return
-    group_by = _parse_group(by)
+    group_by = parse_group(by, over_time="'harken trends'")
     with cli_context(context).open() as hk:
         groups = hk.analytics.groups(filters.query(hk), group_by)
     if as_json:
         print_json({"by": by, "groups": [{"key": key} | summary_record(group) for key, group in groups.items()]})
         return
     groups_table(by, groups)
-
-
-def _parse_group(by: str) -> GroupBy:
-    group_by = GroupBy.parse(by)
-    if group_by.dimension is Dimension.SLOT:
-        raise WrongUsage("For statistics over time, use 'harken trends'")
-    return group_by
 
 
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:

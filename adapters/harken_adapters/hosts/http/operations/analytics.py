@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from harken import GroupBy, InvalidQuery, Scope
-from harken.domain.query import Dimension, GroupKey
+from harken import Scope
+from harken.domain.query import GroupKey
 from harken.domain.themes import KEYWORDS
-from harken_adapters.formats.statistics import By, comparison_record, summary_record, trend_points
+from harken_adapters.formats.statistics import By, comparison_record, parse_group, summary_record, trend_points
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import FILTERS, invalid
@@ -20,9 +20,7 @@ def _summary(call: Call) -> Response:
     query, by = call.query(), call.parameters.get("by")
     if by is None:
         return answer(summary_record(call.harken.analytics.summary(query)))
-    group_by = GroupBy.parse(by)
-    if group_by.dimension is Dimension.SLOT:
-        raise InvalidQuery("For statistics over time, use /api/analytics/trend")
+    group_by = parse_group(by, over_time="/api/analytics/trend")
     groups = call.harken.analytics.groups(query, group_by)
     return answer({"by": by, "groups": [{"key": _key(key)} | summary_record(one) for key, one in groups.items()]})
 
