@@ -12,9 +12,14 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Final
 
-import httpcore
-import httpx
-from standardwebhooks import Webhook
+try:
+    import httpcore
+    import httpx
+    from standardwebhooks import Webhook
+except ModuleNotFoundError as error:
+    from harken_adapters.notifiers.missing import missing
+
+    raise missing("A webhook", str(error.name), "webhooks") from error
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.text_lists import as_texts

@@ -8,9 +8,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from pymongo import MongoClient
-from pymongo.errors import ConfigurationError as DriverConfigurationError
-from pymongo.errors import InvalidName, InvalidURI
+try:
+    from pymongo import MongoClient
+    from pymongo.errors import ConfigurationError as DriverConfigurationError
+    from pymongo.errors import InvalidName, InvalidURI
+except ModuleNotFoundError as error:
+    from harken.domain.errors import MissingExtra
+
+    raise MissingExtra("MongoDB needs the package 'pymongo'; try pip install \"harken[mongodb]\"") from error
 
 from harken.domain.errors import ConfigurationError, MissingExtra, StorageUnavailable
 from harken.ports.storage import Storage
