@@ -70,11 +70,11 @@ def test_arguments_replace_the_tables(folder: Path) -> None:
     [
         ("channels = 1", "channels must be tables, such as [channels.support]"),
         ("[channels]\nops = 1", "channels must be tables, such as [channels.support]"),
-        ("[channels.ops]\nurl = 'x'", "Channel 'ops' must be a table with a kind"),
+        ("[channels.ops]\nurl = 'x'", "Channel 'ops' has no kind; add"),
         ("[channels.'a b']\nkind = 'log'", "A channel's name must have 1 to 64 letters"),
         ("[routes]\nname = 'r'", "routes must be a list of tables, each [[routes]]"),
         ("[[routes]]\nname = 'r'\nchannel = 'oops'", "leads to the channel 'oops'; known are log"),
-        ("[[alerts]]\nname = 'r'\nkind = 'mood'", "Alert rule 'r' needs a kind"),
+        ("[[alerts]]\nname = 'r'\nkind = 'mood'", "Alert rule 'r': unknown kind 'mood'"),
         ("[[replies]]\ntext = '{comment}'", "has an unknown placeholder"),
     ],
 )

@@ -164,7 +164,7 @@ class TestTags:
         [("slow", "type"), (None, "type"), ({"slow"}, "type"), (7, "type"), ([1], "type"), ([None], "type")],
     )
     def test_types(self, tags: object, code: str) -> None:
-        """Tags must be a list of texts; a single text is rejected."""
+        """Tags must be a list of strings; a single text is rejected."""
         assert codes(a_submission(tags=tags)) == [("tags", code)]
 
     def test_bounds(self) -> None:
@@ -248,16 +248,16 @@ class TestOtherParts:
 
     @pytest.mark.parametrize(("comment", "code"), [("a\x00", "nul"), ("a\ud800", "surrogate"), (None, "type")])
     def test_comment(self, comment: object, code: str) -> None:
-        """A comment must be text that every storage can store."""
+        """A comment must be a string that every storage can store."""
         assert codes(a_submission(comment=comment)) == [("comment", code)]
 
     def test_text_and_numbers_of_other_names(self) -> None:
         """The checks work for any name, such as in session metadata."""
         assert text_problem("note", "fine\n") is None
-        assert text_problem("note", 5) == Violation("note", "type", "note must be text, got int")
+        assert text_problem("note", 5) == Violation("note", "type", "note must be a string, got int")
         assert number_problem("count", 5) is None
         assert number_problem("count", ()) == Violation(
-            "count", "type", "count must be text, a number, true, false or null, got tuple"
+            "count", "type", "count must be a string, a number, true, false or null, got tuple"
         )
 
 

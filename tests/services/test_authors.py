@@ -214,9 +214,9 @@ class TestChanging:
             (Change(comment=" "), "Please provide a comment when giving negative feedback"),
             (Change(rating="maybe"), "Invalid rating: maybe. Must be 'up', 'down', or None"),
             (Change(comment="casino"), "Spam detected"),
-            (Change(comment=7), "comment must be text, got int"),  # type: ignore[arg-type]
-            (Change(tags="slow"), "tags must be a list of texts, got str"),
-            (Change(context={"a": [1]}), "context.a must be text, a number, true, false or null, got list"),  # type: ignore[dict-item]
+            (Change(comment=7), "comment must be a string, got int"),  # type: ignore[arg-type]
+            (Change(tags="slow"), "tags must be a list of strings, got str"),
+            (Change(context={"a": [1]}), "context.a must be a string, a number, true, false or null, got list"),  # type: ignore[dict-item]
         ],
     )
     def test_the_whole_entry_is_checked_again(self, hk: Harken, kept: Feedback, change: Change, message: str) -> None:
@@ -390,7 +390,7 @@ class TestReplying:
         [
             ("\x00", "reply must not contain NUL characters"),
             ("\ud800", "reply contains a lone surrogate, which is not valid Unicode text"),
-            (7, "reply must be text, got int"),
+            (7, "reply must be a string, got int"),
         ],
     )
     def test_invalid_replies(self, hk: Harken, kept: Feedback, text: str, message: str) -> None:

@@ -152,7 +152,7 @@ def test_only_one_decision_on_a_version(storage_url: str) -> None:
 def test_a_change_by_the_author_is_another_version(hk: Harken, kept: Feedback) -> None:
     """A moderator does not decide on content that they have not seen."""
     hk.collection.change(APP, kept.id, harken.Change(comment="Else"))
-    with pytest.raises(DecisionConflict, match="is approved in version 2; read it again") as caught:
+    with pytest.raises(DecisionConflict, match="now has version 2 and is approved; read it again") as caught:
         hk.moderation.decide(APP, kept.id, REJECTED, expected_version=1)
     assert (caught.value.moderator, caught.value.decided_at) == (None, None)
 

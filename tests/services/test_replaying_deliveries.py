@@ -118,12 +118,12 @@ def test_a_route_is_replayed(url: str) -> None:
         assert hk.deliveries.replay_all("delivered", route="happy", channel="ops") == 1
         hk.relay.run_due()
         assert (sorted(ops.comments), audit.comments) == (["good", "slow in the shop"], [])
-        with pytest.raises(NoSuchRoute, match=r"no route 'sad'; known are unhappy, happy, all"):
+        with pytest.raises(NoSuchRoute, match=r"Unknown route 'sad'; expected one of unhappy, happy, all"):
             hk.deliveries.replay_all("delivered", route="sad")
         with pytest.raises(InvalidQuery, match="leads to the channel 'ops', not to 'audit'"):
             hk.deliveries.replay_all("delivered", route="happy", channel="audit")
         # The routes of other applications are not disclosed.
-        with pytest.raises(NoSuchRoute, match=r"known are unhappy, all$"):
+        with pytest.raises(NoSuchRoute, match=r"expected one of unhappy, all$"):
             hk.deliveries.replay_all("delivered", route="happy", application="shop")
 
 
@@ -238,7 +238,7 @@ def test_deliveries_of_a_renamed_channel_are_moved(url: str) -> None:
         waiting_for_old(clock, storage)
         with telling(clock, storage, channels={"new": new}) as hk:
             assert hk.deliveries.stranded() == {"old": 3}
-            with pytest.raises(NoSuchChannel, match="no channel 'neu'; known are new"):
+            with pytest.raises(NoSuchChannel, match="Unknown channel 'neu'; expected new"):
                 hk.deliveries.move("old", "neu")
             with pytest.raises(NoSuchChannel, match=r"No delivery waits for a channel 'ols'.*are old"):
                 hk.deliveries.move("ols", "new")

@@ -298,8 +298,8 @@ class TestByAResponder:
             ("x" * 1001, "reply too long: 1001 characters (max: 1000)"),
             ("\x00", "reply must not contain NUL characters"),
             ("\ud800", "reply contains a lone surrogate, which is not valid Unicode text"),
-            (7, "reply must be text, got int"),
-            (b"Sorry", "reply must be text, got bytes"),
+            (7, "reply must be a string, got int"),
+            (b"Sorry", "reply must be a string, got bytes"),
         ],
     )
     def test_an_invalid_reply(

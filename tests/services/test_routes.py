@@ -70,7 +70,7 @@ def test_invalid_routes_are_refused() -> None:
         with pytest.raises(RouteRejected, match="route 'r' cannot be used: The template does too much work"):
             hk.routes.put(Route(name="r", channel="log", template="{{ (comment" + "|e" * 50 + ")|length }}"))
         for template, said in (
-            ("{{ coment }}", "There is no value 'coment'; known are agent_id, application"),
+            ("{{ coment }}", "Unknown value 'coment'; expected one of agent_id, application"),
             ("{% if rating == 'up' %}{{ coment }}{% endif %}", "There is no value 'coment'"),
             ('{{ "x" * 100000000 }}', "needs numbers"),
             ("{{ comment.__class__ }}", "'__class__' is not a value"),
@@ -133,7 +133,7 @@ def test_deliveries_of_another_application_are_not_found() -> None:
         hk.relay.run_due()
         (dead,) = hk.deliveries.find()
         for call in (hk.deliveries.get, hk.deliveries.replay):
-            with pytest.raises(DeliveryNotFound, match="There is no delivery"):
+            with pytest.raises(DeliveryNotFound, match="No delivery with id"):
                 call(dead.id, application="desk")
         assert hk.deliveries.replay_all(application="desk") == 0
         assert hk.deliveries.replay(dead.id, application="shop").state is DeliveryState.PENDING

@@ -247,7 +247,7 @@ def _rating(value: object) -> Rating:
 def _tags(record: Mapping[str, Any]) -> tuple[str, ...]:
     tags = record.get("tags") or []
     if not isinstance(tags, list):
-        raise BadRow(f"tags must be a list of texts, got {tags!r}")
+        raise BadRow(f"tags must be a list of strings, got {tags!r}")
     return tuple(tags)
 
 

@@ -34,11 +34,13 @@ class Channels:
         for name, channel in self._channels.items():
             if problem := name_problem("A channel's name", name):
                 raise ConfigurationError(problem)
-            if not isinstance(channel, Notifier | Mapping) or not _kind(channel):
+            if not isinstance(channel, Notifier | Mapping):
                 raise ConfigurationError(
                     f"Channel {name!r} must be a table with a kind, such as {{kind = 'webhook', url = ...}}, "
                     f"or a Notifier; got a {type(channel).__name__}"
                 )
+            if not _kind(channel):
+                raise ConfigurationError(f'Channel {name!r} has no kind; add, for example, kind = "webhook"')
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ class FeedbackNotFound(HarkenError, LookupError):
     def __init__(self, application: str, feedback_id: str) -> None:
         self.application = application
         self.feedback_id = feedback_id
-        super().__init__(f"No feedback {feedback_id!r} in application {application!r}")
+        super().__init__(f"No feedback with id {feedback_id!r} in application {application!r}")
 
     def __reduce__(self) -> tuple[type[FeedbackNotFound], tuple[str, str]]:
         return type(self), (self.application, self.feedback_id)

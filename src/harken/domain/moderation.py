@@ -128,7 +128,8 @@ class DecisionConflict(StaleFeedback, InvalidTransition):
         self.decided_at = moderation.decided_at
         self._moderation = moderation
         super().__init__(
-            f"Feedback {feedback_id!r} is {moderation} in version {version}; read it again and decide on that version"
+            f"Feedback {feedback_id!r} now has version {version} and is {moderation}; "
+            "read it again and decide on that version"
         )
 
     def __reduce__(self) -> tuple[type[DecisionConflict], tuple[str, int, Moderation]]:

@@ -213,7 +213,7 @@ def parse_route(table: Mapping[str, object]) -> Route:
     known = [attribute.name for attribute in fields(Route)]
     name = table.get("name")
     if problem := unknown_names(table, known):
-        raise RouteRejected(f"Route {name!r} sets {problem}")
+        raise RouteRejected(f"Route {name!r}: {problem}")
     return Route(
         name=_text(table, "name"),
         channel=_text(table, "channel"),

@@ -66,7 +66,7 @@ Rule = Callable[[Submission], Iterable[Violation]]
 def text_problem(name: str, value: object) -> Violation | None:
     """Return a violation if ``value`` is not a text that every storage can store."""
     if not isinstance(value, str):
-        return Violation(name, "type", f"{name} must be text, got {type(value).__name__}")
+        return Violation(name, "type", f"{name} must be a string, got {type(value).__name__}")
     if "\x00" in value:
         return Violation(name, "nul", f"{name} must not contain NUL characters")
     if not value.isascii() and _SURROGATE.search(value):
@@ -88,7 +88,7 @@ def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Vio
         # Printable text has no control characters, NUL or surrogates. This is the common case.
         return None
     if not isinstance(value, str):
-        return Violation(name, "type", f"{name} must be text, got {type(value).__name__}")
+        return Violation(name, "type", f"{name} must be a string, got {type(value).__name__}")
     if not value.strip():
         return Violation(name, "empty", f"{name} must not be empty")
     if len(value) > longest:
@@ -101,7 +101,7 @@ def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Vio
 def name_problem(where: str, name: object) -> Violation | None:
     """Return a violation if ``name`` is not a valid name of a context value."""
     if not isinstance(name, str):
-        return Violation(where, "type", f"{where} names must be text, got {type(name).__name__}")
+        return Violation(where, "type", f"{where} names must be strings, got {type(name).__name__}")
     if len(name) > MAX_CONTEXT_NAME_LENGTH:
         message = f"{where} name too long: {len(name)} characters (max: {MAX_CONTEXT_NAME_LENGTH})"
         return Violation(where, "name", message)
@@ -147,7 +147,7 @@ def _check_tags(submission: Submission) -> _Problems:
     if tags == ():
         return ()
     if isinstance(tags, str) or not isinstance(tags, Sequence):
-        return [Violation("tags", "type", f"tags must be a list of texts, got {type(tags).__name__}")]
+        return [Violation("tags", "type", f"tags must be a list of strings, got {type(tags).__name__}")]
     problems = [label_problem("tags", tag, MAX_TAG_LENGTH) for tag in tags]
     if len(tags) > MAX_TAGS:
         problems.append(Violation("tags", "too_many", f"Too many tags: {len(tags)} (max: {MAX_TAGS})"))
@@ -190,7 +190,7 @@ def number_problem(name: str, value: object) -> Violation | None:
         return None if isfinite(value) else Violation(name, "range", f"{name} must be finite, got {value}")
     if value is None:
         return None
-    message = f"{name} must be text, a number, true, false or null, got {type(value).__name__}"
+    message = f"{name} must be a string, a number, true, false or null, got {type(value).__name__}"
     return Violation(name, "type", message)
 
 

@@ -284,7 +284,7 @@ def test_erase_needs_a_condition(cli: Any) -> None:
     """Without a condition nothing is erased."""
     submitted(cli, "s", "up")
     ran = cli("erase", "--yes")
-    assert (ran.code, ran.err) == (2, "Error: Nothing to erase; give an ID, --session or --author\n")
+    assert (ran.code, ran.err) == (2, "Error: Specify what to erase: an ID, --session or --author\n")
     assert cli("stats", "--json").json["total_feedbacks"] == 1
 
 

@@ -111,7 +111,7 @@ def test_the_default_channel_is_the_log(cli: Any) -> None:
     ran = cli("relay", "--once")
     assert ran.out == "1 delivery attempted\n"
     (line,) = ran.err.splitlines()
-    assert "  info  Feedback given: up" in line
+    assert "  info  New feedback: up" in line
     assert f'feedback_id="{feedback_id}"' in line
     assert "A comment" not in line
 
@@ -123,7 +123,7 @@ def test_failures_are_logged_to_stderr(cli: Any, tmp_path: Path, receiver: Recei
     cli("submit", "s", "up")
     ran = cli("relay", "--once", "--json")
     assert (ran.code, ran.json) == (0, {"tried": 1})
-    assert "  warning  Channel support did not accept " in ran.err
+    assert "to channel 'support' failed (attempt 1): " in ran.err
     assert "500" in ran.err
     (pending,) = cli("deliveries", "list", "--state", "pending", "--json").json["deliveries"]
     assert (pending["tries"], "500" in pending["error"]) == (1, True)
@@ -338,7 +338,7 @@ def test_a_mistyped_id_replays_nothing(cli: Any, dead: list[str]) -> None:
         (("show", "nobody"), 4, "nobody"),
         (("list", "--channel", "\udcff"), 2, "--channel"),
         (("replay", "--all", "--channel", "\udcff"), 2, "--channel"),
-        (("replay", "\udcff"), 4, "no delivery"),
+        (("replay", "\udcff"), 4, "No delivery with id"),
         (("list", "--state", "lost"), 2, "'pending', 'delivered', 'dead'"),
         (("list", "--limit", "0"), 2, "limit"),
         (("list", "--after", "nobody"), 4, "nobody"),

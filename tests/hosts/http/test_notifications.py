@@ -298,7 +298,7 @@ class TestRoutes:
     def test_invalid_routes(self, hk: Harken, server: Server) -> None:
         """An unknown channel or an invalid template is rejected, and nothing is stored."""
         answer = server.ask("PUT", "/api/routes/x", json={"channel": "nowhere"})
-        assert "known are good, bad" in problem(answer, 409, "conflict")["detail"]
+        assert "expected one of good, bad" in problem(answer, 409, "conflict")["detail"]
         answer = server.ask("PUT", "/api/routes/x", json={"channel": "good", "template": "{% for %}"})
         assert "template" in problem(answer, 422, "invalid")["detail"]
         ones = ",".join("1" * 100)

@@ -360,7 +360,7 @@ def test_responses_are_not_delayed() -> None:
     [
         (
             {"token_secrets": "a secret that has thirty-two bytes or more"},
-            "token_secrets must be a list of texts, got one",
+            "token_secrets must be a list of strings, got one",
         ),
         ({"port": "8000"}, "port must be of type int, got '8000'"),
         ({"workers": None}, "workers must be of type int, got None"),

@@ -73,7 +73,11 @@ def backtest(
     filters: Filters,
     length: Annotated[
         int | None,
-        typer.Option(help="Backtest one rule instead of those in the settings: this many thumbs-down in a row."),
+        typer.Option(
+            min=1,
+            max=100,
+            help="Backtest one rule instead of those in the settings: this many thumbs-down ratings in a row.",
+        ),
     ] = None,
     by: Annotated[
         str | None,
@@ -102,12 +106,14 @@ alerts.command("backtest")(backtest)
 
 
 def _rules(hk: Harken, length: int | None, by: str | None) -> list[StreakRule]:
+    if by is not None and by not in StreakRule.groups:
+        raise WrongUsage(f"--by must be session, agent or application, got {by!r}")
     if length is not None or by is not None:
         table = {"name": _BACKTESTED, "kind": "streak", "length": length, "by": by}
         return _streaks([parse_rule({name: value for name, value in table.items() if value is not None})])
     if found := _streaks(hk.alerts.rules):
         return found
-    raise WrongUsage("The settings have no streak rule; describe one, for example --length 3 --by agent")
+    raise WrongUsage("No streak rule is configured; define one, for example with --length 3 --by agent")
 
 
 def _streaks(rules: Sequence[AlertRule]) -> list[StreakRule]:

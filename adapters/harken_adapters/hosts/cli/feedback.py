@@ -220,7 +220,7 @@ def erase(
 
 def _check_named(feedback_id: str | None, session: str | None, author: str | None) -> None:
     if feedback_id is None and session is None and author is None:
-        raise WrongUsage("Nothing to erase; give an ID, --session or --author")
+        raise WrongUsage("Specify what to erase: an ID, --session or --author")
     for option, value in (("--session", session), ("--author", author)):
         if value is not None and (problem := label_problem(option, value)):
             raise WrongUsage(problem.message)

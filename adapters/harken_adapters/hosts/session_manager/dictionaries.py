@@ -99,7 +99,7 @@ def _json(name: str, value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        message = f"{name} must be text, a number, true, false, None, or a list or dictionary of these: {error}"
+        message = f"{name} must be a string, a number, true, false, None, or a list or dictionary of these: {error}"
         raise FeedbackRejected([Violation(f"context.{name}", "type", message)]) from error
 
 

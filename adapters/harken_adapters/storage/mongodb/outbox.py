@@ -156,7 +156,7 @@ class MongoOutbox(Outbox):
     def delivery(self, delivery_id: str) -> Delivery:
         found = self._find_one({"_id": {"$eq": delivery_id}})
         if found is None:
-            raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+            raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
         return found
 
     def deliveries(
@@ -193,7 +193,7 @@ class MongoOutbox(Outbox):
                 )
             if revived is not None:
                 return delivery_of(revived)
-        raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+        raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
 
     def forget(self, *, before: datetime) -> int:
         old = {"state": DeliveryState.DELIVERED.value, "due": {"$lt": to_microseconds(before)}}

@@ -165,7 +165,7 @@ class SqliteOutbox(Outbox):
     def delivery(self, delivery_id: str) -> Delivery:
         found = self._database.read(lambda connection: select_deliveries(connection, "WHERE id = ?", (delivery_id,)))
         if not found:
-            raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+            raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
         return found[0]
 
     def deliveries(
@@ -204,7 +204,7 @@ class SqliteOutbox(Outbox):
                 (to_microseconds(due_at), delivery_id),
             )
             if revived.rowcount == 0:
-                raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+                raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
             (found,) = select_deliveries(connection, "WHERE id = ?", (delivery_id,))
             return found
 

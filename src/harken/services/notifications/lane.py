@@ -213,7 +213,7 @@ class Lane:
         now = self._dependencies.clock()
         message = str(failure)
         logger.warning(
-            "Channel %s did not accept %s at attempt %d: %s", self.channel, delivery.id, delivery.tries, message
+            "Delivery %s to channel %r failed (attempt %d): %s", delivery.id, self.channel, delivery.tries, message
         )
         wait = self._wait(delivery, failure)
         if wait is None:

@@ -412,7 +412,7 @@ _DETAILS: Final[Mapping[str, tuple[Any, ...]]] = {
     "feedback-refused": ("Please provide a comment when giving negative feedback", ("comment", "required")),
     "unauthorized": ("Send an API key or a session token: 'Authorization: Bearer ...'",),
     "forbidden": ("This operation requires the scope 'read', which the API key does not have",),
-    "not-found": ("No feedback 'f-1' in application 'default'",),
+    "not-found": ("No feedback with id 'f-1' in application 'default'",),
     "body-timeout": ("The body did not arrive within 10 seconds",),
     "conflict": ("This feedback is already approved; it can become pending or rejected",),
     "in-flight": ("A request with this idempotency key is in progress; retry in a moment to get its result",),
