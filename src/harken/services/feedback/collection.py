@@ -230,7 +230,7 @@ class CollectionService:
 
     def votes(self, application: str, session_id: str, author: str) -> list[Feedback]:
         """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status."""
-        return list(self._voting.of_author(application, session_id, author))
+        return self._voting.of_author(application, session_id, author)
 
     def withdraw_vote(
         self, application: str, session_id: str, message_id: str | None, author: str, *, check: Check | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from attrs import evolve
 
@@ -28,10 +28,11 @@ class Voting:
         self._repository = repository
         self._editor = editor
 
-    def of_author(self, application: str, session_id: str, author: str) -> Iterator[Feedback]:
+    def of_author(self, application: str, session_id: str, author: str) -> list[Feedback]:
         """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status."""
         query = FeedbackQuery(application=application, session_id=session_id, author=author, statuses=ANY_STATUS)
-        return (feedback for feedback in self._repository.stream(query) if feedback.vote)
+        # A list: a storage may hold a lock as long as its stream is open.
+        return [feedback for feedback in self._repository.stream(query) if feedback.vote]
 
     def replace(self, earlier: Feedback, item: Accepted, revise: Revise, check: Check | None) -> Receipt | None:
         """Replace an author's earlier vote; ``None`` if it was erased meanwhile.
