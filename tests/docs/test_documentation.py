@@ -43,6 +43,7 @@ SLOW = {
     "docs/configuration.md",
     "docs/embedding.md",
     "docs/http.md",
+    "docs/notifications.md",
     "docs/observability.md",
     "docs/testing.md",
     "docs/writing-a-storage-adapter.md",
