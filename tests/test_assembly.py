@@ -4,12 +4,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve, fields
 from dependency_injector.providers import Object
 
 from harken import (
+    ConfigurationError,
     Container,
     FeedbackQuery,
     FeedbackRejected,
@@ -66,6 +68,21 @@ class TestAssembling:
             assert hk.submit("s", "up").feedback.application == "default"
             with pytest.raises(FeedbackRejected, match="comment"):
                 hk.submit("s", "down")
+
+    @pytest.mark.parametrize(
+        ("invalid", "message"),
+        [
+            ({"spam": "hodl"}, "spam must be 'refuse', 'hold' or 'allow', got 'hodl'"),
+            ({"max_queue": 0}, "max_queue must be at least 1, got 0"),
+            ({"max_batch": True}, "max_batch must be of type int, got True"),
+            ({"application": ""}, "application"),
+        ],
+    )
+    def test_invalid_parts(self, invalid: dict[str, Any], message: str) -> None:
+        """The parts that are settings are checked like the settings."""
+        for kind in (Parts, Settings):
+            with pytest.raises(ConfigurationError, match=message):
+                kind(**invalid)
 
     def test_parts_replace_the_defaults(self) -> None:
         """The clock, the ids and the application are those of the parts."""

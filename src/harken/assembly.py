@@ -11,6 +11,7 @@ from attrs import Factory, frozen
 from harken.clock import new_uuid7, utc_now
 from harken.configuration.channels import open_renderer
 from harken.configuration.notifications import NotificationSettings
+from harken.configuration.settings import Settings
 from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.rules import RatingPolicy
 from harken.facade import Harken
@@ -79,6 +80,9 @@ class Parts:
         new_secret: that many random bytes, for API keys.
         jitter: a random number from 0 to 1, for retries.
         services: the class of each service.
+
+    Raises:
+        ConfigurationError: ``application``, ``max_queue``, ``max_batch`` or ``spam`` is invalid.
     """
 
     application: str = DEFAULT_APPLICATION
@@ -98,6 +102,10 @@ class Parts:
     new_secret: NewSecret = secrets.token_bytes
     jitter: Random = random.random
     services: Services = Services()
+
+    def __attrs_post_init__(self) -> None:
+        # These four are settings as well; the settings check them.
+        Settings(application=self.application, max_queue=self.max_queue, max_batch=self.max_batch, spam=self.spam)
 
 
 def assemble(storage: Storage, parts: Parts) -> Harken:
