@@ -77,12 +77,12 @@ from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, 
 from harken.services.keys import NewKey
 
 if TYPE_CHECKING:
-    from harken.container import Container, ready
+    from harken.container import Container, create_container, open_harken
 else:
 
     def __getattr__(name: str) -> object:
         """Import the container on first use: it is slow, as dependency_injector imports all web frameworks."""
-        if name not in ("Container", "ready"):
+        if name not in ("Container", "create_container", "open_harken"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from harken import container  # noqa: PLC0415
 
@@ -171,8 +171,9 @@ __all__ = [
     "assemble",
     "audit",
     "connect",
+    "create_container",
     "notify_downs",
+    "open_harken",
     "open_storage",
-    "ready",
     "same_storage",
 ]
