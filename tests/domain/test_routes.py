@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import Moderation, ModerationStatus, Rating, Route, RouteRejected
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import EventType
 from harken.domain.routes import ROUTABLE, disclosed, parse_route, route_record
 from support import NOON, a_feedback

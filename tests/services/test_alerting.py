@@ -15,18 +15,9 @@ from hypothesis import strategies as st
 import harken
 from harken import Change, ConfigurationError, Feedback, FeedbackQuery, FeedbackWithdrawn, Harken, InvalidQuery, Rating
 from harken.configuration.storage_urls import open_storage
-from harken.domain.alerts.alert import (
-    Alert,
-    AlertKind,
-    AlertRule,
-    RateRule,
-    SatisfactionRule,
-    SilenceRule,
-    StreakRule,
-    Subject,
-    ThemeRule,
-    alert_id,
-)
+from harken.domain.alerts.alert import Alert, alert_id
+from harken.domain.alerts.patterns import AlertKind, Subject
+from harken.domain.alerts.rules import AlertRule, RateRule, SatisfactionRule, SilenceRule, StreakRule, ThemeRule
 from harken.domain.errors import AlertNotFound
 from harken.domain.events import Event, EventType
 from harken.domain.query import GroupBy

@@ -4,7 +4,8 @@ A storage adapter can import everything it needs from here: ports, values and er
 """
 
 from harken.domain.access import ApiKey, Scope
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import (
     ConfigurationError,

@@ -7,7 +7,8 @@ from functools import partial
 
 from attrs import evolve
 
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.query import FeedbackQuery

@@ -10,7 +10,8 @@ from typing import Any, Final
 from attrs import evolve
 
 from harken.domain.access import ApiKey, Scope
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Content, Feedback, Rating, Target
 from harken.ports.repository import Accepted

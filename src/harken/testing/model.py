@@ -14,7 +14,8 @@ from typing import Any
 from attrs import evolve
 
 from harken.domain.access import ApiKey
-from harken.domain.alerts.alert import Alert, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, erasure_deliveries, event_order

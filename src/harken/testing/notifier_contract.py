@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from harken.domain.alerts.alert import AlertKind, Subject
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.errors import DeliveryFailed
 from harken.domain.events import EventType
 from harken.domain.feedback import Context, Rating, Sentiment

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from harken.domain.alerts.alert import Subject
+from harken.domain.alerts.patterns import Subject
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.feedback import Context, Feedback, Rating

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from adapters.notifiers.receiver import a_notification
 from harken import Feedback, Moderation, ModerationStatus, Rating, Sentiment
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import EventType
 from harken.domain.feedback import Content, Context, Target
 from harken.domain.moderation import APPROVED

@@ -13,7 +13,8 @@ from threading import RLock
 from typing import Any, Final, TypeVar
 
 from harken.domain.access import ApiKey
-from harken.domain.alerts.alert import Alert, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import Subject
 from harken.domain.errors import StorageClosed
 from harken.domain.events import Delivery, DeliveryState, Event, event_order
 from harken.domain.feedback import Feedback

@@ -10,19 +10,18 @@ from typing import Final, TypeVar
 
 from attrs import field, frozen
 
-from harken.domain.alerts.alert import (
-    Alert,
-    Finding,
+from harken.domain.alerts.alert import Alert, pattern_alert
+from harken.domain.alerts.patterns import Finding, Subject
+from harken.domain.alerts.rules import (
+    WEEK,
     QueueRule,
     RateRule,
     SatisfactionRule,
     SilenceRule,
-    Subject,
     ThemeRule,
     WindowRule,
-    pattern_alert,
+    resolve_after,
 )
-from harken.domain.alerts.rules import WEEK, resolve_after
 from harken.domain.feedback import Rating
 from harken.domain.instants import MICROSECOND
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy
