@@ -22,7 +22,7 @@ from harken import (
     open_harken,
 )
 from harken.configuration.settings import Settings
-from harken.configuration.storage_urls import anchored, scheme_of
+from harken.configuration.storage_urls import scheme_of, with_absolute_path
 from harken.domain.errors import StorageUnavailable
 from harken.ports.storage import Storage
 from harken_adapters.storage.memory import open_storage
@@ -123,7 +123,7 @@ class TestFindingTheStorage:
     def test_a_relative_path_can_be_made_absolute(self, url: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """A URL that is opened later, perhaps from another working directory, still names the same file."""
         monkeypatch.setattr("os.getcwd", lambda: "/here")
-        assert anchored(url) == meant
+        assert with_absolute_path(url) == meant
 
     def test_a_third_party_storage(self, install: Install) -> None:
         """Any installed package can add a storage for its own scheme."""

@@ -24,7 +24,7 @@ from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
 from harken.services.conversations import ConversationService
 from harken.services.feed import Feed
-from harken.services.feedback.collection import CollectionService, filtered_by
+from harken.services.feedback.collection import CollectionService, spam_rule
 from harken.services.feedback.editing import Editor
 from harken.services.feedback.erasing import Eraser
 from harken.services.feedback.middleware import Middleware
@@ -120,7 +120,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
     shared_clock = storage.clock(clock)
     policy = parts.policy
     if parts.spam_filter and parts.spam != "allow":
-        policy = policy.with_rules(filtered_by(parts.spam_filter), hold=parts.spam == "hold")
+        policy = policy.with_rules(spam_rule(parts.spam_filter), hold=parts.spam == "hold")
 
     editor = make.editor(storage.feedback)
     eraser = make.eraser(storage.feedback, storage.sessions, storage.conversations, clock=shared_clock)

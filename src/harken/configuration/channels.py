@@ -45,7 +45,7 @@ class Channels:
         """The names of the channels."""
         return tuple(self._channels)
 
-    def everything(self) -> tuple[Route, ...]:
+    def default_routes(self) -> tuple[Route, ...]:
         """Routes for every event to every channel, used if no routes are configured."""
         return tuple(Route(name=name, channel=name) for name in self._channels)
 

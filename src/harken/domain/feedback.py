@@ -120,18 +120,18 @@ class Target:
 _MILLION = 1_000_000
 
 
-def _bounded(lowest: float, name: str, value: float) -> float:
+def _round_within(lowest: float, name: str, value: float) -> float:
     if not (isfinite(value) and lowest <= value <= 1):
         raise ValueError(f"{name} must be between {lowest:g} and 1, got {value}")
     return round(value * _MILLION) / _MILLION
 
 
 def _polarity(value: float) -> float:
-    return _bounded(-1, "polarity", value)
+    return _round_within(-1, "polarity", value)
 
 
 def _subjectivity(value: float) -> float:
-    return _bounded(0, "subjectivity", value)
+    return _round_within(0, "subjectivity", value)
 
 
 @frozen

@@ -168,8 +168,8 @@ def feedback_entries(draw: st.DrawFn) -> Feedback:
 
 
 @st.composite
-def changed(draw: st.DrawFn, feedback: Feedback) -> Feedback:
-    """The next version of the feedback after any kind of change."""
+def later_versions(draw: st.DrawFn, feedback: Feedback) -> Feedback:
+    """Next versions of the feedback, after any kind of change."""
     at = draw(instants())
     happening = draw(st.sampled_from(("revise", "withdraw", "moderate", "answer")))
     if happening == "withdraw":

@@ -31,11 +31,11 @@ ALIKE: Final = ("fast", "fas", "fastest", "breakfast", "Fast", "f_st", "f%", "f.
 _Filter = tuple[str, Callable[[str], Feedback], Callable[[Feedback], Sequence[str | None]]]
 
 
-def _tagged(value: str) -> Feedback:
+def _with_tag(value: str) -> Feedback:
     return a_feedback(tags=("other", value))
 
 
-def _in_context(value: str) -> Feedback:
+def _with_context(value: str) -> Feedback:
     return a_feedback(context=Context({"plan": value, "plan-2": "fast", "pla": "fast"}))
 
 
@@ -45,8 +45,8 @@ _FILTERS: Final[Sequence[_Filter]] = (
     ("message_id", lambda value: a_feedback(message_id=value), lambda one: [one.message_id]),
     ("agent_id", lambda value: a_feedback(agent_id=value), lambda one: [one.agent_id]),
     ("author", lambda value: a_feedback(author=value), lambda one: [one.author]),
-    ("tag", _tagged, lambda one: one.tags),
-    ("context", _in_context, lambda one: [str(one.context["plan"])]),
+    ("tag", _with_tag, lambda one: one.tags),
+    ("context", _with_context, lambda one: [str(one.context["plan"])]),
 )
 
 

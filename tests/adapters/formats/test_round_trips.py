@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Feedback, Harken
-from harken.testing.strategies import changed, feedback_entries, texts
+from harken.testing.strategies import feedback_entries, later_versions, texts
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.exporting import export
 from harken_adapters.formats.importing import Importer
@@ -70,7 +70,7 @@ def any_feedback(draw: st.DrawFn) -> Feedback:
         vote=feedback.vote and author is not None,
         reply=draw(st.none() | any_text()),
     )
-    feedback = draw(st.just(feedback) | changed(feedback))
+    feedback = draw(st.just(feedback) | later_versions(feedback))
     return evolve(feedback, moderation=evolve(feedback.moderation, moderator=draw(st.none() | labels())))
 
 

@@ -27,7 +27,7 @@ from harken.domain.rules import (
     MAX_TAGS,
 )
 from harken.ports.notifier import ErasedFeedback, Notification
-from harken.testing.strategies import changed, feedback_entries, texts
+from harken.testing.strategies import feedback_entries, later_versions, texts
 from harken_adapters.formats.notification import body, notification_record
 from harken_adapters.formats.record import stamp
 from support import NOON, a_feedback
@@ -56,7 +56,7 @@ def histories(draw: st.DrawFn) -> Feedback:
     """Feedback with any history, some of it with very long texts."""
     feedback = draw(feedback_entries())
     for _ in range(draw(st.integers(0, 3))):
-        feedback = draw(changed(feedback))
+        feedback = draw(later_versions(feedback))
     if draw(st.booleans()):
         character = draw(st.characters(codec="utf-8", exclude_characters="\x00"))
         long = st.integers(0, 8_000).map(lambda times: character * times)

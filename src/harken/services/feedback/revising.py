@@ -9,7 +9,7 @@ from harken.domain.history import limit_history
 from harken.domain.moderation import Moderation, ModerationStatus
 
 
-def revised(current: Feedback, content: Feedback, *, at: datetime) -> Feedback:
+def next_version(current: Feedback, content: Feedback, *, at: datetime) -> Feedback:
     """The feedback with the content and target of ``content``, as its next version.
 
     The moderation status stays, except that a change never approves: it may have to wait for a moderator. Where the

@@ -62,7 +62,7 @@ class Voting:
         return Receipt(updated.feedback, duplicate=not updated.changed)
 
 
-def key_reused(key: str | None) -> IdempotencyConflict:
+def reused_key_error(key: str | None) -> IdempotencyConflict:
     """The error for an idempotency key that is used again with another body."""
     message = (
         f"The idempotency key {key!r} was used before in this session, with another body; "
@@ -79,5 +79,5 @@ def _was_cast(feedback: Feedback, vote: Feedback) -> bool:
     """
     fingerprint = dict(feedback.later_keys).get(vote.idempotency_key or "")
     if fingerprint not in (None, vote.fingerprint):
-        raise key_reused(vote.idempotency_key)
+        raise reused_key_error(vote.idempotency_key)
     return fingerprint is not None
