@@ -73,7 +73,14 @@ from harken.facade import Harken
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.responder import Responder
 from harken.services.feedback.middleware import Middleware, Receipt
-from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
+from harken.services.feedback.ready_middleware import (
+    AuditEntry,
+    AuditOutcome,
+    Counters,
+    NegativeFeedback,
+    audit,
+    notify_negative,
+)
 from harken.services.keys import NewKey
 
 if TYPE_CHECKING:
@@ -108,7 +115,6 @@ __all__ = [
     "DecisionConflict",
     "DeliveryFailed",
     "DeliveryNotFound",
-    "Down",
     "Erased",
     "ErasedFeedback",
     "Feedback",
@@ -133,6 +139,7 @@ __all__ = [
     "MissingExtra",
     "Moderation",
     "ModerationStatus",
+    "NegativeFeedback",
     "NewKey",
     "NoSuchChannel",
     "NoSuchRoute",
@@ -172,7 +179,7 @@ __all__ = [
     "audit",
     "connect",
     "create_container",
-    "notify_downs",
+    "notify_negative",
     "open_harken",
     "open_storage",
     "same_storage",

@@ -186,9 +186,9 @@ class TestContent:
 
     def test_equality_apart_from_the_sentiment(self) -> None:
         """Content with another sentiment is equal, and content with any other difference is not."""
-        assert self.FULL.equals(evolve(self.FULL, sentiment=None))
+        assert self.FULL.same_except_sentiment(evolve(self.FULL, sentiment=None))
         for change in ({"rating": Rating.UP}, {"comment": "slow"}, {"tags": ()}, {"context": Context()}):
-            assert not self.FULL.equals(evolve(self.FULL, **change))  # type: ignore[arg-type]
+            assert not self.FULL.same_except_sentiment(evolve(self.FULL, **change))  # type: ignore[arg-type]
 
 
 class TestFeedback:

@@ -15,7 +15,7 @@ from harken.domain.events import DeliveryState
 from harken.ports.notifier import Notification
 from harken.ports.storage import Storage
 from harken.services.copying import Copying
-from harken.services.feedback.ready_middleware import Down, notify_downs
+from harken.services.feedback.ready_middleware import NegativeFeedback, notify_negative
 from harken.testing import a_feedback, accepted
 from support import ManualClock, eventually
 
@@ -192,9 +192,9 @@ def test_a_copy_is_of_one_application(storage: Storage, chosen: str | None) -> N
 
 def test_thumbs_downs_are_counted_in_their_own_session(storage: Storage) -> None:
     """The number of a thumbs-down does not include sessions of the same name in another application."""
-    reported: list[Down] = []
+    reported: list[NegativeFeedback] = []
     with harken.connect(storage) as figures:
-        hk = harken.connect(storage, middleware=[notify_downs(figures.analytics.summary, reported.append)])
+        hk = harken.connect(storage, middleware=[notify_negative(figures.analytics.summary, reported.append)])
         for application in (*TENANTS, TENANTS[1]):
             for session_id in ("s", "s-2"):
                 hk.submit(session_id, "down", "slow", application=application)

@@ -185,7 +185,7 @@ class Content:
             submission.sentiment,
         )
 
-    def equals(self, other: Content) -> bool:
+    def same_except_sentiment(self, other: Content) -> bool:
         """Whether both are the same except for the sentiment, which is derived from the comment."""
         return evolve(self, sentiment=None) == evolve(other, sentiment=None)
 

@@ -27,7 +27,6 @@ from harken.domain.events import (
     Event,
     EventType,
     Traits,
-    deliveries_of_erasure,
     erasure_deliveries,
     event_order,
 )
@@ -105,7 +104,6 @@ __all__ = [
     "Taken",
     "Target",
     "Traits",
-    "deliveries_of_erasure",
     "erasure_deliveries",
     "event_order",
 ]

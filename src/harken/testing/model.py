@@ -298,7 +298,7 @@ class _Outbox(Outbox):
         self.known -= places
         for delivery in removed:
             self._remove(delivery)
-        for delivery in erasure_deliveries(feedback, about_it, {channel for *_, channel in places}, at=at):
+        for delivery in erasure_deliveries(event, about_it, {channel for *_, channel in places}):
             self._put(delivery)
         return len(removed)
 

@@ -124,10 +124,11 @@ class MemoryFeedbackRepository(FeedbackRepository):
 
     def _erase(self, feedback: Feedback, events: Sequence[Event], at: datetime) -> int:
         """Remove feedback, these events and the deliveries about it, and return the number of these deliveries."""
-        deliveries = self._data.deliveries.about(Event.erasure(feedback, at=at))
+        event = Event.erasure(feedback, at=at)
+        deliveries = self._data.deliveries.about(event)
         removed = [delivery for delivery in deliveries if delivery.event.type.about_feedback]
         notified = self._data.deliveries.notified.get((feedback.application, feedback.id), {})
-        added = erasure_deliveries(feedback, deliveries, notified, at=at)
+        added = erasure_deliveries(event, deliveries, notified)
         self._data.erase(feedback, events, removed, added)
         return len(removed)
 

@@ -26,7 +26,7 @@ from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
 from harken.domain.erasure import Erased
-from harken.domain.events import Delivery, DeliveryState, Event, EventType, deliveries_of_erasure
+from harken.domain.events import Delivery, DeliveryState, Event, EventType, erasure_deliveries
 from harken.domain.feedback import Feedback
 from harken.ports.time import Clock
 from harken_adapters.storage.mongodb.alerts import empty_alerts, find_missing
@@ -143,7 +143,7 @@ class Erasures:
         made = [
             delivery
             for feedback_id, (event, notified) in _read_plans(plans, stored).items()
-            for delivery in deliveries_of_erasure(event, about[feedback_id], notified)
+            for delivery in erasure_deliveries(event, about[feedback_id], notified)
         ]
         new = self._store(made, {one.id: one for one in stored})
         claims = {one.claim: one for one in stored}

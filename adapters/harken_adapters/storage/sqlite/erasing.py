@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from harken.domain.erasure import Erased
-from harken.domain.events import Delivery, erasure_deliveries
+from harken.domain.events import Delivery, Event, erasure_deliveries
 from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery
 from harken_adapters.storage.sqlite.alerts import replace_alert, select_alerts
@@ -45,7 +45,7 @@ def erase(connection: sqlite3.Connection, query: FeedbackQuery, ids: Collection[
         about_it = deliveries_about(connection, application, feedback.id)
         notified = {channel for (channel,) in connection.execute(_NOTIFIED, (application, feedback.id)).fetchall()}
         deliveries += sum(delivery.event.type.about_feedback for delivery in about_it)
-        notices += erasure_deliveries(feedback, about_it, notified, at=at)
+        notices += erasure_deliveries(Event.erasure(feedback, at=at), about_it, notified)
     # A trigger removes events and deliveries.
     connection.executemany(_DELETE, [(application, feedback.id) for feedback in doomed])
     put_deliveries(connection, notices)

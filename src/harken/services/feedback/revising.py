@@ -24,7 +24,7 @@ def next_version(current: Feedback, content: Feedback, *, at: datetime) -> Feedb
 
 def same_content(one: Feedback, other: Feedback) -> bool:
     """Whether two entries have the same target and content."""
-    return one.target == other.target and one.content.equals(other.content)
+    return one.target == other.target and one.content.same_except_sentiment(other.content)
 
 
 def _moderation_after(before: Moderation, by_policy: Moderation) -> Moderation:
