@@ -72,7 +72,7 @@ from harken.domain.violation import Violation
 from harken.facade import Harken
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.responder import Responder
-from harken.services.feedback.middleware import Middleware, Receipt
+from harken.services.feedback.middleware import Middleware
 from harken.services.feedback.ready_middleware import (
     AuditEntry,
     AuditOutcome,
@@ -81,6 +81,7 @@ from harken.services.feedback.ready_middleware import (
     audit,
     notify_negative,
 )
+from harken.services.feedback.receipt import Receipt
 from harken.services.keys import NewKey
 
 if TYPE_CHECKING:

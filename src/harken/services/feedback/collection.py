@@ -34,7 +34,8 @@ from harken.services.feedback.editing import Check, Editor, find, get
 from harken.services.feedback.erasing import Eraser
 from harken.services.feedback.group_commit import GroupCommit, OnWrite
 from harken.services.feedback.keywords import VoteKeywords, build_submission, check_keywords
-from harken.services.feedback.middleware import Middleware, MiddlewareChain, Receipt
+from harken.services.feedback.middleware import Middleware, MiddlewareChain
+from harken.services.feedback.receipt import Receipt
 from harken.services.feedback.replying import Replying
 from harken.services.feedback.revising import next_version, same_content
 from harken.services.feedback.voting import Voting, reused_key_error

@@ -14,7 +14,7 @@ from harken.domain.query import ANY_STATUS, FeedbackQuery
 from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, FeedbackRepository
 from harken.services.feedback.editing import Check, Editor
-from harken.services.feedback.middleware import Receipt
+from harken.services.feedback.receipt import Receipt
 from harken.services.feedback.revising import same_content
 
 #: Returns the first feedback with the content of the second one, as a new version.
