@@ -73,9 +73,9 @@ def test_arguments_replace_the_tables(folder: Path) -> None:
         ("[channels.ops]\nurl = 'x'", "Channel 'ops' must be a table with a kind"),
         ("[channels.'a b']\nkind = 'log'", "A channel's name must have 1 to 64 letters"),
         ("[routes]\nname = 'r'", "routes must be a list of tables, each [[routes]]"),
-        ("[[routes]]\nname = 'r'\nchannel = 'oops'", "leads to the channel 'oops'; known are log"),
+        ("[[routes]]\nname = 'r'\nchannel = 'oops'", "There is no channel 'oops'; known are log"),
         ("[[alerts]]\nname = 'r'\nkind = 'mood'", "Alert rule 'r' needs a kind"),
-        ("[[replies]]\ntext = '{comment}'", "has an unknown placeholder"),
+        ("[[replies]]\ntext = '{comment}'", "There is no placeholder '{comment}'"),
     ],
 )
 def test_invalid_tables(folder: Path, content: str, message: str) -> None:
@@ -100,7 +100,7 @@ def test_an_unknown_kind() -> None:
     """An unknown kind is an error that lists the known ones."""
     with telling(channels={"ops": {"kind": "pigeon"}}) as hk, pytest.raises(ConfigurationError) as caught:
         hk.start_relay()
-    assert str(caught.value) == "Channel 'ops' is of the unknown kind 'pigeon'; known are apprise, log, sns, webhook"
+    assert str(caught.value) == "Channel 'ops': There is no kind 'pigeon'; known are apprise, log, sns, webhook"
 
 
 class Closing(Notifier):

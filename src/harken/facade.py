@@ -207,7 +207,7 @@ class Harken:
             InvalidQuery: a filter is invalid.
             TypeError: there is no such filter.
         """
-        check_keywords(filters, Filters, "filter")
+        check_keywords(filters, Filters, "filters")
         application = filters.get("application")
         return FeedbackQuery(
             application=self.application if application is None else application,

@@ -63,7 +63,7 @@ def test_routes_of_the_settings_stay() -> None:
 def test_invalid_routes_are_refused() -> None:
     """The channel of a route must exist, and its template must be valid."""
     with telling() as hk:
-        with pytest.raises(RouteRejected, match="leads to the channel 'oops'; known are log"):
+        with pytest.raises(RouteRejected, match="Route 'r': There is no channel 'oops'; known are log"):
             hk.routes.put(Route(name="r", channel="oops"))
         with pytest.raises(RouteRejected, match="The template of route 'r' cannot be used"):
             hk.routes.put(Route(name="r", channel="log", template="{% for"))

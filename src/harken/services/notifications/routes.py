@@ -128,8 +128,7 @@ class RouteService:
 
     def _check(self, route: Route) -> None:
         if route.channel not in self._channels:
-            known = ", ".join(self._channels) or "none"
-            raise RouteRejected(f"Route {route.name!r} leads to the channel {route.channel!r}; known are {known}")
+            raise RouteRejected(f"Route {route.name!r}: {no_such('channel', route.channel, self._channels)}")
         if route.template is None:
             return
         try:
