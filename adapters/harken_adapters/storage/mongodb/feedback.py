@@ -36,7 +36,7 @@ from harken_adapters.storage.mongodb.documents import (
 )
 from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
-from harken_adapters.storage.mongodb.statistics.editions import Days
+from harken_adapters.storage.mongodb.statistics.editions import Editions
 from harken_adapters.storage.mongodb.statistics.marks import Marks
 from harken_adapters.storage.mongodb.statistics.summarize import MongoStatistics
 
@@ -54,12 +54,12 @@ _LAST_CHANGED_FIRST: Final = [("updated_at", -1), ("updated_us", -1), ("id", -1)
 class MongoFeedbackRepository(FeedbackRepository):
     """One document for each entry, which also contains the events that were not fanned out yet."""
 
-    def __init__(self, database: Database, days: Days, marks: Marks, erasures: Erasures) -> None:
+    def __init__(self, database: Database, editions: Editions, marks: Marks, erasures: Erasures) -> None:
         self._database = database
         self._erasures = erasures
         self._collection = database.feedback
         self._marks = marks
-        self._figures = MongoStatistics(database, days)
+        self._figures = MongoStatistics(database, editions)
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         if len(batch) == 1:
