@@ -171,12 +171,12 @@ def feedback_entries(draw: st.DrawFn) -> Feedback:
 def later_versions(draw: st.DrawFn, feedback: Feedback) -> Feedback:
     """Next versions of the feedback, after any kind of change."""
     at = draw(instants())
-    happening = draw(st.sampled_from(("revise", "withdraw", "moderate", "answer")))
-    if happening == "withdraw":
+    kind = draw(st.sampled_from(("revise", "withdraw", "moderate", "answer")))
+    if kind == "withdraw":
         return feedback.withdraw(at=at)
-    if happening == "moderate":
+    if kind == "moderate":
         return feedback.moderated(draw(moderations()), at=at)
-    if happening == "answer":
+    if kind == "answer":
         return feedback.answered(draw(st.none() | texts(20)), at=at)
     target = evolve(feedback.target, agent_id=draw(targets()).agent_id)
     return feedback.revised(draw(contents()), at=at, target=target, moderation=draw(moderations()))

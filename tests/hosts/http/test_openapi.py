@@ -197,8 +197,8 @@ class TestDocument:
 
     def test_every_schema_is_valid(self) -> None:
         """Each schema is a valid JSON Schema of the draft that OpenAPI 3.1 uses."""
-        standing = [node["schema"] for node in nodes(DOCUMENT) if "schema" in node]
-        for schema in [*SCHEMAS.values(), *standing]:
+        schemas = [node["schema"] for node in nodes(DOCUMENT) if "schema" in node]
+        for schema in [*SCHEMAS.values(), *schemas]:
             jsonschema_rs.meta.validate(schema)
             validator(schema)
 
