@@ -104,7 +104,7 @@ class RouteService:
         """
         self._check_not_configured(route.name)
         self._check(route)
-        value: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # JSON values by making
+        value: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # it has JSON values only
         while True:
             before = self._state.get(_KIND, route.name)
             if before is not None and owner is not None and parse_route(before.value).applications != {owner}:
