@@ -31,16 +31,12 @@ class Rating(Enum):
         """Return the rating for ``"up"``, ``"down"``, ``None`` or a rating.
 
         Raises:
-            ValueError: The value is not one of these.
+            ValueError: the value is not one of these.
         """
-        if isinstance(value, cls):
-            return value
-        if value is None or isinstance(value, str):
-            try:
-                return _BY_WIRE[value]
-            except KeyError:
-                pass
-        raise ValueError(f"Invalid rating: {value}. Must be 'up', 'down', or None")
+        try:
+            return cls(value)
+        except ValueError:
+            raise ValueError(f"Invalid rating: {value}. Must be 'up', 'down', or None") from None
 
     @property
     def word(self) -> str:
@@ -52,15 +48,12 @@ class Rating(Enum):
         """Return the rating with this :attr:`word`.
 
         Raises:
-            ValueError: The value is not one of the three words.
+            ValueError: the value is not one of the three words.
         """
         for rating in cls:
             if rating.word == word:
                 return rating
         raise ValueError(f"{word!r} is not a rating; expected 'up', 'down' or 'neutral'")
-
-
-_BY_WIRE: Final[dict[str | None, Rating]] = {rating.value: rating for rating in Rating}
 
 
 class Context(Mapping[str, Scalar]):
@@ -141,7 +134,7 @@ class Sentiment:
     Both are rounded to millionths.
 
     Raises:
-        ValueError: A value is out of range.
+        ValueError: a value is out of range.
     """
 
     polarity: float = field(converter=_polarity)

@@ -25,7 +25,7 @@ from harken.domain.feedback import (
     Target,
 )
 from harken.domain.instants import EPOCH, utc
-from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
+from harken.domain.moderation import APPROVED, Moderation
 from harken.domain.text_lists import as_texts
 from harken.domain.violation import Violation
 
@@ -348,8 +348,7 @@ class Verdict:
         """The moderation of the feedback: approved, or pending with the suspicions as the reason."""
         if not self.suspicions:
             return APPROVED
-        reason = "; ".join(suspicion.message for suspicion in self.suspicions)
-        return Moderation(status=ModerationStatus.PENDING, reason=reason)
+        return Moderation.held("; ".join(suspicion.message for suspicion in self.suspicions))
 
 
 _APPROVING: Final = Verdict()

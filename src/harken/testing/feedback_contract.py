@@ -11,6 +11,7 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Content, Context, Feedback, Rating, Sentiment
+from harken.domain.instants import MICROSECOND
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
 from harken.domain.summary import Summary
@@ -329,7 +330,7 @@ class FeedbackContract(FreshStorage):
             expected = [*changed[:3], imported, changed[3]]
             for since, first in ((NOON, 0), (later[0], 0), (later[1], 1), (later[2], 3), (later[3], 4)):
                 check_same(list(storage.feedback.changes("default", since=since)), expected[first:])
-            check_same(list(storage.feedback.changes("default", since=later[3] + timedelta(microseconds=1))), [])
+            check_same(list(storage.feedback.changes("default", since=later[3] + MICROSECOND)), [])
             check_same(list(storage.feedback.changes("other", since=NOON)), [elsewhere])
             check_same(storage.feedback.erase(FeedbackQuery(session_id="imported"), at=NOON).feedback, 1)
             check_same(list(storage.feedback.changes("default", since=NOON)), changed)

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.instants import MICROSECOND
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
 from harken.testing.assertions import at_once, check_raises, check_same
@@ -385,7 +386,7 @@ class OutboxContract(FreshStorage):
             claim_due(storage, "c", limit=1)
             check_same(storage.outbox.forget(before=NOON), 0)
             check_same(len(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=99)), 5)
-            check_same(storage.outbox.forget(before=NOON + timedelta(microseconds=1)), 5)
+            check_same(storage.outbox.forget(before=NOON + MICROSECOND), 5)
             check_same(storage.outbox.forget(before=NOON + MINUTE), 0)
             left = {state: len(storage.outbox.deliveries(state, limit=99)) for state in DeliveryState}
             check_same(left, {DeliveryState.PENDING: 3, DeliveryState.DELIVERED: 0, DeliveryState.DEAD: 1})

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Generator
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from threading import Lock
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 from attrs import asdict, evolve, frozen
 
 from harken.clock import utc_now
 from harken.domain.errors import FeedbackRejected
 from harken.domain.feedback import Feedback, Rating, Submission
+from harken.domain.instants import MICROSECOND
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import MAX_ID_LENGTH
 from harken.domain.summary import Summary
@@ -27,8 +28,6 @@ from harken.services.feedback.receipt import Receipt
 logger = logging.getLogger(__name__)
 
 Steps = Generator[Submission, Receipt, None]
-
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 # --- Audit -----------------------------------------------------------------------------------------------------------
@@ -222,7 +221,7 @@ def _negative_up_to(feedback: Feedback) -> FeedbackQuery:
         application=feedback.application,
         session_id=feedback.session_id,
         rating=Rating.DOWN,
-        until=None if feedback.revisions else feedback.created_at + _MICROSECOND,
+        until=None if feedback.revisions else feedback.created_at + MICROSECOND,
     )
 
 
