@@ -361,10 +361,6 @@ class Feedback(_WithContent):
             **self.content.parts(),
         )
 
-    def with_content(self, **changes: Any) -> Feedback:
-        """Return the same version with other content, such as ``comment="Better"``."""
-        return evolve(self, content=evolve(self.content, **changes))
-
     def revised(
         self, content: Content, *, at: datetime, target: Target | None = None, moderation: Moderation | None = None
     ) -> Feedback:

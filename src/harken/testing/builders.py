@@ -40,6 +40,11 @@ def a_series(size: int, **parts: Any) -> list[Feedback]:
     return [a_feedback(**{"created_at": NOON + timedelta(minutes=index), **parts}) for index in range(size)]
 
 
+def with_content(feedback: Feedback, **parts: Any) -> Feedback:
+    """Return the same version of feedback with other content, such as ``comment="Better"``."""
+    return evolve(feedback, content=evolve(feedback.content, **parts))
+
+
 def accepted(*feedback: Feedback) -> list[Accepted]:
     """Return the feedback as a batch for ``FeedbackRepository.add``, each entry with its creation event."""
     return [Accepted(one, (Event.about(one, EventType.CREATED),)) for one in feedback]

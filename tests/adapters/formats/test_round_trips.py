@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Feedback, Harken
+from harken.testing import with_content
 from harken.testing.strategies import feedback_entries, later_versions, texts
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.exporting import export
@@ -63,7 +64,7 @@ def any_feedback(draw: st.DrawFn) -> Feedback:
     target = evolve(feedback.target, session_id=draw(labels()), agent_id=draw(st.none() | labels()))
     tags = tuple(draw(st.lists(labels(), max_size=3, unique=True)))
     feedback = evolve(
-        feedback.with_content(comment=draw(any_text()), tags=tags),
+        with_content(feedback, comment=draw(any_text()), tags=tags),
         application="default",
         target=target,
         author=author,
