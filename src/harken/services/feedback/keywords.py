@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict, cast
 
 from harken.domain.feedback import NO_CONTEXT, Rating, Scalar, Submission, Target
+from harken.domain.texts import unknown_names
 
 
 class VoteKeywords(TypedDict, total=False):
@@ -65,9 +66,7 @@ def build_submission(
     )
 
 
-def check_keywords(given: Mapping[str, object], known: type, what: str = "keyword") -> None:
+def check_keywords(given: Mapping[str, object], known: type, what: str = "keywords") -> None:
     """Raise ``TypeError`` for a keyword that a ``TypedDict`` does not have: a misspelt one must not be ignored."""
-    known_names = known.__annotations__
-    if not given.keys() <= known_names.keys():
-        unknown = ", ".join(sorted(given.keys() - known_names.keys()))
-        raise TypeError(f"There is no {what} {unknown}; known are {', '.join(known_names)}")
+    if problem := unknown_names(given, known.__annotations__):
+        raise TypeError(f"{what}: {problem}")

@@ -14,7 +14,7 @@ from harken.domain.query import ANY_STATUS, FeedbackQuery
 from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, FeedbackRepository
 from harken.services.feedback.editing import Check, Editor
-from harken.services.feedback.middleware import Receipt
+from harken.services.feedback.receipt import Receipt
 from harken.services.feedback.revising import same_content
 
 #: Returns the first feedback with the content of the second one, as a new version.
@@ -63,7 +63,7 @@ class Voting:
         return Receipt(updated.feedback, duplicate=not updated.changed)
 
 
-def key_reused(key: str | None) -> IdempotencyConflict:
+def reused_key_error(key: str | None) -> IdempotencyConflict:
     """The error for an idempotency key that is used again with another body."""
     message = (
         f"The idempotency key {key!r} was used before in this session, with another body; "
@@ -80,5 +80,5 @@ def _was_cast(feedback: Feedback, vote: Feedback) -> bool:
     """
     fingerprint = dict(feedback.later_keys).get(vote.idempotency_key or "")
     if fingerprint not in (None, vote.fingerprint):
-        raise key_reused(vote.idempotency_key)
+        raise reused_key_error(vote.idempotency_key)
     return fingerprint is not None
