@@ -72,17 +72,25 @@ from harken.domain.violation import Violation
 from harken.facade import Harken
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.responder import Responder
-from harken.services.feedback.middleware import Middleware, Receipt
-from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
+from harken.services.feedback.middleware import Middleware
+from harken.services.feedback.ready_middleware import (
+    AuditEntry,
+    AuditOutcome,
+    Counters,
+    NegativeFeedback,
+    audit,
+    notify_negative,
+)
+from harken.services.feedback.receipt import Receipt
 from harken.services.keys import NewKey
 
 if TYPE_CHECKING:
-    from harken.container import Container, ready
+    from harken.container import Container, create_container, open_harken
 else:
 
     def __getattr__(name: str) -> object:
         """Import the container on first use: it is slow, as dependency_injector imports all web frameworks."""
-        if name not in ("Container", "ready"):
+        if name not in ("Container", "create_container", "open_harken"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from harken import container  # noqa: PLC0415
 
@@ -108,7 +116,6 @@ __all__ = [
     "DecisionConflict",
     "DeliveryFailed",
     "DeliveryNotFound",
-    "Down",
     "Erased",
     "ErasedFeedback",
     "Feedback",
@@ -133,6 +140,7 @@ __all__ = [
     "MissingExtra",
     "Moderation",
     "ModerationStatus",
+    "NegativeFeedback",
     "NewKey",
     "NoSuchChannel",
     "NoSuchRoute",
@@ -171,8 +179,9 @@ __all__ = [
     "assemble",
     "audit",
     "connect",
-    "notify_downs",
+    "create_container",
+    "notify_negative",
+    "open_harken",
     "open_storage",
-    "ready",
     "same_storage",
 ]

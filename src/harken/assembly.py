@@ -11,6 +11,7 @@ from attrs import Factory, frozen
 from harken.clock import new_uuid7, utc_now
 from harken.configuration.channels import open_renderer
 from harken.configuration.notifications import NotificationSettings
+from harken.configuration.settings import Settings
 from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.rules import RatingPolicy
 from harken.facade import Harken
@@ -23,7 +24,7 @@ from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
 from harken.services.conversations import ConversationService
 from harken.services.feed import Feed
-from harken.services.feedback.collection import CollectionService, filtered_by
+from harken.services.feedback.collection import CollectionService, spam_rule
 from harken.services.feedback.editing import Editor
 from harken.services.feedback.erasing import Eraser
 from harken.services.feedback.middleware import Middleware
@@ -79,6 +80,9 @@ class Parts:
         new_secret: that many random bytes, for API keys.
         jitter: a random number from 0 to 1, for retries.
         services: the class of each service.
+
+    Raises:
+        ConfigurationError: ``application``, ``max_queue``, ``max_batch`` or ``spam`` is invalid.
     """
 
     application: str = DEFAULT_APPLICATION
@@ -99,6 +103,10 @@ class Parts:
     jitter: Random = random.random
     services: Services = Services()
 
+    def __attrs_post_init__(self) -> None:
+        # These four are settings as well; the settings check them.
+        Settings(application=self.application, max_queue=self.max_queue, max_batch=self.max_batch, spam=self.spam)
+
 
 def assemble(storage: Storage, parts: Parts) -> Harken:
     """Build a Harken; :meth:`Harken.close` does not close the storage.
@@ -112,7 +120,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
     shared_clock = storage.clock(clock)
     policy = parts.policy
     if parts.spam_filter and parts.spam != "allow":
-        policy = policy.with_rules(filtered_by(parts.spam_filter), hold=parts.spam == "hold")
+        policy = policy.with_rules(spam_rule(parts.spam_filter), hold=parts.spam == "hold")
 
     editor = make.editor(storage.feedback)
     eraser = make.eraser(storage.feedback, storage.sessions, storage.conversations, clock=shared_clock)

@@ -80,7 +80,7 @@ def connect(
         StorageError: the storage cannot be opened.
     """
     # Not at the top: dependency_injector imports every web framework that is installed.
-    from harken.container import filled, ready  # noqa: PLC0415
+    from harken.container import create_container, open_harken, override  # noqa: PLC0415
 
     settings = Settings.load(
         os.environ,
@@ -97,17 +97,16 @@ def connect(
     notifications = NotificationSettings.load(
         os.environ, Path.cwd(), channels=channels, routes=routes, alert_rules=alert_rules, replies=replies
     )
-    overrides = {
-        "storage": storage if isinstance(storage, Storage) else None,
-        "policy": policy,
-        "middleware": tuple(middleware),
-        "sanitizer": sanitizer,
-        "spam_filter": spam_filter,
-        "sentiment_analyzer": sentiment_analyzer,
-        "notifications": notifications,
-        "responder": responder,
-        "clock": clock,
-        "new_id": new_id,
-        "jitter": jitter,
-    }
-    return ready(filled(settings, {name: part for name, part in overrides.items() if part is not None}))
+    container = create_container(settings)
+    override(container.storage, storage if isinstance(storage, Storage) else None)
+    override(container.policy, policy)
+    override(container.middleware, tuple(middleware))
+    override(container.sanitizer, sanitizer)
+    override(container.spam_filter, spam_filter)
+    override(container.sentiment_analyzer, sentiment_analyzer)
+    override(container.notifications, notifications)
+    override(container.responder, responder)
+    override(container.clock, clock)
+    override(container.new_id, new_id)
+    override(container.jitter, jitter)
+    return open_harken(container)

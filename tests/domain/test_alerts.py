@@ -10,23 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import ConfigurationError, Feedback, Moderation, ModerationStatus, Rating, Summary
-from harken.domain.alerts.alert import (
-    AlertKind,
+from harken.domain.alerts.alert import streak_alert
+from harken.domain.alerts.patterns import AlertKind, Streak, Subject, has_risen, streaks
+from harken.domain.alerts.rules import (
     AlertRule,
     QueueRule,
     RateRule,
     SatisfactionRule,
     SilenceRule,
-    Streak,
     StreakRule,
-    Subject,
     ThemeRule,
-    parse_rule,
-    rule_record,
-    streak_alert,
-    streaks,
 )
-from harken.domain.alerts.patterns import has_risen
+from harken.domain.alerts.tables import parse_rule, rule_record
 from harken.domain.events import EventType
 from harken.domain.instants import format_duration, parse_duration
 from harken.domain.moderation import Backlog

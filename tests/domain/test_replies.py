@@ -12,6 +12,7 @@ from harken import ConfigurationError, Context, Feedback, FeedbackQuery, Moderat
 from harken.domain.replies import MAX_REPLY_LENGTH, ReplyRule, parse_reply, reply_problem, reply_to
 from harken.domain.themes import themes
 from harken.testing import strategies as these
+from harken.testing import with_content
 from support import NOON, a_feedback
 
 SLOW = ReplyRule(text="We are on it", tag="slow")
@@ -39,7 +40,7 @@ def down(**parts: Any) -> Feedback:
 @given(rules, these.feedback_entries(), st.lists(words).map(" ".join), maybe_scalar)
 def test_all_conditions_must_hold(rule: ReplyRule, feedback: Feedback, comment: str, value: Any) -> None:
     """A rule matches feedback that a query with the same filters finds and whose comment contains the theme."""
-    feedback = feedback.with_content(comment=comment, context=Context({**feedback.context, "user_tier": value}))
+    feedback = with_content(feedback, comment=comment, context=Context({**feedback.context, "user_tier": value}))
     same = FeedbackQuery(
         application=rule.application or feedback.application,
         rating=rule.rating,
@@ -65,7 +66,7 @@ def test_placeholders_are_replaced() -> None:
     assert reply_to([ANY], evolve(feedback, target=Target("s"))) == "Sorry about  in s: down"
     for rating, word in ((Rating.UP, "up"), (Rating.NEUTRAL, "neutral")):
         rule = ReplyRule(text="{rating}", rating=rating)
-        assert reply_to([ANY, rule], feedback.with_content(rating=rating)) == word
+        assert reply_to([ANY, rule], with_content(feedback, rating=rating)) == word
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_from_the_settings(table: dict[str, object], rule: ReplyRule) -> None:
         ({"text": "\x00"}, "NUL"),
         ({"text": "\ud800"}, "surrogate"),
         ({"text": 7}, "reply must be a string, got int"),
-        ({"text": "Dear {author}"}, "known are {agent_id}, {rating}, {session_id}"),
+        ({"text": "Dear {author}"}, "expected one of {agent_id}, {rating}, {session_id}"),
         ({"text": "Dear {"}, "is invalid: "),
         ({"text": "x", "rating": "bad"}, "The rating of a reply is invalid: 'bad' is not a rating; expected 'up'"),
         ({"text": "x", "rating": ["down"]}, "['down'] is not a rating"),

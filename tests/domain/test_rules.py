@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from harken import Context, ModerationStatus, Rating, RatingPolicy, Sentiment, Submission, Target, Violation
 from harken.domain.feedback import Content, Revision
 from harken.domain.rules import (
-    accepted,
+    build_feedback,
     comment_within,
+    form_violations,
     no_spam,
     number_problem,
     restore_violations,
     size_problem,
     text_problem,
-    trimmed,
-    well_formed,
+    trim_comment,
 )
 from support import NOON, a_feedback, a_submission
 
@@ -43,13 +43,13 @@ sloppy_text = st.text(st.characters(exclude_categories=[]), max_size=30) | st.sa
 
 def messages(submission: Submission, policy: RatingPolicy | None = None) -> list[str]:
     """The messages of a policy, by default the default one, for a submission."""
-    verdict = (policy or RatingPolicy()).judge(trimmed(submission))
+    verdict = (policy or RatingPolicy()).judge(trim_comment(submission))
     return [violation.message for violation in verdict.violations]
 
 
 def codes(submission: Submission) -> list[tuple[str, str]]:
     """The fields and codes of the violations for which a submission is not well-formed."""
-    return [(violation.field, violation.code) for violation in well_formed(submission)]
+    return [(violation.field, violation.code) for violation in form_violations(submission)]
 
 
 class TestTheGuidesRules:
@@ -265,12 +265,12 @@ class TestNothingCrashes:
     @given(st.sampled_from([field.name for field in Submission.__attrs_attrs__]), anything)
     def test_any_object_in_any_part(self, part: str, value: object) -> None:
         """Any value in any part gives a verdict, not an exception."""
-        submission = trimmed(a_submission(**{part: value}))
+        submission = trim_comment(a_submission(**{part: value}))
         verdict = RatingPolicy().judge(submission)
         assert all(violation.message for violation in verdict.violations)
         if not verdict.violations:
-            feedback = accepted(submission, verdict.moderation, feedback_id="f", fingerprint="", at=NOON)
-            assert not tuple(well_formed(feedback.as_submission()))
+            feedback = build_feedback(submission, verdict.moderation, feedback_id="f", fingerprint="", at=NOON)
+            assert not tuple(form_violations(feedback.as_submission()))
 
     @given(anything, anything, anything)
     def test_any_object_in_the_target(self, session: object, message: object, agent: object) -> None:
@@ -374,30 +374,32 @@ class TestAccepted:
     @given(st.lists(st.sampled_from("abc"), max_size=6))
     def test_tags_once_each_in_order(self, tags: list[str]) -> None:
         """Duplicate tags are removed, and the order is kept."""
-        kept = accepted(a_submission(tags=tags), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON).tags
+        kept = build_feedback(
+            a_submission(tags=tags), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON
+        ).tags
         assert list(kept) == sorted(set(tags), key=tags.index)
 
     def test_created_at(self) -> None:
         """Feedback with a creation time keeps it; other feedback gets the current time."""
         before = datetime(2020, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
-        old = accepted(
+        old = build_feedback(
             a_submission(created_at=before), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON
         )
-        new = accepted(a_submission(), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON)
+        new = build_feedback(a_submission(), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON)
         assert (old.created_at, old.created_at.tzinfo, old.updated_at) == (before, UTC, NOON)
         assert (new.created_at, new.updated_at) == (NOON, NOON)
 
     @given(st.text())
     def test_trimming(self, comment: str) -> None:
         """Trimming removes white space at both ends and is idempotent."""
-        once = trimmed(a_submission(comment=comment))
+        once = trim_comment(a_submission(comment=comment))
         assert once.comment == comment.strip()
-        assert trimmed(once) is once
+        assert trim_comment(once) is once
 
     def test_context_becomes_immutable(self) -> None:
         """Changing the submitted context does not change the feedback."""
         facts = {"tier": "free"}
-        feedback = accepted(
+        feedback = build_feedback(
             a_submission(context=facts), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON
         )
         facts["tier"] = "premium"

@@ -35,7 +35,7 @@ def test_passwords_are_removed_from_urls(url: str, masked: str) -> None:
 
 @given(st.text())
 def test_escaped_text_is_printable(text: str) -> None:
-    """Printable text does not change, and escaped text can be read back."""
+    """Escaped text is printable, and printable text does not change."""
     escaped = escape_unprintable(text)
     assert escaped.isprintable()
     assert escaped == text or not text.isprintable()

@@ -1,7 +1,8 @@
 """What authors do with their feedback later: vote again, change, withdraw; and get replies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -336,6 +337,33 @@ class TestModerationAfterChanges:
         hk.moderation.decide(APP, first.id, ModerationStatus.REJECTED)
         again = hk.collection.set_vote(TARGET, "ann", None).feedback
         assert again.moderation.status is ModerationStatus.PENDING
+
+    def test_a_vote_without_a_context_object_is_refused(self, hk: Harken) -> None:
+        """``None`` is a violation in a vote, as any other value that is not an object."""
+        with pytest.raises(FeedbackRejected, match="context"):
+            hk.collection.set_vote(TARGET, "ann", "up", context=None)
+
+    def test_a_stream_is_closed_before_a_vote_is_withdrawn(self) -> None:
+        """A storage may hold a lock as long as its stream is open."""
+        with open_storage("memory://") as storage:
+            streams = storage.feedback.stream
+            is_open: list[bool] = []
+
+            def stream(query: FeedbackQuery) -> Iterator[Feedback]:
+                is_open.append(True)
+                yield from streams(query)
+                is_open.clear()
+
+            def replace(*arguments: Any, **options: Any) -> None:
+                assert not is_open
+                original(*arguments, **options)
+
+            original = storage.feedback.replace
+            with harken.connect(storage) as hk:
+                hk.collection.set_vote(TARGET, "ann", "up")
+                hk.submit("s", "up", author="ann")
+                storage.feedback.stream, storage.feedback.replace = stream, replace  # type: ignore[method-assign]
+                assert hk.collection.withdraw_vote(APP, "s", "m", "ann")
 
 
 class TestWithdrawing:

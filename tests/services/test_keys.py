@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import asdict
 from dependency_injector.providers import Object
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,11 +187,10 @@ def test_a_key_has_its_agents(hk: Harken) -> None:
 def _with_secrets(secrets: Iterable[bytes]) -> Harken:
     """A Harken with these secrets, one after another, repeated to the requested length."""
     given = iter(secrets)
-    container = harken.Container()
+    container = harken.create_container(Settings())
     container.storage.override(Object(reference_storage()))
     container.new_secret.override(Object(lambda size: next(given) * size))
-    container.config.from_dict(asdict(Settings()))
-    return harken.ready(container)
+    return harken.open_harken(container)
 
 
 def test_a_taken_id_is_drawn_again() -> None:

@@ -170,7 +170,7 @@ class TestByRules:
 
     def test_an_invalid_rule(self) -> None:
         """It is refused when it is created, and by connect when it is in a table."""
-        with pytest.raises(harken.ConfigurationError, match="known are"):
+        with pytest.raises(harken.ConfigurationError, match="expected one of"):
             harken.connect("memory://", replies=[{"text": "Dear {author}"}])
 
 

@@ -54,7 +54,7 @@ def file_of(url: str) -> Path | None:
     return None if authority or not path else Path(os.fsdecode(unquote_to_bytes(path))).absolute()
 
 
-def anchored(url: str) -> str:
+def with_absolute_path(url: str) -> str:
     """The URL with an absolute path in place of a relative one, so that it does not depend on the working directory.
 
     Raises:

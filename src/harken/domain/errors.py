@@ -25,7 +25,7 @@
     ├── DeliveryNotFound (LookupError)        no delivery has this id
     ├── DeliveryFailed                        a channel's receiver did not accept a notification
     ├── LeaseLost                             another worker has claimed the delivery
-    ├── Overloaded                            the ingestion queue is full; nothing was stored, retry later
+    ├── Overloaded                            the queue of submissions is full; nothing was stored, retry later
     ├── ConfigurationError (ValueError)       a setting or storage URL is invalid
     │   ├── MissingExtra                      an optional dependency is not installed
     │   ├── TemplateTooCostly                 a template exceeds its work budget
@@ -164,7 +164,7 @@ class LeaseLost(HarkenError):
 
 
 class Overloaded(HarkenError):
-    """The ingestion queue is full. Nothing was stored; retry later."""
+    """The queue of submissions is full. Nothing was stored; retry later."""
 
 
 class ConfigurationError(HarkenError, ValueError):

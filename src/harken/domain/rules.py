@@ -25,7 +25,7 @@ from harken.domain.feedback import (
     Target,
 )
 from harken.domain.instants import EPOCH, utc
-from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
+from harken.domain.moderation import APPROVED, Moderation
 from harken.domain.text_lists import as_texts
 from harken.domain.violation import Violation
 
@@ -235,7 +235,7 @@ _CHECKS = (
 )
 
 
-def well_formed(submission: Submission) -> tuple[Violation, ...]:
+def form_violations(submission: Submission) -> tuple[Violation, ...]:
     """Return the violations of a submission that some storage could not store unchanged."""
     return tuple([problem for check in _CHECKS for problem in check(submission) if problem is not None])
 
@@ -277,9 +277,9 @@ def restore_violations(feedback: Feedback) -> Iterator[Violation]:
 
 def _content_violations(feedback: Feedback) -> Iterator[Violation]:
     submission = feedback.as_submission()
-    yield from well_formed(submission)
+    yield from form_violations(submission)
     for revision in feedback.revisions:
-        yield from well_formed(evolve(submission, **revision.content.parts()))
+        yield from form_violations(evolve(submission, **revision.content.parts()))
     labels = {"id": feedback.id, "moderator": feedback.moderation.moderator}
     replies = (feedback.reply, *(revision.reply for revision in feedback.revisions))
     reasons = (feedback.moderation.reason, feedback.moderation.previous_reason)
@@ -350,8 +350,7 @@ class Verdict:
         """The moderation of the feedback: approved, or pending with the suspicions as the reason."""
         if not self.suspicions:
             return APPROVED
-        reason = "; ".join(suspicion.message for suspicion in self.suspicions)
-        return Moderation(status=ModerationStatus.PENDING, reason=reason)
+        return Moderation.held("; ".join(suspicion.message for suspicion in self.suspicions))
 
 
 _APPROVING: Final = Verdict()
@@ -416,14 +415,14 @@ class RatingPolicy:
         longest = min([MAX_TEXT_LENGTH, *(_RAW_TIMES * rule.longest + _RAW_ROOM for rule in limits)])
         if len(comment) <= longest:
             return ()
-        return (*well_formed(submission), *(violation for rule in limits for violation in rule(submission)))
+        return (*form_violations(submission), *(violation for rule in limits for violation in rule(submission)))
 
     def judge(self, submission: Submission) -> Verdict:
         """Return all violations and suspicions of a trimmed submission.
 
         Rules are called only if all parts of the submission have the right types.
         """
-        violations = [*well_formed(submission)]
+        violations = [*form_violations(submission)]
         if any(violation.code == "type" for violation in violations):
             return Verdict(tuple(violations))
         for rule in self.refuse:
@@ -441,14 +440,14 @@ _COMMENT_WHEN_DOWN: Final = comment_when_down
 # --- Feedback from submissions --------------------------------------------------------------------------------------
 
 
-def trimmed(submission: Submission) -> Submission:
+def trim_comment(submission: Submission) -> Submission:
     """Return the submission with a trimmed comment."""
     comment = submission.comment
     stripped = comment.strip() if isinstance(comment, str) else comment
     return submission if stripped == comment else evolve(submission, comment=stripped)
 
 
-def accepted(
+def build_feedback(
     submission: Submission, moderation: Moderation, *, feedback_id: str, fingerprint: str, at: datetime
 ) -> Feedback:
     """Return the feedback of a submission without violations, in version 1."""

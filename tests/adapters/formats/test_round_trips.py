@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Feedback, Harken
-from harken.testing.strategies import changed, feedback_entries, texts
+from harken.testing import with_content
+from harken.testing.strategies import feedback_entries, later_versions, texts
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.exporting import export
 from harken_adapters.formats.importing import Importer
@@ -63,14 +64,14 @@ def any_feedback(draw: st.DrawFn) -> Feedback:
     target = evolve(feedback.target, session_id=draw(labels()), agent_id=draw(st.none() | labels()))
     tags = tuple(draw(st.lists(labels(), max_size=3, unique=True)))
     feedback = evolve(
-        feedback.with_content(comment=draw(any_text()), tags=tags),
+        with_content(feedback, comment=draw(any_text()), tags=tags),
         application="default",
         target=target,
         author=author,
         vote=feedback.vote and author is not None,
         reply=draw(st.none() | any_text()),
     )
-    feedback = draw(st.just(feedback) | changed(feedback))
+    feedback = draw(st.just(feedback) | later_versions(feedback))
     return evolve(feedback, moderation=evolve(feedback.moderation, moderator=draw(st.none() | labels())))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from harken.domain.alerts.alert import Subject
+from harken.domain.alerts.patterns import Subject
 from harken.domain.errors import ConfigurationError
 from harken.domain.events import EventType
 from harken.domain.feedback import Rating

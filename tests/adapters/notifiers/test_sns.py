@@ -300,8 +300,8 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"topic": ARN, "endpoint_url": "localhost:4566"}, "endpoint_url of an SNS channel must be an http://"),
         ({"topic": ARN, "endpoint_url": "http://u:p@localhost"}, "and without a password"),
         ({"topic": ARN, "endpoint_url": "http://[::1"}, "endpoint_url of an SNS channel must be an http://"),
-        ({"topic": ARN, "subject": "{name}"}, "subject of an SNS channel: The template '{name}' has an unknown"),
-        ({"topic": ARN, "body": "{comment.__class__}"}, "has an unknown placeholder"),
+        ({"topic": ARN, "subject": "{name}"}, "subject of an SNS channel: The template '{name}' is invalid"),
+        ({"topic": ARN, "body": "{comment.__class__}"}, "There is no placeholder"),
         ({"topic": ARN, "body": "{"}, "is invalid: "),
     ],
 )  # fmt: skip

@@ -547,7 +547,7 @@ def test_a_route_with_a_template(cli: Any, tmp_path: Path, receiver: Receiver) -
     ("arguments", "code", "message"),
     [
         (("add", "x"), 2, "--channel"),
-        (("add", "x", "--channel", "pigeons"), 2, "known are log"),
+        (("add", "x", "--channel", "pigeons"), 2, "Unknown channel 'pigeons'; expected log"),
         (("add", "x y", "--channel", "log"), 2, "x y"),
         (("add", "x", "--channel", "log", "--event", "feedback.lost"), 2, "feedback.created"),
         (("add", "x", "--channel", "log", "--event", "feedback.erased"), 2, "it cannot be routed"),

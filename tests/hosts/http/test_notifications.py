@@ -396,10 +396,10 @@ class TestQueue:
         assert alert["began_at"] == "2026-03-04T12:00:00.000000Z"
         for feedback_id in held:
             assert server.ask("POST", f"/api/feedback/{feedback_id}/moderation", json={"status": "approved"}).ok
-        for minutes, standing in ((1, 1), (10, 0)):
+        for minutes, count in ((1, 1), (10, 0)):
             clock.turn(minutes=minutes)
             hk.relay.run_due()
-            assert len(server.get("/api/alerts?open=true")["alerts"]) == standing
+            assert len(server.get("/api/alerts?open=true")["alerts"]) == count
 
 
 class TestReplies:

@@ -19,6 +19,7 @@ from harken import Harken, Target
 from harken.domain.errors import DeliveryFailed
 from harken.domain.routes import Route
 from harken.ports.notifier import Notification
+from harken.testing import with_content
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.documentation import docs_page
 from harken_adapters.hosts.http.documentation.openapi import document, operation_document
@@ -197,8 +198,8 @@ class TestDocument:
 
     def test_every_schema_is_valid(self) -> None:
         """Each schema is a valid JSON Schema of the draft that OpenAPI 3.1 uses."""
-        standing = [node["schema"] for node in nodes(DOCUMENT) if "schema" in node]
-        for schema in [*SCHEMAS.values(), *standing]:
+        schemas = [node["schema"] for node in nodes(DOCUMENT) if "schema" in node]
+        for schema in [*SCHEMAS.values(), *schemas]:
             jsonschema_rs.meta.validate(schema)
             validator(schema)
 
@@ -329,7 +330,7 @@ class TestApi:
         hk.collection.reply("default", client.feedback_id, "Thank you")
         hk.collection.change("default", client.feedback_id, harken.Change(comment="still slow", context={"n": 1.5e300}))
         one = hk.collection.get("default", client.feedback_id)
-        one = one.with_content(sentiment=sentiment)
+        one = with_content(one, sentiment=sentiment)
         felt = evolve(one, id="felt", withdrawn_at=one.updated_at, idempotency_key="k")
         hk.collection.restore([felt])
         response = client.ask(named("list_feedback"), query="withdrawn=true")

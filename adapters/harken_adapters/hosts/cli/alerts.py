@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from harken import Alert, Harken
-from harken.domain.alerts.alert import AlertRule, StreakRule, parse_rule
+from harken.domain.alerts.rules import AlertRule, StreakRule
+from harken.domain.alerts.tables import parse_rule
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered, text_or_none
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text

@@ -20,7 +20,8 @@ from harken.clock import utc_now
 from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import ENTRY_POINTS
-from harken.domain.alerts.alert import QueueRule, Subject
+from harken.domain.alerts.patterns import Subject
+from harken.domain.alerts.rules import QueueRule
 from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
 from harken.services.notifications.channels import ChannelState

@@ -10,7 +10,7 @@ from attrs import asdict, evolve
 
 from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
 from harken.domain.rules import label_problem
-from harken.services.feedback.middleware import Receipt
+from harken.services.feedback.receipt import Receipt
 from harken_adapters.formats.record import erasure_record, feedback_record, page_record
 from harken_adapters.hosts.cli.options import (
     FeedbackId,

@@ -31,7 +31,7 @@ from harken_adapters.storage.mongodb.outbox import MongoOutbox
 from harken_adapters.storage.mongodb.schema import prepare
 from harken_adapters.storage.mongodb.sessions import MongoSessionRepository
 from harken_adapters.storage.mongodb.state import MongoStateRepository
-from harken_adapters.storage.mongodb.statistics.editions import Days
+from harken_adapters.storage.mongodb.statistics.editions import Editions
 from harken_adapters.storage.mongodb.statistics.marks import Marks
 from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOUT, LONGEST_TIMEOUT, parse_url
 
@@ -128,16 +128,16 @@ def _must_exist(database: Database) -> None:
 def _storage(database: Database, given: Clock | None) -> Storage:
     prepare(database)
     clock = given or server_clock(database)
-    days = Days(database, clock)
+    editions = Editions(database, clock)
     erasures = Erasures(database, clock)
     return Storage(
-        feedback=MongoFeedbackRepository(database, days, Marks(database, clock), erasures),
+        feedback=MongoFeedbackRepository(database, editions, Marks(database, clock), erasures),
         sessions=MongoSessionRepository(database),
         outbox=MongoOutbox(database, erasures),
         keys=MongoKeyRepository(database),
         alerts=MongoAlertRepository(database),
         state=MongoStateRepository(database),
         conversations=MongoConversationRepository(database),
-        rebuild=lambda: list(days.rebuild()),
+        rebuild=lambda: list(editions.rebuild()),
         clock=partial(server_clock, database),
     )

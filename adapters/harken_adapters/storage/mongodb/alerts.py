@@ -9,7 +9,8 @@ from typing import Final
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import Event
 from harken.domain.query import Cursor
 from harken.ports.alerts import AlertRepository

@@ -74,14 +74,14 @@ class SqliteOutbox(Outbox):
         def fan_out(connection: sqlite3.Connection) -> Sequence[Delivery]:
             # The plan may contain an event several times; it is taken once.
             taken = {event.id for event, _ in plan if _take(connection, event)}
-            made = [
+            deliveries = [
                 Delivery.of(event, channel, due_at=due_at)
                 for event, channels in plan
                 if event.id in taken
                 for channel in sorted(set(channels))
             ]
-            put_deliveries(connection, made)
-            return made
+            put_deliveries(connection, deliveries)
+            return deliveries
 
         return self._database.write(fan_out)
 
@@ -236,9 +236,9 @@ class SqliteOutbox(Outbox):
 
         forgotten = 0
         while True:
-            gone = self._database.write(forget)
-            forgotten += gone
-            if gone < _CHUNK:
+            count = self._database.write(forget)
+            forgotten += count
+            if count < _CHUNK:
                 return forgotten
 
     def _must_end(self, claim: Delivery, change: str, *parameters: object, sent: bool = True) -> None:

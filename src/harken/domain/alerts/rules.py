@@ -12,7 +12,7 @@ from attrs import field, frozen
 from harken.domain.alerts.patterns import AlertKind, Finding, Subject, has_risen
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import Feedback, Rating
-from harken.domain.instants import format_duration
+from harken.domain.instants import MICROSECOND, format_duration
 from harken.domain.moderation import Backlog
 from harken.domain.rules import label_problem
 from harken.domain.summary import Summary
@@ -26,7 +26,6 @@ _HOUR: Final = timedelta(hours=1)
 _LONGEST: Final = timedelta(days=366)
 _NONE: Final = timedelta()
 _SECOND: Final = timedelta(seconds=1)
-_MICROSECOND: Final = timedelta(microseconds=1)
 #: The groups that a streak can be counted for.
 GROUPS: Final = ("session", "agent", "application")
 _LARGE_GROUPS: Final = ("agent", "application")
@@ -381,8 +380,8 @@ class QueueRule(_SteadyRule):
         """Whether an open alert stays open, given the current queue."""
         long = self.longer_than is not None and backlog.waiting > self._lower(self.longer_than)
         # In microseconds, so that it is exact.
-        old = self.older_than is not None and backlog.age(now) // _MICROSECOND > self._lower(
-            self.older_than // _MICROSECOND
+        old = self.older_than is not None and backlog.age(now) // MICROSECOND > self._lower(
+            self.older_than // MICROSECOND
         )
         return long or old
 

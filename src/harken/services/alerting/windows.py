@@ -10,19 +10,18 @@ from typing import Final, TypeVar
 
 from attrs import field, frozen
 
-from harken.domain.alerts.alert import (
-    Alert,
-    Finding,
+from harken.domain.alerts.alert import Alert, pattern_alert
+from harken.domain.alerts.patterns import Finding, Subject
+from harken.domain.alerts.rules import (
+    WEEK,
     QueueRule,
     RateRule,
     SatisfactionRule,
     SilenceRule,
-    Subject,
     ThemeRule,
     WindowRule,
-    pattern_alert,
+    resolve_after,
 )
-from harken.domain.alerts.rules import WEEK, resolve_after
 from harken.domain.feedback import Rating
 from harken.domain.instants import MICROSECOND
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy
@@ -33,14 +32,14 @@ from harken.ports.repository import FeedbackRepository
 from harken.services.alerting.rule_states import RuleState, RuleStates
 from harken.services.feedback.backlog import backlog
 
-#: An agent without feedback for so long is no longer expected to get feedback.
+#: An agent that has had no feedback for this long is no longer expected to get feedback.
 KNOWN: Final = timedelta(days=30)
 _BY_AGENT: Final = GroupBy(Dimension.AGENT)
 _PAGE: Final = 500
 
 T = TypeVar("T")
 
-#: The alerts of a rule that was renamed or removed are resolved when no relay has had the rule for so long. It is long
+#: The alerts of a rule that was renamed or removed are resolved when no relay has had the rule for this long: long
 #: enough to update relays one after another, and to restart one that has the rule.
 RETIRED: Final = timedelta(hours=2)
 

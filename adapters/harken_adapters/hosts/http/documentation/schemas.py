@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from harken import ModerationStatus
-from harken.domain.alerts.alert import AlertKind
+from harken.domain.alerts.patterns import AlertKind
 from harken.domain.events import DeliveryState, EventType
 from harken.domain.feedback import Rating
 from harken.domain.routes import MAX_TEMPLATE_LENGTH, ROUTABLE
