@@ -117,7 +117,7 @@ def test_a_second_moderator_gets_the_first_decision(storage_url: str) -> None:
         ]
         for call in late:
             with pytest.raises(
-                DecisionConflict, match=r"approved \(decided by 'mia' at .* UTC\) in version 2"
+                DecisionConflict, match=r"now has version 2 and is approved \(decided by 'mia' at .* UTC\)"
             ) as caught:
                 call()
             conflict = caught.value

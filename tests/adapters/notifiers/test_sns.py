@@ -301,7 +301,7 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"topic": ARN, "endpoint_url": "http://u:p@localhost"}, "and without a password"),
         ({"topic": ARN, "endpoint_url": "http://[::1"}, "endpoint_url of an SNS channel must be an http://"),
         ({"topic": ARN, "subject": "{name}"}, "subject of an SNS channel: The template '{name}' is invalid"),
-        ({"topic": ARN, "body": "{comment.__class__}"}, "There is no placeholder"),
+        ({"topic": ARN, "body": "{comment.__class__}"}, "Unknown placeholder"),
         ({"topic": ARN, "body": "{"}, "is invalid: "),
     ],
 )  # fmt: skip
