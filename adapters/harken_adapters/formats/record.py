@@ -51,6 +51,11 @@ def stamp(moment: datetime) -> str:
     return f"{utc(moment).isoformat(timespec='microseconds')[:-6]}Z"
 
 
+def stamp_or_none(moment: datetime | None) -> str | None:
+    """Like :func:`stamp`; ``None`` for ``None``."""
+    return None if moment is None else stamp(moment)
+
+
 def erasure_record(erased: Erased) -> Record:
     """An erasure: ``erased`` (the number of entries), ``removed`` (the counts by kind) and ``kept_sessions``."""
     removed = asdict(erased)
@@ -73,7 +78,7 @@ def to_record(feedback: Feedback) -> Record:
         "reply": feedback.reply,
         "version": feedback.version,
         "updated_at": stamp(feedback.updated_at),
-        "withdrawn_at": _stamp_or_none(feedback.withdrawn_at),
+        "withdrawn_at": stamp_or_none(feedback.withdrawn_at),
         "revisions": [_revision_record(revision) for revision in feedback.revisions],
         "idempotency_key": feedback.idempotency_key,
         "fingerprint": feedback.fingerprint,
@@ -106,12 +111,8 @@ def current_record(conflict: DecisionConflict) -> Record:
         "version": conflict.version,
         "status": conflict.status.value,
         "moderator": conflict.moderator,
-        "decided_at": _stamp_or_none(conflict.decided_at),
+        "decided_at": stamp_or_none(conflict.decided_at),
     }
-
-
-def _stamp_or_none(moment: datetime | None) -> str | None:
-    return None if moment is None else stamp(moment)
 
 
 def _content_record(content: Content) -> Record:
@@ -137,7 +138,7 @@ def _moderation_record(moderation: Moderation) -> Record | None:
     return {
         "reason": moderation.reason,
         "moderator": moderation.moderator,
-        "decided_at": _stamp_or_none(moderation.decided_at),
+        "decided_at": stamp_or_none(moderation.decided_at),
         "previous": moderation.previous.value if moderation.previous else None,
     }
 

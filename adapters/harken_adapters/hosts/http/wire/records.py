@@ -10,7 +10,7 @@ from harken.domain.events import Delivery
 from harken.services.notifications.channels import ChannelState
 from harken_adapters.formats import record
 from harken_adapters.formats.notification import alert_record
-from harken_adapters.formats.record import stamp
+from harken_adapters.formats.record import stamp, stamp_or_none
 
 __all__ = [
     "alert_event_record",
@@ -102,7 +102,7 @@ def delivery_record(delivery: Delivery) -> dict[str, Any]:
         "attempts": delivery.attempts,
         "tries": delivery.tries,
         "due_at": stamp(delivery.due_at),
-        "leased_until": None if delivery.leased_until is None else stamp(delivery.leased_until),
+        "leased_until": stamp_or_none(delivery.leased_until),
         "error": delivery.error,
     }
 
@@ -112,7 +112,7 @@ def channel_record(state: ChannelState) -> dict[str, Any]:
     return {
         "name": state.name,
         "on": state.on,
-        "failing_since": None if state.failing_since is None else stamp(state.failing_since),
-        "off_since": None if state.off_since is None else stamp(state.off_since),
+        "failing_since": stamp_or_none(state.failing_since),
+        "off_since": stamp_or_none(state.off_since),
         "reason": state.reason,
     }
