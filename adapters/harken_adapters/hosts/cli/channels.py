@@ -9,9 +9,9 @@ import typer
 
 from harken import Harken
 from harken.services.notifications.channels import ChannelState
+from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context, text
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text, warn
-from harken_adapters.hosts.http.wire.records import channel_record
 
 channels = typer.Typer(no_args_is_help=True, help="Show channel status, and switch channels on and off.")
 

@@ -10,11 +10,11 @@ import typer
 
 from harken import Harken
 from harken.domain.events import Delivery, DeliveryState
+from harken_adapters.formats.delivery import delivery_record
 from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, instant, text, text_or_none
 from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, time_text
-from harken_adapters.hosts.http.wire.records import delivery_record
 
 deliveries = typer.Typer(no_args_is_help=True, help="Inspect deliveries, and send them again.")
 

@@ -24,10 +24,10 @@ from harken.domain.alerts.alert import QueueRule, Subject
 from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
 from harken.services.notifications.channels import ChannelState
+from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.channels import status_text, stranded_line
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
-from harken_adapters.hosts.http.wire.records import channel_record
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;.*extra == [\"'](?P<extra>[\w-]+)[\"']")
 _PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")

@@ -18,11 +18,11 @@ import typer
 from harken import Harken
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import scheme_of
+from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.channels import channel_line, warn_of_stranded
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import counted, escape, in_one_line, print_json, say, time_text
 from harken_adapters.hosts.cli.routes import route_as_json, route_line
-from harken_adapters.hosts.http.wire.records import channel_record
 
 #: The logger of the log channel.
 _NOTIFICATIONS: Final = "harken.notifications"
