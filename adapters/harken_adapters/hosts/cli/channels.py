@@ -53,7 +53,7 @@ def on(context: typer.Context, name: Name, as_json: Json = False) -> None:
 def off(
     context: typer.Context,
     name: Name,
-    reason: Annotated[str, typer.Option(help="The reason, shown in `channels list`.")] = "by hand",
+    reason: Annotated[str, typer.Option(help="The reason, shown in `channels list`.")] = "switched off manually",
     as_json: Json = False,
 ) -> None:
     """Stop deliveries to a channel.
