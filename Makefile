@@ -26,23 +26,24 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY) ## Serve the HTTP API on SQLite; the first start creates and prints an API key
 	$(BIN)/harken --storage $(STORAGE) serve --port $(PORT)
 
-demo: $(READY) ## Put made-up feedback into the same storage, and show what Harken makes of it
+demo: $(READY) ## Put made-up feedback into the same storage, and show its statistics
 	$(BIN)/harken --storage $(STORAGE) demo
 	@echo && echo "In this folder, harken is $(BIN)/harken."
 
 test: $(READY) ## All tests, thoroughly, with the coverage bounds: about 15 minutes
 	$(BIN)/coverage erase
-	# In a zone that is not UTC, by a part of an hour: what takes local time for UTC is seen. make check runs in the machine's.
+	# In a zone that differs from UTC by a part of an hour, so that code that takes local time for UTC fails. make check
+	# uses the zone of the machine.
 	TZ=Asia/Kathmandu HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 --dist worksteal -m 'not slow' --cov --cov-report=
 	$(BIN)/coverage report --include='src/harken/*' --fail-under=98
 	$(BIN)/coverage report --include='src/harken/domain/*' --fail-under=100
-	# Three on two cores, as most of these wait for processes and servers.
+	# Three processes on two cores, as most of these tests wait for processes and servers.
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 3 --dist worksteal -m slow
 
 check: $(READY) ## The fast tests, in under a minute
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow'
 
-lint: $(READY) ## ruff, mypy --strict and the import arrows
+lint: $(READY) ## ruff, mypy --strict, the import contracts and the vocabulary check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src/harken adapters/harken_adapters tests/typing
@@ -56,7 +57,7 @@ format: $(READY) ## Let ruff fix what it can
 bench: $(READY) ## Speed, as ratios against the bare driver in the same run
 	$(BIN)/python -m tests.benchmarks
 
-bench-large: $(READY) ## Figures over ten million on MongoDB: half an hour and 20 GB of disk
+bench-large: $(READY) ## MongoDB's statistics over ten million entries: half an hour and 20 GB of disk
 	$(BIN)/python -m tests.benchmarks.ten_million
 
 docs: $(READY) ## Build the documentation into docs/_build/html
@@ -66,6 +67,6 @@ lock: $(READY) ## Pin every dependency again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --upgrade \
 		--no-emit-index-url --no-header --no-annotate --output-file constraints.txt pyproject.toml
 
-clean: ## Remove what the targets made, but for the storage and its key
+clean: ## Remove what the targets created, except the storage and its key
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
