@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import harken
 from channels import Recorder
-from harken import Harken, Target
+from harken import Harken, HarkenError, Target
 from harken.domain.errors import DeliveryFailed
 from harken.domain.routes import Route
 from harken.ports.notifier import Notification
@@ -28,7 +28,7 @@ from harken_adapters.hosts.http.serving.pages import Pages
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.messages import Request, Response
-from harken_adapters.hosts.http.wire.problems import KINDS
+from harken_adapters.hosts.http.wire.problems import KINDS, Problem
 from support import ManualClock
 
 #: Many small tests, which take too long for the fast subset.
@@ -143,7 +143,10 @@ class Client:
             body=example(operation) if body is None else body,
             peer="127.0.0.1",
         )
-        response = self.api.handle(operation, request)
+        try:
+            response = self.api.complete(operation, self.api.admit(operation, request))
+        except (Problem, HarkenError) as error:
+            response = self.api.refuse(operation, request, error)
         check(operation, response)
         return response
 
