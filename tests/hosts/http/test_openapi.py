@@ -222,9 +222,9 @@ class TestDocument:
         found = [one["operationId"] for path in DOCUMENT["paths"].values() for one in path.values()]
         assert sorted(found) == sorted({operation.name for operation in OPERATIONS})
 
-    def test_has_a_prefix(self) -> None:
+    def test_has_a_root(self) -> None:
         """With a prefix, all paths of the document have it."""
-        moved = document(version="1.2.3", prefix="/x")
+        moved = document(version="1.2.3", root="/x")
         assert set(moved["paths"]) == {f"/x{path}" for path in DOCUMENT["paths"]}
 
     def test_is_a_copy(self) -> None:
