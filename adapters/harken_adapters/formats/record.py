@@ -6,7 +6,7 @@ A record has no application: an export can be imported into any.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from attrs import asdict
@@ -25,7 +25,7 @@ from harken import (
     Sentiment,
     Target,
 )
-from harken.domain.instants import utc
+from harken.domain.instants import parse_instant, utc
 from harken.domain.rules import restore_violations
 from harken_adapters.formats.errors import BadRow
 
@@ -121,11 +121,12 @@ def _content_record(content: Content) -> Record:
         "comment": content.comment,
         "tags": list(content.tags),
         "context": dict(content.context),
-        "sentiment": _sentiment_record(content.sentiment),
+        "sentiment": sentiment_record(content.sentiment),
     }
 
 
-def _sentiment_record(sentiment: Sentiment | None) -> Record | None:
+def sentiment_record(sentiment: Sentiment | None) -> Record | None:
+    """The sentiment; ``None`` for ``None``."""
     if sentiment is None:
         return None
     return {"polarity": sentiment.polarity, "subjectivity": sentiment.subjectivity}
@@ -162,8 +163,7 @@ def moment(name: str, value: Any) -> datetime:
         BadRow: the value is not such a time.
     """
     try:
-        parsed = datetime.fromisoformat(value)
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else utc(parsed)
+        return utc(parse_instant(value))
     except (TypeError, ValueError):
         raise BadRow(f"{name} is not an ISO 8601 date: {value!r}; expected one such as 2026-01-31T12:00:00Z") from None
 

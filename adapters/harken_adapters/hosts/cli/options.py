@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from functools import wraps
 from pathlib import Path
@@ -19,6 +19,7 @@ from attrs import evolve, frozen
 
 import harken
 from harken import FeedbackQuery, Harken, HarkenError, ModerationStatus, Rating
+from harken.domain.instants import parse_instant
 from harken.domain.query import ANY_STATUS
 from harken.domain.rules import text_problem
 
@@ -183,10 +184,9 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
 def instant(text: str) -> datetime:
     """Parse an ISO 8601 date; UTC if it has no time zone."""
     try:
-        moment = datetime.fromisoformat(text)
+        return parse_instant(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not an ISO 8601 date, such as 2026-01-31 or 2026-01-31T12:00Z") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _filters(
