@@ -11,13 +11,13 @@ from harken import GroupBy, Summary, Theme
 from harken.domain.query import Dimension, GroupKey
 from harken.domain.themes import KEYWORDS
 from harken_adapters.formats.statistics import By, Points, summary_record, trend_points
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, with_filters
 from harken_adapters.hosts.cli.output import Cell, bar, print_json, say, table
 
 _COLUMNS = ("total", "up", "down", "neutral", "quality", "satisfaction")
 
 
-@filtered
+@with_filters
 def stats(
     context: typer.Context,
     filters: Filters,
@@ -96,7 +96,7 @@ def _cells(summary: Summary) -> tuple[Cell, ...]:
     )
 
 
-@filtered
+@with_filters
 def trends(
     context: typer.Context,
     filters: Filters,
@@ -130,7 +130,7 @@ def _label(by: By, point: Mapping[str, Any]) -> str:
             return str(point["start"])[:10]
 
 
-@filtered
+@with_filters
 def themes(
     context: typer.Context,
     filters: Filters,
