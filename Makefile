@@ -32,11 +32,12 @@ demo: $(READY) ## Add sample feedback to the same storage; print its statistics
 
 test: $(READY) ## Run all tests and check the coverage; about 15 minutes
 	$(BIN)/coverage erase
-	# In a zone that is not UTC, by a part of an hour: what takes local time for UTC is seen. make check runs in the machine's.
+	# In a zone that differs from UTC by a part of an hour, so that code that takes local time for UTC fails. make check
+	# uses the zone of the machine.
 	TZ=Asia/Kathmandu HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 --dist worksteal -m 'not slow' --cov --cov-report=
 	$(BIN)/coverage report --include='src/harken/*' --fail-under=98
 	$(BIN)/coverage report --include='src/harken/domain/*' --fail-under=100
-	# Three on two cores, as most of these wait for processes and servers.
+	# Three processes on two cores, as most of these tests wait for processes and servers.
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 3 --dist worksteal -m slow
 
 check: $(READY) ## Run the fast tests, in under a minute

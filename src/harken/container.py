@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import asdict, evolve
 from dependency_injector import containers
@@ -63,16 +63,19 @@ def build_parts(container: Container) -> Parts:
 
 def build_storage(container: Container) -> Storage:
     """The storage of a container, with the repositories that its providers replace."""
-    return evolve(
-        container.storage(),
-        feedback=container.feedback_repository(),
-        sessions=container.session_repository(),
-        outbox=container.outbox(),
-        keys=container.key_repository(),
-        alerts=container.alert_repository(),
-        state=container.state_repository(),
-        conversations=container.conversation_repository(),
-    )
+    storage = container.storage()
+    repositories: dict[str, Any] = {
+        "feedback": container.feedback_repository(),
+        "sessions": container.session_repository(),
+        "outbox": container.outbox(),
+        "keys": container.key_repository(),
+        "alerts": container.alert_repository(),
+        "state": container.state_repository(),
+        "conversations": container.conversation_repository(),
+    }
+    replaced = {name: one for name, one in repositories.items() if one is not getattr(storage, name)}
+    # A storage that is not exactly a Storage, such as a subclass with other arguments, is used unchanged otherwise.
+    return evolve(storage, **replaced) if replaced else storage
 
 
 def build_harken(container: Container) -> Harken:

@@ -10,7 +10,7 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.ports.notifier import Notification
-from harken_adapters.formats.record import Record, feedback_record, stamp
+from harken_adapters.formats.record import Record, feedback_record, stamp, stamp_or_none
 
 #: Receivers may reject larger bodies.
 BODY_LIMIT: Final = 20_000
@@ -97,7 +97,7 @@ def alert_record(alert: Alert) -> Record:
         "feedback_ids": list(alert.feedback_ids),
         "began_at": stamp(alert.began_at),
         "raised_at": stamp(alert.raised_at),
-        "resolved_at": None if alert.resolved_at is None else stamp(alert.resolved_at),
+        "resolved_at": stamp_or_none(alert.resolved_at),
     }
 
 

@@ -101,7 +101,7 @@ def test_once_sends_all_due_deliveries(cli: Any, tmp_path: Path, receiver: Recei
     assert {body["type"] for body in receiver.bodies} == {"feedback.created"}
     assert cli("relay", "--once").out == "No deliveries were due\n"
     cli("submit", "s-3", "up")
-    assert cli("relay", "--once", "--json").json == {"tried": 1}
+    assert cli("relay", "--once", "--json").json == {"attempted": 1}
     assert len(receiver.ids) == 3
 
 
@@ -122,7 +122,7 @@ def test_failures_are_logged_to_stderr(cli: Any, tmp_path: Path, receiver: Recei
     receiver.status = 500
     cli("submit", "s", "up")
     ran = cli("relay", "--once", "--json")
-    assert (ran.code, ran.json) == (0, {"tried": 1})
+    assert (ran.code, ran.json) == (0, {"attempted": 1})
     assert "to channel 'support' failed (attempt 1): " in ran.err
     assert "500" in ran.err
     (pending,) = cli("deliveries", "list", "--state", "pending", "--json").json["deliveries"]
@@ -294,7 +294,7 @@ def test_delivered_ones_are_replayed_by_time_and_route(cli: Any, dead: list[str]
     cli("deliveries", "replay", "--all")
     cli("relay", "--once")
     receiver.ids.clear()
-    cli("routes", "add", "happy", "--channel", "support", "--rating", "up", "--of", "shop")
+    cli("routes", "add", "happy", "--channel", "support", "--rating", "up", "--for-application", "shop")
     delivered = ("deliveries", "replay", "--all", "--state", "delivered")
     nothing = "No delivered deliveries match; nothing will be sent again\n"
     assert cli(*delivered, "--until", "2020-01-01").out == nothing
@@ -378,7 +378,7 @@ def test_a_channel_as_json(cli: Any) -> None:
     on = {"name": "log", "on": True, "failing_since": None, "off_since": None, "reason": ""}
     assert cli("channels", "list", "--json").json == {"channels": [on], "stranded": {}}
     off = cli("channels", "off", "log", "--json").json
-    assert {**off, "off_since": None} == {**on, "on": False, "reason": "by hand"}
+    assert {**off, "off_since": None} == {**on, "on": False, "reason": "switched off manually"}
     assert cli("channels", "list", "--json").json == {"channels": [off], "stranded": {}}
     assert cli("channels", "on", "log", "--json").json == on
 
@@ -491,7 +491,7 @@ def test_a_route_delivers_matching_events(cli: Any, tmp_path: Path, receiver: Re
     configured(
         tmp_path, receiver, '[channels.log]\nkind = "log"\n[[routes]]\nname = "own"\nchannel = "log"\nagents = ["x"]'
     )
-    filters = ("--event", "feedback.created", "--rating", "down", "--rating", "neutral", "--of", "default")
+    filters = ("--event", "feedback.created", "--rating", "down", "--rating", "neutral", "--for-application", "default")
     added = cli("routes", "add", "downs", "--channel", "support", *filters, "--tag", "slow", "--status", "approved")
     assert (added.code, added.err) == (0, "")
     for session, rating, tag in (("s-1", "down", "slow"), ("s-2", "up", "slow"), ("s-3", "down", "wrong")):

@@ -181,6 +181,16 @@ def test_doctor_finds_nothing_wrong(cli: Any) -> None:
     assert "No problems found" in cli("doctor").out
 
 
+@pytest.mark.parametrize(
+    ("storage", "shown"), [("mongodb://ann:se:cr/et@", "mongodb://"), ("sqlite:///me@home.db", "sqlite:///me@home.db")]
+)
+def test_doctor_shows_the_storage(cli: Any, storage: str, shown: str) -> None:
+    """The URL of the storage is shown without its password; the path of a file is shown unchanged."""
+    ran = cli("doctor", "--json", storage=storage)
+    assert ran.json["storage"] == shown
+    assert "et@" not in ran.out
+
+
 def test_doctor_reports_problems(cli: Any, tmp_path: Path) -> None:
     """A storage that cannot be opened is reported in a sentence, and the exit code is 1."""
     (tmp_path / "broken.db").write_bytes(b"this is not a database, despite its name " * 100)

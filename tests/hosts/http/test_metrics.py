@@ -385,7 +385,7 @@ import sys
 from threading import Event
 from attrs import evolve
 import harken
-from harken_adapters.hosts.http.metrics import Metrics
+from harken_adapters.hosts.http import metrics as module
 from harken_adapters.storage.memory import open_storage
 
 entered, go = Event(), Event()
@@ -404,7 +404,8 @@ class Slow:
 
 with open_storage("memory://") as storage:
     hk = harken.connect(evolve(storage, feedback=Slow(storage.feedback)))
-    metrics = Metrics(depth_every=0.01)
+    module._DEPTH_INTERVAL = 0.01
+    metrics = module.Metrics()
     metrics.observe(hk)
     futures = []
     for line in sys.stdin:

@@ -10,10 +10,10 @@ import typer
 from harken import Alert, Harken
 from harken.domain.alerts.rules import AlertRule, StreakRule
 from harken.domain.alerts.tables import parse_rule
+from harken_adapters.formats.notification import alert_record
 from harken_adapters.hosts.cli.feedback import Limit
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered, text_or_none
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, text_or_none, with_filters
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
-from harken_adapters.hosts.http.wire.records import alert_record
 
 alerts = typer.Typer(no_args_is_help=True, help="List alerts, and backtest alert rules on stored feedback.")
 
@@ -67,7 +67,7 @@ def show(
             say(f"{name:<12}  {in_one_line(value)}")
 
 
-@filtered
+@with_filters
 def backtest(
     context: typer.Context,
     *,

@@ -9,9 +9,9 @@ import typer
 
 from harken import Harken
 from harken.services.notifications.channels import ChannelState
+from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context, text
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text, warn
-from harken_adapters.hosts.http.wire.records import channel_record
 
 channels = typer.Typer(no_args_is_help=True, help="Show channel status, and switch channels on and off.")
 
@@ -53,7 +53,7 @@ def on(context: typer.Context, name: Name, as_json: Json = False) -> None:
 def off(
     context: typer.Context,
     name: Name,
-    reason: Annotated[str, typer.Option(help="The reason, shown in `channels list`.")] = "by hand",
+    reason: Annotated[str, typer.Option(help="The reason, shown in `channels list`.")] = "switched off manually",
     as_json: Json = False,
 ) -> None:
     """Stop deliveries to a channel.

@@ -10,11 +10,11 @@ import typer
 
 from harken import Harken
 from harken.domain.events import Delivery, DeliveryState
+from harken_adapters.formats.delivery import delivery_record
 from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, instant, text, text_or_none
-from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, time_text
-from harken_adapters.hosts.http.wire.records import delivery_record
+from harken_adapters.hosts.cli.output import count_text, in_one_line, print_json, say, time_text
 
 deliveries = typer.Typer(no_args_is_help=True, help="Inspect deliveries, and send them again.")
 
@@ -125,7 +125,7 @@ def replay(
         if as_json:
             print_json({"replayed": replayed})
         elif replayed:
-            say(f"{counted(replayed, 'delivery', 'deliveries')} will be sent again; outdated ones are skipped")
+            say(f"{count_text(replayed, 'delivery', 'deliveries')} will be sent again; outdated ones are skipped")
         else:
             say(f"No {state.value} deliveries match; nothing will be sent again")
         warn_of_stranded(hk, cli)
@@ -147,7 +147,7 @@ def move(
     if as_json:
         print_json({"moved": moved})
     else:
-        say(f"{counted(moved, 'delivery', 'deliveries')} moved from {channel} to {to}")
+        say(f"{count_text(moved, 'delivery', 'deliveries')} moved from {channel} to {to}")
 
 
 @deliveries.command()
@@ -167,7 +167,7 @@ def bury(
     if as_json:
         print_json({"buried": buried})
     else:
-        say(f"{counted(buried, 'delivery', 'deliveries')} marked as dead")
+        say(f"{count_text(buried, 'delivery', 'deliveries')} marked as dead")
 
 
 def _for_all(context: typer.Context) -> CliContext:
@@ -190,7 +190,7 @@ def _replay(hk: Harken, ids: Sequence[str], application: str | None) -> int:
 def _line(delivery: Delivery) -> str:
     """One line. Not a table row, which could truncate the id on a narrow terminal."""
     event = delivery.event
-    tries = counted(delivery.tries, "try", "tries")
+    tries = count_text(delivery.tries, "try", "tries")
     facts = (delivery.id, delivery.state.value, event.type.value, event.application, tries)
     return "  ".join([*facts, f"due {time_text(delivery.due_at)}"])
 

@@ -19,19 +19,19 @@ from harken import Harken, HarkenError, ModerationStatus
 from harken.clock import utc_now
 from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
-from harken.configuration.storage_urls import ENTRY_POINTS
+from harken.configuration.storage_urls import ENTRY_POINTS, scheme_of
 from harken.domain.alerts.patterns import Subject
 from harken.domain.alerts.rules import QueueRule
 from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
+from harken.domain.texts import without_password
 from harken.services.notifications.channels import ChannelState
+from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.channels import status_text, stranded_line
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
-from harken_adapters.hosts.http.wire.records import channel_record
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;.*extra == [\"'](?P<extra>[\w-]+)[\"']")
-_PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
 #: The number of deliveries that are read at a time.
 _PAGE: Final = 1_000
 
@@ -67,7 +67,7 @@ def _report(cli: CliContext) -> dict[str, Any]:
     }
     try:
         settings = Settings.load(os.environ, Path.cwd(), storage=cli.storage, application=cli.application)
-        report["storage"] = _PASSWORD.sub("***", settings.storage)
+        report["storage"] = _shown_url(settings.storage)
         with cli.open() as hk:
             report["counts"] = _counts(hk)
             report["problems"] += hk.check()
@@ -87,6 +87,11 @@ def _report(cli: CliContext) -> dict[str, Any]:
     except HarkenError as error:
         report["problems"].append(str(error))
     return report
+
+
+def _shown_url(url: str) -> str:
+    """The URL without its password. That of a file has none, but its path may contain ``@``."""
+    return url if scheme_of(url) == "sqlite" else without_password(url)
 
 
 def _dead_letters(hk: Harken, application: str | None) -> int:

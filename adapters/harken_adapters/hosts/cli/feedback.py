@@ -18,13 +18,13 @@ from harken_adapters.hosts.cli.options import (
     Json,
     WrongUsage,
     cli_context,
-    filtered,
     pairs,
-    rating_named,
+    parse_rating,
+    with_filters,
 )
 from harken_adapters.hosts.cli.output import (
-    confirmed,
-    counted,
+    confirm,
+    count_text,
     feedback_list,
     in_one_line,
     print_json,
@@ -55,7 +55,7 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Submit feedback."""
-    target, rating_value = Target(session_id, message, agent), rating_named(rating)
+    target, rating_value = Target(session_id, message, agent), parse_rating(rating)
     tags, values = tag or (), pairs("--context", context_values or ())
     if vote and author is None:
         raise WrongUsage("A vote needs an author; add --author")
@@ -98,7 +98,7 @@ def _show_receipt(receipt: Receipt, *, as_json: bool) -> None:
         say(f"Reply: {receipt.reply}")
 
 
-@filtered
+@with_filters
 def list_(
     context: typer.Context, filters: Filters, limit: Limit = 20, after: After = None, as_json: Json = False
 ) -> None:
@@ -206,7 +206,7 @@ def erase(
         if feedback_id is not None:
             hk.collection.get(hk.application, feedback_id)
         query = evolve(hk.query(session_id=session, author=author), feedback_id=feedback_id).in_any_state()
-        if not yes and not confirmed(_question(query, hk.analytics.summary(query).total)):
+        if not yes and not confirm(_question(query, hk.analytics.summary(query).total)):
             raise typer.Abort
         erased = hk.collection.erase(query)
     record = erasure_record(erased)
@@ -238,7 +238,7 @@ def _show_erased(erased: Erased, command: str) -> None:
 
 
 def _question(query: FeedbackQuery, total: int) -> str:
-    entries = counted(total, "feedback entry", "feedback entries")
+    entries = count_text(total, "feedback entry", "feedback entries")
     if query.feedback_id is not None:
         return f"Erase {entries} permanently?"
     if query.author is not None:
@@ -249,6 +249,6 @@ def _question(query: FeedbackQuery, total: int) -> str:
 def _list_erased(erased: Erased) -> str:
     """What was erased, such as ``2 feedback entries, 3 messages and 1 alert``."""
     numbers = {name: number for name, number in asdict(erased).items() if name in _NOUNS and number}
-    parts = [counted(number, *_NOUNS[name]) for name, number in numbers.items()]
-    *first, last = [counted(erased.feedback, "feedback entry", "feedback entries"), *parts]
+    parts = [count_text(number, *_NOUNS[name]) for name, number in numbers.items()]
+    *first, last = [count_text(erased.feedback, "feedback entry", "feedback entries"), *parts]
     return f"{', '.join(first)} and {last}" if first else last

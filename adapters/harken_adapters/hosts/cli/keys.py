@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harken import ApiKey, Scope
-from harken_adapters.formats.record import stamp
+from harken_adapters.formats.record import stamp, stamp_or_none
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import print_json, say, time_text, warn
 
@@ -90,5 +90,5 @@ def _record(key: ApiKey) -> dict[str, object]:
         "agents": None if key.agents is None else sorted(key.agents),
         "name": key.name,
         "created_at": stamp(key.created_at),
-        "revoked_at": None if key.revoked_at is None else stamp(key.revoked_at),
+        "revoked_at": stamp_or_none(key.revoked_at),
     }

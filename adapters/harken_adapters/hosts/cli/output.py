@@ -129,7 +129,7 @@ def warn(message: str, style: str = "") -> None:
     err.print(Text(escape(message), style=style), soft_wrap=True)
 
 
-def confirmed(question: str) -> bool:
+def confirm(question: str) -> bool:
     """Ask a question on stderr. Returns whether the answer is yes; no input means no."""
     if sys.stdin is None:  # Closed before Python started.
         return False
@@ -142,7 +142,7 @@ def confirmed(question: str) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
+def count_text(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun: ``1 row``, ``2,000 rows``."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 

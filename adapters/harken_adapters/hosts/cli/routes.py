@@ -47,7 +47,7 @@ def add(
         list[str] | None,
         typer.Option(metavar="up|down|neutral", help="Feedback with this rating; repeatable.", rich_help_panel=_PANEL),
     ] = None,
-    of: Annotated[
+    for_application: Annotated[
         list[str] | None,
         typer.Option(metavar="APPLICATION", help="Feedback of this application; repeatable.", rich_help_panel=_PANEL),
     ] = None,
@@ -76,7 +76,7 @@ def add(
             "channel": channel,
             "events": event or [],
             "ratings": rating or [],
-            "applications": of or [],
+            "applications": for_application or [],
             "agents": agent or [],
             "tags": tag or [],
             "statuses": [one.value for one in status or ()],

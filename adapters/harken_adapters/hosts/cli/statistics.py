@@ -11,13 +11,13 @@ from harken import Summary, Theme
 from harken.domain.query import GroupKey
 from harken.domain.themes import KEYWORDS
 from harken_adapters.formats.statistics import By, Points, parse_group, summary_record, trend_points
-from harken_adapters.hosts.cli.options import Filters, Json, cli_context, filtered
+from harken_adapters.hosts.cli.options import Filters, Json, cli_context, with_filters
 from harken_adapters.hosts.cli.output import Cell, bar, print_json, say, table
 
 _COLUMNS = ("total", "up", "down", "neutral", "quality", "satisfaction")
 
 
-@filtered
+@with_filters
 def stats(
     context: typer.Context,
     filters: Filters,
@@ -89,7 +89,7 @@ def _cells(summary: Summary) -> tuple[Cell, ...]:
     )
 
 
-@filtered
+@with_filters
 def trends(
     context: typer.Context,
     filters: Filters,
@@ -123,7 +123,7 @@ def _label(by: By, point: Mapping[str, Any]) -> str:
             return str(point["start"])[:10]
 
 
-@filtered
+@with_filters
 def themes(
     context: typer.Context,
     filters: Filters,

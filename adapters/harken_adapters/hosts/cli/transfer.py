@@ -21,8 +21,16 @@ from harken_adapters.formats.importing import Importer, Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
-from harken_adapters.hosts.cli.options import Filters, Json, NothingAccepted, WrongUsage, cli_context, filtered, pairs
-from harken_adapters.hosts.cli.output import counted, err, escape, escape_json, print_json, say, warn, writing
+from harken_adapters.hosts.cli.options import (
+    Filters,
+    Json,
+    NothingAccepted,
+    WrongUsage,
+    cli_context,
+    pairs,
+    with_filters,
+)
+from harken_adapters.hosts.cli.output import count_text, err, escape, escape_json, print_json, say, warn, writing
 
 _STANDARD = "-"
 
@@ -78,7 +86,7 @@ def import_(
     with _open(file) as data, cli_context(context).open(spam=None if check_spam else "allow") as hk:
         if file != _STANDARD and rejects.path.exists() and rejects.path.samefile(file):
             raise WrongUsage("Rejected rows would overwrite the input file; choose another path with --rejected")
-        # Only now: opening the storage may have made it.
+        # After opening the storage, which may have created the file.
         refuse_database(rejects.path)
         importer = Importer(hk, source_type(data, columns, hk.application), rejects.add, announce=announce)
         try:
@@ -151,7 +159,7 @@ def _show_tally(tally: Tally, rejected_file: Path | None, seconds: float, *, as_
         )
         return
     say(
-        f"{counted(tally.read, 'row')} read: {tally.added:,} added, {counted(tally.duplicates, 'duplicate')}, "
+        f"{count_text(tally.read, 'row')} read: {tally.added:,} added, {count_text(tally.duplicates, 'duplicate')}, "
         f"{tally.rejected:,} rejected; {seconds:.1f} s, {tally.read / seconds:,.0f} rows/s"
     )
     if rejected_file:
@@ -161,7 +169,7 @@ def _show_tally(tally: Tally, rejected_file: Path | None, seconds: float, *, as_
 # --- export -----------------------------------------------------------------------------------------------------------
 
 
-@filtered
+@with_filters
 def export(
     context: typer.Context,
     *,
@@ -187,11 +195,11 @@ def export(
             exported = write_all(stream, _escape_on_terminal(data, chosen), chosen.value)
     if file == _STANDARD:
         # stdout has the export.
-        warn(f"{counted(exported, 'entry', 'entries')} exported")
+        warn(f"{count_text(exported, 'entry', 'entries')} exported")
     elif as_json:
         print_json({"exported": exported, "file": file})
     else:
-        say(f"{counted(exported, 'entry', 'entries')} exported to {file}")
+        say(f"{count_text(exported, 'entry', 'entries')} exported to {file}")
 
 
 class _Terminal(io.RawIOBase):

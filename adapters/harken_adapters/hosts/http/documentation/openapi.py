@@ -43,18 +43,18 @@ _OPTIONAL_BODIES: Final = ("Undo", "Replay")
 _SIDES: Final = ("before.", "after.")
 
 
-def document(operations: Iterable[Operation] = OPERATIONS, *, version: str, prefix: str = "") -> Document:
+def document(operations: Iterable[Operation] = OPERATIONS, *, version: str, root: str = "") -> Document:
     """The whole OpenAPI document.
 
     Args:
         operations: the operations to include.
         version: the version of Harken.
-        prefix: the prefix of all paths, such as ``/feedback`` if the API is mounted there.
+        root: the prefix of all paths, such as ``/feedback`` if the API is mounted there.
     """
     known = tuple(operations)
     paths: dict[str, Document] = {}
     for operation in known:
-        path = paths.setdefault(f"{prefix}{operation.path}", {})
+        path = paths.setdefault(f"{root}{operation.path}", {})
         path[operation.method.lower()] = {
             **_operation(operation),
             "tags": [operation.tag],

@@ -14,7 +14,7 @@ from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
 from harken_adapters.hosts.http.wire.parameters import FILTERS, if_match, json_object
 from harken_adapters.hosts.http.wire.problems import Problem
-from harken_adapters.hosts.http.wire.records import author_record, etag, feedback_record, page_record
+from harken_adapters.hosts.http.wire.records import etag, visible_author_record, visible_page, visible_record
 
 _CHANGEABLE: Final = ("rating", "comment", "tags", "context")
 _DEFAULT_PAGE: Final = 100
@@ -32,7 +32,7 @@ def _of_session(call: Call) -> Response:
     document = {
         "session_id": session_id,
         "total_feedbacks": total,
-        "feedbacks": [feedback_record(call.principal, one) for one in items],
+        "feedbacks": [visible_record(call.principal, one) for one in items],
         "next": following,
     }
     return answer(document, headers=call.link_to_next(following))
@@ -71,7 +71,7 @@ def _stats_of_session(call: Call) -> Response:
 def _list(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", _DEFAULT_PAGE), call.parameters.cursor()
     page = call.harken.collection.find(call.query(), limit=limit, after=after)
-    return answer(page_record(call.principal, page), headers=call.link_to_next(str(page.next) if page.next else None))
+    return answer(visible_page(call.principal, page), headers=call.link_to_next(str(page.next) if page.next else None))
 
 
 def _get(call: Call) -> Response:
@@ -114,7 +114,7 @@ def _own(call: Call) -> Feedback:
 
 
 def _feedback_response(call: Call, feedback: Feedback) -> Response:
-    record = feedback_record if call.principal.reads_all else author_record
+    record = visible_record if call.principal.reads_all else visible_author_record
     return answer(record(call.principal, feedback), headers=etag(feedback))
 
 

@@ -8,7 +8,7 @@ from harken import ModerationStatus, Scope
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import FILTERS_IN_ANY_STATE, if_match, invalid, json_object
-from harken_adapters.hosts.http.wire.records import etag, feedback_record, page_record
+from harken_adapters.hosts.http.wire.records import etag, visible_page, visible_record
 
 _PATH: Final = "/api/feedback/{feedback_id}/moderation"
 _STATUSES: Final = tuple(status.value for status in ModerationStatus)
@@ -17,7 +17,7 @@ _STATUSES: Final = tuple(status.value for status in ModerationStatus)
 def _queue(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", 100), call.parameters.cursor()
     page = call.harken.moderation.queue(call.query(), limit=limit, after=after)
-    return answer(page_record(call.principal, page))
+    return answer(visible_page(call.principal, page))
 
 
 def _decide(call: Call) -> Response:
@@ -33,7 +33,7 @@ def _decide(call: Call) -> Response:
         expected_version=_version(call, body),
         check=call.check_visible,
     )
-    return answer(feedback_record(call.principal, decided), headers=etag(decided))
+    return answer(visible_record(call.principal, decided), headers=etag(decided))
 
 
 def _undo(call: Call) -> Response:
@@ -45,7 +45,7 @@ def _undo(call: Call) -> Response:
         expected_version=_version(call, body),
         check=call.check_visible,
     )
-    return answer(feedback_record(call.principal, undone), headers=etag(undone))
+    return answer(visible_record(call.principal, undone), headers=etag(undone))
 
 
 def _moderator(call: Call, body: dict[str, Any]) -> Any:
