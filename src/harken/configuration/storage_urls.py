@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "harken.storage"
+_FOR_TESTS = frozenset({"mongomock"})
 
 
 def scheme_of(url: str) -> str:
@@ -123,9 +124,14 @@ def check_served(url: str) -> None:
     _entry_point(scheme_of(url))
 
 
+def supported_schemes() -> list[str]:
+    """The schemes that the installed packages support, sorted, without those for tests only."""
+    return [name for name in plugins.names(ENTRY_POINTS) if name not in _FOR_TESTS]
+
+
 def _entry_point(scheme: str) -> EntryPoint:
     found = plugins.find(ENTRY_POINTS, scheme)
     if found is None:
-        known = ", ".join(sorted(f"{name}://" for name in plugins.names(ENTRY_POINTS)))
+        known = ", ".join(f"{name}://" for name in supported_schemes())
         raise ConfigurationError(f"No installed package supports {scheme}://; supported are {known}")
     return found

@@ -1,6 +1,8 @@
 """The commands submit, list, show, moderate and erase: their output and exit codes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -428,6 +430,36 @@ def test_usage_errors_are_for_people(cli: Any, arguments: tuple[str, ...], messa
     assert for_people.err.endswith(f"{message}\n")
     for_programs = cli(*arguments, "--json")
     assert (for_programs.code, f"Error: {for_programs.error['message']}") == (2, message)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("list",), "No feedback"),
+        (("list", "--rating", "up"), "No feedback"),
+        (("moderate", "queue"), "No pending feedback"),
+        (("keys", "list"), "No keys"),
+    ],
+)
+def test_an_empty_list_says_so(cli: Any, command: tuple[str, ...], message: str) -> None:
+    """A command that has nothing to list prints a line, and its JSON an empty list."""
+    assert cli(*command).out == f"{message}\n"
+    assert next(iter(cli(*command, "--json").json.values())) == []
+
+
+def test_help_shows_no_type_for_flags(cli: Any) -> None:
+    """Options without a value have no type, and choices are not split at the end of a line."""
+    ran = cli("trends", "--help")
+    assert "<bool>" not in ran.out
+    assert "hour-of-day or weekday" in " ".join(ran.out.replace("│", " ").split())
+
+
+def test_the_command_line_is_the_main_module(tmp_path: Path) -> None:
+    """``python -m harken`` runs the same commands."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harken", "--version"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "harken 0.1.0\n"
 
 
 def test_a_comment_may_look_like_an_option(cli: Any) -> None:

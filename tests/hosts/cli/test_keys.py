@@ -105,7 +105,7 @@ def test_an_unknown_key_is_not_found(cli: Any) -> None:
     assert cli("keys", "revoke", "nobody").code == 4
     missing = cli("keys", "revoke", "nobody", "--json")
     assert (missing.code, missing.error["error"]) == (4, "KeyNotFound")
-    assert cli("keys", "list").out == ""
+    assert cli("keys", "list").out == "No keys\n"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from itertools import takewhile
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -126,7 +126,7 @@ def _before_every_command(
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="The storage URL, such as sqlite:///feedback.db.")
     ] = None,
-    application: Annotated[str | None, typer.Option(metavar="NAME", help="The application to work on.")] = None,
+    application: Annotated[str | None, typer.Option(metavar="NAME", help="The application (tenant) to use.")] = None,
     version_: Annotated[  # noqa: ARG001 - handled by its callback
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
@@ -179,7 +179,7 @@ def _exit_code(step: Callable[[], int], *, as_json: bool) -> int:
 
 
 def _invoke(arguments: Sequence[str], storage: str | None) -> int:
-    command = typer.main.get_command(app)
+    command = _without_types_of_flags(typer.main.get_command(app))
     try:
         with command.make_context("harken", list(arguments), obj=storage) as context:
             command.invoke(context)
@@ -189,6 +189,17 @@ def _invoke(arguments: Sequence[str], storage: str | None) -> int:
         warn("Aborted; nothing was changed")
         return FAILED
     return 0
+
+
+def _without_types_of_flags(command: Any) -> Any:
+    """The command, whose help shows no type for options without a value, in all its subcommands."""
+    # The option --help is not among the parameters.
+    for parameter in (*command.params, command.get_help_option(typer.Context(command))):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    for subcommand in getattr(command, "commands", {}).values():
+        _without_types_of_flags(subcommand)
+    return command
 
 
 def _flush(closed: ClosedStdout) -> int:

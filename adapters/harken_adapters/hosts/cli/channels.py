@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harken import Harken
+from harken import ConfigurationError, Harken
+from harken.configuration.notifications import NotificationSettings
 from harken.services.notifications.channels import ChannelState
 from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context, text
@@ -36,6 +39,17 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         say("No channels: the settings define none")
     for name, number in stranded.items():
         say(stranded_line(name, number, cli), style="yellow")
+    if problem := _settings_problem():
+        say(f"Problem: {problem}; a relay does not start with these settings", style="red")
+
+
+def _settings_problem() -> str | None:
+    """The problem of a channel's settings; ``None`` if all channels can be opened."""
+    try:
+        with NotificationSettings.load(os.environ, Path.cwd()).channels.open():
+            return None
+    except ConfigurationError as error:
+        return str(error)
 
 
 @channels.command("on")

@@ -25,7 +25,10 @@ Channel = Annotated[str | None, typer.Option(metavar="NAME", help="Only deliveri
 def list_(
     context: typer.Context,
     *,
-    state: Annotated[DeliveryState, typer.Option(help="Only deliveries in this state.")] = DeliveryState.DEAD,
+    state: Annotated[
+        DeliveryState,
+        typer.Option(metavar="STATE", help="Only deliveries in this state: pending, delivered or dead."),
+    ] = DeliveryState.DEAD,
     channel: Channel = None,
     limit: Limit = 20,
     after: Annotated[str | None, typer.Option(metavar="ID", help="Continue after this delivery.")] = None,
@@ -82,12 +85,15 @@ def replay(
         list[str] | None, typer.Argument(metavar="ID", help="Delivery ids, in any state.", show_default=False)
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All deliveries in the state of --state.")] = False,
-    state: Annotated[DeliveryState, typer.Option(help="With --all: deliveries in this state.")] = DeliveryState.DEAD,
+    state: Annotated[
+        DeliveryState,
+        typer.Option(metavar="STATE", help="With --all: deliveries in this state: pending, delivered or dead."),
+    ] = DeliveryState.DEAD,
     channel: Annotated[
         str | None, typer.Option(metavar="NAME", help="With --all: only deliveries to this channel.")
     ] = None,
     route: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --all: only deliveries that this route would make.")
+        str | None, typer.Option(metavar="NAME", help="With --all: only deliveries that match this route.")
     ] = None,
     since: Annotated[
         datetime | None,
@@ -190,9 +196,11 @@ def _replay(hk: Harken, ids: Sequence[str], application: str | None) -> int:
 def _line(delivery: Delivery) -> str:
     """One line. Not a table row, which could truncate the id on a narrow terminal."""
     event = delivery.event
-    tries = count_text(delivery.tries, "try", "tries")
-    facts = (delivery.id, delivery.state.value, event.type.value, event.application, tries)
-    return "  ".join([*facts, f"due {time_text(delivery.due_at)}"])
+    attempts = count_text(delivery.tries, "attempt")
+    facts = [delivery.id, delivery.state.value, event.type.value, event.application, attempts]
+    # Only a pending delivery has another attempt.
+    facts += [f"due {time_text(delivery.due_at)}"] if delivery.state is DeliveryState.PENDING else []
+    return "  ".join(facts)
 
 
 def _facts(delivery: Delivery) -> list[tuple[str, str]]:
@@ -206,9 +214,9 @@ def _facts(delivery: Delivery) -> list[tuple[str, str]]:
         ("subject", event.subject_id),
         ("version", str(event.version)),
         ("occurred", time_text(event.occurred_at)),
-        ("due", time_text(delivery.due_at)),
+        ("due", time_text(delivery.due_at) if delivery.state is DeliveryState.PENDING else ""),
         ("leased until", time_text(delivery.leased_until)),
-        ("tries", str(delivery.tries)),
-        ("past tries", str(delivery.attempts_before) if delivery.attempts_before else ""),
+        ("attempts", str(delivery.tries)),
+        ("past attempts", str(delivery.attempts_before) if delivery.attempts_before else ""),
         ("error", delivery.error),
     ]

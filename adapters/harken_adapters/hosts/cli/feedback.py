@@ -109,7 +109,7 @@ def list_(
     if as_json:
         print_json(page_record(page))
     else:
-        feedback_list(page)
+        feedback_list(page, empty="No more feedback" if after else "No feedback")
 
 
 def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False) -> None:

@@ -21,7 +21,13 @@ KeyId = Annotated[
 @keys.command()
 def create(
     context: typer.Context,
-    scope: Annotated[list[Scope], typer.Option(help="Permission of the key; repeatable. admin includes the others.")],
+    scope: Annotated[
+        list[Scope],
+        typer.Option(
+            metavar="SCOPE",
+            help="Permission of the key: submit, read, moderate, or admin, which includes the others; repeatable.",
+        ),
+    ],
     name: Annotated[str, typer.Option(help='A name for the key, such as "web backend".')] = "",
     agent: Annotated[
         list[str] | None,
@@ -56,6 +62,8 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         return
     for key in found:
         say(_line(key), style="dim" if key.revoked else "")
+    if not found:
+        say("No keys")
 
 
 @keys.command()

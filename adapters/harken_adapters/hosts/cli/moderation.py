@@ -15,8 +15,8 @@ from harken_adapters.hosts.cli.output import feedback_list, print_json, say
 
 moderate = typer.Typer(no_args_is_help=True, help="Review feedback that is held for moderation.")
 
-Moderator = Annotated[str | None, typer.Option(help="The moderator.")]
-Reason = Annotated[str, typer.Option(help="The reason.")]
+Moderator = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; stored with the decision.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; stored with the decision.")]
 Version = Annotated[
     int | None,
     typer.Option(
@@ -37,7 +37,7 @@ def queue(context: typer.Context, limit: Limit = 20, after: After = None, as_jso
     if as_json:
         print_json(page_record(page))
     else:
-        feedback_list(page, versions=True)
+        feedback_list(page, versions=True, empty="No pending feedback")
 
 
 def _deciding(status: ModerationStatus) -> Callable[..., None]:

@@ -226,7 +226,12 @@ def _filters(
         ),
     ] = None,
     status: Annotated[
-        Status, typer.Option(help="Feedback with this moderation status.", rich_help_panel=_PANEL)
+        Status,
+        typer.Option(
+            metavar="STATUS",
+            help="Feedback with this moderation status: approved, pending, rejected or any.",
+            rich_help_panel=_PANEL,
+        ),
     ] = Status.APPROVED,
     withdrawn: Annotated[
         bool, typer.Option("--withdrawn", help="Include withdrawn feedback.", rich_help_panel=_PANEL)

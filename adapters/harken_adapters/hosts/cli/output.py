@@ -163,16 +163,23 @@ def bar(percent: float) -> Text:
     return Text.assemble(("█" * filled, "green"), ("░" * (_BAR_WIDTH - filled), "dim"), f" {percent:5.1f}%")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Print a table to stdout. Numbers are right-aligned; only the last column is truncated to fit the terminal."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, wrap: bool = False) -> None:
+    """Print a table to stdout. Numbers are right-aligned.
+
+    Only the last column is truncated to fit the terminal, or wrapped with ``wrap``.
+    """
     shape = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     cells = [list(row) for row in rows]
     last = len(columns) - 1
     for number, column in enumerate(columns):
-        numeric = bool(cells) and all(isinstance(row[number], int | float) for row in cells)
+        filled = [row[number] for row in cells if row[number] not in (None, "")]
+        numeric = bool(filled) and all(isinstance(value, int | float) for value in filled)
         shape.add_column(Text(escape(column)), justify="right" if numeric else "left", no_wrap=number != last)
-    for row in cells:
-        shape.add_row(*map(_cell, row))
+    for *row, end in cells:
+        last_cell = _cell(end)
+        if wrap:
+            last_cell.no_wrap, last_cell.overflow = False, "fold"
+        shape.add_row(*map(_cell, row), last_cell)
     out.print(shape)
     out.print()
 
@@ -203,8 +210,10 @@ def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> No
             progress.update(task, completed=done)
 
 
-def feedback_list(page: Page, *, versions: bool = False) -> None:
-    """Print a page of feedback with comments, and the option that gets the next page."""
+def feedback_list(page: Page, *, empty: str, versions: bool = False) -> None:
+    """Print a page of feedback with comments, and the option that gets the next page; ``empty`` if there is none."""
+    if not page.items:
+        say(empty)
     for one in page.items:
         state = "withdrawn" if one.withdrawn else one.moderation.status.value
         facts = (f"{one.created_at:%Y-%m-%d %H:%M}", one.session_id, one.agent_id or "", ", ".join(one.tags))

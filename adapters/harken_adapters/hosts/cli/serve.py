@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harken import ConfigurationError
+from harken import ConfigurationError, MissingExtra
 from harken.configuration.extras import requires
 from harken_adapters.hosts.cli.options import cli_context
 from harken_adapters.hosts.cli.output import say
@@ -57,9 +57,24 @@ def serve(
     serving.serve(settings, partial(_print_start, command=cli.command), command=cli.command)
 
 
+def server_problem() -> str | None:
+    """The problem of the settings in ``[server]``; ``None`` if they are valid, or if serving is not installed."""
+    try:
+        with requires("harken serve", "server"):
+            from harken_adapters.hosts.http.settings import ServerSettings  # noqa: PLC0415 - as above
+        ServerSettings.load()
+    except MissingExtra:
+        return None
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
 def _print_start(started: Started, *, command: str) -> None:
-    address, key = started.address, started.key
-    say(f"Harken is running on {address}")
+    key = started.key
+    say(f"Harken is running on {started.address}")
+    # These addresses mean all interfaces. A browser cannot open them.
+    address = started.address.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
     if started.access != "open":
         say(f"  sign in        {address}/sign-in{f'#{key.text}' if key and key.created else ''}")
     say(f"  documentation  {address}/docs")

@@ -93,7 +93,13 @@ def _cells(summary: Summary) -> tuple[Cell, ...]:
 def trends(
     context: typer.Context,
     filters: Filters,
-    by: Annotated[By, typer.Option(help="The period of a line, or the recurring hour or weekday.")] = By.DAY,
+    by: Annotated[
+        By,
+        typer.Option(
+            metavar="PERIOD",
+            help="The period of a line: hour, day or week; or the recurring hour-of-day or weekday.",
+        ),
+    ] = By.DAY,
     zone: Annotated[str, typer.Option(metavar="IANA", help="The time zone, such as Europe/Berlin.")] = "UTC",
     as_json: Json = False,
 ) -> None:
@@ -132,7 +138,7 @@ def themes(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Count frequent keywords in the comments of thumbs-down feedback."""
+    """Count frequent keywords in the comments of thumbs-down ratings."""
     with cli_context(context).open() as hk:
         found = hk.analytics.themes(filters.query(hk), keyword or KEYWORDS)
     if as_json:
