@@ -331,7 +331,7 @@ def test_a_mistyped_id_replays_nothing(cli: Any, dead: list[str]) -> None:
         (("replay", "x", "--since", "2026-01-01"), 2, "need --all"),
         (("replay", "--all", "--since", "yesterday"), 2, "ISO 8601"),
         (("replay", "--all", "--route", "\udcff"), 2, "--route"),
-        (("move", "log", "pigeons"), 4, "no channel 'pigeons'"),
+        (("move", "log", "pigeons"), 4, "Unknown channel 'pigeons'"),
         (("move", "pigeons", "log"), 4, "No delivery waits for a channel 'pigeons'"),
         (("bury", "pigeons"), 4, "No delivery waits for a channel 'pigeons'"),
         (("bury", "log"), 2, "is configured"),
@@ -505,6 +505,14 @@ def test_a_route_delivers_matching_events(cli: Any, tmp_path: Path, receiver: Re
     assert len(receiver.ids) == 1
 
 
+def test_invalid_settings_of_a_channel_are_listed(cli: Any, tmp_path: Path) -> None:
+    """``channels list`` shows the problem that a relay would report."""
+    table = '[channels.support]\nkind = "webhook"\nurl = "https://example.com"\nsecret = "x"\n'
+    (tmp_path / "harken.toml").write_text(table)
+    ran = cli("channels", "list")
+    assert ran.out.startswith("support  on\nProblem: Channel 'support': A secret of the webhook is invalid")
+
+
 def test_routes_are_listed_with_their_origin(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
     """Routes in the settings come first and are marked; adding a route again replaces it."""
     configured(
@@ -514,7 +522,7 @@ def test_routes_are_listed_with_their_origin(cli: Any, tmp_path: Path, receiver:
     )
     cli("routes", "add", "all", "--channel", "support", "--agent", "a")
     cli("routes", "add", "all", "--channel", "support")
-    assert cli("routes", "list").out.splitlines() == [
+    assert [line.rstrip() for line in cli("routes", "list").out.strip().splitlines()] == [
         "route  channel  source    events and filters",
         "bad    support  settings  events alert.raised; ratings down",
         "all    support  added     everything",
@@ -552,7 +560,7 @@ def test_a_route_with_a_template(cli: Any, tmp_path: Path, receiver: Receiver) -
         (("add", "x y", "--channel", "log"), 2, "x y"),
         (("add", "x", "--channel", "log", "--event", "feedback.lost"), 2, "feedback.created"),
         (("add", "x", "--channel", "log", "--event", "feedback.erased"), 2, "it cannot be routed"),
-        (("add", "x", "--channel", "log", "--rating", "sideways"), 2, "'up', 'down', 'neutral'"),
+        (("add", "x", "--channel", "log", "--rating", "sideways"), 2, "'up', 'down' or 'neutral'"),
         (("add", "x", "--channel", "log", "--template", "{{ rating"), 2, "template"),
         (("add", "x", "--channel", "log", "--template", "{{ comment" + "|e" * 50 + " }}"), 2, "too much work"),
         (("remove", "\udcff"), 4, "not found"),
