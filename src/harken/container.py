@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import asdict, evolve
 from dependency_injector import containers
@@ -64,7 +64,7 @@ def build_parts(container: Container) -> Parts:
 def build_storage(container: Container) -> Storage:
     """The storage of a container, with the repositories that its providers replace."""
     storage = container.storage()
-    repositories = {
+    repositories: dict[str, Any] = {
         "feedback": container.feedback_repository(),
         "sessions": container.session_repository(),
         "outbox": container.outbox(),

@@ -432,7 +432,7 @@ URL = "https://93.184.216.34/hook"
         ({"url": URL, "secret": [SECRET]}, "must be text"),
         ({"url": URL, "secrets": SECRET}, "must be a list of texts"),
         ({"url": URL, "secrets": [SECRET, 5]}, "must be a list of texts"),
-        ({"url": URL, "secret": SECRET, "timeout": 3}, "has no timeout"),
+        ({"url": URL, "secret": SECRET, "timeout": 3}, "sets unknown timeout"),
         ({"url": URL, "secret": SECRET, "allow": "10.0.0.0/8"}, "must be a list of texts"),
         ({"url": URL, "secret": SECRET, "allow": ["10.1.2.3/8"]}, "'10.1.2.3/8' cannot be allowed"),
         ({"url": URL, "secret": SECRET, "allow": ["http://a"]}, "cannot be allowed"),

@@ -551,7 +551,7 @@ def test_a_route_with_a_template(cli: Any, tmp_path: Path, receiver: Receiver) -
         (("add", "x y", "--channel", "log"), 2, "x y"),
         (("add", "x", "--channel", "log", "--event", "feedback.lost"), 2, "feedback.created"),
         (("add", "x", "--channel", "log", "--event", "feedback.erased"), 2, "it cannot be routed"),
-        (("add", "x", "--channel", "log", "--rating", "sideways"), 2, "'up', 'down', 'neutral'"),
+        (("add", "x", "--channel", "log", "--rating", "sideways"), 2, "'up', 'down' or 'neutral'"),
         (("add", "x", "--channel", "log", "--template", "{{ rating"), 2, "template"),
         (("add", "x", "--channel", "log", "--template", "{{ comment" + "|e" * 50 + " }}"), 2, "too much work"),
         (("remove", "\udcff"), 4, "not found"),
