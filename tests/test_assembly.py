@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve, fields
+from attrs import asdict, evolve, fields
 from dependency_injector.providers import Object
 
 from harken import (
@@ -208,7 +208,7 @@ class TestProviders:
             def __init__(self, inner: Storage) -> None:
                 super().__init__(**asdict(inner, recurse=False))
 
-        with open_storage() as storage, harken.connect(Renamed(storage)) as hk:
+        with open_storage() as storage, connect(Renamed(storage)) as hk:
             hk.submit("session-1", "up")
             assert hk.summary().positive == 1
 
