@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve, fields
+from attrs import asdict, evolve, fields
 from dependency_injector.providers import Object
 
 from harken import (
@@ -200,6 +200,17 @@ class TestProviders:
                 container.providers[name].override(Object(expected[attribute]))
             built = build_storage(container)
         assert {attribute: getattr(built, attribute) for attribute in names} == expected
+
+    def test_a_storage_of_another_type_is_used_unchanged(self) -> None:
+        """A subclass of ``Storage`` with its own arguments can be passed to ``connect``."""
+
+        class Renamed(Storage):
+            def __init__(self, inner: Storage) -> None:
+                super().__init__(**asdict(inner, recurse=False))
+
+        with open_storage() as storage, connect(Renamed(storage)) as hk:
+            hk.submit("session-1", "up")
+            assert hk.summary().positive == 1
 
     def test_the_documentation_lists_every_provider(self) -> None:
         """The list of providers on the page about embedding is that of the container."""
