@@ -263,7 +263,7 @@ def found(*, deploy: bool = False, **settings: Any) -> list[CheckMessage]:
         ({"STORAGE": 7}, r"HARKEN\['STORAGE'\] must be a str, got 7"),
         ({"PAGES": "no"}, r"HARKEN\['PAGES'\] must be a bool"),
         ({"HARKEN": "memory://"}, r"HARKEN\['HARKEN'\] must be a Harken"),
-        ({"SERVER": {"acess": "open"}}, r"HARKEN\['SERVER'\] : unknown setting 'acess'; expected one of host"),
+        ({"SERVER": {"acess": "open"}}, r"HARKEN\['SERVER'\]: unknown setting 'acess'; expected one of host"),
         ({"SERVER": {"access": "closed"}}, "access must be one of keys, open"),
         ({"SERVER": "open"}, r"HARKEN\['SERVER'\] must be a table"),
     ],
