@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help run demo test check lint format bench bench-large measure docs lock clean
 
-help: ## Show the targets
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(READY): pyproject.toml constraints.txt
@@ -23,40 +23,41 @@ $(READY): pyproject.toml constraints.txt
 		--build-constraints constraints.txt --editable '.[all]' --group dev
 	touch $(READY)
 
-run: $(READY) ## Serve the HTTP API on SQLite; the first start creates and prints an API key
+run: $(READY) ## Serve the HTTP API on SQLite; the first start prints an API key
 	$(BIN)/harken --storage $(STORAGE) serve --port $(PORT)
 
-demo: $(READY) ## Put made-up feedback into the same storage, and show what Harken makes of it
+demo: $(READY) ## Add sample feedback to the same storage; print its statistics
 	$(BIN)/harken --storage $(STORAGE) demo
 	@echo && echo "In this folder, harken is $(BIN)/harken."
 
-test: $(READY) ## All tests, thoroughly, with the coverage bounds: about 15 minutes
+test: $(READY) ## Run all tests and check the coverage; about 15 minutes
 	$(BIN)/coverage erase
-	# In a zone that is not UTC, by a part of an hour: what takes local time for UTC is seen. make check runs in the machine's.
+	# In a zone that differs from UTC by a part of an hour, so that code that takes local time for UTC fails. make check
+	# uses the zone of the machine.
 	TZ=Asia/Kathmandu HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 --dist worksteal -m 'not slow' --cov --cov-report=
 	$(BIN)/coverage report --include='src/harken/*' --fail-under=98
 	$(BIN)/coverage report --include='src/harken/domain/*' --fail-under=100
-	# Three on two cores, as most of these wait for processes and servers.
+	# Three processes on two cores, as most of these tests wait for processes and servers.
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 3 --dist worksteal -m slow
 
-check: $(READY) ## The fast tests, in under a minute
+check: $(READY) ## Run the fast tests, in under a minute
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow'
 
-lint: $(READY) ## ruff, mypy --strict and the import arrows
+lint: $(READY) ## Run ruff, mypy --strict, import-linter, the vocabulary check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src/harken adapters/harken_adapters tests/typing
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_vocabulary.py
 
-format: $(READY) ## Let ruff fix what it can
+format: $(READY) ## Apply ruff's fixes and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Speed, as ratios against the bare driver in the same run
+bench: $(READY) ## Measure speed, relative to the bare driver in the same run
 	$(BIN)/python -m tests.benchmarks
 
-bench-large: $(READY) ## Figures over ten million on MongoDB: half an hour and 20 GB of disk
+bench-large: $(READY) ## Measure ten million entries on MongoDB; 30 minutes, 20 GB
 	$(BIN)/python -m tests.benchmarks.ten_million
 
 measure: $(READY) ## How good sentiment, themes and verdicts are; DATA=folder has airline-feedback.csv and reviews.jsonl
@@ -65,10 +66,10 @@ measure: $(READY) ## How good sentiment, themes and verdicts are; DATA=folder ha
 docs: $(READY) ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
-lock: $(READY) ## Pin every dependency again
+lock: $(READY) ## Update the pinned versions in constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --upgrade \
 		--no-emit-index-url --no-header --no-annotate --output-file constraints.txt pyproject.toml
 
-clean: ## Remove what the targets made, but for the storage and its key
+clean: ## Remove what make created, except the storage and its key
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -46,7 +46,7 @@ class Recorder(Notifier):
         return [one.feedback.comment for one in self.arrived if one.feedback is not None]
 
 
-def telling(
+def connect_without_relay(
     clock: ManualClock | None = None, url: str | Storage = "memory://", **options: Any
 ) -> AbstractContextManager[Harken]:
     """Connect to a Harken without a running relay and without jitter."""

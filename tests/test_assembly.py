@@ -4,12 +4,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from attrs import evolve, fields
+from attrs import asdict, evolve, fields
 from dependency_injector.providers import Object
 
 from harken import (
+    ConfigurationError,
     Container,
     FeedbackQuery,
     FeedbackRejected,
@@ -20,10 +22,11 @@ from harken import (
     Summary,
     assemble,
     connect,
-    ready,
+    create_container,
+    open_harken,
 )
 from harken.configuration.settings import Settings
-from harken.container import filled
+from harken.container import build_parts, build_storage
 from harken.domain.errors import MissingExtra
 from harken.ports.storage import Storage
 from harken.services.analytics import AnalyticsService
@@ -68,6 +71,21 @@ class TestAssembling:
             with pytest.raises(FeedbackRejected, match="comment"):
                 hk.submit("s", "down")
 
+    @pytest.mark.parametrize(
+        ("invalid", "message"),
+        [
+            ({"spam": "hodl"}, "spam must be 'refuse', 'hold' or 'allow', got 'hodl'"),
+            ({"max_queue": 0}, "max_queue must be at least 1, got 0"),
+            ({"max_batch": True}, "max_batch must be of type int, got True"),
+            ({"application": ""}, "application"),
+        ],
+    )
+    def test_invalid_parts(self, invalid: dict[str, Any], message: str) -> None:
+        """The parts that are settings are checked like the settings."""
+        for kind in (Parts, Settings):
+            with pytest.raises(ConfigurationError, match=message):
+                kind(**invalid)
+
     def test_parts_replace_the_defaults(self) -> None:
         """The clock, the ids and the application are those of the parts."""
         parts = Parts(application="shop", clock=ManualClock(), new_id=lambda: "mine")
@@ -89,9 +107,10 @@ class TestAssembling:
 
     def test_a_service_is_replaced_by_a_subclass(self) -> None:
         """A subclass takes the place of a service, in every way to build a Harken."""
-        container = filled(Settings(storage="memory://"), {"services": Services(analytics=OnlyThumbs)})
+        container = create_container(Settings(storage="memory://"))
+        container.services.override(Object(Services(analytics=OnlyThumbs)))
         with open_storage() as storage:
-            for built in (assemble(storage, Parts(services=Services(analytics=OnlyThumbs))), ready(container)):
+            for built in (assemble(storage, Parts(services=Services(analytics=OnlyThumbs))), open_harken(container)):
                 with built as hk:
                     hk.submit("s", "up")
                     hk.submit("s", None)
@@ -100,8 +119,10 @@ class TestAssembling:
     def test_a_repository_is_replaced(self) -> None:
         """A repository that is overridden is used in place of the storage's own."""
         with open_storage() as storage, open_storage() as other:
-            container = filled(Settings(), {"storage": storage, "feedback_repository": other.feedback})
-            with ready(container) as hk:
+            container = create_container(Settings())
+            container.storage.override(Object(storage))
+            container.feedback_repository.override(Object(other.feedback))
+            with open_harken(container) as hk:
                 hk.submit("s", "up")
             assert [_totals(one) for one in (storage, other)] == [0, 1]
 
@@ -150,15 +171,48 @@ class TestProviders:
         }
 
     def test_every_part_is_passed_on(self) -> None:
-        """An override of any part arrives in the Harken."""
-        marks = {name: Object() for name in ("clock", "new_id", "new_secret", "jitter", "responder", "middleware")}
-        seen: dict[str, object] = {}
-        container = filled(Settings(), marks)
-        container.harken.set_provides(lambda storage, parts: seen.update({n: getattr(parts, n) for n in marks}))
+        """An override of any part, and a value of any setting, arrives in the parts of the container."""
+        settings = {"application": "shop", "max_queue": 7, "max_batch": 3, "spam": "hold"}
+        container = create_container(Settings(**settings))
+        expected: dict[str, object] = {}
+        for part in fields(Parts):
+            expected[part.name] = settings.get(part.name, object())
+            if part.name not in settings:
+                container.providers[part.name].override(Object(expected[part.name]))
+        parts = build_parts(container)
+        passed = {part.name: getattr(parts, part.name) for part in fields(Parts)}
+        assert {**passed, "renderer": parts.renderer()} == expected
+
+    def test_every_repository_is_passed_on(self) -> None:
+        """An override of any repository arrives in the storage of the container."""
+        container = create_container(Settings())
+        names = {
+            "feedback": "feedback_repository",
+            "sessions": "session_repository",
+            "outbox": "outbox",
+            "keys": "key_repository",
+            "alerts": "alert_repository",
+            "state": "state_repository",
+            "conversations": "conversation_repository",
+        }
+        expected = {attribute: object() for attribute in names}
         with open_storage() as storage:
             container.storage.override(Object(storage))
-            container.harken()
-        assert seen == marks
+            for attribute, name in names.items():
+                container.providers[name].override(Object(expected[attribute]))
+            built = build_storage(container)
+        assert {attribute: getattr(built, attribute) for attribute in names} == expected
+
+    def test_a_storage_of_another_type_is_used_unchanged(self) -> None:
+        """A subclass of ``Storage`` with its own arguments can be passed to ``connect``."""
+
+        class Renamed(Storage):
+            def __init__(self, inner: Storage) -> None:
+                super().__init__(**asdict(inner, recurse=False))
+
+        with open_storage() as storage, connect(Renamed(storage)) as hk:
+            hk.submit("session-1", "up")
+            assert hk.summary().positive == 1
 
     def test_the_documentation_lists_every_provider(self) -> None:
         """The list of providers on the page about embedding is that of the container."""
@@ -195,8 +249,8 @@ class TestLoading:
         assert sorted(_loaded_by(program) & {"dependency_injector", "harken.container", "fastapi", "pymongo"}) == []
 
     def test_the_container_is_found_in_the_package(self) -> None:
-        """``harken.Container`` and ``harken.ready`` are loaded when they are first used."""
-        loaded = _loaded_by("import harken\nharken.Container, harken.ready")
+        """``harken.Container`` and ``harken.open_harken`` are loaded when they are first used."""
+        loaded = _loaded_by("import harken\nharken.Container, harken.open_harken")
         assert "dependency_injector" in loaded
 
     def test_connecting_loads_the_container(self) -> None:

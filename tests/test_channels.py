@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import harken
-from channels import Recorder, telling
+from channels import Recorder, connect_without_relay
 from harken import ConfigurationError, Notification, Notifier, RouteRejected
 
 FILE = """
@@ -70,12 +70,12 @@ def test_arguments_replace_the_tables(folder: Path) -> None:
     [
         ("channels = 1", "channels must be tables, such as [channels.support]"),
         ("[channels]\nops = 1", "channels must be tables, such as [channels.support]"),
-        ("[channels.ops]\nurl = 'x'", "Channel 'ops' must be a table with a kind"),
+        ("[channels.ops]\nurl = 'x'", "Channel 'ops' has no kind; add"),
         ("[channels.'a b']\nkind = 'log'", "A channel's name must have 1 to 64 letters"),
         ("[routes]\nname = 'r'", "routes must be a list of tables, each [[routes]]"),
-        ("[[routes]]\nname = 'r'\nchannel = 'oops'", "leads to the channel 'oops'; known are log"),
-        ("[[alerts]]\nname = 'r'\nkind = 'mood'", "Alert rule 'r' needs a kind"),
-        ("[[replies]]\ntext = '{comment}'", "has an unknown placeholder"),
+        ("[[routes]]\nname = 'r'\nchannel = 'oops'", "Unknown channel 'oops'; expected log"),
+        ("[[alerts]]\nname = 'r'\nkind = 'mood'", "Alert rule 'r': unknown kind 'mood'"),
+        ("[[replies]]\ntext = '{comment}'", "Unknown placeholder '{comment}'"),
     ],
 )
 def test_invalid_tables(folder: Path, content: str, message: str) -> None:
@@ -89,7 +89,7 @@ def test_invalid_tables(folder: Path, content: str, message: str) -> None:
 def test_secrets_are_read_when_a_relay_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Secrets come from the environment, and only a relay needs them, not a program that reads statistics."""
     table = {"kind": "webhook", "url": "https://example.com", "secret": "env:A_SECRET_FOR_A_TEST"}
-    with telling(channels={"ops": table}) as hk:
+    with connect_without_relay(channels={"ops": table}) as hk:
         assert hk.summary().total == 0
         with pytest.raises(ConfigurationError) as caught:
             hk.start_relay()
@@ -98,9 +98,9 @@ def test_secrets_are_read_when_a_relay_starts(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_unknown_kind() -> None:
     """An unknown kind is an error that lists the known ones."""
-    with telling(channels={"ops": {"kind": "pigeon"}}) as hk, pytest.raises(ConfigurationError) as caught:
+    with connect_without_relay(channels={"ops": {"kind": "pigeon"}}) as hk, pytest.raises(ConfigurationError) as caught:
         hk.start_relay()
-    assert str(caught.value) == "Channel 'ops' is of the unknown kind 'pigeon'; known are apprise, log, sns, webhook"
+    assert str(caught.value) == "Channel 'ops': Unknown kind 'pigeon'; expected one of apprise, log, sns, webhook"
 
 
 class Closing(Notifier):
@@ -118,6 +118,6 @@ class Closing(Notifier):
 def test_a_notifier_that_was_passed_is_not_closed() -> None:
     """Harken closes only what it opened."""
     mine = Closing()
-    with telling(channels={"mine": mine}) as hk:
+    with connect_without_relay(channels={"mine": mine}) as hk:
         hk.start_relay()
     assert not mine.closed

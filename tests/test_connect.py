@@ -12,9 +12,17 @@ from dependency_injector.errors import Error as InjectionError
 from dependency_injector.providers import Object
 
 import harken
-from harken import ConfigurationError, Container, FeedbackRejected, MissingExtra, StorageClosed, connect, ready
+from harken import (
+    ConfigurationError,
+    Container,
+    FeedbackRejected,
+    MissingExtra,
+    StorageClosed,
+    connect,
+    open_harken,
+)
 from harken.configuration.settings import Settings
-from harken.configuration.storage_urls import anchored, scheme_of
+from harken.configuration.storage_urls import scheme_of, with_absolute_path
 from harken.domain.errors import StorageUnavailable
 from harken.ports.storage import Storage
 from harken_adapters.storage.memory import open_storage
@@ -115,7 +123,7 @@ class TestFindingTheStorage:
     def test_a_relative_path_can_be_made_absolute(self, url: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """A URL that is opened later, perhaps from another working directory, still names the same file."""
         monkeypatch.setattr("os.getcwd", lambda: "/here")
-        assert anchored(url) == meant
+        assert with_absolute_path(url) == meant
 
     def test_a_third_party_storage(self, install: Install) -> None:
         """Any installed package can add a storage for its own scheme."""
@@ -216,7 +224,7 @@ class TestClosing:
         container = Container()
         container.config.from_dict({"storage": "memory://"})
         with pytest.raises(InjectionError):
-            ready(container)
+            open_harken(container)
         assert (watched.opened, watched.closed) == (1, 1)
 
     def test_a_storage_that_does_not_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +268,7 @@ class TestReplacing:
         container.config.storage.from_value("memory://")
         container.clock.override(Object(ManualClock()))
         container.spam_filter.override(Object(type("All", (), {"is_spam": lambda self, submission: True})()))
-        with ready(container) as hk:
+        with open_harken(container) as hk:
             with pytest.raises(FeedbackRejected, match="Spam detected"):
                 hk.submit("s", "up")
             assert hk is container.harken()

@@ -81,20 +81,20 @@ REFUSALS: dict[str, Callable[[Harken], Any]] = {
 @pytest.mark.parametrize("way", REFUSALS)
 def test_tags(hk: Harken, way: str) -> None:
     """A text is refused with the expected type, instead of being stored as its letters."""
-    with pytest.raises(FeedbackRejected, match="tags must be a list of texts, got str"):
+    with pytest.raises(FeedbackRejected, match="tags must be a list of strings, got str"):
         REFUSALS[way](hk)
 
 
 def test_phrases_of_the_settings() -> None:
     """A text is refused, as it may be a list that was written without brackets."""
-    with pytest.raises(harken.ConfigurationError, match="spam_phrases must be a list of texts, got one text"):
+    with pytest.raises(harken.ConfigurationError, match="spam_phrases must be a list of strings, got one string"):
         harken.connect("memory://", spam_phrases="buy now")
 
 
 @pytest.mark.parametrize("name", ["allowed_origins", "trusted_proxies", "token_secrets"])
 def test_settings_of_the_service(name: str) -> None:
     """A text is refused, and a secret is not repeated."""
-    with pytest.raises(harken.ConfigurationError, match=f"{name} must be a list of texts, got one text"):
+    with pytest.raises(harken.ConfigurationError, match=f"{name} must be a list of strings, got one string"):
         ServerSettings(**{name: "https://example.com"})
 
 
@@ -112,7 +112,7 @@ def test_secrets_and_networks_of_a_webhook() -> None:
         table = {"url": "http://localhost/", "secret": secret, "allow": ["localhost"], key: "localhost"}
         if key == "secrets":
             del table["secret"]
-        with pytest.raises(harken.ConfigurationError, match=f"{key} of a webhook must be a list of texts"):
+        with pytest.raises(harken.ConfigurationError, match=f"{key} of a webhook must be a list of strings"):
             open_notifier(table)
 
 

@@ -15,7 +15,7 @@ from harken import Feedback, FeedbackQuery, Harken
 from harken.assembly import Services
 from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
-from harken.container import filled, ready
+from harken.container import create_container, open_harken, override
 from harken.ports.notifier import Notifier
 from harken.ports.storage import Storage
 from harken.services.feed import Feed
@@ -82,9 +82,11 @@ def unpolled(storage: Storage, *, channels: Mapping[str, Notifier] | None = None
         "services": Services(editor=lambda _: editor, feed=partial(Feed, poll=HOUR), relay=partial(Relay, poll=HOUR)),
         **parts,
     }
-    container = filled(Settings.load({}, Path(os.devnull)), overrides)
+    container = create_container(Settings.load({}, Path(os.devnull)))
+    for name, part in overrides.items():
+        override(container.providers[name], part)
     looks: list[dict[str, Feedback]] = []
-    with ready(container) as hk:
+    with open_harken(container) as hk:
         one = Unpolled(hk, feedback, outbox, looks)
         editor.on_change(lambda: looks.append(one.stored()))
         hk.collection.on_write(lambda _: looks.append(one.stored()))

@@ -77,6 +77,8 @@ STORED: Final = {
 #: These files quote the banned phrases.
 EXEMPT: Final = {"tools/check_vocabulary.py", "tests/test_vocabulary.py"}
 SUFFIXES: Final = {".py", ".md", ".toml", ".html", ".js", ".css", ".txt"}
+#: Files without a suffix that are checked too.
+NAMES: Final = {"Makefile", ".ci/run"}
 
 # A phrase may continue on the next line of a comment.
 _PATTERNS: Final = [
@@ -98,7 +100,8 @@ def check_repository(root: Path) -> Iterator[tuple[str, str, str]]:
     tracked = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout
     for name in tracked.splitlines():
         path = root / name
-        if path.suffix in SUFFIXES and name not in EXEMPT and path.is_file():
+        is_checked = path.suffix in SUFFIXES or name in NAMES
+        if is_checked and name not in EXEMPT and path.is_file():
             for line, phrase, instead in check_text(name, path.read_text(encoding="utf-8")):
                 yield f"{name}:{line}", phrase, instead
 

@@ -9,8 +9,9 @@
 
 from typing import TYPE_CHECKING
 
-from harken.assembly import Parts, Services, assemble, connect
+from harken.assembly import Parts, Services, assemble
 from harken.configuration.storage_urls import open_storage, same_storage
+from harken.connection import connect
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.erasure import Erased
@@ -18,7 +19,6 @@ from harken.domain.errors import (
     AlertNotFound,
     ConfigurationError,
     ConversationConflict,
-    DecisionConflict,
     DeliveryFailed,
     DeliveryNotFound,
     FeedbackNotFound,
@@ -67,7 +67,7 @@ from harken.domain.insight.heat_map import Cell
 from harken.domain.insight.mix import Mix
 from harken.domain.insight.themes import Theme
 from harken.domain.keywords import Keyword
-from harken.domain.moderation import Moderation, ModerationStatus, ResponseTime
+from harken.domain.moderation import DecisionConflict, Moderation, ModerationStatus, ResponseTime
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route
@@ -79,20 +79,28 @@ from harken.facade import Harken
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.responder import Responder
 from harken.ports.text import ThemeNamer
-from harken.services.feedback.middleware import Middleware, Receipt
-from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
+from harken.services.feedback.middleware import Middleware
+from harken.services.feedback.ready_middleware import (
+    AuditEntry,
+    AuditOutcome,
+    Counters,
+    NegativeFeedback,
+    audit,
+    notify_negative,
+)
+from harken.services.feedback.receipt import Receipt
 from harken.services.keys import NewKey
 from harken.services.sentiment import AverageReading, Reading, SentimentEvaluation, SentimentSurvey
 from harken.services.spam import SpamEvaluation, SpamReading
 from harken.services.themes import FoundTheme, Themes
 
 if TYPE_CHECKING:
-    from harken.container import Container, ready
+    from harken.container import Container, create_container, open_harken
 else:
 
     def __getattr__(name: str) -> object:
         """Import the container on first use: it is slow, as dependency_injector imports all web frameworks."""
-        if name not in ("Container", "ready"):
+        if name not in ("Container", "create_container", "open_harken"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from harken import container  # noqa: PLC0415
 
@@ -120,7 +128,6 @@ __all__ = [
     "DecisionConflict",
     "DeliveryFailed",
     "DeliveryNotFound",
-    "Down",
     "Erased",
     "ErasedFeedback",
     "Estimate",
@@ -150,6 +157,7 @@ __all__ = [
     "Mix",
     "Moderation",
     "ModerationStatus",
+    "NegativeFeedback",
     "NewKey",
     "NoSuchChannel",
     "NoSuchRoute",
@@ -198,8 +206,9 @@ __all__ = [
     "assemble",
     "audit",
     "connect",
-    "notify_downs",
+    "create_container",
+    "notify_negative",
+    "open_harken",
     "open_storage",
-    "ready",
     "same_storage",
 ]

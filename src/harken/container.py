@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from attrs import asdict, evolve
 from dependency_injector import containers
-from dependency_injector.providers import Callable, Configuration, Object, Provider, Resource, Singleton
+from dependency_injector.providers import Callable, Configuration, Object, Provider, Resource, Self, Singleton
 
 from harken.assembly import Parts, Services, assemble
 from harken.clock import new_uuid7, utc_now
@@ -34,6 +35,55 @@ from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, Template
 from harken.ports.time import Clock, NewId, Random
 from harken.services.feedback.middleware import Middleware
 
+T = TypeVar("T")
+
+
+def build_parts(container: Container) -> Parts:
+    """The parts of a container. The parts are named here, not in a provider, so that ``mypy`` checks their names."""
+    return Parts(
+        application=container.config.application(),
+        max_queue=container.config.max_queue(),
+        max_batch=container.config.max_batch(),
+        policy=container.policy(),
+        spam=container.config.spam(),
+        middleware=container.middleware(),
+        sanitizer=container.sanitizer(),
+        spam_filter=container.spam_filter(),
+        sentiment_analyzer=container.sentiment_analyzer(),
+        languages=container.config.languages(),
+        theme_namer=container.theme_namer(),
+        notifications=container.notifications(),
+        responder=container.responder(),
+        renderer=container.renderer,
+        clock=container.clock(),
+        new_id=container.new_id(),
+        new_secret=container.new_secret(),
+        jitter=container.jitter(),
+        services=container.services(),
+    )
+
+
+def build_storage(container: Container) -> Storage:
+    """The storage of a container, with the repositories that its providers replace."""
+    storage = container.storage()
+    repositories: dict[str, Any] = {
+        "feedback": container.feedback_repository(),
+        "sessions": container.session_repository(),
+        "outbox": container.outbox(),
+        "keys": container.key_repository(),
+        "alerts": container.alert_repository(),
+        "state": container.state_repository(),
+        "conversations": container.conversation_repository(),
+    }
+    replaced = {name: one for name, one in repositories.items() if one is not getattr(storage, name)}
+    # A storage that is not exactly a Storage, such as a subclass with other arguments, is used unchanged otherwise.
+    return evolve(storage, **replaced) if replaced else storage
+
+
+def build_harken(container: Container) -> Harken:
+    """The Harken of a container; the container calls this once."""
+    return assemble(build_storage(container), build_parts(container))
+
 
 class Container(containers.DeclarativeContainer):
     """A provider for each replaceable part, see :class:`harken.assembly.Parts`.
@@ -41,6 +91,9 @@ class Container(containers.DeclarativeContainer):
     Each can be overridden until :attr:`harken` is first called. ``config`` takes the attributes of
     :class:`harken.configuration.settings.Settings` as a dictionary.
     """
+
+    #: The container, for functions that call its providers.
+    __self__ = Self()
 
     config = Configuration(strict=True)
 
@@ -77,54 +130,23 @@ class Container(containers.DeclarativeContainer):
 
     services: Provider[Services] = Object(Services())
 
-    harken: Provider[Harken] = Singleton(
-        assemble,
-        Callable(
-            evolve,
-            storage,
-            feedback=feedback_repository,
-            sessions=session_repository,
-            outbox=outbox,
-            keys=key_repository,
-            alerts=alert_repository,
-            state=state_repository,
-            conversations=conversation_repository,
-        ),
-        Callable(
-            Parts,
-            application=config.application,
-            max_queue=config.max_queue,
-            max_batch=config.max_batch,
-            policy=policy,
-            spam=config.spam,
-            middleware=middleware,
-            sanitizer=sanitizer,
-            spam_filter=spam_filter,
-            sentiment_analyzer=sentiment_analyzer,
-            languages=config.languages,
-            theme_namer=theme_namer,
-            notifications=notifications,
-            responder=responder,
-            renderer=renderer.provider,
-            clock=clock,
-            new_id=new_id,
-            new_secret=new_secret,
-            jitter=jitter,
-            services=services,
-        ),
-    )
+    harken: Provider[Harken] = Singleton(build_harken, __self__)
 
 
-def filled(settings: Settings, overrides: Mapping[str, object]) -> Container:
-    """A container with these settings, and with these parts in place of the providers of those names."""
+def create_container(settings: Settings) -> Container:
+    """A container with these settings."""
     container = Container()
     container.config.from_dict(asdict(settings))
-    for name, part in overrides.items():
-        container.providers[name].override(Object(part))
     return container
 
 
-def ready(container: Container) -> Harken:
+def override(provider: Provider[T], part: T | None) -> None:
+    """Replace what a provider of a container provides, unless ``part`` is ``None``."""
+    if part is not None:
+        provider.override(Object(part))
+
+
+def open_harken(container: Container) -> Harken:
     """The Harken of a container; closing it closes the storage that the container opened.
 
     Raises:

@@ -25,8 +25,8 @@ from harken.services.feed import Feed
 from harken.services.feedback.collection import CollectionService
 from harken.services.feedback.editing import Editor
 from harken.services.feedback.keywords import SubmitKeywords, build_submission, check_keywords
-from harken.services.feedback.middleware import Receipt
 from harken.services.feedback.moderation import ModerationService
+from harken.services.feedback.receipt import Receipt
 from harken.services.keys import KeyService
 from harken.services.notifications.channels import ChannelService
 from harken.services.notifications.deliveries import DeliveryService

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -19,15 +19,21 @@ from typing import Final
 
 import requests
 from attrs import frozen
+from limits import RateLimitItemPerMinute
+from limits.storage import storage_from_string
+from limits.strategies import FixedWindowRateLimiter
 from tests import mongod
-from tests.benchmarks.measure import Result, at_least, at_most
+from tests.benchmarks.measure import Result, at_least, at_most, in_turn
 
 import harken
+from harken_adapters.hosts.http.guards.rate_limits import MEMORY, Limit, RateLimiter
 
 CONNECTIONS: Final = 64
 SECONDS: Final = 6
 ROUNDS: Final = 3
 SOAKED: Final = 200_000
+#: A limit per minute that is not reached, so that a lease has 10,000 hits.
+LIMIT: Final = 1_000_000
 _POST: Final = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -157,6 +163,33 @@ def http_on_sqlite(folder: Path) -> Iterator[Result]:
     yield from _soaking("SQLite", f"sqlite:///{folder}/soak.db", folder)
 
 
+def rate_limits(folder: Path) -> Iterator[Result]:
+    """Checking two limits in leases, relative to counting each hit with the package ``limits``."""
+    with mongod.replica_set(folder=folder) as started:
+        yield _checking("MongoDB", mongod.with_database(started.url, "limits"), bound=0.1, checks=2_000, w=1)
+    yield _checking("memory", MEMORY, bound=2, checks=20_000)
+
+
+def _checking(name: str, url: str, *, bound: float, checks: int, **options: int) -> Result:
+    limit, item = Limit(LIMIT, 60), RateLimitItemPerMinute(LIMIT)
+    hits = [("key", limit, "one"), ("session", limit, "two")]
+    plain = FixedWindowRateLimiter(storage_from_string(url, **options))
+
+    def count_each() -> None:
+        for _ in range(checks):
+            assert all([plain.hit(item, "key", "one"), plain.hit(item, "session", "two")])
+
+    with closing(RateLimiter(url)) as limiter:
+
+        def lease() -> None:
+            for _ in range(checks):
+                assert all(verdict.allowed for verdict in limiter.check(hits))
+
+        mine, other, ratio = in_turn(lease, count_each, rounds=ROUNDS)
+    detail = f"{mine / checks * 1e6:.1f} : {other / checks * 1e6:,.1f} microseconds for two limits"
+    return at_most(f"Check of rate limits in {name}, leases : plain counting", ratio, bound, detail=detail)
+
+
 def _submitting(name: str, storage: str, folder: Path, *, bound: float) -> Iterator[Result]:
     with empty() as bare, serving(storage) as ours:
         script = _script(folder, ours)
@@ -215,4 +248,4 @@ def _detail(pairs: list[tuple[Load, Load]]) -> str:
     return f"{mine:,.0f} : {other:,.0f}/s"
 
 
-BENCHMARKS = (http_on_mongodb, http_on_sqlite)
+BENCHMARKS = (http_on_mongodb, http_on_sqlite, rate_limits)

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from harken.domain.feedback import Context, Feedback, Rating
-from harken.testing import a_feedback
+from harken.testing import a_feedback, with_content
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 30
@@ -33,7 +33,7 @@ def feedback(count: int, *, start: datetime = START, days: int = DAYS) -> Iterat
             comment=comment(random),
             created_at=start + step * index,
         )
-        yield made.with_content(context=Context({"user_tier": random.choice(("free", "premium"))}))
+        yield with_content(made, context=Context({"user_tier": random.choice(("free", "premium"))}))
 
 
 def write_csv(path: Path, count: int) -> None:

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from harken.domain.access import ApiKey
-from harken.domain.alerts.alert import Alert, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, HarkenError, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event

@@ -28,6 +28,12 @@ from attrs import NOTHING, field, fields, frozen, mutable
 
 from harken import ports
 from harken.configuration.settings import Settings
+from harken.services.analytics import AnalyticsService
+from harken.services.conversations import ConversationService
+from harken.services.feedback.collection import CollectionService
+from harken.services.feedback.moderation import ModerationService
+from harken.services.keys import KeyService
+from harken.services.sessions import SessionService
 from harken_adapters.hosts.cli import main
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.settings import ServerSettings
@@ -43,6 +49,7 @@ SLOW = {
     "docs/configuration.md",
     "docs/embedding.md",
     "docs/http.md",
+    "docs/notifications.md",
     "docs/observability.md",
     "docs/testing.md",
     "docs/writing-a-storage-adapter.md",
@@ -299,21 +306,83 @@ def test_examples_of_a_page_run_as_shown(page: Path, reader: Reader) -> None:
 
 @needs_real_feedback
 def test_getting_started_shows_the_statistics_of_the_real_feedback(reader: Reader) -> None:
-    """The CSV script of "Getting started", run on 9,760 real messages, prints the output on the page."""
+    """The CSV script of "Getting started", run on 9,760 real messages, prints their statistics."""
     page = ROOT / "docs" / "getting-started.md"
     program = next(block for block in blocks(page) if block.language == "python" and "feedback.csv" in block.content)
     (reader.folder / "feedback.csv").symlink_to(AIRLINES)
     reader.run(program)
     assert reader.printed == "9760 entries, satisfaction 21.3, quality 27.3\n"
-    assert reader.printed.strip() in page.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_name)
+def _anchors(page: Path) -> set[str]:
+    """The anchors of the headings of a page, as MyST and GitHub form them."""
+    text = re.sub(r"^(`{3,}).*?^\1$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#{1,3} (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=_name)
 def test_links_between_pages_are_valid(page: Path) -> None:
-    """Relative links and images refer to existing files."""
-    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    """Relative links and images refer to existing files, and their anchors to existing headings."""
+    links = re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text(encoding="utf-8"))
+    broken = []
+    for link, anchor in links:
+        target = page.parent / link if link else page
+        if "://" not in link and not (target.exists() and (not anchor or anchor in _anchors(target))):
+            broken.append(f"{link}#{anchor}")
     assert not broken
+
+
+@frozen
+class TestCommand:
+    """A ``pytest`` command of a page."""
+
+    __test__ = False
+
+    place: str
+    paths: list[str]
+    alternatives: list[str]
+
+
+def _test_commands() -> Iterator[TestCommand]:
+    for page in PAGES:
+        for text in re.findall(r"`pytest (tests/[^`]+)`", page.read_text(encoding="utf-8")):
+            paths, _, expression = text.partition(" -k ")
+            alternatives = expression.strip('"').split(" or ") if expression else []
+            yield TestCommand(f"{_name(page)}: {text}", paths.split(), alternatives)
+
+
+@pytest.mark.slow
+def test_commands_select_existing_tests() -> None:
+    """Each file of a ``pytest`` command on a page has tests, and so has each alternative of its ``-k``."""
+    commands = list(_test_commands())
+    paths = sorted({path for command in commands for path in command.paths})
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *paths]
+    done = subprocess.run(collect, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    collected: dict[str, list[str]] = {}
+    for path, name in re.findall(r"^(\S+?\.py)(::.*)$", done.stdout, flags=re.MULTILINE):
+        # Like pytest, compare without regard to case, and with the name of the file too.
+        collected.setdefault(path, []).append(f"{Path(path).name}{name}".lower())
+    unmatched = []
+    for command in commands:
+        names = [name for path in command.paths for name in collected[path]]
+        unmatched += [
+            (command.place, one) for one in command.alternatives if not any(one.lower() in name for name in names)
+        ]
+    assert not unmatched
+
+
+def test_programs_on_pages_exist() -> None:
+    """``python -m tests...`` on a page names an existing program."""
+    programs = {name for page in PAGES for name in re.findall(r"python -m (tests[\w.]+)", page.read_text("utf-8"))}
+    missing = [
+        name
+        for name in sorted(programs)
+        if not any((ROOT / f"{name.replace('.', '/')}{end}").exists() for end in (".py", "/__main__.py"))
+    ]
+    assert programs
+    assert not missing
 
 
 @pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=lambda path: path.name)
@@ -351,6 +420,25 @@ def test_every_operation_is_listed() -> None:
         if not re.search(rf"^\| `{one.method} {re.escape(one.path)}` \|.*\| `{one.scope.value}`", page, re.MULTILINE)
     ]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    ("name", "service"),
+    [
+        ("collection", CollectionService),
+        ("moderation", ModerationService),
+        ("analytics", AnalyticsService),
+        ("sessions", SessionService),
+        ("conversations", ConversationService),
+        ("keys", KeyService),
+    ],
+)
+def test_every_method_of_a_service_is_listed(name: str, service: type) -> None:
+    """The page on embedding has each method of these services."""
+    row = re.search(rf"^\| `hk\.{name}` \|.*$", _text("docs/embedding.md"), flags=re.MULTILINE)
+    assert row
+    listed = set(re.findall(r"`(\w+)`", row[0]))
+    assert {method for method in vars(service) if not method.startswith("_")} - {"close"} == listed
 
 
 def test_every_problem_is_listed() -> None:

@@ -65,5 +65,5 @@ def test_a_rejection_has_all_messages() -> None:
 
 def test_feedback_not_found() -> None:
     """The error is a ``LookupError`` with the id and the application in its message."""
-    with pytest.raises(LookupError, match="No feedback 'f1' in application 'shop'"):
+    with pytest.raises(LookupError, match="No feedback with id 'f1' in application 'shop'"):
         raise FeedbackNotFound("shop", "f1")

@@ -75,9 +75,9 @@ def test_order_of_events(places: list[tuple[int, str, int]]) -> None:
 def test_an_erasure_that_is_finished_twice_is_notified_once() -> None:
     """The delivery of the same erasure is kept; that of an earlier erasure is replaced and sent again."""
     feedback = a_feedback("f")
-    (first,) = erasure_deliveries(feedback, [], ["mail"], at=NOON)
+    (first,) = erasure_deliveries(Event.erasure(feedback, at=NOON), [], ["mail"])
     sent = evolve(first, state=DeliveryState.DELIVERED, attempts=1)
-    assert erasure_deliveries(feedback, [sent], ["mail"], at=NOON) == [sent]
+    assert erasure_deliveries(Event.erasure(feedback, at=NOON), [sent], ["mail"]) == [sent]
     later = NOON + timedelta(days=1)
-    (again,) = erasure_deliveries(feedback, [sent], ["mail"], at=later)
+    (again,) = erasure_deliveries(Event.erasure(feedback, at=later), [sent], ["mail"])
     assert (again.id, again.state, again.event.occurred_at) == (first.id, DeliveryState.PENDING, later)

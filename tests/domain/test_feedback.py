@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harken import UNCHANGED, Change, Content, Context, Feedback, Moderation, ModerationStatus, Rating, Sentiment
 from harken.domain.instants import EPOCH, SLOT, from_microseconds, slot_number, slot_start, to_microseconds, utc
+from harken.testing import with_content
 from support import NOON, a_feedback, a_submission
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -174,21 +175,21 @@ class TestContent:
 
     def test_feedback_and_revisions_have_its_parts(self) -> None:
         """Each part can be read from the feedback and from a revision."""
-        feedback = a_feedback().with_content(**self.FULL.parts())
+        feedback = with_content(a_feedback(), **self.FULL.parts())
         (revision,) = feedback.revised(Content(Rating.UP), at=NOON).revisions
         for name, value in self.FULL.parts().items():
             assert getattr(feedback, name) == getattr(revision, name) == value
 
     def test_a_submission_of_feedback_has_the_same_content(self) -> None:
         """Submitting feedback again gives the same content."""
-        feedback = a_feedback().with_content(**self.FULL.parts())
+        feedback = with_content(a_feedback(), **self.FULL.parts())
         assert Content.of(feedback.as_submission()) == self.FULL
 
     def test_equality_apart_from_the_sentiment(self) -> None:
         """Content with another sentiment is equal, and content with any other difference is not."""
-        assert self.FULL.equals(evolve(self.FULL, sentiment=None))
+        assert self.FULL.same_except_sentiment(evolve(self.FULL, sentiment=None))
         for change in ({"rating": Rating.UP}, {"comment": "slow"}, {"tags": ()}, {"context": Context()}):
-            assert not self.FULL.equals(evolve(self.FULL, **change))  # type: ignore[arg-type]
+            assert not self.FULL.same_except_sentiment(evolve(self.FULL, **change))  # type: ignore[arg-type]
 
 
 class TestFeedback:

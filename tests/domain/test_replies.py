@@ -12,6 +12,7 @@ from harken import ConfigurationError, Context, Feedback, FeedbackQuery, Moderat
 from harken.domain.keywords import count_keywords
 from harken.domain.replies import MAX_REPLY_LENGTH, ReplyRule, parse_reply, reply_problem, reply_to
 from harken.testing import strategies as these
+from harken.testing import with_content
 from support import NOON, a_feedback
 
 SLOW = ReplyRule(text="We are on it", tag="slow")
@@ -39,7 +40,7 @@ def down(**parts: Any) -> Feedback:
 @given(rules, these.feedback_entries(), st.lists(words).map(" ".join), maybe_scalar)
 def test_all_conditions_must_hold(rule: ReplyRule, feedback: Feedback, comment: str, value: Any) -> None:
     """A rule matches feedback that a query with the same filters finds and whose comment contains the theme."""
-    feedback = feedback.with_content(comment=comment, context=Context({**feedback.context, "user_tier": value}))
+    feedback = with_content(feedback, comment=comment, context=Context({**feedback.context, "user_tier": value}))
     same = FeedbackQuery(
         application=rule.application or feedback.application,
         rating=rule.rating,
@@ -65,7 +66,7 @@ def test_placeholders_are_replaced() -> None:
     assert reply_to([ANY], evolve(feedback, target=Target("s"))) == "Sorry about  in s: down"
     for rating, word in ((Rating.UP, "up"), (Rating.NEUTRAL, "neutral")):
         rule = ReplyRule(text="{rating}", rating=rating)
-        assert reply_to([ANY, rule], feedback.with_content(rating=rating)) == word
+        assert reply_to([ANY, rule], with_content(feedback, rating=rating)) == word
 
 
 @pytest.mark.parametrize(
@@ -103,16 +104,16 @@ def test_from_the_settings(table: dict[str, object], rule: ReplyRule) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({}, "A reply needs a text"),
-        ({"tag": "slow"}, "A reply needs a text; got {'tag': 'slow'}"),
-        ({"text": "x", "tags": ["a"]}, "sets unknown tags; known are text, rating, tag, theme"),
+        ({}, "the key 'text' is missing"),
+        ({"tag": "slow"}, "the key 'text' is missing; got {'tag': 'slow'}"),
+        ({"text": "x", "tags": ["a"]}, "Reply rule: unknown key 'tags'; expected one of text, rating, tag, theme"),
         ({"text": ""}, "In the reply '': reply must not be empty"),
         ({"text": "  \n"}, "must not be empty"),
         ({"text": "x" * 1001}, "reply too long: 1001 characters (max: 1000)"),
         ({"text": "\x00"}, "NUL"),
         ({"text": "\ud800"}, "surrogate"),
-        ({"text": 7}, "reply must be text, got int"),
-        ({"text": "Dear {author}"}, "known are {agent_id}, {rating}, {session_id}"),
+        ({"text": 7}, "reply must be a string, got int"),
+        ({"text": "Dear {author}"}, "expected one of {agent_id}, {rating}, {session_id}"),
         ({"text": "Dear {"}, "is invalid: "),
         ({"text": "x", "rating": "bad"}, "The rating of a reply is invalid: 'bad' is not a rating; expected 'up'"),
         ({"text": "x", "rating": ["down"]}, "['down'] is not a rating"),
@@ -120,12 +121,12 @@ def test_from_the_settings(table: dict[str, object], rule: ReplyRule) -> None:
         ({"text": "x", "tag": ""}, "tag must not be empty"),
         ({"text": "x", "tag": "t" * 101}, "tag too long"),
         ({"text": "x", "theme": " "}, "theme must not be empty"),
-        ({"text": "x", "theme": 7}, "theme must be text, got int"),
+        ({"text": "x", "theme": 7}, "theme must be a string, got int"),
         ({"text": "x", "agent": "a\n"}, "agent must not contain control characters"),
         ({"text": "x", "application": "a" * 201}, "application too long"),
         ({"text": "x", "context": "free"}, "The context of a reply must map names to values, got 'free'"),
         ({"text": "x", "context": {"$a": 1}}, "may only have letters, digits"),
-        ({"text": "x", "context": {"a": [1]}}, "context.a of a reply must be text, a number, true, false or null"),
+        ({"text": "x", "context": {"a": [1]}}, "context.a of a reply must be a string, a number, true, false or null"),
     ],
 )
 def test_an_invalid_rule_raises_a_helpful_error(table: dict[str, object], message: str) -> None:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import Moderation, ModerationStatus, Rating, Route, RouteRejected
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import EventType
-from harken.domain.routes import ROUTABLE, disclosed, parse_route, route_record
+from harken.domain.routes import ROUTABLE, feedback_to_send, parse_route, route_record
 from support import NOON, a_feedback
 
 LABELS = st.text("abc", min_size=1, max_size=3)
@@ -106,14 +107,17 @@ def test_an_alert_about_a_session_has_no_agent() -> None:
             "A route's name must have 1 to 64 letters, digits, '-' or '_', and begin with",
         ),
         ({"name": "r", "channel": "c:d"}, "A channel's name must have 1 to 64 letters"),
-        ({"name": "r", "channel": "c", "rating": ["up"]}, "Route 'r' sets unknown rating; known are name, channel"),
+        (
+            {"name": "r", "channel": "c", "rating": ["up"]},
+            "Route 'r': unknown key 'rating'; expected one of name",
+        ),
         ({"name": "r", "channel": "c", "ratings": "up"}, "ratings of route 'r' must be a list, got 'up'"),
         ({"name": "r", "channel": "c", "ratings": ["so"]}, "'so' is not a rating; expected 'up', 'down' or 'neutral'"),
         ({"name": "r", "channel": "c", "events": ["up"]}, "events of route 'r': 'up' is not one of 'feedback.created'"),
         ({"name": "r", "channel": "c", "events": ["feedback.created", "feedback.erased"]}, UNROUTABLE),
         ({"name": "r", "channel": "c", "statuses": [1]}, "1 is not one of 'pending', 'approved', 'rejected'"),
         ({"name": "r", "channel": "c", "tags": [""]}, "tags of route 'r': each must not be empty"),
-        ({"name": "r", "channel": "c", "template": 5}, "In route 'r': template must be text, got int"),
+        ({"name": "r", "channel": "c", "template": 5}, "In route 'r': template must be a string, got int"),
         ({"name": "r", "channel": "c", "template": "x" * 10_001}, "is longer than 10000 characters"),
     ],
 )
@@ -153,7 +157,7 @@ def test_content_is_disclosed_only_if_a_route_for_the_event_selects_it(words_for
         Route(name="plain", channel="c", events={other}),
         Route(name="asks", channel="c", events={words_for}, statuses={ModerationStatus.REJECTED}),
     ]
-    sent = {type_: disclosed(routes, type_, rejected) for type_ in (CREATED, MODERATED)}
+    sent = {type_: feedback_to_send(routes, type_, rejected) for type_ in (CREATED, MODERATED)}
     assert (found := sent[words_for]) is not None
     assert found.comment == "secret"
     # Outdated notifications are not sent at all; the rejection is sent without content.
@@ -165,12 +169,12 @@ def test_rejected_feedback_is_not_sent_as_new() -> None:
     rejected = a_feedback(comment="secret", moderation=REJECTED)
     routes = [Route(name="new", channel="c", events={CREATED}), Route(name="m", channel="c", events={MODERATED})]
     asks = Route(name="asks", channel="c", events={MODERATED}, statuses={ModerationStatus.REJECTED})
-    assert disclosed([*routes, asks], CREATED, rejected) is None
+    assert feedback_to_send([*routes, asks], CREATED, rejected) is None
 
 
 @pytest.mark.parametrize("routes", [[], [Route(name="others", channel="c", events={MODERATED})]])
 def test_a_waiting_notification_is_sent_without_its_route(routes: list[Route]) -> None:
     """Removing or changing a route does not hold back waiting notifications about counted feedback."""
     approved = a_feedback(comment="slow")
-    assert disclosed(routes, CREATED, approved) == approved
-    assert disclosed(routes, CREATED, a_feedback(moderation=REJECTED)) is None
+    assert feedback_to_send(routes, CREATED, approved) == approved
+    assert feedback_to_send(routes, CREATED, a_feedback(moderation=REJECTED)) is None

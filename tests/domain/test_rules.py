@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from harken import Context, ModerationStatus, Rating, RatingPolicy, Sentiment, Submission, Target, Violation
 from harken.domain.feedback import Content, Revision
 from harken.domain.rules import (
-    accepted,
+    build_feedback,
     comment_within,
+    form_violations,
     no_spam,
     number_problem,
     restore_violations,
     size_problem,
     text_problem,
-    trimmed,
-    well_formed,
+    trim_comment,
 )
 from support import NOON, a_feedback, a_submission
 
@@ -43,13 +43,13 @@ sloppy_text = st.text(st.characters(exclude_categories=[]), max_size=30) | st.sa
 
 def messages(submission: Submission, policy: RatingPolicy | None = None) -> list[str]:
     """The messages of a policy, by default the default one, for a submission."""
-    verdict = (policy or RatingPolicy()).judge(trimmed(submission))
+    verdict = (policy or RatingPolicy()).judge(trim_comment(submission))
     return [violation.message for violation in verdict.violations]
 
 
 def codes(submission: Submission) -> list[tuple[str, str]]:
     """The fields and codes of the violations for which a submission is not well-formed."""
-    return [(violation.field, violation.code) for violation in well_formed(submission)]
+    return [(violation.field, violation.code) for violation in form_violations(submission)]
 
 
 class TestTheGuidesRules:
@@ -164,7 +164,7 @@ class TestTags:
         [("slow", "type"), (None, "type"), ({"slow"}, "type"), (7, "type"), ([1], "type"), ([None], "type")],
     )
     def test_types(self, tags: object, code: str) -> None:
-        """Tags must be a list of texts; a single text is rejected."""
+        """Tags must be a list of strings; a single text is rejected."""
         assert codes(a_submission(tags=tags)) == [("tags", code)]
 
     def test_bounds(self) -> None:
@@ -248,16 +248,16 @@ class TestOtherParts:
 
     @pytest.mark.parametrize(("comment", "code"), [("a\x00", "nul"), ("a\ud800", "surrogate"), (None, "type")])
     def test_comment(self, comment: object, code: str) -> None:
-        """A comment must be text that every storage can store."""
+        """A comment must be a string that every storage can store."""
         assert codes(a_submission(comment=comment)) == [("comment", code)]
 
     def test_text_and_numbers_of_other_names(self) -> None:
         """The checks work for any name, such as in session metadata."""
         assert text_problem("note", "fine\n") is None
-        assert text_problem("note", 5) == Violation("note", "type", "note must be text, got int")
+        assert text_problem("note", 5) == Violation("note", "type", "note must be a string, got int")
         assert number_problem("count", 5) is None
         assert number_problem("count", ()) == Violation(
-            "count", "type", "count must be text, a number, true, false or null, got tuple"
+            "count", "type", "count must be a string, a number, true, false or null, got tuple"
         )
 
 
@@ -265,12 +265,12 @@ class TestNothingCrashes:
     @given(st.sampled_from([field.name for field in Submission.__attrs_attrs__]), anything)
     def test_any_object_in_any_part(self, part: str, value: object) -> None:
         """Any value in any part gives a verdict, not an exception."""
-        submission = trimmed(a_submission(**{part: value}))
+        submission = trim_comment(a_submission(**{part: value}))
         verdict = RatingPolicy().judge(submission)
         assert all(violation.message for violation in verdict.violations)
         if not verdict.violations:
-            feedback = accepted(submission, verdict.moderation, feedback_id="f", fingerprint="", at=NOON)
-            assert not tuple(well_formed(feedback.as_submission()))
+            feedback = build_feedback(submission, verdict.moderation, feedback_id="f", fingerprint="", at=NOON)
+            assert not tuple(form_violations(feedback.as_submission()))
 
     @given(anything, anything, anything)
     def test_any_object_in_the_target(self, session: object, message: object, agent: object) -> None:
@@ -374,30 +374,32 @@ class TestAccepted:
     @given(st.lists(st.sampled_from("abc"), max_size=6))
     def test_tags_once_each_in_order(self, tags: list[str]) -> None:
         """Duplicate tags are removed, and the order is kept."""
-        kept = accepted(a_submission(tags=tags), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON).tags
+        kept = build_feedback(
+            a_submission(tags=tags), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON
+        ).tags
         assert list(kept) == sorted(set(tags), key=tags.index)
 
     def test_created_at(self) -> None:
         """Feedback with a creation time keeps it; other feedback gets the current time."""
         before = datetime(2020, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
-        old = accepted(
+        old = build_feedback(
             a_submission(created_at=before), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON
         )
-        new = accepted(a_submission(), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON)
+        new = build_feedback(a_submission(), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON)
         assert (old.created_at, old.created_at.tzinfo, old.updated_at) == (before, UTC, NOON)
         assert (new.created_at, new.updated_at) == (NOON, NOON)
 
     @given(st.text())
     def test_trimming(self, comment: str) -> None:
         """Trimming removes white space at both ends and is idempotent."""
-        once = trimmed(a_submission(comment=comment))
+        once = trim_comment(a_submission(comment=comment))
         assert once.comment == comment.strip()
-        assert trimmed(once) is once
+        assert trim_comment(once) is once
 
     def test_context_becomes_immutable(self) -> None:
         """Changing the submitted context does not change the feedback."""
         facts = {"tier": "free"}
-        feedback = accepted(
+        feedback = build_feedback(
             a_submission(context=facts), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON
         )
         facts["tier"] = "premium"

@@ -9,15 +9,15 @@ from harken.domain.texts import escape_unprintable, no_such, unknown_names, with
 
 def test_unknown_names_are_sorted_and_known_ones_keep_their_order() -> None:
     """All unknown names are reported at once as text."""
-    assert unknown_names(["b", "z", 1], ["z", "b"]) == "unknown 1; known are z, b"
-    assert unknown_names({"d": 1, "c": 2}, ["b", "a"]) == "unknown c, d; known are b, a"
+    assert unknown_names(["b", "z", 1], ["z", "b"]) == "unknown key '1'; expected one of z, b"
+    assert unknown_names({"d": 1, "c": 2}, ["b", "a"], "name") == "unknown names 'c', 'd'; expected one of b, a"
     assert unknown_names(["a"], ["a", "b"]) is None
 
 
 def test_no_such_thing() -> None:
     """The message names the kind, the name and the alternatives."""
-    assert no_such("channel", "ops", ["log"]) == "There is no channel 'ops'; known are log"
-    assert no_such("channel", "ops", []) == "There is no channel 'ops'; known are none"
+    assert no_such("channel", "ops", ["log"]) == "Unknown channel 'ops'; expected log"
+    assert no_such("channel", "ops", []) == "Unknown channel 'ops'; there is none"
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_passwords_are_removed_from_urls(url: str, masked: str) -> None:
 
 @given(st.text())
 def test_escaped_text_is_printable(text: str) -> None:
-    """Printable text does not change, and escaped text can be read back."""
+    """Escaped text is printable, and printable text does not change."""
     escaped = escape_unprintable(text)
     assert escaped.isprintable()
     assert escaped == text or not text.isprintable()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
-GUIDE: Final = Path(__file__).parents[3] / "shared" / "reference" / "feedback-patterns-guide.md"
+from shared_data import GUIDE
+
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^##+ (.+)$", re.MULTILINE)
 

@@ -17,11 +17,13 @@ from guide.blocks import Block, blocks
 from guide.programs import SUBSTITUTIONS, Place, run
 from harken_adapters.hosts.session_manager import MongoDBSessionManager, close_global_factory, get_global_factory
 from hosts.serving import served, serving
+from shared_data import skip_module_without_guide
 from support import PATIENCE
 
 # The guide uses the validators of an earlier pydantic.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")]
 
+skip_module_without_guide()
 BLOCKS: Final = list(blocks())
 STRUCTURE, SIMPLE, VALIDATION, NOTIFICATION, ANALYTICS, COMBINED = BLOCKS[:6]
 ENDPOINTS, CLIENT, ANALYSIS, PRODUCTION, HOOK, IDEMPOTENCY = BLOCKS[6:]

@@ -302,7 +302,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("scenario", nargs="*", help=", ".join(SCENARIOS), default=list(SCENARIOS))
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.scenario) - set(SCENARIOS):
-        parser.error(f"unknown scenario {', '.join(sorted(unknown))}; known are {', '.join(SCENARIOS)}")
+        parser.error(f"unknown scenario {', '.join(sorted(unknown))}; expected one of {', '.join(SCENARIOS)}")
     ok = True
     for name in chosen.scenario:
         report = play(SCENARIOS[name], chosen.seconds)

@@ -12,7 +12,7 @@ import pytest
 from pymongo import MongoClient
 
 import harken
-from channels import Recorder, telling
+from channels import Recorder, connect_without_relay
 from harken import Change, DeliveryFailed, FeedbackQuery, Harken, StorageUnavailable
 from harken.configuration.storage_urls import open_storage
 from harken.domain.events import DeliveryState
@@ -428,14 +428,17 @@ def test_no_fault_of_mongodb_violates_a_guarantee(name: str, mongodb_url: str) -
 def test_nothing_is_sent_if_its_lease_may_end_during_the_request(seconds: int) -> None:
     """No other relay sends a delivery in progress, if the receiver responds within the timeout of the channel."""
     clock, others = ManualClock(), Recorder()
-    with open_storage("memory://") as storage, telling(clock, storage, channels={"slow": others}) as other:
+    with (
+        open_storage("memory://") as storage,
+        connect_without_relay(clock, storage, channels={"slow": others}) as other,
+    ):
 
         def take_time(_: Notification) -> None:
             clock.turn(seconds=seconds)
             other.relay.run_due()
 
         slow = Recorder(take_time)
-        with telling(clock, storage, channels={"slow": slow}) as first:
+        with connect_without_relay(clock, storage, channels={"slow": slow}) as first:
             for number in range(20):
                 first.submit(f"session {number}", "up")
             first.relay.run_due()

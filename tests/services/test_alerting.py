@@ -15,20 +15,18 @@ from hypothesis import strategies as st
 import harken
 from harken import Change, ConfigurationError, Feedback, FeedbackQuery, FeedbackWithdrawn, Harken, InvalidQuery, Rating
 from harken.configuration.storage_urls import open_storage
-from harken.domain.alerts.alert import (
-    Alert,
-    AlertKind,
+from harken.domain.alerts.alert import Alert, alert_id
+from harken.domain.alerts.patterns import AlertKind, Subject
+from harken.domain.alerts.rules import (
     AlertRule,
     ChangeRule,
     RateRule,
     SatisfactionRule,
     SilenceRule,
     StreakRule,
-    Subject,
     ThemeRule,
-    alert_id,
-    parse_rule,
 )
+from harken.domain.alerts.tables import parse_rule
 from harken.domain.errors import AlertNotFound
 from harken.domain.events import Event, EventType
 from harken.domain.keywords import KEYWORDS
@@ -220,8 +218,8 @@ def test_an_alert_is_open_exactly_while_there_is_a_streak(
             service.evaluate_windows()
             streaks = plain_loop(everything(hk), THREE)
             going = [ids for _, ids, _, ended_at in streaks if ended_at is None]
-            standing = [alert for alert in alerts(storage) if alert.is_open]
-            assert len(standing) == len(going)
+            open_alerts = [alert for alert in alerts(storage) if alert.is_open]
+            assert len(open_alerts) == len(going)
             versions = [event.version for event in storage.outbox.events(limit=1000) if event.type.about_alert]
             assert len(versions) + silent_versions == sum(alert.version for alert in alerts(storage))
 
@@ -524,7 +522,8 @@ def test_a_crash_between_raising_and_resolving(clock: ManualClock) -> None:
     with watching(THREE, clock=clock) as (hk, service, storage):
         row = [*downs(hk, clock, 3), *downs(hk, clock, 1, rating="up")]
         storage.alerts.add(
-            standing := evolve(next(service.backtest(hk.query(), THREE)), resolved_at=None, version=1), standing.event()
+            raised := evolve(next(service.backtest(hk.query(), THREE)), resolved_at=None, version=1),
+            raised.event(),
         )
         assert service.on_feedback(row) == 1
         assert as_found(alerts(storage)) == plain_loop(row, THREE)

@@ -1,7 +1,8 @@
 """What authors do with their feedback later: vote again, change, withdraw; and get replies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -214,9 +215,9 @@ class TestChanging:
             (Change(comment=" "), "Please provide a comment when giving negative feedback"),
             (Change(rating="maybe"), "Invalid rating: maybe. Must be 'up', 'down', or None"),
             (Change(comment="casino"), "Spam detected"),
-            (Change(comment=7), "comment must be text, got int"),  # type: ignore[arg-type]
-            (Change(tags="slow"), "tags must be a list of texts, got str"),
-            (Change(context={"a": [1]}), "context.a must be text, a number, true, false or null, got list"),  # type: ignore[dict-item]
+            (Change(comment=7), "comment must be a string, got int"),  # type: ignore[arg-type]
+            (Change(tags="slow"), "tags must be a list of strings, got str"),
+            (Change(context={"a": [1]}), "context.a must be a string, a number, true, false or null, got list"),  # type: ignore[dict-item]
         ],
     )
     def test_the_whole_entry_is_checked_again(self, hk: Harken, kept: Feedback, change: Change, message: str) -> None:
@@ -337,6 +338,33 @@ class TestModerationAfterChanges:
         again = hk.collection.set_vote(TARGET, "ann", None).feedback
         assert again.moderation.status is ModerationStatus.PENDING
 
+    def test_a_vote_without_a_context_object_is_refused(self, hk: Harken) -> None:
+        """``None`` is a violation in a vote, as any other value that is not an object."""
+        with pytest.raises(FeedbackRejected, match="context"):
+            hk.collection.set_vote(TARGET, "ann", "up", context=None)
+
+    def test_a_stream_is_closed_before_a_vote_is_withdrawn(self) -> None:
+        """A storage may hold a lock as long as its stream is open."""
+        with open_storage("memory://") as storage:
+            streams = storage.feedback.stream
+            is_open: list[bool] = []
+
+            def stream(query: FeedbackQuery) -> Iterator[Feedback]:
+                is_open.append(True)
+                yield from streams(query)
+                is_open.clear()
+
+            def replace(*arguments: Any, **options: Any) -> None:
+                assert not is_open
+                original(*arguments, **options)
+
+            original = storage.feedback.replace
+            with harken.connect(storage) as hk:
+                hk.collection.set_vote(TARGET, "ann", "up")
+                hk.submit("s", "up", author="ann")
+                storage.feedback.stream, storage.feedback.replace = stream, replace  # type: ignore[method-assign]
+                assert hk.collection.withdraw_vote(APP, "s", "m", "ann")
+
 
 class TestWithdrawing:
     def test_a_tombstone(self, hk: Harken, clock: ManualClock, kept: Feedback) -> None:
@@ -390,7 +418,7 @@ class TestReplying:
         [
             ("\x00", "reply must not contain NUL characters"),
             ("\ud800", "reply contains a lone surrogate, which is not valid Unicode text"),
-            (7, "reply must be text, got int"),
+            (7, "reply must be a string, got int"),
         ],
     )
     def test_invalid_replies(self, hk: Harken, kept: Feedback, text: str, message: str) -> None:

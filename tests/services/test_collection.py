@@ -272,7 +272,7 @@ class TestTextPorts:
         """Wrong types are violations, with or without a sanitiser."""
         with (
             harken.connect("memory://", sanitizer=ShoutingSanitizer()) as hk,
-            pytest.raises(FeedbackRejected, match="comment must be text"),
+            pytest.raises(FeedbackRejected, match="comment must be a string"),
         ):
             hk.submit("s", "up", 7)  # type: ignore[arg-type]
 

@@ -109,7 +109,7 @@ def test_a_copy_is_the_same_in_every_storage(
         kept = [one.feedback for one in first.feedback.add(accepted(*batch)) if isinstance(one, Stored)]
         for feedback in kept:
             if data.draw(st.booleans()):
-                first.feedback.replace(data.draw(hst.changed(feedback)), [])
+                first.feedback.replace(data.draw(hst.later_versions(feedback)), [])
         for application, session_id, changes in metadata:
             first.sessions.update(application, session_id, changes)
         for *agent, number, value in talk:

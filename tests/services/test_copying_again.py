@@ -26,7 +26,7 @@ from harken.configuration.storage_urls import open_storage
 from harken.ports.storage import Storage
 from harken.services.copying import ConversationPart, Copyable, Copying, SessionValue
 from harken.services.mirroring import Extra, Kind
-from harken.testing import NOON, a_feedback, accepted
+from harken.testing import NOON, a_feedback, accepted, with_content
 
 KINDS = ("memory", "sqlite", "mongodb")
 PAIRS = [
@@ -119,7 +119,7 @@ def much_happens(source: Storage, given: list[Feedback]) -> Feedback:
     for one in given[7:10]:
         source.feedback.erase(FeedbackQuery(feedback_id=one.id).in_any_state(), at=NOON)
     # The same author votes on the same message as before the erasure.
-    recast = evolve(given[9].with_content(comment="again"), id=f"{given[9].id}-2")
+    recast = evolve(with_content(given[9], comment="again"), id=f"{given[9].id}-2")
     source.feedback.add(accepted(recast, a_feedback()))
     source.sessions.update("default", "s", {"tier": "gold"})
     source.sessions.delete("default", "s", ["age"])

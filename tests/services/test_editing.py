@@ -13,7 +13,7 @@ from harken.services.feedback.collection import CollectionService
 from harken.services.feedback.editing import Editor
 from harken.services.feedback.erasing import Eraser
 from harken.services.feedback.moderation import ModerationService
-from harken.testing import a_feedback
+from harken.testing import a_feedback, with_content
 from harken_adapters.storage.memory import open_storage
 from support import ManualClock, a_submission, counting_ids
 
@@ -143,7 +143,7 @@ def test_feedback_has_a_limited_size() -> None:
     """Replies and decisions count too; feedback that was too large before can be withdrawn."""
     with open_storage() as storage, harken.connect(storage) as hk:
         feedback = hk.submit("s", "up").feedback
-        large = a_feedback().with_content(comment="x" * 8_000_001)
+        large = with_content(a_feedback(), comment="x" * 8_000_001)
         storage.feedback.add([Accepted(large)])
         with pytest.raises(FeedbackRejected, match=r"reply too long: 250001 characters \(max: 250000"):
             hk.collection.reply(APP, feedback.id, "x" * 250_001)

@@ -13,7 +13,8 @@ from pymongo import MongoClient
 import harken
 from harken import Alert, Erased, FeedbackQuery, Harken, ModerationStatus
 from harken.configuration.storage_urls import open_storage
-from harken.domain.alerts.alert import StreakRule, Subject
+from harken.domain.alerts.patterns import Subject
+from harken.domain.alerts.rules import StreakRule
 from harken.domain.events import DeliveryState, EventType
 from harken.domain.feedback import session_author
 from harken.domain.query import ANY_STATUS

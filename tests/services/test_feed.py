@@ -224,8 +224,8 @@ def test_alerts_are_reported_when_they_are_raised_and_resolved(clock: ManualCloc
         found: list[News] = []
         while not reported_alerts(found):
             found += next_news(listener, hk)
-        (standing,) = hk.alerts.find(APPLICATION)
-        assert [one.alert for one in found if one.type is EventType.ALERT_RAISED] == [standing]
+        (raised,) = hk.alerts.find(APPLICATION)
+        assert [one.alert for one in found if one.type is EventType.ALERT_RAISED] == [raised]
         assert sum(one.type is EventType.CREATED for one in found) == 2
         clock.turn(hours=1)
         hk.submit("s", "up")
@@ -235,7 +235,7 @@ def test_alerts_are_reported_when_they_are_raised_and_resolved(clock: ManualCloc
             found += next_news(listener, hk)
         (over,) = hk.alerts.find(APPLICATION)
         assert [one.alert for one in found if one.type is EventType.ALERT_RESOLVED] == [over]
-        assert over == evolve(standing, resolved_at=over.resolved_at, version=2)
+        assert over == evolve(raised, resolved_at=over.resolved_at, version=2)
         hk.submit("s", "up", "the next one", application="other")
         assert reported_alerts(next_news(other, hk)) == []
         assert not listener.waiting

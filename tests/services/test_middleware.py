@@ -33,7 +33,7 @@ WAYS: dict[str, Callable[[Harken, Submission], Receipt | FeedbackRejected]] = {
 }
 
 
-class Door:
+class Submitter:
     """A Harken with middleware, and one of the ways to submit."""
 
     def __init__(self, way: str) -> None:
@@ -50,9 +50,9 @@ class Door:
 
 
 @pytest.fixture(params=WAYS)
-def door(request: pytest.FixtureRequest) -> Door:
+def submitter(request: pytest.FixtureRequest) -> Submitter:
     """Each way to submit."""
-    return Door(request.param)
+    return Submitter(request.param)
 
 
 def watching(seen: list[object], name: str = "") -> Middleware:
@@ -70,7 +70,7 @@ def watching(seen: list[object], name: str = "") -> Middleware:
     return watch
 
 
-def test_enriching(door: Door) -> None:
+def test_enriching(submitter: Submitter) -> None:
     """The next middleware gets what one yields; the last one's submission is checked and stored."""
 
     def tier(submission: Submission) -> Steps:
@@ -79,19 +79,19 @@ def test_enriching(door: Door) -> None:
     def shout(submission: Submission) -> Steps:
         yield evolve(submission, comment=f"{submission.context['tier']}: {submission.comment}")
 
-    hk = door(a_submission(comment="fine"), tier, shout)
+    hk = submitter(a_submission(comment="fine"), tier, shout)
     (feedback,) = hk.stream()
     assert (feedback.comment, dict(feedback.context)) == ("free: fine", {"tier": "free"})
 
 
-def test_order(door: Door) -> None:
+def test_order(submitter: Submitter) -> None:
     """The first middleware is the outermost: it sees the submission first and the receipt last."""
     seen: list[object] = []
-    door(a_submission(), watching(seen, "outer "), watching(seen, "inner "))
+    submitter(a_submission(), watching(seen, "outer "), watching(seen, "inner "))
     assert seen == ["outer in", "inner in", "inner kept", "outer kept"]
 
 
-def test_observing(door: Door) -> None:
+def test_observing(submitter: Submitter) -> None:
     """After the yield it has the receipt, and the feedback is durable."""
     found: list[bool] = []
     with open_storage() as storage:
@@ -101,11 +101,11 @@ def test_observing(door: Door) -> None:
             stored = storage.feedback.get("default", receipt.feedback.id)
             found.append(stored == receipt.feedback and not receipt.duplicate)
 
-        door(a_submission(), look, storage=storage)
+        submitter(a_submission(), look, storage=storage)
     assert found == [True]
 
 
-def test_refusing(door: Door) -> None:
+def test_refusing(submitter: Submitter) -> None:
     """An error raised before the yield is the result; nothing is stored, and outer middleware sees the error."""
     seen: list[object] = []
 
@@ -113,31 +113,33 @@ def test_refusing(door: Door) -> None:
         raise FeedbackRejected([Violation("author", "banned", "Not you")])
         yield submission
 
-    hk = door(a_submission(), watching(seen, "outer "), refuse, watching(seen, "inner "))
-    assert isinstance(door.answer, FeedbackRejected)
-    assert str(door.answer) == "Not you"
+    hk = submitter(a_submission(), watching(seen, "outer "), refuse, watching(seen, "inner "))
+    assert isinstance(submitter.answer, FeedbackRejected)
+    assert str(submitter.answer) == "Not you"
     assert seen == ["outer in", "outer FeedbackRejected"]
     assert all_events(hk) == []
 
 
-def test_errors_are_raised_at_the_yield(door: Door) -> None:
+def test_errors_are_raised_at_the_yield(submitter: Submitter) -> None:
     """Violations and reused keys are raised at the yield, innermost first."""
     seen: list[object] = []
     both = (watching(seen, "outer "), watching(seen, "inner "))
-    door(a_submission(rating="maybe"), *both)
+    submitter(a_submission(rating="maybe"), *both)
     assert seen == ["outer in", "inner in", "inner FeedbackRejected", "outer FeedbackRejected"]
     seen.clear()
     with open_storage() as storage:
-        door(a_submission(idempotency_key="k"), storage=storage)
-        door(a_submission(idempotency_key="k"), *both, storage=storage)
-        door(a_submission(rating=None, idempotency_key="k"), *both, storage=storage)
-    assert isinstance(door.answer, IdempotencyConflict)
+        submitter(a_submission(idempotency_key="k"), storage=storage)
+        submitter(a_submission(idempotency_key="k"), *both, storage=storage)
+        submitter(a_submission(rating=None, idempotency_key="k"), *both, storage=storage)
+    assert isinstance(submitter.answer, IdempotencyConflict)
     ends = ["inner again", "outer again", "inner IdempotencyConflict", "outer IdempotencyConflict"]
     assert [one for one in seen if one not in ("outer in", "inner in")] == ends
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable("away"), ZeroDivisionError()])
-def test_a_failed_write_is_raised_at_the_yield(door: Door, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_is_raised_at_the_yield(
+    submitter: Submitter, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An error of the storage is raised in the middleware too."""
 
     def add(batch: object) -> object:
@@ -146,8 +148,8 @@ def test_a_failed_write_is_raised_at_the_yield(door: Door, error: Exception, mon
     seen: list[object] = []
     with open_storage() as storage:
         monkeypatch.setattr(storage.feedback, "add", add)
-        door(a_submission(), watching(seen), storage=storage)
-    assert door.answer is error
+        submitter(a_submission(), watching(seen), storage=storage)
+    assert submitter.answer is error
     assert seen == ["in", type(error).__name__]
 
 
@@ -178,7 +180,7 @@ def test_an_interrupted_write_fails_the_future(monkeypatch: pytest.MonkeyPatch) 
         hk.close()
 
 
-def test_suppressing_an_error_has_no_effect(door: Door) -> None:
+def test_suppressing_an_error_has_no_effect(submitter: Submitter) -> None:
     """A middleware may observe an error but not make it a success."""
 
     def swallow(submission: Submission) -> Steps:
@@ -187,11 +189,11 @@ def test_suppressing_an_error_has_no_effect(door: Door) -> None:
         except FeedbackRejected:
             return
 
-    door(a_submission(rating="maybe"), swallow)
-    assert isinstance(door.answer, FeedbackRejected)
+    submitter(a_submission(rating="maybe"), swallow)
+    assert isinstance(submitter.answer, FeedbackRejected)
 
 
-def test_an_error_after_the_write_is_only_logged(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_after_the_write_is_only_logged(submitter: Submitter, caplog: pytest.LogCaptureFixture) -> None:
     """The feedback is durable: a failing observer fails neither the submission nor the other observers."""
     seen: list[object] = []
 
@@ -199,9 +201,9 @@ def test_an_error_after_the_write_is_only_logged(door: Door, caplog: pytest.LogC
         yield submission
         raise ZeroDivisionError
 
-    hk = door(a_submission(), watching(seen, "outer "), fail)
+    hk = submitter(a_submission(), watching(seen, "outer "), fail)
     (feedback,) = hk.stream()
-    assert isinstance(door.answer, Receipt)
+    assert isinstance(submitter.answer, Receipt)
     assert seen == ["outer in", "outer kept"]
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
@@ -209,7 +211,7 @@ def test_an_error_after_the_write_is_only_logged(door: Door, caplog: pytest.LogC
     assert record.exc_info is not None
 
 
-def test_an_error_about_an_error_is_only_logged(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_about_an_error_is_only_logged(submitter: Submitter, caplog: pytest.LogCaptureFixture) -> None:
     """A middleware that fails while it handles an error does not hide that error."""
 
     def fail(submission: Submission) -> Steps:
@@ -219,8 +221,8 @@ def test_an_error_about_an_error_is_only_logged(door: Door, caplog: pytest.LogCa
             raise ZeroDivisionError
 
     seen: list[object] = []
-    door(a_submission(rating="maybe"), watching(seen), fail)
-    assert isinstance(door.answer, FeedbackRejected)
+    submitter(a_submission(rating="maybe"), watching(seen), fail)
+    assert isinstance(submitter.answer, FeedbackRejected)
     assert seen == ["in", "FeedbackRejected"]
     assert [record.getMessage() for record in caplog.records] == ["A middleware failed while it handled an error"]
 
@@ -237,31 +239,31 @@ def empty_handed(submission: Submission) -> Steps:
 
 
 @pytest.mark.parametrize("wrong", [never, empty_handed, lambda submission: None, lambda submission: submission])
-def test_middleware_that_does_not_yield_a_submission(door: Door, wrong: Middleware) -> None:
+def test_middleware_that_does_not_yield_a_submission(submitter: Submitter, wrong: Middleware) -> None:
     """Invalid middleware is a programming error: a TypeError, nothing is stored, and the others see the error."""
     seen: list[object] = []
-    hk = door(a_submission(), watching(seen), wrong)
-    assert isinstance(door.answer, TypeError)
+    hk = submitter(a_submission(), watching(seen), wrong)
+    assert isinstance(submitter.answer, TypeError)
     assert all_events(hk) == []
-    if door.way is not WAYS["submit_many"]:
+    if submitter.way is not WAYS["submit_many"]:
         assert seen == ["in", "TypeError"]
 
 
-def test_middleware_that_yields_twice(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+def test_middleware_that_yields_twice(submitter: Submitter, caplog: pytest.LogCaptureFixture) -> None:
     """The second yield has no effect: it is logged, and the feedback is stored."""
 
     def twice(submission: Submission) -> Steps:
         yield submission
         yield submission
 
-    hk = door(a_submission(), twice)
-    assert isinstance(door.answer, Receipt)
+    hk = submitter(a_submission(), twice)
+    assert isinstance(submitter.answer, Receipt)
     assert hk.summary().total == 1
     (record,) = caplog.records
     assert record.getMessage().startswith("A middleware yielded twice")
 
 
-def test_middleware_that_cannot_be_closed(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+def test_middleware_that_cannot_be_closed(submitter: Submitter, caplog: pytest.LogCaptureFixture) -> None:
     """Middleware that refuses to be closed does not fail a durable submission."""
     stop = False
 
@@ -272,9 +274,9 @@ def test_middleware_that_cannot_be_closed(door: Door, caplog: pytest.LogCaptureF
             except GeneratorExit:
                 continue
 
-    hk = door(a_submission(), stubborn)
+    hk = submitter(a_submission(), stubborn)
     stop = True
-    assert isinstance(door.answer, Receipt)
+    assert isinstance(submitter.answer, Receipt)
     assert hk.summary().total == 1
     assert len(caplog.records) == 2
 

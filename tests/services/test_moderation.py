@@ -142,7 +142,7 @@ def test_a_second_moderator_gets_the_first_decision(storage_url: str) -> None:
         ]
         for call in late:
             with pytest.raises(
-                DecisionConflict, match=r"approved \(decided by 'mia' at .* UTC\) in version 2"
+                DecisionConflict, match=r"now has version 2 and is approved \(decided by 'mia' at .* UTC\)"
             ) as caught:
                 call()
             conflict = caught.value
@@ -177,7 +177,7 @@ def test_only_one_decision_on_a_version(storage_url: str) -> None:
 def test_a_change_by_the_author_is_another_version(hk: Harken, kept: Feedback) -> None:
     """A moderator does not decide on content that they have not seen."""
     hk.collection.change(APP, kept.id, harken.Change(comment="Else"))
-    with pytest.raises(DecisionConflict, match="is approved in version 2; read it again") as caught:
+    with pytest.raises(DecisionConflict, match="now has version 2 and is approved; read it again") as caught:
         hk.moderation.decide(APP, kept.id, REJECTED, expected_version=1)
     assert (caught.value.moderator, caught.value.decided_at) == (None, None)
 
@@ -273,8 +273,17 @@ def test_a_status_may_be_a_word(hk: Harken) -> None:
         hk.moderation.decide("default", feedback.id, "gone")
 
 
-def test_the_reason_stays_until_there_is_a_new_one() -> None:
-    """The reason why feedback was held is still stored after it was approved and that was undone."""
+def test_a_decision_has_its_own_reason_and_moderator_only(hk: Harken) -> None:
+    """A decision without a reason or a moderator does not show those of the decision before."""
+    feedback = hk.submit("session", "up").feedback
+    hk.moderation.decide("default", feedback.id, "pending", moderator="mo", reason="fine")
+    rejected = hk.moderation.decide("default", feedback.id, "rejected").moderation
+    assert (rejected.reason, rejected.moderator) == ("", None)
+    assert (rejected.previous, rejected.previous_reason) == (ModerationStatus.PENDING, "fine")
+
+
+def test_undo_restores_the_reason_of_the_status() -> None:
+    """The reason why feedback was held is shown again after it was approved and that was undone."""
     with harken.connect("memory://", spam="hold") as hk:
         held = hk.submit("session", "up", "click here").feedback
         hk.moderation.decide("default", held.id, "approved", moderator="mo")

@@ -8,14 +8,14 @@ from typing import Any, Final
 import pytest
 
 import harken
-from channels import Recorder, telling
+from channels import Recorder, connect_without_relay
 from harken import DeliveryFailed, DeliveryNotFound, Feedback, FeedbackQuery, Harken, Target
 from harken.configuration.storage_urls import open_storage
 from harken.domain.events import DeliveryState
 from harken.ports.notifier import Notification
 from harken.ports.storage import Storage
 from harken.services.copying import Copying
-from harken.services.feedback.ready_middleware import Down, notify_downs
+from harken.services.feedback.ready_middleware import NegativeFeedback, notify_negative
 from harken.testing import a_feedback, accepted
 from support import ManualClock, eventually
 
@@ -49,7 +49,7 @@ def test_each_is_delivered_with_its_own_content(storage: Storage, clock: ManualC
         *({"name": name, "channel": name, "applications": [name]} for name in TENANTS),
     ]
     storage.feedback.add(accepted(*twins()))
-    with telling(clock, storage, channels=channels, routes=routes) as hk:
+    with connect_without_relay(clock, storage, channels=channels, routes=routes) as hk:
         hk.relay.run_due()
     for name in TENANTS:
         assert channels[name].comments == [f"of {name}"]
@@ -62,7 +62,7 @@ def test_an_erasure_does_not_affect_the_other_application(storage: Storage, cloc
     """Feedback that is erased before its delivery is sent does not remove the delivery of the other application."""
     channel = Recorder()
     storage.feedback.add(accepted(*twins()))
-    with telling(clock, storage, channels={"ops": channel}) as hk:
+    with connect_without_relay(clock, storage, channels={"ops": channel}) as hk:
         hk.relay.dispatch()
         hk.collection.erase(FeedbackQuery(application="default").in_any_state())
         hk.relay.run_due()
@@ -72,7 +72,7 @@ def test_an_erasure_does_not_affect_the_other_application(storage: Storage, cloc
 def test_each_has_its_own_streak(storage: Storage, clock: ManualClock) -> None:
     """Thumbs-downs of one application are not part of a streak in another, in any order of evaluation."""
     channel = Recorder()
-    with telling(clock, storage, channels={"ops": channel}, alert_rules=[THREE]) as hk:
+    with connect_without_relay(clock, storage, channels={"ops": channel}, alert_rules=[THREE]) as hk:
         for number in range(2):
             storage.feedback.add(accepted(*twins(f"f-{number}", rating="down", agent_id="a")))
         hk.relay.run_due()
@@ -92,7 +92,7 @@ def test_a_rule_of_one_application_does_not_evaluate_others(storage: Storage, cl
     ]
     for number in range(3):
         storage.feedback.add(accepted(*twins(f"f-{number}", rating="down", agent_id="a", created_at=clock())))
-    with telling(clock, storage, channels={"ops": Recorder()}, alert_rules=rules) as hk:
+    with connect_without_relay(clock, storage, channels={"ops": Recorder()}, alert_rules=rules) as hk:
         hk.relay.run_due()
         clock.turn(hours=3)
         hk.relay.run_due()
@@ -104,7 +104,7 @@ def test_dead_letters_are_found_and_replayed_by_whole_names(storage: Storage, cl
     """Deliveries are found, listed and replayed by complete names of applications and channels."""
     channels = {name: Recorder(refuse) for name in ("log", "log-2")}
     storage.feedback.add(accepted(*twins()))
-    with telling(clock, storage, channels=channels) as hk:
+    with connect_without_relay(clock, storage, channels=channels) as hk:
         hk.relay.run_due()
         dead = list(hk.deliveries.find("dead"))
         assert len(dead) == 4
@@ -142,7 +142,7 @@ def test_a_vote_is_its_authors_on_its_message(hk: Harken) -> None:
     for message_id in (None, "m"):
         assert hk.collection.withdraw_vote("default", "s", message_id, "ann") is not None
     assert hk.collection.withdraw_vote("default", "s", "m-", "ann") is None
-    standing = [
+    remaining = [
         (application, session_id, vote.message_id, author)
         for application in TENANTS
         for session_id in ("s", "s-2")
@@ -150,7 +150,7 @@ def test_a_vote_is_its_authors_on_its_message(hk: Harken) -> None:
         for vote in hk.collection.votes(application, session_id, author)
     ]
     gone = {("default", "s", None, "ann"), ("default", "s", "m", "ann")}
-    assert sorted(standing, key=str) == sorted(set(places) - gone, key=str)
+    assert sorted(remaining, key=str) == sorted(set(places) - gone, key=str)
 
 
 def test_both_use_one_key(hk: Harken) -> None:
@@ -192,9 +192,9 @@ def test_a_copy_is_of_one_application(storage: Storage, chosen: str | None) -> N
 
 def test_thumbs_downs_are_counted_in_their_own_session(storage: Storage) -> None:
     """The number of a thumbs-down does not include sessions of the same name in another application."""
-    reported: list[Down] = []
+    reported: list[NegativeFeedback] = []
     with harken.connect(storage) as figures:
-        hk = harken.connect(storage, middleware=[notify_downs(figures.analytics.summary, reported.append)])
+        hk = harken.connect(storage, middleware=[notify_negative(figures.analytics.summary, reported.append)])
         for application in (*TENANTS, TENANTS[1]):
             for session_id in ("s", "s-2"):
                 hk.submit(session_id, "down", "slow", application=application)
@@ -228,7 +228,7 @@ def test_a_reply_is_stored_in_its_application(storage: Storage) -> None:
 
 def test_a_channel_that_is_switched_off_twice_raises_two_alerts(storage: Storage, clock: ManualClock) -> None:
     """A resolved alert about a channel does not prevent the next one, about it or a similar one."""
-    with telling(clock, storage, channels={"log": Recorder(), "log-2": Recorder()}) as hk:
+    with connect_without_relay(clock, storage, channels={"log": Recorder(), "log-2": Recorder()}) as hk:
         for _ in range(2):
             hk.channels.switch_off("log", "broken")
             clock.turn(minutes=1)

@@ -27,7 +27,14 @@ from harken import (
     Violation,
 )
 from harken.ports.repository import Accepted, Outcome
-from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
+from harken.services.feedback.ready_middleware import (
+    AuditEntry,
+    AuditOutcome,
+    Counters,
+    NegativeFeedback,
+    audit,
+    notify_negative,
+)
 from harken.testing import strategies as these
 from harken_adapters.storage.memory import open_storage
 from support import NOON, PATIENCE, ManualClock, a_submission, eventually, in_threads
@@ -209,17 +216,19 @@ class TestAudit:
 class Downs:
     """A Harken that reports thumbs-downs, and its reports."""
 
-    def __init__(self, tell: Callable[[Down], object] | None = None, **settings: Any) -> None:
+    def __init__(self, tell: Callable[[NegativeFeedback], object] | None = None, **settings: Any) -> None:
         self.reports: list[tuple[str, str, int]] = []
-        self.hk = harken.connect("memory://", middleware=[notify_downs(self.summarize, tell or self.tell)], **settings)
+        self.hk = harken.connect(
+            "memory://", middleware=[notify_negative(self.summarize, tell or self.tell)], **settings
+        )
 
     def summarize(self, query: FeedbackQuery) -> Summary:
         """The summary; it is called when Harken is connected."""
         return self.hk.analytics.summary(query)
 
-    def tell(self, down: Down) -> None:
+    def tell(self, negative: NegativeFeedback) -> None:
         """Record a report."""
-        self.reports.append((down.feedback.session_id, down.feedback.comment, down.number))
+        self.reports.append((negative.feedback.session_id, negative.feedback.comment, negative.number))
 
     def until(self, count: int) -> list[tuple[str, str, int]]:
         """The reports, when there are that many."""
@@ -284,9 +293,9 @@ class TestDowns:
         """
         release, numbers = Event(), list[int]()
 
-        def slow(down: Down) -> None:
+        def slow(negative: NegativeFeedback) -> None:
             assert release.wait(PATIENCE)
-            numbers.append(down.number)
+            numbers.append(negative.number)
 
         downs = Downs(slow)
         with downs.hk as hk:
@@ -300,21 +309,21 @@ class TestDowns:
     def test_a_callback_that_fails(self, caplog: pytest.LogCaptureFixture) -> None:
         """The error is logged, and the next thumbs-down is reported."""
 
-        def fail_first(down: Down) -> None:
-            if down.number == 1:
+        def fail_first(negative: NegativeFeedback) -> None:
+            if negative.number == 1:
                 raise ZeroDivisionError
-            downs.tell(down)
+            downs.tell(negative)
 
         downs = Downs(fail_first)
         with downs.hk as hk:
             hk.submit("s", "down", "No")
             hk.submit("s", "down", "No")
             assert downs.until(1) == [("s", "No", 2)]
-        assert caplog.messages == ["harken-downs failed"]
+        assert caplog.messages == ["harken-negative failed"]
 
     def test_the_default_log(self, caplog: pytest.LogCaptureFixture) -> None:
         """By default, a thumbs-down is logged as a warning, without its comment."""
-        with harken.connect("memory://", middleware=[notify_downs(lambda query: Summary(negative=1))]) as hk:
+        with harken.connect("memory://", middleware=[notify_negative(lambda query: Summary(negative=1))]) as hk:
             feedback = hk.submit("s", "down", "secret").feedback
             eventually(lambda: caplog.records)
         assert caplog.messages == [f"Thumbs-down number 1 in session s, feedback {feedback.id}"]

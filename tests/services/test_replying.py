@@ -170,7 +170,7 @@ class TestByRules:
 
     def test_an_invalid_rule(self) -> None:
         """It is refused when it is created, and by connect when it is in a table."""
-        with pytest.raises(harken.ConfigurationError, match="known are"):
+        with pytest.raises(harken.ConfigurationError, match="expected one of"):
             harken.connect("memory://", replies=[{"text": "Dear {author}"}])
 
 
@@ -298,8 +298,8 @@ class TestByAResponder:
             ("x" * 1001, "reply too long: 1001 characters (max: 1000)"),
             ("\x00", "reply must not contain NUL characters"),
             ("\ud800", "reply contains a lone surrogate, which is not valid Unicode text"),
-            (7, "reply must be text, got int"),
-            (b"Sorry", "reply must be text, got bytes"),
+            (7, "reply must be a string, got int"),
+            (b"Sorry", "reply must be a string, got bytes"),
         ],
     )
     def test_an_invalid_reply(

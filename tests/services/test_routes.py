@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from channels import Recorder, telling
+from channels import Recorder, connect_without_relay
 from harken import (
     ConfigurationError,
     DeliveryFailed,
@@ -35,7 +35,9 @@ def refuse(_: Notification) -> None:
 def test_a_route_is_added_changed_and_removed() -> None:
     """An added route applies from then on, besides those of the settings; it can be changed and removed."""
     channel = Recorder()
-    with telling(channels={"ops": channel}, routes=[Route(name="downs", channel="ops", ratings={"down"})]) as hk:
+    with connect_without_relay(
+        channels={"ops": channel}, routes=[Route(name="downs", channel="ops", ratings={"down"})]
+    ) as hk:
         hk.routes.put(Route(name="slow", channel="ops", tags={"slow"}))
         assert names(hk) == ["downs", "slow"]
         assert (hk.routes.configured("downs"), hk.routes.configured("slow")) == (True, False)
@@ -54,7 +56,7 @@ def test_a_route_is_added_changed_and_removed() -> None:
 
 def test_routes_of_the_settings_stay() -> None:
     """A route of the settings can be neither replaced nor removed at run time; the message says where to change it."""
-    with telling() as hk:
+    with connect_without_relay() as hk:
         for change in (lambda: hk.routes.put(Route(name="log", channel="log")), lambda: hk.routes.delete("log")):
             with pytest.raises(RouteRejected, match="Route 'log' comes from the settings; change it there"):
                 change()
@@ -62,16 +64,16 @@ def test_routes_of_the_settings_stay() -> None:
 
 def test_invalid_routes_are_refused() -> None:
     """The channel of a route must exist, and its template must be valid."""
-    with telling() as hk:
-        with pytest.raises(RouteRejected, match="leads to the channel 'oops'; known are log"):
+    with connect_without_relay() as hk:
+        with pytest.raises(RouteRejected, match="Route 'r': Unknown channel 'oops'; expected log"):
             hk.routes.put(Route(name="r", channel="oops"))
         with pytest.raises(RouteRejected, match="The template of route 'r' cannot be used"):
             hk.routes.put(Route(name="r", channel="log", template="{% for"))
         with pytest.raises(RouteRejected, match="route 'r' cannot be used: The template does too much work"):
             hk.routes.put(Route(name="r", channel="log", template="{{ (comment" + "|e" * 50 + ")|length }}"))
         for template, said in (
-            ("{{ coment }}", "There is no value 'coment'; known are agent_id, application"),
-            ("{% if rating == 'up' %}{{ coment }}{% endif %}", "There is no value 'coment'"),
+            ("{{ coment }}", "Unknown value 'coment'; expected one of agent_id, application"),
+            ("{% if rating == 'up' %}{{ coment }}{% endif %}", "Unknown value 'coment'"),
             ('{{ "x" * 100000000 }}', "needs numbers"),
             ("{{ comment.__class__ }}", "'__class__' is not a value"),
             ("{% if rating == 'up' %}{{ 1e999 }}{% endif %}", "a number is too large"),
@@ -96,7 +98,7 @@ def test_the_route_of_another_application_is_not_replaced() -> None:
         route = Route(name="new", channel="log", applications={owner})
         return hk.routes.put(route, owner=owner) and hk.routes.put(route, owner=owner)
 
-    with telling() as hk:
+    with connect_without_relay() as hk:
         put_by = dict(zip(owners, in_threads([partial(put, owner) for owner in owners]), strict=True))
         (route,) = (route for route in hk.routes.routes() if route.name == "new")
         assert [owner for owner, done in put_by.items() if done] == list(route.applications)
@@ -107,12 +109,12 @@ def test_the_route_of_another_application_is_not_replaced() -> None:
 def test_two_routes_with_one_name() -> None:
     """The routes of the settings must have different names."""
     with pytest.raises(ConfigurationError, match="Two routes have the same name"):
-        telling(routes=[Route(name="r", channel="log"), Route(name="r", channel="log", ratings={"up"})])
+        connect_without_relay(routes=[Route(name="r", channel="log"), Route(name="r", channel="log", ratings={"up"})])
 
 
 def test_deliveries_are_listed_in_pages() -> None:
     """Deliveries in a state, of an application, to a channel, continue after the last one that is known."""
-    with telling(channels={"a": Recorder(refuse), "b": Recorder()}) as hk:
+    with connect_without_relay(channels={"a": Recorder(refuse), "b": Recorder()}) as hk:
         for application in ("shop", "desk", "shop"):
             hk.submit("s", "up", application=application)
         hk.relay.run_due()
@@ -128,12 +130,12 @@ def test_deliveries_are_listed_in_pages() -> None:
 
 def test_deliveries_of_another_application_are_not_found() -> None:
     """A caller for one application finds and replays only its deliveries."""
-    with telling(channels={"a": Recorder(refuse)}) as hk:
+    with connect_without_relay(channels={"a": Recorder(refuse)}) as hk:
         hk.submit("s", "up", application="shop")
         hk.relay.run_due()
         (dead,) = hk.deliveries.find()
         for call in (hk.deliveries.get, hk.deliveries.replay):
-            with pytest.raises(DeliveryNotFound, match="There is no delivery"):
+            with pytest.raises(DeliveryNotFound, match="No delivery with id"):
                 call(dead.id, application="desk")
         assert hk.deliveries.replay_all(application="desk") == 0
         assert hk.deliveries.replay(dead.id, application="shop").state is DeliveryState.PENDING
@@ -141,7 +143,7 @@ def test_deliveries_of_another_application_are_not_found() -> None:
 
 def test_invalid_queries() -> None:
     """An unknown state, a limit out of range and an unknown id are errors that say so."""
-    with telling() as hk:
+    with connect_without_relay() as hk:
         with pytest.raises(InvalidQuery, match="A delivery is 'pending', 'delivered' or 'dead', not 'lost'"):
             hk.deliveries.find("lost")
         with pytest.raises(InvalidQuery, match="limit must be from 1 to 1,000, got 0"):
@@ -159,7 +161,7 @@ def test_invalid_queries() -> None:
 def test_many_dead_letters_are_each_replayed_once() -> None:
     """A replay reads all pages, and deliveries that die again meanwhile are not repeated endlessly."""
     channel = Recorder(refuse)
-    with telling(channels={"a": channel}) as hk:
+    with connect_without_relay(channels={"a": channel}) as hk:
         for number in range(1_200):
             hk.submit(f"s{number}", "up")
         hk.relay.run_due()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels import Recorder, telling
+from channels import Recorder, connect_without_relay
 from harken import Change, Harken, Moderation, ModerationStatus, Rating, Route, Target
 from harken.domain.events import Event, EventType, Traits
 from harken.domain.routes import destinations
@@ -118,7 +118,7 @@ def test_a_route_takes_feedback_when_its_filter_becomes_true(story: str) -> None
     filters, steps, expected = STORIES[story]
     channel = Recorder()
     route = {"name": "r", "channel": "team", **filters}
-    with telling(channels={"team": channel}, routes=[route], spam="hold") as hk:
+    with connect_without_relay(channels={"team": channel}, routes=[route], spam="hold") as hk:
         for step in steps:
             step(hk)
             hk.relay.run_due()
@@ -145,7 +145,7 @@ def test_events_before_the_relay_ran(
     monkeypatch.setattr(relay_module, "MAX_EVENTS", batch)
     channel = Recorder()
     route = {"name": "r", "channel": "team", **NEW_DOWNS}
-    with telling(channels={"team": channel}, routes=[route], spam="hold") as hk:
+    with connect_without_relay(channels={"team": channel}, routes=[route], spam="hold") as hk:
         for step in steps:
             step(hk)
         hk.relay.run_due()
@@ -157,7 +157,7 @@ def test_later_events_are_found_after_others(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(relay_module, "MAX_EVENTS", 5)
     channel, clock = Recorder(), ManualClock()
     route = {"name": "r", "channel": "team", **NEW_DOWNS}
-    with telling(clock, channels={"team": channel}, routes=[route], spam="hold") as hk:
+    with connect_without_relay(clock, channels={"team": channel}, routes=[route], spam="hold") as hk:
         held = [hk.submit(f"s{number}", "down", SPAM).feedback.id for number in range(20)]
         clock.turn(minutes=1)
         for feedback_id in held:
@@ -170,7 +170,7 @@ def test_a_decision_while_a_relay_reads() -> None:
     """An approval between reading the events and the feedback makes it created once."""
     channel = Recorder()
     route = {"name": "r", "channel": "team", **NEW_DOWNS}
-    with telling(channels={"team": channel}, routes=[route], spam="hold") as hk:
+    with connect_without_relay(channels={"team": channel}, routes=[route], spam="hold") as hk:
         give("down", SPAM)(hk)
         read = hk.outbox.events
 
@@ -189,7 +189,7 @@ def test_two_channels_get_one_event_with_their_types() -> None:
     """One decision is a decision to one channel and new feedback to another, with ids of the same event."""
     every, new = Recorder(), Recorder()
     routes = [{"name": "every", "channel": "every"}, {"name": "new", "channel": "new", **NEW_DOWNS}]
-    with telling(channels={"every": every, "new": new}, routes=routes, spam="hold") as hk:
+    with connect_without_relay(channels={"every": every, "new": new}, routes=routes, spam="hold") as hk:
         give("down", SPAM)(hk)
         hk.relay.run_due()
         decide(APPROVED)(hk)
@@ -205,7 +205,7 @@ def test_several_routes_to_one_channel() -> None:
         {"name": "new", "channel": "team", **NEW_DOWNS},
         {"name": "changes", "channel": "team", "events": [UPDATED], "tags": ["slow"]},
     ]
-    with telling(channels={"team": channel}, routes=routes) as hk:
+    with connect_without_relay(channels={"team": channel}, routes=routes) as hk:
         for step in (give("up"), change(rating="down", comment="x"), change(rating="up"), change(tags=["slow"])):
             step(hk)
             hk.relay.run_due()

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 from attrs import evolve
 
-from channels import Recorder, telling
+from channels import Recorder, connect_without_relay
 from harken import Change, DeliveryFailed, Harken, Notification, Route, Target
 from harken.configuration.storage_urls import open_storage
 from harken.domain.events import DeliveryState
@@ -71,7 +71,7 @@ def test_changes_while_a_batch_is_sent(meanwhile: Callable[[Harken], object], ex
         meanwhile(hk)
 
     channel = Recorder(interfere)
-    with telling(channels={"ops": channel}) as hk:
+    with connect_without_relay(channels={"ops": channel}) as hk:
         for _ in range(2):
             hk.submit("s", "down", SECRET, author="victim")
         hk.relay.run_due()
@@ -89,7 +89,7 @@ def test_an_erasure_is_sent_with_ids_only() -> None:
         {"name": "all", "channel": "all", "template": "{{ type }}: {{ comment }}"},
         {"name": "ups", "channel": "ups", "ratings": ["up"]},
     ]
-    with telling(channels={"all": all_of_it, "ups": ups}, routes=routes) as hk:
+    with connect_without_relay(channels={"all": all_of_it, "ups": ups}, routes=routes) as hk:
         hk.submit("session-1", "down", SECRET, author="victim")
         hk.relay.run_due()
         erase(hk)
@@ -116,7 +116,7 @@ def test_no_content_of_feedback_that_is_not_counted(status: str) -> None:
         {"name": "new", "channel": "crossed", "events": ["feedback.created"], "statuses": [status, "approved"]},
     ]
     channels = {"plain": plain, "asking": asking, "other": other, "crossed": crossed}
-    with telling(channels=channels, routes=routes, replies=[{"tag": SECRET, "text": SECRET}]) as hk:
+    with connect_without_relay(channels=channels, routes=routes, replies=[{"tag": SECRET, "text": SECRET}]) as hk:
         hk.submit("s", "down", SECRET, tags=[SECRET], context={"about": SECRET})
         hk.relay.run_due()
         hk.moderation.decide("default", "id-000001", status)
@@ -136,7 +136,7 @@ def test_no_content_of_feedback_that_is_not_counted(status: str) -> None:
 def test_old_content_is_not_sent() -> None:
     """No notifier gets content from before a change or withdrawal."""
     channel = Recorder()
-    with telling(channels={"ops": channel}) as hk:
+    with connect_without_relay(channels={"ops": channel}) as hk:
         hk.submit("s", "down", SECRET)
         hk.collection.change("default", "id-000001", Change(comment="harmless"))
         hk.relay.run_due()
@@ -149,7 +149,7 @@ def test_old_content_is_not_sent() -> None:
 def test_a_held_change_is_sent_without_content() -> None:
     """A receiver of feedback that is held after a change is notified of the change, without the new content."""
     channel = Recorder()
-    with telling(channels={"ops": channel}, spam="hold") as hk:
+    with connect_without_relay(channels={"ops": channel}, spam="hold") as hk:
         hk.submit("s", "down", "slow")
         hk.relay.run_due()
         hk.collection.change("default", "id-000001", Change(comment=SPAM))
@@ -161,7 +161,7 @@ def test_a_held_change_is_sent_without_content() -> None:
 def test_restored_by_a_new_vote() -> None:
     """A vote that was withdrawn and cast again before anything was sent has its current content, in order."""
     channel = Recorder()
-    with telling(channels={"ops": channel}) as hk:
+    with connect_without_relay(channels={"ops": channel}) as hk:
         hk.collection.set_vote(Target("s"), "kim", "down", "slow")
         hk.collection.withdraw("default", "id-000001")
         hk.collection.set_vote(Target("s"), "kim", "down", "slow again")
@@ -175,7 +175,7 @@ def test_a_removed_route(others: list[dict[str, object]], sent: list[str]) -> No
     """Deliveries of a removed route are still sent, unless the other routes to the channel do not take them."""
     channel = Recorder()
     routes = [{"name": f"other-{number}", "channel": "ops", **filters} for number, filters in enumerate(others)]
-    with telling(
+    with connect_without_relay(
         channels={"ops": channel, "log": Recorder()}, routes=[*routes, {"name": "log", "channel": "log"}]
     ) as hk:
         hk.routes.put(Route(name="all", channel="ops"))
@@ -193,7 +193,7 @@ def test_another_team_gets_no_content() -> None:
         {"name": "new", "channel": "helper", "events": ["feedback.created"], "agents": ["helper"]},
         {"name": "all", "channel": "everything", "agents": ["helper"]},
     ]
-    with telling(channels={"helper": helper, "everything": everything}, routes=routes) as hk:
+    with connect_without_relay(channels={"helper": helper, "everything": everything}, routes=routes) as hk:
         hk.collection.set_vote(Target("s", None, "helper"), "kim", "down", "slow")
         hk.collection.set_vote(Target("s", None, "payroll"), "kim", "down", "my salary")
         hk.relay.run_due()
@@ -212,7 +212,7 @@ def test_an_alert_is_emptied_before_it_is_sent(at: str) -> None:
             erase(hk)
 
     channel.refuse = interfere
-    with telling(channels={"ops": channel}, alert_rules=rules) as hk:
+    with connect_without_relay(channels={"ops": channel}, alert_rules=rules) as hk:
         for _ in range(2):
             hk.submit("s", "down", SECRET, author="victim")
         if at == "fan-out":
@@ -228,7 +228,7 @@ def test_an_erasure_wakes_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
     """An erasure is sent at once, although it has no event."""
     monkeypatch.setattr(relay_module, "POLL", 3600.0)
     channel = Recorder()
-    with telling(channels={"ops": channel}) as hk:
+    with connect_without_relay(channels={"ops": channel}) as hk:
         hk.start_relay()
         hk.submit("s", "down", SECRET, author="victim")
         eventually(lambda: channel.types == ["feedback.created"] and not pending(hk))
@@ -241,7 +241,7 @@ def test_an_erasure_during_a_send_follows_at_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(relay_module, "POLL", 3600.0)
     let_go = Event()
     channel = Recorder(lambda _: let_go.wait(20))
-    with telling(channels={"ops": channel}) as hk:
+    with connect_without_relay(channels={"ops": channel}) as hk:
         hk.start_relay()
         hk.submit("s", "down", SECRET, author="victim")
         eventually(lambda: channel.tried)
@@ -257,7 +257,7 @@ def test_a_burst_of_changes_arrives_in_order_and_at_once(monkeypatch: pytest.Mon
     """Each change waits for the one before, and not for the next poll of the relay."""
     monkeypatch.setattr(relay_module, "POLL", 3600.0)
     channel = Recorder()
-    with telling(channels={"ops": channel}) as hk:
+    with connect_without_relay(channels={"ops": channel}) as hk:
         for number in range(3):
             hk.submit("s", "down", "slow")
             for version in range(4):
@@ -282,7 +282,7 @@ def test_a_failed_delivery_delays_its_successors_only() -> None:
             raise DeliveryFailed("not this one", retryable=clock.now == NOON)
 
     channel = Recorder(refuse_first)
-    with telling(clock, channels={"ops": channel}) as hk:
+    with connect_without_relay(clock, channels={"ops": channel}) as hk:
         hk.submit("s", "down", "slow")
         hk.submit("s", "up", "fine")
         hk.collection.change("default", "id-000001", Change(comment="slower"))
@@ -304,7 +304,7 @@ def test_deliveries_are_settled_before_the_batch_ends(monkeypatch: pytest.Monkey
     def count(_: Notification) -> None:
         settled.append(len(hk.outbox.deliveries(DeliveryState.DELIVERED, limit=10)))
 
-    with telling(channels={"ops": Recorder(count)}) as hk:
+    with connect_without_relay(channels={"ops": Recorder(count)}) as hk:
         for _ in range(4):
             hk.submit("s", "up")
         hk.relay.run_due()
@@ -320,7 +320,7 @@ def test_order_with_several_threads_and_a_failing_receiver() -> None:
             raise DeliveryFailed("not now")
 
     channel = Recorder(sometimes)
-    with telling(clock, channels={"ops": channel}) as hk:
+    with connect_without_relay(clock, channels={"ops": channel}) as hk:
         for number in range(20):
             hk.submit("s", "down", "slow")
             for version in range(2):
@@ -359,8 +359,8 @@ def two_relays(channel: Recorder, ahead: timedelta) -> Iterator[tuple[Harken, Ha
     with ExitStack() as stack:
         storage = evolve(stack.enter_context(open_storage("memory://")), clock=lambda _: true)
         options: dict[str, Any] = {"url": storage, "channels": {"ops": channel}, "new_id": new_id}
-        one = stack.enter_context(telling(true, **options))
-        other = stack.enter_context(telling(wrong, **options))  # type: ignore[arg-type] # a clock, too
+        one = stack.enter_context(connect_without_relay(true, **options))
+        other = stack.enter_context(connect_without_relay(wrong, **options))  # type: ignore[arg-type] # a clock, too
         yield one, other, true
 
 

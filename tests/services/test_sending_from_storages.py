@@ -12,7 +12,7 @@ from threading import Event
 import pytest
 
 import harken
-from channels import Recorder, telling
+from channels import Recorder, connect_without_relay
 from harken import Change, Harken, ModerationStatus, Notification
 from harken.domain.events import DeliveryState
 from harken.services.notifications import relay as relay_module
@@ -58,7 +58,7 @@ def test_nothing_is_sent_of_erased_feedback(url: str, meanwhile: Callable[[Harke
         meanwhile(hk)
 
     channel = Recorder(interfere)
-    with telling(url=url, channels={"ops": channel}) as hk:
+    with connect_without_relay(url=url, channels={"ops": channel}) as hk:
         for number in range(10):
             hk.submit("s", "down", f"my secret {number}", author="victim")
         hk.relay.run_due()
@@ -113,7 +113,7 @@ def test_held_feedback_is_created_when_it_is_approved(url: str, between: bool) -
         {"name": "new", "channel": "new", "events": ["feedback.created"], "ratings": ["down"]},
         {"name": "every", "channel": "every"},
     ]
-    with telling(url=url, channels={"new": new, "every": every}, routes=routes, spam="hold") as hk:
+    with connect_without_relay(url=url, channels={"new": new, "every": every}, routes=routes, spam="hold") as hk:
         held = hk.submit("s", "down", SPAM).feedback
         if between:
             hk.relay.run_due()

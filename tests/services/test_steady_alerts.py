@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 import harken
 from harken import Feedback, FeedbackQuery, Moderation, ModerationStatus, Rating, StorageUnavailable
 from harken.configuration.storage_urls import open_storage
-from harken.domain.alerts.alert import (
-    Alert,
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import Subject
+from harken.domain.alerts.rules import (
     AlertRule,
     QueueRule,
     RateRule,
     SatisfactionRule,
     SilenceRule,
     StreakRule,
-    Subject,
     ThemeRule,
 )
 from harken.domain.events import EventType

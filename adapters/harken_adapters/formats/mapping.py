@@ -131,7 +131,7 @@ def parse_tags(value: object) -> Sequence[Any]:
         return (value,)
     if isinstance(value, list):
         return tuple(value)
-    raise BadRow(f"tags must be text or a list of texts, got {value!r}")
+    raise BadRow(f"tags must be a string or a list of strings, got {value!r}")
 
 
 def _decode(name: str, value: str) -> Any:

@@ -10,7 +10,7 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.ports.notifier import Notification
-from harken_adapters.formats.record import Record, feedback_record, stamp
+from harken_adapters.formats.record import Record, feedback_record, stamp, stamp_or_none
 
 #: Receivers may reject larger bodies.
 BODY_LIMIT: Final = 20_000
@@ -31,6 +31,7 @@ _WITHDRAWN_FIELDS: Final = (
 )
 #: The texts that may be truncated.
 _TEXTS: Final = frozenset({"text", "comment", "reply", "message"})
+_REASONS: Final = ("reason", "previous_reason")
 _ENCODER: Final = JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -78,8 +79,8 @@ def _feedback(feedback: Feedback, type: EventType) -> Record:  # noqa: A002 - th
         return {name: record[name] for name in _WITHDRAWN_FIELDS}
     del record["revisions"]
     if record["moderation"] and feedback == feedback.without_words():
-        # The reason may quote the content, which is withheld from this channel.
-        record["moderation"]["reason"] = ""
+        # The reasons may quote the content, which is withheld from this channel.
+        record["moderation"] |= dict.fromkeys(_REASONS, "")
     return record
 
 
@@ -96,7 +97,7 @@ def alert_record(alert: Alert) -> Record:
         "feedback_ids": list(alert.feedback_ids),
         "began_at": stamp(alert.began_at),
         "raised_at": stamp(alert.raised_at),
-        "resolved_at": None if alert.resolved_at is None else stamp(alert.resolved_at),
+        "resolved_at": stamp_or_none(alert.resolved_at),
     }
 
 
@@ -123,5 +124,5 @@ def _cut(name: str, value: Any, longest: int) -> Any:
     if isinstance(value, list) or (name in _TEXTS and isinstance(value, str)):
         return value[:longest]
     if name == "moderation" and value is not None:
-        return value | {"reason": value["reason"][:longest]}
+        return value | {reason: value[reason][:longest] for reason in _REASONS}
     return value

@@ -69,7 +69,7 @@ class JsonLinesSource(Source):
     """One JSON object per line. Blank lines are skipped."""
 
     def rows(self) -> Iterator[Row]:
-        """See the base."""
+        """A row for each line that is not blank."""
         mapping = KeyMapping(self._columns)
         lines = iter(partial(self._file.readline, MAX_EXPORTED_CHARACTERS), b"")
         for line, data in zip(count(1), lines, strict=False):
@@ -84,7 +84,7 @@ class JsonLinesSource(Source):
                 yield self._row(line, data, mapping)
 
     def rejection(self, row: Row, reason: str) -> tuple[str, object]:
-        """See the base."""
+        """The reason unchanged, and the line as JSON, or as text if it is not valid JSON."""
         return reason, row.raw
 
     def _row(self, line: int, data: bytes, mapping: KeyMapping) -> Row:
@@ -211,7 +211,7 @@ class CsvSource(Source):
     _header: Sequence[str] = ()
 
     def rows(self) -> Iterator[Row]:
-        """See the base."""
+        """A row for each record with a cell that is not empty."""
         # Invalid UTF-8 becomes surrogates, which valid UTF-8 never decodes to, so only its row is rejected.
         text = TextIOWrapper(self._file, encoding="utf-8-sig", errors="surrogateescape", newline="")
         try:
@@ -222,7 +222,7 @@ class CsvSource(Source):
             text.detach()
 
     def rejection(self, row: Row, reason: str) -> tuple[str, object]:
-        """See the base."""
+        """The reason, and the cells by column name, or the line as text if it is not valid CSV."""
         if _SURROGATE.search("".join(row.raw)):
             reason = _NOT_UTF8
         if isinstance(row.raw, str):

@@ -6,7 +6,7 @@ A record has no application: an export can be imported into any.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from attrs import asdict
@@ -25,7 +25,7 @@ from harken import (
     Sentiment,
     Target,
 )
-from harken.domain.instants import utc
+from harken.domain.instants import parse_instant, utc
 from harken.domain.rules import restore_violations
 from harken_adapters.formats.errors import BadRow
 
@@ -51,6 +51,11 @@ def stamp(moment: datetime) -> str:
     return f"{utc(moment).isoformat(timespec='microseconds')[:-6]}Z"
 
 
+def stamp_or_none(moment: datetime | None) -> str | None:
+    """Like :func:`stamp`; ``None`` for ``None``."""
+    return None if moment is None else stamp(moment)
+
+
 def erasure_record(erased: Erased) -> Record:
     """An erasure: ``erased`` (the number of entries), ``removed`` (the counts by kind) and ``kept_sessions``."""
     removed = asdict(erased)
@@ -73,7 +78,7 @@ def to_record(feedback: Feedback) -> Record:
         "reply": feedback.reply,
         "version": feedback.version,
         "updated_at": stamp(feedback.updated_at),
-        "withdrawn_at": _stamp_or_none(feedback.withdrawn_at),
+        "withdrawn_at": stamp_or_none(feedback.withdrawn_at),
         "revisions": [_revision_record(revision) for revision in feedback.revisions],
         "idempotency_key": feedback.idempotency_key,
         "fingerprint": feedback.fingerprint,
@@ -106,12 +111,8 @@ def current_record(conflict: DecisionConflict) -> Record:
         "version": conflict.version,
         "status": conflict.status.value,
         "moderator": conflict.moderator,
-        "decided_at": _stamp_or_none(conflict.decided_at),
+        "decided_at": stamp_or_none(conflict.decided_at),
     }
-
-
-def _stamp_or_none(moment: datetime | None) -> str | None:
-    return None if moment is None else stamp(moment)
 
 
 def _content_record(content: Content) -> Record:
@@ -120,11 +121,12 @@ def _content_record(content: Content) -> Record:
         "comment": content.comment,
         "tags": list(content.tags),
         "context": dict(content.context),
-        "sentiment": _sentiment_record(content.sentiment),
+        "sentiment": sentiment_record(content.sentiment),
     }
 
 
-def _sentiment_record(sentiment: Sentiment | None) -> Record | None:
+def sentiment_record(sentiment: Sentiment | None) -> Record | None:
+    """The sentiment; ``None`` for ``None``."""
     if sentiment is None:
         return None
     return {"polarity": sentiment.polarity, "subjectivity": sentiment.subjectivity}
@@ -137,8 +139,9 @@ def _moderation_record(moderation: Moderation) -> Record | None:
     return {
         "reason": moderation.reason,
         "moderator": moderation.moderator,
-        "decided_at": _stamp_or_none(moderation.decided_at),
+        "decided_at": stamp_or_none(moderation.decided_at),
         "previous": moderation.previous.value if moderation.previous else None,
+        "previous_reason": moderation.previous_reason,
     }
 
 
@@ -161,8 +164,7 @@ def moment(name: str, value: Any) -> datetime:
         BadRow: the value is not such a time.
     """
     try:
-        parsed = datetime.fromisoformat(value)
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else utc(parsed)
+        return utc(parse_instant(value))
     except (TypeError, ValueError):
         raise BadRow(f"{name} is not an ISO 8601 date: {value!r}; expected one such as 2026-01-31T12:00:00Z") from None
 
@@ -246,7 +248,7 @@ def _rating(value: object) -> Rating:
 def _tags(record: Mapping[str, Any]) -> tuple[str, ...]:
     tags = record.get("tags") or []
     if not isinstance(tags, list):
-        raise BadRow(f"tags must be a list of texts, got {tags!r}")
+        raise BadRow(f"tags must be a list of strings, got {tags!r}")
     return tuple(tags)
 
 
@@ -286,6 +288,7 @@ def _moderation(record: Mapping[str, Any]) -> Moderation:
         moderator=details.get("moderator"),
         decided_at=_moment_or_none("decided_at", details.get("decided_at")),
         previous=None if previous is None else _status("previous", previous),
+        previous_reason=_text(details.get("previous_reason")),
     )
 
 

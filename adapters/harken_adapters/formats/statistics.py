@@ -14,8 +14,10 @@ from harken import (
     Feedback,
     FeedbackQuery,
     FoundTheme,
+    GroupBy,
     Harken,
     Interval,
+    InvalidQuery,
     Keyword,
     Period,
     ResponseTime,
@@ -24,7 +26,7 @@ from harken import (
     Themes,
     Verdict,
 )
-from harken.domain.query import GroupKey
+from harken.domain.query import Dimension, GroupKey
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -53,6 +55,26 @@ def trend_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
         case _:
             points = hk.analytics.trend(query, Period(by.value), zone)
             return [({"start": p.start.isoformat(), "end": p.end.isoformat()}, p.summary) for p in points]
+
+
+def parse_group(text: str, *, over_time: str) -> GroupBy:
+    """The grouping for ``"agent"``, ``"session"``, ``"tag"`` or ``"context.<name>"``.
+
+    Args:
+        text: one of these.
+        over_time: what gives statistics over time, for the error message about ``"slot"``.
+
+    Raises:
+        InvalidQuery: the text is not one of these.
+    """
+    try:
+        group_by = GroupBy.parse(text)
+    except InvalidQuery:
+        expected = "agent, session, tag or context.NAME"
+        raise InvalidQuery(f"Cannot group by {text[:100]!a}; expected {expected}") from None
+    if group_by.dimension is Dimension.SLOT:
+        raise InvalidQuery(f"For statistics over time, use {over_time}")
+    return group_by
 
 
 def summary_record(summary: Summary) -> dict[str, Any]:

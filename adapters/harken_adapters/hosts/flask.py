@@ -7,21 +7,21 @@ from io import BytesIO
 from typing import IO, Final
 
 import harken
-from harken import ConfigurationError, MissingExtra
-from harken_adapters.hosts.http.guards.tokens import SessionTokens
-from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.pages import PAGES
-from harken_adapters.hosts.http.serving.process_service import ProcessService
-from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
-from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.wire.bodies import ended_early
-from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status
+from harken import ConfigurationError
+from harken.configuration.extras import requires
 
-try:
+with requires("The Flask host", "flask"):
     from flask import Blueprint, Flask, Response, current_app, request
     from werkzeug.exceptions import ClientDisconnected, HTTPException
-except ModuleNotFoundError as error:
-    raise MissingExtra("The Flask host needs the package 'flask'; try pip install \"harken[flask]\"") from error
+
+    from harken_adapters.hosts.http.guards.tokens import SessionTokens
+    from harken_adapters.hosts.http.operations import OPERATIONS
+    from harken_adapters.hosts.http.serving.pages import PAGES
+    from harken_adapters.hosts.http.serving.process_service import ProcessService
+    from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
+    from harken_adapters.hosts.http.settings import ServerSettings
+    from harken_adapters.hosts.http.wire.bodies import ended_early
+    from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status
 
 __all__ = ["Harken", "ServerSettings", "SessionTokens", "create_app", "current_harken"]
 

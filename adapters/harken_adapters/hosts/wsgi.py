@@ -7,9 +7,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from harken import Harken
-from harken_adapters.hosts.http.serving.process_service import ProcessService
-from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
-from harken_adapters.hosts.http.settings import ServerSettings
+from harken.configuration.extras import requires
+
+with requires("The WSGI host", "http"):
+    from harken_adapters.hosts.http.serving.process_service import ProcessService
+    from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
+    from harken_adapters.hosts.http.settings import ServerSettings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

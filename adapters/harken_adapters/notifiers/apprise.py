@@ -55,14 +55,14 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
             has secrets.
         MissingExtra: Apprise is not installed.
     """
-    check_keys("An Apprise channel", table, _KEYS)
+    check_keys(table, _KEYS)
     if len(table) != 1:
         raise ConfigurationError("An Apprise channel needs url or urls, such as url = 'slack://...'")
     urls = [table["url"]] if "url" in table else table["urls"]
     if not isinstance(urls, Sequence) or isinstance(urls, str) or not urls:
         raise ConfigurationError("urls of an Apprise channel must be a list with at least one text")
     if not all(isinstance(url, str) for url in urls):
-        raise ConfigurationError("Each URL of an Apprise channel must be text")
+        raise ConfigurationError("Each URL of an Apprise channel must be a string")
     return AppriseNotifier([str(url) for url in urls])
 
 

@@ -26,7 +26,7 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
     Raises:
         ConfigurationError: a key is unknown, or ``comments`` is not true or false.
     """
-    check_keys("A log channel", table, _KEYS)
+    check_keys(table, _KEYS)
     comments = table.get("comments", False)
     if not isinstance(comments, bool):
         raise ConfigurationError(f"comments of a log channel must be true or false, got {type(comments).__name__}")

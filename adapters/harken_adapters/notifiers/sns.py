@@ -71,7 +71,7 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
         ConfigurationError: a key is unknown, or a value is invalid.
         MissingExtra: boto3 is not installed.
     """
-    check_keys("An SNS channel", table, _KEYS)
+    check_keys(table, _KEYS)
     texts = {key: text_at("an SNS channel", table, key) for key in _KEYS}
     topics = _topics(texts)
     subject = _template("subject", texts["subject"]) or _SUBJECT

@@ -8,14 +8,14 @@ from harken.domain.errors import ConfigurationError
 from harken.domain.texts import unknown_names
 
 
-def check_keys(what: str, table: Mapping[str, object], known: Collection[str]) -> None:
+def check_keys(table: Mapping[str, object], known: Collection[str]) -> None:
     """Check that a table has only known keys.
 
     Raises:
         ConfigurationError: the table has an unknown key.
     """
     if problem := unknown_names(table, known):
-        raise ConfigurationError(f"{what} sets {problem}")
+        raise ConfigurationError(problem)
 
 
 def text_at(what: str, table: Mapping[str, object], key: str) -> str | None:
@@ -27,5 +27,5 @@ def text_at(what: str, table: Mapping[str, object], key: str) -> str | None:
     value = table.get(key)
     if value is None or (isinstance(value, str) and value.strip()):
         return value
-    got = "an empty text" if isinstance(value, str) else type(value).__name__
-    raise ConfigurationError(f"{key} of {what} must be text, got {got}")
+    got = "an empty string" if isinstance(value, str) else type(value).__name__
+    raise ConfigurationError(f"{key} of {what} must be a string, got {got}")

@@ -323,7 +323,7 @@ def _check(node: nodes.Node, *, depth: int, in_loop: bool) -> None:
         kind, known = ("filter", _FILTERS) if isinstance(node, nodes.Filter) else ("test", _TESTS)
         if node.name not in known:
             shown = ", ".join(sorted(one for one in known if one.isidentifier()))
-            _refuse(node, f"there is no {kind} {node.name!r}; known are {shown}")
+            _refuse(node, f"unknown {kind} {node.name!r}; expected one of {shown}")
         if node.dyn_args is not None or node.dyn_kwargs is not None:
             _refuse(node, f"* and ** in the arguments of a {kind} are not allowed")
 

@@ -12,9 +12,14 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Final
 
-import httpcore
-import httpx
-from standardwebhooks import Webhook
+try:
+    import httpcore
+    import httpx
+    from standardwebhooks import Webhook
+except ModuleNotFoundError as error:
+    from harken_adapters.notifiers.missing import missing
+
+    raise missing("A webhook", str(error.name), "webhooks") from error
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.text_lists import as_texts
@@ -47,7 +52,7 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
     Raises:
         ConfigurationError: a key is unknown or missing, or a value is invalid. The message never contains a secret.
     """
-    check_keys("A webhook", table, _KEYS)
+    check_keys(table, _KEYS)
     url = table.get("url")
     if not isinstance(url, str):
         raise ConfigurationError("A webhook needs a url, such as 'https://example.com/hooks'")
@@ -175,7 +180,8 @@ def _texts(key: str, value: object, *, shown: bool = True) -> list[str]:
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return list(value)
     got = f", got {value!r}" if shown else ""
-    raise ConfigurationError(f"{key} of a webhook must be {'text' if key == 'secret' else 'a list of texts'}{got}")
+    expected = "a string" if key == "secret" else "a list of strings"
+    raise ConfigurationError(f"{key} of a webhook must be {expected}{got}")
 
 
 def _url(text: str) -> httpx.URL:

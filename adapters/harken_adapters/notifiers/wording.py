@@ -13,9 +13,9 @@ from harken.ports.notifier import Notification
 from harken_adapters.formats.record import stamp
 
 _EVENT_WORDS: Final = {
-    EventType.CREATED: "given",
-    EventType.UPDATED: "changed",
-    EventType.WITHDRAWN: "withdrawn",
+    EventType.CREATED: "New feedback",
+    EventType.UPDATED: "Feedback changed",
+    EventType.WITHDRAWN: "Feedback withdrawn",
     EventType.ALERT_RAISED: "Alert",
     EventType.ALERT_RESOLVED: "Alert resolved",
 }
@@ -76,9 +76,9 @@ def paragraphs(notification: Notification) -> list[str]:
 
 
 def _feedback_headline(type: EventType, feedback: Feedback) -> str:  # noqa: A002 - the field's name
-    event = _EVENT_WORDS.get(type, feedback.moderation.status.value)
+    event = _EVENT_WORDS.get(type, f"Feedback {feedback.moderation.status.value}")
     agent = f", agent {feedback.agent_id}" if feedback.agent_id else ""
-    return one_line(f"Feedback {event}: {feedback.rating.word} in session {feedback.session_id}{agent}")
+    return one_line(f"{event}: {feedback.rating.word} in session {feedback.session_id}{agent}")
 
 
 def _facts(notification: Notification) -> Iterator[str]:

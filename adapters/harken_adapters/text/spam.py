@@ -105,7 +105,7 @@ def _is_a_run(text: str) -> bool:
 
 def _normalize(phrases: Iterable[str]) -> tuple[str, ...]:
     if isinstance(phrases, str):
-        raise ConfigurationError(f"phrases must be a list of texts, such as [{phrases!r}], got one text")
+        raise ConfigurationError(f"phrases must be a list of strings, such as [{phrases!r}], got one string")
     normalized = tuple(" ".join(phrase.lower().split()) for phrase in phrases)
     if "" in normalized:
         raise ConfigurationError("A spam phrase must not be empty: it would be in every comment")

@@ -9,6 +9,7 @@ from typing import Final
 from harken.configuration import plugins
 from harken.domain.errors import ConfigurationError
 from harken.domain.routes import Route, name_problem
+from harken.domain.texts import no_such
 from harken.ports.notifier import Notifier, OpenNotifier
 from harken.ports.text import TemplateRenderer
 
@@ -34,18 +35,20 @@ class Channels:
         for name, channel in self._channels.items():
             if problem := name_problem("A channel's name", name):
                 raise ConfigurationError(problem)
-            if not isinstance(channel, Notifier | Mapping) or not _kind(channel):
+            if not isinstance(channel, Notifier | Mapping):
                 raise ConfigurationError(
                     f"Channel {name!r} must be a table with a kind, such as {{kind = 'webhook', url = ...}}, "
                     f"or a Notifier; got a {type(channel).__name__}"
                 )
+            if not _kind(channel):
+                raise ConfigurationError(f'Channel {name!r} has no kind; add, for example, kind = "webhook"')
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the channels."""
         return tuple(self._channels)
 
-    def everything(self) -> tuple[Route, ...]:
+    def default_routes(self) -> tuple[Route, ...]:
         """Routes for every event to every channel, used if no routes are configured."""
         return tuple(Route(name=name, channel=name) for name in self._channels)
 
@@ -71,8 +74,7 @@ class Channels:
         kind = _kind(table)
         found = plugins.find(ENTRY_POINTS, kind)
         if found is None:
-            known = ", ".join(plugins.names(ENTRY_POINTS))
-            raise ConfigurationError(f"Channel {name!r} is of the unknown kind {kind!r}; known are {known}")
+            raise ConfigurationError(f"Channel {name!r}: {no_such('kind', kind, plugins.names(ENTRY_POINTS))}")
         make: OpenNotifier = plugins.load(found, f"The channel {name!r}", _EXTRAS.get(kind, kind))
         try:
             return make({key: self._value(value) for key, value in table.items() if key != "kind"})

@@ -61,7 +61,7 @@ class NotificationSettings:
         described = _parse_all(_read_list(file, "routes") if routes is None else routes, Route, parse_route)
         return cls(
             channels=named,
-            routes=described or named.everything(),
+            routes=described or named.default_routes(),
             alert_rules=_parse_all(
                 _read_list(file, "alerts") if alert_rules is None else alert_rules, AlertRule, parse_rule
             ),

@@ -59,7 +59,7 @@ class Settings:
         if problem := label_problem("application", self.application):
             raise ConfigurationError(problem.message)
         if not all(phrase.strip() for phrase in self.spam_phrases):
-            raise ConfigurationError("spam_phrases must not contain an empty text, which every comment contains")
+            raise ConfigurationError("spam_phrases must not contain an empty string, which every comment contains")
         if self.languages != LANGUAGES:
             stop_words(self.languages)
         self.policy()
@@ -118,10 +118,18 @@ def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: st
     """
     kinds = {attribute.name: type(attribute.default) for attribute in fields(kind)}
     path, named = _path(environ, directory)
-    values = _from_file(path, kinds, section, required=named)
-    values |= _from_environ(environ, kinds, f"{_PREFIX}{section.upper()}_" if section else _PREFIX)
-    values |= {name: _checked(name, kinds[name], value) for name, value in arguments.items() if value is not None}
-    return kind(**values)
+    prefix = f"{_PREFIX}{section.upper()}_" if section else _PREFIX
+    from_file = _from_file(path, kinds, section, required=named)
+    from_environ = _from_environ(environ, kinds, prefix)
+    given = {name: _checked(name, kinds[name], value) for name, value in arguments.items() if value is not None}
+    sources = {name: f"{name} in {_place(path, section)}" for name in from_file}
+    sources |= {name: f"{prefix}{name.upper()}" for name in from_environ} | {name: name for name in given}
+    try:
+        return kind(**from_file | from_environ | given)
+    except ConfigurationError as error:
+        # The message begins with the name of the setting. The user needs to know where it is set.
+        name, space, rest = str(error).partition(" ")
+        raise type(error)(f"{sources.get(name, name)}{space}{rest}") from error
 
 
 def check_types(settings: AttrsInstance) -> None:
@@ -140,23 +148,30 @@ def _path(environ: Mapping[str, str], directory: Path) -> tuple[Path, bool]:
     return (Path(named), True) if named else (directory / CONFIG_FILE, False)
 
 
+def _place(path: Path, section: str) -> str:
+    return f"[{section}] in {path}" if section else str(path)
+
+
 def _content(path: Path, *, required: bool) -> dict[str, Any]:
     if not path.exists() and not required:
         return {}
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ConfigurationError(f"Cannot read the settings in {path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"Cannot read the settings in {path}: {error}") from error
 
 
 def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required: bool) -> dict[str, Any]:
     content = _content(path, required=required)
-    where = f"[{section}] in {path}" if section else str(path)
+    where = _place(path, section)
     found = content.get(section, {}) if section else {k: v for k, v in content.items() if k not in SECTIONS}
     if not isinstance(found, dict):
         raise ConfigurationError(f"{section} in {path} must be a table, [{section}]; got {found!r}")
-    if problem := unknown_names(found, sorted(kinds)):
-        raise ConfigurationError(f"{where} sets {problem}")
+    if problem := unknown_names(found, sorted(kinds), "setting"):
+        others = "" if section else f"; or a table: {', '.join(sorted(SECTIONS))}"
+        raise ConfigurationError(f"{where}: {problem}{others}")
     return {name: _checked(f"{name} in {where}", kinds[name], value) for name, value in found.items()}
 
 
@@ -167,14 +182,14 @@ def _checked(name: str, kind: type, value: object) -> object:
     if type(value) is not kind:
         if kind is tuple:
             # The value may be a secret that should have been in a list.
-            raise ConfigurationError(f"{name} must be a list of texts, got {_describe(value)}")
+            raise ConfigurationError(f"{name} must be a list of strings, got {_describe(value)}")
         raise ConfigurationError(f"{name} must be of type {kind.__name__}, got {value!r}")
     return value
 
 
 def _describe(value: object) -> str:
     if isinstance(value, str):
-        return "one text"
+        return "one string"
     return "a list with other values" if isinstance(value, list | tuple) else type(value).__name__
 
 

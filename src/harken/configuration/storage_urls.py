@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "harken.storage"
+_FOR_TESTS = frozenset({"mongomock"})
 
 
 def scheme_of(url: str) -> str:
@@ -54,7 +55,7 @@ def file_of(url: str) -> Path | None:
     return None if authority or not path else Path(os.fsdecode(unquote_to_bytes(path))).absolute()
 
 
-def anchored(url: str) -> str:
+def with_absolute_path(url: str) -> str:
     """The URL with an absolute path in place of a relative one, so that it does not depend on the working directory.
 
     Raises:
@@ -123,9 +124,14 @@ def check_served(url: str) -> None:
     _entry_point(scheme_of(url))
 
 
+def supported_schemes() -> list[str]:
+    """The schemes that the installed packages support, sorted, without those for tests only."""
+    return [name for name in plugins.names(ENTRY_POINTS) if name not in _FOR_TESTS]
+
+
 def _entry_point(scheme: str) -> EntryPoint:
     found = plugins.find(ENTRY_POINTS, scheme)
     if found is None:
-        known = ", ".join(sorted(f"{name}://" for name in plugins.names(ENTRY_POINTS)))
+        known = ", ".join(f"{name}://" for name in supported_schemes())
         raise ConfigurationError(f"No installed package supports {scheme}://; supported are {known}")
     return found

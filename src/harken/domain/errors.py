@@ -25,7 +25,7 @@
     ├── DeliveryNotFound (LookupError)        no delivery has this id
     ├── DeliveryFailed                        a channel's receiver did not accept a notification
     ├── LeaseLost                             another worker has claimed the delivery
-    ├── Overloaded                            the ingestion queue is full; nothing was stored, retry later
+    ├── Overloaded                            the queue of submissions is full; nothing was stored, retry later
     ├── ConfigurationError (ValueError)       a setting or storage URL is invalid
     │   ├── MissingExtra                      an optional dependency is not installed
     │   ├── TemplateTooCostly                 a template exceeds its work budget
@@ -36,19 +36,15 @@
         ├── StorageIncompatible               not a Harken storage, or from a newer version; nothing was changed
         └── StorageCorrupt                    the storage is damaged; nothing was changed
 
-Catch :class:`HarkenError` to catch all of them.
+``DecisionConflict`` is in :mod:`harken.domain.moderation`. Catch :class:`HarkenError` to catch all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from harken.domain.violation import Violation
-
-if TYPE_CHECKING:
-    from harken.domain.moderation import Moderation
 
 
 class HarkenError(Exception):
@@ -79,7 +75,7 @@ class FeedbackNotFound(HarkenError, LookupError):
     def __init__(self, application: str, feedback_id: str) -> None:
         self.application = application
         self.feedback_id = feedback_id
-        super().__init__(f"No feedback {feedback_id!r} in application {application!r}")
+        super().__init__(f"No feedback with id {feedback_id!r} in application {application!r}")
 
     def __reduce__(self) -> tuple[type[FeedbackNotFound], tuple[str, str]]:
         return type(self), (self.application, self.feedback_id)
@@ -99,28 +95,6 @@ class InvalidTransition(HarkenError, ValueError):
 
 class InvalidQuery(HarkenError, ValueError):
     """A filter, limit, cursor, period or time zone is invalid."""
-
-
-class DecisionConflict(StaleFeedback, InvalidTransition):
-    """Another moderator decided first, or the feedback was changed after it was read. Nothing was changed.
-
-    ``version`` and ``status`` are the current ones. ``moderator`` and ``decided_at`` (in UTC) are from the last
-    decision. Both are ``None`` if there was no decision; ``moderator`` is also ``None`` if it was anonymous.
-    """
-
-    def __init__(self, feedback_id: str, version: int, moderation: Moderation) -> None:
-        self.feedback_id = feedback_id
-        self.version = version
-        self.status = moderation.status
-        self.moderator = moderation.moderator
-        self.decided_at = moderation.decided_at
-        self._moderation = moderation
-        super().__init__(
-            f"Feedback {feedback_id!r} is {moderation} in version {version}; read it again and decide on that version"
-        )
-
-    def __reduce__(self) -> tuple[type[DecisionConflict], tuple[str, int, Moderation]]:
-        return type(self), (self.feedback_id, self.version, self._moderation)
 
 
 class InvalidMetadata(HarkenError, ValueError):
@@ -190,7 +164,7 @@ class LeaseLost(HarkenError):
 
 
 class Overloaded(HarkenError):
-    """The ingestion queue is full. Nothing was stored; retry later."""
+    """The queue of submissions is full. Nothing was stored; retry later."""
 
 
 class ConfigurationError(HarkenError, ValueError):

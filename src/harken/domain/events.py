@@ -193,25 +193,17 @@ class Delivery:
         return evolve(self, leased_until=None, awaits=None, certain=True)
 
 
-def erasure_deliveries(
-    feedback: Feedback, deliveries: Collection[Delivery], notified: Collection[str], *, at: datetime
-) -> list[Delivery]:
+def erasure_deliveries(event: Event, deliveries: Collection[Delivery], notified: Collection[str]) -> list[Delivery]:
     """Return the deliveries of the erasure of feedback: one to each channel that was, or may have been, notified of it.
 
     They replace stored deliveries with the same ids, which exist if the feedback was erased before and then restored
     from a backup.
 
     Args:
-        feedback: the feedback to erase.
+        event: the erasure, see :meth:`Event.erasure`.
         deliveries: all deliveries about the feedback, in any state.
         notified: the channels that were notified of the feedback by deliveries that are no longer stored.
-        at: the time of the erasure.
     """
-    return deliveries_of_erasure(Event.erasure(feedback, at=at), deliveries, notified)
-
-
-def deliveries_of_erasure(event: Event, deliveries: Collection[Delivery], notified: Collection[str]) -> list[Delivery]:
-    """Like :func:`erasure_deliveries`, for feedback of which only the event of the erasure is stored."""
     about_it = [delivery for delivery in deliveries if delivery.event.type.about_feedback]
     earlier = {delivery.id: delivery for delivery in deliveries if delivery.event.type is EventType.ERASED}
     attempted = {delivery.channel for delivery in about_it if delivery.attempts}

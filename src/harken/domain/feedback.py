@@ -31,16 +31,12 @@ class Rating(Enum):
         """Return the rating for ``"up"``, ``"down"``, ``None`` or a rating.
 
         Raises:
-            ValueError: The value is not one of these.
+            ValueError: the value is not one of these.
         """
-        if isinstance(value, cls):
-            return value
-        if value is None or isinstance(value, str):
-            try:
-                return _BY_WIRE[value]
-            except KeyError:
-                pass
-        raise ValueError(f"Invalid rating: {value}. Must be 'up', 'down', or None")
+        try:
+            return cls(value)
+        except ValueError:
+            raise ValueError(f"Invalid rating: {value}. Must be 'up', 'down', or None") from None
 
     @property
     def word(self) -> str:
@@ -52,15 +48,12 @@ class Rating(Enum):
         """Return the rating with this :attr:`word`.
 
         Raises:
-            ValueError: The value is not one of the three words.
+            ValueError: the value is not one of the three words.
         """
         for rating in cls:
             if rating.word == word:
                 return rating
         raise ValueError(f"{word!r} is not a rating; expected 'up', 'down' or 'neutral'")
-
-
-_BY_WIRE: Final[dict[str | None, Rating]] = {rating.value: rating for rating in Rating}
 
 
 class Context(Mapping[str, Scalar]):
@@ -120,18 +113,18 @@ class Target:
 _MILLION = 1_000_000
 
 
-def _bounded(lowest: float, name: str, value: float) -> float:
+def _round_within(lowest: float, name: str, value: float) -> float:
     if not (isfinite(value) and lowest <= value <= 1):
         raise ValueError(f"{name} must be between {lowest:g} and 1, got {value}")
     return round(value * _MILLION) / _MILLION
 
 
 def _polarity(value: float) -> float:
-    return _bounded(-1, "polarity", value)
+    return _round_within(-1, "polarity", value)
 
 
 def _subjectivity(value: float) -> float:
-    return _bounded(0, "subjectivity", value)
+    return _round_within(0, "subjectivity", value)
 
 
 @frozen
@@ -141,7 +134,7 @@ class Sentiment:
     Both are rounded to millionths.
 
     Raises:
-        ValueError: A value is out of range.
+        ValueError: a value is out of range.
     """
 
     polarity: float = field(converter=_polarity)
@@ -185,7 +178,7 @@ class Content:
             submission.sentiment,
         )
 
-    def equals(self, other: Content) -> bool:
+    def same_except_sentiment(self, other: Content) -> bool:
         """Whether both are the same except for the sentiment, which is derived from the comment."""
         return evolve(self, sentiment=None) == evolve(other, sentiment=None)
 
@@ -367,10 +360,6 @@ class Feedback(_WithContent):
             vote=self.vote,
             **self.content.parts(),
         )
-
-    def with_content(self, **changes: Any) -> Feedback:
-        """Return the same version with other content, such as ``comment="Better"``."""
-        return evolve(self, content=evolve(self.content, **changes))
 
     def revised(
         self, content: Content, *, at: datetime, target: Target | None = None, moderation: Moderation | None = None

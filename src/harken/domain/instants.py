@@ -35,6 +35,16 @@ def utc(moment: datetime) -> datetime:
         raise ValueError(f"{moment.isoformat()} lies outside the years 1 to 9999 in UTC") from None
 
 
+def parse_instant(text: str) -> datetime:
+    """Parse a date or time in ISO 8601, such as ``2026-01-31`` or ``2026-01-31T12:00Z``; UTC if it has no time zone.
+
+    Raises:
+        ValueError: the text is not such a time.
+    """
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
 def to_microseconds(moment: datetime) -> int:
     """Return the exact number of microseconds since 1970-01-01 UTC; negative for earlier times."""
     return (moment - EPOCH) // MICROSECOND

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from harken.domain.errors import InvalidTransition
+from harken.domain.errors import InvalidTransition, StaleFeedback
 
 
 class ModerationStatus(Enum):
@@ -32,8 +32,8 @@ TRANSITIONS: dict[ModerationStatus, frozenset[ModerationStatus]] = {
 class Moderation:
     """The moderation of feedback: status, reason and last decision.
 
-    ``moderator`` and ``decided_at`` are ``None`` until a moderator decides. ``previous`` is the status that ``undo``
-    restores.
+    ``moderator`` and ``decided_at`` are ``None`` until a moderator decides. ``undo`` restores the status
+    ``previous`` with the reason ``previous_reason``.
     """
 
     status: ModerationStatus = ModerationStatus.APPROVED
@@ -41,11 +41,12 @@ class Moderation:
     moderator: str | None = None
     decided_at: datetime | None = None
     previous: ModerationStatus | None = None
+    previous_reason: str = ""
 
     def decide(
         self, status: ModerationStatus, *, at: datetime, moderator: str | None = None, reason: str = ""
     ) -> Moderation:
-        """Return the moderation after a moderator's decision. Without a new reason, the previous reason is kept.
+        """Return the moderation after a moderator's decision.
 
         Raises:
             InvalidTransition: the feedback already has this status.
@@ -55,18 +56,26 @@ class Moderation:
                 f"This feedback is already {self}; "
                 f"it can become {' or '.join(sorted(to.value for to in TRANSITIONS[self.status]))}"
             )
-        kept = reason or self.reason
-        return Moderation(status=status, reason=kept, moderator=moderator, decided_at=at, previous=self.status)
+        return Moderation(
+            status=status,
+            reason=reason,
+            moderator=moderator,
+            decided_at=at,
+            previous=self.status,
+            previous_reason=self.reason,
+        )
 
     def undo(self, *, at: datetime, moderator: str | None = None) -> Moderation:
-        """Return the moderation with the status before the last decision. A second ``undo`` restores the decision.
+        """Return the moderation with the status and the reason before the last decision.
+
+        A second ``undo`` restores the decision.
 
         Raises:
             InvalidTransition: there is no decision to undo.
         """
         if self.previous is None:
             raise InvalidTransition("There is no decision on this feedback to undo")
-        return self.decide(self.previous, at=at, moderator=moderator)
+        return self.decide(self.previous, at=at, moderator=moderator, reason=self.previous_reason)
 
     def decided_by_another(self, moderator: str | None) -> bool:
         """Whether the last decision is another moderator's. Anonymous moderators are not distinguished."""
@@ -128,3 +137,26 @@ class Backlog:
     def age(self, now: datetime) -> timedelta:
         """Return how long the oldest entry has been waiting; zero if the queue is empty."""
         return timedelta(0) if self.since is None else max(now - self.since, timedelta(0))
+
+
+class DecisionConflict(StaleFeedback, InvalidTransition):
+    """Another moderator decided first, or the feedback was changed after it was read. Nothing was changed.
+
+    ``version`` and ``status`` are the current ones. ``moderator`` and ``decided_at`` (in UTC) are from the last
+    decision. Both are ``None`` if there was no decision; ``moderator`` is also ``None`` if it was anonymous.
+    """
+
+    def __init__(self, feedback_id: str, version: int, moderation: Moderation) -> None:
+        self.feedback_id = feedback_id
+        self.version = version
+        self.status = moderation.status
+        self.moderator = moderation.moderator
+        self.decided_at = moderation.decided_at
+        self._moderation = moderation
+        super().__init__(
+            f"Feedback {feedback_id!r} now has version {version} and is {moderation}; "
+            "read it again and decide on that version"
+        )
+
+    def __reduce__(self) -> tuple[type[DecisionConflict], tuple[str, int, Moderation]]:
+        return type(self), (self.feedback_id, self.version, self._moderation)

@@ -48,7 +48,7 @@ def _check_context(context: Mapping[str, Scalar] | None) -> Context:
             raise InvalidQuery(problem.message)
         if not isinstance(value, Scalar):
             raise InvalidQuery(
-                f"context.{name} must be text, a number, true, false or null, got {type(value).__name__}"
+                f"context.{name} must be a string, a number, true, false or null, got {type(value).__name__}"
             )
         if isinstance(value, str) and (problem := text_problem(f"context.{name}", value)):
             raise InvalidQuery(problem.message)

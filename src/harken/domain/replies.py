@@ -49,7 +49,7 @@ def _context(value: Any) -> Context:
             raise ConfigurationError(f"In a reply: {problem.message}")
         if not isinstance(wanted, Scalar):
             raise ConfigurationError(
-                f"context.{name} of a reply must be text, a number, true, false or null, got {wanted!r}"
+                f"context.{name} of a reply must be a string, a number, true, false or null, got {wanted!r}"
             )
     return value if isinstance(value, Context) else Context(value)
 
@@ -120,8 +120,8 @@ def parse_reply(table: Mapping[str, object]) -> ReplyRule:
     """
     known = [attribute.name for attribute in fields(ReplyRule)]
     if problem := unknown_names(table, known):
-        raise ConfigurationError(f"A reply sets {problem}")
+        raise ConfigurationError(f"Reply rule: {problem}")
     if "text" not in table:
-        raise ConfigurationError(f"A reply needs a text; got {dict(table)!r}")
+        raise ConfigurationError(f"Reply rule: the key 'text' is missing; got {dict(table)!r}")
     parts: Mapping[str, Any] = table
     return ReplyRule(**parts)

@@ -163,7 +163,11 @@ def destinations(routes: Iterable[Route], event: Event, after: Traits) -> dict[s
     return found
 
 
-def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> Feedback | None:  # noqa: A002 - as above
+def feedback_to_send(
+    routes: Sequence[Route],
+    type: EventType,  # noqa: A002 - as above
+    feedback: Feedback,
+) -> Feedback | None:
     """Return what a notification of this type may contain about feedback; ``None`` if it must not be sent.
 
     For withdrawn feedback, only the withdrawal is sent. New or changed feedback is not sent if a moderator has given it
@@ -213,16 +217,16 @@ def parse_route(table: Mapping[str, object]) -> Route:
     known = [attribute.name for attribute in fields(Route)]
     name = table.get("name")
     if problem := unknown_names(table, known):
-        raise RouteRejected(f"Route {name!r} sets {problem}")
+        raise RouteRejected(f"Route {name!r}: {problem}")
     return Route(
         name=_text(table, "name"),
         channel=_text(table, "channel"),
-        events=_chosen(table, "events", _event_type),
-        ratings=_chosen(table, "ratings", _rating),
-        applications=_chosen(table, "applications", _label),
-        agents=_chosen(table, "agents", _label),
-        tags=_chosen(table, "tags", _label),
-        statuses=_chosen(table, "statuses", lambda value: _member(ModerationStatus, value)),
+        events=_parse_filter(table, "events", _event_type),
+        ratings=_parse_filter(table, "ratings", _rating),
+        applications=_parse_filter(table, "applications", _label),
+        agents=_parse_filter(table, "agents", _label),
+        tags=_parse_filter(table, "tags", _label),
+        statuses=_parse_filter(table, "statuses", lambda value: _member(ModerationStatus, value)),
         template=_template(table),
     )
 
@@ -259,7 +263,7 @@ def _template(table: Mapping[str, object]) -> str | None:
     return template if isinstance(template, str) else None
 
 
-def _chosen(table: Mapping[str, object], key: str, parse: Callable[[object], T]) -> frozenset[T]:
+def _parse_filter(table: Mapping[str, object], key: str, parse: Callable[[object], T]) -> frozenset[T]:
     values = table.get(key, ())
     if not isinstance(values, list | tuple):
         raise RouteRejected(f"{key} of route {table.get('name')!r} must be a list, got {values!r}")

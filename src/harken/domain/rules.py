@@ -25,7 +25,7 @@ from harken.domain.feedback import (
     Target,
 )
 from harken.domain.instants import EPOCH, utc
-from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
+from harken.domain.moderation import APPROVED, Moderation
 from harken.domain.text_lists import as_texts
 from harken.domain.violation import Violation
 
@@ -38,6 +38,7 @@ MAX_TEXT_LENGTH: Final = 250_000
 _RAW_TIMES: Final = 4
 _RAW_ROOM: Final = 1_000
 #: The maximum size of the text of feedback with its revisions, in bytes of UTF-8. A MongoDB document has at most 16 MB.
+#: The reason before the last decision is not counted.
 MAX_FEEDBACK_BYTES: Final = 8_000_000
 MAX_ID_LENGTH: Final = 200
 MAX_TAGS: Final = 20
@@ -65,7 +66,7 @@ Rule = Callable[[Submission], Iterable[Violation]]
 def text_problem(name: str, value: object) -> Violation | None:
     """Return a violation if ``value`` is not a text that every storage can store."""
     if not isinstance(value, str):
-        return Violation(name, "type", f"{name} must be text, got {type(value).__name__}")
+        return Violation(name, "type", f"{name} must be a string, got {type(value).__name__}")
     if "\x00" in value:
         return Violation(name, "nul", f"{name} must not contain NUL characters")
     if not value.isascii() and _SURROGATE.search(value):
@@ -87,7 +88,7 @@ def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Vio
         # Printable text has no control characters, NUL or surrogates. This is the common case.
         return None
     if not isinstance(value, str):
-        return Violation(name, "type", f"{name} must be text, got {type(value).__name__}")
+        return Violation(name, "type", f"{name} must be a string, got {type(value).__name__}")
     if not value.strip():
         return Violation(name, "empty", f"{name} must not be empty")
     if len(value) > longest:
@@ -100,7 +101,7 @@ def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Vio
 def name_problem(where: str, name: object) -> Violation | None:
     """Return a violation if ``name`` is not a valid name of a context value."""
     if not isinstance(name, str):
-        return Violation(where, "type", f"{where} names must be text, got {type(name).__name__}")
+        return Violation(where, "type", f"{where} names must be strings, got {type(name).__name__}")
     if len(name) > MAX_CONTEXT_NAME_LENGTH:
         message = f"{where} name too long: {len(name)} characters (max: {MAX_CONTEXT_NAME_LENGTH})"
         return Violation(where, "name", message)
@@ -146,7 +147,7 @@ def _check_tags(submission: Submission) -> _Problems:
     if tags == ():
         return ()
     if isinstance(tags, str) or not isinstance(tags, Sequence):
-        return [Violation("tags", "type", f"tags must be a list of texts, got {type(tags).__name__}")]
+        return [Violation("tags", "type", f"tags must be a list of strings, got {type(tags).__name__}")]
     problems = [label_problem("tags", tag, MAX_TAG_LENGTH) for tag in tags]
     if len(tags) > MAX_TAGS:
         problems.append(Violation("tags", "too_many", f"Too many tags: {len(tags)} (max: {MAX_TAGS})"))
@@ -189,7 +190,7 @@ def number_problem(name: str, value: object) -> Violation | None:
         return None if isfinite(value) else Violation(name, "range", f"{name} must be finite, got {value}")
     if value is None:
         return None
-    message = f"{name} must be text, a number, true, false or null, got {type(value).__name__}"
+    message = f"{name} must be a string, a number, true, false or null, got {type(value).__name__}"
     return Violation(name, "type", message)
 
 
@@ -234,7 +235,7 @@ _CHECKS = (
 )
 
 
-def well_formed(submission: Submission) -> tuple[Violation, ...]:
+def form_violations(submission: Submission) -> tuple[Violation, ...]:
     """Return the violations of a submission that some storage could not store unchanged."""
     return tuple([problem for check in _CHECKS for problem in check(submission) if problem is not None])
 
@@ -276,12 +277,13 @@ def restore_violations(feedback: Feedback) -> Iterator[Violation]:
 
 def _content_violations(feedback: Feedback) -> Iterator[Violation]:
     submission = feedback.as_submission()
-    yield from well_formed(submission)
+    yield from form_violations(submission)
     for revision in feedback.revisions:
-        yield from well_formed(evolve(submission, **revision.content.parts()))
+        yield from form_violations(evolve(submission, **revision.content.parts()))
     labels = {"id": feedback.id, "moderator": feedback.moderation.moderator}
     replies = (feedback.reply, *(revision.reply for revision in feedback.revisions))
-    texts = [("reason", feedback.moderation.reason), *(("reply", reply) for reply in replies)]
+    reasons = (feedback.moderation.reason, feedback.moderation.previous_reason)
+    texts = [*(("reason", reason) for reason in reasons), *(("reply", reply) for reply in replies)]
     prints = (feedback.fingerprint, *(later for pair in feedback.later_keys for later in pair))
     texts += [("fingerprint", value) for value in prints]
     problems = [label_problem(name, value) for name, value in labels.items() if value is not None]
@@ -348,8 +350,7 @@ class Verdict:
         """The moderation of the feedback: approved, or pending with the suspicions as the reason."""
         if not self.suspicions:
             return APPROVED
-        reason = "; ".join(suspicion.message for suspicion in self.suspicions)
-        return Moderation(status=ModerationStatus.PENDING, reason=reason)
+        return Moderation.held("; ".join(suspicion.message for suspicion in self.suspicions))
 
 
 _APPROVING: Final = Verdict()
@@ -414,14 +415,14 @@ class RatingPolicy:
         longest = min([MAX_TEXT_LENGTH, *(_RAW_TIMES * rule.longest + _RAW_ROOM for rule in limits)])
         if len(comment) <= longest:
             return ()
-        return (*well_formed(submission), *(violation for rule in limits for violation in rule(submission)))
+        return (*form_violations(submission), *(violation for rule in limits for violation in rule(submission)))
 
     def judge(self, submission: Submission) -> Verdict:
         """Return all violations and suspicions of a trimmed submission.
 
         Rules are called only if all parts of the submission have the right types.
         """
-        violations = [*well_formed(submission)]
+        violations = [*form_violations(submission)]
         if any(violation.code == "type" for violation in violations):
             return Verdict(tuple(violations))
         for rule in self.refuse:
@@ -439,14 +440,14 @@ _COMMENT_WHEN_DOWN: Final = comment_when_down
 # --- Feedback from submissions --------------------------------------------------------------------------------------
 
 
-def trimmed(submission: Submission) -> Submission:
+def trim_comment(submission: Submission) -> Submission:
     """Return the submission with a trimmed comment."""
     comment = submission.comment
     stripped = comment.strip() if isinstance(comment, str) else comment
     return submission if stripped == comment else evolve(submission, comment=stripped)
 
 
-def accepted(
+def build_feedback(
     submission: Submission, moderation: Moderation, *, feedback_id: str, fingerprint: str, at: datetime
 ) -> Feedback:
     """Return the feedback of a submission without violations, in version 1."""

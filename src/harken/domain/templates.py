@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from string import Formatter
 from typing import Final
 
+from harken.domain.texts import no_such
+
 _FORMATTER: Final = Formatter()
 
 
@@ -13,15 +15,20 @@ def template_problem(template: object, names: Collection[str]) -> str | None:
     """Return why ``template`` is not a valid template for values of these names; ``None`` if it is valid."""
     if not isinstance(template, str):
         return f"A template must be a string, got {type(template).__name__}"
-    known = ", ".join(f"{{{name}}}" for name in sorted(names))
+    known = [f"{{{name}}}" for name in sorted(names)]
     try:
-        parts = [(name, spec, conversion) for _, name, spec, conversion in _FORMATTER.parse(template)]
+        placeholders = [_placeholder(*part) for _, *part in _FORMATTER.parse(template)]
     except ValueError as error:
         return f"The template {template!r} is invalid: {error}; write a literal brace twice"
-    for name, spec, conversion in parts:
-        if name is not None and (name not in names or spec or conversion):
-            return f"The template {template!r} has an unknown placeholder; known are {known}"
-    return None
+    unknown = next((one for one in placeholders if one and one not in known), None)
+    return unknown and f"The template {template!r} is invalid: {no_such('placeholder', unknown, known)}"
+
+
+def _placeholder(name: str | None, spec: str | None, conversion: str | None) -> str | None:
+    """Return a placeholder as it is written; ``None`` for text without one."""
+    if name is None:
+        return None
+    return f"{{{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}}}"
 
 
 def fill_template(template: str, values: Mapping[str, object]) -> str:

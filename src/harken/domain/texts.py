@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
-def unknown_names(names: Iterable[object], known: Iterable[str]) -> str | None:
-    """Return ``"unknown a, b; known are c, d"`` for the names that are not known, or ``None`` if all are known."""
+def unknown_names(names: Iterable[object], known: Iterable[str], what: str = "key") -> str | None:
+    """Return ``"unknown key 'a'; expected one of b, c"`` for the names that are not known; ``None`` if all are.
+
+    ``what`` is the noun for a name, in the singular.
+    """
     expected = list(known)
     unknown = sorted({str(name) for name in names} - set(expected))
-    return f"unknown {', '.join(unknown)}; known are {', '.join(expected)}" if unknown else None
+    if not unknown:
+        return None
+    noun = what if len(unknown) == 1 else f"{what}s"
+    return f"unknown {noun} {', '.join(map(repr, unknown))}; {_expected(expected)}"
 
 
 def no_such(what: str, name: object, known: Iterable[str]) -> str:
-    """Return the sentence that there is nothing of this kind with this name, and the names that are known."""
-    return f"There is no {what} {name!r}; known are {', '.join(known) or 'none'}"
+    """Return ``"Unknown channel 'a'; expected one of b, c"``."""
+    return f"Unknown {what} {name!r}; {_expected(list(known))}"
+
+
+def _expected(known: Sequence[str]) -> str:
+    if not known:
+        return "there is none"
+    return f"expected {known[0]}" if len(known) == 1 else f"expected one of {', '.join(known)}"
 
 
 def without_password(url: str) -> str:

@@ -4,7 +4,8 @@ A storage adapter can import everything it needs from here: ports, values and er
 """
 
 from harken.domain.access import ApiKey, Scope
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import (
     ConfigurationError,
@@ -26,7 +27,6 @@ from harken.domain.events import (
     Event,
     EventType,
     Traits,
-    deliveries_of_erasure,
     erasure_deliveries,
     event_order,
 )
@@ -104,7 +104,6 @@ __all__ = [
     "Taken",
     "Target",
     "Traits",
-    "deliveries_of_erasure",
     "erasure_deliveries",
     "event_order",
 ]

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
 
-from harken.domain.alerts.alert import Alert, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import Subject
 from harken.domain.events import Event
 
 

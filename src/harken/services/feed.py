@@ -53,8 +53,8 @@ POLL: Final = 1.0
 _CHEAP: Final = 0.005
 _FAR_INTERVAL: Final = timedelta(seconds=10)
 _NEAR: Final = timedelta(seconds=2)
-#: Polling must not cause load of its own: after each poll, the thread pauses for this multiple of its CPU time. Not of
-#: the elapsed time: on a busy machine that would be long, and listeners would starve.
+#: To limit the load of polling, the thread pauses after each poll for this multiple of its CPU time. A multiple of the
+#: elapsed time would delay listeners too long on a busy machine.
 _PAUSE_RATIO: Final = 15.0
 _SHORTEST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
@@ -133,9 +133,9 @@ class _Watch:
         self.since = since
         self.looked_far = since
         self.far_is_cheap = True
-        # The entries since the last far look.
+        # The entries since the last poll that read the far past.
         self.known = known
-        # The ids of the alerts that were open at the last look.
+        # The ids of the alerts that were open at the last poll.
         self.open_alerts = open_alerts
         self.first = 0
         self.entries: deque[_Seen] = deque()
@@ -441,7 +441,7 @@ class Feed:
         return self._alerts.find(application, limit=MAX_ALERTS, since=since)
 
     def _find_resolved(self, watch: _Watch, open_alerts: Sequence[Alert]) -> Iterator[Alert]:
-        """The alerts that were open at the last look and are not now; storages cannot be queried for changed alerts."""
+        """The alerts that were open at the last poll and are not now; storages cannot be queried for changed alerts."""
         for alert_id in watch.open_alerts - _ids(open_alerts):
             if alert := self._alerts.get(watch.application, alert_id):
                 yield alert

@@ -112,11 +112,11 @@ class KeyService:
         found = _ID.fullmatch(key_id.strip())
         if found is None:
             # It may be a part of a key, so the message does not repeat it.
-            raise KeyNotFound("That is not the id of an API key, which looks like '3f9c0a1b2d4e5f60'; list the keys")
+            raise KeyNotFound("This is not the id of an API key, such as '3f9c0a1b2d4e5f60'; list the keys to find it")
         named = found[1] or found[2]
         revoked = self._repository.revoke(named, at=self._clock())
         if revoked is None:
-            raise KeyNotFound(f"There is no API key with the id {named!r}; list the keys to find the right one")
+            raise KeyNotFound(f"No API key with id {named!r}; list the keys to find the right one")
         return revoked
 
     def authenticate(self, text: str) -> ApiKey:

@@ -135,7 +135,8 @@ def _is_decided(feedback: Feedback) -> bool:
 def _as_rated(feedback: Feedback) -> Feedback:
     approved = feedback.moderation.status is ModerationStatus.APPROVED
     # Without the sentiment: an angry comment is no more likely to be spam.
-    return feedback.with_content(rating=Rating.UP if approved else Rating.DOWN, sentiment=None)
+    rating = Rating.UP if approved else Rating.DOWN
+    return evolve(feedback, content=evolve(feedback.content, rating=rating, sentiment=None))
 
 
 def _reading(model: SentimentModel, feedback: Feedback) -> SpamReading:

@@ -7,16 +7,17 @@ from functools import partial
 
 from attrs import evolve
 
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.instants import MICROSECOND
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing.assertions import at_once, check_same
 from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_feedback, accepted, an_alert
 
-MICROSECOND = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
 
 

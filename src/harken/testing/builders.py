@@ -10,7 +10,8 @@ from typing import Any, Final
 from attrs import evolve
 
 from harken.domain.access import ApiKey, Scope
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Content, Feedback, Rating, Target
 from harken.ports.repository import Accepted
@@ -37,6 +38,11 @@ def a_feedback(session_id: str = "session", **parts: Any) -> Feedback:
 def a_series(size: int, **parts: Any) -> list[Feedback]:
     """Return ``size`` feedback entries, each one minute later than the previous one."""
     return [a_feedback(**{"created_at": NOON + timedelta(minutes=index), **parts}) for index in range(size)]
+
+
+def with_content(feedback: Feedback, **parts: Any) -> Feedback:
+    """Return the same version of feedback with other content, such as ``comment="Better"``."""
+    return evolve(feedback, content=evolve(feedback.content, **parts))
 
 
 def accepted(*feedback: Feedback) -> list[Accepted]:

@@ -12,7 +12,7 @@ from harken.testing.builders import NOON, a_feedback, a_series, accepted
 MINUTE = timedelta(minutes=1)
 
 
-def fanned_out(storage: Storage, size: int, *channels: str) -> list[Delivery]:
+def add_and_fan_out(storage: Storage, size: int, *channels: str) -> list[Delivery]:
     """Store ``size`` feedback entries and fan their events out to these channels, ``log`` by default."""
     storage.feedback.add(accepted(*a_series(size)))
     plan = [(event, channels or ("log",)) for event in storage.outbox.events(limit=size)]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 
 from attrs import evolve
 
-from harken.domain.alerts.alert import Subject
+from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, LeaseLost
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.feedback import Feedback
+from harken.domain.instants import MICROSECOND
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing.assertions import at_once, check_raises, check_same
@@ -170,7 +170,7 @@ class ErasureContract(FreshStorage):
             storage.feedback.erase(_only(one), at=NOON)
             # This lease has already ended when its feedback is erased.
             storage.feedback.erase(_only(other), at=NOON + MINUTE)
-            check_same(claim_due(storage, now=NOON + MINUTE - timedelta(microseconds=1)), [])
+            check_same(claim_due(storage, now=NOON + MINUTE - MICROSECOND), [])
             notices = claim_due(storage, now=NOON + MINUTE)
             events = {notice.event for notice in notices}
             check_same(events == {Event.erasure(one, at=NOON), Event.erasure(other, at=NOON + MINUTE)}, True)

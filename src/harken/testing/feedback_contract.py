@@ -11,6 +11,7 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Content, Context, Feedback, Rating, Sentiment
+from harken.domain.instants import MICROSECOND
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
 from harken.domain.summary import Summary
@@ -18,7 +19,7 @@ from harken.ports.repository import Conflict, DuplicateOf, Stored, Taken
 from harken.ports.storage import Storage
 from harken.testing.assertions import at_once, check_raises, check_same
 from harken.testing.base import FreshStorage
-from harken.testing.builders import NOON, a_feedback, a_series, accepted
+from harken.testing.builders import NOON, a_feedback, a_series, accepted, with_content
 
 EVERYTHING = FeedbackQuery().in_any_state()
 MINUTE = timedelta(minutes=1)
@@ -47,6 +48,7 @@ class FeedbackContract(FreshStorage):
                 moderator="mo",
                 decided_at=NOON + MINUTE,
                 previous=ModerationStatus.PENDING,
+                previous_reason="long",
             ),
             reply="We are sorry",
             created_at=datetime(2026, 2, 3, 4, 5, 6, 999999, tzinfo=UTC),
@@ -85,7 +87,7 @@ class FeedbackContract(FreshStorage):
         series = a_series(300)
         hidden = a_feedback(moderation=Moderation(status=ModerationStatus.REJECTED)).withdraw(at=NOON)
         elsewhere = a_feedback(application="other")
-        twin = evolve(series[0].with_content(comment="other"), application="other")
+        twin = evolve(with_content(series[0], comment="other"), application="other")
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series, hidden, elsewhere, twin))
             wanted = [one.id for one in (*series[:250], hidden, elsewhere)] + ["nobody", series[0].id]
@@ -103,7 +105,7 @@ class FeedbackContract(FreshStorage):
         one = a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
-            outcomes = storage.feedback.add(accepted(one, one.with_content(comment="other")))
+            outcomes = storage.feedback.add(accepted(one, with_content(one, comment="other")))
             check_same(list(outcomes), [DuplicateOf(one), Conflict(one, Taken.ID)])
 
     def test_one_idempotency_key_keeps_one_feedback(self) -> None:
@@ -182,7 +184,7 @@ class FeedbackContract(FreshStorage):
         taken, fresh, last = a_feedback(), a_feedback(), a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(taken))
-            outcomes = storage.feedback.add(accepted(fresh, taken.with_content(comment="other"), last))
+            outcomes = storage.feedback.add(accepted(fresh, with_content(taken, comment="other"), last))
             check_same(list(outcomes), [Stored(fresh), Conflict(taken, Taken.ID), Stored(last)])
             check_same(list(storage.feedback.add([])), [])
 
@@ -190,7 +192,7 @@ class FeedbackContract(FreshStorage):
         """An item conflicts with earlier items only; a later item may use a key or vote that a refused item wanted."""
         first = a_feedback(idempotency_key="key")
         refused = a_feedback(idempotency_key="key")
-        same_id = evolve(refused.with_content(comment="other"), idempotency_key=None)
+        same_id = evolve(with_content(refused, comment="other"), idempotency_key=None)
         with self.open_storage() as storage:
             outcomes = storage.feedback.add(accepted(first, refused, same_id))
             check_same(list(outcomes), [Stored(first), DuplicateOf(first), Stored(same_id)])
@@ -329,7 +331,7 @@ class FeedbackContract(FreshStorage):
             expected = [*changed[:3], imported, changed[3]]
             for since, first in ((NOON, 0), (later[0], 0), (later[1], 1), (later[2], 3), (later[3], 4)):
                 check_same(list(storage.feedback.changes("default", since=since)), expected[first:])
-            check_same(list(storage.feedback.changes("default", since=later[3] + timedelta(microseconds=1))), [])
+            check_same(list(storage.feedback.changes("default", since=later[3] + MICROSECOND)), [])
             check_same(list(storage.feedback.changes("other", since=NOON)), [elsewhere])
             check_same(storage.feedback.erase(FeedbackQuery(session_id="imported"), at=NOON).feedback, 1)
             check_same(list(storage.feedback.changes("default", since=NOON)), changed)

@@ -68,7 +68,7 @@ class FeedbackMachine(ComparingMachine):
     @precondition(lambda self: self._all_feedback())
     @rule(data=st.data())
     def replace(self, data: st.DataObject) -> None:
-        feedback = data.draw(hst.changed(data.draw(st.sampled_from(self._all_feedback()))))
+        feedback = data.draw(hst.later_versions(data.draw(st.sampled_from(self._all_feedback()))))
         event = Event.about(feedback, data.draw(hst.feedback_event_types()))
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
         # The same version again is now stale.

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
 
 from attrs import evolve
 
 from harken.domain.access import ApiKey, Scope
+from harken.domain.instants import MICROSECOND
 from harken.testing.assertions import at_once, check_same
 from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_key
-
-MICROSECOND = timedelta(microseconds=1)
 
 
 class KeyContract(FreshStorage):

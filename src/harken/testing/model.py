@@ -14,7 +14,8 @@ from typing import Any
 from attrs import evolve
 
 from harken.domain.access import ApiKey
-from harken.domain.alerts.alert import Alert, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, erasure_deliveries, event_order
@@ -306,7 +307,7 @@ class _Outbox(Outbox):
         self.known -= places
         for delivery in removed:
             self._remove(delivery)
-        for delivery in erasure_deliveries(feedback, about_it, {channel for *_, channel in places}, at=at):
+        for delivery in erasure_deliveries(event, about_it, {channel for *_, channel in places}):
             self._put(delivery)
         return len(removed)
 

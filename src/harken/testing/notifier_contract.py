@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from harken.domain.alerts.alert import AlertKind, Subject
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.errors import DeliveryFailed
 from harken.domain.events import EventType
 from harken.domain.feedback import Context, Rating, Sentiment
@@ -34,7 +34,7 @@ from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.rules import label_problem
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.testing.assertions import at_once
-from harken.testing.builders import NOON, a_feedback, an_alert
+from harken.testing.builders import NOON, a_feedback, an_alert, with_content
 
 #: Text that people write, and text with special characters.
 ODD_TEXTS: Final = (
@@ -76,7 +76,7 @@ def every_kind() -> list[Notification]:
     bare, full, alert = a_feedback(), _everything(), an_alert()
     rejected = Moderation(status=ModerationStatus.REJECTED, reason="spam")
     later = NOON + timedelta(hours=1)
-    better = full.revised(full.with_content(comment="Better").content, at=later)
+    better = full.revised(with_content(full, comment="Better").content, at=later)
     ratings = [a_notification(feedback=a_feedback(rating=rating)) for rating in Rating]
     return [
         a_notification(feedback=bare),

@@ -11,7 +11,7 @@ from harken.domain.query import FeedbackQuery
 from harken.testing.assertions import at_once, check_same
 from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_feedback, accepted, an_alert
-from harken.testing.deliveries import MINUTE, claim_due, events_of, fan_out, fanned_out, versions
+from harken.testing.deliveries import MINUTE, add_and_fan_out, claim_due, events_of, fan_out, versions
 
 
 class OrderContract(FreshStorage):
@@ -113,7 +113,7 @@ class OrderContract(FreshStorage):
                 changed = one.answered("Thanks", at=NOON)
                 storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED)])
             fan_out(storage, "log", due_at=NOON - MINUTE)
-            fresh = fanned_out(storage, 3)
+            fresh = add_and_fan_out(storage, 3)
             claimed = [[one.id for one in claim_due(storage, limit=2)] for _ in range(3)]
             in_order = sorted(one.id for one in fresh)
             check_same(claimed, [in_order[:2], in_order[2:], []])

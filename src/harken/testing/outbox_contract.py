@@ -9,12 +9,13 @@ from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.instants import MICROSECOND
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
 from harken.testing.assertions import at_once, check_raises, check_same
 from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_feedback, a_series, accepted, an_alert
-from harken.testing.deliveries import MINUTE, claim_due, fan_out, fanned_out
+from harken.testing.deliveries import MINUTE, add_and_fan_out, claim_due, fan_out
 
 
 class OutboxContract(FreshStorage):
@@ -151,7 +152,7 @@ class OutboxContract(FreshStorage):
     def test_a_delivery_is_leased_to_one_worker(self) -> None:
         """A claimed delivery cannot be claimed again until its lease ends; then the earlier claim is invalid."""
         with self.open_storage() as storage:
-            (delivery,) = fanned_out(storage, 1)
+            (delivery,) = add_and_fan_out(storage, 1)
             check_same(claim_due(storage, now=NOON - MINUTE), [])
             (claim,) = claim_due(storage)
             check_same(claim, evolve(delivery, leased_until=NOON + MINUTE, attempts=1))
@@ -172,7 +173,7 @@ class OutboxContract(FreshStorage):
     def test_racing_workers_share_the_deliveries(self) -> None:
         """Workers that claim concurrently get different deliveries, and together they get all of them."""
         with self.open_storage() as storage:
-            fanned_out(storage, 12)
+            add_and_fan_out(storage, 12)
             claims = at_once([partial(claim_due, storage, limit=5)] * 4)
         ids = [delivery.id for claim in claims for delivery in claim]
         check_same((len(ids), len(set(ids))), (12, 12))
@@ -181,7 +182,7 @@ class OutboxContract(FreshStorage):
         """Claiming for a channel does not affect other channels, even if their names have a common prefix."""
         names = ["log", "Log", "log2", "größe"]
         with self.open_storage() as storage:
-            made = fanned_out(storage, 2, *names)
+            made = add_and_fan_out(storage, 2, *names)
             for name in names:
                 claimed = claim_due(storage, name)
                 check_same(sorted(one.id for one in claimed), sorted(one.id for one in made if one.channel == name))
@@ -202,7 +203,7 @@ class OutboxContract(FreshStorage):
     def test_a_released_claim_is_not_an_attempt(self) -> None:
         """A released delivery can be claimed at once, with its previous attempts; a lost claim changes nothing."""
         with self.open_storage() as storage:
-            fanned_out(storage, 4)
+            add_and_fan_out(storage, 4)
             old = claim_due(storage)
             first, second, third, fourth = claim_due(storage, now=NOON + MINUTE)
             storage.outbox.settle([second])
@@ -239,7 +240,7 @@ class OutboxContract(FreshStorage):
     def test_a_failed_delivery_backs_off_or_dies_and_can_be_replayed(self) -> None:
         """A failed delivery is retried when it is due; a dead one is delivered with its old id after a replay."""
         with self.open_storage() as storage:
-            (delivery,) = fanned_out(storage, 1)
+            (delivery,) = add_and_fan_out(storage, 1)
             (claim,) = claim_due(storage)
             storage.outbox.back_off(claim, due_at=NOON + 2 * MINUTE, error="refused")
             check_same(list(storage.outbox.settle([claim])), [claim])
@@ -258,7 +259,7 @@ class OutboxContract(FreshStorage):
     def test_a_replay_resets_the_retries(self) -> None:
         """After a replay, ``attempts`` continues, so that old claims stay invalid, and ``tries`` begins at zero."""
         with self.open_storage() as storage:
-            fanned_out(storage, 1)
+            add_and_fan_out(storage, 1)
             (old,) = claim_due(storage)
             (claim,) = claim_due(storage, now=NOON + MINUTE)
             storage.outbox.bury(claim, error="gone")
@@ -273,7 +274,7 @@ class OutboxContract(FreshStorage):
     def test_a_delivery_in_any_state_is_replayed(self) -> None:
         """A delivered delivery is sent again, a pending one becomes due, and a leased one stays leased."""
         with self.open_storage() as storage:
-            fanned_out(storage, 3)
+            add_and_fan_out(storage, 3)
             first, second, third = claim_due(storage)
             storage.outbox.settle([first])
             storage.outbox.back_off(second, due_at=NOON + 9 * MINUTE, error="refused")
@@ -293,7 +294,7 @@ class OutboxContract(FreshStorage):
     def test_a_discarded_claim_is_gone(self) -> None:
         """A discarded delivery is removed; a lost claim changes nothing."""
         with self.open_storage() as storage:
-            fanned_out(storage, 4)
+            add_and_fan_out(storage, 4)
             old = claim_due(storage)
             first, second, third, fourth = claim_due(storage, now=NOON + MINUTE)
             storage.outbox.settle([second])
@@ -309,7 +310,7 @@ class OutboxContract(FreshStorage):
     def test_a_claim_is_moved_to_another_channel(self) -> None:
         """It keeps its due time and has no tries; a delivery that exists in the channel stays; lost claims fail."""
         with self.open_storage() as storage:
-            fanned_out(storage, 1, "old")
+            add_and_fan_out(storage, 1, "old")
             (lost,) = claim_due(storage, "old")
             storage.outbox.back_off(lost, due_at=NOON + 2 * MINUTE, error="refused")
             (claim,) = claim_due(storage, "old", now=NOON + 2 * MINUTE)
@@ -319,7 +320,7 @@ class OutboxContract(FreshStorage):
             storage.outbox.move(claim, "new")
             moved = Delivery.of(claim.event, "new", due_at=claim.due_at)
             check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [moved])
-            fanned_out(storage, 1, "old", "there")
+            add_and_fan_out(storage, 1, "old", "there")
             storage.outbox.settle(claim_due(storage, "there"))
             there = list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9))
             (claim,) = claim_due(storage, "old")
@@ -379,13 +380,13 @@ class OutboxContract(FreshStorage):
     def test_only_delivered_deliveries_are_forgotten(self) -> None:
         """``forget`` removes and counts old delivered deliveries; pending, dead and newer ones stay."""
         with self.open_storage() as storage:
-            fanned_out(storage, 3, "a", "b", "c")
+            add_and_fan_out(storage, 3, "a", "b", "c")
             storage.outbox.settle([*claim_due(storage, "a"), *claim_due(storage, "b", limit=2)])
             storage.outbox.bury(claim_due(storage, "b")[0], error="gone")
             claim_due(storage, "c", limit=1)
             check_same(storage.outbox.forget(before=NOON), 0)
             check_same(len(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=99)), 5)
-            check_same(storage.outbox.forget(before=NOON + timedelta(microseconds=1)), 5)
+            check_same(storage.outbox.forget(before=NOON + MICROSECOND), 5)
             check_same(storage.outbox.forget(before=NOON + MINUTE), 0)
             left = {state: len(storage.outbox.deliveries(state, limit=99)) for state in DeliveryState}
             check_same(left, {DeliveryState.PENDING: 3, DeliveryState.DELIVERED: 0, DeliveryState.DEAD: 1})
@@ -394,7 +395,7 @@ class OutboxContract(FreshStorage):
         """Waiting, leased and overdue deliveries of all applications count; a channel without any is left out."""
         with self.open_storage() as storage:
             check_same(storage.outbox.pending(), {})
-            fanned_out(storage, 3, "b", "a", "c")
+            add_and_fan_out(storage, 3, "b", "a", "c")
             storage.feedback.add(accepted(*a_series(2, application="other")))
             fan_out(storage, "größe", "b", due_at=NOON + MINUTE)
             storage.outbox.settle(claim_due(storage, "a"))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from hypothesis.strategies import SearchStrategy
 
-from harken.domain.alerts.alert import Alert, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import Subject
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
@@ -61,7 +62,7 @@ class OutboxMachine(ComparingMachine):
         claims = st.sampled_from(self._claims)
         return st.lists(claims, min_size=1, max_size=4, unique_by=lambda claim: (claim.id, claim.attempts))
 
-    def _overtaken(self) -> list[Delivery]:
+    def _earlier_claims(self) -> list[Delivery]:
         latest = {claim.id: claim.attempts for claim in self._claims}
         return [claim for claim in self._claims if claim.attempts < latest[claim.id]]
 
@@ -173,10 +174,10 @@ class OutboxMachine(ComparingMachine):
             self._both(lambda storage: storage.outbox.back_off(claim, due_at=due_at, error=error))
         self._both(lambda storage: storage.outbox.delivery(claim.id))
 
-    @precondition(lambda self: self._overtaken())
+    @precondition(lambda self: self._earlier_claims())
     @rule(data=st.data())
     def settle_reclaimed(self, data: st.DataObject) -> None:
-        claim = data.draw(st.sampled_from(self._overtaken()))
+        claim = data.draw(st.sampled_from(self._earlier_claims()))
         self._both(lambda storage: storage.outbox.settle([claim]))
 
     @precondition(lambda self: self._all_deliveries())

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from harken.domain.access import ApiKey, Scope
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import EventType
 from harken.domain.feedback import Content, Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
 from harken.domain.instants import SLOT
@@ -116,6 +117,7 @@ def moderations() -> SearchStrategy[Moderation]:
         moderator=st.none() | st.sampled_from(AUTHORS),
         decided_at=st.none() | instants(),
         previous=st.none() | st.sampled_from(ModerationStatus),
+        previous_reason=texts(20),
     )
     return st.just(Moderation()) | decided
 
@@ -167,15 +169,15 @@ def feedback_entries(draw: st.DrawFn) -> Feedback:
 
 
 @st.composite
-def changed(draw: st.DrawFn, feedback: Feedback) -> Feedback:
-    """The next version of the feedback after any kind of change."""
+def later_versions(draw: st.DrawFn, feedback: Feedback) -> Feedback:
+    """Next versions of the feedback, after any kind of change."""
     at = draw(instants())
-    happening = draw(st.sampled_from(("revise", "withdraw", "moderate", "answer")))
-    if happening == "withdraw":
+    kind = draw(st.sampled_from(("revise", "withdraw", "moderate", "answer")))
+    if kind == "withdraw":
         return feedback.withdraw(at=at)
-    if happening == "moderate":
+    if kind == "moderate":
         return feedback.moderated(draw(moderations()), at=at)
-    if happening == "answer":
+    if kind == "answer":
         return feedback.answered(draw(st.none() | texts(20)), at=at)
     target = evolve(feedback.target, agent_id=draw(targets()).agent_id)
     return feedback.revised(draw(contents()), at=at, target=target, moderation=draw(moderations()))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from harken.domain.alerts.alert import Subject
+from harken.domain.alerts.patterns import Subject
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.feedback import Context, Feedback, Rating
@@ -19,7 +19,7 @@ from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing.assertions import check_raises, check_same
 from harken.testing.base import FreshStorage
-from harken.testing.builders import NOON, a_feedback, a_key, accepted, an_alert
+from harken.testing.builders import NOON, a_feedback, a_key, accepted, an_alert, with_content
 
 MINUTE: Final = timedelta(minutes=1)
 #: Applications whose names contain one another or differ slightly.
@@ -31,11 +31,11 @@ ALIKE: Final = ("fast", "fas", "fastest", "breakfast", "Fast", "f_st", "f%", "f.
 _Filter = tuple[str, Callable[[str], Feedback], Callable[[Feedback], Sequence[str | None]]]
 
 
-def _tagged(value: str) -> Feedback:
+def _with_tag(value: str) -> Feedback:
     return a_feedback(tags=("other", value))
 
 
-def _in_context(value: str) -> Feedback:
+def _with_context(value: str) -> Feedback:
     return a_feedback(context=Context({"plan": value, "plan-2": "fast", "pla": "fast"}))
 
 
@@ -45,8 +45,8 @@ _FILTERS: Final[Sequence[_Filter]] = (
     ("message_id", lambda value: a_feedback(message_id=value), lambda one: [one.message_id]),
     ("agent_id", lambda value: a_feedback(agent_id=value), lambda one: [one.agent_id]),
     ("author", lambda value: a_feedback(author=value), lambda one: [one.author]),
-    ("tag", _tagged, lambda one: one.tags),
-    ("context", _in_context, lambda one: [str(one.context["plan"])]),
+    ("tag", _with_tag, lambda one: one.tags),
+    ("context", _with_context, lambda one: [str(one.context["plan"])]),
 )
 
 
@@ -75,7 +75,7 @@ class TenantContract(FreshStorage):
         for by, filter_name in groups:
             (make,) = (make for name, make, _ in _FILTERS if name == filter_name)
             stored = [make(value) for value in ALIKE]
-            twins = [evolve(one.with_content(rating=Rating.DOWN), application="default-2") for one in stored]
+            twins = [evolve(with_content(one, rating=Rating.DOWN), application="default-2") for one in stored]
             with self.open_storage() as storage:
                 storage.feedback.add(accepted(*stored, *twins))
                 for application, ours in (("default", stored), ("default-2", twins)):
@@ -112,7 +112,7 @@ class TenantContract(FreshStorage):
         again = [evolve(one, id="again") for one in twins]
         reused = [evolve(one, id="reused", fingerprint="other body") for one in twins]
         votes = [evolve(one, id="vote", idempotency_key=None, fingerprint="") for one in twins]
-        rivals = [one.with_content(rating=Rating.DOWN) for one in twins]
+        rivals = [with_content(one, rating=Rating.DOWN) for one in twins]
         expected: list[tuple[list[Feedback], list[Outcome]]] = [
             (twins, [Stored(one) for one in twins]),
             (twins, [DuplicateOf(one) for one in twins]),
@@ -150,8 +150,8 @@ class TenantContract(FreshStorage):
         """Lists, pages, streams, changes and statistics contain the requested application only."""
         # No two neighbours have the same statistics.
         ratings = [*Rating] * len(TENANTS)
-        twins = [one.with_content(rating=ratings.pop()) for one in _twins(a_feedback(agent_id="a"))]
-        twins = [one.with_content(tags=("slow",), context=Context({"plan": one.application})) for one in twins]
+        twins = [with_content(one, rating=ratings.pop()) for one in _twins(a_feedback(agent_id="a"))]
+        twins = [with_content(one, tags=("slow",), context=Context({"plan": one.application})) for one in twins]
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*twins))
             changed = [one.answered(one.application, at=NOON + MINUTE) for one in twins]
@@ -200,7 +200,7 @@ class TenantContract(FreshStorage):
         first, second, *others = twins
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*twins))
-            changed = first.answered("Thanks", at=NOON).with_content(rating=Rating.DOWN)
+            changed = with_content(first.answered("Thanks", at=NOON), rating=Rating.DOWN)
             storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED)])
             check_raises(StaleFeedback, lambda: storage.feedback.replace(changed, []))
             third_version = evolve(second.answered("Thanks", at=NOON), version=3)

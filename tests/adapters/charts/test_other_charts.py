@@ -33,7 +33,7 @@ def texts(svg: str) -> list[str]:
 
 
 def hours(number: int, summary: Summary) -> dict[datetime, Summary]:
-    """The same in each of so many hours from Monday on."""
+    """The same in each of these hours from Monday on."""
     return {MONDAY + timedelta(hours=hour): summary for hour in range(number)}
 
 

@@ -41,7 +41,7 @@ def texts(svg: str) -> list[str]:
 
 
 def test_values_stand_where_the_axis_says() -> None:
-    """70% of an axis from 60 to 80 is in its middle; points stand in the middle of their time."""
+    """70% of an axis from 60 to 80 is in its middle; points are in the middle of their time."""
     chart = trend_chart(days(*[Summary(positive=70_000, negative=30_000)] * 4))
     (line,) = of_class(chart.svg, "ln")
     assert line.get("d") == "M125 92L375 92L625 92L875 92"

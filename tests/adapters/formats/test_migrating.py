@@ -248,7 +248,7 @@ def test_a_very_long_array_is_one_document(hk: Harken) -> None:
         ({"comment": "x" * 1_001}, "Comment too long: 1001 characters (max: 1000)"),
         ({"comment": "\udcff"}, "comment contains a lone surrogate, which is not valid Unicode text"),
         ({"created_at": 5}, "created_at is not an ISO 8601 date: 5; expected one such as 2026-01-31T12:00:00Z"),
-        ({"tags": 5}, "tags must be text or a list of texts, got 5"),
+        ({"tags": 5}, "tags must be a string or a list of strings, got 5"),
         ({"context": {"a.b": 1}}, "context name 'a.b' may only have letters, digits, '_' and '-'"),
     ],
 )
@@ -297,7 +297,7 @@ def test_an_invalid_application_is_rejected(hk: Harken) -> None:
     """The feedback and metadata of a document with an invalid application_name are rejected."""
     tally, rejected = migrated(hk, session({"rating": "up"}, metadata={"a": 1}, application_name=["shop"]))
     assert tally == Migrated(1, Tally(1, 0, 0, 1), Tally(1, 0, 0, 1))
-    assert {reason for _, _, reason, _ in rejected} == {"application must be text, got list"}
+    assert {reason for _, _, reason, _ in rejected} == {"application must be a string, got list"}
 
 
 # --- metadata ---------------------------------------------------------------------------------------------------------

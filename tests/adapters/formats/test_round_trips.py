@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Feedback, Harken
-from harken.testing.strategies import changed, feedback_entries, texts
+from harken.testing import with_content
+from harken.testing.strategies import feedback_entries, later_versions, texts
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.exporting import export
 from harken_adapters.formats.importing import Importer
@@ -63,14 +64,14 @@ def any_feedback(draw: st.DrawFn) -> Feedback:
     target = evolve(feedback.target, session_id=draw(labels()), agent_id=draw(st.none() | labels()))
     tags = tuple(draw(st.lists(labels(), max_size=3, unique=True)))
     feedback = evolve(
-        feedback.with_content(comment=draw(any_text()), tags=tags),
+        with_content(feedback, comment=draw(any_text()), tags=tags),
         application="default",
         target=target,
         author=author,
         vote=feedback.vote and author is not None,
         reply=draw(st.none() | any_text()),
     )
-    feedback = draw(st.just(feedback) | changed(feedback))
+    feedback = draw(st.just(feedback) | later_versions(feedback))
     return evolve(feedback, moderation=evolve(feedback.moderation, moderator=draw(st.none() | labels())))
 
 
@@ -208,7 +209,7 @@ def test_the_columns_of_a_table() -> None:
 DAMAGE: list[tuple[str, Any, str]] = [
     ("id", None, "no id"),
     ("id", "a\0b", "control characters"),
-    ("session_id", 7, "session_id must be text"),
+    ("session_id", 7, "session_id must be a string"),
     ("created_at", "yesterday", "created_at is not an ISO 8601 date"),
     ("created_at", 1, "created_at is not an ISO 8601 date"),
     ("created_at", "1969-01-01T00:00:00Z", "created_at must.*1970"),
@@ -217,10 +218,10 @@ DAMAGE: list[tuple[str, Any, str]] = [
     ("version", 0, "version must be a positive integer"),
     ("rating", "sideways", "Invalid rating: sideways"),
     ("rating", [], "Invalid rating"),
-    ("comment", 1, "comment must be text"),
+    ("comment", 1, "comment must be a string"),
     ("comment", "\ud800", "lone surrogate"),
     ("tags", "slow", "tags must be a list"),
-    ("tags", [1], "tags must be text"),
+    ("tags", [1], "tags must be a string"),
     ("context", [1], "context must map"),
     ("context", {"a b": 1}, "context name"),
     ("sentiment", 1, "sentiment must have"),
@@ -233,18 +234,18 @@ DAMAGE: list[tuple[str, Any, str]] = [
     ("moderation", {"previous": "fine"}, "previous must be one of"),
     ("moderation", {"reason": "a\0b"}, "NUL"),
     ("moderation", {"moderator": ""}, "moderator must not be empty"),
-    ("moderation", {"moderator": 7}, "moderator must be text"),
+    ("moderation", {"moderator": 7}, "moderator must be a string"),
     ("reply", "a\0b", "reply must not contain NUL"),
     ("withdrawn_at", "soon", "withdrawn_at is not an ISO 8601 date"),
     ("revisions", {}, None),
     ("revisions", {"a": 1}, "revisions must be a list"),
     ("revisions", [1], "A revision must be an object"),
     ("revisions", [{"version": 1, "replaced_at": "2026-01-01", "comment": "\ud800"}], "lone surrogate"),
-    ("revisions", [{"version": 1, "replaced_at": "2026-01-01", "tags": [1]}], "tags must be text"),
-    ("revisions", [{"version": 1, "replaced_at": "2026-01-01", "reply": 1}], "reply must be text"),
-    ("fingerprint", 1, "fingerprint must be text"),
+    ("revisions", [{"version": 1, "replaced_at": "2026-01-01", "tags": [1]}], "tags must be a string"),
+    ("revisions", [{"version": 1, "replaced_at": "2026-01-01", "reply": 1}], "reply must be a string"),
+    ("fingerprint", 1, "fingerprint must be a string"),
     ("later_keys", [["k"]], "later_keys must be a list of pairs"),
-    ("later_keys", [["k", 1]], "fingerprint must be text"),
+    ("later_keys", [["k", 1]], "fingerprint must be a string"),
     ("vote", "yes", "vote must be true or false"),
 ]
 

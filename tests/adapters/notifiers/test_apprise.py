@@ -71,7 +71,7 @@ def test_json(receiver: Receiver) -> None:
     deliver(a_notification(feedback=feedback), f"json://127.0.0.1:{receiver.port}/hook")
     message = posted(receiver)
     assert receiver.received[0].path == "/hook"
-    assert message["title"] == "Feedback given: down in session s-1, agent helper"
+    assert message["title"] == "New feedback: down in session s-1, agent helper"
     assert message["type"] == "warning"
     assert message["message"].splitlines() == [
         "Rating: down",
@@ -321,11 +321,11 @@ def test_other_log_messages_are_kept(caplog: pytest.LogCaptureFixture, receiver:
     [
         ({}, "An Apprise channel needs url or urls"),
         ({"url": "json://a", "urls": ["json://b"]}, "An Apprise channel needs url or urls"),
-        ({"url": "json://a", "config": "x.yml"}, "An Apprise channel sets unknown config; known are url, urls"),
+        ({"url": "json://a", "config": "x.yml"}, "unknown key 'config'; expected one of url, urls"),
         ({"urls": []}, "urls of an Apprise channel must be a list with at least one text"),
         ({"urls": "json://a"}, "urls of an Apprise channel must be a list with at least one text"),
-        ({"urls": ["json://a", 7]}, "Each URL of an Apprise channel must be text"),
-        ({"url": ["json://a"]}, "Each URL of an Apprise channel must be text"),
+        ({"urls": ["json://a", 7]}, "Each URL of an Apprise channel must be a string"),
+        ({"url": ["json://a"]}, "Each URL of an Apprise channel must be a string"),
         ({"urls": ["json://a", "slack://"]}, "Apprise does not support URL 2 of the channel (slack://...)"),
         ({"url": "file:///etc/apprise.yml"}, "Apprise does not support URL 1 of the channel (file://...)"),
         ({"url": "https://example.com/apprise.yml"}, "Apprise does not support URL 1 of the channel (https://...)"),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from harken.domain.alerts.alert import Subject
+from harken.domain.alerts.patterns import Subject
 from harken.domain.errors import ConfigurationError
 from harken.domain.events import EventType
 from harken.domain.feedback import Rating
@@ -57,7 +57,7 @@ def test_feedback(caplog: pytest.LogCaptureFixture) -> None:
     feedback = a_feedback("s-1", id="f-1", agent_id="helper", rating=Rating.DOWN, author="Ada", comment="Too slow")
     record = logged(caplog, a_notification(id="e:log", feedback=feedback))
     assert record.name == "harken.notifications"
-    assert record.getMessage() == "Feedback given: down in session s-1, agent helper"
+    assert record.getMessage() == "New feedback: down in session s-1, agent helper"
     assert fields(record) == {
         "type": "feedback.created",
         "delivery_id": "e:log",
@@ -141,7 +141,7 @@ def test_comments_are_logged_on_request(caplog: pytest.LogCaptureFixture) -> Non
     assert record.getMessage() == "New comment: Too slow"
     record = logged(caplog, notification)
     assert "comment" not in fields(record)
-    assert record.getMessage() == "Feedback given: up in session session"
+    assert record.getMessage() == "New feedback: up in session session"
 
 
 def test_withdrawn_comments_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -174,7 +174,7 @@ def test_fields_in_the_log_of_a_server(stream: io.StringIO) -> None:
     line = json.loads(stream.getvalue())
     assert line["level"] == "warning"
     assert line["logger"] == "harken.notifications"
-    assert line["event"] == "Feedback given: down in session s-1"
+    assert line["event"] == "New feedback: down in session s-1"
     assert (line["type"], line["delivery_id"], line["rating"]) == ("feedback.created", "e:log", "down")
     assert line["comment"] == "Too slow"
 
@@ -182,7 +182,7 @@ def test_fields_in_the_log_of_a_server(stream: io.StringIO) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"comment": True}, "A log channel sets unknown comment; known are comments"),
+        ({"comment": True}, "unknown key 'comment'; expected comments"),
         ({"comments": "yes"}, "comments of a log channel must be true or false, got str"),
     ],
 )

@@ -155,7 +155,7 @@ def test_the_default_body(aws: Amazon) -> None:
         Rating.DOWN, author="Ada", comment="Too slow\nSession: other", tags=("slow",), agent_id="helper"
     )
     lines = published(aws, notification)["Message"].splitlines()
-    assert lines[0] == "Feedback given: down in session s-1, agent helper"
+    assert lines[0] == "New feedback: down in session s-1, agent helper"
     assert {"Rating: down", "Session: s-1", "Agent: helper", "Tags: slow", "Application: default"} < set(lines)
     assert lines[-2:] == ["> Too slow", "> Session: other"]
     assert "Ada" not in str(lines)
@@ -289,19 +289,19 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({}, "An SNS channel needs the ARN of a topic"),
         ({"topic": "none"}, "An SNS channel needs the ARN of a topic"),
-        ({"topic": ARN, "arn": ARN}, "An SNS channel sets unknown arn; known are topic, topic_up"),
-        ({"topic": ARN, "aws_secret_access_key": "x"}, "An SNS channel has no aws_secret_access_key"),
+        ({"topic": ARN, "arn": ARN}, "unknown key 'arn'; expected one of topic, topic_up"),
+        ({"topic": ARN, "aws_secret_access_key": "x"}, "unknown key 'aws_secret_access_key'"),
         ({"topic": "feedback"}, "topic of an SNS channel must be 'none' or the ARN of a topic, such as 'arn:aws:sns:"),
         ({"topic_up": "arn:aws:sqs:eu-west-1:123456789012:q"}, "topic_up of an SNS channel must be 'none' or the ARN"),
-        ({"topic_down": 7}, "topic_down of an SNS channel must be text, got int"),
-        ({"topic": ""}, "topic of an SNS channel must be text, got an empty text"),
+        ({"topic_down": 7}, "topic_down of an SNS channel must be a string, got int"),
+        ({"topic": ""}, "topic of an SNS channel must be a string, got an empty string"),
         ({"topic": ARN, "topic_up": ARN.replace("west", "east")}, "must be in one region, but are in"),
         ({"topic": ARN, "region": "mars north"}, "region of an SNS channel must be a region such as 'eu-west-1'"),
         ({"topic": ARN, "endpoint_url": "localhost:4566"}, "endpoint_url of an SNS channel must be an http://"),
         ({"topic": ARN, "endpoint_url": "http://u:p@localhost"}, "and without a password"),
         ({"topic": ARN, "endpoint_url": "http://[::1"}, "endpoint_url of an SNS channel must be an http://"),
-        ({"topic": ARN, "subject": "{name}"}, "subject of an SNS channel: The template '{name}' has an unknown"),
-        ({"topic": ARN, "body": "{comment.__class__}"}, "has an unknown placeholder"),
+        ({"topic": ARN, "subject": "{name}"}, "subject of an SNS channel: The template '{name}' is invalid"),
+        ({"topic": ARN, "body": "{comment.__class__}"}, "Unknown placeholder"),
         ({"topic": ARN, "body": "{"}, "is invalid: "),
     ],
 )  # fmt: skip

@@ -78,9 +78,9 @@ def test_a_record(renderer: TemplateRenderer) -> None:
     [
         ("{{ rating", "The template is invalid: unexpected end of template"),
         ("a\n{% if %}", "(line 2)"),
-        ("{{ rating|shout }}", "there is no filter 'shout'; known are abs, "),
-        ("{% if false %}{{ rating|shout }}{% endif %}", "there is no filter 'shout'"),
-        ("{{ rating is loud }}", "there is no test 'loud'; known are "),
+        ("{{ rating|shout }}", "unknown filter 'shout'; expected one of abs, "),
+        ("{% if false %}{{ rating|shout }}{% endif %}", "unknown filter 'shout'"),
+        ("{{ rating is loud }}", "unknown test 'loud'; expected one of "),
         ("{% set a = 1 %}", "assign is not allowed; a template can use {{ }}, {% if %}, {% for %}, "),
         ("x" * 10_001, "A template may have at most 10,000 characters, this one has 10,001"),
     ],

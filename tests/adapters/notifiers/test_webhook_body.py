@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from adapters.notifiers.receiver import a_notification
 from harken import Feedback, Moderation, ModerationStatus, Rating, Sentiment
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import EventType
 from harken.domain.feedback import Content, Context, Target
 from harken.domain.moderation import APPROVED
@@ -26,7 +27,8 @@ from harken.domain.rules import (
     MAX_TAGS,
 )
 from harken.ports.notifier import ErasedFeedback, Notification
-from harken.testing.strategies import changed, feedback_entries, texts
+from harken.testing import with_content
+from harken.testing.strategies import feedback_entries, later_versions, texts
 from harken_adapters.formats.notification import body, notification_record
 from harken_adapters.formats.record import stamp
 from support import NOON, a_feedback
@@ -55,11 +57,11 @@ def histories(draw: st.DrawFn) -> Feedback:
     """Feedback with any history, some of it with very long texts."""
     feedback = draw(feedback_entries())
     for _ in range(draw(st.integers(0, 3))):
-        feedback = draw(changed(feedback))
+        feedback = draw(later_versions(feedback))
     if draw(st.booleans()):
         character = draw(st.characters(codec="utf-8", exclude_characters="\x00"))
         long = st.integers(0, 8_000).map(lambda times: character * times)
-        feedback = evolve(feedback.with_content(comment=draw(long)), reply=draw(st.none() | long))
+        feedback = evolve(with_content(feedback, comment=draw(long)), reply=draw(st.none() | long))
     return feedback
 
 
@@ -115,7 +117,11 @@ def test_the_largest_valid_feedback() -> None:
         ),
         author=label,
         moderation=Moderation(
-            status=ModerationStatus.REJECTED, reason=WIDE * 1000, moderator=label, previous=ModerationStatus.PENDING
+            status=ModerationStatus.REJECTED,
+            reason=WIDE * 1000,
+            moderator=label,
+            previous=ModerationStatus.PENDING,
+            previous_reason=WIDE * 1000,
         ),
         reply=WIDE * 1000,
         created_at=NOON,
@@ -149,8 +155,8 @@ def test_lone_surrogates_are_replaced() -> None:
 @given(histories(), st.sampled_from(EventType))
 def test_the_content_of_withdrawn_feedback_is_not_sent(feedback: Feedback, type: EventType) -> None:  # noqa: A002
     """After a withdrawal no notification has the content, not even a late one of an earlier event."""
-    marked = feedback.with_content(
-        comment="marked-comment", tags=("marked-tag",), context=Context({"marked-name": "marked-value"})
+    marked = with_content(
+        feedback, comment="marked-comment", tags=("marked-tag",), context=Context({"marked-name": "marked-value"})
     )
     marked = evolve(marked, reply="marked-reply").withdraw(at=NOON)
     encoded = body(about(marked, type))
@@ -184,6 +190,8 @@ def test_a_reason_is_withheld_with_the_content() -> None:
     assert b"marked" not in body(withheld)
     assert (moderation["reason"], moderation["moderator"]) == ("", "mo")
     assert data_of(about(rejected, EventType.MODERATED))["moderation"]["reason"] == "it says marked"
+    undone = rejected.moderated(rejected.moderation.undo(at=NOON), at=NOON)
+    assert b"marked" not in body(about(undone.without_words(), EventType.MODERATED))
 
 
 # --- alerts -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 from pymongo import MongoClient
 
-from harken.domain.alerts.alert import Subject
+from harken.domain.alerts.patterns import Subject
 from harken.domain.events import DeliveryState, Event, EventType
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage

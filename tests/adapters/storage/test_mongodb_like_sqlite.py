@@ -104,7 +104,7 @@ def test_a_copy_through_all_storages_exports_the_same_bytes(
         first = storages[0]
         kept = [one.feedback for one in first.feedback.add(accepted(*batch)) if isinstance(one, Stored)]
         for feedback in kept[::2]:
-            first.feedback.replace(data.draw(hst.changed(feedback)), [])
+            first.feedback.replace(data.draw(hst.later_versions(feedback)), [])
         first.sessions.update("other", "session", data.draw(hst.metadata()))
         for source, target in pairwise(storages):
             for _ in Copying(source, target, _conflict).batches():

@@ -13,7 +13,7 @@ from attrs import evolve
 import harken
 from harken import FeedbackQuery, Harken, Moderation
 from harken.configuration.storage_urls import open_storage
-from harken.domain.alerts.alert import Subject
+from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState
 from harken.ports.state import StateEntry

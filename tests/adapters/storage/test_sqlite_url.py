@@ -43,7 +43,7 @@ def test_a_url_names_a_file(url: str, location: Location, monkeypatch: pytest.Mo
         (r"sqlite:///data\feedback.db", "Windows path"),
         ("sqlite:///f.db#part", "write # in a file name as %23"),
         ("sqlite:///f.db?busy_timeout=1#part", "write # in a file name as %23"),
-        ("sqlite:///f.db?timeout=3", "known is busy_timeout"),
+        ("sqlite:///f.db?timeout=3", "expected busy_timeout"),
         ("sqlite:///f.db?busy_timeout=soon", "number of seconds"),
         ("sqlite:///f.db?busy_timeout=-1", "number of seconds"),
         ("sqlite:///f.db?busy_timeout=nan", "number of seconds"),

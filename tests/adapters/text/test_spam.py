@@ -194,7 +194,7 @@ class TestNearDuplicates:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"phrases": "casino"}, "phrases must be a list of texts, such as ['casino'], got one text"),
+        ({"phrases": "casino"}, "phrases must be a list of strings, such as ['casino'], got one string"),
         ({"phrases": ["casino", " "]}, "A spam phrase must not be empty: it would be in every comment"),
         ({"max_links": -1}, "max_links must be at least 0, got -1"),
         ({"max_near_duplicates": 0}, "max_near_duplicates must be at least 1, got 0"),

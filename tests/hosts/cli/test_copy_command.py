@@ -46,7 +46,7 @@ def with_history(data: st.DataObject, url: str, batch: list[Feedback]) -> None:
         storage.feedback.add(accepted(*batch))
         for name in hst.APPLICATIONS:
             for feedback in storage.feedback.stream(FeedbackQuery(application=name, author="ann").in_any_state()):
-                storage.feedback.replace(data.draw(hst.changed(feedback)), [])
+                storage.feedback.replace(data.draw(hst.later_versions(feedback)), [])
         storage.sessions.update("other", "session", data.draw(hst.metadata()))
 
 

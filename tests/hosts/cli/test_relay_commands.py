@@ -101,7 +101,7 @@ def test_once_sends_all_due_deliveries(cli: Any, tmp_path: Path, receiver: Recei
     assert {body["type"] for body in receiver.bodies} == {"feedback.created"}
     assert cli("relay", "--once").out == "No deliveries were due\n"
     cli("submit", "s-3", "up")
-    assert cli("relay", "--once", "--json").json == {"tried": 1}
+    assert cli("relay", "--once", "--json").json == {"attempted": 1}
     assert len(receiver.ids) == 3
 
 
@@ -111,7 +111,7 @@ def test_the_default_channel_is_the_log(cli: Any) -> None:
     ran = cli("relay", "--once")
     assert ran.out == "1 delivery attempted\n"
     (line,) = ran.err.splitlines()
-    assert "  info  Feedback given: up" in line
+    assert "  info  New feedback: up" in line
     assert f'feedback_id="{feedback_id}"' in line
     assert "A comment" not in line
 
@@ -122,8 +122,8 @@ def test_failures_are_logged_to_stderr(cli: Any, tmp_path: Path, receiver: Recei
     receiver.status = 500
     cli("submit", "s", "up")
     ran = cli("relay", "--once", "--json")
-    assert (ran.code, ran.json) == (0, {"tried": 1})
-    assert "  warning  Channel support did not accept " in ran.err
+    assert (ran.code, ran.json) == (0, {"attempted": 1})
+    assert "to channel 'support' failed (attempt 1): " in ran.err
     assert "500" in ran.err
     (pending,) = cli("deliveries", "list", "--state", "pending", "--json").json["deliveries"]
     assert (pending["tries"], "500" in pending["error"]) == (1, True)
@@ -294,7 +294,7 @@ def test_delivered_ones_are_replayed_by_time_and_route(cli: Any, dead: list[str]
     cli("deliveries", "replay", "--all")
     cli("relay", "--once")
     receiver.ids.clear()
-    cli("routes", "add", "happy", "--channel", "support", "--rating", "up", "--of", "shop")
+    cli("routes", "add", "happy", "--channel", "support", "--rating", "up", "--for-application", "shop")
     delivered = ("deliveries", "replay", "--all", "--state", "delivered")
     nothing = "No delivered deliveries match; nothing will be sent again\n"
     assert cli(*delivered, "--until", "2020-01-01").out == nothing
@@ -331,16 +331,16 @@ def test_a_mistyped_id_replays_nothing(cli: Any, dead: list[str]) -> None:
         (("replay", "x", "--since", "2026-01-01"), 2, "need --all"),
         (("replay", "--all", "--since", "yesterday"), 2, "ISO 8601"),
         (("replay", "--all", "--route", "\udcff"), 2, "--route"),
-        (("move", "log", "pigeons"), 4, "no channel 'pigeons'"),
+        (("move", "log", "pigeons"), 4, "Unknown channel 'pigeons'"),
         (("move", "pigeons", "log"), 4, "No delivery waits for a channel 'pigeons'"),
         (("bury", "pigeons"), 4, "No delivery waits for a channel 'pigeons'"),
-        (("bury", "log"), 3, "is configured"),
+        (("bury", "log"), 2, "is configured"),
         (("show", "nobody"), 4, "nobody"),
         (("list", "--channel", "\udcff"), 2, "--channel"),
         (("replay", "--all", "--channel", "\udcff"), 2, "--channel"),
-        (("replay", "\udcff"), 4, "no delivery"),
+        (("replay", "\udcff"), 4, "No delivery with id"),
         (("list", "--state", "lost"), 2, "'pending', 'delivered', 'dead'"),
-        (("list", "--limit", "0"), 3, "limit"),
+        (("list", "--limit", "0"), 2, "limit"),
         (("list", "--after", "nobody"), 4, "nobody"),
     ],
 )
@@ -378,7 +378,7 @@ def test_a_channel_as_json(cli: Any) -> None:
     on = {"name": "log", "on": True, "failing_since": None, "off_since": None, "reason": ""}
     assert cli("channels", "list", "--json").json == {"channels": [on], "stranded": {}}
     off = cli("channels", "off", "log", "--json").json
-    assert {**off, "off_since": None} == {**on, "on": False, "reason": "by hand"}
+    assert {**off, "off_since": None} == {**on, "on": False, "reason": "switched off manually"}
     assert cli("channels", "list", "--json").json == {"channels": [off], "stranded": {}}
     assert cli("channels", "on", "log", "--json").json == on
 
@@ -491,7 +491,7 @@ def test_a_route_delivers_matching_events(cli: Any, tmp_path: Path, receiver: Re
     configured(
         tmp_path, receiver, '[channels.log]\nkind = "log"\n[[routes]]\nname = "own"\nchannel = "log"\nagents = ["x"]'
     )
-    filters = ("--event", "feedback.created", "--rating", "down", "--rating", "neutral", "--of", "default")
+    filters = ("--event", "feedback.created", "--rating", "down", "--rating", "neutral", "--for-application", "default")
     added = cli("routes", "add", "downs", "--channel", "support", *filters, "--tag", "slow", "--status", "approved")
     assert (added.code, added.err) == (0, "")
     for session, rating, tag in (("s-1", "down", "slow"), ("s-2", "up", "slow"), ("s-3", "down", "wrong")):
@@ -505,6 +505,14 @@ def test_a_route_delivers_matching_events(cli: Any, tmp_path: Path, receiver: Re
     assert len(receiver.ids) == 1
 
 
+def test_invalid_settings_of_a_channel_are_listed(cli: Any, tmp_path: Path) -> None:
+    """``channels list`` shows the problem that a relay would report."""
+    table = '[channels.support]\nkind = "webhook"\nurl = "https://example.com"\nsecret = "x"\n'
+    (tmp_path / "harken.toml").write_text(table)
+    ran = cli("channels", "list")
+    assert ran.out.startswith("support  on\nProblem: Channel 'support': A secret of the webhook is invalid")
+
+
 def test_routes_are_listed_with_their_origin(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
     """Routes in the settings come first and are marked; adding a route again replaces it."""
     configured(
@@ -514,9 +522,10 @@ def test_routes_are_listed_with_their_origin(cli: Any, tmp_path: Path, receiver:
     )
     cli("routes", "add", "all", "--channel", "support", "--agent", "a")
     cli("routes", "add", "all", "--channel", "support")
-    assert cli("routes", "list").out.splitlines() == [
-        "bad  to support  events alert.raised  ratings down  from the settings",
-        "all  to support  everything",
+    assert [line.rstrip() for line in cli("routes", "list").out.strip().splitlines()] == [
+        "route  channel  source    events and filters",
+        "bad    support  settings  events alert.raised; ratings down",
+        "all    support  added     everything",
     ]
     bad, everything = cli("routes", "list", "--json").json["routes"]
     assert (bad["name"], bad["ratings"], bad["configured"]) == ("bad", ["down"], True)
@@ -529,7 +538,7 @@ def test_routes_are_listed_with_their_origin(cli: Any, tmp_path: Path, receiver:
 def test_without_routes_everything_goes_everywhere(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
     """Channels without routes are listed as the routes that this implies."""
     configured(tmp_path, receiver)
-    assert cli("routes", "list").out == "support  to support  everything  from the settings\n"
+    assert "support  support  settings  everything" in cli("routes", "list").out
 
 
 def test_a_route_with_a_template(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
@@ -547,11 +556,11 @@ def test_a_route_with_a_template(cli: Any, tmp_path: Path, receiver: Receiver) -
     ("arguments", "code", "message"),
     [
         (("add", "x"), 2, "--channel"),
-        (("add", "x", "--channel", "pigeons"), 2, "known are log"),
+        (("add", "x", "--channel", "pigeons"), 2, "Unknown channel 'pigeons'; expected log"),
         (("add", "x y", "--channel", "log"), 2, "x y"),
         (("add", "x", "--channel", "log", "--event", "feedback.lost"), 2, "feedback.created"),
         (("add", "x", "--channel", "log", "--event", "feedback.erased"), 2, "it cannot be routed"),
-        (("add", "x", "--channel", "log", "--rating", "sideways"), 2, "'up', 'down', 'neutral'"),
+        (("add", "x", "--channel", "log", "--rating", "sideways"), 2, "'up', 'down' or 'neutral'"),
         (("add", "x", "--channel", "log", "--template", "{{ rating"), 2, "template"),
         (("add", "x", "--channel", "log", "--template", "{{ comment" + "|e" * 50 + " }}"), 2, "too much work"),
         (("remove", "\udcff"), 4, "not found"),

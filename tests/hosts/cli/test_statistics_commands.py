@@ -365,6 +365,40 @@ def test_doctor_finds_nothing_wrong(cli: Any) -> None:
     assert "No problems found" in cli("doctor").out
 
 
+@pytest.mark.parametrize(
+    ("storage", "shown"), [("mongodb://ann:se:cr/et@", "mongodb://"), ("sqlite:///me@home.db", "sqlite:///me@home.db")]
+)
+def test_doctor_shows_the_storage(cli: Any, storage: str, shown: str) -> None:
+    """The URL of the storage is shown without its password; the path of a file is shown unchanged."""
+    ran = cli("doctor", "--json", storage=storage)
+    assert ran.json["storage"] == shown
+    assert "et@" not in ran.out
+
+
+def test_doctor_checks_the_settings_of_the_server(cli: Any, tmp_path: Path) -> None:
+    """A setting that ``harken serve`` refuses is a problem."""
+    (tmp_path / "harken.toml").write_text("[server]\nprot = 3\n")
+    ran = cli("doctor", "--json")
+    assert ran.code == 1
+    (problem,) = ran.json["problems"]
+    assert "harken.toml: unknown setting 'prot'; expected one of access, " in problem
+    assert "mongomock" not in ran.json["schemes"]
+
+
+def test_doctor_fits_a_narrow_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long values are wrapped, not truncated."""
+    monkeypatch.setenv("COLUMNS", "60")
+    assert "webhooks" in cli("doctor").out
+
+
+def test_empty_rows_do_not_change_the_alignment(cli: Any) -> None:
+    """Numbers are right-aligned, even if some rows have none."""
+    given(("a", "up", "", NOON))
+    lines = cli("trends", "--by", "hour-of-day").out.splitlines()
+    (row,) = [line for line in lines if line.startswith("12")]
+    assert lines[0].index("quality") + len("quality") == row.index("100.0") + len("100.0")
+
+
 def test_doctor_reports_problems(cli: Any, tmp_path: Path) -> None:
     """A storage that cannot be opened is reported in a sentence, and the exit code is 1."""
     (tmp_path / "broken.db").write_bytes(b"this is not a database, despite its name " * 100)

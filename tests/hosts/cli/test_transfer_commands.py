@@ -188,7 +188,7 @@ def test_an_export_replaces_a_file_only_when_it_is_whole(cli: Any, tmp_path: Pat
     cli("submit", "s", "up")
     (tmp_path / "out.csv").write_text("earlier")
     assert cli("export", "out.csv", "--limit", "1").code == 2
-    assert cli("export", "out.csv", "--rating", "sideways").code == 3
+    assert cli("export", "out.csv", "--rating", "sideways").code == 2
     assert (tmp_path / "out.csv").read_text() == "earlier"
     assert cli("export", "no/where.csv").code == 2
     (tmp_path / "link.csv").symlink_to("out.csv")

@@ -279,7 +279,7 @@ class TestUvicorn:
 
     def test_an_unknown_level(self) -> None:
         """An unknown level is an error that lists the levels."""
-        with pytest.raises(ConfigurationError, match="no log level 'loud'; known are debug, info, warning"):
+        with pytest.raises(ConfigurationError, match="Unknown log level 'loud'; expected one of debug, info, warning"):
             configure_logs(level="loud")
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from datetime import timedelta
 from importlib.metadata import version
 from math import inf
 from pathlib import Path
-from threading import Event
 from typing import Any, get_args
 
 import pytest
@@ -20,12 +20,11 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 import harken
-from channels import Recorder, telling
+from channels import Recorder, connect_without_relay
 from harken import ConfigurationError, Harken, StorageUnavailable
 from harken.configuration.storage_urls import open_storage
 from harken.domain.errors import DeliveryFailed
-from harken.domain.events import Delivery, DeliveryState
-from harken.domain.events import Event as Happening
+from harken.domain.events import Delivery, DeliveryState, Event
 from harken.domain.moderation import Backlog, Moderation
 from harken.ports.notifier import Notification
 from harken.ports.outbox import Outbox
@@ -65,10 +64,10 @@ class Events:
         self.outbox = outbox
         self.read = 0
         self.error: Exception | None = None
-        self.go = Event()
+        self.go = threading.Event()
         self.go.set()
 
-    def events(self, *, limit: int) -> Sequence[Happening]:
+    def events(self, *, limit: int) -> Sequence[Event]:
         self.read += 1
         assert self.go.wait(PATIENCE)
         if self.error is not None:
@@ -167,7 +166,7 @@ class TestSubmissions:
     def test_an_unknown_outcome(self, metrics: Metrics) -> None:
         """An unknown outcome is an error that lists the outcomes, and creates no series."""
         name: Any = "storred"
-        with pytest.raises(ValueError, match="no outcome 'storred'; known are stored, duplicate, refused"):
+        with pytest.raises(ValueError, match="Unknown outcome 'storred'; expected one of stored, duplicate, refused"):
             metrics.outcome(name)
         assert not any(("outcome", "storred") in labels for _, labels in samples_of(metrics))
 
@@ -182,7 +181,7 @@ class TestSubmissions:
 
     def test_how_many_wait(self) -> None:
         """The queue depth is that at the time of the scrape."""
-        entered, go = Event(), Event()
+        entered, go = threading.Event(), threading.Event()
         with open_storage("memory://") as storage:
 
             def add(batch: Sequence[Accepted]) -> Sequence[Outcome]:
@@ -288,7 +287,7 @@ class TestChannels:
         """Each channel has metrics from the start: its state, how long it has been failing, and how late its deliveries
         are.
         """
-        with telling(clock, channels={"good": Recorder(), "bad": Recorder(refuse)}) as hk:
+        with connect_without_relay(clock, channels={"good": Recorder(), "bad": Recorder(refuse)}) as hk:
             metrics.observe(hk)
             assert self.shown(metrics) == {"good": (1, 0, 0), "bad": (1, 0, 0)}
             hk.submit("s", "up")
@@ -302,10 +301,12 @@ class TestChannels:
     def test_stranded_deliveries(self, clock: ManualClock, metrics: Metrics) -> None:
         """Deliveries to a channel that is not configured are counted by its name; others are not."""
         with open_storage("memory://") as storage:
-            with telling(clock, storage, channels={"old": Recorder(refuse), "bad": Recorder(refuse)}) as before:
+            with connect_without_relay(
+                clock, storage, channels={"old": Recorder(refuse), "bad": Recorder(refuse)}
+            ) as before:
                 before.submit("s", "up")
                 before.relay.run_due()
-            with telling(clock, storage, channels={"bad": Recorder(refuse)}) as hk:
+            with connect_without_relay(clock, storage, channels={"bad": Recorder(refuse)}) as hk:
                 metrics.observe(hk)
                 assert sample(metrics, "harken_deliveries_stranded", channel="old") == 1
                 assert sample(metrics, "harken_deliveries_stranded", channel="bad") is None
@@ -384,7 +385,7 @@ import sys
 from threading import Event
 from attrs import evolve
 import harken
-from harken_adapters.hosts.http.metrics import Metrics
+from harken_adapters.hosts.http import metrics as module
 from harken_adapters.storage.memory import open_storage
 
 entered, go = Event(), Event()
@@ -403,7 +404,8 @@ class Slow:
 
 with open_storage("memory://") as storage:
     hk = harken.connect(evolve(storage, feedback=Slow(storage.feedback)))
-    metrics = Metrics(depth_every=0.01)
+    module._DEPTH_INTERVAL = 0.01
+    metrics = module.Metrics()
     metrics.observe(hk)
     futures = []
     for line in sys.stdin:

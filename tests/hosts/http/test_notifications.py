@@ -298,7 +298,7 @@ class TestRoutes:
     def test_invalid_routes(self, hk: Harken, server: Server) -> None:
         """An unknown channel or an invalid template is rejected, and nothing is stored."""
         answer = server.ask("PUT", "/api/routes/x", json={"channel": "nowhere"})
-        assert "known are good, bad" in problem(answer, 409, "conflict")["detail"]
+        assert "expected one of good, bad" in problem(answer, 409, "conflict")["detail"]
         answer = server.ask("PUT", "/api/routes/x", json={"channel": "good", "template": "{% for %}"})
         assert "template" in problem(answer, 422, "invalid")["detail"]
         ones = ",".join("1" * 100)
@@ -396,10 +396,10 @@ class TestQueue:
         assert alert["began_at"] == "2026-03-04T12:00:00.000000Z"
         for feedback_id in held:
             assert server.ask("POST", f"/api/feedback/{feedback_id}/moderation", json={"status": "approved"}).ok
-        for minutes, standing in ((1, 1), (10, 0)):
+        for minutes, count in ((1, 1), (10, 0)):
             clock.turn(minutes=minutes)
             hk.relay.run_due()
-            assert len(server.get("/api/alerts?open=true")["alerts"]) == standing
+            assert len(server.get("/api/alerts?open=true")["alerts"]) == count
 
 
 class TestReplies:

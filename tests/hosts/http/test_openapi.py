@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 import harken
 from channels import Recorder
-from harken import Harken, Target
+from harken import Harken, HarkenError, Target
 from harken.domain.errors import DeliveryFailed
 from harken.domain.routes import Route
 from harken.ports.notifier import Notification
+from harken.testing import with_content
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.documentation import docs_page
 from harken_adapters.hosts.http.documentation.openapi import document, operation_document
@@ -28,7 +29,7 @@ from harken_adapters.hosts.http.serving.pages import Pages
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.messages import Request, Response
-from harken_adapters.hosts.http.wire.problems import KINDS
+from harken_adapters.hosts.http.wire.problems import KINDS, Problem
 from support import ManualClock
 
 #: Many small tests, which take too long for the fast subset.
@@ -143,7 +144,10 @@ class Client:
             body=example(operation) if body is None else body,
             peer="127.0.0.1",
         )
-        response = self.api.handle(operation, request)
+        try:
+            response = self.api.complete(operation, self.api.admit(operation, request))
+        except (Problem, HarkenError) as error:
+            response = self.api.refuse(operation, request, error)
         check(operation, response)
         return response
 
@@ -197,8 +201,8 @@ class TestDocument:
 
     def test_every_schema_is_valid(self) -> None:
         """Each schema is a valid JSON Schema of the draft that OpenAPI 3.1 uses."""
-        standing = [node["schema"] for node in nodes(DOCUMENT) if "schema" in node]
-        for schema in [*SCHEMAS.values(), *standing]:
+        schemas = [node["schema"] for node in nodes(DOCUMENT) if "schema" in node]
+        for schema in [*SCHEMAS.values(), *schemas]:
             jsonschema_rs.meta.validate(schema)
             validator(schema)
 
@@ -219,9 +223,9 @@ class TestDocument:
         found = [one["operationId"] for path in DOCUMENT["paths"].values() for one in path.values()]
         assert sorted(found) == sorted({operation.name for operation in OPERATIONS})
 
-    def test_has_a_prefix(self) -> None:
+    def test_has_a_root(self) -> None:
         """With a prefix, all paths of the document have it."""
-        moved = document(version="1.2.3", prefix="/x")
+        moved = document(version="1.2.3", root="/x")
         assert set(moved["paths"]) == {f"/x{path}" for path in DOCUMENT["paths"]}
 
     def test_is_a_copy(self) -> None:
@@ -329,7 +333,7 @@ class TestApi:
         hk.collection.reply("default", client.feedback_id, "Thank you")
         hk.collection.change("default", client.feedback_id, harken.Change(comment="still slow", context={"n": 1.5e300}))
         one = hk.collection.get("default", client.feedback_id)
-        one = one.with_content(sentiment=sentiment)
+        one = with_content(one, sentiment=sentiment)
         felt = evolve(one, id="felt", withdrawn_at=one.updated_at, idempotency_key="k")
         hk.collection.restore([felt])
         response = client.ask(named("list_feedback"), query="withdrawn=true")

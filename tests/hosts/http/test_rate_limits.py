@@ -27,6 +27,18 @@ FIVE = Limit(5, 60)
 MANY = Limit(1_000, 60)
 
 
+def check_one(limiter: RateLimiter, name: str, limit: Limit, subject: str) -> Verdict:
+    """Check a single limit."""
+    (verdict,) = limiter.check([(name, limit, subject)])
+    return verdict
+
+
+def check_one_soon(limiter: RateLimiter, name: str, limit: Limit, subject: str) -> Verdict | None:
+    """Check a single limit without blocking."""
+    verdicts = limiter.check_soon([(name, limit, subject)])
+    return None if verdicts is None else verdicts[0]
+
+
 class Server:
     """A storage server in this process that can be down, or hang while ``hangs`` is held."""
 
@@ -174,14 +186,14 @@ class TestHeaders:
 
     def test_quote_names(self) -> None:
         """Quotes in a name are escaped."""
-        verdict = RateLimiter().check('the "best" \\ one', FIVE, "me")
+        verdict = check_one(RateLimiter(), 'the "best" \\ one', FIVE, "me")
         assert rate_headers([verdict])["RateLimit-Policy"] == '"the \\"best\\" \\\\ one";q=5;w=60'
 
     @pytest.mark.parametrize("name", ["", " ", "größe", "a\nb", "a\x7f"])
     def test_need_plain_names(self, name: str) -> None:
         """A name that is not valid in a header is rejected on first use."""
         with pytest.raises(ConfigurationError, match="printable ASCII"):
-            RateLimiter().check(name, FIVE, "me")
+            check_one(RateLimiter(), name, FIVE, "me")
 
 
 steps = st.lists(st.tuples(st.integers(0, 40).map(lambda tenths: tenths * 6), st.sampled_from("ab")), max_size=80)
@@ -203,7 +215,7 @@ class TestAlone:
             fits = used[place] < amount
             used[place] += fits
             remaining, reset = amount - used[place], 60 - now % 60
-            assert limiter.check_soon("n", limit, subject) == Verdict(
+            assert check_one_soon(limiter, "n", limit, subject) == Verdict(
                 name="n", limit=limit, allowed=fits, remaining=remaining, reset=reset
             )
 
@@ -211,28 +223,28 @@ class TestAlone:
         """The reset time is rounded up to whole seconds."""
         clock = ManualClock()
         clock.turn(seconds=59, microseconds=1)
-        verdict = RateLimiter(clock=clock).check("n", FIVE, "me")
+        verdict = check_one(RateLimiter(clock=clock), "n", FIVE, "me")
         assert (verdict.reset, verdict.retry_after) == (1, 1)
 
     def test_names_and_limits_are_counted_apart(self) -> None:
         """Each name and limit is counted separately."""
         limiter = RateLimiter(clock=ManualClock())
         for name, limit in (("a", FIVE), ("b", FIVE), ("a", Limit(5, 61))):
-            assert allowed([limiter.check(name, limit, "me") for _ in range(6)]) == 5
+            assert allowed([check_one(limiter, name, limit, "me") for _ in range(6)]) == 5
 
     def test_a_clock_that_is_corrected(self) -> None:
         """Counts of a window in the future are discarded when the clock is corrected."""
         clock = ManualClock()
         limiter = RateLimiter(clock=clock)
         clock.turn(days=365)
-        assert allowed([limiter.check("n", FIVE, "me") for _ in range(6)]) == 5
+        assert allowed([check_one(limiter, "n", FIVE, "me") for _ in range(6)]) == 5
         clock.turn(days=-365)
-        assert limiter.check("n", FIVE, "me").allowed
+        assert check_one(limiter, "n", FIVE, "me").allowed
 
     def test_threads_never_get_more(self) -> None:
         """Concurrent threads never exceed the limit."""
         limiter, limit = RateLimiter(clock=ManualClock()), Limit(500, 60)
-        counts = in_threads([lambda: allowed([limiter.check("n", limit, "me") for _ in range(200)])] * 8)
+        counts = in_threads([lambda: allowed([check_one(limiter, "n", limit, "me") for _ in range(200)])] * 8)
         assert counts != [200] * 8
         assert sum(counts) == 500  # type: ignore[arg-type]
 
@@ -243,7 +255,7 @@ class TestAlone:
         tracemalloc.start()
         try:
             for number in range(30_000):
-                limiter.check("n", FIVE, f"{number}" * 50)
+                check_one(limiter, "n", FIVE, f"{number}" * 50)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -255,14 +267,14 @@ class TestAlone:
         limiter = RateLimiter(clock=ManualClock(), max_subjects=most)
         mine = []
         for number in range(others):
-            limiter.check("n", FIVE, f"other {number}")
-            mine.append(limiter.check("n", FIVE, "me"))
+            check_one(limiter, "n", FIVE, f"other {number}")
+            mine.append(check_one(limiter, "n", FIVE, "me"))
         assert allowed(mine) == min(5, others)
 
     def test_takes_any_text(self) -> None:
         """Text with a lone surrogate is accepted."""
         limiter = RateLimiter(secret="\udcff")
-        assert limiter.check("n", FIVE, "\ud800").allowed
+        assert check_one(limiter, "n", FIVE, "\ud800").allowed
         limiter.close()
 
     def test_must_track_subjects(self) -> None:
@@ -280,8 +292,12 @@ class TestTogether:
             limiters = [RateLimiter(server.url, clock=clock) for _ in range(3)]
             verdicts = []
             for who, soon in calls:
-                found = limiters[who].check_soon("n", limit, "me") if soon else limiters[who].check("n", limit, "me")
-                verdicts.append(found or limiters[who].check("n", limit, "me"))
+                found = (
+                    check_one_soon(limiters[who], "n", limit, "me")
+                    if soon
+                    else check_one(limiters[who], "n", limit, "me")
+                )
+                verdicts.append(found or check_one(limiters[who], "n", limit, "me"))
             assert allowed(verdicts) <= amount
             spare = 2 * (limit.chunk - 1)
             assert allowed(verdicts) >= min(amount - spare, len(calls))
@@ -295,7 +311,7 @@ class TestTogether:
             spent = Counter[int]()
             for who, hits, seconds in calls:
                 clock.turn(seconds=seconds)
-                verdicts = [limiters[who].check("n", limit, "me") for _ in range(hits)]
+                verdicts = [check_one(limiters[who], "n", limit, "me") for _ in range(hits)]
                 spent[int(clock.now.timestamp()) // 60] += allowed(verdicts)
                 assert all(0 <= verdict.remaining <= 20 for verdict in verdicts)
             assert max(spent.values(), default=0) <= 20
@@ -303,7 +319,7 @@ class TestTogether:
     def test_one_in_a_hundred_needs_a_round_trip(self, server: Server) -> None:
         """Hits of a large limit are leased in chunks, and leased hits need no round trip."""
         limiter = RateLimiter(server.url, clock=ManualClock())
-        verdicts = [limiter.check("n", MANY, "me") for _ in range(1_100)]
+        verdicts = [check_one(limiter, "n", MANY, "me") for _ in range(1_100)]
         assert [verdict.remaining for verdict in verdicts] == [*range(999, -1, -1), *[0] * 100]
         assert allowed(verdicts) == 1_000
         assert server.asked == 100
@@ -311,20 +327,20 @@ class TestTogether:
     def test_check_soon_does_not_block(self, server: Server) -> None:
         """A hit that needs a round trip is not counted by ``check_soon``; other hits need no storage."""
         limiter = RateLimiter(server.url, clock=ManualClock())
-        assert limiter.check_soon("n", MANY, "me") is None
-        assert limiter.check("n", MANY, "me").remaining == 999
-        soon = [limiter.check_soon("n", MANY, "me") for _ in range(10)]
+        assert check_one_soon(limiter, "n", MANY, "me") is None
+        assert check_one(limiter, "n", MANY, "me").remaining == 999
+        soon = [check_one_soon(limiter, "n", MANY, "me") for _ in range(10)]
         assert [verdict and verdict.remaining for verdict in soon] == [*range(998, 989, -1), None]
         assert server.asked == 1
 
     def test_all_or_none_are_counted(self, server: Server) -> None:
         """Several limits are checked together; if one needs a round trip, no hit is counted against the others."""
         limiter = RateLimiter(server.url, clock=ManualClock())
-        limiter.check("a", MANY, "me")
+        check_one(limiter, "a", MANY, "me")
         hits = [("a", MANY, "me"), ("b", MANY, "me")]
-        assert limiter.check_all_soon(hits) is None
-        limiter.check("b", MANY, "me")
-        verdicts = limiter.check_all_soon(hits)
+        assert limiter.check_soon(hits) is None
+        check_one(limiter, "b", MANY, "me")
+        verdicts = limiter.check_soon(hits)
         assert verdicts is not None
         assert [(verdict.name, verdict.remaining) for verdict in verdicts] == [("a", 998), ("b", 998)]
 
@@ -332,20 +348,20 @@ class TestTogether:
         """Once the limit is used up, rejections need no round trip until the next window."""
         clock = ManualClock()
         limiter, other = RateLimiter(server.url, clock=clock), RateLimiter(server.url, clock=clock)
-        assert allowed([limiter.check("n", FIVE, "me") for _ in range(5)]) == 5
-        assert not other.check("n", FIVE, "me").allowed
+        assert allowed([check_one(limiter, "n", FIVE, "me") for _ in range(5)]) == 5
+        assert not check_one(other, "n", FIVE, "me").allowed
         asked = server.asked
-        refused = [found.check_soon("n", FIVE, "me") for found in (limiter, other) * 50]
+        refused = [check_one_soon(found, "n", FIVE, "me") for found in (limiter, other) * 50]
         assert {verdict and verdict.allowed for verdict in refused} == {False}
         assert server.asked == asked
         clock.turn(seconds=60)
-        assert other.check("n", FIVE, "me").allowed
+        assert check_one(other, "n", FIVE, "me").allowed
 
     def test_remaining_hits_are_shared(self, server: Server) -> None:
         """The remaining hits are those of the shared limit, as of the last lease."""
         clock = ManualClock()
         limiter, other = RateLimiter(server.url, clock=clock), RateLimiter(server.url, clock=clock)
-        asked = [found.check("n", FIVE, "me").remaining for found in (limiter, other, other, limiter)]
+        asked = [check_one(found, "n", FIVE, "me").remaining for found in (limiter, other, other, limiter)]
         assert asked == [4, 3, 2, 1]
         limiter.close()
         other.close()
@@ -355,16 +371,16 @@ class TestTogether:
         clock, limit = ManualClock(), Limit(1_000, 60)
         limiters = [RateLimiter(server.url, clock=clock) for _ in range(3)]
         for limiter in limiters:
-            limiter.check("n", limit, "me")
+            check_one(limiter, "n", limit, "me")
         clock.turn(seconds=60)
-        assert allowed([limiter.check("n", limit, "me") for limiter in limiters for _ in range(500)]) == 1_000
+        assert allowed([check_one(limiter, "n", limit, "me") for limiter in limiters for _ in range(500)]) == 1_000
 
     def test_the_storage_has_no_subjects(self, server: Server) -> None:
         """The storage contains digests only, which need the secret to be recomputed."""
         clock = ManualClock()
-        RateLimiter(server.url, clock=clock).check("n", FIVE, "192.0.2.1")
-        RateLimiter(server.url, clock=clock, secret="ours").check("n", FIVE, "192.0.2.1")
-        RateLimiter(server.url, clock=clock, secret="ours").check("n", FIVE, "192.0.2.1")
+        check_one(RateLimiter(server.url, clock=clock), "n", FIVE, "192.0.2.1")
+        check_one(RateLimiter(server.url, clock=clock, secret="ours"), "n", FIVE, "192.0.2.1")
+        check_one(RateLimiter(server.url, clock=clock, secret="ours"), "n", FIVE, "192.0.2.1")
         counts = server.counts
         assert sorted(counts.values()) == [1, 2]
         assert "192" not in "".join(counts)
@@ -374,9 +390,9 @@ class TestTogether:
         """A subject that is discarded locally is still counted in the storage, so rotating subjects gain nothing."""
         limiter, limit, mine = RateLimiter(server.url, clock=ManualClock(), max_subjects=2), Limit(300, 60), []
         for number in range(1_000):
-            mine.append(limiter.check("n", limit, "me"))
-            limiter.check("n", limit, f"one {number}")
-            limiter.check("n", limit, f"other {number}")
+            mine.append(check_one(limiter, "n", limit, "me"))
+            check_one(limiter, "n", limit, f"one {number}")
+            check_one(limiter, "n", limit, f"other {number}")
         # Each subject had used one hit of a chunk of three.
         assert allowed(mine) == 100
 
@@ -391,7 +407,7 @@ class TestOutage:
             spent = Counter[tuple[int, int]]()
             for who, hits, seconds, server.is_down in calls:
                 clock.turn(seconds=seconds)
-                verdicts = [limiters[who].check("n", limit, "me") for _ in range(hits)]
+                verdicts = [check_one(limiters[who], "n", limit, "me") for _ in range(hits)]
                 spent[who, int(clock.now.timestamp()) // 60] += allowed(verdicts)
             assert max(spent.values(), default=0) <= 20
 
@@ -403,7 +419,7 @@ class TestOutage:
             for server.is_down in (True, False, True):
                 for _ in range(20):
                     # Below 200, each hit needs a round trip.
-                    limiter.check("n", Limit(100, 60), "me")
+                    check_one(limiter, "n", Limit(100, 60), "me")
                     clock.turn(seconds=PAUSE / 4)
         levels = [record.levelname for record in caplog.records]
         assert levels == ["WARNING", "INFO", "WARNING"]
@@ -414,31 +430,31 @@ class TestOutage:
         clock = ManualClock()
         limiter = RateLimiter(server.url, clock=clock)
         server.is_down = True
-        limiter.check("n", MANY, "me")
-        assert [limiter.check_soon("n", MANY, "me") is None for _ in range(3)] == [False] * 3
+        check_one(limiter, "n", MANY, "me")
+        assert [check_one_soon(limiter, "n", MANY, "me") is None for _ in range(3)] == [False] * 3
         clock.turn(seconds=PAUSE)
-        assert limiter.check_soon("n", MANY, "me") is None
-        assert limiter.check("n", MANY, "me").remaining == 995
+        assert check_one_soon(limiter, "n", MANY, "me") is None
+        assert check_one(limiter, "n", MANY, "me").remaining == 995
         assert server.asked == 2
-        assert limiter.check_soon("n", MANY, "me") is not None
+        assert check_one_soon(limiter, "n", MANY, "me") is not None
 
     def test_only_one_caller_retries(self, server: Server) -> None:
         """While one caller waits for a hanging storage, the others are answered without it."""
         clock = ManualClock()
         limiter = RateLimiter(server.url, clock=clock)
         server.is_down = True
-        limiter.check("n", MANY, "me")
+        check_one(limiter, "n", MANY, "me")
         clock.turn(seconds=PAUSE)
         asking = Event()
 
         def ask() -> Verdict:
             asking.set()
-            return limiter.check("n", MANY, "me")
+            return check_one(limiter, "n", MANY, "me")
 
         def others() -> int:
             asking.wait()
-            eventually(lambda: limiter.check_soon("n", Limit(7, 60), "you"))
-            found = allowed([limiter.check("n", FIVE, "me") for _ in range(9)])
+            eventually(lambda: check_one_soon(limiter, "n", Limit(7, 60), "you"))
+            found = allowed([check_one(limiter, "n", FIVE, "me") for _ in range(9)])
             server.hangs.release()
             return found
 
@@ -453,10 +469,10 @@ class TestOutage:
         clock = ManualClock()
         limiter = RateLimiter(server.url, clock=clock)
         server.is_down = True
-        assert allowed([limiter.check("n", FIVE, "me") for _ in range(9)]) == 5
+        assert allowed([check_one(limiter, "n", FIVE, "me") for _ in range(9)]) == 5
         server.is_down = False
         clock.turn(seconds=PAUSE)
-        verdict = limiter.check_soon("n", FIVE, "me")
+        verdict = check_one_soon(limiter, "n", FIVE, "me")
         assert verdict is not None
         assert not verdict.allowed
         assert not server.counts
@@ -466,10 +482,10 @@ class TestOutage:
         clock = ManualClock()
         limiter = RateLimiter(server.url, clock=clock)
         server.is_down = True
-        limiter.check("n", MANY, "me")
+        check_one(limiter, "n", MANY, "me")
         server.is_down = False
         clock.turn(days=-1)
-        limiter.check("n", MANY, "me")
+        check_one(limiter, "n", MANY, "me")
         assert server.asked == 2
 
     @pytest.mark.parametrize("is_down", [False, True])
@@ -485,10 +501,10 @@ class TestOutage:
             server.is_down = is_down
             server.hangs.release()
 
-        late, _ = in_threads([lambda: limiter.check("n", limit, "me"), turn])
+        late, _ = in_threads([lambda: check_one(limiter, "n", limit, "me"), turn])
         assert isinstance(late, Verdict)
         assert late.allowed
-        assert allowed([limiter.check("n", limit, "me") for _ in range(600)]) == 500 - is_down
+        assert allowed([check_one(limiter, "n", limit, "me") for _ in range(600)]) == 500 - is_down
 
 
 @pytest.mark.slow
@@ -513,7 +529,7 @@ class TestMongoDB:
     def test_counts_expire(self, mongodb_url: str) -> None:
         """The server removes expired counts and has no addresses, and can share a database with Harken's storage."""
         with two(mongodb_url, ManualClock()) as (limiter, _), closing(MongoClient[Any](mongodb_url)) as client:
-            limiter.check("address", FIVE, "192.0.2.1")
+            check_one(limiter, "address", FIVE, "192.0.2.1")
             (collection,) = client.get_default_database().list_collections()
             found = client.get_default_database()[collection["name"]]
             (document,) = found.find()
@@ -527,7 +543,7 @@ class TestMongoDB:
         """Closing a limiter closes its connections, and later checks count in the process."""
         with closing(MongoClient[Any](mongodb_url)) as client:
             limiter = RateLimiter(mongodb_url, clock=ManualClock())
-            limiter.check("n", FIVE, "me")
+            check_one(limiter, "n", FIVE, "me")
             assert connections(client)
             limiter.close()
             limiter.close()
@@ -562,7 +578,7 @@ def two(url: str, clock: ManualClock) -> Iterator[list[RateLimiter]]:
 
 def hammer(limiter: RateLimiter, limit: Limit, times: int) -> int:
     """The number of allowed hits out of many."""
-    return allowed([limiter.check("n", limit, "me") for _ in range(times)])
+    return allowed([check_one(limiter, "n", limit, "me") for _ in range(times)])
 
 
 def connections(client: MongoClient[Any]) -> int:
@@ -576,7 +592,7 @@ class TestUrls:
     def test_memory_needs_no_round_trip(self, url: str) -> None:
         """Without a shared storage, nothing needs a round trip."""
         limiter = RateLimiter(url, clock=ManualClock())
-        assert limiter.check_soon("n", FIVE, "me")
+        assert check_one_soon(limiter, "n", FIVE, "me")
         limiter.close()
 
     @pytest.mark.parametrize(
@@ -618,9 +634,9 @@ def test_a_rejected_hit_counts_against_no_other_limit(clock: ManualClock) -> Non
     limiter = RateLimiter(clock=clock)
     tight, wide = Limit(1, 60), Limit(9, 60)
     hits = [("wide", wide, "w"), ("tight", tight, "t"), ("other", wide, "o")]
-    assert [one.remaining for one in limiter.check_all(hits)] == [8, 0, 8]
-    for check in (limiter.check_all, limiter.check_all_soon):
+    assert [one.remaining for one in limiter.check(hits)] == [8, 0, 8]
+    for check in (limiter.check, limiter.check_soon):
         refused = check(hits)
         assert refused is not None
         assert [(one.name, one.allowed) for one in refused] == [("tight", False)]
-    assert [one.remaining for one in limiter.check_all(hits[::2])] == [7, 7]
+    assert [one.remaining for one in limiter.check(hits[::2])] == [7, 7]

@@ -238,7 +238,7 @@ def test_invalid_settings_are_rejected(tmp_path: Path, settings: dict[str, str],
 @pytest.mark.parametrize(
     ("channel", "message"),
     [
-        ("kind = 'pigeon'", "Channel 'support' is of the unknown kind 'pigeon'"),
+        ("kind = 'pigeon'", "Channel 'support': There is no kind 'pigeon'"),
         ("kind = 'webhook'\nurl = 'http://127.0.0.1/'", "Channel 'support': "),
         ("kind = 'webhook'\nurl = 'env:NOT_SET'", "Channel 'support': the variable NOT_SET is not set"),
     ],
@@ -360,7 +360,7 @@ def test_responses_are_not_delayed() -> None:
     [
         (
             {"token_secrets": "a secret that has thirty-two bytes or more"},
-            "token_secrets must be a list of texts, got one",
+            "token_secrets must be a list of strings, got one",
         ),
         ({"port": "8000"}, "port must be of type int, got '8000'"),
         ({"workers": None}, "workers must be of type int, got None"),

@@ -14,7 +14,7 @@ from attrs import evolve
 import harken
 from channels import Recorder
 from harken import DeliveryFailed, Feedback, FeedbackQuery, Harken
-from harken.domain.alerts.alert import Subject
+from harken.domain.alerts.patterns import Subject
 from harken.domain.feedback import Context
 from harken.ports.notifier import Notification
 from harken.ports.storage import Storage

@@ -59,13 +59,13 @@ class TestFeedback:
             ({"rating": "maybe", "comment": "Not sure"}, "Invalid rating: maybe"),
             ({"rating": "down", "comment": " "}, "Please provide a comment"),
             ({"rating": "up", "comment": "x" * 1001}, "1001 characters"),
-            ({"rating": "up", "comment": 3}, "comment must be text"),
+            ({"rating": "up", "comment": 3}, "comment must be a string"),
             ("up", "must be a dictionary"),
             ({"rating": "up", "user agent": "x"}, "'user agent' may only have"),
-            ({"rating": "up", "when": datetime.now(UTC)}, "when must be text, a number"),
+            ({"rating": "up", "when": datetime.now(UTC)}, "when must be a string, a number"),
             ({"rating": "up", "created_at": "yesterday"}, "created_at must be a time"),
             ({"rating": "up", "_as_json": "rating"}, "choose another name"),
-            ({"rating": "up", "author": 7}, "author must be text"),
+            ({"rating": "up", "author": 7}, "author must be a string"),
         ],
     )
     def test_invalid_feedback_is_rejected(

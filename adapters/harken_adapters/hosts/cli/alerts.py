@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from harken import Alert, Harken
-from harken.domain.alerts.alert import AlertRule, StreakRule, parse_rule
+from harken.domain.alerts.rules import AlertRule, StreakRule
+from harken.domain.alerts.tables import parse_rule
+from harken_adapters.formats.notification import alert_record
 from harken_adapters.hosts.cli.feedback import Limit
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered, text_or_none
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, text_or_none, with_filters
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
-from harken_adapters.hosts.http.wire.records import alert_record
 
 alerts = typer.Typer(no_args_is_help=True, help="List alerts, and backtest alert rules on stored feedback.")
 
@@ -66,14 +67,18 @@ def show(
             say(f"{name:<12}  {in_one_line(value)}")
 
 
-@filtered
+@with_filters
 def backtest(
     context: typer.Context,
     *,
     filters: Filters,
     length: Annotated[
         int | None,
-        typer.Option(help="Backtest one rule instead of those in the settings: this many thumbs-down in a row."),
+        typer.Option(
+            min=1,
+            max=100,
+            help="Backtest one rule instead of those in the settings: this many thumbs-down ratings in a row.",
+        ),
     ] = None,
     by: Annotated[
         str | None,
@@ -102,12 +107,14 @@ alerts.command("backtest")(backtest)
 
 
 def _rules(hk: Harken, length: int | None, by: str | None) -> list[StreakRule]:
+    if by is not None and by not in StreakRule.groups:
+        raise WrongUsage(f"--by must be session, agent or application, got {by!r}")
     if length is not None or by is not None:
         table = {"name": _BACKTESTED, "kind": "streak", "length": length, "by": by}
         return _streaks([parse_rule({name: value for name, value in table.items() if value is not None})])
     if found := _streaks(hk.alerts.rules):
         return found
-    raise WrongUsage("The settings have no streak rule; describe one, for example --length 3 --by agent")
+    raise WrongUsage("No streak rule is configured; define one, for example with --length 3 --by agent")
 
 
 def _streaks(rules: Sequence[AlertRule]) -> list[StreakRule]:

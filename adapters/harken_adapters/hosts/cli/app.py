@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from itertools import takewhile
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -22,7 +22,9 @@ from harken import (
     FeedbackNotFound,
     FeedbackRejected,
     HarkenError,
+    InvalidQuery,
     KeyNotFound,
+    KeyRejected,
     NoSuchChannel,
     NoSuchRoute,
     Overloaded,
@@ -72,10 +74,14 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (Overloaded, STORAGE_FAILED),
     (ConfigurationError, WRONG_USAGE),
     (RouteRejected, WRONG_USAGE),
+    (InvalidQuery, WRONG_USAGE),
+    (KeyRejected, WRONG_USAGE),
     (UnusableFile, WRONG_USAGE),
     (WrongUsage, WRONG_USAGE),
     (HarkenError, REFUSED),
 )
+#: The options before the command, with their metavars.
+_GLOBAL_OPTIONS: Final = {"--storage": "URL", "--application": "NAME"}
 _KEY = re.compile(r"(hk_[0-9a-f]+_)[A-Za-z0-9_-]+")
 _EPILOG = (
     "Exit codes: 0 success; 1 unexpected failure, or doctor found problems; 2 invalid usage or configuration; "
@@ -123,7 +129,7 @@ def _before_every_command(
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="The storage URL, such as sqlite:///feedback.db.")
     ] = None,
-    application: Annotated[str | None, typer.Option(metavar="NAME", help="The application to work on.")] = None,
+    application: Annotated[str | None, typer.Option(metavar="NAME", help="The application (tenant) to use.")] = None,
     version_: Annotated[  # noqa: ARG001 - handled by its callback
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
@@ -176,7 +182,7 @@ def _exit_code(step: Callable[[], int], *, as_json: bool) -> int:
 
 
 def _invoke(arguments: Sequence[str], storage: str | None) -> int:
-    command = typer.main.get_command(app)
+    command = _without_types_of_flags(typer.main.get_command(app))
     try:
         with command.make_context("harken", list(arguments), obj=storage) as context:
             command.invoke(context)
@@ -186,6 +192,17 @@ def _invoke(arguments: Sequence[str], storage: str | None) -> int:
         warn("Aborted; nothing was changed")
         return FAILED
     return 0
+
+
+def _without_types_of_flags(command: Any) -> Any:
+    """The command, whose help shows no type for options without a value, in all its subcommands."""
+    # The option --help is not among the parameters.
+    for parameter in (*command.params, command.get_help_option(typer.Context(command))):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    for subcommand in getattr(command, "commands", {}).values():
+        _without_types_of_flags(subcommand)
+    return command
 
 
 def _flush(closed: ClosedStdout) -> int:
@@ -206,12 +223,44 @@ def _discard_stdout() -> None:
 
 def _print_usage_error(error: Exception, *, as_json: bool) -> None:
     if isinstance(text := getattr(error, "message", None), str):
+        text = _reworded_validation(error.__cause__) or text
         error.message = escape(_mask_keys(text))  # type: ignore[attr-defined] # every usage error has it
+    if (name := getattr(error, "option_name", None)) in _GLOBAL_OPTIONS and hasattr(error, "possibilities"):
+        error.message, error.possibilities = _misplaced(error, name), None  # type: ignore[attr-defined] # as above
     message = getattr(error, "format_message", error.__str__)()
     if as_json:
         _print_error(error, message, as_json=True)
     else:
         error.show()  # type: ignore[attr-defined] # every usage error has it
+
+
+def _reworded_validation(cause: object) -> str | None:
+    """The first error that Pydantic found in an argument, for people; ``None`` for other causes.
+
+    Pydantic validates arguments in newer versions of Typer.
+    """
+    if not (errors := getattr(cause, "errors", None)):
+        return None
+    first = errors()[0]
+    value, limits = first["input"], first.get("ctx", {})
+    match first["type"]:
+        case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":
+            return f"{value!r} is not an integer"
+        case "float_parsing" | "float_type":
+            return f"{value!r} is not a number"
+        case "greater_than_equal":
+            return f"must be at least {limits['ge']}, got {value}"
+        case "less_than_equal":
+            return f"must be at most {limits['le']}, got {value}"
+    return str(first["msg"]).removeprefix("Value error, ")
+
+
+def _misplaced(error: Exception, option: str) -> str:
+    """The message that a global option was given after the command."""
+    context = getattr(error, "ctx", None)
+    program, _, command = str(getattr(context, "command_path", "harken")).partition(" ")
+    usage = " ".join(filter(None, (program, option, _GLOBAL_OPTIONS[option], command)))
+    return f"{option} is given before the command: {usage}"
 
 
 def _mask_keys(message: str) -> str:

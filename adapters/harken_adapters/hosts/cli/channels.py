@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harken import Harken
+from harken import ConfigurationError, Harken
+from harken.configuration.notifications import NotificationSettings
 from harken.services.notifications.channels import ChannelState
+from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context, text
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text, warn
-from harken_adapters.hosts.http.wire.records import channel_record
 
 channels = typer.Typer(no_args_is_help=True, help="Show channel status, and switch channels on and off.")
 
@@ -36,6 +39,17 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         say("No channels: the settings define none")
     for name, number in stranded.items():
         say(stranded_line(name, number, cli), style="yellow")
+    if problem := _settings_problem():
+        say(f"Problem: {problem}; a relay does not start with these settings", style="red")
+
+
+def _settings_problem() -> str | None:
+    """The problem of a channel's settings; ``None`` if all channels can be opened."""
+    try:
+        with NotificationSettings.load(os.environ, Path.cwd()).channels.open():
+            return None
+    except ConfigurationError as error:
+        return str(error)
 
 
 @channels.command("on")
@@ -53,7 +67,7 @@ def on(context: typer.Context, name: Name, as_json: Json = False) -> None:
 def off(
     context: typer.Context,
     name: Name,
-    reason: Annotated[str, typer.Option(help="The reason, shown in `channels list`.")] = "by hand",
+    reason: Annotated[str, typer.Option(help="The reason, shown in `channels list`.")] = "switched off manually",
     as_json: Json = False,
 ) -> None:
     """Stop deliveries to a channel.

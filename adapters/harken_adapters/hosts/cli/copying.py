@@ -19,7 +19,7 @@ from harken.services.mirroring import Extra, Kind
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context
-from harken_adapters.hosts.cli.output import confirmed, counted, print_json, run_through, say
+from harken_adapters.hosts.cli.output import confirm, count_text, print_json, run_through, say
 
 _REJECTED = Path("copy.rejected.jsonl")
 #: The exit code if the target differs from the source after the copy.
@@ -116,7 +116,7 @@ def _confirm(copying: Copying, *, yes: bool) -> None:
     replaced = Counter((_kind(one), one.application) for one in copying.replacements())
     changes = [("remove", removed), ("overwrite", replaced)]
     planned = "; and ".join(f"{verb} {_list(counts)}" for verb, counts in changes if counts)
-    if planned and not yes and not confirmed(f"--mirror will permanently {planned} in the target. Continue?"):
+    if planned and not yes and not confirm(f"--mirror will permanently {planned} in the target. Continue?"):
         raise typer.Abort
 
 
@@ -126,7 +126,7 @@ def _kind(replaced: SessionValue | ConversationPart) -> str:
 
 def _list(counts: Counter[tuple[str, str]]) -> str:
     return ", ".join(
-        f"{counted(count, *_NOUNS[kind])} of application {name!r}" for (kind, name), count in counts.items()
+        f"{count_text(count, *_NOUNS[kind])} of application {name!r}" for (kind, name), count in counts.items()
     )
 
 
@@ -168,7 +168,7 @@ def _show(copying: Copying, rejected_file: Path | None, seconds: float, *, as_js
         names = ", ".join(map(repr, copying.other_applications))
         say(f"Applications only in the target: {names}", style="yellow")
     if rejected_file:
-        say(f"{counted(copying.differences, 'difference')}, with reasons, in {rejected_file}", style="yellow")
+        say(f"{count_text(copying.differences, 'difference')}, with reasons, in {rejected_file}", style="yellow")
 
 
 def _counts(copied: Copied) -> str:

@@ -10,11 +10,11 @@ import typer
 
 from harken import Harken
 from harken.domain.events import Delivery, DeliveryState
+from harken_adapters.formats.delivery import delivery_record
 from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, instant, text, text_or_none
-from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, time_text
-from harken_adapters.hosts.http.wire.records import delivery_record
+from harken_adapters.hosts.cli.output import count_text, in_one_line, print_json, say, time_text
 
 deliveries = typer.Typer(no_args_is_help=True, help="Inspect deliveries, and send them again.")
 
@@ -25,7 +25,10 @@ Channel = Annotated[str | None, typer.Option(metavar="NAME", help="Only deliveri
 def list_(
     context: typer.Context,
     *,
-    state: Annotated[DeliveryState, typer.Option(help="Only deliveries in this state.")] = DeliveryState.DEAD,
+    state: Annotated[
+        DeliveryState,
+        typer.Option(metavar="STATE", help="Only deliveries in this state: pending, delivered or dead."),
+    ] = DeliveryState.DEAD,
     channel: Channel = None,
     limit: Limit = 20,
     after: Annotated[str | None, typer.Option(metavar="ID", help="Continue after this delivery.")] = None,
@@ -82,12 +85,15 @@ def replay(
         list[str] | None, typer.Argument(metavar="ID", help="Delivery ids, in any state.", show_default=False)
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All deliveries in the state of --state.")] = False,
-    state: Annotated[DeliveryState, typer.Option(help="With --all: deliveries in this state.")] = DeliveryState.DEAD,
+    state: Annotated[
+        DeliveryState,
+        typer.Option(metavar="STATE", help="With --all: deliveries in this state: pending, delivered or dead."),
+    ] = DeliveryState.DEAD,
     channel: Annotated[
         str | None, typer.Option(metavar="NAME", help="With --all: only deliveries to this channel.")
     ] = None,
     route: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --all: only deliveries that this route would make.")
+        str | None, typer.Option(metavar="NAME", help="With --all: only deliveries that match this route.")
     ] = None,
     since: Annotated[
         datetime | None,
@@ -125,7 +131,7 @@ def replay(
         if as_json:
             print_json({"replayed": replayed})
         elif replayed:
-            say(f"{counted(replayed, 'delivery', 'deliveries')} will be sent again; outdated ones are skipped")
+            say(f"{count_text(replayed, 'delivery', 'deliveries')} will be sent again; outdated ones are skipped")
         else:
             say(f"No {state.value} deliveries match; nothing will be sent again")
         warn_of_stranded(hk, cli)
@@ -147,7 +153,7 @@ def move(
     if as_json:
         print_json({"moved": moved})
     else:
-        say(f"{counted(moved, 'delivery', 'deliveries')} moved from {channel} to {to}")
+        say(f"{count_text(moved, 'delivery', 'deliveries')} moved from {channel} to {to}")
 
 
 @deliveries.command()
@@ -167,7 +173,7 @@ def bury(
     if as_json:
         print_json({"buried": buried})
     else:
-        say(f"{counted(buried, 'delivery', 'deliveries')} marked as dead")
+        say(f"{count_text(buried, 'delivery', 'deliveries')} marked as dead")
 
 
 def _for_all(context: typer.Context) -> CliContext:
@@ -190,9 +196,11 @@ def _replay(hk: Harken, ids: Sequence[str], application: str | None) -> int:
 def _line(delivery: Delivery) -> str:
     """One line. Not a table row, which could truncate the id on a narrow terminal."""
     event = delivery.event
-    tries = counted(delivery.tries, "try", "tries")
-    facts = (delivery.id, delivery.state.value, event.type.value, event.application, tries)
-    return "  ".join([*facts, f"due {time_text(delivery.due_at)}"])
+    attempts = count_text(delivery.tries, "attempt")
+    facts = [delivery.id, delivery.state.value, event.type.value, event.application, attempts]
+    # Only a pending delivery has another attempt.
+    facts += [f"due {time_text(delivery.due_at)}"] if delivery.state is DeliveryState.PENDING else []
+    return "  ".join(facts)
 
 
 def _facts(delivery: Delivery) -> list[tuple[str, str]]:
@@ -206,9 +214,9 @@ def _facts(delivery: Delivery) -> list[tuple[str, str]]:
         ("subject", event.subject_id),
         ("version", str(event.version)),
         ("occurred", time_text(event.occurred_at)),
-        ("due", time_text(delivery.due_at)),
+        ("due", time_text(delivery.due_at) if delivery.state is DeliveryState.PENDING else ""),
         ("leased until", time_text(delivery.leased_until)),
-        ("tries", str(delivery.tries)),
-        ("past tries", str(delivery.attempts_before) if delivery.attempts_before else ""),
+        ("attempts", str(delivery.tries)),
+        ("past attempts", str(delivery.attempts_before) if delivery.attempts_before else ""),
         ("error", delivery.error),
     ]

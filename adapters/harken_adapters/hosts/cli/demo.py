@@ -22,7 +22,7 @@ from harken import (
 )
 from harken_adapters.formats.statistics import By, summary_record, trend_points
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
-from harken_adapters.hosts.cli.output import counted, print_json, say
+from harken_adapters.hosts.cli.output import count_text, print_json, say
 from harken_adapters.hosts.cli.statistics import groups_table, print_themes, stats_table, trend_table
 
 _DAYS = 14
@@ -167,7 +167,7 @@ def _moderate_spam(hk: Harken) -> Feedback:
 
 
 def _print_scenes(added: int, scenes: Scenes) -> None:
-    entries = counted(added, "sample entry", "sample entries")
+    entries = count_text(added, "sample entry", "sample entries")
     say(f"Added {entries} from the last {_DAYS} days; duplicates are not added again.\n")
     held = scenes.held
     violations = scenes.refused.violations if scenes.refused else ()

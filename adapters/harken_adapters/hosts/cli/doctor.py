@@ -8,7 +8,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from importlib.metadata import PackageNotFoundError, entry_points, requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,18 +19,20 @@ from harken import Harken, HarkenError, ModerationStatus
 from harken.clock import utc_now
 from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
-from harken.configuration.storage_urls import ENTRY_POINTS
-from harken.domain.alerts.alert import QueueRule, Subject
+from harken.configuration.storage_urls import scheme_of, supported_schemes
+from harken.domain.alerts.patterns import Subject
+from harken.domain.alerts.rules import QueueRule
 from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
+from harken.domain.texts import without_password
 from harken.services.notifications.channels import ChannelState
+from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.channels import status_text, stranded_line
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
-from harken_adapters.hosts.http.wire.records import channel_record
+from harken_adapters.hosts.cli.serve import server_problem
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;.*extra == [\"'](?P<extra>[\w-]+)[\"']")
-_PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
 #: The number of deliveries that are read at a time.
 _PAGE: Final = 1_000
 
@@ -54,8 +56,8 @@ def _report(cli: CliContext) -> dict[str, Any]:
         "python": platform.python_version(),
         "harken": version("harken"),
         "sqlite": sqlite3.sqlite_version,
-        "extras": _extras(),
-        "schemes": sorted(entry_points(group=ENTRY_POINTS).names),
+        "extras": (extras := _extras()),
+        "schemes": [name for name in supported_schemes() if extras.get(name.partition("+")[0], True)],
         "storage": None,
         "counts": None,
         "moderation": None,
@@ -66,7 +68,7 @@ def _report(cli: CliContext) -> dict[str, Any]:
     }
     try:
         settings = Settings.load(os.environ, Path.cwd(), storage=cli.storage, application=cli.application)
-        report["storage"] = _PASSWORD.sub("***", settings.storage)
+        report["storage"] = _shown_url(settings.storage)
         with cli.open() as hk:
             report["counts"] = _counts(hk)
             report["problems"] += hk.check()
@@ -85,7 +87,14 @@ def _report(cli: CliContext) -> dict[str, Any]:
             pass
     except HarkenError as error:
         report["problems"].append(str(error))
+    if problem := server_problem():
+        report["problems"].append(problem)
     return report
+
+
+def _shown_url(url: str) -> str:
+    """The URL without its password. That of a file has none, but its path may contain ``@``."""
+    return url if scheme_of(url) == "sqlite" else without_password(url)
 
 
 def _dead_letters(hk: Harken, application: str | None) -> int:
@@ -181,7 +190,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("channels", ", ".join(one["name"] for one in report["channels"] or ())),
         ("dead letters", report["dead_letters"]),
     ]
-    table(("check", "result"), rows)
+    table(("check", "result"), rows, wrap=True)
     for problem in report["problems"]:
         say(f"Problem: {problem}", style="red")
     if not report["problems"]:

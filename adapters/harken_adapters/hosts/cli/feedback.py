@@ -10,7 +10,7 @@ from attrs import asdict, evolve
 
 from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
 from harken.domain.rules import label_problem
-from harken.services.feedback.middleware import Receipt
+from harken.services.feedback.receipt import Receipt
 from harken_adapters.formats.readings import readings_record
 from harken_adapters.formats.record import erasure_record, feedback_record, page_record
 from harken_adapters.hosts.cli.evaluation import reading_note
@@ -20,13 +20,13 @@ from harken_adapters.hosts.cli.options import (
     Json,
     WrongUsage,
     cli_context,
-    filtered,
     pairs,
-    rating_named,
+    parse_rating,
+    with_filters,
 )
 from harken_adapters.hosts.cli.output import (
-    confirmed,
-    counted,
+    confirm,
+    count_text,
     feedback_list,
     in_one_line,
     print_json,
@@ -57,7 +57,7 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Submit feedback."""
-    target, rating_value = Target(session_id, message, agent), rating_named(rating)
+    target, rating_value = Target(session_id, message, agent), parse_rating(rating)
     tags, values = tag or (), pairs("--context", context_values or ())
     if vote and author is None:
         raise WrongUsage("A vote needs an author; add --author")
@@ -100,7 +100,7 @@ def _show_receipt(receipt: Receipt, *, as_json: bool) -> None:
         say(f"Reply: {receipt.reply}")
 
 
-@filtered
+@with_filters
 def list_(
     context: typer.Context,
     *,
@@ -118,7 +118,8 @@ def list_(
     if as_json:
         print_json(page_record(page) | ({"readings": readings_record(readings)} if sentiment else {}))
     else:
-        feedback_list(page, notes={feedback_id: reading_note(one) for feedback_id, one in readings.items()})
+        notes = {feedback_id: reading_note(one) for feedback_id, one in readings.items()}
+        feedback_list(page, empty="No more feedback" if after else "No feedback", notes=notes)
 
 
 def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False) -> None:
@@ -161,7 +162,8 @@ def _facts(feedback: Feedback) -> list[tuple[str, str | None]]:
         ("reason", moderation.reason),
         ("moderator", moderation.moderator),
         ("decided", time_text(moderation.decided_at)),
-        ("before", moderation.previous.value if moderation.previous else ""),
+        ("previous status", moderation.previous.value if moderation.previous else ""),
+        ("previous reason", moderation.previous_reason),
     ]
 
 
@@ -214,7 +216,7 @@ def erase(
         if feedback_id is not None:
             hk.collection.get(hk.application, feedback_id)
         query = evolve(hk.query(session_id=session, author=author), feedback_id=feedback_id).in_any_state()
-        if not yes and not confirmed(_question(query, hk.analytics.summary(query).total)):
+        if not yes and not confirm(_question(query, hk.analytics.summary(query).total)):
             raise typer.Abort
         erased = hk.collection.erase(query)
     record = erasure_record(erased)
@@ -228,7 +230,7 @@ def erase(
 
 def _check_named(feedback_id: str | None, session: str | None, author: str | None) -> None:
     if feedback_id is None and session is None and author is None:
-        raise WrongUsage("Nothing to erase; give an ID, --session or --author")
+        raise WrongUsage("Specify what to erase: an ID, --session or --author")
     for option, value in (("--session", session), ("--author", author)):
         if value is not None and (problem := label_problem(option, value)):
             raise WrongUsage(problem.message)
@@ -246,7 +248,7 @@ def _show_erased(erased: Erased, command: str) -> None:
 
 
 def _question(query: FeedbackQuery, total: int) -> str:
-    entries = counted(total, "feedback entry", "feedback entries")
+    entries = count_text(total, "feedback entry", "feedback entries")
     if query.feedback_id is not None:
         return f"Erase {entries} permanently?"
     if query.author is not None:
@@ -257,6 +259,6 @@ def _question(query: FeedbackQuery, total: int) -> str:
 def _list_erased(erased: Erased) -> str:
     """What was erased, such as ``2 feedback entries, 3 messages and 1 alert``."""
     numbers = {name: number for name, number in asdict(erased).items() if name in _NOUNS and number}
-    parts = [counted(number, *_NOUNS[name]) for name, number in numbers.items()]
-    *first, last = [counted(erased.feedback, "feedback entry", "feedback entries"), *parts]
+    parts = [count_text(number, *_NOUNS[name]) for name, number in numbers.items()]
+    *first, last = [count_text(erased.feedback, "feedback entry", "feedback entries"), *parts]
     return f"{', '.join(first)} and {last}" if first else last

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harken import ApiKey, Scope
-from harken_adapters.formats.record import stamp
+from harken_adapters.formats.record import stamp, stamp_or_none
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import print_json, say, time_text, warn
 
@@ -21,7 +21,13 @@ KeyId = Annotated[
 @keys.command()
 def create(
     context: typer.Context,
-    scope: Annotated[list[Scope], typer.Option(help="Permission of the key; repeatable. admin includes the others.")],
+    scope: Annotated[
+        list[Scope],
+        typer.Option(
+            metavar="SCOPE",
+            help="Permission of the key: submit, read, moderate, or admin, which includes the others; repeatable.",
+        ),
+    ],
     name: Annotated[str, typer.Option(help='A name for the key, such as "web backend".')] = "",
     agent: Annotated[
         list[str] | None,
@@ -56,6 +62,8 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         return
     for key in found:
         say(_line(key), style="dim" if key.revoked else "")
+    if not found:
+        say("No keys")
 
 
 @keys.command()
@@ -90,5 +98,5 @@ def _record(key: ApiKey) -> dict[str, object]:
         "agents": None if key.agents is None else sorted(key.agents),
         "name": key.name,
         "created_at": stamp(key.created_at),
-        "revoked_at": None if key.revoked_at is None else stamp(key.revoked_at),
+        "revoked_at": stamp_or_none(key.revoked_at),
     }

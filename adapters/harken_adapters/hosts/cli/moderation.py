@@ -18,8 +18,8 @@ from harken_adapters.hosts.cli.output import feedback_list, print_json, say
 
 moderate = typer.Typer(no_args_is_help=True, help="Review feedback that is held for moderation.")
 
-Moderator = Annotated[str | None, typer.Option(help="The moderator.")]
-Reason = Annotated[str, typer.Option(help="The reason.")]
+Moderator = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; stored with the decision.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; stored with the decision.")]
 Version = Annotated[
     int | None,
     typer.Option(
@@ -42,7 +42,7 @@ def queue(context: typer.Context, limit: Limit = 20, after: After = None, as_jso
         print_json(page_record(page) | {"spam": spam_record(readings)})
     else:
         notes = {feedback_id: spam_note(one) for feedback_id, one in readings.items()}
-        feedback_list(page, versions=True, notes=notes)
+        feedback_list(page, versions=True, notes=notes, empty="No pending feedback")
 
 
 @moderate.command()

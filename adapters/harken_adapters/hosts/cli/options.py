@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from functools import wraps
 from pathlib import Path
@@ -17,7 +17,8 @@ import typer
 from attrs import evolve, frozen
 
 import harken
-from harken import FeedbackQuery, Harken, HarkenError, ModerationStatus
+from harken import FeedbackQuery, Harken, HarkenError, ModerationStatus, Rating
+from harken.domain.instants import parse_instant
 from harken.domain.query import ANY_STATUS
 from harken.domain.rules import text_problem
 
@@ -127,9 +128,10 @@ class Filters:
 
         Raises:
             InvalidQuery: a filter is invalid.
+            WrongUsage: the rating or a context value is invalid.
         """
-        # None means neutral, so an option that was not given is left out.
-        rating = {} if self.rating is None else {"rating": rating_named(self.rating)}
+        # Any value is a filter, so an option that was not given is left out.
+        rating: dict[str, Any] = {} if self.rating is None else {"rating": parse_rating(self.rating)}
         query = hk.query(
             session_id=self.session,
             agent_id=self.agent,
@@ -144,9 +146,16 @@ class Filters:
         return evolve(query, statuses=self.status.statuses, withdrawn=None if self.withdrawn else False)
 
 
-def rating_named(word: str) -> str | None:
-    """The rating as a JSON value: ``None`` for neutral. Any other word is validated by the rules."""
-    return None if word in ("none", "neutral") else word
+def parse_rating(word: str) -> Rating:
+    """The rating with this name. ``none`` is another name of ``neutral``.
+
+    Raises:
+        WrongUsage: the word is not a rating.
+    """
+    try:
+        return Rating.from_word("neutral" if word == "none" else word)
+    except ValueError:
+        raise WrongUsage(f"Invalid rating {word!r}; expected up, down or neutral") from None
 
 
 def text(option: str, value: str) -> str:
@@ -180,10 +189,9 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
 def instant(text: str) -> datetime:
     """Parse an ISO 8601 date; UTC if it has no time zone."""
     try:
-        moment = datetime.fromisoformat(text)
+        return parse_instant(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not an ISO 8601 date, such as 2026-01-31 or 2026-01-31T12:00Z") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _filters(
@@ -218,7 +226,12 @@ def _filters(
         ),
     ] = None,
     status: Annotated[
-        Status, typer.Option(help="Feedback with this moderation status.", rich_help_panel=_PANEL)
+        Status,
+        typer.Option(
+            metavar="STATUS",
+            help="Feedback with this moderation status: approved, pending, rejected or any.",
+            rich_help_panel=_PANEL,
+        ),
     ] = Status.APPROVED,
     withdrawn: Annotated[
         bool, typer.Option("--withdrawn", help="Include withdrawn feedback.", rich_help_panel=_PANEL)
@@ -227,7 +240,7 @@ def _filters(
     return Filters(session, agent, message, author, rating, tag, context_values or (), since, until, status, withdrawn)
 
 
-def filtered(command: Callable[..., None]) -> Callable[..., None]:
+def with_filters(command: Callable[..., None]) -> Callable[..., None]:
     """Add the filter options to a command, which receives them as one argument, ``filters``.
 
     Typer reads the options from the signature of a function. So the wrapper has the signature of the command with the
@@ -237,12 +250,12 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
     added = inspect.signature(_filters, eval_str=True).parameters
 
     @wraps(command)
-    def with_filters(**arguments: Any) -> None:
+    def wrapper(**arguments: Any) -> None:
         values = {name: arguments.pop(name) for name in added}
         command(filters=_filters(**values), **arguments)
 
     parameters = [parameter for name, parameter in own.items() if name != "filters"] + list(added.values())
     keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    with_filters.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined] # what inspect looks for
-    with_filters.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword_only}
-    return with_filters
+    wrapper.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined] # what inspect looks for
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword_only}
+    return wrapper

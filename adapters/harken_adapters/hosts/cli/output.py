@@ -129,7 +129,7 @@ def warn(message: str, style: str = "") -> None:
     err.print(Text(escape(message), style=style), soft_wrap=True)
 
 
-def confirmed(question: str) -> bool:
+def confirm(question: str) -> bool:
     """Ask a question on stderr. Returns whether the answer is yes; no input means no."""
     if sys.stdin is None:  # Closed before Python started.
         return False
@@ -142,7 +142,7 @@ def confirmed(question: str) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
+def count_text(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun: ``1 row``, ``2,000 rows``."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
@@ -163,16 +163,23 @@ def bar(percent: float) -> Text:
     return Text.assemble(("█" * filled, "green"), ("░" * (_BAR_WIDTH - filled), "dim"), f" {percent:5.1f}%")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Print a table to stdout. Numbers are right-aligned; only the last column is truncated to fit the terminal."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, wrap: bool = False) -> None:
+    """Print a table to stdout. Numbers are right-aligned.
+
+    Only the last column is truncated to fit the terminal, or wrapped with ``wrap``.
+    """
     shape = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     cells = [list(row) for row in rows]
     last = len(columns) - 1
     for number, column in enumerate(columns):
-        numeric = bool(cells) and all(isinstance(row[number], int | float) for row in cells)
+        filled = [row[number] for row in cells if row[number] not in (None, "")]
+        numeric = bool(filled) and all(isinstance(value, int | float) for value in filled)
         shape.add_column(Text(escape(column)), justify="right" if numeric else "left", no_wrap=number != last)
-    for row in cells:
-        shape.add_row(*map(_cell, row))
+    for *row, end in cells:
+        last_cell = _cell(end)
+        if wrap:
+            last_cell.no_wrap, last_cell.overflow = False, "fold"
+        shape.add_row(*map(_cell, row), last_cell)
     out.print(shape)
     out.print()
 
@@ -203,14 +210,17 @@ def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> No
             progress.update(task, completed=done)
 
 
-def feedback_list(page: Page, *, versions: bool = False, notes: Mapping[str, str] = {}) -> None:
+def feedback_list(page: Page, *, empty: str, versions: bool = False, notes: Mapping[str, str] = {}) -> None:
     """Print a page of feedback with comments, and the option that gets the next page.
 
     Args:
         page: the page.
+        empty: what is printed if there is none.
         versions: whether the version of each entry is printed.
         notes: further information, by feedback id.
     """
+    if not page.items:
+        say(empty)
     for one in page.items:
         feedback_entry(one, versions=versions, note=notes.get(one.id, ""))
     if page.next:

@@ -18,11 +18,11 @@ import typer
 from harken import Harken
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import scheme_of
+from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.channels import channel_line, warn_of_stranded
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context
-from harken_adapters.hosts.cli.output import counted, escape, in_one_line, print_json, say, time_text
+from harken_adapters.hosts.cli.output import count_text, escape, in_one_line, print_json, say, time_text
 from harken_adapters.hosts.cli.routes import route_as_json, route_line
-from harken_adapters.hosts.http.wire.records import channel_record
 
 #: The logger of the log channel.
 _NOTIFICATIONS: Final = "harken.notifications"
@@ -44,7 +44,7 @@ def relay(
     with _interrupt_on_sigterm(), _log_to_stderr(), cli.open() as hk:
         warn_of_stranded(hk, cli)
         if once:
-            _print_tries(hk.relay.run_due(), as_json=as_json)
+            _print_attempts(hk.relay.run_due(), as_json=as_json)
             return
         # An interruption is not an error. Closing waits for deliveries in progress.
         with suppress(KeyboardInterrupt):
@@ -60,11 +60,11 @@ def _check(cli: CliContext) -> None:
         raise WrongUsage("A relay cannot read the memory:// storage of another process; choose another storage")
 
 
-def _print_tries(tried: int, *, as_json: bool) -> None:
+def _print_attempts(attempted: int, *, as_json: bool) -> None:
     if as_json:
-        print_json({"tried": tried})
+        print_json({"attempted": attempted})
     else:
-        say(f"{counted(tried, 'delivery', 'deliveries')} attempted" if tried else "No deliveries were due")
+        say(f"{count_text(attempted, 'delivery', 'deliveries')} attempted" if attempted else "No deliveries were due")
 
 
 def _print_start(hk: Harken, *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 from harken import Harken, ModerationStatus, NoSuchRoute, Route
 from harken.domain.routes import ROUTABLE, name_problem, parse_route, route_record
 from harken_adapters.hosts.cli.options import Json, cli_context
-from harken_adapters.hosts.cli.output import in_one_line, print_json, say
+from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
 
 routes = typer.Typer(no_args_is_help=True, help="Choose which events go to which channel.")
 
@@ -27,9 +27,10 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         if as_json:
             print_json({"routes": [route_as_json(hk, route) for route in found]})
             return
-        for route in found:
-            say(route_line(hk, route))
-    if not found:
+        rows = [_row(hk, route) for route in found]
+    if rows:
+        table(("route", "channel", "source", "events and filters"), rows, wrap=True)
+    else:
         say("No routes: no notifications are sent")
 
 
@@ -47,7 +48,7 @@ def add(
         list[str] | None,
         typer.Option(metavar="up|down|neutral", help="Feedback with this rating; repeatable.", rich_help_panel=_PANEL),
     ] = None,
-    of: Annotated[
+    for_application: Annotated[
         list[str] | None,
         typer.Option(metavar="APPLICATION", help="Feedback of this application; repeatable.", rich_help_panel=_PANEL),
     ] = None,
@@ -59,7 +60,11 @@ def add(
     ] = None,
     status: Annotated[
         list[ModerationStatus] | None,
-        typer.Option(help="Feedback with this moderation status; repeatable.", rich_help_panel=_PANEL),
+        typer.Option(
+            metavar="STATUS",
+            help="Feedback with this moderation status: approved, pending or rejected; repeatable.",
+            rich_help_panel=_PANEL,
+        ),
     ] = None,
     template: Annotated[str | None, typer.Option(metavar="TEXT", help="The template of the notification text.")] = None,
     as_json: Json = False,
@@ -76,7 +81,7 @@ def add(
             "channel": channel,
             "events": event or [],
             "ratings": rating or [],
-            "applications": of or [],
+            "applications": for_application or [],
             "agents": agent or [],
             "tags": tag or [],
             "statuses": [one.value for one in status or ()],
@@ -103,15 +108,24 @@ def remove(context: typer.Context, name: Name, as_json: Json = False) -> None:
         say(f"Removed route {name}")
 
 
-def route_line(hk: Harken, route: Route) -> str:
-    """One line: the name of a route, its channel and its filters."""
+def _row(hk: Harken, route: Route) -> tuple[str, ...]:
+    source = "settings" if hk.routes.configured(route.name) else "added"
+    return route.name, route.channel, source, "; ".join(_filters(route))
+
+
+def _filters(route: Route) -> list[str]:
     filters = [
         f"{name} {', '.join(map(str, values))}"
         for name, values in route_record(route).items()
         if isinstance(values, list) and values
     ]
-    facts = [route.name, f"to {route.channel}", *(filters or ["everything"])]
-    facts += [f"template {in_one_line(route.template)}"] if route.template is not None else []
+    template = [f"template {in_one_line(route.template)}"] if route.template is not None else []
+    return [*(filters or ["everything"]), *template]
+
+
+def route_line(hk: Harken, route: Route) -> str:
+    """One line: the name of a route, its channel and its filters."""
+    facts = [route.name, f"to {route.channel}", *_filters(route)]
     return "  ".join([*facts, "from the settings"] if hk.routes.configured(route.name) else facts)
 
 

@@ -10,11 +10,11 @@ from harken import SentimentEvaluation, SentimentSurvey
 from harken_adapters.formats.readings import sentiment_evaluation_record, survey_record
 from harken_adapters.hosts.cli.evaluation import evaluation_table, reading_note
 from harken_adapters.hosts.cli.feedback import Limit
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered
-from harken_adapters.hosts.cli.output import counted, feedback_entry, print_json, rating_text, say, table
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, with_filters
+from harken_adapters.hosts.cli.output import count_text, feedback_entry, print_json, rating_text, say, table
 
 
-@filtered
+@with_filters
 def sentiment(
     context: typer.Context,
     *,
@@ -66,7 +66,7 @@ def _show_survey(survey: SentimentSurvey) -> None:
         return
     more = survey.contradicting - len(survey.contradictions)
     shown = f"; the newest {len(survey.contradictions):,}:" if more else ":"
-    found = counted(survey.contradicting, "comment contradicts its rating", "comments contradict their rating")
+    found = count_text(survey.contradicting, "comment contradicts its rating", "comments contradict their rating")
     say(f"{found}{shown}")
     for feedback, reading in survey.contradictions:
         feedback_entry(feedback, note=reading_note(reading))

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harken import ConfigurationError, MissingExtra
+from harken.configuration.extras import requires
 from harken_adapters.hosts.cli.options import cli_context
 from harken_adapters.hosts.cli.output import say
 
 if TYPE_CHECKING:
     from harken_adapters.hosts.fastapi.serving import Started
     from harken_adapters.hosts.http.guards.local_key import LocalKey
-
-_NEEDED = frozenset({"fastapi", "uvicorn", "starlette", "limits", "structlog", "prometheus_client", "jwt"})
 
 
 def serve(
@@ -38,17 +37,15 @@ def serve(
     Requests need an API key or a session token. The first start creates a key if there is none.
     """
     try:
-        from harken_adapters.hosts.fastapi import serving  # noqa: PLC0415 - its packages may be missing
-        from harken_adapters.hosts.http.settings import ServerSettings  # noqa: PLC0415
+        with requires("harken serve", "server"):
+            from harken_adapters.hosts.fastapi import serving  # noqa: PLC0415 - its packages may be missing
+            from harken_adapters.hosts.http.settings import ServerSettings  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name == "fcntl":
             raise ConfigurationError(
                 "harken serve needs Linux or macOS; on Windows, serve the Flask or Django application with waitress"
             ) from error
-        if error.name is None or error.name.partition(".")[0] not in _NEEDED:
-            raise
-        remedy = 'try pip install "harken[server]"'
-        raise MissingExtra(f"Serving needs the package {error.name!r}, which is not installed; {remedy}") from error
+        raise
 
     # Passed in the environment, because each worker process opens the storage.
     cli = cli_context(context)
@@ -60,9 +57,24 @@ def serve(
     serving.serve(settings, partial(_print_start, command=cli.command), command=cli.command)
 
 
+def server_problem() -> str | None:
+    """The problem of the settings in ``[server]``; ``None`` if they are valid, or if serving is not installed."""
+    try:
+        with requires("harken serve", "server"):
+            from harken_adapters.hosts.http.settings import ServerSettings  # noqa: PLC0415 - as above
+        ServerSettings.load()
+    except MissingExtra:
+        return None
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
 def _print_start(started: Started, *, command: str) -> None:
-    address, key = started.address, started.key
-    say(f"Harken is running on {address}")
+    key = started.key
+    say(f"Harken is running on {started.address}")
+    # These addresses mean all interfaces. A browser cannot open them.
+    address = started.address.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
     if started.access != "open":
         say(f"  sign in        {address}/sign-in{f'#{key.text}' if key and key.created else ''}")
     say(f"  documentation  {address}/docs")

@@ -35,13 +35,14 @@ from harken_adapters.formats.statistics import (
     comparison_record,
     estimate_record,
     keywords_record,
+    parse_group,
     response_time_record,
     summary_record,
     themes_record,
     trend_points,
 )
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered, instant, pairs
-from harken_adapters.hosts.cli.output import Cell, bar, counted, in_one_line, out, print_json, say, table
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, instant, pairs, with_filters
+from harken_adapters.hosts.cli.output import Cell, bar, count_text, in_one_line, out, print_json, say, table
 
 #: A design effect that is shown: from here on, the interval is about 5% wider than it would be without it.
 _NOTABLE = 1.1
@@ -61,7 +62,7 @@ _Context = Annotated[
 _COLUMNS = ("total", "up", "down", "neutral", "quality", "satisfaction")
 
 
-@filtered
+@with_filters
 def stats(
     context: typer.Context,
     filters: Filters,
@@ -77,20 +78,13 @@ def stats(
     if by is None:
         _show_stats(context, filters, as_json=as_json)
         return
-    group_by = _parse_group(by)
+    group_by = parse_group(by, over_time="'harken trends'")
     with cli_context(context).open() as hk:
         groups = hk.analytics.groups(filters.query(hk), group_by)
     if as_json:
         print_json({"by": by, "groups": [{"key": key} | summary_record(group) for key, group in groups.items()]})
         return
     groups_table(by, groups)
-
-
-def _parse_group(by: str) -> GroupBy:
-    group_by = GroupBy.parse(by)
-    if group_by.dimension is Dimension.SLOT:
-        raise WrongUsage("For statistics over time, use 'harken trends'")
-    return group_by
 
 
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
@@ -127,7 +121,7 @@ def stats_table(estimate: Estimate, response_time: ResponseTime | None = None) -
             for seconds in (response_time.median, response_time.percentile_90)
         )
         rows.append(
-            ("moderation", f"{counted(response_time.decisions, 'decision')}, median {median}, 90% within {high}")
+            ("moderation", f"{count_text(response_time.decisions, 'decision')}, median {median}, 90% within {high}")
         )
     table(("statistic", "value"), rows)
 
@@ -152,12 +146,18 @@ def _cells(summary: Summary) -> tuple[Cell, ...]:
     )
 
 
-@filtered
+@with_filters
 def trends(
     context: typer.Context,
     filters: Filters,
     *,
-    by: Annotated[By, typer.Option(help="The period of a line, or the recurring hour or weekday.")] = By.DAY,
+    by: Annotated[
+        By,
+        typer.Option(
+            metavar="PERIOD",
+            help="The period of a line: hour, day or week; or the recurring hour-of-day or weekday.",
+        ),
+    ] = By.DAY,
     zone: Annotated[str, typer.Option(metavar="IANA", help="The time zone, such as Europe/Berlin.")] = "UTC",
     with_changes: Annotated[
         bool, typer.Option("--changes", help="Also name the days on which satisfaction changed.")
@@ -205,7 +205,7 @@ def _label(by: By, point: Mapping[str, Any]) -> str:
             return str(point["start"])[:10]
 
 
-@filtered
+@with_filters
 def themes(
     context: typer.Context,
     filters: Filters,
@@ -250,7 +250,7 @@ def print_themes(found: Themes) -> None:
         say(_cut(f"  {in_one_line(one.examples[0].comment)}"), style="dim")
     if not found.themes:
         say("No theme is in enough thumbs-down comments")
-    say(f"From {counted(found.comments, 'thumbs-down comment')}{'' if found.is_enough else _TOO_FEW}")
+    say(f"From {count_text(found.comments, 'thumbs-down comment')}{'' if found.is_enough else _TOO_FEW}")
     if found.tags:
         say(_cut("Tags: " + ", ".join(f"{in_one_line(tag)} ({count:,})" for tag, count in found.tags[:10])))
 
@@ -262,7 +262,7 @@ def _cut(line: str) -> str:
     return text.plain
 
 
-@filtered
+@with_filters
 def compare(
     context: typer.Context,
     filters: Filters,
@@ -306,7 +306,7 @@ def compare(
         if by is not None:
             if before != after:
                 raise WrongUsage("--by compares groups with each other; leave out --before-... and --after-...")
-            groups = hk.analytics.compare_groups(query, _parse_group(by))
+            groups = hk.analytics.compare_groups(query, parse_group(by, over_time="'harken trends'"))
             print_json(compared_groups_record(by, groups)) if as_json else _compared_groups_table(by, groups)
             return
         if before == after:
@@ -357,7 +357,7 @@ def _print_mix(mix: Mix[GroupKey]) -> None:
     for what, agents in (("new", mix.new), ("gone", mix.gone)):
         if agents:
             named = ", ".join(in_one_line(_name(agent)) for agent in agents[:5])
-            say(_cut(f"{counted(len(agents), f'{what} agent')}: {named}"))
+            say(_cut(f"{count_text(len(agents), f'{what} agent')}: {named}"))
     say(f"Without them: {mix.without.sentence}")
 
 

@@ -22,8 +22,16 @@ from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.pairs import Pairs
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
-from harken_adapters.hosts.cli.options import Filters, Json, NothingAccepted, WrongUsage, cli_context, filtered, pairs
-from harken_adapters.hosts.cli.output import counted, err, escape, escape_json, print_json, say, warn, writing
+from harken_adapters.hosts.cli.options import (
+    Filters,
+    Json,
+    NothingAccepted,
+    WrongUsage,
+    cli_context,
+    pairs,
+    with_filters,
+)
+from harken_adapters.hosts.cli.output import count_text, err, escape, escape_json, print_json, say, warn, writing
 
 _STANDARD = "-"
 
@@ -85,7 +93,7 @@ def import_(
     with _open(file) as data, cli_context(context).open(spam=None if check_spam else "allow") as hk:
         if file != _STANDARD and rejects.path.exists() and rejects.path.samefile(file):
             raise WrongUsage("Rejected rows would overwrite the input file; choose another path with --rejected")
-        # Only now: opening the storage may have made it.
+        # After opening the storage, which may have created the file.
         refuse_database(rejects.path)
         importer = Importer(hk, source_type(data, columns, hk.application), rejects.add, announce=announce)
         try:
@@ -158,7 +166,7 @@ def _show_tally(tally: Tally, rejected_file: Path | None, seconds: float, *, as_
         )
         return
     say(
-        f"{counted(tally.read, 'row')} read: {tally.added:,} added, {counted(tally.duplicates, 'duplicate')}, "
+        f"{count_text(tally.read, 'row')} read: {tally.added:,} added, {count_text(tally.duplicates, 'duplicate')}, "
         f"{tally.rejected:,} rejected; {seconds:.1f} s, {tally.read / seconds:,.0f} rows/s"
     )
     if rejected_file:
@@ -168,7 +176,7 @@ def _show_tally(tally: Tally, rejected_file: Path | None, seconds: float, *, as_
 # --- export -----------------------------------------------------------------------------------------------------------
 
 
-@filtered
+@with_filters
 def export(
     context: typer.Context,
     *,
@@ -210,10 +218,10 @@ def export(
     if as_json and file != _STANDARD:
         print_json({**record, "file": file})
         return
-    tell(f"{counted(record['exported'], *noun)} exported{'' if file == _STANDARD else f' to {file}'}")
+    tell(f"{count_text(record['exported'], *noun)} exported{'' if file == _STANDARD else f' to {file}'}")
     for name, number in record.get("left_out", {}).items():
         if number:
-            tell(f"Left out: {counted(number, 'entry', 'entries')} {_LEFT_OUT[name]}", style="yellow")
+            tell(f"Left out: {count_text(number, 'entry', 'entries')} {_LEFT_OUT[name]}", style="yellow")
 
 
 def _pairs_record(found: Pairs) -> dict[str, Any]:

@@ -10,15 +10,13 @@
 
 from __future__ import annotations
 
-from harken import MissingExtra
+from harken.configuration.extras import requires
 
-try:
+with requires("The Django host", "django"):
     import django as _  # noqa: F401 - checks that it is installed
-except ModuleNotFoundError as error:
-    raise MissingExtra("The Django host needs the package 'django'; try pip install \"harken[django]\"") from error
 
-from harken_adapters.hosts.django.configuration import current_harken
-from harken_adapters.hosts.http.guards.tokens import SessionTokens
-from harken_adapters.hosts.http.settings import ServerSettings
+    from harken_adapters.hosts.django.configuration import current_harken
+    from harken_adapters.hosts.http.guards.tokens import SessionTokens
+    from harken_adapters.hosts.http.settings import ServerSettings
 
 __all__ = ["ServerSettings", "SessionTokens", "current_harken"]

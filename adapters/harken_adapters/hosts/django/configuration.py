@@ -43,8 +43,8 @@ class Configuration:
         table = getattr(settings, "HARKEN", {})
         if not isinstance(table, Mapping):
             raise ConfigurationError(f"HARKEN must be a table such as {{'STORAGE': 'sqlite:///f.db'}}, got {table!r}")
-        if problem := unknown_names(table, _KNOWN):
-            raise ConfigurationError(f"HARKEN sets {problem}")
+        if problem := unknown_names(table, _KNOWN, "setting"):
+            raise ConfigurationError(f"HARKEN: {problem}")
         server = table.get("SERVER", {})
         if not isinstance(server, ServerSettings):
             server = ServerSettings.of_table(server, "HARKEN['SERVER']")

@@ -1,8 +1,11 @@
-"""Harken for FastAPI: a router, and a standalone application."""
+"""Harken for FastAPI: a router, and a standalone application. Requires the extra ``server``."""
 
-from harken_adapters.hosts.fastapi.app import create_app
-from harken_adapters.hosts.fastapi.router import feedback_router
-from harken_adapters.hosts.http.guards.tokens import SessionTokens
-from harken_adapters.hosts.http.settings import ServerSettings
+from harken.configuration.extras import requires
+
+with requires("The FastAPI host", "server"):
+    from harken_adapters.hosts.fastapi.app import create_app
+    from harken_adapters.hosts.fastapi.router import feedback_router
+    from harken_adapters.hosts.http.guards.tokens import SessionTokens
+    from harken_adapters.hosts.http.settings import ServerSettings
 
 __all__ = ["ServerSettings", "SessionTokens", "create_app", "feedback_router"]

@@ -100,13 +100,13 @@ def _operations(host: Host) -> list[Route]:
 
 def _page(host: Host, page: Page) -> Route:
     async def endpoint(request: Request) -> Response:
-        prefix, incoming = request.scope.get("root_path", ""), request_of(request)
+        root, incoming = request.scope.get("root_path", ""), request_of(request)
         try:
             if incoming.method in WITH_BODY:
                 incoming.body = await read_body(request, incoming.header("content-length"), host.api.settings)
         except Problem as problem:
             return Answer(problem.response(incoming.path), [])
-        return Answer(await host.show_page(page, prefix, incoming), [])
+        return Answer(await host.show_page(page, root, incoming), [])
 
     return Route(page.path, endpoint, methods=list(page.methods), name=page.name)
 

@@ -58,9 +58,9 @@ _OUTCOMES: Final[Mapping[str, SubmissionOutcome]] = {
 class Api:
     """Handles the requests to a Harken.
 
-    A blocking host calls :meth:`handle`. A host that must not block calls the single steps: :meth:`admit_soon`, or
+    A blocking host calls :meth:`admit` and :meth:`complete`. A host that must not block calls :meth:`admit_soon`, or
     :meth:`admit` in a thread if that returns ``None``; :meth:`perform`, in a thread unless the operation is ``soon``;
-    then :meth:`finish`, or :meth:`refuse` after an error.
+    then :meth:`finish`. After an error, both call :meth:`refuse`.
 
     Args:
         harken: the Harken that is served. It is not closed by this class.
@@ -99,16 +99,7 @@ class Api:
         """Close the connections of the rate limiter."""
         self._limiter.close()
 
-    # --- Blocking ---------------------------------------------------------------------------------------------------
-
-    def handle(self, operation: Operation, request: Request) -> Response:
-        """Handle a request. Errors become error responses."""
-        try:
-            return self.complete(operation, self.admit(operation, request))
-        except Exception as error:  # noqa: BLE001 - every request needs a response
-            return self.refuse(operation, request, error)
-
-    # --- Single steps -----------------------------------------------------------------------------------------------
+    # --- Steps ------------------------------------------------------------------------------------------------------
 
     def admit_soon(self, operation: Operation, request: Request) -> Admission | None:
         """Admit a request if that is possible without blocking; otherwise return ``None``, and nothing is counted.
@@ -121,16 +112,16 @@ class Api:
         try:
             principal = self._access.principal_soon(request)
         except CredentialsRefused:
-            failed = self._limiter.check_all_soon(self._failure(address))
+            failed = self._limiter.check_soon(self._failure_hits(address))
             if failed is None:
                 return None
-            _within(failed)
+            _check_limits(failed)
             raise
         if principal is None or len(request.query) > SMALL:
             return None
         call = self._call(operation, request, principal, address)
-        verdicts = self._limiter.check_all_soon(self._hits(operation, call))
-        return None if verdicts is None else Admission(call, _within(verdicts))
+        verdicts = self._limiter.check_soon(self._hits_of(operation, call))
+        return None if verdicts is None else Admission(call, _check_limits(verdicts))
 
     def admit(self, operation: Operation, request: Request) -> Admission:
         """Admit a request. May block on a storage.
@@ -142,7 +133,7 @@ class Api:
         address = self._address(request)
         principal = self._principal(request, address)
         call = self._call(operation, request, principal, address)
-        return Admission(call, _within(self._limiter.check_all(self._hits(operation, call))))
+        return Admission(call, _check_limits(self._limiter.check(self._hits_of(operation, call))))
 
     def assign_share(self, request: Request) -> None:
         """Set the tenant of a request for a page, without blocking.
@@ -213,7 +204,7 @@ class Api:
             return self._access.principal(request)
         except CredentialsRefused:
             # Only failures are counted here, so clients with valid credentials at the same address are not affected.
-            _within(self._limiter.check_all(self._failure(address)))
+            _check_limits(self._limiter.check(self._failure_hits(address)))
             raise
 
     def _call(self, operation: Operation, request: Request, principal: Principal, address: str | None) -> Call:
@@ -242,32 +233,28 @@ class Api:
             check_admitted=partial(self._access.principal, request),
         )
 
-    def _hits(self, operation: Operation, call: Call) -> list[Hit]:
-        """The limits that a request counts against: those of the caller first, then those shared with others."""
+    def _hits_of(self, operation: Operation, call: Call) -> list[Hit]:
+        """What a request counts against: the limit of the caller first, then those shared with others."""
         key = call.principal.key
-        hits = self._hit("address", _subject(call.address)) if key is None else self._hit("key", key.id)
+        subjects = {"address": _subject(call.address)} if key is None else {"key": key.id}
         if operation.production:
-            hits += self._hit("production", _subject(call.address))
+            subjects["production"] = _subject(call.address)
         if operation.gives_feedback:
-            hits += self._hit("session", f"{call.application}\0{call.session_id}")
-        return hits
+            subjects["session"] = f"{call.application}\0{call.session_id}"
+        return [(name, self._limits[name], subject) for name, subject in subjects.items() if name in self._limits]
 
-    def _failure(self, address: str | None) -> list[Hit]:
-        """The limit for invalid credentials: that of the address, counted separately from valid requests."""
+    def _failure_hits(self, address: str | None) -> list[Hit]:
+        """What invalid credentials count against: the limit of the address, separately from valid requests."""
         limit = self._limits.get("address")
         return [("failures", limit, _subject(address))] if limit else []
-
-    def _hit(self, name: str, subject: str) -> list[Hit]:
-        limit = self._limits.get(name)
-        return [(name, limit, subject)] if limit else []
 
 
 def _subject(address: str | None) -> str:
     return rate_key(address) if address else "unknown"
 
 
-def _within(verdicts: Sequence[Verdict]) -> Headers:
-    """The rate limit headers.
+def _check_limits(verdicts: Sequence[Verdict]) -> Headers:
+    """Check that no limit is exceeded. Returns the rate limit headers.
 
     Raises:
         Problem: a limit is exceeded.

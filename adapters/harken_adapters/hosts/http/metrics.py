@@ -41,6 +41,8 @@ _OTHER: Final = "_OTHER"
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
+#: The interval, in seconds, at which a worker process publishes its queue depth to the others.
+_DEPTH_INTERVAL: Final = 5.0
 #: How long values from the storage are cached.
 _KEPT: Final = timedelta(seconds=15)
 #: How many seconds a scrape waits for the storage. After that, only its metrics are left out.
@@ -57,18 +59,16 @@ class Metrics:
     hold only one server.
     """
 
-    def __init__(self, *, clock: Clock = utc_now, depth_every: float = 5.0) -> None:
+    def __init__(self, *, clock: Clock = utc_now) -> None:
         """Create the metrics, starting at zero.
 
         Args:
             clock: returns the current time in UTC.
-            depth_every: the interval, in seconds, at which a worker process publishes its queue depth to the others.
 
         Raises:
             ConfigurationError: ``PROMETHEUS_MULTIPROC_DIR`` is set but cannot be used.
         """
         self._clock = clock
-        self._depth_every = depth_every
         self._folder = _shared_folder()
         self._own = self._shown = CollectorRegistry()
         if self._folder is not None:
@@ -172,7 +172,7 @@ class Metrics:
         ended = Event()
 
         def share() -> None:
-            while not ended.wait(self._depth_every):
+            while not ended.wait(_DEPTH_INTERVAL):
                 depth.set(hk.collection.waiting)
             depth.set(0)
 

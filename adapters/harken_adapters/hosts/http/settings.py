@@ -133,8 +133,8 @@ class ServerSettings:
         """
         if not isinstance(table, Mapping):
             raise ConfigurationError(f"{name} must be a table such as {{'access': 'open'}}, got {table!r}")
-        if problem := unknown_names(table, cls.__annotations__):
-            raise ConfigurationError(f"{name} sets {problem}")
+        if problem := unknown_names(table, cls.__annotations__, "setting"):
+            raise ConfigurationError(f"{name}: {problem}")
         return cls.load(**table)
 
 

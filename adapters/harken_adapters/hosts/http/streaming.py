@@ -12,7 +12,7 @@ from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.guards.access import ANONYMOUS, TRUSTED_FOR, Principal
 from harken_adapters.hosts.http.wire.messages import to_json
 from harken_adapters.hosts.http.wire.problems import Problem
-from harken_adapters.hosts.http.wire.records import alert_event_record, feedback_record
+from harken_adapters.hosts.http.wire.records import alert_event_record, visible_record
 
 #: How many milliseconds a browser waits before it reconnects.
 _RETRY: Final = 2_000
@@ -111,7 +111,7 @@ class EventStream:
         return {
             "type": news.type.value,
             "timestamp": stamp(news.place.at.created_at),
-            "data": feedback_record(self._principal, news.feedback),
+            "data": visible_record(self._principal, news.feedback),
         }
 
     def _missed_frame(self) -> bytes:

@@ -8,14 +8,17 @@
 >>> session_manager.close()
 """
 
-from harken_adapters.hosts.session_manager.factory import (
-    MongoDBSessionManagerFactory,
-    close_global_factory,
-    get_global_factory,
-    initialize_global_factory,
-)
-from harken_adapters.hosts.session_manager.hooks import FeedbackHook, MetadataHook
-from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager, create_mongodb_session_manager
+from harken.configuration.extras import requires
+
+with requires("The session manager", "strands"):
+    from harken_adapters.hosts.session_manager.factory import (
+        MongoDBSessionManagerFactory,
+        close_global_factory,
+        get_global_factory,
+        initialize_global_factory,
+    )
+    from harken_adapters.hosts.session_manager.hooks import FeedbackHook, MetadataHook
+    from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager, create_mongodb_session_manager
 
 __all__ = [
     "FeedbackHook",

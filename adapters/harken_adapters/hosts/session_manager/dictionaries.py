@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from harken import Feedback, FeedbackRejected, Rating, Sentiment, Submission, Target, Violation
 from harken.domain.feedback import Scalar
+from harken.domain.instants import parse_instant
+from harken_adapters.formats.record import sentiment_record
 
 #: Names with a field in feedback. All other names are stored in the context.
 _FIELDS: Final = frozenset(
@@ -68,7 +70,7 @@ def to_dictionary(feedback: Feedback) -> dict[str, Any]:
         "message_id": feedback.message_id,
         "author": feedback.author,
         "tags": list(feedback.tags) or None,
-        "sentiment": _sentiment_dictionary(feedback.sentiment),
+        "sentiment": sentiment_record(feedback.sentiment),
         "idempotency_key": feedback.idempotency_key,
     }
     return {
@@ -99,7 +101,7 @@ def _json(name: str, value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        message = f"{name} must be text, a number, true, false, None, or a list or dictionary of these: {error}"
+        message = f"{name} must be a string, a number, true, false, None, or a list or dictionary of these: {error}"
         raise FeedbackRejected([Violation(f"context.{name}", "type", message)]) from error
 
 
@@ -127,18 +129,11 @@ def _sentiment(value: object) -> Sentiment | None:
         return None
 
 
-def _sentiment_dictionary(sentiment: Sentiment | None) -> dict[str, float] | None:
-    if sentiment is None:
-        return None
-    return {"polarity": sentiment.polarity, "subjectivity": sentiment.subjectivity}
-
-
 def _moment(value: object) -> datetime | None:
     if value is None:
         return None
     try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        return parse_instant(str(value))
     except ValueError as error:
         message = f"created_at must be a time such as '2026-01-26T10:00:00', got {value!r}"
         raise FeedbackRejected([Violation("created_at", "type", message)]) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

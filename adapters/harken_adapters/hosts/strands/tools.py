@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from attrs import evolve, frozen
 from strands import ToolContext, tool
 from strands.types.tools import AgentTool
 
-from harken import FeedbackRejected
+from harken import FeedbackRejected, Rating
 from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue
 from harken_adapters.hosts.strands.errors import session_errors
@@ -38,9 +39,11 @@ class FeedbackCall:
     call_id: str | None = None
 
     @property
-    def vote(self) -> str | None:
-        """The rating as an argument of ``submit``."""
-        return None if self.rating == "neutral" else self.rating
+    def vote(self) -> Rating | str:
+        """The rating as an argument of ``submit``, which rejects any other text."""
+        with suppress(ValueError):
+            return Rating.from_word(self.rating)
+        return self.rating
 
 
 def feedback_tool(submit: Callable[[FeedbackCall], object]) -> AgentTool:

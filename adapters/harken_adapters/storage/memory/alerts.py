@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 
-from harken.domain.alerts.alert import Alert, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import Subject
 from harken.domain.events import Event
 from harken.ports.alerts import AlertRepository
 from harken_adapters.storage.memory.data import Data, raised_place

@@ -13,7 +13,8 @@ from threading import RLock
 from typing import Any, Final, TypeVar
 
 from harken.domain.access import ApiKey
-from harken.domain.alerts.alert import Alert, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import Subject
 from harken.domain.errors import StorageClosed
 from harken.domain.events import Delivery, DeliveryState, Event, event_order
 from harken.domain.feedback import Feedback
@@ -412,12 +413,11 @@ class Alerts(_Stepwise):
     def put(self, alert: Alert) -> None:
         """Add an alert, or replace the one with its id."""
         before = self.by_id.get(alert.id)
-        gone: list[_Step] = []
+        removals: list[_Step] = []
         if before is not None:
-            gone = [(_delete, (order, raised_place(before))) for order in self._orders(before)]
-            gone.append((_drop_empty, (self.about, (before.rule, before.subject))))
-        there: list[_Step] = [(self._place, (alert,))]
-        self._take([*gone, (_put, (self.by_id, alert.id, alert)), *there])
+            removals = [(_delete, (order, raised_place(before))) for order in self._orders(before)]
+            removals.append((_drop_empty, (self.about, (before.rule, before.subject))))
+        self._take([*removals, (_put, (self.by_id, alert.id, alert)), (self._place, (alert,))])
 
     def _place(self, alert: Alert) -> None:
         for order in self._orders(alert):

@@ -97,12 +97,12 @@ class MemoryFeedbackRepository(FeedbackRepository):
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         with self._data.locked():
-            doomed = {feedback.id: feedback for feedback in self.stream(query)}
-            waiting = self._waiting(query.application, doomed)
-            alerts = self._empty_alerts(query.application, doomed, at)
-            deliveries = sum(self._erase(feedback, waiting[feedback.id], at) for feedback in doomed.values())
+            erased = {feedback.id: feedback for feedback in self.stream(query)}
+            waiting = self._waiting(query.application, erased)
+            alerts = self._empty_alerts(query.application, erased, at)
+            deliveries = sum(self._erase(feedback, waiting[feedback.id], at) for feedback in erased.values())
             self._terms[query.application].forget()
-        return Erased(feedback=len(doomed), alerts=alerts, deliveries=deliveries)
+        return Erased(feedback=len(erased), alerts=alerts, deliveries=deliveries)
 
     def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
         with self._data.locked():
@@ -113,35 +113,36 @@ class MemoryFeedbackRepository(FeedbackRepository):
         with self._data.locked():
             return self._terms[application].of(self.stream(FeedbackQuery(application=application)))
 
-    def _empty_alerts(self, application: str, doomed: Mapping[str, Feedback], at: datetime) -> int:
+    def _empty_alerts(self, application: str, erased: Mapping[str, Feedback], at: datetime) -> int:
         """Empty the alerts about this feedback, and return their number."""
         places = self._data.applications[application].sessions
-        sessions = {feedback.session_id for feedback in doomed.values()}
-        gone = {name for name in sessions if all(place.id in doomed for place in places[name])}
+        sessions = {feedback.session_id for feedback in erased.values()}
+        empty_sessions = {name for name in sessions if all(place.id in erased for place in places[name])}
         about_it = [
             alert
             for alert in self._data.alerts[application].by_id.values()
-            if not doomed.keys().isdisjoint(alert.feedback_ids) or _is_about_session(alert, gone)
+            if not erased.keys().isdisjoint(alert.feedback_ids) or _is_about_session(alert, empty_sessions)
         ]
         for alert in about_it:
-            remains = alert.subject.value not in gone and bool(places.get(alert.subject.value))
+            remains = alert.subject.value not in empty_sessions and bool(places.get(alert.subject.value))
             self._data.empty(alert, alert.emptied(at=at, session_remains=remains))
         return len(about_it)
 
-    def _waiting(self, application: str, doomed: Mapping[str, Feedback]) -> defaultdict[str, list[Event]]:
+    def _waiting(self, application: str, erased: Mapping[str, Feedback]) -> defaultdict[str, list[Event]]:
         """Return the events about this feedback that were not fanned out yet, by its id."""
         waiting: defaultdict[str, list[Event]] = defaultdict(list)
         for event in self._data.events.by_id.values():
-            if event.application == application and event.subject_id in doomed and event.type.about_feedback:
+            if event.application == application and event.subject_id in erased and event.type.about_feedback:
                 waiting[event.subject_id].append(event)
         return waiting
 
     def _erase(self, feedback: Feedback, events: Sequence[Event], at: datetime) -> int:
         """Remove feedback, these events and the deliveries about it, and return the number of these deliveries."""
-        deliveries = self._data.deliveries.about(Event.erasure(feedback, at=at))
+        event = Event.erasure(feedback, at=at)
+        deliveries = self._data.deliveries.about(event)
         removed = [delivery for delivery in deliveries if delivery.event.type.about_feedback]
         notified = self._data.deliveries.notified.get((feedback.application, feedback.id), {})
-        added = erasure_deliveries(feedback, deliveries, notified, at=at)
+        added = erasure_deliveries(event, deliveries, notified)
         self._data.erase(feedback, events, removed, added)
         return len(removed)
 

@@ -105,7 +105,7 @@ class MemoryOutbox(Outbox):
         with self._data.locked():
             stored = self._data.deliveries.by_id.get(delivery_id)
         if stored is None:
-            raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+            raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
         return stored
 
     def deliveries(
@@ -125,7 +125,7 @@ class MemoryOutbox(Outbox):
         with self._data.locked():
             stored = self._data.deliveries.by_id.get(delivery_id)
             if stored is None:
-                raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+                raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
             pending = evolve(stored, state=DeliveryState.PENDING, due_at=due_at, error="")
             revived = evolve(pending, attempts_before=stored.attempts)
             self._data.deliveries.put(revived)

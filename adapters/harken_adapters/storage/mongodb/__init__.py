@@ -8,9 +8,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from pymongo import MongoClient
-from pymongo.errors import ConfigurationError as DriverConfigurationError
-from pymongo.errors import InvalidName, InvalidURI
+try:
+    from pymongo import MongoClient
+    from pymongo.errors import ConfigurationError as DriverConfigurationError
+    from pymongo.errors import InvalidName, InvalidURI
+except ModuleNotFoundError as error:
+    from harken.domain.errors import MissingExtra
+
+    raise MissingExtra("MongoDB needs the package 'pymongo'; try pip install \"harken[mongodb]\"") from error
 
 from harken.domain.errors import ConfigurationError, MissingExtra, StorageUnavailable
 from harken.ports.storage import Storage
@@ -26,7 +31,7 @@ from harken_adapters.storage.mongodb.outbox import MongoOutbox
 from harken_adapters.storage.mongodb.schema import prepare
 from harken_adapters.storage.mongodb.sessions import MongoSessionRepository
 from harken_adapters.storage.mongodb.state import MongoStateRepository
-from harken_adapters.storage.mongodb.statistics.editions import Days
+from harken_adapters.storage.mongodb.statistics.editions import Editions
 from harken_adapters.storage.mongodb.statistics.marks import Marks
 from harken_adapters.storage.mongodb.statistics.terms import DailyTerms
 from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOUT, LONGEST_TIMEOUT, parse_url
@@ -124,17 +129,17 @@ def _must_exist(database: Database) -> None:
 def _storage(database: Database, given: Clock | None) -> Storage:
     prepare(database)
     clock = given or server_clock(database)
-    days = Days(database, clock)
-    terms = DailyTerms(database, days)
+    editions = Editions(database, clock)
+    terms = DailyTerms(database, editions)
     erasures = Erasures(database, clock)
     return Storage(
-        feedback=MongoFeedbackRepository(database, days, terms, Marks(database, clock), erasures),
+        feedback=MongoFeedbackRepository(database, editions, terms, Marks(database, clock), erasures),
         sessions=MongoSessionRepository(database),
         outbox=MongoOutbox(database, erasures),
         keys=MongoKeyRepository(database),
         alerts=MongoAlertRepository(database),
         state=MongoStateRepository(database),
         conversations=MongoConversationRepository(database),
-        rebuild=lambda: [*days.rebuild(), *terms.rebuild()],
+        rebuild=lambda: [*editions.rebuild(), *terms.rebuild()],
         clock=partial(server_clock, database),
     )

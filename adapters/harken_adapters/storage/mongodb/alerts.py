@@ -9,7 +9,8 @@ from typing import Final
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import Event
 from harken.domain.query import Cursor
 from harken.ports.alerts import AlertRepository
@@ -20,10 +21,9 @@ from harken_adapters.storage.mongodb.documents import (
     event_document,
     event_of,
     identity,
-    lost_microseconds,
-    milliseconds,
-    moment,
-    moment_or_none,
+    join_time,
+    join_time_or_none,
+    split_time,
 )
 
 _LAST_RAISED_FIRST: Final = [("raised_at", -1), ("raised_us", -1), ("id", -1)]
@@ -179,10 +179,6 @@ def _replace(database: Database, alert: Alert, events: Sequence[Event]) -> bool:
     return bool(database.alerts.update_one(before, change).matched_count)
 
 
-def _split_time(name: str, at: datetime) -> Document:
-    return {f"{name}_at": milliseconds(at), f"{name}_us": lost_microseconds(at)}
-
-
 def _document(alert: Alert) -> Document:
     return {
         "_id": identity(alert.application, alert.id),
@@ -197,9 +193,9 @@ def _document(alert: Alert) -> Document:
         "figures": [[name, figure] for name, figure in alert.figures.items()],
         "feedback_ids": list(alert.feedback_ids),
         "version": alert.version,
-        **_split_time("began", alert.began_at),
-        **_split_time("raised", alert.raised_at),
-        **({"standing": True} if alert.resolved_at is None else _split_time("resolved", alert.resolved_at)),
+        **split_time("began", alert.began_at),
+        **split_time("raised", alert.raised_at),
+        **({"standing": True} if alert.resolved_at is None else split_time("resolved", alert.resolved_at)),
     }
 
 
@@ -213,8 +209,8 @@ def _alert(document: Document) -> Alert:
         message=document["message"],
         figures=dict(document["figures"]),
         feedback_ids=tuple(document["feedback_ids"]),
-        began_at=moment(document["began_at"], document["began_us"]),
-        raised_at=moment(document["raised_at"], document["raised_us"]),
-        resolved_at=moment_or_none(document, "resolved"),
+        began_at=join_time(document, "began"),
+        raised_at=join_time(document, "raised"),
+        resolved_at=join_time_or_none(document, "resolved"),
         version=document["version"],
     )

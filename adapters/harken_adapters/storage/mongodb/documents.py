@@ -60,9 +60,20 @@ def lost_microseconds(moment: datetime) -> int:
     return moment.microsecond % 1_000
 
 
-def moment(kept: datetime, lost: int) -> datetime:
-    """Return the time of a stored date and its remaining microseconds."""
-    return kept.replace(microsecond=kept.microsecond + lost, tzinfo=UTC)
+def split_time(name: str, at: datetime) -> Document:
+    """Return the fields ``<name>_at`` and ``<name>_us`` of a time."""
+    return {f"{name}_at": milliseconds(at), f"{name}_us": lost_microseconds(at)}
+
+
+def join_time(document: Document, name: str) -> datetime:
+    """Return the time in the fields ``<name>_at`` and ``<name>_us``."""
+    kept: datetime = document[f"{name}_at"]
+    return kept.replace(microsecond=kept.microsecond + document[f"{name}_us"], tzinfo=UTC)
+
+
+def join_time_or_none(document: Document, name: str) -> datetime | None:
+    """Like :func:`join_time`; ``None`` if the document lacks the fields."""
+    return None if document.get(f"{name}_at") is None else join_time(document, name)
 
 
 def to_document(feedback: Feedback, events: Iterable[Event] = ()) -> Document:
@@ -77,11 +88,9 @@ def to_document(feedback: Feedback, events: Iterable[Event] = ()) -> Document:
         "comment": content["comment"],
         "comment_length": len(content["comment"]),
         "status": feedback.moderation.status.value,
-        "created_at": milliseconds(feedback.created_at),
-        "created_us": lost_microseconds(feedback.created_at),
+        **split_time("created", feedback.created_at),
         "slot": slot_number(feedback.created_at),
-        "updated_at": milliseconds(feedback.updated_at),
-        "updated_us": lost_microseconds(feedback.updated_at),
+        **split_time("updated", feedback.updated_at),
         "version": feedback.version,
         "fingerprint": feedback.fingerprint,
     }
@@ -100,8 +109,7 @@ def to_document(feedback: Feedback, events: Iterable[Event] = ()) -> Document:
     }
     document.update((name, value) for name, value in optional.items() if value is not None)
     if feedback.withdrawn_at is not None:
-        document["withdrawn_at"] = milliseconds(feedback.withdrawn_at)
-        document["withdrawn_us"] = lost_microseconds(feedback.withdrawn_at)
+        document |= split_time("withdrawn", feedback.withdrawn_at)
     if feedback.revisions:
         document["revisions"] = [_encode_revision(revision) for revision in feedback.revisions]
     if feedback.later_keys:
@@ -122,9 +130,9 @@ def from_document(document: Document) -> Feedback:
         author=get("author"),
         moderation=_decode_moderation(document),
         reply=get("reply"),
-        created_at=moment(document["created_at"], document["created_us"]),
-        updated_at=moment(document["updated_at"], document["updated_us"]),
-        withdrawn_at=moment_or_none(document, "withdrawn"),
+        created_at=join_time(document, "created"),
+        updated_at=join_time(document, "updated"),
+        withdrawn_at=join_time_or_none(document, "withdrawn"),
         version=document["version"],
         revisions=tuple(map(_decode_revision, get("revisions", ()))),
         idempotency_key=get("idempotency_key"),
@@ -141,8 +149,7 @@ def event_document(event: Event) -> Document:
         "id": event.id,
         "type": event.type.value,
         "version": event.version,
-        "occurred_at": milliseconds(event.occurred_at),
-        "occurred_us": lost_microseconds(event.occurred_at),
+        **split_time("occurred", event.occurred_at),
     }
     if event.before is not None:
         document["before"] = _encode_traits(event.before)
@@ -159,7 +166,7 @@ def event_of(application: str, subject_id: str, document: Document) -> Event:
         application=application,
         subject_id=subject_id,
         version=document["version"],
-        occurred_at=moment(document["occurred_at"], document["occurred_us"]),
+        occurred_at=join_time(document, "occurred"),
         before=_decode_traits(document["before"]) if "before" in document else None,
         session_id=document.get("session_id"),
     )
@@ -202,9 +209,10 @@ def _encode_decision(moderation: Moderation) -> Document | None:
         "moderator": moderation.moderator,
         "previous": moderation.previous.value if moderation.previous else None,
     }
+    if moderation.previous_reason:
+        document["previous_reason"] = moderation.previous_reason
     if moderation.decided_at is not None:
-        document["decided_at"] = milliseconds(moderation.decided_at)
-        document["decided_us"] = lost_microseconds(moderation.decided_at)
+        document |= split_time("decided", moderation.decided_at)
     return document
 
 
@@ -216,15 +224,10 @@ def _decode_moderation(document: Document) -> Moderation:
         status=_STATUSES[document["status"]],
         reason=decision["reason"],
         moderator=decision["moderator"],
-        decided_at=moment_or_none(decision, "decided"),
+        decided_at=join_time_or_none(decision, "decided"),
         previous=_STATUSES[decision["previous"]] if decision["previous"] else None,
+        previous_reason=decision.get("previous_reason", ""),
     )
-
-
-def moment_or_none(document: Document, name: str) -> datetime | None:
-    """Return the time in the fields ``<name>_at`` and ``<name>_us``, or ``None`` if the document lacks them."""
-    kept = document.get(f"{name}_at")
-    return None if kept is None else moment(kept, document[f"{name}_us"])
 
 
 def _encode_content(content: Content) -> Document:
@@ -265,8 +268,7 @@ def _encode_revision(revision: Revision) -> Document:
         "version": revision.version,
         **_encode_content(revision.content),
         "reply": revision.reply,
-        "replaced_at": milliseconds(revision.replaced_at),
-        "replaced_us": lost_microseconds(revision.replaced_at),
+        **split_time("replaced", revision.replaced_at),
         **_encode_sentiment(revision.sentiment),
     }
 
@@ -276,5 +278,5 @@ def _decode_revision(document: Document) -> Revision:
         version=document["version"],
         content=decode_content(document),
         reply=document["reply"],
-        replaced_at=moment(document["replaced_at"], document["replaced_us"]),
+        replaced_at=join_time(document, "replaced"),
     )

@@ -26,7 +26,7 @@ from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
 from harken.domain.erasure import Erased
-from harken.domain.events import Delivery, DeliveryState, Event, EventType, deliveries_of_erasure
+from harken.domain.events import Delivery, DeliveryState, Event, EventType, erasure_deliveries
 from harken.domain.feedback import Feedback
 from harken.ports.time import Clock
 from harken_adapters.storage.mongodb.alerts import empty_alerts, find_missing
@@ -140,19 +140,19 @@ class Erasures:
         about: defaultdict[str, list[Delivery]] = defaultdict(list)
         for delivery in stored:
             about[delivery.event.subject_id].append(delivery)
-        made = [
+        deliveries = [
             delivery
             for feedback_id, (event, notified) in _read_plans(plans, stored).items()
-            for delivery in deliveries_of_erasure(event, about[feedback_id], notified)
+            for delivery in erasure_deliveries(event, about[feedback_id], notified)
         ]
-        new = self._store(made, {one.id: one for one in stored})
+        new = self._store(deliveries, {one.id: one for one in stored})
         claims = {one.claim: one for one in stored}
-        return sum(self._take_from(claims[one.awaits], new=one.id in new) for one in made if one.awaits in claims)
+        return sum(self._take_from(claims[one.awaits], new=one.id in new) for one in deliveries if one.awaits in claims)
 
-    def _store(self, made: Sequence[Delivery], there: Mapping[str, Delivery]) -> set[str]:
+    def _store(self, deliveries: Sequence[Delivery], there: Mapping[str, Delivery]) -> set[str]:
         """Store erasure deliveries. Returns the ids of those that were not stored before."""
-        new = self._insert([one for one in made if one.id not in there])
-        for one in made:
+        new = self._insert([one for one in deliveries if one.id not in there])
+        for one in deliveries:
             earlier = there.get(one.id)
             if earlier is None or earlier == one:
                 continue
@@ -164,14 +164,14 @@ class Erasures:
                 self._deliveries.replace_one(as_read, delivery_document(one))
         return new
 
-    def _insert(self, made: Sequence[Delivery]) -> set[str]:
+    def _insert(self, deliveries: Sequence[Delivery]) -> set[str]:
         taken: list[int] = []
         try:
-            if made:
-                self._deliveries.insert_many(list(map(delivery_document, made)), ordered=False)
+            if deliveries:
+                self._deliveries.insert_many(list(map(delivery_document, deliveries)), ordered=False)
         except BulkWriteError as error:
             taken = only_duplicate_keys(error)
-        return {one.id for one in made} - {made[index].id for index in taken}
+        return {one.id for one in deliveries} - {deliveries[index].id for index in taken}
 
     def _take_from(self, claimed: Delivery, *, new: bool) -> int:
         """Remove a claimed delivery, so that the claim ends at the erasure that waits for it. It may have just ended.

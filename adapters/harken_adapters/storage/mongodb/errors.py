@@ -9,8 +9,8 @@ from pymongo import errors as driver
 
 from harken.domain.errors import StorageClosed, StorageError, StorageIncompatible, StorageUnavailable
 
-_UNKNOWN: Final = "a write may have been stored or not, and is safe to repeat with the same idempotency key"
-_REFUSED: Final = "it was not written"
+_UNKNOWN: Final = "if this was a write, it may have been stored; it is safe to repeat it with the same idempotency key"
+_REFUSED: Final = "nothing was written"
 
 #: The BSON encoder does not raise PyMongo's own errors.
 DriverError = driver.PyMongoError | BSONError
@@ -44,7 +44,10 @@ _CODES: Final[dict[int, _Row]] = {
 _CLASSES: Final[tuple[tuple[type[Exception], _Row], ...]] = (
     (driver.DocumentTooLarge, (StorageError, f"does not accept documents larger than 16 MB; {_REFUSED}")),
     (driver.InvalidOperation, (StorageClosed, "was closed; connect again")),
-    (driver.ServerSelectionTimeoutError, (StorageUnavailable, f"could not be reached in time; {_UNKNOWN}")),
+    (
+        driver.ServerSelectionTimeoutError,
+        (StorageUnavailable, f"could not be reached in time; check its address and whether it runs; {_UNKNOWN}"),
+    ),
     (driver.NotPrimaryError, (StorageUnavailable, f"currently has no primary; {_UNKNOWN}")),
     (driver.NetworkTimeout, _TOO_LATE),
     (

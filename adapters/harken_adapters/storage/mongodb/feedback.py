@@ -37,7 +37,7 @@ from harken_adapters.storage.mongodb.documents import (
 )
 from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
-from harken_adapters.storage.mongodb.statistics.editions import Days
+from harken_adapters.storage.mongodb.statistics.editions import Editions
 from harken_adapters.storage.mongodb.statistics.marks import Marks
 from harken_adapters.storage.mongodb.statistics.summarize import MongoStatistics
 from harken_adapters.storage.mongodb.statistics.terms import DailyTerms
@@ -56,12 +56,14 @@ _LAST_CHANGED_FIRST: Final = [("updated_at", -1), ("updated_us", -1), ("id", -1)
 class MongoFeedbackRepository(FeedbackRepository):
     """One document for each entry, which also contains the events that were not fanned out yet."""
 
-    def __init__(self, database: Database, days: Days, terms: DailyTerms, marks: Marks, erasures: Erasures) -> None:
+    def __init__(
+        self, database: Database, editions: Editions, terms: DailyTerms, marks: Marks, erasures: Erasures
+    ) -> None:
         self._database = database
         self._erasures = erasures
         self._collection = database.feedback
         self._marks = marks
-        self._figures = MongoStatistics(database, days)
+        self._figures = MongoStatistics(database, editions)
         self._terms = terms
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
@@ -161,10 +163,10 @@ class MongoFeedbackRepository(FeedbackRepository):
         while True:
             with self._database.calling():
                 found = self._collection.find(condition, {"events": 0}).hint(index_for(query)).limit(_CHUNK)
-                doomed = [from_document(document) for document in at_once(found, _CHUNK)]
-            if not doomed:
+                entries = [from_document(document) for document in at_once(found, _CHUNK)]
+            if not entries:
                 return erased
-            erased += self._erase(query.application, doomed, at)
+            erased += self._erase(query.application, entries, at)
 
     def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
         # Sessions count only where there is no author: an absent field is absent from the key too.
@@ -262,13 +264,13 @@ class MongoFeedbackRepository(FeedbackRepository):
             cursor = self._collection.find(condition, {"events": 0}).sort(order).hint(index).limit(limit)
             return [from_document(document) for document in at_once(cursor, limit)]
 
-    def _erase(self, application: str, doomed: Sequence[Feedback], at: datetime) -> Erased:
+    def _erase(self, application: str, entries: Sequence[Feedback], at: datetime) -> Erased:
         """Erase those that have not been changed since they were read; see :mod:`.erasures` for the order."""
-        ids = {one.id for one in doomed}
+        ids = {one.id for one in entries}
         with self._database.calling():
-            plans = self._erasures.plan(doomed, at=at)
-            with self._marks.changing(_places(doomed)):
-                erased = self._collection.delete_many(_versions_condition(doomed)).deleted_count
+            plans = self._erasures.plan(entries, at=at)
+            with self._marks.changing(_places(entries)):
+                erased = self._collection.delete_many(_versions_condition(entries)).deleted_count
             erased_ids = find_missing(self._database, application, ids)
             self._erasures.withdraw(plans, application, ids - erased_ids)
         if not erased_ids:

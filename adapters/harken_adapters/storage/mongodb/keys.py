@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from harken.domain.access import ApiKey, Scope
 from harken.ports.keys import KeyRepository
 from harken_adapters.storage.mongodb.database import Database
-from harken_adapters.storage.mongodb.documents import Document, lost_microseconds, milliseconds, moment
+from harken_adapters.storage.mongodb.documents import Document, join_time, join_time_or_none, split_time
 
 _OLDEST_FIRST = [("created_at", 1), ("created_us", 1), ("_id", 1)]
 
@@ -41,12 +41,8 @@ class MongoKeyRepository(KeyRepository):
     def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
         good = {"_id": {"$eq": key_id}, "revoked_at": {"$exists": False}}
         with self._database.calling():
-            self._database.keys.update_one(good, {"$set": _moment("revoked", at)})
+            self._database.keys.update_one(good, {"$set": split_time("revoked", at)})
         return self.get(key_id)
-
-
-def _moment(name: str, at: datetime) -> Document:
-    return {f"{name}_at": milliseconds(at), f"{name}_us": lost_microseconds(at)}
 
 
 def _document(key: ApiKey) -> Document:
@@ -57,8 +53,8 @@ def _document(key: ApiKey) -> Document:
         "scopes": scopes,
         "name": key.name,
         "digest": key.digest,
-        **_moment("created", key.created_at),
-        **({} if key.revoked_at is None else _moment("revoked", key.revoked_at)),
+        **split_time("created", key.created_at),
+        **({} if key.revoked_at is None else split_time("revoked", key.revoked_at)),
     }
     if key.agents is None:
         return document
@@ -75,7 +71,7 @@ def _key(document: Document) -> ApiKey:
         scopes=frozenset(map(Scope, scopes)),
         name=document["name"],
         digest=document["digest"],
-        created_at=moment(document["created_at"], document["created_us"]),
-        revoked_at=moment(document["revoked_at"], document["revoked_us"]) if "revoked_at" in document else None,
+        created_at=join_time(document, "created"),
+        revoked_at=join_time_or_none(document, "revoked"),
         agents=None if agents is None else frozenset(agents),
     )

@@ -79,17 +79,17 @@ class MongoOutbox(Outbox):
         events = {event.id: event for event, _ in plan}
         with self._database.calling():
             listed = self._waiting_ids(list(events.values()))
-            made = [
+            deliveries = [
                 Delivery.of(event, channel, due_at=due_at)
                 for event, channels in plan
                 for channel in (sorted(set(channels)) if event.id in listed else ())
             ]
             # Earlier versions of a subject first, so that no claim finds a later one alone.
-            all_new = self._insert(sorted(made, key=lambda one: one.event.version))
+            all_new = self._insert(sorted(deliveries, key=lambda one: one.event.version))
             taken = self._take([event for event in events.values() if event.id in listed])
             if len(taken) < len(listed):
-                self._without_orphans([delivery for delivery in made if delivery.event.id not in taken])
-            ours = [delivery for delivery in made if delivery.event.id in taken]
+                self._without_orphans([delivery for delivery in deliveries if delivery.event.id not in taken])
+            ours = [delivery for delivery in deliveries if delivery.event.id in taken]
             return ours if all_new else self._read_stored(ours)
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
@@ -101,17 +101,17 @@ class MongoOutbox(Outbox):
             "$or": [{"leased_until": {"$exists": False}}, {"leased_until": {"$lte": moment}}],
         }
         claimed: list[Delivery] = []
-        look_at = limit
+        batch_size = limit
         with self._database.calling(), self._claiming:
             self._wake_overdue(channel, now)
             for _ in range(_CHUNKS if limit > 0 else 0):
-                found = self._first_due(due, look_at)
+                found = self._first_due(due, batch_size)
                 first = self._first_of_each(found, due, now)
                 # Another process may have claimed some of them first; then there may be more after them.
                 claimed += self._lease(first[: limit - len(claimed)], due, until)
-                if len(claimed) == limit or len(found) < look_at:
+                if len(claimed) == limit or len(found) < batch_size:
                     break
-                look_at = limit - len(claimed) if len(first) == len(found) else _CHUNK
+                batch_size = limit - len(claimed) if len(first) == len(found) else _CHUNK
         return sorted(claimed, key=lambda delivery: (delivery.due_at, delivery.id))
 
     def release(self, claimed: Sequence[Delivery]) -> None:
@@ -156,7 +156,7 @@ class MongoOutbox(Outbox):
     def delivery(self, delivery_id: str) -> Delivery:
         found = self._find_one({"_id": {"$eq": delivery_id}})
         if found is None:
-            raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+            raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
         return found
 
     def deliveries(
@@ -193,7 +193,7 @@ class MongoOutbox(Outbox):
                 )
             if revived is not None:
                 return delivery_of(revived)
-        raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+        raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
 
     def forget(self, *, before: datetime) -> int:
         old = {"state": DeliveryState.DELIVERED.value, "due": {"$lt": to_microseconds(before)}}
@@ -249,9 +249,9 @@ class MongoOutbox(Outbox):
             if some := [event for event in events if event.type.about_alert is about_alert]:
                 yield place, some
 
-    def _insert(self, made: Sequence[Delivery]) -> bool:
+    def _insert(self, deliveries: Sequence[Delivery]) -> bool:
         """Store the deliveries in this order. Returns whether none of them was stored before."""
-        left, all_new = made, True
+        left, all_new = deliveries, True
         while left:
             try:
                 self._deliveries.insert_many(list(map(delivery_document, left)), ordered=True)
@@ -264,10 +264,12 @@ class MongoOutbox(Outbox):
                 break
         return all_new
 
-    def _read_stored(self, made: Sequence[Delivery]) -> list[Delivery]:
+    def _read_stored(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Return the stored state of these, without those that were erased meanwhile."""
-        stored = {document["_id"]: document for document in at_once(self._deliveries.find(among(made)), len(made))}
-        return [delivery_of(stored[delivery.id]) for delivery in made if delivery.id in stored]
+        stored = {
+            document["_id"]: document for document in at_once(self._deliveries.find(among(deliveries)), len(deliveries))
+        }
+        return [delivery_of(stored[delivery.id]) for delivery in deliveries if delivery.id in stored]
 
     def _first_due(self, due: Document, limit: int) -> list[Delivery]:
         cursor = self._deliveries.find(due).sort(_EARLIEST_DUE).hint("claims").limit(limit)

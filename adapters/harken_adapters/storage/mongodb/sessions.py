@@ -48,16 +48,16 @@ class MongoSessionRepository(SessionRepository):
         session = _session(application, session_id)
         with self._database.calling():
             if keys is None:
-                gone = self._database.sessions.find_one_and_delete(session)
-                return len(gone["metadata"]) if gone else 0
-            doomed = set(as_texts(keys))
-            if not doomed:
+                before = self._database.sessions.find_one_and_delete(session)
+                return len(before["metadata"]) if before else 0
+            names = set(as_texts(keys))
+            if not names:
                 return 0
-            removed = {f"metadata.{name}": "" for name in doomed}
+            removed = {f"metadata.{name}": "" for name in names}
             before = self._database.sessions.find_one_and_update(session, {"$unset": removed})
             if before is None:
                 return 0
-            deleted = len(doomed & before["metadata"].keys())
+            deleted = len(names & before["metadata"].keys())
             if deleted == len(before["metadata"]):
                 self._database.sessions.delete_one({**session, "metadata": {}})
             return deleted

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import Event
 from harken.domain.instants import (
     from_microseconds,

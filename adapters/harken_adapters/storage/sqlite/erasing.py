@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from harken.domain.erasure import Erased
-from harken.domain.events import Delivery, erasure_deliveries
+from harken.domain.events import Delivery, Event, erasure_deliveries
 from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery
 from harken_adapters.storage.sqlite.alerts import replace_alert, select_alerts
@@ -40,19 +40,19 @@ def erase(connection: sqlite3.Connection, query: FeedbackQuery, ids: Collection[
     found = select_feedback(
         connection, "WHERE application = ? AND id IN (SELECT value FROM json_each(?))", (application, dump(list(ids)))
     )
-    doomed = [feedback for feedback in found if query.matches(feedback)]
+    erased = [feedback for feedback in found if query.matches(feedback)]
     deliveries, notices = 0, list[Delivery]()
-    for feedback in doomed:
+    for feedback in erased:
         about_it = deliveries_about(connection, application, feedback.id)
         notified = {channel for (channel,) in connection.execute(_NOTIFIED, (application, feedback.id)).fetchall()}
         deliveries += sum(delivery.event.type.about_feedback for delivery in about_it)
-        notices += erasure_deliveries(feedback, about_it, notified, at=at)
+        notices += erasure_deliveries(Event.erasure(feedback, at=at), about_it, notified)
     # A trigger removes events and deliveries.
-    connection.executemany(_DELETE, [(application, feedback.id) for feedback in doomed])
+    connection.executemany(_DELETE, [(application, feedback.id) for feedback in erased])
     put_deliveries(connection, notices)
     # The corrections hold what was erased.
     apply_corrections(connection, application)
-    return Erased(feedback=len(doomed), alerts=_empty_alerts(connection, query, doomed, at), deliveries=deliveries)
+    return Erased(feedback=len(erased), alerts=_empty_alerts(connection, query, erased, at), deliveries=deliveries)
 
 
 def _empty_alerts(
@@ -63,8 +63,10 @@ def _empty_alerts(
     listed, of_sessions = dump([one.id for one in erased]), dump(list({one.session_id for one in erased}))
     listing = select_alerts(connection, _LISTING, (application, application, listed))
     about_sessions = select_alerts(connection, _ABOUT_SESSION, (application, of_sessions))
-    about_gone = [one for one in about_sessions if not _any(connection, _IN_SESSION, application, one.subject.value)]
-    alerts = {alert.id: alert for alert in (*listing, *about_gone)}
+    of_empty_sessions = [
+        one for one in about_sessions if not _any(connection, _IN_SESSION, application, one.subject.value)
+    ]
+    alerts = {alert.id: alert for alert in (*listing, *of_empty_sessions)}
     # Feedback that the same call erases later does not count as remaining either.
     condition, parameters = where(query)
     others = f"{_IN_SESSION} AND ({condition}) IS NOT TRUE"

@@ -120,7 +120,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
         def replace(connection: sqlite3.Connection) -> None:
             if connection.execute(_UPDATE, (*to_row(feedback), *key)).rowcount == 0:
                 stored = by_id(connection, feedback.application, feedback.id)
-                raise _not_replaced(feedback, stored)
+                raise _replace_error(feedback, stored)
             add_events(connection, events)
 
         self._database.write(replace)
@@ -232,7 +232,7 @@ def _compare(comparison: str, place: Cursor) -> Condition:
     )
 
 
-def _not_replaced(feedback: Feedback, stored: Feedback | None) -> FeedbackNotFound | StaleFeedback:
+def _replace_error(feedback: Feedback, stored: Feedback | None) -> FeedbackNotFound | StaleFeedback:
     if stored is None:
         return FeedbackNotFound(feedback.application, feedback.id)
     return StaleFeedback(

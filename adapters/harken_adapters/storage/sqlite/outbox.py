@@ -74,14 +74,14 @@ class SqliteOutbox(Outbox):
         def fan_out(connection: sqlite3.Connection) -> Sequence[Delivery]:
             # The plan may contain an event several times; it is taken once.
             taken = {event.id for event, _ in plan if _take(connection, event)}
-            made = [
+            deliveries = [
                 Delivery.of(event, channel, due_at=due_at)
                 for event, channels in plan
                 if event.id in taken
                 for channel in sorted(set(channels))
             ]
-            put_deliveries(connection, made)
-            return made
+            put_deliveries(connection, deliveries)
+            return deliveries
 
         return self._database.write(fan_out)
 
@@ -165,7 +165,7 @@ class SqliteOutbox(Outbox):
     def delivery(self, delivery_id: str) -> Delivery:
         found = self._database.read(lambda connection: select_deliveries(connection, "WHERE id = ?", (delivery_id,)))
         if not found:
-            raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+            raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
         return found[0]
 
     def deliveries(
@@ -204,7 +204,7 @@ class SqliteOutbox(Outbox):
                 (to_microseconds(due_at), delivery_id),
             )
             if revived.rowcount == 0:
-                raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+                raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
             (found,) = select_deliveries(connection, "WHERE id = ?", (delivery_id,))
             return found
 
@@ -236,9 +236,9 @@ class SqliteOutbox(Outbox):
 
         forgotten = 0
         while True:
-            gone = self._database.write(forget)
-            forgotten += gone
-            if gone < _CHUNK:
+            count = self._database.write(forget)
+            forgotten += count
+            if count < _CHUNK:
                 return forgotten
 
     def _must_end(self, claim: Delivery, change: str, *parameters: object, sent: bool = True) -> None:

@@ -142,14 +142,15 @@ def by_id(connection: sqlite3.Connection, application: str, feedback_id: str) ->
 def _encode_decision(moderation: Moderation) -> str | None:
     if moderation == APPROVED:
         return None
-    return dump(
-        {
-            "reason": moderation.reason,
-            "moderator": moderation.moderator,
-            "decided_at": to_microseconds_or_none(moderation.decided_at),
-            "previous": moderation.previous.value if moderation.previous else None,
-        }
-    )
+    decision = {
+        "reason": moderation.reason,
+        "moderator": moderation.moderator,
+        "decided_at": to_microseconds_or_none(moderation.decided_at),
+        "previous": moderation.previous.value if moderation.previous else None,
+    }
+    if moderation.previous_reason:
+        decision["previous_reason"] = moderation.previous_reason
+    return dump(decision)
 
 
 def _decode_moderation(status: str, decision: str | None) -> Moderation:
@@ -162,6 +163,7 @@ def _decode_moderation(status: str, decision: str | None) -> Moderation:
         moderator=parts["moderator"],
         decided_at=from_microseconds_or_none(parts["decided_at"]),
         previous=_STATUSES[parts["previous"]] if parts["previous"] else None,
+        previous_reason=parts.get("previous_reason", ""),
     )
 
 

@@ -126,10 +126,10 @@ def _counter_key(group_by: GroupBy | None) -> str:
 
 
 def _key_of(group_by: GroupBy | None) -> Callable[[Any], GroupKey]:
-    return slot_start if _by_slot(group_by) else _unchanged
+    return slot_start if _by_slot(group_by) else _return_key
 
 
-def _unchanged(key: str | None) -> GroupKey:
+def _return_key(key: str | None) -> GroupKey:
     return key
 
 

@@ -55,7 +55,7 @@ def _busy_timeout(url: str, options: str) -> float:
     chosen = dict(parse_qsl(options, keep_blank_values=True))
     text = chosen.pop("busy_timeout", str(DEFAULT_BUSY_TIMEOUT))
     if chosen:
-        raise ConfigurationError(f"{url!r} sets unknown {', '.join(sorted(chosen))}; known is busy_timeout")
+        raise ConfigurationError(f"{url!r} has an unknown option {', '.join(sorted(chosen))}; expected busy_timeout")
     try:
         seconds = float(text)
     except ValueError:

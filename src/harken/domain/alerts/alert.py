@@ -10,47 +10,11 @@ from typing import Final
 from attrs import evolve, field, frozen
 from attrs.converters import optional
 
-from harken.domain.alerts.patterns import AlertKind, Finding, Streak, Subject, copy_counts, streaks
-from harken.domain.alerts.rules import (
-    CHANNEL_RULE,
-    AlertRule,
-    ChangeRule,
-    QueueRule,
-    RateRule,
-    SatisfactionRule,
-    SilenceRule,
-    StreakRule,
-    ThemeRule,
-    WindowRule,
-)
-from harken.domain.alerts.tables import parse_rule, rule_record
+from harken.domain.alerts.patterns import AlertKind, Finding, Streak, Subject, copy_counts
+from harken.domain.alerts.rules import StreakRule
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.instants import MICROSECOND, utc
-
-__all__ = [
-    "CHANNEL_RULE",
-    "Alert",
-    "AlertKind",
-    "AlertRule",
-    "ChangeRule",
-    "Finding",
-    "QueueRule",
-    "RateRule",
-    "SatisfactionRule",
-    "SilenceRule",
-    "Streak",
-    "StreakRule",
-    "Subject",
-    "ThemeRule",
-    "WindowRule",
-    "alert_id",
-    "parse_rule",
-    "pattern_alert",
-    "rule_record",
-    "streak_alert",
-    "streaks",
-]
 
 #: Part of the id of the first alert of a rule about a subject. Later ids contain the id of the previous alert.
 _FIRST: Final = "first"

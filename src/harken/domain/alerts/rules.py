@@ -14,7 +14,7 @@ from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.change_points import Alarm
 from harken.domain.insight.comparison import Comparison, Verdict
-from harken.domain.instants import format_duration
+from harken.domain.instants import MICROSECOND, format_duration
 from harken.domain.moderation import Backlog
 from harken.domain.rules import label_problem
 from harken.domain.summary import Summary
@@ -28,7 +28,6 @@ _HOUR: Final = timedelta(hours=1)
 _LONGEST: Final = timedelta(days=366)
 _NONE: Final = timedelta()
 _SECOND: Final = timedelta(seconds=1)
-_MICROSECOND: Final = timedelta(microseconds=1)
 #: The groups that a streak can be counted for.
 GROUPS: Final = ("session", "agent", "application")
 _LARGE_GROUPS: Final = ("agent", "application")
@@ -58,18 +57,18 @@ class _Rule:
     def __attrs_post_init__(self) -> None:
         if problem := label_problem("name", self.name):
             raise ConfigurationError(f"An alert rule has an invalid name: {problem.message}")
-        self.require(self.name != CHANNEL_RULE, f"cannot use the reserved name {CHANNEL_RULE!r}")
-        self.require(self.by in self.groups, f"needs one of {', '.join(self.groups)} as by, got {self.by!r}")
+        self.require(self.name != CHANNEL_RULE, f"the name {CHANNEL_RULE!r} is reserved")
+        self.require(self.by in self.groups, f"by must be one of {', '.join(self.groups)}; got {self.by!r}")
         for name, value in (("application", self.application), ("agent", self.agent)):
             if value is not None and (problem := label_problem(name, value)):
-                self.require(False, f"has an invalid {name}: {problem.message}")
+                self.require(False, problem.message)
         self._check_duration("cooldown", self.cooldown, _NONE, _LONGEST)
         self._check()
 
     def require(self, holds: bool, otherwise: str) -> None:
-        """Raise ``ConfigurationError`` with a sentence about the rule unless the condition holds."""
+        """Raise ``ConfigurationError`` with a clause about the rule unless the condition holds."""
         if not holds:
-            raise ConfigurationError(f"Alert rule {self.name!r} {otherwise}")
+            raise ConfigurationError(f"Alert rule {self.name!r}: {otherwise}")
 
     def _check(self) -> None:
         """Check the settings of this kind of rule."""
@@ -77,16 +76,16 @@ class _Rule:
     def _check_duration(self, name: str, value: timedelta, least: timedelta, most: timedelta) -> None:
         limits = f"{format_duration(least)} to {format_duration(most)}"
         fits = isinstance(value, timedelta) and least <= value <= most and not value % _SECOND
-        self.require(fits, f"needs {name} in whole seconds, from {limits}; got {value!r}")
+        self.require(fits, f"{name} must be in whole seconds, from {limits}; got {value!r}")
 
     def _check_whole(self, name: str, value: int, least: int, most: int) -> None:
         # Not isinstance: bool is a subclass of int.
         fits = type(value) is int and least <= value <= most
-        self.require(fits, f"needs a whole number from {least:,} to {most:,} as {name}, got {value!r}")
+        self.require(fits, f"{name} must be an integer from {least:,} to {most:,}, got {value!r}")
 
     def _check_number(self, name: str, value: float, least: float, most: float) -> None:
         fits = type(value) in (int, float) and least <= value <= most
-        self.require(fits, f"needs a number from {least:g} to {most:g} as {name}, got {value!r}")
+        self.require(fits, f"{name} must be a number from {least:g} to {most:g}, got {value!r}")
 
 
 _MANY: Final = 1_000_000
@@ -258,7 +257,7 @@ class RateRule(_RisingRule):
 
     def _check(self) -> None:
         super()._check()
-        self.require(isinstance(self.rating, Rating), f"needs a Rating as rating, got {self.rating!r}")
+        self.require(isinstance(self.rating, Rating), f"rating must be a Rating, got {self.rating!r}")
 
     def count(self, summary: Summary) -> int:
         """Return how many entries have the rating."""
@@ -305,9 +304,9 @@ class ThemeRule(_RisingRule):
         super()._check()
         for keyword in self.keywords:
             if problem := label_problem("keyword", keyword):
-                self.require(False, f"has an invalid keyword: {problem.message}")
+                self.require(False, problem.message)
             # The colon separates the keyword and the agent in a theme's name.
-            self.require(":" not in keyword, f"has an invalid keyword {keyword!r}: a keyword must not contain ':'")
+            self.require(":" not in keyword, f"keyword {keyword!r} must not contain ':'")
 
     def subject(self, keyword: str, group: Subject) -> Subject:
         """Return the theme: the keyword, with the agent if the rule evaluates each agent."""
@@ -434,14 +433,12 @@ class QueueRule(_SteadyRule):
     def _check(self) -> None:
         super()._check()
         limits = (self.longer_than, self.older_than)
-        self.require(limits != (None, None), "needs longer_than, older_than, or both")
+        self.require(limits != (None, None), "longer_than or older_than must be set, or both")
         if self.longer_than is not None:
             self._check_whole("longer_than", self.longer_than, 0, _MANY)
         if self.older_than is not None:
             self._check_duration("older_than", self.older_than, _SECOND, _LONGEST)
-        self.require(
-            self.agent is None, "evaluates the moderation queue of an application; it cannot be limited to an agent"
-        )
+        self.require(self.agent is None, "agent cannot be set: the moderation queue is that of an application")
 
     def finding(self, subject: Subject, backlog: Backlog, now: datetime) -> Finding | None:
         """Return the finding if the moderation queue matches the rule."""
@@ -463,8 +460,8 @@ class QueueRule(_SteadyRule):
         """Whether an open alert stays open, given the current queue."""
         long = self.longer_than is not None and backlog.waiting > self._lower(self.longer_than)
         # In microseconds, so that it is exact.
-        old = self.older_than is not None and backlog.age(now) // _MICROSECOND > self._lower(
-            self.older_than // _MICROSECOND
+        old = self.older_than is not None and backlog.age(now) // MICROSECOND > self._lower(
+            self.older_than // MICROSECOND
         )
         return long or old
 

@@ -28,11 +28,12 @@ def parse_rule(table: Mapping[str, object]) -> AlertRule:
     name, kind = table.get("name"), table.get("kind")
     rule = RULES.get(kind) if isinstance(kind, str) else None
     if rule is None:
-        raise ConfigurationError(f"Alert rule {name!r} needs a kind, one of {', '.join(RULES)}; got {kind!r}")
+        found = "no kind" if kind is None else f"unknown kind {kind!r}"
+        raise ConfigurationError(f"Alert rule {name!r}: {found}; expected one of {', '.join(RULES)}")
     known = [attribute.name for attribute in fields(rule)]
     given = {key: value for key, value in table.items() if key != "kind"}
     if problem := unknown_names(table, ["kind", *known]):
-        raise ConfigurationError(f"Alert rule {name!r} of kind {kind} sets {problem}")
+        raise ConfigurationError(f"Alert rule {name!r} of kind {kind}: {problem}")
     if "name" not in given:
         raise ConfigurationError(f"An alert rule of kind {kind} needs a name")
     build: Callable[..., AlertRule] = rule

@@ -6,19 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from harken.domain.alerts.alert import (
-    CHANNEL_RULE,
-    Alert,
-    AlertKind,
-    AlertRule,
-    Finding,
-    Streak,
-    StreakRule,
-    Subject,
-    pattern_alert,
-    streak_alert,
-)
-from harken.domain.alerts.patterns import next_streak
+from harken.domain.alerts.alert import Alert, pattern_alert, streak_alert
+from harken.domain.alerts.patterns import AlertKind, Finding, Streak, Subject, next_streak
+from harken.domain.alerts.rules import CHANNEL_RULE, AlertRule, StreakRule
 from harken.domain.errors import AlertNotFound, ConfigurationError
 from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery, check_limit

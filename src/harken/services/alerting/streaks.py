@@ -10,7 +10,9 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from harken.domain.alerts.alert import Alert, Streak, StreakRule, Subject, streak_alert, streaks
+from harken.domain.alerts.alert import Alert, streak_alert
+from harken.domain.alerts.patterns import Streak, Subject, streaks
+from harken.domain.alerts.rules import StreakRule
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.instants import MICROSECOND
 from harken.domain.query import Cursor, FeedbackQuery

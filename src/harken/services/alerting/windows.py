@@ -10,20 +10,19 @@ from typing import Final, TypeVar
 
 from attrs import field, frozen
 
-from harken.domain.alerts.alert import (
-    Alert,
+from harken.domain.alerts.alert import Alert, pattern_alert
+from harken.domain.alerts.patterns import Finding, Subject
+from harken.domain.alerts.rules import (
+    WEEK,
     ChangeRule,
-    Finding,
     QueueRule,
     RateRule,
     SatisfactionRule,
     SilenceRule,
-    Subject,
     ThemeRule,
     WindowRule,
-    pattern_alert,
+    resolve_after,
 )
-from harken.domain.alerts.rules import WEEK, resolve_after
 from harken.domain.feedback import Rating
 from harken.domain.insight.change_points import Day, alarm
 from harken.domain.insight.terms import words
@@ -38,7 +37,7 @@ from harken.services.alerting.rule_states import RuleState, RuleStates
 from harken.services.feedback.backlog import backlog
 from harken.services.themes import ThemeService
 
-#: An agent without feedback for so long is no longer expected to get feedback.
+#: An agent that has had no feedback for this long is no longer expected to get feedback.
 KNOWN: Final = timedelta(days=30)
 _BY_AGENT: Final = GroupBy(Dimension.AGENT)
 _BY_SLOT: Final = GroupBy(Dimension.SLOT)
@@ -47,7 +46,7 @@ _PAGE: Final = 500
 
 T = TypeVar("T")
 
-#: The alerts of a rule that was renamed or removed are resolved when no relay has had the rule for so long. It is long
+#: The alerts of a rule that was renamed or removed are resolved when no relay has had the rule for this long: long
 #: enough to update relays one after another, and to restart one that has the rule.
 RETIRED: Final = timedelta(hours=2)
 

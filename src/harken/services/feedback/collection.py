@@ -20,10 +20,10 @@ from harken.domain.rules import (
     SPAM,
     RatingPolicy,
     Rule,
-    accepted,
+    build_feedback,
     long_text_problem,
     restore_violations,
-    trimmed,
+    trim_comment,
 )
 from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
@@ -34,14 +34,15 @@ from harken.services.feedback.editing import Check, Editor, find, get
 from harken.services.feedback.erasing import Eraser
 from harken.services.feedback.group_commit import GroupCommit, OnWrite
 from harken.services.feedback.keywords import VoteKeywords, build_submission, check_keywords
-from harken.services.feedback.middleware import Middleware, MiddlewareChain, Receipt
+from harken.services.feedback.middleware import Middleware, MiddlewareChain
+from harken.services.feedback.receipt import Receipt
 from harken.services.feedback.replying import Replying
-from harken.services.feedback.revising import revised, same_content
-from harken.services.feedback.voting import Voting, key_reused
+from harken.services.feedback.revising import next_version, same_content
+from harken.services.feedback.voting import Voting, reused_key_error
 from harken.services.interruption import SafeFuture
 
 
-def filtered_by(spam_filter: SpamFilter) -> Rule:
+def spam_rule(spam_filter: SpamFilter) -> Rule:
     """The rule that a spam filter defines."""
     return lambda submission: (SPAM,) if spam_filter.is_spam(submission) else ()
 
@@ -230,7 +231,7 @@ class CollectionService:
 
     def votes(self, application: str, session_id: str, author: str) -> list[Feedback]:
         """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status."""
-        return list(self._voting.of_author(application, session_id, author))
+        return self._voting.of_author(application, session_id, author)
 
     def withdraw_vote(
         self, application: str, session_id: str, message_id: str | None, author: str, *, check: Check | None = None
@@ -368,7 +369,7 @@ class CollectionService:
         """Take a submission through middleware, text ports and rules."""
         submission = self._clean(chain.enter(original.enriched()))
         moderation = self._apply_policy(submission)
-        feedback = accepted(
+        feedback = build_feedback(
             self._add_sentiment(submission),
             moderation,
             feedback_id=self._new_id(),
@@ -392,7 +393,7 @@ class CollectionService:
             clean = self._sanitizer.sanitize(submission.comment)
             if clean != submission.comment:
                 submission = evolve(submission, comment=clean)
-        return trimmed(submission)
+        return trim_comment(submission)
 
     def _apply_policy(self, submission: Submission) -> Moderation:
         verdict = self._policy.judge(submission)
@@ -435,7 +436,7 @@ class CollectionService:
                     self._editor.notify()
                 return self._settle(item, again, check)
             case Conflict(other, Taken.IDEMPOTENCY_KEY):
-                raise key_reused(other.idempotency_key)
+                raise reused_key_error(other.idempotency_key)
             case Conflict(other):
                 raise FeedbackRejected([Violation("id", "taken", f"Other feedback has the id {other.id!r}")])
 
@@ -454,7 +455,7 @@ class CollectionService:
         if wanted.comment != current.comment:
             wanted = evolve(self._clean(wanted), sentiment=None)
         moderation = self._apply_policy(wanted)
-        content = accepted(
+        content = build_feedback(
             self._add_sentiment(wanted),
             moderation,
             feedback_id=current.id,
@@ -464,7 +465,7 @@ class CollectionService:
         return current if same_content(current, content) else self._revise_and_reply(current, content)
 
     def _revise(self, current: Feedback, content: Feedback) -> Feedback:
-        return revised(current, content, at=self._clock())
+        return next_version(current, content, at=self._clock())
 
     def _revise_and_reply(self, current: Feedback, content: Feedback) -> Feedback:
         return self._add_reply(self._revise(current, content))

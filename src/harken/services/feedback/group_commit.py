@@ -325,7 +325,7 @@ class GroupCommit:
     def _finish(self, batch: _Batch) -> None:
         """Answer all entries of the batch; may be repeated, even if it was interrupted."""
         self._take_out(batch.entries)
-        results = batch.results or [_outcome_unknown() for _ in batch.entries]
+        results = batch.results or [_unknown_outcome_error() for _ in batch.entries]
         for entry, result in zip(batch.entries, results, strict=True):
             if entry.answer is None:
                 entry.answer = result
@@ -561,7 +561,7 @@ def _exclusively(context: Context, work: Callable[_P, _T], *args: _P.args, **kwa
         raise
 
 
-def _outcome_unknown() -> StorageUnavailable:
+def _unknown_outcome_error() -> StorageUnavailable:
     return StorageUnavailable(
         "The thread that wrote this submission was interrupted, so it is unknown whether the submission was stored; "
         "submit it again with the same idempotency key"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from harken.domain.feedback import NO_CONTEXT, Rating, Scalar, Submission, Target
+from harken.domain.texts import unknown_names
 
 
 class VoteKeywords(TypedDict, total=False):
@@ -13,7 +14,7 @@ class VoteKeywords(TypedDict, total=False):
 
     Attributes:
         tags: the reasons that the author picked.
-        context: further values by name, such as ``{"user_tier": "premium"}``.
+        context: further values by name, such as ``{"user_tier": "premium"}``; ``submit`` takes ``None`` for no context.
         idempotency_key: makes it safe to repeat the call: the same key and body are stored once.
         application: the application, by default the one that ``connect`` was called with.
     """
@@ -49,14 +50,16 @@ def build_submission(
     vote: bool = False,
 ) -> Submission:
     """The submission that these arguments mean; ``application`` is used if the keywords have none."""
-    context, other = keywords.get("context"), keywords.get("application")
+    context, other = keywords.get("context", NO_CONTEXT), keywords.get("application")
+    if context is None and not vote:
+        context = NO_CONTEXT
     return Submission(
         target=target,
         rating=rating,
         comment=comment,
         author=author,
         tags=keywords.get("tags", ()),
-        context=NO_CONTEXT if context is None else context,
+        context=cast("Mapping[str, Scalar]", context),  # the rules report any other type
         idempotency_key=keywords.get("idempotency_key"),
         application=application if other is None else other,
         vote=vote,
@@ -65,7 +68,5 @@ def build_submission(
 
 def check_keywords(given: Mapping[str, object], known: type, what: str = "keyword") -> None:
     """Raise ``TypeError`` for a keyword that a ``TypedDict`` does not have: a misspelt one must not be ignored."""
-    known_names = known.__annotations__
-    if not given.keys() <= known_names.keys():
-        unknown = ", ".join(sorted(given.keys() - known_names.keys()))
-        raise TypeError(f"There is no {what} {unknown}; known are {', '.join(known_names)}")
+    if problem := unknown_names(given, known.__annotations__, what):
+        raise TypeError(problem)

@@ -5,24 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Sequence
 
-from attrs import frozen
-
-from harken.domain.feedback import Feedback, Submission
+from harken.domain.feedback import Submission
+from harken.services.feedback.receipt import Receipt
 
 logger = logging.getLogger(__name__)
-
-
-@frozen
-class Receipt:
-    """The result of a submission: the stored feedback, and whether it was stored before."""
-
-    feedback: Feedback
-    duplicate: bool = False
-
-    @property
-    def reply(self) -> str | None:
-        """The reply to the submitter, if there is one."""
-        return self.feedback.reply
 
 
 #: A generator function around a submission. It yields the submission once, unchanged or enriched, and is sent the

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from attrs import evolve
 
-from harken.domain.errors import DecisionConflict, FeedbackRejected, FeedbackWithdrawn, InvalidTransition
+from harken.domain.errors import FeedbackRejected, FeedbackWithdrawn, InvalidTransition
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
-from harken.domain.moderation import Backlog, Moderation, ModerationStatus, ResponseTime
+from harken.domain.moderation import Backlog, DecisionConflict, Moderation, ModerationStatus, ResponseTime
 from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Page
 from harken.domain.rules import label_problem, long_text_problem
 from harken.ports.repository import FeedbackRepository

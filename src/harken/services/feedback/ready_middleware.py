@@ -5,29 +5,29 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Generator
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from threading import Lock
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 from attrs import asdict, evolve, frozen
 
 from harken.clock import utc_now
 from harken.domain.errors import FeedbackRejected
 from harken.domain.feedback import Feedback, Rating, Submission
+from harken.domain.instants import MICROSECOND
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import MAX_ID_LENGTH
 from harken.domain.summary import Summary
 from harken.ports.time import Clock
 from harken.services.feedback.background import Background
-from harken.services.feedback.middleware import Middleware, Receipt
+from harken.services.feedback.middleware import Middleware
+from harken.services.feedback.receipt import Receipt
 
 logger = logging.getLogger(__name__)
 
 Steps = Generator[Submission, Receipt, None]
-
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 # --- Audit -----------------------------------------------------------------------------------------------------------
@@ -153,22 +153,22 @@ def _shorten(value: object) -> str | None:
 
 
 @frozen
-class Down:
+class NegativeFeedback:
     """A thumbs-down, and its number in its session, from 1."""
 
     feedback: Feedback
     number: int
 
 
-def log_down(down: Down) -> None:
+def log_negative(negative: NegativeFeedback) -> None:
     """Write a warning to the log ``harken.services.feedback.ready_middleware``, without the comment."""
-    session_id, number = down.feedback.session_id, down.number
-    logger.warning("Thumbs-down number %d in session %s, feedback %s", number, session_id, down.feedback.id)
+    session_id, number = negative.feedback.session_id, negative.number
+    logger.warning("Thumbs-down number %d in session %s, feedback %s", number, session_id, negative.feedback.id)
 
 
-def notify_downs(
+def notify_negative(
     summarize: Callable[[FeedbackQuery], Summary],
-    notify: Callable[[Down], object] = log_down,
+    notify: Callable[[NegativeFeedback], object] = log_negative,
     *,
     max_waiting: int = 1_000,
 ) -> Middleware:
@@ -176,11 +176,11 @@ def notify_downs(
 
     For example::
 
-        def notify(down):
-            if down.number == 3:
-                page(f"Three thumbs-downs in {down.feedback.session_id}: {down.feedback.comment}")
+        def notify(negative):
+            if negative.number == 3:
+                page(f"Three thumbs-downs in {negative.feedback.session_id}: {negative.feedback.comment}")
 
-        notices = notify_downs(lambda query: hk.analytics.summary(query), notify)
+        notices = notify_negative(lambda query: hk.analytics.summary(query), notify)
         with harken.connect("sqlite:///feedback.db", middleware=[notices]) as hk:
             hk.submit("session-1", "down", "Too slow")
 
@@ -196,32 +196,32 @@ def notify_downs(
         notify: called with each thumbs-down; it may block. An error that it raises is logged.
         max_waiting: how many calls may wait; further ones are dropped, which is logged.
     """
-    background = Background("harken-downs", threads=1, max_waiting=max_waiting)
+    background = Background("harken-negative", threads=1, max_waiting=max_waiting)
 
     def count(feedback: Feedback) -> None:
-        notify(Down(feedback, summarize(_downs_up_to(feedback)).total))
+        notify(NegativeFeedback(feedback, summarize(_negative_up_to(feedback)).total))
 
     def watch(submission: Submission) -> Steps:
         is_new = submission.created_at is None
         receipt = yield submission
-        if is_new and not receipt.duplicate and _is_new_down(receipt.feedback):
+        if is_new and not receipt.duplicate and _is_newly_negative(receipt.feedback):
             background.soon(lambda: count(receipt.feedback))
 
     return watch
 
 
-def _is_new_down(feedback: Feedback) -> bool:
+def _is_newly_negative(feedback: Feedback) -> bool:
     before = feedback.revisions[-1].rating if feedback.revisions else None
     return feedback.rating is Rating.DOWN and feedback.is_counted and before is not Rating.DOWN
 
 
-def _downs_up_to(feedback: Feedback) -> FeedbackQuery:
+def _negative_up_to(feedback: Feedback) -> FeedbackQuery:
     """The thumbs-downs of its session up to this one: later ones must not increase its number."""
     return FeedbackQuery(
         application=feedback.application,
         session_id=feedback.session_id,
         rating=Rating.DOWN,
-        until=None if feedback.revisions else feedback.created_at + _MICROSECOND,
+        until=None if feedback.revisions else feedback.created_at + MICROSECOND,
     )
 
 

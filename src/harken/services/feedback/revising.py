@@ -9,7 +9,7 @@ from harken.domain.history import limit_history
 from harken.domain.moderation import Moderation, ModerationStatus
 
 
-def revised(current: Feedback, content: Feedback, *, at: datetime) -> Feedback:
+def next_version(current: Feedback, content: Feedback, *, at: datetime) -> Feedback:
     """The feedback with the content and target of ``content``, as its next version.
 
     The moderation status stays, except that a change never approves: it may have to wait for a moderator. Where the
@@ -24,7 +24,7 @@ def revised(current: Feedback, content: Feedback, *, at: datetime) -> Feedback:
 
 def same_content(one: Feedback, other: Feedback) -> bool:
     """Whether two entries have the same target and content."""
-    return one.target == other.target and one.content.equals(other.content)
+    return one.target == other.target and one.content.same_except_sentiment(other.content)
 
 
 def _moderation_after(before: Moderation, by_policy: Moderation) -> Moderation:

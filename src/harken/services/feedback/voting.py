@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from attrs import evolve
 
@@ -14,7 +14,7 @@ from harken.domain.query import ANY_STATUS, FeedbackQuery
 from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, FeedbackRepository
 from harken.services.feedback.editing import Check, Editor
-from harken.services.feedback.middleware import Receipt
+from harken.services.feedback.receipt import Receipt
 from harken.services.feedback.revising import same_content
 
 #: Returns the first feedback with the content of the second one, as a new version.
@@ -28,10 +28,11 @@ class Voting:
         self._repository = repository
         self._editor = editor
 
-    def of_author(self, application: str, session_id: str, author: str) -> Iterator[Feedback]:
+    def of_author(self, application: str, session_id: str, author: str) -> list[Feedback]:
         """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status."""
         query = FeedbackQuery(application=application, session_id=session_id, author=author, statuses=ANY_STATUS)
-        return (feedback for feedback in self._repository.stream(query) if feedback.vote)
+        # A list: a storage may hold a lock as long as its stream is open.
+        return [feedback for feedback in self._repository.stream(query) if feedback.vote]
 
     def replace(self, earlier: Feedback, item: Accepted, revise: Revise, check: Check | None) -> Receipt | None:
         """Replace an author's earlier vote; ``None`` if it was erased meanwhile.
@@ -62,7 +63,7 @@ class Voting:
         return Receipt(updated.feedback, duplicate=not updated.changed)
 
 
-def key_reused(key: str | None) -> IdempotencyConflict:
+def reused_key_error(key: str | None) -> IdempotencyConflict:
     """The error for an idempotency key that is used again with another body."""
     message = (
         f"The idempotency key {key!r} was used before in this session, with another body; "
@@ -79,5 +80,5 @@ def _was_cast(feedback: Feedback, vote: Feedback) -> bool:
     """
     fingerprint = dict(feedback.later_keys).get(vote.idempotency_key or "")
     if fingerprint not in (None, vote.fingerprint):
-        raise key_reused(vote.idempotency_key)
+        raise reused_key_error(vote.idempotency_key)
     return fingerprint is not None

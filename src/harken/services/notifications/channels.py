@@ -17,7 +17,7 @@ from harken.ports.state import StateEntry, StateRepository
 from harken.ports.time import Clock
 from harken.services.alerting.service import AlertingService
 
-#: A channel to which nothing was delivered for so long is switched off.
+#: A channel to which nothing was delivered for this long is switched off.
 PATIENCE: Final = timedelta(days=5)
 #: How long the status of a channel is cached.
 _FRESH: Final = timedelta(seconds=1)

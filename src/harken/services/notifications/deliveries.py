@@ -82,7 +82,7 @@ class DeliveryService:
         # Not every storage can be queried for an invalid id.
         found = None if text_problem("id", delivery_id) else self._outbox.delivery(delivery_id)
         if found is None or application not in (None, found.event.application):
-            raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+            raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
         return found
 
     def replay(self, delivery_id: str, *, application: str | None = None) -> Delivery:

@@ -15,7 +15,7 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.errors import DeliveryFailed, LeaseLost, TemplateTooCostly
 from harken.domain.events import Delivery, Event, EventType
 from harken.domain.feedback import Feedback
-from harken.domain.routes import Route, disclosed
+from harken.domain.routes import Route, feedback_to_send
 from harken.ports.alerts import AlertRepository
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.outbox import Outbox
@@ -191,7 +191,7 @@ class Lane:
             erased = ErasedFeedback(event.subject_id, event.session_id or "")
         elif isinstance(subject, Feedback):
             routes = [route for route in routes if not route.applications or event.application in route.applications]
-            feedback = disclosed(routes, event.type, subject)
+            feedback = feedback_to_send(routes, event.type, subject)
         else:
             alert = subject
         if feedback is None and alert is None and erased is None:
@@ -213,7 +213,7 @@ class Lane:
         now = self._dependencies.clock()
         message = str(failure)
         logger.warning(
-            "Channel %s did not accept %s at attempt %d: %s", self.channel, delivery.id, delivery.tries, message
+            "Delivery %s to channel %r failed (attempt %d): %s", delivery.id, self.channel, delivery.tries, message
         )
         wait = self._wait(delivery, failure)
         if wait is None:

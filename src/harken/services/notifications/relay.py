@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timedelta
-from threading import Event, Lock, Thread, current_thread
+from threading import Lock, Thread, current_thread
 from time import thread_time
 from typing import Final
 
@@ -14,8 +15,7 @@ from attrs import evolve
 
 from harken.domain.alerts.alert import Alert
 from harken.domain.errors import ConfigurationError, HarkenError, StorageClosed
-from harken.domain.events import Event as Happening
-from harken.domain.events import EventType, Traits
+from harken.domain.events import Event, EventType, Traits
 from harken.domain.feedback import Feedback
 from harken.domain.routes import Route, destinations
 from harken.ports.notifier import Notifier
@@ -69,7 +69,7 @@ class Relay:
         self._lanes: dict[str, _Worker] = {}
         self._thread: Thread | None = None
         self._news = Latch()
-        self._stopping = Event()
+        self._stopping = threading.Event()
         self._state = Lock()
         self._last_change = object()
         self._evaluated: datetime | None = None
@@ -160,8 +160,8 @@ class Relay:
         subjects = subjects_of(self._dependencies, events)
         # Before the events leave the outbox: after a crash, another relay evaluates the rules again.
         self._alerting.on_feedback([one for one in subjects.values() if isinstance(one, Feedback)])
-        made = self._dependencies.outbox.fan_out(self._plan(events, subjects), due_at=now)
-        for channel in {delivery.channel for delivery in made}:
+        deliveries = self._dependencies.outbox.fan_out(self._plan(events, subjects), due_at=now)
+        for channel in {delivery.channel for delivery in deliveries}:
             if lane := self._lanes.get(channel):
                 lane.nudge()
         return len(events)
@@ -181,11 +181,11 @@ class Relay:
                 for name, notifier in opened.items()
             }
 
-    def _plan(self, events: Sequence[Happening], subjects: Subjects) -> list[tuple[Happening, set[str]]]:
+    def _plan(self, events: Sequence[Event], subjects: Subjects) -> list[tuple[Event, set[str]]]:
         """The channels of each event, and the type that they get; events about erased feedback have no channels."""
         routes = self._dependencies.routes.routes()
         following = _traits_after(self._with_later_events(events, subjects))
-        plan: list[tuple[Happening, set[str]]] = []
+        plan: list[tuple[Event, set[str]]] = []
         # In the order of versions, even if the clocks of the writers differ.
         for event in sorted(events, key=lambda event: event.version):
             subject = subjects.get((event.application, event.subject_id))
@@ -195,7 +195,7 @@ class Relay:
                 plan.append((event, _channels_of(event, subject, routes)))
         return plan
 
-    def _with_later_events(self, events: Sequence[Happening], subjects: Subjects) -> Sequence[Happening]:
+    def _with_later_events(self, events: Sequence[Event], subjects: Subjects) -> Sequence[Event]:
         """These events, and the later events about the same feedback, up to its current version."""
         known = {(event.application, event.subject_id, event.version) for event in events}
         newer: dict[str, list[str]] = {}
@@ -248,7 +248,7 @@ class Relay:
 class Throttle:
     """Gives submissions in this process priority over the relay."""
 
-    def __init__(self, stopping: Event) -> None:
+    def __init__(self, stopping: threading.Event) -> None:
         self._stopping = stopping
         self._writes = 0
         self._working = 0
@@ -281,7 +281,7 @@ class Throttle:
 class _Worker:
     """The threads of a lane: one that waits for work, and more while there is much of it."""
 
-    def __init__(self, lane: Lane, stopping: Event, throttle: Throttle, poll: float) -> None:
+    def __init__(self, lane: Lane, stopping: threading.Event, throttle: Throttle, poll: float) -> None:
         self._lane = lane
         self._stopping = stopping
         self._throttle = throttle
@@ -363,10 +363,10 @@ class _Worker:
                 self._helpers = self._helpers - {current_thread()}
 
 
-def _traits_after(events: Sequence[Happening]) -> dict[str, Traits]:
+def _traits_after(events: Sequence[Event]) -> dict[str, Traits]:
     """The traits of feedback after each event that has a successor, taken from the successor, by event id."""
     following: dict[str, Traits] = {}
-    last: dict[tuple[str, str], Happening] = {}
+    last: dict[tuple[str, str], Event] = {}
     about_feedback = (event for event in events if event.type.about_feedback)
     for event in sorted(about_feedback, key=lambda event: event.version):
         before = last.get((event.application, event.subject_id))
@@ -376,7 +376,7 @@ def _traits_after(events: Sequence[Happening]) -> dict[str, Traits]:
     return following
 
 
-def _plan_event(event: Happening, destinations: Mapping[str, EventType]) -> list[tuple[Happening, set[str]]]:
+def _plan_event(event: Event, destinations: Mapping[str, EventType]) -> list[tuple[Event, set[str]]]:
     """The event with its channels, and again as ``feedback.created`` for channels that get the feedback first now."""
     plan = [(event, {channel for channel, type_ in destinations.items() if type_ is event.type})]
     if others := destinations.keys() - plan[0][1]:
@@ -384,7 +384,7 @@ def _plan_event(event: Happening, destinations: Mapping[str, EventType]) -> list
     return plan
 
 
-def _channels_of(event: Happening, alert: Alert | None, routes: Sequence[Route]) -> set[str]:
+def _channels_of(event: Event, alert: Alert | None, routes: Sequence[Route]) -> set[str]:
     """The channels of an alert's event."""
     if alert is None:
         return set()

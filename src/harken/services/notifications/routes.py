@@ -104,7 +104,7 @@ class RouteService:
         """
         self._check_not_configured(route.name)
         self._check(route)
-        value: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # JSON values by making
+        value: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # it has JSON values only
         while True:
             before = self._state.get(_KIND, route.name)
             if before is not None and owner is not None and parse_route(before.value).applications != {owner}:
@@ -128,8 +128,7 @@ class RouteService:
 
     def _check(self, route: Route) -> None:
         if route.channel not in self._channels:
-            known = ", ".join(self._channels) or "none"
-            raise RouteRejected(f"Route {route.name!r} leads to the channel {route.channel!r}; known are {known}")
+            raise RouteRejected(f"Route {route.name!r}: {no_such('channel', route.channel, self._channels)}")
         if route.template is None:
             return
         try:

@@ -44,18 +44,18 @@ _OPTIONAL_BODIES: Final = ("Undo", "Replay")
 _SIDES: Final = ("before.", "after.")
 
 
-def document(operations: Iterable[Operation] = OPERATIONS, *, version: str, prefix: str = "") -> Document:
+def document(operations: Iterable[Operation] = OPERATIONS, *, version: str, root: str = "") -> Document:
     """The whole OpenAPI document.
 
     Args:
         operations: the operations to include.
         version: the version of Harken.
-        prefix: the prefix of all paths, such as ``/feedback`` if the API is mounted there.
+        root: the prefix of all paths, such as ``/feedback`` if the API is mounted there.
     """
     known = tuple(operations)
     paths: dict[str, Document] = {}
     for operation in known:
-        path = paths.setdefault(f"{prefix}{operation.path}", {})
+        path = paths.setdefault(f"{root}{operation.path}", {})
         path[operation.method.lower()] = {
             **_operation(operation),
             "tags": [operation.tag],
@@ -421,7 +421,7 @@ _DETAILS: Final[Mapping[str, tuple[Any, ...]]] = {
     "feedback-refused": ("Please provide a comment when giving negative feedback", ("comment", "required")),
     "unauthorized": ("Send an API key or a session token: 'Authorization: Bearer ...'",),
     "forbidden": ("This operation requires the scope 'read', which the API key does not have",),
-    "not-found": ("No feedback 'f-1' in application 'default'",),
+    "not-found": ("No feedback with id 'f-1' in application 'default'",),
     "body-timeout": ("The body did not arrive within 10 seconds",),
     "conflict": ("This feedback is already approved; it can become pending or rejected",),
     "in-flight": ("A request with this idempotency key is in progress; retry in a moment to get its result",),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from harken import ModerationStatus, Verdict
-from harken.domain.alerts.alert import AlertKind
+from harken.domain.alerts.patterns import AlertKind
 from harken.domain.events import DeliveryState, EventType
 from harken.domain.feedback import Rating
 from harken.domain.routes import MAX_TEMPLATE_LENGTH, ROUTABLE
@@ -157,7 +157,7 @@ _REQUESTS: Final[Mapping[str, Schema]] = {
     "Decision": _object(
         {
             "status": STATUS,
-            "reason": _describe(TEXT, "The reason; if omitted, the earlier reason is kept."),
+            "reason": _describe(TEXT, "The reason for the decision."),
             "moderator": _describe(_nullable(LABEL), "The moderator; by default, the name of the API key."),
             "version": _EXPECTED_VERSION,
         },
@@ -357,8 +357,9 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "moderator": {"type": ["string", "null"]},
             "decided_at": _nullable(_INSTANT),
             "previous": {"enum": [*STATUS["enum"], None]},
+            "previous_reason": _ANY_TEXT,
         },
-        description="The moderation decision: its reason, moderator and time, and the previous status.",
+        description="The moderation decision: its reason, moderator and time, and the previous status and its reason.",
     ),
     "Revision": _object({**_VERSION_FIELDS, "replaced_at": _INSTANT}, description="An earlier version of feedback."),
     "Feedback": _object(

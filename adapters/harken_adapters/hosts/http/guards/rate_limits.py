@@ -90,7 +90,8 @@ class Limit:
         return max(1, self.amount // CHUNKS)
 
 
-#: The name of a limit, the limit, and the subject that is counted.
+#: The name of a limit, the limit, and the subject that is counted: an address, the id of a key, or a session. Different
+#: names are counted separately.
 Hit = tuple[str, Limit, str]
 
 
@@ -188,21 +189,8 @@ class RateLimiter:
         alone = _scheme(storage_url) == _scheme(MEMORY)
         self._shared = None if alone else _SharedCounts(_open_storage(storage_url), self._seconds)
 
-    def check_soon(self, name: str, limit: Limit, subject: str) -> Verdict | None:
-        """Like :meth:`check`, but without blocking; ``None`` if that needs a round trip to the storage.
-
-        In that case nothing is counted. Call :meth:`check`, in a thread if necessary.
-
-        Raises:
-            ConfigurationError: the name is not valid in a header.
-        """
-        verdicts = self.check_all_soon(((name, limit, subject),))
-        return None if verdicts is None else verdicts[0]
-
-    def check_all_soon(self, hits: Iterable[Hit]) -> list[Verdict] | None:
-        """Check several limits without blocking; ``None``, and nothing is counted, if one needs a round trip.
-
-        If a limit is exceeded, only its verdict is returned and nothing is counted.
+    def check_soon(self, hits: Iterable[Hit]) -> list[Verdict] | None:
+        """Like :meth:`check`, without blocking; ``None``, and nothing is counted, if a limit needs a round trip.
 
         Raises:
             ConfigurationError: a name is not valid in a header.
@@ -221,31 +209,22 @@ class RateLimiter:
                 known.append((window, lease, alone))
             return [window.verdict(lease, alone=alone) for window, lease, alone in known]
 
-    def check(self, name: str, limit: Limit, subject: str) -> Verdict:
-        """Count a hit, if it is within the limit. May block on the storage.
+    def check(self, hits: Iterable[Hit]) -> list[Verdict]:
+        """Count hits, if they are within their limits. May block on the storage.
 
-        Args:
-            name: the name of the limit. Different names are counted separately.
-            limit: the limit.
-            subject: what is counted: an address, the id of a key, or a session.
-
-        Raises:
-            ConfigurationError: the name is not valid in a header.
-        """
-        return self.check_soon(name, limit, subject) or self._lease(name, limit, self._digest(subject))
-
-    def check_all(self, hits: Iterable[Hit]) -> list[Verdict]:
-        """Like :meth:`check_all_soon`. If a round trip is needed, limits are checked in order until one is exceeded.
+        If a limit is exceeded, only its verdict is returned and nothing is counted, except that after a round trip the
+        hits before it are.
 
         Raises:
             ConfigurationError: a name is not valid in a header.
         """
         hits = tuple(hits)
-        if (known := self.check_all_soon(hits)) is not None:
+        if (known := self.check_soon(hits)) is not None:
             return known
         verdicts: list[Verdict] = []
-        for hit in hits:
-            verdicts.append(self.check(*hit))
+        for name, limit, subject in hits:
+            soon = self.check_soon([(name, limit, subject)])
+            verdicts.append(soon[0] if soon else self._lease(name, limit, self._digest(subject)))
             if not verdicts[-1].allowed:
                 return verdicts[-1:]
         return verdicts

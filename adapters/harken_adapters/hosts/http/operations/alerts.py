@@ -8,10 +8,10 @@ from typing import Final
 from harken import Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.rules import text_problem
+from harken_adapters.formats.notification import alert_record
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import invalid
-from harken_adapters.hosts.http.wire.records import alert_record
 
 
 def _list(call: Call) -> Response:

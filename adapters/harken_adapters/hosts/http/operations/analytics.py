@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from harken import GroupBy, InvalidQuery, Scope
+from harken import GroupBy, Scope
 from harken.domain.query import Dimension
 from harken_adapters.formats.statistics import (
     By,
@@ -15,6 +15,7 @@ from harken_adapters.formats.statistics import (
     group_key,
     heat_map_record,
     keywords_record,
+    parse_group,
     summary_record,
     themes_record,
     trend_points,
@@ -22,7 +23,7 @@ from harken_adapters.formats.statistics import (
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import FILTERS, invalid
-from harken_adapters.hosts.http.wire.records import feedback_record
+from harken_adapters.hosts.http.wire.records import visible_record
 
 _MOST_KEYWORDS: Final = 50
 _DEFAULT_THEMES: Final = 15
@@ -38,10 +39,7 @@ def _summary(call: Call) -> Response:
 
 
 def _group_by(by: str) -> GroupBy:
-    group_by = GroupBy.parse(by)
-    if group_by.dimension is Dimension.SLOT:
-        raise InvalidQuery("For statistics over time, use /api/analytics/trend")
-    return group_by
+    return parse_group(by, over_time="/api/analytics/trend")
 
 
 def _trend(call: Call) -> Response:
@@ -59,7 +57,7 @@ def _themes(call: Call) -> Response:
     if keywords:
         return answer(keywords_record(call.harken.analytics.keywords(query, keywords)))
     found = call.harken.analytics.themes(query, limit=call.parameters.integer("limit", _DEFAULT_THEMES))
-    return answer(themes_record(found, partial(feedback_record, call.principal)))
+    return answer(themes_record(found, partial(visible_record, call.principal)))
 
 
 def _compare(call: Call) -> Response:

@@ -6,11 +6,11 @@ from typing import Final
 
 from harken import Scope
 from harken.domain.rules import text_problem
+from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.http.guards.permissions import check_operator
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import invalid, json_object
-from harken_adapters.hosts.http.wire.records import channel_record
 
 _PATH: Final = "/api/channels/{channel}"
 MAX_REASON: Final = 1_000

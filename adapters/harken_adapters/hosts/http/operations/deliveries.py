@@ -8,10 +8,10 @@ from typing import Final
 from harken import Scope
 from harken.domain.events import Delivery, DeliveryState
 from harken.domain.routes import name_problem
+from harken_adapters.formats.delivery import delivery_record
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import invalid, json_object, moment
-from harken_adapters.hosts.http.wire.records import delivery_record
 
 _PATH: Final = "/api/deliveries/{delivery_id}"
 _STATES: Final = tuple(state.value for state in DeliveryState)

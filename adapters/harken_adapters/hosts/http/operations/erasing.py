@@ -21,7 +21,7 @@ def _erase(call: Call) -> Response:
     body = json_object(call.request, _CONDITIONS)
     conditions = {name: value for name, value in body.items() if value is not None}
     if not conditions:
-        raise Problem("invalid", f"Nothing to erase is named; set one or more of {', '.join(_CONDITIONS)}")
+        raise Problem("invalid", f"Specify what to erase: one or more of {', '.join(_CONDITIONS)}")
     named = {"application": call.application, **conditions}
     if problems := [problem for name, value in named.items() if (problem := label_problem(name, value))]:
         raise FeedbackRejected(problems)

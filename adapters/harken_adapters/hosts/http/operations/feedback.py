@@ -15,7 +15,7 @@ from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
 from harken_adapters.hosts.http.wire.parameters import FILTERS, if_match, json_object
 from harken_adapters.hosts.http.wire.problems import Problem
-from harken_adapters.hosts.http.wire.records import author_record, etag, feedback_record, page_record
+from harken_adapters.hosts.http.wire.records import etag, visible_author_record, visible_page, visible_record
 
 _CHANGEABLE: Final = ("rating", "comment", "tags", "context")
 _DEFAULT_PAGE: Final = 100
@@ -33,7 +33,7 @@ def _of_session(call: Call) -> Response:
     document = {
         "session_id": session_id,
         "total_feedbacks": total,
-        "feedbacks": [feedback_record(call.principal, one) for one in items],
+        "feedbacks": [visible_record(call.principal, one) for one in items],
         "next": following,
     }
     return answer(document, headers=call.link_to_next(following))
@@ -73,7 +73,7 @@ def _list(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", _DEFAULT_PAGE), call.parameters.cursor()
     with_readings = call.parameters.truth("reading")
     page = call.harken.collection.find(call.query(), limit=limit, after=after)
-    document = page_record(call.principal, page)
+    document = visible_page(call.principal, page)
     if with_readings:
         document["readings"] = readings_record(call.harken.sentiment.readings(page.items))
     return answer(document, headers=call.link_to_next(str(page.next) if page.next else None))
@@ -119,7 +119,7 @@ def _own(call: Call) -> Feedback:
 
 
 def _feedback_response(call: Call, feedback: Feedback) -> Response:
-    record = feedback_record if call.principal.reads_all else author_record
+    record = visible_record if call.principal.reads_all else visible_author_record
     return answer(record(call.principal, feedback), headers=etag(feedback))
 
 

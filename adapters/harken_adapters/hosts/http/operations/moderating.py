@@ -9,7 +9,7 @@ from harken_adapters.formats.readings import spam_record
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import FILTERS_IN_ANY_STATE, if_match, invalid, json_object
-from harken_adapters.hosts.http.wire.records import etag, feedback_record, page_record
+from harken_adapters.hosts.http.wire.records import etag, visible_page, visible_record
 
 _PATH: Final = "/api/feedback/{feedback_id}/moderation"
 _STATUSES: Final = tuple(status.value for status in ModerationStatus)
@@ -18,7 +18,7 @@ _STATUSES: Final = tuple(status.value for status in ModerationStatus)
 def _queue(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", 100), call.parameters.cursor()
     page = call.harken.moderation.queue(call.query(), limit=limit, after=after)
-    return answer(page_record(call.principal, page) | {"spam": spam_record(call.harken.spam.readings(page.items))})
+    return answer(visible_page(call.principal, page) | {"spam": spam_record(call.harken.spam.readings(page.items))})
 
 
 def _decide(call: Call) -> Response:
@@ -34,7 +34,7 @@ def _decide(call: Call) -> Response:
         expected_version=_version(call, body),
         check=call.check_visible,
     )
-    return answer(feedback_record(call.principal, decided), headers=etag(decided))
+    return answer(visible_record(call.principal, decided), headers=etag(decided))
 
 
 def _undo(call: Call) -> Response:
@@ -46,7 +46,7 @@ def _undo(call: Call) -> Response:
         expected_version=_version(call, body),
         check=call.check_visible,
     )
-    return answer(feedback_record(call.principal, undone), headers=etag(undone))
+    return answer(visible_record(call.principal, undone), headers=etag(undone))
 
 
 def _moderator(call: Call, body: dict[str, Any]) -> Any:

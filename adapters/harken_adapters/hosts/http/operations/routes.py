@@ -73,7 +73,7 @@ def _delete(call: Call) -> Response:
             f"Route {name!r} is defined in the settings, or is for several applications, so it cannot be removed here",
         )
     if route is None or not _is_own(call, route) or not call.harken.routes.delete(name):
-        raise Problem("not-found", f"There is no route {name!a}")
+        raise Problem("not-found", f"No route with the name {name!a}")
     return no_content()
 
 

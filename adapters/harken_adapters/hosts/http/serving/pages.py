@@ -48,7 +48,7 @@ _HTML: Final = "text/html; charset=utf-8"
 class Pages:
     """Health, metrics, documentation and sign-in.
 
-    ``prefix`` is the prefix of the API's paths, percent-encoded and without a trailing slash.
+    The argument ``root`` of its methods is the prefix of the API's paths, percent-encoded and without a trailing slash.
     """
 
     def __init__(self, api: Api) -> None:
@@ -81,24 +81,24 @@ class Pages:
         """Metrics for Prometheus. May block on the storage."""
         return Response(200, *self._api.metrics.render())
 
-    def openapi(self, prefix: str = "") -> Response:
+    def openapi(self, root: str = "") -> Response:
         """The OpenAPI document."""
-        return Response(200, _document(prefix))
+        return Response(200, _document(root))
 
-    def docs(self, prefix: str = "", *, signed_in: bool = False) -> Response:
+    def docs(self, root: str = "", *, signed_in: bool = False) -> Response:
         """The documentation page, which loads nothing from other hosts."""
         body = docs_page.page(
-            f"{prefix}/openapi.json",
-            f"{prefix}/docs/assets",
-            f"{prefix}/docs/start.js",
-            f"{prefix}/sign-out" if signed_in else None,
-            [(f"{one.method} {prefix}{one.path}", one.summary) for one in OPERATIONS],
+            f"{root}/openapi.json",
+            f"{root}/docs/assets",
+            f"{root}/docs/start.js",
+            f"{root}/sign-out" if signed_in else None,
+            [(f"{one.method} {root}{one.path}", one.summary) for one in OPERATIONS],
         )
         return Response(200, body, _HTML, security=_PAGE_SECURITY)
 
-    def docs_script(self, prefix: str = "") -> Response:
+    def docs_script(self, root: str = "") -> Response:
         """The script of the documentation page."""
-        return Response(200, docs_page.script(f"{prefix}/openapi.json"), "text/javascript; charset=utf-8")
+        return Response(200, docs_page.script(f"{root}/openapi.json"), "text/javascript; charset=utf-8")
 
     def docs_asset(self, name: str) -> Response:
         """A file that the documentation page loads.
@@ -110,14 +110,14 @@ class Pages:
             raise path_not_found()
         return Response(200, *found)
 
-    def sign_in_page(self, prefix: str, request: Request) -> Response:
+    def sign_in_page(self, root: str, request: Request) -> Response:
         """The sign-in page; if access is open, a redirect to the documentation."""
         if self._api.settings.access == "open":
-            return _redirect(f"{prefix}/docs")
+            return _redirect(f"{root}/docs")
         notice = "You are signed out." if request.query == _SIGNED_OUT else None
-        return Response(200, sign_in.page(prefix, notice=notice), _HTML, security=sign_in.SECURITY)
+        return Response(200, sign_in.page(root, notice=notice), _HTML, security=sign_in.SECURITY)
 
-    def sign_in(self, prefix: str, request: Request) -> Response:
+    def sign_in(self, root: str, request: Request) -> Response:
         """Exchange the submitted API key for a cookie. On failure, show the sign-in page with the reason."""
         values = parse_qs(request.body.decode("latin-1")).get("key", [""])
         key = values[0].strip()
@@ -130,19 +130,19 @@ class Pages:
                 evolve(request, header=lambda name: bearer if name == "authorization" else request.header(name))
             )
         except Problem as problem:
-            return _failure(prefix, "signed in", problem)
+            return _failure(root, "signed in", problem)
         except HarkenError as error:
-            return _failure(prefix, "signed in", problem_of(error) or internal())
+            return _failure(root, "signed in", problem_of(error) or internal())
         request.application = principal.application
-        return _redirect(f"{prefix}/docs", sign_in.cookie(key, prefix, secure=_is_secure(request)))
+        return _redirect(f"{root}/docs", sign_in.cookie(key, root, secure=_is_secure(request)))
 
-    def sign_out(self, prefix: str, request: Request) -> Response:
+    def sign_out(self, root: str, request: Request) -> Response:
         """Remove the cookie. For a form of another origin, show the sign-in page with the reason for the refusal."""
         try:
             _check_own_page(request)
         except Problem as problem:
-            return _failure(prefix, "signed out", problem)
-        return _redirect(f"{prefix}/sign-in?{_SIGNED_OUT}", sign_in.cookie("", prefix, secure=_is_secure(request)))
+            return _failure(root, "signed out", problem)
+        return _redirect(f"{root}/sign-in?{_SIGNED_OUT}", sign_in.cookie("", root, secure=_is_secure(request)))
 
     def _start_probe(self) -> Future[None]:
         """Start a readiness probe of the storage, or return the one in progress, so that at most one thread hangs."""
@@ -162,9 +162,9 @@ class Pages:
 
 
 @lru_cache(maxsize=8)
-def _document(prefix: str) -> bytes:
+def _document(root: str) -> bytes:
     """The OpenAPI document, cached, as building it takes milliseconds."""
-    return to_json(document(version=version("harken"), prefix=prefix))
+    return to_json(document(version=version("harken"), root=root))
 
 
 def _not_ready() -> Response:
@@ -175,9 +175,9 @@ def _redirect(path: str, *headers: tuple[str, str]) -> Response:
     return Response(303, b"", None, (("location", path), *headers))
 
 
-def _failure(prefix: str, action: str, problem: Problem) -> Response:
+def _failure(root: str, action: str, problem: Problem) -> Response:
     """The sign-in page with an error. ``action`` is ``"signed in"`` or ``"signed out"``."""
-    body = sign_in.page(prefix, error=problem.detail, title=f"Not {action}.")
+    body = sign_in.page(root, error=problem.detail, title=f"Not {action}.")
     return Response(problem.status, body, _HTML, problem.headers, security=sign_in.SECURITY)
 
 
@@ -211,7 +211,7 @@ class Page:
     Attributes:
         name: its name, for web frameworks and logs.
         path: the path template, with parameters in braces.
-        show: returns the response for a prefix and a request.
+        show: returns the response for the root of the API and a request.
         methods: the allowed HTTP methods.
         needs: who may see it if access is not open: anyone (``nothing``), anyone with ``credentials``, or an
             ``operator`` with the scope ``read``.
@@ -225,7 +225,7 @@ class Page:
     needs: Literal["nothing", "credentials", "operator"] = "credentials"
     blocks: bool = True
 
-    def answer(self, pages: Pages, api: Api, prefix: str, request: Request) -> Response:
+    def answer(self, pages: Pages, api: Api, root: str, request: Request) -> Response:
         """The response to a request for this page, or an error response. May block on a storage."""
         try:
             if self.needs != "nothing":
@@ -234,10 +234,10 @@ class Page:
                     check_scope(principal, Scope.READ, tokens=False, session_id=None)
                     check_operator(principal, api.harken.application)
                     check_agent_keys(principal, allowed=False)
-            return self.show(pages, prefix, request)
+            return self.show(pages, root, request)
         except Problem as problem:
             if problem.kind == "unauthorized" and self.name == "docs":
-                return _redirect(f"{prefix}/sign-in")
+                return _redirect(f"{root}/sign-in")
             return problem.response(request.path)
         except HarkenError as error:
             return (problem_of(error) or internal()).response(request.path)
@@ -252,9 +252,9 @@ PAGES: Final = (
     Page("healthz", "/healthz", lambda pages, _, __: pages.healthz(), needs="nothing", blocks=False),
     Page("readyz", "/readyz", lambda pages, _, __: pages.readyz(), needs="nothing"),
     Page("metrics", "/metrics", lambda pages, _, __: pages.metrics(), needs="operator"),
-    Page("openapi", "/openapi.json", lambda pages, prefix, _: pages.openapi(prefix)),
-    Page("docs", "/docs", lambda pages, prefix, sent: pages.docs(prefix, signed_in=cookie_of(sent) is not None)),
-    Page("docs_script", "/docs/start.js", lambda pages, prefix, _: pages.docs_script(prefix)),
+    Page("openapi", "/openapi.json", lambda pages, root, _: pages.openapi(root)),
+    Page("docs", "/docs", lambda pages, root, sent: pages.docs(root, signed_in=cookie_of(sent) is not None)),
+    Page("docs_script", "/docs/start.js", lambda pages, root, _: pages.docs_script(root)),
     Page("docs_asset", "/docs/assets/{name}", lambda pages, _, sent: pages.docs_asset(sent.parts["name"])),
     Page("sign_in", _SIGN_IN, Pages.sign_in_page, needs="nothing", blocks=False),
     Page("sign_in_form", _SIGN_IN, Pages.sign_in, methods=("POST",), needs="nothing"),

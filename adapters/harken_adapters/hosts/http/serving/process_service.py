@@ -13,7 +13,7 @@ from attrs import frozen
 import harken
 from harken import Harken, HarkenError
 from harken.configuration.settings import Settings
-from harken.configuration.storage_urls import anchored
+from harken.configuration.storage_urls import with_absolute_path
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.serving.threaded_host import ThreadedHost
@@ -49,7 +49,7 @@ def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:
 
 def _resolve_storage(storage: str | None) -> str:
     """The storage URL with an absolute path, as a server may change its working directory before connecting."""
-    return anchored(Settings.load(os.environ, Path.cwd(), storage=storage).storage)
+    return with_absolute_path(Settings.load(os.environ, Path.cwd(), storage=storage).storage)
 
 
 @frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, overload
 from urllib.parse import parse_qsl
@@ -12,7 +12,9 @@ from urllib.parse import parse_qsl
 from attrs import evolve, field, frozen
 
 from harken import Cursor, FeedbackQuery, InvalidQuery, ModerationStatus, Rating, Violation
+from harken.domain.instants import parse_instant
 from harken.domain.query import ANY_STATUS
+from harken.domain.texts import no_such
 from harken_adapters.formats.strict_json import RepeatedMember, parse
 from harken_adapters.hosts.http.wire.messages import Request
 from harken_adapters.hosts.http.wire.problems import Problem
@@ -65,9 +67,8 @@ def json_object(request: Request, known: Iterable[str] | None = None) -> dict[st
 
 def unknown_fields(what: str, unknown: Iterable[str], known: Iterable[str]) -> Problem:
     """The problem for unknown fields or parameters; ``what`` is ``"field"`` or ``"parameter"``."""
-    expected = f"known are {', '.join(known)}"
-    names = sorted(unknown)
-    violations = [Violation(name[:100], "unknown", f"There is no {what} {name[:100]!a}; {expected}") for name in names]
+    expected, names = list(known), [name[:100] for name in sorted(unknown)]
+    violations = [Violation(name, "unknown", no_such(what, name, expected)) for name in names]
     return Problem("invalid", "; ".join(one.message for one in violations[:3]), violations=violations[:20])
 
 
@@ -292,10 +293,9 @@ def moment(name: str, text: object) -> datetime | None:
         raise invalid(name, "type", f"{name} is not a string; {expected}")
     try:
         # In a query string, an unencoded plus sign (of the time zone) is decoded as a space.
-        found = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
+        return parse_instant(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
     except ValueError:
         raise invalid(name, "type", f"{name} is not an ISO 8601 date: {text[:100]!a}; {expected}") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
 def _statuses(word: str | None) -> frozenset[ModerationStatus]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from attrs import evolve
+
 from harken import (
     DecisionConflict,
     FeedbackNotFound,
@@ -150,8 +152,17 @@ _KIND_OF: Final[tuple[tuple[type[HarkenError], str], ...]] = (
 def _rejection_problem(error: FeedbackRejected) -> Problem:
     if isinstance(error, IdempotencyConflict):
         return Problem("idempotency-key-reused", str(error), violations=error.violations)
-    malformed = any(violation.code in _MALFORMED for violation in error.violations)
-    return Problem("invalid" if malformed else "feedback-refused", str(error), violations=error.violations)
+    violations = [_in_json_terms(violation) for violation in error.violations]
+    malformed = any(violation.code in _MALFORMED for violation in violations)
+    detail = "; ".join(violation.message for violation in violations)
+    return Problem("invalid" if malformed else "feedback-refused", detail, violations=violations)
+
+
+def _in_json_terms(violation: Violation) -> Violation:
+    """The violation with ``null`` in the message about an unknown rating, where Python has ``None``."""
+    if violation.field != "rating" or not violation.message.endswith("or None"):
+        return violation
+    return evolve(violation, message=f"{violation.message.removesuffix('None')}null")
 
 
 def _truncate(text: str) -> str:

@@ -52,7 +52,7 @@ _TRIES: Final = 5
 _OLDEST_FIRST: Final = [("created_at", 1), ("created_us", 1), ("id", 1)]
 
 
-class Days:
+class Editions:
     """Reads day documents, and counts missing slots."""
 
     def __init__(self, database: Database, clock: Clock) -> None:

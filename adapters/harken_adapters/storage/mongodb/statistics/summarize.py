@@ -13,7 +13,7 @@ from harken_adapters.storage.mongodb.conditions import index_for, where
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document
 from harken_adapters.storage.mongodb.statistics.day import Part, Span
-from harken_adapters.storage.mongodb.statistics.editions import Days, spans_condition
+from harken_adapters.storage.mongodb.statistics.editions import Editions, spans_condition
 from harken_adapters.storage.mongodb.statistics.sums import HOURS_A_DAY, SUMS, Counts, add_counts, counts_of, total_of
 
 #: The counts of one group; several rows may have the same key. The hours are in UTC, each with its total.
@@ -23,9 +23,9 @@ _Row = tuple[GroupKey, Counts, Iterable[tuple[int, int]]]
 class MongoStatistics:
     """Sums matching feedback by group."""
 
-    def __init__(self, database: Database, days: Days) -> None:
+    def __init__(self, database: Database, editions: Editions) -> None:
         self._database = database
-        self._days = days
+        self._editions = editions
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None) -> Mapping[GroupKey, Summary]:
         if not _can_use_days(query, group_by):
@@ -39,7 +39,7 @@ class MongoStatistics:
     def _from_days(self, query: FeedbackQuery, group_by: GroupBy | None, span: Span) -> Iterator[_Row]:
         """Yield the whole slots of a span: settled ones from day documents, the others from the feedback."""
         dimension = group_by.dimension if group_by else None
-        counted = self._days.read(
+        counted = self._editions.read(
             query.application,
             query.agent_id,
             span,

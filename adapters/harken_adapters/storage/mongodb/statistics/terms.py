@@ -16,7 +16,7 @@ from harken.domain.query import FeedbackQuery
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import decode_content
 from harken_adapters.storage.mongodb.statistics.day import SLOTS_A_DAY, Header, Span
-from harken_adapters.storage.mongodb.statistics.editions import Days, day_name, spans_condition
+from harken_adapters.storage.mongodb.statistics.editions import Editions, day_name, spans_condition
 from harken_adapters.storage.mongodb.statistics.marks import day_id
 from harken_adapters.storage.term_counts import dump_counts, have_counts, load_counts
 
@@ -27,7 +27,7 @@ _CHUNK: Final = 1_000
 class DailyTerms:
     """Reads the counts of terms, and stores those of days that lack them."""
 
-    def __init__(self, database: Database, days: Days) -> None:
+    def __init__(self, database: Database, days: Editions) -> None:
         self._database = database
         self._days = days
 

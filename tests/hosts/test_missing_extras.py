@@ -1,0 +1,37 @@
+"""Imports of hosts and adapters whose extra is not installed."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "what", "extra"),
+    [
+        ("hosts.fastapi", "starlette", "The FastAPI host", "server"),
+        ("hosts.fastapi", "jwt", "The FastAPI host", "server"),
+        ("hosts.flask", "flask", "The Flask host", "flask"),
+        ("hosts.flask", "jwt", "The Flask host", "flask"),
+        ("hosts.django", "django", "The Django host", "django"),
+        ("hosts.django", "jwt", "The Django host", "django"),
+        ("hosts.wsgi", "jwt", "The WSGI host", "http"),
+        ("hosts.strands", "strands", "The Strands host", "strands"),
+        ("hosts.session_manager", "strands", "The session manager", "strands"),
+        ("storage.mongodb", "pymongo", "MongoDB", "mongodb"),
+        ("notifiers.webhook", "httpx", "A webhook", "webhooks"),
+    ],
+)
+def test_a_missing_package_names_the_extra(module: str, package: str, what: str, extra: str) -> None:
+    """The import raises ``MissingExtra`` with the command that installs the package."""
+    program = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "import harken\n"
+        "try:\n"
+        f"    import harken_adapters.{module}\n"
+        "except harken.MissingExtra as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    message = f'{what} needs the package {package!r}; try pip install "harken[{extra}]"\n'
+    assert (done.stdout, done.stderr) == (message, "")
