@@ -732,7 +732,7 @@ class TestChanges:
     @pytest.mark.parametrize("settings", [{"days": 34}, {"days": 366}, {"new_for": 0}, {"new_for": 29}])
     def test_invalid_rules(self, settings: dict[str, Any]) -> None:
         """The days are bounded."""
-        with pytest.raises(ConfigurationError, match="needs a whole number from"):
+        with pytest.raises(ConfigurationError, match="must be an integer from"):
             parse_rule({"name": "r", "kind": "change", **settings})
 
 

@@ -137,7 +137,7 @@ def test_comparing_selections_by_filters(hk: Harken) -> None:
     assert comparison.verdict is Verdict.BETTER
     assert comparison.sentence.startswith("better by ")
     assert hk.compare({}, {"agent_id": "b"}, agent_id="a").after.total == 10
-    with pytest.raises(TypeError, match="There is no filter agent"):
+    with pytest.raises(TypeError, match="unknown filter 'agent'"):
         hk.compare({"agent": "a"}, {})  # type: ignore[typeddict-unknown-key]
 
 

@@ -72,7 +72,7 @@ class TestReadings:
     def test_other_applications_are_not_learned_from(self, hk: Harken) -> None:
         """The same words may mean the reverse elsewhere, and ids may be the same."""
         swapped = {Rating.UP: Rating.DOWN, Rating.DOWN: Rating.UP}
-        reverse = [one.with_content(rating=swapped[one.rating]) for one in rated(300, application="other")]
+        reverse = [with_content(one, rating=swapped[one.rating]) for one in rated(300, application="other")]
         hk.collection.restore(reverse)
         assert likelihood(hk, "great and clear", application="other") < 0.1
         assert likelihood(hk, "great and clear") > 0.9
@@ -141,7 +141,7 @@ class TestSurvey:
     def test_averages_and_contradictions_of_a_selection(self, hk: Harken, clock: ManualClock) -> None:
         """The average by rating, and the newest contradictions."""
         negative = rated(6, seed=2, created_at=clock.now)[::2]
-        hk.collection.restore([one.with_content(rating=Rating.UP) for one in negative])
+        hk.collection.restore([with_content(one, rating=Rating.UP) for one in negative])
         survey = hk.sentiment.survey(hk.query(), limit=2)
         assert [one.id for one, _ in survey.contradictions] == ["2-0004", "2-0002"]
         assert survey.contradicting == 3
@@ -205,7 +205,7 @@ class TestEvaluation:
     def test_a_polarity_of_zero_counts_as_what_is_right_more_often(self, clock: ManualClock, rating: Rating) -> None:
         """The analyser is not blamed for the side of one half on which such comments are."""
         even = rated(20, sentiment=Sentiment(0, 0))
-        more = [one.with_content(rating=rating) for one in rated(20, seed=2, sentiment=Sentiment(0, 0))]
+        more = [with_content(one, rating=rating) for one in rated(20, seed=2, sentiment=Sentiment(0, 0))]
         with harken.connect("memory://", clock=clock) as hk:
             hk.collection.restore([*even, *more])
             analyser = hk.sentiment.evaluate("default").analyser

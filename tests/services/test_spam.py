@@ -41,7 +41,7 @@ class TestReadings:
         """Moderators who decide by something else than words teach it nothing."""
         words = Random(1)
         same = [
-            one.with_content(comment=words.choice(("this", "that", "these", "those")))
+            with_content(one, comment=words.choice(("this", "that", "these", "those")))
             for status in (ModerationStatus.APPROVED, ModerationStatus.REJECTED)
             for one in decided(100, status)
         ]
@@ -57,7 +57,7 @@ class TestReadings:
                 a_feedback("unmoderated", comment="casino bonus", version=2),
                 pending("casino bonus"),
                 *decided(3, ModerationStatus.APPROVED, name="withdrawn-", withdrawn_at=NOON),
-                *(one.with_content(comment="") for one in decided(3, ModerationStatus.APPROVED, name="silent-")),
+                *(with_content(one, comment="") for one in decided(3, ModerationStatus.APPROVED, name="silent-")),
                 *decided(3, ModerationStatus.APPROVED, name="elsewhere-", application="other"),
             ]
         )

@@ -33,7 +33,7 @@ def narrow(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_averages_and_contradictions(cli: Any) -> None:
     """The average reading by rating, and the newest comments that contradict theirs."""
-    odd = [one.with_content(rating=Rating.UP) for one in rated(6, seed=2, created_at=NOON)[::2]]
+    odd = [with_content(one, rating=Rating.UP) for one in rated(6, seed=2, created_at=NOON)[::2]]
     stored(*rated(300), *odd)
     shown = cli("sentiment", "--limit", "1")
     assert shown.code == 0
