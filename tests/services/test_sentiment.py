@@ -7,6 +7,7 @@ import pytest
 
 import harken
 from harken import Change, Harken, InvalidQuery, ModerationStatus, Rating, Sentiment
+from harken.testing.builders import with_content
 from services.learning import STORAGES, opened, rated
 from support import ManualClock, a_feedback
 

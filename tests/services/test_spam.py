@@ -9,6 +9,7 @@ import pytest
 import harken
 from harken import Feedback, Harken, ModerationStatus
 from harken.domain.moderation import Moderation
+from harken.testing.builders import with_content
 from services.learning import STORAGES, decided, opened, pending
 from support import NOON, ManualClock, a_feedback
 

@@ -7,6 +7,7 @@ import pytest
 import harken
 from harken import ModerationStatus, Rating
 from harken.clock import utc_now
+from harken.testing.builders import with_content
 from services.learning import decided, pending, rated
 from support import NOON, a_feedback
 
