@@ -30,7 +30,7 @@ demo: $(READY) ## Put made-up feedback into the same storage, and show what Hark
 	$(BIN)/harken --storage $(STORAGE) demo
 	@echo && echo "In this folder, harken is $(BIN)/harken."
 
-test: $(READY) ## All tests, thoroughly, with the coverage bounds: about 10 minutes
+test: $(READY) ## All tests, thoroughly, with the coverage bounds: about 15 minutes
 	$(BIN)/coverage erase
 	# In a zone that is not UTC, by a part of an hour: what takes local time for UTC is seen. make check runs in the machine's.
 	TZ=Asia/Kathmandu HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 --dist worksteal -m 'not slow' --cov --cov-report=

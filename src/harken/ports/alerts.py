@@ -15,6 +15,10 @@ class AlertRepository(ABC):
 
     Whatever goes in comes out equal in every field, times to the microsecond. All methods may be called by any thread
     at any time. All raise ``StorageError`` when the storage fails.
+
+    An alert that is written while feedback that it is about is being erased is emptied, see
+    :meth:`.FeedbackRepository.erase`. One that is written after the erasure has returned is kept: that its feedback
+    exists is for the caller to check.
     """
 
     @abstractmethod
