@@ -16,6 +16,10 @@ class AlertRepository(ABC):
 
     A stored alert is returned equal in every field, times to the microsecond. Any thread may call any method at any
     time. All methods raise ``StorageError`` when the storage fails.
+
+    An alert that is written while its feedback is being erased is emptied, see :meth:`.FeedbackRepository.erase`. An
+    alert that is written after the erasure has returned is stored unchanged; the caller checks that its feedback
+    exists.
     """
 
     @abstractmethod

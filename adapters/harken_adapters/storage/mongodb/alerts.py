@@ -90,6 +90,7 @@ class MongoAlertRepository(AlertRepository):
         return self._select(raised_before(wanted, place, since=since), index, limit)
 
     def _finished_erasures(self, alert: Alert) -> set[ObjectId]:
+        """Returns the ids of the finished erasures that include the feedback of the alert."""
         return {plan["_id"] for plan in self._erasures(alert) if "done_at" in plan}
 
     def _empty_if_erased(self, alert: Alert, earlier: Collection[ObjectId]) -> None:
