@@ -172,7 +172,13 @@ class TestProviders:
 
     def test_every_part_is_passed_on(self) -> None:
         """An override of any part, and a value of any setting, arrives in the parts of the container."""
-        settings = {"application": "shop", "max_queue": 7, "max_batch": 3, "spam": "hold"}
+        settings: dict[str, Any] = {
+            "application": "shop",
+            "max_queue": 7,
+            "max_batch": 3,
+            "spam": "hold",
+            "languages": ("de",),
+        }
         container = create_container(Settings(**settings))
         expected: dict[str, object] = {}
         for part in fields(Parts):

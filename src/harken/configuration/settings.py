@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -155,6 +154,9 @@ def _place(path: Path, section: str) -> str:
 def _content(path: Path, *, required: bool) -> dict[str, Any]:
     if not path.exists() and not required:
         return {}
+    # Not at the top: it loads four modules, and few programs have this file.
+    import tomllib  # noqa: PLC0415
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -213,7 +213,7 @@ def test_themes_as_json(cli: Any) -> None:
         "needed": None,
     }
     assert theme["examples"][0] == cli("show", theme["examples"][0]["id"], "--json").json
-    assert cli("themes", "--limit", "0").code == 3
+    assert cli("themes", "--limit", "0").code == 2
 
 
 class TestCompare:
