@@ -116,7 +116,7 @@ class TestBodies:
     def test_other_content_types(self, steady: Server, state: str, method: str, path: str, header: str) -> None:
         """Content types of HTML forms are rejected, for any body."""
         answer = sent(steady, method, path.replace("{id}", state), header)
-        assert "json" in problem(answer, 415, "unsupported-media-type")["detail"].lower()
+        assert "JSON" in problem(answer, 415, "unsupported-media-type")["detail"]
 
     @pytest.mark.parametrize(
         "broken",
