@@ -1,5 +1,6 @@
 """Assembling a Harken from its parts, and how little an import of ``harken`` loads."""
 
+import os
 import re
 import subprocess
 import sys
@@ -231,7 +232,11 @@ class TestProviders:
 def _loaded_by(program: str) -> set[str]:
     """The modules that a program loads in an interpreter of its own."""
     program += "\nimport sys; print(*sys.modules, file=sys.stderr)"
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    # A measurement of the coverage would load its own modules.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS_")}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=60, check=True
+    )
     return set(ended.stderr.split())
 
 

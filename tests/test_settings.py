@@ -12,7 +12,7 @@ from harken import ConfigurationError
 from harken.configuration.settings import Settings
 from support import a_submission
 
-# : For each setting: a value for the file, the environment and the call, and the resulting values.
+#: For each setting: a value for the file, the environment and the call, and the resulting values.
 SOURCES: dict[str, list[tuple[Any, Any]]] = {
     "storage": [('"memory://"', "memory://"), ("sqlite:///b.db", "sqlite:///b.db"), ("x://c", "x://c")],
     "application": [('"file"', "file"), ("environ", "environ"), ("argument", "argument")],
@@ -63,7 +63,7 @@ def test_another_file(tmp_path: Path) -> None:
         (b'application = "\xff"', "Cannot read the settings in"),
         (
             b"max_bach = 1\nzzz = 2",
-            "unknown settings 'max_bach', 'zzz'; expected one of application, .*; or a table",
+            "unknown settings 'max_bach', 'zzz'; expected one of application, comment_when_down, .*; or a table",
         ),
         (b'max_batch = "1"', "max_batch in .* must be of type int, got '1'"),
         (b"max_batch = true", "max_batch in .* must be of type int, got True"),

@@ -48,7 +48,7 @@ HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 THREE = StreakRule(name="three in a row", by="agent")
 
 T = TypeVar("T")
-# : An alert as the reference loop finds it: id, feedback ids, when it was complete and when it ended.
+#: An alert as the reference loop finds it: id, feedback ids, when it was complete and when it ended.
 Found = tuple[str, tuple[str, ...], datetime, datetime | None]
 
 

@@ -14,7 +14,7 @@ from harken.services.conversations import MAX_SIZE
 from harken.testing import strategies as hst
 
 AGENT = ("default", "s", "helper")
-# : More than one page.
+#: More than one page.
 MANY = 1_001
 
 

@@ -16,9 +16,9 @@ from harken.services.copying import Copyable, Copying
 from support import ManualClock, counting_ids
 
 DECISIONS = {"approve": "approved", "reject": "rejected", "pend": "pending"}
-# : Edits have few different contents, so that both sides sometimes make the same one.
+#: Edits have few different contents, so that both sides sometimes make the same one.
 ACTIONS = ("vote 1", "vote 2", "withdraw", "reply 1", "reply 2", *DECISIONS)
-# : The longest comment that can be allowed.
+#: The longest comment that can be allowed.
 LONGEST = 250_000
 BOTH_CHANGED = "Both were changed: the target's version {} is not an earlier version of this one"
 

@@ -25,7 +25,7 @@ from support import ManualClock, counting_ids
 
 MINUTE = timedelta(minutes=1)
 SECRET = "my card is 4000-1234"
-# : Texts about a person, which must not be anywhere after the erasure.
+#: Texts about a person, which must not be anywhere after the erasure.
 NAMES = ("user-123", "kim-456")
 
 

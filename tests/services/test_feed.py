@@ -704,7 +704,7 @@ def test_closing_wakes_listeners() -> None:
 
 # --- Properties -------------------------------------------------------------------------------------------------------
 
-# : The actor, the action, and the number of the feedback.
+#: The actor, the action, and the number of the feedback.
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 1),

@@ -19,7 +19,7 @@ from harken.services.feedback.group_commit import GroupCommit
 from harken_adapters.storage.memory import data as memory_data
 from support import PATIENCE, a_feedback, eventually
 
-# : Where calls are interrupted.
+#: Where calls are interrupted.
 PROTOCOL = {module.__file__ for module in (group_commit, interruption, _base)}
 
 

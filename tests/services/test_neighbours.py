@@ -19,7 +19,7 @@ from harken.services.feedback.ready_middleware import NegativeFeedback, notify_n
 from harken.testing import a_feedback, accepted
 from support import ManualClock, eventually
 
-# : One name is a prefix of the other.
+#: One name is a prefix of the other.
 TENANTS: Final = ("default", "default-2")
 THREE: Final = {"name": "three", "kind": "streak", "by": "agent", "length": 3}
 

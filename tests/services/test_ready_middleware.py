@@ -39,7 +39,7 @@ from harken.testing import strategies as these
 from harken_adapters.storage.memory import open_storage
 from support import NOON, PATIENCE, ManualClock, a_submission, eventually, in_threads
 
-# : The seven entries of the guide, with the statistics that it shows.
+#: The seven entries of the guide, with the statistics that it shows.
 GUIDE = [
     ("up", "Excellent!"),
     ("down", "Could be better with more examples"),

@@ -21,7 +21,7 @@ CREATED, UPDATED = "feedback.created", "feedback.updated"
 MODERATED, WITHDRAWN = "feedback.moderated", "feedback.withdrawn"
 SPAM: Final = "I click here and nothing happens"
 
-# : The steps, in order.
+#: The steps, in order.
 Step = Callable[[Harken], object]
 
 
@@ -57,7 +57,7 @@ def withdraw(hk: Harken) -> object:
 
 
 NEW_DOWNS: Final = {"events": ["feedback.created"], "ratings": ["down"]}
-# : By name: the filters of a route, the steps, and the notifications if a relay runs after each step.
+#: By name: the filters of a route, the steps, and the notifications if a relay runs after each step.
 STORIES: Final[dict[str, tuple[dict[str, Any], list[Step], list[str]]]] = {
     "held, then approved": (NEW_DOWNS, [give("down", SPAM), decide(APPROVED)], [CREATED]),
     "held, then rejected": (NEW_DOWNS, [give("down", SPAM), decide(REJECTED)], []),

@@ -38,7 +38,7 @@ from support import NOON, ManualClock, a_feedback, in_threads
 APP = "default"
 MINUTE, HOUR, WEEK = timedelta(minutes=1), timedelta(hours=1), timedelta(days=7)
 NONE = timedelta()
-# : Ratings of an airline on a bad day, in ten minutes each: satisfaction over three hours is 9 to 13 percent.
+#: Ratings of an airline on a bad day, in ten minutes each: satisfaction over three hours is 9 to 13 percent.
 BAD_DAY = """
     0/2 4/6 3/15 1/12 0/14 0/14 5/14 3/22 0/16 3/14 1/10 0/10 1/14 2/13 1/27 2/5 2/12 1/11 1/21 2/6 2/7 0/11 5/12 1/17
     2/11 1/8 0/17 1/12 1/10 1/21 1/21 2/20 1/12 2/8 4/13 0/20 2/17 3/14 1/10 4/7 0/12 2/18 0/24 0/12 3/9 0/2

@@ -33,10 +33,12 @@ class Rating(Enum):
         Raises:
             ValueError: the value is not one of these.
         """
-        try:
-            return cls(value)
-        except ValueError:
-            raise ValueError(f"Invalid rating: {value}. Must be 'up', 'down', or None") from None
+        if isinstance(value, cls):
+            return value
+        # Faster than calling the class, which also raises for a value that is not hashable.
+        if (value is None or isinstance(value, str)) and (rating := _BY_VALUE.get(value)):
+            return rating
+        raise ValueError(f"Invalid rating: {value}. Must be 'up', 'down', or None")
 
     @property
     def word(self) -> str:
@@ -54,6 +56,9 @@ class Rating(Enum):
             if rating.word == word:
                 return rating
         raise ValueError(f"{word!r} is not a rating; expected 'up', 'down' or 'neutral'")
+
+
+_BY_VALUE: Final[dict[str | None, Rating]] = {rating.value: rating for rating in Rating}
 
 
 class Context(Mapping[str, Scalar]):

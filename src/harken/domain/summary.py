@@ -47,13 +47,13 @@ class Summary:
     @classmethod
     def of(cls, feedback: Feedback) -> Summary:
         """Return the summary of one feedback entry."""
-        rating, sentiment = feedback.rating, feedback.sentiment
+        rating, comment, sentiment = feedback.content.rating, feedback.content.comment, feedback.content.sentiment
         return cls(
             positive=int(rating is Rating.UP),
             negative=int(rating is Rating.DOWN),
             neutral=int(rating is Rating.NEUTRAL),
-            comments=int(bool(feedback.comment)),
-            comment_characters=len(feedback.comment),
+            comments=int(bool(comment)),
+            comment_characters=len(comment),
             sentiments=int(sentiment is not None),
             polarity_millionths=sentiment.polarity_millionths if sentiment else 0,
             subjectivity_millionths=sentiment.subjectivity_millionths if sentiment else 0,

@@ -57,7 +57,7 @@ class FeedbackContract(FreshStorage):
             vote=True,
         )
         changed = full.revised(Content(Rating.UP, tags=("x",), sentiment=Sentiment(1, 0)), at=NOON)
-        changed = changed.withdraw(at=NOON + MINUTE)
+        changed = changed.moderated(Moderation(), at=NOON).withdraw(at=NOON + MINUTE)
         with self.open_storage() as storage:
             check_same(list(storage.feedback.add(accepted(full))), [Stored(full)])
             check_same(storage.feedback.get("default", full.id), full)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import harken
 from harken import Harken, StorageUnavailable
 from harken.configuration.storage_urls import open_storage
 from harken.testing import a_series, accepted
+from harken_adapters.storage.sqlite import files
 
 
 def url_of(path: Path) -> str:
@@ -358,6 +360,184 @@ def test_pending_submissions_are_written_before_the_process_ends(path: Path) -> 
     script = "[hk.submit_soon('session', 'up') for _ in range(100)]"
     elsewhere(script, path)
     assert stored(path) == 100
+
+
+# --- files that replace moved ones -----------------------------------------------------------------------------------
+
+
+class Idle:
+    """Another process that has the file open, and does nothing until it is asked to."""
+
+    _SCRIPT = """
+import sys, harken
+hk = harken.connect("sqlite:///" + sys.argv[1])
+hk.submit("idle", "up")
+print("ready", flush=True)
+for command in sys.stdin:
+    try:
+        hk.submit("never", "up")
+        print("acknowledged", flush=True)
+    except harken.StorageUnavailable:
+        print("refused", flush=True)
+"""
+
+    def __init__(self, path: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", self._SCRIPT, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._read() == "ready"
+
+    def submit(self) -> str:
+        """Return whether a submission is ``acknowledged`` or ``refused``."""
+        assert self._process.stdin is not None
+        print("submit", file=self._process.stdin, flush=True)
+        return self._read()
+
+    def end(self) -> None:
+        """End the process as usual."""
+        self._process.communicate(timeout=60)
+        assert self._process.returncode == 0
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notices", [True, False])
+@pytest.mark.parametrize("move", [_rename, _delete_main])
+def test_a_new_file_does_not_share_the_log_of_a_moved_one(
+    path: Path, move: Callable[[Path], None], notices: bool
+) -> None:
+    """No new file is created while any connection has the moved one open; then the new one is complete."""
+    one, two = harken.connect(url_of(path)), harken.connect(url_of(path))
+    for _ in range(50):
+        one.submit("old", "up")
+    two.submit("old", "up")
+    move(path)
+    assert acknowledged(one, tries=1) == 0
+    with pytest.raises(StorageUnavailable, match="stop the programs that use it under another name"):
+        harken.connect(url_of(path))
+    one.close()
+    if notices:
+        assert acknowledged(two, tries=1) == 0
+    two.close()
+    with harken.connect(url_of(path)) as new:
+        new.submit("new", "up")
+    assert stored(path) == 1
+    if move is not _delete_main:
+        assert stored(path.with_suffix(".moved")) == 51
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notices", [True, False])
+@pytest.mark.parametrize("move", [_rotate, _replace_by_backup])
+def test_connections_to_a_replaced_file_do_not_affect_the_new_one(
+    path: Path, move: Callable[[Path], None], notices: bool
+) -> None:
+    """When one connection has noticed, the new file can be used, whether another one notices it later or is closed."""
+    one, two = harken.connect(url_of(path)), harken.connect(url_of(path))
+    one.submit("old", "up")
+    two.submit("old", "up")
+    move(path)
+    assert acknowledged(one, tries=1) == 0
+    with harken.connect(url_of(path)) as new:
+        before = new.summary().total
+        for _ in range(50):
+            new.submit("new", "up")
+        if notices:
+            assert acknowledged(two, tries=1) == 0
+        two.close()
+        one.close()
+        new.submit("new", "up")
+    assert stored(path) == before + 51
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notices", [True, False])
+def test_a_renamed_file_and_its_successor_keep_everything(path: Path, notices: bool) -> None:
+    """A process that still has the renamed file open moves nothing of the new file into it."""
+    idle = Idle(path)
+    with harken.connect(url_of(path)) as hk:
+        for _ in range(50):
+            hk.submit("old", "up")
+        _rename(path)
+        assert acknowledged(hk, tries=1) == 0
+    elsewhere("[hk.submit('new', 'up') for _ in range(20)]", path)
+    if notices:
+        assert idle.submit() == "refused"
+    idle.end()
+    assert (stored(path), stored(path.with_suffix(".moved"))) == (20, 51)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notices", [True, False])
+def test_a_backup_does_not_adopt_the_log_of_the_replaced_file(path: Path, notices: bool) -> None:
+    """A backup cannot be opened while the log of the file that it replaced is there, and is unchanged afterwards."""
+    idle = Idle(path)
+    _replace_by_backup(path)
+    elsewhere_again = "try:\n    harken.connect('sqlite:///' + sys.argv[2])\nexcept harken.StorageUnavailable as error:"
+    other = path.with_name("other.db")
+    refusal = elsewhere(f"{elsewhere_again}\n    print(error)", other, path)
+    assert "replaced another file whose log, feedback.db-wal, is still there; stop the programs" in refusal
+    if notices:
+        assert idle.submit() == "refused"
+        elsewhere("[hk.submit('new', 'up') for _ in range(20)]", path)
+        assert idle.submit() == "refused"
+    idle.end()
+    assert stored(path) == (21 if notices else 1)
+
+
+@pytest.mark.slow
+def test_a_log_of_a_killed_process_is_not_applied_to_a_backup(path: Path) -> None:
+    """A backup that replaces only the database of a killed process is refused until the log is removed."""
+    elsewhere("hk.submit('session', 'up')", path)
+    backup = path.with_suffix(".backup")
+    shutil.copy(path, backup)
+    elsewhere("[hk.submit('session', 'up') for _ in range(10)]; os._exit(0)", path)
+    backup.replace(path)
+    with pytest.raises(StorageUnavailable, match="replaced another file"):
+        harken.connect(url_of(path))
+    _delete_log(path)
+    _delete_index(path)
+    assert stored(path) == 1
+
+
+@pytest.mark.slow
+def test_copies_of_all_three_files_can_be_opened(path: Path) -> None:
+    """A copy of the files of a killed process, extended attributes included, is complete."""
+    elsewhere("[hk.submit('session', 'up') for _ in range(10)]; os._exit(0)", path)
+    copy = path.parent.with_name("copy")
+    shutil.copytree(path.parent, copy)
+    assert stored(copy / path.name) == 10
+
+
+def test_threads_notice_changes_of_the_folder_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads of several threads do not fail because another file is created in the folder."""
+    # So short that a folder is often settled, and often is not.
+    monkeypatch.setattr(files, "_SETTLING_NS", 2_000_000)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    over = threading.Event()
+    try:
+        with harken.connect(url_of(path)) as hk, ThreadPoolExecutor(4) as pool:
+            hk.submit("session", "up")
+
+            def read() -> int:
+                total = 1
+                while not over.is_set():
+                    total = min(total, hk.summary().total)
+                return total
+
+            totals = [pool.submit(read) for _ in range(4)]
+            for number in range(300):
+                path.with_name(f"other-{number}").touch()
+                hk.summary()
+            over.set()
+            assert [total.result() for total in totals] == [1, 1, 1, 1]
+    finally:
+        over.set()
+        sys.setswitchinterval(interval)
 
 
 # --- other names -----------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def test_another_rule_can_be_backtested(cli: Any, streak: list[str]) -> None:
     [
         (("backtest",), 2, "No streak rule is configured"),
         (("backtest", "--length", "0"), 2, "length"),
-        (("backtest", "--by", "planet"), 2, "session, agent, application"),
+        (("backtest", "--by", "planet"), 2, "session, agent or application"),
         (("list", "--limit", "0"), 2, "limit"),
         (("list", "--rule", "\udcff"), 2, "--rule"),
         (("list", "--after", "nobody"), 4, "nobody"),

@@ -277,7 +277,7 @@ def test_a_source_that_does_not_exist_is_an_error(cli: Any, tmp_path: Path, befo
         (("copy", "--to", TWO), "Missing option '--from'"),
         (("copy", "--from", ONE), "Missing option '--to'"),
         (("copy", "--from", ONE, "--to", "sqlite:///./one.db"), "are the same storage; choose another target"),
-        (("copy", "--from", ONE, "--to", "two.db"), "storage URL"),
+        (("copy", "--from", ONE, "--to", "two.db"), "'two.db' is not a storage URL"),
         (("copy", "--from", "nope://x", "--to", TWO), "No installed package supports nope://"),
         (("--storage", ONE, *COPY), "omit --storage"),
         ((*COPY, "--mirror", "--allow-empty-source"), "--allow-empty-source needs --mirror, and --application"),

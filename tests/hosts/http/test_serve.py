@@ -220,13 +220,13 @@ def test_several_workers_need_a_storage_that_they_share(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"HARKEN_SERVER_PORT": "many"}, "HARKEN_SERVER_PORT"),
+        ({"HARKEN_SERVER_PORT": "many"}, "HARKEN_SERVER_PORT is invalid"),
         ({"HARKEN_SERVER_LIMIT_BY_KEY": "often"}, "'often' is not a rate limit"),
         ({"HARKEN_SERVER_TOKEN_SECRETS": "short"}, "secret 1 is too short"),
         ({"HARKEN_SERVER_ALLOWED_ORIGINS": "example.com"}, "expected an origin such as"),
         ({"HARKEN_SERVER_SENTIMENT": "magic"}, "sentiment"),
         ({"HARKEN_SERVER_LIMIT_STORAGE": "nowhere://"}, "nowhere"),
-        ({"HARKEN_MAX_QUEUE": "0"}, "max_queue"),
+        ({"HARKEN_MAX_QUEUE": "0"}, "HARKEN_MAX_QUEUE must be at least 1"),
     ],
 )
 def test_invalid_settings_are_rejected(tmp_path: Path, settings: dict[str, str], message: str) -> None:
@@ -238,7 +238,7 @@ def test_invalid_settings_are_rejected(tmp_path: Path, settings: dict[str, str],
 @pytest.mark.parametrize(
     ("channel", "message"),
     [
-        ("kind = 'pigeon'", "Channel 'support': There is no kind 'pigeon'"),
+        ("kind = 'pigeon'", "Channel 'support': Unknown kind 'pigeon'"),
         ("kind = 'webhook'\nurl = 'http://127.0.0.1/'", "Channel 'support': "),
         ("kind = 'webhook'\nurl = 'env:NOT_SET'", "Channel 'support': the variable NOT_SET is not set"),
     ],

@@ -80,7 +80,7 @@ class Slot:
             try:
                 for _ in range(_TRIES):
                     before = self._place.files()
-                    _check_usable(self._place, before.main)
+                    _check_usable(self._place, before)
                     connection = connect(self._place.path, "rw", timeout=self._timeout)
                     others.append(connection)
                     # The first read opens the log, and creates it if necessary.
@@ -88,6 +88,7 @@ class Slot:
                     if before.complete and self._place.files() == before:
                         for setting in self._settings:
                             connection.execute(setting)
+                        self._place.claim_log(before)
                         self.files = before
                         self.connection = others.pop()
                         return connection
@@ -108,13 +109,22 @@ class Slot:
             found = self._place.files()
         except StorageUnavailable:
             found = Files()
-        if found.main != self.files.main and found.log == self.files.log:
+        was_moved = found.main != self.files.main and found.log == self.files.log
+        # A log that another database has adopted has its content, too.
+        if was_moved and self._place.log_owner(self.files) in (None, self.files.main and self.files.main[1]):
             with suppress(sqlite3.Error):
                 _empty_log(connection)
+            if found.main is not None:
+                self._place.remove_log(self.files)
         if found.main == self.files.main and found != self.files:
             _abandon(connection, found.main, "its log was removed while it was in use; restart the process")
         else:
             connection.close()
+
+    def remove_log(self) -> None:
+        """Remove the log if the database is no longer at its path. No connection may be open."""
+        if self.files.complete:
+            self._place.remove_log(self.files)
 
 
 class Pool:
@@ -134,6 +144,7 @@ class Pool:
         for slot in list(self.slots):
             with slot.lock:
                 slot.close()
+        self.writer.remove_log()
         _POOLS.discard(self)
 
     def close_idle(self) -> None:
@@ -149,11 +160,12 @@ class Pool:
 _POOLS: Final[set[Pool]] = set()
 
 
-def _check_usable(place: Place, main: FileId | None) -> None:
-    if main is None:
+def _check_usable(place: Place, found: Files) -> None:
+    if found.main is None:
         raise StorageUnavailable(f"{place.path} cannot be opened: the file does not exist")
-    if why := _UNUSABLE_FILES.get(main):
+    if why := _UNUSABLE_FILES.get(found.main):
         raise StorageUnavailable(f"{place.path} can no longer be used by this process: {why}")
+    place.check_log_owner(found)
 
 
 def _empty_log(connection: sqlite3.Connection) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 from time import time_ns
 from typing import Final, NamedTuple
@@ -19,6 +21,8 @@ _SETTLING_NS: Final = 1_000_000_000
 
 _LOG: Final = "-wal"
 _INDEX: Final = "-shm"
+#: An extended attribute of a log: the inodes of its database and of the log itself, as a copy of the log has another.
+_OWNER: Final = "user.harken.database"
 
 
 class Files(NamedTuple):
@@ -72,6 +76,61 @@ class Place:
         except OSError:
             return 0
 
+    def log_owner(self, opened: Files) -> int | None:
+        """Return the inode of the database that the log belongs to, or ``None`` if that is unknown.
+
+        SQLite takes any log at this path for the log of the database at this path. That would damage a database that
+        replaced another one, and programs that still have the other one open would later move the changes of the new
+        database into the other one.
+        """
+        if sys.platform != "linux" or opened.log is None:
+            return None
+        try:
+            owner, _, log = os.getxattr(self._names[1], _OWNER).partition(b" ")
+        except OSError:
+            return None
+        return int(owner) if int(log) == opened.log[1] else None
+
+    def check_log_owner(self, found: Files) -> None:
+        """Check that the log does not belong to another database.
+
+        Raises:
+            StorageUnavailable: it does.
+        """
+        if self.log_owner(found) not in (None, found.main and found.main[1]):
+            name = self.path.name
+            raise StorageUnavailable(
+                f"{self.path} replaced another file whose log, {name}{_LOG}, is still there; stop the programs that "
+                f"use the other file, and remove {name}{_LOG} and {name}{_INDEX} if they remain"
+            )
+
+    def claim_log(self, opened: Files) -> None:
+        """Record in the log which database it belongs to, where the system and the file system support it."""
+        if sys.platform != "linux" or opened.main is None or opened.log is None or self.log_owner(opened) is not None:
+            return
+        with suppress(OSError):
+            os.setxattr(self._names[1], _OWNER, b"%d %d" % (opened.main[1], opened.log[1]))
+
+    def remove_log(self, opened: Files) -> None:
+        """Remove the empty log and the index of a database that is no longer at this path.
+
+        Otherwise no new file could be created here, see :func:`.opening.check_file`. Programs that still have the moved
+        database open find that it is gone, and write nothing to it.
+        """
+        if sys.platform == "win32" or opened.main is None:
+            return
+        import fcntl  # noqa: PLC0415 - Windows does not have it, and does not let an open file be moved
+
+        # SQLite locks the database and the index, so opening the log drops none of its locks.
+        with suppress(OSError), open(self._names[1], "rb") as log:  # noqa: PTH123 - as below
+            # Others may be about to remove it too, and then somebody to create a new one.
+            fcntl.flock(log, fcntl.LOCK_EX)
+            found = self.files()
+            is_left = found.main is None or (found.main != opened.main and self.log_owner(opened) == opened.main[1])
+            if is_left and (found.log, found.shared) == (opened.log, opened.shared) and not self.log_size():
+                os.unlink(self._names[1])  # noqa: PTH108 - as below
+                os.unlink(self._names[2])  # noqa: PTH108
+
     def check(self, opened: Files) -> None:
         """Raise unless the path leads to the files that were opened.
 
@@ -100,11 +159,13 @@ class Place:
         Only the folder is examined, and the database if a link leads to it from elsewhere. Examining the log each time
         would slow down writes to it, as file systems keep exact times for files whose times are read.
         """
-        if self._settled is None or self._settled[0] != opened:
+        # Read once, as other threads set it.
+        settled = self._settled
+        if settled is None or settled[0] != opened:
             return False
         if self._is_link and _id_of(self._names[0]) != opened.main:
             return False
-        return _folder_of(self._names[self._is_link]) == self._settled[1]
+        return _folder_of(self._names[self._is_link]) == settled[1]
 
     def check_main(self, opened: FileId | None, found: Files | None = None) -> None:
         """Like :meth:`check` for the database file only; its log may be another file.
@@ -116,7 +177,7 @@ class Place:
         if found.main is None:
             raise StorageUnavailable(
                 f"{self.path} was deleted or renamed while it was in use; nothing is written to it or read from it "
-                "until it is back, or until you connect again"
+                "until it is back, or until you close all connections and connect again"
             )
         if found.main != opened:
             raise StorageUnavailable(

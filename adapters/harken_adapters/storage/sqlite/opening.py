@@ -55,7 +55,9 @@ def check_file(place: Place, *, timeout: float) -> None:
     if not size:
         _check_left_log(place)
         return
-    had_log = place.files().log is not None
+    found = place.files()
+    place.check_log_owner(found)
+    had_log = found.log is not None
     try:
         # An ordinary connection would write the log into the file when it is closed.
         with closing(connect(path, "ro", timeout=timeout)) as reader:
@@ -126,11 +128,18 @@ def _size(path: Path) -> int:
 
 
 def _check_left_log(place: Place) -> None:
-    """Refuse to create a file next to the log of a deleted or renamed one: SQLite would delete that log."""
-    if (size := place.log_size()) > 0:
+    """Refuse to create a file next to the log of a deleted or renamed one.
+
+    SQLite would delete a log with content. It would use an empty one together with programs that still use the file
+    under another name, and they would move the new file's content into theirs.
+    """
+    found = place.files()
+    if (found.log, found.shared) != (None, None):
+        name = place.path.name
         raise StorageUnavailable(
-            f"{place.path} is missing or empty, but its log {place.path.name}-wal has {size:,} bytes; restore the "
-            "file, or remove its -wal and -shm files to start with a new one"
+            f"{place.path} is missing or empty, but its log {name}-wal ({place.log_size():,} bytes) or {name}-shm is "
+            "there; restore the file, or stop the programs that use it under another name and remove both to start "
+            "with a new one"
         )
 
 

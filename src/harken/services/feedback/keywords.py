@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, cast
+from typing import Any, TypedDict
 
 from harken.domain.feedback import NO_CONTEXT, Rating, Scalar, Submission, Target
 from harken.domain.texts import unknown_names
@@ -50,7 +50,8 @@ def build_submission(
     vote: bool = False,
 ) -> Submission:
     """The submission that these arguments mean; ``application`` is used if the keywords have none."""
-    context, other = keywords.get("context", NO_CONTEXT), keywords.get("application")
+    other = keywords.get("application")
+    context: Any = keywords.get("context", NO_CONTEXT)  # the rules report a wrong type
     if context is None and not vote:
         context = NO_CONTEXT
     return Submission(
@@ -59,7 +60,7 @@ def build_submission(
         comment=comment,
         author=author,
         tags=keywords.get("tags", ()),
-        context=cast("Mapping[str, Scalar]", context),  # the rules report any other type
+        context=context,
         idempotency_key=keywords.get("idempotency_key"),
         application=application if other is None else other,
         vote=vote,
@@ -68,5 +69,5 @@ def build_submission(
 
 def check_keywords(given: Mapping[str, object], known: type, what: str = "keyword") -> None:
     """Raise ``TypeError`` for a keyword that a ``TypedDict`` does not have: a misspelt one must not be ignored."""
-    if problem := unknown_names(given, known.__annotations__, what):
-        raise TypeError(problem)
+    if not given.keys() <= known.__annotations__.keys():
+        raise TypeError(unknown_names(given, known.__annotations__, what))
