@@ -85,8 +85,9 @@ class Chart:
         entries = (part for item in self.legend_items for part in _build_legend_entries(item))
         return str(element("div", *entries, class_="legend"))
 
-    def _repr_svg_(self) -> str:
-        """The picture for notebooks, with a fixed size, its own style, title, legend and notes."""
+    @property
+    def document(self) -> str:
+        """The picture as a document, with a fixed size, its own style, title, legend and notes; for files."""
         panel = Panel(
             title=self.title,
             caption=self.caption,
@@ -98,6 +99,10 @@ class Chart:
             legend=tuple((item.before, item.marks, item.after) for item in self.legend_items),
         )
         return str(build_standalone(panel, self._heading, self.content))
+
+    def _repr_svg_(self) -> str:
+        """The document, for notebooks."""
+        return self.document
 
     @property
     def _heading(self) -> tuple[Element, Element]:
