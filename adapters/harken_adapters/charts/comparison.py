@@ -183,7 +183,6 @@ def _build_chart(view: View) -> Chart:
         description=view.sentence,
         table=str(_build_table(view)),
         foot=view.foot,
-        notes=(view.sentence,),
         height=_HEAD + _ROW * len(view.groups),
         content=(*_label_axis(view), *(part for place in range(len(view.groups)) for part in _draw_row(view, place))),
     )
@@ -286,7 +285,7 @@ def _draw_row(view: View, place: int) -> Iterator[Element]:
 def _draw_change(group: Group) -> Iterator[Element]:
     text = mark_text(group)
     if text not in {DASH, UNCLEAR}:
-        yield element("tspan", text, class_={"▲": "fu", "▼": "mkb"}.get(text[0]))
+        yield element("tspan", text, class_={"▲": "mkb rise", "▼": "mkb"}.get(text[0]))
 
 
 def _draw_marks(view: View, group: Group) -> Iterator[Element]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+#: A space that is not next to a dash.
+_SPACE: Final = re.compile("(?<!\N{EN DASH}) (?!\N{EN DASH})")
 #: The width of a line unless another is given, in cells.
 COLUMNS: Final = 80
 _UNICODE: Final = "▁▂▃▄▅▆▇█░▒●○─├┤┊…\N{EN DASH}▲▼·≈“”"
@@ -85,10 +88,10 @@ def _truncate(text: str, width: int) -> str:
 def wrap_text(text: str, width: int) -> Iterator[str]:
     """The text without control characters, in lines of at most ``width`` cells.
 
-    Lines break at spaces; words that are longer than a line are split.
+    Lines break at spaces, except next to the dash of a range; words that are longer than a line are split.
     """
     line = ""
-    for word in remove_controls(text).split():
+    for word in _SPACE.split(" ".join(remove_controls(text).split())):
         for part in _split_word(word, width):
             longer = f"{line} {part}" if line else part
             if count_cells(longer) > width:

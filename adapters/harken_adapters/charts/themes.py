@@ -56,7 +56,7 @@ def themes_chart(found: Themes, *, reasons: bool = False) -> Chart:
         description=themes_sentence(found, rows, reasons),
         table=str(_build_table(title_of(reasons), rows)),
         caption=f"share of {amount(found.comments, 'thumbs-down comment')}",
-        notes=() if reasons or found.is_enough else (TOO_FEW,),
+        foot="" if reasons or found.is_enough else TOO_FEW,
         height=_ROW * len(rows),
         content=tuple(part for place, row in enumerate(rows) for part in _draw_row(rows, row, place * _ROW)),
     )
@@ -131,7 +131,7 @@ def _draw_row(rows: Sequence[ThemeRow], row: ThemeRow, top: float) -> Iterator[E
 def _draw_change(change: str) -> Iterator[Element]:
     """The change, coloured: a larger share of the complaints is worse."""
     if change:
-        yield element("tspan", change, class_="fu" if change.startswith("▼") else "mkb")
+        yield element("tspan", change, class_="mkb rise" if change.startswith("▼") else "mkb")
 
 
 def _draw_bar(row: ThemeRow, rows: Sequence[ThemeRow]) -> Iterator[Element]:

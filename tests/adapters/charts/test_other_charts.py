@@ -4,17 +4,19 @@ from datetime import datetime, timedelta
 from xml.etree.ElementTree import Element, fromstring
 from zoneinfo import ZoneInfo
 
-from harken import FoundTheme, Summary, Themes
+from harken import FoundTheme, Summary, Themes, TrendPoint
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
 from harken.domain.insight.heat_map import Cell, heat_map
 from harken.domain.insight.themes import Theme
 from harken.testing.builders import a_feedback
 from harken_adapters.charts import (
+    Previous,
     change_chart,
     comparison_chart,
     heat_map_chart,
     rating_split,
     themes_chart,
+    trend_chart,
 )
 from harken_adapters.charts.labels import DASH
 
@@ -81,7 +83,6 @@ def test_groups_are_compared_in_a_sentence() -> None:
     chart = comparison_chart(compared(United=(100, 900), Delta=(700, 300)), by="agent")
     assert chart.description.startswith("Delta is better than United by ")
     assert chart.description.endswith(" points.")
-    assert chart.notes == (chart.description,)
     three = comparison_chart(compared(A=(100, 100), B=(100, 100), C=(100, 100)))
     assert three.description.startswith("A and B are too close to tell")
     assert "corrected for 3 comparisons" in three.foot
@@ -249,7 +250,7 @@ def test_reasons_are_bars() -> None:
     chart = themes_chart(found, reasons=True)
     assert (chart.title, len(of_class(chart.svg, "fd"))) == ("Reasons", 10)
     assert chart.description.endswith("the most frequent, reason 0, is in 60 of them (100%).")
-    assert themes_chart(found).notes == ("These comments are too few to find which words belong together.",)
+    assert themes_chart(found).foot == "These comments are too few to find which words belong together."
     none = themes_chart(Themes((), 0, False, ()), reasons=True)
     assert texts(none.svg) == ["No reason was chosen in 0 thumbs-down comments."]
 
@@ -264,4 +265,19 @@ def test_a_notebook_shows_a_whole_picture() -> None:
     style = picture.findtext(f"{SVG}style") or ""
     assert "prefers-color-scheme:dark" in style
     assert all(rule.strip().startswith(".harken-chart") for rule in style.partition("}}")[2].split("}") if rule.strip())
-    assert {chart.title, *chart.notes} <= {"".join(part.itertext()) for part in picture.iter(f"{SVG}text")}
+    assert {chart.title, chart.description} <= set(texts(chart.document))
+
+
+def test_a_long_legend_has_two_lines() -> None:
+    """No entry is beyond the right edge."""
+    points = [
+        TrendPoint(MONDAY + timedelta(days=day), MONDAY + timedelta(days=day + 1), Summary(positive=count))
+        for day, count in enumerate((20, 20, 0, 3))
+    ]
+    previous = Previous(points, timedelta(0), "the same days of the previous month")
+    swatches = [
+        part for part in fromstring(trend_chart(points, previous=previous).document) if part.get("width") == "16"
+    ]
+    assert len(swatches) == 8
+    assert max(float(part.get("x", "")) for part in swatches) < 700
+    assert len({part.get("y") for part in swatches}) == 2

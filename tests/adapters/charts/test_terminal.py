@@ -10,6 +10,7 @@ from harken.domain.insight.heat_map import heat_map
 from harken.domain.insight.themes import Theme
 from harken.domain.trend import TrendPoint
 from harken.testing.builders import a_feedback
+from harken_adapters.charts.labels import DASH
 from harken_adapters.charts.terminal import (
     change_text,
     comparison_text,
@@ -138,6 +139,15 @@ def test_ratings_are_bars() -> None:
     assert text.split("\n")[-3].count("█") == 32
     assert {len(line) for line in text.split("\n")[-3:]} == {80}
     assert rating_split_text(Estimate(Summary(), 1.0)) == "No feedback in this period."
+
+
+def test_ranges_are_not_broken() -> None:
+    """Both ends of an interval are on the same line."""
+    text = rating_split_text(Estimate(Summary(positive=162, neutral=36, negative=103), 1.0), width=76)
+    assert text.split("\n")[:2] == [
+        "Of 301 responses, 34% down, 12% neutral, 54% up; satisfaction is 61.1%",
+        f"(55.1 {DASH} 66.8, 95% confidence).",
+    ]
 
 
 def test_groups_are_dots_with_whiskers() -> None:

@@ -89,6 +89,7 @@ _CHART_STYLES = (
     r"(?P<dim>[·░┊]+)",
     r"(?m)^(?P<dim>  “.*)$",
     r"(?m)^Down +(?P<red>█+)",
+    r"(?m)^Neutral +(?P<dim>█+)",
     r"(?m)^Up +(?P<green>█+)",
     r"(?P<bold>[▲▼] [\d.]+( points)?)",
 )
