@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-#: A space that is not next to a dash.
-_SPACE: Final = re.compile("(?<!\N{EN DASH}) (?!\N{EN DASH})")
+#: A space that is not after a single sign, such as that of a legend, and not before a dash.
+_SPACE: Final = re.compile(r"(?<! \W) (?!\N{EN DASH} )")
 #: The width of a line unless another is given, in cells.
 COLUMNS: Final = 80
 _UNICODE: Final = "▁▂▃▄▅▆▇█░▒●○─├┤┊…\N{EN DASH}▲▼·≈“”"
@@ -88,7 +88,7 @@ def _truncate(text: str, width: int) -> str:
 def wrap_text(text: str, width: int) -> Iterator[str]:
     """The text without control characters, in lines of at most ``width`` cells.
 
-    Lines break at spaces, except next to the dash of a range; words that are longer than a line are split.
+    Lines break at spaces, except after a sign and next to the dash of a range; words longer than a line are split.
     """
     line = ""
     for word in _SPACE.split(" ".join(remove_controls(text).split())):

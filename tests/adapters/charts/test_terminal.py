@@ -142,7 +142,9 @@ def test_ratings_are_bars() -> None:
 
 
 def test_ranges_are_not_broken() -> None:
-    """Both ends of an interval are on the same line."""
+    """Both ends of an interval are on the same line, and so are a sign and its meaning."""
+    cells = heat_map({MONDAY: Summary(positive=30, negative=70)}, UTC)
+    assert heat_map_text(cells).endswith("clearly over,\n· under 10 thumbs")
     text = rating_split_text(Estimate(Summary(positive=162, neutral=36, negative=103), 1.0), width=76)
     assert text.split("\n")[:2] == [
         "Of 301 responses, 34% down, 12% neutral, 54% up; satisfaction is 61.1%",
