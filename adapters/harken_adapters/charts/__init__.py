@@ -3,7 +3,7 @@
 The pictures use the classes of Harken's style sheet. In notebooks and as documents they include their own style.
 """
 
-from harken_adapters.charts.buckets import trend_points
+from harken_adapters.charts.buckets import merge_points
 from harken_adapters.charts.chart import Chart
 from harken_adapters.charts.comparison import change_chart, comparison_chart
 from harken_adapters.charts.heat_map import heat_map_chart
@@ -17,8 +17,8 @@ __all__ = [
     "change_chart",
     "comparison_chart",
     "heat_map_chart",
+    "merge_points",
     "rating_split",
     "themes_chart",
     "trend_chart",
-    "trend_points",
 ]

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from xml.etree.ElementTree import Element, fromstring
 from zoneinfo import ZoneInfo
 
+import harken
 from harken import FoundTheme, Summary, Themes, TrendPoint
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
 from harken.domain.insight.heat_map import Cell, heat_map
@@ -14,6 +15,7 @@ from harken_adapters.charts import (
     change_chart,
     comparison_chart,
     heat_map_chart,
+    merge_points,
     rating_split,
     themes_chart,
     trend_chart,
@@ -253,6 +255,28 @@ def test_reasons_are_bars() -> None:
     assert themes_chart(found).foot == "These comments are too few to find which words belong together."
     none = themes_chart(Themes((), 0, False, ()), reasons=True)
     assert texts(none.svg) == ["No reason was chosen in 0 thumbs-down comments."]
+
+
+def test_each_statistic_has_a_chart() -> None:
+    """Every chart takes the result of a method of Harken unchanged."""
+    with harken.connect("memory://") as hk:
+        for number in range(100):
+            topic = ("refund", "wifi", "seat", "food", "luggage")[number // 2 % 5]
+            agent, rating = ("slow", "down") if number % 2 else ("quick", "up")
+            comment = f"The {topic} was late" if rating == "down" else ""
+            hk.submit(f"{number}", rating, comment, agent_id=agent, tags=["late"])
+        charts = [
+            trend_chart(hk.trend("day"), changes=hk.changes()),
+            trend_chart(merge_points(hk.trend("hour"))),
+            rating_split(hk.estimate()),
+            comparison_chart(hk.compare_groups("agent"), by="agent"),
+            change_chart(hk.compare({"agent_id": "slow"}, {"agent_id": "quick"})),
+            themes_chart(hk.themes()),
+            themes_chart(hk.themes(), reasons=True),
+            heat_map_chart(hk.heat_map()),
+        ]
+    assert [chart.is_empty for chart in charts] == [False] * len(charts)
+    assert charts[3].description.startswith("quick is better than slow by ")
 
 
 def test_a_notebook_shows_a_whole_picture() -> None:

@@ -17,7 +17,7 @@ from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
 from harken.domain.insight.heat_map import heat_map
 from harken.domain.insight.themes import Theme
-from harken.domain.trend import TrendPoint
+from harken.domain.trend import Period, TrendPoint, trend
 from harken.testing.builders import a_feedback
 from harken_adapters.charts import (
     Chart,
@@ -25,10 +25,10 @@ from harken_adapters.charts import (
     change_chart,
     comparison_chart,
     heat_map_chart,
+    merge_points,
     rating_split,
     themes_chart,
     trend_chart,
-    trend_points,
 )
 from harken_adapters.charts.terminal import (
     change_text,
@@ -326,7 +326,7 @@ def _assert_fits(text: str, width: int, encoding: str) -> None:
 @given(slot_maps, st.sampled_from(["Asia/Kathmandu", "Europe/Berlin", "Australia/Lord_Howe"]))
 def test_points_hold_all_feedback(slots: dict[datetime, Summary], zone: str) -> None:
     """The points add up to all feedback, and there are at most 60 of them unless they are weeks."""
-    points = trend_points(slots, ZoneInfo(zone))
+    points = merge_points(trend(slots, Period.HOUR, ZoneInfo(zone)))
     assert sum((point.summary for point in points), Summary()) == sum(slots.values(), Summary())
     assert all(point.end == after.start for point, after in pairwise(points))
     assert len(points) <= 60 or points[0].end - points[0].start >= timedelta(days=7)

@@ -9,8 +9,8 @@ import pytest
 
 from harken import Summary
 from harken.domain.insight.change_points import SatisfactionChange
-from harken.domain.trend import TrendPoint
-from harken_adapters.charts import Previous, trend_chart, trend_points
+from harken.domain.trend import Period, TrendPoint, trend
+from harken_adapters.charts import Previous, merge_points, trend_chart
 from harken_adapters.charts.axis import satisfaction_axis
 from harken_adapters.charts.labels import DASH
 from harken_adapters.charts.time_axis import time_ticks
@@ -240,4 +240,5 @@ def test_a_year_is_named_where_it_changes() -> None:
 def test_points_are_as_short_as_they_can_be(quarters: int, thumbs: int, length: timedelta) -> None:
     """The shortest length with at most 60 points and a median of at least 20 thumbs is chosen."""
     slots = {START + timedelta(minutes=15 * number): Summary(positive=thumbs) for number in range(quarters)}
-    assert trend_points(slots, ZONE)[1].end - trend_points(slots, ZONE)[1].start == length
+    points = merge_points(trend(slots, Period.HOUR, ZONE))
+    assert points[1].end - points[1].start == length
