@@ -250,9 +250,12 @@ class Harken:
         """
         return self.analytics.compare_groups(self.query(**filters), _group_by(by))
 
-    def heat_map(self, zone: str = "UTC", **filters: Unpack[Filters]) -> list[Cell]:
-        """The statistics by local weekday and hour of an IANA time zone, and which differ by more than chance."""
-        return self.analytics.heat_map(self.query(**filters), zone)
+    def heat_map(self, zone: str = "UTC", *, prefer_dates: bool = False, **filters: Unpack[Filters]) -> list[Cell]:
+        """The statistics by local weekday and hour of an IANA time zone, and which differ by more than chance.
+
+        With ``prefer_dates``, by date and hour if the feedback spans less than 14 days.
+        """
+        return self.analytics.heat_map(self.query(**filters), zone, prefer_dates=prefer_dates)
 
     def changes(self, zone: str = "UTC", **filters: Unpack[Filters]) -> list[SatisfactionChange]:
         """The local days on which satisfaction changed, oldest first; of the last 365 days that have feedback."""

@@ -14,6 +14,7 @@ import doctest
 import io
 import os
 import re
+import runpy
 import shlex
 import socket
 import subprocess
@@ -454,3 +455,9 @@ def test_every_method_of_a_port_is_listed() -> None:
     listed = {port: re.findall(r"\w+", methods) for port, methods in rows if hasattr(ports, port)}
     kinds = [getattr(ports, one.type) for one in fields(ports.Storage) if one.default is NOTHING]
     assert listed == {kind.__name__: [name for name in vars(kind) if not name.startswith("_")] for kind in kinds}
+
+
+def test_the_example_of_a_chart_is_current() -> None:
+    """The picture is what its script draws."""
+    names = runpy.run_path(str(ROOT / "docs/images/make_chart.py"))
+    assert names["PICTURE"].read_text(encoding="utf-8") == names["picture"]()

@@ -229,6 +229,8 @@ def test_the_heat_map(hk: Harken) -> None:
     assert sum((one.summary for one in cells), Summary()) == hk.summary()
     assert [(one.weekday, one.hour) for one in cells if one.verdict is Verdict.WORSE] == [(4, 9)]
     assert {one.hour for one in hk.heat_map("Asia/Tokyo")} == {18, 0}
+    assert [one.day for one in hk.heat_map(prefer_dates=True)][:2] == [NOON.date()] * 2
+    assert {one.day for one in cells} == {None}
     assert hk.heat_map(agent_id="nobody") == []
 
 

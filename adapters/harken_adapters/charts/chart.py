@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from harken_adapters.charts.standalone import Panel, build_standalone
+from harken_adapters.charts.standalone import LegendEntry, Panel, build_standalone
 from harken_adapters.charts.svg import Element, element
 
 _EMPTY_HEIGHT: Final = 40
@@ -39,8 +39,9 @@ class Chart:
         description: its result, in one sentence.
         table: the values as an HTML table, or a paragraph if there are none.
         caption: what is needed to read it: the length of points, the time zone, the start of the axis. May be empty.
-        notes: sentences about its results. A narrow picture needs them as text, as it hides these labels.
+        notes: the texts of labels that a narrow picture hides.
         foot: the method, to be shown below. May be empty.
+        is_empty: whether there is nothing to show: then the picture is the description.
         height: the height of the picture, in pixels.
         gutter: the space in pixels that the page has to leave to the left of the picture, for its labels.
         kind: the CSS classes of the picture.
@@ -54,6 +55,7 @@ class Chart:
     caption: str = ""
     notes: tuple[str, ...] = ()
     foot: str = ""
+    is_empty: bool = False
     height: int
     gutter: int = 0
     kind: str = "p"
@@ -85,19 +87,29 @@ class Chart:
         entries = (part for item in self.legend_items for part in _build_legend_entries(item))
         return str(element("div", *entries, class_="legend"))
 
-    def _repr_svg_(self) -> str:
-        """The picture for notebooks, with a fixed size, its own style, title, legend and notes."""
+    @property
+    def document(self) -> str:
+        """The picture as a document, with a fixed size, its own style, title, legend and description; for files."""
         panel = Panel(
             title=self.title,
             caption=self.caption,
-            notes=self.notes,
-            foot=self.foot,
+            sentences=() if self.is_empty else (self.description, self.foot),
             height=self.height,
             gutter=self.gutter,
             kind=self.kind,
-            legend=tuple((item.before, item.marks, item.after) for item in self.legend_items),
+            legend=self._split_legend(),
         )
         return str(build_standalone(panel, self._heading, self.content))
+
+    def _repr_svg_(self) -> str:
+        """The document, for notebooks."""
+        return self.document
+
+    def _split_legend(self) -> tuple[tuple[LegendEntry, ...], ...]:
+        """The entries that are not right-aligned, and those that are."""
+        apart = next((place for place, item in enumerate(self.legend_items) if item.is_apart), len(self.legend_items))
+        entries = tuple((item.before, item.marks, item.after) for item in self.legend_items)
+        return entries[:apart], entries[apart:]
 
     @property
     def _heading(self) -> tuple[Element, Element]:
@@ -110,6 +122,7 @@ def empty_chart(title: str, sentence: str) -> Chart:
         title=title,
         description=sentence,
         table=str(element("p", sentence, class_="muted")),
+        is_empty=True,
         height=_EMPTY_HEIGHT,
         content=(element("text", sentence, x=0, y=_EMPTY_HEIGHT // 2 + 4),),
     )

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from math import comb
 from typing import Final
 
 from attrs import frozen
 
-from harken.domain.insight.comparison import Comparison, Verdict, decide_together
-from harken.domain.summary import Interval, Summary, wilson
+from harken.domain.insight.comparison import Comparison, Estimate, Verdict, decide_together
+from harken.domain.query import GroupKey
+from harken.domain.summary import Interval, Summary
 from harken_adapters.charts.axis import scale_top
 from harken_adapters.charts.chart import Chart, empty_chart
-from harken_adapters.charts.labels import DASH, amount, interval_text, satisfaction_text
+from harken_adapters.charts.labels import DASH, UNCLEAR, amount, interval_text, satisfaction_text
 from harken_adapters.charts.svg import Element, element, line, percent, title
 from harken_adapters.charts.table import Column, build_table
 from harken_adapters.charts.themes import shorten
 
 #: Groups with fewer thumbs are not compared.
 ENOUGH_THUMBS: Final = 20
-UNCLEAR: Final = "no clear change"
 _HEAD: Final = 20
 _ROW: Final = 46
 _MARK: Final = 20
@@ -29,25 +29,29 @@ _LETTERS: Final = 24
 
 @frozen(kw_only=True)
 class Group:
-    """One of several groups: an agent, a version, a segment.
+    """One of several groups: an agent, a version, a segment; or one side of a comparison.
 
     Attributes:
         name: its name.
-        summary: its statistics.
-        effect: its design effect; see :func:`harken.domain.insight.sampling.design_effect`.
-        change: the comparison of the previous period with this one, if known.
+        estimate: its statistics.
+        others: the comparison of all other groups with this one, if known.
+        change: the comparison of the previous period with this one, if known. It is shown instead of ``others``.
     """
 
     name: str
-    summary: Summary
-    effect: float = 1.0
+    estimate: Estimate
+    others: Comparison | None = None
     change: Comparison | None = None
+
+    @property
+    def summary(self) -> Summary:
+        """Its statistics."""
+        return self.estimate.summary
 
     @property
     def interval(self) -> Interval:
         """The 95% interval of satisfaction, in percent, from effective counts."""
-        low, high = wilson(self.summary.positive / self.effect, self.summary.decided / self.effect)
-        return Interval(low * 100, high * 100)
+        return self.estimate.interval
 
     @property
     def has_enough(self) -> bool:
@@ -55,28 +59,132 @@ class Group:
         return self.summary.decided >= ENOUGH_THUMBS
 
 
-def comparison_chart(groups: Sequence[Group], *, by: str = "group", everything: Summary | None = None) -> Chart:
+@frozen(kw_only=True)
+class View:
+    """What a chart of groups shows.
+
+    Attributes:
+        title: the title of the chart.
+        groups: in the order of rows.
+        total: the statistics of all feedback, for the dashed line; without thumbs there is no line.
+        by: the kind of group.
+        marks: the heading of the last column.
+        sentence: the result.
+        foot: the method.
+    """
+
+    title: str
+    groups: Sequence[Group]
+    total: Summary
+    by: str
+    marks: str
+    sentence: str
+    foot: str
+
+    @property
+    def has_thumbs(self) -> bool:
+        """Whether there is anything to draw."""
+        return any(group.summary.decided for group in self.groups)
+
+    @property
+    def top(self) -> int:
+        """The upper end of the axis in percent. Groups with less than 20 thumbs count only if there are no others."""
+        return axis_top(self.groups, self.total)
+
+    def x(self, value: float) -> str:
+        """The horizontal position of a percentage."""
+        return percent(min(value, self.top) / self.top)
+
+
+def comparison_chart(
+    compared: Mapping[GroupKey, Comparison],
+    *,
+    by: str = "group",
+    changes: Mapping[GroupKey, Comparison] | None = None,
+) -> Chart:
     """Dots with whiskers on a shared axis from 0, best first; groups with less than 20 thumbs are last.
 
     Args:
-        groups: the groups to compare.
+        compared: from :meth:`harken.Harken.compare_groups`.
         by: the kind of group as a noun, such as ``agent``.
-        everything: the statistics of all feedback, for the dashed line; by default the sum of the groups.
+        changes: the comparison of the previous period with this one, by group; shown in the last column instead of the
+            comparison with the other groups.
     """
-    ordered = sort_groups(groups)
-    if not any(group.summary.decided for group in ordered):
-        return empty_chart(f"Satisfaction by {by}", f"No {by} has thumbs in this period.")
-    total = everything if everything is not None else sum((group.summary for group in ordered), Summary())
-    view = _View(ordered, total, by)
-    sentence = comparison_sentence(ordered, by)
-    return Chart(
+    return _build_chart(view_groups(compared, by=by, changes=changes))
+
+
+def change_chart(comparison: Comparison) -> Chart:
+    """The same for two selections, the first above the second.
+
+    Args:
+        comparison: from :meth:`harken.Harken.compare` or :meth:`harken.Harken.compare_to_previous`.
+    """
+    return _build_chart(view_change(comparison))
+
+
+def view_groups(
+    compared: Mapping[GroupKey, Comparison],
+    *,
+    by: str,
+    changes: Mapping[GroupKey, Comparison] | None = None,
+) -> View:
+    """The view of :func:`comparison_chart`."""
+    groups = sort_groups(
+        [
+            Group(
+                name="(none)" if key is None else str(key),
+                estimate=Estimate(one.after, one.after_effect),
+                others=one if changes is None else None,
+                change=None if changes is None else changes.get(key),
+            )
+            for key, one in compared.items()
+        ]
+    )
+    total = next((one.before + one.after for one in compared.values()), Summary())
+    marks = "Others" if changes is None else "Change"
+    return View(
         title=f"Satisfaction by {by}",
-        description=sentence,
+        groups=groups,
+        total=total,
+        by=by,
+        marks=marks,
+        sentence=comparison_sentence(groups, by) if total.decided else f"No {by} has thumbs in this period.",
+        foot=_describe_method(groups, total, marks),
+    )
+
+
+def view_change(comparison: Comparison) -> View:
+    """The view of :func:`change_chart`."""
+    before = Estimate(comparison.before, comparison.before_effect)
+    after = Estimate(comparison.after, comparison.after_effect)
+    return View(
+        title="Satisfaction before and after",
+        groups=[Group(name="before", estimate=before), Group(name="after", estimate=after, others=comparison)],
+        total=Summary(),
+        by="selection",
+        marks="Change",
+        sentence=_describe_change(comparison),
+        foot="Whiskers: 95% confidence.",
+    )
+
+
+def _describe_change(comparison: Comparison) -> str:
+    verdict, sentence = comparison.verdict, comparison.sentence
+    if verdict is Verdict.UNDECIDED:
+        return f"{sentence.capitalize()}."
+    return f"After is {verdict.value} than before{sentence.removeprefix(verdict.value)}."
+
+
+def _build_chart(view: View) -> Chart:
+    if not view.has_thumbs:
+        return empty_chart(view.title, view.sentence)
+    return Chart(
+        title=view.title,
+        description=view.sentence,
         table=str(_build_table(view)),
-        foot=comparison_foot(ordered, total),
-        notes=(sentence,),
-        height=_HEAD + _ROW * len(ordered),
-        content=(*_label_axis(view), *(part for place in range(len(ordered)) for part in _draw_row(view, place))),
+        foot=view.foot,
+        height=_HEAD + _ROW * len(view.groups),
+        content=(*_label_axis(view), *(part for place in range(len(view.groups)) for part in _draw_row(view, place))),
     )
 
 
@@ -104,7 +212,10 @@ def comparison_sentence(groups: Sequence[Group], by: str = "group") -> str:
     compared = decide_together(
         {
             (first, second): Comparison(
-                enough[second].summary, enough[first].summary, enough[second].effect, enough[first].effect
+                enough[second].summary,
+                enough[first].summary,
+                enough[second].estimate.design_effect,
+                enough[first].estimate.design_effect,
             )
             for first, second in combinations(range(len(enough)), 2)
         }
@@ -127,53 +238,40 @@ def _describe_pair(group: Group, other: Group, comparison: Comparison) -> str:
     return f"{group.name} is {verdict} than {other.name}{comparison.sentence.removeprefix(verdict)}."
 
 
-def comparison_foot(groups: Sequence[Group], total: Summary) -> str:
-    """The explanation of the dashed line and of the confidence of intervals and sentence."""
+def _describe_method(groups: Sequence[Group], total: Summary, marks: str) -> str:
+    """The explanation of the dashed line, of the last column and of the confidence of intervals and sentence."""
     pairs = comb(sum(group.has_enough for group in groups), 2)
     corrected = f", the sentence corrected for {amount(pairs, 'comparison')}" if pairs > 1 else ""
-    return f"Dashed line: all, {satisfaction_text(total)}. 95% confidence{corrected}."
+    others = " Others: each against all others together, in points." if marks == "Others" else ""
+    return f"Dashed line: all, {satisfaction_text(total)}. 95% confidence{corrected}.{others}"
 
 
-def change_text(group: Group) -> str:
-    """The change of satisfaction: in points if it is more than chance, else ``no clear change``; ``new``; or a dash."""
-    change = group.change
-    if change is None:
+def mark_text(group: Group) -> str:
+    """The difference in points if it is more than chance, else ``no clear change``; ``new``; or a dash."""
+    comparison = group.change or group.others
+    if comparison is None:
         return DASH
-    if change.before.decided < ENOUGH_THUMBS:
-        return "new"
-    if change.verdict is Verdict.UNDECIDED:
+    if comparison.before.decided < ENOUGH_THUMBS:
+        return "new" if group.change else DASH
+    if comparison.verdict is Verdict.UNDECIDED:
         return UNCLEAR
-    arrow = "▲" if change.verdict is Verdict.BETTER else "▼"
-    return f"{arrow} {abs(change.satisfaction_change):.1f}"
+    arrow = "▲" if comparison.verdict is Verdict.BETTER else "▼"
+    return f"{arrow} {abs(comparison.satisfaction_change):.1f}"
 
 
-def comparison_top(groups: Sequence[Group], total: Summary) -> int:
+def axis_top(groups: Sequence[Group], total: Summary) -> int:
     """The upper end of the axis in percent. Groups with less than 20 thumbs count only if there are no others."""
     sure = [group for group in groups if group.has_enough] or groups
     return scale_top([total.satisfaction, *(group.interval.high for group in sure if group.summary.decided)])
 
 
-@frozen
-class _View:
-    groups: Sequence[Group]
-    total: Summary
-    by: str
-
-    @property
-    def top(self) -> int:
-        return comparison_top(self.groups, self.total)
-
-    def x(self, value: float) -> str:
-        return percent(min(value, self.top) / self.top)
-
-
-def _label_axis(view: _View) -> Iterator[Element]:
+def _label_axis(view: View) -> Iterator[Element]:
     yield element("text", "0", x="0", y=12)
     yield element("text", f"{view.top / 2:g}", class_="only-l", x="50%", y=12, text_anchor="middle")
     yield element("text", f"{view.top}%", x="100%", y=12, text_anchor="end")
 
 
-def _draw_row(view: _View, place: int) -> Iterator[Element]:
+def _draw_row(view: View, place: int) -> Iterator[Element]:
     group, top = view.groups[place], _HEAD + place * _ROW
     thumbs = amount(group.summary.decided, "thumb")
     name = element("tspan", shorten(group.name, _LETTERS), class_="name")
@@ -185,12 +283,12 @@ def _draw_row(view: _View, place: int) -> Iterator[Element]:
 
 
 def _draw_change(group: Group) -> Iterator[Element]:
-    text = change_text(group)
+    text = mark_text(group)
     if text not in {DASH, UNCLEAR}:
-        yield element("tspan", text, class_={"▲": "fu", "▼": "mkb"}.get(text[0]))
+        yield element("tspan", text, class_={"▲": "mkb rise", "▼": "mkb"}.get(text[0]))
 
 
-def _draw_marks(view: _View, group: Group) -> Iterator[Element]:
+def _draw_marks(view: View, group: Group) -> Iterator[Element]:
     """The dashed line, the whisker and the dot of a group, 20 pixels high."""
     middle, summary = _MARK / 2, group.summary
     if view.total.decided:
@@ -213,28 +311,28 @@ def _describe_group(group: Group) -> str:
     return f"{group.name}: {satisfaction_text(group.summary)} of {thumbs} ({interval})"
 
 
-def _build_table(view: _View) -> Element:
+def _build_table(view: View) -> Element:
     """The table, with the marks of each group, which are hidden from screen readers."""
     columns = [
         Column(view.by.capitalize()),
         Column(_build_axis_heading(view), is_picture=True),
         Column("Satisf.", is_number=True),
-        Column("Change", is_number=True),
+        Column(view.marks, is_number=True),
     ]
     return build_table(
-        f"Satisfaction by {view.by}",
+        view.title,
         columns,
         (_build_table_row(view, group) for group in view.groups),
         css_class="agents",
     )
 
 
-def _build_axis_heading(view: _View) -> Element:
+def _build_axis_heading(view: View) -> Element:
     labels = element("svg", *_label_axis(view), class_="p ax", width="100%", height=16, aria_hidden="true")
     return element("div", labels, _hide_visually("Interval"))
 
 
-def _build_table_row(view: _View, group: Group) -> list[Element | str]:
+def _build_table_row(view: View, group: Group) -> list[Element | str]:
     summary = group.summary
     marks = element(
         "svg", *_draw_marks(view, group), class_="p", width="100%", height=_MARK, overflow="visible", aria_hidden="true"
@@ -249,7 +347,7 @@ def _build_table_row(view: _View, group: Group) -> list[Element | str]:
 
 
 def _build_change(group: Group) -> Element:
-    text = change_text(group)
+    text = mark_text(group)
     if text.startswith(("▲", "▼")):
         return element("span", text, class_=f"chg {'up' if text.startswith('▲') else 'down'}")
     if text == UNCLEAR:

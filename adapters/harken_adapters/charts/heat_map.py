@@ -13,7 +13,6 @@ from harken.domain.insight.comparison import Verdict
 from harken.domain.insight.heat_map import MIN_THUMBS, Cell
 from harken.domain.summary import Summary
 from harken_adapters.charts.chart import Chart, LegendItem, empty_chart
-from harken_adapters.charts.heat_cells import DateCell
 from harken_adapters.charts.labels import (
     WEEKDAYS,
     amount,
@@ -56,14 +55,14 @@ class HeatGrid:
         end: the last date and hour with feedback; ``None`` for weekdays.
     """
 
-    cells: Sequence[Cell | DateCell]
+    cells: Sequence[Cell]
     rows: tuple[int | date, ...] = field(init=False)
     total: Summary = field(init=False)
     end: tuple[date, int] | None = field(init=False)
 
     @rows.default
     def _rows(self) -> tuple[int | date, ...]:
-        days = [cell.day for cell in self.cells if isinstance(cell, DateCell)]
+        days = [cell.day for cell in self.cells if cell.day is not None]
         if not days:
             return tuple(range(7))
         first, last = min(days), max(days)
@@ -75,10 +74,10 @@ class HeatGrid:
 
     @end.default
     def _end(self) -> tuple[date, int] | None:
-        return max(((cell.day, cell.hour) for cell in self.cells if isinstance(cell, DateCell)), default=None)
+        return max(((cell.day, cell.hour) for cell in self.cells if cell.day is not None), default=None)
 
     @property
-    def by_place(self) -> Mapping[tuple[int | date, int], Cell | DateCell]:
+    def by_place(self) -> Mapping[tuple[int | date, int], Cell]:
         """The cells by their row and hour."""
         return {(_row_of(cell), cell.hour): cell for cell in self.cells}
 
@@ -90,7 +89,7 @@ class HeatGrid:
         """Whether an hour of a date is after the last hour with feedback."""
         return isinstance(row, date) and self.end is not None and (row, hour) > self.end
 
-    def step(self, cell: Cell | DateCell) -> Step | None:
+    def step(self, cell: Cell) -> Step | None:
         """The comparison of a cell with the average of all; ``None`` for less than 10 thumbs."""
         if cell.summary.decided < MIN_THUMBS:
             return None
@@ -102,11 +101,11 @@ class HeatGrid:
         return Step.OVER if difference > 0 else Step.UNDER
 
 
-def heat_map_chart(cells: Sequence[Cell | DateCell], *, zone: str = "UTC", shows_responses: bool = False) -> Chart:
+def heat_map_chart(cells: Sequence[Cell], *, zone: str = "UTC", shows_responses: bool = False) -> Chart:
     """Rows of days and columns of hours, coloured by the difference from the average of all cells.
 
     Args:
-        cells: from :func:`harken_adapters.charts.heat_cells.heat_cells`.
+        cells: from :meth:`harken.Harken.heat_map`.
         zone: the name of the time zone of days and hours.
         shows_responses: whether to colour by the number of responses instead of satisfaction.
     """
@@ -155,13 +154,16 @@ def _describe_responses(grid: HeatGrid, zone: str) -> str:
     return f"Responses by day and hour, {zone}: the most, {most.summary.total:,}, came on {_time_of(most)}."
 
 
-def _row_of(cell: Cell | DateCell) -> int | date:
-    return cell.day if isinstance(cell, DateCell) else cell.weekday
+def _row_of(cell: Cell) -> int | date:
+    return cell.weekday if cell.day is None else cell.day
 
 
-def _time_of(cell: Cell | DateCell) -> str:
-    day = weekday_text(cell.day) if isinstance(cell, DateCell) else WEEKDAYS[cell.weekday]
-    return f"{day}, {_format_hours(cell.hour)}"
+def _time_of(cell: Cell) -> str:
+    return f"{_day_of(cell)}, {_format_hours(cell.hour)}"
+
+
+def _day_of(cell: Cell) -> str:
+    return WEEKDAYS[cell.weekday] if cell.day is None else weekday_text(cell.day)
 
 
 def _format_hours(hour: int) -> str:
@@ -201,7 +203,7 @@ def shade_of(count: int, most: int) -> int:
     return min(_SHADES, 1 + (count - 1) * _SHADES // most)
 
 
-def _iterate_places(grid: HeatGrid) -> Iterator[tuple[int, int, Cell | DateCell | None]]:
+def _iterate_places(grid: HeatGrid) -> Iterator[tuple[int, int, Cell | None]]:
     """Row index, hour, and cell (``None`` without feedback), for all hours up to the last with feedback."""
     by_place = grid.by_place
     for place, row in enumerate(grid.rows):
@@ -230,7 +232,7 @@ def _draw_dot(place: int, hour: int, hint: str | None) -> Element:
     return element("circle", *hints, class_="hf", cx=percent((hour + 0.5) / _HOURS), cy=y, r=2)
 
 
-def _describe_cell(cell: Cell | DateCell, zone: str) -> str:
+def _describe_cell(cell: Cell, zone: str) -> str:
     few = "; too few to tell" if cell.summary.decided < MIN_THUMBS else ""
     return f"{_time_of(cell)} {zone}: {summary_text(cell.summary)}{few}"
 
@@ -268,10 +270,10 @@ def _build_table(grid: HeatGrid, zone: str) -> Element:
     )
 
 
-def _build_table_row(grid: HeatGrid, cell: Cell | DateCell) -> list[str]:
+def _build_table_row(grid: HeatGrid, cell: Cell) -> list[str]:
     summary, step = cell.summary, grid.step(cell)
     return [
-        weekday_text(cell.day) if isinstance(cell, DateCell) else WEEKDAYS[cell.weekday],
+        _day_of(cell),
         _format_hours(cell.hour),
         satisfaction_text(summary),
         interval_text(summary.interval, summary.decided),

@@ -17,6 +17,9 @@ DAY: Final = timedelta(days=1)
 #: Separates the ends of ranges, and replaces missing values.
 DASH: Final = "\N{EN DASH}"
 
+#: A change that may be chance.
+UNCLEAR: Final = "no clear change"
+
 
 def count_text(count: int) -> str:
     """A count: exact up to 99,999, then abbreviated to ``123 k`` or ``1.2 M``."""

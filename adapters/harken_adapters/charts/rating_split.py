@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
+from harken.domain.insight.comparison import Estimate
 from harken.domain.summary import Summary
 from harken_adapters.charts.chart import Chart, empty_chart
 from harken_adapters.charts.labels import amount, count_text, interval_text, satisfaction_text, share_text
@@ -35,13 +36,18 @@ class RatingShare:
     share: float
 
 
-def rating_split(summary: Summary) -> Chart:
-    """A single stacked bar: down at the left, then neutral, up at the right."""
+def rating_split(estimate: Estimate) -> Chart:
+    """A single stacked bar: down at the left, then neutral, up at the right.
+
+    Args:
+        estimate: from :meth:`harken.Harken.estimate`.
+    """
+    summary = estimate.summary
     if not summary.total:
         return empty_chart(_TITLE, "No feedback in this period.")
     return Chart(
         title=_TITLE,
-        description=split_sentence(summary),
+        description=split_sentence(estimate),
         table=str(_build_table(summary)),
         height=_HEIGHT,
         content=(*_draw_bar(summary), *_draw_labels(summary)),
@@ -54,13 +60,14 @@ def rating_shares(summary: Summary) -> list[RatingShare]:
     return [RatingShare(name, kind, count, count / max(1, summary.total)) for name, kind, count in counts]
 
 
-def split_sentence(summary: Summary) -> str:
+def split_sentence(estimate: Estimate) -> str:
     """The distribution and the satisfaction, in one sentence."""
+    summary = estimate.summary
     shares = ", ".join(f"{share_text(part.share)} {part.name.lower()}" for part in rating_shares(summary))
     sentence = f"Of {amount(summary.total, 'response')}, {shares}"
     if not summary.decided:
         return f"{sentence}."
-    interval = interval_text(summary.interval, summary.decided)
+    interval = interval_text(estimate.interval, summary.decided)
     return f"{sentence}; satisfaction is {satisfaction_text(summary)} ({interval}, 95% confidence)."
 
 

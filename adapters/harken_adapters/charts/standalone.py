@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
@@ -69,6 +69,9 @@ text.mk.rise,.mkb.rise{fill:var(--up)}
 """
 
 
+LegendEntry = tuple[str, tuple[Element, ...], str]
+
+
 @frozen(kw_only=True)
 class Panel:
     """The texts around a picture.
@@ -76,22 +79,20 @@ class Panel:
     Attributes:
         title: the heading.
         caption: the line below it; may be empty.
-        notes: sentences below the picture.
-        foot: the last sentence; may be empty.
+        sentences: the texts below the picture.
         height: the height of the picture, in pixels.
         gutter: the space for labels to the left of the picture, in pixels.
         kind: the CSS classes of the picture.
-        legend: for each entry a text, marks, and another text.
+        legend: its parts, each in one line if possible; for each entry a text, marks, and another text.
     """
 
     title: str
     caption: str
-    notes: tuple[str, ...]
-    foot: str
+    sentences: tuple[str, ...]
     height: int
     gutter: int
     kind: str
-    legend: tuple[tuple[str, tuple[Element, ...], str], ...]
+    legend: tuple[tuple[LegendEntry, ...], ...]
 
 
 def build_standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[Element, ...]) -> Element:
@@ -103,10 +104,11 @@ def build_standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[
         content: the elements of the picture.
     """
     top = 70 if panel.caption else 46
-    legend = list(_draw_legend(panel, top + panel.height + 22))
-    bottom = top + panel.height + (30 if legend else 6)
-    notes = [part for note in (*panel.notes, panel.foot) for part in wrap(note, _LETTERS_IN_LINE)]
-    height = bottom + len(notes) * _LINE + _MARGIN
+    lines = _break_legend(panel)
+    first = top + panel.height + 22
+    bottom = first + _LINE * len(lines) - (10 if lines else 16)
+    texts = [part for sentence in panel.sentences for part in wrap(sentence, _LETTERS_IN_LINE)]
+    height = bottom + len(texts) * _LINE + _MARGIN
     left = _MARGIN + panel.gutter
     return element(
         "svg",
@@ -119,10 +121,10 @@ def build_standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[
             "svg", *content, class_=panel.kind, x=left, y=top, width=WIDTH - _MARGIN - left, height=panel.height,
             overflow="visible",
         ),
-        *legend,
+        *(part for place, line in enumerate(lines) for part in _draw_legend(line, first + place * _LINE)),
         *(
-            element("text", note, class_="said", x=_MARGIN, y=bottom + (place + 1) * _LINE)
-            for place, note in enumerate(notes)
+            element("text", text, class_="said", x=_MARGIN, y=bottom + (place + 1) * _LINE)
+            for place, text in enumerate(texts)
         ),
         xmlns="http://www.w3.org/2000/svg",
         class_="harken-chart",
@@ -132,10 +134,29 @@ def build_standalone(panel: Panel, heading: tuple[Element, ...], content: tuple[
     )  # fmt: skip
 
 
-def _draw_legend(panel: Panel, baseline: float) -> Iterator[Element]:
+def _break_legend(panel: Panel) -> list[list[LegendEntry]]:
+    """The entries of the legend in lines that fit the picture."""
+    lines: list[list[LegendEntry]] = []
+    for part in panel.legend:
+        for place, entry in enumerate(part):
+            together = part if place == 0 else [entry]
+            if lines and sum(map(_width_of, [*lines[-1], *together])) <= WIDTH - _MARGIN:
+                lines[-1].append(entry)
+            else:
+                lines.append([entry])
+    return lines
+
+
+def _width_of(entry: LegendEntry) -> float:
+    """The estimated width of an entry with the space after it."""
+    before, marks, after = entry
+    return (len(before) * _LETTER + 6 if before else 0) + 20 * len(marks) + len(after) * _LETTER + 20
+
+
+def _draw_legend(entries: Sequence[LegendEntry], baseline: float) -> Iterator[Element]:
     """Texts and marks in a row, with estimated widths of texts."""
     x = float(_MARGIN)
-    for before, marks, after in panel.legend:
+    for before, marks, after in entries:
         if before:
             yield element("text", before, x=x, y=baseline)
             x += len(before) * _LETTER + 6

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-#: The maximum width of a line, in cells.
+#: A space that is not after a single sign, such as that of a legend, and not before a dash.
+_SPACE: Final = re.compile(r"(?<! \W) (?!\N{EN DASH} )")
+#: The width of a line unless another is given, in cells.
 COLUMNS: Final = 80
-#: Blocks that fill a cell from the bottom, by eighths; the first is empty.
-EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
-_UNICODE: Final = "▁▂▃▄▅▆▇█░▒●○─├┤┊…\N{EN DASH}▲▼·≈■"
-_ASCII: Final = "..::==##/%Oo-||:~-^v.~#"
+_UNICODE: Final = "▁▂▃▄▅▆▇█░▒●○─├┤┊…\N{EN DASH}▲▼·≈“”"
+_ASCII: Final = '..::==##/%Oo-||:~-^v.~""'
 _REPLACEMENTS: Final = str.maketrans(_UNICODE, _ASCII)
 
 
-def encode_lines(lines: Iterable[str], encoding: str) -> str:
-    """Join the lines to a text that the encoding can represent, without trailing spaces.
+def encode_text(text: str, encoding: str) -> str:
+    """The text in characters that the encoding can represent, one for each of its characters.
 
     If the encoding lacks any of the block and line characters, all of them are replaced by ASCII. Other characters that
     it lacks become question marks.
@@ -24,10 +25,14 @@ def encode_lines(lines: Iterable[str], encoding: str) -> str:
     Raises:
         LookupError: the encoding is unknown.
     """
-    text = "\n".join(line.rstrip() for line in lines)
     if not _can_encode(_UNICODE, encoding):
         text = text.translate(_REPLACEMENTS)
     return text.encode(encoding, "replace").decode(encoding)
+
+
+def join_lines(lines: Iterable[str]) -> str:
+    """The lines as a text without trailing spaces."""
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _can_encode(text: str, encoding: str) -> bool:
@@ -77,16 +82,16 @@ def align_right(text: str, width: int) -> str:
 
 
 def _truncate(text: str, width: int) -> str:
-    return text if count_cells(text) <= width else f"{_take_cells(text, width - 1)}…"
+    return text if count_cells(text) <= width else f"{_take_cells(text, width - 1)}…"[:width]
 
 
-def wrap_text(text: str, width: int = COLUMNS) -> Iterator[str]:
+def wrap_text(text: str, width: int) -> Iterator[str]:
     """The text without control characters, in lines of at most ``width`` cells.
 
-    Lines break at spaces; words that are longer than a line are split.
+    Lines break at spaces, except after a sign and next to the dash of a range; words longer than a line are split.
     """
     line = ""
-    for word in remove_controls(text).split():
+    for word in _SPACE.split(" ".join(remove_controls(text).split())):
         for part in _split_word(word, width):
             longer = f"{line} {part}" if line else part
             if count_cells(longer) > width:

@@ -1,4 +1,4 @@
-"""The most frequent themes of negative feedback."""
+"""The most frequent themes of negative feedback, and the reasons that people chose."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Final
 
 from attrs import frozen
 
+from harken import Themes
+from harken.domain.insight.comparison import Comparison, Verdict
 from harken_adapters.charts.axis import scale_top
 from harken_adapters.charts.chart import Chart, empty_chart
-from harken_adapters.charts.labels import amount, count_text, share_text
+from harken_adapters.charts.labels import UNCLEAR, amount, count_text, share_text
 from harken_adapters.charts.svg import Element, element, percent, title
 from harken_adapters.charts.table import Column, build_table
 
-_TITLE: Final = "Common issues"
+TOO_FEW: Final = "These comments are too few to find which words belong together."
+_MOST_REASONS: Final = 10
 _ROW: Final = 40
 _BAR: Final = 6
 _LETTERS: Final = 26
@@ -21,51 +24,86 @@ _LETTERS: Final = 26
 
 @frozen
 class ThemeRow:
-    """A theme of comments, or a reason that users chose.
+    """A theme of comments, or a reason that people chose.
 
     Attributes:
         label: its name.
-        count: the number of thumbs-down with this theme.
-        share: its share of all thumbs-down, from 0 to 1.
-        change: the change of the share, such as ``▲ 3.4 points``; empty if it may be chance.
+        count: the number of thumbs-down comments with this theme.
+        share: its share of all thumbs-down comments, from 0 to 1.
+        change: the change of the share: ``▲ 3.4 points``, ``no clear change``, or empty without a previous period.
+        example: a comment; may be empty.
     """
 
     label: str
     count: int
     share: float
     change: str = ""
+    example: str = ""
 
 
-def themes_chart(rows: Sequence[ThemeRow], *, thumbs_down: int) -> Chart:
+def themes_chart(found: Themes, *, reasons: bool = False) -> Chart:
     """Bars with counts, shares and changes, in the given order.
 
     Args:
-        rows: the themes.
-        thumbs_down: the number of thumbs-down in the selection.
+        found: from :meth:`harken.Harken.themes`.
+        reasons: whether to show the tags that people chose instead.
     """
+    rows = reason_rows(found) if reasons else theme_rows(found)
     if not rows:
-        return empty_chart(_TITLE, "No themes in this period.")
+        return empty_chart(title_of(reasons), themes_sentence(found, rows, reasons))
     return Chart(
-        title=_TITLE,
-        description=themes_sentence(rows, thumbs_down),
-        table=str(_build_table(rows)),
-        caption=f"share of {thumbs_down:,} thumbs-down",
+        title=title_of(reasons),
+        description=themes_sentence(found, rows, reasons),
+        table=str(_build_table(title_of(reasons), rows)),
+        caption=f"share of {amount(found.comments, 'thumbs-down comment')}",
+        foot="" if reasons or found.is_enough else TOO_FEW,
         height=_ROW * len(rows),
         content=tuple(part for place, row in enumerate(rows) for part in _draw_row(rows, row, place * _ROW)),
     )
 
 
-def theme_bar(row: ThemeRow, rows: Sequence[ThemeRow]) -> str:
-    """The bar of one row as a separate picture, on the scale of all ``rows``; for lists."""
-    return str(element("svg", *_draw_bar(row, rows), class_="p bar", width="100%", height=_BAR, aria_hidden="true"))
+def title_of(reasons: bool) -> str:
+    """The title of the chart."""
+    return "Reasons" if reasons else "Common issues"
 
 
-def themes_sentence(rows: Sequence[ThemeRow], thumbs_down: int) -> str:
-    """The most frequent theme, in one sentence; ``rows`` must not be empty."""
+def theme_rows(found: Themes) -> list[ThemeRow]:
+    """The themes, in order."""
+    return [
+        ThemeRow(
+            one.name,
+            one.theme.count,
+            one.theme.share,
+            _change_text(one.change) if one.change else "",
+            one.examples[0].comment if one.examples else "",
+        )
+        for one in found.themes
+    ]
+
+
+def reason_rows(found: Themes) -> list[ThemeRow]:
+    """The most frequent tags, in order."""
+    return [ThemeRow(tag, count, count / max(1, found.comments)) for tag, count in found.tags[:_MOST_REASONS]]
+
+
+def _change_text(change: Comparison) -> str:
+    """The change in the share of comments; the shares in ``change`` are of comments *without* the theme."""
+    if change.verdict is Verdict.UNDECIDED:
+        return UNCLEAR
+    arrow = "▲" if change.verdict is Verdict.WORSE else "▼"
+    return f"{arrow} {abs(change.satisfaction_change):.1f} points"
+
+
+def themes_sentence(found: Themes, rows: Sequence[ThemeRow], reasons: bool) -> str:
+    """The most frequent theme, in one sentence."""
+    comments = amount(found.comments, "thumbs-down comment")
+    if not rows:
+        return f"No {'reason was chosen in' if reasons else 'theme is in enough of'} {comments}."
     first = max(rows, key=lambda row: row.count)
-    changed = f"; {amount(count, 'share')} changed" if (count := sum(bool(row.change) for row in rows)) else ""
+    moved = sum(row.change.startswith(("▲", "▼")) for row in rows)
+    changed = f"; {amount(moved, 'share')} changed" if moved else ""
     return (
-        f"{amount(len(rows), 'theme')} in {thumbs_down:,} thumbs-down; "
+        f"{amount(len(rows), 'reason' if reasons else 'theme')} in {comments}; "
         f"the most frequent, {first.label}, is in {first.count:,} of them ({share_text(first.share)}){changed}."
     )
 
@@ -82,18 +120,18 @@ def shorten(text: str, letters: int) -> str:
 
 def _draw_row(rows: Sequence[ThemeRow], row: ThemeRow, top: float) -> Iterator[Element]:
     figures = f"{count_text(row.count)} · {share_text(row.share)}"
+    change = "" if row.change == UNCLEAR else row.change
     hint = title(f"{row.label}: {row.count:,}, {share_text(row.share)} {row.change}".rstrip())
     yield element("text", shorten(row.label, _LETTERS), hint, class_="name", x="0", y=top + 14)
-    after = element("tspan", figures, class_="val", dx=8 if row.change else None)
-    yield element("text", *_draw_change(row.change), after, x="100%", y=top + 14, text_anchor="end")
+    after = element("tspan", figures, class_="val", dx=8 if change else None)
+    yield element("text", *_draw_change(change), after, x="100%", y=top + 14, text_anchor="end")
     yield element("svg", *_draw_bar(row, rows), x="0", y=top + 22, width="100%", height=_BAR)
 
 
 def _draw_change(change: str) -> Iterator[Element]:
     """The change, coloured: a larger share of the complaints is worse."""
     if change:
-        kind = "fu" if change.startswith("▼") else "mkb" if change.startswith("▲") else None
-        yield element("tspan", change, class_=kind)
+        yield element("tspan", change, class_="mkb rise" if change.startswith("▼") else "mkb")
 
 
 def _draw_bar(row: ThemeRow, rows: Sequence[ThemeRow]) -> Iterator[Element]:
@@ -102,7 +140,11 @@ def _draw_bar(row: ThemeRow, rows: Sequence[ThemeRow]) -> Iterator[Element]:
     yield element("rect", class_="fd", width=percent(full), height=_BAR, rx=_BAR / 2)
 
 
-def _build_table(rows: Sequence[ThemeRow]) -> Element:
+def _build_table(caption: str, rows: Sequence[ThemeRow]) -> Element:
+    has_examples = any(row.example for row in rows)
     columns = [Column("Theme"), *(Column(name, is_number=True) for name in ("Thumbs-down", "Share", "Change"))]
-    body = ([row.label, f"{row.count:,}", share_text(row.share), row.change] for row in rows)
-    return build_table(_TITLE, columns, body)
+    body = (
+        [row.label, f"{row.count:,}", share_text(row.share), row.change, *([row.example] if has_examples else [])]
+        for row in rows
+    )
+    return build_table(caption, [*columns, *([Column("Example")] if has_examples else [])], body)

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from harken.domain.insight.change_points import ChangePoint
+from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.summary import Summary
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.chart import Chart, LegendItem, empty_chart
@@ -20,10 +20,11 @@ from harken_adapters.charts.trend_marks import HATCH_FILL, HEIGHT, draw_trend
 from harken_adapters.charts.trend_plot import FEW_THUMBS, TrendPlot, find_runs, is_few, is_silent, is_solid
 from harken_adapters.charts.trend_sentences import (
     NO_FEEDBACK,
+    PlacedChange,
     change_texts,
-    changes_in,
     is_unfinished,
     largest_changes,
+    place_changes,
     trend_sentence,
 )
 
@@ -51,22 +52,23 @@ def trend_chart(
     points: Sequence[TrendPoint],
     *,
     previous: Previous | None = None,
-    changes: Iterable[ChangePoint] = (),
+    changes: Iterable[SatisfactionChange] = (),
     now: datetime | None = None,
 ) -> Chart:
     """A chart of satisfaction over time, with stacked bars of responses on the same time axis.
 
     Args:
         points: oldest first, consecutive, of equal length, in the time zone to display; see
-            :func:`harken.domain.trend.trend` and :func:`harken_adapters.charts.buckets.trend_points`.
+            :meth:`harken.Harken.trend`.
         previous: the previous period, drawn as a dotted line.
-        changes: change points of satisfaction, with indices into ``points``. The two largest are marked.
+        changes: see :meth:`harken.Harken.changes`. The two largest in the time of ``points`` are marked.
         now: the current time. The last point is drawn as unfinished if it contains this time.
     """
     if not any(point.summary.total for point in points):
         return empty_chart(_TITLE, NO_FEEDBACK)
     plot = TrendPlot(points, _align_previous(points, previous), is_unfinished(points, now))
-    shown = largest_changes(changes, len(points))
+    placed = place_changes(points, changes)
+    shown = largest_changes(placed)
     return Chart(
         title=_TITLE,
         description=trend_sentence(points, shown),
@@ -75,7 +77,7 @@ def trend_chart(
         notes=tuple(": ".join(change_texts(points, change)) for change in shown),
         height=HEIGHT,
         gutter=_GUTTER,
-        content=tuple(draw_trend(plot, shown, _find_ends(changes_in(changes, len(points)), len(points)))),
+        content=tuple(draw_trend(plot, shown, _find_ends(placed, len(points)))),
         legend_items=tuple(_build_legend(plot, previous)),
     )
 
@@ -87,7 +89,7 @@ def _align_previous(points: Sequence[TrendPoint], previous: Previous | None) -> 
     return [earlier.get(point.start.replace(tzinfo=None) - previous.shift, Summary()) for point in points]
 
 
-def _find_ends(changes: Sequence[ChangePoint], count: int) -> dict[int, int]:
+def _find_ends(changes: Sequence[PlacedChange], count: int) -> dict[int, int]:
     """For each change the index of the next one, marked or not, or ``count`` after the last."""
     return dict(pairwise([*(change.index for change in changes), count]))
 

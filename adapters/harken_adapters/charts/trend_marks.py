@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from harken.domain.insight.change_points import ChangePoint
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.axis import Axis
 from harken_adapters.charts.labels import count_text, span_text, summary_text, zone_text
 from harken_adapters.charts.svg import Element, element, line, path, percent, stretched, title
 from harken_adapters.charts.time_axis import time_ticks
 from harken_adapters.charts.trend_plot import LINES_HEIGHT, TrendPlot, find_runs, is_few, is_silent, is_solid
-from harken_adapters.charts.trend_sentences import change_texts
+from harken_adapters.charts.trend_sentences import PlacedChange, change_texts
 
 #: Vertical positions in pixels: the top and the bottom of the bars, and the height of the chart.
 _BARS_TOP: Final = 204
@@ -29,7 +28,7 @@ _SLIM_GAP: Final = 0.03
 _CHANGE_LABEL: Final = 0.3
 
 
-def draw_trend(plot: TrendPlot, shown: Sequence[ChangePoint], ends: Mapping[int, int]) -> Iterator[Element]:
+def draw_trend(plot: TrendPlot, shown: Sequence[PlacedChange], ends: Mapping[int, int]) -> Iterator[Element]:
     """All elements of the chart, from the back to the front.
 
     Args:
@@ -148,18 +147,18 @@ def _label_gap(plot: TrendPlot, indices: range) -> Iterator[Element]:
     )
 
 
-def _direction_class(change: ChangePoint) -> str:
-    return " rise" if change.after > change.before else ""
+def _direction_class(change: PlacedChange) -> str:
+    return " rise" if change.points > 0 else ""
 
 
-def _mark_change(plot: TrendPlot, change: ChangePoint, end: int) -> Iterator[Element]:
+def _mark_change(plot: TrendPlot, change: PlacedChange, end: int) -> Iterator[Element]:
     x, width = percent(plot.start(change.index)), percent(plot.start(end) - plot.start(change.index))
     wash = f"wash{_direction_class(change)}{' fu' if _direction_class(change) else ''}"
     yield element("rect", class_=wash, x=x, y=0, width=width, height=_BARS_BOTTOM)
     yield line(f"mark{_direction_class(change)}", (x, x), (0, _BARS_BOTTOM))
 
 
-def _avoid_overlap(plot: TrendPlot, shown: Sequence[ChangePoint]) -> Iterator[tuple[ChangePoint, bool]]:
+def _avoid_overlap(plot: TrendPlot, shown: Sequence[PlacedChange]) -> Iterator[tuple[PlacedChange, bool]]:
     """The changes, and whether their labels are moved down because they would overlap the previous label."""
     before = None
     for change in shown:
@@ -168,7 +167,7 @@ def _avoid_overlap(plot: TrendPlot, shown: Sequence[ChangePoint]) -> Iterator[tu
         before = share
 
 
-def _label_change(plot: TrendPlot, change: ChangePoint, lower: bool) -> Element:
+def _label_change(plot: TrendPlot, change: PlacedChange, lower: bool) -> Element:
     share = plot.start(change.index)
     is_left = share > 1 - _CHANGE_LABEL
     event, size = change_texts(plot.points, change)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from harken.domain.insight.change_points import ChangePoint
+from attrs import frozen
+
+from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.summary import Summary
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.labels import (
@@ -29,25 +32,50 @@ def is_unfinished(points: Sequence[TrendPoint], now: datetime | None) -> bool:
     return now is not None and bool(points) and points[-1].start <= now < points[-1].end
 
 
-def changes_in(changes: Iterable[ChangePoint], count: int) -> list[ChangePoint]:
-    """The changes after the first of ``count`` points, in order; all others are invalid."""
-    return sorted((change for change in changes if 0 < change.index < count), key=lambda change: change.index)
+@frozen
+class PlacedChange:
+    """A change of satisfaction in a trend.
+
+    Attributes:
+        index: of the first point after the change, at least 1.
+        change: the statistics before and after it.
+    """
+
+    index: int
+    change: SatisfactionChange
+
+    @property
+    def points(self) -> float:
+        """How much satisfaction rose (or fell, if negative), in percentage points."""
+        return self.change.after.satisfaction - self.change.before.satisfaction
 
 
-def largest_changes(changes: Iterable[ChangePoint], count: int) -> list[ChangePoint]:
+def place_changes(points: Sequence[TrendPoint], changes: Iterable[SatisfactionChange]) -> list[PlacedChange]:
+    """The changes in order, without those that are not after the first of ``points`` and before the end."""
+    starts = [point.start.timestamp() for point in points]
+    placed = [
+        PlacedChange(bisect_right(starts, change.at.timestamp()) - 1, change)
+        for change in changes
+        if points and change.at < points[-1].end
+    ]
+    return sorted((one for one in placed if one.index > 0), key=lambda one: one.index)
+
+
+def largest_changes(changes: Iterable[PlacedChange]) -> list[PlacedChange]:
     """The two largest of these changes, in order."""
-    by_size = sorted(changes_in(changes, count), key=lambda change: (-abs(change.after - change.before), change.index))
-    return sorted(by_size[:_MOST_CHANGES], key=lambda change: change.index)
+    by_size = sorted(changes, key=lambda one: (-abs(one.points), one.index))
+    return sorted(by_size[:_MOST_CHANGES], key=lambda one: one.index)
 
 
-def change_texts(points: Sequence[TrendPoint], change: ChangePoint) -> tuple[str, str]:
+def change_texts(points: Sequence[TrendPoint], placed: PlacedChange) -> tuple[str, str]:
     """The direction and time of a change, and its size: ``Fell at Sat 18:00``, ``23.1% before, 13.3% since``."""
-    verb = "Rose" if change.after > change.before else "Fell"
-    when = moment_text(points[change.index].start, length_of(points))
-    return f"{verb} {when}", f"{change.before * 100:.1f}% before, {change.after * 100:.1f}% since"
+    verb = "Rose" if placed.points > 0 else "Fell"
+    when = moment_text(points[placed.index].start, length_of(points))
+    before, after = (satisfaction_text(side) for side in (placed.change.before, placed.change.after))
+    return f"{verb} {when}", f"{before} before, {after} since"
 
 
-def trend_sentence(points: Sequence[TrendPoint], changes: Sequence[ChangePoint]) -> str:
+def trend_sentence(points: Sequence[TrendPoint], changes: Sequence[PlacedChange]) -> str:
     """A description of a trend and its changes in one sentence; ``points`` must not be empty."""
     total = sum((point.summary for point in points), Summary())
     rated = [point.summary for point in points if is_solid(point.summary)]

@@ -24,6 +24,7 @@ from harken import (
     SatisfactionChange,
     Summary,
     Themes,
+    TrendPoint,
     Verdict,
 )
 from harken.domain.query import Dimension, GroupKey
@@ -40,6 +41,11 @@ class By(Enum):
     HOUR_OF_DAY = "hour-of-day"
     WEEKDAY = "weekday"
 
+    @property
+    def recurs(self) -> bool:
+        """Whether the points are recurring."""
+        return self in {By.HOUR_OF_DAY, By.WEEKDAY}
+
 
 Points = Sequence[tuple[dict[str, Any], Summary]]
 
@@ -53,8 +59,12 @@ def trend_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
             summaries = hk.analytics.by_weekday(query, zone)
             return [({"weekday": day}, one) for day, one in zip(WEEKDAYS, summaries, strict=True)]
         case _:
-            points = hk.analytics.trend(query, Period(by.value), zone)
-            return [({"start": p.start.isoformat(), "end": p.end.isoformat()}, p.summary) for p in points]
+            return period_points(hk.analytics.trend(query, Period(by.value), zone))
+
+
+def period_points(trend: Iterable[TrendPoint]) -> Points:
+    """The same for the points of a trend."""
+    return [({"start": one.start.isoformat(), "end": one.end.isoformat()}, one.summary) for one in trend]
 
 
 def parse_group(text: str, *, over_time: str) -> GroupBy:

@@ -133,14 +133,19 @@ class AnalyticsService:
         """Which groups are new or gone between two selections, and the change without them."""
         return mix(self._repository.summarize(before, by), self._repository.summarize(after, by))
 
-    def heat_map(self, query: FeedbackQuery, zone: str = "UTC") -> list[Cell]:
+    def heat_map(self, query: FeedbackQuery, zone: str = "UTC", *, prefer_dates: bool = False) -> list[Cell]:
         """The statistics of the matching feedback by local weekday and hour, and which differ by more than chance.
+
+        Args:
+            query: selects the feedback.
+            zone: an IANA time zone.
+            prefer_dates: whether the cells are hours of dates, if the feedback spans less than 14 days.
 
         Raises:
             InvalidQuery: there is no such zone.
         """
         named = zone_named(zone)
-        return heat_map(self._slots(query), named, effect=self.design_effect(query))
+        return heat_map(self._slots(query), named, effect=self.design_effect(query), prefer_dates=prefer_dates)
 
     def changes(self, query: FeedbackQuery, zone: str = "UTC") -> list[SatisfactionChange]:
         """The local days on which satisfaction changed, oldest first; of the last 365 days that have feedback.

@@ -12,26 +12,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken import Summary
-from harken.domain.insight.change_points import ChangePoint
-from harken.domain.insight.comparison import Comparison
-from harken.domain.trend import TrendPoint
+from harken import FoundTheme, Summary, Themes
+from harken.domain.insight.change_points import SatisfactionChange
+from harken.domain.insight.comparison import Comparison, Estimate, decide_together
+from harken.domain.insight.heat_map import heat_map
+from harken.domain.insight.themes import Theme
+from harken.domain.trend import Period, TrendPoint, trend
+from harken.testing.builders import a_feedback
 from harken_adapters.charts import (
     Chart,
-    Group,
     Previous,
-    ThemeRow,
+    change_chart,
     comparison_chart,
-    heat_cells,
     heat_map_chart,
+    merge_points,
     rating_split,
-    theme_bar,
     themes_chart,
     trend_chart,
-    trend_points,
 )
 from harken_adapters.charts.terminal import (
+    change_text,
     comparison_text,
+    encode_text,
+    groups_text,
     heat_map_text,
     rating_split_text,
     themes_text,
@@ -64,13 +67,43 @@ def series(draw: st.DrawFn) -> list[TrendPoint]:
     ]
 
 
-shares = st.floats(0, 1)
-change_lists = st.lists(st.builds(ChangePoint, st.integers(-3, 95), shares, shares, st.floats(0, 100)), max_size=5)
-comparisons = st.one_of(st.none(), st.builds(Comparison, summaries, summaries, st.floats(1, 5), st.floats(1, 5)))
-group_lists = st.lists(
-    st.builds(Group, name=TEXTS, summary=summaries, effect=st.floats(1, 5), change=comparisons), max_size=8
-)
-theme_lists = st.lists(st.builds(ThemeRow, TEXTS, st.integers(0, 10**7), shares, TEXTS), max_size=8)
+days = st.integers(-3, 95).map(lambda day: START + timedelta(days=day))
+change_lists = st.lists(st.builds(SatisfactionChange, days, summaries, summaries), max_size=5)
+effects = st.floats(1, 5)
+estimates = st.builds(Estimate, summaries, effects)
+comparisons = st.builds(Comparison, summaries, summaries, effects, effects)
+
+
+@st.composite
+def compared(draw: st.DrawFn) -> dict[str | None, Comparison]:
+    """Groups of any sizes, each compared with the others."""
+    groups = draw(st.dictionaries(st.one_of(st.none(), TEXTS), summaries, max_size=8))
+    total, effect = sum(groups.values(), Summary()), draw(effects)
+    return decide_together({key: Comparison(total - one, one, effect, effect) for key, one in groups.items()})
+
+
+@st.composite
+def found_themes(draw: st.DrawFn) -> Themes:
+    """Themes and tags with any texts, with or without a previous period and examples."""
+    comments, labels = draw(st.integers(0, 10**7)), draw(st.lists(TEXTS, max_size=8))
+    changes = draw(st.one_of(st.none(), comparisons))
+    return Themes(
+        tuple(
+            FoundTheme(
+                label,
+                Theme(label, None, (label,), count, count / max(1, comments), 1.0, (), frozenset()),
+                changes,
+                (a_feedback(comment=draw(TEXTS)),) if draw(YES_OR_NO) else (),
+            )
+            for label in labels
+            for count in (draw(st.integers(0, comments)),)
+        ),
+        comments,
+        draw(YES_OR_NO),
+        tuple((tag, draw(st.integers(0, comments))) for tag in draw(st.lists(TEXTS, max_size=12))),
+    )
+
+
 slot_maps = st.dictionaries(
     st.integers(0, 4 * 24 * 30).map(lambda quarter: START + timedelta(minutes=15 * quarter)), summaries, max_size=40
 )
@@ -94,12 +127,13 @@ def trends(draw: st.DrawFn) -> Chart:
 
 charts = st.one_of(
     trends(),
-    summaries.map(rating_split),
-    group_lists.map(comparison_chart),
-    st.builds(themes_chart, theme_lists, thumbs_down=st.integers(0, 10**7)),
+    estimates.map(rating_split),
+    st.builds(comparison_chart, compared(), by=TEXTS, changes=st.one_of(st.none(), compared())),
+    comparisons.map(change_chart),
+    st.builds(themes_chart, found_themes(), reasons=YES_OR_NO),
     st.builds(
         heat_map_chart,
-        slot_maps.map(lambda slots: heat_cells(slots, ZoneInfo("Asia/Kathmandu"))),
+        slot_maps.map(lambda slots: heat_map(slots, ZoneInfo("Asia/Kathmandu"), prefer_dates=True)),
         zone=TEXTS,
         shows_responses=st.booleans(),
     ),
@@ -177,7 +211,7 @@ def _coordinates(commands: str) -> list[tuple[float, float]]:
 
 
 @given(series(), change_lists)
-def test_at_most_two_changes_are_marked(points: list[TrendPoint], changes: list[ChangePoint]) -> None:
+def test_at_most_two_changes_are_marked(points: list[TrendPoint], changes: list[SatisfactionChange]) -> None:
     """Each mark has a line, a wash and a note."""
     chart = trend_chart(points, changes=changes)
     picture = fromstring(chart.svg)
@@ -216,62 +250,83 @@ def test_silence_is_hatched_and_never_zero(points: list[TrendPoint]) -> None:
 def test_texts_of_users_are_escaped(text: str, summary: Summary) -> None:
     """Parsing gives the names of groups and themes back unchanged, except for characters that XML forbids."""
     allowed = re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
-    rows = [ThemeRow(text, 3, 0.5)]
-    themes = themes_chart(rows, thumbs_down=6)
-    fromstring(theme_bar(rows[0], rows))
+    theme = Theme(text, None, (text,), 3, 0.5, 1.0, (), frozenset())
+    themes = themes_chart(Themes((FoundTheme(text, theme, None, ()),), 6, True, ()))
     seen = fromstring(themes.table).find("tbody/tr/td")
     assert seen is not None
     assert (seen.text or "") == allowed.replace("\r\n", "\n").replace("\r", "\n")
-    groups = [Group(name=text, summary=summary), Group(name="other", summary=Summary(positive=30))]
+    other = Summary(positive=30)
+    groups = {text: Comparison(other, summary), f"{text} 2": Comparison(summary, other)}
     for chart in (themes, comparison_chart(groups)):
         assert {part.tag for part in fromstring(chart.svg).iter()} <= {
             f"{SVG}{name}" for name in ("svg", "title", "desc", "text", "tspan", "line", "rect", "circle")
         }
 
 
-@given(series(), change_lists, ENCODINGS)
-def test_trends_fit_a_terminal(points: list[TrendPoint], changes: list[ChangePoint], encoding: str) -> None:
+WIDTHS = st.sampled_from([32, 40, 80, 100])
+
+
+@given(series(), change_lists, WIDTHS, ENCODINGS)
+def test_trends_fit_a_terminal(
+    points: list[TrendPoint], changes: list[SatisfactionChange], width: int, encoding: str
+) -> None:
     """Also with more points than columns."""
-    _assert_fits(trend_text(points, changes=changes, now=START, encoding=encoding), encoding)
+    _assert_fits(trend_text(points, changes=changes, now=START, width=width), width, encoding)
 
 
-@given(summaries, group_lists, theme_lists, slot_maps, ENCODINGS)
+@given(
+    estimate=estimates,
+    groups=compared(),
+    change=comparisons,
+    themes=found_themes(),
+    slots=slot_maps,
+    width=WIDTHS,
+    encoding=ENCODINGS,
+)
 def test_texts_fit_a_terminal(
-    summary: Summary,
-    groups: list[Group],
-    themes: list[ThemeRow],
+    *,
+    estimate: Estimate,
+    groups: dict[str | None, Comparison],
+    change: Comparison,
+    themes: Themes,
     slots: dict[datetime, Summary],
+    width: int,
     encoding: str,
 ) -> None:
-    """Lines have at most 80 columns in any encoding, and no control characters."""
-    cells = heat_cells(slots, ZoneInfo("UTC"))
+    """No line is wider than the terminal, in any encoding, and none has control characters."""
+    rows = [(key or "", Estimate(one.after, 1.0)) for key, one in groups.items()]
     for text in (
-        rating_split_text(summary, encoding=encoding),
-        comparison_text(groups, encoding=encoding),
-        themes_text(themes, thumbs_down=9, encoding=encoding),
-        heat_map_text(cells, encoding=encoding),
+        rating_split_text(estimate, width=width),
+        groups_text(rows, by="agent", total=estimate.summary, width=width),
+        comparison_text(groups, by="agent", width=width),
+        change_text(change, width=width),
+        themes_text(themes, width=width),
+        themes_text(themes, reasons=True, width=width),
+        heat_map_text(heat_map(slots, ZoneInfo("UTC"), prefer_dates=True), width=width),
     ):
-        _assert_fits(text, encoding)
+        _assert_fits(text, width, encoding)
 
 
-def _assert_fits(text: str, encoding: str) -> None:
-    text.encode(encoding)
+def _assert_fits(text: str, width: int, encoding: str) -> None:
+    encoded = encode_text(text, encoding)
+    encoded.encode(encoding)
+    assert len(encoded) == len(text)
     assert text.strip()
     for line in text.split("\n"):
         assert not any(unicodedata.category(character).startswith("C") for character in line)
-        width = sum(
+        used = sum(
             0
             if unicodedata.category(character) in {"Mn", "Me"}
             else 1 + (unicodedata.east_asian_width(character) in "WF")
             for character in line
         )
-        assert width <= 80, line
+        assert used <= width, line
 
 
 @given(slot_maps, st.sampled_from(["Asia/Kathmandu", "Europe/Berlin", "Australia/Lord_Howe"]))
 def test_points_hold_all_feedback(slots: dict[datetime, Summary], zone: str) -> None:
     """The points add up to all feedback, and there are at most 60 of them unless they are weeks."""
-    points = trend_points(slots, ZoneInfo(zone))
+    points = merge_points(trend(slots, Period.HOUR, ZoneInfo(zone)))
     assert sum((point.summary for point in points), Summary()) == sum(slots.values(), Summary())
     assert all(point.end == after.start for point, after in pairwise(points))
     assert len(points) <= 60 or points[0].end - points[0].start >= timedelta(days=7)

@@ -1,15 +1,16 @@
 """The chart of a trend."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from xml.etree.ElementTree import Element, fromstring
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from harken import Summary
-from harken.domain.insight.change_points import ChangePoint
-from harken.domain.trend import TrendPoint
-from harken_adapters.charts import Previous, trend_chart, trend_points
+from harken.domain.insight.change_points import SatisfactionChange
+from harken.domain.trend import Period, TrendPoint, trend
+from harken_adapters.charts import Previous, merge_points, trend_chart
 from harken_adapters.charts.axis import satisfaction_axis
 from harken_adapters.charts.labels import DASH
 from harken_adapters.charts.time_axis import time_ticks
@@ -117,7 +118,11 @@ def test_the_period_before_lies_under_the_same_days() -> None:
 
 def test_the_two_largest_changes_are_marked() -> None:
     """They are in order and have directions. The smallest change is not marked, but ends the wash before it."""
-    changes = [ChangePoint(2, 0.9, 0.6, 9.0), ChangePoint(5, 0.6, 0.62, 30.0), ChangePoint(7, 0.62, 0.8, 9.0)]
+    levels = [Summary(positive=up, negative=1000 - up) for up in (900, 600, 620, 800)]
+    changes = [
+        SatisfactionChange(START + day * DAY, before, after)
+        for day, (before, after) in zip((2, 5, 7), pairwise(levels), strict=True)
+    ]
     chart = trend_chart(days(*[GOOD] * 10), changes=changes)
     (fall,), (rise,) = of_class(chart.svg, "wash"), of_class(chart.svg, "wash rise fu")
     assert (fall.get("x"), fall.get("width")) == ("20%", "30%")
@@ -128,6 +133,15 @@ def test_the_two_largest_changes_are_marked() -> None:
     )
     assert "Fell on Wed 4 Mar" in texts(chart.svg)
     assert "it fell on Wed 4 Mar, 90.0% before, 60.0% since" in chart.description
+
+
+def test_changes_at_other_times_are_not_marked() -> None:
+    """Only changes after the first point and before the end of the trend are; a week has the changes of its days."""
+    change = [SatisfactionChange(START + day * DAY, GOOD, Summary(positive=100)) for day in (-1, 0, 14)]
+    assert trend_chart(days(*[GOOD] * 14), changes=change).notes == ()
+    inside = SatisfactionChange(START + 9 * DAY, GOOD, Summary(positive=100))
+    weeks = trend_chart(days(GOOD, GOOD, length=7 * DAY), changes=[*change, inside])
+    assert weeks.notes == ("Rose in the week of 9 Mar: 80.0% before, 100.0% since",)
 
 
 def test_ratings_are_stacked() -> None:
@@ -226,4 +240,5 @@ def test_a_year_is_named_where_it_changes() -> None:
 def test_points_are_as_short_as_they_can_be(quarters: int, thumbs: int, length: timedelta) -> None:
     """The shortest length with at most 60 points and a median of at least 20 thumbs is chosen."""
     slots = {START + timedelta(minutes=15 * number): Summary(positive=thumbs) for number in range(quarters)}
-    assert trend_points(slots, ZONE)[1].end - trend_points(slots, ZONE)[1].start == length
+    points = merge_points(trend(slots, Period.HOUR, ZONE))
+    assert points[1].end - points[1].start == length

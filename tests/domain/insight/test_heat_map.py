@@ -32,3 +32,17 @@ def test_cells_are_of_the_zone() -> None:
     (cell,) = heat_map(slots, ZoneInfo("Asia/Tokyo"))
     assert (cell.weekday, cell.hour, cell.summary.positive) == (local.weekday(), local.hour, 4)
     assert heat_map({}, ZoneInfo("UTC")) == []
+
+
+def test_dates_are_cells_for_less_than_two_weeks() -> None:
+    """If dates are preferred, each has its own cells up to 13 days; from 14 on, cells are hours of weekdays."""
+    cells = {
+        days: heat_map(
+            {_START + timedelta(days=day): Summary(positive=1) for day in range(days)},
+            ZoneInfo("UTC"),
+            prefer_dates=True,
+        )
+        for days in (13, 14)
+    }
+    assert [cell.day for cell in cells[13]] == [_START.date() + timedelta(days=day) for day in range(13)]
+    assert [(cell.day, cell.summary.positive) for cell in cells[14]] == [(None, 2)] * 7

@@ -1,5 +1,6 @@
 """The commands stats, trends, themes, demo, doctor and rebuild."""
 
+import io
 import re
 import sqlite3
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -7,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 import harken
 from harken import Sentiment, Submission, Target
+from harken_adapters.charts.labels import DASH
+from harken_adapters.hosts.cli import main, output
 
 URL = "sqlite:///feedback.db"
 
@@ -71,7 +76,7 @@ def test_stats_take_repeated_authors_into_account(cli: Any) -> None:
     assert document["interval"]["high"] - document["interval"]["low"] < 20
     table = cli("stats").out
     low, high = document["estimate"]["interval"].values()
-    assert f"60.0% (95% CI: {low}% to {high}%)" in table
+    assert f"satisfaction is 60.0% ({low} {DASH} {high}, 95% confidence)" in " ".join(table.split())
     assert "design effect" in table
 
 
@@ -106,8 +111,10 @@ def test_groups_come_largest_first(cli: Any) -> None:
         ("a", 1, 100.0),
     ]
     assert cli("stats", "--by", "context.tier", "--json").json["groups"][0]["key"] is None
-    table = cli("stats", "--by", "agent").out
-    assert "████████░░░░░░░░  50.0%" in table
+    heading, b, a = cli("stats", "--by", "agent").out.splitlines()[:3]
+    assert heading.split() == ["Agent", "Total", "Up", "Down", "0", "100%", "Satisf.", "95%", "interval"]
+    assert (b.split()[:4], a.split()[:4]) == (["b", "2", "1", "1"], ["a", "1", "1", "0"])
+    assert "○" in b
 
 
 @pytest.mark.parametrize(
@@ -136,13 +143,113 @@ def test_trends_go_by_the_local_clock(cli: Any, by: str, named: list[dict[str, A
     assert cli("trends", "--by", by, "--zone", "Europe/Berlin").code == 0
 
 
-def test_a_trend_is_drawn_as_bars(cli: Any) -> None:
-    """A day without ratings has no bar, instead of an empty one."""
-    given(("a", "up", "", NOON.replace(day=1)), ("a", "up", "", NOON.replace(day=3)))
-    first, gap, last = cli("trends").out.splitlines()[1:4]
-    assert first.rstrip().endswith("████████████████ 100.0%")
-    assert gap.split() == ["2026-03-02", "0", "0", "0", "0"]
+def test_a_trend_is_drawn(cli: Any) -> None:
+    """A sentence, columns, and a line for each day; a day without feedback has no bar, instead of an empty one."""
+    given(*[("a", "up", "", NOON.replace(day=1))] * 10, ("a", "up", "", NOON.replace(day=3)))
+    lines = cli("trends").out.splitlines()
+    assert lines[0].startswith("Satisfaction by day, Sun 1 Mar to Tue 3 Mar 2026, UTC: ")
+    assert lines[3].split() == ["100%", "█████", "░░░░░", "○"]
+    first, gap, last = lines[-5:-2]
+    assert first.split()[:4] == ["2026-03-01", "10", "10", "0"]
+    assert first.endswith(f"100%     72 {DASH} 100")
+    assert gap.split() == ["2026-03-02", "0", "0", "0", "no", "feedback"]
     assert last.startswith("2026-03-03")
+
+
+def test_the_current_day_has_not_ended(cli: Any) -> None:
+    """It is marked in the columns and in the lines."""
+    given(*[("a", "up", "", datetime.now(UTC))] * 20)
+    shown = cli("trends").out
+    assert "▒ so far." in shown
+    assert shown.splitlines()[-3].endswith("so far")
+    assert "so far" not in cli("trends", "--until", "2026-03-01").out
+
+
+def test_a_heat_map(cli: Any) -> None:
+    """Rows are dates for less than two weeks, and weekdays in JSON."""
+    given(*[("a", "up", "", NOON)] * 10, *[("a", "up", "", MIDNIGHT)] * 10)
+    lines = cli("trends", "--heat-map", "--zone", "Europe/Berlin").out.splitlines()
+    (row,) = [line for line in lines if line.startswith("Wed 4")]
+    assert row.split() == ["Wed", "4", "=", *"·" * 12, "="]
+    cells = cli("trends", "--heat-map", "--json").json["cells"]
+    assert [(cell["weekday"], cell["hour"]) for cell in cells] == [("Tuesday", 23), ("Wednesday", 12)]
+
+
+STATISTICS = (
+    "stats",
+    "stats --by agent",
+    "stats --by tag",
+    "trends --changes",
+    "trends --by week",
+    "trends --by hour",
+    "trends --by weekday",
+    "trends --by hour-of-day",
+    "trends --heat-map",
+    "themes --since 2026-03-04 --until 2026-03-11",
+    "themes",
+    "compare --by agent",
+    "compare --by context.version",
+    "compare --since 2026-03-04 --until 2026-03-11",
+    "compare --before-agent helper --after-agent travel-desk",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [80, 40])
+def test_statistics_fit_the_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """No line is wider than the terminal, at least one is as wide, and no number is cut."""
+    monkeypatch.setattr(output.out, "width", width)
+    fill()
+    for command in STATISTICS:
+        lines = cli(*command.split()).out.splitlines()
+        assert max(map(len, lines)) <= width, command
+        assert max(map(len, lines)) >= width - 8, command
+        assert not [line for line in lines if re.search(r"\d…", line)], command
+
+
+@pytest.mark.slow
+def test_statistics_need_no_block_characters(cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An output in ASCII gets other characters instead, and question marks for those of users."""
+    fill()
+    for command in STATISTICS:
+        with (tmp_path / "printed").open("w", encoding="ascii") as printed:
+            monkeypatch.setattr("sys.stdout", printed)
+            assert main(["--storage", URL, *command.split()]) == 0
+        assert len((tmp_path / "printed").read_text(encoding="ascii").splitlines()) > 4, command
+
+
+def test_charts_have_colours_on_a_terminal_only(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is the same with and without."""
+    given(("a", "up", "", NOON), ("a", "down", "no", NOON))
+    plain = cli("stats").out
+    assert "\x1b" not in plain
+    terminal = Console(force_terminal=True, color_system="standard", width=100, file=io.StringIO(), no_color=False)
+    monkeypatch.setattr(output, "out", terminal)
+    cli("stats")
+    coloured = terminal.file.getvalue()
+    assert "\x1b[31m█" in coloured
+    assert Text.from_ansi(coloured).plain.split() == plain.split()
+
+
+def fill() -> None:
+    """Store two weeks of ratings with comments of two agents, in different scripts, and without an agent."""
+    with harken.connect(URL) as hk:
+        hk.collection.submit_many(
+            [
+                Submission(
+                    target=Target(f"{day}-{number}", agent_id=(None, "helper", "travel-desk")[number % 3]),
+                    rating="up" if number % 10 > (day > 7) * number % 3 + 3 else "down",
+                    comment=f"The {TOPICS[number % 5]} was late, " + "very late and dirty 漢字 🎉 " * 5,
+                    created_at=NOON + timedelta(days=day - 7, minutes=17 * number),
+                    author=f"{number % 40}",
+                    tags=["a long reason that people may choose from a list of reasons", "short"],
+                    context={"version": "1.5" if number % 2 else "1.6"},
+                )
+                for day in range(14)
+                if day != 5
+                for number in range(30)
+            ]
+        )
 
 
 def test_themes_count_keywords(cli: Any) -> None:
@@ -185,18 +292,16 @@ def test_themes_with_examples(cli: Any) -> None:
     complaints(NOON - timedelta(days=7), luggage=9)
     complaints(NOON, wifi=10)
     lines = cli("themes", "--since", "2026-03-04", "--until", "2026-03-11").out.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert lines[0].split() == ["theme", "share", "comments", "change"]
-    places = {line.split()[0]: number for number, line in enumerate(lines)}
+    assert lines[0].startswith("5 themes in 250 thumbs-down comments; the most frequent, ")
+    places = {line.split()[0]: number for number, line in enumerate(lines) if line.strip()}
     luggage = lines[places["luggage"]].split()
-    assert luggage[:3] == ["luggage", "24.0%", "60"]
-    assert " ".join(luggage[3:]).startswith("more frequent by ")
-    assert lines[places["luggage"] + 1] == "  The luggage was [red]not[/red] as it should be"
-    assert lines[places["wifi"]].split(None, 3)[3].startswith("rarer by ")
-    assert lines[places["refund"]].split(None, 3)[3] == "too close to tell"
-    assert lines[-2] == "From 250 thumbs-down comments, too few to find which words belong together"
-    assert lines[-1].startswith("Tags: first (250), second")
-    assert cli("themes").out.splitlines()[0].split() == ["theme", "share", "comments"]
+    assert luggage[2:] == ["60", "24%", "▲", "20.4", "points"]
+    assert lines[places["luggage"] + 1] == "  “The luggage was [red]not[/red] as it should be”"
+    assert lines[places["wifi"]].endswith("▼ 20.1 points")
+    assert lines[places["refund"]].endswith("no clear change")
+    assert "These comments are too few to find which words belong together." in lines
+    assert lines[places["first"]].split()[2:] == ["250", "100%"]
+    assert "clear" not in cli("themes").out
 
 
 def test_themes_as_json(cli: Any) -> None:
@@ -251,8 +356,7 @@ class TestCompare:
         assert (document["before"]["satisfaction_score"], document["after"]["satisfaction_score"]) == (40.0, 80.0)
         assert (document["verdict"], document["significant"], document["needed"]) == ("better", True, 0)
         shown = cli("compare", *options).out
-        assert max(map(len, shown.splitlines())) <= 80
-        assert f"Verdict: {document['sentence']}" in shown
+        assert shown.startswith(f"After is better than before{document['sentence'].removeprefix('better')}.\n")
         assert "Change in satisfaction: +40.0 points" in shown
         assert "1 new agent: new" in shown
         assert "Without them: better by " in shown
@@ -261,17 +365,17 @@ class TestCompare:
         """Two agents are compared without naming them as new and gone."""
         self.fill()
         shown = cli("compare", "--before-agent", "old", "--after-agent", "new").out
-        assert "Verdict: better by " in shown
+        assert shown.startswith("After is better than before by ")
         assert "Without them" not in shown
 
     def test_groups(self, cli: Any) -> None:
-        """Each group has its satisfaction and its sentence."""
+        """Each group has its counts, its satisfaction and its difference from the others; the best is first."""
         self.fill()
         assert [one["key"] for one in cli("compare", "--by", "agent", "--json").json["groups"]] == ["old", "new"]
         lines = cli("compare", "--by", "agent").out.splitlines()
-        assert max(map(len, lines)) <= 80
-        assert [line.split(None, 3)[:3] for line in lines[1:3]] == [["old", "450", "50.0%"], ["new", "150", "90.0%"]]
-        assert "better by " in lines[2]
+        assert lines[0].startswith("new is better than old by ")
+        assert [line.split()[:4] for line in lines[3:5]] == [["new", "150", "135", "15"], ["old", "450", "225", "225"]]
+        assert [line[-6:] for line in lines[3:5]] == ["▲ 40.0", "▼ 40.0"]
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -305,7 +409,9 @@ def test_the_days_of_changes(cli: Any) -> None:
                 for number in range(50)
             ]
         )
-    assert cli("trends", "--changes").out.splitlines()[-1] == "Satisfaction rose on 2026-03-19: from 30.0% to 80.0%"
+    shown = cli("trends", "--changes").out
+    assert shown.splitlines()[-1] == "Satisfaction rose on 2026-03-19: from 30.0% to 80.0%"
+    assert "▲ Rose on Thu 19 Mar: 30.0% before, 80.0% since" in shown
     (change,) = cli("trends", "--changes", "--zone", "Europe/Madrid", "--json").json["changes"]
     assert change == {"at": "2026-03-19T00:00:00+01:00", "before": 30.0, "after": 80.0}
     quiet = cli("trends", "--changes", "--until", "2026-03-10").out
@@ -388,8 +494,10 @@ def test_doctor_checks_the_settings_of_the_server(cli: Any, tmp_path: Path) -> N
 
 def test_doctor_fits_a_narrow_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long values are wrapped, not truncated."""
-    monkeypatch.setenv("COLUMNS", "60")
-    assert "webhooks" in cli("doctor").out
+    monkeypatch.setattr(output.out, "width", 60)
+    shown = cli("doctor").out
+    assert "webhooks" in shown
+    assert "…" not in shown
 
 
 def test_empty_rows_do_not_change_the_alignment(cli: Any) -> None:
@@ -397,7 +505,7 @@ def test_empty_rows_do_not_change_the_alignment(cli: Any) -> None:
     given(("a", "up", "", NOON))
     lines = cli("trends", "--by", "hour-of-day").out.splitlines()
     (row,) = [line for line in lines if line.startswith("12")]
-    assert lines[0].index("quality") + len("quality") == row.index("100.0") + len("100.0")
+    assert lines[0].index("Satisf.") + len("Satisf.") == row.index("100%") + len("100%")
 
 
 def test_doctor_reports_problems(cli: Any, tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from harken import (
     Submission,
     Target,
 )
-from harken_adapters.formats.statistics import By, summary_record, trend_points
+from harken_adapters.formats.statistics import summary_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import count_text, print_json, say
-from harken_adapters.hosts.cli.statistics import groups_table, print_themes, stats_table, trend_table
+from harken_adapters.hosts.cli.statistics import print_groups, print_stats, print_themes, print_trend
 
 _DAYS = 14
 _A_DAY = 22
@@ -193,13 +193,14 @@ def _history(vote: Feedback) -> str:
 
 
 def _print_statistics(hk: Harken) -> None:
+    estimate = hk.estimate()
     say("Statistics", style="bold")
-    stats_table(hk.estimate())
+    print_stats(estimate)
     say("By agent", style="bold")
-    groups_table("agent", hk.groups("agent"))
-    say("By day", style="bold")
-    trend_table(By.DAY, trend_points(hk, hk.query(), By.DAY, "UTC"))
-    say("Themes in negative comments", style="bold")
+    print_groups("agent", hk.groups("agent"), estimate)
+    say("\nBy day", style="bold")
+    print_trend(hk.trend(), datetime.now(UTC))
+    say("\nThemes in negative comments", style="bold")
     print_themes(hk.themes(limit=5))
     say("")
 
@@ -217,6 +218,7 @@ def _print_next_commands(cli: CliContext, scenes: Scenes) -> None:
         f"show {scenes.vote.id}",
         "stats --by tag --agent travel-desk",
         "trends --by hour-of-day --zone Europe/Madrid",
+        "compare --by agent",
         f"moderate undo {scenes.held.id}",
         "export feedback.csv",
     ):

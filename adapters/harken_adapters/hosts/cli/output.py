@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harken import Feedback, Page, Rating
+from harken_adapters.charts.text_cells import encode_text, wrap_text
 
 
 class UnwritableOutput(OSError):
@@ -81,7 +82,17 @@ _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _STYLES = {Rating.UP: "green", Rating.DOWN: "red", Rating.NEUTRAL: "dim"}
-_BAR_WIDTH = 16
+#: Patterns of parts of charts; the name of a group is the style. The first is the sentence at the beginning.
+_CHART_STYLES = (
+    r"\A(?P<bold>[^├┊█]+?\.)(?=\n\n)",
+    r"(?P<cyan>[▁-█▒├─┤●○]+)",
+    r"(?P<dim>[·░┊]+)",
+    r"(?m)^(?P<dim>  “.*)$",
+    r"(?m)^Down +(?P<red>█+)",
+    r"(?m)^Neutral +(?P<dim>█+)",
+    r"(?m)^Up +(?P<green>█+)",
+    r"(?P<bold>[▲▼] [\d.]+( points)?)",
+)
 
 Cell = Text | str | int | float | None
 
@@ -157,10 +168,23 @@ def time_text(moment: datetime | None) -> str:
     return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
-def bar(percent: float) -> Text:
-    """A percentage as a bar with the number."""
-    filled = round(percent / 100 * _BAR_WIDTH)
-    return Text.assemble(("█" * filled, "green"), ("░" * (_BAR_WIDTH - filled), "dim"), f" {percent:5.1f}%")
+def chart_width() -> int:
+    """The width of charts: that of the terminal, within limits."""
+    return min(max(out.width, 32), 100)
+
+
+def chart(text: str) -> None:
+    """Print a chart of :mod:`harken_adapters.charts.terminal`, in ASCII if the output lacks block characters."""
+    styled = Text(text)
+    for pattern in _CHART_STYLES:
+        styled.highlight_regex(pattern)
+    encoded = encode_text(text, getattr(out.file, "encoding", None) or "utf-8")
+    out.print(Text(encoded, spans=styled.spans), soft_wrap=True)
+
+
+def wrap(text: str) -> None:
+    """Print a text in lines that fit the charts."""
+    chart("\n".join(wrap_text(text, chart_width())))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, wrap: bool = False) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 from attrs import evolve
-from rich.cells import set_cell_size
-from rich.text import Text
 
+from harken import Cell as HeatCell
 from harken import (
     Comparison,
     Estimate,
@@ -18,14 +17,25 @@ from harken import (
     GroupBy,
     Keyword,
     Mix,
+    Period,
     ResponseTime,
     SatisfactionChange,
     Summary,
     Themes,
-    Verdict,
+    TrendPoint,
 )
 from harken.domain.instants import format_duration
 from harken.domain.query import Dimension, GroupKey
+from harken_adapters.charts.terminal import (
+    change_text,
+    comparison_text,
+    groups_text,
+    heat_map_text,
+    rating_split_text,
+    themes_text,
+    trend_text,
+)
+from harken_adapters.charts.themes import TOO_FEW
 from harken_adapters.formats.record import feedback_record
 from harken_adapters.formats.statistics import (
     By,
@@ -34,21 +44,20 @@ from harken_adapters.formats.statistics import (
     compared_groups_record,
     comparison_record,
     estimate_record,
+    heat_map_record,
     keywords_record,
     parse_group,
+    period_points,
     response_time_record,
     summary_record,
     themes_record,
     trend_points,
 )
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, instant, pairs, with_filters
-from harken_adapters.hosts.cli.output import Cell, bar, count_text, in_one_line, out, print_json, say, table
+from harken_adapters.hosts.cli.output import Cell, chart, chart_width, count_text, print_json, say, table, wrap
 
 #: A design effect that is shown: from here on, the interval is about 5% wider than it would be without it.
 _NOTABLE = 1.1
-#: Follows the number of comments.
-_TOO_FEW = ", too few to find which words belong together"
-_STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 _SIDES = "The two selections"
 _Moment = Annotated[
     datetime | None,
@@ -59,7 +68,6 @@ _Context = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=VALUE", help="Feedback with this context value; repeatable.", rich_help_panel=_SIDES),
 ]
-_COLUMNS = ("total", "up", "down", "neutral", "quality", "satisfaction")
 
 
 @with_filters
@@ -80,11 +88,12 @@ def stats(
         return
     group_by = parse_group(by, over_time="'harken trends'")
     with cli_context(context).open() as hk:
-        groups = hk.analytics.groups(filters.query(hk), group_by)
-    if as_json:
-        print_json({"by": by, "groups": [{"key": key} | summary_record(group) for key, group in groups.items()]})
-        return
-    groups_table(by, groups)
+        query = filters.query(hk)
+        groups = hk.analytics.groups(query, group_by)
+        if as_json:
+            print_json({"by": by, "groups": [{"key": key} | summary_record(group) for key, group in groups.items()]})
+            return
+        print_groups(by, groups, hk.analytics.estimate(query))
 
 
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
@@ -95,24 +104,21 @@ def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> N
         more = {"estimate": estimate_record(estimate), "response_time": response_time_record(response_time)}
         print_json(summary_record(estimate.summary) | more)
         return
-    stats_table(estimate, response_time)
+    print_stats(estimate, response_time)
 
 
-def stats_table(estimate: Estimate, response_time: ResponseTime | None = None) -> None:
-    """Print statistics, one per line, with an interval that takes repeated authors into account."""
-    summary, interval = estimate.summary, estimate.interval
+def print_stats(estimate: Estimate, response_time: ResponseTime | None = None) -> None:
+    """Print the ratings as bars, with satisfaction and an interval that takes repeated authors into account."""
+    summary = estimate.summary
+    chart(rating_split_text(estimate, width=chart_width()))
+    say("")
     rows: list[tuple[str, Cell]] = [
-        ("total", f"{summary.total:,}"),
-        ("up", f"{summary.positive:,}"),
-        ("down", f"{summary.negative:,}"),
-        ("neutral", f"{summary.neutral:,}"),
-        ("satisfaction", f"{summary.satisfaction:.1f}%  (95% CI: {interval.low:.1f}% to {interval.high:.1f}%)"),
         ("quality", f"{summary.quality:.1f}"),
         ("comments", f"{summary.comments:,}"),
         ("comment length", f"{summary.average_comment_length:.1f} characters on average"),
     ]
     if estimate.design_effect >= _NOTABLE:
-        rows.insert(5, ("design effect", f"{estimate.design_effect:.2f}, as authors gave several ratings"))
+        rows.append(("design effect", f"{estimate.design_effect:.2f}, as authors gave several ratings"))
     if summary.average_polarity is not None:
         rows.append(("polarity", f"{summary.average_polarity:+.3f} on average"))
     if response_time is not None:
@@ -123,27 +129,17 @@ def stats_table(estimate: Estimate, response_time: ResponseTime | None = None) -
         rows.append(
             ("moderation", f"{count_text(response_time.decisions, 'decision')}, median {median}, 90% within {high}")
         )
-    table(("statistic", "value"), rows)
+    table(("statistic", "value"), rows, wrap=True)
 
 
-def groups_table(by: str, groups: Mapping[GroupKey, Summary]) -> None:
-    """Print a summary per group, one line each."""
-    table(
-        (by, *_COLUMNS),
-        [(_name(key), *_cells(group)) for key, group in groups.items()],
-    )
+def print_groups(by: str, groups: Mapping[GroupKey, Summary], total: Estimate) -> None:
+    """Print a line for each group; ``total`` is the estimate of all of them."""
+    rows = [(_name(key), Estimate(group, total.design_effect)) for key, group in groups.items()]
+    chart(groups_text(rows, by=_noun(by), total=total.summary, width=chart_width()))
 
 
-def _cells(summary: Summary) -> tuple[Cell, ...]:
-    return (
-        summary.total,
-        summary.positive,
-        summary.negative,
-        summary.neutral,
-        # Empty rather than zero: quality and satisfaction are undefined without ratings.
-        summary.quality if summary.total else "",
-        bar(summary.satisfaction) if summary.decided else "",
-    )
+def _noun(by: str) -> str:
+    return by.removeprefix("context.")
 
 
 @with_filters
@@ -162,20 +158,50 @@ def trends(
     with_changes: Annotated[
         bool, typer.Option("--changes", help="Also name the days on which satisfaction changed.")
     ] = False,
+    with_heat_map: Annotated[
+        bool, typer.Option("--heat-map", help="Show satisfaction by weekday and hour instead.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show statistics over time."""
     with cli_context(context).open() as hk:
         query = filters.query(hk)
-        points = trend_points(hk, query, by, zone)
+        if with_heat_map:
+            cells = hk.analytics.heat_map(query, zone, prefer_dates=not as_json)
+            print_json(heat_map_record(zone, cells)) if as_json else _print_heat_map(cells, zone)
+            return
+        trend = None if by.recurs else hk.analytics.trend(query, Period(by.value), zone)
+        points = trend_points(hk, query, by, zone) if trend is None else period_points(trend)
         changes = hk.analytics.changes(query, zone) if with_changes else None
     if as_json:
         document = {"by": by.value, "zone": zone, "points": [point | summary_record(one) for point, one in points]}
         print_json(document if changes is None else document | changes_record(zone, changes))
         return
-    trend_table(by, points)
+    now = datetime.now(UTC)
+    if trend:
+        print_trend(trend, now, changes or ())
+        say("")
+    _print_points(by, points, is_running=bool(trend and trend[-1].end > now))
     if changes is not None:
+        say("")
         _print_changes(changes)
+
+
+def print_trend(trend: Sequence[TrendPoint], now: datetime, changes: Iterable[SatisfactionChange] = ()) -> None:
+    """Print satisfaction over time as columns."""
+    chart(trend_text(trend, changes=changes, now=now, width=chart_width()))
+
+
+def _print_points(by: By, points: Points, *, is_running: bool) -> None:
+    """Print a line for each period."""
+    rows = [(_label(by, point), Estimate(one, 1.0)) for point, one in points]
+    notes = ["so far" if is_running and one == len(rows) - 1 else "" for one in range(len(rows))]
+    total = sum((one for _, one in points), Summary())
+    chart(groups_text(rows, by=by.value, total=total, notes=notes, width=chart_width()))
+
+
+def _print_heat_map(cells: Sequence[HeatCell], zone: str) -> None:
+    chart(heat_map_text(cells, zone=zone, width=chart_width()))
 
 
 def _print_changes(changes: Iterable[SatisfactionChange]) -> None:
@@ -185,12 +211,7 @@ def _print_changes(changes: Iterable[SatisfactionChange]) -> None:
         for one in changes
     ]
     for line in lines or ["Satisfaction did not change by more than chance on any day"]:
-        say(line)
-
-
-def trend_table(by: By, points: Points) -> None:
-    """Print a summary per period, one line each, with satisfaction as a bar."""
-    table((by.value, *_COLUMNS), [(_label(by, point), *_cells(one)) for point, one in points])
+        wrap(line)
 
 
 def _label(by: By, point: Mapping[str, Any]) -> str:
@@ -200,7 +221,7 @@ def _label(by: By, point: Mapping[str, Any]) -> str:
         case By.WEEKDAY:
             return str(point["weekday"])
         case By.HOUR:
-            return str(point["start"])[:16].replace("T", " ")
+            return str(point["start"])[5:16].replace("T", " ")
         case _:
             return str(point["start"])[:10]
 
@@ -239,27 +260,14 @@ def _keywords_table(keywords: Iterable[Keyword]) -> None:
 
 
 def print_themes(found: Themes) -> None:
-    """Print themes, each with an example on the line below, and the tags."""
-    if found.themes:
-        say(f"{'theme':28}   share  comments  {'change' if found.themes[0].change else ''}".rstrip(), style="dim")
-    for one in found.themes:
-        # How many more comments would decide it is of no use in a list.
-        change = one.sentence if one.change and one.change.verdict is not Verdict.UNDECIDED else one.verdict
-        share = f"{one.theme.share * 100:5.1f}%  {one.theme.count:>8,}"
-        say(_cut(f"{set_cell_size(in_one_line(one.name), 28)}  {share}  {change or ''}".rstrip()), style="bold")
-        say(_cut(f"  {in_one_line(one.examples[0].comment)}"), style="dim")
-    if not found.themes:
-        say("No theme is in enough thumbs-down comments")
-    say(f"From {count_text(found.comments, 'thumbs-down comment')}{'' if found.is_enough else _TOO_FEW}")
+    """Print themes, each with an example on the line below, and the reasons that people chose."""
+    chart(themes_text(found, width=chart_width()))
+    if found.themes and not found.is_enough:
+        say("")
+        wrap(TOO_FEW)
     if found.tags:
-        say(_cut("Tags: " + ", ".join(f"{in_one_line(tag)} ({count:,})" for tag, count in found.tags[:10])))
-
-
-def _cut(line: str) -> str:
-    """The line, cut to the width of the terminal."""
-    text = Text(line)
-    text.truncate(out.width, overflow="ellipsis")
-    return text.plain
+        say("")
+        chart(themes_text(found, reasons=True, width=chart_width()))
 
 
 @with_filters
@@ -307,7 +315,7 @@ def compare(
             if before != after:
                 raise WrongUsage("--by compares groups with each other; leave out --before-... and --after-...")
             groups = hk.analytics.compare_groups(query, parse_group(by, over_time="'harken trends'"))
-            print_json(compared_groups_record(by, groups)) if as_json else _compared_groups_table(by, groups)
+            print_json(compared_groups_record(by, groups)) if as_json else _print_compared_groups(by, groups)
             return
         if before == after:
             before = hk.analytics.previous_period(after)
@@ -316,7 +324,7 @@ def compare(
     if as_json:
         print_json(comparison_record(comparison))
         return
-    _comparison_table(comparison)
+    _print_comparison(comparison)
     if before.agent_id == after.agent_id:
         _print_mix(mix)
 
@@ -340,41 +348,31 @@ def _side(
     )
 
 
-def _comparison_table(comparison: Comparison) -> None:
-    sides = (("before", comparison.before), ("after", comparison.after))
-    table(("", *_COLUMNS), [(name, *_cells(summary)) for name, summary in sides])
+def _print_comparison(comparison: Comparison) -> None:
+    chart(change_text(comparison, width=chart_width()))
     always, single = comparison.always_valid_interval, comparison.interval
-    say(f"Verdict: {comparison.sentence}", style=_STYLES.get(comparison.verdict, ""))
-    say(f"Change in satisfaction: {comparison.satisfaction_change:+.1f} points")
-    say(f"  95% interval that holds at every look: {always.low:+.1f} to {always.high:+.1f} points")
-    say(f"  95% interval for a single look:        {single.low:+.1f} to {single.high:+.1f} points")
+    say("")
+    wrap(
+        f"Change in satisfaction: {comparison.satisfaction_change:+.1f} points. "
+        f"95% interval that holds at every look: {always.low:+.1f} to {always.high:+.1f}; "
+        f"for a single look: {single.low:+.1f} to {single.high:+.1f}."
+    )
 
 
 def _print_mix(mix: Mix[GroupKey]) -> None:
     """Name the agents that only one side has, and the change without them."""
     if not (mix.new or mix.gone) or not (mix.without.before.decided and mix.without.after.decided):
         return
+    say("")
     for what, agents in (("new", mix.new), ("gone", mix.gone)):
         if agents:
-            named = ", ".join(in_one_line(_name(agent)) for agent in agents[:5])
-            say(_cut(f"{count_text(len(agents), f'{what} agent')}: {named}"))
-    say(f"Without them: {mix.without.sentence}")
+            wrap(f"{count_text(len(agents), f'{what} agent')}: {', '.join(map(_name, agents[:5]))}")
+    wrap(f"Without them: {mix.without.sentence}")
 
 
-def _compared_groups_table(by: str, groups: Mapping[GroupKey, Comparison]) -> None:
+def _print_compared_groups(by: str, groups: Mapping[GroupKey, Comparison]) -> None:
     """Print a line for each group: its satisfaction, and how it compares with the others."""
-    table(
-        (by, "ratings", "satisfaction", "compared with the others"),
-        [
-            (
-                set_cell_size(in_one_line(_name(key)), 20).rstrip(),
-                one.after.decided,
-                f"{one.after.satisfaction:.1f}%" if one.after.decided else "",
-                Text(one.sentence, style=_STYLES.get(one.verdict, ""), overflow="ellipsis", no_wrap=True),
-            )
-            for key, one in groups.items()
-        ],
-    )
+    chart(comparison_text(groups, by=_noun(by), width=chart_width()))
 
 
 def _name(key: GroupKey) -> str:
