@@ -162,7 +162,7 @@ def _until_started(log: Path, worker: subprocess.Popen[bytes]) -> None:
 
 
 def _until_more(log: Path, lines: int) -> None:
-    """Wait until the processes have made so many further steps."""
+    """Wait until the processes have made this many further steps."""
     wanted = _lines(log) + lines
     _until(lambda: _lines(log) >= wanted)
 

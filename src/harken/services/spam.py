@@ -64,7 +64,7 @@ class SpamEvaluation:
 
 @frozen
 class _Fitted:
-    """A model that reads the likelihood of an approval, from decisions until ``at`` and after so many erasures."""
+    """A model that reads the likelihood of an approval, fitted at this time and after this number of erasures."""
 
     model: SentimentModel
     at: datetime

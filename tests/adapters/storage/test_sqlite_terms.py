@@ -1,4 +1,4 @@
-"""Counts of terms in SQLite are exact whatever happens between the reading and the storing of a record."""
+"""Counts of terms in SQLite are exact, also if other processes act between the reading and the storing of a record."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -157,7 +157,7 @@ MEANWHILE: dict[str, Callable[[Storage], object]] = {
 
 
 @pytest.mark.parametrize("what", MEANWHILE)
-def test_a_record_is_exact_whatever_happens_meanwhile(
+def test_a_record_is_exact_if_another_process_acts_meanwhile(
     ours: Storage, other: Storage, meanwhile: Meanwhile, what: str
 ) -> None:
     """Another process acts between the reading and the storing of each part."""
