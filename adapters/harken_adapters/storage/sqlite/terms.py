@@ -26,8 +26,8 @@ from harken_adapters.storage.term_counts import dump_counts, have_counts, load_c
 
 #: A record is written again when so much changed. Less is counted at each reading, in 40 microseconds a comment.
 _ENOUGH: Final = 500
-#: How much is counted in one transaction, so that memory is bounded.
-_CHUNK: Final = 5_000
+#: How much is counted at once. More would hold the lock for longer than 0.1 seconds; less writes records more often.
+_CHUNK: Final = 20_000
 
 _COUNTED: Final = "status = 'approved' AND withdrawn_at IS NULL AND rating <> 0 AND comment <> ''"
 _RECORD: Final = "SELECT generation, until, counts FROM term_counts WHERE application = ? AND tokenizer = ?"
