@@ -24,6 +24,7 @@ from harken.ports.time import Clock, NewId, Random
 from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
 from harken.services.conversations import ConversationService
+from harken.services.erasures import Erasures
 from harken.services.feed import Feed
 from harken.services.feedback.collection import CollectionService, spam_rule
 from harken.services.feedback.editing import Editor
@@ -135,7 +136,8 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         policy = policy.with_rules(spam_rule(parts.spam_filter), hold=parts.spam == "hold")
 
     editor = make.editor(storage.feedback)
-    eraser = make.eraser(storage.feedback, storage.sessions, storage.conversations, clock=shared_clock)
+    erasures = Erasures(storage.state)
+    eraser = make.eraser(storage.feedback, storage.sessions, storage.conversations, erasures, clock=shared_clock)
     collection = make.collection(
         storage.feedback,
         eraser,
@@ -153,7 +155,11 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         max_batch=parts.max_batch,
     )
     themes = make.themes(
-        storage.feedback, clock=clock, stop_words=partial(stop_words, parts.languages), namer=parts.theme_namer
+        storage.feedback,
+        erasures,
+        clock=clock,
+        stop_words=partial(stop_words, parts.languages),
+        namer=parts.theme_namer,
     )
     alerting = make.alerting(
         storage.feedback,
@@ -192,8 +198,8 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         editor=editor,
         collection=collection,
         moderation=make.moderation(storage.feedback, clock=clock, editor=editor),
-        sentiment=make.sentiment(storage.feedback, clock=clock),
-        spam=make.spam(storage.feedback, clock=clock),
+        sentiment=make.sentiment(storage.feedback, erasures, clock=clock),
+        spam=make.spam(storage.feedback, erasures, clock=clock),
         analytics=make.analytics(storage.feedback, themes=themes, clock=clock),
         sessions=make.sessions(storage.sessions),
         conversations=make.conversations(storage.conversations),

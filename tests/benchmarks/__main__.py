@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.benchmarks import agents, embedded, http, mongodb, relay, text
+from tests.benchmarks import agents, embedded, http, insight, mongodb, relay, text
 
 BENCHMARKS = (
     *embedded.BENCHMARKS,
@@ -19,6 +19,7 @@ BENCHMARKS = (
     *relay.BENCHMARKS,
     *agents.BENCHMARKS,
     *text.BENCHMARKS,
+    *insight.BENCHMARKS,
 )
 
 

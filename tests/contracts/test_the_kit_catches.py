@@ -1,6 +1,7 @@
 """The contract kit fails on adapters with typical defects."""
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -19,8 +20,10 @@ from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, HarkenError, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event
-from harken.domain.feedback import Feedback
+from harken.domain.feedback import Feedback, Rating
+from harken.domain.insight.terms import TermCounts, words
 from harken.domain.metadata import MetadataSize
+from harken.domain.moderation import ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.conversations import JsonObject
@@ -28,7 +31,7 @@ from harken.ports.repository import Accepted, Conflict, FeedbackRepository, Outc
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
-from harken.testing import ConversationMachine, FeedbackMachine, OutboxMachine, StorageContract
+from harken.testing import ConversationMachine, FeedbackMachine, OutboxMachine, StorageContract, with_content
 from harken.testing.alert_contract import AlertContract
 from harken.testing.conversation_contract import ConversationContract
 from harken.testing.erasure_contract import ErasureContract
@@ -38,6 +41,7 @@ from harken.testing.order_contract import OrderContract
 from harken.testing.outbox_contract import OutboxContract
 from harken.testing.session_contract import SessionContract
 from harken.testing.state_contract import StateContract
+from harken.testing.statistics_contract import StatisticsContract
 from harken.testing.strategies import APPLICATIONS
 from harken.testing.tenant_contract import TenantContract
 from harken_adapters.storage import memory
@@ -50,6 +54,7 @@ from harken_adapters.storage.memory import (
     MemorySessionRepository,
     MemoryStateRepository,
 )
+from harken_adapters.storage.memory.data import Data
 
 pytestmark = pytest.mark.slow
 
@@ -171,6 +176,154 @@ class CountsPending(MemoryFeedbackRepository):
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         plain = FeedbackQuery(application=query.application)
         return super().summarize(query.in_any_state() if query == plain else query, group_by)
+
+
+class CountsTermsOfWithdrawn(MemoryFeedbackRepository):
+    """Counts the terms of withdrawn feedback."""
+
+    def term_counts(self, application: str) -> TermCounts:
+        return TermCounts.fold(self.stream(FeedbackQuery(application=application, withdrawn=None)))
+
+
+class CountsTermsOfRejected(MemoryFeedbackRepository):
+    """Counts the terms of rejected feedback."""
+
+    def term_counts(self, application: str) -> TermCounts:
+        statuses = frozenset({ModerationStatus.APPROVED, ModerationStatus.REJECTED})
+        return TermCounts.fold(self.stream(FeedbackQuery(application=application, statuses=statuses)))
+
+
+class CountsTermsOfPending(MemoryFeedbackRepository):
+    """Counts the terms of feedback that waits for a moderator."""
+
+    def term_counts(self, application: str) -> TermCounts:
+        statuses = frozenset({ModerationStatus.APPROVED, ModerationStatus.PENDING})
+        return TermCounts.fold(self.stream(FeedbackQuery(application=application, statuses=statuses)))
+
+
+class CountsTermsOfFirstVersions(MemoryFeedbackRepository):
+    """Counts the terms that feedback had when they were first read, not those after an edit."""
+
+    def __init__(self, data: Data) -> None:
+        super().__init__(data)
+        self._first: dict[tuple[str, str], Feedback] = {}
+
+    def term_counts(self, application: str) -> TermCounts:
+        counted = self.stream(FeedbackQuery(application=application))
+        return TermCounts.fold(self._first.setdefault((application, one.id), one) for one in counted)
+
+
+class CountsTermsOfErased(MemoryFeedbackRepository):
+    """Counts the terms of feedback that was erased since it was counted."""
+
+    def __init__(self, data: Data) -> None:
+        super().__init__(data)
+        self._counted: dict[tuple[str, str], Feedback] = {}
+
+    def term_counts(self, application: str) -> TermCounts:
+        stored = {(application, one.id): one for one in self.stream(FeedbackQuery(application=application))}
+        there = self.get_many(application, [feedback_id for _, feedback_id in self._counted])
+        erased = {place: one for place, one in self._counted.items() if place[0] == application and one.id not in there}
+        self._counted |= stored
+        return TermCounts.fold({**erased, **stored}.values())
+
+
+class WatermarkedTerms(MemoryFeedbackRepository):
+    """Counts the terms up to the newest feedback of the first reading, and those of the rest separately."""
+
+    def __init__(self, data: Data) -> None:
+        super().__init__(data)
+        self._watermarks: dict[str, tuple[datetime, frozenset[str]]] = {}
+
+    def term_counts(self, application: str) -> TermCounts:
+        counted = list(self.stream(FeedbackQuery(application=application)))
+        if counted and application not in self._watermarks:
+            self._watermarks[application] = counted[-1].created_at, frozenset(one.id for one in counted)
+        return TermCounts.fold(one for one in counted if self._counts(one, *self._watermarks[application]))
+
+    def _counts(self, feedback: Feedback, until: datetime, known: frozenset[str]) -> bool:
+        raise NotImplementedError
+
+
+class ForgetsLateTerms(WatermarkedTerms):
+    """Omits the terms of feedback that arrives late, with a creation time before the watermark."""
+
+    def _counts(self, feedback: Feedback, until: datetime, known: frozenset[str]) -> bool:
+        return feedback.created_at > until or feedback.id in known
+
+
+class ForgetsNewTerms(WatermarkedTerms):
+    """Omits the terms of feedback after the watermark."""
+
+    def _counts(self, feedback: Feedback, until: datetime, known: frozenset[str]) -> bool:
+        return feedback.created_at <= until
+
+
+class SubtractsUnchangedTerms(MemoryFeedbackRepository):
+    """Subtracts the terms of feedback at any change, and adds them only if the comment changed."""
+
+    def __init__(self, data: Data) -> None:
+        super().__init__(data)
+        self._lost: set[str] = set()
+
+    def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
+        before = self.get(feedback.application, feedback.id)
+        super().replace(feedback, events, over=over)
+        if before.content == feedback.content:
+            self._lost.add(feedback.id)
+
+    def term_counts(self, application: str) -> TermCounts:
+        counted = self.stream(FeedbackQuery(application=application))
+        return TermCounts.fold(one for one in counted if one.id not in self._lost)
+
+
+class CountsTermsOfAllApplications(MemoryFeedbackRepository):
+    """Counts the terms of all applications together."""
+
+    def term_counts(self, application: str) -> TermCounts:
+        return sum(map(super().term_counts, APPLICATIONS), TermCounts())
+
+
+class CountsFrequencies(MemoryFeedbackRepository):
+    """Counts how often terms occur, instead of the comments that have them."""
+
+    def term_counts(self, application: str) -> TermCounts:
+        counts = super().term_counts(application)
+        repeated = {Rating.UP: dict(counts.ups), Rating.DOWN: dict(counts.downs), Rating.NEUTRAL: {}}
+        for one in self.stream(FeedbackQuery(application=application)):
+            for word, times in Counter(words(one.comment)).items():
+                repeated[one.rating][word] = repeated[one.rating].get(word, 0) + times - 1
+        return evolve(counts, ups=repeated[Rating.UP], downs=repeated[Rating.DOWN])
+
+
+class CountsNeutralTerms(MemoryFeedbackRepository):
+    """Counts the terms of neutral feedback as those of thumbs-down feedback."""
+
+    def term_counts(self, application: str) -> TermCounts:
+        counted = self.stream(FeedbackQuery(application=application))
+        as_down = (with_content(one, rating=Rating.DOWN) if one.rating is Rating.NEUTRAL else one for one in counted)
+        return TermCounts.fold(as_down)
+
+
+class OmitsSounds(MemoryFeedbackRepository):
+    """Counts words only, not what the sentiment analyser said."""
+
+    def term_counts(self, application: str) -> TermCounts:
+        counted = self.stream(FeedbackQuery(application=application))
+        return TermCounts.fold(with_content(one, sentiment=None) for one in counted)
+
+
+class KeepsTermsWithoutComments(MemoryFeedbackRepository):
+    """Lists terms that no comment has any more."""
+
+    def __init__(self, data: Data) -> None:
+        super().__init__(data)
+        self._seen: defaultdict[str, set[str]] = defaultdict(set)
+
+    def term_counts(self, application: str) -> TermCounts:
+        counts = super().term_counts(application)
+        self._seen[application].update(counts.downs)
+        return evolve(counts, downs={**dict.fromkeys(self._seen[application], 0), **counts.downs})
 
 
 class MillisecondTimes(MemoryFeedbackRepository):
@@ -966,6 +1119,22 @@ Broken = type[
     | MemoryConversationRepository
 ]
 
+#: Defects in the counts of terms, which the state machine reads rarely.
+ABOUT_TERMS: list[Broken] = [
+    CountsTermsOfWithdrawn,
+    CountsTermsOfRejected,
+    CountsTermsOfPending,
+    CountsTermsOfFirstVersions,
+    CountsTermsOfErased,
+    ForgetsLateTerms,
+    ForgetsNewTerms,
+    SubtractsUnchangedTerms,
+    CountsTermsOfAllApplications,
+    CountsFrequencies,
+    CountsNeutralTerms,
+    OmitsSounds,
+    KeepsTermsWithoutComments,
+]
 #: Defects that a state machine finds only with more sessions than it creates, or rarely.
 ONLY_IN_EXAMPLES: list[Broken] = [
     MatchesTagsBySubstring,
@@ -984,6 +1153,7 @@ ONLY_IN_EXAMPLES: list[Broken] = [
     LimitsEachUpdate,
     ChecksMetadataTooLate,
     CountsCharacters,
+    *ABOUT_TERMS,
 ]
 #: Defects in events, deliveries and alerts.
 ABOUT_DELIVERIES: list[Broken] = [
@@ -1115,6 +1285,8 @@ _LIKELY: Final = {
 def example_tests(contract: StorageContract, broken: type) -> Iterator[Callable[[], None]]:
     """The tests of the contract without the state machines; first those of the broken port."""
     parts = [part for base, parts in _LIKELY.items() if issubclass(broken, base) for part in parts]
+    if broken in ABOUT_TERMS:
+        parts.insert(0, StatisticsContract)
     likely = [name for part in parts for name in vars(part)]
     for name in dict.fromkeys([*likely, *dir(contract)]):
         if name.startswith("test_") and not name.startswith("test_any_sequence"):

@@ -9,6 +9,7 @@ from attrs import evolve
 import harken
 from harken import Change, FeedbackRejected, Harken, ModerationStatus, Target
 from harken.ports.repository import Accepted
+from harken.services.erasures import Erasures
 from harken.services.feedback.collection import CollectionService
 from harken.services.feedback.editing import Editor
 from harken.services.feedback.erasing import Eraser
@@ -45,7 +46,7 @@ def wired(clock: ManualClock) -> Iterator[Wired]:
         editor = Editor(storage.feedback)
         collection = CollectionService(
             storage.feedback,
-            Eraser(storage.feedback, storage.sessions, storage.conversations, clock=clock),
+            Eraser(storage.feedback, storage.sessions, storage.conversations, Erasures(storage.state), clock=clock),
             clock=clock,
             new_id=counting_ids(),
             policy=harken.RatingPolicy(),

@@ -19,6 +19,7 @@ from harken.domain.events import DeliveryState, EventType
 from harken.domain.feedback import session_author
 from harken.domain.query import ANY_STATUS
 from harken.ports.storage import Storage
+from harken.services.erasures import Erasures
 from harken.services.feedback.erasing import FRESH, Eraser
 from harken.testing import an_alert
 from support import ManualClock, counting_ids
@@ -197,7 +198,14 @@ def test_a_relay_elsewhere_has_sent_what_it_read_before_the_call_returns(clock: 
     """
     waited: list[float] = []
     with open_storage("memory://") as storage:
-        eraser = Eraser(storage.feedback, storage.sessions, storage.conversations, clock=clock, pause=waited.append)
+        eraser = Eraser(
+            storage.feedback,
+            storage.sessions,
+            storage.conversations,
+            Erasures(storage.state),
+            clock=clock,
+            pause=waited.append,
+        )
         with harken.connect(storage, clock=clock) as hk:
             for session in ("a", "b"):
                 hk.submit(session, "up")

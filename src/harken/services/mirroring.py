@@ -14,6 +14,7 @@ from attrs import frozen
 from harken.domain.query import FeedbackQuery
 from harken.ports.conversations import ConversationRepository
 from harken.ports.storage import Storage
+from harken.services.erasures import Erasures
 
 BATCH: Final = 1_000
 
@@ -87,12 +88,14 @@ class Mirroring:
         data in the source are not removed.
         """
         removed = Counter[Kind]()
+        erasures = Erasures(self._target.state)
         for extra in extras:
             match extra:
                 case Extra(Kind.FEEDBACK, application, _, name):
                     if not self._source.feedback.get_many(application, [name]):
                         query = FeedbackQuery(application=application, feedback_id=name).in_any_state()
                         removed[Kind.FEEDBACK] += self._target.feedback.erase(query, at=at).feedback
+                        erasures.add(application)
                 case Extra(Kind.METADATA, application, session_id, name):
                     if name not in self._source.sessions.get(application, session_id):
                         removed[Kind.METADATA] += self._target.sessions.delete(application, session_id, [name])

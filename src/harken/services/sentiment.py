@@ -19,6 +19,7 @@ from harken.domain.query import FeedbackQuery, check_limit
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
+from harken.services.erasures import Erasures
 from harken.services.newest import newest_comments
 
 #: A comment with a likelihood below this is clearly negative; above one minus this, clearly positive.
@@ -125,10 +126,11 @@ class ModelCache(Generic[_Model]):
 
 @frozen
 class _Fitted:
-    """A model, and the summary of its application at that time."""
+    """A model, and what was known of its application before it was fitted."""
 
     model: SentimentModel
     summary: Summary
+    erasures: int
     at: datetime
 
 
@@ -136,13 +138,13 @@ class SentimentService:
     """Reads comments by the ratings of earlier comments in the same application.
 
     Nothing of it is stored: the sentiment in stored feedback is what the analyser said when it was accepted. The model
-    of an application is fitted when it is needed: again at once if feedback was changed or removed, and at most once a
-    minute if feedback was only added. If as much feedback was added as was erased in that minute, this is noticed at
-    its end.
+    of an application is fitted when it is needed: again at once if feedback was changed or erased, and at most once a
+    minute if feedback was only added.
     """
 
-    def __init__(self, repository: FeedbackRepository, *, clock: Clock) -> None:
+    def __init__(self, repository: FeedbackRepository, erasures: Erasures, *, clock: Clock) -> None:
         self._repository = repository
+        self._erasures = erasures
         self._clock = clock
         self._models = ModelCache(self._fit, self._is_current)
 
@@ -190,14 +192,16 @@ class SentimentService:
         )
 
     def _fit(self, application: str) -> _Fitted:
-        at, summary = self._clock(), self._summary(application)
+        at, erasures, summary = self._clock(), self._erasures.count(application), self._summary(application)
         counts = self._repository.term_counts(application)
         rated = _rated(newest_comments(self._repository, FeedbackQuery(application=application)))
         # Feedback may have been added since the counts were read.
         counted = [one for one in calibration_sample(rated) if counts.may_include(one.terms, is_up=one.is_up)]
-        return _Fitted(SentimentModel.fit(counts, counted), summary, at)
+        return _Fitted(SentimentModel.fit(counts, counted), summary, erasures, at)
 
     def _is_current(self, application: str, fitted: _Fitted) -> bool:
+        if self._erasures.count(application) != fitted.erasures:
+            return False
         if any(self._repository.changes(application, since=fitted.at)):
             return False
         summary = self._summary(application)

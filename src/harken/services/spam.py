@@ -16,6 +16,7 @@ from harken.domain.insight.terms import TermCounts, terms
 from harken.domain.moderation import ModerationStatus
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
+from harken.services.erasures import Erasures
 from harken.services.newest import NEWEST
 from harken.services.sentiment import ModelCache
 
@@ -63,67 +64,67 @@ class SpamEvaluation:
 
 @frozen
 class _Fitted:
-    """A model that reads the likelihood of an approval, from decisions until ``at``."""
+    """A model that reads the likelihood of an approval, fitted at this time and after this number of erasures."""
 
     model: SentimentModel
     at: datetime
-
-    @property
-    def is_on(self) -> bool:
-        counts = self.model.counts
-        return self.model.uses_words and min(counts.up, counts.down) >= MIN_DECISIONS
+    erasures: int
 
 
 class SpamService:
     """Compares pending comments with those that moderators approved and rejected.
 
-    It learns from the newest 20,000 comments of the last year with a moderator's decision. Decisions and erasures count
-    within a minute. Nothing of it is stored, and no comment is refused, held or rejected because of it.
+    It learns from the newest 20,000 comments of the last year with a moderator's decision. Decisions count
+    within a minute, erasures at once. Nothing is stored, and no comment is refused, held or rejected because of it.
     """
 
-    def __init__(self, repository: FeedbackRepository, *, clock: Clock) -> None:
+    def __init__(self, repository: FeedbackRepository, erasures: Erasures, *, clock: Clock) -> None:
         self._repository = repository
+        self._erasures = erasures
         self._clock = clock
         self._models = ModelCache(self._fit, self._is_current)
 
     def readings(self, feedback: Sequence[Feedback]) -> Mapping[str, SpamReading]:
         """The readings by feedback id, of pending feedback with a comment; none until it has learned enough."""
         waiting = [one for one in feedback if one.comment and one.moderation.status is ModerationStatus.PENDING]
-        fitted = {name: self._models.get(name) for name in {one.application for one in waiting}}
-        return {
-            one.id: _reading(fitted[one.application].model, one) for one in waiting if fitted[one.application].is_on
-        }
+        models = {name: self._models.get(name).model for name in {one.application for one in waiting}}
+        return {one.id: _reading(models[one.application], one) for one in waiting if _is_on(models[one.application])}
 
     def evaluate(self, application: str) -> SpamEvaluation:
         """Compare the likelihoods of a rejection with the decisions that it learned from."""
         decided = self._decided(application)
-        fitted = self._learn(decided)
+        fitted = _learn(decided)
         # Also if it is off: whether the words would predict decisions.
-        model = evolve(fitted.model, uses_words=True)
+        model = evolve(fitted, uses_words=True)
         learned = list(map(RatedTerms.of, decided))
         likelihoods = [1 - model.reading_without(one.terms, is_up=one.is_up) for one in learned]
         return SpamEvaluation(
             approved=model.counts.up,
             rejected=model.counts.down,
-            is_on=fitted.is_on,
+            is_on=_is_on(fitted),
             likelihoods=evaluate(likelihoods, [not one.is_up for one in learned]),
         )
 
     def _fit(self, application: str) -> _Fitted:
-        return self._learn(self._decided(application))
+        at, erasures = self._clock(), self._erasures.count(application)
+        return _Fitted(_learn(self._decided(application)), at, erasures)
 
-    def _learn(self, decided: Sequence[Feedback]) -> _Fitted:
-        model = SentimentModel.fit(TermCounts.fold(decided), calibration_sample(decided))
-        return _Fitted(model, self._clock())
-
-    def _is_current(self, _: str, fitted: _Fitted) -> bool:
-        return self._clock() - fitted.at < _LASTS
+    def _is_current(self, application: str, fitted: _Fitted) -> bool:
+        return self._clock() - fitted.at < _LASTS and self._erasures.count(application) == fitted.erasures
 
     def _decided(self, application: str) -> Sequence[Feedback]:
         """The comments that moderators decided on, with the decision in place of the rating."""
         # Every decision is a change.
         changed = self._repository.changes(application, since=self._clock() - _PERIOD)
         return deque((_as_rated(one) for one in changed if _is_decided(one)), maxlen=NEWEST)
+
+
+def _learn(decided: Sequence[Feedback]) -> SentimentModel:
+    return SentimentModel.fit(TermCounts.fold(decided), calibration_sample(decided))
+
+
+def _is_on(model: SentimentModel) -> bool:
+    return model.uses_words and min(model.counts.up, model.counts.down) >= MIN_DECISIONS
 
 
 def _is_decided(feedback: Feedback) -> bool:

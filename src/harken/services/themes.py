@@ -20,6 +20,7 @@ from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
 from harken.ports.text import ThemeNamer
 from harken.ports.time import Clock
+from harken.services.erasures import Erasures
 from harken.services.newest import newest
 
 logger = logging.getLogger(__name__)
@@ -117,16 +118,18 @@ class ThemeService:
     def __init__(
         self,
         repository: FeedbackRepository,
+        erasures: Erasures,
         *,
         clock: Clock,
         stop_words: Callable[[], Collection[str]],
         namer: ThemeNamer | None = None,
     ) -> None:
         self._repository = repository
+        self._erasures = erasures
         self._clock = clock
         self._stop_words = stop_words
         self._namer = namer
-        self._names: dict[tuple[str | None, ...], str] = {}
+        self._names: dict[tuple[int | str | None, ...], str] = {}
 
     def find(self, query: FeedbackQuery, *, limit: int = 15) -> Themes:
         """The themes of the matching thumbs-down comments, with their change since the previous period.
@@ -191,10 +194,13 @@ class ThemeService:
         return [one for one in newest(self._repository, evolve(query, rating=Rating.DOWN)) if one.comment]
 
     def _name(self, theme: Theme, examples: Sequence[Feedback], query: FeedbackQuery) -> str:
-        """The namer's name, or the label if it has none or fails. Names are kept apart by application and agent."""
+        """The namer's name, or the label if it has none or fails. Names are kept apart by application and agent.
+
+        After an erasure, a theme is named again, as its name may come from what was erased.
+        """
         if self._namer is None:
             return theme.label
-        key = (query.application, query.agent_id, *theme.words)
+        key = (self._erasures.count(query.application), query.application, query.agent_id, *theme.words)
         if key not in self._names:
             try:
                 name = " ".join(self._namer(theme.words, [one.comment for one in examples]).split())

@@ -131,7 +131,7 @@ class StatisticsContract(FreshStorage):
                 _check_terms(storage, application, counted)
 
     def test_term_counts_follow_every_change(self) -> None:
-        """Changes, late arrivals and erasures are in the counts, whenever these were read before."""
+        """Changes, late and new arrivals, and erasures are in the counts, whenever these were read before."""
         series = a_series(1_200, rating=Rating.DOWN, comment="lost luggage")
         steps: list[Callable[[Feedback], Feedback]] = [
             lambda one: one.revised(evolve(one.content, rating=Rating.UP), at=NOON),
@@ -148,7 +148,8 @@ class StatisticsContract(FreshStorage):
                 _check_terms(storage, "default")
                 storage.feedback.replace(step(storage.feedback.get("default", series[number % 3].id)), [])
                 late = a_feedback(f"late {number}", comment=f"late {number}", created_at=NOON - MINUTE)
-                storage.feedback.add(accepted(late))
+                new = a_feedback(comment=f"new {number}", created_at=series[-1].created_at + MINUTE * number)
+                storage.feedback.add(accepted(late, new))
             _check_terms(storage, "default")
             for query in (FeedbackQuery(session_id="late 1"), FeedbackQuery(feedback_id=series[1].id), FeedbackQuery()):
                 storage.feedback.erase(query.in_any_state(), at=NOON)

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import count
 from random import Random
 from threading import Event, Lock
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,15 +15,19 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandListener
 
 import harken
-from harken import Feedback, FeedbackQuery, GroupBy, Harken, ModerationStatus, Rating, Summary
+from harken import Content, Feedback, FeedbackQuery, GroupBy, Harken, ModerationStatus, Rating, Summary
 from harken.clock import utc_now
-from harken.domain.insight.terms import TermCounts
+from harken.domain.insight.terms import TOKENIZER_VERSION, TermCounts
 from harken.domain.instants import SLOT
+from harken.domain.moderation import Moderation
 from harken.domain.query import Dimension, GroupKey
 from harken.ports.storage import Storage
+from harken.testing import accepted
 from harken_adapters.storage.mongodb import mongo_storage
 from harken_adapters.storage.mongodb.clock import server_clock
 from harken_adapters.storage.mongodb.database import Database
+from harken_adapters.storage.mongodb.documents import decode_content
+from harken_adapters.storage.mongodb.statistics import terms
 from harken_adapters.storage.term_counts import dump_counts
 from support import NOON, ManualClock, a_feedback, in_threads
 
@@ -314,3 +319,144 @@ def test_a_rebuild_corrects_damaged_days(
         assert hk.rebuild() == []
     counted = storage.feedback.summarize(FeedbackQuery())[None]
     assert counted.total == 300
+
+
+# --- counts of terms -------------------------------------------------------------------------------------------------
+
+
+def _commented(size: int, comment: str = "lost luggage", *, days: int = 3) -> list[Feedback]:
+    """Rated comments of the days before that of noon."""
+    step, end = timedelta(days=days) / size, NOON.replace(hour=0)
+    ratings = (Rating.UP, Rating.DOWN)
+    return [
+        a_feedback(f"c{number:05}", ratings[number % 2], comment, created_at=end - step * (number + 1))
+        for number in range(size)
+    ]
+
+
+def _fold_terms(storage: Storage) -> TermCounts:
+    return TermCounts.fold(storage.feedback.stream(FeedbackQuery()))
+
+
+def _days_with_terms(client: MongoClient[dict[str, Any]], name: str) -> int:
+    return client[name]["harken_days"].count_documents({"terms": {"$exists": True}})
+
+
+def test_counts_of_another_version_are_counted_again(
+    client: MongoClient[dict[str, Any]], name: str, storage: Storage, clock: ManualClock
+) -> None:
+    """They are neither used nor reported; the next reading stores its own."""
+    storage.feedback.add(accepted(*_commented(30)))
+    clock.turn(minutes=3)
+    right = storage.feedback.term_counts("default")
+    days, wrong = client[name]["harken_days"], dump_counts(TermCounts({"old": 3}, {}, 3, 0))
+    days.update_many({}, {"$set": {"tokenizer": TOKENIZER_VERSION + 1, "terms": wrong}})
+    assert storage.rebuild() == []
+    assert storage.feedback.term_counts("default") == right == _fold_terms(storage)
+    assert {one["tokenizer"] for one in days.find({})} == {TOKENIZER_VERSION}
+    assert wrong not in [one["terms"] for one in days.find({})]
+
+
+def test_a_day_with_too_many_words_is_counted_at_each_reading(
+    client: MongoClient[dict[str, Any]],
+    name: str,
+    storage: Storage,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A document has a maximum size. Counts that would exceed it are not stored."""
+    storage.feedback.add(accepted(*_commented(30)))
+    clock.turn(minutes=3)
+    monkeypatch.setattr(terms, "_MOST", 20)
+    for _ in range(2):
+        assert storage.feedback.term_counts("default") == _fold_terms(storage)
+        assert _days_with_terms(client, name) == 0
+    monkeypatch.undo()
+    assert storage.feedback.term_counts("default") == _fold_terms(storage)
+    assert _days_with_terms(client, name) == 3
+
+
+def _decide(storage: Storage, feedback_id: str) -> None:
+    one = storage.feedback.get("default", feedback_id)
+    rejected = Moderation(status=ModerationStatus.REJECTED)
+    storage.feedback.replace(one.moderated(rejected, at=NOON), [])
+
+
+def _edit(storage: Storage, feedback_id: str) -> None:
+    one = storage.feedback.get("default", feedback_id)
+    storage.feedback.replace(one.revised(evolve(one.content, comment="edited zeppelin"), at=NOON), [])
+
+
+def _erase(storage: Storage, **which: Any) -> None:
+    storage.feedback.erase(FeedbackQuery(**which).in_any_state(), at=NOON)
+
+
+#: What another process does while a day is counted.
+MEANWHILE: dict[str, Callable[[Storage], object]] = {
+    "nothing": lambda _: None,
+    "reads": lambda other: other.feedback.term_counts("default"),
+    "rejects": lambda other: _decide(other, "c00003"),
+    "edits": lambda other: _edit(other, "c00003"),
+    "adds": lambda other: other.feedback.add(accepted(a_feedback("late", comment="late", created_at=DAYS_AGO))),
+    "erases": lambda other: _erase(other, feedback_id="c00003"),
+    "erases, and reads": lambda other: (
+        _erase(other, feedback_id="c00003"),
+        other.feedback.term_counts("default"),
+    ),
+    "erases everything": _erase,
+    "rebuilds": lambda other: other.rebuild(),
+}
+DAYS_AGO = NOON - timedelta(days=2)
+
+
+@pytest.fixture
+def both(storage: Storage, client: MongoClient[dict[str, Any]], name: str, clock: ManualClock) -> tuple[Storage, ...]:
+    """The storage, opened by two processes."""
+    return storage, mongo_storage(client, name, clock=clock)
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_counts_are_exact_if_another_process_acts_meanwhile(
+    both: tuple[Storage, Storage], clock: ManualClock, monkeypatch: pytest.MonkeyPatch, what: str, before: int
+) -> None:
+    """Another process acts before the counts of the first, second or third day are stored."""
+    ours, other = both
+    ours.feedback.add(accepted(*_commented(90)))
+    clock.turn(minutes=3)
+    steps = iter([*[lambda: None] * before, lambda: MEANWHILE[what](other)])
+
+    def dump(counts: TermCounts) -> bytes:
+        if step := next(steps, None):
+            step()
+        return dump_counts(counts)
+
+    monkeypatch.setattr(terms, "dump_counts", dump)
+    ours.feedback.term_counts("default")
+    assert next(steps, None) is None
+    for _ in range(3):
+        for one in both:
+            assert one.feedback.term_counts("default") == _fold_terms(other)
+            assert one.rebuild() == []
+        clock.turn(minutes=1)
+
+
+def test_a_large_day_is_counted_although_it_takes_longer_than_a_call_may(
+    client: MongoClient[dict[str, Any]], name: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit of time is for each request, not for all comments of a day."""
+    seen = count()
+
+    def decode(document: dict[str, Any]) -> Content:
+        if next(seen) % 1_000 == 0:
+            # A second for a thousand comments.
+            deadline = monotonic() + 1
+            while monotonic() < deadline:
+                pass
+        return decode_content(document)
+
+    storage = mongo_storage(client, name, clock=clock, timeout=2)
+    storage.feedback.add(accepted(*_commented(3_000, days=1)))
+    clock.turn(minutes=3)
+    monkeypatch.setattr(terms, "decode_content", decode)
+    assert storage.feedback.term_counts("default") == _fold_terms(storage)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from harken.domain.alerts.alert import Alert
 from harken.domain.erasure import Erased
@@ -19,7 +20,7 @@ from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, Group
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken_adapters.storage.memory.data import Data, change_place
-from harken_adapters.storage.memory.terms import DailyTermCounts
+from harken_adapters.storage.memory.terms import CountedTerms
 
 _EMPTY = Summary()
 
@@ -29,7 +30,7 @@ class MemoryFeedbackRepository(FeedbackRepository):
 
     def __init__(self, data: Data) -> None:
         self._data = data
-        self._terms: defaultdict[str, DailyTermCounts] = defaultdict(DailyTermCounts)
+        self._terms: defaultdict[str, CountedTerms] = defaultdict(CountedTerms)
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         with self._data.locked():
@@ -101,7 +102,9 @@ class MemoryFeedbackRepository(FeedbackRepository):
             waiting = self._waiting(query.application, erased)
             alerts = self._empty_alerts(query.application, erased, at)
             deliveries = sum(self._erase(feedback, waiting[feedback.id], at) for feedback in erased.values())
-            self._terms[query.application].forget()
+        # Also if nothing was found: an earlier call may have been interrupted before this step.
+        if query.application in self._terms:
+            self.term_counts(query.application)
         return Erased(feedback=len(erased), alerts=alerts, deliveries=deliveries)
 
     def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
@@ -110,8 +113,12 @@ class MemoryFeedbackRepository(FeedbackRepository):
         return count_by_author(rated[-limit:])
 
     def term_counts(self, application: str) -> TermCounts:
+        return self._terms[application].update(partial(self._counted, application))
+
+    def _counted(self, application: str) -> list[Feedback]:
+        """The feedback of an application that counts."""
         with self._data.locked():
-            return self._terms[application].of(self.stream(FeedbackQuery(application=application)))
+            return list(self.stream(FeedbackQuery(application=application)))
 
     def _empty_alerts(self, application: str, erased: Mapping[str, Feedback], at: datetime) -> int:
         """Empty the alerts about this feedback, and return their number."""

@@ -1,47 +1,34 @@
-"""Counts of terms in memory: by day, counted again when anything of the day changed."""
+"""Counts of terms in memory: what changed since the last reading is counted at the next one."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from datetime import date
-
-from attrs import frozen
+from collections.abc import Callable, Iterable
+from threading import RLock
 
 from harken.domain.feedback import Feedback
 from harken.domain.insight.terms import TermCounts, TermTally
 
 
-@frozen
-class _Day:
-    """The ids and versions of the feedback of a day, and its counts."""
-
-    versions: tuple[tuple[str, int], ...]
-    counts: TermCounts
-
-
-class DailyTermCounts:
-    """Counts the terms of one application, and keeps the counts of each day."""
+class CountedTerms:
+    """The counts of the terms of one application."""
 
     def __init__(self) -> None:
-        self._days: dict[date, _Day] = {}
+        # Not the lock of the data: nothing else waits while terms are counted.
+        self._lock = RLock()
+        #: The counts, and by id the feedback that they count.
+        self._state: tuple[TermTally, dict[str, Feedback]] = (TermTally(), {})
 
-    def of(self, feedback: Iterable[Feedback]) -> TermCounts:
-        """The counts of all counted feedback of the application."""
-        by_day: defaultdict[date, list[Feedback]] = defaultdict(list)
-        for one in feedback:
-            by_day[one.created_at.date()].append(one)
-        self._days = {day: self._count(day, some) for day, some in by_day.items()}
-        tally = TermTally()
-        for day in self._days.values():
-            tally.add_counts(day.counts)
-        return tally.counts
-
-    def forget(self) -> None:
-        """Keep nothing of what was counted."""
-        self._days.clear()
-
-    def _count(self, day: date, feedback: list[Feedback]) -> _Day:
-        versions = tuple((one.id, one.version) for one in feedback)
-        known = self._days.get(day)
-        return known if known and known.versions == versions else _Day(versions, TermCounts.fold(feedback))
+    def update(self, read: Callable[[], Iterable[Feedback]]) -> TermCounts:
+        """Return the counts of all feedback that ``read`` returns."""
+        with self._lock:
+            feedback = {one.id: one for one in read()}
+            # Replaced at first, so that after an interruption everything is counted again.
+            (tally, counted), self._state = self._state, (TermTally(), {})
+            for one in counted.values():
+                if feedback.get(one.id) is not one:
+                    tally.add(one.content, sign=-1)
+            for one in feedback.values():
+                if counted.get(one.id) is not one:
+                    tally.add(one.content)
+            self._state = (tally, feedback)
+            return tally.counts

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
+from secrets import randbits
 from typing import Final
 
 from attrs import frozen
 
+from harken.domain.errors import StorageCorrupt, StorageUnavailable
 from harken.domain.feedback import Content, Sentiment
 from harken.domain.insight.terms import TOKENIZER_VERSION, TermCounts, TermTally
 from harken_adapters.storage.sqlite.database import Database
@@ -23,12 +26,13 @@ from harken_adapters.storage.term_counts import dump_counts, have_counts, load_c
 
 #: A record is written again when so much changed. Less is counted at each reading, in 40 microseconds a comment.
 _ENOUGH: Final = 500
-_CHUNK: Final = 5_000
+#: How much is counted at once. More would hold the lock for longer than 0.1 seconds; less writes records more often.
+_CHUNK: Final = 20_000
 
 _COUNTED: Final = "status = 'approved' AND withdrawn_at IS NULL AND rating <> 0 AND comment <> ''"
 _RECORD: Final = "SELECT generation, until, counts FROM term_counts WHERE application = ? AND tokenizer = ?"
 _CORRECTIONS: Final = (
-    "SELECT number, sign, rating, comment, polarity FROM term_correction WHERE application = ? ORDER BY number"
+    "SELECT number, sign, rating, comment, polarity FROM term_correction WHERE application = ? ORDER BY number LIMIT ?"
 )
 _LAST_OF_CHUNK: Final = (
     "SELECT created_at FROM feedback WHERE application = ? AND created_at >= ? "  # noqa: S608 - made of constants
@@ -38,7 +42,6 @@ _NEWER: Final = (
     "SELECT id, version, created_at, rating, comment, polarity FROM feedback "  # noqa: S608 - made of constants
     f"WHERE application = ? AND created_at BETWEEN ? AND ? AND {_COUNTED} ORDER BY created_at, id"
 )
-_VERSIONS: Final = _NEWER.replace("created_at, rating, comment, polarity", "created_at")
 _RECORDS: Final = "SELECT application, until, counts FROM term_counts WHERE tokenizer = ?"
 _END_OF_TIME: Final = (1 << 63) - 1
 
@@ -72,8 +75,7 @@ class _Reading:
         """The record with all changes."""
         tally = TermTally(load_counts(self.stored) if self.stored else None)
         _correct(tally, self.corrections)
-        for _, _, _, *content in self.newer:
-            tally.add(_content(*content))
+        _add(tally, self.newer)
         return tally.counts
 
 
@@ -82,9 +84,12 @@ def read_term_counts(database: Database, application: str) -> TermCounts:
     while True:
         reading = database.read(partial(_read, application=application))
         counts = reading.counts()
-        if reading.changes >= _ENOUGH:
+        if reading.changes < _ENOUGH:
+            return counts
+        store = partial(_store, application=application, reading=reading, counts=counts, content=dump_counts(counts))
+        # What is known already does not depend on a lock of another process, or on space on the disk.
+        with suppress(StorageUnavailable) if reading.is_whole else nullcontext():
             # What else is done does not depend on it, so it need not wait for the disk.
-            store = partial(_store, application=application, reading=reading, content=dump_counts(counts))
             database.write(store, durable=False)
         if reading.is_whole:
             return counts
@@ -92,17 +97,23 @@ def read_term_counts(database: Database, application: str) -> TermCounts:
 
 def apply_corrections(connection: sqlite3.Connection, application: str) -> None:
     """Apply the corrections of an application to its record within a transaction, so that none of them remains."""
-    corrections = connection.execute(_CORRECTIONS, (application,)).fetchall()
+    corrections = connection.execute(_CORRECTIONS, (application, _CHUNK)).fetchall()
     if not corrections:
         return
     record = connection.execute(_RECORD, (application, TOKENIZER_VERSION)).fetchone()
-    if record is None:
+    if record is None or len(corrections) == _CHUNK:
         drop_term_counts(connection, application)
         return
-    generation, until, stored = record
-    tally = TermTally(load_counts(stored))
+    _, until, stored = record
+    try:
+        tally = TermTally(load_counts(stored))
+    except StorageCorrupt:
+        # An erasure does not wait until the record is repaired.
+        drop_term_counts(connection, application)
+        return
     _correct(tally, corrections)
-    _put(connection, application, generation + 1, until, dump_counts(tally.counts))
+    _put(connection, application, until, dump_counts(tally.counts))
+    _remove_corrections(connection, application, corrections[-1][0])
 
 
 def drop_term_counts(connection: sqlite3.Connection, application: str) -> None:
@@ -120,9 +131,8 @@ def wrong_term_counts(connection: sqlite3.Connection) -> list[str]:
 def _is_wrong(connection: sqlite3.Connection, application: str, until: int, stored: bytes) -> bool:
     tally = TermTally()
     # The record does not have its corrections yet, so these are taken back.
-    for _, _, _, *content in connection.execute(_NEWER, (application, 0, until - 1)):
-        tally.add(_content(*content))
-    for _, sign, *content in reversed(connection.execute(_CORRECTIONS, (application,)).fetchall()):
+    _add(tally, connection.execute(_NEWER, (application, 0, until - 1)))
+    for _, sign, *content in connection.execute(_CORRECTIONS, (application, -1)):
         tally.add(_content(*content), sign=-sign)
     return not have_counts(stored, tally.counts)
 
@@ -130,32 +140,54 @@ def _is_wrong(connection: sqlite3.Connection, application: str, until: int, stor
 def _read(connection: sqlite3.Connection, application: str) -> _Reading:
     generation, until, stored = connection.execute(_RECORD, (application, TOKENIZER_VERSION)).fetchone() or (0, 0, None)
     # Corrections of a record of another version correct nothing that is used.
-    corrections = connection.execute(_CORRECTIONS, (application,)).fetchall() if stored else []
+    corrections = connection.execute(_CORRECTIONS, (application, _CHUNK)).fetchall() if stored else []
+    if len(corrections) == _CHUNK:
+        return _Reading(generation, until, stored, corrections, newer=[], is_whole=False)
     last = connection.execute(_LAST_OF_CHUNK, (application, until, _CHUNK - 1)).fetchone()
     newer = connection.execute(_NEWER, (application, until, last[0] if last else _END_OF_TIME)).fetchall()
     return _Reading(generation, until, stored, corrections, newer, is_whole=last is None)
 
 
-def _store(connection: sqlite3.Connection, application: str, reading: _Reading, content: bytes) -> None:
-    """Store counts as the record, unless anything that they count was changed since it was read."""
+def _store(
+    connection: sqlite3.Connection, application: str, reading: _Reading, counts: TermCounts, content: bytes
+) -> None:
+    """Store counts as the record, unless the record was replaced since it was read."""
     record = connection.execute(_RECORD, (application, TOKENIZER_VERSION)).fetchone()
     if (record[0] if record else 0) != reading.generation:
         return
-    corrections = connection.execute(_CORRECTIONS, (application,)).fetchall() if record else []
-    if [row[0] for row in corrections] != [row[0] for row in reading.corrections]:
-        return
     until = reading.newer[-1][2] + 1 if reading.newer else reading.until
-    versions = connection.execute(_VERSIONS, (application, reading.until, until - 1)).fetchall()
-    if versions == [row[:3] for row in reading.newer]:
-        _put(connection, application, reading.generation + 1, until, content)
+    now = connection.execute(_NEWER, (application, reading.until, until - 1)).fetchall()
+    if now != reading.newer:
+        content = dump_counts(_exchange(counts, reading.newer, now))
+    _put(connection, application, until, content)
+    # Corrections that were stored since correct the new record. Without a record, there was nothing to correct.
+    last = reading.corrections[-1][0] if reading.corrections else 0
+    _remove_corrections(connection, application, last if record else _END_OF_TIME)
 
 
-def _put(connection: sqlite3.Connection, application: str, generation: int, until: int, content: bytes) -> None:
+def _exchange(counts: TermCounts, before: Iterable[Row], after: Iterable[Row]) -> TermCounts:
+    """The counts with rows as they are now in place of those that were read."""
+    tally, old, new = TermTally(counts), set(before), set(after)
+    _add(tally, new - old)
+    _add(tally, old - new, sign=-1)
+    return tally.counts
+
+
+def _put(connection: sqlite3.Connection, application: str, until: int, content: bytes) -> None:
+    # A random generation never comes again, also if the record was removed in between.
     connection.execute(
         "INSERT OR REPLACE INTO term_counts (application, generation, tokenizer, until, counts) VALUES (?, ?, ?, ?, ?)",
-        (application, generation, TOKENIZER_VERSION, until, content),
+        (application, randbits(62) + 1, TOKENIZER_VERSION, until, content),
     )
-    connection.execute("DELETE FROM term_correction WHERE application = ?", (application,))
+
+
+def _remove_corrections(connection: sqlite3.Connection, application: str, last: int) -> None:
+    connection.execute("DELETE FROM term_correction WHERE application = ? AND number <= ?", (application, last))
+
+
+def _add(tally: TermTally, rows: Iterable[Row], *, sign: int = 1) -> None:
+    for _, _, _, *content in rows:
+        tally.add(_content(*content), sign=sign)
 
 
 def _correct(tally: TermTally, corrections: Iterable[Row]) -> None:

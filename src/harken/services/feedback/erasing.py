@@ -14,6 +14,7 @@ from harken.ports.conversations import ConversationRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
 from harken.ports.time import Clock
+from harken.services.erasures import Erasures
 
 #: How many seconds a relay may send what it has read from the storage. It reads again what its own process changes.
 FRESH: Final = 0.05
@@ -27,6 +28,7 @@ class Eraser:
         repository: FeedbackRepository,
         sessions: SessionRepository,
         conversations: ConversationRepository,
+        erasures: Erasures,
         *,
         clock: Clock,
         pause: Callable[[float], object] = sleep,
@@ -34,6 +36,7 @@ class Eraser:
         self._repository = repository
         self._sessions = sessions
         self._conversations = conversations
+        self._erasures = erasures
         self._clock = clock
         self._pause = pause
 
@@ -63,6 +66,7 @@ class Eraser:
             for session_id in whole:
                 removed += self._repository.erase(_whole(query.application, session_id), at=self._clock())
         removed += self._repository.erase(query, at=self._clock())
+        self._erasures.add(query.application)
         if removed.deliveries:
             # A relay in another process sends what it read up to FRESH seconds ago; twice that, as sending takes time.
             self._pause(2 * FRESH)

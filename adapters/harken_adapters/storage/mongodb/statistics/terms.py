@@ -7,21 +7,27 @@ day's document is as it was when counting began, and no write to the day may be 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from bson import Binary
 
 from harken.domain.insight.terms import TOKENIZER_VERSION, TermCounts, TermTally
 from harken.domain.query import FeedbackQuery
 from harken_adapters.storage.mongodb.database import Database
-from harken_adapters.storage.mongodb.documents import decode_content
+from harken_adapters.storage.mongodb.documents import Document, decode_content
 from harken_adapters.storage.mongodb.statistics.day import SLOTS_A_DAY, Header, Span
 from harken_adapters.storage.mongodb.statistics.editions import Editions, day_name, spans_condition
 from harken_adapters.storage.mongodb.statistics.marks import day_id
 from harken_adapters.storage.term_counts import dump_counts, have_counts, load_counts
 
+if TYPE_CHECKING:
+    from pymongo.cursor import Cursor
+
 _FIELDS: Final = {"_id": 0, "rating": 1, "comment": 1, "polarity": 1, "subjectivity": 1}
 _CHUNK: Final = 1_000
+#: In bytes. The server refuses documents of more than 16 MiB; a day with more words is counted at each reading.
+_MOST: Final = 12 << 20
 
 
 class DailyTerms:
@@ -48,24 +54,28 @@ class DailyTerms:
         for application in applications:
             headers, _ = self._days.settled(application)
             for header in headers:
-                if header.terms is not None and not have_counts(header.terms, self._recount(application, header)):
-                    self._remove(application, header)
+                if self._is_wrong(application, header) and self._update(application, header, {"$unset": {"terms": ""}}):
                     yield f"{day_name(application, header.number)} had counts of terms that differ from its feedback"
 
-    def _remove(self, application: str, header: Header) -> None:
-        unchanged = {"_id": day_id(application, header.number), "generation": header.generation}
-        with self._database.calling():
-            self._database.days.update_one(unchanged, {"$unset": {"terms": ""}})
+    def _is_wrong(self, application: str, header: Header) -> bool:
+        stored = _usable(header)
+        return stored is not None and not have_counts(stored, self._recount(application, header))
 
     def _of_day(self, application: str, header: Header) -> TermCounts:
-        if header.terms is not None and header.tokenizer == TOKENIZER_VERSION:
-            return load_counts(header.terms)
+        if (stored := _usable(header)) is not None:
+            return load_counts(stored)
         counts = self._recount(application, header)
-        unchanged = {"_id": day_id(application, header.number), "generation": header.generation}
-        content = {"terms": Binary(dump_counts(counts)), "tokenizer": TOKENIZER_VERSION}
-        with self._database.calling():
-            self._database.days.update_one(unchanged, {"$set": content})
+        content = dump_counts(counts)
+        if len(content) <= _MOST:
+            changes = {"terms": Binary(content), "tokenizer": TOKENIZER_VERSION}
+            self._update(application, header, {"$set": changes})
         return counts
+
+    def _update(self, application: str, header: Header, change: Document) -> bool:
+        """Change the document of a day, unless it was changed since. Returns whether it was as before."""
+        unchanged = {"_id": day_id(application, header.number), "generation": header.generation}
+        with self._database.calling():
+            return bool(self._database.days.update_one(unchanged, change).matched_count)
 
     def _recount(self, application: str, header: Header) -> TermCounts:
         tally = TermTally()
@@ -74,9 +84,20 @@ class DailyTerms:
 
     def _count(self, tally: TermTally, application: str, spans: Sequence[Span]) -> None:
         condition = spans_condition(FeedbackQuery(application=application), spans)
-        with self._database.calling():
-            for document in self._database.feedback.find(condition, _FIELDS).hint("time").batch_size(_CHUNK):
+        found = self._database.feedback.find(condition, _FIELDS).hint("time").batch_size(_CHUNK)
+        while chunk := self._next(found):
+            for document in chunk:
                 tally.add(decode_content(document))
+
+    def _next(self, found: Cursor[Document]) -> list[Document]:
+        """The next documents. Each request has its own deadline, as counting a large day takes longer than one call."""
+        with self._database.calling():
+            return list(islice(found, _CHUNK))
+
+
+def _usable(header: Header) -> bytes | None:
+    """The stored counts of a day, if they are of this version of the tokenizer."""
+    return header.terms if header.tokenizer == TOKENIZER_VERSION else None
 
 
 def _few(spans: Sequence[Span]) -> Iterator[Sequence[Span]]:
