@@ -219,13 +219,19 @@ class TestThread:
             hk.submit("s", "up", "great")
         assert moods.asked == []
 
-    def test_closing_ends_it(self, hk: Harken, moods: Moods) -> None:
+    def test_closing_ends_it(self, hk: Harken, moods: Moods, monkeypatch: pytest.MonkeyPatch) -> None:
         """After the comment that it reads, without those that wait."""
-        moods.block()
+        asked: list[str] = []
+
+        def close(text: str) -> list[int]:
+            asked.append(text)
+            hk.sentiment.close()
+            return [0]
+
+        monkeypatch.setattr(moods, "features", close)
         ways(hk)
-        moods.go_on.set()
-        hk.close()
-        eventually(lambda: _THREAD not in {one.name for one in all_threads()})
+        eventually(lambda: asked and _THREAD not in {one.name for one in all_threads()})
+        assert len(asked) == 1
 
     def test_a_fork_reads_by_words(self, hk: Harken) -> None:
         """The thread is not in the child, so embeddings could not be kept up to date there."""
