@@ -90,7 +90,13 @@ from harken.services.feedback.ready_middleware import (
 )
 from harken.services.feedback.receipt import Receipt
 from harken.services.keys import NewKey
-from harken.services.sentiment import AverageReading, Reading, SentimentEvaluation, SentimentSurvey
+from harken.services.sentiment import (
+    AverageReading,
+    EmbeddingsEvaluation,
+    Reading,
+    SentimentEvaluation,
+    SentimentSurvey,
+)
 from harken.services.spam import SpamEvaluation, SpamReading
 from harken.services.themes import FoundTheme, Themes
 
@@ -128,6 +134,7 @@ __all__ = [
     "DecisionConflict",
     "DeliveryFailed",
     "DeliveryNotFound",
+    "EmbeddingsEvaluation",
     "Erased",
     "ErasedFeedback",
     "Estimate",

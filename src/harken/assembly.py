@@ -19,7 +19,7 @@ from harken.facade import Harken
 from harken.ports.keys import NewSecret
 from harken.ports.responder import Responder
 from harken.ports.storage import Storage
-from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer, ThemeNamer
+from harken.ports.text import FeatureExtractor, Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer, ThemeNamer
 from harken.ports.time import Clock, NewId, Random
 from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
@@ -81,6 +81,7 @@ class Parts:
         sanitizer: turns comments into plain text.
         spam_filter: recognises spam.
         sentiment_analyzer: computes the sentiment of a comment.
+        feature_extractor: computes features of comments, from which sentiment is learned.
         languages: the languages of comments, as ISO 639-1 codes; their stop words are not part of themes.
         theme_namer: names themes.
         notifications: channels, routes, alert rules and reply rules.
@@ -105,6 +106,7 @@ class Parts:
     sanitizer: Sanitizer | None = None
     spam_filter: SpamFilter | None = None
     sentiment_analyzer: SentimentAnalyzer | None = None
+    feature_extractor: FeatureExtractor | None = None
     languages: Sequence[str] = LANGUAGES
     theme_namer: ThemeNamer | None = None
     notifications: NotificationSettings = Factory(NotificationSettings)
@@ -198,7 +200,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         editor=editor,
         collection=collection,
         moderation=make.moderation(storage.feedback, clock=clock, editor=editor),
-        sentiment=make.sentiment(storage.feedback, erasures, clock=clock),
+        sentiment=make.sentiment(storage.feedback, erasures, clock=clock, extractor=parts.feature_extractor),
         spam=make.spam(storage.feedback, erasures, clock=clock),
         analytics=make.analytics(storage.feedback, themes=themes, clock=clock),
         sessions=make.sessions(storage.sessions),

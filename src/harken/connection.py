@@ -16,7 +16,7 @@ from harken.domain.rules import RatingPolicy
 from harken.facade import Harken
 from harken.ports.responder import Responder
 from harken.ports.storage import Storage
-from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, ThemeNamer
+from harken.ports.text import FeatureExtractor, Sanitizer, SentimentAnalyzer, SpamFilter, ThemeNamer
 from harken.ports.time import Clock, NewId, Random
 from harken.services.feedback.middleware import Middleware
 
@@ -32,11 +32,13 @@ def connect(
     max_queue: int | None = None,
     max_batch: int | None = None,
     languages: Sequence[str] | None = None,
+    embeddings: bool | None = None,
     policy: RatingPolicy | None = None,
     middleware: Sequence[Middleware] = (),
     sanitizer: Sanitizer | None = None,
     spam_filter: SpamFilter | None = None,
     sentiment_analyzer: SentimentAnalyzer | None = None,
+    feature_extractor: FeatureExtractor | None = None,
     theme_namer: ThemeNamer | None = None,
     channels: Mapping[str, Channel] | None = None,
     routes: Sequence[Route | Mapping[str, object]] | None = None,
@@ -62,11 +64,13 @@ def connect(
         max_queue: how many submissions may wait to be written before new ones are refused.
         max_batch: how many submissions one write carries at most.
         languages: the languages of comments, as ISO 639-1 codes; their stop words are not part of themes.
+        embeddings: whether sentiment is also learned from text embeddings, which needs the extra ``embeddings``.
         policy: rules that replace those of the settings; ``spam`` still decides about what ``spam_filter`` recognises.
         middleware: runs around each submission, the outermost first.
         sanitizer: turns comments into plain text.
         spam_filter: recognises spam, in addition to the phrases.
         sentiment_analyzer: computes the sentiment of a comment.
+        feature_extractor: computes features of comments from which sentiment is learned, instead of ``embeddings``.
         theme_namer: names themes by their words and comments, see :data:`harken.ports.text.ThemeNamer`.
         channels: the destinations of events, by name: notifiers, which are not closed, or tables such as
             ``{"kind": "webhook", "url": ..., "secret": ...}``. Nothing is sent until a relay runs, see
@@ -98,6 +102,7 @@ def connect(
         max_queue=max_queue,
         max_batch=max_batch,
         languages=languages,
+        embeddings=embeddings,
     )
     notifications = NotificationSettings.load(
         os.environ, Path.cwd(), channels=channels, routes=routes, alert_rules=alert_rules, replies=replies
@@ -109,6 +114,7 @@ def connect(
     override(container.sanitizer, sanitizer)
     override(container.spam_filter, spam_filter)
     override(container.sentiment_analyzer, sentiment_analyzer)
+    override(container.feature_extractor, feature_extractor)
     override(container.theme_namer, theme_namer)
     override(container.notifications, notifications)
     override(container.responder, responder)

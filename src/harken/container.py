@@ -17,6 +17,7 @@ from dependency_injector.providers import Callable, Configuration, Object, Provi
 from harken.assembly import Parts, Services, assemble
 from harken.clock import new_uuid7, utc_now
 from harken.configuration.channels import open_renderer
+from harken.configuration.embeddings import open_extractor
 from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import open_storage
@@ -31,7 +32,7 @@ from harken.ports.responder import Responder
 from harken.ports.sessions import SessionRepository
 from harken.ports.state import StateRepository
 from harken.ports.storage import Storage
-from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer, ThemeNamer
+from harken.ports.text import FeatureExtractor, Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer, ThemeNamer
 from harken.ports.time import Clock, NewId, Random
 from harken.services.feedback.middleware import Middleware
 
@@ -50,6 +51,7 @@ def build_parts(container: Container) -> Parts:
         sanitizer=container.sanitizer(),
         spam_filter=container.spam_filter(),
         sentiment_analyzer=container.sentiment_analyzer(),
+        feature_extractor=container.feature_extractor(),
         languages=container.config.languages(),
         theme_namer=container.theme_namer(),
         notifications=container.notifications(),
@@ -106,6 +108,7 @@ class Container(containers.DeclarativeContainer):
     sanitizer: Provider[Sanitizer | None] = Object(None)
     spam_filter: Provider[SpamFilter | None] = Object(None)
     sentiment_analyzer: Provider[SentimentAnalyzer | None] = Object(None)
+    feature_extractor: Provider[FeatureExtractor | None] = Singleton(open_extractor, config.embeddings)
     theme_namer: Provider[ThemeNamer | None] = Object(None)
     policy: Provider[RatingPolicy] = Callable(
         RatingPolicy.standard,

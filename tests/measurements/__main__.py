@@ -6,40 +6,59 @@ Prints the mean and the standard deviation over five fixed seeds of each quantit
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.measurements import data, sentiment, simulations, themes
+from tests.measurements import data, embeddings, sentiment, simulations, themes
+from tests.measurements.table import Row
 
-from harken import Rating
+from harken import Feedback, Rating
 
 SEEDS = (1, 2, 3, 4, 5)
 AIRLINE = {"accuracy": ">= .925", "balanced accuracy": ">= .895", "AUC": ">= .96", "ECE": "<= .03", "200": ">= .90"}
 REVIEWS = {"accuracy": ">= .85", "AUC": ">= .93", "ECE": "<= .04"}
 
 
+def _sentiment(folder: Path) -> Iterator[Row]:
+    for name, feedback, bounds in (
+        ("airline", data.airline(folder)[0], AIRLINE),
+        ("reviews", data.reviews(folder), REVIEWS),
+    ):
+        yield from sentiment.rows(name, _rated(feedback), bounds, SEEDS)
+
+
+def _embeddings(folder: Path) -> Iterator[Row]:
+    for name, feedback in (("reviews", data.reviews(folder)), ("airline", data.airline(folder)[0])):
+        yield from embeddings.rows(name, _rated(feedback), SEEDS)
+
+
+def _themes(folder: Path) -> Iterator[Row | str]:
+    airline, reasons = data.airline(folder)
+    yield from themes.rows(airline, reasons, SEEDS)
+    yield from themes.labels(airline, reasons)
+
+
+def _simulations(_: Path) -> Iterator[Row]:
+    yield from simulations.rows(SEEDS)
+
+
+def _rated(feedback: Sequence[Feedback]) -> list[Feedback]:
+    return [one for one in feedback if one.rating is not Rating.NEUTRAL]
+
+
+_PARTS = {"sentiment": _sentiment, "embeddings": _embeddings, "themes": _themes, "simulations": _simulations}
+
+
 def main() -> None:
     """Measure what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tests.measurements", description=__doc__)
     parser.add_argument("folder", type=Path, help="has airline-feedback.csv and reviews.jsonl")
-    parser.add_argument("--only", choices=("sentiment", "themes", "simulations"))
+    parser.add_argument("--only", choices=tuple(_PARTS))
     options = parser.parse_args()
-    if options.only in (None, "sentiment"):
-        airline, _ = data.airline(options.folder)
-        for name, feedback, bounds in (
-            ("airline", airline, AIRLINE),
-            ("reviews", data.reviews(options.folder), REVIEWS),
-        ):
-            rated = [one for one in feedback if one.rating is not Rating.NEUTRAL]
-            for row in sentiment.rows(name, rated, bounds, SEEDS):
+    for name, rows in _PARTS.items():
+        if options.only in (None, name):
+            for row in rows(options.folder):
                 print(row, flush=True)
-    if options.only in (None, "themes"):
-        airline, reasons = data.airline(options.folder)
-        for row in themes.rows(airline, reasons, SEEDS):
-            print(row, flush=True)
-        print(*themes.labels(airline, reasons), sep="\n")
-    if options.only in (None, "simulations"):
-        for row in simulations.rows(SEEDS):
-            print(row, flush=True)
 
 
 if __name__ == "__main__":

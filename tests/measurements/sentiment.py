@@ -24,27 +24,29 @@ _QUANTITIES: dict[str, Callable[[Evaluation], float]] = {
 
 def rows(name: str, rated: Sequence[Feedback], bounds: dict[str, str], seeds: Sequence[int]) -> Iterator[Row]:
     """Learned from one half and judged on the other, for each seed; then learned from few."""
-    halves = [_halves(rated, seed) for seed in seeds]
-    learned = [_learned(known, unknown) for known, unknown in halves]
-    alone = [_by_analyser(unknown) for _, unknown in halves]
+    split = halves(rated, seeds)
+    learned = [by_words(known, unknown) for known, unknown in split]
+    alone = [_by_analyser(unknown) for _, unknown in split]
     for quantity, of in _QUANTITIES.items():
         yield Row(f"{name}: {quantity}", [of(one) for one in learned], bounds.get(quantity, ""))
         yield Row(f"{name}: {quantity}, VADER alone", [of(one) for one in alone])
     for few in _FEW:
-        accuracies = [_learned(known[:few], unknown).accuracy for known, unknown in halves]
+        accuracies = [by_words(known[:few], unknown).accuracy for known, unknown in split]
         yield Row(f"{name}: accuracy, {few} labels", accuracies, bounds.get(str(few), ""))
         gains = [learned - plain.accuracy for learned, plain in zip(accuracies, alone, strict=True)]
         yield Row(f"{name}: accuracy above VADER, {few} labels", gains, ">= -.01")
 
 
-def _halves(rated: Sequence[Feedback], seed: int) -> tuple[list[Feedback], list[Feedback]]:
-    shuffled = Random(seed).sample(rated, len(rated))
-    return shuffled[: len(shuffled) // 2], shuffled[len(shuffled) // 2 :]
+def halves(rated: Sequence[Feedback], seeds: Sequence[int]) -> list[tuple[list[Feedback], list[Feedback]]]:
+    """Two random halves for each seed."""
+    shuffled = [Random(seed).sample(rated, len(rated)) for seed in seeds]
+    return [(one[: len(one) // 2], one[len(one) // 2 :]) for one in shuffled]
 
 
-def _learned(known: Sequence[Feedback], unknown: Sequence[Feedback]) -> Evaluation:
+def by_words(known: Sequence[Feedback], unknown: Sequence[Feedback]) -> Evaluation:
+    """The quality of readings of one part that are learned from another."""
     model = SentimentModel.fit(TermCounts.fold(known), calibration_sample(known))
-    return _evaluation([model.reading(terms(one.comment, one.sentiment)) for one in unknown], unknown)
+    return evaluation_of([model.reading(terms(one.comment, one.sentiment)) for one in unknown], unknown)
 
 
 def _by_analyser(unknown: Sequence[Feedback]) -> Evaluation:
@@ -54,7 +56,8 @@ def _by_analyser(unknown: Sequence[Feedback]) -> Evaluation:
     return evaluation
 
 
-def _evaluation(readings: Sequence[float], rated: Sequence[Feedback]) -> Evaluation:
+def evaluation_of(readings: Sequence[float], rated: Sequence[Feedback]) -> Evaluation:
+    """The quality of readings of feedback with both ratings."""
     evaluation = evaluate(readings, [one.rating is Rating.UP for one in rated])
     assert evaluation is not None
     return evaluation

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from threading import Event
 from typing import Any
 
 import mongomock
@@ -13,8 +14,9 @@ import harken
 from harken import Feedback, ModerationStatus, Rating, Sentiment
 from harken.domain.moderation import Moderation
 from harken.ports.storage import Storage
+from harken.testing.builders import with_content
 from harken_adapters.storage.mongodb import mongo_storage
-from support import NOON, a_feedback
+from support import NOON, PATIENCE, a_feedback
 
 GOOD, BAD = ("great", "quick", "clear", "kind"), ("slow", "wrong", "lost", "rude")
 _SPAM, _HONEST = ("casino", "bonus", "pills", "cheap"), ("booking", "invoice", "delivery", "refund")
@@ -52,6 +54,36 @@ def rated(count: int, *, seed: int = 1, **parts: Any) -> list[Feedback]:
             },
         )
         for number in range(count)
+    ]
+
+
+class Moods:
+    """Knows words that the ratings do not teach. It records what it is asked, and waits while it is blocked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.blocks_at = ""
+        self.go_on = Event()
+        self.go_on.set()
+
+    def block(self, text: str = "") -> None:
+        """Wait at this text, or at any."""
+        self.blocks_at = text
+        self.go_on.clear()
+
+    def features(self, text: str) -> list[int]:
+        self.asked.append(text)
+        if self.blocks_at in ("", text):
+            assert self.go_on.wait(PATIENCE)
+        mood = sum(word in text for word in GOOD) - sum(word in text for word in BAD)
+        return [30 * mood, len(text) % 7, 3]
+
+
+def unclear(count: int, *, seed: int = 1, **parts: Any) -> list[Feedback]:
+    """Rated comments that only embeddings understand: each is a word that no other comment has."""
+    return [
+        with_content(one, comment=f"{one.comment.partition(' ')[0]}x{number}", sentiment=None)
+        for number, one in enumerate(rated(count, seed=seed, **parts))
     ]
 
 

@@ -8,7 +8,7 @@ from threading import Barrier, Event, active_count
 
 import pytest
 
-from harken.services.feedback.background import Background
+from harken.services.background import Background
 from support import PATIENCE, eventually
 
 
@@ -164,7 +164,7 @@ def test_after_a_fork() -> None:
 
 HANGING = """
 from threading import Event
-from harken.services.feedback.background import Background
+from harken.services.background import Background
 
 begun = Event()
 background = Background("jobs")

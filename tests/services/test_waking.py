@@ -14,7 +14,7 @@ from harken import Change, Feedback, Harken, Target
 from harken.configuration.storage_urls import open_storage
 from harken.ports.repository import Accepted, Stored
 from harken.ports.storage import Storage
-from harken.services.feedback.background import Background
+from harken.services.background import Background
 from harken.services.feedback.group_commit import GroupCommit
 from support import PATIENCE, a_feedback, a_submission, eventually, in_threads
 from waking import HOUR, once, unpolled

@@ -130,6 +130,13 @@ def signed(submission: Submission) -> list[Violation]:
     return [] if submission.author else [Violation("author", "required", "Please sign in")]
 
 
+class Length:
+    """A feature extractor."""
+
+    def features(self, text: str) -> list[int]:
+        return [min(len(text), 127)]
+
+
 def connecting() -> None:
     """The arguments of connect."""
     middleware: list[Middleware] = [audit]
@@ -138,5 +145,7 @@ def connecting() -> None:
     harken.connect(middleware=[no_middleware])  # type: ignore[list-item]
     harken.connect(7)  # type: ignore[arg-type]
     harken.connect("memory://", languages=["cs"], theme_namer=lambda words, comments: words[0] + comments[0])
+    harken.connect("memory://", embeddings=False, feature_extractor=Length())
+    harken.connect("memory://", feature_extractor=len)  # type: ignore[arg-type]
     harken.connect("memory://", theme_namer=str.strip)  # type: ignore[arg-type]
     harken.connect("memory://", sanitizer=str.strip)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Any
 
 from harken import (
     AverageReading,
+    EmbeddingsEvaluation,
     Evaluation,
     Reading,
     SentimentEvaluation,
@@ -59,14 +60,20 @@ def survey_record(survey: SentimentSurvey) -> Record:
 
 
 def sentiment_evaluation_record(evaluation: SentimentEvaluation) -> Record:
-    """How good readings are, and those of the analyser alone; ``None`` where there is nothing to compare with."""
-    return {
+    """How good readings are, and those of the analyser alone; ``None`` where there is nothing to compare with.
+
+    Embeddings are present if they are switched on.
+    """
+    record = {
         "up": evaluation.up,
         "down": evaluation.down,
         "by": evaluation.by,
         "learned": _evaluation_record(evaluation.learned),
         "analyser": _evaluation_record(evaluation.analyser),
     }
+    if evaluation.embeddings:
+        record["embeddings"] = _embeddings_record(evaluation.embeddings)
+    return record
 
 
 def spam_evaluation_record(evaluation: SpamEvaluation) -> Record:
@@ -82,6 +89,14 @@ def spam_evaluation_record(evaluation: SpamEvaluation) -> Record:
 def _average_record(average: AverageReading) -> Record:
     likelihood = None if average.likelihood is None else round(average.likelihood, 3)
     return {"likelihood": likelihood, "comments": average.comments}
+
+
+def _embeddings_record(evaluation: EmbeddingsEvaluation) -> Record:
+    return {
+        "are_used": evaluation.are_used,
+        "otherwise": _evaluation_record(evaluation.otherwise),
+        "embeddings": _evaluation_record(evaluation.embeddings),
+    }
 
 
 def _evaluation_record(evaluation: Evaluation | None) -> Record | None:

@@ -38,6 +38,7 @@ class Settings:
         max_queue: how many submissions may wait to be written before new ones are refused.
         max_batch: how many submissions one write carries at most.
         languages: the languages of comments, as ISO 639-1 codes; their stop words are not part of themes.
+        embeddings: whether sentiment is also learned from text embeddings, which needs the extra ``embeddings``.
     """
 
     storage: str = field(default="sqlite:///feedback.db")
@@ -49,6 +50,7 @@ class Settings:
     max_queue: int = field(default=10_000)
     max_batch: int = field(default=1_000)
     languages: tuple[str, ...] = field(default=LANGUAGES)
+    embeddings: bool = field(default=False)
 
     def __attrs_post_init__(self) -> None:
         check_types(self)

@@ -1,4 +1,4 @@
-"""The ports for texts: sanitiser, spam filter, sentiment analysis, theme namer and template renderer."""
+"""The ports for texts: sanitiser, spam filter, sentiment analysis, embeddings, theme namer and template renderer."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ class SentimentAnalyzer(Protocol):
 
     def analyze(self, text: str) -> Sentiment:
         """The sentiment of a comment, which is not empty and has passed the rules."""
+        ...
+
+
+class FeatureExtractor(Protocol):
+    """Computes features of comments, from which sentiment is learned: an embedding, for example."""
+
+    def features(self, text: str) -> Sequence[int]:
+        """The features of a comment, which is not empty: integers from -128 to 127, the same number for each text.
+
+        Equal texts must have equal features. It may be slow: no caller waits for it. One thread at a time calls it.
+        """
         ...
 
 

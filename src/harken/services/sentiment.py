@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from math import fsum
 from threading import Lock
-from typing import Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from attrs import frozen
 
@@ -18,9 +19,13 @@ from harken.domain.insight.terms import terms
 from harken.domain.query import FeedbackQuery, check_limit
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
+from harken.ports.text import FeatureExtractor
 from harken.ports.time import Clock
 from harken.services.erasures import Erasures
 from harken.services.newest import newest_comments
+
+if TYPE_CHECKING:
+    from harken.services.embeddings import EmbeddedReadings
 
 #: A comment with a likelihood below this is clearly negative; above one minus this, clearly positive.
 CLEARLY: Final = 0.1
@@ -40,13 +45,14 @@ class Reading:
         contradicts: whether the rating is a thumbs-up and the comment clearly negative (a likelihood below 0.1), or a
             thumbs-down and clearly positive (above 0.9).
         by: ``"words"`` if words that were learned from ratings count; ``"analyser"`` if only what the sentiment
-            analyser said counts, because there are too few ratings to learn from.
+            analyser said counts, because there are too few ratings to learn from; ``"embeddings"`` if these are
+            switched on, computed for this comment, and clearly better.
         version: of the method.
     """
 
     likelihood: float
     contradicts: bool
-    by: Literal["words", "analyser"]
+    by: Literal["words", "analyser", "embeddings"]
     version: int = MODEL_VERSION
 
 
@@ -80,16 +86,32 @@ class SentimentSurvey:
 
 
 @frozen
+class EmbeddingsEvaluation:
+    """How good readings by embeddings are, of the newest 1,000 comments, and other readings of the same comments.
+
+    Attributes:
+        are_used: whether readings are made by embeddings, as they are clearly better.
+        otherwise: of the readings by words, or by the analyser; ``None`` without comments of both ratings.
+        embeddings: of the readings by embeddings; ``None`` without comments of both ratings.
+    """
+
+    are_used: bool
+    otherwise: Evaluation | None
+    embeddings: Evaluation | None
+
+
+@frozen
 class SentimentEvaluation:
     """How good readings are, each compared with the rating as if the comment had not been learned from.
 
     Attributes:
         up: the number of thumbs-up comments.
         down: the number of thumbs-down comments.
-        by: what the readings are made by, see :class:`Reading`.
+        by: what the readings without embeddings are made by, see :class:`Reading`.
         learned: of the readings; ``None`` without comments of both ratings.
         analyser: of the analyser's polarity alone, scaled to 0 to 1; a comment without polarity is on the side of one
             half that is right more often. ``None`` without comments of both ratings, or if no comment has a sentiment.
+        embeddings: ``None`` if embeddings are switched off, or not computed yet.
     """
 
     up: int
@@ -97,6 +119,7 @@ class SentimentEvaluation:
     by: Literal["words", "analyser"]
     learned: Evaluation | None
     analyser: Evaluation | None
+    embeddings: EmbeddingsEvaluation | None = None
 
 
 class ModelCache(Generic[_Model]):
@@ -134,25 +157,57 @@ class _Fitted:
     at: datetime
 
 
+@frozen
+class _Reader:
+    """Reads the comments of an application, by embeddings where they are computed and better."""
+
+    model: SentimentModel
+    embedded: EmbeddedReadings | None
+
+    def read(self, feedback: Feedback) -> Reading:
+        likelihood = None
+        if self.embedded and self.embedded.model.is_better:
+            likelihood = self.embedded.likelihood(feedback)
+        if likelihood is None:
+            return _reading(feedback, _likelihood(self.model, feedback), _method(self.model))
+        return _reading(feedback, likelihood, "embeddings")
+
+
 class SentimentService:
     """Reads comments by the ratings of earlier comments in the same application.
 
     Nothing of it is stored: the sentiment in stored feedback is what the analyser said when it was accepted. The model
     of an application is fitted when it is needed: again at once if feedback was changed or erased, and at most once a
     minute if feedback was only added.
+
+    With an extractor, features of the newest 1,000 comments are computed in the background. Readings never wait for
+    them.
     """
 
-    def __init__(self, repository: FeedbackRepository, erasures: Erasures, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        repository: FeedbackRepository,
+        erasures: Erasures,
+        *,
+        clock: Clock,
+        extractor: FeatureExtractor | None = None,
+    ) -> None:
         self._repository = repository
         self._erasures = erasures
         self._clock = clock
         self._models = ModelCache(self._fit, self._is_current)
+        self._embeddings = None
+        if extractor:
+            # Not at the top: most programs have no extractor.
+            from harken.services.embeddings import EmbeddingService  # noqa: PLC0415
+
+            self._embeddings = EmbeddingService(extractor)
 
     def readings(self, feedback: Sequence[Feedback]) -> Mapping[str, Reading]:
         """The readings by feedback id, of feedback that has a comment. A comment does not vouch for itself."""
         commented = [one for one in feedback if one.comment]
-        models = {name: self._models.get(name).model for name in {one.application for one in commented}}
-        return {one.id: _reading(models[one.application], one) for one in commented}
+        readers = {name: self._reader(name) for name in {one.application for one in commented}}
+        return {one.id: readers[one.application].read(one) for one in commented}
 
     def average(self, query: FeedbackQuery) -> AverageReading:
         """The average reading of the matching comments: of the newest 20,000, among the newest 100,000 entries."""
@@ -181,7 +236,8 @@ class SentimentService:
     def evaluate(self, application: str) -> SentimentEvaluation:
         """Compare the readings of rated comments with their ratings: the newest 20,000, among 100,000 entries."""
         rated = _rated(newest_comments(self._repository, FeedbackQuery(application=application)))
-        model = self._models.get(application).model
+        reader = self._reader(application)
+        model = reader.model
         ratings = [one.rating is Rating.UP for one in rated]
         return SentimentEvaluation(
             up=sum(ratings),
@@ -189,15 +245,39 @@ class SentimentService:
             by=_method(model),
             learned=evaluate([_likelihood(model, one) for one in rated], ratings),
             analyser=_evaluate_analyser(rated, ratings),
+            embeddings=_evaluate_embeddings(reader.embedded) if reader.embedded else None,
         )
+
+    def wait_for_embeddings(self, application: str) -> Iterator[int]:
+        """Wait until embeddings are computed, such as before an evaluation.
+
+        Yields the number of comments done so far, ten times a second; ends at once if embeddings are switched off.
+        """
+        if self._embeddings:
+            self._models.get(application)
+            yield from self._embeddings.wait(application)
+
+    def close(self) -> None:
+        """End the thread that computes embeddings, if there is one. May be called twice."""
+        if self._embeddings:
+            self._embeddings.close()
+
+    def _reader(self, application: str) -> _Reader:
+        # In this order: fitting the model drops embeddings that are outdated.
+        model = self._models.get(application).model
+        return _Reader(model, self._embeddings.readings(application) if self._embeddings else None)
 
     def _fit(self, application: str) -> _Fitted:
         at, erasures, summary = self._clock(), self._erasures.count(application), self._summary(application)
         counts = self._repository.term_counts(application)
-        rated = _rated(newest_comments(self._repository, FeedbackQuery(application=application)))
+        comments = list(newest_comments(self._repository, FeedbackQuery(application=application)))
         # Feedback may have been added since the counts were read.
-        counted = [one for one in calibration_sample(rated) if counts.may_include(one.terms, is_up=one.is_up)]
-        return _Fitted(SentimentModel.fit(counts, counted), summary, erasures, at)
+        sample = calibration_sample(_rated(comments))
+        counted = [one for one in sample if counts.may_include(one.terms, is_up=one.is_up)]
+        model = SentimentModel.fit(counts, counted)
+        if self._embeddings:
+            self._embeddings.learn_soon(application, comments, partial(_likelihood, model))
+        return _Fitted(model, summary, erasures, at)
 
     def _is_current(self, application: str, fitted: _Fitted) -> bool:
         if self._erasures.count(application) != fitted.erasures:
@@ -223,10 +303,9 @@ def _rated(feedback: Iterable[Feedback]) -> list[Feedback]:
     return [one for one in feedback if one.rating is not Rating.NEUTRAL]
 
 
-def _reading(model: SentimentModel, feedback: Feedback) -> Reading:
-    likelihood = _likelihood(model, feedback)
+def _reading(feedback: Feedback, likelihood: float, by: Literal["words", "analyser", "embeddings"]) -> Reading:
     contradicts = {Rating.UP: likelihood < CLEARLY, Rating.DOWN: likelihood > 1 - CLEARLY}
-    return Reading(likelihood, contradicts.get(feedback.rating, False), _method(model))
+    return Reading(likelihood, contradicts.get(feedback.rating, False), by)
 
 
 def _method(model: SentimentModel) -> Literal["words", "analyser"]:
@@ -245,3 +324,12 @@ def _evaluate_analyser(rated: Sequence[Feedback], ratings: Sequence[bool]) -> Ev
     if not any(one.sentiment for one in rated):
         return None
     return evaluate_polarities([one.sentiment.polarity if one.sentiment else 0.0 for one in rated], ratings)
+
+
+def _evaluate_embeddings(embedded: EmbeddedReadings) -> EmbeddingsEvaluation:
+    ratings = [one.rating is Rating.UP for one in embedded.comments.values()]
+    return EmbeddingsEvaluation(
+        are_used=embedded.model.is_better,
+        otherwise=evaluate(list(embedded.otherwise.values()), ratings),
+        embeddings=evaluate(list(embedded.left_out.values()), ratings),
+    )

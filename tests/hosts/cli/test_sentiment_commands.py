@@ -8,7 +8,7 @@ import harken
 from harken import ModerationStatus, Rating
 from harken.clock import utc_now
 from harken.testing.builders import with_content
-from services.learning import decided, pending, rated
+from services.learning import Moods, decided, pending, rated, unclear
 from support import NOON, a_feedback
 
 URL = "sqlite:///feedback.db"
@@ -72,6 +72,34 @@ def test_an_evaluation_fits_into_80_columns(cli: Any) -> None:
     document = cli("sentiment", "--evaluate", "--json").json
     assert (document["up"], document["down"], document["by"]) == (150, 150, "words")
     assert document["learned"]["comments"] == document["analyser"]["comments"] == 300
+
+
+def test_an_evaluation_of_embeddings(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If they are on, they are computed first, and compared with words on the same comments."""
+    monkeypatch.setattr("harken_adapters.text.embeddings.E5FeatureExtractor", Moods)
+    stored(*unclear(60))
+    assert "embeddings" not in cli("sentiment", "--evaluate", "--json").json
+    monkeypatch.setenv("HARKEN_EMBEDDINGS", "true")
+    shown = cli("sentiment", "--evaluate").out
+    assert "The newest 60 of these comments, also by embeddings." in shown
+    assert "Embeddings count: they clearly predict ratings better." in shown
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    document = cli("sentiment", "--evaluate", "--json").json["embeddings"]
+    assert document["are_used"] is True
+    assert document["embeddings"]["brier"] < document["otherwise"]["brier"]
+
+
+def test_an_evaluation_says_that_embeddings_do_not_count(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Because words are as good; or because there is nothing to compare with."""
+    monkeypatch.setattr("harken_adapters.text.embeddings.E5FeatureExtractor", Moods)
+    monkeypatch.setenv("HARKEN_EMBEDDINGS", "true")
+    stored(*rated(10)[1::2])
+    assert "embeddings" not in cli("sentiment", "--evaluate").out
+    assert cli("sentiment", "--evaluate", "--json").json["embeddings"]["embeddings"] is None
+    stored(*rated(300))
+    shown = cli("sentiment", "--evaluate").out
+    assert "Embeddings do not count: they do not clearly predict ratings better." in shown
 
 
 def test_without_an_analyser_there_is_no_column_for_it(cli: Any) -> None:

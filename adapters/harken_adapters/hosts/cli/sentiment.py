@@ -6,12 +6,21 @@ from typing import Annotated
 
 import typer
 
-from harken import SentimentEvaluation, SentimentSurvey
+from harken import EmbeddingsEvaluation, SentimentEvaluation, SentimentSurvey
+from harken.services.embeddings import MAX_COMMENTS
 from harken_adapters.formats.readings import sentiment_evaluation_record, survey_record
 from harken_adapters.hosts.cli.evaluation import evaluation_table, reading_note
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, with_filters
-from harken_adapters.hosts.cli.output import count_text, feedback_entry, print_json, rating_text, say, table
+from harken_adapters.hosts.cli.output import (
+    count_text,
+    feedback_entry,
+    print_json,
+    rating_text,
+    run_through,
+    say,
+    table,
+)
 
 
 @with_filters
@@ -44,6 +53,11 @@ def _evaluate(context: typer.Context, filters: Filters, *, as_json: bool) -> Non
     with cli_context(context).open() as hk:
         if filters.query(hk) != hk.query():
             raise WrongUsage("--evaluate compares all rated comments; leave out the filters")
+        run_through(
+            hk.sentiment.wait_for_embeddings(hk.application),
+            "embeddings of comments",
+            lambda: min(MAX_COMMENTS, hk.summary().comments),
+        )
         evaluation = hk.sentiment.evaluate(hk.application)
     if as_json:
         print_json(sentiment_evaluation_record(evaluation))
@@ -85,3 +99,14 @@ def _show_evaluation(evaluation: SentimentEvaluation) -> None:
     say(f"{used[evaluation.by]}\n")
     columns = {"learned": evaluation.learned}
     evaluation_table(columns | {"analyser": evaluation.analyser} if evaluation.analyser else columns)
+    if evaluation.embeddings:
+        _show_embeddings(evaluation.embeddings, evaluation.by)
+
+
+def _show_embeddings(evaluation: EmbeddingsEvaluation, by: str) -> None:
+    if evaluation.otherwise is None or evaluation.embeddings is None:
+        return
+    say(f"The newest {evaluation.embeddings.comments:,} of these comments, also by embeddings.")
+    used = "Embeddings count: they clearly" if evaluation.are_used else "Embeddings do not count: they do not clearly"
+    say(f"{used} predict ratings better.\n")
+    evaluation_table({by: evaluation.otherwise, "embeddings": evaluation.embeddings})

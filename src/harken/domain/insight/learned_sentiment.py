@@ -78,25 +78,25 @@ class SentimentModel:
         """
         scores = [_score(counts, one.terms, left_out=one.is_up) for one in sample]
         ratings = [one.is_up for one in sample]
-        slope, intercept = _calibrate(scores, ratings)
+        slope, intercept = calibrate(scores, ratings)
         gains = [
-            _log_loss(_analyser_reading(counts, one.terms, left_out=one.is_up), one.is_up)
-            - _log_loss(_logistic(slope * score + intercept), one.is_up)
+            log_loss(_analyser_reading(counts, one.terms, left_out=one.is_up), one.is_up)
+            - log_loss(logistic(slope * score + intercept), one.is_up)
             for score, one in zip(scores, sample, strict=True)
         ]
-        return cls(counts, slope, intercept, uses_words=_is_clearly_positive(gains))
+        return cls(counts, slope, intercept, uses_words=is_clearly_positive(gains))
 
     def reading(self, terms: Collection[str]) -> float:
         """How likely a comment with these terms is a thumbs-up, from 0 to 1."""
         if not self.uses_words:
             return _analyser_reading(self.counts, terms)
-        return _logistic(self.slope * _score(self.counts, terms) + self.intercept)
+        return logistic(self.slope * _score(self.counts, terms) + self.intercept)
 
     def reading_without(self, terms: Collection[str], *, is_up: bool) -> float:
         """The reading of a comment that was counted, as if it had not been."""
         if not self.uses_words:
             return _analyser_reading(self.counts, terms, left_out=is_up)
-        return _logistic(self.slope * _score(self.counts, terms, left_out=is_up) + self.intercept)
+        return logistic(self.slope * _score(self.counts, terms, left_out=is_up) + self.intercept)
 
 
 def _score(counts: TermCounts, terms: Iterable[str], *, left_out: bool | None = None) -> float:
@@ -121,12 +121,12 @@ def _analyser_reading(counts: TermCounts, terms: Iterable[str], *, left_out: boo
     sound = next((term for term in terms if term.startswith("~")), None)
     if sound is None:
         return (counts.up - own_up + 1) / (counts.total - own_up - own_down + 2)
-    own = _logistic(3 * int(sound[1:]) / 4 - 0.5)
+    own = logistic(3 * int(sound[1:]) / 4 - 0.5)
     in_up, in_down = counts.ups.get(sound, 0) - own_up, counts.downs.get(sound, 0) - own_down
     return (in_up + _PSEUDO_COMMENTS * own) / (in_up + in_down + _PSEUDO_COMMENTS)
 
 
-def _calibrate(scores: Sequence[float], ratings: Sequence[bool]) -> tuple[float, float]:
+def calibrate(scores: Sequence[float], ratings: Sequence[bool]) -> tuple[float, float]:
     """Slope and intercept of the most likely logistic regression under normal priors, by damped Newton steps."""
     slope, intercept = _SLOPE, _INTERCEPT
     loss = _penalised_loss(scores, ratings, slope, intercept)
@@ -153,7 +153,7 @@ def _penalised_loss(scores: Sequence[float], ratings: Sequence[bool], slope: flo
 def _newton_step(
     scores: Sequence[float], ratings: Sequence[bool], slope: float, intercept: float
 ) -> tuple[float, float]:
-    likely = [_logistic(slope * score + intercept) for score in scores]
+    likely = [logistic(slope * score + intercept) for score in scores]
     errors = [one - is_up for one, is_up in zip(likely, ratings, strict=True)]
     weights = [one * (1 - one) for one in likely]
     by_slope = (slope - _SLOPE) / _SLOPE_VARIANCE + fsum(e * s for e, s in zip(errors, scores, strict=True))
@@ -168,7 +168,7 @@ def _newton_step(
     )
 
 
-def _is_clearly_positive(values: Sequence[float]) -> bool:
+def is_clearly_positive(values: Sequence[float]) -> bool:
     """Whether the mean is above zero by 1.3 standard errors, and by more where there are few values."""
     count = len(values)
     if count < 2:
@@ -178,7 +178,8 @@ def _is_clearly_positive(values: Sequence[float]) -> bool:
     return mean > (1.3 + 60 / count) * sqrt(variance / count)
 
 
-def _log_loss(likely: float, is_up: bool) -> float:
+def log_loss(likely: float, is_up: bool) -> float:
+    """The natural logarithm of how unlikely the rating was, at most that of one in a billion."""
     return -log(max(likely if is_up else 1 - likely, 1e-9))
 
 
@@ -187,7 +188,8 @@ def _softplus(value: float) -> float:
     return max(value, 0.0) + log1p(exp(-abs(value)))
 
 
-def _logistic(value: float) -> float:
+def logistic(value: float) -> float:
+    """The likelihood with these log odds."""
     if value >= 0:
         return 1 / (1 + exp(-value))
     small = exp(value)

@@ -21,7 +21,7 @@ from harken.domain.query import FeedbackQuery
 from harken.domain.rules import MAX_ID_LENGTH
 from harken.domain.summary import Summary
 from harken.ports.time import Clock
-from harken.services.feedback.background import Background
+from harken.services.background import Background
 from harken.services.feedback.middleware import Middleware
 from harken.services.feedback.receipt import Receipt
 

@@ -13,7 +13,7 @@ from harken.domain.replies import reply_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.responder import Responder
 from harken.ports.time import Clock
-from harken.services.feedback.background import Background
+from harken.services.background import Background
 from harken.services.feedback.editing import Editor, get
 
 logger = logging.getLogger(__name__)

@@ -426,8 +426,9 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
                 "Whether the rating is a thumbs-up and the likelihood below 0.1, or a thumbs-down and above 0.9.",
             ),
             "by": _describe(
-                {"type": "string", "enum": ["words", "analyser"]},
-                "Whether learned words count, or only the sentiment analyser, as there are too few ratings.",
+                {"type": "string", "enum": ["words", "analyser", "embeddings"]},
+                "Whether learned words count, or only the sentiment analyser, as there are too few ratings; or "
+                "embeddings, if these are switched on, computed for this comment and better.",
             ),
             "version": _describe(_COUNT, "The version of the method."),
         },
