@@ -123,7 +123,7 @@ class Place:
 
         # SQLite locks the database and the index, so opening the log drops none of its locks.
         with suppress(OSError), open(self._names[1], "rb") as log:  # noqa: PTH123 - as below
-            # Others may be about to remove it too, and then somebody to create a new one.
+            # Others may be about to remove it too, and then another process may create a new one.
             fcntl.flock(log, fcntl.LOCK_EX)
             found = self.files()
             is_left = found.main is None or (found.main != opened.main and self.log_owner(opened) == opened.main[1])
