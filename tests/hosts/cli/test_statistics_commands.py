@@ -266,6 +266,7 @@ def test_doctor_does_not_create_a_storage(cli: Any, tmp_path: Path) -> None:
     [problem] = ran.json["problems"]
     assert "tpyo.db does not exist" in problem
     assert "sqlite" in ran.json["schemes"]
+    assert "queue is empty" not in cli("doctor", storage="sqlite:///tpyo.db").out
     assert list(tmp_path.iterdir()) == []
 
 

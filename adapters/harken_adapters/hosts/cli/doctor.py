@@ -183,7 +183,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("storages", ", ".join(report["schemes"])),
         ("storage", report["storage"]),
         ("feedback", counts),
-        ("moderation", moderation or "queue is empty"),
+        ("moderation", moderation if report["moderation"] != {} else "queue is empty"),
         ("channels", ", ".join(one["name"] for one in report["channels"] or ())),
         ("dead letters", report["dead_letters"]),
     ]
