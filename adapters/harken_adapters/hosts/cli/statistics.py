@@ -34,7 +34,7 @@ def stats(
         _show_stats(context, filters, as_json=as_json)
         return
     group_by = parse_group(by, over_time="'harken trends'")
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         groups = hk.analytics.groups(filters.query(hk), group_by)
     if as_json:
         print_json({"by": by, "groups": [{"key": key} | summary_record(group) for key, group in groups.items()]})
@@ -43,7 +43,7 @@ def stats(
 
 
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         summary = hk.analytics.summary(filters.query(hk))
     if as_json:
         print_json(summary_record(summary))
@@ -104,7 +104,7 @@ def trends(
     as_json: Json = False,
 ) -> None:
     """Show statistics over time."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         points = trend_points(hk, filters.query(hk), by, zone)
     if as_json:
         print_json({"by": by.value, "zone": zone, "points": [point | summary_record(one) for point, one in points]})
@@ -139,7 +139,7 @@ def themes(
     as_json: Json = False,
 ) -> None:
     """Count frequent keywords in the comments of thumbs-down ratings."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         found = hk.analytics.themes(filters.query(hk), keyword or KEYWORDS)
     if as_json:
         print_json({"themes": [{"keyword": theme.keyword, "mentions": theme.mentions} for theme in found]})

@@ -20,11 +20,12 @@ from harken_adapters.formats.exporting import export as write_all
 from harken_adapters.formats.importing import Importer, Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
-from harken_adapters.hosts.cli.files import Rejects, refuse_database
+from harken_adapters.hosts.cli.files import Rejects, describe, refuse_database
 from harken_adapters.hosts.cli.options import (
     Filters,
     Json,
     NothingAccepted,
+    Status,
     WrongUsage,
     cli_context,
     pairs,
@@ -185,11 +186,14 @@ def export(
 ) -> None:
     """Export feedback, oldest first, for `harken import`."""
     chosen = _format_of(file, format_ or Format.JSONL if file == _STANDARD else format_)
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         if file != _STANDARD:
-            # After opening the storage, which may have created the file.
+            # After opening the storage, which may have created the file, such as feedback.db-wal.
             refuse_database(Path(file))
         query = filters.query(hk)
+        by_default = not everything and filters.status is Status.APPROVED and not filters.withdrawn
+        # Counted first, so that an error leaves no file.
+        total = hk.analytics.summary(query.in_any_state()).total if by_default else 0
         stream = hk.collection.stream(query.in_any_state() if everything else query)
         with _open_output(file) as data:
             exported = write_all(stream, _escape_on_terminal(data, chosen), chosen.value)
@@ -200,6 +204,9 @@ def export(
         print_json({"exported": exported, "file": file})
     else:
         say(f"{count_text(exported, 'entry', 'entries')} exported to {file}")
+    if (left_out := total - exported) > 0:
+        entries = count_text(left_out, "entry is", "entries are")
+        warn(f"{entries} pending, rejected or withdrawn; to export all states, add --all")
 
 
 class _Terminal(io.RawIOBase):
@@ -240,7 +247,7 @@ def _open_output(file: str) -> Iterator[BinaryIO]:
     try:
         data = unfinished.open("wb")
     except OSError as error:
-        raise WrongUsage(f"Cannot write {file}: {error.strerror}") from error
+        raise WrongUsage(f"Cannot write {file}: {describe(error, path)}") from error
     if unfinished == path:
         with data:
             yield data
