@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 READY := $(VENV)/.ready
-STORAGE ?= sqlite:///harken.db
+STORAGE ?= sqlite:///feedback.db
 PORT ?= 8000
 
 # What pytest compiles is kept: compiling all tests again takes longer than many of them.
@@ -40,7 +40,7 @@ test: $(READY) ## Run all tests and check the coverage; about 15 minutes
 	# Three processes on two cores, as most of these tests wait for processes and servers.
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 3 --dist worksteal -m slow
 
-check: $(READY) ## Run the fast tests, in under a minute
+check: $(READY) ## Run the fast tests; about a minute on two idle cores
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow'
 
 lint: $(READY) ## Run ruff, mypy --strict, import-linter, the vocabulary check

@@ -93,7 +93,7 @@ def test_secrets_are_read_when_a_relay_starts(monkeypatch: pytest.MonkeyPatch) -
         assert hk.summary().total == 0
         with pytest.raises(ConfigurationError) as caught:
             hk.start_relay()
-        assert str(caught.value) == "Channel 'ops': the variable A_SECRET_FOR_A_TEST is not set"
+        assert str(caught.value) == "Channel 'ops': the environment variable A_SECRET_FOR_A_TEST is not set"
 
 
 def test_an_unknown_kind() -> None:

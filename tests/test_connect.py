@@ -100,9 +100,11 @@ class TestFindingTheStorage:
             connect(url)
 
     def test_an_unknown_scheme(self) -> None:
-        """The message lists the supported schemes."""
+        """The message lists the supported schemes, and the extras that they need."""
         with pytest.raises(
-            ConfigurationError, match=r"^No installed package supports redis://; supported are .*memory://.*sqlite://"
+            ConfigurationError,
+            match=r"^No installed package supports redis://; supported are .*memory://, "
+            r"mongodb:// \(needs the extra mongodb\), mongodb\+srv:// \(needs the extra mongodb\), .*sqlite://",
         ):
             connect("redis://localhost")
 

@@ -6,8 +6,8 @@ other lines are their output. A command must exit with 0, or with the code that 
 ``csv``, ``json``, ``toml`` or ``python`` block is written to a file if the line before it ends with a file name and a
 colon. A file that ``literalinclude`` shows is copied.
 
-``harken serve`` and ``uvicorn`` run until the end of the page, or until the next one starts, unless ``$ echo $?`` shows
-that they end. The port 8000 on a page is replaced with a free port.
+``harken serve``, ``uvicorn`` and ``waitress-serve`` run until the end of the page, or until the next one starts, unless
+``$ echo $?`` shows that they end. The port 8000 on a page is replaced with a free port.
 """
 
 import doctest
@@ -70,7 +70,7 @@ ANYTHING = {
 
 
 #: A command that runs until it is terminated, and the port on the pages.
-SERVING = re.compile(r"(harken( --\S+ \S+)* serve|uvicorn)\b")
+SERVING = re.compile(r"(harken( --\S+ \S+)* serve|uvicorn|waitress-serve)\b")
 SHOWN_PORT = ":8000"
 
 
@@ -211,13 +211,14 @@ class Reader:
         self.close()
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port: int = probe.getsockname()[1]
-        words = [*shlex.split(command), "--port", str(port)]
+        self.port = f":{port}"
+        named = SHOWN_PORT in command
+        words = shlex.split(self.with_real_port(command)) if named else [*shlex.split(command), "--port", str(port)]
         environ = self.environ() | {"PYTHONUNBUFFERED": "1"}
         with (self.folder / "server.log").open("w", encoding="utf-8") as log:
             self.server = server = subprocess.Popen(
                 words, cwd=self.folder, env=environ, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
             )
-        self.port = f":{port}"
         eventually(lambda: _listens(port) or server.poll() is not None)
         assert server.poll() is None, (self.folder / "server.log").read_text(encoding="utf-8")
         assert server.stdout is not None

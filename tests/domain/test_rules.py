@@ -90,8 +90,8 @@ class TestTheGuidesRules:
         assert RatingPolicy().judge(submission).violations == (
             Violation("session_id", "empty", "session_id must not be empty"),
             Violation("author", "control", "author must not contain control characters"),
-            Violation("tags", "empty", "tags must not be empty"),
-            Violation("tags", "too_long", "tags too long: 101 characters (max: 100)"),
+            Violation("tags", "empty", "tag must not be empty"),
+            Violation("tags", "too_long", "tag too long: 101 characters (max: 100)"),
             Violation("context", "name", "context name '$where' may only have letters, digits, '_' and '-'"),
             Violation("comment", "required", "Please provide a comment when giving negative feedback"),
         )

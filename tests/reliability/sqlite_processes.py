@@ -109,6 +109,8 @@ def play(folder: Path, *, kills: int, seed: int = 1) -> Report:
             return worker
 
         workers = [start(f"process-{number}") for number in range(PROCESSES)]
+        # Most commands need an existing file.
+        _until_more(acknowledged, 1)
         commander = Thread(target=_commands, args=(url, ended, commands))
         commander.start()
         try:

@@ -526,7 +526,7 @@ def test_a_queue_that_is_too_long() -> None:
 
 
 def test_an_entry_that_waits_for_too_long() -> None:
-    """Decided feedback no longer waits; feedback that a moderator sets back to pending waits since then."""
+    """Decided feedback no longer waits; feedback that a moderator holds waits since then."""
     with watching(QueueRule(name="queue", older_than=HOUR, resolve_after=NONE)) as watch:
         watch.hold(2)
         assert watch.later(hours=1) == []

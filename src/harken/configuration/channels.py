@@ -90,7 +90,7 @@ class Channels:
             return value
         variable = value.removeprefix(FROM_ENVIRON)
         if variable not in self._environ:
-            raise ConfigurationError(f"the variable {variable} is not set")
+            raise ConfigurationError(f"the environment variable {variable} is not set")
         return self._environ[variable]
 
 

@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
@@ -129,9 +130,16 @@ def supported_schemes() -> list[str]:
     return [name for name in plugins.names(ENTRY_POINTS) if name not in _FOR_TESTS]
 
 
+def _shown_scheme(scheme: str) -> str:
+    """The scheme, and the extra of Harken that it needs, if any."""
+    extra = scheme.partition("+")[0]
+    needed = extra in (metadata("harken").get_all("Provides-Extra") or ())
+    return f"{scheme}:// (needs the extra {extra})" if needed else f"{scheme}://"
+
+
 def _entry_point(scheme: str) -> EntryPoint:
     found = plugins.find(ENTRY_POINTS, scheme)
     if found is None:
-        known = ", ".join(f"{name}://" for name in supported_schemes())
+        known = ", ".join(map(_shown_scheme, supported_schemes()))
         raise ConfigurationError(f"No installed package supports {scheme}://; supported are {known}")
     return found

@@ -148,7 +148,8 @@ def _check_tags(submission: Submission) -> _Problems:
         return ()
     if isinstance(tags, str) or not isinstance(tags, Sequence):
         return [Violation("tags", "type", f"tags must be a list of strings, got {type(tags).__name__}")]
-    problems = [label_problem("tags", tag, MAX_TAG_LENGTH) for tag in tags]
+    found = [label_problem("tag", tag, MAX_TAG_LENGTH) for tag in tags]
+    problems = [problem and evolve(problem, field="tags") for problem in found]
     if len(tags) > MAX_TAGS:
         problems.append(Violation("tags", "too_many", f"Too many tags: {len(tags)} (max: {MAX_TAGS})"))
     return problems

@@ -1,4 +1,4 @@
-"""Processes that fork while a SQLite file is open: neither parent nor child loses acknowledged feedback."""
+"""Processes that fork while an SQLite file is open: neither parent nor child loses acknowledged feedback."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A SQLite file that is opened twice, moved, replaced or restored during use loses no acknowledged feedback."""
+"""An SQLite file that is opened twice, moved, replaced or restored during use loses no acknowledged feedback."""
 
 import os
 import shutil

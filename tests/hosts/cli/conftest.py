@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+import harken
 from harken_adapters.hosts.cli import main
 
 URL = "sqlite:///feedback.db"
@@ -53,3 +54,10 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Ran(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def empty_storage(cli: Cli) -> None:
+    """Creates the storage: commands that read do not."""
+    with harken.connect(URL):
+        pass

@@ -109,6 +109,7 @@ def test_another_rule_can_be_backtested(cli: Any, streak: list[str]) -> None:
         (("show", "nobody"), 4, "nobody"),
     ],
 )
+@pytest.mark.usefixtures("empty_storage")
 def test_invalid_arguments_of_alerts(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
     """The error names the problem, and its kind determines the exit code."""
     ran = cli("alerts", *arguments)

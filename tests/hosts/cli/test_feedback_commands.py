@@ -91,7 +91,7 @@ def test_a_rejection_has_every_reason(cli: Any) -> None:
     """The text output has one line, the JSON output a list of violations."""
     for_people = cli("submit", "s", "down", "x" * 1001, "--tag", "")
     assert (for_people.code, for_people.out) == (3, "")
-    assert for_people.err == ("Error: tags must not be empty; Comment too long: 1001 characters (max: 1000)\n")
+    assert for_people.err == ("Error: tag must not be empty; Comment too long: 1001 characters (max: 1000)\n")
     for_programs = cli("submit", "s", "down", "--json")
     message = "Please provide a comment when giving negative feedback"
     assert for_programs.error == {
@@ -230,6 +230,7 @@ def test_a_decision_on_an_old_version_is_refused(cli: Any, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("command", [("show",), ("moderate", "approve"), ("moderate", "undo"), ("erase", "--yes")])
+@pytest.mark.usefixtures("empty_storage")
 def test_an_unknown_id_is_not_found(cli: Any, command: tuple[str, ...]) -> None:
     """An unknown id has exit code 4."""
     ran = cli(*command, "nope", "--json")
@@ -387,6 +388,7 @@ def test_storage_settings(cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         (("--storage", "sqlite:////nowhere/at/all.db", "list"), 5),
     ],
 )
+@pytest.mark.usefixtures("empty_storage")
 def test_each_kind_of_error_has_an_exit_code(cli: Any, arguments: tuple[str, ...], code: int) -> None:
     """Errors are one line without a traceback, or one JSON object."""
     for_people = cli(*arguments)
@@ -423,6 +425,7 @@ def test_each_kind_of_error_has_an_exit_code(cli: Any, arguments: tuple[str, ...
         ),
     ],
 )
+@pytest.mark.usefixtures("empty_storage")
 def test_usage_errors_are_for_people(cli: Any, arguments: tuple[str, ...], message: str) -> None:
     """A usage error says what was expected, in the terms of the command line."""
     for_people = cli(*arguments)
@@ -441,6 +444,7 @@ def test_usage_errors_are_for_people(cli: Any, arguments: tuple[str, ...], messa
         (("keys", "list"), "No keys"),
     ],
 )
+@pytest.mark.usefixtures("empty_storage")
 def test_an_empty_list_says_so(cli: Any, command: tuple[str, ...], message: str) -> None:
     """A command that has nothing to list prints a line, and its JSON an empty list."""
     assert cli(*command).out == f"{message}\n"
@@ -527,6 +531,7 @@ def test_every_command_can_print_json(cli: Any) -> None:
         ("submit", "\udcff", "up"),
     ],
 )
+@pytest.mark.usefixtures("empty_storage")
 def test_arguments_that_are_not_utf8(
     cli: Any, arguments: tuple[str, ...], storage: str, json_: tuple[str, ...]
 ) -> None:
@@ -535,3 +540,65 @@ def test_arguments_that_are_not_utf8(
     assert (ran.code in (2, 3, 4), ran.out, ran.err.count("\n")) == (True, "", 1)
     assert ran.err.isascii()
     assert ran.err.startswith("{" if json_ else "Error: ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("list",),
+        ("show", "x"),
+        ("stats",),
+        ("stats", "--by", "agent"),
+        ("trends",),
+        ("themes",),
+        ("export", "all.jsonl"),
+        ("erase", "--author", "ann", "--yes"),
+        ("rebuild",),
+        ("moderate", "queue"),
+        ("moderate", "approve", "x"),
+        ("moderate", "undo", "x"),
+        ("alerts", "list"),
+        ("alerts", "show", "x"),
+        ("alerts", "backtest"),
+        ("channels", "list"),
+        ("routes", "list"),
+        ("routes", "remove", "x"),
+        ("keys", "list"),
+        ("keys", "revoke", "x"),
+        ("deliveries", "list"),
+        ("deliveries", "show", "x"),
+        ("deliveries", "replay", "--all"),
+        ("deliveries", "move", "one", "other"),
+        ("deliveries", "bury", "one"),
+    ],
+    ids=" ".join,
+)
+def test_commands_that_read_do_not_create_a_storage(cli: Any, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A mistyped path is an error that says how to continue. It is not an empty storage."""
+    ran = cli(*command, storage="sqlite:///tpyo.db")
+    assert (ran.code, ran.out) == (5, "")
+    assert "tpyo.db does not exist; check the path, or submit feedback first" in " ".join(ran.err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_memory_storage_always_exists(cli: Any) -> None:
+    """A command that reads it finds nothing."""
+    assert cli("stats", "--json", storage="memory://").code == 0
+
+
+def test_a_log_without_its_file_is_reported(cli: Any, tmp_path: Path) -> None:
+    """The file may have been moved away. Submitting feedback would not create it."""
+    (tmp_path / "feedback.db-wal").write_bytes(b"latest writes")
+    ran = cli("stats")
+    assert ran.code == 5
+    assert "restore the file" in " ".join(ran.err.split())
+
+
+@pytest.mark.parametrize("comment", ["Slow", "Slow\n\nand wrong", "word " * 60])
+def test_comments_are_not_padded(cli: Any, comment: str) -> None:
+    """A line in a pipe ends with its last character, also where a long comment is wrapped."""
+    cli("submit", "s", "down", comment)
+    ran = cli("list")
+    _, *lines = ran.out.splitlines()
+    assert [line for line in lines if line != line.rstrip() or len(line) > 100] == []
+    assert " ".join(ran.out.split()[-len(comment.split()) :]) == " ".join(comment.split())

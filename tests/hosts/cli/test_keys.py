@@ -100,6 +100,7 @@ def test_a_whole_key_can_be_revoked_and_is_never_repeated(cli: Any) -> None:
         hk.keys.authenticate(made["key"])
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_an_unknown_key_is_not_found(cli: Any) -> None:
     """An unknown id has exit code 4."""
     assert cli("keys", "revoke", "nobody").code == 4
@@ -117,6 +118,7 @@ def test_an_unknown_key_is_not_found(cli: Any) -> None:
         (("--scope", "read", "--agent", ""), 2, "agent must not be empty"),
     ],
 )
+@pytest.mark.usefixtures("empty_storage")
 def test_invalid_keys_are_not_created(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
     """The error names the invalid option and the valid values."""
     refused = cli("keys", "create", *arguments)

@@ -228,6 +228,8 @@ def test_another_error_is_printed_once(tmp_path: Path, streams: str) -> None:
 @pytest.mark.slow
 def test_other_streams_may_be_closed_too(tmp_path: Path) -> None:
     """Without stderr the exit code is the same; without stdin no question is answered with yes."""
+    with harken.connect(f"sqlite:///{tmp_path}/feedback.db"):
+        pass
     assert run_in_shell(tmp_path, "show x", "2>&-") == (4, "")
     assert run_in_shell(tmp_path, "show x --json", ">&- 2>&- <&-") == (4, "")
     assert run_in_shell(tmp_path, "import - --format csv", "<&-") == (2, "Error: Cannot read stdin: it is closed\n")

@@ -215,6 +215,7 @@ def test_it_relays_until_a_signal_ends_it(cli: Any, tmp_path: Path, receiver: Re
     assert {one["id"] for one in delivered} == set(receiver.ids)
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_the_start_of_a_relay_as_json(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
     """With --json the relay prints its channels and routes at the start."""
     configured(tmp_path, receiver)
@@ -345,6 +346,7 @@ def test_a_mistyped_id_replays_nothing(cli: Any, dead: list[str]) -> None:
         (("list", "--after", "nobody"), 4, "nobody"),
     ],
 )
+@pytest.mark.usefixtures("empty_storage")
 def test_invalid_arguments_of_deliveries(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
     """The error names the problem, and its kind determines the exit code."""
     ran = cli("deliveries", *arguments)
@@ -355,6 +357,7 @@ def test_invalid_arguments_of_deliveries(cli: Any, arguments: tuple[str, ...], c
 # --- channels ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_a_channel_is_switched_off_and_on(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
     """While a channel is off nothing is sent; its deliveries can be replayed later."""
     configured(tmp_path, receiver)
@@ -374,6 +377,7 @@ def test_a_channel_is_switched_off_and_on(cli: Any, tmp_path: Path, receiver: Re
     assert cli("doctor").code == 0
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_a_channel_as_json(cli: Any) -> None:
     """The JSON output has the status, since when, and the reason."""
     on = {"name": "log", "on": True, "failing_since": None, "off_since": None, "reason": ""}
@@ -461,6 +465,7 @@ def test_replaying_to_a_removed_channel_warns(cli: Any, dead: list[str], tmp_pat
     assert "deliveries move support TO" in ran.err
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_no_channels(cli: Any, tmp_path: Path) -> None:
     """With an empty table in the settings, the lists say that no notifications are sent."""
     (tmp_path / "harken.toml").write_text("[channels]\n")
@@ -506,6 +511,7 @@ def test_a_route_delivers_matching_events(cli: Any, tmp_path: Path, receiver: Re
     assert len(receiver.ids) == 1
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_invalid_settings_of_a_channel_are_listed(cli: Any, tmp_path: Path) -> None:
     """``channels list`` shows the problem that a relay would report."""
     table = '[channels.support]\nkind = "webhook"\nurl = "https://example.com"\nsecret = "x"\n'
@@ -536,6 +542,7 @@ def test_routes_are_listed_with_their_origin(cli: Any, tmp_path: Path, receiver:
     assert "comes from the settings" in removed.err
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_without_routes_everything_goes_everywhere(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
     """Channels without routes are listed as the routes that this implies."""
     configured(tmp_path, receiver)
@@ -572,6 +579,7 @@ def test_a_route_with_a_template(cli: Any, tmp_path: Path, receiver: Receiver) -
         (("remove", "nobody"), 4, "nobody"),
     ],
 )
+@pytest.mark.usefixtures("empty_storage")
 def test_invalid_routes_are_not_added(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
     """The error names the invalid option and the valid values."""
     ran = cli("routes", *arguments)

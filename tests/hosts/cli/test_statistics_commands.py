@@ -80,6 +80,7 @@ def test_stats_take_repeated_authors_into_account(cli: Any) -> None:
     assert "design effect" in table
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_statistics_of_an_empty_storage(cli: Any) -> None:
     """An empty storage has zeros and empty lists."""
     assert cli("stats", "--json").json["satisfaction_score"] == 0.0
@@ -482,6 +483,7 @@ def test_doctor_shows_the_storage(cli: Any, storage: str, shown: str) -> None:
     assert "et@" not in ran.out
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_doctor_checks_the_settings_of_the_server(cli: Any, tmp_path: Path) -> None:
     """A setting that ``harken serve`` refuses is a problem."""
     (tmp_path / "harken.toml").write_text("[server]\nprot = 3\n")
@@ -514,7 +516,7 @@ def test_doctor_reports_problems(cli: Any, tmp_path: Path) -> None:
     ran = cli("doctor", "--json", storage="sqlite:///broken.db")
     assert ran.code == 1
     (problem,) = ran.json["problems"]
-    assert problem.endswith("broken.db is not a SQLite database and was left untouched; choose another file")
+    assert problem.endswith("broken.db is not an SQLite database and was left untouched; choose another file")
     assert "Error" not in problem
     assert f"Problem: {problem}" in cli("doctor", storage="sqlite:///broken.db").out
 
@@ -547,3 +549,26 @@ def test_doctor_shows_no_password(cli: Any) -> None:
     ran = cli("doctor", storage="nope://me:secret@host/db")
     assert ran.code == 1
     assert "secret" not in ran.out + ran.err
+
+
+def test_doctor_does_not_create_a_storage(cli: Any, tmp_path: Path) -> None:
+    """A missing storage is a problem. The other checks are shown."""
+    ran = cli("doctor", "--json", storage="sqlite:///tpyo.db")
+    assert ran.code == 1
+    [problem] = ran.json["problems"]
+    assert "tpyo.db does not exist" in problem
+    assert "sqlite" in ran.json["schemes"]
+    assert "queue is empty" not in cli("doctor", storage="sqlite:///tpyo.db").out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_checks_the_channels_without_a_storage(cli: Any, tmp_path: Path) -> None:
+    """Channels are usually configured before the first feedback. Each problem is listed once."""
+    (tmp_path / "harken.toml").write_text('[channels.team]\nkind = "webhook"\nurl = "env:NOT_SET"\n')
+    missing, channel = cli("doctor", "--json").json["problems"]
+    assert "feedback.db does not exist" in missing
+    assert channel == "Channel 'team': the environment variable NOT_SET is not set"
+    (tmp_path / "harken.toml").write_text('[channels.team]\nkind = "pigeon"\n')
+    with harken.connect("sqlite:///feedback.db", channels={}):
+        pass
+    assert len(cli("doctor", "--json").json["problems"]) == 1

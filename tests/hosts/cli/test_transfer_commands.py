@@ -77,6 +77,7 @@ def test_an_import_removes_nothing_else(cli: Any, tmp_path: Path, content: str) 
 
 
 @pytest.mark.parametrize("target", ["feedback.db", "link.csv", "other.db"])
+@pytest.mark.usefixtures("empty_storage")
 def test_no_database_is_overwritten(cli: Any, tmp_path: Path, target: str) -> None:
     """Exports and rejected rows never overwrite a database, and then nothing is imported."""
     cli("submit", "s", "up", storage="sqlite:///other.db")
@@ -91,6 +92,7 @@ def test_no_database_is_overwritten(cli: Any, tmp_path: Path, target: str) -> No
     assert cli("stats", "--json", storage="sqlite:///other.db").json["total_feedbacks"] == 1
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_an_export_needs_a_format(cli: Any, tmp_path: Path) -> None:
     """A name without a known suffix needs --format, as in an import."""
     ran = cli("export", "backup")
@@ -198,6 +200,7 @@ def test_an_export_replaces_a_file_only_when_it_is_whole(cli: Any, tmp_path: Pat
     assert not list(tmp_path.glob(".*.tmp"))
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_a_device_is_written_to_and_never_replaced(cli: Any, tmp_path: Path) -> None:
     """A device, such as /dev/null, stays a device."""
     null = Path("/dev/null")
@@ -236,3 +239,28 @@ def test_repeated_reviews_are_all_imported(cli: Any, tmp_path: Path) -> None:
     assert cli(*arguments, "--set", "session_id=reviews").json["added"] == 2000
     assert cli(*arguments, "--set", "session_id=reviews").json["duplicates"] == 2000
     assert cli(*arguments).code == 2
+
+
+def test_an_export_names_the_number_of_entries_that_it_leaves_out(cli: Any, tmp_path: Path) -> None:
+    """A line on stderr warns of it, as the entries may be erased after the export."""
+    cli("submit", "s", "up", "--author", "dan", "--agent", "helper")
+    for author in ("dan", "ann"):
+        held = cli("submit", "s", "down", "Slow", "--author", author, "--json").json["id"]
+        assert cli("moderate", "hold", held).code == 0
+    hint = "1 entry is pending, rejected or withdrawn; to export all states, add --all\n"
+    assert cli("export", "dan.jsonl", "--author", "dan").err == hint
+    assert cli("export", "--author", "dan").err == f"1 entry exported\n{hint}"
+    assert "2 entries are pending" in cli("export", "both.jsonl").err
+    for chosen in (("--all",), ("--status", "pending"), ("--withdrawn",), ("--agent", "helper")):
+        assert cli("export", "other.jsonl", *chosen).err == ""
+
+
+@pytest.mark.usefixtures("empty_storage")
+def test_a_missing_folder_is_named(cli: Any, tmp_path: Path) -> None:
+    """The folder of an export, and that of rejected rows."""
+    message = f"the folder {tmp_path}/nowhere does not exist"
+    assert message in " ".join(cli("export", "nowhere/all.jsonl").err.split())
+    (tmp_path / "bad.jsonl").write_text("nonsense\n")
+    ran = cli("import", "bad.jsonl", "--rejected", "nowhere/bad.jsonl")
+    assert ran.code == 2
+    assert f"{message}; choose another path with --rejected" in " ".join(ran.err.split())

@@ -240,7 +240,7 @@ def test_invalid_settings_are_rejected(tmp_path: Path, settings: dict[str, str],
     [
         ("kind = 'pigeon'", "Channel 'support': Unknown kind 'pigeon'"),
         ("kind = 'webhook'\nurl = 'http://127.0.0.1/'", "Channel 'support': "),
-        ("kind = 'webhook'\nurl = 'env:NOT_SET'", "Channel 'support': the variable NOT_SET is not set"),
+        ("kind = 'webhook'\nurl = 'env:NOT_SET'", "Channel 'support': the environment variable NOT_SET is not set"),
     ],
 )
 def test_channels_that_cannot_be_used_are_refused(tmp_path: Path, channel: str, message: str) -> None:

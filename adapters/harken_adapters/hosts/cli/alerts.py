@@ -33,7 +33,7 @@ def list_(
 ) -> None:
     """List the alerts of the application, newest first."""
     of = text_or_none("--rule", rule)
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
 
         def page(limit: int, after: Alert | None) -> Sequence[Alert]:
             return hk.alerts.find(hk.application, limit=limit, after=after, open=open_ or None, rule=of)
@@ -57,7 +57,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one alert in full."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         alert = hk.alerts.get(hk.application, alert_id)
     if as_json:
         print_json(alert_record(alert))
@@ -92,7 +92,7 @@ def backtest(
 
     This is a dry run on stored feedback: no alert is stored and no notification is sent.
     """
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         query, rules = filters.query(hk), _rules(hk, length, by)
         found = [alert for rule in rules for alert in hk.alerts.backtest(query, rule)]
     if as_json:

@@ -28,7 +28,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
     Also lists channels that are no longer in the settings but have pending deliveries.
     """
     cli = cli_context(context)
-    with cli.open() as hk:
+    with cli.open_existing() as hk:
         states, stranded = hk.channels.states(), hk.deliveries.stranded()
     if as_json:
         print_json({"channels": list(map(channel_record, states)), "stranded": stranded})
@@ -39,11 +39,11 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         say("No channels: the settings define none")
     for name, number in stranded.items():
         say(stranded_line(name, number, cli), style="yellow")
-    if problem := _settings_problem():
+    if problem := channels_problem():
         say(f"Problem: {problem}; a relay does not start with these settings", style="red")
 
 
-def _settings_problem() -> str | None:
+def channels_problem() -> str | None:
     """The problem of a channel's settings; ``None`` if all channels can be opened."""
     try:
         with NotificationSettings.load(os.environ, Path.cwd()).channels.open():

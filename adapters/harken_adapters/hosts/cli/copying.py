@@ -60,9 +60,9 @@ def copy(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Copy everything from one storage to another.
+    """Copy feedback, session metadata and conversations from one storage to another.
 
-    Copies feedback, session metadata and conversations of all applications, or only the one given with --application.
+    Copies all applications, or only the one given with --application. API keys, routes and alerts are not copied.
 
     A repeated copy adds new entries and updates entries to later versions. Only --mirror changes or removes others.
 

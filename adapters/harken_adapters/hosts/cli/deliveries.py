@@ -39,7 +39,7 @@ def list_(
     Covers all applications, unless --application is given.
     """
     cli, to = cli_context(context), text_or_none("--channel", channel)
-    with cli.open() as hk:
+    with cli.open_existing() as hk:
 
         def page(limit: int, after: str | None) -> Sequence[Delivery]:
             return hk.deliveries.find(state, limit=limit, after=after, application=cli.application, channel=to)
@@ -67,7 +67,7 @@ def show(
 ) -> None:
     """Show one delivery in full."""
     cli = cli_context(context)
-    with cli.open() as hk:
+    with cli.open_existing() as hk:
         delivery = hk.deliveries.get(delivery_id, application=cli.application)
     if as_json:
         print_json(delivery_record(delivery))
@@ -121,7 +121,7 @@ def replay(
     narrowed = (state, to, by, since, until) != (DeliveryState.DEAD, None, None, None, None)
     if narrowed and not everything:
         raise WrongUsage("--state, --channel, --route, --since and --until need --all; omit them, or the ids")
-    with cli.open() as hk:
+    with cli.open_existing() as hk:
         if everything:
             replayed = hk.deliveries.replay_all(
                 state, application=cli.application, channel=to, route=by, since=since, until=until
@@ -148,7 +148,7 @@ def move(
 
     Covers all applications. Deliveries get new ids, EVENT:TO, by which receivers cannot recognise earlier attempts.
     """
-    with _for_all(context).open() as hk:
+    with _for_all(context).open_existing() as hk:
         moved = hk.deliveries.move(text("FROM", channel), text("TO", to))
     if as_json:
         print_json({"moved": moved})
@@ -168,7 +168,7 @@ def bury(
 
     Covers all applications. Dead deliveries can be replayed.
     """
-    with _for_all(context).open() as hk:
+    with _for_all(context).open_existing() as hk:
         buried = hk.deliveries.bury(text("CHANNEL", channel))
     if as_json:
         print_json({"buried": buried})

@@ -17,7 +17,6 @@ from attrs import evolve
 
 from harken import Harken, HarkenError, ModerationStatus
 from harken.clock import utc_now
-from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import scheme_of, supported_schemes
 from harken.domain.alerts.patterns import Subject
@@ -27,7 +26,7 @@ from harken.domain.moderation import Backlog
 from harken.domain.texts import without_password
 from harken.services.notifications.channels import ChannelState
 from harken_adapters.formats.delivery import channel_record
-from harken_adapters.hosts.cli.channels import status_text, stranded_line
+from harken_adapters.hosts.cli.channels import channels_problem, status_text, stranded_line
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
 from harken_adapters.hosts.cli.serve import server_problem
@@ -69,7 +68,7 @@ def _report(cli: CliContext) -> dict[str, Any]:
     try:
         settings = Settings.load(os.environ, Path.cwd(), storage=cli.storage, application=cli.application)
         report["storage"] = _shown_url(settings.storage)
-        with cli.open() as hk:
+        with cli.open_existing() as hk:
             report["counts"] = _counts(hk)
             report["problems"] += hk.check()
             now, queues = utc_now(), _queues(hk, cli.application)
@@ -82,13 +81,11 @@ def _report(cli: CliContext) -> dict[str, Any]:
         problems = (_channel_problem(state, cli.command) for state in states)
         report["problems"] += [*filter(None, problems), *_dead_letter_problems(dead, cli.command)]
         report["problems"] += [stranded_line(*waiting, cli) for waiting in stranded.items()]
-        with NotificationSettings.load(os.environ, Path.cwd()).channels.open():
-            # Opening them checks their configuration.
-            pass
     except HarkenError as error:
         report["problems"].append(str(error))
-    if problem := server_problem():
-        report["problems"].append(problem)
+    # Checked even without a storage. Connecting may have reported the same problem.
+    found = filter(None, (channels_problem(), server_problem()))
+    report["problems"] += [problem for problem in found if problem not in report["problems"]]
     return report
 
 
@@ -186,7 +183,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("storages", ", ".join(report["schemes"])),
         ("storage", report["storage"]),
         ("feedback", counts),
-        ("moderation", moderation or "queue is empty"),
+        ("moderation", moderation if report["moderation"] != {} else "queue is empty"),
         ("channels", ", ".join(one["name"] for one in report["channels"] or ())),
         ("dead letters", report["dead_letters"]),
     ]

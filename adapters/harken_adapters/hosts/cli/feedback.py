@@ -112,7 +112,7 @@ def list_(
 ) -> None:
     """List feedback, newest first."""
     cursor = Cursor.parse(after) if after else None
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         page = hk.collection.find(filters.query(hk), limit=limit, after=cursor)
         readings = hk.sentiment.readings(page.items) if sentiment else {}
     if as_json:
@@ -124,7 +124,7 @@ def list_(
 
 def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False) -> None:
     """Show one feedback entry in full."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         feedback = hk.collection.get(hk.application, feedback_id)
     if as_json:
         print_json(feedback_record(feedback))
@@ -206,13 +206,15 @@ def erase(
 ) -> None:
     """Erase feedback permanently, in any state.
 
+    To keep a copy, run `harken export --all` first.
+
     Several conditions are combined with AND.
 
     Exits with code 4 if there is nothing to erase.
     """
     _check_named(feedback_id, session, author)
     cli = cli_context(context)
-    with cli.open() as hk:
+    with cli.open_existing() as hk:
         if feedback_id is not None:
             hk.collection.get(hk.application, feedback_id)
         query = evolve(hk.query(session_id=session, author=author), feedback_id=feedback_id).in_any_state()

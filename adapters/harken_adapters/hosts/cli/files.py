@@ -13,6 +13,13 @@ from harken_adapters.hosts.cli.options import WrongUsage
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
 
+def describe(error: OSError, path: Path) -> str:
+    """Why a file cannot be created at the path."""
+    folder = path.resolve().parent
+    missing = isinstance(error, FileNotFoundError) and not folder.exists()
+    return f"the folder {folder} does not exist" if missing else error.strerror or str(error)
+
+
 def refuse_database(target: Path) -> None:
     """Raise ``WrongUsage`` if the file is an SQLite database or belongs to one.
 
@@ -85,7 +92,8 @@ class Rejects:
             return self.path.open(self._mode, encoding="ascii")
         except OSError as error:
             raise WrongUsage(
-                f"Cannot write rejected rows to {self.path}: {error.strerror}; choose another path with --rejected"
+                f"Cannot write rejected rows to {self.path}: {describe(error, self.path)}; choose another path "
+                "with --rejected"
             ) from error
 
     def _holds_rejects(self) -> bool:

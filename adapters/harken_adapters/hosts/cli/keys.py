@@ -55,7 +55,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
     Revoked keys are included.
     """
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         found = hk.keys.keys()
     if as_json:
         print_json({"keys": list(map(_record, found))})
@@ -69,7 +69,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 @keys.command()
 def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None:
     """Revoke a key, immediately and permanently."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         revoked = hk.keys.revoke(key_id)
     if as_json:
         print_json(_record(revoked))

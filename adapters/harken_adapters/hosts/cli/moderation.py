@@ -35,7 +35,7 @@ Version = Annotated[
 def queue(context: typer.Context, limit: Limit = 20, after: After = None, as_json: Json = False) -> None:
     """List pending feedback, newest first."""
     cursor = Cursor.parse(after) if after else None
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         page = hk.moderation.queue(hk.query(), limit=limit, after=cursor)
         readings = hk.spam.readings(page.items)
     if as_json:
@@ -82,7 +82,7 @@ def _deciding(status: ModerationStatus) -> Callable[..., None]:
         version: Version = None,
         as_json: Json = False,
     ) -> None:
-        with cli_context(context).open() as hk:
+        with cli_context(context).open_existing() as hk:
             feedback = hk.moderation.decide(
                 hk.application, feedback_id, status, moderator=moderator, reason=reason, expected_version=version
             )
@@ -93,7 +93,9 @@ def _deciding(status: ModerationStatus) -> Callable[..., None]:
 
 moderate.command("approve", help="Approve feedback: it is listed and counted.")(_deciding(ModerationStatus.APPROVED))
 moderate.command("reject", help="Reject feedback: it is not listed or counted.")(_deciding(ModerationStatus.REJECTED))
-moderate.command("hold", help="Set feedback back to pending.")(_deciding(ModerationStatus.PENDING))
+moderate.command("hold", help="Hold feedback: it is pending, and not listed or counted.")(
+    _deciding(ModerationStatus.PENDING)
+)
 
 
 @moderate.command()
@@ -105,7 +107,7 @@ def undo(
     as_json: Json = False,
 ) -> None:
     """Undo the last decision."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         feedback = hk.moderation.undo(hk.application, feedback_id, moderator=moderator, expected_version=version)
     _show(feedback, as_json=as_json)
 

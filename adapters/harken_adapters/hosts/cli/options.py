@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
 from functools import wraps
@@ -18,6 +20,8 @@ from attrs import evolve, frozen
 
 import harken
 from harken import FeedbackQuery, Harken, HarkenError, ModerationStatus, Rating
+from harken.configuration.settings import Settings
+from harken.configuration.storage_urls import open_existing_storage
 from harken.domain.instants import parse_instant
 from harken.domain.query import ANY_STATUS
 from harken.domain.rules import text_problem
@@ -75,9 +79,24 @@ class CliContext:
             words += ["--storage", "URL" if "@" in self.storage else shlex.quote(self.storage)]
         return " ".join(words)
 
+    @property
+    def url(self) -> str:
+        """The URL of the storage, from the options or the settings."""
+        return Settings.load(os.environ, Path.cwd(), storage=self.storage, application=self.application).storage
+
     def open(self, *, spam: str | None = None) -> Harken:
-        """Connect to the storage."""
+        """Connect to the storage. It is created if missing."""
         return harken.connect(self.storage, application=self.application, spam=spam)
+
+    @contextmanager
+    def open_existing(self) -> Iterator[Harken]:
+        """Connect to the storage, for commands that need stored data. A mistyped URL must not create a storage.
+
+        Raises:
+            StorageUnavailable: the storage does not exist.
+        """
+        with open_existing_storage(self.url) as storage, harken.connect(storage, application=self.application) as hk:
+            yield hk
 
 
 def _program() -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -234,6 +233,14 @@ def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> No
             progress.update(task, completed=done)
 
 
+def _print_indented(text: str) -> None:
+    """Print a text, wrapped to the width of the terminal, without blanks at the end of its lines."""
+    for line in Text(escape(text)).wrap(out, max(out.width - 4, 1)):
+        line.pad_left(4)
+        line.rstrip()
+        out.print(line, soft_wrap=True)
+
+
 def feedback_list(page: Page, *, empty: str, versions: bool = False, notes: Mapping[str, str] = {}) -> None:
     """Print a page of feedback with comments, and the option that gets the next page.
 
@@ -265,4 +272,4 @@ def feedback_entry(feedback: Feedback, *, versions: bool = False, note: str = ""
         line.append(f"  {note}", style="yellow")
     out.print(line, soft_wrap=True)
     if feedback.comment:
-        out.print(Padding(Text(escape(feedback.comment)), (0, 0, 0, 4)))
+        _print_indented(feedback.comment)

@@ -10,7 +10,7 @@ from harken_adapters.hosts.cli.output import print_json, say
 
 def rebuild(context: typer.Context, as_json: Json = False) -> None:
     """Recount all statistics, and correct those that are wrong."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         corrections = hk.rebuild()
     if as_json:
         print_json({"corrected": corrections})

@@ -22,7 +22,7 @@ _PANEL = "Filters (combined with AND; repeated ones with OR)"
 @routes.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """List the routes: first those in the settings, then those added here."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         found = hk.routes.routes()
         if as_json:
             print_json({"routes": [route_as_json(hk, route) for route in found]})
@@ -99,7 +99,7 @@ def add(
 @routes.command()
 def remove(context: typer.Context, name: Name, as_json: Json = False) -> None:
     """Remove an added route. Pending deliveries are still sent."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         if name_problem("name", name) or not hk.routes.delete(name):
             raise NoSuchRoute(f"Route {name!r} not found; list the routes to find its name")
     if as_json:

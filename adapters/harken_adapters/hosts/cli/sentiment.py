@@ -41,7 +41,7 @@ def sentiment(
     if evaluate:
         _evaluate(context, filters, as_json=as_json)
         return
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         survey = hk.sentiment.survey(filters.query(hk), limit=limit)
     if as_json:
         print_json(survey_record(survey))
@@ -50,7 +50,7 @@ def sentiment(
 
 
 def _evaluate(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         if filters.query(hk) != hk.query():
             raise WrongUsage("--evaluate compares all rated comments; leave out the filters")
         run_through(

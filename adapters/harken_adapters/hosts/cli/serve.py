@@ -108,7 +108,7 @@ def _about_access(started: Started, command: str) -> str:
         return "Requests need this key, which is valid until this process ends, as memory:// stores nothing"
     if key.created:
         path = _relative(key.path)
-        return f"Requests need this key. It is stored in {path}, readable only by you, and is not shown again"
+        return f"Requests need this key. It is stored in {path}, readable only by you, and is not shown again."
     return f"Requests need the key in {_relative(key.path)}, or another key"
 
 

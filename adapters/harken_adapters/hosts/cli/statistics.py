@@ -87,7 +87,7 @@ def stats(
         _show_stats(context, filters, as_json=as_json)
         return
     group_by = parse_group(by, over_time="'harken trends'")
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
         groups = hk.analytics.groups(query, group_by)
         if as_json:
@@ -97,7 +97,7 @@ def stats(
 
 
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
         estimate, response_time = hk.analytics.estimate(query), hk.moderation.response_time(query)
     if as_json:
@@ -164,7 +164,7 @@ def trends(
     as_json: Json = False,
 ) -> None:
     """Show statistics over time."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
         if with_heat_map:
             cells = hk.analytics.heat_map(query, zone, prefer_dates=not as_json)
@@ -238,7 +238,7 @@ def themes(
     as_json: Json = False,
 ) -> None:
     """Show what thumbs-down comments are about; with --since, also how this changed since the period before."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
         if keyword:
             keywords = hk.analytics.keywords(query, keyword)
@@ -293,7 +293,7 @@ def compare(
 
     Without options for the two selections, the period from --since to --until is compared with the period before it.
     """
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
         before = _side(
             query,

@@ -21,11 +21,12 @@ from harken_adapters.formats.importing import Importer, Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.pairs import Pairs
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
-from harken_adapters.hosts.cli.files import Rejects, refuse_database
+from harken_adapters.hosts.cli.files import Rejects, describe, refuse_database
 from harken_adapters.hosts.cli.options import (
     Filters,
     Json,
     NothingAccepted,
+    Status,
     WrongUsage,
     cli_context,
     pairs,
@@ -201,11 +202,14 @@ def export(
     chosen = _format_of(file, format_ or Format.JSONL if file == _STANDARD else format_)
     if as_pairs and chosen is not Format.JSONL:
         raise WrongUsage("Pairs are written as JSON Lines; use --format jsonl, or a file such as pairs.jsonl")
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         if file != _STANDARD:
-            # After opening the storage, which may have created the file.
+            # After opening the storage, which may have created the file, such as feedback.db-wal.
             refuse_database(Path(file))
         query = filters.query(hk)
+        by_default = not everything and filters.status is Status.APPROVED and not filters.withdrawn
+        # Counted first, so that an error leaves no file.
+        total = hk.analytics.summary(query.in_any_state()).total if by_default else 0
         stream = hk.collection.stream(query.in_any_state() if everything else query)
         rated = Pairs(hk.conversations) if as_pairs else None
         writer = rated.writer if rated else WRITERS[chosen.value]
@@ -217,11 +221,14 @@ def export(
     tell = warn if file == _STANDARD else say
     if as_json and file != _STANDARD:
         print_json({**record, "file": file})
-        return
-    tell(f"{count_text(record['exported'], *noun)} exported{'' if file == _STANDARD else f' to {file}'}")
-    for name, number in record.get("left_out", {}).items():
-        if number:
-            tell(f"Left out: {count_text(number, 'entry', 'entries')} {_LEFT_OUT[name]}", style="yellow")
+    else:
+        tell(f"{count_text(record['exported'], *noun)} exported{'' if file == _STANDARD else f' to {file}'}")
+        for name, number in record.get("left_out", {}).items():
+            if number:
+                tell(f"Left out: {count_text(number, 'entry', 'entries')} {_LEFT_OUT[name]}", style="yellow")
+    if (left_out := total - exported) > 0:
+        entries = count_text(left_out, "entry is", "entries are")
+        warn(f"{entries} pending, rejected or withdrawn; to export all states, add --all")
 
 
 def _pairs_record(found: Pairs) -> dict[str, Any]:
@@ -267,7 +274,7 @@ def _open_output(file: str) -> Iterator[BinaryIO]:
     try:
         data = unfinished.open("wb")
     except OSError as error:
-        raise WrongUsage(f"Cannot write {file}: {error.strerror}") from error
+        raise WrongUsage(f"Cannot write {file}: {describe(error, path)}") from error
     if unfinished == path:
         with data:
             yield data

@@ -123,7 +123,10 @@ def _must_exist(database: Database) -> None:
     with database.calling():
         found = database.collection_names()
     if not found:
-        raise StorageUnavailable(f"{database.name} does not exist or has no feedback storage; check the URL")
+        raise StorageUnavailable(
+            f"{database.name} does not exist or has no feedback storage; check the URL, or submit feedback "
+            "first, which creates it"
+        )
 
 
 def _storage(database: Database, given: Clock | None) -> Storage:

@@ -39,7 +39,7 @@ Work = Callable[[sqlite3.Connection], Result]
 
 
 class Database:
-    """A SQLite file in WAL mode: one writer at a time and any number of readers, which do not block each other.
+    """An SQLite file in WAL mode: one writer at a time and any number of readers, which do not block each other.
 
     Before each read, and before and after each commit, the path must lead to the files that were opened. Only Harken's
     errors are raised.

@@ -15,7 +15,7 @@ _TABLE: Final[dict[int, tuple[type[StorageError], str]]] = {
     sqlite3.SQLITE_BUSY: (StorageUnavailable, "is locked by another process; nothing was written, try again"),
     sqlite3.SQLITE_LOCKED: (StorageUnavailable, "is locked; nothing was written, try again"),
     sqlite3.SQLITE_CORRUPT: (StorageCorrupt, "is damaged; restore it from a backup, or export the readable data"),
-    sqlite3.SQLITE_NOTADB: (StorageCorrupt, "is damaged or is not a SQLite database"),
+    sqlite3.SQLITE_NOTADB: (StorageCorrupt, "is damaged or is not an SQLite database"),
     sqlite3.SQLITE_CANTOPEN: (StorageUnavailable, "cannot be opened; check the folder and its permissions"),
     sqlite3.SQLITE_PERM: (StorageUnavailable, "cannot be accessed; check its permissions"),
     sqlite3.SQLITE_READONLY: (StorageUnavailable, "is read-only; check its permissions"),

@@ -37,8 +37,11 @@ def must_exist(path: Path) -> None:
     Raises:
         StorageUnavailable: the file is missing, empty or cannot be reached.
     """
-    if not _size(path):
-        raise StorageUnavailable(f"{path} does not exist or is empty; check the path")
+    if _size(path):
+        return
+    _check_left_log(Place(path))
+    state = "is empty" if path.exists() else "does not exist"
+    raise StorageUnavailable(f"{path} {state}; check the path, or submit feedback first, which creates it")
 
 
 def check_file(place: Place, *, timeout: float) -> None:
@@ -153,7 +156,7 @@ def _check(path: Path, reader: sqlite3.Connection, *, whole: bool) -> None:
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
             raise StorageIncompatible(
-                f"{path} is not a SQLite database and was left untouched; choose another file"
+                f"{path} is not an SQLite database and was left untouched; choose another file"
             ) from error
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
             raise _corrupt(path, str(error)) from error
@@ -164,7 +167,7 @@ def _check_owner(path: Path, connection: sqlite3.Connection) -> None:
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     if owner != APPLICATION_ID and not (owner == 0 and _is_empty(connection)):
         raise StorageIncompatible(
-            f"{path} is a SQLite database of another application and was left untouched; choose another file"
+            f"{path} is an SQLite database of another application and was left untouched; choose another file"
         )
     if (version := _version(connection)) > len(MIGRATIONS):
         raise _too_new(path, version)

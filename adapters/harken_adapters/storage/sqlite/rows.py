@@ -174,7 +174,7 @@ def _encode_content(content: Content) -> tuple[int, str, tuple[str, ...], dict[s
         _NUMBERS[content.rating],
         content.comment,
         content.tags,
-        dict(content.context),
+        dict(content.context) if content.context else {},
         sentiment.polarity_millionths if sentiment else None,
         sentiment.subjectivity_millionths if sentiment else None,
     )

@@ -13,7 +13,7 @@ from harken.ports.repository import FeedbackRepository
 def backlog(repository: FeedbackRepository, application: str) -> Backlog:
     """The size of an application's moderation queue, and since when its oldest entry waits.
 
-    An entry waits since its author submitted or last changed it, or since a moderator set it back to pending.
+    An entry waits since its author submitted or last changed it, or since a moderator held it.
     """
     pending = FeedbackQuery(application=application, statuses=frozenset({ModerationStatus.PENDING}))
     waiting = sum(summary.total for summary in repository.summarize(pending).values())

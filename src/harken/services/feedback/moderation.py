@@ -52,7 +52,7 @@ class ModerationService:
     def backlog(self, application: str) -> Backlog:
         """The size of an application's queue, and since when its oldest entry waits.
 
-        An entry waits since its author submitted or last changed it, or since a moderator set it back to pending.
+        An entry waits since its author submitted or last changed it, or since a moderator held it.
         """
         return backlog(self._repository, application)
 
@@ -77,7 +77,7 @@ class ModerationService:
         expected_version: int | None = None,
         check: Check | None = None,
     ) -> Feedback:
-        """Approve, reject, or set back to pending.
+        """Approve, reject or hold feedback.
 
         ``check`` is called with the stored feedback right before the decision, even if another thread or process
         changes it at the same time. An error that it raises is raised, and nothing is changed.
