@@ -48,7 +48,7 @@ def queue(context: typer.Context, limit: Limit = 20, after: After = None, as_jso
 @moderate.command()
 def evaluate(context: typer.Context, as_json: Json = False) -> None:
     """Compare the likelihoods of a rejection with the decisions of moderators."""
-    with cli_context(context).open() as hk:
+    with cli_context(context).open_existing() as hk:
         evaluation = hk.spam.evaluate(hk.application)
     if as_json:
         print_json(spam_evaluation_record(evaluation))
