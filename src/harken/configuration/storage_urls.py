@@ -6,7 +6,6 @@ import inspect
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from importlib.metadata import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
@@ -132,6 +131,9 @@ def supported_schemes() -> list[str]:
 
 def _shown_scheme(scheme: str) -> str:
     """The scheme, and the extra of Harken that it needs, if any."""
+    # Not at the top: it loads 40 modules, and few programs get here.
+    from importlib.metadata import metadata  # noqa: PLC0415
+
     extra = scheme.partition("+")[0]
     needed = extra in (metadata("harken").get_all("Provides-Extra") or ())
     return f"{scheme}:// (needs the extra {extra})" if needed else f"{scheme}://"
