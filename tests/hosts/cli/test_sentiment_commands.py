@@ -51,6 +51,7 @@ def test_averages_and_contradictions(cli: Any) -> None:
     assert document["contradictions"][0]["reading"]["contradicts"] is True
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_a_selection_without_contradictions(cli: Any) -> None:
     """The filters select what is read; it is still learned from all comments."""
     assert cli("sentiment").out == "There are no comments\n"
@@ -109,6 +110,7 @@ def test_without_an_analyser_there_is_no_column_for_it(cli: Any) -> None:
     assert cli("sentiment", "--evaluate", "--json").json["analyser"] is None
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_without_ratings_an_evaluation_says_what_is_missing(cli: Any) -> None:
     """Both ratings are needed."""
     assert "no comment is rated up or down" in cli("sentiment", "--evaluate").out
@@ -118,6 +120,7 @@ def test_without_ratings_an_evaluation_says_what_is_missing(cli: Any) -> None:
     assert cli("sentiment", "--evaluate", "--json").json["learned"] is None
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_an_evaluation_takes_no_filters(cli: Any) -> None:
     """It is about the model of the application."""
     refused = cli("sentiment", "--evaluate", "--agent", "helper")
@@ -147,6 +150,7 @@ def test_the_queue_shows_how_likely_a_rejection_is(cli: Any) -> None:
     assert "% likely: resembles rejected comments" in cli("moderate", "queue").out
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_the_evaluation_of_the_queue(cli: Any) -> None:
     """It says what is missing, whether likelihoods are shown, and how good they are."""
     assert cli("moderate", "evaluate").out == (

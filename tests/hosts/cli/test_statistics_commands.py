@@ -378,6 +378,7 @@ class TestCompare:
         assert [line.split()[:4] for line in lines[3:5]] == [["new", "150", "135", "15"], ["old", "450", "225", "225"]]
         assert [line[-6:] for line in lines[3:5]] == ["▲ 40.0", "▼ 40.0"]
 
+    @pytest.mark.usefixtures("empty_storage")
     @pytest.mark.parametrize(
         ("options", "message"),
         [
