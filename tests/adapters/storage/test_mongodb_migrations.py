@@ -25,6 +25,7 @@ DIGESTS = (
     "2d2efc94ef19a545",
     "e61e61d2d15f3a1b",
     "75c1b75f0bd969e5",
+    "f7c1569aa28687e1",
 )
 
 

@@ -357,21 +357,19 @@ def test_counts_of_another_version_are_counted_again(
     assert wrong not in [one["terms"] for one in days.find({})]
 
 
-def test_a_day_with_too_many_words_is_counted_at_each_reading(
-    client: MongoClient[dict[str, Any]],
-    name: str,
-    storage: Storage,
-    clock: ManualClock,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_day_with_too_many_words_is_counted_by_each_process(
+    client: MongoClient[dict[str, Any]], name: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A document has a maximum size. Counts that would exceed it are not stored."""
-    storage.feedback.add(accepted(*_commented(30)))
+    mongo_storage(client, name, clock=clock).feedback.add(accepted(*_commented(30)))
     clock.turn(minutes=3)
     monkeypatch.setattr(terms, "_MOST", 20)
     for _ in range(2):
+        storage = mongo_storage(client, name, clock=clock)
         assert storage.feedback.term_counts("default") == _fold_terms(storage)
         assert _days_with_terms(client, name) == 0
     monkeypatch.undo()
+    storage = mongo_storage(client, name, clock=clock)
     assert storage.feedback.term_counts("default") == _fold_terms(storage)
     assert _days_with_terms(client, name) == 3
 
@@ -460,3 +458,255 @@ def test_a_large_day_is_counted_although_it_takes_longer_than_a_call_may(
     clock.turn(minutes=3)
     monkeypatch.setattr(terms, "decode_content", decode)
     assert storage.feedback.term_counts("default") == _fold_terms(storage)
+
+
+# --- what a process keeps ---------------------------------------------------------------------------------------------
+
+
+class Decoded:
+    """Counts the comments whose terms are counted."""
+
+    def __init__(self) -> None:
+        self.comments: list[str] = []
+
+    def __call__(self, document: dict[str, Any]) -> Content:
+        self.comments.append(document["comment"])
+        return decode_content(document)
+
+    def again(self) -> list[str]:
+        """The comments since the last call."""
+        comments, self.comments = self.comments, []
+        return comments
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Decoded:
+    """The comments whose terms are counted."""
+    decoded = Decoded()
+    monkeypatch.setattr(terms, "decode_content", decoded)
+    return decoded
+
+
+def test_a_process_counts_a_comment_once(storage: Storage, clock: ManualClock, decoded: Decoded) -> None:
+    """Readings of the same process count only what is new, also of the current day, and of a day with open slots."""
+    storage.feedback.add(accepted(*_commented(30)))
+    storage.feedback.term_counts("default")
+    assert len(decoded.again()) == 30
+    for number in range(6):
+        new = a_feedback(f"new-{number}", comment=f"new {number}", created_at=clock.now)
+        storage.feedback.add(accepted(new))
+        assert storage.feedback.term_counts("default") == _fold_terms(storage)
+        assert decoded.again() == [new.comment]
+    # A slot that settles is counted once more, as it goes from the newer comments to those of its day.
+    clock.turn(minutes=40)
+    storage.feedback.term_counts("default")
+    assert decoded.again().count("lost luggage") == 30
+    storage.feedback.term_counts("default")
+    assert decoded.again() == []
+    _edit(storage, "c00003")
+    storage.feedback.term_counts("default")
+    # Those of its day.
+    assert decoded.again().count("lost luggage") == 9
+    for _ in range(3):
+        storage.feedback.term_counts("default")
+    assert decoded.again() == []
+    clock.turn(minutes=3)
+    assert storage.feedback.term_counts("default") == _fold_terms(storage)
+    assert decoded.again().count("lost luggage") == 0
+
+
+def test_a_process_fetches_stored_counts_once(
+    client: MongoClient[dict[str, Any]], name: str, storage: Storage, clock: ManualClock, decoded: Decoded
+) -> None:
+    """A new process reads the stored counts, and then only those of days that changed."""
+    storage.feedback.add(accepted(*_commented(30)))
+    clock.turn(minutes=3)
+    right = storage.feedback.term_counts("default")
+    other = mongo_storage(client, name, clock=clock)
+    decoded.again()
+    assert other.feedback.term_counts("default") == right
+    client[name]["harken_days"].update_many({}, {"$set": {"terms": b"not compressed"}})
+    assert other.feedback.term_counts("default") == right
+    assert decoded.again() == []
+
+
+def _meanwhile_by_an_older_version(client: MongoClient[dict[str, Any]], name: str, clock: ManualClock) -> None:
+    """Change feedback as versions before the counts of terms did, which did not remove them."""
+    old = client[name]["harken_feedback"].find_one({"id": "c00003"})
+    assert old is not None
+    number, slot = divmod(old["slot"], 96)
+    until = (clock.now + timedelta(minutes=2)).replace(tzinfo=None)
+    mark = {"$inc": {"generation": 1}, "$addToSet": {"dirty": slot}, "$max": {"open_until": until}}
+    client[name]["harken_days"].update_one({"day": number}, mark)
+    client[name]["harken_feedback"].update_one({"id": "c00003"}, {"$set": {"comment": "edited zeppelin"}})
+
+
+def test_stored_counts_are_not_used_after_a_change_by_an_older_version(
+    both: tuple[Storage, ...], client: MongoClient[dict[str, Any]], name: str, clock: ManualClock
+) -> None:
+    """A process that has had the database open since before the migration changes feedback without removing counts."""
+    both[0].feedback.add(accepted(*_commented(30)))
+    clock.turn(minutes=3)
+    both[0].feedback.term_counts("default")
+    _meanwhile_by_an_older_version(client, name, clock)
+    for _ in range(4):
+        for one in (*both, mongo_storage(client, name, clock=clock)):
+            counts = one.feedback.term_counts("default")
+            assert counts == _fold_terms(one)
+            assert counts.ups.get("zeppelin", 0) + counts.downs.get("zeppelin", 0) == 1
+        clock.turn(minutes=1)
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+@pytest.mark.parametrize("minutes", [0, 40])
+def test_what_a_process_keeps_is_right_after_another_acts(
+    both: tuple[Storage, ...], clock: ManualClock, what: str, minutes: int
+) -> None:
+    """A process that has read the counts reads right ones after another process acted, at once and later."""
+    ours, other = both
+    ours.feedback.add(accepted(*_commented(90)))
+    clock.turn(minutes=minutes)
+    for one in both:
+        one.feedback.term_counts("default")
+    MEANWHILE[what](other)
+    for _ in range(4):
+        for one in both:
+            assert one.feedback.term_counts("default") == _fold_terms(other)
+        clock.turn(minutes=1)
+    assert ours.rebuild() == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_processes_that_keep_counts_agree_with_the_fold(
+    both: tuple[Storage, ...], clock: ManualClock, seed: int
+) -> None:
+    """After any sequence of additions, changes, erasures and rebuilds in two processes, both read the fold."""
+    random = Random(seed)
+    ids: list[str] = []
+
+    def add(one: Storage) -> None:
+        ages = [
+            timedelta(minutes=random.randrange(random.choice((20, 3_000)))) for _ in range(random.choice((1, 3, 60)))
+        ]
+        new = [
+            a_feedback(
+                f"r{len(ids) + number}",
+                random.choice(list(Rating)),
+                " ".join(random.choices(("lost", "found", "late", ""), k=3)),
+                created_at=clock.now - age,
+            )
+            for number, age in enumerate(ages)
+        ]
+        one.feedback.add(accepted(*new))
+        ids.extend(each.id for each in new)
+
+    def change(one: Storage) -> None:
+        random.choice((_decide, _edit))(one, ids[-1])
+
+    def erase(one: Storage) -> None:
+        _erase(one, feedback_id=ids.pop(random.randrange(len(ids))))
+
+    for _ in range(40):
+        add(both[0])
+        act = random.choice((add, change, erase, lambda one: one.rebuild()))
+        act(random.choice(both))
+        if random.random() < 0.3:
+            clock.turn(minutes=random.choice((1, 3, 14, 60, 1_500)))
+        for one in random.sample(both, random.randrange(3)):
+            assert one.feedback.term_counts("default") == _fold_terms(one)
+    for one in both:
+        assert one.feedback.term_counts("default") == _fold_terms(one)
+        assert one.rebuild() == []
+
+
+def test_an_erasing_process_keeps_no_term_of_what_it_erased(storage: Storage, clock: ManualClock) -> None:
+    """Not even until its next reading."""
+    storage.feedback.add(accepted(*_commented(30)))
+    clock.turn(minutes=3)
+    storage.feedback.term_counts("default")
+    storage.feedback.add(accepted(a_feedback("new", comment="zeppelin", created_at=clock.now)))
+    storage.feedback.term_counts("default")
+    assert _kept(storage)["default"].newer.total == 1
+    _erase(storage, feedback_id="new")
+    assert _kept(storage)["default"] == terms._Known()
+
+
+def test_a_process_keeps_the_counts_of_few_applications(storage: Storage) -> None:
+    """The memory that counts take is bounded; all of them are right."""
+    names = [f"app-{number}" for number in range(7)]
+    for number, application in enumerate(names):
+        storage.feedback.add(
+            accepted(*(a_feedback(f"c{each}", comment="why", application=application) for each in range(number)))
+        )
+    for _ in range(2):
+        for number, application in enumerate(names):
+            assert storage.feedback.term_counts(application).total == number
+        assert list(_kept(storage)) == names[-4:]
+
+
+def _kept(storage: Storage) -> dict[str, Any]:
+    """What no public method shows."""
+    return dict(storage.feedback._terms._known)  # type: ignore[attr-defined]
+
+
+def test_a_process_keeps_few_comments(storage: Storage, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comments that it keeps have a total length; others are counted at each reading."""
+    monkeypatch.setattr(terms, "_NEWER", 1_200)
+    storage.feedback.add(
+        accepted(
+            *(a_feedback(f"n{number}", comment=f"w{number % 20 + 10:04}", created_at=clock.now) for number in range(50))
+        )
+    )
+    for _ in range(2):
+        assert storage.feedback.term_counts("default") == _fold_terms(storage)
+        assert len(_kept(storage)["default"].rows) == 11
+    _erase(storage, feedback_id="n0")
+    assert storage.feedback.term_counts("default") == _fold_terms(storage)
+
+
+def test_a_rebuild_corrects_what_other_processes_keep(
+    both: tuple[Storage, ...], client: MongoClient[dict[str, Any]], name: str, clock: ManualClock
+) -> None:
+    """A process that has read wrong counts reads right ones after another process has corrected them."""
+    ours, other = both
+    ours.feedback.add(accepted(*_commented(30)))
+    clock.turn(minutes=3)
+    ours.feedback.term_counts("default")
+    wrong = {"terms": dump_counts(TermCounts({"zzz": 1}, {}, 1, 0))}
+    client[name]["harken_days"].update_many({"terms": {"$exists": True}}, {"$set": wrong})
+    assert "zzz" in other.feedback.term_counts("default").ups
+    assert len(ours.rebuild()) == 3
+    assert other.feedback.term_counts("default") == _fold_terms(other)
+
+
+def test_a_rebuild_makes_other_processes_count_what_is_not_stored(
+    both: tuple[Storage, ...], client: MongoClient[dict[str, Any]], name: str, clock: ManualClock
+) -> None:
+    """After changes by hand to the current day, all processes count it again, and nothing wrong is stored later."""
+    ours, other = both
+    ours.feedback.add(accepted(*(a_feedback(f"c{number}", comment="late", created_at=NOON) for number in range(3))))
+    clock.turn(minutes=40)
+    assert other.feedback.term_counts("default").ups["late"] == 3
+    client[name]["harken_feedback"].update_one({"id": "c1"}, {"$set": {"comment": "kind"}})
+    assert ours.rebuild() == []
+    for minutes in (0, 1_500):
+        clock.turn(minutes=minutes)
+        assert other.feedback.term_counts("default") == _fold_terms(other)
+
+
+def test_threads_that_read_while_others_erase_keep_nothing_wrong(storage: Storage, clock: ManualClock) -> None:
+    """Readings in several threads of a process leave the counts of what is stored."""
+    storage.feedback.add(accepted(*_commented(60)))
+    clock.turn(minutes=3)
+
+    def read() -> None:
+        for _ in range(12):
+            storage.feedback.term_counts("default")
+
+    def erase(first: int) -> None:
+        for number in range(first, 60, 6):
+            _erase(storage, feedback_id=f"c{number:05}")
+
+    assert in_threads([read, read, lambda: erase(0), lambda: erase(3)]) == [None] * 4
+    counts = storage.feedback.term_counts("default")
+    assert (counts.total, counts) == (40, _fold_terms(storage))

@@ -133,7 +133,7 @@ def _storage(database: Database, given: Clock | None) -> Storage:
     prepare(database)
     clock = given or server_clock(database)
     editions = Editions(database, clock)
-    terms = DailyTerms(database, editions)
+    terms = DailyTerms(database, editions, clock)
     erasures = Erasures(database, clock)
     return Storage(
         feedback=MongoFeedbackRepository(database, editions, terms, Marks(database, clock), erasures),
@@ -143,6 +143,7 @@ def _storage(database: Database, given: Clock | None) -> Storage:
         alerts=MongoAlertRepository(database),
         state=MongoStateRepository(database),
         conversations=MongoConversationRepository(database),
+        check=terms.check,
         rebuild=lambda: [*editions.rebuild(), *terms.rebuild()],
         clock=partial(server_clock, database),
     )

@@ -271,6 +271,7 @@ class MongoFeedbackRepository(FeedbackRepository):
             plans = self._erasures.plan(entries, at=at)
             with self._marks.changing(_places(entries)):
                 erased = self._collection.delete_many(_versions_condition(entries)).deleted_count
+            self._terms.forget(application)
             erased_ids = find_missing(self._database, application, ids)
             self._erasures.withdraw(plans, application, ids - erased_ids)
         if not erased_ids:

@@ -311,6 +311,19 @@ _ERASURES: Final = _documents(
 )
 
 
+#: Like the first version, with counts of terms.
+_DAYS_WITH_TERMS: Final = {
+    **_VALIDATION["days"],
+    "properties": {
+        **_VALIDATION["days"]["properties"],
+        "published": _WHOLE,
+        "terms": {"bsonType": "binData"},
+        "terms_marks": _WHOLE,
+        "tokenizer": _WHOLE,
+    },
+}
+
+
 def _first(database: Database) -> None:
     for name, schema in _VALIDATION.items():
         with database.calling():
@@ -354,6 +367,12 @@ def _erasures_and_order(database: Database) -> None:
     _index(database, _INDEXES_FOR_ERASURES)
 
 
+def _counts_of_terms(database: Database) -> None:
+    # Also refuses earlier versions, whose erasures would leave the counts of terms.
+    with database.calling():
+        _create(database, "days", _DAYS_WITH_TERMS)
+
+
 _MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _first,
     _changes_and_keys,
@@ -361,6 +380,7 @@ _MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _conversations,
     _authors_and_agents,
     _erasures_and_order,
+    _counts_of_terms,
 )
 
 

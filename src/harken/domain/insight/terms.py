@@ -132,13 +132,16 @@ class TermTally:
             else:
                 del counts[term]
 
-    def add_counts(self, counts: TermCounts) -> None:
-        """Add what was counted elsewhere."""
+    def add_counts(self, counts: TermCounts, *, sign: int = 1) -> None:
+        """Add what was counted elsewhere, or remove it with the sign -1."""
         for rating, more, comments in ((Rating.UP, counts.ups, counts.up), (Rating.DOWN, counts.downs, counts.down)):
-            self._comments[rating] += comments
+            self._comments[rating] += sign * comments
             total = self._terms[rating]
             for term, count in more.items():
-                total[term] = total.get(term, 0) + count
+                if left := total.get(term, 0) + sign * count:
+                    total[term] = left
+                else:
+                    del total[term]
 
     @property
     def counts(self) -> TermCounts:

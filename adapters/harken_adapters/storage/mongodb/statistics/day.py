@@ -87,7 +87,9 @@ class Header:
     total: Counts
     by_hour: Counts
     slots: Mapping[int, Counts] = field(repr=False)
+    published: int = 0
     terms: bytes | None = field(default=None, repr=False)
+    terms_marks: int = 0
     tokenizer: int = 0
 
     @classmethod
@@ -105,7 +107,9 @@ class Header:
             total=get("total", ()),
             by_hour=get("by_hour", ()),
             slots=slots_of(get("slots", ())),
+            published=get("published", 0),
             terms=get("terms"),
+            terms_marks=get("terms_marks", 0),
             tokenizer=get("tokenizer", 0),
         )
 
@@ -118,6 +122,11 @@ class Header:
     def first(self) -> int:
         """The first slot of the day."""
         return self.number * SLOTS_A_DAY
+
+    @property
+    def marks(self) -> int:
+        """Changes with each mark: what the generation counts beside the published editions."""
+        return self.generation - self.published
 
     @property
     def covered(self) -> Iterator[int]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from secrets import randbits
 from typing import Final
 from uuid import uuid4
 
@@ -81,22 +82,17 @@ class Editions:
                 return Counted(parts, missing(headers, span, known * SLOTS_A_DAY))
         return Counted((), (span,))
 
-    def settled(self, application: str) -> tuple[list[Header], list[Span]]:
-        """The days that nothing is being written to, with their counts of terms, and all slots of no such day.
+    def days(self, application: str) -> tuple[list[Header], list[Span]]:
+        """Return all days of an application, and the slots that none of them covers.
 
-        What is settled and was not counted yet is counted first.
+        Settled slots that have not been counted are counted first.
         """
         span = Span(0, None)
         self.read(application, None, span, by_agent=False, by_slot=False)
-        now = self._clock()
-        condition = {"application": {"$eq": application}}
         with self._database.calling():
             known = self._known_before(application)
-            found = self._database.days.find(condition, {"slots": 0, "total": 0, "by_hour": 0})
-            headers = [Header.of(one) for one in found.sort("day", 1).hint("day")]
-        settled = [header for header in headers if header.settled_whole(now)]
-        usable = [header if header.settled_whole(now) else Header.new(header.number) for header in headers]
-        return settled, missing(usable, span, known * SLOTS_A_DAY)
+            headers = self._find({"application": {"$eq": application}}, by_slot=False)
+        return headers, missing(headers, span, known * SLOTS_A_DAY)
 
     def rebuild(self) -> Iterator[str]:
         """Count every day again and correct wrong editions. Yields one sentence for each correction."""
@@ -285,12 +281,14 @@ class Editions:
         name = day_id(application, header.number)
         if header.generation == 0:
             try:
-                self._database.days.insert_one({"_id": name, **name, "generation": 1, **content})
+                # A random generation never comes again, also if the document was removed in between.
+                new = {"generation": randbits(40) + 1, "published": 1}
+                self._database.days.insert_one({"_id": name, **name, **new, **content})
             except DuplicateKeyError:
                 return False
             return True
         unchanged = {"_id": name, "generation": header.generation}
-        change = {"$set": content, "$inc": {"generation": 1}}
+        change = {"$set": content, "$inc": {"generation": 1, "published": 1}}
         return bool(self._database.days.update_one(unchanged, change).matched_count)
 
     # --- rebuilding ------------------------------------------------------------------------------------------------
