@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 from pathlib import Path
-from threading import Lock
 from typing import Final
 
 from attrs import frozen
@@ -14,6 +13,7 @@ import harken
 from harken import Harken, HarkenError
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import with_absolute_path
+from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.serving.threaded_host import ThreadedHost
@@ -26,6 +26,8 @@ from harken_adapters.text import text_adapters
 
 #: The timeout for sending a part of a response, in seconds, if the server provides the socket.
 _WRITE_SECONDS: Final = 30
+#: The maximum time in seconds that a fork waits for a thread that is connecting.
+_FORK_PATIENCE: Final = 5.0
 
 
 def connect_harken(settings: ServerSettings, storage: str | None = None) -> Harken:
@@ -90,7 +92,8 @@ class ProcessService:
         self.pages = pages
         self._given = harken
         self._storage = _resolve_storage(storage) if harken is None else None
-        self._lock = Lock()
+        # A fork waits while a thread connects, as that imports modules.
+        self._lock = ForkSafeLock(patience=_FORK_PATIENCE)
         self._opened: _Opened | None = None
         # Objects of the parent process are never closed here, as that could interfere with the parent.
         self._inherited: list[_Opened] = []

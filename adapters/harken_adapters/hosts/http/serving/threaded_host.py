@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from threading import Lock
 from time import perf_counter
 from typing import Final
 
+from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Admission, Operation
 from harken_adapters.hosts.http.serving.deadlines import read_deadline
@@ -31,7 +31,7 @@ class ThreadedHost(ApiHost):
     def __init__(self, api: Api, *, pages: bool = True) -> None:
         super().__init__(api)
         self._paths = WITH_PAGES if pages else WITHOUT_PAGES
-        self._admitting = Lock()
+        self._admitting = ForkSafeLock()
         #: The number of listeners that were admitted and have no stream yet.
         self._joining = 0
 
