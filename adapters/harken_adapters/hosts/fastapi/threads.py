@@ -106,6 +106,11 @@ class FairThreads:
             worker.join(None if until is None else max(0.0, until - monotonic()))
 
     @property
+    def closed(self) -> bool:
+        """Whether the pool is shut down."""
+        return self._closed
+
+    @property
     def ended(self) -> bool:
         """Whether the pool is shut down and no call is running."""
         return self._closed and not any(worker.is_alive() for worker in self._workers)

@@ -15,7 +15,7 @@ from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import with_absolute_path
 from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.logs import log_failure
+from harken_adapters.hosts.http.logs import log_unopened
 from harken_adapters.hosts.http.serving.threaded_host import ThreadedHost
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.bodies import Read
@@ -49,7 +49,7 @@ def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:
     return (evaluation_events(),) if settings.evaluation_events else ()
 
 
-def _resolve_storage(storage: str | None) -> str:
+def resolve_storage(storage: str | None) -> str:
     """The storage URL with an absolute path, as a server may change its working directory before connecting."""
     return with_absolute_path(Settings.load(os.environ, Path.cwd(), storage=storage).storage)
 
@@ -91,7 +91,7 @@ class ProcessService:
         self.settings = ServerSettings.load() if settings is None else settings
         self.pages = pages
         self._given = harken
-        self._storage = _resolve_storage(storage) if harken is None else None
+        self._storage = resolve_storage(storage) if harken is None else None
         # A fork waits while a thread connects, as that imports modules.
         self._lock = ForkSafeLock(patience=_FORK_PATIENCE)
         self._opened: _Opened | None = None
@@ -123,7 +123,7 @@ class ProcessService:
         try:
             host = self.host
         except HarkenError as error:
-            log_failure(request.id, "open", error)
+            log_unopened(request.id, error)
             response = (problem_of(error) or internal()).response(request.path)
         else:
             response = host.respond(request, path, root, read)

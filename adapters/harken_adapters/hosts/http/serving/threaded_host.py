@@ -13,6 +13,7 @@ from harken_adapters.hosts.http.serving.deadlines import read_deadline
 from harken_adapters.hosts.http.serving.host import WITH_PAGES, WITHOUT_PAGES, ApiHost
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY, Read, read_body
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
+from harken_adapters.hosts.http.wire.paths import check_path
 from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.telemetry import request_span
 
@@ -69,6 +70,7 @@ class ThreadedHost(ApiHost):
 
     def _dispatch(self, request: Request, path: str, root: str, read: Read) -> Response:
         try:
+            check_path(request)
             target, request.parts = self._paths.find(request.method, path)
             if isinstance(target, Operation):
                 return self.answer(target, request, read)
