@@ -121,7 +121,8 @@ class Data(_Stepwise):
         """
         if self.closed:
             raise StorageClosed("This memory storage was closed, and its data is gone")
-        return self.lock
+        lock: AbstractContextManager[object] = self.lock.current
+        return lock
 
     def empty(self, alert: Alert, emptied: Alert) -> None:
         """Replace an alert with its emptied version, and add its resolution event if it was open."""
