@@ -273,7 +273,7 @@ def test_invalid_cells_are_reported(hk: Harken, column: str, cell: str, reason: 
         ('{"session_id": "s", "rating": 0}', "Invalid rating: 0"),
         ('{"session_id": "s", "rating": ["up"]}', "Invalid rating: ['up']"),
         ('{"session_id": "s", "tags": {"a": 1}}', "tags must be a string or a list of strings"),
-        ('{"session_id": "s", "tags": [1]}', "tags must be a string, got int"),
+        ('{"session_id": "s", "tags": [1]}', "tag must be a string, got int"),
         ('{"session_id": "s", "x": NaN}', "context.x must be finite"),
         ('{"session_id": "s", "x": 9223372036854775808}', "context.x must fit into 64 bits"),
         ('{"session_id": "s", "created_at": 1424129765}', "created_at is not an ISO 8601 date: 1424129765"),
