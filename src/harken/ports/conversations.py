@@ -18,8 +18,8 @@ MAX_NESTING: Final = 500
 class ConversationRepository(ABC):
     """Stores agents and their messages by application and session, one record for each message.
 
-    The caller that appends messages numbers them. Values have at most :data:`MAX_NESTING` levels, and 12 MB as JSON. They
-    are copied, never shared with callers. Any thread may call any method at any time. All methods raise
+    The caller that appends messages numbers them. Values have at most :data:`MAX_NESTING` levels, and 12 MB as JSON.
+    They are copied, never shared with callers. Any thread may call any method at any time. All methods raise
     ``StorageError`` when the storage fails.
     """
 
