@@ -73,6 +73,10 @@ def test_another_file(tmp_path: Path) -> None:
         (b"storage = 1", "storage in .* must be of type str, got 1"),
         (b'spam_phrases = "casino"', "spam_phrases in .* must be a list of strings, got one string"),
         (b"spam_phrases = [1]", "spam_phrases in .* must be a list of strings"),
+        (
+            b"spam_phrases = " + b"[" * 5_000 + b"]" * 5_000,
+            "Cannot read the settings in .*: the values are nested too deeply",
+        ),
         (b"max_batch = 0", "max_batch in .*harken.toml must be at least 1, got 0"),
     ],
 )

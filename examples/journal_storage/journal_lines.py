@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -43,7 +44,8 @@ VALUES = by_name(Accepted, Alert, ApiKey, Delivery, Event, Feedback, FeedbackQue
 VALUES |= by_name(Content, Moderation, Revision, Sentiment, Subject, Target, Traits)
 ENUMS = by_name(AlertKind, DeliveryState, EventType, ModerationStatus, Rating, Scope)
 GROUPS = by_name(list, tuple, frozenset, dict, Context)
-KINDS = VALUES | ENUMS | GROUPS | {"datetime": datetime.fromisoformat}
+JSON_GROUPS = by_name(list, dict)
+KINDS = VALUES | ENUMS | GROUPS | {"datetime": datetime.fromisoformat, "json": json.loads}
 
 
 def to_line(value: Any) -> bytes:
@@ -67,9 +69,16 @@ def _encode(value: Any) -> Any:
         return [kind, {part.name: _encode(getattr(value, part.name)) for part in fields(type(value))}]
     if isinstance(value, datetime):
         return ["datetime", value.isoformat()]
+    if kind in JSON_GROUPS:
+        # Such as a message. As pairs, a deeply nested value would be nested too deeply for the JSON encoder.
+        with suppress(TypeError):
+            return ["json", json.dumps(value)]
+    content: dict[str, Any] | list[Any]
     if isinstance(value, Mapping):
-        return [kind if kind in GROUPS else "dict", {name: _encode(part) for name, part in value.items()}]
-    return [kind if kind in GROUPS else "list", [_encode(part) for part in value]]
+        content = {name: _encode(part) for name, part in value.items()}
+    else:
+        content = [_encode(part) for part in value]
+    return [kind if kind in GROUPS else type(content).__name__, content]
 
 
 def _decode(value: Any) -> Any:

@@ -68,9 +68,10 @@ def test_agents_and_speakers(hk: Harken) -> None:
     assert (hk.conversations.agents("default", "s"), hk.conversations.speakers("default", "s")) == ({}, [])
 
 
-def _deep() -> dict[str, Any]:
+def _deep(levels: int) -> dict[str, Any]:
+    """An empty object inside this many others."""
     value: dict[str, Any] = {}
-    for _ in range(100_000):
+    for _ in range(levels):
         value = {"in": value}
     return value
 
@@ -81,9 +82,10 @@ def _deep() -> dict[str, Any]:
         ({"when": object()}, "is not valid JSON: Object of type object"),
         ({"score": float("nan")}, "is not valid JSON: Out of range float values"),
         ({"words": "x" * MAX_SIZE}, rf"is too large: {MAX_SIZE + len(json.dumps({'words': ''})):,} bytes as JSON"),
-        (_deep(), "is not valid JSON: "),
+        (_deep(100_000), r"is nested too deeply \(max: 500 levels"),
+        (_deep(500), r"is nested too deeply \(max: 500 levels"),
     ],
-    ids=["an object", "no number", "too large", "too deep"],
+    ids=["an object", "no number", "too large", "too deep", "just too deep"],
 )
 def test_invalid_json_is_refused(hk: Harken, value: dict[str, Any], said: str) -> None:
     """A value that is not valid JSON, or too large for a storage, is refused, and changes nothing."""
@@ -97,6 +99,14 @@ def test_invalid_json_is_refused(hk: Harken, value: dict[str, Any], said: str) -
         with pytest.raises(InvalidConversation, match=said):
             change()
     assert (list(hk.conversations.stream(*AGENT)), hk.conversations.agent(*AGENT)) == ([(0, {"a": 1})], None)
+
+
+def test_deep_nesting_is_allowed(hk: Harken) -> None:
+    """A value with 500 levels, in tuples too, is stored and returned."""
+    hk.conversations.append(*AGENT, 0, {"tuple": (_deep(497),)})
+    assert hk.conversations.message(*AGENT, 0) == {"tuple": [_deep(497)]}
+    hk.conversations.put_agent(*AGENT, _deep(499))
+    assert hk.conversations.agents("default", "s") == {"helper": _deep(499)}
 
 
 @pytest.mark.parametrize("number", [-1, 2**63])

@@ -25,6 +25,7 @@ MAX_ROW_CHARACTERS: Final = 1 << 18
 #: The longest row of a Harken export, which has up to 100 revisions.
 MAX_EXPORTED_CHARACTERS: Final = 1 << 24
 _SHOWN_CHARACTERS: Final = 1_000
+_SHOWN_NAME: Final = 100
 _LINE_ENDS = ("\n", "\r")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TOO_LONG = "the row is too long"
@@ -266,10 +267,13 @@ def _row(line: int, cells: Sequence[str], to_content: Callable[[Sequence[str]], 
 
 
 def _unique_names(header: Sequence[str]) -> list[str]:
-    """The column names, made unique."""
+    """The column names. Several columns may have no name; these are made unique."""
+    stripped = [column.strip() for column in header]
+    if repeated := next((name for name in stripped if name and stripped.count(name) > 1), None):
+        raise UnusableFile(f"The column {repeated[:_SHOWN_NAME]!r} appears twice; remove or rename one")
     names: list[str] = []
-    for column in header:
-        names.append(unique(column.strip(), names))
+    for name in stripped:
+        names.append(name or unique(name, [*filter(None, stripped), *names]))
     return names
 
 

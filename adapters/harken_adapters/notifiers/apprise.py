@@ -9,13 +9,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Lock
 from typing import Any, Final
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.events import EventType
 from harken.domain.text_lists import as_texts
 from harken.ports.notifier import Notification, Notifier
+from harken.services.forks import ForkSafeLock
 from harken_adapters.notifiers.missing import missing
 from harken_adapters.notifiers.tables import check_keys
 from harken_adapters.notifiers.wording import headline, lines_of, one_line, paragraphs, worrying
@@ -92,7 +92,7 @@ class AppriseNotifier(Notifier):
         )
         self._urls = as_texts(urls)
         self._accepted: OrderedDict[str, frozenset[int]] = OrderedDict()
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         _install_filter()
         with _collecting(), warnings.catch_warnings():
             # Mail plugins import a deprecated module if it exists.

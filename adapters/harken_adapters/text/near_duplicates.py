@@ -6,7 +6,6 @@ import re
 from array import array
 from collections import OrderedDict
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import Final
 
 from attrs import frozen
@@ -14,6 +13,7 @@ from attrs import frozen
 from harken.domain.feedback import Submission
 from harken.domain.instants import utc
 from harken.ports.time import Clock
+from harken.services.forks import ForkSafeLock
 
 #: Comments with fewer words are ignored, as many people write the same, such as "thanks a lot".
 _MIN_WORDS: Final = 5
@@ -51,7 +51,7 @@ class NearDuplicates:
         self._authors = authors
         self._clock = clock
         self._comments: OrderedDict[_AuthorHash, OrderedDict[_TargetHash, _Comment]] = OrderedDict()
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
 
     def exceeds_limit(self, submission: Submission) -> bool:
         """Whether the author recently submitted ``limit`` near-duplicates on other targets. If not, remember it.

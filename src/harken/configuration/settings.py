@@ -165,6 +165,8 @@ def _content(path: Path, *, required: bool) -> dict[str, Any]:
         raise ConfigurationError(f"Cannot read the settings in {path}: {error.strerror or error}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"Cannot read the settings in {path}: {error}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"Cannot read the settings in {path}: the values are nested too deeply") from error
 
 
 def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required: bool) -> dict[str, Any]:

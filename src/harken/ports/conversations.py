@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from harken.ports.sessions import JsonValue
 
 #: A JSON object; it is returned as it was stored, including the order of names.
 JsonObject = Mapping[str, JsonValue]
 
+#: How many levels of objects and lists a value may have. Callers check it; every storage supports it.
+MAX_NESTING: Final = 500
+
 
 class ConversationRepository(ABC):
     """Stores agents and their messages by application and session, one record for each message.
 
-    The caller that appends messages numbers them. Values are copied, never shared with callers. Any thread may call any
-    method at any time. All methods raise ``StorageError`` when the storage fails.
+    The caller that appends messages numbers them. Values have at most :data:`MAX_NESTING` levels, and 12 MB as JSON.
+    They are copied, never shared with callers. Any thread may call any method at any time. All methods raise
+    ``StorageError`` when the storage fails.
     """
 
     @abstractmethod

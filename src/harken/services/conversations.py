@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from itertools import chain
+from typing import Any, Final
 
 from harken.domain.errors import ConversationConflict, InvalidConversation
 from harken.domain.rules import label_problem
-from harken.ports.conversations import ConversationRepository, JsonObject
+from harken.ports.conversations import MAX_NESTING, ConversationRepository, JsonObject
 
 #: Bytes of a message, or of the state of an agent, as JSON. MongoDB stores up to 16 MB in a document.
 MAX_SIZE: Final = 12 * 1024 * 1024
@@ -36,7 +37,8 @@ class ConversationService:
         """Store the state of an agent, and replace its earlier state.
 
         Raises:
-            InvalidConversation: an id is invalid, or the value is not valid JSON or too large; nothing was changed.
+            InvalidConversation: an id is invalid, or the value is not valid JSON, too large or nested too deeply;
+                nothing was changed.
         """
         _check_ids(application=application, session_id=session_id, agent_id=agent_id)
         _check_json(f"The state of agent {agent_id!r}", value)
@@ -47,7 +49,7 @@ class ConversationService:
 
         Raises:
             ConversationConflict: there is a message with that number, which is not changed.
-            InvalidConversation: an id is invalid, or the message is not valid JSON or too large.
+            InvalidConversation: an id is invalid, or the message is not valid JSON, too large or nested too deeply.
         """
         self._check_message(application, session_id, agent_id, number, message)
         if not self._repository.append(application, session_id, agent_id, number, message):
@@ -61,7 +63,7 @@ class ConversationService:
 
         Raises:
             ConversationConflict: there is no message with that number.
-            InvalidConversation: an id is invalid, or the message is not valid JSON or too large.
+            InvalidConversation: an id is invalid, or the message is not valid JSON, too large or nested too deeply.
         """
         self._check_message(application, session_id, agent_id, number, message)
         if not self._repository.replace(application, session_id, agent_id, number, message):
@@ -120,7 +122,23 @@ def _check_ids(**ids: str) -> None:
 def _check_json(what: str, value: JsonObject) -> None:
     try:
         size = len(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
+        nesting = _nesting(value)
+    except (TypeError, ValueError) as error:
         raise InvalidConversation(f"{what} is not valid JSON: {error}") from error
+    except RecursionError:
+        nesting = MAX_NESTING + 1
+    if nesting > MAX_NESTING:
+        raise InvalidConversation(f"{what} is nested too deeply (max: {MAX_NESTING} levels of objects and lists)")
     if size > MAX_SIZE:
         raise InvalidConversation(f"{what} is too large: {size:,} bytes as JSON (max: {MAX_SIZE:,})")
+
+
+def _nesting(value: JsonObject) -> int:
+    """How deeply objects and lists are nested. Not recursive, so that deep nesting does no harm."""
+    depth = 0
+    level: list[Any] = [value]
+    while level:
+        depth += 1
+        items = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
+        level = [item for item in items if isinstance(item, dict | list | tuple)]
+    return depth

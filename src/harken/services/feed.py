@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, count, islice
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from time import thread_time
 from typing import Final
 
@@ -22,6 +23,7 @@ from harken.domain.query import Cursor, FeedbackQuery
 from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
+from harken.services.forks import ForkSafeLock
 from harken.services.interruption import Latch
 
 logger = logging.getLogger(__name__)
@@ -251,9 +253,10 @@ class Feed:
         self._clock = clock
         self._poll = poll
         # Held while the storage is polled; only new listeners wait for it.
-        self._looking = Lock()
+        self._looking = ForkSafeLock()
         # Held for a moment, to change the entries and the listeners.
-        self._state = Lock()
+        self._state = ForkSafeLock()
+        self._pid = os.getpid()
         self._watches: dict[str, _Watch] = {}
         self._thread: Thread | None = None
         self._nudged = Latch()
@@ -313,7 +316,9 @@ class Feed:
         self._nudged.open()
 
     def close(self) -> None:
-        """Stop reporting, and wake all listeners. May be called twice."""
+        """Stop reporting, and wake all listeners. May be called twice, and after a fork."""
+        if os.getpid() != self._pid:
+            return
         with self._state:
             self._closed.set()
             self._nudged.open()

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
-from threading import Lock
 from typing import Final
 
 from attrs import field, frozen
@@ -19,6 +18,7 @@ from harken.domain.rules import label_problem
 from harken.domain.text_lists import as_texts
 from harken.ports.keys import KeyRepository, NewSecret
 from harken.ports.time import Clock
+from harken.services.forks import ForkSafeLock
 
 _ID_BYTES: Final = 8
 _SECRET_BYTES: Final = 32
@@ -56,7 +56,7 @@ class KeyService:
         self._repository = repository
         self._clock = clock
         self._new_secret = new_secret
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._failures = 0
         self._counted_since: datetime | None = None
         # The digests of all valid keys, during a flood.

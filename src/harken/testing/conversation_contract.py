@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from harken.ports.conversations import JsonObject
+from harken.ports.conversations import MAX_NESTING, JsonObject
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
 from harken.testing.assertions import at_once, check_same
@@ -35,6 +35,19 @@ class ConversationContract(FreshStorage):
                 check_same(storage.conversations.agent(*agent), value)
                 check_same(storage.conversations.append(*agent, 0, value), True)
                 check_same(_read(storage, *agent), [(0, value)])
+
+    def test_deeply_nested_values_come_back_equal(self) -> None:
+        """A value with as many levels of objects and lists as are allowed is returned unchanged."""
+        inner: JsonValue = []
+        for level in range(MAX_NESTING - 2):
+            inner = [inner] if level % 2 else {"in": inner}
+        value = {"value": inner}
+        with self.open_storage() as storage:
+            storage.conversations.put_agent(*_HELPER, value)
+            check_same(storage.conversations.agent(*_HELPER), value)
+            check_same(dict(storage.conversations.agents(*_HERE)), {"helper": value})
+            storage.conversations.append(*_HELPER, 0, value)
+            check_same(_read(storage, *_HELPER), [(0, value)])
 
     def test_the_latest_state_of_an_agent_is_returned(self) -> None:
         """``put_agent`` replaces the whole state of one agent, and affects no other agent, session or application."""

@@ -130,9 +130,9 @@ def test_columns_can_be_mapped_and_constants_set(hk: Harken, of: str) -> None:
 
 
 def test_columns_with_equal_names(hk: Harken) -> None:
-    """Columns with the same name, without a name, or with names that become the same, are all stored."""
-    imported(hk, ",session_id,a b,a_b,a b\nx,s,1,2,3\n")
-    assert only(hk).context == {"unnamed": "x", "a_b": "1", "a_b_2": "2", "a_b_2_2": "3"}
+    """Columns without a name, or with names that become the same, are all stored."""
+    imported(hk, ",session_id,a b,a_b,,a.b\nx,s,1,2,y,3\n")
+    assert only(hk).context == {"unnamed": "x", "a_b": "1", "a_b_2": "2", "_2": "y", "a_b_3": "3"}
     imported(hk, '{"session_id": "t", "a b": 1, "a_b": 2, "nested": {"x": [1]}}', "jsonl")
     [feedback] = hk.stream(session_id="t")
     assert feedback.context == {"a_b": 1, "a_b_2": 2, "nested": '{"x": [1]}'}
@@ -174,6 +174,9 @@ def test_invalid_mappings_are_refused(hk: Harken, mapped: Any, constants: Any, m
     [
         (b"", "csv", "must begin with a row of column names: this file is empty"),
         (b'"session_id\n', "csv", "must begin with a row of column names: not valid CSV"),
+        (b"session_id,rating,rating\ns,up,down\n", "csv", "The column 'rating' appears twice; remove or rename one"),
+        (b"session_id,tier, tier \ns,1,2\n", "csv", "The column 'tier' appears twice"),
+        (b"id,version,vote,withdrawn_at,vote\na,1,true,,false\n", "csv", "The column 'vote' appears twice"),
         ("session_id\ns\n".encode("utf-16"), "csv", "UTF-16; save it as UTF-8"),
         ('{"session_id": "s"}'.encode("utf-16"), "jsonl", "UTF-16; save it as UTF-8"),
         (b'{"rating": "up"}\n{"rating": "down"}\n', "jsonl", "--map session_id=COLUMN"),
@@ -270,7 +273,7 @@ def test_invalid_cells_are_reported(hk: Harken, column: str, cell: str, reason: 
         ('{"session_id": "s", "rating": 0}', "Invalid rating: 0"),
         ('{"session_id": "s", "rating": ["up"]}', "Invalid rating: ['up']"),
         ('{"session_id": "s", "tags": {"a": 1}}', "tags must be a string or a list of strings"),
-        ('{"session_id": "s", "tags": [1]}', "tags must be a string, got int"),
+        ('{"session_id": "s", "tags": [1]}', "tag must be a string, got int"),
         ('{"session_id": "s", "x": NaN}', "context.x must be finite"),
         ('{"session_id": "s", "x": 9223372036854775808}', "context.x must fit into 64 bits"),
         ('{"session_id": "s", "created_at": 1424129765}', "created_at is not an ISO 8601 date: 1424129765"),

@@ -512,6 +512,15 @@ def test_copies_of_all_three_files_can_be_opened(path: Path) -> None:
     assert stored(copy / path.name) == 10
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has extended attributes of this kind")
+def test_a_log_with_an_invalid_owner_is_used(path: Path) -> None:
+    """An extended attribute that another program has written does not prevent the use of the file."""
+    elsewhere("[hk.submit('session', 'up') for _ in range(10)]; os._exit(0)", path)
+    os.setxattr(f"{path}-wal", "user.harken.database", b"invalid")
+    assert stored(path) == 10
+
+
 def test_threads_notice_changes_of_the_folder_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads of several threads do not fail because another file is created in the folder."""
     # So short that a folder is often settled, and often is not.

@@ -183,12 +183,18 @@ def test_closing(hk: Harken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(stored_feedback(hk)) == 2
 
 
-def test_a_storage_that_cannot_be_opened(tmp_path: Path) -> None:
-    """A storage error is reported to the client; later requests succeed once the storage is available."""
+def test_a_storage_that_cannot_be_opened(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A storage error is reported to the client, and logged without a traceback; later requests succeed once the
+    storage is available.
+    """
     app = shop(HARKEN_STORAGE=f"sqlite:///{tmp_path}/later/f.db")
     flask.Harken(app)
     answer = app.test_client().post(PATH, json=UP)
     assert (answer.status_code, answer.get_json()["type"]) == (503, "urn:harken:problem:unavailable")
+    (record,) = [record for record in caplog.records if record.name.startswith("harken")]
+    assert record.getMessage().startswith("Harken cannot be opened: StorageUnavailable: ")
+    assert "\n" not in record.getMessage()
+    assert record.exc_info is None
     (tmp_path / "later").mkdir()
     given(app.test_client())
     app.extensions["harken"].close()

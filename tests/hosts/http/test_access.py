@@ -600,3 +600,10 @@ def test_invalid_credentials_do_not_evict_valid_ones(
             assert not is_admitted(api, f"hk_{number:x}_{'A' * 43}")
         assert is_admitted(api, key)
     assert looked_up.count(key) == 1
+
+
+def test_the_hint_about_the_local_key_is_conditional(locked: tuple[Harken, Server]) -> None:
+    """The error about missing credentials does not claim that ``harken serve`` created a key: it may be embedded."""
+    detail = problem(locked[1].ask("GET", "/api/feedback"), 401, "unauthorized")["detail"]
+    assert "The operator can create a key with" in detail
+    assert "A server that was started with 'harken serve' has one" in detail

@@ -759,6 +759,19 @@ def a_revoked_key_ends_its_stream(visit: Visit) -> None:
 
 
 @case()
+def a_path_that_is_not_utf8(visit: Visit) -> None:
+    """Bytes that are not UTF-8 are rejected in any path, so that they never become the same session; others are not."""
+    for path in ("sessions/%ff/feedback", "sessions/%fe/votes", "feedback/%ed%a0%80", "sessions/%c0%af/metadata"):
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            answer = visit.server.ask(method, f"/api/{path}", json=UP)
+            assert problem(answer, 400, "malformed-request")["detail"] == "The path is not percent-encoded UTF-8"
+    assert visit.hk.feedback().items == ()
+    for name in ("%EF%BF%BD", "%C3%BC"):
+        visit.ask("POST", f"/api/sessions/{name}/feedback", 201, json=UP)
+    assert {one.session_id for one in visit.hk.feedback().items} == {"\ufffd", "ü"}
+
+
+@case()
 def the_pages(visit: Visit) -> None:
     """Health, metrics and documentation, with all assets of the page."""
     visit.give()

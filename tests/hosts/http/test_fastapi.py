@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
 from threading import Event, Thread
 from threading import enumerate as all_threads
 from typing import Any
@@ -13,14 +14,16 @@ import pytest
 import requests
 from attrs import evolve
 from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.testclient import TestClient
 
 import harken
-from harken import Harken, StorageClosed
+from harken import Harken, StorageClosed, StorageError
 from harken.ports.repository import Accepted, Outcome
 from harken_adapters.hosts.fastapi import ServerSettings, create_app, feedback_router
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
+from hosts.events import listening
 from hosts.serving import OPEN, Server, call_operation, problem, serving, stored_feedback
 from support import PATIENCE, eventually
 
@@ -232,6 +235,54 @@ class TestShutdown:
             server.post(PATH, UP)
         hk.submit("s", "up")
         assert len(stored_feedback(hk)) == 2
+
+
+class TestRestart:
+    """An application that is started again, as in each test with Starlette's test client."""
+
+    def test_its_own_harken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The application connects again, also from another working directory."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HARKEN_STORAGE", "sqlite:///kept.db")
+        app = create_app(SETTINGS)
+        for number in range(3):
+            with TestClient(app) as client:
+                assert client.get("/readyz").status_code == 200
+                assert client.post(PATH, json=UP).status_code == 201
+                assert len(client.get(PATH).json()["feedbacks"]) == number + 1
+                app.state.harken.submit("t", "up")
+            monkeypatch.chdir("/")
+        with pytest.raises(StorageClosed):
+            app.state.harken.submit("s", "up")
+
+    @pytest.mark.parametrize("way", ["alone", "included"])
+    def test_a_given_harken(self, hk: Harken, way: str) -> None:
+        """The application serves the same Harken again, with calls in threads and with event streams."""
+        app = create_app(SETTINGS, harken=hk) if way == "alone" else included(hk)
+        for number in range(3):
+            with TestClient(app) as client:
+                assert client.post(PATH, json=UP).status_code == 201
+                assert client.get("/api/export").text.count("\n") == number + 1
+                assert len(client.get(PATH).json()["feedbacks"]) == number + 1
+
+    def test_event_streams(self, hk: Harken) -> None:
+        """After a restart, event streams do not end at once."""
+        app = create_app(SETTINGS, harken=hk)
+        for _ in range(2):
+            with serving(app) as server, listening(server.url) as stream:
+                server.post(PATH, UP)
+                assert stream.event().event == "feedback.created"
+
+    def test_a_storage_that_is_gone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """If the storage cannot be opened again, the start fails with the reason."""
+        monkeypatch.setenv("HARKEN_STORAGE", f"sqlite:///{tmp_path}/folder/kept.db")
+        (tmp_path / "folder").mkdir()
+        app = create_app(SETTINGS)
+        with TestClient(app):
+            pass
+        rmtree(tmp_path / "folder")
+        with pytest.raises(StorageError, match="folder"), TestClient(app):
+            pass
 
 
 class HeldUp(MemoryFeedbackRepository):

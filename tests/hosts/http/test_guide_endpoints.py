@@ -161,13 +161,16 @@ class TestProductionEndpoint:
         assert found == {}
 
     def test_the_client_cannot_be_forged(self, clock: ManualClock) -> None:
-        """An address in the body is ignored, and a long user agent is truncated."""
+        """An address or user agent in the body is ignored, even if the server knows none; a long one is truncated."""
         with production(clock, keep_client="plain") as (server, hk):
             body = {"rating": "up", "context": {"client_address": "8.8.8.8"}}
             headers = {"X-Forwarded-For": "9.9.9.9", "User-Agent": "x" * 3000}
             server.post(f"{PRODUCTION}?session_id=s", body, headers=headers)
-            (feedback,) = stored_feedback(hk)
-        assert feedback.context == {"client_address": "127.0.0.1", "user_agent": "x" * 200}
+            without = {"rating": "up", "context": {"user_agent": "forged", "tier": "gold"}}
+            server.post(f"{PRODUCTION}?session_id=s", without, headers={"User-Agent": ""})
+            kept = sorted((one.context for one in stored_feedback(hk)), key=len)
+        assert {"client_address": "127.0.0.1", "user_agent": "x" * 200} in kept
+        assert {"client_address": "127.0.0.1", "tier": "gold"} in kept
 
     def test_a_retry_from_another_address(self, clock: ManualClock) -> None:
         """A retry with the same key is a duplicate, from any address."""

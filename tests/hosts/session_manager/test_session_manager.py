@@ -27,6 +27,9 @@ from harken_adapters.hosts.session_manager.opening import storage_url
 
 Hook = Callable[..., Any]
 
+#: The names that are fields.
+_OWN = {"rating", "comment", "created_at", "message_id", "agent_id", "author", "tags", "sentiment", "idempotency_key"}
+
 
 @pytest.fixture
 def session_manager(hk: Harken) -> MongoDBSessionManager:
@@ -66,6 +69,8 @@ class TestFeedback:
             ({"rating": "up", "created_at": "yesterday"}, "created_at must be a time"),
             ({"rating": "up", "_as_json": "rating"}, "choose another name"),
             ({"rating": "up", "author": 7}, "author must be a string"),
+            ({"rating": "up", "sentiment": "good"}, "sentiment must have a polarity from -1 to 1"),
+            ({"rating": "up", "sentiment": {"polarity": 2, "subjectivity": 0}}, "sentiment must have a polarity"),
         ],
     )
     def test_invalid_feedback_is_rejected(
@@ -117,6 +122,23 @@ class TestFeedback:
         assert manager.get_metadata() == {"metadata": {"where": "app"}}
         assert manager.get_application_name() == "app"
 
+    @pytest.mark.parametrize("name", sorted(_OWN))
+    def test_a_context_is_never_a_field(self, session_manager: MongoDBSessionManager, hk: Harken, name: str) -> None:
+        """A context value with the name of a field is not returned, whether or not the feedback has that field."""
+        about: dict[str, Any] = {"author": "ann", "message_id": "m-1", "agent_id": "a", "tags": ["t"]}
+        for fields in ({}, {**about, "idempotency_key": "k"}):
+            forged = '{"polarity": 1, "subjectivity": 1}'
+            hk.submit("session-1", "up", "Fine", context={name: forged, "_as_json": name}, **fields)
+        bare, full = session_manager.get_feedbacks()
+        when = "2026-03-04T12:00:00.000000"
+        assert bare == {"rating": "up", "comment": "Fine", "created_at": when}
+        assert full == {"rating": "up", "comment": "Fine", "created_at": when, **about, "idempotency_key": "k"}
+
+    def test_deeply_nested_context_is_returned(self, session_manager: MongoDBSessionManager, hk: Harken) -> None:
+        """A context value that only looks like JSON, nested too deeply to be parsed, is returned as text."""
+        hk.submit("session-1", "up", context={"_as_json": "a", "a": "[" * 1_000})
+        assert session_manager.get_feedbacks()[0]["a"] == "[" * 1_000
+
     def test_context_from_other_hosts_is_returned(self, session_manager: MongoDBSessionManager, hk: Harken) -> None:
         """Feedback from another host whose context looks like JSON values is returned unchanged."""
         hk.submit("session-1", "up", context={"_as_json": "a b c", "a": "{", "b": 1})
@@ -125,7 +147,6 @@ class TestFeedback:
 
 
 _NAMES = st.from_regex(r"[a-z_][a-z0-9_-]{0,20}", fullmatch=True).filter(lambda name: name != "_as_json")
-_OWN = {"rating", "comment", "created_at", "message_id", "agent_id", "author", "tags", "sentiment", "idempotency_key"}
 _SCALARS = (
     st.none()
     | st.booleans()

@@ -106,6 +106,26 @@ VALUES: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.parametrize(
+    "marker",
+    [
+        {"__bytes_encoded__": True, "data": "é"},
+        {"__bytes_encoded__": True, "data": "!"},
+        {"__harken_encoded__": "float", "data": 10**400},
+        {"__harken_encoded__": "float", "data": "é"},
+        {"__harken_encoded__": "int", "data": "é"},
+        {"__harken_encoded__": "dict", "data": [[[1], 2]]},
+        {"__harken_encoded__": "dict", "data": 1},
+    ],
+)
+def test_an_invalid_marker_is_returned_unchanged(hk: Harken, marker: dict[str, Any]) -> None:
+    """A message that another program stored, with something that only looks like a marker, is readable."""
+    message = {"role": "user", "content": [{"toolResult": {"content": [{"json": marker}]}}]}
+    hk.conversations.append("default", "s", "a", 0, {"message": message, "message_id": 0})
+    (found,) = HarkenSessionRepository(hk.conversations, "default").list_messages("s", "a")
+    assert found.message == message
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_any_value_is_stored(stored: Harken, name: str) -> None:
     """Values are stored as JSON, with a marker, or as text."""

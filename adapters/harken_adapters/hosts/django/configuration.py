@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from threading import Lock
 from typing import Any, Final
 
 from attrs import frozen
@@ -11,6 +10,7 @@ from django.conf import settings
 
 from harken import ConfigurationError, Harken
 from harken.domain.texts import unknown_names
+from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.serving.process_service import ProcessService
 from harken_adapters.hosts.http.settings import ServerSettings
 
@@ -63,7 +63,7 @@ def _get(table: Mapping[str, Any], name: str, kind: type) -> Any:
     return value
 
 
-_lock: Final = Lock()
+_lock: Final = ForkSafeLock()
 _services: Final[list[ProcessService]] = []
 
 

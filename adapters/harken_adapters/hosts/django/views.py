@@ -17,10 +17,11 @@ from django.views.decorators.csrf import csrf_exempt
 from harken_adapters.hosts.django.configuration import current_service
 from harken_adapters.hosts.http.serving.async_chunks import chunks_in_loop, events_in_loop
 from harken_adapters.hosts.http.serving.threaded_host import Chunks
-from harken_adapters.hosts.http.serving.wsgi import Input, encode_path, headers_of, request_of
+from harken_adapters.hosts.http.serving.wsgi import Input, encode_path, headers_of, raw_path, request_of
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.bodies import Read, ended_early
 from harken_adapters.hosts.http.wire.messages import Response
+from harken_adapters.hosts.http.wire.paths import is_encoded_utf8
 
 #: Chunks of abandoned responses. The next request closes them: a finalizer may run in any thread at any time, and
 #: closing takes locks that the thread may already hold.
@@ -45,7 +46,7 @@ def answer_rest(request: HttpRequest, *, rest: str) -> HttpResponseBase:
 def _answer(request: HttpRequest, path: str) -> HttpResponseBase:
     _close_abandoned()
     root = encode_path(request.path.removesuffix(path))
-    asked = request_of(request.META, request.method or "GET", encode_path(request.path))
+    asked = request_of(request.META, request.method or "GET", encode_path(request.path), utf8=_path_is_utf8(request))
     body = _body(request)
     response = current_service().respond(asked, path, root, body)
     answer = _http_response(request, response, body)
@@ -54,6 +55,13 @@ def _answer(request: HttpRequest, path: str) -> HttpResponseBase:
     for name, value in headers_of(response):
         answer.headers[name] = f"{answer.headers[name]}, {value}" if name in answer.headers else value
     return answer
+
+
+def _path_is_utf8(request: HttpRequest) -> bool:
+    if isinstance(request, ASGIRequest):
+        return is_encoded_utf8(request.scope.get("raw_path") or b"")
+    # Django percent-encodes bytes that are not UTF-8.
+    return is_encoded_utf8(raw_path(request.META) or request.path.encode())
 
 
 def _close_abandoned() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,19 +19,28 @@ from starlette.routing import Route
 from harken import Harken
 from harken_adapters.hosts.fastapi.cors import Cors
 from harken_adapters.hosts.fastapi.host import Host
-from harken_adapters.hosts.fastapi.messages import Answer, path_of, read_body, request_of
+from harken_adapters.hosts.fastapi.messages import Answer, path_is_utf8, path_of, read_body, request_of
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.rate_limits import MEMORY
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.host import WITH_PAGES
 from harken_adapters.hosts.http.serving.pages import PAGES, Page
-from harken_adapters.hosts.http.serving.process_service import connect_harken
+from harken_adapters.hosts.http.serving.process_service import connect_harken, resolve_storage
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
-from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status, method_not_allowed, path_not_found
+from harken_adapters.hosts.http.wire.paths import check_path
+from harken_adapters.hosts.http.wire.problems import (
+    Problem,
+    kind_of_status,
+    malformed_path,
+    method_not_allowed,
+    path_not_found,
+)
 
 #: How many seconds closing may take while a call still uses the storage.
 _CLOSING_SECONDS: Final = 3.0
+#: The number of no process.
+_CLOSED: Final = 0
 
 
 def create_app(
@@ -44,7 +54,8 @@ def create_app(
     Args:
         settings: the settings of the server; by default from ``harken.toml`` and ``HARKEN_SERVER_*``.
         harken: the Harken to serve. The caller closes it and starts its relay. By default, one is connected with the
-            text adapters; its relay runs unless ``settings`` disables it, and it is closed with the application.
+            text adapters; its relay runs unless ``settings`` disables it, and it is closed with the application. If the
+            application is started again, or in a forked process, another one is connected.
         limit_storage: the URL of the storage of rate limits, unless the settings name one. Several processes need a
             shared storage.
 
@@ -53,17 +64,33 @@ def create_app(
         StorageError: the storage cannot be opened.
     """
     settings = ServerSettings.load() if settings is None else settings
-    served = connect_harken(settings) if harken is None else harken
-    api = Api(served, settings, limit_storage=limit_storage)
-    host = Host(api)
+    storage = resolve_storage(None) if harken is None else None
+
+    def open_api() -> Api:
+        served = connect_harken(settings, storage) if harken is None else harken
+        return Api(served, settings, limit_storage=limit_storage)
+
+    host = Host(open_api())
+    #: The process in which the Harken is open.
+    process = os.getpid()
+    # Objects of the parent process are never closed here, as that could interfere with the parent.
+    inherited: list[Api] = []
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        nonlocal process
+        if harken is None and process != os.getpid():
+            if process != _CLOSED:
+                inherited.append(host.api)
+            host.serve(await asyncio.to_thread(open_api))
+            app.state.harken, process = host.api.harken, os.getpid()
+        served = host.api.harken
         if harken is None and settings.relay:
             await asyncio.to_thread(served.start_relay, concurrency=settings.relay_concurrency)
         async with host.running():
             yield
         if harken is None:
+            process = _CLOSED
             await asyncio.to_thread(served.close if host.threads.ended else partial(_close_soon, served))
 
     # Starlette suffices: FastAPI's validation and documentation are not used here.
@@ -72,7 +99,7 @@ def create_app(
         # Frequently used routes come first, as routes are matched in order.
         routes=[*_operations(host), *(_page(host, one) for one in PAGES)],
     )
-    app.state.harken = served
+    app.state.harken = host.api.harken
     app.state.harken_host = host
     app.add_exception_handler(HTTPException, _framework_problem)
     if host.origins:
@@ -102,6 +129,7 @@ def _page(host: Host, page: Page) -> Route:
     async def endpoint(request: Request) -> Response:
         root, incoming = request.scope.get("root_path", ""), request_of(request)
         try:
+            check_path(incoming)
             if incoming.method in WITH_BODY:
                 incoming.body = await read_body(request, incoming.header("content-length"), host.api.settings)
         except Problem as problem:
@@ -117,6 +145,8 @@ async def _framework_problem(request: Request, error: Any) -> Response:
 
 
 def _problem_of(request: Request, error: HTTPException) -> Problem:
+    if not path_is_utf8(request.scope):
+        return malformed_path()
     if error.status_code == 404:
         return path_not_found()
     if error.status_code == 405:

@@ -35,6 +35,7 @@ from harken_adapters.hosts.http.serving.host import ApiHost
 from harken_adapters.hosts.http.serving.pages import Page
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import SMALL, Pending, Request, Response
+from harken_adapters.hosts.http.wire.paths import check_path
 from harken_adapters.telemetry import request_span
 
 T = TypeVar("T")
@@ -106,14 +107,18 @@ class Host(ApiHost):
     #: How many seconds running calls may take at shutdown, when no client waits for their results any more.
     ending_seconds: ClassVar = 1.0
 
-    def __init__(self, api: Api) -> None:
-        super().__init__(api)
+    def serve(self, api: Api) -> None:
+        """Serve this API, with new threads."""
+        super().serve(api)
         self.threads = FairThreads(_THREADS, _SHARE)
         self._results = _Results()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The lifespan of the host: end event streams on signals, and close the host on exit."""
+        """The lifespan of the host: end event streams on signals, and close the host on exit. It can be repeated."""
+        if self.threads.closed:
+            self.api.reopen()
+            self.serve(self.api)
         with _before_signals(self.stop_streams):
             yield
         await self.close()
@@ -157,6 +162,7 @@ class Host(ApiHost):
 
     async def _answer(self, operation: Operation, request: StarletteRequest, incoming: Request) -> Response:
         try:
+            check_path(incoming)
             admission = self.api.admit_soon(operation, incoming)
             if admission is None:
                 admission = await self._in_thread(incoming, self.api.admit, operation, incoming)

@@ -19,6 +19,7 @@ from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY, check_length, check_size, ended_early, too_slow
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
+from harken_adapters.hosts.http.wire.paths import is_encoded_utf8
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -55,6 +56,7 @@ def request_of(request: starlette.requests.Request) -> Request:
         method=scope["method"],
         path=path_of(scope),
         parts=scope["path_params"],
+        utf8=path_is_utf8(scope),
         query=scope["query_string"].decode("latin-1"),
         header=header,
         forwarded_for=tuple(forwarded_for),
@@ -72,6 +74,12 @@ def path_of(scope: AsgiScope) -> str:
     path = raw.partition(b"?")[0].decode("latin-1")
     # According to the ASGI specification, the path includes the root path, but not all servers do that.
     return path if path.startswith(root) else root + path
+
+
+def path_is_utf8(scope: AsgiScope) -> bool:
+    """Whether the path that the client sent is UTF-8, as far as the server provides it."""
+    raw: bytes = scope.get("raw_path") or b""
+    return (b"%" not in raw and raw.isascii()) or is_encoded_utf8(raw.partition(b"?")[0])
 
 
 async def read_body(request: starlette.requests.Request, length: str | None, settings: ServerSettings) -> bytes:

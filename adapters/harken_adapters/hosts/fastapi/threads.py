@@ -7,11 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Thread
 from time import monotonic
 from typing import Any, TypeVar
 
 from attrs import frozen
+
+from harken.services.forks import ForkSafeLock
 
 T = TypeVar("T")
 
@@ -55,7 +57,7 @@ class FairThreads:
         self._workers: list[Thread] = []
         #: The calls to start now; ``None`` for each thread that is to end.
         self._ready: SimpleQueue[_Call | None] = SimpleQueue()
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._busy = 0
         self._closed = False
         self._running: Counter[str] = Counter()
@@ -102,6 +104,11 @@ class FairThreads:
         until = None if seconds is None else monotonic() + seconds
         for worker in self._workers:
             worker.join(None if until is None else max(0.0, until - monotonic()))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pool is shut down."""
+        return self._closed
 
     @property
     def ended(self) -> bool:

@@ -86,9 +86,13 @@ class Api:
         secrets = self.settings.token_secrets
         tokens = SessionTokens(secrets, clock=clock) if secrets else None
         self._access = Access(harken.keys, tokens, self.settings.access, clock=clock, timer=timer)
-        self._limiter = RateLimiter(
-            self.settings.limit_storage or limit_storage, clock=clock, secret=secrets[0] if secrets else ""
+        self._create_limiter = partial(
+            RateLimiter,
+            self.settings.limit_storage or limit_storage,
+            clock=clock,
+            secret=secrets[0] if secrets else "",
         )
+        self._limiter = self._create_limiter()
         self._limits = self.settings.limits()
         self._trusted = trusted_networks(self.settings.trusted_proxies)
         self._hasher = AddressHasher(clock)
@@ -98,6 +102,10 @@ class Api:
     def close(self) -> None:
         """Close the connections of the rate limiter."""
         self._limiter.close()
+
+    def reopen(self) -> None:
+        """Connect the rate limiter again, after :meth:`close`. Counts in memory start at zero."""
+        self._limiter = self._create_limiter()
 
     # --- Steps ------------------------------------------------------------------------------------------------------
 

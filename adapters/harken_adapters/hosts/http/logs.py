@@ -123,6 +123,12 @@ def log_failure(request_id: str, operation: str, error: BaseException) -> None:
     logger.error("request failed", exc_info=error, extra={"harken": fields})
 
 
+def log_unopened(request_id: str, error: HarkenError) -> None:
+    """Log that Harken could not be opened for a request. The message has the reason, so no traceback is needed."""
+    fields = {"request_id": request_id, "operation": "open"}
+    logger.error("Harken cannot be opened: %s: %s", type(error).__name__, error, extra={"harken": fields})
+
+
 def request_id(header: str | None) -> str:
     """The id of a request: the value of its header ``X-Request-Id`` if that is valid, or a new UUIDv7.
 

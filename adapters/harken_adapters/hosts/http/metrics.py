@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Final, Literal, get_args
 
 from harken import ConfigurationError, Harken, MissingExtra, StorageError
@@ -19,6 +19,7 @@ from harken.clock import utc_now
 from harken.domain.events import DeliveryState
 from harken.domain.texts import no_such
 from harken.ports.time import Clock
+from harken.services.forks import ForkSafeLock
 
 if find_spec("prometheus_client") is None:
     raise MissingExtra("Metrics need the package 'prometheus_client'; try pip install \"harken[server]\"")
@@ -190,7 +191,7 @@ class _FromStorage(Collector):
     def __init__(self, hk: Harken, clock: Clock) -> None:
         self._harken = hk
         self._clock = clock
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._read_at = clock() - _KEPT
         self._reading: Future[list[GaugeMetricFamily]] = Future()
         self._reading.set_result([])

@@ -33,9 +33,7 @@ def to_submission(feedback: Mapping[str, Any], about: Target, application: str) 
     Raises:
         FeedbackRejected: a value cannot be stored.
     """
-    sentiment = _sentiment(feedback.get("sentiment"))
-    own = _FIELDS if sentiment else _FIELDS - {"sentiment"}
-    context, enrichment = _split_extras({name: value for name, value in feedback.items() if name not in own})
+    context, enrichment = _split_extras({name: value for name, value in feedback.items() if name not in _FIELDS})
     return Submission(
         target=about,
         rating=feedback.get("rating"),
@@ -44,7 +42,7 @@ def to_submission(feedback: Mapping[str, Any], about: Target, application: str) 
         tags=feedback.get("tags") or (),
         context=context,
         enrichment=enrichment,
-        sentiment=sentiment,
+        sentiment=_sentiment(feedback.get("sentiment")),
         idempotency_key=feedback.get("idempotency_key"),
         application=application,
         created_at=_moment(feedback.get("created_at")),
@@ -64,7 +62,10 @@ def copy_feedback(feedback: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_dictionary(feedback: Feedback) -> dict[str, Any]:
-    """Convert feedback to a dictionary, without empty fields. ``created_at`` is UTC, without a time zone."""
+    """Convert feedback to a dictionary, without empty fields. ``created_at`` is UTC, without a time zone.
+
+    Context values with the name of a field are left out.
+    """
     optional = {
         "agent_id": feedback.agent_id,
         "message_id": feedback.message_id,
@@ -108,25 +109,29 @@ def _json(name: str, value: object) -> str:
 def _restore_extras(context: Mapping[str, Scalar]) -> dict[str, Any]:
     as_json = str(context.get(_AS_JSON, "")).split()
     extras: dict[str, Any] = {name: value for name, value in context.items() if name != _AS_JSON}
-    return extras | {name: _parse(extras[name]) for name in as_json if name in extras}
+    restored = extras | {name: _parse(extras[name]) for name in as_json if name in extras}
+    # A visitor may choose the context: it must never look like a field, not even like one that is not set.
+    return {name: value for name, value in restored.items() if name not in _FIELDS}
 
 
 def _parse(value: Any) -> Any:
     """Parse a value that was stored as JSON. Feedback from other hosts may have a value that only looks like it."""
     try:
         return json.loads(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return value
 
 
 def _sentiment(value: object) -> Sentiment | None:
-    """The value as a sentiment, or ``None`` if it is not one."""
-    if not (isinstance(value, Mapping) and value.keys() == _SENTIMENT):
+    if value is None:
         return None
     try:
-        return Sentiment(value["polarity"], value["subjectivity"])
-    except (TypeError, ValueError):
-        return None
+        if isinstance(value, Mapping) and value.keys() == _SENTIMENT:
+            return Sentiment(value["polarity"], value["subjectivity"])
+    except (TypeError, ValueError, OverflowError):
+        pass
+    message = "sentiment must have a polarity from -1 to 1 and a subjectivity from 0 to 1; use another name for others"
+    raise FeedbackRejected([Violation("sentiment", "type", message)])
 
 
 def _moment(value: object) -> datetime | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from harken import Harken
 from harken.services.conversations import MAX_SIZE
+from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.session_manager.hooks import Hooks, chain
 from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager
 from harken_adapters.hosts.session_manager.opening import open_harken
@@ -66,7 +66,7 @@ class MongoDBSessionManagerFactory:
             self.harken.close()
 
 
-_lock = Lock()
+_lock = ForkSafeLock()
 _factories: list[MongoDBSessionManagerFactory] = []
 
 

@@ -12,7 +12,6 @@ Objects of other types are stored and restored as text.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -78,8 +77,8 @@ def decode(value: Any) -> Any:
         return _decode_marked(value)
     if value.get(_BYTES) is True and isinstance(value.get("data"), str):
         try:
-            return base64.b64decode(value["data"])
-        except binascii.Error:
+            return base64.b64decode(value["data"], validate=True)
+        except ValueError:  # Not Base64, or not even ASCII.
             return value
     return {name: decode(item) for name, item in value.items()}
 
@@ -252,7 +251,7 @@ def _decode_marked(value: _Object) -> Any:
                 return int(data, 16)
             case "dict":
                 return {name: decode(item) for name, item in data}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     return {_MARKER: decode(kind), "data": decode(data)}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from itertools import islice
 
 from harken.ports.conversations import ConversationRepository, JsonObject
@@ -13,7 +12,10 @@ from harken_adapters.storage.memory.data import Conversation, Data, insert_place
 
 
 def _as_json(value: JsonObject) -> JsonObject:
-    """Return a copy with JSON types only, as from a storage that stores text: a tuple becomes a list."""
+    """Return a copy with JSON types only, as from a storage that stores text: a tuple becomes a list.
+
+    Not ``deepcopy``, which cannot copy deeply nested values.
+    """
     copied: JsonObject = json.loads(json.dumps(value))
     return copied
 
@@ -26,11 +28,12 @@ class MemoryConversationRepository(ConversationRepository):
 
     def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
         with self._data.locked():
-            return deepcopy(dict(sorted(self._read(application, session_id).agents.items())))
+            return {name: _as_json(value) for name, value in sorted(self._read(application, session_id).agents.items())}
 
     def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
         with self._data.locked():
-            return deepcopy(self._read(application, session_id).agents.get(agent_id))
+            value = self._read(application, session_id).agents.get(agent_id)
+            return None if value is None else _as_json(value)
 
     def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
         with self._data.locked():
@@ -68,7 +71,7 @@ class MemoryConversationRepository(ConversationRepository):
             first = bisect_right(numbers, after)
             messages = conversation.messages.get(agent_id, {})
             stored = (number for number in islice(numbers, first, None) if number in messages)
-            return [(number, deepcopy(messages[number])) for number in islice(stored, limit)]
+            return [(number, _as_json(messages[number])) for number in islice(stored, limit)]
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
         with self._data.locked():

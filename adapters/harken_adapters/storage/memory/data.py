@@ -26,6 +26,7 @@ from harken.ports.conversations import JsonObject
 from harken.ports.repository import Taken
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry
+from harken.services.forks import ForkSafeLock
 
 #: A step of a change: a function and its arguments. Steps are idempotent.
 _Step = tuple[Callable[..., object], tuple[Any, ...]]
@@ -72,7 +73,7 @@ class Data(_Stepwise):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lock: AbstractContextManager[object] = RLock()
+        self.lock = ForkSafeLock(RLock)
         self.closed = False
         self._applications: _ByApplication[Application] = _ByApplication(Application)
         self._events = Events()
@@ -120,7 +121,8 @@ class Data(_Stepwise):
         """
         if self.closed:
             raise StorageClosed("This memory storage was closed, and its data is gone")
-        return self.lock
+        lock: AbstractContextManager[object] = self.lock.current
+        return lock
 
     def empty(self, alert: Alert, emptied: Alert) -> None:
         """Replace an alert with its emptied version, and add its resolution event if it was open."""

@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from harken.domain.errors import StorageClosed
+from harken.services.forks import ForkSafeLock
 from harken_adapters.storage.mongodb.documents import Document
 from harken_adapters.storage.mongodb.errors import translation
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "harken_"
 _CODEC: Final[CodecOptions[Document]] = CodecOptions()
 #: A simulated server, such as mongomock, is not atomic, so its callers are serialised.
-_TAKING_TURNS: Final = RLock()
+_TAKING_TURNS: Final = ForkSafeLock(RLock)
 
 
 def at_once(cursor: Cursor[Document], most: int) -> Cursor[Document]:

@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
@@ -27,6 +26,7 @@ from harken.domain.errors import DeliveryNotFound, LeaseLost
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.instants import to_microseconds
 from harken.ports.outbox import Outbox
+from harken.services.forks import ForkSafeLock
 from harken_adapters.storage.mongodb.database import Database, at_once
 from harken_adapters.storage.mongodb.deliveries import HELD, STORED, among, delivery_document, delivery_of
 from harken_adapters.storage.mongodb.documents import Document, event_of, identity
@@ -55,7 +55,7 @@ class MongoOutbox(Outbox):
         self._order = Order(database)
         self._deliveries = database.deliveries
         #: Threads of one process take turns, so that they do not compete for the same deliveries.
-        self._claiming = Lock()
+        self._claiming = ForkSafeLock()
 
     def events(self, *, limit: int) -> Sequence[Event]:
         with self._database.calling():

@@ -19,6 +19,7 @@ from time import sleep
 from typing import Final, Literal
 
 from harken.domain.errors import StorageUnavailable
+from harken.services.forks import register_at_fork
 from harken_adapters.storage.sqlite.files import FileId, Files, Place
 
 #: The longest time in seconds that a fork waits for one lock before it releases those it holds, as two threads may wait
@@ -277,5 +278,4 @@ def _after_fork_in_child() -> None:
     _release_all()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

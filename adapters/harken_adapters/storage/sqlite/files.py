@@ -86,10 +86,10 @@ class Place:
         if sys.platform != "linux" or opened.log is None:
             return None
         try:
-            owner, _, log = os.getxattr(self._names[1], _OWNER).partition(b" ")
-        except OSError:
+            owner, log = map(int, os.getxattr(self._names[1], _OWNER).split())
+        except (OSError, ValueError):
             return None
-        return int(owner) if int(log) == opened.log[1] else None
+        return owner if log == opened.log[1] else None
 
     def check_log_owner(self, found: Files) -> None:
         """Check that the log does not belong to another database.

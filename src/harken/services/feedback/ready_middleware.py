@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Generator
 from datetime import datetime
 from enum import Enum
-from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -24,6 +23,7 @@ from harken.ports.time import Clock
 from harken.services.background import Background
 from harken.services.feedback.middleware import Middleware
 from harken.services.feedback.receipt import Receipt
+from harken.services.forks import ForkSafeLock
 
 logger = logging.getLogger(__name__)
 
@@ -245,7 +245,7 @@ class Counters:
 
     def __init__(self) -> None:
         self._summary = Summary()
-        self._adding = Lock()
+        self._adding = ForkSafeLock()
 
     def __call__(self, submission: Submission) -> Steps:
         """The middleware."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timedelta
-from threading import Lock, Thread, current_thread
+from threading import Thread, current_thread
 from time import thread_time
 from typing import Final
 
@@ -20,6 +21,7 @@ from harken.domain.feedback import Feedback
 from harken.domain.routes import Route, destinations
 from harken.ports.notifier import Notifier
 from harken.services.alerting.service import AlertingService
+from harken.services.forks import ForkSafeLock
 from harken.services.interruption import Latch
 from harken.services.notifications.lane import Lane, RelayDependencies, subjects_of
 from harken.services.notifications.read_ahead import Subjects
@@ -70,7 +72,8 @@ class Relay:
         self._thread: Thread | None = None
         self._news = Latch()
         self._stopping = threading.Event()
-        self._state = Lock()
+        self._state = ForkSafeLock()
+        self._pid = os.getpid()
         self._last_change = object()
         self._evaluated: datetime | None = None
         self._tidied: datetime | None = None
@@ -105,7 +108,12 @@ class Relay:
             self._thread.start()
 
     def stop(self) -> None:
-        """Finish the deliveries that are being sent, release the others, and stop. May be called twice."""
+        """Finish the deliveries that are being sent, release the others, and stop.
+
+        May be called twice, and after a fork: the threads and the connections of channels are those of the parent.
+        """
+        if os.getpid() != self._pid:
+            return
         with self._state:
             self._stopping.set()
             self._news.open()
@@ -252,7 +260,7 @@ class Throttle:
         self._stopping = stopping
         self._writes = 0
         self._working = 0
-        self._counting = Lock()
+        self._counting = ForkSafeLock()
 
     def written(self) -> None:
         """Record a submission."""
@@ -287,7 +295,7 @@ class _Worker:
         self._throttle = throttle
         self._poll = poll
         self._news = Latch()
-        self._state = Lock()
+        self._state = ForkSafeLock()
         self._helpers: set[Thread] = set()
         self._concurrency = 1
         self._thread = Thread(target=self._run, name=f"harken-channel-{lane.channel}", daemon=True)

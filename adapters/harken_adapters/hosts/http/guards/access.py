@@ -210,9 +210,9 @@ def unauthorized(detail: str, *, wrong: bool = False) -> Problem:
 
 def _credentials_required() -> Problem:
     return unauthorized(
-        "Send an API key or a session token: 'Authorization: Bearer ...'. The key that 'harken serve' created is in "
-        "the .key file next to the storage; the operator can create another one with "
-        "'harken --storage URL keys create --scope ...'"
+        "Send an API key or a session token: 'Authorization: Bearer ...'. The operator can create a key "
+        "with 'harken --storage URL keys create --scope ...'. A server that was started with 'harken serve' has one in "
+        "the .key file next to its storage"
     )
 
 

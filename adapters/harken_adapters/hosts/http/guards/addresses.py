@@ -9,12 +9,12 @@ from datetime import date
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from threading import Lock
 from typing import Final
 
 from harken.domain.errors import ConfigurationError
 from harken.domain.text_lists import as_texts
 from harken.ports.time import Clock
+from harken.services.forks import ForkSafeLock
 
 #: Internet providers assign each customer at least a network of this size, with all of its addresses.
 IPV6_CUSTOMER_BITS: Final = 64
@@ -94,7 +94,7 @@ class AddressHasher:
     def __init__(self, clock: Clock, new_salt: Callable[[], bytes] = lambda: secrets.token_bytes(_SALT_BYTES)) -> None:
         self._clock = clock
         self._new_salt = new_salt
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._day = date.min
         self._salt = b""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from threading import Lock
 from typing import Final, Generic, TypeVar
+
+from harken.services.forks import ForkSafeLock
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ class CredentialCache(Generic[T]):
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         # By digest: the result, its expiry and its estimated size in bytes.
         self._entries: OrderedDict[bytes, tuple[T, float, int]] = OrderedDict()
 

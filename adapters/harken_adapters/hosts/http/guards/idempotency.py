@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import Final
 
+from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.guards.access import Principal
 from harken_adapters.hosts.http.wire.messages import Headers, Request
 from harken_adapters.hosts.http.wire.problems import Problem
@@ -46,7 +46,7 @@ class InFlight:
 
     def __init__(self) -> None:
         self._places: set[Place] = set()
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
 
     def enter(self, place: Place) -> None:
         """Register a submission.

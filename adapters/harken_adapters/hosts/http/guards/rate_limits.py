@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from importlib.util import find_spec
 from math import ceil
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +21,7 @@ from harken.clock import utc_now
 from harken.domain.errors import ConfigurationError, MissingExtra
 from harken.domain.texts import without_password
 from harken.ports.time import Clock
+from harken.services.forks import ForkSafeLock
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -184,7 +184,7 @@ class RateLimiter:
         self._clock = clock
         self._key = blake2b(secret.encode(errors="surrogatepass")).digest()
         self._max_subjects = max_subjects
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._windows: dict[tuple[str, Limit], _Window] = {}
         alone = _scheme(storage_url) == _scheme(MEMORY)
         self._shared = None if alone else _SharedCounts(_open_storage(storage_url), self._seconds)
@@ -362,7 +362,7 @@ class _SharedCounts:
     def __init__(self, storage: Storage, seconds: Callable[[], float]) -> None:
         self._storage = storage
         self._seconds = seconds
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._paused_until: float | None = None
 
     def paused(self, now: float) -> bool:

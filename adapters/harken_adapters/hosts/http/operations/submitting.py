@@ -15,6 +15,8 @@ from harken_adapters.hosts.http.wire.parameters import invalid, json_object
 from harken_adapters.hosts.http.wire.records import receipt_record
 
 FIELDS: Final = ("rating", "comment", "agent_id", "message_id", "author", "tags", "context")
+#: The names under which the client is stored.
+_CLIENT: Final = ("client_address", "user_agent")
 _LONGEST_USER_AGENT: Final = 200
 _REPLAYED: Final[Headers] = (("idempotency-replayed", "true"),)
 
@@ -46,8 +48,13 @@ def _submit_in_production(call: Call) -> Pending:
         )
     submitted = submission(call, session_id, json_object(call.request, FIELDS))
     if call.settings.keep_client != "no":
-        submitted = evolve(submitted, enrichment=_client(call))
+        submitted = evolve(submitted, context=_without_client(submitted.context), enrichment=_client(call))
     return _soon(call, submitted)
+
+
+def _without_client(context: Any) -> Any:
+    """The context without the values that only the server may set, also if they are unknown."""
+    return {name: context[name] for name in context if name not in _CLIENT} if isinstance(context, dict) else context
 
 
 def _client(call: Call) -> dict[str, str]:

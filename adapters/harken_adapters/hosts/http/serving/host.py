@@ -26,6 +26,10 @@ class ApiHost:
     """A host of the API: the API, the pages, and the open event streams."""
 
     def __init__(self, api: Api) -> None:
+        self.serve(api)
+
+    def serve(self, api: Api) -> None:
+        """Serve this API, without the streams of an earlier one."""
         self.api = api
         self.pages = Pages(api)
         self.origins = Origins(api.settings.allowed_origins)

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import lru_cache
 from importlib.metadata import version
-from threading import Lock, Thread
+from threading import Thread
 from typing import Final, Literal
 from urllib.parse import parse_qs
 
 from attrs import evolve, frozen
 
 from harken import HarkenError, Scope
+from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.documentation import docs_page
 from harken_adapters.hosts.http.documentation.openapi import document
@@ -53,7 +54,7 @@ class Pages:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._probe: Future[None] | None = None
 
     def healthz(self) -> Response:

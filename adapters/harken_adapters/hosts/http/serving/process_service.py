@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 from pathlib import Path
-from threading import Lock
 from typing import Final
 
 from attrs import frozen
@@ -14,8 +13,9 @@ import harken
 from harken import Harken, HarkenError
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import with_absolute_path
+from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.logs import log_failure
+from harken_adapters.hosts.http.logs import log_unopened
 from harken_adapters.hosts.http.serving.threaded_host import ThreadedHost
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.bodies import Read
@@ -26,6 +26,8 @@ from harken_adapters.text import text_adapters
 
 #: The timeout for sending a part of a response, in seconds, if the server provides the socket.
 _WRITE_SECONDS: Final = 30
+#: The maximum time in seconds that a fork waits for a thread that is connecting.
+_FORK_PATIENCE: Final = 5.0
 
 
 def connect_harken(settings: ServerSettings, storage: str | None = None) -> Harken:
@@ -47,7 +49,7 @@ def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:
     return (evaluation_events(),) if settings.evaluation_events else ()
 
 
-def _resolve_storage(storage: str | None) -> str:
+def resolve_storage(storage: str | None) -> str:
     """The storage URL with an absolute path, as a server may change its working directory before connecting."""
     return with_absolute_path(Settings.load(os.environ, Path.cwd(), storage=storage).storage)
 
@@ -89,8 +91,9 @@ class ProcessService:
         self.settings = ServerSettings.load() if settings is None else settings
         self.pages = pages
         self._given = harken
-        self._storage = _resolve_storage(storage) if harken is None else None
-        self._lock = Lock()
+        self._storage = resolve_storage(storage) if harken is None else None
+        # A fork waits while a thread connects, as that imports modules.
+        self._lock = ForkSafeLock(patience=_FORK_PATIENCE)
         self._opened: _Opened | None = None
         # Objects of the parent process are never closed here, as that could interfere with the parent.
         self._inherited: list[_Opened] = []
@@ -120,7 +123,7 @@ class ProcessService:
         try:
             host = self.host
         except HarkenError as error:
-            log_failure(request.id, "open", error)
+            log_unopened(request.id, error)
             response = (problem_of(error) or internal()).response(request.path)
         else:
             response = host.respond(request, path, root, read)

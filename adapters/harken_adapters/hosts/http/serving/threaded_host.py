@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from threading import Lock
 from time import perf_counter
 from typing import Final
 
+from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Admission, Operation
 from harken_adapters.hosts.http.serving.deadlines import read_deadline
 from harken_adapters.hosts.http.serving.host import WITH_PAGES, WITHOUT_PAGES, ApiHost
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY, Read, read_body
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
+from harken_adapters.hosts.http.wire.paths import check_path
 from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.telemetry import request_span
 
@@ -31,7 +32,7 @@ class ThreadedHost(ApiHost):
     def __init__(self, api: Api, *, pages: bool = True) -> None:
         super().__init__(api)
         self._paths = WITH_PAGES if pages else WITHOUT_PAGES
-        self._admitting = Lock()
+        self._admitting = ForkSafeLock()
         #: The number of listeners that were admitted and have no stream yet.
         self._joining = 0
 
@@ -69,6 +70,7 @@ class ThreadedHost(ApiHost):
 
     def _dispatch(self, request: Request, path: str, root: str, read: Read) -> Response:
         try:
+            check_path(request)
             target, request.parts = self._paths.find(request.method, path)
             if isinstance(target, Operation):
                 return self.answer(target, request, read)

@@ -12,6 +12,7 @@ from harken_adapters.hosts.http.logs import request_id
 from harken_adapters.hosts.http.serving.deadlines import read_deadline
 from harken_adapters.hosts.http.wire.bodies import DRAIN_BYTES, DRAIN_SECONDS_IN_THREAD, Read, ended_early
 from harken_adapters.hosts.http.wire.messages import Request, Response
+from harken_adapters.hosts.http.wire.paths import is_encoded_utf8, is_utf8
 from harken_adapters.hosts.http.wire.problems import Problem
 
 #: The characters of a path that need no percent-encoding (RFC 3986).
@@ -21,13 +22,14 @@ _CHUNK: Final = 64 * 1024
 _OF_THE_SERVER: Final = frozenset({"connection"})
 
 
-def request_of(environ: Mapping[str, Any], method: str, path: str) -> Request:
+def request_of(environ: Mapping[str, Any], method: str, path: str, *, utf8: bool | None = None) -> Request:
     """The request, without its body.
 
     Args:
         environ: the WSGI environment; ``META`` in Django.
         method: the method, in upper case.
         path: the full path, percent-encoded; see :func:`encode_path`.
+        utf8: whether the path that the client sent is UTF-8; by default, determined from the environment.
     """
     headers = _headers_in(environ)
     forwarded_for = headers.get("x-forwarded-for")
@@ -35,6 +37,7 @@ def request_of(environ: Mapping[str, Any], method: str, path: str) -> Request:
         method=method,
         path=path,
         parts={},
+        utf8=_path_is_utf8(environ) if utf8 is None else utf8,
         query=environ.get("QUERY_STRING", ""),
         header=headers.get,
         forwarded_for=() if forwarded_for is None else (forwarded_for,),
@@ -44,6 +47,18 @@ def request_of(environ: Mapping[str, Any], method: str, path: str) -> Request:
         multithread=environ.get("wsgi.multithread"),
         socket=connection_of(environ),
     )
+
+
+def raw_path(environ: Mapping[str, Any]) -> bytes:
+    """The path as the client sent it, percent-encoded; empty if the server does not provide it, as wsgiref does not."""
+    uri: str = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    return uri.partition("?")[0].encode("latin-1", "replace")
+
+
+def _path_is_utf8(environ: Mapping[str, Any]) -> bool:
+    # WSGI passes each byte as a character, but some servers replace bytes that are not UTF-8.
+    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return is_utf8(path.encode("latin-1")) and is_encoded_utf8(raw_path(environ))
 
 
 def encode_path(path: str) -> str:

@@ -38,6 +38,7 @@ class Request:
     Attributes:
         method: the method, in upper case.
         path: the full path, percent-encoded, including the prefix under which the application is mounted.
+        utf8: whether the path that the client sent is UTF-8.
         parts: the values of the path parameters, by name.
         query: the query string, percent-encoded, without the question mark.
         header: returns the value of a header by its lower-case name, or ``None``.
@@ -57,6 +58,7 @@ class Request:
     method: str
     path: str
     parts: Mapping[str, str]
+    utf8: bool = True
     query: str = ""
     header: Callable[[str], str | None]
     forwarded_for: tuple[str, ...] = ()

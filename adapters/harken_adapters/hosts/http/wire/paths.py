@@ -5,10 +5,36 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 
-from harken_adapters.hosts.http.wire.problems import method_not_allowed, path_not_found
+from harken_adapters.hosts.http.wire.messages import Request
+from harken_adapters.hosts.http.wire.problems import malformed_path, method_not_allowed, path_not_found
+
+
+def is_utf8(raw: bytes) -> bool:
+    """Whether a path, without percent-encoding, is UTF-8."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def is_encoded_utf8(raw: bytes) -> bool:
+    """Whether a path is percent-encoded UTF-8."""
+    return is_utf8(unquote_to_bytes(raw))
+
+
+def check_path(request: Request) -> None:
+    """Check that the path is UTF-8. Frameworks replace other bytes, so that different paths would become equal.
+
+    Raises:
+        Problem: it is not.
+    """
+    if not request.utf8:
+        raise malformed_path()
 
 
 class Target(Protocol):

@@ -169,6 +169,11 @@ def _truncate(text: str) -> str:
     return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]}..."
 
 
+def malformed_path() -> Problem:
+    """The problem for a path that is not UTF-8."""
+    return Problem("malformed-request", "The path is not percent-encoded UTF-8")
+
+
 def path_not_found() -> Problem:
     """The problem for an unknown path."""
     return Problem(
