@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from threading import Event, Lock
+from threading import Event
 from typing import Final
 
 from attrs import define, field, frozen
@@ -14,6 +14,7 @@ from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.embedded_sentiment import EmbeddedModel, FeatureSums, RatedFeatures
 from harken.ports.text import FeatureExtractor
 from harken.services.background import Background
+from harken.services.forks import ForkSafeLock
 
 #: How many comments of an application have features, the newest ones. The gain was measured with this number.
 MAX_COMMENTS: Final = 1_000
@@ -96,7 +97,7 @@ class EmbeddingService:
         self._background = Background("harken-embeddings", threads=1)
         self._closed = Event()
         self._pid = os.getpid()
-        self._state = Lock()
+        self._state = ForkSafeLock()
         self._requests: dict[str, _Request] = {}
         self._readings: dict[str, EmbeddedReadings] = {}
         self._kept: dict[str, _Kept] = {}
@@ -140,7 +141,7 @@ class EmbeddingService:
         self._requests.clear()
 
     def _is_forked(self) -> bool:
-        # The thread runs in the parent, and the lock may be locked for ever.
+        # The thread runs in the parent.
         return os.getpid() != self._pid
 
     def _run(self, application: str) -> None:

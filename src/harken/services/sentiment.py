@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from math import fsum
-from threading import Lock
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from attrs import frozen
@@ -22,6 +20,7 @@ from harken.ports.repository import FeedbackRepository
 from harken.ports.text import FeatureExtractor
 from harken.ports.time import Clock
 from harken.services.erasures import Erasures
+from harken.services.forks import ForkSafeLock
 from harken.services.newest import newest_comments
 
 if TYPE_CHECKING:
@@ -128,14 +127,11 @@ class ModelCache(Generic[_Model]):
     def __init__(self, fit: Callable[[str], _Model], is_current: Callable[[str, _Model], bool]) -> None:
         self._fit = fit
         self._is_current = is_current
-        self._lock, self._pid = Lock(), os.getpid()
+        self._lock = ForkSafeLock()
         self._models: dict[str, _Model] = {}
 
     def get(self, application: str) -> _Model:
         """The current model of an application. Models are fitted one at a time, as this occupies a core."""
-        if os.getpid() != self._pid:
-            # After a fork, the lock may be held by a thread that only the parent has.
-            self._lock, self._pid = Lock(), os.getpid()
         with self._lock:
             model = self._models.pop(application, None)
             if model is None or not self._is_current(application, model):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken.domain.feedback import Feedback, Rating, Sentiment
-from harken.domain.insight.terms import MAX_WORD, TermCounts, terms, words
+from harken.domain.insight.terms import MAX_WORD, TermCounts, TermTally, terms, words
 from harken.testing import strategies as hst
 from harken.testing.builders import a_feedback
 
@@ -75,6 +75,15 @@ class TestTermCounts:
     def test_what_was_added_can_be_removed(self, some: list[Feedback], more: list[Feedback]) -> None:
         """Nothing remains of it: terms that no comment contains are not listed."""
         assert TermCounts.fold([*some, *more]) - TermCounts.fold(more) == TermCounts.fold(some)
+
+    @given(lists, lists)
+    def test_counts_can_be_removed_at_once(self, some: list[Feedback], more: list[Feedback]) -> None:
+        """A tally that counts of other feedback are added to and removed from is as before."""
+        tally = TermTally(TermCounts.fold(some))
+        tally.add_counts(TermCounts.fold(more))
+        assert tally.counts == TermCounts.fold([*some, *more])
+        tally.add_counts(TermCounts.fold(more), sign=-1)
+        assert tally.counts == TermCounts.fold(some)
 
     @given(lists)
     def test_what_was_counted_can_be_removed_and_unseen_terms_cannot(self, feedback: list[Feedback]) -> None:

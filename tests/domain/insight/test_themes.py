@@ -118,6 +118,17 @@ class TestLittleData:
         """Themes are about thumbs-down comments only."""
         assert _discover([one for one in _feedback(100) if one.rating is Rating.UP]) == []
 
+    def test_a_single_word_is_a_theme(self) -> None:
+        """Where only one word can be part of a theme, it is one, however many comments there are."""
+        feedback = [
+            a_feedback(
+                id=f"{number:05}", rating=Rating.DOWN, comment="the refund of my" if number % 5 == 0 else "the of my"
+            )
+            for number in range(20_000)
+        ]
+        assert enough(_downs(feedback))
+        assert [theme.words for theme in _discover(feedback)] == [("refund",)]
+
     def test_complaints_alone_give_themes(self) -> None:
         """Without any praise there is nothing to compare with, and themes are found."""
         assert _discover([one for one in _feedback(2_400) if one.rating is Rating.DOWN])
@@ -126,7 +137,15 @@ class TestLittleData:
 def test_scripts_without_spaces_have_readable_labels() -> None:
     """Pairs of letters are put together again where most uses agree."""
     random = Random(3)
-    phrases = ("客服一直不回复", "申请退款被拒", "优惠券不能用", "物流太慢", "商品破损", "登录失败")
+    phrases = (
+        "客服一直不回复",
+        "申请退款被拒",
+        "优惠券不能用",
+        "物流太慢",
+        "商品破损",
+        "登录失败",
+        "机器人客服总是答非所问",
+    )
     feedback = [
         a_feedback(id=f"{rating.word}-{number:05}", rating=rating, comment=f"{phrase},谢谢你们了")
         for number in range(4_500)

@@ -224,7 +224,9 @@ def test_charts_have_colours_on_a_terminal_only(cli: Any, monkeypatch: pytest.Mo
     given(("a", "up", "", NOON), ("a", "down", "no", NOON))
     plain = cli("stats").out
     assert "\x1b" not in plain
-    terminal = Console(force_terminal=True, color_system="standard", width=100, file=io.StringIO(), no_color=False)
+    terminal = Console(
+        force_terminal=True, color_system="standard", width=output.out.width, file=io.StringIO(), no_color=False
+    )
     monkeypatch.setattr(output, "out", terminal)
     cli("stats")
     coloured = terminal.file.getvalue()

@@ -7,6 +7,7 @@ from threading import RLock
 
 from harken.domain.feedback import Feedback
 from harken.domain.insight.terms import TermCounts, TermTally
+from harken.services.forks import ForkSafeLock
 
 
 class CountedTerms:
@@ -14,7 +15,7 @@ class CountedTerms:
 
     def __init__(self) -> None:
         # Not the lock of the data: nothing else waits while terms are counted.
-        self._lock = RLock()
+        self._lock = ForkSafeLock(RLock)
         #: The counts, and by id the feedback that they count.
         self._state: tuple[TermTally, dict[str, Feedback]] = (TermTally(), {})
 

@@ -26,7 +26,6 @@ _PSEUDO_COMMENTS: Final = 32
 # Normal priors of slope and intercept: mean and variance.
 _SLOPE, _SLOPE_VARIANCE = 0.6, 0.25
 _INTERCEPT, _INTERCEPT_VARIANCE = 0.0, 1.0
-_STEPS: Final = 30
 _HALVINGS: Final = 20
 _CONVERGED: Final = 1e-9
 
@@ -130,7 +129,7 @@ def calibrate(scores: Sequence[float], ratings: Sequence[bool]) -> tuple[float, 
     """Slope and intercept of the most likely logistic regression under normal priors, by damped Newton steps."""
     slope, intercept = _SLOPE, _INTERCEPT
     loss = _penalised_loss(scores, ratings, slope, intercept)
-    for _ in range(_STEPS):
+    while True:
         step_slope, step_intercept = _newton_step(scores, ratings, slope, intercept)
         # A step that makes it worse is halved.
         for halvings in range(_HALVINGS):

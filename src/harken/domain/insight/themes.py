@@ -331,7 +331,7 @@ def _groups(similar: _Matrix, found: _Occurrences) -> list[list[int]]:
     most = _LARGEST_THEME * found.total
     near = {i: {j: similar[i][j] for j in groups if j != i} for i in groups}
     nearest = {i: _nearest(near[i]) for i in groups}
-    while groups:
+    while len(groups) > 1:
         i = max(groups, key=lambda one: nearest[one][1])
         j, similarity = nearest[i]
         if similarity < _MIN_SIMILARITY:

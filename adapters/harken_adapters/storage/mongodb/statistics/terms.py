@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from attrs import Factory, frozen
@@ -22,6 +21,7 @@ from bson import Binary
 from harken.domain.insight.terms import TOKENIZER_VERSION, TermCounts, TermTally
 from harken.domain.query import FeedbackQuery
 from harken.ports.time import Clock
+from harken.services.forks import ForkSafeLock
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document, decode_content
 from harken_adapters.storage.mongodb.statistics.day import Header, Span, spans_of
@@ -92,8 +92,8 @@ class DailyTerms:
         self._database = database
         self._days = days
         self._clock = clock
-        #: Held for moments only, never during a call. A forked child, which may not use the database, never takes it.
-        self._lock = Lock()
+        #: Held for moments only, never during a call.
+        self._lock = ForkSafeLock()
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def read(self, application: str) -> TermCounts:
