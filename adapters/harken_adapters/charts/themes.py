@@ -97,6 +97,8 @@ def _change_text(change: Comparison) -> str:
 def themes_sentence(found: Themes, rows: Sequence[ThemeRow], reasons: bool) -> str:
     """The most frequent theme, in one sentence."""
     comments = amount(found.comments, "thumbs-down comment")
+    if not found.comments:
+        return "There are no thumbs-down comments."
     if not rows:
         return f"No {'reason was chosen in' if reasons else 'theme is in enough of'} {comments}."
     first = max(rows, key=lambda row: row.count)

@@ -254,7 +254,7 @@ def test_reasons_are_bars() -> None:
     assert chart.description.endswith("the most frequent, reason 0, is in 60 of them (100%).")
     assert themes_chart(found).foot == "These comments are too few to find which words belong together."
     none = themes_chart(Themes((), 0, False, ()), reasons=True)
-    assert texts(none.svg) == ["No reason was chosen in 0 thumbs-down comments."]
+    assert texts(none.svg) == ["There are no thumbs-down comments."]
 
 
 def test_each_statistic_has_a_chart() -> None:

@@ -201,6 +201,6 @@ def test_hours_are_signs() -> None:
 
 def test_nothing_is_a_sentence() -> None:
     """There are no empty axes."""
-    assert themes_text(Themes((), 0, False, ())) == "No theme is in enough of 0 thumbs-down comments."
+    assert themes_text(Themes((), 0, False, ())) == "There are no thumbs-down comments."
     assert trend_text([]) == "No feedback in this period."
     assert groups_text([], by="agent", total=Summary()) == "No feedback in this period."
