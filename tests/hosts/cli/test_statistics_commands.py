@@ -199,7 +199,7 @@ STATISTICS = (
 @pytest.mark.parametrize("width", [80, 40])
 def test_statistics_fit_the_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     """No line is wider than the terminal, at least one is as wide, and no number is cut."""
-    monkeypatch.setattr(output.out, "width", width)
+    monkeypatch.setenv("COLUMNS", str(width))
     fill()
     for command in STATISTICS:
         lines = cli(*command.split()).out.splitlines()
@@ -499,7 +499,7 @@ def test_doctor_checks_the_settings_of_the_server(cli: Any, tmp_path: Path) -> N
 
 def test_doctor_fits_a_narrow_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long values are wrapped, not truncated."""
-    monkeypatch.setattr(output.out, "width", 60)
+    monkeypatch.setenv("COLUMNS", "60")
     shown = cli("doctor").out
     assert "webhooks" in shown
     assert "…" not in shown
