@@ -202,7 +202,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         moderation=make.moderation(storage.feedback, clock=clock, editor=editor),
         sentiment=make.sentiment(storage.feedback, erasures, clock=clock, extractor=parts.feature_extractor),
         spam=make.spam(storage.feedback, erasures, clock=clock),
-        analytics=make.analytics(storage.feedback, themes=themes, clock=clock),
+        analytics=make.analytics(storage.feedback, erasures, themes=themes, clock=clock),
         sessions=make.sessions(storage.sessions),
         conversations=make.conversations(storage.conversations),
         keys=make.keys(storage.keys, clock=clock, new_secret=parts.new_secret),

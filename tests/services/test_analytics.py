@@ -20,6 +20,8 @@ from harken import (
     Summary,
     Verdict,
 )
+from harken.configuration.storage_urls import open_storage
+from harken.testing import Faults
 from support import NOON, ManualClock, a_submission
 
 submissions = st.builds(
@@ -81,9 +83,11 @@ def test_all_statistics_equal_a_count(
             points = hk.trend(period, "Asia/Kathmandu", **chosen)
             assert sum((point.summary for point in points), Summary()) == whole
         hours = hk.analytics.by_hour_of_day(query)
-        assert tuple(summary.total for summary in hours) == whole.by_hour
+        assert tuple(hour.summary.total for hour in hours) == whole.by_hour
         days = hk.analytics.by_weekday(query)
-        assert [day.total for day in days] == [sum(one.created_at.weekday() == day for one in raw) for day in range(7)]
+        assert [day.summary.total for day in days] == [
+            sum(one.created_at.weekday() == day for one in raw) for day in range(7)
+        ]
         assert hk.check() == []
 
 
@@ -188,6 +192,75 @@ def test_repeated_authors_widen_intervals(hk: Harken) -> None:
     assert widths["author"] == widths["session"] > 1.9 * widths["single"]
     repeated, single = hk.compare({"agent_id": "author"}, {}), hk.compare({"agent_id": "single"}, {})
     assert repeated.interval.high - repeated.interval.low > single.interval.high - single.interval.low
+
+
+def test_authors_of_a_period_widen_its_interval(hk: Harken) -> None:
+    """Several ratings of an author count less in the period in which they were given, and only there."""
+    for agent, days in (("one day", [0] * 5), ("five days", range(5))):
+        for author in range(40):
+            for day in days:
+                at = NOON + timedelta(days=day)
+                rating = "up" if author % 4 else "down"
+                hk.collection.submit(a_submission("s", rating, "x", agent_id=agent, author=f"p{author}", created_at=at))
+    (repeated,) = hk.trend("day", agent_id="one day")
+    assert repeated.design_effect == pytest.approx(5, rel=0.05)
+    assert repeated.estimate.interval.high - repeated.estimate.interval.low > 20
+    single = hk.trend("day", agent_id="five days")
+    assert [point.design_effect for point in single] == [1.0] * 5
+    assert hk.trend("week", agent_id="five days")[0].design_effect > 2
+    query = hk.query(agent_id="one day")
+    assert hk.analytics.by_hour_of_day(query)[12].design_effect == repeated.design_effect
+    assert hk.analytics.by_weekday(query)[NOON.weekday()].interval == repeated.estimate.interval
+    (cell,) = hk.heat_map(agent_id="one day")
+    assert cell.estimate == repeated.estimate
+
+
+def test_a_group_has_the_design_effect_of_its_own_authors(hk: Harken) -> None:
+    """A few people who rate an agent many times do not make it worse; many people do."""
+    rated(hk, 300, 100, agent_id="usual")
+    for author in range(3):
+        for _ in range(20):
+            hk.submit("s", "down", "bad", agent_id="few", author=f"p{author}")
+    rated(hk, 0, 60, agent_id="many")
+    groups = hk.compare_groups("agent")
+    assert groups["few"].after_effect > 5
+    assert (groups["few"].verdict, groups["many"].verdict) == (Verdict.UNDECIDED, Verdict.WORSE)
+    estimates = hk.analytics.estimate_groups(hk.query(), GroupBy.parse("agent"))
+    assert estimates["many"].design_effect == 1
+    assert estimates["few"].interval.high > estimates["many"].interval.high
+
+
+def test_groups_by_tag_are_compared_with_feedback_outside_them(hk: Harken) -> None:
+    """Feedback with two tags is in two groups, and is never compared with itself."""
+    for _ in range(50):
+        hk.submit("s", "down", "x", tags=["a", "b"])
+    for _ in range(80):
+        hk.submit("s", "up", tags=["b"])
+    groups = hk.compare_groups("tag")
+    assert groups["b"].before == Summary()
+    assert groups["a"].before == hk.summary(rating="up")
+
+
+def test_a_design_effect_is_kept_until_something_is_written() -> None:
+    """It is computed again after a submission and an erasure, and only then."""
+    faults = Faults()
+
+    def calls() -> int:
+        faults.disarm()
+        hk.estimate()
+        return faults.calls
+
+    with open_storage("memory://") as storage, harken.connect(faults.around(storage)) as hk:
+        for author in ("a", "a", "b", "c"):
+            hk.submit("s", "up", author=author)
+        first, second = calls(), calls()
+        assert second < first
+        before = hk.estimate().design_effect
+        hk.submit("s", "up", author="b")
+        assert calls() == first
+        assert hk.estimate().design_effect > before
+        hk.collection.erase(hk.query(author="b"))
+        assert calls() == first
 
 
 def test_comparing_groups(hk: Harken) -> None:

@@ -49,4 +49,4 @@ def _merge(hourly: Sequence[TrendPoint], length: timedelta) -> list[TrendPoint]:
         else:
             start = midnight + point.start.hour * _HOUR // length * length
         sums[start] += point.summary
-    return [TrendPoint(start, start + length, summary) for start, summary in sums.items()]
+    return [TrendPoint(start, start + length, summary, hourly[0].design_effect) for start, summary in sums.items()]

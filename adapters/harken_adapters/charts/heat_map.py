@@ -16,9 +16,9 @@ from harken_adapters.charts.chart import Chart, LegendItem, empty_chart
 from harken_adapters.charts.labels import (
     WEEKDAYS,
     amount,
+    estimate_text,
     interval_text,
     satisfaction_text,
-    summary_text,
     weekday_text,
 )
 from harken_adapters.charts.svg import Element, element, percent, title
@@ -234,7 +234,7 @@ def _draw_dot(place: int, hour: int, hint: str | None) -> Element:
 
 def _describe_cell(cell: Cell, zone: str) -> str:
     few = "; too few to tell" if cell.summary.decided < MIN_THUMBS else ""
-    return f"{_time_of(cell)} {zone}: {summary_text(cell.summary)}{few}"
+    return f"{_time_of(cell)} {zone}: {estimate_text(cell.estimate)}{few}"
 
 
 def _build_legend(grid: HeatGrid) -> tuple[LegendItem, ...]:
@@ -276,7 +276,7 @@ def _build_table_row(grid: HeatGrid, cell: Cell) -> list[str]:
         _day_of(cell),
         _format_hours(cell.hour),
         satisfaction_text(summary),
-        interval_text(summary.interval, summary.decided),
+        interval_text(cell.estimate.interval, summary.decided),
         f"{summary.total:,}",
         "too few to tell" if step is None else step.name.lower().replace("_", " "),
     ]

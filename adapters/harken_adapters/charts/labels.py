@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
+from harken.domain.insight.comparison import Estimate
 from harken.domain.summary import Interval, Summary
 from harken.domain.trend import TrendPoint
 
@@ -116,12 +117,13 @@ def rating_counts(summary: Summary) -> str:
     return f"{summary.positive:,} up, {summary.neutral:,} neutral, {summary.negative:,} down"
 
 
-def summary_text(summary: Summary) -> str:
-    """Satisfaction, interval and counts of a summary, in one line."""
+def estimate_text(estimate: Estimate) -> str:
+    """Satisfaction, interval and counts, in one line."""
+    summary = estimate.summary
     if not summary.total:
         return "no feedback"
     counts = f"{amount(summary.total, 'response')}: {rating_counts(summary)}"
     if not summary.decided:
         return f"no thumbs; {counts}"
-    interval = interval_text(summary.interval, summary.decided)
+    interval = interval_text(estimate.interval, summary.decided)
     return f"{satisfaction_text(summary)} of {amount(summary.decided, 'thumb')} ({interval}); {counts}"

@@ -7,7 +7,7 @@ from datetime import datetime
 from math import ceil
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.summary import Summary
@@ -109,10 +109,10 @@ def _merge_points(points: Sequence[TrendPoint], now: datetime | None, cells: int
     size = ceil(len(points) / cells)
     groups = [points[start : start + size] for start in range(0, len(points), size)]
     joined = [
-        TrendPoint(group[0].start, group[-1].end, sum((point.summary for point in group), Summary()))
+        evolve(group[0], end=group[-1].end, summary=sum((point.summary for point in group), Summary()))
         for group in groups
     ]
-    axis = satisfaction_axis(axis_values(point.summary for point in joined))
+    axis = satisfaction_axis(axis_values(point.estimate for point in joined))
     return _Columns(joined, is_unfinished(points, now), axis, min(_WIDEST_POINT, cells // len(joined)))
 
 

@@ -142,7 +142,7 @@ def _build_row(plot: TrendPlot, index: int, has_previous: bool) -> list[Element 
     return [
         element("time", f"{span_text(point)}{so_far}", datetime=point.start.isoformat(), class_="nowrap"),
         satisfaction_text(summary),
-        interval_text(summary.interval, summary.decided),
+        interval_text(plot.interval(index), summary.decided),
         *([satisfaction_text(plot.previous[index])] if has_previous else []),
         *(f"{count:,}" for count in (summary.total, summary.positive, summary.neutral, summary.negative)),
     ]

@@ -7,7 +7,7 @@ from typing import Final
 
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.axis import Axis
-from harken_adapters.charts.labels import count_text, span_text, summary_text, zone_text
+from harken_adapters.charts.labels import count_text, estimate_text, span_text, zone_text
 from harken_adapters.charts.svg import Element, element, line, path, percent, stretched, title
 from harken_adapters.charts.time_axis import time_ticks
 from harken_adapters.charts.trend_plot import LINES_HEIGHT, TrendPlot, find_runs, is_few, is_silent, is_solid
@@ -64,8 +64,8 @@ def _draw_grid(axis: Axis) -> Iterator[Element]:
 def _draw_bands(plot: TrendPlot) -> Iterator[Element]:
     for indices in plot.runs(is_solid):
         if len(indices) > 1:
-            upper = plot.commands(indices, lambda index: plot.summary(index).interval.high)
-            lower = plot.commands(reversed(indices), lambda index: plot.summary(index).interval.low)
+            upper = plot.commands(indices, lambda index: plot.interval(index).high)
+            lower = plot.commands(reversed(indices), lambda index: plot.interval(index).low)
             yield element("path", class_="band", d=f"M{upper}L{lower}Z")
 
 
@@ -101,7 +101,7 @@ def _draw_points(plot: TrendPlot) -> Iterator[Element]:
 
 
 def _draw_whisker(plot: TrendPlot, index: int, kind: str) -> Element:
-    interval, x = plot.summary(index).interval, percent(plot.middle(index))
+    interval, x = plot.interval(index), percent(plot.middle(index))
     return line(kind, (x, x), (plot.y(interval.high), plot.y(interval.low)))
 
 
@@ -224,4 +224,4 @@ def _draw_hover_areas(plot: TrendPlot) -> Iterator[Element]:
 
 def _describe_point(plot: TrendPlot, point: TrendPoint) -> str:
     so_far = " so far" if plot.is_running and point is plot.points[-1] else ""
-    return f"{span_text(point)} {zone_text(point.start)}{so_far}: {summary_text(point.summary)}"
+    return f"{span_text(point)} {zone_text(point.start)}{so_far}: {estimate_text(point.estimate)}"

@@ -9,7 +9,8 @@ from typing import Final
 
 from attrs import field, frozen
 
-from harken.domain.summary import Summary
+from harken.domain.insight.comparison import Estimate
+from harken.domain.summary import Interval, Summary
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.axis import Axis, satisfaction_axis
 from harken_adapters.charts.labels import length_of
@@ -39,7 +40,7 @@ class TrendPlot:
 
     @axis.default
     def _choose_axis(self) -> Axis:
-        return satisfaction_axis(axis_values([point.summary for point in self.points], self.previous))
+        return satisfaction_axis(axis_values([point.estimate for point in self.points], self.previous))
 
     @property
     def length(self) -> timedelta:
@@ -54,6 +55,10 @@ class TrendPlot:
     def summary(self, index: int) -> Summary:
         """The summary of a point."""
         return self.points[index].summary
+
+    def interval(self, index: int) -> Interval:
+        """The interval of the satisfaction of a point."""
+        return self.points[index].estimate.interval
 
     def middle(self, index: int) -> float:
         """The horizontal position of a point, from 0 to 1."""
@@ -101,14 +106,14 @@ def is_silent(summary: Summary) -> bool:
     return summary.total == 0
 
 
-def axis_values(summaries: Iterable[Summary], previous: Iterable[Summary] = ()) -> Iterator[float]:
+def axis_values(estimates: Iterable[Estimate], previous: Iterable[Summary] = ()) -> Iterator[float]:
     """The percentages that the axis has to include.
 
     The intervals of points with few thumbs are left out: they are clipped at the ends of the axis.
     """
-    for summary in summaries:
-        if is_solid(summary):
-            yield from (summary.interval.low, summary.interval.high)
-        elif summary.decided:
-            yield summary.satisfaction
+    for estimate in estimates:
+        if is_solid(estimate.summary):
+            yield from (estimate.interval.low, estimate.interval.high)
+        elif estimate.summary.decided:
+            yield estimate.summary.satisfaction
     yield from (summary.satisfaction for summary in previous if is_solid(summary))

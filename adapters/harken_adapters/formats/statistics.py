@@ -22,7 +22,6 @@ from harken import (
     Period,
     ResponseTime,
     SatisfactionChange,
-    Summary,
     Themes,
     TrendPoint,
     Verdict,
@@ -47,24 +46,24 @@ class By(Enum):
         return self in {By.HOUR_OF_DAY, By.WEEKDAY}
 
 
-Points = Sequence[tuple[dict[str, Any], Summary]]
+Points = Sequence[tuple[dict[str, Any], Estimate]]
 
 
 def trend_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
-    """The points of a trend: the JSON keys that identify each, and its summary."""
+    """The points of a trend: the JSON keys that identify each, and its estimate."""
     match by:
         case By.HOUR_OF_DAY:
             return [({"hour": hour}, one) for hour, one in enumerate(hk.analytics.by_hour_of_day(query, zone))]
         case By.WEEKDAY:
-            summaries = hk.analytics.by_weekday(query, zone)
-            return [({"weekday": day}, one) for day, one in zip(WEEKDAYS, summaries, strict=True)]
+            estimates = hk.analytics.by_weekday(query, zone)
+            return [({"weekday": day}, one) for day, one in zip(WEEKDAYS, estimates, strict=True)]
         case _:
             return period_points(hk.analytics.trend(query, Period(by.value), zone))
 
 
 def period_points(trend: Iterable[TrendPoint]) -> Points:
     """The same for the points of a trend."""
-    return [({"start": one.start.isoformat(), "end": one.end.isoformat()}, one.summary) for one in trend]
+    return [({"start": one.start.isoformat(), "end": one.end.isoformat()}, one.estimate) for one in trend]
 
 
 def parse_group(text: str, *, over_time: str) -> GroupBy:
@@ -87,8 +86,9 @@ def parse_group(text: str, *, over_time: str) -> GroupBy:
     return group_by
 
 
-def summary_record(summary: Summary) -> dict[str, Any]:
-    """A summary as a JSON value. Percentages and lengths have one decimal, sentiment three."""
+def estimate_record(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as a JSON value. Percentages and lengths have one decimal, sentiment three."""
+    summary = estimate.summary
     record: dict[str, Any] = {
         "total_feedbacks": summary.total,
         "positive": summary.positive,
@@ -99,7 +99,8 @@ def summary_record(summary: Summary) -> dict[str, Any]:
         "average_comment_length": round(summary.average_comment_length, 1),
         "comments": summary.comments,
         "by_hour": list(summary.by_hour),
-        "interval": _interval_record(summary.interval),
+        "interval": _interval_record(estimate.interval),
+        "design_effect": round(estimate.design_effect, 2),
     }
     if summary.average_polarity is not None and summary.average_subjectivity is not None:
         record["average_polarity"] = round(summary.average_polarity, 3)
@@ -110,8 +111,8 @@ def summary_record(summary: Summary) -> dict[str, Any]:
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
     """Two summaries and the change between them, in percentage points and counts."""
     return {
-        "before": summary_record(comparison.before),
-        "after": summary_record(comparison.after),
+        "before": estimate_record(Estimate(comparison.before, comparison.before_effect)),
+        "after": estimate_record(Estimate(comparison.after, comparison.after_effect)),
         "satisfaction_change": round(comparison.satisfaction_change, 1),
         "quality_change": round(comparison.quality_change, 1),
         "total_change": comparison.total_change,
@@ -132,11 +133,6 @@ def group_key(key: GroupKey) -> str | None:
 def compared_groups_record(by: str, groups: Mapping[GroupKey, Comparison]) -> dict[str, Any]:
     """Each group (``after``) compared with the others together (``before``)."""
     return {"by": by, "groups": [{"key": group_key(key)} | comparison_record(one) for key, one in groups.items()]}
-
-
-def estimate_record(estimate: Estimate) -> dict[str, Any]:
-    """The interval of satisfaction that takes repeated authors into account, in percent, and the design effect."""
-    return {"design_effect": round(estimate.design_effect, 2), "interval": _interval_record(estimate.interval)}
 
 
 def response_time_record(response_time: ResponseTime | None) -> dict[str, Any] | None:

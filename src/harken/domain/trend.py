@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from attrs import frozen
 
 from harken.domain.errors import InvalidQuery
+from harken.domain.insight.comparison import Estimate
 from harken.domain.summary import Summary
 
 MAX_PERIODS: Final = 20_000
@@ -28,11 +29,25 @@ class Period(Enum):
 
 @frozen
 class TrendPoint:
-    """One period of a trend, from ``start`` (inclusive) to ``end`` (exclusive), in the requested time zone."""
+    """One period of a trend, from ``start`` (inclusive) to ``end`` (exclusive), in the requested time zone.
+
+    Attributes:
+        start: when it begins.
+        end: when it ends.
+        summary: its statistics.
+        design_effect: how many of its ratings are worth one independent rating, as authors rate several times in a
+            period; that of all periods together.
+    """
 
     start: datetime
     end: datetime
     summary: Summary
+    design_effect: float = 1.0
+
+    @property
+    def estimate(self) -> Estimate:
+        """The statistics, with an interval that takes repeated authors into account."""
+        return Estimate(self.summary, self.design_effect)
 
 
 def zone_named(name: str) -> ZoneInfo:
@@ -93,8 +108,8 @@ def _bounds(first: datetime, last: datetime, period: Period, zone: ZoneInfo) -> 
     """
     length = _LENGTHS[period]
     # Around a clock change, a local period may begin later than its nominal time, so the range is widened.
-    wall = _begin(first.astimezone(zone), period) - length
-    end = _begin(last.astimezone(zone), period) + 2 * length
+    wall = begin_of(first.astimezone(zone), period) - length
+    end = begin_of(last.astimezone(zone), period) + 2 * length
     if (end - wall) // length > MAX_PERIODS:
         raise InvalidQuery(
             f"The feedback spans more than {MAX_PERIODS:,} {period.value}s; narrow it with since and until, "
@@ -111,8 +126,8 @@ def _bounds(first: datetime, last: datetime, period: Period, zone: ZoneInfo) -> 
     return ordered[bisect_right(ordered, first) - 1 : bisect_right(ordered, last) + 1]
 
 
-def _begin(local: datetime, period: Period) -> datetime:
-    """Return the local time at which the period of ``local`` begins."""
+def begin_of(local: datetime, period: Period) -> datetime:
+    """The local time at which the period of ``local`` begins."""
     hour = local.replace(tzinfo=None, fold=0, minute=0, second=0, microsecond=0)
     if period is Period.HOUR:
         return hour

@@ -12,6 +12,7 @@ from attrs import frozen
 from harken.domain.erasure import Erased
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
+from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.insight.terms import TermCounts
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
@@ -164,11 +165,12 @@ class FeedbackRepository(ABC):
         """
 
     @abstractmethod
-    def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
-        """For each author, how many thumbs they gave, and how many of these are up; authors come in any order.
+    def ratings_by_author(
+        self, query: FeedbackQuery, group_by: GroupBy | None = None, *, limit: int
+    ) -> Sequence[AuthorRatings]:
+        """How many thumbs each author gave in each group, in any order; without ``group_by`` all are one group.
 
-        Feedback without an author counts as that of its session. Of the matching thumbs, only the newest ``limit``
-        are counted, by creation time and id.
+        Of the matching thumbs, only the newest ``limit`` are counted, by creation time and id.
         """
 
     @abstractmethod

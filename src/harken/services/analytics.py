@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Final
@@ -13,17 +13,17 @@ from harken.domain.errors import InvalidQuery, StorageCorrupt
 from harken.domain.feedback import Rating
 from harken.domain.insight.change_points import Day, SatisfactionChange, change_points
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
-from harken.domain.insight.heat_map import Cell, heat_map
+from harken.domain.insight.heat_map import Cell, heat_map, is_short, place_of
 from harken.domain.insight.mix import Mix, mix
-from harken.domain.insight.sampling import design_effect
 from harken.domain.insight.terms import TermCounts, TermTally
 from harken.domain.keywords import KEYWORDS, Keyword, count_keywords
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
-from harken.domain.trend import Period, TrendPoint, by_hour_of_day, by_weekday, trend, zone_named
+from harken.domain.trend import Period, TrendPoint, begin_of, by_hour_of_day, by_weekday, trend, zone_named
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.newest import NEWEST
+from harken.services.design_effects import DesignEffects
+from harken.services.erasures import Erasures
 from harken.services.themes import Themes, ThemeService
 
 _DAYS: Final = 365
@@ -33,8 +33,11 @@ _RECOUNTED: Final = (None, GroupBy(Dimension.AGENT), GroupBy(Dimension.SLOT))
 class AnalyticsService:
     """Computes exact statistics of feedback."""
 
-    def __init__(self, repository: FeedbackRepository, *, themes: ThemeService, clock: Clock) -> None:
+    def __init__(
+        self, repository: FeedbackRepository, erasures: Erasures, *, themes: ThemeService, clock: Clock
+    ) -> None:
         self._repository = repository
+        self._effects = DesignEffects(repository, erasures)
         self._themes = themes
         self._clock = clock
 
@@ -47,24 +50,57 @@ class AnalyticsService:
         groups = self._repository.summarize(query, by)
         return dict(sorted(groups.items(), key=lambda item: (-item[1].total, str(item[0]))))
 
+    def estimate(self, query: FeedbackQuery) -> Estimate:
+        """The statistics of the matching feedback, with an interval that takes repeated authors into account.
+
+        They are looked for in the newest 20,000 thumbs.
+        """
+        summary = self.summary(query)
+        return Estimate(summary, self._effects.of(query, summary))
+
+    def estimate_groups(self, query: FeedbackQuery, by: GroupBy) -> Mapping[GroupKey, Estimate]:
+        """The same for each group, the largest group first.
+
+        A group without any of the newest 20,000 thumbs has the design effect of all.
+        """
+        total = self.estimate(query)
+        effects = self._effects.by_group(query, total.summary, by)
+        return {
+            key: Estimate(group, effects.get(key, total.design_effect)) for key, group in self.groups(query, by).items()
+        }
+
     def trend(self, query: FeedbackQuery, period: Period, zone: str = "UTC") -> list[TrendPoint]:
         """The statistics of the matching feedback by local hour, day or week of an IANA time zone, oldest first.
 
         Raises:
             InvalidQuery: there is no such zone, or there are more than 20,000 periods.
         """
-        named = zone_named(zone)
-        return trend(self._slots(query), period, named)
+        slots, named = self._slots(query), zone_named(zone)
+        points = trend(slots, period, named)
+        effect = self._effect_within(
+            query, slots, (period, zone), lambda slot: begin_of(slot.astimezone(named), period)
+        )
+        return [evolve(point, design_effect=effect) for point in points]
 
-    def by_hour_of_day(self, query: FeedbackQuery, zone: str = "UTC") -> tuple[Summary, ...]:
-        """The statistics of the matching feedback by local hour of the day: 24 summaries."""
-        named = zone_named(zone)
-        return by_hour_of_day(self._slots(query), named)
+    def by_hour_of_day(self, query: FeedbackQuery, zone: str = "UTC") -> tuple[Estimate, ...]:
+        """The statistics of the matching feedback by local hour of the day: 24 estimates.
 
-    def by_weekday(self, query: FeedbackQuery, zone: str = "UTC") -> tuple[Summary, ...]:
-        """The statistics of the matching feedback by local day of the week, Monday first: 7 summaries."""
-        named = zone_named(zone)
-        return by_weekday(self._slots(query), named)
+        Raises:
+            InvalidQuery: there is no such zone.
+        """
+        slots, named = self._slots(query), zone_named(zone)
+        effect = self._effect_within(query, slots, ("hour", zone), lambda slot: slot.astimezone(named).hour)
+        return tuple(Estimate(summary, effect) for summary in by_hour_of_day(slots, named))
+
+    def by_weekday(self, query: FeedbackQuery, zone: str = "UTC") -> tuple[Estimate, ...]:
+        """The statistics of the matching feedback by local day of the week: seven estimates, Monday first.
+
+        Raises:
+            InvalidQuery: there is no such zone.
+        """
+        slots, named = self._slots(query), zone_named(zone)
+        effect = self._effect_within(query, slots, ("weekday", zone), lambda slot: slot.astimezone(named).weekday())
+        return tuple(Estimate(summary, effect) for summary in by_weekday(slots, named))
 
     def keywords(self, query: FeedbackQuery, keywords: str | Sequence[str] = KEYWORDS) -> tuple[Keyword, ...]:
         """How many negative comments mention each keyword, the most mentioned first."""
@@ -82,22 +118,10 @@ class AnalyticsService:
         """
         return self._themes.find(query, limit=limit)
 
-    def design_effect(self, query: FeedbackQuery) -> float:
-        """By what factor the variance of satisfaction exceeds that of independent ratings, as authors rate repeatedly.
-
-        Computed from the newest 20,000 thumbs of the selection; at least 1.
-        """
-        return design_effect(self._repository.ratings_by_author(query, limit=NEWEST))
-
-    def estimate(self, query: FeedbackQuery) -> Estimate:
-        """The satisfaction of the matching feedback, with an interval that takes repeated authors into account."""
-        return Estimate(self.summary(query), self.design_effect(query))
-
     def compare(self, before: FeedbackQuery, after: FeedbackQuery) -> Comparison:
         """The difference between two selections of feedback, with its intervals and a verdict."""
-        return Comparison(
-            self.summary(before), self.summary(after), self.design_effect(before), self.design_effect(after)
-        )
+        old, new = self.estimate(before), self.estimate(after)
+        return Comparison(old.summary, new.summary, old.design_effect, new.design_effect)
 
     def compare_to_previous(self, query: FeedbackQuery) -> Comparison:
         """The difference between the previous period and that of the query, which ends now if it has no ``until``.
@@ -119,19 +143,22 @@ class AnalyticsService:
         return previous
 
     def compare_groups(self, query: FeedbackQuery, by: GroupBy) -> Mapping[GroupKey, Comparison]:
-        """Each group compared with all others together, the largest group first.
+        """Each group compared with all feedback outside it, the largest group first.
 
         A verdict is given only to groups that differ by more than chance among all of them.
         """
-        groups, effect = self.groups(query, by), self.design_effect(query)
-        total = sum(groups.values(), Summary())
+        total, groups = self.estimate(query), self.estimate_groups(query, by)
         return decide_together(
-            {key: Comparison(total - summary, summary, effect, effect) for key, summary in groups.items()}
+            {
+                key: Comparison(total.summary - one.summary, one.summary, total.design_effect, one.design_effect)
+                for key, one in groups.items()
+            }
         )
 
     def mix(self, before: FeedbackQuery, after: FeedbackQuery, by: GroupBy) -> Mix[GroupKey]:
         """Which groups are new or gone between two selections, and the change without them."""
-        return mix(self._repository.summarize(before, by), self._repository.summarize(after, by))
+        effects = (self.estimate(before).design_effect, self.estimate(after).design_effect)
+        return mix(self._repository.summarize(before, by), self._repository.summarize(after, by), *effects)
 
     def heat_map(self, query: FeedbackQuery, zone: str = "UTC", *, prefer_dates: bool = False) -> list[Cell]:
         """The statistics of the matching feedback by local weekday and hour, and which differ by more than chance.
@@ -144,8 +171,15 @@ class AnalyticsService:
         Raises:
             InvalidQuery: there is no such zone.
         """
-        named = zone_named(zone)
-        return heat_map(self._slots(query), named, effect=self.design_effect(query), prefer_dates=prefer_dates)
+        slots, named = self._slots(query), zone_named(zone)
+        by_date = prefer_dates and is_short(slots, named)
+        effects = (
+            self._effects.of(query, sum(slots.values(), Summary())),
+            self._effect_within(
+                query, slots, ("cell", by_date, zone), lambda slot: place_of(slot, named, by_date=by_date)
+            ),
+        )
+        return heat_map(slots, named, *effects, by_date=by_date)
 
     def changes(self, query: FeedbackQuery, zone: str = "UTC") -> list[SatisfactionChange]:
         """The local days on which satisfaction changed, oldest first; of the last 365 days that have feedback.
@@ -153,7 +187,7 @@ class AnalyticsService:
         Raises:
             InvalidQuery: there is no such zone.
         """
-        points = self.trend(query, Period.DAY, zone)[-_DAYS:]
+        points = trend(self._slots(query), Period.DAY, zone_named(zone))[-_DAYS:]
         days = [Day(one.summary.positive, one.summary.decided, one.start.weekday()) for one in points]
         starts = [found.index for found in change_points(days)]
         parts = [points[start:end] for start, end in pairwise([0, *starts, len(points)])]
@@ -201,6 +235,15 @@ class AnalyticsService:
     def _slots(self, query: FeedbackQuery) -> dict[datetime, Summary]:
         groups = self._repository.summarize(query, GroupBy(Dimension.SLOT))
         return {slot: summary for slot, summary in groups.items() if isinstance(slot, datetime)}
+
+    def _effect_within(
+        self,
+        query: FeedbackQuery,
+        slots: Mapping[datetime, Summary],
+        name: Hashable,
+        period_of: Callable[[datetime], Hashable],
+    ) -> float:
+        return self._effects.within_periods(query, sum(slots.values(), Summary()), name, period_of)
 
 
 def _differences(name: str, kept: Mapping[GroupKey, Summary], counted: Mapping[GroupKey, Summary]) -> Iterator[str]:

@@ -127,9 +127,9 @@ class FeedbackMachine(ComparingMachine):
         query = FeedbackQuery(application=application, agent_id=agent_id, since=since, until=until)
         self._both(lambda storage: _groups(storage, query, group_by))
 
-    @rule(query=hst.queries(), limit=st.integers(1, 4))
-    def count_by_author(self, query: FeedbackQuery, limit: int) -> None:
-        self._both(lambda storage: sorted(storage.feedback.ratings_by_author(query, limit=limit)))
+    @rule(query=hst.queries(), limit=st.integers(1, 4), group_by=hst.groupings())
+    def count_by_author(self, query: FeedbackQuery, limit: int, group_by: GroupBy | None) -> None:
+        self._both(lambda storage: set(storage.feedback.ratings_by_author(query, group_by, limit=limit)))
 
     @rule(application=st.sampled_from(hst.APPLICATIONS))
     def count_terms(self, application: str) -> None:

@@ -20,7 +20,7 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, erasure_deliveries, event_order
 from harken.domain.feedback import Feedback, Rating
-from harken.domain.insight.sampling import count_by_author
+from harken.domain.insight.sampling import AuthorRatings, count_by_author
 from harken.domain.insight.terms import TermCounts
 from harken.domain.metadata import MetadataSize
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
@@ -110,9 +110,11 @@ class _Feedback(FeedbackRepository):
                 groups[key] = groups.get(key, Summary()) + Summary.of(feedback)
         return groups
 
-    def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
+    def ratings_by_author(
+        self, query: FeedbackQuery, group_by: GroupBy | None = None, *, limit: int
+    ) -> Sequence[AuthorRatings]:
         rated = [one for one in self.stream(query) if one.rating is not Rating.NEUTRAL]
-        return count_by_author(rated[-limit:])
+        return count_by_author(rated[-limit:], group_by)
 
     def term_counts(self, application: str) -> TermCounts:
         return TermCounts.fold(self.stream(FeedbackQuery(application=application)))

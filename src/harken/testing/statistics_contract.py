@@ -108,9 +108,15 @@ class StatisticsContract(FreshStorage):
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*stored))
             found = storage.feedback.ratings_by_author(FeedbackQuery(), limit=9)
-            check_same(sorted(map(tuple, found)), [(1, 1), (2, 0), (2, 1)])
+            check_same(sorted((one.given, one.up) for one in found), [(1, 1), (2, 0), (2, 1)])
+            check_same(len({one.author for one in found}), 3)
+            by_session = storage.feedback.ratings_by_author(FeedbackQuery(), GroupBy.parse("session"), limit=9)
+            check_same(
+                sorted((str(one.group), one.given, one.up) for one in by_session),
+                [("ann", 1, 1), ("s1", 1, 1), ("s2", 1, 0), ("s2", 2, 0)],
+            )
             newest = storage.feedback.ratings_by_author(FeedbackQuery(), limit=1)
-            check_same(list(map(tuple, newest)), [(1, 0)])
+            check_same([(one.given, one.up) for one in newest], [(1, 0)])
             check_same(list(storage.feedback.ratings_by_author(FeedbackQuery(session_id="none"), limit=9)), [])
 
     def test_term_counts_equal_the_fold(self) -> None:

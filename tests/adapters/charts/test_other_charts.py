@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import harken
 from harken import FoundTheme, Summary, Themes, TrendPoint
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
-from harken.domain.insight.heat_map import Cell, heat_map
+from harken.domain.insight.heat_map import Cell, heat_map, is_short
 from harken.domain.insight.themes import Theme
 from harken.testing.builders import a_feedback
 from harken_adapters.charts import (
@@ -51,7 +51,7 @@ def compared(**thumbs: tuple[int, int]) -> dict[str | None, Comparison]:
 
 def cells(slots: dict[datetime, Summary]) -> list[Cell]:
     """Cells by date where there are few."""
-    return heat_map(slots, UTC, prefer_dates=True)
+    return heat_map(slots, UTC, by_date=is_short(slots, UTC))
 
 
 def hours(number: int, summary: Summary) -> dict[datetime, Summary]:

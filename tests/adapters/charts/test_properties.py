@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from xml.etree.ElementTree import Element, fromstring
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harken import FoundTheme, Summary, Themes
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
-from harken.domain.insight.heat_map import heat_map
+from harken.domain.insight.heat_map import Cell, heat_map, is_short
 from harken.domain.insight.themes import Theme
 from harken.domain.trend import Period, TrendPoint, trend
 from harken.testing.builders import a_feedback
@@ -65,6 +65,11 @@ def series(draw: st.DrawFn) -> list[TrendPoint]:
     return [
         TrendPoint(START + place * length, START + (place + 1) * length, summary) for place, summary in enumerate(found)
     ]
+
+
+def by_day(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> list[Cell]:
+    """Cells, by date where these are few."""
+    return heat_map(slots, zone, by_date=is_short(slots, zone))
 
 
 days = st.integers(-3, 95).map(lambda day: START + timedelta(days=day))
@@ -133,7 +138,7 @@ charts = st.one_of(
     st.builds(themes_chart, found_themes(), reasons=YES_OR_NO),
     st.builds(
         heat_map_chart,
-        slot_maps.map(lambda slots: heat_map(slots, ZoneInfo("Asia/Kathmandu"), prefer_dates=True)),
+        slot_maps.map(lambda slots: by_day(slots, ZoneInfo("Asia/Kathmandu"))),
         zone=TEXTS,
         shows_responses=st.booleans(),
     ),
@@ -302,7 +307,7 @@ def test_texts_fit_a_terminal(
         change_text(change, width=width),
         themes_text(themes, width=width),
         themes_text(themes, reasons=True, width=width),
-        heat_map_text(heat_map(slots, ZoneInfo("UTC"), prefer_dates=True), width=width),
+        heat_map_text(by_day(slots, ZoneInfo("UTC")), width=width),
     ):
         _assert_fits(text, width, encoding)
 

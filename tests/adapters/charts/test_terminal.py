@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from harken import FoundTheme, Summary, Themes
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
-from harken.domain.insight.heat_map import heat_map
+from harken.domain.insight.heat_map import heat_map, is_short
 from harken.domain.insight.themes import Theme
 from harken.domain.trend import TrendPoint
 from harken.testing.builders import a_feedback
@@ -191,7 +191,7 @@ def test_hours_are_signs() -> None:
     slots = {MONDAY + timedelta(hours=hour): Summary(positive=70, negative=30) for hour in range(47)}
     slots[MONDAY] = Summary(positive=5, negative=95)
     slots[MONDAY + timedelta(hours=1)] = Summary(positive=3)
-    cells = heat_map(slots, UTC, prefer_dates=True)
+    cells = heat_map(slots, UTC, by_date=is_short(slots, UTC))
     text = heat_map_text(cells)
     assert line_of(text, "Mon 2").startswith("Mon 2  ▼  ·  =  =")
     assert line_of(text, "Tue 3").count("=") == 23

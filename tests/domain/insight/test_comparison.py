@@ -137,10 +137,27 @@ class TestDesignEffect:
         assert design_effect([(3, 3), (3, 0)] * 50) == pytest.approx(3, rel=0.05)
 
     def test_it_is_never_below_one(self) -> None:
-        """Authors who contradict themselves do not make the others more certain; nor does a single author."""
+        """Authors who contradict themselves do not make the others more certain."""
         assert design_effect([(2, 1)] * 50) == 1.0
-        assert design_effect([(9, 1)]) == 1.0
         assert design_effect([]) == 1.0
+
+    def test_few_authors_who_agree_with_themselves_count_once(self) -> None:
+        """However many equal ratings one author gives, they are worth one; also if nobody else rated."""
+        assert design_effect([(60, 0)]) == 60
+        assert design_effect([(10, 0)] * 3) == 10
+        assert design_effect([(10, 10), (10, 0)]) > 10
+
+    def test_a_single_author_with_varied_ratings_counts_more(self) -> None:
+        """Such as an import without authors, in one session."""
+        assert 1 < design_effect([(9, 1)]) < 4
+        assert design_effect([(2_000, 1_000)]) == 1.0
+
+    @given(st.lists(st.integers(1, 9).flatmap(lambda given: st.tuples(st.just(given), st.integers(0, given)))))
+    def test_ratings_are_worth_at_least_one_and_at_most_all(self, authors: list[tuple[int, int]]) -> None:
+        """The design effect is at least 1; exchanging up and down does not change it."""
+        effect = design_effect(authors)
+        assert effect >= 1
+        assert effect == pytest.approx(design_effect((given, given - up) for given, up in authors))
 
 
 class TestMidP:

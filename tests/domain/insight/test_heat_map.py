@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from harken import Summary
 from harken.domain.insight.comparison import Verdict
-from harken.domain.insight.heat_map import heat_map
+from harken.domain.insight.heat_map import heat_map, is_short
 from harken.domain.instants import slot_number, slot_start
 from harken.testing.builders import NOON
 
@@ -35,14 +35,18 @@ def test_cells_are_of_the_zone() -> None:
 
 
 def test_dates_are_cells_for_less_than_two_weeks() -> None:
-    """If dates are preferred, each has its own cells up to 13 days; from 14 on, cells are hours of weekdays."""
-    cells = {
-        days: heat_map(
-            {_START + timedelta(days=day): Summary(positive=1) for day in range(days)},
-            ZoneInfo("UTC"),
-            prefer_dates=True,
-        )
-        for days in (13, 14)
+    """Up to 13 days are short: each date can have its own cells. Otherwise, cells are hours of weekdays."""
+    slots = {
+        days: {_START + timedelta(days=day): Summary(positive=1) for day in range(days)} for days in (0, 1, 13, 14)
     }
-    assert [cell.day for cell in cells[13]] == [_START.date() + timedelta(days=day) for day in range(13)]
-    assert [(cell.day, cell.summary.positive) for cell in cells[14]] == [(None, 2)] * 7
+    assert [days for days in slots if is_short(slots[days], ZoneInfo("UTC"))] == [0, 1, 13]
+    by_date = heat_map(slots[13], ZoneInfo("UTC"), by_date=True)
+    assert [cell.day for cell in by_date] == [_START.date() + timedelta(days=day) for day in range(13)]
+    by_weekday = heat_map(slots[14], ZoneInfo("UTC"))
+    assert [(cell.day, cell.summary.positive) for cell in by_weekday] == [(None, 2)] * 7
+
+
+def test_cells_have_their_design_effect() -> None:
+    """The interval of a cell is as wide as that of the independent ratings that its own are worth."""
+    (cell,) = heat_map({_START: Summary(positive=30, negative=10)}, ZoneInfo("UTC"), 4, 2)
+    assert cell.estimate.interval == Summary(positive=15, negative=5).interval

@@ -13,6 +13,7 @@ from attrs import frozen
 from harken import (
     Feedback,
     FeedbackRejected,
+    GroupBy,
     Harken,
     ModerationStatus,
     Rating,
@@ -20,7 +21,7 @@ from harken import (
     Submission,
     Target,
 )
-from harken_adapters.formats.statistics import summary_record
+from harken_adapters.formats.statistics import estimate_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import count_text, print_json, say
 from harken_adapters.hosts.cli.statistics import print_groups, print_stats, print_themes, print_trend
@@ -69,7 +70,7 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
         added = _collect(hk, datetime.now(UTC))
         scenes = _play(hk)
         if as_json:
-            print_json({"added": added, **summary_record(hk.summary())})
+            print_json({"added": added, **estimate_record(hk.estimate())})
             return
         _print_scenes(added, scenes)
         _print_statistics(hk)
@@ -197,7 +198,7 @@ def _print_statistics(hk: Harken) -> None:
     say("Statistics", style="bold")
     print_stats(estimate)
     say("By agent", style="bold")
-    print_groups("agent", hk.groups("agent"), estimate)
+    print_groups("agent", hk.analytics.estimate_groups(hk.query(), GroupBy.parse("agent")), estimate.summary)
     say("\nBy day", style="bold")
     print_trend(hk.trend(), datetime.now(UTC))
     say("\nThemes in negative comments", style="bold")

@@ -49,7 +49,6 @@ from harken_adapters.formats.statistics import (
     parse_group,
     period_points,
     response_time_record,
-    summary_record,
     themes_record,
     trend_points,
 )
@@ -89,11 +88,11 @@ def stats(
     group_by = parse_group(by, over_time="'harken trends'")
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        groups = hk.analytics.groups(query, group_by)
+        groups = hk.analytics.estimate_groups(query, group_by)
         if as_json:
-            print_json({"by": by, "groups": [{"key": key} | summary_record(group) for key, group in groups.items()]})
+            print_json({"by": by, "groups": [{"key": key} | estimate_record(group) for key, group in groups.items()]})
             return
-        print_groups(by, groups, hk.analytics.estimate(query))
+        print_groups(by, groups, hk.analytics.summary(query))
 
 
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
@@ -101,8 +100,7 @@ def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> N
         query = filters.query(hk)
         estimate, response_time = hk.analytics.estimate(query), hk.moderation.response_time(query)
     if as_json:
-        more = {"estimate": estimate_record(estimate), "response_time": response_time_record(response_time)}
-        print_json(summary_record(estimate.summary) | more)
+        print_json(estimate_record(estimate) | {"response_time": response_time_record(response_time)})
         return
     print_stats(estimate, response_time)
 
@@ -132,10 +130,10 @@ def print_stats(estimate: Estimate, response_time: ResponseTime | None = None) -
     table(("statistic", "value"), rows, wrap=True)
 
 
-def print_groups(by: str, groups: Mapping[GroupKey, Summary], total: Estimate) -> None:
-    """Print a line for each group; ``total`` is the estimate of all of them."""
-    rows = [(_name(key), Estimate(group, total.design_effect)) for key, group in groups.items()]
-    chart(groups_text(rows, by=_noun(by), total=total.summary, width=chart_width()))
+def print_groups(by: str, groups: Mapping[GroupKey, Estimate], total: Summary) -> None:
+    """Print a line for each group; ``total`` has the statistics of all of them."""
+    rows = [(_name(key), group) for key, group in groups.items()]
+    chart(groups_text(rows, by=_noun(by), total=total, width=chart_width()))
 
 
 def _noun(by: str) -> str:
@@ -174,7 +172,7 @@ def trends(
         points = trend_points(hk, query, by, zone) if trend is None else period_points(trend)
         changes = hk.analytics.changes(query, zone) if with_changes else None
     if as_json:
-        document = {"by": by.value, "zone": zone, "points": [point | summary_record(one) for point, one in points]}
+        document = {"by": by.value, "zone": zone, "points": [point | estimate_record(one) for point, one in points]}
         print_json(document if changes is None else document | changes_record(zone, changes))
         return
     now = datetime.now(UTC)
@@ -194,9 +192,9 @@ def print_trend(trend: Sequence[TrendPoint], now: datetime, changes: Iterable[Sa
 
 def _print_points(by: By, points: Points, *, is_running: bool) -> None:
     """Print a line for each period."""
-    rows = [(_label(by, point), Estimate(one, 1.0)) for point, one in points]
+    rows = [(_label(by, point), estimate) for point, estimate in points]
     notes = ["so far" if is_running and one == len(rows) - 1 else "" for one in range(len(rows))]
-    total = sum((one for _, one in points), Summary())
+    total = sum((estimate.summary for _, estimate in points), Summary())
     chart(groups_text(rows, by=by.value, total=total, notes=notes, width=chart_width()))
 
 

@@ -13,7 +13,7 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event, erasure_deliveries
 from harken.domain.feedback import Feedback, Rating
-from harken.domain.insight.sampling import count_by_author
+from harken.domain.insight.sampling import AuthorRatings, count_by_author
 from harken.domain.insight.terms import TermCounts
 from harken.domain.instants import slot_start
 from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, GroupKey, Page
@@ -107,10 +107,12 @@ class MemoryFeedbackRepository(FeedbackRepository):
             self.term_counts(query.application)
         return Erased(feedback=len(erased), alerts=alerts, deliveries=deliveries)
 
-    def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
+    def ratings_by_author(
+        self, query: FeedbackQuery, group_by: GroupBy | None = None, *, limit: int
+    ) -> Sequence[AuthorRatings]:
         with self._data.locked():
             rated = [one for one in self.stream(query) if one.rating is not Rating.NEUTRAL]
-        return count_by_author(rated[-limit:])
+        return count_by_author(rated[-limit:], group_by)
 
     def term_counts(self, application: str) -> TermCounts:
         return self._terms[application].update(partial(self._counted, application))

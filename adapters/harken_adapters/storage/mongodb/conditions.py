@@ -18,6 +18,7 @@ from harken_adapters.storage.mongodb.documents import Document, identity, lost_m
 _PENDING: Final = frozenset({ModerationStatus.PENDING})
 #: Sorts before every id.
 _NO_ID: Final = ""
+NEWEST_FIRST: Final = [("created_at", -1), ("created_us", -1), ("id", -1)]
 
 
 def where(query: FeedbackQuery) -> Document:

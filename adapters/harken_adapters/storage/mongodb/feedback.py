@@ -13,12 +13,14 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback, StorageUnavailable
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
+from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.insight.terms import TermCounts
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken_adapters.storage.mongodb.alerts import find_missing
 from harken_adapters.storage.mongodb.conditions import (
+    NEWEST_FIRST,
     changed,
     changed_after,
     index_for,
@@ -47,7 +49,6 @@ _CHUNK: Final = 1_000
 _MAX_WAITING: Final = 1_000
 #: The number of attempts to insert an item if each conflicting document is erased before it can be read.
 _TRIES: Final = 10
-_NEWEST_FIRST: Final = [("created_at", -1), ("created_us", -1), ("id", -1)]
 _OLDEST_FIRST: Final = [("created_at", 1), ("created_us", 1), ("id", 1)]
 _FIRST_CHANGED_FIRST: Final = [("updated_at", 1), ("updated_us", 1), ("id", 1)]
 _LAST_CHANGED_FIRST: Final = [("updated_at", -1), ("updated_us", -1), ("id", -1)]
@@ -95,7 +96,7 @@ class MongoFeedbackRepository(FeedbackRepository):
             return {document["id"]: from_document(document) for document in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
-        found = self._select(where_before(query, after), _NEWEST_FIRST, index_for(query), limit + 1)
+        found = self._select(where_before(query, after), NEWEST_FIRST, index_for(query), limit + 1)
         items = tuple(found[:limit])
         return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
 
@@ -168,19 +169,10 @@ class MongoFeedbackRepository(FeedbackRepository):
                 return erased
             erased += self._erase(query.application, entries, at)
 
-    def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
-        # Sessions count only where there is no author: an absent field is absent from the key too.
-        is_up = {"$cond": [{"$eq": ["$rating", "up"]}, 1, 0]}
-        author = {"author": "$author", "session": {"$cond": [{"$gt": ["$author", None]}, None, "$session_id"]}}
-        pipeline: list[Document] = [
-            {"$match": {"$and": [where(query), {"rating": {"$in": ["up", "down"]}}]}},
-            {"$sort": dict(_NEWEST_FIRST)},
-            {"$limit": limit},
-            {"$group": {"_id": author, "given": {"$sum": 1}, "up": {"$sum": is_up}}},
-        ]
-        with self._database.calling():
-            found = self._collection.aggregate(pipeline, hint=index_for(query), allowDiskUse=True)
-            return [(document["given"], document["up"]) for document in found]
+    def ratings_by_author(
+        self, query: FeedbackQuery, group_by: GroupBy | None = None, *, limit: int
+    ) -> Sequence[AuthorRatings]:
+        return self._figures.ratings_by_author(query, group_by, limit)
 
     def term_counts(self, application: str) -> TermCounts:
         return self._terms.read(application)

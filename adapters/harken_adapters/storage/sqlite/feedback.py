@@ -13,6 +13,7 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
+from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.insight.terms import TermCounts
 from harken.domain.instants import to_microseconds
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
@@ -23,7 +24,7 @@ from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.erasing import erase
 from harken_adapters.storage.sqlite.events import add_events
 from harken_adapters.storage.sqlite.rows import COLUMNS, by_id, dump, select_feedback, to_row
-from harken_adapters.storage.sqlite.statistics import summarize
+from harken_adapters.storage.sqlite.statistics import NEWEST_FIRST, ratings_by_author, summarize
 from harken_adapters.storage.sqlite.terms import drop_term_counts, read_term_counts
 
 _CHUNK: Final = 1_000
@@ -50,7 +51,6 @@ _APPLICATIONS: Final = """
     SELECT application FROM found WHERE application IS NOT NULL
 """
 _OLDEST_FIRST: Final = "ORDER BY feedback.created_at, feedback.id"
-_NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC, feedback.id DESC"
 # The version is a literal because SQLite uses the partial index of changed feedback only then.
 _CHANGED: Final = "feedback.application = ? AND feedback.version > 1"
 _FIRST_CHANGED_FIRST: Final = "ORDER BY feedback.updated_at, feedback.id"
@@ -86,7 +86,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         position = () if after is None else (_compare("<", after),)
         condition, parameters = where(query, *position)
-        found = self._select(f"WHERE {condition} {_NEWEST_FIRST} LIMIT ?", (*parameters, limit + 1))
+        found = self._select(f"WHERE {condition} {NEWEST_FIRST} LIMIT ?", (*parameters, limit + 1))
         items = tuple(found[:limit])
         return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
 
@@ -141,14 +141,10 @@ class SqliteFeedbackRepository(FeedbackRepository):
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         return self._database.read(lambda connection: summarize(connection, query, group_by))
 
-    def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
-        condition, parameters = where(query)
-        rated = f"SELECT author, session_id, rating FROM feedback WHERE {condition} AND rating <> 0"  # noqa: S608
-        return self._database.rows(
-            f"SELECT count(*), sum(rating = 1) FROM ({rated} {_NEWEST_FIRST} LIMIT ?) "  # noqa: S608 - made of constants
-            "GROUP BY author IS NULL, ifnull(author, session_id)",
-            (*parameters, limit),
-        )
+    def ratings_by_author(
+        self, query: FeedbackQuery, group_by: GroupBy | None = None, *, limit: int
+    ) -> Sequence[AuthorRatings]:
+        return self._database.read(lambda connection: ratings_by_author(connection, query, group_by, limit))
 
     def term_counts(self, application: str) -> TermCounts:
         return read_term_counts(self._database, application)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.instants import EPOCH, slot_number, slot_start
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
@@ -18,6 +19,9 @@ from harken_adapters.storage.sqlite.conditions import Condition, context_label, 
 from harken_adapters.storage.sqlite.rows import Row
 from harken_adapters.storage.sqlite.schema import hour_of, slot_of, sums, sums_of_rows
 
+NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC, feedback.id DESC"
+#: What the thumbs of authors are grouped by.
+_RATED: Final = "author, session_id, agent_id, rating, tags, context, created_at"
 _END_OF_TIME: Final = slot_number(datetime.max.replace(tzinfo=UTC)) + 1
 
 
@@ -42,6 +46,23 @@ def _can_use_counters(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
     )
     dimension = group_by.dimension if group_by else None
     return query == counted and dimension in (None, Dimension.AGENT, Dimension.SLOT)
+
+
+def ratings_by_author(
+    connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None, limit: int
+) -> list[AuthorRatings]:
+    """Return how many of the newest matching thumbs each author gave in each group."""
+    key, key_parameters = _row_key(group_by)
+    joined = " LEFT JOIN json_each(feedback.tags) AS tag" if key == "tag.value" else ""
+    condition, parameters = where(query)
+    rows = connection.execute(
+        f"SELECT {key}, CASE WHEN author IS NULL THEN 's' || session_id ELSE 'a' || author END, "  # noqa: S608
+        f"count(*), sum(rating = 1) FROM (SELECT {_RATED} FROM feedback WHERE {condition} AND rating <> 0 "
+        f"{NEWEST_FIRST} LIMIT ?) AS feedback{joined} GROUP BY 1, 2",
+        (*key_parameters, *parameters, limit),
+    )
+    key_of = _key_of(group_by)
+    return [AuthorRatings(key_of(key), *rest) for key, *rest in rows]
 
 
 # Each of these yields rows of the key, the UTC hour of day, and the sums in the order of the counter columns.

@@ -31,12 +31,21 @@ class Mix(Generic[Key]):
     without: Comparison
 
 
-def mix(before: Mapping[Key, Summary], after: Mapping[Key, Summary]) -> Mix[Key]:
-    """Compare what both sides have in common, and name the groups that they do not."""
+def mix(
+    before: Mapping[Key, Summary], after: Mapping[Key, Summary], before_effect: float = 1.0, after_effect: float = 1.0
+) -> Mix[Key]:
+    """Compare what both sides have in common, and name the groups that they do not.
+
+    Args:
+        before: the statistics of each group of the first selection.
+        after: those of the second.
+        before_effect: the design effect of the first.
+        after_effect: the design effect of the second.
+    """
     new = _only_in(after, before)
     gone = _only_in(before, after)
     apart = {*new, *gone}
-    return Mix(new, gone, Comparison(_without(before, apart), _without(after, apart)))
+    return Mix(new, gone, Comparison(_without(before, apart), _without(after, apart), before_effect, after_effect))
 
 
 def _without(side: Mapping[Key, Summary], apart: Container[Key]) -> Summary:

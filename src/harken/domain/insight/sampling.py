@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from datetime import datetime
 from math import comb, log, sqrt
 from typing import Final, TypeVar
 
+from attrs import frozen
+
 from harken.domain.feedback import Feedback, Rating
+from harken.domain.query import GroupBy, GroupKey
 
 Key = TypeVar("Key")
 
@@ -16,40 +21,100 @@ ALPHA: Final = 0.05
 SCALE: Final = 0.05
 
 
-def count_by_author(rated: Iterable[Feedback]) -> list[tuple[int, int]]:
-    """For each author of thumbs, or session without one, how many they gave, and how many of these are up."""
-    counts: dict[tuple[bool, str], tuple[int, int]] = {}
+#: Up to this number of authors, how little their own ratings differ counts in full.
+_FEW_AUTHORS: Final = 10
+
+
+@frozen
+class AuthorRatings:
+    """The thumbs that an author gave in a group.
+
+    Attributes:
+        group: the key of the group; ``None`` without groups.
+        author: differs from author to author; feedback without an author counts as that of its session.
+        given: how many thumbs.
+        up: how many of these are up.
+    """
+
+    group: GroupKey
+    author: str
+    given: int
+    up: int
+
+
+def author_of(feedback: Feedback) -> str:
+    """The author for :class:`AuthorRatings`."""
+    return f"s{feedback.session_id}" if feedback.author is None else f"a{feedback.author}"
+
+
+def count_by_author(rated: Iterable[Feedback], group_by: GroupBy | None = None) -> list[AuthorRatings]:
+    """What each author gave in each group."""
+    counts: dict[tuple[GroupKey, str], tuple[int, int]] = {}
     for one in rated:
-        author = (one.author is None, one.author or one.session_id)
-        given, up = counts.get(author, (0, 0))
-        counts[author] = given + 1, up + (one.rating is Rating.UP)
-    return list(counts.values())
+        author, up = author_of(one), one.rating is Rating.UP
+        for group in group_by.keys(one) if group_by else (None,):
+            given, of_these = counts.get((group, author), (0, 0))
+            counts[group, author] = given + 1, of_these + up
+    return [AuthorRatings(*place, *count) for place, count in counts.items()]
 
 
-def design_effect(authors: Iterable[tuple[int, int]]) -> float:
+def count_by_period(
+    ratings: Iterable[AuthorRatings], period_of: Callable[[datetime], Hashable]
+) -> Collection[tuple[int, int]]:
+    """For each period and author, how many thumbs, and how many of these are up; the groups are slots."""
+    counts: dict[Hashable, tuple[int, int]] = {}
+    periods: dict[GroupKey, Hashable] = {}
+    for one in ratings:
+        if one.group not in periods and isinstance(one.group, datetime):
+            periods[one.group] = period_of(one.group)
+        place = periods[one.group], one.author
+        given, up = counts.get(place, (0, 0))
+        counts[place] = given + one.given, up + one.up
+    return counts.values()
+
+
+def design_effect(clusters: Iterable[tuple[int, int]]) -> float:
     """By what factor the variance of a share exceeds that of independent ratings; at least 1.
 
-    The ratio estimator for clusters of unequal sizes, with the share shrunk as ``(x + 1) / (n + 2)``: W. G. Cochran,
-    "Sampling Techniques", third edition (1977), section 9A.
+    The ratio estimator for clusters of unequal sizes, with the share shrunk as ``p = (x + 1) / (n + 2)``: W. G.
+    Cochran, "Sampling Techniques", third edition (1977), section 9A. It compares authors with each other, so it says
+    little about ten authors, and nothing about one. For these, it is at least ``1 + (sum n_c^2 / n - 1) r``, L. Kish,
+    "Survey Sampling" (1965), section 5.4, with ``r = 1 - (mean variance within authors) / p (1 - p)``; with more
+    authors, ``r`` counts less. All ratings of a single author who always agrees with themselves are worth one.
 
     Args:
-        authors: for each author, how many thumbs they gave, and how many of these were up.
+        clusters: for each author, how many thumbs they gave, and how many of these were up.
     """
-    count = ratings = ups = 0
+    count = total = ups = 0
     squares = products = up_squares = 0
-    for given, up in authors:
+    repeated, within = 0, 0.0
+    for given, up in clusters:
         count += 1
-        ratings += given
+        total += given
         ups += up
         squares += given * given
         products += given * up
         up_squares += up * up
+        if given > 1:
+            repeated += given
+            within += up * (given - up) / (given - 1)
     # Ratings by different authors are independent.
-    if count < 2 or count == ratings:
+    if not repeated:
         return 1.0
-    share = (ups + 1) / (ratings + 2)
+    share = (ups + 1) / (total + 2)
+    variance = share * (1 - share)
+    correlation = (1 - within / repeated / variance) * min(1, _FEW_AUTHORS / count)
     residuals = up_squares - 2 * share * products + share * share * squares
-    return max(1.0, residuals / (ratings * share * (1 - share)) * count / (count - 1))
+    between = residuals / (total * variance) * count / (count - 1) if count > 1 else 1.0
+    return max(1.0, between, 1 + (squares / total - 1) * correlation)
+
+
+def design_effects(ratings: Iterable[AuthorRatings]) -> dict[GroupKey, float]:
+    """The design effect of each group."""
+    groups: defaultdict[GroupKey, list[tuple[int, int]]] = defaultdict(list)
+    for one in ratings:
+        groups[one.group].append((one.given, one.up))
+    return {group: design_effect(of_group) for group, of_group in groups.items()}
 
 
 def variance_of_change(before: tuple[float, float], after: tuple[float, float]) -> float:

@@ -265,7 +265,14 @@ _STATISTICS: Final[Mapping[str, Schema]] = {
     "average_comment_length": {"type": "number", "minimum": 0, "description": "In characters."},
     "comments": _describe(_COUNT, "The number of entries with a comment."),
     "by_hour": _describe(_list(_COUNT, minItems=24, maxItems=24), "The number of entries by UTC hour of day."),
-    "interval": reference("Interval"),
+    "interval": _describe(
+        reference("Interval"), "Of `satisfaction_score`. It takes into account that authors rated several times."
+    ),
+    "design_effect": {
+        "type": "number",
+        "minimum": 1,
+        "description": "How many ratings are worth one independent rating, as authors rated several times.",
+    },
     "average_polarity": {
         "type": "number",
         "minimum": -1,
@@ -810,6 +817,7 @@ _STATISTICS_EXAMPLE: Final = {
     "comments": 1,
     "by_hour": _BY_HOUR,
     "interval": {"low": 30.1, "high": 95.4},
+    "design_effect": 1.0,
     "average_polarity": -0.477,
     "average_subjectivity": 0.383,
 }
@@ -824,6 +832,7 @@ _WORSE: Final = {
     "comments": 1,
     "by_hour": [0] * 12 + [2] + [0] * 11,
     "interval": {"low": 9.5, "high": 90.5},
+    "design_effect": 1.0,
 }
 
 _COMPARISON_EXAMPLE: Final = {

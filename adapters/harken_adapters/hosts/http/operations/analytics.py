@@ -12,11 +12,11 @@ from harken_adapters.formats.statistics import (
     changes_record,
     compared_groups_record,
     comparison_record,
+    estimate_record,
     group_key,
     heat_map_record,
     keywords_record,
     parse_group,
-    summary_record,
     themes_record,
     trend_points,
 )
@@ -33,9 +33,9 @@ _SIDES: Final = ("before.", "after.")
 def _summary(call: Call) -> Response:
     query, by = call.query(), call.parameters.get("by")
     if by is None:
-        return answer(summary_record(call.harken.analytics.summary(query)))
-    groups = call.harken.analytics.groups(query, _group_by(by))
-    return answer({"by": by, "groups": [{"key": group_key(key)} | summary_record(one) for key, one in groups.items()]})
+        return answer(estimate_record(call.harken.analytics.estimate(query)))
+    groups = call.harken.analytics.estimate_groups(query, _group_by(by))
+    return answer({"by": by, "groups": [{"key": group_key(key)} | estimate_record(one) for key, one in groups.items()]})
 
 
 def _group_by(by: str) -> GroupBy:
@@ -47,7 +47,7 @@ def _trend(call: Call) -> Response:
     if word not in (known := [by.value for by in By]):
         raise invalid("by", "unknown", f"by must be one of {', '.join(known)}; got {word[:100]!a}")
     points = trend_points(call.harken, call.query(), By(word), zone)
-    return answer({"by": word, "zone": zone, "points": [point | summary_record(one) for point, one in points]})
+    return answer({"by": word, "zone": zone, "points": [point | estimate_record(one) for point, one in points]})
 
 
 def _themes(call: Call) -> Response:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from attrs import evolve
 
+from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.instants import EPOCH, slot_number, slot_start
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
-from harken_adapters.storage.mongodb.conditions import index_for, where
+from harken_adapters.storage.mongodb.conditions import NEWEST_FIRST, index_for, where
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document
 from harken_adapters.storage.mongodb.statistics.day import Part, Span
@@ -36,6 +38,24 @@ class MongoStatistics:
             rows += self._from_days(query, group_by, span)
         return _summaries(rows)
 
+    def ratings_by_author(self, query: FeedbackQuery, group_by: GroupBy | None, limit: int) -> list[AuthorRatings]:
+        """Return how many of the newest matching thumbs each author gave in each group."""
+        by_author = {"$concat": ["a", "$author"]}
+        author = {"$cond": [{"$gt": ["$author", None]}, by_author, {"$concat": ["s", "$session_id"]}]}
+        rated = {"$and": [where(query), {"rating": {"$in": ["up", "down"]}}]}
+        pipeline: list[Document] = [{"$match": rated}, {"$sort": dict(NEWEST_FIRST)}, {"$limit": limit}]
+        pipeline += _unwind(group_by)
+        ups = {"$sum": {"$cond": [{"$eq": ["$rating", "up"]}, 1, 0]}}
+        group = {"_id": {"key": _key(group_by), "author": author}, "given": {"$sum": 1}, "up": ups}
+        with self._database.calling():
+            found = self._database.feedback.aggregate(
+                [*pipeline, {"$group": group}], hint=index_for(query), allowDiskUse=True
+            )
+            return [
+                AuthorRatings(_group_key(one["_id"], group_by), one["_id"]["author"], one["given"], one["up"])
+                for one in found
+            ]
+
     def _from_days(self, query: FeedbackQuery, group_by: GroupBy | None, span: Span) -> Iterator[_Row]:
         """Yield the whole slots of a span: settled ones from day documents, the others from the feedback."""
         dimension = group_by.dimension if group_by else None
@@ -55,16 +75,13 @@ class MongoStatistics:
         return self._group(where(query), index_for(query), group_by)
 
     def _group(self, condition: Document, index: str, group_by: GroupBy | None) -> list[_Row]:
-        pipeline: list[Document] = [{"$match": condition}]
-        if group_by is not None and group_by.dimension is Dimension.TAG:
-            pipeline.append({"$unwind": {"path": "$tags", "preserveNullAndEmptyArrays": True}})
+        pipeline: list[Document] = [{"$match": condition}, *_unwind(group_by)]
         key = {"key": _key(group_by), "hour": {"$hour": "$created_at"}}
         pipeline.append({"$group": {"_id": key, **SUMS}})
-        by_slot = group_by is not None and group_by.dimension is Dimension.SLOT
         with self._database.calling():
             # There may be many groups, so the server may use its disk.
             found = self._database.feedback.aggregate(pipeline, hint=index, allowDiskUse=True)
-            return [_row(document, by_slot=by_slot) for document in found]
+            return [_row(document, group_by) for document in found]
 
 
 def _can_use_days(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
@@ -90,6 +107,12 @@ def _whole_slots(query: FeedbackQuery) -> tuple[Span | None, list[FeedbackQuery]
     return Span(first, end) if first < end else None, edges
 
 
+def _unwind(group_by: GroupBy | None) -> list[Document]:
+    if group_by is None or group_by.dimension is not Dimension.TAG:
+        return []
+    return [{"$unwind": {"path": "$tags", "preserveNullAndEmptyArrays": True}}]
+
+
 def _key(group_by: GroupBy | None) -> object:
     match group_by:
         case None:
@@ -105,11 +128,15 @@ def _key(group_by: GroupBy | None) -> object:
             }[dimension]
 
 
-def _row(document: Document, *, by_slot: bool) -> _Row:
+def _group_key(group: Document, group_by: GroupBy | None) -> GroupKey:
     # A missing field is missing in the key, too.
-    key = document["_id"].get("key")
-    counts = counts_of(document)
-    return slot_start(key) if by_slot else key, counts, ((document["_id"]["hour"], total_of(counts)),)
+    key: Any = group.get("key")
+    return slot_start(key) if group_by is not None and group_by.dimension is Dimension.SLOT else key
+
+
+def _row(document: Document, group_by: GroupBy | None) -> _Row:
+    group, counts = document["_id"], counts_of(document)
+    return _group_key(group, group_by), counts, ((group["hour"], total_of(counts)),)
 
 
 def _rows(parts: Iterable[Part], group_by: GroupBy | None) -> Iterator[_Row]:
