@@ -178,8 +178,8 @@ def _theme_record(found: FoundTheme, feedback_record: Callable[[Feedback], dict[
         "change": None
         if change is None
         else {
-            "previous_count": change.before.negative,
-            "previous_comments": change.before.decided,
+            "previous_count": change.before.count,
+            "previous_comments": change.before.total,
             "verdict": found.verdict,
             "sentence": found.sentence,
             "needed": change.needed,

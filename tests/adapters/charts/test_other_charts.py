@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element, fromstring
 from zoneinfo import ZoneInfo
 
 import harken
-from harken import FoundTheme, Summary, Themes, TrendPoint
+from harken import FoundTheme, Proportion, ProportionChange, Summary, Themes, TrendPoint
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
 from harken.domain.insight.heat_map import Cell, heat_map
 from harken.domain.insight.themes import Theme
@@ -215,7 +215,7 @@ def test_responses_are_shaded() -> None:
     assert chart.title == "Responses by day and hour"
 
 
-def theme(name: str, count: int, share: float, change: Comparison | None = None, example: str = "") -> FoundTheme:
+def theme(name: str, count: int, share: float, change: ProportionChange | None = None, example: str = "") -> FoundTheme:
     """A theme that was found."""
     examples = (a_feedback(comment=example),) if example else ()
     return FoundTheme(name, Theme(name, None, (name,), count, share, 1.0, (), frozenset()), change, examples)
@@ -224,8 +224,8 @@ def theme(name: str, count: int, share: float, change: Comparison | None = None,
 def test_themes_are_bars_on_one_scale() -> None:
     """They have count, share and change. Long labels are truncated in the picture only."""
     label = "a very long label with <markup> in it"
-    grew = Comparison(Summary(positive=3_000, negative=1_000), Summary(positive=2_594, negative=1_165))
-    same = Comparison(Summary(positive=3_000, negative=764), Summary(positive=2_995, negative=764))
+    grew = ProportionChange(Proportion(1_000, 4_000), Proportion(1_165, 3_759))
+    same = ProportionChange(Proportion(764, 3_764), Proportion(764, 3_759))
     found = Themes(
         (theme(label, 1_165, 0.31, grew, "They <never> came"), theme("late", 764, 0.2, same)), 3_759, True, ()
     )
