@@ -97,6 +97,14 @@ def test_the_surest_pair_is_named_where_the_best_are_too_close() -> None:
     assert "A and B are too close to tell" in chart.description
 
 
+def test_the_sentence_is_about_the_largest_of_many_groups() -> None:
+    """Only 20 groups are compared with each other, and the sentence says so."""
+    many = compared(**{f"g{number:02}": (600 - number, 400 + number) for number in range(20)}, tiny=(40, 0))
+    chart = comparison_chart(many, by="agent")
+    assert chart.description.startswith("Of the 20 agents with the most thumbs: g00 and g01 are too close to tell")
+    assert "corrected for 190 comparisons" in chart.foot
+
+
 def test_groups_with_few_thumbs_are_not_compared() -> None:
     """They are last and grey, and do not extend the axis."""
     chart = comparison_chart(compared(tiny=(19, 0), large=(20, 180)), by="agent")
