@@ -140,12 +140,10 @@ class TwoProportions(ABC):
         if self._is_empty:
             return None
         change, variance, total = abs(self.difference) / 100, self._variance, self._total
-        enough, low = 1.0, 1.0
-        while always_valid_margin(variance / enough, self.alpha) > change:
-            low, enough = enough, enough * 2
-            if total * enough > _MOST_NEEDED:
-                return None
-        for _ in range(40):
+        low, enough = 1.0, _MOST_NEEDED / total
+        if always_valid_margin(variance / enough, self.alpha) > change:
+            return None
+        for _ in range(60):
             middle = (low + enough) / 2
             is_enough = always_valid_margin(variance / middle, self.alpha) <= change
             low, enough = (low, middle) if is_enough else (middle, enough)
