@@ -61,7 +61,7 @@ from harken.domain.feedback import (
     Target,
 )
 from harken.domain.insight.change_points import SatisfactionChange
-from harken.domain.insight.comparison import Comparison, Estimate, Verdict
+from harken.domain.insight.comparison import Comparison, Estimate, Proportion, ProportionChange, Verdict
 from harken.domain.insight.evaluation import Evaluation
 from harken.domain.insight.heat_map import Cell
 from harken.domain.insight.mix import Mix
@@ -174,6 +174,8 @@ __all__ = [
     "Page",
     "Parts",
     "Period",
+    "Proportion",
+    "ProportionChange",
     "Rating",
     "RatingPolicy",
     "Reading",

@@ -157,6 +157,7 @@ _QUERIES = {
     "set_vote": "author=a",
     "take_vote_back": "author=a",
     "list_votes": "author=a",
+    "analytics_compare": "since=2026-03-01",
 }
 
 

@@ -16,6 +16,8 @@ from harken.domain.insight.comparison import Verdict, decide_together
 from harken.domain.insight.sampling import design_effect
 
 DAYS = 60
+_WEEK = 7
+_YEAR = 365
 _AUTHOR_RATINGS = 3
 _INTRACLASS_CORRELATION = 0.2
 
@@ -29,6 +31,12 @@ def rows(seeds: Sequence[int]) -> Iterator[Row]:
     yield Row("60 daily looks, 20 a day, single-look interval: wrong", [_fixed_looks(Random(s)) for s in seeds])
     yield Row("60 daily looks, 20 a day: wrong", [_looks(Random(s), 0.7, 0.7)[1] for s in seeds], "<= .05")
     yield Row("60 daily looks, 20 a day, +10 points: found", [_looks(Random(s), 0.6, 0.7)[0] for s in seeds], "")
+    for per_day in (50, 200):
+        sliding = [_sliding_looks(Random(seed), per_day) for seed in seeds]
+        what = f"last 7 days against the 7 before, {per_day} a day"
+        yield Row(f"{what}, one look: wrong", [one for one, _, _ in sliding], "<= .05")
+        yield Row(f"{what}, 60 looks: wrong", [some for _, some, _ in sliding])
+        yield Row(f"{what}, 365 looks: wrong", [year for _, _, year in sliding])
     many = [_many_looks(Random(seed)) for seed in seeds]
     yield Row("40 comparisons x 60 looks, one at +10 points: wrong", [wrong for _, wrong in many], "<= .05")
     yield Row("40 comparisons x 60 looks, one at +10 points: found", [found for found, _ in many], ">= .95")
@@ -90,6 +98,20 @@ def _first_verdict(random: Random, before: float, after: float, per_day: int) ->
         if verdict is not Verdict.UNDECIDED:
             return verdict
     return Verdict.UNDECIDED
+
+
+def _sliding_looks(random: Random, per_day: int, share: float = 0.7, runs: int = 200) -> tuple[float, float, float]:
+    """How often a verdict on the last week and the one before is wrong: at one look, ever in 60 days, and in 365."""
+    one = some = year = 0
+    for _ in range(runs):
+        ups = [_binomial(random, per_day, share) for _ in range(2 * _WEEK + _YEAR - 1)]
+        weeks = [_summary(sum(ups[day : day + _WEEK]), _WEEK * per_day) for day in range(_WEEK + _YEAR)]
+        verdicts = [Comparison(weeks[day], weeks[day + _WEEK]).verdict for day in range(_YEAR)]
+        wrong = [verdict is not Verdict.UNDECIDED for verdict in verdicts]
+        one += sum(wrong)
+        some += any(wrong[:DAYS])
+        year += any(wrong)
+    return one / (runs * _YEAR), some / runs, year / runs
 
 
 def _many_looks(random: Random, per_day: int = 30, runs: int = 40) -> tuple[float, float]:

@@ -102,7 +102,7 @@ def test_the_change_since_the_previous_period(hk: Harken) -> None:
     luggage = next(one for one in themes.values() if "luggage" in one.theme.words)
     wifi = next(one for one in themes.values() if "wifi" in one.theme.words)
     refund = next(one for one in themes.values() if "refund" in one.theme.words)
-    assert (luggage.change.before.negative, luggage.change.after.negative) == (9, 60)  # type: ignore[union-attr]
+    assert (luggage.change.before.count, luggage.change.after.count) == (9, 60)  # type: ignore[union-attr]
     assert luggage.verdict == "more frequent"
     assert str(luggage.sentence).startswith("more frequent by ")
     assert wifi.verdict == "rarer"
@@ -116,12 +116,12 @@ def test_a_period_without_an_end_ends_now(hk: Harken, clock: ManualClock) -> Non
     clock.now = NOON + timedelta(days=2)
     (luggage,) = [one for one in hk.themes(since=NOON).themes if "luggage" in one.theme.words]
     assert luggage.change is not None
-    assert luggage.change.before.decided == 0
+    assert luggage.change.before.total == 0
     assert luggage.sentence == "too close to tell: one side has no comments"
     clock.now = NOON + timedelta(days=4)
     (luggage,) = [one for one in hk.themes(since=NOON).themes if "luggage" in one.theme.words]
     assert luggage.change is not None
-    assert luggage.change.before.negative == 9
+    assert luggage.change.before.count == 9
 
 
 def test_one_author_is_not_a_crowd(hk: Harken) -> None:

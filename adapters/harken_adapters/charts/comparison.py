@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 from math import comb
 from typing import Final
 
 from attrs import frozen
 
-from harken.domain.insight.comparison import Comparison, Estimate, Verdict, decide_together
+from harken.domain.insight.best_groups import ENOUGH_THUMBS, BestGroups, Pair, best_groups
+from harken.domain.insight.comparison import Comparison, Estimate, Verdict
 from harken.domain.query import GroupKey
 from harken.domain.summary import Interval, Summary
 from harken_adapters.charts.axis import scale_top
@@ -19,8 +19,6 @@ from harken_adapters.charts.svg import Element, element, line, percent, title
 from harken_adapters.charts.table import Column, build_table
 from harken_adapters.charts.themes import shorten
 
-#: Groups with fewer thumbs are not compared.
-ENOUGH_THUMBS: Final = 20
 _HEAD: Final = 20
 _ROW: Final = 46
 _MARK: Final = 20
@@ -142,14 +140,15 @@ def view_groups(
     )
     total = next((one.before + one.after for one in compared.values()), Summary())
     marks = "Others" if changes is None else "Change"
+    best = best_groups({place: group.estimate for place, group in enumerate(groups)})
     return View(
         title=f"Satisfaction by {by}",
         groups=groups,
         total=total,
         by=by,
         marks=marks,
-        sentence=comparison_sentence(groups, by) if total.decided else f"No {by} has thumbs in this period.",
-        foot=_describe_method(groups, total, marks),
+        sentence=_describe_best(groups, best, by) if total.decided else f"No {by} has thumbs in this period.",
+        foot=_describe_method(best, total, marks),
     )
 
 
@@ -198,49 +197,34 @@ def _rank(group: Group) -> tuple[bool, float, int, str]:
     return not group.has_enough, -satisfaction, -group.summary.decided, group.name
 
 
-def comparison_sentence(groups: Sequence[Group], by: str = "group") -> str:
-    """The comparison of the two best groups, corrected for the number of pairs.
+def _describe_best(groups: Sequence[Group], found: BestGroups[int], by: str) -> str:
+    """The comparison of the two best groups.
 
     If these two are too close to tell, the pair with the strongest evidence of a difference is named first, if there is
     one.
     """
-    enough = [group for group in sort_groups(groups) if group.has_enough]
-    if not enough:
+    if not found.compared:
         return f"No {by} has {ENOUGH_THUMBS} thumbs yet."
-    if len(enough) == 1:
-        return f"Only {enough[0].name} has {ENOUGH_THUMBS} thumbs, so there is nothing to compare it with."
-    compared = decide_together(
-        {
-            (first, second): Comparison(
-                enough[second].summary,
-                enough[first].summary,
-                enough[second].estimate.design_effect,
-                enough[first].estimate.design_effect,
-            )
-            for first, second in combinations(range(len(enough)), 2)
-        }
-    )
-    best = _describe_pair(enough[0], enough[1], compared[0, 1])
-    if compared[0, 1].verdict is not Verdict.UNDECIDED:
-        return best
-    decided = [pair for pair, comparison in compared.items() if comparison.verdict is not Verdict.UNDECIDED]
-    if not decided:
-        return best
-    surest = max(decided, key=lambda pair: compared[pair].log_e_value)
-    difference = _describe_pair(enough[surest[0]], enough[surest[1]], compared[surest])
-    return f"{difference.removesuffix('.')}; {best}"
+    if found.best is None:
+        only = groups[found.compared[0]].name
+        return f"Only {only} has {ENOUGH_THUMBS} thumbs, so there is nothing to compare it with."
+    pairs = [pair for pair in (found.clearest, found.best) if pair]
+    sentence = "; ".join(_describe_pair(groups, pair) for pair in pairs)
+    largest = f"Of the {amount(len(found.compared), by)} with the most thumbs: " if found.left_out else ""
+    return f"{largest}{sentence}."
 
 
-def _describe_pair(group: Group, other: Group, comparison: Comparison) -> str:
+def _describe_pair(groups: Sequence[Group], pair: Pair[int]) -> str:
+    better, other, comparison = groups[pair.better].name, groups[pair.other].name, pair.comparison
     if comparison.verdict is Verdict.UNDECIDED:
-        return f"{group.name} and {other.name} are {comparison.sentence}."
+        return f"{better} and {other} are {comparison.sentence}"
     verdict = comparison.verdict.value
-    return f"{group.name} is {verdict} than {other.name}{comparison.sentence.removeprefix(verdict)}."
+    return f"{better} is {verdict} than {other}{comparison.sentence.removeprefix(verdict)}"
 
 
-def _describe_method(groups: Sequence[Group], total: Summary, marks: str) -> str:
+def _describe_method(found: BestGroups[int], total: Summary, marks: str) -> str:
     """The explanation of the dashed line, of the last column and of the confidence of intervals and sentence."""
-    pairs = comb(sum(group.has_enough for group in groups), 2)
+    pairs = comb(len(found.compared), 2)
     corrected = f", the sentence corrected for {amount(pairs, 'comparison')}" if pairs > 1 else ""
     others = " Others: each against all others together, in points." if marks == "Others" else ""
     return f"Dashed line: all, {satisfaction_text(total)}. 95% confidence{corrected}.{others}"

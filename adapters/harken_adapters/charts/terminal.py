@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from harken import Themes
+from harken.domain.insight.best_groups import ENOUGH_THUMBS
 from harken.domain.insight.comparison import Comparison, Estimate
 from harken.domain.insight.heat_map import MIN_THUMBS, Cell
 from harken.domain.query import GroupKey
 from harken.domain.summary import Summary
-from harken_adapters.charts.comparison import ENOUGH_THUMBS, Group, View, mark_text, view_change, view_groups
+from harken_adapters.charts.comparison import Group, View, mark_text, view_change, view_groups
 from harken_adapters.charts.heat_map import HeatGrid, Step, heat_sentence
 from harken_adapters.charts.labels import DASH, UNCLEAR, count_text, satisfaction_text, share_text
 from harken_adapters.charts.rating_split import rating_shares, split_sentence

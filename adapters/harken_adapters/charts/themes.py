@@ -8,7 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from harken import Themes
-from harken.domain.insight.comparison import Comparison, Verdict
+from harken.domain.insight.comparison import ProportionChange
 from harken_adapters.charts.axis import scale_top
 from harken_adapters.charts.chart import Chart, empty_chart
 from harken_adapters.charts.labels import UNCLEAR, amount, count_text, share_text
@@ -86,12 +86,10 @@ def reason_rows(found: Themes) -> list[ThemeRow]:
     return [ThemeRow(tag, count, count / max(1, found.comments)) for tag, count in found.tags[:_MOST_REASONS]]
 
 
-def _change_text(change: Comparison) -> str:
-    """The change in the share of comments; the shares in ``change`` are of comments *without* the theme."""
-    if change.verdict is Verdict.UNDECIDED:
+def _change_text(change: ProportionChange) -> str:
+    if not change.direction:
         return UNCLEAR
-    arrow = "▲" if change.verdict is Verdict.WORSE else "▼"
-    return f"{arrow} {abs(change.satisfaction_change):.1f} points"
+    return f"{'▲' if change.direction > 0 else '▼'} {abs(change.difference):.1f} points"
 
 
 def themes_sentence(found: Themes, rows: Sequence[ThemeRow], reasons: bool) -> str:

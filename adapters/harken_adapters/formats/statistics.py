@@ -19,6 +19,7 @@ from harken import (
     Interval,
     InvalidQuery,
     Keyword,
+    Mix,
     Period,
     ResponseTime,
     SatisfactionChange,
@@ -122,6 +123,19 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
         "sentence": comparison.sentence,
         "needed": comparison.needed,
         "always_valid_interval": _interval_record(comparison.always_valid_interval),
+        "p_value": float(f"{comparison.p_value:.3g}"),
+        "p_value_is_exact": comparison.is_exact,
+    }
+
+
+def mix_record(mix: Mix[GroupKey] | None) -> dict[str, Any] | None:
+    """The agents that only one of two selections has, and the comparison without them; ``None`` if there are none."""
+    if mix is None or not (mix.new or mix.gone):
+        return None
+    return {
+        "new": [group_key(key) for key in mix.new],
+        "gone": [group_key(key) for key in mix.gone],
+        "without": comparison_record(mix.without),
     }
 
 
@@ -174,8 +188,8 @@ def _theme_record(found: FoundTheme, feedback_record: Callable[[Feedback], dict[
         "change": None
         if change is None
         else {
-            "previous_count": change.before.negative,
-            "previous_comments": change.before.decided,
+            "previous_count": change.before.count,
+            "previous_comments": change.before.total,
             "verdict": found.verdict,
             "sentence": found.sentence,
             "needed": change.needed,
@@ -200,11 +214,12 @@ def changes_record(zone: str, changes: Iterable[SatisfactionChange]) -> dict[str
 
 
 def heat_map_record(zone: str, cells: Iterable[Cell]) -> dict[str, Any]:
-    """The hours of the week that have feedback, with their verdicts."""
+    """The hours that have feedback, with their verdicts. Those of dates also have a ``day``."""
     return {
         "zone": zone,
         "cells": [
-            {
+            ({"day": one.day.isoformat()} if one.day else {})
+            | {
                 "weekday": WEEKDAYS[one.weekday],
                 "hour": one.hour,
                 "total_feedbacks": one.summary.total,

@@ -11,12 +11,11 @@ from attrs import evolve, frozen
 
 from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import Feedback, Rating
-from harken.domain.insight.comparison import Comparison, Verdict, decide_together
+from harken.domain.insight.comparison import Proportion, ProportionChange, Verdict, decide_together
 from harken.domain.insight.sampling import design_effect
 from harken.domain.insight.terms import TermCounts, TermTally, words
 from harken.domain.insight.themes import Theme, discover, enough
 from harken.domain.query import FeedbackQuery
-from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
 from harken.ports.text import ThemeNamer
 from harken.ports.time import Clock
@@ -30,11 +29,7 @@ _MAX_NAME_LENGTH: Final = 100
 _MAX_NAMES: Final = 10_000
 #: The number of authors that a theme of an alert needs.
 _MIN_AUTHORS: Final = 3
-_FREQUENCY: Final = {
-    Verdict.BETTER: "rarer",
-    Verdict.WORSE: "more frequent",
-    Verdict.UNDECIDED: Verdict.UNDECIDED.value,
-}
+_VERDICTS: Final = {1: "more frequent", -1: "rarer", 0: Verdict.UNDECIDED.value}
 
 
 @frozen
@@ -44,28 +39,25 @@ class FoundTheme:
     Attributes:
         name: what the theme namer calls it, or its label.
         theme: the theme itself.
-        change: the share of thumbs-down comments that are *not* about the theme, in the previous period and in this
-            one, so that "better" means rarer; decided among all themes. ``None`` without a previous period.
+        change: the comments about the theme among all thumbs-down comments, in the previous period and in this one;
+            decided among all themes. ``None`` without a previous period.
         examples: up to three comments by different authors, the most typical first.
     """
 
     name: str
     theme: Theme
-    change: Comparison | None
+    change: ProportionChange | None
     examples: tuple[Feedback, ...]
 
     @property
     def verdict(self) -> str | None:
         """``more frequent``, ``rarer`` or ``too close to tell``; ``None`` without a previous period."""
-        return _FREQUENCY[self.change.verdict] if self.change else None
+        return _VERDICTS[self.change.direction] if self.change else None
 
     @property
     def sentence(self) -> str | None:
         """The change in words, such as "more frequent by 4 to 9 points"; ``None`` without a previous period."""
-        if self.change is None:
-            return None
-        verdict = self.change.verdict
-        return self.change.sentence.replace(verdict.value, _FREQUENCY[verdict]).replace("ratings", "comments")
+        return self.change.describe(_VERDICTS[self.change.direction], "comments") if self.change else None
 
 
 @frozen
@@ -98,18 +90,18 @@ class _Complaint:
 class ThemeWindow:
     """The themes of a window, and their changes since earlier windows; see :attr:`FoundTheme.change`."""
 
-    themes: tuple[tuple[Theme, Comparison], ...]
+    themes: tuple[tuple[Theme, ProportionChange], ...]
     _before: Sequence[_Complaint]
     _after: Sequence[_Complaint]
 
-    def change_of(self, label: str) -> Comparison:
-        """The change of the share of comments that do not have all words of a label."""
+    def change_of(self, label: str) -> ProportionChange:
+        """The change of the share of comments that have all words of a label."""
         wanted = frozenset(words(label))
-        old, new = (
-            _by_author((one.author, not wanted.issubset(one.words)) for one in side)
+        before, after = (
+            _proportion((one.author, wanted.issubset(one.words)) for one in side)
             for side in (self._before, self._after)
         )
-        return Comparison(_summary(old), _summary(new), design_effect(old), design_effect(new))
+        return ProportionChange(before, after)
 
 
 class ThemeService:
@@ -219,27 +211,22 @@ def _complaints(feedback: Iterable[Feedback]) -> list[_Complaint]:
 
 def _changes(
     themes: Iterable[Theme], before: Sequence[_Complaint], after: Sequence[_Complaint]
-) -> Mapping[tuple[str, ...], Comparison]:
+) -> Mapping[tuple[str, ...], ProportionChange]:
     """The change of each theme, by its words; decided among all of them."""
     known = [(one.author, frozenset(one.words)) for one in before]
     comparisons = {}
     for theme in themes:
-        old = _by_author((author, found.isdisjoint(theme.words)) for author, found in known)
-        new = _by_author((one.author, one.id not in theme.comments) for one in after)
-        comparisons[theme.words] = Comparison(_summary(old), _summary(new), design_effect(old), design_effect(new))
+        old = _proportion((author, not found.isdisjoint(theme.words)) for author, found in known)
+        new = _proportion((one.author, one.id in theme.comments) for one in after)
+        comparisons[theme.words] = ProportionChange(old, new)
     return decide_together(comparisons)
 
 
-def _by_author(marked: Iterable[tuple[str, bool]]) -> list[tuple[int, int]]:
-    """For each author, the number of comments, and how many of these are marked."""
+def _proportion(marked: Iterable[tuple[str, bool]]) -> Proportion:
+    """The marked comments among all, with the design effect of their authors."""
     counts: dict[str, tuple[int, int]] = {}
     for author, is_marked in marked:
-        number, of_these = counts.get(author, (0, 0))
-        counts[author] = number + 1, of_these + is_marked
-    return list(counts.values())
-
-
-def _summary(counts: Sequence[tuple[int, int]]) -> Summary:
-    """Comments about something else as thumbs-up, and those about the theme as thumbs-down."""
-    total, other = sum(number for number, _ in counts), sum(of_these for _, of_these in counts)
-    return Summary(positive=other, negative=total - other)
+        total, count = counts.get(author, (0, 0))
+        counts[author] = total + 1, count + is_marked
+    totals, of_these = sum(total for total, _ in counts.values()), sum(count for _, count in counts.values())
+    return Proportion(of_these, totals, design_effect(counts.values()))

@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element, fromstring
 from zoneinfo import ZoneInfo
 
 import harken
-from harken import FoundTheme, Summary, Themes, TrendPoint
+from harken import FoundTheme, Proportion, ProportionChange, Summary, Themes, TrendPoint
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
 from harken.domain.insight.heat_map import Cell, heat_map, is_short
 from harken.domain.insight.themes import Theme
@@ -95,6 +95,14 @@ def test_the_surest_pair_is_named_where_the_best_are_too_close() -> None:
     chart = comparison_chart(compared(A=(500, 500), B=(499, 501), C=(50, 950)))
     assert chart.description.startswith("A is better than C by ")
     assert "A and B are too close to tell" in chart.description
+
+
+def test_the_sentence_is_about_the_largest_of_many_groups() -> None:
+    """Only 20 groups are compared with each other, and the sentence says so."""
+    many = compared(**{f"g{number:02}": (600 - number, 400 + number) for number in range(20)}, tiny=(40, 0))
+    chart = comparison_chart(many, by="agent")
+    assert chart.description.startswith("Of the 20 agents with the most thumbs: g00 and g01 are too close to tell")
+    assert "corrected for 190 comparisons" in chart.foot
 
 
 def test_groups_with_few_thumbs_are_not_compared() -> None:
@@ -215,7 +223,7 @@ def test_responses_are_shaded() -> None:
     assert chart.title == "Responses by day and hour"
 
 
-def theme(name: str, count: int, share: float, change: Comparison | None = None, example: str = "") -> FoundTheme:
+def theme(name: str, count: int, share: float, change: ProportionChange | None = None, example: str = "") -> FoundTheme:
     """A theme that was found."""
     examples = (a_feedback(comment=example),) if example else ()
     return FoundTheme(name, Theme(name, None, (name,), count, share, 1.0, (), frozenset()), change, examples)
@@ -224,8 +232,8 @@ def theme(name: str, count: int, share: float, change: Comparison | None = None,
 def test_themes_are_bars_on_one_scale() -> None:
     """They have count, share and change. Long labels are truncated in the picture only."""
     label = "a very long label with <markup> in it"
-    grew = Comparison(Summary(positive=3_000, negative=1_000), Summary(positive=2_594, negative=1_165))
-    same = Comparison(Summary(positive=3_000, negative=764), Summary(positive=2_995, negative=764))
+    grew = ProportionChange(Proportion(1_000, 4_000), Proportion(1_165, 3_759))
+    same = ProportionChange(Proportion(764, 3_764), Proportion(764, 3_759))
     found = Themes(
         (theme(label, 1_165, 0.31, grew, "They <never> came"), theme("late", 764, 0.2, same)), 3_759, True, ()
     )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken import FoundTheme, Summary, Themes
+from harken import FoundTheme, Proportion, ProportionChange, Summary, Themes
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
 from harken.domain.insight.heat_map import Cell, heat_map, is_short
@@ -77,6 +77,10 @@ change_lists = st.lists(st.builds(SatisfactionChange, days, summaries, summaries
 effects = st.floats(1, 5)
 estimates = st.builds(Estimate, summaries, effects)
 comparisons = st.builds(Comparison, summaries, summaries, effects, effects)
+proportions = st.tuples(st.integers(0, 5_000), st.integers(0, 5_000), effects).map(
+    lambda parts: Proportion(parts[0], parts[0] + parts[1], parts[2])
+)
+proportion_changes = st.builds(ProportionChange, proportions, proportions)
 
 
 @st.composite
@@ -91,7 +95,7 @@ def compared(draw: st.DrawFn) -> dict[str | None, Comparison]:
 def found_themes(draw: st.DrawFn) -> Themes:
     """Themes and tags with any texts, with or without a previous period and examples."""
     comments, labels = draw(st.integers(0, 10**7)), draw(st.lists(TEXTS, max_size=8))
-    changes = draw(st.one_of(st.none(), comparisons))
+    changes = draw(st.one_of(st.none(), proportion_changes))
     return Themes(
         tuple(
             FoundTheme(

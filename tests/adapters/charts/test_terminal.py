@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from harken import FoundTheme, Summary, Themes
+from harken import FoundTheme, Proportion, ProportionChange, Summary, Themes
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
 from harken.domain.insight.heat_map import heat_map, is_short
@@ -34,7 +34,7 @@ def days(*summaries: Summary) -> list[TrendPoint]:
     ]
 
 
-def themes(*rows: tuple[str, int], comments: int, change: Comparison | None = None, example: str = "") -> Themes:
+def themes(*rows: tuple[str, int], comments: int, change: ProportionChange | None = None, example: str = "") -> Themes:
     """Themes by name and count."""
     examples = (a_feedback(comment=example),) if example else ()
     return Themes(
@@ -100,7 +100,7 @@ def test_more_points_than_columns_are_added_up() -> None:
 
 def test_ascii_stands_for_blocks() -> None:
     """Other characters that the encoding lacks become question marks; control characters are removed."""
-    grew = Comparison(Summary(positive=3_000, negative=1_000), Summary(positive=2_594, negative=1_165))
+    grew = ProportionChange(Proportion(1_000, 4_000), Proportion(1_165, 3_759))
     found = themes(("caf\xe9\x1b[31m r\u202eed", 3), comments=8, change=grew)
     assert "café [31m red" in themes_text(found)
     text = encode_text(themes_text(found), "ascii")
@@ -122,7 +122,7 @@ def test_wide_signs_take_two_columns() -> None:
 
 def test_themes_have_examples() -> None:
     """Each is on the line below, truncated to the width; a narrow text has short changes."""
-    same = Comparison(Summary(positive=500, negative=500), Summary(positive=500, negative=500))
+    same = ProportionChange(Proportion(500, 1_000), Proportion(500, 1_000))
     found = themes(("late", 5), comments=10, change=same, example="It was\n late " * 9)
     for width, change in ((80, "no clear change"), (32, "≈")):
         row, example = themes_text(found, width=width).split("\n")[-2:]

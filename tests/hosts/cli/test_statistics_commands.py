@@ -165,13 +165,22 @@ def test_the_current_day_has_not_ended(cli: Any) -> None:
 
 
 def test_a_heat_map(cli: Any) -> None:
-    """Rows are dates for less than two weeks, and weekdays in JSON."""
+    """Rows are dates for less than two weeks, also in JSON; later, they are weekdays."""
     given(*[("a", "up", "", NOON)] * 10, *[("a", "up", "", MIDNIGHT)] * 10)
     lines = cli("trends", "--heat-map", "--zone", "Europe/Berlin").out.splitlines()
     (row,) = [line for line in lines if line.startswith("Wed 4")]
     assert row.split() == ["Wed", "4", "=", *"·" * 12, "="]
     cells = cli("trends", "--heat-map", "--json").json["cells"]
-    assert [(cell["weekday"], cell["hour"]) for cell in cells] == [("Tuesday", 23), ("Wednesday", 12)]
+    assert [(cell["day"], cell["weekday"], cell["hour"]) for cell in cells] == [
+        ("2026-03-03", "Tuesday", 23),
+        ("2026-03-04", "Wednesday", 12),
+    ]
+    given(("a", "up", "", NOON + timedelta(days=14)))
+    cells = cli("trends", "--heat-map", "--json").json["cells"]
+    assert [(cell["weekday"], cell["positive"], "day" in cell) for cell in cells] == [
+        ("Tuesday", 10, False),
+        ("Wednesday", 11, False),
+    ]
 
 
 STATISTICS = (
@@ -356,16 +365,22 @@ class TestCompare:
         document = cli("compare", *options, "--json").json
         assert (document["before"]["satisfaction_score"], document["after"]["satisfaction_score"]) == (40.0, 80.0)
         assert (document["verdict"], document["significant"], document["needed"]) == ("better", True, 0)
+        assert 0 < document["p_value"] < 1e-15
+        assert (document["mix"]["new"], document["mix"]["gone"]) == (["new"], [])
+        assert document["mix"]["without"]["satisfaction_change"] == 30.0
         shown = cli("compare", *options).out
         assert shown.startswith(f"After is better than before{document['sentence'].removeprefix('better')}.\n")
         assert "Change in satisfaction: +40.0 points" in shown
+        assert "p < 0.001 (normal approximation)" in " ".join(shown.split())
         assert "1 new agent: new" in shown
         assert "Without them: better by " in shown
 
     def test_agents(self, cli: Any) -> None:
         """Two agents are compared without naming them as new and gone."""
         self.fill()
-        shown = cli("compare", "--before-agent", "old", "--after-agent", "new").out
+        sides = ("--before-agent", "old", "--after-agent", "new")
+        assert cli("compare", *sides, "--json").json["mix"] is None
+        shown = cli("compare", *sides).out
         assert shown.startswith("After is better than before by ")
         assert "Without them" not in shown
 

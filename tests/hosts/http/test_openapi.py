@@ -44,7 +44,11 @@ PROBLEM = "application/problem+json"
 UNLIMITED = {"limit_by_key": "", "limit_by_session": "", "limit_by_address": "", "limit_production": ""}
 OPEN = ServerSettings(access="open", **UNLIMITED)
 #: Required query parameters of operations, besides those in the document's examples.
-NEEDED = {"take_vote_back": "author=user-7", "list_votes": "author=user-7"}
+NEEDED = {
+    "take_vote_back": "author=user-7",
+    "list_votes": "author=user-7",
+    "analytics_compare": "since=2026-03-01",
+}
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 each_with_body = pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 import harken
-from harken import GroupBy, Harken, ModerationStatus, Period, Rating, Receipt, Summary, Verdict
+from harken import GroupBy, Harken, ModerationStatus, Period, Rating, Receipt, Summary
 from harken_adapters.formats.exporting import export
 from harken_adapters.formats.statistics import WEEKDAYS
 from hosts.serving import Server, problem, served, stored_feedback
@@ -419,32 +419,86 @@ class TestStatistics:
 
 
 class TestComparing:
+    def fill(self, hk: Harken, agent: str, day: int, up: int, down: int) -> None:
+        """Store ratings of an agent on a day in March."""
+        at = datetime(2026, 3, day, tzinfo=UTC)
+        hk.collection.submit_many(
+            [
+                a_submission(f"{agent}-{day}-{n}", "up" if n < up else "down", "x", agent_id=agent, created_at=at)
+                for n in range(up + down)
+            ]
+        )
+
     def test_two_times(self, server: Server, hk: Harken) -> None:
         """A filter with a prefix applies to one side, and one without to both."""
-        middle = datetime(2026, 3, 9, tzinfo=UTC)
+        self.fill(hk, "helper", 5, 40, 60)
+        self.fill(hk, "helper", 10, 75, 25)
+        self.fill(hk, "other", 10, 0, 50)
         found = server.get(
             "/api/analytics/compare",
             params={"agent_id": "helper", "before.until": "2026-03-09", "after.since": "2026-03-09"},
         )
-        before, after = hk.query(agent_id="helper", until=middle), hk.query(agent_id="helper", since=middle)
-        expected = hk.analytics.compare(before, after)
-        assert shown(found["before"]) == statistics_of(expected.before)
-        assert shown(found["after"]) == statistics_of(expected.after)
-        assert found["total_change"] == expected.total_change
-        assert found["satisfaction_change"] == round(expected.satisfaction_change, 1)
-        assert found["significant"] == (expected.verdict is not Verdict.UNDECIDED)
-        assert (found["verdict"], found["sentence"]) == (expected.verdict.value, expected.sentence)
-        assert found["needed"] == expected.needed
+        middle = datetime(2026, 3, 9, tzinfo=UTC)
+        assert shown(found.pop("before")) == statistics_of(hk.summary(agent_id="helper", until=middle))
+        assert shown(found.pop("after")) == statistics_of(hk.summary(agent_id="helper", since=middle))
+        assert found.pop("p_value") == pytest.approx(5.5e-7, abs=1e-8)
+        assert found == {
+            "satisfaction_change": 35.0,
+            "quality_change": 35.0,
+            "total_change": 0,
+            "interval": {"low": 21.5, "high": 46.7},
+            "significant": True,
+            "verdict": "better",
+            "sentence": "better by 5 to 65 points",
+            "needed": 0,
+            "always_valid_interval": {"low": 4.6, "high": 65.4},
+            "p_value_is_exact": False,
+            "mix": None,
+        }
+
+    def test_few_ratings(self, server: Server, hk: Harken) -> None:
+        """The p-value of small groups is exact. It does not decide the verdict."""
+        self.fill(hk, "helper", 5, 3, 7)
+        self.fill(hk, "helper", 10, 9, 1)
+        found = server.get("/api/analytics/compare?before.until=2026-03-09&after.since=2026-03-09")
+        assert (found["p_value"], found["p_value_is_exact"]) == (0.0102, True)
+        assert (found["significant"], found["verdict"], found["needed"]) == (False, "too close to tell", 70)
+        assert found["sentence"] == "too close to tell: about 70 more ratings needed"
 
     def test_the_previous_period(self, server: Server, hk: Harken) -> None:
         """Without a prefix, the period is compared with the one before, which is as long."""
+        for day, positive in ((3, 1), (4, 2), (7, 4), (8, 8), (11, 16), (12, 32)):
+            self.fill(hk, "helper", day, positive, 0)
         found = server.get("/api/analytics/compare?since=2026-03-08&until=2026-03-12&agent_id=helper")
-        start, middle, end = (datetime(2026, 3, day, tzinfo=UTC) for day in (4, 8, 12))
-        expected = hk.compare({"since": start, "until": middle}, {"since": middle, "until": end}, agent_id="helper")
-        assert shown(found["before"]) == statistics_of(expected.before)
-        assert shown(found["after"]) == statistics_of(expected.after)
+        assert (found["before"]["positive"], found["after"]["positive"]) == (6, 24)
         refused = server.ask("GET", "/api/analytics/compare?since=2026-03-08&until=2026-03-08")
         assert "previous period" in problem(refused, 422, "invalid")["detail"]
+
+    @pytest.mark.parametrize(
+        "query",
+        ["", "agent_id=a", "until=2026-03-08", "before.agent_id=a&after.agent_id=a", "before.rating=up&rating=up"],
+    )
+    def test_a_selection_and_itself(self, server: Server, query: str) -> None:
+        """Two equal selections are not compared with each other; the error says what is missing."""
+        refused = problem(server.ask("GET", f"/api/analytics/compare?{query}"), 422, "invalid")
+        assert refused["detail"] == (
+            "Both selections are the same; add since, or filters with the prefix before. or after."
+        )
+
+    def test_a_new_agent(self, server: Server, hk: Harken) -> None:
+        """Agents that only one side has are named, with the comparison of the others."""
+        self.fill(hk, "good", 5, 80, 20)
+        self.fill(hk, "good", 10, 80, 20)
+        self.fill(hk, "hard", 10, 20, 80)
+        found = server.get("/api/analytics/compare?before.until=2026-03-09&after.since=2026-03-09")
+        assert (found["satisfaction_change"], found["verdict"]) == (-30.0, "worse")
+        assert (found["mix"]["new"], found["mix"]["gone"]) == (["hard"], [])
+        assert (found["mix"]["without"]["after"]["total_feedbacks"], found["mix"]["without"]["total_change"]) == (
+            100,
+            0,
+        )
+        agents = server.get("/api/analytics/compare?before.agent_id=good&after.agent_id=hard")
+        assert (agents["satisfaction_change"], agents["mix"]) == (-60.0, None)
 
     def test_by_context(self, server: Server, hk: Harken) -> None:
         """A side may be selected by context."""

@@ -173,7 +173,7 @@ class TestKeysForAgents:
             "/api/analytics/summary",
             "/api/analytics/trend",
             "/api/analytics/themes",
-            "/api/analytics/compare",
+            "/api/analytics/compare?since=2026-03-01",
             "/api/analytics/groups",
             "/api/analytics/heat-map",
             "/api/analytics/changes",
@@ -184,12 +184,13 @@ class TestKeysForAgents:
         headers = shop.key("mine", "third")
         refused = shop.server.ask("GET", path, headers=headers)
         assert "'mine', 'third'" in problem(refused, 403, "forbidden")["detail"]
+        about = f"{path}{'&' if '?' in path else '?'}agent_id="
         for named in ("other", ""):
-            problem(shop.server.ask("GET", f"{path}?agent_id={named}", headers=headers), 403, "forbidden")
-        answer = shop.server.ask("GET", f"{path}?agent_id=mine", headers=headers)
+            problem(shop.server.ask("GET", f"{about}{named}", headers=headers), 403, "forbidden")
+        answer = shop.server.ask("GET", f"{about}mine", headers=headers)
         assert answer.status_code == 200
         assert "other slow" not in answer.text
-        answer = shop.server.ask("GET", f"{path}?agent_id=other", headers=shop.key("mine"))
+        answer = shop.server.ask("GET", f"{about}other", headers=shop.key("mine"))
         assert "got agent_id 'other'" in problem(answer, 403, "forbidden")["detail"]
 
     def test_comparisons(self, shop: Shop) -> None:
@@ -199,6 +200,15 @@ class TestKeysForAgents:
                 "GET", f"/api/analytics/compare?{side}.agent_id=other", headers=shop.key("mine", "third")
             )
             problem(answer, 403, "forbidden")
+
+    def test_agents_of_a_comparison(self, shop: Shop) -> None:
+        """The agents that are new do not include any that the key is not for."""
+        path = "/api/analytics/compare?before.context.version=1&after.context.version=2"
+        for agent in ("mine", "other"):
+            shop.hk.submit("s", "up", agent_id=agent, context={"version": "2"})
+        whole = bearing(shop.hk.keys.create("default", (Scope.READ,)).text)
+        for headers, agents in ((shop.key("mine"), ["mine"]), (whole, ["mine", "other"])):
+            assert shop.server.get(path, headers=headers)["mix"]["new"] == agents
 
     def test_themes(self, shop: Shop) -> None:
         """Themes, and their examples, are found in feedback about the agent only."""

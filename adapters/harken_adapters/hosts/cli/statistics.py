@@ -46,6 +46,7 @@ from harken_adapters.formats.statistics import (
     estimate_record,
     heat_map_record,
     keywords_record,
+    mix_record,
     parse_group,
     period_points,
     response_time_record,
@@ -165,7 +166,7 @@ def trends(
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
         if with_heat_map:
-            cells = hk.analytics.heat_map(query, zone, prefer_dates=not as_json)
+            cells = hk.analytics.heat_map(query, zone, prefer_dates=True)
             print_json(heat_map_record(zone, cells)) if as_json else _print_heat_map(cells, zone)
             return
         trend = None if by.recurs else hk.analytics.trend(query, Period(by.value), zone)
@@ -293,22 +294,8 @@ def compare(
     """
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        before = _side(
-            query,
-            "--before-context",
-            since=before_since,
-            until=before_until,
-            agent=before_agent,
-            context_values=before_context,
-        )
-        after = _side(
-            query,
-            "--after-context",
-            since=after_since,
-            until=after_until,
-            agent=after_agent,
-            context_values=after_context,
-        )
+        before = _side(query, before_since, before_until, before_agent, pairs("--before-context", before_context or ()))
+        after = _side(query, after_since, after_until, after_agent, pairs("--after-context", after_context or ()))
         if by is not None:
             if before != after:
                 raise WrongUsage("--by compares groups with each other; leave out --before-... and --after-...")
@@ -318,23 +305,22 @@ def compare(
         if before == after:
             before = hk.analytics.previous_period(after)
         comparison = hk.analytics.compare(before, after)
-        mix = hk.analytics.mix(before, after, GroupBy(Dimension.AGENT))
+        same_agent = before.agent_id == after.agent_id
+        mix = hk.analytics.mix(before, after, GroupBy(Dimension.AGENT)) if same_agent else None
     if as_json:
-        print_json(comparison_record(comparison))
+        print_json(comparison_record(comparison) | {"mix": mix_record(mix)})
         return
     _print_comparison(comparison)
-    if before.agent_id == after.agent_id:
+    if mix:
         _print_mix(mix)
 
 
 def _side(
     query: FeedbackQuery,
-    option: str,
-    *,
     since: datetime | None,
     until: datetime | None,
     agent: str | None,
-    context_values: list[str] | None,
+    context: Mapping[str, str],
 ) -> FeedbackQuery:
     """The query with the filters of one side in place of its own."""
     return evolve(
@@ -342,7 +328,7 @@ def _side(
         since=since or query.since,
         until=until or query.until,
         agent_id=query.agent_id if agent is None else agent,
-        context={**query.context, **pairs(option, context_values or ())},
+        context={**query.context, **context},
     )
 
 
@@ -352,9 +338,14 @@ def _print_comparison(comparison: Comparison) -> None:
     say("")
     wrap(
         f"Change in satisfaction: {comparison.satisfaction_change:+.1f} points. "
-        f"95% interval that holds at every look: {always.low:+.1f} to {always.high:+.1f}; "
-        f"for a single look: {single.low:+.1f} to {single.high:+.1f}."
+        f"95% interval for many looks: {always.low:+.1f} to {always.high:+.1f}; "
+        f"for a single look: {single.low:+.1f} to {single.high:+.1f}, {_p_text(comparison)}."
     )
+
+
+def _p_text(comparison: Comparison) -> str:
+    p_value, method = comparison.p_value, "exact mid-p" if comparison.is_exact else "normal approximation"
+    return f"p {'< 0.001' if p_value < 0.001 else f'= {p_value:.2g}'} ({method})"
 
 
 def _print_mix(mix: Mix[GroupKey]) -> None:

@@ -13,7 +13,7 @@ from harken.domain.alerts.patterns import AlertKind, Finding, Subject, has_risen
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.change_points import Alarm
-from harken.domain.insight.comparison import Comparison, Verdict
+from harken.domain.insight.comparison import ProportionChange
 from harken.domain.instants import MICROSECOND, format_duration
 from harken.domain.moderation import Backlog
 from harken.domain.rules import label_problem
@@ -290,7 +290,8 @@ class ThemeRule(_RisingRule):
 
     With keywords, each of them is a theme, and its number of mentions must rise significantly. Without keywords, themes
     are discovered in the comments of the window, and the share of the comments that are about a theme must rise by more
-    than chance, however often the rule is evaluated; ``factor`` is not used then. Each theme has its own alerts.
+    than chance; ``factor`` is not used then. A single evaluation is hardly ever wrong, but as the window moves, some
+    alerts are false over months of evaluations. Each theme has its own alerts.
 
     Attributes:
         keywords: the keywords to search for, in any case and also inside longer words.
@@ -323,29 +324,28 @@ class ThemeRule(_RisingRule):
         """Return the finding if the number of mentions matches the rule; see :meth:`RateRule.finding`."""
         return self._find_rise(f"thumbs-down comments that mention {keyword!r}", str(group), count, baseline, weeks)
 
-    def theme_finding(self, label: str, group: Subject, change: Comparison, weeks: int) -> Finding | None:
+    def theme_finding(self, label: str, group: Subject, change: ProportionChange, weeks: int) -> Finding | None:
         """Return the finding if a discovered theme matches the rule.
 
         Args:
             label: the label of the theme.
             group: the application or agent.
-            change: the comments that are not about the theme (as thumbs-up) and those that are (as thumbs-down), in the
-                previous weeks and in the window.
+            change: the comments about the theme among all, in the previous weeks and in the window.
             weeks: the number of those weeks that count.
         """
         before, now = change.before, change.after
-        if now.negative < self.at_least or change.verdict is not Verdict.WORSE:
+        if now.count < self.at_least or change.direction <= 0:
             return None
         message = (
-            f"{now.negative} of {now.decided} thumbs-down comments for {group} within {format_duration(self.window)} "
-            f"are about {label!r}, compared with {before.negative} of {before.decided} in {_same_hours(weeks)}"
+            f"{now.count} of {now.total} thumbs-down comments for {group} within {format_duration(self.window)} "
+            f"are about {label!r}, compared with {before.count} of {before.total} in {_same_hours(weeks)}"
         )
-        figures = {"count": now.negative, "comments": now.decided, "baseline": before.negative}
-        return Finding(message, {**figures, "baseline_comments": before.decided, "weeks": weeks})
+        figures = {"count": now.count, "comments": now.total, "baseline": before.count}
+        return Finding(message, {**figures, "baseline_comments": before.total, "weeks": weeks})
 
-    def theme_goes_on(self, change: Comparison) -> bool:
+    def theme_goes_on(self, change: ProportionChange) -> bool:
         """Whether an open alert about a discovered theme stays open: it has enough comments, and a larger share."""
-        return self.enough(change.after.negative, is_open=True) and change.satisfaction_change < 0
+        return self.enough(change.after.count, is_open=True) and change.difference > 0
 
 
 @frozen(kw_only=True)

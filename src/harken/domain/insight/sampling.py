@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable
 from datetime import datetime
 from math import comb, log, sqrt
-from typing import Final, TypeVar
+from typing import Final
 
 from attrs import frozen
 
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.query import GroupBy, GroupKey
-
-Key = TypeVar("Key")
 
 #: The false-positive rate of verdicts, over any number of looks.
 ALPHA: Final = 0.05
@@ -130,14 +128,19 @@ def variance_of_change(before: tuple[float, float], after: tuple[float, float]) 
     return max(p1 * (1 - p1) / n1 + p2 * (1 - p2) / n2, pooled * (1 - pooled) * (1 / n1 + 1 / n2))
 
 
-def always_valid_margin(variance: float) -> float:
-    """Half the width of a 95% interval that may be looked at as often as anyone likes, as a share.
+def always_valid_margin(variance: float, alpha: float) -> float:
+    """Half the width of an interval that may be read at any number of looks at growing data, as a share.
 
     Robbins' normal mixture with variance ``SCALE ** 2``: R. Johari, L. Pekelis, D. J. Walsh, "Always valid inference:
-    bringing sequential analysis to A/B testing" (2015).
+    bringing sequential analysis to A/B testing" (2015). It excludes zero if :func:`log_e_value` is at least
+    ``log(1 / alpha)``.
+
+    Args:
+        variance: of the difference.
+        alpha: how often the interval may be wrong at any look.
     """
     mixed = variance + SCALE**2
-    return sqrt(variance * mixed / SCALE**2 * (2 * log(1 / ALPHA) + log(mixed / variance)))
+    return sqrt(variance * mixed / SCALE**2 * (2 * log(1 / alpha) + log(mixed / variance)))
 
 
 def log_e_value(change: float, variance: float) -> float:
@@ -146,19 +149,19 @@ def log_e_value(change: float, variance: float) -> float:
     return 0.5 * log(variance / mixed) + change**2 * SCALE**2 / (2 * variance * mixed)
 
 
-def holm(log_e_values: Mapping[Key, float]) -> set[Key]:
-    """Which of many comparisons are decided, so that all of them together are wrong at most 5% of the time.
+def holm_level(log_e_values: Iterable[float]) -> float:
+    """The level at which each of many comparisons is decided, so that all together are wrong at most 5% of the time.
 
     S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979), on
-    ``1 / e`` as the p-values.
+    ``1 / e`` as the p-values. The level is that of the step at which the procedure stops: exactly the comparisons that
+    it rejects have ``1 / e`` of at most this level.
     """
-    decided: set[Key] = set()
-    ranked = sorted(log_e_values, key=lambda key: -log_e_values[key])
-    for place, key in enumerate(ranked):
-        if log_e_values[key] < log((len(ranked) - place) / ALPHA):
-            break
-        decided.add(key)
-    return decided
+    ranked = sorted(log_e_values, reverse=True)
+    for place, value in enumerate(ranked):
+        level = ALPHA / (len(ranked) - place)
+        if value < log(1 / level):
+            return level
+    return ALPHA
 
 
 def mid_p(before: tuple[int, int], after: tuple[int, int]) -> float:

@@ -304,7 +304,8 @@ def _trend(by: list[str], description: str, *, points: int | None = None, **of: 
 
 
 _VERDICT: Final[Schema] = _describe(
-    {"enum": [verdict.value for verdict in Verdict]}, "Whether it is more than chance, however often it is read."
+    {"enum": [verdict.value for verdict in Verdict]},
+    "Whether it is more than chance. It holds at any number of looks while the selections only grow.",
 )
 _NEEDED: Final[Schema] = _describe(
     {"type": ["integer", "null"], "minimum": 0},
@@ -324,9 +325,27 @@ _COMPARISON: Final[Mapping[str, Schema]] = {
     "sentence": _describe(_ANY_TEXT, "The verdict in words."),
     "needed": _NEEDED,
     "always_valid_interval": _describe(
-        reference("Interval"), "Of the change, valid however often the comparison is read."
+        reference("Interval"),
+        "Of the change, for any number of looks at selections that only grow; it excludes zero if there is a verdict.",
+    ),
+    "p_value": _describe(
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "How often chance alone gives a change as large, for a single look at this comparison alone.",
+    ),
+    "p_value_is_exact": _describe(
+        {"type": "boolean"},
+        "Whether it is the exact mid-p value: below 200 thumbs without a design effect. Else it is that of the normal "
+        "approximation, which takes repeated authors into account.",
     ),
 }
+_MIX: Final = _object(
+    {
+        "new": _describe(_list({"type": ["string", "null"]}), "The agents that hardly any feedback before is about."),
+        "gone": _describe(_list({"type": ["string", "null"]}), "The agents that hardly any feedback after is about."),
+        "without": _object(_COMPARISON, description="The comparison without these agents."),
+    },
+    description="The agents that only one selection has. Null if there are none, or if the selections differ by agent.",
+)
 _CURSOR_OR_NULL: Final = _describe(
     {"type": ["string", "null"]}, "The value of `after` for the next page; null on the last page."
 )
@@ -572,7 +591,7 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             ),
         }
     ),
-    "Comparison": _object(_COMPARISON),
+    "Comparison": _object({**_COMPARISON, "mix": {"anyOf": [_MIX, {"type": "null"}]}}),
     "ComparedGroups": _object(
         {
             "by": _describe(_ANY_TEXT, "The dimension of the groups."),
@@ -847,6 +866,8 @@ _COMPARISON_EXAMPLE: Final = {
     "sentence": "too close to tell: about 280 more ratings needed",
     "needed": 279,
     "always_valid_interval": {"low": -100.0, "high": 100.0},
+    "p_value": 0.733,
+    "p_value_is_exact": True,
 }
 
 #: Examples of responses, for operations without their own example.
@@ -951,5 +972,5 @@ EXAMPLES: Final[Mapping[str, Any]] = {
         "zone": "Europe/Berlin",
         "changes": [{"at": "2026-01-31T00:00:00+01:00", "before": 62.5, "after": 80.1}],
     },
-    "Comparison": _COMPARISON_EXAMPLE,
+    "Comparison": {**_COMPARISON_EXAMPLE, "mix": None},
 }

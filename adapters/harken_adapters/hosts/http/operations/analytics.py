@@ -16,6 +16,7 @@ from harken_adapters.formats.statistics import (
     group_key,
     heat_map_record,
     keywords_record,
+    mix_record,
     parse_group,
     themes_record,
     trend_points,
@@ -28,6 +29,7 @@ from harken_adapters.hosts.http.wire.records import visible_record
 _MOST_KEYWORDS: Final = 50
 _DEFAULT_THEMES: Final = 15
 _SIDES: Final = ("before.", "after.")
+_BY_AGENT: Final = GroupBy(Dimension.AGENT)
 
 
 def _summary(call: Call) -> Response:
@@ -61,10 +63,15 @@ def _themes(call: Call) -> Response:
 
 
 def _compare(call: Call) -> Response:
+    analytics = call.harken.analytics
     before, after = (call.query(side) for side in _SIDES)
-    if after.since and not any(name.startswith(_SIDES) for name in call.parameters.values):
-        return answer(comparison_record(call.harken.analytics.compare_to_previous(after)))
-    return answer(comparison_record(call.harken.analytics.compare(before, after)))
+    if before == after:
+        if after.since is None:
+            message = "Both selections are the same; add since, or filters with the prefix before. or after."
+            raise invalid("since", "missing", message)
+        before = analytics.previous_period(after)
+    mix = analytics.mix(before, after, _BY_AGENT) if before.agent_id == after.agent_id else None
+    return answer(comparison_record(analytics.compare(before, after)) | {"mix": mix_record(mix)})
 
 
 def _compare_groups(call: Call) -> Response:
@@ -143,8 +150,8 @@ OPERATIONS: Final = (
         summary="Compare two selections of feedback",
         description=(
             "A filter with the prefix ``before.`` or ``after.``, such as ``before.until`` and ``after.since``, applies "
-            "to that selection; a filter without a prefix applies to both. Without any prefix, the period from "
-            "``since`` to ``until`` is compared with the previous period, which is as long."
+            "to that selection; a filter without a prefix applies to both. If both selections are the same, the period "
+            "from ``since`` to ``until`` is compared with the previous period, which is as long."
         ),
         tag="Analytics",
         agent_keys=True,
