@@ -334,6 +334,8 @@ def _side(
 
 def _print_comparison(comparison: Comparison) -> None:
     chart(change_text(comparison, width=chart_width()))
+    if not (comparison.before.decided and comparison.after.decided):
+        return
     always, single = comparison.always_valid_interval, comparison.interval
     say("")
     wrap(

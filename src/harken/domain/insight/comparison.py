@@ -92,9 +92,9 @@ class TwoProportions(ABC):
 
     @property
     def difference(self) -> float:
-        """The change in percentage points, after minus before."""
+        """The change in percentage points, after minus before; 0.0 if one side is empty."""
         before, after = self.proportions
-        return after.percent - before.percent
+        return 0.0 if self._is_empty else after.percent - before.percent
 
     @property
     def interval(self) -> Interval:
