@@ -226,7 +226,7 @@ def _describe_method(found: BestGroups[int], total: Summary, marks: str) -> str:
     """The explanation of the dashed line, of the last column and of the confidence of intervals and sentence."""
     pairs = comb(len(found.compared), 2)
     corrected = f", the sentence corrected for {amount(pairs, 'comparison')}" if pairs > 1 else ""
-    others = " Others: each against all others together, in points." if marks == "Others" else ""
+    others = " ▲▼ each against all others together, in points." if marks == "Others" else ""
     return f"Dashed line: all, {satisfaction_text(total)}. 95% confidence{corrected}.{others}"
 
 

@@ -151,7 +151,7 @@ def test_groups_are_marked_against_the_others() -> None:
     """Without changes, the last column compares with all others together; a group without others has a dash."""
     chart = comparison_chart(compared(A=(900, 100), B=(510, 490), C=(500, 500)))
     assert marks(chart.table) == {"A": "▲ 39.5", "B": "▼ 19.0", "C": "▼ 20.5"}
-    assert "Others: each against all others together" in chart.foot
+    assert "▲▼ each against all others together" in chart.foot
     assert "▲ 39.590.0%" in texts(chart.svg)
     assert marks(comparison_chart(compared(A=(900, 100))).table) == {"A": DASH}
 
