@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
@@ -20,14 +19,10 @@ from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
 from harken.ports.text import ThemeNamer
 from harken.ports.time import Clock
-from harken.services.erasures import Erasures
-from harken.services.newest import newest
-
-logger = logging.getLogger(__name__)
+from harken.services.newest import newest_comments
+from harken.services.theme_names import ThemeNames
 
 MAX_THEMES: Final = 50
-_MAX_NAME_LENGTH: Final = 100
-_MAX_NAMES: Final = 10_000
 #: The number of authors that a theme of an alert needs.
 _MIN_AUTHORS: Final = 3
 _FREQUENCY: Final = {
@@ -118,23 +113,21 @@ class ThemeService:
     def __init__(
         self,
         repository: FeedbackRepository,
-        erasures: Erasures,
         *,
         clock: Clock,
         stop_words: Callable[[], Collection[str]],
         namer: ThemeNamer | None = None,
     ) -> None:
         self._repository = repository
-        self._erasures = erasures
         self._clock = clock
         self._stop_words = stop_words
-        self._namer = namer
-        self._names: dict[tuple[int | str | None, ...], str] = {}
+        self._names = ThemeNames(namer, clock=clock) if namer else None
 
     def find(self, query: FeedbackQuery, *, limit: int = 15) -> Themes:
         """The themes of the matching thumbs-down comments, with their change since the previous period.
 
-        Of thumbs-down feedback, the newest 20,000 entries are searched. A filter on the rating is ignored.
+        The newest 20,000 thumbs-down comments are searched, among the newest 100,000 thumbs-down entries. A filter on
+        the rating is ignored.
 
         Args:
             query: the selection. Without ``since`` there is no previous period.
@@ -155,7 +148,7 @@ class ThemeService:
         found = []
         for theme in themes:
             examples = tuple(by_id[example] for example in theme.examples)
-            found.append(FoundTheme(self._name(theme, examples, query), theme, changes.get(theme.words), examples))
+            found.append(FoundTheme(self._name(theme, examples), theme, changes.get(theme.words), examples))
         return Themes(
             themes=tuple(found),
             comments=len(complaints),
@@ -188,29 +181,13 @@ class ThemeService:
         rated = evolve(query, rating=None)
         if rated == FeedbackQuery(application=query.application):
             return self._repository.term_counts(query.application)
-        return TermCounts.fold(newest(self._repository, rated))
+        return TermCounts.fold(newest_comments(self._repository, rated))
 
     def _negative(self, query: FeedbackQuery) -> list[Feedback]:
-        return [one for one in newest(self._repository, evolve(query, rating=Rating.DOWN)) if one.comment]
+        return list(newest_comments(self._repository, evolve(query, rating=Rating.DOWN)))
 
-    def _name(self, theme: Theme, examples: Sequence[Feedback], query: FeedbackQuery) -> str:
-        """The namer's name, or the label if it has none or fails. Names are kept apart by application and agent.
-
-        After an erasure, a theme is named again, as its name may come from what was erased.
-        """
-        if self._namer is None:
-            return theme.label
-        key = (self._erasures.count(query.application), query.application, query.agent_id, *theme.words)
-        if key not in self._names:
-            try:
-                name = " ".join(self._namer(theme.words, [one.comment for one in examples]).split())
-            except Exception:
-                logger.exception("The theme namer failed on the theme %r", theme.label)
-                return theme.label
-            while len(self._names) >= _MAX_NAMES:
-                self._names.pop(next(iter(self._names)), None)
-            self._names[key] = name[:_MAX_NAME_LENGTH] or theme.label
-        return self._names[key]
+    def _name(self, theme: Theme, examples: Iterable[Feedback]) -> str:
+        return self._names.name(theme, [one.comment for one in examples]) if self._names else theme.label
 
 
 def _complaints(feedback: Iterable[Feedback]) -> list[_Complaint]:
