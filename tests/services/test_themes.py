@@ -166,6 +166,15 @@ def test_many_comments(hk: Harken) -> None:
     assert (hk.themes().comments, hk.themes(since=NOON).comments) == (1100, 1100)
 
 
+def test_thumbs_without_comments_do_not_displace_comments(hk: Harken) -> None:
+    """The newest comments are searched, with any number of newer thumbs without a comment among them."""
+    store(hk, complaints(EVENLY, at=NOON - timedelta(hours=1)))
+    hk.collection.submit_many([a_submission(created_at=NOON)] * 20_000)
+    themes = hk.themes(since=NOON - timedelta(days=1), until=NOON + timedelta(days=1))
+    assert themes.comments == sum(EVENLY.values())
+    assert [one.theme for one in themes.themes] == [one.theme for one in hk.themes().themes] != []
+
+
 def test_tags_are_listed_beside_themes(hk: Harken) -> None:
     """The reasons that submitters chose come with the number of comments, the most frequent first."""
     store(
