@@ -9,7 +9,7 @@ import pytest
 
 import harken
 from harken import Change, FoundTheme, Harken, InvalidQuery, Keyword, Submission, Themes
-from harken.services import theme_names
+from harken.services import themes as service
 from support import NOON, ManualClock, a_submission, counting_ids
 
 WEEK = timedelta(days=7)
@@ -302,7 +302,7 @@ class TestNaming:
 
     def test_the_number_of_names_is_bounded(self, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
         """Older names are forgotten, and made again."""
-        monkeypatch.setattr(theme_names, "_MAX_NAMES", 2)
+        monkeypatch.setattr(service, "_MAX_NAMES", 2)
         namer = Namer("Name")
         with harken.connect("memory://", clock=clock, theme_namer=namer) as hk:
             store(hk, complaints(EVENLY))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
 from attrs import evolve, frozen
@@ -19,10 +22,20 @@ from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
 from harken.ports.text import ThemeNamer
 from harken.ports.time import Clock
+from harken.services.forks import ForkSafeLock
 from harken.services.newest import newest_comments
-from harken.services.theme_names import ThemeNames
+
+logger = logging.getLogger(__name__)
 
 MAX_THEMES: Final = 50
+_MAX_NAME_LENGTH: Final = 100
+_MAX_NAMES: Final = 10_000
+#: How long no theme is named after an error, as the namer may be unavailable.
+_PAUSE: Final = timedelta(minutes=1)
+#: How long the theme is not named that caused the error, so that it does not prevent the naming of others.
+_LONG_PAUSE: Final = timedelta(minutes=10)
+_END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
+_START_OF_TIME: Final = datetime.min.replace(tzinfo=UTC)
 #: The number of authors that a theme of an alert needs.
 _MIN_AUTHORS: Final = 3
 _FREQUENCY: Final = {
@@ -107,6 +120,58 @@ class ThemeWindow:
         return Comparison(_summary(old), _summary(new), design_effect(old), design_effect(new))
 
 
+@frozen
+class _Name:
+    """A name, empty for none, and until when it is used."""
+
+    name: str
+    until: datetime = _END_OF_TIME
+
+
+class _Names:
+    """Names themes, and remembers the names.
+
+    A name is remembered for the words and comments that it was made from, and for no others. So no name is shown that
+    comes from a comment that was since changed, withdrawn, rejected or erased, or that belongs to another selection.
+    """
+
+    def __init__(self, namer: ThemeNamer, *, clock: Clock) -> None:
+        self._namer = namer
+        self._clock = clock
+        self._lock = ForkSafeLock()
+        #: By a hash of the words and comments, so that no comment is kept here.
+        self._known: dict[bytes, _Name] = {}
+        self._paused_until = _START_OF_TIME
+
+    def name(self, theme: Theme, comments: Sequence[str]) -> str:
+        """The namer's name, or the label of the theme if the namer has none, fails or failed recently."""
+        key = sha256(repr((theme.words, comments)).encode()).digest()
+        known = self._known.get(key)
+        now = self._clock()
+        if known is None or now >= known.until:
+            if now < self._paused_until:
+                return theme.label
+            known = self._ask(theme, comments)
+            self._keep(key, known)
+        return known.name or theme.label
+
+    def _ask(self, theme: Theme, comments: Sequence[str]) -> _Name:
+        try:
+            name = " ".join(self._namer(theme.words, comments).split())
+        except Exception:
+            logger.exception("The theme namer failed on the theme %r", theme.label)
+            now = self._clock()
+            self._paused_until = now + _PAUSE
+            return _Name("", until=now + _LONG_PAUSE)
+        return _Name(name[:_MAX_NAME_LENGTH])
+
+    def _keep(self, key: bytes, known: _Name) -> None:
+        with self._lock:
+            while len(self._known) >= _MAX_NAMES:
+                del self._known[next(iter(self._known))]
+            self._known[key] = known
+
+
 class ThemeService:
     """Finds themes in the newest thumbs-down feedback of a selection."""
 
@@ -121,7 +186,7 @@ class ThemeService:
         self._repository = repository
         self._clock = clock
         self._stop_words = stop_words
-        self._names = ThemeNames(namer, clock=clock) if namer else None
+        self._names = _Names(namer, clock=clock) if namer else None
 
     def find(self, query: FeedbackQuery, *, limit: int = 15) -> Themes:
         """The themes of the matching thumbs-down comments, with their change since the previous period.
