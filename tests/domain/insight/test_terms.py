@@ -77,7 +77,7 @@ class TestWords:
     @given(hst.comments())
     def test_any_comment_has_words(self, comment: str) -> None:
         """No text is an error; words are never empty, and never look like pairs or sounds."""
-        assert all(word and word[0] not in "#~" for word in words(comment))
+        assert all(word and word[0] not in "#~%" for word in words(comment))
 
 
 class TestTerms:
@@ -87,6 +87,19 @@ class TestTerms:
         assert {"lost", "luggage", "~-2"} < found
         (pair,) = (term for term in found if term.startswith("#"))
         assert len(pair) == 5
+
+    @pytest.mark.parametrize("word", ["4711", "ab12", "10th", "\u0664\u0662"])
+    def test_words_with_digits_cannot_be_read(self, word: str) -> None:
+        """Numbers of orders and telephones are hashed into three hexadecimal digits; other words are not."""
+        assert words(word) == [word]
+        (term,) = terms(word, None)
+        assert term[0] == "%"
+        assert len(term) == 4
+        assert terms("don't", None) == {"don't"}
+
+    def test_the_number_of_terms_of_numbers_is_bounded(self) -> None:
+        """Orders without end do not let the counts grow without end."""
+        assert len(frozenset().union(*(terms(str(number), None) for number in range(20_000)))) <= 4_096
 
     def test_a_term_counts_once_in_a_comment(self) -> None:
         """Presence, not frequency."""

@@ -18,6 +18,7 @@ from harken.domain.feedback import Content, Feedback, Rating, Sentiment
 TOKENIZER_VERSION: Final = 2
 MAX_WORD: Final = 40
 _BUCKETS: Final = 1 << 16
+_NUMBER_BUCKETS: Final = 1 << 12
 
 # Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Hiragana, Katakana and Han.
 _UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -79,13 +80,20 @@ def terms(comment: str, sentiment: Sentiment | None) -> frozenset[str]:
     """What a comment is counted under: each of its words once, each pair of adjacent words, and how it sounded.
 
     A pair is one of 65,536 buckets (``#`` and four hexadecimal digits), so that their number is bounded and no phrase
-    can be read from counts. What the sentiment analyser said when the comment was accepted is ``~`` and its polarity in
-    quarters, -4 to 4.
+    can be read from counts. For the same reasons, a word with a digit, such as the number of an order, is one of 4,096
+    buckets (``%`` and three hexadecimal digits). What the sentiment analyser said when the comment was accepted is
+    ``~`` and its polarity in quarters, -4 to 4.
     """
     found = words(comment)
     pairs = {f"#{crc32(f'{first} {second}'.encode()) % _BUCKETS:04x}" for first, second in pairwise(found)}
     sound = () if sentiment is None else (sound_term(sentiment),)
-    return frozenset().union(found, pairs, sound)
+    return frozenset().union(map(_word_term, found), pairs, sound)
+
+
+def _word_term(word: str) -> str:
+    if word.isalpha() or not any(map(str.isdigit, word)):
+        return word
+    return f"%{crc32(word.encode()) % _NUMBER_BUCKETS:03x}"
 
 
 def sound_term(sentiment: Sentiment) -> str:
