@@ -158,7 +158,6 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
     )
     themes = make.themes(
         storage.feedback,
-        erasures,
         clock=clock,
         stop_words=partial(stop_words, parts.languages),
         namer=parts.theme_namer,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from typing import Final
+from unicodedata import normalize
 
 from harken.domain.errors import ConfigurationError
 
@@ -31,4 +32,5 @@ def _read(languages: tuple[str, ...]) -> frozenset[str]:
     if unknown := sorted(set(languages) - set(stopwordsiso.langs())):
         names = ", ".join(map(repr, unknown))
         raise ConfigurationError(f"There are no stop words for {names}; languages must be ISO 639-1 codes such as 'en'")
-    return frozenset(stopwordsiso.stopwords(list(languages)))
+    # In the form of the words of comments.
+    return frozenset(normalize("NFC", word) for word in stopwordsiso.stopwords(list(languages)))

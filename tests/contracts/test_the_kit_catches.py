@@ -21,7 +21,7 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, HarkenError, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event
 from harken.domain.feedback import Feedback, Rating
-from harken.domain.insight.terms import TermCounts, words
+from harken.domain.insight.terms import TermCounts, TermTally, words
 from harken.domain.metadata import MetadataSize
 from harken.domain.moderation import ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
@@ -281,7 +281,10 @@ class CountsTermsOfAllApplications(MemoryFeedbackRepository):
     """Counts the terms of all applications together."""
 
     def term_counts(self, application: str) -> TermCounts:
-        return sum(map(super().term_counts, APPLICATIONS), TermCounts())
+        tally = TermTally()
+        for name in APPLICATIONS:
+            tally.add_counts(super().term_counts(name))
+        return tally.counts
 
 
 class CountsFrequencies(MemoryFeedbackRepository):

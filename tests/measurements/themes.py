@@ -17,6 +17,7 @@ from harken.domain.insight.terms import TermCounts, words
 from harken.domain.insight.themes import Theme, discover
 from harken.stop_words import stop_words
 
+BOUNDS = ("of 8, >= 6", "of 8, >= 5", ">= .35", ">= .19", "<= .05", "<= 0")
 _REASONS = 8
 #: What people call a complaint that has no reason they can name.
 _NO_REASON = "Can't Tell"
@@ -49,6 +50,7 @@ class Judgement:
         mean_f1: the mean F1 over all reasons, each with its theme.
         nmi: the normalised mutual information of first themes and reasons.
         jaccard: the mean overlap between the comments of two themes.
+        bad_labels: labels with a stop word or a handle.
     """
 
     matched: int
@@ -56,6 +58,7 @@ class Judgement:
     mean_f1: float
     nmi: float
     jaccard: float
+    bad_labels: int
 
 
 def rows(feedback: Sequence[Feedback], reasons: Sequence[str], seeds: Sequence[int]) -> Iterator[Row]:
@@ -64,12 +67,15 @@ def rows(feedback: Sequence[Feedback], reasons: Sequence[str], seeds: Sequence[i
     halves = [Random(seed).sample(everything, len(everything) // 2) for seed in seeds]
     for name, sets in (("airline themes", [everything]), ("airline themes of halves", halves)):
         found = [_judge(some) for some in sets]
-        bounds = ("of 8, >= 6", "of 8, >= 5", ">= .35", ">= .19", "<= .05") if sets == [everything] else ("",) * 5
+        bounds = (
+            ("of 8, >= 6", "of 8, >= 5", ">= .35", ">= .19", "<= .05", "<= 0") if sets == [everything] else ("",) * 6
+        )
         yield Row(f"{name}: matched", [one.matched for one in found], bounds[0])
         yield Row(f"{name}: with F1 >= .20", [one.strict for one in found], bounds[1])
         yield Row(f"{name}: mean F1", [one.mean_f1 for one in found], bounds[2])
         yield Row(f"{name}: NMI", [one.nmi for one in found], bounds[3])
         yield Row(f"{name}: mean Jaccard between themes", [one.jaccard for one in found], bounds[4])
+        yield Row(f"{name}: labels with a stop word or handle", [one.bad_labels for one in found], bounds[5])
 
 
 def labels(feedback: Sequence[Feedback], reasons: Sequence[str]) -> Iterator[str]:
@@ -107,6 +113,7 @@ def _judge(entries: Sequence[tuple[Feedback, str]]) -> Judgement:
         mean_f1=sum(_f1(members[reason], themes[theme].comments) for reason, theme in pairs) / _REASONS,
         nmi=_nmi(themes, complaints),
         jaccard=mean(overlaps),
+        bad_labels=sum("@" in theme.label or not stop_words().isdisjoint(words(theme.label)) for theme in themes),
     )
 
 

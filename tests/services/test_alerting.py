@@ -34,7 +34,6 @@ from harken.domain.query import GroupBy
 from harken.ports.alerts import AlertRepository
 from harken.ports.storage import Storage
 from harken.services.alerting.service import AlertingService
-from harken.services.erasures import Erasures
 from harken.services.themes import ThemeService
 from harken.stop_words import stop_words
 from harken.testing import accepted
@@ -63,7 +62,7 @@ def watching(*rules: AlertRule, clock: ManualClock | None = None) -> Iterator[tu
 
 def alerting(storage: Storage, *rules: AlertRule, clock: Callable[[], datetime]) -> AlertingService:
     """A service, as each of several relays has one."""
-    themes = ThemeService(storage.feedback, Erasures(storage.state), clock=clock, stop_words=stop_words)
+    themes = ThemeService(storage.feedback, clock=clock, stop_words=stop_words)
     return AlertingService(storage.feedback, storage.alerts, storage.state, rules=rules, themes=themes, clock=clock)
 
 
@@ -421,7 +420,7 @@ def test_a_change_between_reading_and_raising(clock: ManualClock) -> None:
             Interrupted(storage.alerts, meanwhile),
             storage.state,
             rules=[THREE],
-            themes=ThemeService(storage.feedback, Erasures(storage.state), clock=clock, stop_words=stop_words),
+            themes=ThemeService(storage.feedback, clock=clock, stop_words=stop_words),
             clock=clock,
         )
         slow.on_feedback(given_)

@@ -30,7 +30,6 @@ from harken.domain.moderation import Backlog
 from harken.ports.storage import Storage
 from harken.services.alerting.service import AlertingService
 from harken.services.alerting.windows import RETIRED
-from harken.services.erasures import Erasures
 from harken.services.feedback.backlog import backlog
 from harken.services.themes import ThemeService
 from harken.testing import accepted
@@ -61,7 +60,7 @@ class Watch:
         """A service, as another or restarted relay has it, without memory of earlier evaluations."""
         parts = self.storage.feedback, self.storage.alerts, self.storage.state
         clock = clock or self.clock
-        themes = ThemeService(self.storage.feedback, Erasures(self.storage.state), clock=clock, stop_words=frozenset)
+        themes = ThemeService(self.storage.feedback, clock=clock, stop_words=frozenset)
         return AlertingService(*parts, rules=rules or self.rules, themes=themes, clock=clock)
 
     def give(self, ups: int = 0, downs: int = 0, *, ago: timedelta = NONE, **parts: Any) -> None:

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 import harken
-from harken import FoundTheme, Harken, InvalidQuery, Keyword, Submission, Themes
+from harken import Change, FoundTheme, Harken, InvalidQuery, Keyword, Submission, Themes
+from harken.services import themes as service
 from support import NOON, ManualClock, a_submission, counting_ids
 
 WEEK = timedelta(days=7)
@@ -69,7 +70,7 @@ def test_topics_are_found(hk: Harken) -> None:
 
 
 def test_words_that_belong_together_are_one_theme(hk: Harken) -> None:
-    """With enough words, a theme has several; it counts each comment once."""
+    """With enough words, words of the same comments are one theme, however frequent; it counts each comment once."""
     filler = " ".join(f"{letter}{other}" for letter in "bcdfghjk" for other in "aeiou")
     topics = (
         "queue phone hold",
@@ -86,7 +87,8 @@ def test_words_that_belong_together_are_one_theme(hk: Harken) -> None:
     )
     themes = hk.themes(limit=10)
     assert themes.is_enough
-    assert all(one.theme.count <= themes.comments / 4 for one in themes.themes)
+    assert {frozenset(one.theme.words) for one in themes.themes} == {frozenset(topic.split()) for topic in topics}
+    assert {one.theme.count for one in themes.themes} == {150}
 
 
 def test_the_change_since_the_previous_period(hk: Harken) -> None:
@@ -124,6 +126,15 @@ def test_a_period_without_an_end_ends_now(hk: Harken, clock: ManualClock) -> Non
     assert luggage.change.before.count == 9
 
 
+@pytest.mark.parametrize("period", [{}, {"until": NOON + WEEK}, {"since": datetime(1, 2, 1, tzinfo=UTC)}])
+def test_without_a_previous_period(hk: Harken, period: dict[str, Any]) -> None:
+    """Themes of a period without a beginning, or with no time before it, have no change."""
+    store(hk, complaints(EVENLY))
+    themes = hk.themes(**period).themes
+    assert {"luggage", "refund", "wifi"} <= {one.theme.words[0] for one in themes}
+    assert {one.change for one in themes} == {None}
+
+
 def test_one_author_is_not_a_crowd(hk: Harken) -> None:
     """What a single author repeats does not make a theme more frequent."""
     many = dict.fromkeys(COMMENTS, 60)
@@ -153,6 +164,15 @@ def test_many_comments(hk: Harken) -> None:
     """More comments than a page has are all searched."""
     store(hk, complaints(dict.fromkeys(COMMENTS, 220)))
     assert (hk.themes().comments, hk.themes(since=NOON).comments) == (1100, 1100)
+
+
+def test_thumbs_without_comments_do_not_displace_comments(hk: Harken) -> None:
+    """The newest comments are searched, with any number of newer thumbs without a comment among them."""
+    store(hk, complaints(EVENLY, at=NOON - timedelta(hours=1)))
+    hk.collection.submit_many([a_submission(created_at=NOON)] * 20_000)
+    themes = hk.themes(since=NOON - timedelta(days=1), until=NOON + timedelta(days=1))
+    assert themes.comments == sum(EVENLY.values())
+    assert [one.theme for one in themes.themes] == [one.theme for one in hk.themes().themes] != []
 
 
 def test_tags_are_listed_beside_themes(hk: Harken) -> None:
@@ -213,6 +233,11 @@ class Namer:
         return self.answer
 
 
+def shortest_comment(_: Sequence[str], comments: Sequence[str]) -> str:
+    """Names themes by a comment."""
+    return min(comments, key=len)
+
+
 class TestNaming:
     @pytest.mark.parametrize(
         ("answer", "name"),
@@ -240,26 +265,60 @@ class TestNaming:
             assert all(one.name == one.theme.label for one in hk.themes().themes)
 
     def test_an_error(self, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
-        """An error of the namer is logged, the label is used, and the namer is asked again the next time."""
+        """An error of the namer is logged, labels are used, and the namer is not called for a minute."""
         namer = Namer(RuntimeError("no answer"))
         with harken.connect("memory://", clock=clock, theme_namer=namer) as hk:
             store(hk, complaints(EVENLY))
             with caplog.at_level(logging.ERROR):
-                themes = hk.themes(limit=1)
+                themes = hk.themes()
+            assert len(themes.themes) > 3
             assert [one.name for one in themes.themes] == [one.theme.label for one in themes.themes]
             assert "The theme namer failed" in caplog.text
             namer.answer = "Better now"
-            assert [one.name for one in hk.themes(limit=1).themes] == ["Better now"]
+            clock.turn(seconds=59)
+            assert hk.themes() == themes
+            assert len(namer.calls) == 1
+            clock.turn(seconds=1)
+            first, *others = (one.name for one in hk.themes().themes)
+            assert first == themes.themes[0].theme.label, "the theme that caused the error waits for longer"
+            assert set(others) == {"Better now"}
+            clock.turn(minutes=9)
+            assert {one.name for one in hk.themes().themes} == {"Better now"}
 
-    def test_applications_and_agents_do_not_share_names(self, clock: ManualClock) -> None:
-        """A name may come from comments that others must not see."""
+    @pytest.mark.parametrize("what", ["withdrawn", "rejected", "changed"])
+    def test_a_name_is_not_kept_without_its_comments(self, clock: ManualClock, what: str) -> None:
+        """A name that was made from a comment that is not counted any more is not shown."""
+        with harken.connect("memory://", clock=clock, theme_namer=shortest_comment) as hk:
+            secret = hk.submit("s", "down", "Ann's luggage", author="ann").feedback
+            store(hk, complaints(EVENLY))
+            assert secret.comment in named(hk.themes())
+            if what == "withdrawn":
+                hk.collection.withdraw("default", secret.id)
+            elif what == "rejected":
+                hk.moderation.decide("default", secret.id, "rejected")
+            else:
+                hk.collection.change("default", secret.id, Change(comment="My luggage"))
+            assert secret.comment not in named(hk.themes())
+
+    def test_the_number_of_names_is_bounded(self, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Older names are forgotten, and made again."""
+        monkeypatch.setattr(service, "_MAX_NAMES", 2)
         namer = Namer("Name")
         with harken.connect("memory://", clock=clock, theme_namer=namer) as hk:
+            store(hk, complaints(EVENLY))
+            for _ in range(2):
+                assert {one.name for one in hk.themes(limit=3).themes} == {"Name"}
+            assert len(namer.calls) == 6
+
+    def test_applications_and_agents_do_not_share_names(self, clock: ManualClock) -> None:
+        """A name comes from the comments of the selection, and not from others that its reader must not see."""
+        with harken.connect("memory://", clock=clock, theme_namer=shortest_comment) as hk:
             for application, agent in (("default", "a"), ("default", "b"), ("shop", "a")):
+                hk.submit("s", "down", f"Luggage {application} {agent}", application=application, agent_id=agent)
                 store(hk, complaints(EVENLY, application=application, agent_id=agent, author=agent))
-            for filters in ({"agent_id": "a"}, {"agent_id": "b"}, {"application": "shop", "agent_id": "a"}):
-                hk.themes(limit=1, **filters)
-            assert len(namer.calls) == 3
+            for application, agent in (("default", "a"), ("default", "b"), ("shop", "a")):
+                found = named(hk.themes(application=application, agent_id=agent))
+                assert [name for name in found if "Luggage" in name] == [f"Luggage {application} {agent}"]
 
 
 def test_an_erased_author_leaves_no_trace(storage_url: str) -> None:

@@ -44,8 +44,9 @@ class FeatureExtractor(Protocol):
 
 
 #: Returns a name for a theme, given its words (the most important first) and up to three comments; empty for none. A
-#: language model, for example. It may block, and several threads may call it at the same time. Names are cached by the
-#: theme's words. If it raises an error, that is logged and the theme has its label. It does not affect any count.
+#: language model, for example. It may block, and several threads may call it at the same time. Names are cached by
+#: words and comments. If it raises an error, that is logged, it is not called for a minute, and themes without a name
+#: have their labels. It does not affect any count.
 ThemeNamer = Callable[[Sequence[str], Sequence[str]], str]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
 from attrs import evolve, frozen
@@ -19,14 +21,20 @@ from harken.domain.query import FeedbackQuery
 from harken.ports.repository import FeedbackRepository
 from harken.ports.text import ThemeNamer
 from harken.ports.time import Clock
-from harken.services.erasures import Erasures
-from harken.services.newest import newest
+from harken.services.forks import ForkSafeLock
+from harken.services.newest import newest_comments
 
 logger = logging.getLogger(__name__)
 
 MAX_THEMES: Final = 50
 _MAX_NAME_LENGTH: Final = 100
 _MAX_NAMES: Final = 10_000
+#: How long no theme is named after an error, as the namer may be unavailable.
+_PAUSE: Final = timedelta(minutes=1)
+#: How long the theme is not named that caused the error, so that it does not prevent the naming of others.
+_LONG_PAUSE: Final = timedelta(minutes=10)
+_END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
+_START_OF_TIME: Final = datetime.min.replace(tzinfo=UTC)
 #: The number of authors that a theme of an alert needs.
 _MIN_AUTHORS: Final = 3
 _VERDICTS: Final = {1: "more frequent", -1: "rarer", 0: Verdict.UNDECIDED.value}
@@ -104,29 +112,79 @@ class ThemeWindow:
         return ProportionChange(before, after)
 
 
+@frozen
+class _Name:
+    """A name, empty for none, and until when it is used."""
+
+    name: str
+    until: datetime = _END_OF_TIME
+
+
+class _Names:
+    """Names themes, and remembers the names.
+
+    A name is remembered for the words and comments that it was made from, and for no others. So no name is shown that
+    comes from a comment that was since changed, withdrawn, rejected or erased, or that belongs to another selection.
+    """
+
+    def __init__(self, namer: ThemeNamer, *, clock: Clock) -> None:
+        self._namer = namer
+        self._clock = clock
+        self._lock = ForkSafeLock()
+        #: By a hash of the words and comments, so that no comment is kept here.
+        self._known: dict[bytes, _Name] = {}
+        self._paused_until = _START_OF_TIME
+
+    def name(self, theme: Theme, comments: Sequence[str]) -> str:
+        """The namer's name, or the label of the theme if the namer has none, fails or failed recently."""
+        key = sha256(repr((theme.words, comments)).encode()).digest()
+        known = self._known.get(key)
+        now = self._clock()
+        if known is None or now >= known.until:
+            if now < self._paused_until:
+                return theme.label
+            known = self._ask(theme, comments)
+            self._keep(key, known)
+        return known.name or theme.label
+
+    def _ask(self, theme: Theme, comments: Sequence[str]) -> _Name:
+        try:
+            name = " ".join(self._namer(theme.words, comments).split())
+        except Exception:
+            logger.exception("The theme namer failed on the theme %r", theme.label)
+            now = self._clock()
+            self._paused_until = now + _PAUSE
+            return _Name("", until=now + _LONG_PAUSE)
+        return _Name(name[:_MAX_NAME_LENGTH])
+
+    def _keep(self, key: bytes, known: _Name) -> None:
+        with self._lock:
+            while len(self._known) >= _MAX_NAMES:
+                del self._known[next(iter(self._known))]
+            self._known[key] = known
+
+
 class ThemeService:
     """Finds themes in the newest thumbs-down feedback of a selection."""
 
     def __init__(
         self,
         repository: FeedbackRepository,
-        erasures: Erasures,
         *,
         clock: Clock,
         stop_words: Callable[[], Collection[str]],
         namer: ThemeNamer | None = None,
     ) -> None:
         self._repository = repository
-        self._erasures = erasures
         self._clock = clock
         self._stop_words = stop_words
-        self._namer = namer
-        self._names: dict[tuple[int | str | None, ...], str] = {}
+        self._names = _Names(namer, clock=clock) if namer else None
 
     def find(self, query: FeedbackQuery, *, limit: int = 15) -> Themes:
         """The themes of the matching thumbs-down comments, with their change since the previous period.
 
-        Of thumbs-down feedback, the newest 20,000 entries are searched. A filter on the rating is ignored.
+        The newest 20,000 thumbs-down comments are searched, among the newest 100,000 thumbs-down entries. A filter on
+        the rating is ignored.
 
         Args:
             query: the selection. Without ``since`` there is no previous period.
@@ -147,7 +205,7 @@ class ThemeService:
         found = []
         for theme in themes:
             examples = tuple(by_id[example] for example in theme.examples)
-            found.append(FoundTheme(self._name(theme, examples, query), theme, changes.get(theme.words), examples))
+            found.append(FoundTheme(self._name(theme, examples), theme, changes.get(theme.words), examples))
         return Themes(
             themes=tuple(found),
             comments=len(complaints),
@@ -180,29 +238,13 @@ class ThemeService:
         rated = evolve(query, rating=None)
         if rated == FeedbackQuery(application=query.application):
             return self._repository.term_counts(query.application)
-        return TermCounts.fold(newest(self._repository, rated))
+        return TermCounts.fold(newest_comments(self._repository, rated))
 
     def _negative(self, query: FeedbackQuery) -> list[Feedback]:
-        return [one for one in newest(self._repository, evolve(query, rating=Rating.DOWN)) if one.comment]
+        return list(newest_comments(self._repository, evolve(query, rating=Rating.DOWN)))
 
-    def _name(self, theme: Theme, examples: Sequence[Feedback], query: FeedbackQuery) -> str:
-        """The namer's name, or the label if it has none or fails. Names are kept apart by application and agent.
-
-        After an erasure, a theme is named again, as its name may come from what was erased.
-        """
-        if self._namer is None:
-            return theme.label
-        key = (self._erasures.count(query.application), query.application, query.agent_id, *theme.words)
-        if key not in self._names:
-            try:
-                name = " ".join(self._namer(theme.words, [one.comment for one in examples]).split())
-            except Exception:
-                logger.exception("The theme namer failed on the theme %r", theme.label)
-                return theme.label
-            while len(self._names) >= _MAX_NAMES:
-                self._names.pop(next(iter(self._names)), None)
-            self._names[key] = name[:_MAX_NAME_LENGTH] or theme.label
-        return self._names[key]
+    def _name(self, theme: Theme, examples: Iterable[Feedback]) -> str:
+        return self._names.name(theme, [one.comment for one in examples]) if self._names else theme.label
 
 
 def _complaints(feedback: Iterable[Feedback]) -> list[_Complaint]:

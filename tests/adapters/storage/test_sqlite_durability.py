@@ -22,8 +22,13 @@ from harken_adapters.storage import sqlite
 pytestmark = pytest.mark.slow
 
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "ALTER", "DROP")
-#: Writes that may be lost if the machine fails, as the process that holds the lease fails with it.
-_MAY_BE_LOST = ("UPDATE delivery SET leased_until",)
+#: Writes that may be lost if the machine fails: leases, as the process that holds them fails as well, and new counts of
+#: terms with the corrections that they include, which the next reading makes again. Removing counts must be durable.
+_MAY_BE_LOST = (
+    "UPDATE delivery SET leased_until",
+    "INSERT OR REPLACE INTO term_counts",
+    "DELETE FROM term_correction",
+)
 
 
 class Observed:

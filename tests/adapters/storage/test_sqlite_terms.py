@@ -209,6 +209,37 @@ def test_many_corrections_are_counted_in_parts(ours: Storage, path: Path) -> Non
     assert ours.rebuild() == []
 
 
+def test_thumbs_without_comments_are_passed_over_once(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many of them move the time up to which the record counts; a comment that one gets later is counted."""
+    monkeypatch.setattr(terms, "_ENOUGH_ENTRIES", 50)
+    thumbs = a_series(3 * CHUNK - 1, comment="")
+    with open_storage(url) as storage:
+        storage.feedback.add(accepted(*thumbs))
+        assert storage.feedback.term_counts("default") == TermCounts()
+        with closing(sqlite3.connect(path)) as file:
+            assert file.execute(
+                "SELECT until > (SELECT max(created_at) FROM feedback) FROM term_counts"
+            ).fetchall() == [(1,)]
+        _edit(storage, thumbs[0].id)
+        assert storage.feedback.term_counts("default") == _fold(storage) != TermCounts()
+        assert storage.rebuild() == []
+
+
+def test_a_power_cut_leaves_a_whole_record(ours: Storage, path: Path, tmp_path: Path) -> None:
+    """Storing a record does not wait for the disk: one that is lost, or written in part, is made again."""
+    log = Path(f"{path}-wal")
+    before = log.stat().st_size
+    ours.feedback.term_counts("default")
+    assert log.stat().st_size > before
+    for number, size in enumerate(range(before, log.stat().st_size, 2_048)):
+        copy = tmp_path / f"{number}.db"
+        copy.write_bytes(path.read_bytes())
+        Path(f"{copy}-wal").write_bytes(log.read_bytes()[:size])
+        with open_storage(f"sqlite:///{copy}") as storage:
+            assert storage.rebuild() == []
+            assert storage.feedback.term_counts("default") == _fold(ours)
+
+
 # --- damage, and other versions --------------------------------------------------------------------------------------
 
 

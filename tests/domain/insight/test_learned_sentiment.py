@@ -3,7 +3,7 @@
 from random import Random
 
 from harken.domain.insight.learned_sentiment import RatedTerms, SentimentModel, calibration_sample
-from harken.domain.insight.terms import TermCounts
+from harken.domain.insight.terms import TermCounts, TermTally
 from support import a_feedback
 
 _GOOD, _BAD = ("great", "quick", "clear"), ("slow", "wrong", "lost")
@@ -13,21 +13,21 @@ def _comments(count: int, *, sounds: bool = False, seed: int = 1) -> list[RatedT
     """Comments of two telling words each, and one that says nothing; the analyser is right in two of three."""
     random = Random(seed)
     made: list[RatedTerms] = []
-    for number in range(count):
+    for _ in range(count):
         is_up = random.random() < 0.5
         terms = {*random.sample(_GOOD if is_up else _BAD, 2), random.choice(("today", "flight", "app"))}
         if sounds:
             terms.add("~3" if is_up == (random.random() < 0.67) else "~-3")
-        made.append(RatedTerms(f"feedback-{number}", frozenset(terms), is_up))
+        made.append(RatedTerms(frozenset(terms), is_up))
     return made
 
 
 def _counts(comments: list[RatedTerms]) -> TermCounts:
-    total = TermCounts()
+    total = TermTally()
     for one in comments:
         once = dict.fromkeys(one.terms, 1)
-        total += TermCounts(ups=once, up=1) if one.is_up else TermCounts(downs=once, down=1)
-    return total
+        total.add_counts(TermCounts(ups=once, up=1) if one.is_up else TermCounts(downs=once, down=1))
+    return total.counts
 
 
 def _model(comments: list[RatedTerms]) -> SentimentModel:
@@ -69,7 +69,7 @@ def test_without_ratings_the_analyser_is_shrunk_to_nothing_else() -> None:
 def test_a_comment_does_not_vouch_for_itself() -> None:
     """Left out, a comment with words that no other has reads as if it had not been counted."""
     comments = _comments(300)
-    only = RatedTerms("only", frozenset({"unheard"}), is_up=True)
+    only = RatedTerms(frozenset({"unheard"}), is_up=True)
     with_it, without = _model([*comments, only]), _counts(comments)
     model = SentimentModel(without, with_it.slope, with_it.intercept, uses_words=True)
     assert with_it.reading_without(only.terms, is_up=True) == model.reading(only.terms)

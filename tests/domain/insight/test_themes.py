@@ -129,6 +129,14 @@ class TestLittleData:
         assert enough(_downs(feedback))
         assert [theme.words for theme in _discover(feedback)] == [("refund",)]
 
+    def test_labels_have_no_numbers(self) -> None:
+        """A number next to a word is not part of an expression, however often it is there."""
+        feedback = [
+            a_feedback(id=f"{number}", rating=Rating.DOWN, comment="refund 24" if number % 5 == 0 else "the of my")
+            for number in range(50)
+        ]
+        assert [(theme.label, theme.ngram) for theme in _discover(feedback)] == [("refund", None)]
+
     def test_complaints_alone_give_themes(self) -> None:
         """Without any praise there is nothing to compare with, and themes are found."""
         assert _discover([one for one in _feedback(2_400) if one.rating is Rating.DOWN])

@@ -1,9 +1,9 @@
 """Counts of terms in SQLite: one record for each application, and corrections of it.
 
 A record counts all feedback created before its ``until``. What is newer is counted when the counts are read, and goes
-into the record once there is enough of it; so submissions write nothing here. Triggers store what changes before
-``until`` as corrections, in the transaction of the change. An erasure applies them at once, so that no word of what it
-erased remains.
+into the record once there is enough of it, also of feedback without terms; so submissions write nothing here. Triggers
+store what changes before ``until`` as corrections, in the transaction of the change. An erasure applies them at once,
+so that no word of what it erased remains.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from harken_adapters.storage.term_counts import dump_counts, have_counts, load_c
 
 #: A record is written again when so much changed. Less is counted at each reading, in 40 microseconds a comment.
 _ENOUGH: Final = 500
-#: How much is counted at once. More would hold the lock for longer than 0.1 seconds; less writes records more often.
+#: The same for entries that are not counted, such as thumbs without a comment: a reading only passes over them.
+_ENOUGH_ENTRIES: Final = 5_000
+#: How many entries are read at once. More would hold the lock for longer than 0.1 seconds; less would write records
+#: more often.
 _CHUNK: Final = 20_000
 
 _COUNTED: Final = "status = 'approved' AND withdrawn_at IS NULL AND rating <> 0 AND comment <> ''"
@@ -34,16 +37,16 @@ _RECORD: Final = "SELECT generation, until, counts FROM term_counts WHERE applic
 _CORRECTIONS: Final = (
     "SELECT number, sign, rating, comment, polarity FROM term_correction WHERE application = ? ORDER BY number LIMIT ?"
 )
-_LAST_OF_CHUNK: Final = (
-    "SELECT created_at FROM feedback WHERE application = ? AND created_at >= ? "  # noqa: S608 - made of constants
-    f"AND {_COUNTED} ORDER BY created_at LIMIT 1 OFFSET ?"
+_ENTRIES: Final = (
+    "SELECT count(*), max(created_at) FROM "
+    "(SELECT created_at FROM feedback WHERE application = ? AND created_at >= ? ORDER BY created_at LIMIT ?)"
 )
 _NEWER: Final = (
     "SELECT id, version, created_at, rating, comment, polarity FROM feedback "  # noqa: S608 - made of constants
     f"WHERE application = ? AND created_at BETWEEN ? AND ? AND {_COUNTED} ORDER BY created_at, id"
 )
 _RECORDS: Final = "SELECT application, until, counts FROM term_counts WHERE tokenizer = ?"
-_END_OF_TIME: Final = (1 << 63) - 1
+_MAX_NUMBER: Final = (1 << 63) - 1
 
 
 @frozen
@@ -52,24 +55,28 @@ class _Reading:
 
     Attributes:
         generation: of the record; 0 if there is none of this version of the tokenizer.
-        until: the record counts what was created before that.
+        since: the record counts what was created before that.
+        until: with ``newer``, all is counted that was created before that.
         stored: the record.
         corrections: the number, sign, rating, comment and polarity of each correction.
         newer: the id, version, creation time, rating, comment and polarity of what the record does not count.
+        entries: the number of entries that were read for ``newer``, also of those that are not counted.
         is_whole: whether that is all there is.
     """
 
     generation: int
+    since: int
     until: int
     stored: bytes | None
     corrections: Sequence[Row]
     newer: Sequence[Row]
+    entries: int
     is_whole: bool
 
     @property
-    def changes(self) -> int:
-        """How many comments have to be counted on top of the record."""
-        return len(self.corrections) + len(self.newer)
+    def is_worth_storing(self) -> bool:
+        """Whether the next readings would take much longer without a new record."""
+        return len(self.corrections) + len(self.newer) >= _ENOUGH or self.entries >= _ENOUGH_ENTRIES
 
     def counts(self) -> TermCounts:
         """The record with all changes."""
@@ -84,7 +91,7 @@ def read_term_counts(database: Database, application: str) -> TermCounts:
     while True:
         reading = database.read(partial(_read, application=application))
         counts = reading.counts()
-        if reading.changes < _ENOUGH:
+        if reading.is_whole and not reading.is_worth_storing:
             return counts
         store = partial(_store, application=application, reading=reading, counts=counts, content=dump_counts(counts))
         # What is known already does not depend on a lock of another process, or on space on the disk.
@@ -138,14 +145,15 @@ def _is_wrong(connection: sqlite3.Connection, application: str, until: int, stor
 
 
 def _read(connection: sqlite3.Connection, application: str) -> _Reading:
-    generation, until, stored = connection.execute(_RECORD, (application, TOKENIZER_VERSION)).fetchone() or (0, 0, None)
+    generation, since, stored = connection.execute(_RECORD, (application, TOKENIZER_VERSION)).fetchone() or (0, 0, None)
     # Corrections of a record of another version correct nothing that is used.
     corrections = connection.execute(_CORRECTIONS, (application, _CHUNK)).fetchall() if stored else []
     if len(corrections) == _CHUNK:
-        return _Reading(generation, until, stored, corrections, newer=[], is_whole=False)
-    last = connection.execute(_LAST_OF_CHUNK, (application, until, _CHUNK - 1)).fetchone()
-    newer = connection.execute(_NEWER, (application, until, last[0] if last else _END_OF_TIME)).fetchall()
-    return _Reading(generation, until, stored, corrections, newer, is_whole=last is None)
+        return _Reading(generation, since, since, stored, corrections, newer=[], entries=0, is_whole=False)
+    entries, last = connection.execute(_ENTRIES, (application, since, _CHUNK)).fetchone()
+    until = last + 1 if entries else since
+    newer = connection.execute(_NEWER, (application, since, until - 1)).fetchall()
+    return _Reading(generation, since, until, stored, corrections, newer, entries, is_whole=entries < _CHUNK)
 
 
 def _store(
@@ -155,14 +163,13 @@ def _store(
     record = connection.execute(_RECORD, (application, TOKENIZER_VERSION)).fetchone()
     if (record[0] if record else 0) != reading.generation:
         return
-    until = reading.newer[-1][2] + 1 if reading.newer else reading.until
-    now = connection.execute(_NEWER, (application, reading.until, until - 1)).fetchall()
+    now = connection.execute(_NEWER, (application, reading.since, reading.until - 1)).fetchall()
     if now != reading.newer:
         content = dump_counts(_exchange(counts, reading.newer, now))
-    _put(connection, application, until, content)
+    _put(connection, application, reading.until, content)
     # Corrections that were stored since correct the new record. Without a record, there was nothing to correct.
     last = reading.corrections[-1][0] if reading.corrections else 0
-    _remove_corrections(connection, application, last if record else _END_OF_TIME)
+    _remove_corrections(connection, application, last if record else _MAX_NUMBER)
 
 
 def _exchange(counts: TermCounts, before: Iterable[Row], after: Iterable[Row]) -> TermCounts:

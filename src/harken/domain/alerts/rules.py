@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import ClassVar, Final
 
 from attrs import field, frozen
+from attrs.converters import optional
 
 from harken.domain.alerts.patterns import AlertKind, Finding, Subject, has_risen
 from harken.domain.errors import ConfigurationError
@@ -294,16 +295,18 @@ class ThemeRule(_RisingRule):
     alerts are false over months of evaluations. Each theme has its own alerts.
 
     Attributes:
-        keywords: the keywords to search for, in any case and also inside longer words.
+        keywords: the keywords to search for, in any case and also inside longer words; at least one. ``None``: themes
+            are discovered.
     """
 
     kind: ClassVar[AlertKind] = AlertKind.THEME
 
-    keywords: tuple[str, ...] = field(default=(), converter=as_texts)
+    keywords: tuple[str, ...] | None = field(default=None, converter=optional(as_texts))
 
     def _check(self) -> None:
         super()._check()
-        for keyword in self.keywords:
+        self.require(self.keywords != (), "keywords must not be empty; without keywords, themes are discovered")
+        for keyword in self.keywords or ():
             if problem := label_problem("keyword", keyword):
                 self.require(False, problem.message)
             # The colon separates the keyword and the agent in a theme's name.

@@ -34,14 +34,13 @@ _CONVERGED: Final = 1e-9
 class RatedTerms:
     """The terms of one rated comment."""
 
-    feedback_id: str
     terms: Collection[str]
     is_up: bool
 
     @classmethod
     def of(cls, feedback: Feedback) -> RatedTerms:
         """Those of feedback with a comment and a thumbs-up or thumbs-down."""
-        return cls(feedback.id, terms(feedback.comment, feedback.sentiment), feedback.rating is Rating.UP)
+        return cls(terms(feedback.comment, feedback.sentiment), feedback.rating is Rating.UP)
 
 
 def calibration_sample(rated: Iterable[Feedback]) -> list[RatedTerms]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Final
+from unicodedata import category, normalize
 from zlib import crc32
 
 from attrs import frozen
@@ -13,26 +15,52 @@ from attrs import frozen
 from harken.domain.feedback import Content, Feedback, Rating, Sentiment
 
 #: Stored with counts. Counts of another version are rebuilt from the comments.
-TOKENIZER_VERSION: Final = 1
+TOKENIZER_VERSION: Final = 2
 MAX_WORD: Final = 40
 _BUCKETS: Final = 1 << 16
+_NUMBER_BUCKETS: Final = 1 << 12
 
 # Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Hiragana, Katakana and Han.
 _UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_LETTER: Final = rf"(?:(?![{_UNSPACED}])[^\W_])"
-#: A run of an unspaced script, a word with apostrophes inside, or a mark of feeling.
-_TOKEN: Final = re.compile(rf"([{_UNSPACED}]+)|({_LETTER}+(?:'{_LETTER}+)*|[!?\u2600-\u27bf\U0001f300-\U0001faff])")
-_ADDRESSES: Final = re.compile(r"(?:https?://|www\.)\S+|@\w+")
+# The blocks in which Unicode has combining marks; the other marks only select variants of symbols and ideographs.
+_FIRST_MARK, _LAST_MARK = 0x300, 0x1EFFF
+
+
+@cache
+def _token() -> re.Pattern[str]:
+    """A run of an unspaced script, a word with apostrophes, joiners and combining marks, or a mark of feeling."""
+    letter = rf"[^\W_{_UNSPACED}]"
+    # Most words have no mark: the lookahead is faster than the set of marks.
+    word = rf"{letter}+(?:['\u200c\u200d]{letter}+|(?![\0-\u02ff])[{_marks()}]+{letter}*)*"
+    return re.compile(rf"([{_UNSPACED}]+)|({word}|[!?\u2600-\u27bf\U0001f300-\U0001faff])")
+
+
+@cache
+def _address() -> re.Pattern[str]:
+    return re.compile(rf"(?:https?://|www\.)\S+|@[\w{_marks()}]+")
+
+
+@cache
+def _long_runs() -> re.Pattern[str]:
+    """More than 30 marks of one letter, as in Unicode's stream-safe text format (Unicode Standard Annex 15)."""
+    return re.compile(rf"([{_marks()}]{{30}})[{_marks()}]+")
+
+
+@cache
+def _marks() -> str:
+    """All combining marks. Finding them takes about 20 ms, so this is not done on import."""
+    return "".join(chr(code) for code in range(_FIRST_MARK, _LAST_MARK + 1) if category(chr(code)).startswith("M"))
 
 
 def words(comment: str) -> list[str]:
     """The words of a comment, in lower case and in order; in scripts without spaces, the pairs of letters.
 
-    Web addresses and handles (``@name``) are left out. Each ``!``, ``?`` and emoji is a word. Words are cut to 40
-    characters.
+    Web addresses and handles (``@name``) are left out. Each ``!``, ``?`` and emoji is a word. Combining marks, such as
+    the vowel signs of Hindi and the points of Hebrew, are part of words. Words are in Unicode's normalisation form C,
+    so that it does not matter how accents are encoded, and cut to 40 characters.
     """
     found: list[str] = []
-    for unspaced, word in _TOKEN.findall(_ADDRESSES.sub(" ", comment.lower().replace("\u2019", "'"))):
+    for unspaced, word in _token().findall(_address().sub(" ", _normalise(comment))):
         if word:
             found.append(word[:MAX_WORD])
         else:
@@ -40,17 +68,32 @@ def words(comment: str) -> list[str]:
     return found
 
 
+def _normalise(comment: str) -> str:
+    text = comment.lower()
+    if text.isascii():
+        return text
+    # Normalising a run of marks takes a time in the square of its length.
+    return normalize("NFC", _long_runs().sub(r"\1", text)).replace("\u2019", "'")
+
+
 def terms(comment: str, sentiment: Sentiment | None) -> frozenset[str]:
     """What a comment is counted under: each of its words once, each pair of adjacent words, and how it sounded.
 
     A pair is one of 65,536 buckets (``#`` and four hexadecimal digits), so that their number is bounded and no phrase
-    can be read from counts. What the sentiment analyser said when the comment was accepted is ``~`` and its polarity in
-    quarters, -4 to 4.
+    can be read from counts. For the same reasons, a word with a digit, such as the number of an order, is one of 4,096
+    buckets (``%`` and three hexadecimal digits). What the sentiment analyser said when the comment was accepted is
+    ``~`` and its polarity in quarters, -4 to 4.
     """
     found = words(comment)
     pairs = {f"#{crc32(f'{first} {second}'.encode()) % _BUCKETS:04x}" for first, second in pairwise(found)}
     sound = () if sentiment is None else (sound_term(sentiment),)
-    return frozenset().union(found, pairs, sound)
+    return frozenset().union(map(_word_term, found), pairs, sound)
+
+
+def _word_term(word: str) -> str:
+    if word.isalpha() or not any(map(str.isdigit, word)):
+        return word
+    return f"%{crc32(word.encode()) % _NUMBER_BUCKETS:03x}"
 
 
 def sound_term(sentiment: Sentiment) -> str:
@@ -60,11 +103,11 @@ def sound_term(sentiment: Sentiment) -> str:
 
 @frozen
 class TermCounts:
-    """Mergeable counts of terms: how many rated comments contain each, by rating. A commutative monoid with removal.
+    """Counts of terms: how many rated comments contain each, by rating. A commutative monoid with removal.
 
-    ``a + b`` is what both together would have given, in any order; ``TermCounts()`` is zero; ``a - b`` takes back what
-    was added. Comments are counted once for each term that they contain, however often. Terms that no comment contains
-    are not listed. Neutral feedback and feedback without a comment count nothing.
+    :class:`TermTally` adds and removes counts, in any order; ``TermCounts()`` is zero. Comments are counted once for
+    each term that they contain, however often. Terms that no comment contains are not listed. Neutral feedback and
+    feedback without a comment count nothing.
 
     Attributes:
         ups: thumbs-up comments by term.
@@ -85,20 +128,6 @@ class TermCounts:
         for one in feedback:
             tally.add(one.content)
         return tally.counts
-
-    def __add__(self, other: TermCounts) -> TermCounts:
-        return self._with(other, 1)
-
-    def __sub__(self, other: TermCounts) -> TermCounts:
-        return self._with(other, -1)
-
-    def _with(self, other: TermCounts, sign: int) -> TermCounts:
-        return TermCounts(
-            _sum(self.ups, other.ups, sign),
-            _sum(self.downs, other.downs, sign),
-            self.up + sign * other.up,
-            self.down + sign * other.down,
-        )
 
     @property
     def total(self) -> int:
@@ -148,10 +177,3 @@ class TermTally:
         """The counts by now."""
         ups, downs = self._terms[Rating.UP], self._terms[Rating.DOWN]
         return TermCounts(dict(ups), dict(downs), self._comments[Rating.UP], self._comments[Rating.DOWN])
-
-
-def _sum(counts: Mapping[str, int], more: Mapping[str, int], sign: int) -> dict[str, int]:
-    total = dict(counts)
-    for term, count in more.items():
-        total[term] = total.get(term, 0) + sign * count
-    return {term: count for term, count in total.items() if count}

@@ -42,9 +42,10 @@ _MIN_Z: Final = 1.0
 # Limits of time: pairs of words are compared.
 _MOST_CANDIDATES: Final = 350
 _MOST_WORDS: Final = 180
-# Groups are joined down to this similarity, and up to this share of the comments.
+# Groups are joined down to this similarity, and up to this share of the comments, or of the larger group's comments.
 _MIN_SIMILARITY: Final = 0.25
 _LARGEST_THEME: Final = 1 / 8
+_LARGEST_GROWTH: Final = 1.1
 _APART: Final = -1.0
 _LETTERS_WEIGHT: Final = 0.4
 _MIN_DICE: Final = 0.5
@@ -323,8 +324,9 @@ def _dice(one: frozenset[str], other: frozenset[str]) -> float:
 def _groups(similar: _Matrix, found: _Occurrences) -> list[list[int]]:
     """Words in groups: the two groups with the highest average similarity are joined, as long as that is high enough.
 
-    R. R. Sokal, C. D. Michener, "A statistical method for evaluating systematic relationships" (1958). No group may
-    have more than an eighth of the comments, so that words such as "hours" do not tie all themes together.
+    R. R. Sokal, C. D. Michener, "A statistical method for evaluating systematic relationships" (1958). Two
+    groups that have more than an eighth of the comments together stay apart, so that words such as "hours" do not tie
+    all themes together; unless nearly all these comments are those of one of them.
     """
     groups = {i: [i] for i in range(len(similar))}
     comments = dict(enumerate(found.sets))
@@ -336,7 +338,8 @@ def _groups(similar: _Matrix, found: _Occurrences) -> list[list[int]]:
         j, similarity = nearest[i]
         if similarity < _MIN_SIMILARITY:
             break
-        if (comments[i] | comments[j]).bit_count() > most:
+        larger = max(comments[i].bit_count(), comments[j].bit_count())
+        if (comments[i] | comments[j]).bit_count() > max(most, _LARGEST_GROWTH * larger):
             near[i][j] = near[j][i] = _APART
             nearest[i], nearest[j] = _nearest(near[i]), _nearest(near[j])
             continue
@@ -354,7 +357,7 @@ def _nearest(row: Mapping[int, float]) -> tuple[int, float]:
 
 
 def _join(i: int, j: int, groups: dict[int, list[int]], near: dict[int, dict[int, float]]) -> None:
-    """Add group j to group i; what was too large with one of them is too large with both."""
+    """Add group j to group i; what stays apart from one of them stays apart from both."""
     mine, other = len(groups[i]), len(groups[j])
     gone = near.pop(j)
     for k in groups.keys() - {i, j}:

@@ -210,7 +210,7 @@ class WindowWatch:
     def _evaluate_theme(
         self, rule: ThemeRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]
     ) -> Evaluation:
-        if not rule.keywords:
+        if rule.keywords is None:
             return self._evaluate_discovered(rule, application, now, alerts)
         window = Window(now, rule.window)
         counts = self._mentions(rule, application, window)
@@ -318,7 +318,7 @@ class WindowWatch:
             value = application if rule.by == "application" else down.agent_id
             if value is not None:
                 group = Subject(rule.by, value)
-                found = count_keywords([down.comment], rule.keywords)
+                found = count_keywords([down.comment], rule.keywords or ())
                 mentions.update((one.keyword, group) for one in found)
         return mentions
 
