@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import random
-import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -114,7 +114,7 @@ class Parts:
     renderer: Callable[[], TemplateRenderer] = open_renderer
     clock: Clock = utc_now
     new_id: NewId = new_uuid7
-    new_secret: NewSecret = secrets.token_bytes
+    new_secret: NewSecret = os.urandom
     jitter: Random = random.random
     services: Services = Services()
 

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import os
 import random
-import secrets
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -101,7 +101,7 @@ class Container(containers.DeclarativeContainer):
 
     clock: Provider[Clock] = Object(utc_now)
     new_id: Provider[NewId] = Object(new_uuid7)
-    new_secret: Provider[NewSecret] = Object(secrets.token_bytes)
+    new_secret: Provider[NewSecret] = Object(os.urandom)
     jitter: Provider[Random] = Object(random.random)
 
     middleware: Provider[Sequence[Middleware]] = Object(())
