@@ -671,6 +671,50 @@ class TestDiscoveredThemes:
             assert service.evaluate_windows() == 1
             assert [alert.is_open for alert in alerts(storage)] == [False]
 
+    @pytest.mark.parametrize("by", ["application", "agent"])
+    def test_erased_words_are_not_in_alerts(self, clock: ManualClock, by: str) -> None:
+        """When the comments that an alert lists are erased, it loses label and message; others raise a new alert."""
+        with watching(evolve(self.RULE, by=by), clock=clock) as (hk, service, storage):
+            talk(storage, clock() - WEEK, refund=40, wifi=40)
+            talk(storage, clock(), refund=40, wifi=40, luggage=60)
+            assert service.evaluate_windows() == 1
+            (alert,) = alerts(storage)
+            assert {storage.feedback.get(APP, one).comment for one in alert.feedback_ids} == {
+                "The luggage was not there"
+            }
+            hk.collection.erase(hk.query(author="luggage-0"))
+            listed = alert.feedback_ids[0]
+            hk.collection.erase(evolve(hk.query(), feedback_id=listed))
+            (emptied,) = alerts(storage)
+            assert "luggage" not in repr(emptied)
+            assert not emptied.is_open
+            clock.turn(hours=2)
+            assert service.evaluate_windows() == 1
+            again, _ = alerts(storage)
+            assert again.is_open
+            assert (again.subject, again.id != emptied.id) == (alert.subject, True)
+            for number in range(60):
+                hk.collection.erase(hk.query(author=f"luggage-{number}"))
+            assert "luggage" not in repr(alerts(storage))
+
+    def test_an_erasure_while_an_alert_is_raised(self, clock: ManualClock) -> None:
+        """The alert is emptied, although the erasure did not find it."""
+        with watching(self.RULE, clock=clock) as (hk, service, storage):
+            talk(storage, clock() - WEEK, refund=40, wifi=40)
+            talk(storage, clock(), refund=40, wifi=40, luggage=60)
+            add = storage.alerts.add
+
+            def add_after_erasure(alert: Alert, event: Event) -> bool:
+                for number in range(60):
+                    hk.collection.erase(hk.query(author=f"luggage-{number}"))
+                return add(alert, event)
+
+            with patch.object(storage.alerts, "add", add_after_erasure):
+                assert service.evaluate_windows() == 2
+            (emptied,) = alerts(storage)
+            assert emptied.is_empty
+            assert "luggage" not in repr(emptied)
+
     def test_what_does_not_raise_alerts(self, clock: ManualClock) -> None:
         """Neither more comments with the same shares, nor the repetition of a few authors, nor too few comments do."""
         with watching(evolve(self.RULE, at_least=30), clock=clock) as (_, service, storage):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import islice
 from typing import Final
 
 from attrs import evolve, frozen
@@ -101,6 +102,11 @@ class ThemeWindow:
     themes: tuple[tuple[Theme, ProportionChange], ...]
     _before: Sequence[_Complaint]
     _after: Sequence[_Complaint]
+
+    def examples_of(self, label: str) -> tuple[str, ...]:
+        """The ids of up to three comments in the window that have all words of a label."""
+        wanted = frozenset(words(label))
+        return tuple(islice((one.id for one in self._after if wanted.issubset(one.words)), 3))
 
     def change_of(self, label: str) -> ProportionChange:
         """The change of the share of comments that have all words of a label."""

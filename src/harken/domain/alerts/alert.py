@@ -31,10 +31,10 @@ class Alert:
         rule: the name of the rule that raised the alert.
         kind: the kind of pattern.
         subject: what the alert is about.
-        message: one sentence that describes the pattern with counts and never quotes comments; empty if feedback that
-            the alert listed was erased.
+        message: one sentence that describes the pattern with counts, and quotes no more of comments than the label of
+            a theme; empty if feedback that the alert listed was erased.
         figures: the counts by name. They are integers, so they are exact.
-        feedback_ids: the feedback that forms the pattern, if the rule lists it.
+        feedback_ids: the feedback that forms the pattern, or examples of it, if the rule lists any.
         began_at: when the pattern began.
         raised_at: when the pattern was complete.
         resolved_at: when the pattern ended; ``None`` while the alert is open.
@@ -74,12 +74,13 @@ class Alert:
         Args:
             at: when the feedback was erased.
             session_remains: whether the session that the alert is about still has other feedback. If it does not, the
-                alert loses the session id too. Ignored for other subjects.
+                alert loses the session id too. Ignored for other subjects. An alert about a theme always loses the
+                label, which consists of words of the feedback.
         """
-        about_gone = self.subject.by == "session" and not session_remains
+        about_gone = self.subject.by == "theme" or (self.subject.by == "session" and not session_remains)
         return evolve(
             self,
-            subject=Subject("session", "") if about_gone else self.subject,
+            subject=self.subject.nameless if about_gone else self.subject,
             message="",
             figures={},
             feedback_ids=(),
@@ -150,6 +151,7 @@ def pattern_alert(
         subject=subject,
         message=finding.message,
         figures=finding.figures,
+        feedback_ids=finding.feedback_ids,
         began_at=began_at,
         raised_at=raised_at,
     )

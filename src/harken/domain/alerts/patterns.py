@@ -38,6 +38,11 @@ class Subject:
     by: str
     value: str
 
+    @property
+    def nameless(self) -> Subject:
+        """The same without its value, for an alert that was emptied."""
+        return Subject(self.by, "")
+
     def __str__(self) -> str:
         return f"{self.by} {self.value}"
 
@@ -49,10 +54,17 @@ def copy_counts(figures: Mapping[str, int]) -> Mapping[str, int]:
 
 @frozen
 class Finding:
-    """The result of a rule that matched: the pattern in one sentence, and the counts."""
+    """The result of a rule that matched.
+
+    Attributes:
+        message: the pattern in one sentence.
+        figures: the counts.
+        feedback_ids: feedback whose words the message has, if it has any.
+    """
 
     message: str
     figures: Mapping[str, int] = field(converter=copy_counts, hash=False)
+    feedback_ids: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -327,7 +327,9 @@ class ThemeRule(_RisingRule):
         """Return the finding if the number of mentions matches the rule; see :meth:`RateRule.finding`."""
         return self._find_rise(f"thumbs-down comments that mention {keyword!r}", str(group), count, baseline, weeks)
 
-    def theme_finding(self, label: str, group: Subject, change: ProportionChange, weeks: int) -> Finding | None:
+    def theme_finding(
+        self, label: str, group: Subject, change: ProportionChange, weeks: int, examples: tuple[str, ...]
+    ) -> Finding | None:
         """Return the finding if a discovered theme matches the rule.
 
         Args:
@@ -335,6 +337,7 @@ class ThemeRule(_RisingRule):
             group: the application or agent.
             change: the comments about the theme among all, in the previous weeks and in the window.
             weeks: the number of those weeks that count.
+            examples: the ids of feedback with all words of the label.
         """
         before, now = change.before, change.after
         if now.count < self.at_least or change.direction <= 0:
@@ -344,7 +347,7 @@ class ThemeRule(_RisingRule):
             f"are about {label!r}, compared with {before.count} of {before.total} in {_same_hours(weeks)}"
         )
         figures = {"count": now.count, "comments": now.total, "baseline": before.count}
-        return Finding(message, {**figures, "baseline_comments": before.total, "weeks": weeks})
+        return Finding(message, {**figures, "baseline_comments": before.total, "weeks": weeks}, examples)
 
     def theme_goes_on(self, change: ProportionChange) -> bool:
         """Whether an open alert about a discovered theme stays open: it has enough comments, and a larger share."""

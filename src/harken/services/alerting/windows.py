@@ -99,7 +99,8 @@ class WindowWatch:
 
     def evaluate(self, rule: WindowRule, application: str, now: datetime, state: RuleState) -> int:
         """Update the alerts of a rule in an application; returns how many were raised or resolved."""
-        alerts = {alert.subject: alert for alert in self.open_alerts(application, rule.name)}
+        found = list(self.open_alerts(application, rule.name))
+        alerts = {alert.subject: alert for alert in found if not self._empty_if_erased(alert, now)}
         evaluation = self._evaluate(rule, application, now, alerts)
         raised = sum(
             self._raise(rule, application, subject, *evaluation.found[subject], at=now)
@@ -112,7 +113,7 @@ class WindowWatch:
             if alert.kind is not rule.kind or alert.subject not in evaluation.going_on
         ]
         resolved = self._settle(state, ended, resolve_after(rule), now, others=len(alerts) - len(ended) + raised)
-        return raised + resolved
+        return len(found) - len(alerts) + raised + resolved
 
     def retire(self, state: RuleState, now: datetime) -> int:
         """Update the alerts of a rule that is not configured here; returns how many were resolved."""
@@ -149,10 +150,23 @@ class WindowWatch:
         # A fast clock must not suppress alerts for longer than the cooldown.
         if latest and (latest.is_open or abs(at - latest.raised_at) < rule.cooldown):
             return 0
+        # An alert about the same theme may have lost its label since.
+        nameless = self._alerts.latest(application, rule.name, subject.nameless)
+        previous = max(filter(None, (latest, nameless)), key=lambda alert: alert.raised_at, default=None)
         alert = pattern_alert(
-            rule.kind, application, rule.name, subject, finding, previous=latest, began_at=began_at, at=at
+            rule.kind, application, rule.name, subject, finding, previous=previous, began_at=began_at, at=at
         )
-        return int(self._alerts.add(alert, alert.event()))
+        if not self._alerts.add(alert, alert.event()):
+            return 0
+        return 1 + self._empty_if_erased(alert, at)
+
+    def _empty_if_erased(self, alert: Alert, at: datetime) -> int:
+        """Empty an alert whose feedback was erased while the alert was being raised."""
+        existing = self._repository.get_many(alert.application, alert.feedback_ids)
+        if len(existing) == len(alert.feedback_ids):
+            return 0
+        emptied = alert.emptied(at=at)
+        return int(self._alerts.replace(emptied, emptied.event()))
 
     def open_alerts(self, application: str, rule: str | None = None) -> Iterator[Alert]:
         """The open alerts of all rules, or of one."""
@@ -248,7 +262,8 @@ class WindowWatch:
             going_on |= {subject for label, subject in labels.items() if rule.theme_goes_on(themes.change_of(label))}
             known = {word for label in labels for word in words(label)}
             for theme, change in themes.themes:
-                finding = rule.theme_finding(theme.label, group, change, len(weeks))
+                examples = themes.examples_of(theme.label)
+                finding = rule.theme_finding(theme.label, group, change, len(weeks), examples)
                 # A theme that has an alert may have another label by now.
                 if finding and known.isdisjoint(theme.words):
                     found[rule.subject(theme.label, group)] = finding, window.began
