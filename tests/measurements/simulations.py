@@ -162,7 +162,7 @@ def _change_points(
         ]
         changes = change_points(series)
         found += bool(changes)
-        near += any(abs(change.index - at) <= 1 for change in changes)
+        near += any(abs(index - at) <= 1 for index in changes)
     return near / runs, found / runs
 
 

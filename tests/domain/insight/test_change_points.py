@@ -21,18 +21,16 @@ def _series(shares: list[float], per_day: int, seed: int = 1) -> list[Day]:
 
 
 def test_a_drop_is_found_on_its_day() -> None:
-    """20 points at 50 ratings a day, with the shares before and after it."""
-    (change,) = change_points(_series([0.8] * 40 + [0.6] * 50, 50))
-    assert abs(change.index - 40) <= 1
-    assert 0.76 < change.before < 0.84
-    assert 0.56 < change.after < 0.64
+    """20 points at 50 ratings a day."""
+    (index,) = change_points(_series([0.8] * 40 + [0.6] * 50, 50))
+    assert abs(index - 40) <= 1
 
 
 def test_two_changes_are_found_in_order() -> None:
     """Each is placed within the part that is left."""
-    changes = change_points(_series([0.8] * 30 + [0.5] * 30 + [0.8] * 30, 100))
-    assert [round(change.index / 30) for change in changes] == [1, 2]
-    assert changes[0].after == changes[1].before
+    first, second = change_points(_series([0.8] * 30 + [0.5] * 30 + [0.8] * 30, 100))
+    assert abs(first - 30) <= 1
+    assert abs(second - 60) <= 1
 
 
 def test_weekends_are_not_changes() -> None:

@@ -41,23 +41,6 @@ class Day:
 
 
 @frozen
-class ChangePoint:
-    """A day on which the share of thumbs-up changed.
-
-    Attributes:
-        index: of the first day after the change.
-        before: the share in the days before it, from the change before that on; from 0 to 1.
-        after: the share from this day on, up to the next change.
-        ratio: the likelihood ratio statistic, divided by the dispersion of days.
-    """
-
-    index: int
-    before: float
-    after: float
-    ratio: float
-
-
-@frozen
 class SatisfactionChange:
     """A change of satisfaction.
 
@@ -87,29 +70,24 @@ class Alarm:
     is_rise: bool
 
 
-def change_points(days: Sequence[Day]) -> list[ChangePoint]:
-    """The changes in a series of days, in order, by binary segmentation with a binomial likelihood ratio.
+def change_points(days: Sequence[Day]) -> list[int]:
+    """The indices of the first days after a change, in order, by binary segmentation with a binomial likelihood ratio.
 
     Weekday effects are removed first, and each ratio is divided by how much more days differ from one another than
     chance would have it. A series without a change gives one in about 5% of cases.
     """
     adjusted = without_weekday_effects(days)
-    dispersion = dispersion_of(adjusted)
-    places = sorted(_split(adjusted, 0, len(adjusted), dispersion))
-    edges = [0, *(index for index, _ in places), len(adjusted)]
-    shares = [_share(adjusted[start:end]) for start, end in pairwise(edges)]
-    return [ChangePoint(index, shares[place], shares[place + 1], ratio) for place, (index, ratio) in enumerate(places)]
+    return list(_split(adjusted, 0, len(adjusted), dispersion_of(adjusted)))
 
 
-def _split(days: Sequence[Day], start: int, end: int, dispersion: float) -> Iterator[tuple[int, float]]:
+def _split(days: Sequence[Day], start: int, end: int, dispersion: float) -> Iterator[int]:
     if end - start < 2 * _MIN_DAYS:
         return
     index, ratio = _best_split(days, start, end)
-    ratio /= dispersion
-    if ratio <= threshold(end - start):
+    if ratio / dispersion <= threshold(end - start):
         return
     yield from _split(days, start, index, dispersion)
-    yield index, ratio
+    yield index
     yield from _split(days, index, end, dispersion)
 
 
