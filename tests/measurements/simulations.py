@@ -1,4 +1,4 @@
-"""Simulations with a known truth: how often intervals cover it, and how often verdicts and change points are wrong."""
+"""Simulations with a known truth: how often intervals cover it, and verdicts, changes and alarms are wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from random import Random
 from tests.measurements.table import Row
 
 from harken import Comparison, Summary
-from harken.domain.insight.change_points import Day, change_points
+from harken.domain.alerts.rules import ChangeRule
+from harken.domain.insight.change_points import Day, alarm, change_points
 from harken.domain.insight.comparison import Verdict, decide_together
 from harken.domain.insight.sampling import design_effect
 
@@ -20,6 +21,7 @@ _WEEK = 7
 _YEAR = 365
 _AUTHOR_RATINGS = 3
 _INTRACLASS_CORRELATION = 0.2
+_RULE = ChangeRule(name="change")
 
 
 def rows(seeds: Sequence[int]) -> Iterator[Row]:
@@ -53,6 +55,28 @@ def rows(seeds: Sequence[int]) -> Iterator[Row]:
         for days, per_day in ((30, 50), (90, 50), (90, 200)):
             false = [_change_points(Random(s), per_day, 0, days=days, days_differ=days_differ)[1] for s in seeds]
             yield Row(f"no change, {days} days, {per_day} a day, {what}: found", false, "<= .07")
+    yield from _alarm_rows(seeds)
+
+
+def _alarm_rows(seeds: Sequence[int]) -> Iterator[Row]:
+    for days_differ in (False, True):
+        for share in (0.2, 0.5, 0.75, 0.95):
+            name = f"alarm, 20 a day, {'days differ' if days_differ else 'days alike'}, {share}"
+            false = [_false_alarms(Random(s), 20, share, days_differ=days_differ) for s in seeds]
+            yield Row(f"{name}: years with a false one", false, "<= .07")
+            for step in (-0.2, 0.2):
+                if 0 < share + step < 1:
+                    found = [_alarms(Random(s), 20, share, step, 14, days_differ=days_differ) for s in seeds]
+                    yield Row(f"{name}, {100 * step:+.0f} points: found in 14 days", found, ">= .90")
+    for per_day in (5, 10, 20, 50, 100, 200):
+        name = f"alarm, {per_day} a day, 0.75"
+        if per_day != 20:
+            yield Row(f"{name}: years with a false one", [_false_alarms(Random(s), per_day, 0.75) for s in seeds])
+        for step, within in ((-0.2, 14), (-0.2, 28), (-0.1, 28)):
+            found = [_alarms(Random(s), per_day, 0.75, step, within) for s in seeds]
+            yield Row(f"{name}, {100 * step:+.0f} points: found in {within} days", found)
+    false = [_false_alarms(Random(s), 50, 0.75, spread=0.06, runs=100) for s in seeds]
+    yield Row("alarm, 50 a day, 0.75, each day +-6 points: years with a false one", false)
 
 
 def _coverage(random: Random, share: float, size: int, runs: int = 2_000) -> float:
@@ -176,16 +200,57 @@ def _change_points(
     near = found = 0
     for _ in range(runs):
         at = random.randrange(days // 4, 3 * days // 4)
-        weekly = [random.gauss(0, 0.04) if days_differ else 0.0 for _ in range(7)]
-        shares = [0.75 + weekly[day % 7] + (step if day >= at else 0) for day in range(days)]
-        series = [
-            Day(sum(random.random() < share for _ in range(per_day)), per_day, day % 7)
-            for day, share in enumerate(shares)
-        ]
+        series = _series(random, [0.75 + (step if day >= at else 0) for day in range(days)], per_day, days_differ)
         changes = change_points(series)
         found += bool(changes)
-        near += any(abs(change.index - at) <= 1 for change in changes)
+        near += any(abs(index - at) <= 1 for index in changes)
     return near / runs, found / runs
+
+
+def _false_alarms(
+    random: Random, per_day: int, share: float, *, days_differ: bool = False, spread: float = 0, runs: int = 40
+) -> float:
+    """In how many years without a change a rule that is evaluated daily raises an alert."""
+    wrong = 0
+    for _ in range(runs):
+        shares = [share + (random.gauss(0, spread) if spread else 0) for _ in range(_RULE.days + 365)]
+        series = _series(random, shares, per_day, days_differ)
+        wrong += next(_directions(series), None) is not None
+    return wrong / runs
+
+
+def _alarms(
+    random: Random,
+    per_day: int,
+    share: float,
+    step: float,
+    within: int,
+    *,
+    days_differ: bool = False,
+    runs: int = 100,
+) -> float:
+    """How often a rule that is evaluated daily raises an alert of the right direction within some days of a change."""
+    shares = [share] * _RULE.days + [share + step] * within
+    found = 0
+    for _ in range(runs):
+        found += (step > 0) in _directions(_series(random, shares, per_day, days_differ))
+    return found / runs
+
+
+def _directions(series: Sequence[Day]) -> Iterator[bool]:
+    """Whether satisfaction rose, for each day after which the rule finds a new change."""
+    for end in range(_RULE.days + 1, len(series) + 1):
+        change = alarm(series[end - _RULE.days : end])
+        if change and change.index >= _RULE.days - _RULE.new_for:
+            yield change.is_rise
+
+
+def _series(random: Random, shares: Sequence[float], per_day: int, days_differ: bool) -> list[Day]:
+    weekly = [random.gauss(0, 0.04) if days_differ else 0.0 for _ in range(7)]
+    return [
+        Day(sum(random.random() < share + weekly[day % 7] for _ in range(per_day)), per_day, day % 7)
+        for day, share in enumerate(shares)
+    ]
 
 
 def _summary(positive: int, decided: int) -> Summary:

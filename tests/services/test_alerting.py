@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
+from random import Random
 from typing import Any, TypeVar
 
 import pytest
@@ -731,8 +732,20 @@ class TestDiscoveredThemes:
 
 
 class TestChanges:
-    def days(self, storage: Storage, clock: ManualClock, shares: Iterable[float], agent_id: str = "a") -> None:
-        """Store 50 ratings on each of the days before today, the last yesterday, with these shares of thumbs-up."""
+    def days(
+        self,
+        storage: Storage,
+        clock: ManualClock,
+        shares: Iterable[float],
+        agent_id: str = "a",
+        *,
+        per_day: int = 50,
+        random: Random | None = None,
+    ) -> None:
+        """Store ratings on each of the days before today, the last yesterday, with these shares of thumbs-up.
+
+        With ``random``, each rating is drawn; without, the shares are exact.
+        """
         shares = list(shares)
         for number, share in enumerate(shares):
             at = clock() - (len(shares) - number) * DAY
@@ -740,9 +753,12 @@ class TestChanges:
                 accepted(
                     *(
                         a_feedback(
-                            f"{agent_id}-{at}-{one}", UP if one < share * 50 else DOWN, created_at=at, agent_id=agent_id
+                            f"{agent_id}-{at}-{one}",
+                            UP if (random.random() if random else one / per_day) < share else DOWN,
+                            created_at=at,
+                            agent_id=agent_id,
                         )
-                        for one in range(50)
+                        for one in range(per_day)
                     )
                 )
             )
@@ -766,10 +782,40 @@ class TestChanges:
             assert service.evaluate_windows() == 1
             assert [one.is_open for one in alerts(storage)] == [False]
 
-    def test_nothing_changed(self, clock: ManualClock) -> None:
-        """Neither constant satisfaction nor a bad day today raises an alert."""
+    @pytest.mark.parametrize("share", [0.25, 0.95])
+    def test_a_fall_is_found_among_random_ratings(self, clock: ManualClock, share: float) -> None:
+        """At any satisfaction, a fall of 20 points at 50 ratings a day raises an alert within two weeks."""
         with watching(ChangeRule(name="changes"), clock=clock) as (_, service, storage):
-            self.days(storage, clock, [0.8] * 40)
+            random = Random(1)
+            self.days(storage, clock, [share] * 50, random=random)
+            for _ in range(14):
+                assert service.evaluate_windows() == 0
+                clock.turn(days=1)
+                self.days(storage, clock, [share - 0.2], random=random)
+                if service.evaluate_windows():
+                    break
+            (alert,) = alerts(storage)
+            assert "has fallen since" in alert.message
+            assert abs(alert.began_at - NOON) < 3 * DAY
+
+    def test_a_fall_after_a_rise(self, clock: ManualClock) -> None:
+        """An earlier change that is still among the days does not hide it, and is not part of satisfaction before."""
+        with watching(ChangeRule(name="changes"), clock=clock) as (_, service, storage):
+            self.days(storage, clock, [0.6] * 35 + [0.8] * 35 + [0.5] * 5)
+            assert service.evaluate_windows() == 1
+            (alert,) = alerts(storage)
+            assert alert.message.endswith("from 80.0% to 50.0%")
+
+    @pytest.mark.parametrize("share", [0.5, 0.95])
+    def test_nothing_changed(self, clock: ManualClock, share: float) -> None:
+        """Neither random ratings, with constant satisfaction for months, nor a bad day today raise an alert."""
+        with watching(ChangeRule(name="changes"), clock=clock) as (_, service, storage):
+            random = Random(5)
+            self.days(storage, clock, [share] * 60, per_day=5, random=random)
+            for _ in range(10):
+                assert service.evaluate_windows() == 0
+                clock.turn(weeks=1)
+                self.days(storage, clock, [share] * 7, per_day=5, random=random)
             stored(storage, "d" * 200, clock())
             assert service.evaluate_windows() == 0
 

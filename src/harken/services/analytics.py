@@ -189,8 +189,7 @@ class AnalyticsService:
         """
         points = trend(self._slots(query), Period.DAY, zone_named(zone))[-_DAYS:]
         days = [Day(one.summary.positive, one.summary.decided, one.start.weekday()) for one in points]
-        starts = [found.index for found in change_points(days)]
-        parts = [points[start:end] for start, end in pairwise([0, *starts, len(points)])]
+        parts = [points[start:end] for start, end in pairwise([0, *change_points(days), len(points)])]
         summaries = [sum((point.summary for point in part), Summary()) for part in parts]
         return [
             SatisfactionChange(part[0].start, before, after)

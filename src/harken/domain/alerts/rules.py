@@ -358,8 +358,9 @@ class ThemeRule(_RisingRule):
 class ChangeRule(_Rule):
     """Satisfaction has risen or fallen for good, by days in UTC; see :func:`harken.domain.insight.change_points.alarm`.
 
-    The first 28 days with feedback are compared with those after them; today does not count yet. The alert is raised
-    when the change is certain, within a few days, and resolved when it is no longer new.
+    The first 28 days, beginning with the first that has feedback, are compared with those after them; after a change,
+    the next 28 days are. Today does not count yet. The alert is raised when the change is certain, and resolved when it
+    is no longer new.
 
     Attributes:
         days: how many days are evaluated, 35 to 365.
@@ -380,7 +381,8 @@ class ChangeRule(_Rule):
         if alarm.index < len(points) - self.new_for:
             return None
         before, after = (
-            sum((point.summary for point in part), Summary()) for part in (points[: alarm.began], points[alarm.began :])
+            sum((point.summary for point in part), Summary())
+            for part in (points[alarm.baseline : alarm.began], points[alarm.began :])
         )
         message = (
             f"Satisfaction of {subject} has {'risen' if alarm.is_rise else 'fallen'} since "
