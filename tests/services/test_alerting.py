@@ -698,7 +698,7 @@ class TestDiscoveredThemes:
                 hk.collection.erase(hk.query(author=f"luggage-{number}"))
             assert "luggage" not in repr(alerts(storage))
 
-    def test_an_erasure_while_an_alert_is_raised(self, clock: ManualClock) -> None:
+    def test_an_erasure_while_an_alert_is_raised(self, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
         """The alert is emptied, although the erasure did not find it."""
         with watching(self.RULE, clock=clock) as (hk, service, storage):
             talk(storage, clock() - WEEK, refund=40, wifi=40)
@@ -710,8 +710,8 @@ class TestDiscoveredThemes:
                     hk.collection.erase(hk.query(author=f"luggage-{number}"))
                 return add(alert, event)
 
-            with patch.object(storage.alerts, "add", add_after_erasure):
-                assert service.evaluate_windows() == 2
+            monkeypatch.setattr(storage.alerts, "add", add_after_erasure)
+            assert service.evaluate_windows() == 2
             (emptied,) = alerts(storage)
             assert emptied.is_empty
             assert "luggage" not in repr(emptied)
