@@ -306,6 +306,17 @@ def test_the_heat_map(hk: Harken) -> None:
     assert hk.heat_map(agent_id="nobody") == []
 
 
+def test_days_without_feedback_do_not_hide_changes(hk: Harken) -> None:
+    """Neither does an entry from 1970, nor one that is dated a year ahead."""
+    for day in range(40):
+        rated(hk, 15 if day < 25 else 40, 35 if day < 25 else 10, created_at=NOON + timedelta(days=day))
+    rated(hk, 1, 0, created_at=datetime(1970, 1, 1, tzinfo=UTC), author="old")
+    rated(hk, 1, 0, created_at=NOON + timedelta(days=405), author="ahead")
+    (change,) = hk.changes()
+    assert change.at.date() == (NOON + timedelta(days=25)).date()
+    assert change.before.total + change.after.total == hk.summary().total
+
+
 def test_the_days_of_changes(hk: Harken) -> None:
     """A change has its local day, and the statistics before and after it."""
     for day in range(40):

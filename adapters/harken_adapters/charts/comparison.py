@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import comb
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from harken.domain.insight.best_groups import ENOUGH_THUMBS, BestGroups, Pair, best_groups
 from harken.domain.insight.comparison import Comparison, Estimate, Verdict
@@ -69,6 +69,7 @@ class View:
         marks: the heading of the last column.
         sentence: the result.
         foot: the method.
+        top: the upper end of the axis in percent.
     """
 
     title: str
@@ -78,16 +79,16 @@ class View:
     marks: str
     sentence: str
     foot: str
+    top: int = field(init=False)
+
+    @top.default
+    def _choose_top(self) -> int:
+        return axis_top(self.groups, self.total)
 
     @property
     def has_thumbs(self) -> bool:
         """Whether there is anything to draw."""
         return any(group.summary.decided for group in self.groups)
-
-    @property
-    def top(self) -> int:
-        """The upper end of the axis in percent. Groups with less than 20 thumbs count only if there are no others."""
-        return axis_top(self.groups, self.total)
 
     def x(self, value: float) -> str:
         """The horizontal position of a percentage."""

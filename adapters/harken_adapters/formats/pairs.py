@@ -52,7 +52,9 @@ class Pairs:
             self.no_text += 1
         else:
             self.written += 1
-            file.write(f"{_dump(_record(found, feedback))}\n")
+            # A message may have half a surrogate pair, which UTF-8 has no bytes for; JSON has an escape for it.
+            line = _dump(_record(found, feedback)).encode("utf-8", "backslashreplace").decode()
+            file.write(f"{line}\n")
 
     def _find(self, feedback: Feedback) -> _Found | None:
         application, session_id = feedback.application, feedback.session_id
@@ -97,8 +99,12 @@ class _Message:
             message.get("tracking_id") or message.get("id"),
             message.get("role"),
             "\n".join(block["text"] for block in blocks if isinstance(block.get("text"), str)),
-            any(_TOOL_RESULTS.intersection(block.keys() | {block.get("type")}) for block in blocks),
+            any(_is_tool_result(block) for block in blocks),
         )
+
+
+def _is_tool_result(block: Mapping[str, Any]) -> bool:
+    return not _TOOL_RESULTS.isdisjoint(block) or (isinstance(kind := block.get("type"), str) and kind in _TOOL_RESULTS)
 
 
 def _record(found: _Found, feedback: Feedback) -> dict[str, Any]:

@@ -22,9 +22,22 @@ def load_counts(stored: bytes) -> TermCounts:
         StorageCorrupt: the bytes are not what it stored.
     """
     try:
-        return TermCounts(**json.loads(zlib.decompress(stored)))
-    except (zlib.error, ValueError, TypeError) as error:
+        counts = TermCounts(**json.loads(zlib.decompress(stored)))
+        if not _are_counts(counts):
+            raise ValueError("not counts")
+    except (zlib.error, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise StorageCorrupt(f"Stored counts of terms are damaged ({error}); run 'harken rebuild'") from error
+    return counts
+
+
+def _are_counts(counts: TermCounts) -> bool:
+    numbers = [*counts.ups.values(), *counts.downs.values()]
+    # One pass in C: a reading has many thousands of terms.
+    return set(map(type, numbers)) <= {int} and min(numbers, default=1) > 0 and _is_total(counts.up, counts.down)
+
+
+def _is_total(*numbers: object) -> bool:
+    return all(type(number) is int and number >= 0 for number in numbers)
 
 
 def have_counts(stored: bytes, counts: TermCounts) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -78,6 +79,15 @@ def trend(slots: Mapping[datetime, Summary], period: Period, zone: ZoneInfo) -> 
         TrendPoint(start.astimezone(zone), end.astimezone(zone), summary)
         for (start, end), summary in zip(pairwise(bounds), sums, strict=True)
     ]
+
+
+def by_day(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> list[tuple[datetime, Summary]]:
+    """The local days that have feedback, oldest first, each with its start and its sum."""
+    sums: defaultdict[datetime, Summary] = defaultdict(Summary)
+    for slot, summary in slots.items():
+        sums[begin_of(slot.astimezone(zone), Period.DAY)] += summary
+    # By way of UTC, as the clocks may skip midnight.
+    return [(start.replace(tzinfo=zone).astimezone(UTC).astimezone(zone), sums[start]) for start in sorted(sums)]
 
 
 def by_hour_of_day(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> tuple[Summary, ...]:

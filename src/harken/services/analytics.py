@@ -19,7 +19,7 @@ from harken.domain.insight.terms import TermCounts, TermTally
 from harken.domain.keywords import KEYWORDS, Keyword, count_keywords
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
-from harken.domain.trend import Period, TrendPoint, begin_of, by_hour_of_day, by_weekday, trend, zone_named
+from harken.domain.trend import Period, TrendPoint, begin_of, by_day, by_hour_of_day, by_weekday, trend, zone_named
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.design_effects import DesignEffects
@@ -187,12 +187,12 @@ class AnalyticsService:
         Raises:
             InvalidQuery: there is no such zone.
         """
-        points = trend(self._slots(query), Period.DAY, zone_named(zone))[-_DAYS:]
-        days = [Day(one.summary.positive, one.summary.decided, one.start.weekday()) for one in points]
-        parts = [points[start:end] for start, end in pairwise([0, *change_points(days), len(points)])]
-        summaries = [sum((point.summary for point in part), Summary()) for part in parts]
+        days = by_day(self._slots(query), zone_named(zone))[-_DAYS:]
+        found = change_points([Day(one.positive, one.decided, start.weekday()) for start, one in days])
+        parts = [days[start:end] for start, end in pairwise([0, *found, len(days)])]
+        summaries = [sum((one for _, one in part), Summary()) for part in parts]
         return [
-            SatisfactionChange(part[0].start, before, after)
+            SatisfactionChange(part[0][0], before, after)
             for part, (before, after) in zip(parts[1:], pairwise(summaries), strict=True)
         ]
 

@@ -85,6 +85,21 @@ def test_other_programs_may_store_plain_messages(cli: Any, hk: Harken) -> None:
     assert [(one["prompt"], one["answer"]) for one in lines("pairs.jsonl")] == [("What is .25?", "A quarter")]
 
 
+def test_odd_messages_are_exported(cli: Any, hk: Harken) -> None:
+    """A type may be any JSON value, and a text may have half a surrogate pair."""
+    store(
+        hk,
+        "s",
+        "helper",
+        {"id": "q", "role": "user", "content": [{"type": ["text"], "text": "Why \ud83d?"}]},
+        {"id": "a", "role": "assistant", "content": [{"type": {"kind": 1}, "text": "Because"}]},
+    )
+    hk.submit("s", "up", message_id="a", agent_id="helper")
+    cli("export", "--pairs", "pairs.jsonl")
+    (line,) = lines("pairs.jsonl")
+    assert (line["prompt"], line["answer"]) == ("Why \ud83d?", "Because")
+
+
 def test_a_redacted_message_stays_redacted(cli: Any, hk: Harken) -> None:
     """What a guardrail replaced is not exported."""
     redacted = {"role": "user", "content": [{"text": "[redacted]"}]}
