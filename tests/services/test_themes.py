@@ -52,6 +52,16 @@ def named(themes: Themes) -> dict[str, FoundTheme]:
     return {one.name: one for one in themes.themes}
 
 
+def test_words_in_more_than_a_quarter_are_named(hk: Harken) -> None:
+    """What most people complain about is not lost, although it is too frequent for a theme."""
+    store(hk, complaints({"luggage": 40, "refund": 9, "wifi": 9}))
+    hk.collection.submit_many([a_submission(str(number), "up", "The refund was quick") for number in range(9)])
+    themes = hk.themes()
+    assert "luggage" not in named(themes)
+    assert dict(themes.frequent_words) == {"luggage": 40, "lost": 40}
+    assert hk.themes(agent_id="nobody").frequent_words == ()
+
+
 def test_topics_are_found(hk: Harken) -> None:
     """Words of thumbs-down comments are themes, except stop words and words that thumbs-up comments have as well."""
     store(hk, complaints(EVENLY))

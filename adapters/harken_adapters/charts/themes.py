@@ -93,7 +93,15 @@ def _change_text(change: ProportionChange) -> str:
 
 
 def themes_sentence(found: Themes, rows: Sequence[ThemeRow], reasons: bool) -> str:
-    """The most frequent theme, in one sentence."""
+    """The most frequent theme, and the words that are too frequent for a theme."""
+    sentence = _most_frequent(found, rows, reasons)
+    if reasons or not found.frequent_words:
+        return sentence
+    words = ", ".join(f"{word} ({count:,})" for word, count in found.frequent_words)
+    return f"{sentence} In more than a quarter of all: {words}."
+
+
+def _most_frequent(found: Themes, rows: Sequence[ThemeRow], reasons: bool) -> str:
     comments = amount(found.comments, "thumbs-down comment")
     if not found.comments:
         return "There are no thumbs-down comments."

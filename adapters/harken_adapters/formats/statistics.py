@@ -172,6 +172,7 @@ def themes_record(themes: Themes, feedback_record: Callable[[Feedback], dict[str
         "comments": themes.comments,
         "is_enough": themes.is_enough,
         "tags": [{"tag": tag, "count": count} for tag, count in themes.tags],
+        "frequent_words": [{"word": word, "count": count} for word, count in themes.frequent_words],
     }
 
 

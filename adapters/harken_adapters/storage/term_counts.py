@@ -23,10 +23,11 @@ def load_counts(stored: bytes) -> TermCounts:
     """
     try:
         counts = TermCounts(**json.loads(zlib.decompress(stored)))
-        if not _are_counts(counts):
-            raise ValueError("not counts")
+        are_counts = _are_counts(counts)
     except (zlib.error, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise StorageCorrupt(f"Stored counts of terms are damaged ({error}); run 'harken rebuild'") from error
+    if not are_counts:
+        raise StorageCorrupt("Stored counts of terms are damaged (not all are counts); run 'harken rebuild'")
     return counts
 
 

@@ -17,7 +17,7 @@ from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.comparison import Proportion, ProportionChange, Verdict, decide_together
 from harken.domain.insight.sampling import design_effect
 from harken.domain.insight.terms import TermCounts, TermTally, words
-from harken.domain.insight.themes import Theme, discover, enough
+from harken.domain.insight.themes import Theme, discover, enough, frequent_words
 from harken.domain.query import FeedbackQuery
 from harken.ports.repository import FeedbackRepository
 from harken.ports.text import ThemeNamer
@@ -78,12 +78,15 @@ class Themes:
         comments: the number of thumbs-down comments that were searched.
         is_enough: whether these were enough to find which words belong together. If not, themes are single words.
         tags: how many of these comments have each tag, the most frequent first: the reasons that submitters chose.
+        frequent_words: words that are in more than a quarter of all thumbs-down comments of the selection, which is too
+            many for a theme, and in how many.
     """
 
     themes: tuple[FoundTheme, ...]
     comments: int
     is_enough: bool
     tags: tuple[tuple[str, int], ...]
+    frequent_words: tuple[tuple[str, int], ...] = ()
 
 
 @frozen
@@ -203,7 +206,8 @@ class ThemeService:
             raise InvalidQuery(f"limit must be from 1 to {MAX_THEMES}, got {limit}")
         feedback = self._negative(query)
         complaints = _complaints(feedback)
-        themes = discover(self._counts(query), complaints, frozenset(self._stop_words()), limit)
+        counts, stop_words = self._counts(query), frozenset(self._stop_words())
+        themes = discover(counts, complaints, stop_words, limit)
         previous = query.previous_period(self._clock())
         changes = _changes(themes, _complaints(self._negative(previous)), complaints) if previous else {}
         by_id = {one.id: one for one in feedback}
@@ -217,6 +221,7 @@ class ThemeService:
             comments=len(complaints),
             is_enough=enough(complaints),
             tags=tuple(sorted(tags.items(), key=lambda item: (-item[1], item[0]))),
+            frequent_words=tuple(frequent_words(counts, stop_words)),
         )
 
     def compare_windows(self, window: FeedbackQuery, earlier: Iterable[FeedbackQuery]) -> ThemeWindow:

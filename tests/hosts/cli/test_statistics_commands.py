@@ -84,7 +84,13 @@ def test_statistics_of_an_empty_storage(cli: Any) -> None:
     assert cli("stats", "--json").json["satisfaction_score"] == 0.0
     assert cli("stats", "--by", "agent", "--json").json == {"by": "agent", "groups": []}
     assert cli("trends", "--json").json == {"by": "day", "zone": "UTC", "points": []}
-    assert cli("themes", "--json").json == {"themes": [], "comments": 0, "is_enough": False, "tags": []}
+    assert cli("themes", "--json").json == {
+        "themes": [],
+        "comments": 0,
+        "is_enough": False,
+        "tags": [],
+        "frequent_words": [],
+    }
     assert cli("compare", "--by", "agent", "--json").json == {"by": "agent", "groups": []}
     for command in ("stats", "trends --changes", "themes", "compare --by tag", "list", "moderate queue"):
         assert cli(*command.split()).code == 0

@@ -34,6 +34,7 @@ ENOUGH_WORDS: Final = 30_000
 #: Words in more of the thumbs-down comments are not part of themes.
 MAX_SHARE: Final = 0.25
 
+_MOST_FREQUENT: Final = 5
 # Candidates are in at least that share of thumbs-down comments.
 _MIN_SHARE: Final = 0.004
 # The comments that the prior of log-odds is worth, and how many standard errors a candidate needs.
@@ -133,16 +134,33 @@ def discover(
     return _Describer(counts, looked_at, ignored, found).themes(groups)
 
 
+def frequent_words(counts: TermCounts, stop_words: Collection[str]) -> list[tuple[str, int]]:
+    """Up to five words that are in more than a quarter of the thumbs-down comments, and in how many of them.
+
+    They are too frequent for a theme: they would join all others. Only words that are more common in thumbs-down than
+    in thumbs-up comments count, those with the largest excess first.
+    """
+    most = max(MIN_COMMENTS - 1, MAX_SHARE * counts.down)
+    terms = (term for term, count in counts.downs.items() if count > most)
+    found = _telling(counts, terms, frozenset(stop_words))[:_MOST_FREQUENT]
+    return [(word, counts.downs[word]) for word in found]
+
+
 # Candidates
 
 
 def _candidates(counts: TermCounts, ignored: frozenset[str], max_share: float) -> list[str]:
-    """The words that are more common in thumbs-down than in thumbs-up comments, those with the largest excess first."""
+    """The words that themes may consist of, those with the largest excess first."""
     least, most = max(MIN_COMMENTS, _MIN_SHARE * counts.down), max_share * counts.down
-    common = (term for term, count in counts.downs.items() if least <= count <= most and term not in ignored)
-    excess = {word: _excess(counts, word) for word in common if _is_word(word)}
+    terms = (term for term, count in counts.downs.items() if least <= count <= most)
+    return _telling(counts, terms, ignored)[:_MOST_CANDIDATES]
+
+
+def _telling(counts: TermCounts, terms: Iterable[str], ignored: frozenset[str]) -> list[str]:
+    """The words that are more common in thumbs-down than in thumbs-up comments, those with the largest excess first."""
+    excess = {term: _excess(counts, term) for term in terms if term not in ignored and _is_word(term)}
     telling = (word for word in excess if excess[word] > 0 and _is_characteristic(counts, word))
-    return sorted(telling, key=lambda word: (-excess[word], word))[:_MOST_CANDIDATES]
+    return sorted(telling, key=lambda word: (-excess[word], word))
 
 
 def _is_word(term: str) -> bool:

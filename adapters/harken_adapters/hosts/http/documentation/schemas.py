@@ -556,6 +556,10 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
                 _list(_object({"tag": _ANY_TEXT, "count": {"type": "integer", "minimum": 1}})),
                 "How many of these comments have each tag, the most frequent first.",
             ),
+            "frequent_words": _describe(
+                _list(_object({"word": _ANY_TEXT, "count": {"type": "integer", "minimum": 1}})),
+                "Words that are in more than a quarter of all thumbs-down comments, which is too many for a theme.",
+            ),
         },
         description="What negative feedback is about, the most important theme first.",
     ),
@@ -951,6 +955,7 @@ EXAMPLES: Final[Mapping[str, Any]] = {
         "comments": 6087,
         "is_enough": True,
         "tags": [{"tag": "luggage", "count": 230}],
+        "frequent_words": [{"word": "flight", "count": 1707}],
     },
     "ComparedGroups": {"by": "agent", "groups": [{"key": "helper", **_COMPARISON_EXAMPLE}]},
     "HeatMap": {
