@@ -181,6 +181,9 @@ def _is_characteristic(counts: TermCounts, word: str) -> bool:
     comment had it.
     """
     downs, ups = counts.downs[word], counts.ups.get(word, 0)
+    if downs == counts.total:
+        # All comments have it, and none is thumbs-up: there are no odds.
+        return True
     return _z(counts, downs, ups) >= min(_MIN_Z, _z(counts, downs, 0) / 2)
 
 
