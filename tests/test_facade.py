@@ -132,6 +132,9 @@ def test_statistics(filled: Harken) -> None:
     assert filled.groups(harken.GroupBy.parse("context.tier")).keys() == {"1", "free", None}
     assert filled.trend("hour") == filled.trend(Period.HOUR) == filled.analytics.trend(query, Period.HOUR)
     assert [one.keyword for one in filled.themes(["slow", "wrong"])] == ["slow"]
+    assert filled.themes() == filled.analytics.themes(query)
+    assert filled.themes().comments == 1
+    assert filled.themes(session_id="s1").comments == 0
 
 
 @pytest.mark.parametrize("period", ["month", "", None, 7])

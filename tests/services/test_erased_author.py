@@ -96,7 +96,6 @@ def _answers(place: Place) -> dict[str, object]:
         "themes": repr([(one, sorted(one.theme.comments)) for one in hk.themes().themes]),
         "recent themes": repr(hk.themes(since=NOON - timedelta(days=1))),
         "readings": repr(sorted(hk.sentiment.readings(everything).items())),
-        "average": repr(hk.sentiment.average(hk.query())),
         "survey": repr(hk.sentiment.survey(hk.query())),
         "evaluation": repr(hk.sentiment.evaluate("default")),
         "spam": repr((sorted(hk.spam.readings(waiting).items()), hk.spam.evaluate("default"))),

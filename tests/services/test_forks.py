@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Lock, RLock, Thread
@@ -147,13 +148,36 @@ def test_every_lock_is_fork_safe() -> None:
     assert creating == _OTHERWISE.keys()
 
 
+def test_other_threads_create_locks_during_a_fork() -> None:
+    """The fork goes through all locks nevertheless."""
+    locks, end = [ForkSafeLock() for _ in range(3_000)], Event()
+
+    def create() -> None:
+        while not end.is_set():
+            locks.append(ForkSafeLock())
+            del locks[6_000:]
+
+    interval = sys.getswitchinterval()
+    thread = Thread(target=create)
+    thread.start()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(200):
+            forks._before_fork()
+            forks._after_fork()
+    finally:
+        sys.setswitchinterval(interval)
+        end.set()
+        thread.join()
+
+
 @pytest.mark.parametrize("url", ["memory://", "sqlite:///feedback.db"])
 def test_a_connected_harken_can_be_closed_in_a_child(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child can leave the ``with`` block of its parent, although threads of the parent hold locks."""
     monkeypatch.chdir(tmp_path)
     with harken.connect(url) as hk:
         hk.start_relay()
-        locks = [lock for lock in list(forks._LOCKS) if not lock.patience]
+        locks = [lock for lock in forks._all_locks() if not lock.patience]
         holders = [Holder(lock) for lock in locks]
         closed = run_in_child(hk.close)
         for holder in holders:

@@ -27,7 +27,7 @@ def cache(fitted: list[str]) -> ModelCache[int]:
             raise RuntimeError
         return -1 if application == "changing" else next(numbers)
 
-    return ModelCache(fit, lambda _, model: model >= 0)
+    return ModelCache(fit, lambda _, model: model >= 0, lambda _: 124_900)
 
 
 def test_a_model_is_fitted_again_only_if_it_is_outdated(cache: ModelCache[int], fitted: list[str]) -> None:
@@ -46,8 +46,8 @@ def test_a_failed_fit_is_repeated(cache: ModelCache[int], fitted: list[str]) -> 
 
 
 def test_models_that_are_not_used_are_dropped(cache: ModelCache[int], fitted: list[str]) -> None:
-    """Sixteen are kept: those that were used last."""
-    for number in range(16):
+    """Those that were used last are kept: with 124,900 terms each, eight of them."""
+    for number in range(8):
         cache.get(str(number))
     cache.get("0")
     cache.get("another")
@@ -55,6 +55,43 @@ def test_models_that_are_not_used_are_dropped(cache: ModelCache[int], fitted: li
     assert fitted.count("0") == 1
     cache.get("1")
     assert fitted.count("1") == 2
+
+
+@pytest.mark.parametrize(("terms", "applications"), [(100, 1_000), (2_000_000, 1)])
+def test_the_number_of_models_depends_on_their_size(terms: int, applications: int) -> None:
+    """A thousand small models are kept, and the last one even if it is larger than all together may be."""
+    fitted: list[str] = []
+    cache = ModelCache(lambda name: fitted.append(name) or len(fitted), lambda _, __: True, lambda _: terms)
+    for _ in range(2):
+        for number in range(applications):
+            cache.get(str(number))
+    assert len(fitted) == applications
+
+
+@pytest.mark.parametrize("step", ["fit", "check"])
+def test_applications_do_not_wait_for_each_other(step: str) -> None:
+    """Neither while a model is fitted, nor while a storage does not answer whether it is current."""
+    begun, end = Event(), Event()
+
+    def wait_if_slow(now: str, application: str) -> bool:
+        if (now, application) == (step, "slow"):
+            begun.set()
+            assert end.wait(PATIENCE)
+        return True
+
+    cache = ModelCache(lambda one: wait_if_slow("fit", one), lambda one, _: wait_if_slow("check", one), lambda _: 0)
+    if step == "check":
+        cache.get("slow")
+    waiting = Thread(target=cache.get, args=("slow",))
+    waiting.start()
+    assert begun.wait(PATIENCE)
+    other = Thread(target=cache.get, args=("quick",), daemon=True)
+    other.start()
+    other.join(PATIENCE / 10)
+    has_answered = not other.is_alive()
+    end.set()
+    waiting.join(PATIENCE)
+    assert has_answered
 
 
 def test_threads_share_a_model(cache: ModelCache[int], fitted: list[str]) -> None:
@@ -80,7 +117,7 @@ def test_after_a_fork() -> None:
             assert end.wait(PATIENCE)
         return 0
 
-    cache = ModelCache(fit, lambda _, __: True)
+    cache = ModelCache(fit, lambda _, __: True, lambda _: 0)
     fitting = Thread(target=cache.get, args=("slow",))
     fitting.start()
     assert begun.wait(PATIENCE)

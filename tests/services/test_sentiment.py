@@ -1,12 +1,16 @@
 """Readings of comments, learned from ratings."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import harken
-from harken import Change, Harken, InvalidQuery, ModerationStatus, Rating, Sentiment
+from harken import Change, Content, Harken, InvalidQuery, ModerationStatus, Rating, Sentiment
+from harken.domain.moderation import Moderation
 from harken.testing.builders import with_content
 from services.learning import STORAGES, opened, rated
 from support import ManualClock, a_feedback
@@ -25,6 +29,42 @@ def likelihood(hk: Harken, comment: str, **parts: object) -> float:
     """The reading of a neutral comment that is not stored."""
     one = a_feedback("unknown", Rating.NEUTRAL, comment, **parts)
     return hk.sentiment.readings([one])["unknown"].likelihood
+
+
+_CHANGES: dict[str, Change | ModerationStatus | Callable[[Harken, str, str], object]] = {
+    "edit": lambda hk, name, word: hk.collection.change("default", name, Change(comment=word)),
+    "rate up": Change(rating=Rating.UP),
+    "rate neutral": Change(rating=Rating.NEUTRAL),
+    "tag": Change(tags=["staff"]),
+    "reject": ModerationStatus.REJECTED,
+    "approve": ModerationStatus.APPROVED,
+    "withdraw": lambda hk, name, _: hk.collection.withdraw("default", name),
+    "reply": lambda hk, name, word: hk.collection.reply("default", name, f"About {word}"),
+}
+#: What a step does, the place of the feedback that it is done to, and how many seconds pass then.
+_STEPS = st.tuples(
+    st.sampled_from(("add", "hold", *_CHANGES, "add", "edit")), st.integers(0, 9), st.sampled_from((0, 1, 61))
+)
+
+
+def _take(hk: Harken, step: str, place: int, word: str, now: datetime) -> None:
+    """Take a step; what is said consists of this word only."""
+    if step in ("add", "hold"):
+        moderation = Moderation.held("Spam detected") if step == "hold" else Moderation()
+        rating = (Rating.UP, Rating.DOWN, Rating.NEUTRAL)[place % 3]
+        hk.collection.restore([a_feedback(f"f-{word}", rating, word, created_at=now, moderation=moderation)])
+        return
+    everything = hk.collection.stream(hk.query().in_any_state())
+    if not (mine := [one for one in everything if one.id.startswith("f-") and not one.withdrawn]):
+        return
+    one = mine[place % len(mine)]
+    if isinstance(change := _CHANGES[step], Change):
+        hk.collection.change("default", one.id, change)
+    elif isinstance(change, ModerationStatus):
+        if change is not one.moderation.status:
+            hk.moderation.decide("default", one.id, change)
+    else:
+        change(hk, one.id, word)
 
 
 class TestReadings:
@@ -122,6 +162,80 @@ class TestRefitting:
                 hk.collection.erase(hk.query(author="ann"))
         assert likelihood(hk, "splendid") == never
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda hk: hk.collection.reply("default", "1-0001", "Thank you"),
+            lambda hk: hk.collection.change("default", "1-0001", Change(tags=["staff"], context={"tier": "free"})),
+            lambda hk: hk.collection.change("default", "silent", Change(rating=None)),
+            lambda hk: hk.collection.withdraw("default", "silent"),
+            lambda hk: hk.collection.change("default", "neutral", Change(comment="Slow, and now I know why")),
+            lambda hk: hk.collection.change("default", "new-1", Change(comment="splendid and great")),
+            lambda hk: hk.moderation.decide("default", "held", ModerationStatus.APPROVED),
+            lambda hk: hk.moderation.decide("default", "held", ModerationStatus.REJECTED),
+        ],
+        ids=["reply", "tags", "vote", "withdrawn vote", "neutral", "new comment", "approval", "rejection"],
+    )
+    def test_other_changes_count_within_a_minute(
+        self, hk: Harken, clock: ManualClock, change: Callable[[Harken], object]
+    ) -> None:
+        """Those of feedback that the model has not learned from, or that change nothing that it learned."""
+        held = Moderation.held("Spam detected")
+        hk.collection.restore(
+            [
+                a_feedback("silent", Rating.UP, author="ann"),
+                a_feedback("neutral", Rating.NEUTRAL, "Slow, but I do not know why"),
+                a_feedback("held", Rating.UP, "buy splendid pills", moderation=held),
+            ]
+        )
+        before = likelihood(hk, "splendid")
+        hk.collection.restore([a_feedback(f"new-{n}", Rating.UP, "splendid", created_at=clock.now) for n in range(9)])
+        change(hk)
+        for _ in range(2):
+            assert likelihood(hk, "splendid") == before
+            clock.turn(seconds=29)
+        clock.turn(seconds=2)
+        assert likelihood(hk, "splendid") > before
+
+    def test_a_change_that_is_stored_late_counts_at_once(self, clock: ManualClock) -> None:
+        """The model was fitted after the change was made, and before it was stored."""
+        own = a_feedback("own", Rating.UP, "splendid", created_at=clock.now)
+        with harken.open_storage("memory://") as storage, harken.connect(storage, clock=clock) as hk:
+            hk.collection.restore(rated(300))
+            hk.collection.restore([own])
+            clock.turn(minutes=2)
+            changed = own.revised(Content(Rating.UP, "terrific"), at=clock.now)
+            clock.turn(seconds=9)
+            assert likelihood(hk, "splendid") > likelihood(hk, "unknown")
+            storage.feedback.replace(changed, [])
+            assert likelihood(hk, "splendid") == likelihood(hk, "unknown")
+
+    def test_what_another_program_removed_is_forgotten_at_once(self, clock: ManualClock) -> None:
+        """Even if it was interrupted before it counted the erasure."""
+        with harken.open_storage("memory://") as storage, harken.connect(storage, clock=clock) as hk:
+            hk.collection.restore(rated(300))
+            never = likelihood(hk, "splendid")
+            hk.collection.restore([a_feedback("own", Rating.UP, "splendid", author="ann")])
+            clock.turn(minutes=2)
+            assert likelihood(hk, "splendid") > never
+            storage.feedback.erase(hk.query(author="ann"), at=clock.now)
+            assert likelihood(hk, "splendid") == never
+
+    @given(steps=st.lists(_STEPS, max_size=12))
+    def test_nothing_that_was_removed_is_used_in_any_history(self, steps: list[tuple[str, int, int]]) -> None:
+        """No reading uses a word that is in no approved comment with a thumb any more."""
+        clock = ManualClock()
+        with harken.connect("memory://", clock=clock) as hk:
+            hk.collection.restore(rated(120))
+            clock.turn(minutes=2)
+            for number, (step, place, seconds) in enumerate(steps):
+                _take(hk, step, place, f"word{number}", clock.now)
+                clock.turn(seconds=seconds)
+                learnable = {one.comment for one in hk.stream() if one.rating is not Rating.NEUTRAL}
+                unknown = likelihood(hk, "unknown")
+                for word in {f"word{other}" for other in range(number)} - learnable:
+                    assert likelihood(hk, word) == unknown
+
     @pytest.mark.parametrize("kind", STORAGES)
     def test_an_erasure_counts_at_once_in_every_process(self, kind: str, tmp_path: Path, clock: ManualClock) -> None:
         """Also if as much was added as was erased, and no statistic differs."""
@@ -162,10 +276,10 @@ class TestSurvey:
         """The mean of the readings of its comments."""
         page = hk.feedback(limit=300, author="author-3").items
         likelihoods = [one.likelihood for one in hk.sentiment.readings(page).values()]
-        average = hk.sentiment.average(hk.query(author="author-3"))
+        average = hk.sentiment.survey(hk.query(author="author-3")).average
         assert average.comments == len(page) == 15
         assert average.likelihood == pytest.approx(sum(likelihoods) / 15)
-        assert hk.sentiment.average(hk.query(author="nobody")) == harken.AverageReading(None, 0)
+        assert hk.sentiment.survey(hk.query(author="nobody")).average == harken.AverageReading(None, 0)
 
     def test_a_limit_is_checked(self, hk: Harken) -> None:
         """As everywhere."""

@@ -1,14 +1,17 @@
 """Spam detection that learns from the decisions of moderators."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
 import pytest
+from attrs import evolve
 
 import harken
 from harken import Feedback, Harken, ModerationStatus
 from harken.domain.moderation import Moderation
+from harken.services import spam
 from harken.testing.builders import with_content
 from services.learning import STORAGES, decided, opened, pending
 from support import NOON, ManualClock, a_feedback
@@ -91,6 +94,35 @@ class TestLearning:
         assert hk.spam.readings([one])["pending"].likelihood == before
         clock.turn(minutes=1)
         assert hk.spam.readings([one])["pending"].likelihood > before
+
+    def test_decisions_of_a_year_count(self, hk: Harken, clock: ManualClock) -> None:
+        """Each once, whenever it was made; those before are forgotten."""
+        for minutes in (0, 59, 60, 61, 119, 120, 60 * 24 * 40, 60 * 24 * 364, 60 * 24 * 365):
+            at = clock.now - timedelta(minutes=minutes)
+            hk.collection.restore(decided(1, ModerationStatus.REJECTED, name=f"{minutes}-", updated_at=at))
+        assert hk.spam.evaluate("default").rejected == 9
+        clock.turn(seconds=1)
+        assert hk.spam.evaluate("default").rejected == 8
+
+    def test_the_newest_changes_are_searched_for_decisions(
+        self, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So that other changes, such as replies, do not make it slow: few more are read than count."""
+        monkeypatch.setattr(spam, "_MAX_CHANGES", 100)
+        read: list[str] = []
+        with harken.open_storage("memory://") as storage, harken.connect(storage, clock=clock) as hk:
+            for number in range(2_000):
+                at = clock.now - timedelta(hours=4 * number)
+                (kind,) = decided(1, ModerationStatus.REJECTED, name=f"{number}-", updated_at=at)
+                hk.collection.restore([kind if number % 50 == 49 else evolve(kind, moderation=Moderation())])
+            changes = storage.feedback.changes
+
+            def recorded(application: str, *, since: datetime) -> Iterator[Feedback]:
+                return (read.append(one.id) or one for one in changes(application, since=since))
+
+            monkeypatch.setattr(storage.feedback, "changes", recorded)
+            assert hk.spam.evaluate("default").rejected == 2
+        assert len(read) < 300
 
     @pytest.mark.parametrize("kind", STORAGES)
     def test_an_erased_author_leaves_nothing(self, kind: str, tmp_path: Path, clock: ManualClock) -> None:

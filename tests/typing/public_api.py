@@ -78,7 +78,7 @@ def reading(hk: Harken) -> None:
     assert_type(hk.heat_map("Europe/Berlin"), list[Cell])
     assert_type(hk.changes(tag="x"), list[SatisfactionChange])
     assert_type(hk.sentiment.readings(page.items), Mapping[str, Reading])
-    assert_type(hk.sentiment.average(hk.query(tag="x")).likelihood, float | None)
+    assert_type(hk.sentiment.survey(hk.query(tag="x")).average.likelihood, float | None)
     assert_type(hk.sentiment.survey(hk.query(), limit=5).contradictions, tuple[tuple[Feedback, Reading], ...])
     assert_type(hk.sentiment.evaluate("default").learned, Evaluation | None)
     assert_type(hk.spam.readings(page.items), Mapping[str, SpamReading])

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from harken import (
     AverageReading,
     EmbeddingsEvaluation,
     Evaluation,
+    Feedback,
     Reading,
     SentimentEvaluation,
     SentimentSurvey,
     SpamEvaluation,
     SpamReading,
 )
-from harken_adapters.formats.record import feedback_record
 
 Record = dict[str, Any]
 
@@ -47,15 +47,14 @@ def spam_record(readings: Mapping[str, SpamReading]) -> Record:
     }
 
 
-def survey_record(survey: SentimentSurvey) -> Record:
-    """The average readings by rating, and feedback whose comment contradicts its rating."""
+def survey_record(survey: SentimentSurvey, feedback_record: Callable[[Feedback], Record]) -> Record:
+    """The average readings, and contradictions with their readings; ``feedback_record`` returns that of one."""
     return {
+        "average": _average_record(survey.average),
         "by_rating": {rating.word: _average_record(average) for rating, average in survey.by_rating.items()},
         "contradicting": survey.contradicting,
-        "contradictions": [
-            feedback_record(feedback) | {"reading": reading_record(reading)}
-            for feedback, reading in survey.contradictions
-        ],
+        "contradictions": [feedback_record(feedback) for feedback, _ in survey.contradictions],
+        "readings": readings_record({feedback.id: reading for feedback, reading in survey.contradictions}),
     }
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from operator import attrgetter
 from threading import Lock, local
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet
+from weakref import ref
 
 from attrs import frozen
 
@@ -35,7 +35,7 @@ class ForkSafeLock:
         self.patience = patience
         #: The lock of this process.
         self.current = create()
-        _LOCKS.add(self)
+        _LOCKS.add(ref(self, _LOCKS.discard))
 
     def renew(self) -> None:
         """Replace the lock. A ``with`` statement that holds the earlier one releases that one."""
@@ -52,7 +52,12 @@ class ForkSafeLock:
         __exit__ = property(attrgetter("current.__exit__"))
 
 
-_LOCKS: Final[WeakSet[ForkSafeLock]] = WeakSet()
+#: Not a ``WeakSet``, which cannot be iterated over while another thread adds a lock.
+_LOCKS: Final[set[ref[ForkSafeLock]]] = set()
+
+
+def _all_locks() -> list[ForkSafeLock]:
+    return [lock for reference in list(_LOCKS) if (lock := reference())]
 
 
 class _Held(local):
@@ -88,7 +93,7 @@ def register_at_fork(
 
 
 def _before_fork() -> None:
-    for lock in [one for one in list(_LOCKS) if one.patience]:
+    for lock in [one for one in _all_locks() if one.patience]:
         # Recorded first, so that the lock is released even if a signal interrupts the next line.
         _held.locks.append(lock.current)
         if not lock.current.acquire(timeout=lock.patience):
@@ -109,7 +114,7 @@ def _after_fork_in_child() -> None:
     for hooks in _HOOKS:
         hooks.after_in_child()
     _held.locks.clear()
-    for lock in list(_LOCKS):
+    for lock in _all_locks():
         lock.renew()
 
 

@@ -8,9 +8,9 @@ from functools import partial
 from math import fsum
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
-from attrs import frozen
+from attrs import define, field, frozen
 
-from harken.domain.feedback import Feedback, Rating
+from harken.domain.feedback import Content, Feedback, Rating, Sentiment
 from harken.domain.insight.evaluation import Evaluation, evaluate, evaluate_polarities
 from harken.domain.insight.learned_sentiment import MODEL_VERSION, SentimentModel, calibration_sample
 from harken.domain.insight.terms import terms
@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 
 #: A comment with a likelihood below this is clearly negative; above one minus this, clearly positive.
 CLEARLY: Final = 0.1
-#: How long a model is used although feedback was added.
+#: How long a model is used although there is something new to learn.
 _LASTS: Final = timedelta(minutes=1)
-#: How many models are kept; each can take some megabytes.
-_MAX_MODELS: Final = 16
+#: A change may be stored that long after the time that it carries: writes take time, and clocks differ.
+_DELAY: Final = timedelta(seconds=10)
+#: How many terms all models of a cache may have. Each takes up to 95 bytes, so this is about 95 MB.
+_MAX_TERMS: Final = 1_000_000
+#: What a model takes besides its terms, in terms.
+_BESIDES: Final = 100
 _Model = TypeVar("_Model")
 
 
@@ -74,11 +78,13 @@ class SentimentSurvey:
     """The readings of a selection.
 
     Attributes:
+        average: the average reading of all its comments, with any rating.
         by_rating: the average reading of the comments with each rating.
         contradictions: feedback whose comment contradicts its rating, with the reading, newest first; a part of them.
         contradicting: the number of all contradictions.
     """
 
+    average: AverageReading
     by_rating: Mapping[Rating, AverageReading]
     contradictions: tuple[tuple[Feedback, Reading], ...]
     contradicting: int
@@ -121,36 +127,93 @@ class SentimentEvaluation:
     embeddings: EmbeddingsEvaluation | None = None
 
 
-class ModelCache(Generic[_Model]):
-    """Fits a model for an application when it is first needed, and again when it is outdated. Thread-safe."""
+@define(eq=False)
+class _Slot(Generic[_Model]):
+    """The model of an application, and the lock of those who need it."""
 
-    def __init__(self, fit: Callable[[str], _Model], is_current: Callable[[str, _Model], bool]) -> None:
+    lock: ForkSafeLock = field(factory=ForkSafeLock)
+    model: _Model | None = None
+
+
+class ModelCache(Generic[_Model]):
+    """Fits a model for an application when it is first needed, and again when it is outdated. Thread-safe.
+
+    Applications do not wait for each other. The models that were used last are kept, up to a million terms in total.
+    """
+
+    def __init__(
+        self,
+        fit: Callable[[str], _Model],
+        is_current: Callable[[str, _Model], bool],
+        count_terms: Callable[[_Model], int],
+    ) -> None:
         self._fit = fit
         self._is_current = is_current
+        self._count_terms = count_terms
+        #: Held for moments only, never while the storage is read.
         self._lock = ForkSafeLock()
-        self._models: dict[str, _Model] = {}
+        self._slots: dict[str, _Slot[_Model]] = {}
 
     def get(self, application: str) -> _Model:
-        """The current model of an application. Models are fitted one at a time, as this occupies a core."""
+        """The current model of an application. Threads that need it at the same time wait for one fit."""
         with self._lock:
-            model = self._models.pop(application, None)
-            if model is None or not self._is_current(application, model):
-                model = self._fit(application)
             # Last, so that the first one is the one that was not used for the longest time.
-            self._models[application] = model
-            if len(self._models) > _MAX_MODELS:
-                del self._models[next(iter(self._models))]
-            return model
+            slot = self._slots[application] = self._slots.pop(application, _Slot())
+        with slot.lock:
+            if slot.model is not None and self._is_current(application, slot.model):
+                return slot.model
+            # Not kept if the fit fails.
+            slot.model = None
+            model = slot.model = self._fit(application)
+        with self._lock:
+            self._drop_unused()
+        return model
+
+    def _drop_unused(self) -> None:
+        sizes = {name: self._size(slot.model) for name, slot in self._slots.items()}
+        total = sum(sizes.values())
+        for name in list(sizes)[:-1]:
+            if total <= _MAX_TERMS:
+                return
+            del self._slots[name]
+            total -= sizes[name]
+
+    def _size(self, model: _Model | None) -> int:
+        return _BESIDES + (0 if model is None else self._count_terms(model))
 
 
-@frozen
+@define(eq=False)
 class _Fitted:
-    """A model, and what was known of its application before it was fitted."""
+    """A model, and what was known of its application before it was fitted.
+
+    Attributes:
+        model: the model.
+        summary: the statistics.
+        erasures: their number.
+        at: when it was fitted.
+        checked_at: when changes were read last.
+        versions: of changed feedback by id, which were found not to make the model outdated.
+    """
 
     model: SentimentModel
     summary: Summary
     erasures: int
     at: datetime
+    checked_at: datetime
+    versions: dict[str, int]
+
+    def is_outdated_by(self, changed: Feedback) -> bool:
+        """Whether the model may have learned from an earlier version of feedback what it would not learn now."""
+        since, known = self.checked_at - _DELAY, self.versions.get(changed.id, 0)
+        replaced = [one.content for one in changed.revisions if one.replaced_at >= since and one.version >= known]
+        now = _learnable(changed.content) if changed.is_counted else None
+        return any(_learnable(one) != now and self._may_include(one) for one in replaced or [changed.content])
+
+    def _may_include(self, content: Content) -> bool:
+        if _learnable(content) is None:
+            return False
+        found = terms(content.comment, content.sentiment)
+        return self.model.counts.may_include(found, is_up=content.rating is Rating.UP)
 
 
 @frozen
@@ -173,8 +236,8 @@ class SentimentService:
     """Reads comments by the ratings of earlier comments in the same application.
 
     Nothing of it is stored: the sentiment in stored feedback is what the analyser said when it was accepted. The model
-    of an application is fitted when it is needed: again at once if feedback was changed or erased, and at most once a
-    minute if feedback was only added.
+    of an application is fitted when it is needed: again at once if a comment that it may have learned from was changed
+    or erased, and otherwise at most once a minute.
 
     With an extractor, features of the newest 1,000 comments are computed in the background. Readings never wait for
     them.
@@ -191,7 +254,7 @@ class SentimentService:
         self._repository = repository
         self._erasures = erasures
         self._clock = clock
-        self._models = ModelCache(self._fit, self._is_current)
+        self._models = ModelCache(self._fit, self._is_current, lambda fitted: fitted.model.size)
         self._embeddings = None
         if extractor:
             # Not at the top: most programs have no extractor.
@@ -205,13 +268,10 @@ class SentimentService:
         readers = {name: self._reader(name) for name in {one.application for one in commented}}
         return {one.id: readers[one.application].read(one) for one in commented}
 
-    def average(self, query: FeedbackQuery) -> AverageReading:
-        """The average reading of the matching comments: of the newest 20,000, among the newest 100,000 entries."""
-        found = list(newest_comments(self._repository, query))
-        return AverageReading.of(list(self.readings(found).values()))
-
     def survey(self, query: FeedbackQuery, *, limit: int = 20) -> SentimentSurvey:
-        """The average readings by rating, and at most ``limit`` contradictions, of the same comments as ``average``.
+        """The average readings, and at most ``limit`` contradictions.
+
+        Of the matching comments, the newest 20,000 are read, among the newest 100,000 entries.
 
         Raises:
             InvalidQuery: the limit is not from 1 to 1,000.
@@ -221,6 +281,7 @@ class SentimentService:
         readings = self.readings(found)
         contradictions = [(one, readings[one.id]) for one in found if readings[one.id].contradicts]
         return SentimentSurvey(
+            average=AverageReading.of(list(readings.values())),
             by_rating={
                 rating: AverageReading.of([readings[one.id] for one in found if one.rating is rating])
                 for rating in Rating
@@ -265,6 +326,8 @@ class SentimentService:
 
     def _fit(self, application: str) -> _Fitted:
         at, erasures, summary = self._clock(), self._erasures.count(application), self._summary(application)
+        # Before the counts, which therefore include these changes.
+        versions = {one.id: one.version for one in self._repository.changes(application, since=at - _DELAY)}
         counts = self._repository.term_counts(application)
         comments = list(newest_comments(self._repository, FeedbackQuery(application=application)))
         # Feedback may have been added since the counts were read.
@@ -273,26 +336,39 @@ class SentimentService:
         model = SentimentModel.fit(counts, counted)
         if self._embeddings:
             self._embeddings.learn_soon(application, comments, partial(_likelihood, model))
-        return _Fitted(model, summary, erasures, at)
+        return _Fitted(model, summary, erasures, at, at, versions)
 
     def _is_current(self, application: str, fitted: _Fitted) -> bool:
         if self._erasures.count(application) != fitted.erasures:
             return False
-        if any(self._repository.changes(application, since=fitted.at)):
-            return False
-        summary = self._summary(application)
-        if summary == fitted.summary:
-            return True
-        return _has_only_grown(fitted.summary, summary) and self._clock() - fitted.at < _LASTS
+        now = self._clock()
+        if now - fitted.at >= _LASTS:
+            is_changed = any(self._repository.changes(application, since=fitted.at - _DELAY))
+            return not is_changed and self._summary(application) == fitted.summary
+        for one in self._repository.changes(application, since=fitted.checked_at - _DELAY):
+            if fitted.versions.get(one.id) == one.version:
+                continue
+            if fitted.is_outdated_by(one):
+                return False
+            fitted.versions[one.id] = one.version
+        fitted.checked_at = now
+        return not _has_lost_comments(fitted.summary, self._summary(application))
 
     def _summary(self, application: str) -> Summary:
         return self._repository.summarize(FeedbackQuery(application=application)).get(None, Summary())
 
 
-def _has_only_grown(before: Summary, after: Summary) -> bool:
-    added = after - before
-    counts = (added.positive, added.negative, added.neutral, added.comments, added.comment_characters)
-    return min(*counts, added.sentiments, *added.by_hour) >= 0
+def _learnable(content: Content) -> tuple[Rating, str, Sentiment | None] | None:
+    """What a model learns from content; ``None`` without a comment or a thumb."""
+    if not content.comment or content.rating is Rating.NEUTRAL:
+        return None
+    return content.rating, content.comment, content.sentiment
+
+
+def _has_lost_comments(before: Summary, after: Summary) -> bool:
+    """Whether comments are missing that no change explains: a copy of another storage may have removed them."""
+    lost = before - after
+    return max(lost.comments, lost.comment_characters, lost.sentiments) > 0
 
 
 def _rated(feedback: Iterable[Feedback]) -> list[Feedback]:

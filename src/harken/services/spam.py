@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Final
 
 from attrs import evolve, frozen
@@ -17,7 +18,6 @@ from harken.domain.moderation import ModerationStatus
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.erasures import Erasures
-from harken.services.newest import NEWEST
 from harken.services.sentiment import ModelCache
 
 #: The approved and the rejected comments that it needs at least.
@@ -26,6 +26,9 @@ RESEMBLES_REJECTED: Final = "resembles rejected comments"
 _LIKELY: Final = 0.9
 #: Spam changes. Older decisions say little about it.
 _PERIOD: Final = timedelta(days=365)
+#: How many changes are searched for decisions.
+_MAX_CHANGES: Final = 10_000
+_FIRST_WINDOW: Final = timedelta(seconds=1)
 _LASTS: Final = timedelta(minutes=1)
 
 
@@ -74,15 +77,15 @@ class _Fitted:
 class SpamService:
     """Compares pending comments with those that moderators approved and rejected.
 
-    It learns from the newest 20,000 comments of the last year with a moderator's decision. Decisions count
-    within a minute, erasures at once. Nothing is stored, and no comment is refused, held or rejected because of it.
+    It learns from the decisions among the newest 10,000 changes of feedback in the last year. Decisions count within a
+    minute, erasures at once. Nothing is stored, and no comment is refused, held or rejected because of it.
     """
 
     def __init__(self, repository: FeedbackRepository, erasures: Erasures, *, clock: Clock) -> None:
         self._repository = repository
         self._erasures = erasures
         self._clock = clock
-        self._models = ModelCache(self._fit, self._is_current)
+        self._models = ModelCache(self._fit, self._is_current, lambda fitted: fitted.model.size)
 
     def readings(self, feedback: Sequence[Feedback]) -> Mapping[str, SpamReading]:
         """The readings by feedback id, of pending feedback with a comment; none until it has learned enough."""
@@ -115,8 +118,25 @@ class SpamService:
     def _decided(self, application: str) -> Sequence[Feedback]:
         """The comments that moderators decided on, with the decision in place of the rating."""
         # Every decision is a change.
-        changed = self._repository.changes(application, since=self._clock() - _PERIOD)
-        return deque((_as_rated(one) for one in changed if _is_decided(one)), maxlen=NEWEST)
+        return [_as_rated(one) for one in self._newest_changes(application) if _is_decided(one)]
+
+    def _newest_changes(self, application: str) -> Iterable[Feedback]:
+        """The newest changes of the period, oldest first.
+
+        Storages read changes forwards. So they are read in windows, the newest first, each as long as all before it.
+        """
+        now = self._clock()
+        newest: deque[Feedback] = deque()
+        length, until = _FIRST_WINDOW, datetime.max.replace(tzinfo=UTC)
+        while len(newest) < _MAX_CHANGES and until > now - _PERIOD:
+            since = max(now - length, now - _PERIOD)
+            window = deque(self._changes(application, since, until), maxlen=_MAX_CHANGES - len(newest))
+            newest.extendleft(reversed(window))
+            length, until = 2 * length, since
+        return newest
+
+    def _changes(self, application: str, since: datetime, until: datetime) -> Iterator[Feedback]:
+        return takewhile(lambda one: one.updated_at < until, self._repository.changes(application, since=since))
 
 
 def _learn(decided: Sequence[Feedback]) -> SentimentModel:

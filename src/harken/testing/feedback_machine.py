@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from hypothesis import strategies as st
@@ -31,6 +31,18 @@ def _groups(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) ->
 
 def _find(storage: Storage, query: FeedbackQuery, limit: int, after: Cursor | None) -> Page:
     return storage.feedback.find(query, limit=limit, after=after)
+
+
+def _stream(storage: Storage, query: FeedbackQuery) -> Iterator[Feedback]:
+    return storage.feedback.stream(query)
+
+
+def _replace(storage: Storage, feedback: Feedback) -> None:
+    storage.feedback.replace(feedback, [])
+
+
+def _update_metadata(storage: Storage, application: str, session_id: str) -> None:
+    storage.sessions.update(application, session_id, {"user": session_id})
 
 
 def _changes(storage: Storage, application: str, since: datetime) -> Iterator[Feedback]:
@@ -77,6 +89,14 @@ class FeedbackMachine(ComparingMachine):
         for since in (EPOCH, feedback.updated_at):
             self._both(partial(_changes, application=feedback.application, since=since))
 
+    @rule(application=st.sampled_from(hst.APPLICATIONS))
+    def change_newest_first(self, application: str) -> None:
+        stored = list(self._model.feedback.stream(FeedbackQuery(application=application).in_any_state()))
+        for minutes, one in enumerate(reversed(stored[-3:])):
+            changed = one.answered("changed", at=NOON + timedelta(days=1, minutes=minutes))
+            self._both(partial(_replace, feedback=changed))
+        self._both(partial(_changes, application=application, since=EPOCH))
+
     @rule(feedback=hst.feedback_entries())
     def replace_unknown(self, feedback: Feedback) -> None:
         stored = {(one.application, one.id) for one in self._all_feedback()}
@@ -95,6 +115,13 @@ class FeedbackMachine(ComparingMachine):
             if page.next is None:
                 return
             after = Cursor.parse(str(page.next))
+
+    @rule(application=st.sampled_from(hst.APPLICATIONS))
+    def read_by_session(self, application: str) -> None:
+        for session_id in hst.SESSIONS:
+            query = FeedbackQuery(application=application, session_id=session_id).in_any_state()
+            self._both(partial(_stream, query=query))
+            self.page_through(query, limit=1)
 
     @rule(query=hst.queries(), place=st.builds(Cursor, hst.instants(), st.sampled_from(hst.IDS)))
     def find_after_any_cursor(self, query: FeedbackQuery, place: Cursor) -> None:
@@ -169,6 +196,13 @@ class FeedbackMachine(ComparingMachine):
     def delete_metadata(self, application: str, session_id: str, keys: list[str] | None) -> None:
         self._both(lambda storage: storage.sessions.delete(application, session_id, keys))
         self._both(lambda storage: storage.sessions.get(application, session_id))
+        self._both(lambda storage: storage.sessions.stream())
+
+    @rule(application=st.sampled_from(hst.APPLICATIONS), session_id=st.sampled_from(hst.SESSIONS))
+    def delete_metadata_of_one_session(self, application: str, session_id: str) -> None:
+        for each in hst.SESSIONS:
+            self._both(partial(_update_metadata, application=application, session_id=each))
+        self._both(lambda storage: storage.sessions.delete(application, session_id))
         self._both(lambda storage: storage.sessions.stream())
 
     @rule(kind=st.sampled_from(hst.KINDS), entry=hst.state_entries(), deleted=st.none() | st.sampled_from(hst.NAMES))

@@ -15,6 +15,7 @@ from hypothesis.strategies import SearchStrategy
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import Subject
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing import strategies as hst
@@ -27,6 +28,35 @@ _FEW: tuple[str, ...] = hst.IDS[:4]
 
 def _delivery(storage: Storage, delivery_id: str) -> Delivery:
     return storage.outbox.delivery(delivery_id)
+
+
+def _claim(storage: Storage, channel: str, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
+    return storage.outbox.claim(channel, now=now, until=until, limit=limit)
+
+
+def _replace(storage: Storage, feedback: Feedback, event: Event) -> None:
+    storage.feedback.replace(feedback, [event])
+
+
+def _fan_out(storage: Storage, plan: Sequence[tuple[Event, set[str]]], due_at: datetime) -> Sequence[Delivery]:
+    return storage.outbox.fan_out(plan, due_at=due_at)
+
+
+def _replay(storage: Storage, delivery_id: str, due_at: datetime) -> Delivery:
+    return storage.outbox.replay(delivery_id, due_at=due_at)
+
+
+def _back_off(storage: Storage, claim: Delivery, due_at: datetime) -> None:
+    storage.outbox.back_off(claim, due_at=due_at, error="refused")
+
+
+def _end(storage: Storage, claims: Sequence[Delivery], how: str) -> None:
+    """End claims: as sent (settle), or as not sent."""
+    if how != "bury":
+        getattr(storage.outbox, how)(claims)
+        return
+    for claim in claims:
+        storage.outbox.bury(claim, error="refused", sent=False)
 
 
 def _deliveries(
@@ -97,16 +127,59 @@ class OutboxMachine(ComparingMachine):
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
 
     @precondition(lambda self: self._all_feedback())
+    @rule(data=st.data(), channel=st.sampled_from(hst.CHANNELS), now=hst.moments_near_noon())
+    def back_off_between_events(self, data: st.DataObject, channel: str, now: datetime) -> None:
+        feedback = data.draw(st.sampled_from(self._all_feedback()))
+        for reply in ("first", "second"):
+            feedback = feedback.answered(reply, at=now)
+            event = Event.about(feedback, EventType.UPDATED)
+            self._both(partial(_replace, feedback=feedback, event=event))
+            self._both(partial(_fan_out, plan=[(event, {channel})], due_at=now))
+        for claim in self._both(lambda storage: _claim(storage, channel, now, now + timedelta(minutes=1), limit=20)):
+            self._both(partial(_back_off, claim=claim, due_at=now + timedelta(minutes=2)))
+        # The later event is due, but waits for the earlier one.
+        later = now + timedelta(minutes=1)
+        self._claims += self._both(
+            lambda storage: _claim(storage, channel, later, later + timedelta(minutes=1), limit=20)
+        )
+
+    @precondition(lambda self: self._all_feedback())
     @rule(data=st.data(), at=hst.moments_near_noon(), session=st.booleans())
     def erase(self, data: st.DataObject, at: datetime, session: bool) -> None:
         doomed = data.draw(st.sampled_from(self._all_feedback()))
         query = FeedbackQuery(application=doomed.application).in_any_state()
-        only = evolve(query, session_id=doomed.session_id) if session else evolve(query, feedback_id=doomed.id)
-        self._both(lambda storage: storage.feedback.erase(only, at=at))
+        self._erase(
+            evolve(query, session_id=doomed.session_id) if session else evolve(query, feedback_id=doomed.id), at
+        )
+
+    def _erase(self, query: FeedbackQuery, at: datetime) -> None:
+        self._both(lambda storage: storage.feedback.erase(query, at=at))
         self._both(lambda storage: storage.outbox.events(limit=20))
-        self._both(partial(_alerts, application=doomed.application, after=None, limit=20))
+        self._both(partial(_alerts, application=query.application, after=None, limit=20))
         for state in DeliveryState:
             self._both(partial(_deliveries, state=state, after=None, limit=20))
+
+    @precondition(lambda self: self._all_deliveries())
+    @rule(
+        channel=st.sampled_from(hst.CHANNELS),
+        now=hst.moments_near_noon(),
+        end=st.sampled_from(("settle", "discard", "discard reclaimed", "release", "bury")),
+    )
+    def deliver_and_erase(self, channel: str, now: datetime, end: str) -> None:
+        # Steps that other rules seldom take in this order: they show which channels are notified of an erasure.
+        for attempt in range(2 if end.endswith("reclaimed") else 1):
+            at = now + timedelta(minutes=attempt)
+            until = at + timedelta(minutes=1)
+            claims = self._both(partial(_claim, channel=channel, now=at, until=until, limit=2))
+        subjects = {(claim.event.application, claim.event.subject_id) for claim in claims}
+        queries = [FeedbackQuery(application=name, feedback_id=id_).in_any_state() for name, id_ in sorted(subjects)]
+        # One is erased while it is claimed, and the other one when its delivery is gone.
+        for query in queries[1:]:
+            self._erase(query, now)
+        self._both(partial(_end, claims=claims, how=end.partition(" ")[0]))
+        self.forget(before=now + timedelta(hours=1))
+        for query in queries:
+            self._erase(query, now)
 
     @precondition(lambda self: self._model.outbox.events(limit=1))
     @rule(
@@ -187,6 +260,14 @@ class OutboxMachine(ComparingMachine):
         delivery = data.draw(st.sampled_from([*dead, *self._all_deliveries()]))
         self._both(lambda storage: storage.outbox.replay(delivery.id, due_at=due_at))
         self._both(lambda storage: storage.outbox.delivery(delivery.id))
+
+    @precondition(lambda self: self._all_deliveries())
+    @rule(channel=st.sampled_from(hst.CHANNELS), now=hst.moments_near_noon())
+    def settle_and_replay(self, channel: str, now: datetime) -> None:
+        claims = self._both(lambda storage: _claim(storage, channel, now, now + timedelta(minutes=1), limit=2))
+        self._both(lambda storage: storage.outbox.settle(claims))
+        for claim in claims:
+            self._both(partial(_replay, delivery_id=claim.id, due_at=now))
 
     @precondition(lambda self: self._all_deliveries())
     @rule(before=hst.moments_near_noon())

@@ -69,6 +69,7 @@ def _answers(hk: Harken, query: FeedbackQuery) -> Iterator[object]:
         yield hk.analytics.by_hour_of_day(query, zone)
         yield hk.analytics.by_weekday(query, zone)
     yield hk.analytics.keywords(query)
+    yield hk.analytics.themes(query)
     yield hk.collection.find(query, limit=1_000)
 
 

@@ -143,6 +143,7 @@ def _all_of_it(hk: Harken, storage: Storage) -> None:
         for grouping in groupings:
             storage.feedback.summarize(query, grouping)
     hk.analytics.keywords(hk.query())
+    hk.analytics.themes(hk.query(since=old))
     _move_events_on(storage)
     hk.collection.erase(hk.query(session_id="session-4"))
     storage.feedback.applications()

@@ -40,7 +40,7 @@ def test_averages_and_contradictions(cli: Any) -> None:
     assert shown.code == 0
     lines = shown.out.splitlines()
     assert lines[0].split() == ["rating", "comments", "average", "reading"]
-    assert [line.split()[:2] for line in lines[1:3]] == [["up", "153"], ["down", "150"]]
+    assert [line.split()[:2] for line in lines[1:4]] == [["up", "153"], ["down", "150"], ["all", "303"]]
     assert "3 comments contradict their rating; the newest 1:" in lines
     assert "2-0004" in shown.out
     assert "2-0002" not in shown.out
@@ -48,7 +48,9 @@ def test_averages_and_contradictions(cli: Any) -> None:
     assert document["contradicting"] == len(document["contradictions"]) == 3
     assert document["by_rating"]["neutral"] == {"likelihood": None, "comments": 0}
     assert document["contradictions"][0]["id"] == "2-0004"
-    assert document["contradictions"][0]["reading"]["contradicts"] is True
+    assert document["readings"]["2-0004"]["contradicts"] is True
+    assert document["average"]["comments"] == 303
+    assert document["average"]["likelihood"] == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.usefixtures("empty_storage")

@@ -283,6 +283,7 @@ def statistics_are_returned(visit: Visit) -> None:
     visit.ask("GET", "/api/analytics/themes?keyword=price&keyword=speed")
     visit.ask("GET", "/api/analytics/compare?before.agent_id=a&after.agent_id=b")
     assert visit.ask("GET", "/api/analytics/themes").json()["comments"] == 1
+    assert visit.ask("GET", "/api/analytics/sentiment").json()["average"]["comments"] == 1
     assert len(visit.ask("GET", "/api/analytics/groups?by=agent").json()["groups"]) == 2
     assert len(visit.ask("GET", "/api/analytics/heat-map?zone=Asia/Kathmandu").json()["cells"]) == 1
     assert visit.ask("GET", "/api/analytics/changes").json()["changes"] == []

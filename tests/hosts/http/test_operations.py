@@ -14,11 +14,12 @@ import requests
 
 import harken
 from harken import GroupBy, Harken, ModerationStatus, Period, Rating, Receipt, Summary
+from harken.testing.builders import with_content
 from harken_adapters.formats.exporting import export
 from harken_adapters.formats.statistics import WEEKDAYS
 from hosts.serving import Server, problem, served, stored_feedback
 from services.learning import decided, pending, rated
-from support import PATIENCE, ManualClock, a_feedback, a_submission, in_threads
+from support import NOON, PATIENCE, ManualClock, a_feedback, a_submission, in_threads
 
 #: Many small tests, which take too long for the fast subset.
 pytestmark = pytest.mark.slow
@@ -374,6 +375,17 @@ class TestStatistics:
         assert found["tags"] == [{"tag": tag, "count": count} for tag, count in themes.tags]
         assert [one["label"] for one in found["themes"]] == [one.theme.label for one in themes.themes]
 
+    def test_sentiment(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
+        """How comments read on average, in total and by rating."""
+        found = server.get("/api/analytics/sentiment", params=parameters)
+        survey = hk.sentiment.survey(hk.query(**filters))
+        averages = {"all": found["average"], **found["by_rating"]}
+        expected = {"all": survey.average, **{one.word: average for one, average in survey.by_rating.items()}}
+        assert {name: one["comments"] for name, one in averages.items()} == {
+            name: one.comments for name, one in expected.items()
+        }
+        assert found["average"]["likelihood"] == pytest.approx(survey.average.likelihood, abs=0.0005)
+
     @pytest.mark.parametrize("by", ["agent", "session", "tag", "context.tier"])
     def test_compared_groups(
         self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], by: str
@@ -549,6 +561,16 @@ class TestThemes:
         assert server.get("/api/analytics/changes")["changes"] == [
             {"at": "2026-03-16T00:00:00+00:00", "before": 30.0, "after": 80.0}
         ]
+
+    def test_contradictions(self, server: Server, hk: Harken) -> None:
+        """The newest comments that contradict their rating, with their readings; no more than the limit."""
+        odd = [with_content(one, rating=Rating.UP) for one in rated(6, seed=2, created_at=NOON)[::2]]
+        hk.collection.restore([*rated(300), *odd])
+        found = server.get("/api/analytics/sentiment?limit=2")
+        assert found["contradicting"] == 3
+        assert [one["id"] for one in found["contradictions"]] == ["2-0004", "2-0002"]
+        assert [one["contradicts"] for one in found["readings"].values()] == [True, True]
+        assert found["by_rating"]["neutral"] == {"likelihood": None, "comments": 0}
 
     @pytest.mark.parametrize("query", ["limit=0", "limit=51", "limit=x", "keyword="])
     def test_invalid_parameters(self, server: Server, query: str) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from harken import EmbeddingsEvaluation, SentimentEvaluation, SentimentSurvey
+from harken import AverageReading, EmbeddingsEvaluation, Rating, SentimentEvaluation, SentimentSurvey
 from harken.services.embeddings import MAX_COMMENTS
 from harken_adapters.formats.readings import sentiment_evaluation_record, survey_record
+from harken_adapters.formats.record import feedback_record
 from harken_adapters.hosts.cli.evaluation import evaluation_table, reading_note
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, with_filters
@@ -44,7 +46,7 @@ def sentiment(
     with cli_context(context).open_existing() as hk:
         survey = hk.sentiment.survey(filters.query(hk), limit=limit)
     if as_json:
-        print_json(survey_record(survey))
+        print_json(survey_record(survey, feedback_record))
     else:
         _show_survey(survey)
 
@@ -66,14 +68,15 @@ def _evaluate(context: typer.Context, filters: Filters, *, as_json: bool) -> Non
 
 
 def _show_survey(survey: SentimentSurvey) -> None:
-    rows = [
-        (rating_text(rating), average.comments, f"{average.likelihood:.0%} up")
-        for rating, average in survey.by_rating.items()
-        if average.likelihood is not None
-    ]
-    if not rows:
+    if not survey.average.comments:
         say("There are no comments")
         return
+    averages: list[tuple[Text | str, AverageReading]] = [(rating_text(one), survey.by_rating[one]) for one in Rating]
+    rows = [
+        (name, average.comments, f"{average.likelihood:.0%} up")
+        for name, average in [*averages, ("all", survey.average)]
+        if average.likelihood is not None
+    ]
     table(("rating", "comments", "average reading"), rows)
     if not survey.contradicting:
         say("No comment contradicts its rating")

@@ -84,6 +84,11 @@ class SentimentModel:
         ]
         return cls(counts, slope, intercept, uses_words=is_clearly_positive(gains))
 
+    @property
+    def size(self) -> int:
+        """The number of counts, which most of the memory is for."""
+        return len(self.counts.ups) + len(self.counts.downs)
+
     def reading(self, terms: Collection[str]) -> float:
         """How likely a comment with these terms is a thumbs-up, from 0 to 1."""
         if not self.uses_words:

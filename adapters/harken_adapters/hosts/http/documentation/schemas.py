@@ -460,6 +460,28 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
         },
         description="How a comment reads.",
     ),
+    "AverageReading": _object(
+        {
+            "likelihood": _describe(
+                {**_LIKELIHOOD, "type": ["number", "null"]},
+                "The mean likelihood of a thumbs-up; null without comments.",
+            ),
+            "comments": _COUNT,
+        },
+        description="How comments read on average.",
+    ),
+    "SentimentSurvey": _object(
+        {
+            "average": reference("AverageReading"),
+            "by_rating": _object({one.word: reference("AverageReading") for one in Rating}),
+            "contradicting": _describe(_COUNT, "The number of all contradictions."),
+            "contradictions": _describe(
+                _list(reference("Feedback")), "The newest feedback whose comment contradicts its rating."
+            ),
+            "readings": _by_id(reference("Reading"), "The reading of each contradiction, by feedback id."),
+        },
+        description="How the comments of a selection read.",
+    ),
     "SpamReading": _object(
         {
             "likelihood": _describe(_LIKELIHOOD, "The likelihood of a rejection."),
@@ -893,6 +915,17 @@ EXAMPLES: Final[Mapping[str, Any]] = {
         "feedbacks": [_FEEDBACK],
         "next": "MTc2OTg2MDgwMDAwMDAwMDowMTk5YzJhNC03ZDFlLTdjM2ItOGYxMC01ZDJmNmE5YjFjMzM",
         "readings": {_ID: {"likelihood": 0.038, "contradicts": False, "by": "words", "version": 1}},
+    },
+    "SentimentSurvey": {
+        "average": {"likelihood": 0.271, "comments": 5000},
+        "by_rating": {
+            "up": {"likelihood": 0.871, "comments": 1000},
+            "down": {"likelihood": 0.101, "comments": 3800},
+            "neutral": {"likelihood": 0.5, "comments": 200},
+        },
+        "contradicting": 1,
+        "contradictions": [_FEEDBACK | {"rating": "up"}],
+        "readings": {_ID: {"likelihood": 0.038, "contradicts": True, "by": "words", "version": 1}},
     },
     "Queue": {
         "feedbacks": [_FEEDBACK],

@@ -7,6 +7,7 @@ from typing import Final
 
 from harken import GroupBy, Scope
 from harken.domain.query import Dimension
+from harken_adapters.formats.readings import survey_record
 from harken_adapters.formats.statistics import (
     By,
     changes_record,
@@ -60,6 +61,11 @@ def _themes(call: Call) -> Response:
         return answer(keywords_record(call.harken.analytics.keywords(query, keywords)))
     found = call.harken.analytics.themes(query, limit=call.parameters.integer("limit", _DEFAULT_THEMES))
     return answer(themes_record(found, partial(visible_record, call.principal)))
+
+
+def _sentiment(call: Call) -> Response:
+    survey = call.harken.sentiment.survey(call.query(), limit=call.parameters.integer("limit", 100))
+    return answer(survey_record(survey, partial(visible_record, call.principal)))
 
 
 def _compare(call: Call) -> Response:
@@ -140,6 +146,23 @@ OPERATIONS: Final = (
                 schema="ThemesOrKeywords",
             )
         },
+    ),
+    Operation(
+        name="analytics_sentiment",
+        method="GET",
+        path="/api/analytics/sentiment",
+        scope=Scope.READ,
+        handle=_sentiment,
+        summary="Average how comments read",
+        description=(
+            "The average likelihood of a thumbs-up, learned from ratings, and feedback whose comment contradicts its "
+            "rating. Of the matching comments, the newest 20,000 are read."
+        ),
+        tag="Analytics",
+        agent_keys=True,
+        parameters=("limit",),
+        filters=FILTERS,
+        answers={200: Answer(description="The averages, and the newest contradictions.", schema="SentimentSurvey")},
     ),
     Operation(
         name="analytics_compare",
