@@ -146,6 +146,14 @@ class TestRefitting:
         hk.collection.change("default", "own", Change(comment="terrific"))
         assert likelihood(hk, "splendid") < before
 
+    def test_a_clock_that_is_set_back(self, hk: Harken, clock: ManualClock) -> None:
+        """A change counts at once, although it looks older than the model."""
+        hk.collection.restore([a_feedback("own", Rating.UP, "splendid", author="ann")])
+        before = likelihood(hk, "splendid")
+        clock.turn(days=-1)
+        hk.collection.change("default", "own", Change(comment="terrific"))
+        assert likelihood(hk, "splendid") < before
+
     @pytest.mark.parametrize("how", ["rejected", "withdrawn", "erased"])
     def test_what_was_removed_is_forgotten_at_once(self, hk: Harken, clock: ManualClock, how: str) -> None:
         """The reading is that of a storage that never had it."""

@@ -9,12 +9,12 @@ import pytest
 from attrs import evolve
 
 import harken
-from harken import Feedback, Harken, ModerationStatus
+from harken import Change, Feedback, Harken, ModerationStatus
 from harken.domain.moderation import Moderation
 from harken.services import spam
 from harken.testing.builders import with_content
 from services.learning import STORAGES, decided, opened, pending
-from support import NOON, ManualClock, a_feedback
+from support import ManualClock, a_feedback
 
 
 def learned(hk: Harken, count: int = 60) -> Harken:
@@ -53,19 +53,42 @@ class TestReadings:
         assert hk.spam.readings([pending("this")]) == {}
 
     def test_only_decisions_of_moderators_count(self, hk: Harken) -> None:
-        """Feedback that no rule held, pending and withdrawn feedback, and feedback without a comment do not."""
+        """Feedback that no rule held, pending feedback, and feedback without a comment do not."""
         learned(hk)
         before = hk.spam.evaluate("default")
         hk.collection.restore(
             [
                 a_feedback("unmoderated", comment="casino bonus", version=2),
                 pending("casino bonus"),
-                *decided(3, ModerationStatus.APPROVED, name="withdrawn-", withdrawn_at=NOON),
                 *(with_content(one, comment="") for one in decided(3, ModerationStatus.APPROVED, name="silent-")),
                 *decided(3, ModerationStatus.APPROVED, name="elsewhere-", application="other"),
             ]
         )
         assert hk.spam.evaluate("default") == before
+
+    def test_authors_teach_nothing(self, hk: Harken, clock: ManualClock) -> None:
+        """What counts is the comment that the moderator saw, also if its author changes or withdraws it later."""
+        learned(hk)
+        before = hk.spam.evaluate("default")
+        for number in range(60):
+            for status in (ModerationStatus.APPROVED, ModerationStatus.REJECTED):
+                feedback_id = f"{status.value}-{number}"
+                hk.collection.change("default", feedback_id, Change(comment="Another text"))
+                if number % 2:
+                    hk.collection.withdraw("default", feedback_id)
+        clock.turn(minutes=1)
+        assert hk.spam.evaluate("default") == before
+
+    def test_a_clock_that_is_set_back(self, hk: Harken, clock: ManualClock) -> None:
+        """Decisions count at once, instead of when the clock has caught up."""
+        learned(hk)
+        one = pending("lottery")
+        before = hk.spam.readings([one])["pending"].likelihood
+        clock.turn(days=-1)
+        hk.collection.restore(
+            [with_content(a, comment="lottery") for a in decided(9, ModerationStatus.REJECTED, name="l-")]
+        )
+        assert hk.spam.readings([one])["pending"].likelihood > before
 
     def test_only_pending_feedback_is_read(self, hk: Harken) -> None:
         """A decision is made; nothing comments on it."""

@@ -342,6 +342,9 @@ class SentimentService:
         if self._erasures.count(application) != fitted.erasures:
             return False
         now = self._clock()
+        if now < fitted.at:
+            # The clock was set back: changes since then may look older than the model.
+            return False
         if now - fitted.at >= _LASTS:
             is_changed = any(self._repository.changes(application, since=fitted.at - _DELAY))
             return not is_changed and self._summary(application) == fitted.summary

@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from harken.domain.feedback import Feedback, Rating
+from harken.domain.feedback import Content, Feedback, Rating
 from harken.domain.insight.evaluation import Evaluation, evaluate
 from harken.domain.insight.learned_sentiment import MODEL_VERSION, RatedTerms, SentimentModel, calibration_sample
 from harken.domain.insight.terms import TermCounts, terms
@@ -113,7 +113,9 @@ class SpamService:
         return _Fitted(_learn(self._decided(application)), at, erasures)
 
     def _is_current(self, application: str, fitted: _Fitted) -> bool:
-        return self._clock() - fitted.at < _LASTS and self._erasures.count(application) == fitted.erasures
+        # Not in time if the clock was set back.
+        in_time = timedelta() <= self._clock() - fitted.at < _LASTS
+        return in_time and self._erasures.count(application) == fitted.erasures
 
     def _decided(self, application: str) -> Sequence[Feedback]:
         """The comments that moderators decided on, with the decision in place of the rating."""
@@ -150,14 +152,21 @@ def _is_on(model: SentimentModel) -> bool:
 def _is_decided(feedback: Feedback) -> bool:
     moderation = feedback.moderation
     is_open = moderation.status is ModerationStatus.PENDING or moderation.decided_at is None
-    return bool(feedback.comment) and not feedback.withdrawn and not is_open
+    return not is_open and bool(_decided_content(feedback).comment)
+
+
+def _decided_content(feedback: Feedback) -> Content:
+    """The content that the moderator saw: an author must not teach anything by a later change, or by withdrawing it."""
+    decided_at = feedback.moderation.decided_at
+    later = (one.content for one in feedback.revisions if decided_at and one.replaced_at > decided_at)
+    return next(later, feedback.content)
 
 
 def _as_rated(feedback: Feedback) -> Feedback:
     approved = feedback.moderation.status is ModerationStatus.APPROVED
     # Without the sentiment: an angry comment is no more likely to be spam.
     rating = Rating.UP if approved else Rating.DOWN
-    return evolve(feedback, content=evolve(feedback.content, rating=rating, sentiment=None))
+    return evolve(feedback, content=evolve(_decided_content(feedback), rating=rating, sentiment=None))
 
 
 def _reading(model: SentimentModel, feedback: Feedback) -> SpamReading:
