@@ -73,7 +73,9 @@ class TestReadings:
         for number in range(60):
             for status in (ModerationStatus.APPROVED, ModerationStatus.REJECTED):
                 feedback_id = f"{status.value}-{number}"
-                hk.collection.change("default", feedback_id, Change(comment="Another text"))
+                if status is ModerationStatus.APPROVED:
+                    # A changed comment that was rejected is pending again.
+                    hk.collection.change("default", feedback_id, Change(comment="Another text"))
                 if number % 2:
                     hk.collection.withdraw("default", feedback_id)
         clock.turn(minutes=1)
