@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 
+from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
@@ -31,6 +32,10 @@ def _groups(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) ->
 
 def _find(storage: Storage, query: FeedbackQuery, limit: int, after: Cursor | None) -> Page:
     return storage.feedback.find(query, limit=limit, after=after)
+
+
+def _add(storage: Storage, feedback: Feedback) -> object:
+    return storage.feedback.add(accepted(feedback))
 
 
 def _stream(storage: Storage, query: FeedbackQuery) -> Iterator[Feedback]:
@@ -65,12 +70,19 @@ class FeedbackMachine(ComparingMachine):
     def add(self, batch: list[Feedback]) -> None:
         self._both(lambda storage: storage.feedback.add(accepted(*batch)))
         self._both(lambda storage: storage.outbox.events(limit=5))
+        self._both(lambda storage: storage.feedback.applications())
 
     @precondition(lambda self: self._all_feedback())
     @rule(data=st.data())
     def add_again(self, data: st.DataObject) -> None:
         feedback = data.draw(st.sampled_from(self._all_feedback()))
         self._both(lambda storage: storage.feedback.add(accepted(feedback)))
+
+    @rule(feedback=hst.feedback_entries(), feedback_id=st.sampled_from(hst.IDS), key=st.sampled_from(hst.KEYS))
+    def add_with_same_key(self, feedback: Feedback, feedback_id: str, key: str) -> None:
+        first = evolve(feedback, idempotency_key=key)
+        for one in (first, evolve(first, id=feedback_id)):
+            self._both(partial(_add, feedback=one))
 
     @rule(application=st.sampled_from(hst.APPLICATIONS), feedback_id=st.sampled_from(hst.IDS))
     def get(self, application: str, feedback_id: str) -> None:
@@ -88,6 +100,11 @@ class FeedbackMachine(ComparingMachine):
         self._both(lambda storage: storage.outbox.events(limit=50))
         for since in (EPOCH, feedback.updated_at):
             self._both(partial(_changes, application=feedback.application, since=since))
+
+    @rule(application=st.sampled_from(hst.APPLICATIONS))
+    def withdraw_counted(self, application: str) -> None:
+        for one in list(self._model.feedback.stream(FeedbackQuery(application=application)))[:1]:
+            self._both(partial(_replace, feedback=one.withdraw(at=NOON)))
 
     @rule(application=st.sampled_from(hst.APPLICATIONS))
     def change_newest_first(self, application: str) -> None:

@@ -301,6 +301,7 @@ class OutboxMachine(ComparingMachine):
         # The same version again is now stale.
         self._both(lambda storage: storage.alerts.replace(resolved, resolved.event()))
         self._both(lambda storage: storage.alerts.get(stored.application, stored.id))
+        self._both(partial(_alerts, application=stored.application, after=None, limit=20, open=True))
 
     @rule(alert=hst.alerts(), at=hst.moments_near_noon())
     def resolve_unknown_alert(self, alert: Alert, at: datetime) -> None:
