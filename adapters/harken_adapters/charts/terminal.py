@@ -194,9 +194,16 @@ def _draw_themes(rows: Sequence[ThemeRow], width: int) -> Iterator[str]:
             f"{align_left(row.label, labels)} {_draw_bar(row.share / full, bar)} {align_right(count, digits)} "
             f"{align_right(share_text(row.share), 4)} {change}"
         )
+        if row.words:
+            also = ", ".join(row.words)
+            yield f"  {_truncate(f'also: {also}', width - 2)}"
         if row.example:
-            example = " ".join(remove_controls(row.example).split())
-            yield f"  “{align_left(example, min(width - 4, count_cells(example)))}”"
+            yield f"  “{_truncate(row.example, width - 4)}”"
+
+
+def _truncate(text: str, width: int) -> str:
+    line = " ".join(remove_controls(text).split())
+    return align_left(line, min(width, count_cells(line)))
 
 
 def _bar_width(width: int, labels: int, digits: int, changes: Sequence[str]) -> int:

@@ -32,6 +32,7 @@ class ThemeRow:
         share: its share of all thumbs-down comments, from 0 to 1.
         change: the change of the share: ``▲ 3.4 points``, ``no clear change``, or empty without a previous period.
         example: a comment; may be empty.
+        words: its words that are not in the label; a comment with any of them counts.
     """
 
     label: str
@@ -39,6 +40,7 @@ class ThemeRow:
     share: float
     change: str = ""
     example: str = ""
+    words: tuple[str, ...] = ()
 
 
 def themes_chart(found: Themes, *, reasons: bool = False) -> Chart:
@@ -76,6 +78,7 @@ def theme_rows(found: Themes) -> list[ThemeRow]:
             one.theme.share,
             _change_text(one.change) if one.change else "",
             one.examples[0].comment if one.examples else "",
+            tuple(word for word in one.theme.words if word not in one.name),
         )
         for one in found.themes
     ]

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from attrs import evolve
+
 from harken import FoundTheme, Proportion, ProportionChange, Summary, Themes
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
@@ -118,6 +120,16 @@ def test_wide_signs_take_two_columns() -> None:
     assert late.index("█") == wide.index("█") + 2 == accented.index("█") - 1 == 11
     (long,) = themes_text(themes(("漢" * 40, 5), comments=10)).split("\n")[-1:]
     assert long.startswith(f"{'漢' * 11}…  █")
+
+
+def test_themes_have_their_other_words() -> None:
+    """Those that are not in the label, truncated to the width: a comment with any of them counts."""
+    bag = Theme("bags", "lost bags", ("bags", "lost", "luggage", "claim"), 5, 0.5, 1.0, (), frozenset())
+    found = Themes((FoundTheme("lost bags", bag, None, ()),), 10, True, ())
+    assert themes_text(found).split("\n")[-1] == "  also: luggage, claim"
+    assert themes_text(found, width=32).split("\n")[-1] == "  also: luggage, claim"
+    long = evolve(found, themes=(evolve(found.themes[0], theme=evolve(bag, words=("suitcases",) * 20)),))
+    assert themes_text(long, width=32).split("\n")[-1] == "  also: suitcases, suitcases, s…"
 
 
 def test_themes_have_examples() -> None:

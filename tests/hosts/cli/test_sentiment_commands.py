@@ -39,7 +39,7 @@ def test_averages_and_contradictions(cli: Any) -> None:
     shown = cli("sentiment", "--limit", "1")
     assert shown.code == 0
     lines = shown.out.splitlines()
-    assert lines[0].split() == ["rating", "comments", "average", "reading"]
+    assert lines[0].split() == ["rating", "comments", "thumbs-up", "likely"]
     assert [line.split()[:2] for line in lines[1:4]] == [["up", "153"], ["down", "150"], ["all", "303"]]
     assert "3 comments contradict their rating; the newest 1:" in lines
     assert "2-0004" in shown.out
@@ -138,7 +138,7 @@ def test_a_list_shows_readings_on_request(cli: Any) -> None:
     readings = cli("list", "--limit", "2", "--sentiment", "--json").json["readings"]
     assert readings.keys() == {"odd"}
     assert readings["odd"]["contradicts"] is True
-    assert "% up, contradicts the rating" in cli("list", "--limit", "2", "--sentiment").out
+    assert "% likely, contradicts the rating" in cli("list", "--limit", "2", "--sentiment").out
 
 
 def test_the_queue_shows_how_likely_a_rejection_is(cli: Any) -> None:
@@ -156,7 +156,7 @@ def test_the_queue_shows_how_likely_a_rejection_is(cli: Any) -> None:
 def test_the_evaluation_of_the_queue(cli: Any) -> None:
     """It says what is missing, whether likelihoods are shown, and how good they are."""
     assert cli("moderate", "evaluate").out == (
-        "Nothing to compare with: moderators approved 0 and rejected 0 comments\n"
+        "Off: it needs 50 approved and 50 rejected comments; moderators approved 0 and rejected 0\n"
     )
     stored(*moderated(40))
     assert "until there are 50 of both" in cli("moderate", "evaluate").out

@@ -30,7 +30,7 @@ def evaluation_table(columns: Mapping[str, Evaluation]) -> None:
 
 def reading_note(reading: Reading) -> str:
     """A reading, to be printed with the entry."""
-    return f"reads {reading.likelihood:.0%} up{', contradicts the rating' if reading.contradicts else ''}"
+    return f"thumbs-up {reading.likelihood:.0%} likely{', contradicts the rating' if reading.contradicts else ''}"
 
 
 def spam_note(reading: SpamReading) -> str:

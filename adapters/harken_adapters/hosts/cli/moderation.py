@@ -55,7 +55,8 @@ def evaluate(context: typer.Context, as_json: Json = False) -> None:
         return
     approved, rejected = f"{evaluation.approved:,}", f"{evaluation.rejected:,}"
     if evaluation.likelihoods is None:
-        say(f"Nothing to compare with: moderators approved {approved} and rejected {rejected} comments")
+        needed = f"{MIN_DECISIONS} approved and {MIN_DECISIONS} rejected comments"
+        say(f"Off: it needs {needed}; moderators approved {approved} and rejected {rejected}")
         return
     say(f"{approved} approved and {rejected} rejected comments, each compared without itself.")
     say(f"{_describe(evaluation)}\n")

@@ -73,11 +73,11 @@ def _show_survey(survey: SentimentSurvey) -> None:
         return
     averages: list[tuple[Text | str, AverageReading]] = [(rating_text(one), survey.by_rating[one]) for one in Rating]
     rows = [
-        (name, average.comments, f"{average.likelihood:.0%} up")
+        (name, average.comments, f"{average.likelihood:.0%}")
         for name, average in [*averages, ("all", survey.average)]
         if average.likelihood is not None
     ]
-    table(("rating", "comments", "average reading"), rows)
+    table(("rating", "comments", "thumbs-up likely"), rows)
     if not survey.contradicting:
         say("No comment contradicts its rating")
         return
@@ -95,9 +95,10 @@ def _show_evaluation(evaluation: SentimentEvaluation) -> None:
         say(f"Nothing to compare with: no comment is rated {' or '.join(missing)}")
         return
     say(f"{evaluation.up:,} thumbs-up and {evaluation.down:,} thumbs-down comments, each read without itself.")
+    other = "the sentiment analyser" if evaluation.analyser else "chance"
     used = {
-        "words": "Words count: they predict ratings better than the sentiment analyser.",
-        "analyser": "Words do not count yet: they do not clearly predict better than the analyser.",
+        "words": f"Words count: they predict ratings better than {other}.",
+        "analyser": f"Words do not count yet: they do not clearly predict better than {other}.",
     }
     say(f"{used[evaluation.by]}\n")
     columns = {"learned": evaluation.learned}
