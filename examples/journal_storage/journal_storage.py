@@ -34,7 +34,7 @@ HEADER = b"harken-journal 1\n"
 # Methods that only read. Calls of all others are journaled: an unnecessary line is harmless, a missing one loses data.
 READS = {"agent", "agents", "all", "applications", "changes", "count", "deliveries", "delivery", "events"}
 READS |= {"events_about", "find", "get", "get_many", "keys", "latest", "messages", "sessions", "speakers"}
-READS |= {"stream", "summarize", "watching"}
+READS |= {"ratings_by_author", "stream", "summarize", "term_counts", "watching"}
 
 
 @contextmanager

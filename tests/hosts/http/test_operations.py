@@ -324,10 +324,11 @@ class TestStatistics:
     def test_summary(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
         """Statistics of all matching feedback."""
         found = server.get("/api/analytics/summary", params=parameters)
-        summary = hk.analytics.summary(hk.query(**filters))
-        assert shown(found) == statistics_of(summary)
-        low, high = (pytest.approx(one, abs=0.051) for one in (summary.interval.low, summary.interval.high))
+        estimate = hk.analytics.estimate(hk.query(**filters))
+        assert shown(found) == statistics_of(estimate.summary)
+        low, high = (pytest.approx(one, abs=0.051) for one in (estimate.interval.low, estimate.interval.high))
         assert found["interval"] == {"low": low, "high": high}
+        assert found["design_effect"] == round(estimate.design_effect, 2)
 
     @pytest.mark.parametrize("by", ["agent", "session", "tag", "context.tier"])
     def test_groups(
@@ -355,10 +356,10 @@ class TestStatistics:
             assert starts == [one.start for one in expected]
         hours = server.get("/api/analytics/trend", params={**parameters, "by": "hour-of-day", "zone": zone})
         by_hour = hk.analytics.by_hour_of_day(query, zone)
-        assert [shown(one) for one in hours["points"]] == list(map(statistics_of, by_hour))
+        assert [shown(one) for one in hours["points"]] == [statistics_of(one.summary) for one in by_hour]
         days = server.get("/api/analytics/trend", params={**parameters, "by": "weekday", "zone": zone})
         by_weekday = hk.analytics.by_weekday(query, zone)
-        assert [shown(one) for one in days["points"]] == list(map(statistics_of, by_weekday))
+        assert [shown(one) for one in days["points"]] == [statistics_of(one.summary) for one in by_weekday]
 
     def test_themes(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
         """The keywords in negative feedback, or what it is about."""
