@@ -86,7 +86,7 @@ class AnalyticsService:
         """The statistics of the matching feedback by local hour of the day: 24 estimates.
 
         Raises:
-            InvalidQuery: there is no such zone.
+            InvalidQuery: the time zone is unknown.
         """
         slots, named = self._slots(query), zone_named(zone)
         effect = self._effect_within(query, slots, ("hour", zone), lambda slot: slot.astimezone(named).hour)
@@ -96,7 +96,7 @@ class AnalyticsService:
         """The statistics of the matching feedback by local day of the week: seven estimates, Monday first.
 
         Raises:
-            InvalidQuery: there is no such zone.
+            InvalidQuery: the time zone is unknown.
         """
         slots, named = self._slots(query), zone_named(zone)
         effect = self._effect_within(query, slots, ("weekday", zone), lambda slot: slot.astimezone(named).weekday())
@@ -169,7 +169,7 @@ class AnalyticsService:
             prefer_dates: whether the cells are hours of dates, if the feedback spans less than 14 days.
 
         Raises:
-            InvalidQuery: there is no such zone.
+            InvalidQuery: the time zone is unknown.
         """
         slots, named = self._slots(query), zone_named(zone)
         by_date = prefer_dates and is_short(slots, named)
@@ -185,7 +185,7 @@ class AnalyticsService:
         """The local days on which satisfaction changed, oldest first; of the last 365 days that have feedback.
 
         Raises:
-            InvalidQuery: there is no such zone.
+            InvalidQuery: the time zone is unknown.
         """
         days = by_day(self._slots(query), zone_named(zone))[-_DAYS:]
         found = change_points([Day(one.positive, one.decided, start.weekday()) for start, one in days])
