@@ -7,7 +7,20 @@ import pytest
 from attrs import evolve
 
 import harken
-from harken import Feedback, FeedbackQuery, FeedbackRejected, Harken, InvalidQuery, Period, Rating, Summary, Target
+from harken import (
+    Change,
+    Feedback,
+    FeedbackNotFound,
+    FeedbackQuery,
+    FeedbackRejected,
+    Harken,
+    InvalidQuery,
+    Period,
+    Rating,
+    StaleFeedback,
+    Summary,
+    Target,
+)
 from harken.ports.storage import Storage
 from harken_adapters.storage.memory import open_storage
 from support import NOON, ManualClock, a_submission
@@ -81,14 +94,14 @@ def test_soon_never_raises(hk: Harken) -> None:
 def test_filters(filled: Harken, filters: dict[str, Any], expected: list[str]) -> None:
     """Each keyword filters, in the same way for lists, streams and statistics."""
     assert sessions(filled.feedback(**filters)) == expected
-    chosen = list(filled.stream(**filters))
+    chosen = list(filled.export(**filters))
     assert [one.session_id for one in chosen] == expected[::-1]
     assert filled.summary(**filters) == Summary.fold(chosen)
 
 
 def test_a_misspelt_filter_is_an_error(filled: Harken) -> None:
     """An unknown filter is an error, and is not ignored."""
-    calls: list[Any] = [filled.feedback, filled.stream, filled.summary, filled.themes, filled.trend, filled.query]
+    calls: list[Any] = [filled.feedback, filled.export, filled.summary, filled.themes, filled.trend, filled.query]
     for call in calls:
         with pytest.raises(
             TypeError, match=r"unknown filters 'agent', 'sesion_id'; expected one of application, session_id"
@@ -229,3 +242,41 @@ def test_invalid_ids() -> None:
         for call in (hk.sessions.get, hk.sessions.delete):
             with pytest.raises(harken.InvalidMetadata, match="surrogate"):
                 call("default", "\ud800")
+
+
+class TestVotes:
+    def test_one_vote_each(self, hk: Harken) -> None:
+        """An author has one vote on a message and one on the session, in each application."""
+        first = hk.vote("s", "up", author="ann", message_id="m", agent_id="a").feedback
+        second = hk.vote("s", "down", "Slow", author="ann", message_id="m", tags=["slow"], context={"n": 1}).feedback
+        whole = hk.vote("s", None, author="ann").feedback
+        other = hk.vote("s", "up", author="ann", message_id="m", application="shop").feedback
+        assert (second.id, second.version, second.agent_id) == (first.id, 2, "a")
+        assert hk.votes("s", author="ann") == [second, whole]
+        assert hk.votes("s", author="ann", application="shop") == [other]
+        assert hk.votes("s", author="bob") == []
+
+    def test_withdrawing(self, hk: Harken) -> None:
+        """Withdrawing a vote affects only that of the message and author; without one, the result is ``None``."""
+        on_message = hk.vote("s", "up", author="ann", message_id="m").feedback
+        whole = hk.vote("s", "up", author="ann").feedback
+        withdrawn = hk.withdraw_vote("s", author="ann", message_id="m")
+        assert withdrawn is not None
+        assert (withdrawn.id, withdrawn.withdrawn) == (on_message.id, True)
+        assert hk.withdraw_vote("s", author="ann", message_id="m") is None
+        assert hk.withdraw_vote("s", author="ann", application="shop") is None
+        assert hk.votes("s", author="ann") == [whole]
+
+
+def test_changing_and_withdrawing(hk: Harken) -> None:
+    """Feedback is read, changed and withdrawn by its id, in its application only."""
+    stored = hk.submit("s", "up", application="shop").feedback
+    assert hk.get(stored.id, application="shop") == stored
+    for call in (hk.get, hk.withdraw, lambda feedback_id: hk.change(feedback_id, Change(comment="No"))):
+        with pytest.raises(FeedbackNotFound):
+            call(stored.id)
+    changed = hk.change(stored.id, Change(comment="Good"), expected_version=1, application="shop")
+    assert (changed.comment, changed.version) == ("Good", 2)
+    with pytest.raises(StaleFeedback):
+        hk.change(stored.id, Change(comment="Bad"), expected_version=1, application="shop")
+    assert hk.withdraw(stored.id, application="shop").withdrawn

@@ -17,7 +17,7 @@ SOURCES: dict[str, list[tuple[Any, Any]]] = {
     "storage": [('"memory://"', "memory://"), ("sqlite:///b.db", "sqlite:///b.db"), ("x://c", "x://c")],
     "application": [('"file"', "file"), ("environ", "environ"), ("argument", "argument")],
     "max_comment_length": [("10", 10), ("20", 20), (30, 30)],
-    "comment_when_down": [("false", False), ("Yes", True), (False, False)],
+    "reason_when_down": [("false", False), ("Yes", True), (False, False)],
     "spam": [('"hold"', "hold"), ("allow", "allow"), ("refuse", "refuse")],
     "spam_phrases": [('["a", "b"]', ("a", "b")), (" c d ,, e ", ("c d", "e")), (["f"], ("f",))],
     "max_queue": [("1", 1), (" 2 ", 2), (3, 3)],
@@ -64,12 +64,12 @@ def test_another_file(tmp_path: Path) -> None:
         (b'application = "\xff"', "Cannot read the settings in"),
         (
             b"max_bach = 1\nzzz = 2",
-            "unknown settings 'max_bach', 'zzz'; expected one of application, comment_when_down, .*; or a table",
+            "unknown settings 'max_bach', 'zzz'; expected one of application, .*; or a table",
         ),
         (b'max_batch = "1"', "max_batch in .* must be of type int, got '1'"),
         (b"max_batch = true", "max_batch in .* must be of type int, got True"),
         (b"max_batch = 1.0", "max_batch in .* must be of type int, got 1.0"),
-        (b"comment_when_down = 1", "comment_when_down in .* must be of type bool, got 1"),
+        (b"reason_when_down = 1", "reason_when_down in .* must be of type bool, got 1"),
         (b"storage = 1", "storage in .* must be of type str, got 1"),
         (b'spam_phrases = "casino"', "spam_phrases in .* must be a list of strings, got one string"),
         (b"spam_phrases = [1]", "spam_phrases in .* must be a list of strings"),
@@ -100,7 +100,7 @@ def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
         ({"HARKEN_MAX_QUEUE": "many"}, "HARKEN_MAX_QUEUE is invalid: .*'many'"),
         ({"HARKEN_MAX_BATCH": ""}, "HARKEN_MAX_BATCH is invalid"),
         ({"HARKEN_MAX_BATCH": "-1"}, "HARKEN_MAX_BATCH must be at least 1, got -1"),
-        ({"HARKEN_COMMENT_WHEN_DOWN": "maybe"}, "HARKEN_COMMENT_WHEN_DOWN is invalid: expected true or false"),
+        ({"HARKEN_REASON_WHEN_DOWN": "maybe"}, "HARKEN_REASON_WHEN_DOWN is invalid: expected true or false"),
         ({"HARKEN_SPAM": "drop"}, "HARKEN_SPAM must be 'refuse', 'hold' or 'allow', got 'drop'"),
         ({"HARKEN_APPLICATION": " "}, "HARKEN_APPLICATION must not be empty"),
     ],
@@ -117,7 +117,7 @@ def test_bad_variables(tmp_path: Path, environ: Mapping[str, str], message: str)
         ({"max_comment_length": 0}, "max_comment_length must be at least 1, got 0"),
         ({"max_queue": "5"}, "max_queue must be of type int, got '5'"),
         ({"max_batch": True}, "max_batch must be of type int, got True"),
-        ({"comment_when_down": "no"}, "comment_when_down must be of type bool, got 'no'"),
+        ({"reason_when_down": "no"}, "reason_when_down must be of type bool, got 'no'"),
         ({"spam": "drop"}, "spam must be"),
         ({"spam_phrases": "casino"}, "spam_phrases must be a list of strings, got one string"),
         ({"spam_phrases": ["casino", 5]}, "spam_phrases must be a list of strings, got a list with other values"),
@@ -147,7 +147,7 @@ def test_any_variable(text: str, name: str) -> None:
 
 def test_the_policy_of_the_settings() -> None:
     """The settings of the rules define the policy."""
-    policy = Settings(max_comment_length=3, comment_when_down=False, spam="hold", spam_phrases=("buy",)).policy()
+    policy = Settings(max_comment_length=3, reason_when_down=False, spam="hold", spam_phrases=("buy",)).policy()
     assert not policy.judge(a_submission(rating="down")).violations
     assert [one.code for one in policy.judge(a_submission(comment="long")).violations] == ["too_long"]
     assert [one.code for one in policy.judge(a_submission(comment="buy")).suspicions] == ["spam"]

@@ -40,7 +40,7 @@ def main(storage: str) -> None:
             print(response.status_code, content.get("message") or content["detail"].partition(";")[0])
 
         print("Stored:")
-        for stored in hk.stream(session_id="session-1"):
+        for stored in hk.export(session_id="session-1"):
             polarity = f"{stored.sentiment.polarity:+.2f}" if stored.sentiment else "no comment"
             print(f"  {stored.rating.value or 'neutral':<7} {polarity}  {stored.comment}")
         print("Context of each entry:", *sorted(stored.context))

@@ -22,7 +22,7 @@ SAMPLES = [
 
 def contradictions(hk: Harken) -> Iterator[Feedback]:
     """Thumbs-up with a negative comment, and thumbs-down with a positive one."""
-    for feedback in hk.stream():
+    for feedback in hk.export():
         polarity = feedback.sentiment.polarity if feedback.sentiment else 0.0
         if (feedback.rating is Rating.UP and polarity < 0) or (feedback.rating is Rating.DOWN and polarity > 0):
             yield feedback

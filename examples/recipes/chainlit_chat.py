@@ -9,7 +9,7 @@ from chainlit.types import Feedback
 
 import harken
 
-hk = harken.connect("sqlite:///feedback.db", comment_when_down=False)
+hk = harken.connect("sqlite:///feedback.db", reason_when_down=False)
 
 
 async def do_nothing(*_: Any, **__: Any) -> None: ...

@@ -7,7 +7,7 @@ import gradio as gr
 
 import harken
 
-hk = harken.connect("sqlite:///feedback.db", comment_when_down=False)
+hk = harken.connect("sqlite:///feedback.db", reason_when_down=False)
 
 
 def answer(question: str, _: list[Any]) -> gr.ChatMessage:

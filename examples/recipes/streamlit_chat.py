@@ -9,7 +9,7 @@ import harken
 
 @st.cache_resource  # one connection for the process; the script itself runs on every click
 def connect() -> harken.Harken:
-    return harken.connect("sqlite:///feedback.db", comment_when_down=False)
+    return harken.connect("sqlite:///feedback.db", reason_when_down=False)
 
 
 def rate(message: str) -> None:

@@ -8,7 +8,7 @@ from harken_adapters.hosts.strands import HarkenSessionManager
 
 SCRIPT = [
     "Your order arrives on Tuesday.",
-    ("record_feedback", {"rating": "down"}),  # Rejected: a thumbs-down needs a comment.
+    ("record_feedback", {"rating": "down"}),  # Rejected: a thumbs-down needs a comment or a reason tag.
     "I am sorry. What was wrong?",
     ("record_feedback", {"rating": "down", "comment": "It came on Monday"}),
     "Thank you, I have noted that.",
@@ -42,7 +42,7 @@ def main() -> None:
         agent, _ = order_desk(hk, script=[])
         print(f"A new process restores {len(agent.messages)} messages. Feedback on them:")
         texts = {message["tracking_id"]: message["content"][0].get("text") for message in agent.messages}
-        for feedback in hk.stream(session_id="session-1"):
+        for feedback in hk.export(session_id="session-1"):
             print(f"{feedback.rating.value:>6}: {texts[feedback.message_id]} ({feedback.comment})")
 
 

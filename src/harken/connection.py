@@ -12,7 +12,7 @@ from harken.configuration.settings import Settings
 from harken.domain.alerts.rules import AlertRule
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route
-from harken.domain.rules import RatingPolicy
+from harken.domain.rules import RatingPolicy, SpamHandling
 from harken.facade import Harken
 from harken.ports.responder import Responder
 from harken.ports.storage import Storage
@@ -26,8 +26,8 @@ def connect(
     *,
     application: str | None = None,
     max_comment_length: int | None = None,
-    comment_when_down: bool | None = None,
-    spam: str | None = None,
+    reason_when_down: bool | None = None,
+    spam: SpamHandling | None = None,
     spam_phrases: Sequence[str] | None = None,
     max_queue: int | None = None,
     max_batch: int | None = None,
@@ -58,7 +58,7 @@ def connect(
         storage: a URL such as ``sqlite:///feedback.db`` or ``memory://``, or an open storage, which is not closed.
         application: the application of calls that do not name one.
         max_comment_length: in code points, after trimming.
-        comment_when_down: whether a thumbs-down needs a comment.
+        reason_when_down: whether a thumbs-down needs a comment or a reason tag.
         spam: what happens to spam: ``"refuse"``, ``"hold"`` for a moderator, or ``"allow"``.
         spam_phrases: phrases that make a comment spam, in upper or lower case.
         max_queue: how many submissions may wait to be written before new ones are refused.
@@ -96,7 +96,7 @@ def connect(
         storage=None if isinstance(storage, Storage) else storage,
         application=application,
         max_comment_length=max_comment_length,
-        comment_when_down=comment_when_down,
+        reason_when_down=reason_when_down,
         spam=spam,
         spam_phrases=spam_phrases,
         max_queue=max_queue,

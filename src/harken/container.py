@@ -113,7 +113,7 @@ class Container(containers.DeclarativeContainer):
     policy: Provider[RatingPolicy] = Callable(
         RatingPolicy.standard,
         max_comment_length=config.max_comment_length,
-        comment_when_down=config.comment_when_down,
+        reason_when_down=config.reason_when_down,
         spam=config.spam,
         spam_phrases=config.spam_phrases,
     )

@@ -9,14 +9,23 @@ from types import TracebackType
 from typing import Self, TypedDict, Unpack, overload
 
 from harken.domain.errors import InvalidQuery
-from harken.domain.feedback import DEFAULT_APPLICATION, Feedback, Rating, Scalar, Submission, Target
+from harken.domain.feedback import (
+    DEFAULT_APPLICATION,
+    Change,
+    Feedback,
+    Rating,
+    RatingValue,
+    Scalar,
+    Submission,
+    Target,
+)
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate
 from harken.domain.insight.heat_map import Cell
 from harken.domain.keywords import Keyword
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
-from harken.domain.trend import Period, TrendPoint
+from harken.domain.trend import Period, PeriodValue, TrendPoint
 from harken.ports.storage import Storage
 from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
@@ -24,7 +33,7 @@ from harken.services.conversations import ConversationService
 from harken.services.feed import Feed
 from harken.services.feedback.collection import CollectionService
 from harken.services.feedback.editing import Editor
-from harken.services.feedback.keywords import SubmitKeywords, build_submission, check_keywords
+from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords, build_submission, check_keywords
 from harken.services.feedback.moderation import ModerationService
 from harken.services.feedback.receipt import Receipt
 from harken.services.keys import KeyService
@@ -49,7 +58,7 @@ class Filters(TypedDict, total=False):
     message_id: str | None
     agent_id: str | None
     author: str | None
-    rating: Rating | str | None
+    rating: RatingValue | None
     tag: str | None
     context: Mapping[str, Scalar]
     since: datetime | None
@@ -137,14 +146,14 @@ class Harken:
         self.relay.start(concurrency=concurrency)
 
     def submit(
-        self, session_id: str, rating: Rating | str | None, comment: str = "", **keywords: Unpack[SubmitKeywords]
+        self, session_id: str, rating: RatingValue | None, comment: str = "", **keywords: Unpack[SubmitKeywords]
     ) -> Receipt:
         """Store feedback about a session, or about a message in it; on return it is durable.
 
         Args:
             session_id: the session.
             rating: ``"up"``, ``"down"`` or ``None`` for neutral.
-            comment: the text; by default, a thumbs-down needs one.
+            comment: the text; by default, a thumbs-down needs a comment or a tag.
             keywords: ``agent_id`` is the agent that answered; ``message_id`` the message, if the feedback is about one;
                 ``author`` the person, as an opaque id; ``tags`` the reasons that they picked; ``context`` further
                 values by name, such as ``{"user_tier": "premium"}``; ``idempotency_key`` makes it safe to repeat the
@@ -159,10 +168,80 @@ class Harken:
         return self.collection.submit(self._submission(session_id, rating, comment, keywords))
 
     def submit_soon(
-        self, session_id: str, rating: Rating | str | None, comment: str = "", **keywords: Unpack[SubmitKeywords]
+        self, session_id: str, rating: RatingValue | None, comment: str = "", **keywords: Unpack[SubmitKeywords]
     ) -> Future[Receipt]:
         """Like :meth:`submit`, without waiting for the storage: the future returns the receipt or raises the error."""
         return self.collection.submit_soon(self._submission(session_id, rating, comment, keywords))
+
+    def vote(
+        self,
+        session_id: str,
+        rating: RatingValue | None,
+        comment: str = "",
+        *,
+        author: str,
+        message_id: str | None = None,
+        agent_id: str | None = None,
+        **keywords: Unpack[VoteKeywords],
+    ) -> Receipt:
+        """Set the one vote of an author on a message, or on the session; an earlier vote becomes a revision of it.
+
+        Setting the same vote again changes nothing. The arguments are those of :meth:`submit`, which raises the same.
+        """
+        target = Target(session_id, message_id, agent_id)
+        return self.collection.set_vote(target, author, rating, comment, **keywords)
+
+    def votes(self, session_id: str, *, author: str, application: str | None = None) -> list[Feedback]:
+        """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status."""
+        return self.collection.votes(self._application(application), session_id, author)
+
+    def withdraw_vote(
+        self, session_id: str, *, author: str, message_id: str | None = None, application: str | None = None
+    ) -> Feedback | None:
+        """Withdraw the vote of an author on a message, or on the session; ``None`` if there is none."""
+        return self.collection.withdraw_vote(self._application(application), session_id, message_id, author)
+
+    def change(
+        self,
+        feedback_id: str,
+        change: Change,
+        *,
+        expected_version: int | None = None,
+        application: str | None = None,
+    ) -> Feedback:
+        """Change the content of feedback. It is checked again, and the old content becomes a revision.
+
+        Args:
+            feedback_id: the id of the feedback.
+            change: the parts to change.
+            expected_version: the version that the author saw; ``None`` to change any version.
+            application: the application of the feedback, if it is not the one of :attr:`application`.
+
+        Raises:
+            FeedbackNotFound: there is no such feedback.
+            FeedbackWithdrawn: it is withdrawn.
+            FeedbackRejected: the changed feedback would break rules.
+            StaleFeedback: it has another version than expected.
+        """
+        return self.collection.change(
+            self._application(application), feedback_id, change, expected_version=expected_version
+        )
+
+    def withdraw(self, feedback_id: str, *, application: str | None = None) -> Feedback:
+        """Withdraw feedback for its author: it is no longer counted. Withdrawing it again changes nothing.
+
+        Raises:
+            FeedbackNotFound: there is no such feedback.
+        """
+        return self.collection.withdraw(self._application(application), feedback_id)
+
+    def get(self, feedback_id: str, *, application: str | None = None) -> Feedback:
+        """The feedback with that id, in any state.
+
+        Raises:
+            FeedbackNotFound: there is no such feedback.
+        """
+        return self.collection.get(self._application(application), feedback_id)
 
     def feedback(self, *, limit: int = 100, after: Cursor | str | None = None, **filters: Unpack[Filters]) -> Page:
         """A page of at most ``limit`` (1 to 1,000) entries, newest first; ``after`` is the last page's ``next``.
@@ -173,7 +252,7 @@ class Harken:
         cursor = Cursor.parse(after) if isinstance(after, str) else after
         return self.collection.find(self.query(**filters), limit=limit, after=cursor)
 
-    def stream(self, **filters: Unpack[Filters]) -> Iterator[Feedback]:
+    def export(self, **filters: Unpack[Filters]) -> Iterator[Feedback]:
         """All matching feedback, oldest first, in constant memory."""
         return self.collection.stream(self.query(**filters))
 
@@ -186,7 +265,7 @@ class Harken:
         return self.analytics.groups(self.query(**filters), _group_by(by))
 
     def trend(
-        self, period: Period | str = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
+        self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
     ) -> list[TrendPoint]:
         """The statistics by local ``"hour"``, ``"day"`` or ``"week"`` of an IANA time zone, oldest first."""
         return self.analytics.trend(self.query(**filters), _period(period), zone)
@@ -283,9 +362,8 @@ class Harken:
             TypeError: there is no such filter.
         """
         check_keywords(filters, Filters, "filter")
-        application = filters.get("application")
         return FeedbackQuery(
-            application=self.application if application is None else application,
+            application=self._application(filters.get("application")),
             session_id=filters.get("session_id"),
             message_id=filters.get("message_id"),
             agent_id=filters.get("agent_id"),
@@ -297,8 +375,11 @@ class Harken:
             until=filters.get("until"),
         )
 
+    def _application(self, application: str | None) -> str:
+        return self.application if application is None else application
+
     def _submission(
-        self, session_id: str, rating: Rating | str | None, comment: str, keywords: SubmitKeywords
+        self, session_id: str, rating: RatingValue | None, comment: str, keywords: SubmitKeywords
     ) -> Submission:
         check_keywords(keywords, SubmitKeywords)
         return build_submission(
@@ -311,7 +392,7 @@ class Harken:
         )
 
 
-def _rating(value: Rating | str | None) -> Rating:
+def _rating(value: RatingValue | None) -> Rating:
     try:
         return Rating.parse(value)
     except ValueError as error:
@@ -322,7 +403,7 @@ def _group_by(value: GroupBy | str) -> GroupBy:
     return GroupBy.parse(value) if isinstance(value, str) else value
 
 
-def _period(value: Period | str) -> Period:
+def _period(value: PeriodValue) -> Period:
     try:
         return Period(value)
     except ValueError:

@@ -59,18 +59,23 @@ class TestTheGuidesRules:
         assert messages(a_submission(rating=rating)) == [f"Invalid rating: {rating}. Must be 'up', 'down', or None"]
 
     @pytest.mark.parametrize("rating", ["up", None, Rating.UP, Rating.NEUTRAL])
-    def test_only_negative_feedback_needs_a_comment(self, rating: Rating | str | None) -> None:
+    def test_only_negative_feedback_needs_a_reason(self, rating: Rating | str | None) -> None:
         """Positive and neutral feedback is accepted without a comment."""
         assert messages(a_submission(rating=rating)) == []
 
     @pytest.mark.parametrize("rating", ["down", Rating.DOWN])
     @pytest.mark.parametrize("comment", ["", " ", "\t\n \u2003"])
-    def test_negative_feedback_needs_a_comment(self, rating: Rating | str, comment: str) -> None:
-        """White space is not a comment."""
+    def test_negative_feedback_needs_a_reason(self, rating: Rating | str, comment: str) -> None:
+        """Without a tag, it needs a comment, and white space is not one."""
         assert messages(a_submission(rating=rating, comment=comment)) == [
             "Please provide a comment when giving negative feedback"
         ]
         assert messages(a_submission(rating=rating, comment=comment + "Slow")) == []
+
+    @pytest.mark.parametrize("rating", ["down", Rating.DOWN])
+    def test_a_reason_tag_replaces_the_comment(self, rating: Rating | str) -> None:
+        """Negative feedback with a reason tag and no words is accepted."""
+        assert messages(a_submission(rating=rating, tags=["slow"])) == []
 
     @pytest.mark.parametrize("letter", ["x", "é", "👍", "漢"])
     def test_length_is_in_code_points_after_trimming(self, letter: str) -> None:
@@ -93,7 +98,6 @@ class TestTheGuidesRules:
             Violation("tags", "empty", "tag must not be empty"),
             Violation("tags", "too_long", "tag too long: 101 characters (max: 100)"),
             Violation("context", "name", "context name '$where' may only have letters, digits, '_' and '-'"),
-            Violation("comment", "required", "Please provide a comment when giving negative feedback"),
         )
 
     def test_long_spam_breaks_two_rules(self) -> None:
@@ -342,7 +346,7 @@ class TestPolicy:
 
     def test_every_rule_can_be_disabled(self) -> None:
         """Without rules, a submission must still be well-formed."""
-        policy = RatingPolicy.standard(max_comment_length=None, comment_when_down=False, spam="allow")
+        policy = RatingPolicy.standard(max_comment_length=None, reason_when_down=False, spam="allow")
         assert messages(a_submission(rating="down"), policy) == []
         assert messages(a_submission(comment="casino" * 1000), policy) == []
         assert messages(a_submission(comment="\x00"), policy) == ["comment must not contain NUL characters"]

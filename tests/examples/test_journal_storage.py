@@ -226,7 +226,7 @@ def _start_writer(path: Path, *, limit: int = 0) -> subprocess.Popen[str]:
 
 def _ids(journal: ModuleType, path: Path) -> list[str]:
     with journal.open_storage(f"journal:///{path}") as storage, harken.connect(storage) as hk:
-        return [one.id for one in hk.stream()]
+        return [one.id for one in hk.export()]
 
 
 @pytest.mark.slow

@@ -141,6 +141,7 @@ _BODIES: dict[str, Any] = {
     "submit_feedback": {"rating": "up"},
     "submit_feedback_in_production": {"rating": "up"},
     "set_vote": {"rating": "up"},
+    "set_session_vote": {"rating": "up"},
     "change_feedback": {"comment": "else"},
     "update_metadata": {"a": 1},
     "moderate_feedback": {"status": "rejected"},
@@ -155,7 +156,9 @@ _NAMED = {"session_id": "s", "message_id": "m", "channel": "log", "route": "r", 
 _QUERIES = {
     "submit_feedback_in_production": "session_id=s",
     "set_vote": "author=a",
-    "take_vote_back": "author=a",
+    "set_session_vote": "author=a",
+    "withdraw_vote": "author=a",
+    "withdraw_session_vote": "author=a",
     "list_votes": "author=a",
     "analytics_compare": "since=2026-03-01",
 }

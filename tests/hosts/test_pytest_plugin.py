@@ -82,7 +82,7 @@ def test_advancing_the_clock_raises_alerts(
     assert harken_notifications.types == ["feedback.created", "alert.raised"]
 
 
-@pytest.mark.harken(comment_when_down=False, application="shop")
+@pytest.mark.harken(reason_when_down=False, application="shop")
 class TestMarker:
     def test_it_passes_keywords_to_connect(self, harken: Harken) -> None:
         """The keywords of the marker are those of ``connect``."""

@@ -131,7 +131,7 @@ def play(folder: Path, *, kills: int, seed: int = 1) -> Report:
     os.close(gone)
     ids = acknowledged.read_text().split()
     with harken.connect(url) as hk:
-        stored = Counter(feedback.id for feedback in hk.stream())
+        stored = Counter(feedback.id for feedback in hk.export())
         problems = tuple(hk.check())
     return Report(
         kills=kills,

@@ -163,7 +163,7 @@ def _problems(storage: harken.Storage) -> list[str]:
     """What is wrong with the counts of a storage that nothing writes to."""
     with harken.connect(storage) as hk:
         counts = storage.feedback.term_counts("default")
-        is_right = dump_counts(counts) == dump_counts(TermCounts.fold(hk.stream()))
+        is_right = dump_counts(counts) == dump_counts(TermCounts.fold(hk.export()))
         return [*([] if is_right else ["The counts differ from a recount"]), *hk.check(), *hk.rebuild()]
 
 

@@ -32,7 +32,7 @@ hk.start_relay(concurrency=2)
 listener = hk.feed.listen("default", lambda: None)
 for number in range(20):
     hk.submit("session-1", "up", str(number))
-stream = hk.stream()
+stream = hk.export()
 next(stream)
 last = hk.submit_soon("session-1", "up", "last")
 hk.sessions.update("default", "session-1", {"topic": "orders"})

@@ -53,7 +53,7 @@ def test_concurrent_processes_lose_nothing(tmp_path: Path) -> None:
         # Far above the usual duration, and far below the timeout of a write.
         assert float(longest) < 10
     with harken.connect(url) as hk:
-        stored = [feedback.id for feedback in hk.stream()]
+        stored = [feedback.id for feedback in hk.export()]
         assert sorted(stored) == sorted(acknowledged)
         assert len(stored) == 450
         assert hk.check() == []
@@ -86,7 +86,7 @@ def test_a_killed_process_loses_no_acknowledged_feedback(tmp_path: Path, acknowl
     victim.stdin.close()
     victim.stdout.close()
     with harken.connect(url) as hk:
-        stored = {feedback.id for feedback in hk.stream()}
+        stored = {feedback.id for feedback in hk.export()}
         assert set(acknowledged) <= stored
         assert len(stored) - len(acknowledged) in (0, 1)
         assert hk.check() == []

@@ -68,7 +68,7 @@ def test_all_statistics_equal_a_count(
             elif fate == "rejected":
                 hk.moderation.decide("default", receipt.feedback.id, ModerationStatus.REJECTED)
         query = hk.query(**chosen)
-        raw = list(hk.stream(**chosen))
+        raw = list(hk.export(**chosen))
         whole = Summary.fold(raw)
         assert hk.summary(**chosen) == whole
         for by in ("agent", "session", "tag", "slot", "context.tier"):

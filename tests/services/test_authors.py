@@ -153,7 +153,7 @@ class TestVotes:
             True,
             False,
         ]
-        (feedback,) = hk.stream()
+        (feedback,) = hk.export()
         assert [revision.rating for revision in feedback.revisions] == [Rating.UP, Rating.NEUTRAL]
 
     def test_unannounced_votes_have_no_events(self, hk: Harken) -> None:
@@ -170,7 +170,7 @@ class TestVotes:
             [lambda comment=comment: hk.collection.set_vote(TARGET, "ann", "up", comment) for comment in comments]
         )
         assert all(isinstance(receipt, Receipt) for receipt in receipts)
-        (feedback,) = hk.stream()
+        (feedback,) = hk.export()
         check_history(feedback)
         said = [revision.comment for revision in feedback.revisions] + [feedback.comment]
         assert sorted(said) == sorted(comments)

@@ -108,7 +108,7 @@ class TestKeeping:
             [a_submission("s1"), a_submission("s2", "down"), a_submission("s3", None), a_submission("s4", "maybe")]
         )
         assert [type(answer) for answer in answers] == [Receipt, FeedbackRejected, Receipt, FeedbackRejected]
-        assert [one.session_id for one in hk.stream()] == ["s1", "s3"]
+        assert [one.session_id for one in hk.export()] == ["s1", "s3"]
         assert hk.collection.submit_many([]) == []
 
     @given(st.lists(st.tuples(st.sampled_from(["up", "down", None, "maybe"]), st.text(max_size=5)), max_size=8))
@@ -229,7 +229,7 @@ class TestIdempotency:
             hk.submit("s1", "up")
             with pytest.raises(FeedbackRejected, match="Other feedback has the id 'same'"):
                 hk.submit("s2", "up")
-            assert [one.session_id for one in hk.stream()] == ["s1"]
+            assert [one.session_id for one in hk.export()] == ["s1"]
 
 
 class ShoutingSanitizer:
@@ -310,7 +310,7 @@ class TestTextPorts:
 
     def test_a_custom_policy(self) -> None:
         """A policy replaces the rules, and its ``hold`` rules hold submissions."""
-        policy = RatingPolicy.standard(comment_when_down=False, spam="hold")
+        policy = RatingPolicy.standard(reason_when_down=False, spam="hold")
         with harken.connect("memory://", policy=policy) as hk:
             assert hk.submit("s", "down").feedback.is_counted
             held = hk.submit("s", "up", "casino").feedback
@@ -408,7 +408,7 @@ class TestErasing:
         first = hk.submit("s1", "up", idempotency_key="k").feedback
         kept = hk.submit("s2", "down", "Slow").feedback
         assert hk.collection.erase(hk.query(session_id="s1")).feedback == 1
-        assert list(hk.stream()) == [kept]
+        assert list(hk.export()) == [kept]
         assert hk.summary() == Summary.of(kept)
         assert all_events(hk) == [("feedback.created", kept.id, 1)]
         with pytest.raises(harken.FeedbackNotFound):
@@ -448,7 +448,7 @@ class TestFinding:
                 assert len(page.items) == limit
                 page = hk.feedback(limit=limit, after=str(page.next))
                 seen.extend(page.items)
-            assert seen == list(reversed(list(hk.stream())))
+            assert seen == list(reversed(list(hk.export())))
             assert sorted(one.created_at for one in seen) == sorted(NOON + timedelta(minutes=at) for at in minutes)
             assert hk.groups(GroupBy.parse("session")) == ({"s": hk.summary()} if minutes else {})
 

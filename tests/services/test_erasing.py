@@ -154,7 +154,7 @@ def test_an_author_leaves_nothing(place: Place, clock: ManualClock) -> None:
     assert (removed.feedback, removed.messages, removed.agents, removed.metadata, removed.alerts) == (3, 3, 1, 2, 1)
     assert SECRET not in place.texts()
     assert "kim-456" not in place.texts()
-    assert list(place.hk.stream()) == [other]
+    assert list(place.hk.export()) == [other]
     assert place.hk.sessions.get("default", "shared") == {"room": 1}
     assert place.hk.conversations.count("default", "shared") == 1
 

@@ -80,7 +80,7 @@ def test_enriching(submitter: Submitter) -> None:
         yield evolve(submission, comment=f"{submission.context['tier']}: {submission.comment}")
 
     hk = submitter(a_submission(comment="fine"), tier, shout)
-    (feedback,) = hk.stream()
+    (feedback,) = hk.export()
     assert (feedback.comment, dict(feedback.context)) == ("free: fine", {"tier": "free"})
 
 
@@ -202,7 +202,7 @@ def test_an_error_after_the_write_is_only_logged(submitter: Submitter, caplog: p
         raise ZeroDivisionError
 
     hk = submitter(a_submission(), watching(seen, "outer "), fail)
-    (feedback,) = hk.stream()
+    (feedback,) = hk.export()
     assert isinstance(submitter.answer, Receipt)
     assert seen == ["outer in", "outer kept"]
     (record,) = caplog.records

@@ -102,7 +102,7 @@ class TestAudit:
         with harken.connect("memory://", middleware=[audited]) as hk:
             for submission in (body, body, evolve(body, comment="Other"), evolve(body, comment="", tags=["", "x"])):
                 swallowed(lambda submission=submission: WAYS[way](hk, submission))
-            (feedback,) = hk.stream(application="shop")
+            (feedback,) = hk.export(application="shop")
         stored = AuditEntry(
             at=NOON,
             application="shop",

@@ -81,7 +81,7 @@ def asking(clock: ManualClock, responder: Responder) -> Iterator[Harken]:
 def ruled(clock: ManualClock) -> Iterator[Harken]:
     """A Harken with rules only, in which a thumbs-down needs no comment."""
     with harken.connect(
-        "memory://", clock=clock, new_id=counting_ids(), replies=RULES, comment_when_down=False, spam="hold"
+        "memory://", clock=clock, new_id=counting_ids(), replies=RULES, reason_when_down=False, spam="hold"
     ) as hk:
         yield hk
 
@@ -115,7 +115,7 @@ class TestByRules:
         rules = (*RULES, ReplyRule(text="Sorry about {rating} in {session_id}"))
         with harken.connect("memory://", replies=rules, policy=RatingPolicy(refuse=(), hold=())) as hk:
             hk.collection.submit_many(submissions)
-            for feedback in hk.stream():
+            for feedback in hk.export():
                 if feedback.version == 1:
                     assert feedback.reply == reply_to(rules, feedback)
                 elif feedback.rating is Rating.DOWN:
@@ -202,7 +202,7 @@ class TestByAResponder:
         """Not for other ratings, feedback with a reply of a rule, held feedback, duplicates, and imports."""
         for _ in range(2):
             asking.submit("s", "down", "Wrong", idempotency_key="k")
-            eventually(lambda: [one.version for one in asking.stream(rating="down")][:1] == [2])
+            eventually(lambda: [one.version for one in asking.export(rating="down")][:1] == [2])
         asking.submit("s", "up", "Fine")
         asking.submit("s", None, "Well")
         asking.submit("s", "down", "Slow", tags=["slow"])

@@ -216,7 +216,7 @@ def test_an_alert_is_emptied_before_it_is_sent(at: str) -> None:
         for _ in range(2):
             hk.submit("s", "down", SECRET, author="victim")
         if at == "fan-out":
-            hk.alerts.on_feedback(list(hk.stream()))
+            hk.alerts.on_feedback(list(hk.export()))
             erase(hk)
         hk.relay.run_due()
         assert pending(hk) == []

@@ -42,7 +42,7 @@ def erase(hk: Harken) -> object:
 
 def change_all(hk: Harken) -> None:
     """Change and withdraw all feedback."""
-    for one in list(hk.stream(author="victim")):
+    for one in list(hk.export(author="victim")):
         hk.collection.change("default", one.id, Change(comment="changed"))
         hk.collection.withdraw("default", one.id)
 

@@ -239,7 +239,7 @@ class TestRefitting:
             for number, (step, place, seconds) in enumerate(steps):
                 _take(hk, step, place, f"word{number}", clock.now)
                 clock.turn(seconds=seconds)
-                learnable = {one.comment for one in hk.stream() if one.rating is not Rating.NEUTRAL}
+                learnable = {one.comment for one in hk.export() if one.rating is not Rating.NEUTRAL}
                 unknown = likelihood(hk, "unknown")
                 for word in {f"word{other}" for other in range(number)} - learnable:
                     assert likelihood(hk, word) == unknown

@@ -36,7 +36,7 @@ def test_the_next_vote_is_always_accepted(storage: Storage) -> None:
     with harken.connect(storage) as hk:
         receipts = [_vote(hk, number) for number in range(VOTES)]
         assert not any(receipt.duplicate for receipt in receipts)
-        (feedback,) = hk.stream()
+        (feedback,) = hk.export()
         assert (feedback.version, feedback.comment) == (VOTES, str(VOTES - 1))
         assert [revision.comment for revision in feedback.revisions] == ["0", *map(str, range(30, VOTES - 1))]
         assert len(feedback.revisions) == MAX_REVISIONS

@@ -49,6 +49,11 @@ def submitting(hk: Harken) -> None:
     assert_type(hk.submit("s", "up").reply, str | None)
     submission = Submission(target=Target("s"), rating="up", created_at=datetime.now(UTC))
     assert_type(hk.collection.submit_many([submission]), list[Receipt | FeedbackRejected])
+    assert_type(hk.vote("s", "up", author="ann", message_id="m"), Receipt)
+    assert_type(hk.votes("s", author="ann"), list[Feedback])
+    assert_type(hk.withdraw_vote("s", author="ann"), Feedback | None)
+    hk.vote("s", "up")  # type: ignore[call-arg]
+    hk.submit("s", "sideways")  # type: ignore[arg-type]
     hk.submit("s")  # type: ignore[call-arg]
     hk.submit("s", 1)  # type: ignore[arg-type]
     hk.submit("s", "up", "Fine", "helper")  # type: ignore[call-arg]
@@ -62,7 +67,7 @@ def reading(hk: Harken) -> None:
     assert_type(page, Page)
     assert_type(page.items, tuple[Feedback, ...])
     assert_type(page.next, Cursor | None)
-    assert_type(hk.stream(agent_id="a"), Iterator[Feedback])
+    assert_type(hk.export(agent_id="a"), Iterator[Feedback])
     assert_type(hk.summary(since=datetime.now(UTC), context={"tier": "free"}), Summary)
     assert_type(hk.summary().interval, Interval)
     assert_type(hk.summary().average_polarity, float | None)
@@ -84,10 +89,13 @@ def reading(hk: Harken) -> None:
     assert_type(hk.spam.readings(page.items), Mapping[str, SpamReading])
     hk.compare({"agent": "a"}, {})  # type: ignore[typeddict-unknown-key]
     hk.themes(["slow"], limit=5)  # type: ignore[call-overload]
+    hk.trend("month")  # type: ignore[arg-type]
+    hk.summary(rating="neutral")  # type: ignore[arg-type]
+    harken.connect("memory://", spam="delete")  # type: ignore[arg-type]
     hk.feedback(sesion_id="s")  # type: ignore[call-arg]
     hk.summary(agent="a")  # type: ignore[call-arg]
     hk.summary(agent_id=7)  # type: ignore[arg-type]
-    hk.stream(since="today")  # type: ignore[arg-type]
+    hk.export(since="today")  # type: ignore[arg-type]
     page.items = ()  # type: ignore[misc]
 
 
@@ -95,7 +103,9 @@ def changing(hk: Harken) -> None:
     """Leaving a part out differs from setting it to None."""
     change = Change(rating=None, comment=UNCHANGED, tags=["slow"])
     assert_type(hk.collection.change("default", "f", change, expected_version=1), Feedback)
-    assert_type(hk.collection.withdraw("default", "f").withdrawn_at, datetime | None)
+    assert_type(hk.change("f", change, expected_version=1), Feedback)
+    assert_type(hk.withdraw("f").withdrawn_at, datetime | None)
+    assert_type(hk.get("f"), Feedback)
     assert_type(hk.collection.set_vote(Target("s"), "ann", "up"), Receipt)
     assert_type(hk.moderation.undo("default", "f", expected_version=2).moderation, harken.Moderation)
     assert_type(hk.sessions.get("default", "s"), dict[str, JsonValue])

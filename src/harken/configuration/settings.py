@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import AttrsInstance, field, fields, frozen
 
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import DEFAULT_APPLICATION
-from harken.domain.rules import MAX_COMMENT_LENGTH, SPAM_PHRASES, RatingPolicy, label_problem
+from harken.domain.rules import MAX_COMMENT_LENGTH, SPAM_PHRASES, RatingPolicy, SpamHandling, label_problem
 from harken.domain.texts import unknown_names
 from harken.stop_words import LANGUAGES, stop_words
 
@@ -32,7 +32,7 @@ class Settings:
         storage: the URL of the storage.
         application: the application of calls that do not name one.
         max_comment_length: in code points, after trimming.
-        comment_when_down: whether a thumbs-down needs a comment.
+        reason_when_down: whether a thumbs-down needs a comment or a reason tag.
         spam: what happens to spam: ``refuse``, ``hold`` for a moderator, or ``allow``.
         spam_phrases: phrases that make a comment spam, in upper or lower case.
         max_queue: how many submissions may wait to be written before new ones are refused.
@@ -44,7 +44,7 @@ class Settings:
     storage: str = field(default="sqlite:///feedback.db")
     application: str = field(default=DEFAULT_APPLICATION)
     max_comment_length: int = field(default=MAX_COMMENT_LENGTH)
-    comment_when_down: bool = field(default=True)
+    reason_when_down: bool = field(default=True)
     spam: str = field(default="refuse")
     spam_phrases: tuple[str, ...] = field(default=SPAM_PHRASES)
     max_queue: int = field(default=10_000)
@@ -74,8 +74,9 @@ class Settings:
         try:
             return RatingPolicy.standard(
                 max_comment_length=self.max_comment_length,
-                comment_when_down=self.comment_when_down,
-                spam=self.spam,
+                reason_when_down=self.reason_when_down,
+                # Unchecked: it may come from a file or a variable.
+                spam=cast("SpamHandling", self.spam),
                 spam_phrases=self.spam_phrases,
             )
         except ValueError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from attrs import asdict, evolve, field, frozen
 from attrs.converters import optional
@@ -57,6 +57,9 @@ class Rating(Enum):
                 return rating
         raise ValueError(f"{word!r} is not a rating; expected 'up', 'down' or 'neutral'")
 
+
+#: A rating, or its wire format; ``None`` is neutral.
+RatingValue = Rating | Literal["up", "down"]
 
 _BY_VALUE: Final[dict[str | None, Rating]] = {rating.value: rating for rating in Rating}
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Final
+from typing import Final, Literal
 
 from attrs import evolve, frozen
 
@@ -54,6 +54,9 @@ _TOO_LATE = datetime(9999, 1, 1, tzinfo=UTC)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
+
+#: What happens to spam: it is rejected, held for moderation, or accepted.
+SpamHandling = Literal["refuse", "hold", "allow"]
 
 #: Rules also see submissions with an unknown rating or a comment that is too long, so that all violations are reported
 #: at once.
@@ -315,9 +318,9 @@ def comment_within(longest: int = MAX_COMMENT_LENGTH) -> Rule:
     return _CommentWithin(longest)
 
 
-def comment_when_down(submission: Submission) -> Sequence[Violation]:
-    """Require a comment for negative feedback."""
-    if submission.comment or submission.rating not in (Rating.DOWN, Rating.DOWN.value):
+def reason_when_down(submission: Submission) -> Sequence[Violation]:
+    """Require a comment or a reason tag for negative feedback."""
+    if submission.comment or submission.tags or submission.rating not in (Rating.DOWN, Rating.DOWN.value):
         return ()
     return [Violation("comment", "required", "Please provide a comment when giving negative feedback")]
 
@@ -361,11 +364,11 @@ _APPROVING: Final = Verdict()
 class RatingPolicy:
     """The rules that reject submissions (``refuse``) and the rules that hold them for moderation (``hold``).
 
-    The default limits the length of comments, requires a comment for negative feedback, and rejects spam;
-    :meth:`standard` returns variations of it.
+    The default limits the length of comments, requires a comment or a reason tag for negative feedback, and rejects
+    spam; :meth:`standard` returns variations of it.
     """
 
-    refuse: tuple[Rule, ...] = (comment_within(), comment_when_down, no_spam())
+    refuse: tuple[Rule, ...] = (comment_within(), reason_when_down, no_spam())
     hold: tuple[Rule, ...] = ()
 
     @classmethod
@@ -373,15 +376,15 @@ class RatingPolicy:
         cls,
         *,
         max_comment_length: int | None = MAX_COMMENT_LENGTH,
-        comment_when_down: bool = True,
-        spam: str = "refuse",
+        reason_when_down: bool = True,
+        spam: SpamHandling = "refuse",
         spam_phrases: str | Iterable[str] = SPAM_PHRASES,
     ) -> RatingPolicy:
         """Return the default policy with other limits.
 
         Args:
             max_comment_length: the maximum number of code points after trimming; ``None`` for no limit.
-            comment_when_down: whether negative feedback requires a comment.
+            reason_when_down: whether negative feedback requires a comment or a reason tag.
             spam: ``"refuse"`` to reject spam, ``"hold"`` to hold it for moderation, or ``"allow"``.
             spam_phrases: the phrases that make a comment spam, regardless of case.
 
@@ -393,8 +396,8 @@ class RatingPolicy:
         refuse: list[Rule] = []
         if max_comment_length is not None:
             refuse.append(comment_within(max_comment_length))
-        if comment_when_down:
-            refuse.append(_COMMENT_WHEN_DOWN)
+        if reason_when_down:
+            refuse.append(_REASON_WHEN_DOWN)
         policy = cls(refuse=tuple(refuse))
         return policy if spam == "allow" else policy.with_rules(no_spam(spam_phrases), hold=spam == "hold")
 
@@ -435,7 +438,7 @@ class RatingPolicy:
         return Verdict(tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(suspicions)))
 
 
-_COMMENT_WHEN_DOWN: Final = comment_when_down
+_REASON_WHEN_DOWN: Final = reason_when_down
 
 
 # --- Feedback from submissions --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import frozen
@@ -26,6 +26,10 @@ class Period(Enum):
     HOUR = "hour"
     DAY = "day"
     WEEK = "week"
+
+
+#: A period, or its name.
+PeriodValue = Period | Literal["hour", "day", "week"]
 
 
 @frozen

@@ -33,7 +33,7 @@ def imported(hk: Harken, data: str | bytes, of: str = "csv", columns: Columns | 
 
 def only(hk: Harken) -> Feedback:
     """The only entry in the storage."""
-    [feedback] = hk.stream()
+    [feedback] = hk.export()
     return feedback
 
 
@@ -122,7 +122,7 @@ def test_columns_can_be_mapped_and_constants_set(hk: Harken, of: str) -> None:
     )
     _, rejected = imported(hk, csv if of == "csv" else "\n".join(map(json.dumps, objects)), of, columns)
     assert rejected == []
-    good, bad = sorted(hk.stream(), key=lambda one: one.comment, reverse=True)
+    good, bad = sorted(hk.export(), key=lambda one: one.comment, reverse=True)
     assert (good.session_id, good.agent_id, good.author, good.tags) == ("reviews", "bot", "7", ("t",))
     assert good.context == {"tier": "gold", "source": "file"}
     assert (bad.session_id, bad.agent_id, bad.author, bad.tags) == ("reviews", "shop", None, ("x",))
@@ -134,7 +134,7 @@ def test_columns_with_equal_names(hk: Harken) -> None:
     imported(hk, ",session_id,a b,a_b,,a.b\nx,s,1,2,y,3\n")
     assert only(hk).context == {"unnamed": "x", "a_b": "1", "a_b_2": "2", "_2": "y", "a_b_3": "3"}
     imported(hk, '{"session_id": "t", "a b": 1, "a_b": 2, "nested": {"x": [1]}}', "jsonl")
-    [feedback] = hk.stream(session_id="t")
+    [feedback] = hk.export(session_id="t")
     assert feedback.context == {"a_b": 1, "a_b_2": 2, "nested": '{"x": [1]}'}
 
 
@@ -142,7 +142,7 @@ def test_a_byte_order_mark_is_ignored(hk: Harken) -> None:
     """The byte order mark that spreadsheets write is not part of the first name or row."""
     imported(hk, b"\xef\xbb\xbfsession_id,rating\r\ns,up\r\n")
     imported(hk, b'\xef\xbb\xbf{"session_id": "t"}\r\n', "jsonl")
-    assert [one.session_id for one in hk.stream()] == ["s", "t"]
+    assert [one.session_id for one in hk.export()] == ["s", "t"]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_repeated_members_are_rejected(hk: Harken, data: str, of: str, message: 
     """A row with a repeated member is rejected with its name; other rows are imported."""
     _, rejected = imported(hk, data + ('{"session_id": "t"}\n' if of == "jsonl" else "t,\n"), of)
     assert [parts[1] for parts in rejected] == [message]
-    assert [one.session_id for one in hk.stream()] == ["t"]
+    assert [one.session_id for one in hk.export()] == ["t"]
 
 
 # --- invalid rows -----------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ BAD_CELLS = [
 def test_an_invalid_row_does_not_affect_others(hk: Harken, bad: str, reason: str, raw: str | None) -> None:
     """The rows before and after an invalid one are imported; its line and the reason are reported."""
     tally, rejected = imported(hk, f"session_id,rating,comment\nbefore,up,a\n\n{bad}\nafter,up,b\n")
-    assert [one.session_id for one in hk.stream()] == ["before", "after"]
+    assert [one.session_id for one in hk.export()] == ["before", "after"]
     assert (tally.read, tally.added, tally.rejected) == (3, 2, 1)
     [(line, message, row)] = rejected
     assert line == 4
@@ -284,7 +284,7 @@ def test_an_invalid_object_does_not_affect_others(hk: Harken, line: str, reason:
     """The same for JSON Lines: no line stops the import or is lost without a reason."""
     lines = ('{"session_id": "before"}', "", line, '{"session_id": "after"}')
     _, rejected = imported(hk, "\n".join(lines), "jsonl")
-    assert [one.session_id for one in hk.stream()] == ["before", "after"]
+    assert [one.session_id for one in hk.export()] == ["before", "after"]
     [(number, message, row)] = rejected
     assert number == 3
     assert message.startswith(reason)
@@ -299,7 +299,7 @@ def test_invalid_utf8_affects_only_its_row(hk: Harken) -> None:
     message = "the row is not UTF-8; save the file as UTF-8 and import it again"
     assert csv_rejected == [(2, message, {"session_id": "a", "comment": "caf\\xe9"})]
     assert jsonl_rejected == [(1, message, '{"session_id": "c", "comment": "caf\\xe9"}')]
-    assert [(one.session_id, one.comment) for one in hk.stream()] == [("b", "café"), ("d", "")]
+    assert [(one.session_id, one.comment) for one in hk.export()] == [("b", "café"), ("d", "")]
 
 
 def test_line_numbers() -> None:
@@ -380,7 +380,7 @@ def test_a_date_without_a_zone_is_in_utc(hk: Harken, of: str) -> None:
     csv_text = "session_id,created_at\n" + "".join(f"{name},{text}\n" for name, text in rows)
     lines = "\n".join(json.dumps({"session_id": name, "created_at": text}) for name, text in rows)
     imported(hk, csv_text if of == "csv" else lines, of)
-    found = {one.session_id: one.created_at for one in hk.stream()}
+    found = {one.session_id: one.created_at for one in hk.export()}
     instant = datetime(2015, 2, 16, 23, 36, 5, tzinfo=UTC)
     assert found == {"plain": instant, "day": datetime(2015, 2, 16, tzinfo=UTC), "zone": instant}
 

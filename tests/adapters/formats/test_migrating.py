@@ -36,7 +36,7 @@ def migrated(
 
 def only(hk: Harken) -> Feedback:
     """The only entry in the storage."""
-    [feedback] = hk.stream()
+    [feedback] = hk.export()
     return feedback
 
 
@@ -142,7 +142,7 @@ def test_fields_can_be_read_by_other_names(hk: Harken) -> None:
 def test_the_session_is_that_of_the_document(hk: Harken) -> None:
     """The session_id of an entry is dropped if it is the same, and otherwise goes into the context."""
     migrated(hk, session({"session_id": "s", "comment": "a"}, {"session_id": "t", "comment": "b"}))
-    same, other = hk.stream()
+    same, other = hk.export()
     assert (same.session_id, same.context) == ("s", {})
     assert (other.session_id, other.context) == ("s", {"session_id_2": "t"})
 

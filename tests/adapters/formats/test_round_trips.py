@@ -115,7 +115,7 @@ def test_formulas_are_guarded(text: str) -> None:
 def test_apostrophes_in_other_files_are_text(hk: Harken) -> None:
     """Apostrophes are removed only from Harken exports."""
     assert imported(hk, b"session_id,rating,comment\ns,up,'@airline hi\n", "csv") == []
-    assert [one.comment for one in hk.stream()] == ["'@airline hi"]
+    assert [one.comment for one in hk.export()] == ["'@airline hi"]
 
 
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
@@ -150,10 +150,10 @@ def test_an_export_with_a_repeated_member_is_rejected(hk: Harken, of: str) -> No
 def test_an_export_can_move_to_another_application(hk: Harken) -> None:
     """An export has no application, so it can be imported into any."""
     hk.submit("s", "up")
-    data = exported(list(hk.stream()), "jsonl")
+    data = exported(list(hk.export()), "jsonl")
     with harken.connect("memory://", application="other") as other:
         assert imported(other, data, "jsonl") == []
-        assert [one.application for one in other.stream()] == ["other"]
+        assert [one.application for one in other.export()] == ["other"]
 
 
 def test_later_versions_are_kept(hk: Harken) -> None:
@@ -171,7 +171,7 @@ def test_a_later_version_is_rejected(hk: Harken) -> None:
     data = exported([feedback.withdraw(at=feedback.created_at)], "jsonl")
     [(_, reason, _)] = imported(hk, data, "jsonl")
     assert reason == "The earlier version 1 is stored and was kept; use harken copy to update it"
-    assert list(hk.stream()) == [feedback]
+    assert list(hk.export()) == [feedback]
 
 
 @pytest.mark.parametrize("other", [{"session_id": "t"}, {"created_at": "2020-01-01T00:00:00Z"}])
@@ -180,7 +180,7 @@ def test_a_taken_id_is_a_reason(hk: Harken, other: dict[str, Any]) -> None:
     taken = hk.submit("s", "up").feedback
     [(line, reason, _)] = imported(hk, json.dumps(to_record(taken) | other).encode(), "jsonl")
     assert (line, reason) == (1, f"Its id is taken by other feedback, {taken.id}")
-    assert list(hk.stream()) == [taken]
+    assert list(hk.export()) == [taken]
 
 
 def test_the_reason_has_each_problem_once() -> None:
@@ -259,7 +259,7 @@ def test_an_invalid_record_affects_one_row(hk: Harken, name: str, value: object,
         from_record(damaged, "default")
     lines = "\n".join(json.dumps(record) for record in (before, damaged, after))
     assert [(line, row) for line, _, row in imported(hk, lines.encode(), "jsonl")] == [(2, damaged)]
-    assert {one.id for one in hk.stream()} == {"a", "c"}
+    assert {one.id for one in hk.export()} == {"a", "c"}
 
 
 def test_an_invalid_cell_affects_one_row(hk: Harken) -> None:
@@ -272,4 +272,4 @@ def test_an_invalid_cell_affects_one_row(hk: Harken) -> None:
     assert (line, reason) == (2, "revisions of a Harken export must be JSON, got '[oops'")
     assert isinstance(row, dict)
     assert row["id"] == "a"
-    assert [one.id for one in hk.stream()] == ["b"]
+    assert [one.id for one in hk.export()] == ["b"]

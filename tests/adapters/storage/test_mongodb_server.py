@@ -474,7 +474,7 @@ def test_a_database_of_the_first_version_is_migrated(client: MongoClient[dict[st
     client[name]["harken_meta"].update_one({"_id": "schema"}, {"$set": {"version": 1}})
     storage = mongo_storage(client, name)
     with harken.connect(storage) as hk:
-        assert list(hk.stream()) == [changed, other]
+        assert list(hk.export()) == [changed, other]
         assert list(storage.feedback.changes("default", since=changed.updated_at)) == [changed]
         made = hk.keys.create("default", ["read"])
         assert hk.keys.authenticate(made.text) == made.key
@@ -535,7 +535,7 @@ def test_a_database_with_keys_per_session_is_migrated(client: MongoClient[dict[s
     client[name]["harken_sessions"].update_one({}, {"$unset": {"revision": ""}})
     _taken_back_to_the_fourth(client, name)
     with harken.connect(mongo_storage(client, name)) as hk:
-        assert list(hk.stream()) == kept
+        assert list(hk.export()) == kept
         assert hk.keys.authenticate(key.text) == key.key
         assert hk.submit("s", "up", author="ann", idempotency_key="k-ann").duplicate
         assert not hk.submit("s", "up", author="bob", idempotency_key="k-ann").duplicate

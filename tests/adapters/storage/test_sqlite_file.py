@@ -219,7 +219,7 @@ def test_a_file_of_the_first_version_is_migrated(path: Path) -> None:
         changed = hk.collection.reply("default", first.id, "Thanks")
     downgrade(path, 1)
     with open_storage(url_of(path)) as storage, harken.connect(storage) as hk:
-        assert list(hk.stream()) == [changed, other]
+        assert list(hk.export()) == [changed, other]
         assert list(storage.feedback.changes("default", since=changed.updated_at)) == [changed]
         made = hk.keys.create("default", ["read"])
         assert hk.keys.authenticate(made.text) == made.key
@@ -257,7 +257,7 @@ def test_a_file_of_the_third_version_is_migrated(path: Path) -> None:
         kept = hk.submit("session", "up").feedback
     downgrade(path, 3)
     with harken.connect(url_of(path)) as hk:
-        assert list(hk.stream()) == [kept]
+        assert list(hk.export()) == [kept]
         hk.conversations.append("default", "session", "helper", 0, {"text": "Hello"})
         assert hk.check() == []
     with harken.connect(url_of(path)) as hk:
@@ -271,7 +271,7 @@ def test_a_file_of_the_fourth_version_is_migrated(path: Path) -> None:
         key = hk.keys.create("default", ["read"])
     downgrade(path, 4)
     with harken.connect(url_of(path)) as hk:
-        assert list(hk.stream()) == kept
+        assert list(hk.export()) == kept
         assert hk.keys.authenticate(key.text) == key.key
         assert hk.submit("s", "up", author="ann", idempotency_key="k-ann").duplicate
         assert not hk.submit("s", "up", author="bob", idempotency_key="k-ann").duplicate

@@ -349,7 +349,7 @@ def test_feedback_acknowledged_during_a_move_is_in_one_of_the_files(path: Path) 
         thread.join()
         hk.close()
         with open_storage(url_of(old)) as storage, harken.connect(storage) as moved:
-            assert set(ids) <= {feedback.id for feedback in moved.stream()}
+            assert set(ids) <= {feedback.id for feedback in moved.export()}
             assert moved.check() == []
         path.unlink(missing_ok=True)
 

@@ -48,7 +48,9 @@ OF_A_TOKEN = {
     "submit_feedback",
     "submit_feedback_in_production",
     "set_vote",
-    "take_vote_back",
+    "withdraw_vote",
+    "set_session_vote",
+    "withdraw_session_vote",
     "list_votes",
     "get_feedback",
     "change_feedback",
@@ -308,7 +310,7 @@ class TestTokens:
         headers = bearing(TOKENS.mint(session_id="anonymous"))
         vote = "/api/sessions/anonymous/messages/m/feedback"
         for rating in ("up", None):
-            assert server.ask("PUT", vote, json={"rating": rating}, headers=headers).status_code == 204
+            assert server.ask("PUT", vote, json={"rating": rating}, headers=headers).status_code == 200
         (found,) = server.get("/api/sessions/anonymous/votes", headers=headers)["votes"]
         assert found["rating"] is None
         assert hk.collection.get("default", found["feedback_id"]).author == "anonymous"

@@ -30,12 +30,12 @@ def production(clock: ManualClock, **settings: Any) -> Iterator[tuple[Server, Ha
 
 class TestClientUsage:
     def test_feedback_is_recorded(self, server: Server) -> None:
-        """The response has the guide's message, and the id."""
+        """The response has the guide's message, the id and the version."""
         answer = server.ask("POST", PATH, json={"rating": "up", "comment": "Great response!"})
         assert answer.status_code == 201
         document = answer.json()
         feedback_id = document.pop("feedback_id")
-        assert document == {"status": "success", "message": "Feedback recorded successfully"}
+        assert document == {"status": "success", "message": "Feedback recorded successfully", "version": 1}
         assert answer.headers["location"] == f"/api/feedback/{feedback_id}"
         assert server.get(answer.headers["location"])["comment"] == "Great response!"
 

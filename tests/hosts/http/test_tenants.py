@@ -37,7 +37,9 @@ FOR_AGENTS = {
     "submit_feedback",
     "submit_feedback_in_production",
     "set_vote",
-    "take_vote_back",
+    "withdraw_vote",
+    "set_session_vote",
+    "withdraw_session_vote",
     "list_votes",
     "list_session_feedback",
     "session_stats",
@@ -264,7 +266,7 @@ class TestKeysForAgents:
             assert shop.server.get("/api/sessions/s/votes?author=ann", headers=headers)["votes"] == []
             assert shop.hk.collection.get("default", vote.id) == vote
             shop.hk.collection.erase(FeedbackQuery(feedback_id=vote.id))
-        assert shop.server.ask("PUT", f"{VOTE}?author=bob", json=UP, headers=headers).status_code == 204
+        assert shop.server.ask("PUT", f"{VOTE}?author=bob", json=UP, headers=headers).status_code == 200
         assert shop.server.get("/api/sessions/s/votes?author=bob", headers=headers)["votes"]
         assert shop.server.ask("DELETE", f"{VOTE}?author=bob", headers=headers).status_code == 204
         assert shop.server.get("/api/sessions/s/votes?author=bob", headers=headers)["votes"] == []
@@ -375,7 +377,7 @@ class TestVotesThatWereAboutAnotherAgent:
     def test_a_retry_does_not_show_the_reply_to_another_vote(self, shop: Shop) -> None:
         """A retry of a vote that was replaced by one about another agent gets a response without a reply."""
         headers = {**shop.key("mine"), "Idempotency-Key": "k"}
-        assert shop.server.ask("PUT", f"{VOTE}?author=a", json=UP, headers=headers).status_code == 204
+        assert shop.server.ask("PUT", f"{VOTE}?author=a", json=UP, headers=headers).status_code == 200
         vote = shop.hk.collection.set_vote(Target("s", "m", "other"), "a", "up", "SECRET").feedback
         shop.hk.collection.reply("default", vote.id, "SECRET")
         again = shop.server.ask("PUT", f"{VOTE}?author=a", json=UP, headers=headers)
@@ -386,7 +388,7 @@ class TestVotesThatWereAboutAnotherAgent:
         vote = shop.hk.collection.set_vote(Target("s", "m", "other"), "a", "down", "SECRET").feedback
         shop.hk.collection.withdraw("default", vote.id)
         headers = shop.key("mine")
-        assert shop.server.ask("PUT", f"{VOTE}?author=a", json=UP, headers=headers).status_code == 204
+        assert shop.server.ask("PUT", f"{VOTE}?author=a", json=UP, headers=headers).status_code == 200
         (shown,) = shop.server.get("/api/feedback?author=a", headers=headers)["feedbacks"]
         assert (shown["agent_id"], shown["comment"], shown["revisions"]) == ("mine", "", [])
 
@@ -408,7 +410,7 @@ class CutIn:
 @pytest.mark.parametrize("storage", ["memory", "sqlite", "mongodb"])
 @pytest.mark.parametrize(
     "name",
-    ["set_vote", "take_vote_back", "change_feedback", "withdraw_feedback", "moderate_feedback", "undo_moderation"],
+    ["set_vote", "withdraw_vote", "change_feedback", "withdraw_feedback", "moderate_feedback", "undo_moderation"],
 )
 class TestVotesThatChangeTheirAgent:
     def test_concurrent_changes(
@@ -432,7 +434,7 @@ class TestVotesThatChangeTheirAgent:
             assert clock.happen is None
             if name == "set_vote":
                 problem(answer, 403, "forbidden")
-            elif name == "take_vote_back":
+            elif name == "withdraw_vote":
                 assert answer.status_code == 204
             else:
                 problem(answer, 404, "not-found")
@@ -474,7 +476,7 @@ class TestIdempotencyKeysOfAgents:
                 for _ in range(2):
                     keyed = {**headers, "Idempotency-Key": f"k {rating}"}
                     answer = shop.server.ask("PUT", path, json={**body, "rating": rating}, headers=keyed)
-                    assert answer.status_code == 204, answer.text
+                    assert answer.status_code == 200, answer.text
         assert [one.version for one in stored_feedback(shop.hk) if one.vote] == [2, 2]
 
     @pytest.mark.parametrize("key", ["", " ", "k" * 201, "mine \u2192 k"])

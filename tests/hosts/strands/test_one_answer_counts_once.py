@@ -59,7 +59,7 @@ def talk(request: pytest.FixtureRequest, stored: Harken, tmp_path: Path) -> Call
 
 
 def _entries(hk: Harken) -> list[tuple[str | None, str]]:
-    return [(one.rating.value, one.comment) for one in hk.stream(session_id="s")]
+    return [(one.rating.value, one.comment) for one in hk.export(session_id="s")]
 
 
 def test_the_same_call_twice(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
@@ -67,7 +67,7 @@ def test_the_same_call_twice(stored: Harken, talk: Callable[[list[Any]], Agent])
     agent = talk(["Here it is", DOWN, DOWN, "noted"])
     agent("where is my order")
     agent("wrong order, please note that")
-    (feedback,) = stored.stream()
+    (feedback,) = stored.export()
     assert (feedback.comment, feedback.version, stored.summary().negative) == ("wrong order", 1, 1)
 
 
@@ -84,7 +84,7 @@ def test_a_correction(stored: Harken, talk: Callable[[list[Any]], Agent]) -> Non
     agent = talk(["Here it is", DOWN, UP, "noted"])
     agent("where is my order")
     agent("wrong order; no, it is the right one")
-    (feedback,) = stored.stream()
+    (feedback,) = stored.export()
     assert (feedback.rating, feedback.comment) == (harken.Rating.UP, "right after all")
     assert [revision.comment for revision in feedback.revisions] == ["wrong order"]
 
@@ -95,11 +95,11 @@ def test_after_a_restart(stored: Harken, talk: Callable[[list[Any]], Agent]) -> 
     agent = talk([UP, "noted", DOWN, "and another"])
     for question in ("it is right after all", "the last one is wrong"):
         agent(question)
-    answers = {one.message_id for one in stored.stream()}
+    answers = {one.message_id for one in stored.export()}
     assert len(answers) == len(_entries(stored)) == stored.summary().total
     talk([DOWN, DOWN, "noted"])("still wrong")
     talk([DOWN, DOWN, "noted"])("still wrong")
-    assert stored.summary().total == len({one.message_id for one in stored.stream()})
+    assert stored.summary().total == len({one.message_id for one in stored.export()})
 
 
 def test_two_answers_count_twice(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
@@ -139,7 +139,7 @@ def test_hooks_see_each_call(hk: Harken) -> None:
     for comment in ("first", "second", "skip", "by ann"):
         tool(rating="down", comment=comment)
     assert seen == ["first", "second", "skip", "by ann"]
-    assert [(one.comment, one.author) for one in hk.stream()] == [("SECOND", "session:s"), ("BY ANN", "ann")]
+    assert [(one.comment, one.author) for one in hk.export()] == [("SECOND", "session:s"), ("BY ANN", "ann")]
 
 
 def test_other_feedback_still_counts(hk: Harken) -> None:
@@ -159,7 +159,7 @@ def test_a_session_with_the_longest_id(hk: Harken) -> None:
         tool: Any = HarkenSessionManager(hk, session_id).feedback.tool()
         for _ in range(2):
             assert tool(rating="up")["status"] == "success"
-    assert len({one.author for one in hk.stream()}) == hk.summary().total == 2
+    assert len({one.author for one in hk.export()}) == hk.summary().total == 2
 
 
 # --- The rated answer -------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ BAD, LATE, GOOD = rate("down"), rate("down", "late"), rate("up", "good")
 def _votes(hk: Harken, agent: Agent) -> dict[str | None, tuple[str | None, str]]:
     """Rating and comment of each vote, by the text of its answer."""
     texts = {message["tracking_id"]: message["content"][0].get("text") for message in agent.messages}
-    return {texts[one.message_id or ""]: (one.rating.value, one.comment) for one in hk.stream(session_id="s")}
+    return {texts[one.message_id or ""]: (one.rating.value, one.comment) for one in hk.export(session_id="s")}
 
 
 def test_a_reason_and_a_correction(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
@@ -185,7 +185,7 @@ def test_a_reason_and_a_correction(stored: Harken, talk: Callable[[list[Any]], A
         agent = talk(turn)
         agent("go on")
     assert _votes(stored, agent) == {"A": ("up", "good")}
-    (feedback,) = stored.stream()
+    (feedback,) = stored.export()
     assert [revision.comment for revision in feedback.revisions] == ["late"]
 
 
@@ -271,7 +271,7 @@ def test_feedback_before_any_answer(hk: Harken) -> None:
     agent = Agent(model=model, tools=[manager.get_feedback_tool()], session_manager=manager, callback_handler=None)
     for text in ("I hate this", "It is late"):
         agent(text)
-    assert [(one.comment, one.message_id) for one in hk.stream()] == [("late", None)]
+    assert [(one.comment, one.message_id) for one in hk.export()] == [("late", None)]
 
 
 def test_another_agent_collects_feedback(hk: Harken) -> None:
@@ -286,7 +286,7 @@ def test_another_agent_collects_feedback(hk: Harken) -> None:
     for name in ("writer", "critic", "critic", "writer", "critic"):
         agents[name]("go on")
     written = [message["tracking_id"] for message in agents["writer"].messages if message["role"] == "assistant"]
-    entries = [(one.agent_id, one.message_id, one.rating.value) for one in hk.stream()]
+    entries = [(one.agent_id, one.message_id, one.rating.value) for one in hk.export()]
     assert entries == [("writer", written[0], "down"), ("writer", written[1], "up")]
 
 
@@ -312,7 +312,7 @@ def test_an_agent_that_is_a_tool_collects_feedback(hk: Harken) -> None:
     )
     for text in ("Hello", "Bad", "It is late"):
         talker(text)
-    entries = [(one.agent_id, one.message_id, one.comment) for one in hk.stream()]
+    entries = [(one.agent_id, one.message_id, one.comment) for one in hk.export()]
     assert entries == [("talker", talker.messages[1]["tracking_id"], "late")]
 
 
@@ -334,7 +334,7 @@ def test_a_hook_names_the_message(hk: Harken) -> None:
     agent = Agent(model=LocalModel(["A", LATE, "Noted"]), tools=tools, session_manager=manager, callback_handler=None)
     for text in ("Hello", "It is late"):
         agent(text)
-    assert [(one.message_id, one.agent_id) for one in hk.stream()] == [("mine", None)]
+    assert [(one.message_id, one.agent_id) for one in hk.export()] == [("mine", None)]
 
 
 @pytest.mark.parametrize("given", ["all", {}, {"rating": ["up"]}, {"rating": "up", "comment": {}, "same_answer": {}}])

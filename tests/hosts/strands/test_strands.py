@@ -72,7 +72,7 @@ class TestPairs:
         redacted = {"role": "user", "content": [{"text": "[redacted]"}]}
         stored.conversations.replace("default", "session-1", "helper", 0, {**first, "redact_message": redacted})
         pairs, file = Pairs(stored.conversations), BytesIO()
-        write_all(stored.stream(), file, pairs.writer)
+        write_all(stored.export(), file, pairs.writer)
         lines = [json.loads(line) for line in file.getvalue().splitlines()]
         assert [(one["prompt"], one["answer"], one["rating"]) for one in lines] == [
             ("[redacted]", "Hello", "up"),
@@ -260,7 +260,7 @@ class TestFeedback:
             agent("question")
             manager.add_feedback({"rating": rating, "comment": "after"})
         answers = [message["tracking_id"] for message in agent.messages if message["role"] == "assistant"]
-        entries = list(hk.stream(session_id="session-1"))
+        entries = list(hk.export(session_id="session-1"))
         assert [(one.message_id, one.agent_id) for one in entries] == [
             (None, None),
             (answers[0], "helper"),
@@ -276,7 +276,7 @@ class TestFeedback:
         agent("question")
         manager.add_feedback({"rating": "up", "message_id": "earlier"})
         manager.add_feedback({"rating": "up", "agent_id": "other"})
-        entries = list(hk.stream(session_id="session-1"))
+        entries = list(hk.export(session_id="session-1"))
         assert [(one.message_id, one.agent_id) for one in entries] == [("earlier", None), (None, "other")]
 
     def test_another_session_manager_can_be_combined(self, hk: Harken, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ class TestFeedback:
             agent("question")
             feedback.submit("up", text)
         ids = [message["tracking_id"] for message in agent.messages if message["role"] == "assistant"]
-        entries = list(hk.stream(application="web"))
+        entries = list(hk.export(application="web"))
         assert [(one.message_id, one.comment) for one in entries] == [
             (ids[0], "one"),
             (ids[0], "The first one was wrong"),
@@ -325,7 +325,7 @@ class TestFeedback:
         results = [block["toolResult"] for one in agent.messages for block in one["content"] if "toolResult" in block]
         assert [result["status"] for result in results] == ["error", "success", "success"]
         assert "Please provide a comment" in results[0]["content"][0]["text"]
-        entries = [(one.rating.value, one.comment, one.message_id) for one in hk.stream(session_id="session-1")]
+        entries = [(one.rating.value, one.comment, one.message_id) for one in hk.export(session_id="session-1")]
         # Only the last call counts.
         assert entries == [(None, "Never mind", answer.message_id)]
 

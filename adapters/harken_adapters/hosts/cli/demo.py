@@ -133,7 +133,7 @@ def _play(hk: Harken) -> Scenes:
 
 def _submit_invalid(hk: Harken) -> FeedbackRejected | None:
     try:
-        hk.submit(" ", rating="sideways", comment="I tilt my head")
+        hk.collection.submit(Submission(target=Target(" "), rating="sideways", comment="I tilt my head"))
     except FeedbackRejected as error:
         return error
     return None

@@ -24,7 +24,7 @@ from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import open_existing_storage
 from harken.domain.instants import parse_instant
 from harken.domain.query import ANY_STATUS
-from harken.domain.rules import text_problem
+from harken.domain.rules import SpamHandling, text_problem
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 FeedbackId = Annotated[str, typer.Argument(metavar="ID", help="The id of the feedback.")]
@@ -84,7 +84,7 @@ class CliContext:
         """The URL of the storage, from the options or the settings."""
         return Settings.load(os.environ, Path.cwd(), storage=self.storage, application=self.application).storage
 
-    def open(self, *, spam: str | None = None) -> Harken:
+    def open(self, *, spam: SpamHandling | None = None) -> Harken:
         """Connect to the storage. It is created if missing."""
         return harken.connect(self.storage, application=self.application, spam=spam)
 

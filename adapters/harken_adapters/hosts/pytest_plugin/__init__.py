@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from itertools import count
+from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
     from harken import Feedback, Harken
+    from harken.domain.feedback import RatingValue
     from harken.ports.storage import Storage
     from harken_adapters.hosts.pytest_plugin.capturing import Notifications, Recorder
 
@@ -111,8 +112,12 @@ def harken_fill(harken: Harken, harken_clock: FrozenClock) -> Callable[..., list
         *, up: int = 0, down: int = 0, neutral: int = 0, every: timedelta = timedelta(), **parts: Any
     ) -> list[Feedback]:
         feedback: list[Feedback] = []
-        for rating in [*["up"] * up, *["down"] * down, *[None] * neutral]:
-            defaults = {"session_id": f"session-{next(numbers)}", "comment": "Too slow" if rating == "down" else ""}
+        ratings: tuple[tuple[RatingValue | None, int], ...] = (("up", up), ("down", down), (None, neutral))
+        for rating in chain.from_iterable(repeat(rating, number) for rating, number in ratings):
+            defaults = {
+                "session_id": f"session-{next(numbers)}",
+                "comment": "Too slow" if rating == "down" else "",
+            }
             feedback.append(harken.submit(rating=rating, **{**defaults, **parts}).feedback)
             harken_clock.now += every
         return feedback

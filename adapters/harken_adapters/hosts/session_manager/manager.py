@@ -102,7 +102,7 @@ class MongoDBSessionManager(HarkenSessionManager):
     def get_feedbacks(self) -> list[dict[str, Any]]:
         """The counted feedback of this session, oldest first. ``created_at`` is an ISO time in UTC, without a zone."""
         with session_errors():
-            found = self.harken.stream(application=self.application, session_id=self.session_id)
+            found = self.harken.export(application=self.application, session_id=self.session_id)
             return [to_dictionary(feedback) for feedback in found]
 
     def get_feedback_tool(self) -> AgentTool:

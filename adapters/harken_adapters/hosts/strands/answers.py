@@ -9,8 +9,8 @@ from typing import Any
 from strands.hooks import AgentInitializedEvent, HookProvider, HookRegistry, MessageAddedEvent
 from strands.types.tools import AgentTool
 
-from harken import Harken, Rating, Receipt, Target
-from harken.domain.feedback import Scalar
+from harken import Harken, Receipt, Target
+from harken.domain.feedback import RatingValue, Scalar
 from harken.domain.rules import MAX_ID_LENGTH
 from harken_adapters.hosts.strands.errors import session_errors
 from harken_adapters.hosts.strands.tools import FeedbackCall, feedback_tool
@@ -50,7 +50,7 @@ class AgentFeedback(HookProvider):
 
     def submit(
         self,
-        rating: Rating | str | None,
+        rating: RatingValue | None,
         comment: str = "",
         *,
         message_id: str | None = None,

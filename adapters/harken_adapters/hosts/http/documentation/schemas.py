@@ -357,12 +357,13 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "status": {"const": "success"},
             "message": _ANY_TEXT,
             "feedback_id": _ANY_TEXT,
+            "version": _describe(_COUNT, "The version of the feedback; missing if the caller may not see it."),
             "reply": _describe(_ANY_TEXT, "The reply to the author, if any."),
             "moderation": _describe(
                 {"const": "pending"}, "Present if the feedback is held: it is counted once a moderator has approved it."
             ),
         },
-        optional=("reply", "moderation"),
+        optional=("version", "reply", "moderation"),
         description="The feedback is durable.",
     ),
     "Context": {
@@ -902,6 +903,7 @@ EXAMPLES: Final[Mapping[str, Any]] = {
         "status": "success",
         "message": "Feedback recorded successfully",
         "feedback_id": _ID,
+        "version": 1,
         "reply": "Sorry about that. Which flight is it about?",
     },
     "Feedback": _FEEDBACK,

@@ -97,6 +97,7 @@ _CREATED: Final = Answer(
         "status": "success",
         "message": "Feedback recorded successfully",
         "feedback_id": "0199c2a4-7d1e-7c3b-8f10-5d2f6a9b1c33",
+        "version": 1,
     },
     headers={
         "Location": "The path of the feedback.",
@@ -114,8 +115,8 @@ OPERATIONS: Final = (
         handle=_submit,
         summary="Submit feedback on a session",
         description=(
-            "A thumbs-down requires a comment. The response is sent when the feedback is durable. It has a reply if "
-            "the operator's rules define one."
+            "A thumbs-down requires a comment or a reason tag. The response is sent when the feedback is durable. It "
+            "has a reply if the operator's rules define one."
         ),
         tag="Feedback",
         tokens=True,

@@ -16,14 +16,15 @@ from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.hosts.http.wire.records import receipt_record, vote_record
 
 _FIELDS: Final = ("rating", "comment", "agent_id", "author", "tags", "context")
-_PATH: Final = "/api/sessions/{session_id}/messages/{message_id}/feedback"
+_ON_SESSION: Final = "/api/sessions/{session_id}/feedback"
+_ON_MESSAGE: Final = "/api/sessions/{session_id}/messages/{message_id}/feedback"
 
 
 def _set(call: Call) -> Response:
     body = json_object(call.request, _FIELDS)
     if "rating" not in body:
         raise invalid("rating", "missing", "rating is missing; expected 'up', 'down' or null")
-    target = Target(call.part("session_id"), call.part("message_id"), agent_of(call.principal, body.get("agent_id")))
+    target = Target(call.part("session_id"), _message_id(call), agent_of(call.principal, body.get("agent_id")))
     voter = _voter(call, body.get("author"))
     receipt = call.harken.collection.set_vote(
         target,
@@ -36,8 +37,7 @@ def _set(call: Call) -> Response:
         application=call.application,
         check=partial(_check_replaced, call),
     )
-    record = receipt_record(call.principal, receipt)
-    return answer(record) if {"reply", "moderation"} & record.keys() else no_content()
+    return answer(receipt_record(call.principal, receipt))
 
 
 def _check_replaced(call: Call, earlier: Feedback) -> None:
@@ -47,7 +47,7 @@ def _check_replaced(call: Call, earlier: Feedback) -> None:
 
 
 def _withdraw(call: Call) -> Response:
-    voter, message_id = _voter(call), call.part("message_id")
+    voter, message_id = _voter(call), _message_id(call)
     vote = next((vote for vote in _votes(call, voter) if vote.message_id == message_id), None)
     if vote is not None:
         # Withdrawn by id, so that a newer vote is not affected. If it has been erased, nothing is left to withdraw.
@@ -60,6 +60,11 @@ def _list(call: Call) -> Response:
     session_id, voter = call.part("session_id"), _voter(call)
     votes = _votes(call, voter)
     return answer({"session_id": session_id, "author": voter, "votes": list(map(vote_record, votes))})
+
+
+def _message_id(call: Call) -> str | None:
+    """The message that the vote is about; ``None`` for a vote on the session."""
+    return call.request.parts.get("message_id")
 
 
 def _votes(call: Call, voter: Any) -> list[Feedback]:
@@ -79,15 +84,15 @@ def _voter(call: Call, in_body: Any = None) -> Any:
     return voter
 
 
-OPERATIONS: Final = (
-    Operation(
-        name="set_vote",
+def _set_operation(name: str, path: str, target: str) -> Operation:
+    return Operation(
+        name=name,
         method="PUT",
-        path=_PATH,
+        path=path,
         scope=Scope.SUBMIT,
         handle=_set,
-        summary="Vote on a message",
-        description="Each author has one vote on a message. An earlier vote is replaced and kept as a revision.",
+        summary=f"Vote on a {target}",
+        description=f"Each author has one vote on a {target}. An earlier vote is replaced and kept as a revision.",
         tag="Votes",
         tokens=True,
         agent_keys=True,
@@ -95,22 +100,19 @@ OPERATIONS: Final = (
         parameters=("author",),
         body="Vote",
         example={"rating": "up", "author": "user-7"},
-        answers={
-            200: Answer(
-                description="The vote is durable, and has a reply or is held for moderation.",
-                schema="Receipt",
-            ),
-            204: Answer(description="The vote is durable."),
-        },
+        answers={200: Answer(description="The vote is durable.", schema="Receipt")},
         problems=("feedback-refused", "idempotency-key-reused", "overloaded"),
-    ),
-    Operation(
-        name="take_vote_back",
+    )
+
+
+def _withdraw_operation(name: str, path: str, target: str) -> Operation:
+    return Operation(
+        name=name,
         method="DELETE",
-        path=_PATH,
+        path=path,
         scope=Scope.SUBMIT,
         handle=_withdraw,
-        summary="Withdraw a vote",
+        summary=f"Withdraw a vote on a {target}",
         description="Withdrawing a vote that does not exist has no effect.",
         tag="Votes",
         tokens=True,
@@ -118,7 +120,14 @@ OPERATIONS: Final = (
         gives_feedback=True,
         parameters=("author",),
         answers={204: Answer(description="The vote is withdrawn, or did not exist.")},
-    ),
+    )
+
+
+OPERATIONS: Final = (
+    _set_operation("set_vote", _ON_MESSAGE, "message"),
+    _withdraw_operation("withdraw_vote", _ON_MESSAGE, "message"),
+    _set_operation("set_session_vote", _ON_SESSION, "session"),
+    _withdraw_operation("withdraw_session_vote", _ON_SESSION, "session"),
     Operation(
         name="list_votes",
         method="GET",

@@ -36,12 +36,17 @@ def visible_author_record(viewer: Viewer, feedback: Feedback) -> dict[str, Any]:
 
 
 def receipt_record(viewer: Viewer, receipt: Receipt) -> dict[str, Any]:
-    """The receipt of a submission, with the reply and ``"moderation": "pending"`` where they apply."""
+    """The receipt of a submission, with the version, the reply and ``"moderation": "pending"`` where they apply."""
     feedback = receipt.feedback
-    document = {"status": "success", "message": "Feedback recorded successfully", "feedback_id": feedback.id}
+    document: dict[str, Any] = {
+        "status": "success",
+        "message": "Feedback recorded successfully",
+        "feedback_id": feedback.id,
+    }
     # In the meantime, a vote that is sent again may have been replaced by one about another agent.
     if not viewer.may_see(feedback.agent_id):
         return document
+    document["version"] = feedback.version
     if receipt.reply is not None:
         document["reply"] = receipt.reply
     if feedback.moderation.status is ModerationStatus.PENDING and not feedback.withdrawn:
