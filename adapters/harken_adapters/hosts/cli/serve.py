@@ -78,6 +78,7 @@ def _print_start(started: Started, *, command: str) -> None:
     if started.access != "open":
         say(f"  sign in        {address}/sign-in{f'#{key.text}' if key and key.created else ''}")
     say(f"  documentation  {address}/docs")
+    say(f"  widget demo    {address}/demo")
     say(f"  health         {address}/healthz  {address}/readyz  {address}/metrics")
     header = "" if started.access == "open" else f""" -H "Authorization: Bearer {_key_for_shell(key)}\""""
     say("Submit feedback:")

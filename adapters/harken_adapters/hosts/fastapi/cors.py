@@ -23,11 +23,12 @@ class Cors:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        more = raw_headers(self.origins.headers(headers.get("origin")))
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *more]
+                sent = {name.decode("latin-1") for name, _ in message["headers"]}
+                more = self.origins.headers(headers.get("origin"), sent=sent)
+                message["headers"] = [*message["headers"], *raw_headers(more)]
             await send(message)
 
         preflight = self.origins.preflight(scope["method"], scope["path"], headers.get)

@@ -15,6 +15,7 @@ from harken_adapters.hosts.fastapi.host import Host
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.documentation.openapi import operation_document
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.serving.pages import MODULE_PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
 
 _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="harken", description="An API key or a session token.")
@@ -61,4 +62,6 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
             status_code=min(operation.answers),
             openapi_extra=operation_document(operation),
         )
+    for page in MODULE_PAGES:
+        router.add_api_route(page.path, host.page_endpoint(page), name=page.name, include_in_schema=False)
     return router

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from ipaddress import ip_address
 from pathlib import Path
+from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Final
@@ -45,6 +46,7 @@ _APP: Final = "harken_adapters.hosts.fastapi.serving:app"
 _SWITCH_INTERVAL: Final = 0.001
 #: The number of connections that may wait to be accepted.
 _BACKLOG: Final = 2048
+_SECRET_BYTES: Final = 32
 #: For how many seconds requests may continue after a signal.
 _GRACE: Final = 5
 
@@ -87,6 +89,9 @@ def serve(settings: ServerSettings, on_start: Callable[[Started], object], *, co
         # Pass the options of the command line to the worker processes.
         os.environ["HARKEN_SERVER_WORKERS"] = str(settings.workers)
         os.environ["HARKEN_SERVER_ACCESS"] = settings.access
+        if not settings.token_secrets:
+            # For the demo. These tokens end with the server.
+            os.environ["HARKEN_SERVER_TOKEN_SECRETS"] = token_urlsafe(_SECRET_BYTES)
         # A single process serves the Harken that is opened here, as a storage in memory exists only in one process.
         # Workers open their own.
         served = app() if settings.workers == 1 else None

@@ -84,8 +84,9 @@ class Api:
         self.metrics = Metrics(clock=clock)
         self.metrics.observe(harken)
         secrets = self.settings.token_secrets
-        tokens = SessionTokens(secrets, clock=clock) if secrets else None
-        self._access = Access(harken.keys, tokens, self.settings.access, clock=clock, timer=timer)
+        #: Creates and verifies session tokens; ``None`` without a secret.
+        self.tokens = SessionTokens(secrets, clock=clock) if secrets else None
+        self._access = Access(harken.keys, self.tokens, self.settings.access, clock=clock, timer=timer)
         self._create_limiter = partial(
             RateLimiter,
             self.settings.limit_storage or limit_storage,

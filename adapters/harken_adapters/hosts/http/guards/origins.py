@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Final
 
 from harken.domain.text_lists import as_texts
@@ -22,6 +22,7 @@ _SEEN: Final = (
     "Retry-After",
     "X-Request-Id",
 )
+_ALLOW: Final = "access-control-allow-origin"
 _EXPOSED: Final = ("access-control-expose-headers", ", ".join(_SEEN))
 _PREFLIGHT: Final[Headers] = (
     ("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE"),
@@ -72,15 +73,15 @@ class Origins:
             return Problem("forbidden", "Pages of this origin may not call the API").response(path)
         return Response(200, b"", None, _PREFLIGHT)
 
-    def headers(self, origin: str | None) -> Headers:
-        """The CORS headers of a response to a page of that origin."""
-        if not self._allowed:
+    def headers(self, origin: str | None, *, sent: Container[str] = ()) -> Headers:
+        """The CORS headers of a response to a page of that origin, which already has the headers named in ``sent``."""
+        if not self._allowed or _ALLOW in sent:
             return ()
         if "*" in self._allowed:
-            return (("access-control-allow-origin", "*"), _EXPOSED) if origin else ()
+            return ((_ALLOW, "*"), _EXPOSED) if origin else ()
         if origin is None or not self.allows(origin):
             return _VARY
-        return (("access-control-allow-origin", origin), _EXPOSED, *_VARY)
+        return ((_ALLOW, origin), _EXPOSED, *_VARY)
 
     def allows(self, origin: str) -> bool:
         """Whether pages of that origin may call the API."""

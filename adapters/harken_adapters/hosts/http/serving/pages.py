@@ -1,11 +1,11 @@
-"""The pages besides the API: health, metrics, documentation and sign-in."""
+"""The pages besides the API: health, metrics, documentation, sign-in, the demo, and the modules for web pages."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from threading import Thread
 from typing import Final, Literal
@@ -26,7 +26,8 @@ from harken_adapters.hosts.http.guards.access import (
 from harken_adapters.hosts.http.guards.permissions import check_agent_keys, check_operator, check_scope
 from harken_adapters.hosts.http.guards.sources import is_foreign
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving import sign_in
+from harken_adapters.hosts.http.serving import demo, sign_in
+from harken_adapters.hosts.http.serving.browser_files import MODULES, module_response
 from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers, Request, Response, answer, to_json
 from harken_adapters.hosts.http.wire.problems import Problem, internal, path_not_found, problem_of
 
@@ -145,6 +146,15 @@ class Pages:
             return _failure(root, "signed out", problem)
         return _redirect(f"{root}/sign-in?{_SIGNED_OUT}", sign_in.cookie("", root, secure=_is_secure(request)))
 
+    def demo(self, root: str, request: Request) -> Response:
+        """The demo of the widget, with a session token if the server can create one."""
+        api = self._api
+        application = api.recognise(request).application or api.harken.application
+        token = None
+        if api.tokens is not None:
+            token = api.tokens.mint(session_id=demo.SESSION, author=demo.AUTHOR, application=application)
+        return Response(200, demo.page(root, token=token, application=application), _HTML, security=demo.SECURITY)
+
     def _start_probe(self) -> Future[None]:
         """Start a readiness probe of the storage, or return the one in progress, so that at most one thread hangs."""
         with self._lock:
@@ -237,7 +247,7 @@ class Page:
                     check_agent_keys(principal, allowed=False)
             return self.show(pages, root, request)
         except Problem as problem:
-            if problem.kind == "unauthorized" and self.name == "docs":
+            if problem.kind == "unauthorized" and self.name in ("docs", "demo"):
                 return _redirect(f"{root}/sign-in")
             return problem.response(request.path)
         except HarkenError as error:
@@ -248,8 +258,18 @@ def _asset(body: bytes, media_type: str) -> Response:
     return Response(200, body, f"{media_type}; charset=utf-8")
 
 
+def _show_module(name: str, _: Pages, __: str, request: Request) -> Response:
+    return module_response(name, request)
+
+
+#: Served even where the other pages are not.
+MODULE_PAGES: Final = tuple(
+    Page(f"{name}_module", f"/{name}.js", partial(_show_module, f"{name}.js"), needs="nothing", blocks=False)
+    for name in MODULES
+)
 _SIGN_IN: Final = "/sign-in"
 PAGES: Final = (
+    *MODULE_PAGES,
     Page("healthz", "/healthz", lambda pages, _, __: pages.healthz(), needs="nothing", blocks=False),
     Page("readyz", "/readyz", lambda pages, _, __: pages.readyz(), needs="nothing"),
     Page("metrics", "/metrics", lambda pages, _, __: pages.metrics(), needs="operator"),
@@ -257,6 +277,8 @@ PAGES: Final = (
     Page("docs", "/docs", lambda pages, root, sent: pages.docs(root, signed_in=cookie_of(sent) is not None)),
     Page("docs_script", "/docs/start.js", lambda pages, root, _: pages.docs_script(root)),
     Page("docs_asset", "/docs/assets/{name}", lambda pages, _, sent: pages.docs_asset(sent.parts["name"])),
+    Page("demo", "/demo", Pages.demo),
+    Page("demo_style", "/demo/style.css", lambda *_: _asset(demo.STYLE, "text/css"), needs="nothing", blocks=False),
     Page("sign_in", _SIGN_IN, Pages.sign_in_page, needs="nothing", blocks=False),
     Page("sign_in_form", _SIGN_IN, Pages.sign_in, methods=("POST",), needs="nothing"),
     Page("sign_out", "/sign-out", Pages.sign_out, methods=("POST",), needs="nothing"),

@@ -53,7 +53,8 @@ class ThreadedHost(ApiHost):
         response = self.origins.preflight(request.method, request.path, request.header)
         if response is None:
             response = self._dispatch(request, path, root, read)
-        response.headers += self.origins.headers(request.header("origin"))
+        sent = dict(response.security)
+        response.headers += self.origins.headers(request.header("origin"), sent=sent)
         return response
 
     def answer(self, operation: Operation, request: Request, read: Read) -> Response:

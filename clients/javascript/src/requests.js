@@ -1,0 +1,130 @@
+/** Requests to Harken that are tried again until their outcome is known. */
+
+/** The seconds before each further attempt of a request that failed. */
+const DELAYS = [1, 4, 15];
+/** A server that asks to wait longer than this many seconds has its error reported instead. */
+const LONGEST_WAIT = 60;
+
+/** A request that failed: refused by the server, or not answered at all. */
+export class HarkenError extends Error {
+  /**
+   * @param {number} status the HTTP status; 0 if there was no response
+   * @param {object} problem the problem details of the response (RFC 9457), or `{}`
+   * @param {number} [retryAfter] the seconds after which the server allows another attempt
+   */
+  constructor(status, problem, retryAfter) {
+    super(problem.detail ?? "Harken could not be reached");
+    this.name = "HarkenError";
+    this.status = status;
+    this.problem = problem;
+    this.violations = problem.violations ?? [];
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** The claims of a session token, without verifying it; `{}` if it is not one. */
+export const claimsOf = (token) => {
+  try {
+    const text = atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (one) => one.charCodeAt(0))));
+  } catch {
+    return {};
+  }
+};
+
+/** A new idempotency key. `crypto.randomUUID` is missing in pages without TLS. */
+export const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
+
+/** The path of the feedback on a session, or on a message in it. */
+export const pathOf = (session, message) => {
+  const ids = message == null ? [session] : [session, message];
+  // Browsers resolve dots in a path, so that it would mean something else.
+  if (ids.some((id) => /^\.{0,2}$/.test(id ?? ""))) {
+    throw new TypeError(`Invalid session or message: ${ids}`);
+  }
+  return `/api/sessions/${ids.map(encodeURIComponent).join("/messages/")}/feedback`;
+};
+
+/**
+ * Sends a request, and tries again if it is refused for a time or gets no response.
+ *
+ * @param {object} client its `endpoint`, `token`, `timeout` in seconds, and `renew`, which returns a new token
+ * @param {object} options `key`: the idempotency key; `signal`: ends waiting, but not a request that is under way, as
+ *   its outcome would be unknown; `onwait`: called before each further attempt
+ */
+export const send = async (client, method, path, { key = newKey(), signal, onwait } = {}, body) => {
+  let renewed = false;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await request(client, method, path, key, body);
+    } catch (error) {
+      if (!(error instanceof HarkenError)) throw error;
+      error.attempt = attempt + 1;
+      if (error.status === 401 && !renewed && client.renew) {
+        renewed = true;
+        const token = await client.renew();
+        if (token) {
+          client.token = token;
+          continue;
+        }
+      }
+      const { status, retryAfter } = error;
+      const offline = !status && globalThis.navigator?.onLine === false;
+      const seconds = offline ? Infinity : (retryAfter ?? DELAYS[attempt]);
+      const isTemporary = !status || status === 408 || status === 429 || status >= 500 || retryAfter >= 0;
+      // The error that is reported is final: nothing is sent after it.
+      if (!offline && !(isTemporary && attempt < DELAYS.length && seconds <= LONGEST_WAIT)) throw error;
+      onwait?.({ error, seconds, offline });
+      await pause(seconds, signal, error);
+      if (offline) attempt--;
+    }
+  }
+};
+
+const request = async ({ endpoint, token, timeout = 15 }, method, path, key, body) => {
+  const headers = { "Idempotency-Key": key };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (body) headers["Content-Type"] = "application/json";
+  const text = JSON.stringify(body);
+  let response, content;
+  try {
+    response = await fetch(String(endpoint).replace(/\/+$/, "") + path, {
+      method,
+      headers,
+      body: text,
+      credentials: "omit",
+      // What was clicked right before leaving the page is still sent; browsers allow that for small bodies only.
+      keepalive: !(text?.length > 50_000),
+      signal: AbortSignal.timeout(timeout * 1000),
+    });
+    content = await response.text();
+  } catch {
+    throw new HarkenError(0, {});
+  }
+  const { ok, status } = response;
+  if (status === 204) return undefined;
+  let document;
+  try {
+    document = JSON.parse(content);
+  } catch {
+    // A proxy or a captive portal has answered. Even with status 200, nothing was stored.
+  }
+  if (ok && document) return document;
+  const after = parseFloat(response.headers.get("Retry-After"));
+  throw new HarkenError(ok ? 0 : status, document ?? {}, after >= 0 ? after : undefined);
+};
+
+/** Waits until the seconds are over, or the browser is online again. Rejects with `error` if `signal` is aborted. */
+const pause = (seconds, signal, error) =>
+  new Promise((resolve, reject) => {
+    const over = new AbortController();
+    const end = (settle) => () => {
+      over.abort();
+      clearTimeout(timer);
+      settle(error);
+    };
+    const timer = seconds < Infinity ? setTimeout(end(resolve), seconds * 1000) : undefined;
+    globalThis.addEventListener?.("online", end(resolve), { signal: over.signal });
+    signal?.addEventListener("abort", end(reject), { signal: over.signal });
+    if (signal?.aborted) end(reject)();
+  });
