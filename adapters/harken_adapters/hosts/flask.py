@@ -14,7 +14,6 @@ with requires("The Flask host", "flask"):
     from flask import Blueprint, Flask, Response, current_app, request
     from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-    from harken_adapters.hosts.http.guards.tokens import SessionTokens
     from harken_adapters.hosts.http.operations import OPERATIONS
     from harken_adapters.hosts.http.serving.pages import PAGES
     from harken_adapters.hosts.http.serving.process_service import ProcessService
@@ -22,8 +21,9 @@ with requires("The Flask host", "flask"):
     from harken_adapters.hosts.http.settings import ServerSettings
     from harken_adapters.hosts.http.wire.bodies import ended_early
     from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status
+    from harken_adapters.tokens import FeedbackLinks, SessionTokens
 
-__all__ = ["Harken", "ServerSettings", "SessionTokens", "create_app", "current_harken"]
+__all__ = ["FeedbackLinks", "Harken", "ServerSettings", "SessionTokens", "create_app", "current_harken"]
 
 _NAME: Final = "harken"
 #: All methods are routed, so that unsupported ones are answered with problem details as in every host.

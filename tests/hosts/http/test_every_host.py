@@ -14,10 +14,10 @@ import harken
 from harken import Harken, Scope
 from harken_adapters.hosts import flask, wsgi
 from harken_adapters.hosts.http.guards import access
-from harken_adapters.hosts.http.guards.tokens import SessionTokens
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
+from harken_adapters.tokens import SessionTokens
 from hosts.events import listening
 from hosts.serving import OPEN, RawAnswer, Server, problem, raw_request, served, serving_wsgi
 from support import ManualClock, counting_ids
