@@ -19,16 +19,15 @@ from starlette.routing import Route
 from harken import Harken
 from harken_adapters.hosts.fastapi.cors import Cors
 from harken_adapters.hosts.fastapi.host import Host
-from harken_adapters.hosts.fastapi.messages import Answer, path_is_utf8, path_of, read_body, request_of
+from harken_adapters.hosts.fastapi.messages import Answer, path_is_utf8, path_of
+from harken_adapters.hosts.fastapi.pages import page_route
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.rate_limits import MEMORY
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.host import WITH_PAGES
-from harken_adapters.hosts.http.serving.pages import PAGES, Page
+from harken_adapters.hosts.http.serving.pages import PAGES
 from harken_adapters.hosts.http.serving.process_service import connect_harken, resolve_storage
 from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.wire.bodies import WITH_BODY
-from harken_adapters.hosts.http.wire.paths import check_path
 from harken_adapters.hosts.http.wire.problems import (
     Problem,
     kind_of_status,
@@ -97,7 +96,7 @@ def create_app(
     app = Starlette(
         lifespan=lifespan,
         # Frequently used routes come first, as routes are matched in order.
-        routes=[*_operations(host), *(_page(host, one) for one in PAGES)],
+        routes=[*_operations(host), *(page_route(host, one) for one in PAGES)],
     )
     app.state.harken = host.api.harken
     app.state.harken_host = host
@@ -123,20 +122,6 @@ def _operations(host: Host) -> list[Route]:
         # A HEAD request to an endless stream would never complete.
         (route.methods or set()).discard("HEAD")
     return routes
-
-
-def _page(host: Host, page: Page) -> Route:
-    async def endpoint(request: Request) -> Response:
-        root, incoming = request.scope.get("root_path", ""), request_of(request)
-        try:
-            check_path(incoming)
-            if incoming.method in WITH_BODY:
-                incoming.body = await read_body(request, incoming.header("content-length"), host.api.settings)
-        except Problem as problem:
-            return Answer(problem.response(incoming.path), [])
-        return Answer(await host.show_page(page, root, incoming), [])
-
-    return Route(page.path, endpoint, methods=list(page.methods), name=page.name)
 
 
 async def _framework_problem(request: Request, error: Any) -> Response:

@@ -1,4 +1,4 @@
-"""The pages besides the API: health, metrics, documentation and sign-in."""
+"""The pages besides the API: health, metrics, documentation, sign-in and feedback links."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from harken_adapters.hosts.http.guards.permissions import check_agent_keys, chec
 from harken_adapters.hosts.http.guards.sources import is_foreign
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving import sign_in
+from harken_adapters.hosts.http.serving.feedback_links.handler import answer_link
+from harken_adapters.hosts.http.serving.feedback_links.page import style
 from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers, Request, Response, answer, to_json
 from harken_adapters.hosts.http.wire.problems import Problem, internal, path_not_found, problem_of
 
@@ -145,6 +147,10 @@ class Pages:
             return _failure(root, "signed out", problem)
         return _redirect(f"{root}/sign-in?{_SIGNED_OUT}", sign_in.cookie("", root, secure=_is_secure(request)))
 
+    def feedback_link(self, _: str, request: Request) -> Response:
+        """The page of a feedback link, or the result of its form. May block on the storage."""
+        return answer_link(self._api, request)
+
     def _start_probe(self) -> Future[None]:
         """Start a readiness probe of the storage, or return the one in progress, so that at most one thread hangs."""
         with self._lock:
@@ -249,6 +255,13 @@ def _asset(body: bytes, media_type: str) -> Response:
 
 
 _SIGN_IN: Final = "/sign-in"
+_LINK: Final = "/vote/{link}"
+#: The signed link is the only credential that these need.
+LINK_PAGES: Final = (
+    Page("feedback_link", _LINK, Pages.feedback_link, needs="nothing"),
+    Page("feedback_link_form", _LINK, Pages.feedback_link, methods=("POST",), needs="nothing"),
+    Page("feedback_link_style", "/vote/assets/style.css", lambda *_: _asset(style(), "text/css"), needs="nothing"),
+)
 PAGES: Final = (
     Page("healthz", "/healthz", lambda pages, _, __: pages.healthz(), needs="nothing", blocks=False),
     Page("readyz", "/readyz", lambda pages, _, __: pages.readyz(), needs="nothing"),
@@ -274,4 +287,5 @@ PAGES: Final = (
         needs="nothing",
         blocks=False,
     ),
+    *LINK_PAGES,
 )
