@@ -15,7 +15,7 @@ with requires("The Flask host", "flask"):
     from werkzeug.exceptions import ClientDisconnected, HTTPException
 
     from harken_adapters.hosts.http.operations import OPERATIONS
-    from harken_adapters.hosts.http.serving.pages import PAGES
+    from harken_adapters.hosts.http.serving.pages import LINK_PAGES, PAGES
     from harken_adapters.hosts.http.serving.process_service import ProcessService
     from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
     from harken_adapters.hosts.http.settings import ServerSettings
@@ -132,7 +132,7 @@ def _install(app: Flask, service: ProcessService, prefix: str) -> None:
         return _respond(service, prefix)
 
     known: dict[str, set[str]] = {}
-    for target in (*OPERATIONS, *(PAGES if service.pages else ())):
+    for target in (*OPERATIONS, *(PAGES if service.pages else LINK_PAGES)):
         _add(blueprint, target.path, target.name, target.methods, respond)
         known.setdefault(target.path, set()).update(target.methods)
     for path, methods in known.items():

@@ -27,7 +27,7 @@ import harken
 from harken import ConfigurationError, Harken, MissingExtra, StorageClosed
 from harken_adapters.hosts.django import current_harken
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.pages import PAGES
+from harken_adapters.hosts.http.serving.pages import LINK_PAGES, PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
 from hosts.django_serving import MIDDLEWARE, a_project, serve_django, serve_django_in_loop
 from hosts.events import listening, room
@@ -195,10 +195,11 @@ def test_the_database_is_not_used(project: Callable[..., Client], capsys: pytest
 
 
 def test_without_pages(project: Callable[..., Client], hk: Harken) -> None:
-    """With ``PAGES`` off, only the API is served."""
+    """With ``PAGES`` off, only the API and feedback links are served."""
     client = project({"HARKEN": hk, "SERVER": OPEN, "PAGES": False})
     given(client)
-    assert {client.get(f"/feedback{page.path}").status_code for page in PAGES} == {404}
+    assert {client.get(f"/feedback{page.path}").status_code for page in PAGES if page not in LINK_PAGES} == {404}
+    assert client.get("/feedback/vote/assets/style.css").status_code == 200
 
 
 # --- Event streams ----------------------------------------------------------------------------------------------------

@@ -305,6 +305,7 @@ class TestRejected:
         assert EN.required in page.text
         (field,) = page.attributes("textarea")
         assert (field["aria-invalid"], field["aria-describedby"]) == ("true", "comment-problem")
+        assert f"<title>{EN.required}</title>" in kim.source
         assert "comment-problem" in [attributes.get("id") for attributes in page.attributes("p")]
         assert stored_feedback(hk) == []
         assert EN.sent in kim.press(page.forms[0], comment="Because").text
@@ -325,7 +326,7 @@ class TestRejected:
         assert stored_feedback(hk) == []
 
     def test_rules_of_the_operator(self) -> None:
-        """The message of a rule is shown as it is, beside its field."""
+        """The message of a rule is shown unchanged, beside its field."""
 
         def no_shouting(submission: harken.Submission) -> list[harken.Violation]:
             if submission.comment.isupper():

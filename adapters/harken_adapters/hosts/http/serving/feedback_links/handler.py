@@ -180,7 +180,6 @@ class _Visit:
     def _page(self, status: int, headers: Headers = (), *, load: str = "", **parts: Any) -> Response:
         view = View(
             language=self.language,
-            title=parts.get("alert") or parts.get("notice") or "",
             label=self.link.label,
             load=load or new_uuid7(),
             **parts,

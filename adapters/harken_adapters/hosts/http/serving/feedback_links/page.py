@@ -24,7 +24,7 @@ class View:
 
     Attributes:
         language: its language.
-        title: its title, if that is not the question.
+        title: what to show instead of the question, if no vote is possible.
         hint: what to do, if no vote is possible.
         label: what the vote is about.
         notice: what has just happened.
@@ -55,6 +55,12 @@ class View:
     def texts(self) -> Texts:
         """The texts in its language."""
         return TEXTS[self.language]
+
+    @property
+    def heading(self) -> str:
+        """The title of the document. Screen readers read it first, so it says what has happened."""
+        problems = [message for messages in self.errors.values() for message in messages]
+        return next(filter(None, (self.title, self.alert, *problems, self.notice)), self.texts.question)
 
     @property
     def names(self) -> Mapping[str, str]:
