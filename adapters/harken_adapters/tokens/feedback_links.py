@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from harken.clock import utc_now
-from harken.domain.feedback import DEFAULT_APPLICATION, Context, Rating, Scalar
+from harken.domain.feedback import DEFAULT_APPLICATION, Context, Scalar
 from harken.domain.rules import MAX_ID_LENGTH
 from harken.domain.texts import no_such
 from harken.domain.violation import Violation
@@ -28,7 +28,9 @@ MAX_LINK_LENGTH: Final = 1_800
 DEFAULT_LIFETIME: Final = timedelta(days=30)
 #: The languages of the page, as ISO 639-1 codes. The first one is the default.
 LANGUAGES: Final = ("en", "es", "de", "fr", "pt", "ar", "ja", "zh")
-_RATINGS: Final = (Rating.UP.word, Rating.DOWN.word)
+#: A rating that a link may preselect.
+LinkRating = Literal["up", "down"]
+_RATINGS: Final = get_args(LinkRating)
 
 #: The claims that are strings: their names in messages, and their maximum lengths.
 _TEXTS: Final = (
@@ -66,7 +68,7 @@ class FeedbackLink:
     author: str
     agent: str | None
     context: Context
-    rating: str | None
+    rating: LinkRating | None
     label: str | None
     lang: str | None
     expires_at: datetime
@@ -106,7 +108,7 @@ class FeedbackLinks:
         author: str | None = None,
         agent: str | None = None,
         context: Mapping[str, Scalar] | None = None,
-        rating: str | None = None,
+        rating: LinkRating | None = None,
         label: str | None = None,
         lang: str | None = None,
         application: str = DEFAULT_APPLICATION,

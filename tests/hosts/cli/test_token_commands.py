@@ -88,7 +88,7 @@ def test_a_weak_secret(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         ((*TOKEN, "--context", "tier"), "'tier' has no '='; expected --context NAME=VALUE"),
         ((*TOKEN, "--application", "shop"), "given before the command: harken --application NAME mint-token"),
         (("mint-link", "shop.example", "--session", "s"), "expected the URL where Harken is served"),
-        ((*LINK, "--rating", "neutral"), "rating must be 'up' or 'down'"),
+        ((*LINK, "--rating", "neutral"), "'neutral' is not one of 'up', 'down'"),
         ((*LINK, "--lang", "tlh"), "Unknown lang 'tlh'; expected one of en"),
         ((*LINK, "--label", "x" * 301), "label too long"),
     ],

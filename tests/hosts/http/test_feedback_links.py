@@ -200,12 +200,17 @@ class TestVoting:
         kim.press(form, comment="Spanish, please")
         assert one_vote(hk).tags == ("wrong language",)
 
-    def test_a_reason_alone(self) -> None:
-        """If the rules accept it, a reason without a comment is enough."""
-        policy = RatingPolicy.standard(comment_when_down=False)
+    def test_a_reason_alone(self, hk: Harken, visitor: Callable[..., Visitor]) -> None:
+        """A reason without a comment is enough, and no comment is invented."""
+        assert EN.sent in visitor().send("down", tags=("slow",)).text
+        assert (one_vote(hk).comment, one_vote(hk).tags) == ("", ("slow",))
+
+    def test_a_policy_without_reasons(self) -> None:
+        """If the rules require no reason, a thumbs-down is stored without one."""
+        policy = RatingPolicy.standard(reason_when_down=False)
         with harken.connect("memory://", policy=policy) as hk, visited(hk) as visitor:
-            assert EN.sent in visitor().send("down", tags=("slow",)).text
-            assert (one_vote(hk).comment, one_vote(hk).tags) == ("", ("slow",))
+            assert EN.thanks in visitor().send("down").text
+            assert one_vote(hk).rating is Rating.DOWN
 
     def test_people_and_applications_are_separate(self, hk: Harken, visitor: Callable[..., Visitor]) -> None:
         """Equal ids in another application, another author, message or session are other votes."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -85,7 +85,9 @@ def mint_link(
     author: Author = None,
     agent: Agent = None,
     context_values: Values = None,
-    rating: Annotated[str | None, typer.Option(metavar="up|down", help="The rating that the page preselects.")] = None,
+    rating: Annotated[
+        Literal["up", "down"] | None, typer.Option(metavar="up|down", help="The rating that the page preselects.")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="What the vote is about, for the author.")] = None,
     lang: Annotated[
         str | None,
