@@ -251,13 +251,32 @@ class TestLoading:
         "program",
         [
             "from harken_adapters.hosts.cli import main; main(['--help'])",
-            "from harken_adapters.hosts.http.guards.tokens import *; SessionTokens(['s' * 32]).mint(session_id='s')",
+            "from harken_adapters.tokens import *; SessionTokens(['s' * 32]).mint(session_id='s')",
         ],
         ids=["help", "token"],
     )
     def test_the_container_is_loaded_to_connect_only(self, program: str) -> None:
         """Neither the help of the command line nor minting a token loads ``dependency_injector``."""
         assert sorted(_loaded_by(program) & {"dependency_injector", "harken.container", "fastapi", "pymongo"}) == []
+
+    @pytest.mark.parametrize(
+        "program",
+        [
+            "from harken_adapters.tokens import SessionTokens; SessionTokens(['s' * 32]).mint(session_id='s')",
+            "from harken_adapters.tokens import *; FeedbackLinks(['s' * 32]).url('http://x', session_id='s')",
+            "from harken_adapters.hosts.cli import main; assert main(['mint-token', '--session', 's']) == 0",
+            "from harken_adapters.hosts.cli import main; assert main(['mint-link', 'http://x', '--session', 's']) == 0",
+        ],
+        ids=["token", "link", "mint-token", "mint-link"],
+    )
+    def test_minting_loads_no_server(self, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Minting tokens and links needs neither a web framework nor any other part of the HTTP service."""
+        monkeypatch.setenv("HARKEN_SERVER_TOKEN_SECRETS", "s" * 32)
+        loaded = _loaded_by(program)
+        server = {"limits", "structlog", "prometheus_client", "jinja2", "uvicorn", "harken.container"}
+        # The command line loads pydantic, with Typer, and sqlite3, for other commands.
+        assert sorted(loaded & {*HEAVY, *server} - {"pydantic", "sqlite3"}) == []
+        assert [name for name in loaded if name.startswith("harken_adapters.hosts.http")] == []
 
     def test_the_container_is_found_in_the_package(self) -> None:
         """``harken.Container`` and ``harken.open_harken`` are loaded when they are first used."""

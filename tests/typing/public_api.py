@@ -2,8 +2,8 @@
 
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future
-from datetime import UTC, datetime
-from typing import assert_type
+from datetime import UTC, datetime, timedelta
+from typing import Literal, assert_type
 
 import harken
 from harken import (
@@ -38,6 +38,7 @@ from harken import (
     Violation,
 )
 from harken.ports.sessions import JsonValue
+from harken_adapters.tokens import FeedbackLinks, SessionTokens
 
 
 def submitting(hk: Harken) -> None:
@@ -159,3 +160,14 @@ def connecting() -> None:
     harken.connect("memory://", feature_extractor=len)  # type: ignore[arg-type]
     harken.connect("memory://", theme_namer=str.strip)  # type: ignore[arg-type]
     harken.connect("memory://", sanitizer=str.strip)  # type: ignore[arg-type]
+
+
+def minting() -> None:
+    """Tokens and links."""
+    links = FeedbackLinks(["secret"])
+    assert_type(links.url("https://shop.example", session_id="s", rating="down", context={"tier": 1}), str)
+    assert_type(links.read("eyJ").rating, Literal["up", "down"] | None)
+    links.url("https://shop.example", session_id="s", rating="neutral")  # type: ignore[arg-type]
+    links.url("https://shop.example")  # type: ignore[call-arg]
+    assert_type(SessionTokens(["secret"]).mint(session_id="s", lifetime=timedelta(minutes=5)), str)
+    SessionTokens(["secret"]).mint(session_id="s", lifetime=5)  # type: ignore[arg-type]

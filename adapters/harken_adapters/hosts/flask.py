@@ -14,17 +14,17 @@ with requires("The Flask host", "flask"):
     from flask import Blueprint, Flask, Response, current_app, request
     from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-    from harken_adapters.hosts.http.guards.tokens import SessionTokens
     from harken_adapters.hosts.http.operation import Operation
     from harken_adapters.hosts.http.operations import OPERATIONS
-    from harken_adapters.hosts.http.serving.pages import MODULE_PAGES, PAGES, Page
+    from harken_adapters.hosts.http.serving.pages import PAGES, PUBLIC_PAGES, Page
     from harken_adapters.hosts.http.serving.process_service import ProcessService
     from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
     from harken_adapters.hosts.http.settings import ServerSettings
     from harken_adapters.hosts.http.wire.bodies import ended_early
     from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status
+    from harken_adapters.tokens import FeedbackLinks, SessionTokens
 
-__all__ = ["Harken", "ServerSettings", "SessionTokens", "create_app", "current_harken"]
+__all__ = ["FeedbackLinks", "Harken", "ServerSettings", "SessionTokens", "create_app", "current_harken"]
 
 _NAME: Final = "harken"
 #: All methods are routed, so that unsupported ones are answered with problem details as in every host.
@@ -133,7 +133,7 @@ def _install(app: Flask, service: ProcessService, prefix: str) -> None:
         return _respond(service, prefix)
 
     known: dict[str, set[str]] = {}
-    targets: tuple[Operation | Page, ...] = (*OPERATIONS, *(PAGES if service.pages else MODULE_PAGES))
+    targets: tuple[Operation | Page, ...] = (*OPERATIONS, *(PAGES if service.pages else PUBLIC_PAGES))
     for target in targets:
         _add(blueprint, target.path, target.name, target.methods, respond)
         known.setdefault(target.path, set()).update(target.methods)

@@ -13,6 +13,8 @@ from harken.domain.errors import MissingExtra
 def requires(what: str, extra: str) -> Iterator[None]:
     """Name the extra to install if an import in the ``with`` block lacks a package.
 
+    If blocks are nested, the outermost one names its extra, which installs what the others need too.
+
     Args:
         what: the name to use in the error for what is imported.
         extra: the extra of Harken that installs the packages.
@@ -22,8 +24,9 @@ def requires(what: str, extra: str) -> Iterator[None]:
     """
     try:
         yield
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
+    except (ModuleNotFoundError, MissingExtra) as error:
+        cause = error.__cause__ if isinstance(error, MissingExtra) else error
+        package = (getattr(cause, "name", None) or "").partition(".")[0]
         if not package or package in sys.stdlib_module_names or package.startswith("harken"):
             raise
         raise MissingExtra(f'{what} needs the package {package!r}; try pip install "harken[{extra}]"') from error

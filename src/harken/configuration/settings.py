@@ -105,7 +105,15 @@ def tables(environ: Mapping[str, str], directory: Path) -> Mapping[str, Any]:
     return {name: content[name] for name in SECTIONS if name in content}
 
 
-def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: str = "", **arguments: Any) -> T:
+def load(
+    kind: type[T],
+    environ: Mapping[str, str],
+    directory: Path,
+    section: str = "",
+    *,
+    partial: bool = False,
+    **arguments: Any,
+) -> T:
     """Settings of a class: arguments that are not ``None``, then ``environ``, then the file, then defaults.
 
     Args:
@@ -113,6 +121,7 @@ def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: st
         environ: has ``HARKEN_<NAME>``, or ``HARKEN_<SECTION>_<NAME>``.
         directory: has ``harken.toml``, unless ``HARKEN_CONFIG`` names another file.
         section: the table of the file that has these settings; by default, its top level.
+        partial: whether the table has settings of other classes too, so that unknown names are ignored.
         arguments: values by name, which override all others.
 
     Raises:
@@ -121,7 +130,7 @@ def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: st
     kinds = {attribute.name: type(attribute.default) for attribute in fields(kind)}
     path, named = _path(environ, directory)
     prefix = f"{_PREFIX}{section.upper()}_" if section else _PREFIX
-    from_file = _from_file(path, kinds, section, required=named)
+    from_file = _from_file(path, kinds, section, required=named, partial=partial)
     from_environ = _from_environ(environ, kinds, prefix)
     given = {name: _checked(name, kinds[name], value) for name, value in arguments.items() if value is not None}
     sources = {name: f"{name} in {_place(path, section)}" for name in from_file}
@@ -170,12 +179,14 @@ def _content(path: Path, *, required: bool) -> dict[str, Any]:
         raise ConfigurationError(f"Cannot read the settings in {path}: the values are nested too deeply") from error
 
 
-def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required: bool) -> dict[str, Any]:
+def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required: bool, partial: bool) -> dict[str, Any]:
     content = _content(path, required=required)
     where = _place(path, section)
     found = content.get(section, {}) if section else {k: v for k, v in content.items() if k not in SECTIONS}
     if not isinstance(found, dict):
         raise ConfigurationError(f"{section} in {path} must be a table, [{section}]; got {found!r}")
+    if partial:
+        found = {name: value for name, value in found.items() if name in kinds}
     if problem := unknown_names(found, sorted(kinds), "setting"):
         others = "" if section else f"; or a table: {', '.join(sorted(SECTIONS))}"
         raise ConfigurationError(f"{where}: {problem}{others}")

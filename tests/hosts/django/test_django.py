@@ -27,7 +27,7 @@ import harken
 from harken import ConfigurationError, Harken, MissingExtra, StorageClosed
 from harken_adapters.hosts.django import current_harken
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.pages import MODULE_PAGES, PAGES
+from harken_adapters.hosts.http.serving.pages import PAGES, PUBLIC_PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
 from hosts.django_serving import MIDDLEWARE, a_project, serve_django, serve_django_in_loop
 from hosts.events import listening, room
@@ -103,7 +103,7 @@ def test_every_operation_has_a_name(project: Callable[..., Client]) -> None:
     """The project can reverse the URL of each operation and page by its name."""
     project()
     parts = {"session_id": "s", "message_id": "m", "feedback_id": "f", "channel": "c", "route": "r", "name": "n"}
-    parts |= {"alert_id": "a", "delivery_id": "d"}
+    parts |= {"alert_id": "a", "delivery_id": "d", "link": "l"}
     for target in (*OPERATIONS, *PAGES):
         needed = {name: part for name, part in parts.items() if f"{{{name}}}" in target.path}
         assert reverse(f"harken:{target.name}", kwargs=needed) == "/feedback" + target.path.format(**parts)
@@ -195,11 +195,12 @@ def test_the_database_is_not_used(project: Callable[..., Client], capsys: pytest
 
 
 def test_without_pages(project: Callable[..., Client], hk: Harken) -> None:
-    """With ``PAGES`` off, only the API and the modules for web pages are served."""
+    """With ``PAGES`` off, only the API, the widget and feedback links are served."""
     client = project({"HARKEN": hk, "SERVER": OPEN, "PAGES": False})
     given(client)
-    served = {page.path for page in PAGES if client.get(f"/feedback{page.path}").status_code != 404}
-    assert served == {page.path for page in MODULE_PAGES}
+    assert {client.get(f"/feedback{page.path}").status_code for page in PAGES if page not in PUBLIC_PAGES} == {404}
+    assert client.get("/feedback/vote/assets/style.css").status_code == 200
+    assert client.get("/feedback/widget.js").status_code == 200
 
 
 # --- Event streams ----------------------------------------------------------------------------------------------------

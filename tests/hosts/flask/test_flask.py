@@ -16,7 +16,7 @@ from harken import ConfigurationError, Harken, MissingExtra, StorageClosed
 from harken_adapters.hosts import flask
 from harken_adapters.hosts.flask import create_app, current_harken
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.pages import MODULE_PAGES, PAGES
+from harken_adapters.hosts.http.serving.pages import PAGES, PUBLIC_PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
 from hosts.serving import OPEN, stored_feedback
 
@@ -113,13 +113,14 @@ def test_limits_of_the_application_hold(hk: Harken) -> None:
 
 
 def test_without_pages(hk: Harken) -> None:
-    """Without pages, only the API and the modules for web pages are served."""
+    """Without pages, only the API, the widget and feedback links are served."""
     app = shop()
     flask.Harken(app, harken=hk, pages=False)
     client = app.test_client()
     given(client)
-    served = {page.path for page in PAGES if client.get(page.path).status_code != 404}
-    assert served == {page.path for page in MODULE_PAGES}
+    assert {client.get(page.path).status_code for page in PAGES if page not in PUBLIC_PAGES} == {404}
+    assert client.get("/vote/assets/style.css").status_code == 200
+    assert client.get("/widget.js").status_code == 200
 
 
 def test_one_extension_for_several_applications(tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
-#: The paths that need no key: health and sign-in.
+#: The paths that need no key: health, sign-in and feedback links.
 FOR_ALL = {"/healthz", "/readyz", "/sign-in", "/sign-in/style.css", "/sign-in/start.js", "/sign-out"}
+FOR_ALL |= {"/vote/none", "/vote/assets/style.css"}
 NAMED = {
     "session_id": "s",
     "message_id": "m",
@@ -36,6 +37,7 @@ NAMED = {
     "delivery_id": "d:log",
     "alert_id": "a",
     "name": "swagger-ui.css",
+    "link": "none",
 }
 
 

@@ -8,16 +8,16 @@ from typing import Any, Final
 
 import pytest
 import requests
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 import harken
 from harken import Harken, Scope
 from harken_adapters.hosts import flask, wsgi
 from harken_adapters.hosts.http.guards import access
-from harken_adapters.hosts.http.guards.tokens import SessionTokens
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
+from harken_adapters.tokens import FeedbackLinks, SessionTokens
 from hosts.events import listening
 from hosts.serving import OPEN, RawAnswer, Server, problem, raw_request, served, serving_wsgi
 from support import ManualClock, counting_ids
@@ -702,6 +702,46 @@ def signing_in_is_limited_and_counted(visit: Visit) -> None:
     for status, number in ((401, 3), (429, 2), (303, 1)):
         counted = f'{{method="POST",operation="sign_in_form",status="{status}"}} {number}.0'
         assert counted in metrics
+
+
+@case(access="keys", token_secrets=(SECRET,), allowed_origins=(ORIGIN,))
+def a_feedback_link_is_used(visit: Visit) -> None:
+    """Its page is shown and changes nothing; its form votes and withdraws the vote, and redirects to the page."""
+    url = FeedbackLinks((SECRET,)).url(visit.server.url, session_id="s", message_id="m-1", author="kim", label="<b>é")
+    path = url.removeprefix(visit.server.url)
+
+    def ask(method: str, query: str, status: int, tail: str = "", **options: Any) -> requests.Response:
+        answer = visit.server.ask(method, f"{path}{tail}{query}", allow_redirects=False, **options)
+        assert answer.status_code == status, answer.text
+        recorded = Recorded.of(answer)
+        body = re.sub('name="load" value="[^"]+"', "", recorded.body)
+        visit.responses.append(evolve(recorded, asked=f"{method} {query}", body=body))
+        return answer
+
+    for query in ("", "?rating=down&utm_source=mail", "?rating=up", "?done=vote"):
+        assert "&lt;b&gt;é" in ask("GET", query, 200, headers={"Accept-Language": "fr"}).text
+        assert ask("HEAD", query, 200).content == b""
+    assert visit.ask("GET", "/api/feedback", headers=_reading(visit)).json()["feedbacks"] == []
+    for data in ({"rating": "down", "comment": "Zu späté\r\n<b>", "tag": ["slow", "own"]}, {"undo": "1"}):
+        headers = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}
+        page = ask("POST", "", 303, data=data, headers=headers)
+        ask("GET", page.headers["location"], 200)
+    for data in ({"rating": "down"}, {"rating": "down", "comment": "x" * 1001}, {}):
+        ask("POST", "", 400 if data == {"rating": "down"} else 422, data=data)
+    for headers in FOREIGN:
+        # Browsers without Sec-Fetch-Site send ``null`` with the form of the page itself.
+        ask("POST", "", 303 if headers == {"Origin": "null"} else 403, data={"rating": "up"}, headers=headers)
+    for method in ("GET", "HEAD", "POST"):
+        ask(method, "", 403, tail="x")
+    visit.refused("PUT", "/vote/x", 405, "method-not-allowed")
+    visit.refused("POST", "/vote/x", 413, "body-too-large", data="x" * 100_000)
+    assert visit.ask("GET", "/vote/assets/style.css").headers["content-type"] == "text/css; charset=utf-8"
+    metrics = visit.server.ask("GET", "/metrics", headers=_reading(visit)).text
+    assert 'operation="feedback_link_form",status="303"} 3.0' in metrics
+
+
+def _reading(visit: Visit) -> dict[str, str]:
+    return {"Authorization": f"Bearer {visit.hk.keys.create('default', [Scope.READ]).text}"}
 
 
 @case(access="keys")

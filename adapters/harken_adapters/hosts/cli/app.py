@@ -50,6 +50,7 @@ from harken_adapters.hosts.cli import (
     sentiment,
     serve,
     statistics,
+    tokens,
     transfer,
 )
 from harken_adapters.hosts.cli.options import CliContext, WrongUsage
@@ -101,6 +102,8 @@ app.command("compare")(statistics.compare)
 app.command("sentiment")(sentiment.sentiment)
 app.add_typer(moderation.moderate, name="moderate")
 app.add_typer(keys.keys, name="keys")
+app.command("mint-token")(tokens.mint_token)
+app.command("mint-link")(tokens.mint_link)
 app.command("erase")(feedback.erase)
 app.command("import")(transfer.import_)
 app.command("export")(transfer.export)

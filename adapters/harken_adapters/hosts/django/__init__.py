@@ -16,7 +16,7 @@ with requires("The Django host", "django"):
     import django as _  # noqa: F401 - checks that it is installed
 
     from harken_adapters.hosts.django.configuration import current_harken
-    from harken_adapters.hosts.http.guards.tokens import SessionTokens
     from harken_adapters.hosts.http.settings import ServerSettings
+    from harken_adapters.tokens import FeedbackLinks, SessionTokens
 
-__all__ = ["ServerSettings", "SessionTokens", "current_harken"]
+__all__ = ["FeedbackLinks", "ServerSettings", "SessionTokens", "current_harken"]

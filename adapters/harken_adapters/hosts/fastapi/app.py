@@ -20,6 +20,7 @@ from harken import Harken
 from harken_adapters.hosts.fastapi.cors import Cors
 from harken_adapters.hosts.fastapi.host import Host
 from harken_adapters.hosts.fastapi.messages import Answer, path_is_utf8, path_of
+from harken_adapters.hosts.fastapi.pages import page_route
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.rate_limits import MEMORY
 from harken_adapters.hosts.http.operations import OPERATIONS
@@ -95,10 +96,7 @@ def create_app(
     app = Starlette(
         lifespan=lifespan,
         # Frequently used routes come first, as routes are matched in order.
-        routes=[
-            *_operations(host),
-            *(Route(one.path, host.page_endpoint(one), methods=list(one.methods), name=one.name) for one in PAGES),
-        ],
+        routes=[*_operations(host), *(page_route(host, one) for one in PAGES)],
     )
     app.state.harken = host.api.harken
     app.state.harken_host = host
@@ -124,10 +122,6 @@ def _operations(host: Host) -> list[Route]:
         # A HEAD request to an endless stream would never complete.
         (route.methods or set()).discard("HEAD")
     return routes
-
-
-def _pages(host: Host) -> list[Route]:
-    return [Route(one.path, host.page_endpoint(one), methods=list(one.methods), name=one.name) for one in PAGES]
 
 
 async def _framework_problem(request: Request, error: Any) -> Response:

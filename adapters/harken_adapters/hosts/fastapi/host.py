@@ -36,7 +36,6 @@ from harken_adapters.hosts.http.serving.pages import Page
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import SMALL, Pending, Request, Response
 from harken_adapters.hosts.http.wire.paths import check_path
-from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.telemetry import request_span
 
 T = TypeVar("T")
@@ -144,21 +143,6 @@ class Host(ApiHost):
             if response.chunks is None:
                 return Answer(response, more)
             return streaming_response(response, more, self.threads.of(incoming.tenant))
-
-        return endpoint
-
-    def page_endpoint(self, page: Page) -> Endpoint:
-        """The endpoint of a page."""
-
-        async def endpoint(request: StarletteRequest) -> StarletteResponse:
-            root, incoming = request.scope.get("root_path", ""), request_of(request)
-            try:
-                check_path(incoming)
-                if incoming.method in WITH_BODY:
-                    incoming.body = await read_body(request, incoming.header("content-length"), self.api.settings)
-            except Problem as problem:
-                return Answer(problem.response(incoming.path), [])
-            return Answer(await self.show_page(page, root, incoming), [])
 
         return endpoint
 

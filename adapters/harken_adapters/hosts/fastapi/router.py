@@ -12,10 +12,11 @@ from starlette.responses import Response
 
 from harken import Harken
 from harken_adapters.hosts.fastapi.host import Host
+from harken_adapters.hosts.fastapi.pages import page_route
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.documentation.openapi import operation_document
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.pages import MODULE_PAGES
+from harken_adapters.hosts.http.serving.pages import PUBLIC_PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
 
 _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="harken", description="An API key or a session token.")
@@ -30,6 +31,9 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
     the application controls access itself, use ``ServerSettings(access="open")`` and protect the router:
     ``app.include_router(router, dependencies=[Depends(...)])``.
 
+    With ``token_secrets``, it also has the page of feedback links, without the dependencies of the application: people
+    who open a link from a mail have only the link.
+
     Args:
         harken: the Harken to serve. The application closes it.
         settings: the settings of the server; by default from ``harken.toml`` and ``HARKEN_SERVER_*``.
@@ -37,7 +41,8 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
     Raises:
         ConfigurationError: a setting is invalid.
     """
-    host = Host(Api(harken, ServerSettings.load() if settings is None else settings))
+    settings = ServerSettings.load() if settings is None else settings
+    host = Host(Api(harken, settings))
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
@@ -62,6 +67,5 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
             status_code=min(operation.answers),
             openapi_extra=operation_document(operation),
         )
-    for page in MODULE_PAGES:
-        router.add_api_route(page.path, host.page_endpoint(page), name=page.name, include_in_schema=False)
+    router.routes += [page_route(host, page) for page in PUBLIC_PAGES]
     return router

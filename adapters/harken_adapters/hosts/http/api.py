@@ -24,14 +24,14 @@ from harken_adapters.hosts.http.guards.idempotency import InFlight
 from harken_adapters.hosts.http.guards.origins import Origins
 from harken_adapters.hosts.http.guards.permissions import check_agent_keys, check_scope
 from harken_adapters.hosts.http.guards.rate_limits import MEMORY, Hit, RateLimiter, Verdict, rate_headers
-from harken_adapters.hosts.http.guards.tokens import SessionTokens
 from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
 from harken_adapters.hosts.http.operation import Admission, Call, Operation
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.messages import SMALL, Headers, Pending, Request, Response
 from harken_adapters.hosts.http.wire.parameters import Parameters
-from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
+from harken_adapters.hosts.http.wire.problems import Problem, internal, path_not_found, problem_of
+from harken_adapters.tokens import FeedbackLink, FeedbackLinks, InvalidToken, SessionTokens
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class Api:
         secrets = self.settings.token_secrets
         #: Creates and verifies session tokens; ``None`` without a secret.
         self.tokens = SessionTokens(secrets, clock=clock) if secrets else None
+        self._links = FeedbackLinks(secrets, clock=clock) if secrets else None
         self._access = Access(harken.keys, self.tokens, self.settings.access, clock=clock, timer=timer)
         self._create_limiter = partial(
             RateLimiter,
@@ -166,6 +167,35 @@ class Api:
         """
         return self._principal(request, self._address(request))
 
+    def read_link(self, request: Request, text: str) -> FeedbackLink:
+        """The content of the feedback link with which a request was sent. May block on a storage.
+
+        Raises:
+            ExpiredToken: the link has expired.
+            InvalidToken: the link is invalid.
+            Problem: links are not configured, or too many invalid ones came from this address.
+        """
+        if self._links is None:
+            raise path_not_found()
+        try:
+            link = self._links.read(text)
+        except InvalidToken:
+            _check_limits(self._limiter.check(self._failure_hits(self._address(request))))
+            raise
+        request.application = link.application
+        return link
+
+    def count_link(self, request: Request, link: FeedbackLink, *, gives_feedback: bool) -> None:
+        """Count a request with a feedback link, like one with a session token. May block on a storage.
+
+        Raises:
+            Problem: a limit is exceeded.
+        """
+        subjects = {"address": _subject(self._address(request))}
+        if gives_feedback:
+            subjects["session"] = _session_subject(link.application, link.session_id)
+        _check_limits(self._limiter.check(self._hits(subjects)))
+
     def perform(self, operation: Operation, admission: Admission) -> Response | Pending:
         """Call the handler of an operation. Blocks, unless the operation is ``soon``. :meth:`finish` takes the result.
 
@@ -199,9 +229,14 @@ class Api:
             problem = internal()
         if problem.kind == "unavailable":
             logger.warning("Request %s: the storage is not available: %s", request.id, type(error).__name__)
-        if operation.gives_feedback and operation.body and (outcome := _OUTCOMES.get(problem.kind)):
-            self.metrics.outcome(outcome)
+        if operation.gives_feedback and operation.body:
+            self.count_refusal(problem)
         return problem.response(request.path)
+
+    def count_refusal(self, problem: Problem) -> None:
+        """Count a submission that was not stored, if the problem concerns its content or the server."""
+        if outcome := _OUTCOMES.get(problem.kind):
+            self.metrics.outcome(outcome)
 
     # --- Helpers ----------------------------------------------------------------------------------------------------
 
@@ -249,7 +284,11 @@ class Api:
         if operation.production:
             subjects["production"] = _subject(call.address)
         if operation.gives_feedback:
-            subjects["session"] = f"{call.application}\0{call.session_id}"
+            subjects["session"] = _session_subject(call.application, call.session_id)
+        return self._hits(subjects)
+
+    def _hits(self, subjects: Mapping[str, str]) -> list[Hit]:
+        """The limits that are set, of those with these names."""
         return [(name, self._limits[name], subject) for name, subject in subjects.items() if name in self._limits]
 
     def _failure_hits(self, address: str | None) -> list[Hit]:
@@ -260,6 +299,10 @@ class Api:
 
 def _subject(address: str | None) -> str:
     return rate_key(address) if address else "unknown"
+
+
+def _session_subject(application: str, session_id: str | None) -> str:
+    return f"{application}\0{session_id}"
 
 
 def _check_limits(verdicts: Sequence[Verdict]) -> Headers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -13,9 +13,9 @@ from harken import ConfigurationError
 from harken.configuration.settings import check_types, load
 from harken.domain.texts import unknown_names
 from harken_adapters.hosts.http.guards.addresses import trusted_networks
-from harken_adapters.hosts.http.guards.origins import origin_problem
 from harken_adapters.hosts.http.guards.rate_limits import Limit
 from harken_adapters.hosts.http.logs import LEVELS
+from harken_adapters.tokens.origins import origin_problem
 
 _ACCESS: Final = ("keys", "open")
 _CLIENT: Final = ("no", "hashed", "plain")
@@ -116,7 +116,7 @@ class ServerSettings:
         return {name: Limit.parse(text) for name, text in texts.items() if text}
 
     @classmethod
-    def load(cls, **arguments: object) -> ServerSettings:
+    def load(cls, **arguments: Any) -> ServerSettings:
         """Load the settings: arguments that are not ``None``, then ``HARKEN_SERVER_*``, then ``[server]`` in the file.
 
         Raises:

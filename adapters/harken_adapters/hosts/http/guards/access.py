@@ -17,9 +17,9 @@ from harken.services.keys import KeyService
 from harken_adapters.hosts.http.guards.credential_cache import CredentialCache
 from harken_adapters.hosts.http.guards.origins import Origins
 from harken_adapters.hosts.http.guards.sources import is_foreign
-from harken_adapters.hosts.http.guards.tokens import InvalidToken, SessionToken, SessionTokens
 from harken_adapters.hosts.http.wire.messages import Headers, Request
 from harken_adapters.hosts.http.wire.problems import Problem
+from harken_adapters.tokens import InvalidToken, SessionToken, SessionTokens
 
 #: The prefix of every API key.
 KEY_PREFIX: Final = "hk_"

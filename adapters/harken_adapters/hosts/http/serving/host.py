@@ -11,15 +11,15 @@ from harken_adapters.hosts.http.guards.origins import Origins
 from harken_adapters.hosts.http.logs import log_request
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.pages import MODULE_PAGES, PAGES, Page, Pages
+from harken_adapters.hosts.http.serving.pages import PAGES, PUBLIC_PAGES, Page, Pages
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.http.wire.paths import Paths
 
-#: The routes with and without the pages: health, metrics, documentation, sign-in and the demo.
+#: The routes with and without the pages for operators: health, metrics, documentation, sign-in and the demo.
 WITH_PAGES: Final[Paths[Operation | Page]] = Paths((*OPERATIONS, *PAGES))
-WITHOUT_PAGES: Final[Paths[Operation | Page]] = Paths((*OPERATIONS, *MODULE_PAGES))
+WITHOUT_PAGES: Final[Paths[Operation | Page]] = Paths((*OPERATIONS, *PUBLIC_PAGES))
 
 
 class ApiHost:

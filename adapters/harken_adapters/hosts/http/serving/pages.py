@@ -1,4 +1,4 @@
-"""The pages besides the API: health, metrics, documentation, sign-in, the demo, and the modules for web pages."""
+"""The pages besides the API: health, metrics, documentation, sign-in, the demo, feedback links and the widget."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from harken_adapters.hosts.http.guards.sources import is_foreign
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving import demo, sign_in
 from harken_adapters.hosts.http.serving.browser_files import MODULES, module_response
+from harken_adapters.hosts.http.serving.feedback_links.handler import answer_link
+from harken_adapters.hosts.http.serving.feedback_links.page import style
 from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers, Request, Response, answer, to_json
 from harken_adapters.hosts.http.wire.problems import Problem, internal, path_not_found, problem_of
 
@@ -155,6 +157,10 @@ class Pages:
             token = api.tokens.mint(session_id=demo.SESSION, author=demo.AUTHOR, application=application)
         return Response(200, demo.page(root, token=token, application=application), _HTML, security=demo.SECURITY)
 
+    def feedback_link(self, _: str, request: Request) -> Response:
+        """The page of a feedback link, or the result of its form. May block on the storage."""
+        return answer_link(self._api, request)
+
     def _start_probe(self) -> Future[None]:
         """Start a readiness probe of the storage, or return the one in progress, so that at most one thread hangs."""
         with self._lock:
@@ -262,14 +268,20 @@ def _show_module(name: str, _: Pages, __: str, request: Request) -> Response:
     return module_response(name, request)
 
 
-#: Served even where the other pages are not.
-MODULE_PAGES: Final = tuple(
-    Page(f"{name}_module", f"/{name}.js", partial(_show_module, f"{name}.js"), needs="nothing", blocks=False)
-    for name in MODULES
+_LINK: Final = "/vote/{link}"
+#: Served even where the pages for operators are not. Modules need no credentials; a signed link is its own.
+PUBLIC_PAGES: Final = (
+    *(
+        Page(f"{name}_module", f"/{name}.js", partial(_show_module, f"{name}.js"), needs="nothing", blocks=False)
+        for name in MODULES
+    ),
+    Page("feedback_link", _LINK, Pages.feedback_link, needs="nothing"),
+    Page("feedback_link_form", _LINK, Pages.feedback_link, methods=("POST",), needs="nothing"),
+    Page("feedback_link_style", "/vote/assets/style.css", lambda *_: _asset(style(), "text/css"), needs="nothing"),
 )
 _SIGN_IN: Final = "/sign-in"
 PAGES: Final = (
-    *MODULE_PAGES,
+    *PUBLIC_PAGES,
     Page("healthz", "/healthz", lambda pages, _, __: pages.healthz(), needs="nothing", blocks=False),
     Page("readyz", "/readyz", lambda pages, _, __: pages.readyz(), needs="nothing"),
     Page("metrics", "/metrics", lambda pages, _, __: pages.metrics(), needs="operator"),

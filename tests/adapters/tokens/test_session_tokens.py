@@ -18,16 +18,9 @@ from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.rules import MAX_ID_LENGTH, label_problem
 from harken.testing import strategies as hst
 from harken_adapters.hosts import django, flask
-from harken_adapters.hosts.http.guards.tokens import (
-    AUDIENCE,
-    MAX_ORIGIN_LENGTH,
-    MAX_TOKEN_LENGTH,
-    InvalidClaims,
-    InvalidToken,
-    SessionToken,
-    SessionTokens,
-)
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.tokens import FeedbackLinks, InvalidClaims, InvalidToken, SessionToken, SessionTokens
+from harken_adapters.tokens.session_tokens import AUDIENCE, MAX_ORIGIN_LENGTH, MAX_TOKEN_LENGTH
 from support import NOON, ManualClock
 
 SECRET = "correct horse battery staple, thirty-two and more"
@@ -368,5 +361,6 @@ class TestSecrets:
 
 @pytest.mark.parametrize("host", [flask, django])
 def test_each_host_has_them(host: Any) -> None:
-    """A project with Flask or Django needs no other framework to mint tokens."""
-    assert (host.SessionTokens, host.ServerSettings) == (SessionTokens, ServerSettings)
+    """A project with Flask or Django needs no other framework to mint tokens and links."""
+    assert (host.SessionTokens, host.FeedbackLinks) == (SessionTokens, FeedbackLinks)
+    assert host.ServerSettings is ServerSettings
