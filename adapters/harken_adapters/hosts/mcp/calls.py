@@ -28,7 +28,7 @@ _LONGEST_MESSAGE: Final = 1_000
 #: The maximum length of a list in a result, such as the tags of all complaints.
 _MOST_ITEMS: Final = 100
 #: What is checked here. The operation checks the values, and explains the rules better.
-_CHECKED: Final = ("type", "enum", "required", "minimum", "maximum")
+_CHECKED: Final = ("type", "enum", "required", "minimum", "maximum", "pattern")
 _UNKNOWN: Final = "There is no thumbs-up or thumbs-down, so satisfaction is unknown, not 0."
 _DUPLICATE: Final = "It was already stored by an earlier call with the same idempotency key."
 
