@@ -103,6 +103,20 @@ def test_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> None:
         assert process.stderr.read() == ""
 
 
+def test_a_client_that_crashed_ends_it(tmp_path: Path) -> None:
+    """If nobody reads standard output any more, it ends, and prints no traceback."""
+    with started(*storage_of(tmp_path), "mcp", "--write") as process:
+        send(process, 1, INITIALIZE)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}) + "\n")
+        process.stdin.flush()
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read() == ""
+
+
 def test_what_it_confirmed_survives_being_killed(tmp_path: Path) -> None:
     """Feedback is durable before the tool answers, and a retry after a restart is stored once."""
     call = tool_call("record_feedback", session_id="s", rating="down", comment="late", idempotency_key="k-1")

@@ -46,7 +46,8 @@ def serve_http(
     # Harken logs each call; the package would add several lines about each request.
     logging.getLogger("mcp").setLevel(logging.WARNING)
     with exit_on_signal(), listen(settings) as listening:
-        app = create_app(harken, settings, write=write, allowed_hosts=(settings.host, *allowed_hosts))
+        own = f"[{settings.host}]" if ":" in settings.host else settings.host
+        app = create_app(harken, settings, write=write, allowed_hosts=(own, *allowed_hosts))
         on_start(f"{address(listening)}{PATH}")
         uvicorn.run(
             app,

@@ -23,7 +23,7 @@ from harken_adapters.hosts.mcp.server import create_server
 
 
 def serve_stdio(harken: Harken, settings: ServerSettings, *, write: bool) -> None:
-    """Serve until standard input ends, or SIGINT or SIGTERM arrives.
+    """Serve until the client closes standard input or output, or SIGINT or SIGTERM arrives.
 
     The client has started this process with access to the storage, so it needs no API key. Only the protocol is
     written to standard output.
@@ -45,9 +45,12 @@ def serve_stdio(harken: Harken, settings: ServerSettings, *, write: bool) -> Non
 
 async def _serve(host: Host, stdin: TextIO, *, write: bool) -> None:
     server = create_server(host, write=write)
-    with suppress(asyncio.CancelledError), _cancelled_by_signals():
-        async with host.running(), stdio_server(stdin=_Lines(stdin)) as (read, written):
-            await server.run(read, written, server.create_initialization_options())
+    try:
+        with suppress(asyncio.CancelledError), _cancelled_by_signals():
+            async with host.running(), stdio_server(stdin=_Lines(stdin)) as (read, written):
+                await server.run(read, written, server.create_initialization_options())
+    except* BrokenPipeError:
+        pass  # The client has ended.
 
 
 @contextmanager
