@@ -18,7 +18,7 @@ from harken import Harken, HarkenError
 from harken_adapters.hosts.fastapi.host import Host
 from harken_adapters.hosts.fastapi.messages import Answer, path_of, request_of
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.guards.access import Principal, unauthorized
+from harken_adapters.hosts.http.guards.access import Principal
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.problems import Problem, internal, method_not_allowed, problem_of
 from harken_adapters.hosts.mcp.calls import FORWARDED
@@ -105,11 +105,6 @@ class _KeyRequired:
     async def _principal(self, scope: Scope) -> Principal:
         """The caller, by the Authorization header: cookies are sent by browsers without the user's intent."""
         headers = [pair for pair in scope["headers"] if pair[0] in FORWARDED]
-        if not any(name == b"authorization" for name, _ in headers):
-            raise unauthorized(
-                "Send an API key: 'Authorization: Bearer ...'. The operator can create one with 'harken "
-                "--storage URL keys create --scope read'"
-            )
         incoming = request_of(Request({**scope, "path_params": {}, "headers": headers}))
         self.host.api.assign_share(incoming)
         return await asyncio.wrap_future(self.host.threads.submit(incoming.tenant, self.host.api.recognise, incoming))
