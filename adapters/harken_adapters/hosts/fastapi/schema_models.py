@@ -1,7 +1,7 @@
 """The schemas of the API as Pydantic models, so that FastAPI adds them to the document of the host application.
 
-FastAPI has no other way to add a schema by name. It collects the models of all routes and of all routers, so a model is
-added once, and a model of the host with the same name gets another one.
+FastAPI has no other way to add a schema by name. It collects the models of all routes and of all routers, so that each
+is added once.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from harken_adapters.hosts.mcp.tools import UNTRUSTED, Record, Tool
 #: What the request has of the one that the tool call came with: the credentials, and the address for rate limits.
 FORWARDED: Final = (b"authorization", b"x-forwarded-for")
 _LONGEST_MESSAGE: Final = 1_000
-#: The maximum length of a list in a result, such as the tags of all complaints.
+#: The maximum length of a list in a result, such as the tags of all complaints. No limit of a tool is higher.
 _MOST_ITEMS: Final = 100
 #: What is checked here. The operation checks the values, and explains the rules better.
 _CHECKED: Final = ("type", "enum", "required", "minimum", "maximum", "pattern")
@@ -193,10 +193,12 @@ class _Shortener:
     texts: bool = False
     lists: bool = False
 
-    def shorten(self, node: Any) -> Any:
-        """A shorter copy."""
+    def shorten(self, node: Any, key: str = "") -> Any:
+        """A shorter copy of the value of a field."""
         if isinstance(node, dict):
-            return {name: self.shorten(value) for name, value in node.items() if name not in self.tool.dropped}
+            # The names in a context are the operator's own.
+            dropped = frozenset() if key == "context" else self.tool.dropped
+            return {name: self.shorten(value, name) for name, value in node.items() if name not in dropped}
         if isinstance(node, list):
             self.lists |= len(node) > _MOST_ITEMS
             return [self.shorten(value) for value in node[:_MOST_ITEMS]]

@@ -129,7 +129,7 @@ TOOLS: Final = (
         ),
         operation=_OPERATIONS["analytics_trend"],
         arguments=("by", "zone", *_FILTERS),
-        limit=Limit(31, 200, _newest_points),
+        limit=Limit(31, 100, _newest_points),
     ),
     Tool(
         name="find_changes",
