@@ -17,6 +17,7 @@ import pytest
         ("hosts.django", "jwt", "The Django host", "django"),
         ("hosts.wsgi", "jwt", "The WSGI host", "http"),
         ("tokens", "jwt", "Minting tokens and links", "tokens"),
+        ("hosts.mcp", "mcp", "The MCP server", "mcp"),
         ("hosts.strands", "strands", "The Strands host", "strands"),
         ("hosts.session_manager", "strands", "The session manager", "strands"),
         ("storage.mongodb", "pymongo", "MongoDB", "mongodb"),

@@ -16,7 +16,7 @@ from tests.reliability.http_processes import HARKEN, PATIENCE, Service, environm
 import harken
 from harken import Scope
 from harken_adapters.hosts.fastapi import ServerSettings
-from harken_adapters.hosts.fastapi.serving import _listen
+from harken_adapters.hosts.fastapi.serving import listen
 from hosts.events import listening
 from hosts.serving import RawAnswer, Server, problem, raw_request
 from support import eventually
@@ -348,7 +348,7 @@ def test_an_application_with_the_router_ends_while_some_listen(tmp_path: Path) -
 def test_responses_are_not_delayed() -> None:
     """On a persistent connection, a response does not wait for an acknowledgement, which would take 40 ms."""
     with (
-        _listen(ServerSettings(port=0)) as listening,
+        listen(ServerSettings(port=0)) as listening,
         socket.create_connection(listening.getsockname()),
         listening.accept()[0] as connection,
     ):

@@ -42,6 +42,7 @@ from harken_adapters.hosts.cli import (
     doctor,
     feedback,
     keys,
+    mcp,
     migrate,
     moderation,
     rebuild,
@@ -118,6 +119,7 @@ app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("rebuild")(rebuild.rebuild)
 app.command("serve")(serve.serve)
+app.command("mcp")(mcp.mcp)
 
 
 def _show_version(wanted: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import APIRouter, Security
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from harken import Harken
 from harken_adapters.hosts.fastapi.host import Host
 from harken_adapters.hosts.fastapi.pages import page_route
+from harken_adapters.hosts.fastapi.schema_models import SCHEMA_PREFIX, models_in
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.documentation.openapi import operation_document
 from harken_adapters.hosts.http.operations import OPERATIONS
@@ -52,6 +54,8 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
     # Plain routes would be faster, but would ignore the dependencies with which the application includes the router.
     router = APIRouter(dependencies=[_DOCUMENTED], lifespan=lifespan)
     for operation in OPERATIONS:
+        described = operation_document(operation, SCHEMA_PREFIX)
+        status = min(operation.answers)
         router.add_api_route(
             operation.path,
             host.endpoint(operation),
@@ -61,11 +65,12 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
             summary=operation.summary,
             description=operation.description,
             tags=[operation.tag],
-            response_model=None,
+            # FastAPI rejects models for responses without a body; other routes have those of the problems.
+            response_model=None if status == HTTPStatus.NO_CONTENT else models_in(described),
             # Not JSONResponse, as not all responses are JSON. operation_document describes those that are.
             response_class=Response,
-            status_code=min(operation.answers),
-            openapi_extra=operation_document(operation),
+            status_code=status,
+            openapi_extra=described,
         )
     router.routes += [page_route(host, page) for page in PUBLIC_PAGES]
     return router

@@ -48,7 +48,7 @@ _SWITCH_INTERVAL: Final = 0.001
 _BACKLOG: Final = 2048
 _SECRET_BYTES: Final = 32
 #: For how many seconds requests may continue after a signal.
-_GRACE: Final = 5
+GRACE: Final = 5
 
 
 @frozen
@@ -85,7 +85,7 @@ def serve(settings: ServerSettings, on_start: Callable[[Started], object], *, co
     configure_logs(json=settings.log_json or None, level=settings.log_level)
     storage = Settings.load(os.environ, Path.cwd()).storage
     _check(settings, storage, command)
-    with _exit_on_signal(), _listen(settings) as listening, _shared_metrics(settings.workers):
+    with exit_on_signal(), listen(settings) as listening, _shared_metrics(settings.workers):
         # Pass the options of the command line to the worker processes.
         os.environ["HARKEN_SERVER_WORKERS"] = str(settings.workers)
         os.environ["HARKEN_SERVER_ACCESS"] = settings.access
@@ -97,7 +97,7 @@ def serve(settings: ServerSettings, on_start: Callable[[Started], object], *, co
         served = app() if settings.workers == 1 else None
         with connect_harken(settings, storage) if served is None else nullcontext(served.state.harken) as hk:
             key, lost = _local_key(hk, settings, storage, command)
-        on_start(Started(_address(listening), settings.access, key, lost))
+        on_start(Started(address(listening), settings.access, key, lost))
         uvicorn.run(
             served or _APP,
             factory=served is None,
@@ -110,7 +110,7 @@ def serve(settings: ServerSettings, on_start: Callable[[Started], object], *, co
             lifespan="on",
             http=GuardedProtocol,
             ws="none",
-            timeout_graceful_shutdown=_GRACE,
+            timeout_graceful_shutdown=GRACE,
         )
 
 
@@ -184,8 +184,12 @@ def _is_local(host: str) -> bool:
 
 
 @contextmanager
-def _listen(settings: ServerSettings) -> Iterator[socket.socket]:
-    """The listening socket. It is opened before everything else, so that an address in use is reported early."""
+def listen(settings: ServerSettings) -> Iterator[socket.socket]:
+    """The listening socket. Open it before everything else, so that an address in use is reported early.
+
+    Raises:
+        ConfigurationError: the address is not available.
+    """
     try:
         listening = socket.create_server(
             (settings.host, settings.port), family=_family(settings.host), backlog=_BACKLOG, reuse_port=False
@@ -212,7 +216,8 @@ def _family(host: str) -> socket.AddressFamily:
         return socket.AF_INET
 
 
-def _address(listening: socket.socket) -> str:
+def address(listening: socket.socket) -> str:
+    """The URL of a listening socket, without a path."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -229,7 +234,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
 
 
 @contextmanager
-def _exit_on_signal() -> Iterator[None]:
+def exit_on_signal() -> Iterator[None]:
     """Exit with status 0 on SIGTERM, instead of being killed by the signal."""
 
     def exit_(_: int, __: FrameType | None) -> None:

@@ -72,12 +72,12 @@ def document(operations: Iterable[Operation] = OPERATIONS, *, version: str, root
     return deepcopy(whole)
 
 
-def operation_document(operation: Operation) -> Document:
-    """One operation with all references inlined, for the document of another application.
+def operation_document(operation: Operation, schema_prefix: str) -> Document:
+    """One operation for the document of another application, which has the schemas, with a prefix to their names.
 
-    It has no tags and security schemes, as that document defines its own.
+    All other references are inlined. It has no tags and security schemes, as that document defines its own.
     """
-    inlined: Document = _inline(_operation(operation), _components([operation]))
+    inlined: Document = _inline(_operation(operation), _components([operation]), schema_prefix)
     return inlined
 
 
@@ -492,15 +492,15 @@ def _components(operations: Iterable[Operation]) -> Document:
     }
 
 
-def _inline(node: Any, components: Document, within: tuple[str, ...] = ()) -> Any:
-    """A copy of a node with all references replaced by their targets. Recursive references become ``{}``."""
+def _inline(node: Any, components: Document, schema_prefix: str) -> Any:
+    """A copy of a node with references replaced by their targets, except references to schemas, which get a prefix."""
     if isinstance(node, list):
-        return [_inline(item, components, within) for item in node]
+        return [_inline(item, components, schema_prefix) for item in node]
     if not isinstance(node, dict):
         return node
     if (target := node.get("$ref")) is None:
-        return {name: _inline(item, components, within) for name, item in node.items()}
-    if target in within:
-        return {}
+        return {name: _inline(item, components, schema_prefix) for name, item in node.items()}
     *_, group, name = target.split("/")
-    return _inline(components[group][name], components, (*within, target))
+    if group == "schemas":
+        return {**node, **reference(f"{schema_prefix}{name}")}
+    return _inline(components[group][name], components, schema_prefix)

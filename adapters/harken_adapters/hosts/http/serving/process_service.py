@@ -13,6 +13,7 @@ import harken
 from harken import Harken, HarkenError
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import with_absolute_path
+from harken.ports.storage import Storage
 from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.logs import log_unopened
@@ -30,19 +31,22 @@ _WRITE_SECONDS: Final = 30
 _FORK_PATIENCE: Final = 5.0
 
 
-def connect_harken(settings: ServerSettings, storage: str | None = None) -> Harken:
+def connect_harken(
+    settings: ServerSettings, storage: str | Storage | None = None, *, application: str | None = None
+) -> Harken:
     """Connect a Harken with the text adapters and middleware that the settings of the server select.
 
     Args:
         settings: the settings of the server.
-        storage: the storage URL; by default that of the settings of Harken.
+        storage: the storage URL, or an open storage; by default the URL in the settings of Harken.
+        application: the application of calls that do not name one; by default that of the settings of Harken.
 
     Raises:
         ConfigurationError: a setting is invalid, or needs an extra that is not installed.
         StorageError: the storage cannot be opened.
     """
     adapters = text_adapters(sanitize=settings.sanitize, sentiment=settings.sentiment)
-    return harken.connect(storage, **adapters, middleware=_middleware(settings))
+    return harken.connect(storage, application=application, **adapters, middleware=_middleware(settings))
 
 
 def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:
