@@ -9,9 +9,9 @@ import requests
 from mcp_types import CallToolResult
 
 from harken import Harken
-from harken_adapters.hosts.http.guards.tokens import SessionTokens
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.mcp import create_app
+from harken_adapters.tokens import SessionTokens
 from hosts.mcp_client import MODES, answer_of, failure_of, over_http, run
 from hosts.serving import OPEN, Server, problem, serving
 
