@@ -79,7 +79,14 @@ class Exchange:
         Raises:
             DeliveryFailed: also if the response is not a JSON object.
         """
-        answer = self.call(method, path, body, retry=retry)
+        return self.parsed(self.call(method, path, body, retry=retry))
+
+    def parsed(self, answer: Answer) -> Any:
+        """Return the JSON object in a response.
+
+        Raises:
+            DeliveryFailed: it is not a JSON object.
+        """
         try:
             parsed = json.loads(answer.content)
         except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
@@ -24,6 +25,8 @@ _TRACE_ID: Final = re.compile(r"tr-[0-9a-f]{32}")
 _MAX_EXPERIMENTS: Final = 1_000
 _MAX_TRACES: Final = 100
 _ANONYMOUS: Final = "anonymous"
+#: The status if another trace has the assessment, because the feedback, or the setting ``trace``, was changed.
+_CONFLICT: Final = 500
 
 
 def open_notifier(table: Mapping[str, object]) -> Notifier:
@@ -56,16 +59,17 @@ class MlflowNotifier(TracingNotifier):
     def write(self, exchange: Exchange, score: Score) -> None:
         """Create the assessment, or replace it."""
         trace_id = _trace_id(score.trace)
-        if score.moved:
-            self._remove(exchange, score.id)
         path, identifier = f"{_TRACES}/{trace_id}", _assessment_id(score.id)
         # A trace may arrive after the feedback on it.
         exchange.call("GET", path, retry=(404,))
         # First, so that every assessment can be found.
         exchange.call("PATCH", f"{path}/tags", {"key": _tag(score.id), "value": identifier})
         exchange.call("DELETE", f"{path}/assessments/{identifier}")
-        body = {"assessment": _assessment(score.feedback, identifier, self._name)}
-        created = exchange.read("POST", f"{path}/assessments", body, retry=(404,))
+        create = partial(exchange.call, "POST", f"{path}/assessments", _body(score.feedback, identifier, self._name))
+        answer = create(accept=(_CONFLICT,), retry=(404,))
+        if answer.status == _CONFLICT and self._remove(exchange, score.id, kept=trace_id):
+            answer = create(retry=(404,))
+        created = exchange.parsed(exchange.checked(answer))
         if created.get("assessment", {}).get("assessment_id") != identifier:
             raise DeliveryFailed(f"MLflow at {self._endpoint.where} did not confirm the assessment; check the url")
 
@@ -73,11 +77,14 @@ class MlflowNotifier(TracingNotifier):
         """Delete the assessment and its tag."""
         self._remove(exchange, score_id(notification))
 
-    def _remove(self, exchange: Exchange, score: str) -> None:
-        for trace_id in _tagged(exchange, score):
+    def _remove(self, exchange: Exchange, score: str, *, kept: str | None = None) -> bool:
+        """Delete the assessment and its tag from all traces but ``kept``; returns whether there were any."""
+        traces = [trace_id for trace_id in _tagged(exchange, score) if trace_id != kept]
+        for trace_id in traces:
             path = f"{_TRACES}/{quote(trace_id, safe='')}"
             exchange.call("DELETE", f"{path}/assessments/{_assessment_id(score)}")
             exchange.call("DELETE", f"{path}/tags", {"key": _tag(score)}, accept=(404,))
+        return bool(traces)
 
 
 def _tagged(exchange: Exchange, score: str) -> Iterator[str]:
@@ -125,9 +132,9 @@ def _tag(score: str) -> str:
     return f"harken.feedback.{score}"
 
 
-def _assessment(feedback: Feedback, identifier: str, name: str) -> dict[str, object]:
+def _body(feedback: Feedback, identifier: str, name: str) -> dict[str, object]:
     value = score_value(feedback.rating)
-    return {
+    assessment = {
         "assessment_id": identifier,
         "assessment_name": name,
         "source": {"source_type": "HUMAN", "source_id": feedback.author or _ANONYMOUS},
@@ -146,3 +153,4 @@ def _assessment(feedback: Feedback, identifier: str, name: str) -> dict[str, obj
             "version": str(feedback.version),
         },
     }
+    return {"assessment": assessment}
