@@ -28,7 +28,7 @@ $(READY): pyproject.toml constraints.txt
 $(SERVERS): tests/servers/mlflow.txt tests/servers/phoenix.txt | $(READY)
 	for name in mlflow phoenix; do \
 		$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/servers/$$name && \
-		$(BIN)/uv pip install --quiet --compile-bytecode --python $(VENV)/servers/$$name/bin/python \
+		$(BIN)/uv pip install --quiet --python $(VENV)/servers/$$name/bin/python \
 			--requirements tests/servers/$$name.txt || exit 1; \
 	done
 	touch $(SERVERS)

@@ -176,7 +176,7 @@ class FollowsFeedback(ABC):
             assert (self.shown(first), self.shown(second)) == ([], [])
 
     def test_feedback_without_a_trace(self) -> None:
-        """It counts as delivered, whatever happens to it, and so do alerts; nothing is sent."""
+        """It counts as delivered, and so do changes of it and alerts; nothing is sent."""
         with self.connected(trace="context.trace_id", url="http://127.0.0.1:9") as hk:
             plain = hk.submit("s", "down", "Too slow", message_id="m-1", context={"trace_id": 7})
             hk.collection.reply("default", hk.submit("s", "up", context={"trace_id": " "}).feedback.id, None)

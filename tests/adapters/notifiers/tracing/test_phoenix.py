@@ -39,14 +39,7 @@ class TestPhoenix(FollowsFeedback):
         context = {"trace_id": trace, "span_id": trace[16:]}
         times = {"start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-01T00:00:01Z"}
         kind = {"span_kind": "LLM", "status_code": "OK", "attributes": {}}
-        span = {
-            "name": "answer",
-            "context": context,
-            "span_kind": "LLM",
-            "status_code": "OK",
-            "attributes": {},
-            **times,
-        }
+        span = {"name": "answer", "context": context, **kind, **times}
         self.server.post(f"/v1/projects/{project}/spans", json={"data": [span]}).raise_for_status()
         # Phoenix stores spans in the background.
         eventually(lambda: self._annotations("span", trace, project).is_success)
