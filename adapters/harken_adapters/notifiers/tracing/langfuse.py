@@ -21,6 +21,8 @@ from harken_adapters.telemetry.evaluation import score_value
 
 _URL: Final = "https://cloud.langfuse.com"
 _SCORES: Final = "/api/public/scores"
+#: In the response to the deletion of a score that does not exist, of some versions.
+_UNKNOWN: Final = b"score not found"
 _ENVIRONMENT: Final = re.compile(r"(?!langfuse)[a-z0-9_-]{1,40}")
 #: A score must have a value, so a neutral one is in the middle. The mean of the scores is the quality of a summary.
 _NEUTRAL: Final = 0.5
@@ -109,7 +111,10 @@ class LangfuseNotifier(TracingNotifier):
             )
 
     def _delete(self, exchange: Exchange, identifier: str) -> None:
-        exchange.call("DELETE", f"{_SCORES}/{identifier}", accept=(404,))
+        answer = exchange.call("DELETE", f"{_SCORES}/{identifier}", accept=(404,))
+        # Not a 404 of something else at the URL.
+        if answer.status == 404 and _UNKNOWN not in answer.content.lower():
+            exchange.checked(answer)
 
 
 def _metadata(feedback: Feedback) -> dict[str, object]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
@@ -69,8 +70,7 @@ class MlflowNotifier(TracingNotifier):
         answer = create(accept=(_CONFLICT,), retry=(404,))
         if answer.status == _CONFLICT and self._remove(exchange, score.id, kept=trace_id):
             answer = create(retry=(404,))
-        created = exchange.parsed(exchange.checked(answer))
-        if created.get("assessment", {}).get("assessment_id") != identifier:
+        if identifier not in json.dumps(exchange.parsed(exchange.checked(answer)).get("assessment")):
             raise DeliveryFailed(f"MLflow at {self._endpoint.where} did not confirm the assessment; check the url")
 
     def remove(self, exchange: Exchange, notification: Notification) -> None:
@@ -94,17 +94,22 @@ def _tagged(exchange: Exchange, score: str) -> Iterator[str]:
     while True:
         search = {"max_results": _MAX_EXPERIMENTS, "view_type": "ALL", "page_token": token}
         page = exchange.read("POST", _EXPERIMENTS, search)
-        locations = [
-            {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment["experiment_id"]}}
-            for experiment in page.get("experiments", ())
-        ]
-        if locations:
-            body = {"locations": locations, "filter": query, "max_results": _MAX_TRACES}
-            yield from [
-                trace["trace_id"] for trace in exchange.read("POST", f"{_TRACES}/search", body).get("traces", ())
-            ]
+        experiments = _ids(exchange, page, "experiments", "experiment_id")
+        if not experiments:
+            raise DeliveryFailed("MLflow shows no experiment to Harken, so that the trace cannot be found")
+        locations = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": one}} for one in experiments]
+        body = {"locations": locations, "filter": query, "max_results": _MAX_TRACES}
+        yield from _ids(exchange, exchange.read("POST", f"{_TRACES}/search", body), "traces", "trace_id")
         if not (token := page.get("next_page_token", "")):
             return
+
+
+def _ids(exchange: Exchange, response: Mapping[str, Any], items: str, key: str) -> list[str]:
+    try:
+        ids = [item[key] for item in response.get(items, ())]
+    except (KeyError, TypeError) as error:
+        raise DeliveryFailed(f"MLflow at {exchange.endpoint.where} did not respond with {items}") from error
+    return [str(one) for one in ids]
 
 
 def _trace_id(text: str) -> str:

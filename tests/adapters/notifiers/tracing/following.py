@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from functools import partial
-from itertools import count
+from itertools import count, product
 from typing import Any
 
+import httpx
 import pytest
 from attrs import evolve, frozen
 
 import harken
+from adapters.notifiers.tracing.json_server import Request, Response, serving
 from channels import connect_without_relay
 from harken import Change, Context, Harken, Rating, Target
 from harken.configuration.channels import Channels
+from harken.domain.errors import DeliveryFailed
 from harken.domain.events import EventType
 from harken.domain.query import FeedbackQuery
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
@@ -60,6 +63,11 @@ class FollowsFeedback(ABC):
     @abstractmethod
     def shown(self, trace: str) -> list[Shown]:
         """The scores of a trace, in any order."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """The URL of the server."""
 
     def finish(self) -> None:  # noqa: B027 - most products have processed a request when they respond
         """Wait until the product has processed all requests."""
@@ -234,6 +242,23 @@ class FollowsFeedback(ABC):
         self.finish()
         assert len(self.shown(trace)) == 8
 
+    @pytest.mark.parametrize("forwarded", [False, True])
+    def test_interruptions(self, forwarded: bool) -> None:
+        """After a delivery that ended at any request, a retry leaves one score, and an erasure none."""
+        for last, erasing in product(range(5), (False, True)):
+            trace, feedback_id = self.add_trace(), f"i-{last}-{erasing}-{forwarded}"
+            written = a_notification(feedback=a_feedback(feedback_id, message_id=trace, version=2))
+            proxy = interrupted(self.url, last, forwarded)
+            with suppress(DeliveryFailed), proxy as url, self.opened(url=url) as notifier:
+                notifier.deliver(written)
+            with self.opened() as notifier:
+                if not erasing:
+                    notifier.deliver(written)
+                self.finish()
+                if erasing:
+                    notifier.deliver(_later(a_notification(erased=ErasedFeedback(feedback_id, "s"))))
+            assert len(self.shown(trace)) == (not erasing)
+
     def test_a_traceparent(self) -> None:
         """The id may also be a traceparent."""
         trace = self.add_trace()
@@ -246,6 +271,25 @@ class FollowsFeedback(ABC):
     def shown_on_span(self, trace: str) -> list[Shown]:
         """The scores of the only span of a trace; by default those of the trace."""
         return self.shown(trace)
+
+
+@contextmanager
+def interrupted(server: str, last: int, forwarded: bool) -> Iterator[str]:
+    """The URL of a proxy that passes ``last`` requests to a server, and loses the next one, or its response."""
+    numbers = count()
+
+    def answer(request: Request) -> Response | None:
+        ends = next(numbers) >= last
+        if ends and not forwarded:
+            return None
+        headers = {name: value for name, value in request.headers.items() if name != "host"}
+        response = httpx.request(
+            request.method, f"{server}{request.path}", headers=headers, content=request.content, timeout=60
+        )
+        return None if ends else Response(response.status_code, response.content)
+
+    with serving(answer) as url:
+        yield url
 
 
 def _open(table: dict[str, object]) -> Notifier:

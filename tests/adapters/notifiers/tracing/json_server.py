@@ -31,7 +31,8 @@ class Response:
     headers: Mapping[str, str] = field(factory=dict)
 
 
-Answer = Callable[[Request], Response]
+#: Returns the response, or ``None`` to close the connection without one.
+Answer = Callable[[Request], Response | None]
 
 
 @contextmanager
@@ -45,6 +46,9 @@ def serving(answer: Answer) -> Iterator[str]:
             content = self.rfile.read(int(self.headers.get("content-length", "0")))
             headers = {name.lower(): value for name, value in self.headers.items()}
             response = answer(Request(self.command, self.path, headers, content))
+            if response is None:
+                self.close_connection = True
+                return
             body = response.content if isinstance(response.content, bytes) else json.dumps(response.content).encode()
             self.send_response(response.status)
             for name, value in {**response.headers, "content-length": str(len(body))}.items():

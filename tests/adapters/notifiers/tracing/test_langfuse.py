@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +33,10 @@ class TestLangfuse(FollowsFeedback):
     def table(self) -> dict[str, object]:
         keys = {"public_key": PUBLIC_KEY, "secret_key": SECRET_KEY}
         return {"kind": "langfuse", "url": self.server.url, "allow": ["127.0.0.1"], **keys}
+
+    @property
+    def url(self) -> str:
+        return self.server.url
 
     def add_trace(self) -> str:
         # Langfuse accepts scores before their traces.
@@ -155,6 +160,14 @@ class TestLangfuse(FollowsFeedback):
         self.server.outage = response
         with self.opened() as notifier, pytest.raises(DeliveryFailed, match="check the url"):
             notifier.deliver(a_notification(feedback=a_feedback(message_id="t")))
+
+    @pytest.mark.parametrize(("words", "removed"), [("Score not found", True), ("Not found", False)])
+    def test_a_missing_score(self, words: str, removed: bool) -> None:
+        """A score that does not exist is removed. A 404 of something else at the URL does not mean that."""
+        self.server.outage = Response(404, {"message": words})
+        erased = a_notification(erased=ErasedFeedback("f", "s"), occurred_at=NOON, sent_at=NOON + timedelta(hours=1))
+        with self.opened() as notifier, nullcontext() if removed else pytest.raises(DeliveryFailed, match=words):
+            notifier.deliver(erased)
 
     def test_a_redirect(self) -> None:
         """A redirect is not followed, and its target is named without its path."""

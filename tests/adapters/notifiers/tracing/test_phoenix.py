@@ -28,7 +28,6 @@ class TestPhoenix(FollowsFeedback):
 
     @property
     def url(self) -> str:
-        """The URL of the server."""
         return str(self.server.base_url).rstrip("/")
 
     def table(self) -> dict[str, object]:

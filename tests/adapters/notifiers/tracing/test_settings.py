@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from adapters.notifiers.tracing.json_server import Request, Response, serving
 from channels import connect_without_relay
 from harken.domain.errors import ConfigurationError, DeliveryFailed
+from harken.ports.notifier import ErasedFeedback
 from harken.testing.notifier_contract import a_notification
+from harken_adapters.notifiers import transport
+from harken_adapters.notifiers.endpoint import LIMIT
 from harken_adapters.notifiers.tracing import langfuse, mlflow, otlp, phoenix
 from support import a_feedback
 
@@ -128,3 +132,33 @@ def test_a_server_that_is_not_reachable(kind: Any) -> None:
         notifier.deliver(a_notification(feedback=a_feedback(message_id="0" * 31 + "1")))
     assert caught.value.retryable
     notifier.close()
+
+
+@pytest.mark.parametrize(
+    ("experiments", "message"),
+    [({}, "MLflow shows no experiment"), ({"experiments": [7]}, "did not respond with experiments")],
+)
+def test_an_mlflow_server_without_experiments(experiments: dict[str, object], message: str) -> None:
+    """An assessment that cannot be searched for is not reported as removed."""
+    with serving(lambda _: Response(200, experiments)) as url:
+        notifier = mlflow.open_notifier({"url": url, "allow": ["127.0.0.1"]})
+        with pytest.raises(DeliveryFailed, match=message):
+            notifier.deliver(a_notification(erased=ErasedFeedback("f", "s")))
+        notifier.close()
+
+
+def test_the_time_limit_of_a_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All requests of a delivery share one limit, so that it ends before another relay sends it again."""
+    requests: list[str] = []
+    monkeypatch.setattr(transport, "monotonic", lambda: monotonic() + LIMIT * len(requests))
+
+    def answer(request: Request) -> Response:
+        requests.append(request.method)
+        return Response(200, {})
+
+    with serving(answer) as url:
+        notifier = mlflow.open_notifier({"url": url, "allow": ["127.0.0.1"]})
+        with pytest.raises(DeliveryFailed, match="took longer than 15 seconds"):
+            notifier.deliver(a_notification(feedback=a_feedback(message_id="0" * 31 + "1")))
+        notifier.close()
+    assert requests == ["GET"]
