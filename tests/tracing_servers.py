@@ -22,6 +22,8 @@ from mongod import LAUNCH
 from support import PATIENCE, eventually
 
 _ENVIRONMENTS: Final = Path(sys.prefix) / "servers"
+#: How many seconds a server may take to start: alone, Phoenix imports packages for ten.
+_START: Final = 300.0
 #: How many ports are attempted.
 _TRIES: Final = 5
 # Phoenix also receives traces by gRPC, on all addresses of the machine. The tests do not need that.
@@ -79,7 +81,10 @@ def _serving(name: str, words: tuple[str, ...], settings: Mapping[str, str], hea
             command = [str(program), *(word.format(**values) if "{" in word else word for word in words)]
             with _running(command, environ, Path(folder)) as process:
                 url = f"http://127.0.0.1:{port}"
-                eventually(lambda ended=process.poll, url=url: ended() is not None or _healthy(f"{url}{health}"))
+                eventually(
+                    lambda ended=process.poll, url=url: ended() is not None or _healthy(f"{url}{health}"),
+                    patience=_START,
+                )
                 if process.poll() is None:
                     yield url
                     return
