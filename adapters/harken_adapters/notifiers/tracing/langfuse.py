@@ -108,6 +108,7 @@ class LangfuseNotifier(TracingNotifier):
             raise DeliveryFailed(
                 "The score was deleted, but Langfuse may still be storing it: the deletion will be repeated",
                 retry_after=min(left, _STORED_AFTER),
+                planned=True,
             )
 
     def _delete(self, exchange: Exchange, identifier: str) -> None:

@@ -61,6 +61,7 @@ class TestLangfuse(FollowsFeedback):
         (waiting,) = self.hk.deliveries.find("pending")
         assert waiting.due_at == self.clock.now + timedelta(seconds=60)
         assert "may still be storing it: the deletion will be repeated" in waiting.error
+        assert self.hk.channels.state("tracing").failing_since is None
         self.clock.turn(seconds=60)
         self.hk.relay.run_due()
         assert self.shown(trace) == []
@@ -86,6 +87,7 @@ class TestLangfuse(FollowsFeedback):
             with pytest.raises(DeliveryFailed, match="will be repeated") as caught:
                 notifier.deliver(evolve(erased, sent_at=NOON + timedelta(seconds=59)))
             assert (caught.value.retryable, caught.value.retry_after) == (True, timedelta(seconds=1))
+            assert caught.value.planned
             notifier.deliver(erased)
 
     def test_the_time_of_a_score(self) -> None:
