@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -70,7 +69,8 @@ class MlflowNotifier(TracingNotifier):
         answer = create(accept=(_CONFLICT,), retry=(404,))
         if answer.status == _CONFLICT and self._remove(exchange, score.id, kept=trace_id):
             answer = create(retry=(404,))
-        if identifier not in json.dumps(exchange.parsed(exchange.checked(answer)).get("assessment")):
+        created = exchange.parsed(exchange.checked(answer)).get("assessment")
+        if not isinstance(created, dict) or created.get("assessment_id") != identifier:
             raise DeliveryFailed(f"MLflow at {self._endpoint.where} did not confirm the assessment; check the url")
 
     def remove(self, exchange: Exchange, notification: Notification) -> None:
