@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 READY := $(VENV)/.ready
+SERVERS := $(VENV)/servers/.ready
 STORAGE ?= sqlite:///feedback.db
 PORT ?= 8000
 
@@ -23,6 +24,15 @@ $(READY): pyproject.toml constraints.txt
 		--build-constraints constraints.txt --editable '.[all]' --group dev
 	touch $(READY)
 
+# Servers of other products, which tests start. Each has its own environment, as their packages conflict with Harken's.
+$(SERVERS): tests/servers/mlflow.txt tests/servers/phoenix.txt | $(READY)
+	for name in mlflow phoenix; do \
+		$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/servers/$$name && \
+		$(BIN)/uv pip install --quiet --python $(VENV)/servers/$$name/bin/python \
+			--requirements tests/servers/$$name.txt || exit 1; \
+	done
+	touch $(SERVERS)
+
 run: $(READY) ## Serve the HTTP API on SQLite; the first start prints an API key
 	$(BIN)/harken --storage $(STORAGE) serve --port $(PORT)
 
@@ -30,7 +40,7 @@ demo: $(READY) ## Add sample feedback to the same storage; print its statistics
 	$(BIN)/harken --storage $(STORAGE) demo
 	@echo && echo "In this folder, harken is $(BIN)/harken."
 
-test: $(READY) ## Run all tests and check the coverage; about 15 minutes
+test: $(READY) $(SERVERS) ## Run all tests and check the coverage; about 15 minutes
 	$(BIN)/coverage erase
 	# In a zone that differs from UTC by a part of an hour, so that code that takes local time for UTC fails. make check
 	# uses the zone of the machine.
@@ -69,6 +79,10 @@ docs: $(READY) ## Build the documentation into docs/_build/html
 lock: $(READY) ## Update the pinned versions in constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --upgrade \
 		--no-emit-index-url --no-header --no-annotate --output-file constraints.txt pyproject.toml
+	for name in mlflow phoenix; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-emit-index-url --no-header \
+			--no-annotate --output-file tests/servers/$$name.txt tests/servers/$$name.in || exit 1; \
+	done
 
 clean: ## Remove what make created, except the storage and its key
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build docs/_build

@@ -39,7 +39,7 @@ _PORTS = range(20_000, 32_000)
 _PORT_IS_TAKEN = 48
 # Becomes the server after it asks the kernel to kill it when the starting thread ends, which no clean-up in Python can
 # guarantee. Not a ``preexec_fn``, which is unsafe with threads.
-_LAUNCH = """
+LAUNCH = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -93,7 +93,7 @@ class Mongod:
             MongodFailed: it does not start; the message contains errors from its log.
         """
         self._data.mkdir(parents=True, exist_ok=True)
-        launch = (sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()))
+        launch = (sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()))
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [*launch, *self._command()], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

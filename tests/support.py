@@ -63,9 +63,9 @@ def all_events(hk: Harken) -> list[tuple[str, str, int]]:
     return [(event.type.value, event.subject_id, event.version) for event in events]
 
 
-def eventually(condition: Callable[[], object]) -> None:
+def eventually(condition: Callable[[], object], *, patience: float = PATIENCE) -> None:
     """Return as soon as the condition holds, and fail if it does not in time."""
-    deadline, tick = monotonic() + PATIENCE, Event()
+    deadline, tick = monotonic() + patience, Event()
     while not condition():
         assert monotonic() < deadline, "it never happened"
         tick.wait(0.001)

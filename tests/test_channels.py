@@ -100,7 +100,8 @@ def test_an_unknown_kind() -> None:
     """An unknown kind is an error that lists the known ones."""
     with connect_without_relay(channels={"ops": {"kind": "pigeon"}}) as hk, pytest.raises(ConfigurationError) as caught:
         hk.start_relay()
-    assert str(caught.value) == "Channel 'ops': Unknown kind 'pigeon'; expected one of apprise, log, sns, webhook"
+    known = "apprise, langfuse, log, mlflow, otlp, phoenix, sns, webhook"
+    assert str(caught.value) == f"Channel 'ops': Unknown kind 'pigeon'; expected one of {known}"
 
 
 class Closing(Notifier):

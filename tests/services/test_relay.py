@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
@@ -271,6 +272,26 @@ def test_a_permanent_failure_is_dead_at_once() -> None:
         hk.submit("s", "up")
         hk.relay.run_due()
         assert [(letter.attempts, letter.error) for letter in dead(hk)] == [(1, "no such topic")]
+
+
+def test_a_planned_repetition(caplog: pytest.LogCaptureFixture) -> None:
+    """A notification that the receiver needs twice is sent again at its time. The channel does not count as failing."""
+    clock = ManualClock()
+
+    def twice(notification: Notification) -> None:
+        if notification.sent_at < NOON + timedelta(minutes=1):
+            raise DeliveryFailed("once more", retry_after=timedelta(minutes=1), planned=True)
+
+    with connect_without_relay(clock, channels={"ops": Recorder(twice)}) as hk:
+        hk.submit("s", "up")
+        hk.relay.run_due()
+        (waiting,) = pending(hk)
+        assert (waiting.due_at, waiting.error) == (NOON + timedelta(minutes=1), "once more")
+        assert hk.channels.state("ops").failing_since is None
+        clock.now = waiting.due_at
+        hk.relay.run_due()
+        assert (pending(hk), dead(hk)) == ([], [])
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_an_unexpected_error_is_retried() -> None:

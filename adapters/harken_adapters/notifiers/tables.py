@@ -29,3 +29,16 @@ def text_at(what: str, table: Mapping[str, object], key: str) -> str | None:
         return value
     got = "an empty string" if isinstance(value, str) else type(value).__name__
     raise ConfigurationError(f"{key} of {what} must be a string, got {got}")
+
+
+def texts_at(what: str, table: Mapping[str, object], key: str, *, shown: bool = True) -> list[str]:
+    """The texts of a key; none if the key is absent.
+
+    Raises:
+        ConfigurationError: the value is not a list of texts. The message shows it if ``shown``.
+    """
+    value = table.get(key, ())
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return list(value)
+    got = f", got {value!r}" if shown else ""
+    raise ConfigurationError(f"{key} of {what} must be a list of strings{got}")

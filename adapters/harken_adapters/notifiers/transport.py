@@ -22,8 +22,8 @@ from harken_adapters.notifiers.addresses import Guard
 
 #: Seconds that an idle connection is kept. Many servers close theirs after five, possibly during a request.
 _KEEPALIVE: Final = 4.0
-#: The maximum number of bytes of a response body that are read to reuse the connection.
-_MAX_READ: Final = 65_536
+#: The maximum number of bytes of a response body that are read. After a longer one, the connection is not reused.
+_MAX_READ: Final = 1_000_000
 
 Headers = Sequence[tuple[bytes, bytes]]
 T = TypeVar("T")
@@ -31,10 +31,11 @@ T = TypeVar("T")
 
 @frozen
 class Answer:
-    """The response of a receiver, without its body."""
+    """The response of a receiver, with the beginning of its body."""
 
     status: int
     headers: Headers
+    content: bytes = b""
 
     def header(self, name: bytes) -> str:
         """The first value of a header; empty if it is absent."""
@@ -46,7 +47,7 @@ class Connections:
     """A pool of connections to the origin of a URL. Thread-safe.
 
     Args:
-        url: the URL to post to.
+        url: the URL of the receiver.
         guard: resolves and checks the host.
         limit: the seconds an exchange may take, from resolving the host to the end of the response.
     """
@@ -59,8 +60,17 @@ class Connections:
         self._limit = limit
         self._idle: deque[httpcore.HTTPConnection] = deque()
 
-    def post(self, headers: Headers, body: bytes) -> Answer:
-        """Post a body and return the response. Redirects are not followed.
+    def request(
+        self, method: str, target: bytes, headers: Headers, body: bytes, *, deadline: float | None = None
+    ) -> Answer:
+        """Send a request and return the response. Redirects are not followed.
+
+        Args:
+            method: the method, such as ``POST``.
+            target: the path and query.
+            headers: the headers, except ``host`` and ``content-length``.
+            body: the body.
+            deadline: when the exchange has to end, as a time of ``time.monotonic``; the default is after ``limit``.
 
         Raises:
             UnsafeAddress: the host has an address that is not allowed. No connection was made.
@@ -68,22 +78,22 @@ class Connections:
             httpcore.NetworkError: the connection failed.
             httpcore.ProtocolError: the response is not HTTP.
         """
-        deadline = monotonic() + self._limit
+        ends = monotonic() + self._limit if deadline is None else deadline
         length = (b"content-length", b"%d" % len(body))
         request = httpcore.Request(
-            "POST",
-            self._url,
+            method,
+            httpcore.URL(scheme=self._url.scheme, host=self._url.host, port=self._url.port, target=target),
             headers=[self._host, *headers, length],
             content=body,
             # Passed to the streams unchanged, which treat each as the deadline of the exchange.
-            extensions={"timeout": {"connect": deadline, "write": deadline, "read": deadline}},
+            extensions={"timeout": {"connect": ends, "write": ends, "read": ends}},
         )
         connection = self._connection()
         response = connection.handle_request(request)
-        _drain(response)
+        content = _read(response)
         if connection.is_idle():
             self._idle.append(connection)
-        return Answer(response.status, response.headers)
+        return Answer(response.status, response.headers, content)
 
     def close(self) -> None:
         """Close all idle connections. Can be called twice."""
@@ -211,16 +221,17 @@ def _left(deadline: float | None) -> float:
     return left
 
 
-def _drain(response: httpcore.Response) -> None:
-    """Read a short body, so that the connection can be reused. A longer one closes the connection."""
-    read = 0
+def _read(response: httpcore.Response) -> bytes:
+    """The beginning of the body. A body that is longer, or incomplete, closes the connection."""
+    content = bytearray()
     # The status is known, so errors of the body are ignored.
     with suppress(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
         for part in response.iter_stream():
-            read += len(part)
-            if read > _MAX_READ:
+            content += part
+            if len(content) > _MAX_READ:
                 break
     response.close()
+    return bytes(content[:_MAX_READ])
 
 
 def _tls() -> ssl.SSLContext:

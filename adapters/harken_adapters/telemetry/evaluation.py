@@ -50,30 +50,36 @@ def evaluation_events(*, explanation: bool = False, logger_provider: LoggerProvi
         if receipt.duplicate or not feedback.is_counted:
             return
         record = LogRecord(
-            timestamp=_nanoseconds(feedback),
+            timestamp=event_time(feedback),
             context=context,
             severity_number=SeverityNumber.INFO,
             event_name=EVENT,
-            attributes=_attributes(feedback, explanation=explanation),
+            attributes=evaluation_attributes(feedback, explanation=explanation),
         )
         logger.emit(record)
 
     return emit
 
 
-def _nanoseconds(feedback: Feedback) -> int:
-    """The time of the rating, also if it is imported later."""
+def event_time(feedback: Feedback) -> int:
+    """The time of the rating in nanoseconds since 1970, also if it is imported later."""
     at = feedback.created_at if feedback.version == 1 else feedback.updated_at
     return (at - _EPOCH) // timedelta(microseconds=1) * 1_000
 
 
-def _attributes(feedback: Feedback, *, explanation: bool) -> dict[str, str | float]:
+def score_value(rating: Rating) -> float | None:
+    """1.0 for a thumbs-up, 0.0 for a thumbs-down: the mean is the satisfaction. ``None`` for a neutral rating."""
+    return _VALUES.get(rating)
+
+
+def evaluation_attributes(feedback: Feedback, *, explanation: bool) -> dict[str, str | float]:
+    """The attributes of the event; with the comment if ``explanation``."""
     attributes: dict[str, str | float] = {
         "gen_ai.evaluation.name": NAME,
         "gen_ai.evaluation.score.label": feedback.rating.word,
     }
-    if feedback.rating in _VALUES:
-        attributes["gen_ai.evaluation.score.value"] = _VALUES[feedback.rating]
+    if (value := score_value(feedback.rating)) is not None:
+        attributes["gen_ai.evaluation.score.value"] = value
     if feedback.target.message_id is not None:
         attributes["gen_ai.response.id"] = feedback.target.message_id
     if explanation and feedback.comment:

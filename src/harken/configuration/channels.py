@@ -23,7 +23,11 @@ DEFAULT: Final[Mapping[str, Mapping[str, object]]] = {"log": {"kind": "log"}}
 #: A channel: a notifier, or the table that describes one.
 Channel = Notifier | Mapping[str, object]
 #: The extra with the dependencies of a kind of channel.
-_EXTRAS: Final = {"webhook": "webhooks", "apprise": "notify"}
+_EXTRAS: Final = {
+    "webhook": "webhooks",
+    "apprise": "notify",
+    **dict.fromkeys(("langfuse", "mlflow", "otlp", "phoenix"), "tracing"),
+}
 
 
 class Channels:
@@ -86,6 +90,8 @@ class Channels:
         """A value of the table, with references to environment variables resolved."""
         if isinstance(value, Sequence) and not isinstance(value, str | bytes):
             return [self._value(item) for item in value]
+        if isinstance(value, Mapping):
+            return {key: self._value(item) for key, item in value.items()}
         if not isinstance(value, str) or not value.startswith(FROM_ENVIRON):
             return value
         variable = value.removeprefix(FROM_ENVIRON)

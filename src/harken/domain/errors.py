@@ -148,12 +148,21 @@ class DeliveryFailed(HarkenError):
         retryable: whether a later attempt may succeed.
         retry_after: how long the receiver asks to wait before the next attempt.
         gone: whether the receiver permanently accepts no notifications.
+        planned: whether the receiver accepted the notification, but needs it once more. The channel does not count as
+            failing.
     """
 
     def __init__(
-        self, message: str, *, retryable: bool = True, retry_after: timedelta | None = None, gone: bool = False
+        self,
+        message: str,
+        *,
+        retryable: bool = True,
+        retry_after: timedelta | None = None,
+        gone: bool = False,
+        planned: bool = False,
     ) -> None:
         super().__init__(message)
+        self.planned = planned
         self.retryable = retryable and not gone
         self.retry_after = retry_after
         self.gone = gone

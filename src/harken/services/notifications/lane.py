@@ -212,8 +212,14 @@ class Lane:
     def _record_failure(self, delivery: Delivery, failure: DeliveryFailed) -> None:
         now = self._dependencies.clock()
         message = str(failure)
-        logger.warning(
-            "Delivery %s to channel %r failed (attempt %d): %s", delivery.id, self.channel, delivery.tries, message
+        outcome = "is to be repeated" if failure.planned else "failed"
+        logger.log(
+            logging.INFO if failure.planned else logging.WARNING,
+            f"Delivery %s to channel %r {outcome} (attempt %d): %s",
+            delivery.id,
+            self.channel,
+            delivery.tries,
+            message,
         )
         wait = self._wait(delivery, failure)
         if wait is None:
@@ -225,7 +231,7 @@ class Lane:
                 _log_lost(delivery)
         if failure.gone:
             self._dependencies.channels.switch_off(self.channel, message)
-        else:
+        elif not failure.planned:
             self._dependencies.channels.failed(self.channel, at=now)
 
     def _wait(self, delivery: Delivery, failure: DeliveryFailed) -> timedelta | None:

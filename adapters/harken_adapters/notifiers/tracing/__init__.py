@@ -1,0 +1,1 @@
+"""Channels to tracing products, which show feedback on the traces that it is about. Needs the extra ``tracing``."""

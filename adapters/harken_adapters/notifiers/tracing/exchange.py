@@ -1,0 +1,127 @@
+"""The requests of one delivery to a tracing product, and what the statuses of its responses mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from time import monotonic
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from harken.domain.errors import DeliveryFailed
+from harken_adapters.notifiers.endpoint import LIMIT, Endpoint, pause
+from harken_adapters.notifiers.transport import Answer, Headers
+from harken_adapters.notifiers.wording import one_line
+
+JSON: Final = b"application/json"
+#: Statuses below 500 after which a later attempt may succeed. Credentials can be corrected.
+_RETRIED: Final = frozenset({401, 403, 407, 408, 425, 429})
+_LONGEST_REASON: Final = 300
+#: Where responses have the reason of an error.
+_REASONS: Final = ("message", "detail", "error")
+
+
+@frozen
+class Exchange:
+    """The requests of one delivery, which share one time limit.
+
+    Attributes:
+        endpoint: the server of the product.
+        headers: the headers of every request.
+        sent_at: the time of the attempt.
+        deadline: when the last response must have arrived, as a time of ``time.monotonic``.
+    """
+
+    endpoint: Endpoint
+    headers: Headers
+    sent_at: datetime
+    deadline: float = field(factory=lambda: monotonic() + LIMIT)
+
+    def send(self, method: str, path: str, content: bytes, content_type: bytes) -> Answer:
+        """Send a request to a path below the URL, and return the response with any status.
+
+        Raises:
+            DeliveryFailed: there was no response in time.
+        """
+        base = self.endpoint.target.partition(b"?")[0].rstrip(b"/")
+        headers = (*self.headers, (b"content-type", content_type))
+        return self.endpoint.request(method, base + path.encode(), headers, content, deadline=self.deadline)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        accept: Collection[int] = (),
+        retry: Collection[int] = (),
+    ) -> Answer:
+        """Send a request with a JSON body, and return the response to it.
+
+        Args:
+            method: the method.
+            path: the path below the URL, with the query.
+            body: the body; ``None`` for an empty one.
+            accept: statuses that are successes in addition to those from 200 to 299.
+            retry: statuses after which the delivery is retried, in addition to the usual ones.
+
+        Raises:
+            DeliveryFailed: there was no response in time, or the status is not a success.
+        """
+        answer = self.send(method, path, b"" if body is None else json.dumps(body).encode(), JSON)
+        return self.checked(answer, accept=accept, retry=retry)
+
+    def read(self, method: str, path: str, body: Mapping[str, object], *, retry: Collection[int] = ()) -> Any:
+        """Like :meth:`call`; returns the JSON object in the response.
+
+        Raises:
+            DeliveryFailed: also if the response is not a JSON object.
+        """
+        return self.parsed(self.call(method, path, body, retry=retry))
+
+    def parsed(self, answer: Answer) -> Any:
+        """Return the JSON object in a response.
+
+        Raises:
+            DeliveryFailed: it is not a JSON object.
+        """
+        try:
+            parsed = json.loads(answer.content)
+        except ValueError:
+            parsed = None
+        if not isinstance(parsed, dict):
+            raise DeliveryFailed(f"{self.endpoint.describe(answer)}, but not with a JSON object; check the url")
+        return parsed
+
+    def checked(self, answer: Answer, *, accept: Collection[int] = (), retry: Collection[int] = ()) -> Answer:
+        """Return a response that is a success.
+
+        Raises:
+            DeliveryFailed: it is not.
+        """
+        if 200 <= answer.status < 300 or answer.status in accept:
+            return answer
+        reason = _reason(answer)
+        permanent = 400 <= answer.status < 500 and answer.status not in _RETRIED and answer.status not in retry
+        raise DeliveryFailed(
+            f"{self.endpoint.describe(answer)}{f': {reason}' if reason else ''}",
+            retryable=not permanent,
+            retry_after=pause(answer, self.sent_at),
+        )
+
+
+def _reason(answer: Answer) -> str:
+    """What the product says about an error, in one line."""
+    if b"html" in answer.header(b"content-type").encode():
+        return ""
+    text = answer.content.decode(errors="ignore")
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, dict):
+        parts = [parsed[name] for name in _REASONS if parsed.get(name)]
+        text = ": ".join(part if isinstance(part, str) else json.dumps(part) for part in parts) or text
+    return one_line(text[:_LONGEST_REASON])
