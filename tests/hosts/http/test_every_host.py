@@ -420,8 +420,8 @@ def unknown_paths(visit: Visit) -> None:
 def unsupported_methods(visit: Visit) -> None:
     """Unsupported methods are rejected with the supported ones."""
     for method, path, allowed in (
-        ("PUT", PATH, "GET, POST"),
-        ("HEAD", PATH, "GET, POST"),
+        ("PATCH", PATH, "DELETE, GET, POST, PUT"),
+        ("HEAD", PATH, "DELETE, GET, POST, PUT"),
         ("DELETE", "/api/events", "GET"),
         ("GET", "/api/erasures", "POST"),
         ("PUT", "/api/deliveries/replay", "POST"),
@@ -548,7 +548,7 @@ def cors(visit: Visit) -> None:
         assert "If-Match" in allowed.headers["access-control-allow-headers"]
     evil = {**asking, "Origin": "https://evil.example"}
     assert "access-control-allow-origin" not in visit.ask("OPTIONS", PATH, 403, headers=evil).headers
-    for method, path, status in (("POST", PATH, 201), ("POST", "/nothing", 404), ("PUT", PATH, 405)):
+    for method, path, status in (("POST", PATH, 201), ("POST", "/nothing", 404), ("PATCH", PATH, 405)):
         answer = visit.ask(method, path, status, json=UP, headers={"Origin": ORIGIN})
         assert (answer.headers["access-control-allow-origin"], answer.headers["vary"]) == (ORIGIN, "Origin")
 
