@@ -55,6 +55,7 @@ export const pathOf = (session, message) => {
 export const send = async (client, method, path, { key = newKey(), signal, onwait } = {}, body) => {
   let renewed = false;
   for (let attempt = 0; ; attempt++) {
+    const refused = client.token;
     try {
       return await request(client, method, path, key, body);
     } catch (error) {
@@ -62,7 +63,8 @@ export const send = async (client, method, path, { key = newKey(), signal, onwai
       error.attempt = attempt + 1;
       if (error.status === 401 && !renewed && client.renew) {
         renewed = true;
-        const token = await client.renew();
+        // Another request may have got a new token meanwhile.
+        const token = client.token === refused ? await client.renew() : client.token;
         if (token) {
           client.token = token;
           continue;
