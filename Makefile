@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 READY := $(VENV)/.ready
+JAVASCRIPT := clients/javascript
+# Node and npm come with the development dependencies.
+NPM := PATH="$(abspath $(BIN)):$$PATH" npm --prefix $(JAVASCRIPT)
+JAVASCRIPT_READY := $(JAVASCRIPT)/node_modules/.ready
 STORAGE ?= sqlite:///feedback.db
 PORT ?= 8000
 
@@ -11,7 +15,7 @@ PORT ?= 8000
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint format bench bench-large measure docs lock clean
+.PHONY: help run demo test check lint format javascript bench bench-large measure docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +27,10 @@ $(READY): pyproject.toml constraints.txt
 		--build-constraints constraints.txt --editable '.[all]' --group dev
 	touch $(READY)
 
+$(JAVASCRIPT_READY): $(READY) $(JAVASCRIPT)/package.json
+	$(NPM) install --silent --no-audit --no-fund
+	touch $@
+
 run: $(READY) ## Serve the HTTP API on SQLite; the first start prints an API key
 	$(BIN)/harken --storage $(STORAGE) serve --port $(PORT)
 
@@ -30,7 +38,7 @@ demo: $(READY) ## Add sample feedback to the same storage; print its statistics
 	$(BIN)/harken --storage $(STORAGE) demo
 	@echo && echo "In this folder, harken is $(BIN)/harken."
 
-test: $(READY) ## Run all tests and check the coverage; about 15 minutes
+test: $(READY) $(JAVASCRIPT_READY) ## Run all tests and check the coverage; about 15 minutes
 	$(BIN)/coverage erase
 	# In a zone that differs from UTC by a part of an hour, so that code that takes local time for UTC fails. make check
 	# uses the zone of the machine.
@@ -54,6 +62,9 @@ format: $(READY) ## Apply ruff's fixes and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+javascript: $(JAVASCRIPT_READY) ## Build the modules for web pages that the hosts serve
+	$(NPM) run --silent build
+
 bench: $(READY) ## Measure speed, relative to the bare driver in the same run
 	$(BIN)/python -m tests.benchmarks
 
@@ -71,5 +82,5 @@ lock: $(READY) ## Update the pinned versions in constraints.txt
 		--no-emit-index-url --no-header --no-annotate --output-file constraints.txt pyproject.toml
 
 clean: ## Remove what make created, except the storage and its key
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build docs/_build
+	rm -rf $(VENV) $(JAVASCRIPT)/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
