@@ -38,8 +38,8 @@ export const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-")
 /** The path of the feedback on a session, or on a message in it. */
 export const pathOf = (session, message) => {
   const ids = message == null ? [session] : [session, message];
-  // Browsers resolve dots in a path, so that it would mean something else.
-  if (ids.some((id) => /^\.{0,2}$/.test(id ?? ""))) {
+  // Browsers resolve dots in a path, so that it would mean something else. Servers decode a slash.
+  if (ids.some((id) => /^\.{0,2}$|\//.test(id ?? ""))) {
     throw new TypeError(`Invalid session or message: ${ids}`);
   }
   return `/api/sessions/${ids.map(encodeURIComponent).join("/messages/")}/feedback`;

@@ -78,15 +78,15 @@ test("the session is that of the call, else of the client, else of the token", a
 });
 
 test("an id is one part of the path, whatever is in it", async (t) => {
-  const ids = ["a/../../b", "?x=1#y", "..%2f", "ü 日本 🙂", "a;b&c", "...", "\\", "%2e%2e"];
+  const ids = ["?x=1#y", "..%2f", "ü 日本 🙂", "a;b&c", "...", "\\", "%2e%2e"];
   const { endpoint, requests } = await serve(t, ...ids.map(() => STORED));
   for (const id of ids) await new HarkenClient({ endpoint, session: "s" }).vote("up", { message: id });
   const found = requests.map(({ url }) => String(url).match(/^\/api\/sessions\/s\/messages\/([^/?#]+)\/feedback$/)?.[1]);
   assert.deepEqual(found.map((one) => decodeURIComponent(String(one))), ids);
 });
 
-for (const id of ["", ".", ".."]) {
-  test(`the id ${JSON.stringify(id)} is refused, as browsers would change the path`, async (t) => {
+for (const id of ["", ".", "..", "a/b", "/"]) {
+  test(`the id ${JSON.stringify(id)} is refused, as browsers or servers would change the path`, async (t) => {
     const { endpoint, requests } = await serve(t);
     const client = new HarkenClient({ endpoint, session: "s" });
     await assert.rejects(async () => client.vote("up", { message: id }), TypeError);
