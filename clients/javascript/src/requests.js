@@ -5,6 +5,9 @@ const DELAYS = [1, 4, 15];
 /** A server that asks to wait longer than this many seconds has its error reported instead. */
 const LONGEST_WAIT = 60;
 
+/** The folder of this module. Bundlers would look for a file if it were `new URL(".", import.meta.url)`. */
+export const FOLDER = import.meta.url.replace(/[^/]*([?#].*)?$/, "");
+
 /** A request that failed: refused by the server, or not answered at all. */
 export class HarkenError extends Error {
   /**

@@ -1,5 +1,6 @@
 /** The custom element `<harken-feedback>`. */
 
+import { FOLDER } from "./requests.js";
 import { STYLES } from "./styles.js";
 import { addTexts, loadTexts, textsOf } from "./texts.js";
 import { Superseded, sessionOf } from "./votes.js";
@@ -313,7 +314,7 @@ export class HarkenFeedback extends HTMLElement {
   // --- Joining the session -----------------------------------------------------------------------------------------
 
   #join() {
-    const endpoint = this.getAttribute("endpoint") ?? new URL(".", import.meta.url).href;
+    const endpoint = this.getAttribute("endpoint") ?? FOLDER;
     const session = sessionOf(endpoint, this.getAttribute("session"), this.token);
     // A framework may set it later.
     if (!session || this.hasAttribute("disabled")) return;

@@ -283,3 +283,8 @@ test("while the browser is offline, the request waits for it", async (t) => {
   assert.deepEqual(waits, Array(5).fill([Infinity, true]));
   assert.equal(requests.length, 6);
 });
+
+test("by default, the endpoint is the folder of the module", () => {
+  const folder = new URL("../src/", import.meta.url).href;
+  assert.equal(new HarkenClient().endpoint, folder);
+});
