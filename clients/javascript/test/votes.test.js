@@ -180,6 +180,26 @@ test("the page is asked for a token once, and all requests get it", async (t) =>
   assert.deepEqual([requests.length, requests.filter(isNew).length], [4, 2]);
 });
 
+test("a widget that is added later, with the token of before, does not undo the renewal", async (t) => {
+  const { sessionOf } = await reload();
+  const isNew = ({ headers }) => headers.authorization === "Bearer new";
+  const { endpoint, requests } = await serve(t, (request) => (isNew(request) ? STORED : { status: 401 }));
+  for (const given of ["old", undefined]) {
+    const session = sessionOf(endpoint, `session with ${given}`, given);
+    const one = session.vote("m-1");
+    one.widgets.add(widget({ askForToken: async () => "new" }));
+    await one.send(DOWN);
+    sessionOf(endpoint, `session with ${given}`, given);
+    await session.vote("m-2").send(DOWN);
+  }
+  assert.deepEqual(requests.map(isNew), [false, true, true, false, true, true]);
+});
+
+test("a token that the page sets replaces the one before", async () => {
+  const { sessionOf } = await reload();
+  for (const token of ["one", "two", "one"]) assert.equal(sessionOf("http://a", "s", token).client.token, token);
+});
+
 for (const [name, get] of [
   ["is missing", () => undefined],
   ["is forbidden", () => assert.fail("SecurityError")],
