@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 READY := $(VENV)/.ready
 SERVERS := $(VENV)/servers/.ready
+JAVASCRIPT := clients/javascript
+# Node and npm come with the development dependencies.
+NPM := PATH="$(abspath $(BIN)):$$PATH" npm --prefix $(JAVASCRIPT)
+JAVASCRIPT_READY := $(JAVASCRIPT)/node_modules/.ready
 STORAGE ?= sqlite:///feedback.db
 PORT ?= 8000
 
@@ -12,7 +16,7 @@ PORT ?= 8000
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint format bench bench-large measure docs lock clean
+.PHONY: help run demo test check lint format javascript bench bench-large measure docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +37,10 @@ $(SERVERS): tests/servers/mlflow.txt tests/servers/phoenix.txt | $(READY)
 	done
 	touch $(SERVERS)
 
+$(JAVASCRIPT_READY): $(READY) $(JAVASCRIPT)/package.json
+	$(NPM) install --silent --no-audit --no-fund
+	touch $@
+
 run: $(READY) ## Serve the HTTP API on SQLite; the first start prints an API key
 	$(BIN)/harken --storage $(STORAGE) serve --port $(PORT)
 
@@ -40,7 +48,7 @@ demo: $(READY) ## Add sample feedback to the same storage; print its statistics
 	$(BIN)/harken --storage $(STORAGE) demo
 	@echo && echo "In this folder, harken is $(BIN)/harken."
 
-test: $(READY) $(SERVERS) ## Run all tests and check the coverage; about 15 minutes
+test: $(READY) $(SERVERS) $(JAVASCRIPT_READY) ## Run all tests and check the coverage; about 15 minutes
 	$(BIN)/coverage erase
 	# In a zone that differs from UTC by a part of an hour, so that code that takes local time for UTC fails. make check
 	# uses the zone of the machine.
@@ -64,6 +72,9 @@ format: $(READY) ## Apply ruff's fixes and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+javascript: $(JAVASCRIPT_READY) ## Build the modules for web pages that the hosts serve
+	$(NPM) run --silent build
+
 bench: $(READY) ## Measure speed, relative to the bare driver in the same run
 	$(BIN)/python -m tests.benchmarks
 
@@ -85,5 +96,5 @@ lock: $(READY) ## Update the pinned versions in constraints.txt
 	done
 
 clean: ## Remove what make created, except the storage and its key
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build docs/_build
+	rm -rf $(VENV) $(JAVASCRIPT)/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

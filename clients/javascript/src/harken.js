@@ -1,6 +1,6 @@
 /** The browser client of Harken: votes and comments of one author in one session, without a user interface. */
 
-import { HarkenError, claimsOf, pathOf, send } from "./requests.js";
+import { FOLDER, HarkenError, claimsOf, pathOf, send } from "./requests.js";
 
 export { HarkenError };
 
@@ -13,7 +13,7 @@ export class HarkenClient {
    * @param {() => Promise<string | undefined>} [options.renew] returns a new token when the server refuses the token
    * @param {number} [options.timeout] the seconds to wait for a response
    */
-  constructor({ endpoint = new URL(".", import.meta.url), token, session, renew, timeout } = {}) {
+  constructor({ endpoint = FOLDER, token, session, renew, timeout } = {}) {
     Object.assign(this, { endpoint, token, session, renew, timeout });
   }
 

@@ -5,6 +5,9 @@ const DELAYS = [1, 4, 15];
 /** A server that asks to wait longer than this many seconds has its error reported instead. */
 const LONGEST_WAIT = 60;
 
+/** The folder of this module. Bundlers would look for a file if it were `new URL(".", import.meta.url)`. */
+export const FOLDER = import.meta.url.replace(/[^/]*([?#].*)?$/, "");
+
 /** A request that failed: refused by the server, or not answered at all. */
 export class HarkenError extends Error {
   /**
@@ -38,8 +41,8 @@ export const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-")
 /** The path of the feedback on a session, or on a message in it. */
 export const pathOf = (session, message) => {
   const ids = message == null ? [session] : [session, message];
-  // Browsers resolve dots in a path, so that it would mean something else.
-  if (ids.some((id) => /^\.{0,2}$/.test(id ?? ""))) {
+  // Browsers resolve dots in a path, so that it would mean something else. Servers decode a slash.
+  if (ids.some((id) => /^\.{0,2}$|\//.test(id ?? ""))) {
     throw new TypeError(`Invalid session or message: ${ids}`);
   }
   return `/api/sessions/${ids.map(encodeURIComponent).join("/messages/")}/feedback`;
@@ -55,6 +58,7 @@ export const pathOf = (session, message) => {
 export const send = async (client, method, path, { key = newKey(), signal, onwait } = {}, body) => {
   let renewed = false;
   for (let attempt = 0; ; attempt++) {
+    const refused = client.token;
     try {
       return await request(client, method, path, key, body);
     } catch (error) {
@@ -62,7 +66,8 @@ export const send = async (client, method, path, { key = newKey(), signal, onwai
       error.attempt = attempt + 1;
       if (error.status === 401 && !renewed && client.renew) {
         renewed = true;
-        const token = await client.renew();
+        // Another request may have got a new token meanwhile.
+        const token = client.token === refused ? await client.renew() : client.token;
         if (token) {
           client.token = token;
           continue;

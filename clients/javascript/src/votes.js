@@ -153,7 +153,8 @@ export const sessionOf = (endpoint, session, token) => {
   const place = JSON.stringify([String(endpoint), session, claims.sub, claims.application]);
   let found = sessions.get(place);
   if (!found) sessions.set(place, (found = new Session(endpoint, session, place)));
-  found.client.token = token;
+  // The token that a page has given before may have been renewed since.
+  if (token && token !== found.given) found.client.token = found.given = token;
   return found;
 };
 

@@ -1,5 +1,6 @@
 /** The custom element `<harken-feedback>`. */
 
+import { FOLDER } from "./requests.js";
 import { STYLES } from "./styles.js";
 import { addTexts, loadTexts, textsOf } from "./texts.js";
 import { Superseded, sessionOf } from "./votes.js";
@@ -11,8 +12,10 @@ const FEW = 100;
 const THUMB = "M6 8.6 9 2.6c1.3 0 2.1 1 1.9 2.3L10.4 8h4c1.1 0 1.8 1 1.6 2l-1.3 5c-.2.8-.9 1.4-1.8 1.4H6zM2.5 8.6H6v7.8H2.5z";
 const CROSS = "m4.5 4.5 9 9m0-9-9 9";
 
-const sheet = new CSSStyleSheet();
-sheet.replaceSync(STYLES);
+// Frameworks also load this module on servers, where there are no elements. It does nothing there.
+const { HTMLElement = Object, CSSStyleSheet, customElements } = globalThis;
+const sheet = CSSStyleSheet && new CSSStyleSheet();
+sheet?.replaceSync(STYLES);
 
 /** An element of the shadow tree. Its class is also its part. Attributes that are functions are listeners. */
 const make = (tag, className, attributes, ...children) => {
@@ -311,7 +314,7 @@ export class HarkenFeedback extends HTMLElement {
   // --- Joining the session -----------------------------------------------------------------------------------------
 
   #join() {
-    const endpoint = this.getAttribute("endpoint") ?? new URL(".", import.meta.url).href;
+    const endpoint = this.getAttribute("endpoint") ?? FOLDER;
     const session = sessionOf(endpoint, this.getAttribute("session"), this.token);
     // A framework may set it later.
     if (!session || this.hasAttribute("disabled")) return;
@@ -577,4 +580,6 @@ export class HarkenFeedback extends HTMLElement {
 
 const isClosing = ({ status }) => status === 401 || status === 403;
 
-if (!customElements.get("harken-feedback")) customElements.define("harken-feedback", HarkenFeedback);
+if (customElements && !customElements.get("harken-feedback")) {
+  customElements.define("harken-feedback", HarkenFeedback);
+}
