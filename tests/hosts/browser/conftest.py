@@ -77,7 +77,8 @@ def context_options() -> dict[str, Any]:
 @pytest.fixture
 def context(browser: Browser, context_options: dict[str, Any]) -> Iterator[BrowserContext]:
     """A browser profile without cookies, cache and storage."""
-    created = browser.new_context(**context_options)
+    # Without motion, clicks do not wait until it has ended.
+    created = browser.new_context(**{"reduced_motion": "reduce", **context_options})
     created.set_default_timeout(10_000)
     yield created
     created.close()

@@ -23,8 +23,6 @@ SECRET: Final = "a secret that has thirty-two bytes or more"
 AUTHOR: Final = "reader"
 #: When the clock of a page stops.
 _EPOCH: Final = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-_READY: Final = """() => customElements.get('harken-feedback') &&
-    [...document.querySelectorAll('harken-feedback')].every((one) => one.shadowRoot.childElementCount)"""
 #: The timeout of requests runs on the page's clock too, which can be advanced.
 _TIMEOUTS: Final = """AbortSignal.timeout = (milliseconds) => {
     const controller = new AbortController();
@@ -126,15 +124,16 @@ class Visit:
         )
         return f"<harken-feedback {written}>{content}</harken-feedback>"
 
-    def html(self, *body: str, head: str = "", root: str = 'lang="en"') -> str:
+    def html(self, *body: str, style: str = RESERVED_HEIGHT, head: str = "", root: str = 'lang="en"') -> str:
         """The HTML of a page that loads the widget from the server."""
+        if style:
+            head = f"<style>{style}</style>{head}"
         return f"""<!doctype html>
 <html {root}>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Host</title>
-<style>{RESERVED_HEIGHT}</style>
 {head}
 <script type="module" src="{self.server.url}/widget.js"></script>
 </head>
@@ -144,29 +143,34 @@ class Visit:
     def open(self, *body: str, headers: Mapping[str, str] | None = None, **parts: str) -> Widget:
         """Open a page with this body, or with one widget. Returns its first widget, which has loaded its votes."""
         self.page.goto(self.site.show(self.html(*(body or [self.widget()]), **parts), headers))
-        self.page.wait_for_function(_READY)
+        return self.ready()
+
+    def reload(self) -> Widget:
+        """Load the page again."""
+        self.page.reload()
+        return self.ready()
+
+    def ready(self) -> Widget:
+        """Wait until all widgets are shown and have loaded their votes. Returns the first one."""
+        widgets = self.page.locator("harken-feedback")
+        expect(widgets.locator(".group")).to_have_count(widgets.count())
         self.settle()
-        return self.first
+        return Widget(widgets.first)
 
     def settle(self) -> None:
         """Wait until all requests to the API that are not held have got a response."""
-        eventually(lambda: self._tick() or all(_is_over(request) for request in self.requests))
+        eventually(lambda: self.tick() or all(_is_over(request) for request in self.requests))
 
-    def _tick(self) -> None:
-        # Lets Playwright handle its events, and the page what the response caused.
+    def tick(self) -> None:
+        """Let Playwright report what has happened meanwhile, and call the routes."""
         self.page.evaluate("() => 0")
-
-    @property
-    def first(self) -> Widget:
-        """The first widget in the page."""
-        return Widget(self.page.locator("harken-feedback").first)
 
     def on(self, message: str) -> Widget:
         """The widget of a message."""
         return Widget(self.page.locator(f"harken-feedback[message='{message}']"))
 
     def stop_clock(self) -> None:
-        """Stop the clock of the page, also for its timeouts. Call it before a page is opened."""
+        """Stop the clock of pages that are opened next, also for the timeouts of requests."""
         self.page.add_init_script(_TIMEOUTS)
         self.page.clock.install(time=_EPOCH)
         self.page.clock.pause_at(_EPOCH)
@@ -218,7 +222,7 @@ class Visit:
         expected = None if rating is None else (rating, comment, tuple(tags))
 
         def is_stored() -> bool:
-            self._tick()
+            self.tick()
             found = self.stored(message)
             return (found and (found.rating.word, found.comment, tuple(found.tags))) == expected
 
