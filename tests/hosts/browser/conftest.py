@@ -79,7 +79,7 @@ def context(browser: Browser, context_options: dict[str, Any]) -> Iterator[Brows
     """A browser profile without cookies, cache and storage."""
     # Without motion, clicks do not wait until it has ended.
     created = browser.new_context(**{"reduced_motion": "reduce", **context_options})
-    created.set_default_timeout(10_000)
+    created.set_default_timeout(5_000)
     yield created
     created.close()
 

@@ -11,8 +11,9 @@ from playwright.sync_api import Browser, expect
 
 from harken import Harken
 from hosts.browser.site import Site
-from hosts.browser.visits import AUTHOR, Held, Visit, Widget
+from hosts.browser.visits import AUTHOR, Held, Visit, Widget, status
 from hosts.serving import Server
+from support import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +94,7 @@ PATHS: Final = (
 def conversation(browser: Browser, server: Server, site: Site, hk: Harken) -> Iterator[Visit]:
     """One page, with a widget for each path."""
     visit = Visit(browser.new_page(reduced_motion="reduce"), server, site, hk)
-    visit.page.set_default_timeout(10_000)
+    visit.page.set_default_timeout(5_000)
     visit.open(*(visit.widget(path.actions) for path in PATHS))
     yield visit
     assert visit.problems == []
@@ -155,7 +156,7 @@ def test_saving_is_shown_after_400_milliseconds(visit: Visit) -> None:
     expect(widget.send).to_have_attribute("aria-disabled", "true")
     expect(widget.send).not_to_have_attribute("disabled", "")
     assert widget.has_focus() == "send"
-    widget.send.click()
+    widget.send.press("Enter")
     held.release()
     widget.says("Sent. Thank you")
     expect(widget.spin).to_have_count(0)
@@ -299,7 +300,7 @@ def test_a_later_reply_is_asked_for(visit: Visit, waits: tuple[float, ...]) -> N
         visit.settle()
     stored = visit.stored()
     assert stored
-    visit.hk.reply(stored.id, "We have corrected it.")
+    visit.hk.collection.reply(stored.application, stored.id, "We have corrected it.")
     visit.later(waits[-1])
     expect(widget.reply).to_have_text("We have corrected it.")
 
@@ -309,9 +310,80 @@ def test_the_state_can_be_styled(visit: Visit) -> None:
     widget = visit.open()
     states = ("up", "down", "open", "saving", "failed")
     matching = f"(one) => {list(states)}.filter((name) => one.matches(`:state(${{name}})`)).join(' ')"
-    widget.down.click()
-    for expected in ("down open", "up"):
+    for thumb, expected in ((widget.down, "down open"), (widget.up, "up")):
+        thumb.click()
         expect(widget.element).to_have_attribute("data-state", expected)
         assert widget.element.evaluate(matching) == expected
-        widget.up.click()
-        widget.says("Thanks")
+
+
+def test_the_panel_can_be_used_while_an_earlier_vote_is_sent(visit: Visit) -> None:
+    """The outcome of a thumbs-up that is still being sent neither closes nor resets the panel of the thumbs-down."""
+    held = Held()
+    visit.answer(held)
+    widget = visit.open()
+    widget.up.click()
+    widget.down.click()
+    widget.input.fill("Not my")
+    held.release()
+    visit.stores("up")
+    visit.settle()
+    widget.is_open()
+    widget.shows("down")
+    expect(widget.note).to_have_text("")
+    visit.page.keyboard.type(" flight")
+    widget.send.click()
+    widget.says("Sent. Thank you")
+    visit.stores("down", "Not my flight")
+
+
+def test_an_earlier_vote_that_fails_does_not_reset_the_panel(visit: Visit) -> None:
+    """If a thumbs-up fails while the panel of the thumbs-down is open, the panel stays, and says which one failed."""
+    visit.answer(status(422))
+    widget = visit.open()
+    widget.down.click()
+    widget.element.evaluate("(one) => one.submit({ rating: 'up' })")
+    expect(widget.note).to_have_text("Not saved.")
+    widget.shows("down")
+    expect(widget.send).to_have_text("Send")
+    widget.link("Try again").click()
+    visit.stores("up")
+    widget.is_open()
+
+
+def test_a_widget_gives_way_to_another_of_its_message(visit: Visit) -> None:
+    """While one widget waits for its next attempt, a vote in another one of the same message ends that."""
+    visit.stop_clock()
+    visit.answer(status(500))
+    first = visit.open(visit.widget("m", id="first"), visit.widget("m", id="second"))
+    second = Widget(visit.page.locator("#second"))
+    first.up.click()
+    first.says("Not saved. Trying again in 1 s")
+    second.down.click()
+    second.reason("wrong").click()
+    second.send.click()
+    second.says("Sent. Thank you")
+    first.says("")
+    expect(first.element).to_have_attribute("data-state", "down")
+    visit.later(60)
+    visit.stores("down", tags=["wrong"])
+
+
+def test_votes_that_arrive_late_do_not_bring_back_what_was_taken_back(visit: Visit) -> None:
+    """A slow response with the votes does not overwrite a vote that was taken back after it was asked for."""
+    visit.stop_clock()
+    widget = visit.open()
+    widget.down.click()
+    widget.reason("wrong").click()
+    widget.send.click()
+    widget.says("Sent. Thank you")
+    late = []
+    visit.page.route("**/votes", lambda route: late.append((route, route.fetch())))
+    visit.later(3)
+    eventually(lambda: visit.tick() or late)
+    widget.down.click()
+    widget.says("Taken back")
+    ((route, response),) = late
+    route.fulfill(response=response)
+    visit.settle()
+    widget.shows(None)
+    visit.stores(None)

@@ -85,8 +85,8 @@ def test_without_a_new_token_it_closes(visit: Visit, answer: str) -> None:
     widget = visit.open(visit.widget(token=visit.token(age=timedelta(hours=2))))
     widget.says(CLOSED)
     expect(widget.up).to_have_attribute("aria-disabled", "true")
-    widget.up.click()
-    widget.down.click()
+    widget.up.click(force=True)
+    widget.down.click(force=True)
     widget.shows(None)
     widget.is_open(False)
     assert visit.sent() == []
@@ -99,7 +99,7 @@ def test_without_a_new_token_it_closes(visit: Visit, answer: str) -> None:
 
 
 def test_words_survive_a_token_that_is_not_renewed(visit: Visit) -> None:
-    """If feedback closes while somebody writes, the words come back with the next token."""
+    """Words that the server refused because the token has ended are sent when the page has a new one."""
     short = visit.token(lifetime=timedelta(seconds=1))
     widget = visit.open(visit.widget(token=short))
     widget.down.click()
@@ -109,12 +109,10 @@ def test_words_survive_a_token_that_is_not_renewed(visit: Visit) -> None:
     widget.says(CLOSED)
     visit.stores(None)
     widget.element.evaluate("(one, token) => one.setAttribute('token', token)", visit.token())
-    visit.settle()
-    widget.down.click()
-    expect(widget.input).to_have_value("Not my flight")
-    widget.send.click()
-    widget.says("Sent. Thank you")
+    widget.says("Thanks")
+    widget.shows("down")
     visit.stores("down", "Not my flight")
+    assert len(set(visit.keys())) == 1
 
 
 def test_a_new_token_does_not_interrupt_writing(visit: Visit) -> None:

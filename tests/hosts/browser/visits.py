@@ -21,7 +21,7 @@ from support import ManualClock, eventually
 
 SECRET: Final = "a secret that has thirty-two bytes or more"
 AUTHOR: Final = "reader"
-#: When the clock of a page stops.
+#: When the clocks of pages start.
 _EPOCH: Final = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 #: The timeout of requests runs on the page's clock too, which can be advanced.
 _TIMEOUTS: Final = """AbortSignal.timeout = (milliseconds) => {
@@ -173,7 +173,7 @@ class Visit:
         """Stop the clock of pages that are opened next, also for the timeouts of requests."""
         self.page.add_init_script(_TIMEOUTS)
         self.page.clock.install(time=_EPOCH)
-        self.page.clock.pause_at(_EPOCH)
+        self.page.clock.pause_at(_EPOCH + timedelta(hours=1))
 
     def later(self, seconds: float) -> None:
         """Advance the clock of the page."""
