@@ -111,7 +111,10 @@ class Vote {
       });
       const { feedback_id: id, version, reply = null } = receipt;
       this.stored = { ...content, id, version, reply };
-      forget({ comment: "", tags: [] });
+      const { draft } = this;
+      // Words that were not sent with it are kept.
+      const isSent = draft.comment.trim() === content.comment && `${draft.tags}` === `${content.tags}`;
+      forget(isSent && { comment: "", tags: [] });
       if (!signal.aborted) this.show(content.rating);
       return this.stored;
     });
