@@ -18,6 +18,9 @@ from hosts.browser.site import Site, serving_site
 from hosts.browser.visits import SECRET, Visit
 from hosts.serving import Server, served
 
+#: For tests that depend on the browser only.
+ONE_STORAGE = pytest.mark.parametrize("storage", ["sqlite"], indirect=True, scope="module")
+
 
 # Not for the whole session: while Playwright runs, no other event loop can run in this thread.
 @pytest.fixture(scope="module")

@@ -213,6 +213,18 @@ def test_words_are_kept_until_they_are_sent(visit: Visit, reloads: bool) -> None
     assert "Half" not in visit.page.evaluate("JSON.stringify(sessionStorage)")
 
 
+def test_words_are_kept_when_the_thumb_changes(visit: Visit) -> None:
+    """Words that are not sent stay when the other thumb is pressed, and come back with the panel."""
+    widget = visit.open()
+    widget.down.click()
+    widget.input.fill("Half a sentence")
+    widget.up.click()
+    widget.says("Thanks")
+    visit.stores("up")
+    widget.down.click()
+    expect(widget.input).to_have_value("Half a sentence")
+
+
 def test_two_widgets_of_one_message_agree(visit: Visit) -> None:
     """A vote on one of them is shown by both, and panels and messages are those of each."""
     first = visit.open(visit.widget("m", id="first"), visit.widget("m", id="second"))
