@@ -242,8 +242,11 @@ export class HarkenFeedback extends HTMLElement {
       // Shortcuts of the page must not react to what is typed here.
       event.stopPropagation();
       if (event.type !== "keydown" || event.isComposing) return;
-      if (event.key === "Escape") this.close();
-      else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#submit();
+      if (event.key === "Escape") {
+        this.close();
+        // The key is released at the thumb.
+        parts.up.parentNode.addEventListener("keyup", (event) => event.stopPropagation(), { once: true });
+      } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#submit();
       else return;
       event.preventDefault();
     };
@@ -283,11 +286,13 @@ export class HarkenFeedback extends HTMLElement {
       make("div", "actions", {}, parts.send, parts.note),
       make("slot", "", { name: "footer" }),
     );
-    const group = { role: "group", "aria-label": texts.question };
+    // A key that is held down since it has sent the panel does not press the thumb, which has got the focus.
+    const keydown = (event) => event.repeat && event.key === "Enter" && event.preventDefault();
+    const group = { role: "group", "aria-label": texts.question, keydown };
     this.#root.replaceChildren(
       make(
         "div",
-        { card: "card wide", labelled: "wide" }[variant] ?? "",
+        `root ${{ card: "card wide", labelled: "wide" }[variant] ?? ""}`,
         {},
         make("slot", "prompt", { name: "prompt" }, variant === "card" ? texts.question : ""),
         make("div", "group", group, parts.up, parts.down, parts.status, parts.links),
@@ -448,10 +453,11 @@ export class HarkenFeedback extends HTMLElement {
     const isCurrent = () => run === this.#run && this.#vote === vote;
     // The panel of another vote stays as it is.
     const isShown = () => !this.#open || this.#open === panel;
+    const sent = request((wait) => isCurrent() && this.#waiting(wait, isShown()));
     this.#say();
     this.#busy();
     try {
-      const result = await request((wait) => isCurrent() && this.#waiting(wait, isShown()));
+      const result = await sent;
       if (isCurrent()) {
         this.#rest(isShown());
         done(result);
