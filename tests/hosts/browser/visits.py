@@ -205,17 +205,15 @@ class Visit:
 
     def stored(self, message: str | None = "m") -> Feedback | None:
         """The vote on a message that is stored."""
-        votes = [vote for vote in self.hk.votes(self.session, author=AUTHOR) if vote.message_id == message]
-        return votes[0] if votes else None
+        return next((vote for vote in self.votes() if vote.message_id == message), None)
+
+    def votes(self) -> list[Feedback]:
+        """All votes of the session that are stored."""
+        return self.hk.votes(self.session, author=AUTHOR)
 
     def everything(self) -> list[Feedback]:
         """All feedback of the session, in any state."""
         return list(self.hk.collection.stream(FeedbackQuery(session_id=self.session).in_any_state()))
-
-    def rating(self, message: str | None = "m") -> str | None:
-        """The rating of the stored vote, as a word."""
-        found = self.stored(message)
-        return None if found is None else found.rating.word
 
     def stores(self, rating: str | None, comment: str = "", tags: Sequence[str] = (), message: str | None = "m") -> None:
         """Wait until exactly this vote is stored; ``None`` for no vote."""
