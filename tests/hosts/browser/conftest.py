@@ -60,7 +60,9 @@ def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def hk(storage: str) -> Iterator[Harken]:
     """A Harken that all tests of a module share, each with sessions of its own. Its replies are chosen by the tag."""
-    with harken.connect(storage, spam="allow", replies=[{"tag": "slow", "text": "We are making it faster."}]) as connected:
+    with harken.connect(
+        storage, spam="allow", replies=[{"tag": "slow", "text": "We are making it faster."}]
+    ) as connected:
         yield connected
 
 

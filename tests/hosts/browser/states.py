@@ -45,7 +45,7 @@ def open_every_state(visit: Visit, **parts: str) -> None:
     visit.open(
         *(
             f'<section><h2 lang="en" dir="ltr">{state}</h2>'
-            f'{visit.widget(state, **(closed if state == "closed" else {}), **attributes)}</section>'
+            f"{visit.widget(state, **(closed if state == 'closed' else {}), **attributes)}</section>"
             for state, attributes in _STATES.items()
         ),
         **parts,

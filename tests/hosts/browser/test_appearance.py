@@ -171,7 +171,9 @@ def test_forced_colours_show_the_state(visit: Visit) -> None:
     background = "(one) => getComputedStyle(one, '::before').backgroundColor"
     down = visit.on("reason")
     assert down.down.evaluate(background) != down.up.evaluate(background)
-    chosen, other = (down.reason(code).evaluate("(one) => getComputedStyle(one).backgroundColor") for code in ("slow", "wrong"))
+    chosen, other = (
+        down.reason(code).evaluate("(one) => getComputedStyle(one).backgroundColor") for code in ("slow", "wrong")
+    )
     assert chosen != other
     for thumb in (down.up, down.down):
         assert thumb.evaluate("(one) => getComputedStyle(one, '::before').borderTopStyle") == "solid"

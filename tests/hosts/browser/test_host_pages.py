@@ -77,7 +77,9 @@ def test_a_page_of_the_same_origin_needs_no_settings(visit: Visit, hk: Harken) -
     with served(hk, access="keys", token_secrets=(SECRET,)) as closed:
         visit.server = closed
         address = f"{closed.url}/chat"
-        visit.page.route(address, lambda route: route.fulfill(content_type="text/html", body=visit.html(visit.widget())))
+        visit.page.route(
+            address, lambda route: route.fulfill(content_type="text/html", body=visit.html(visit.widget()))
+        )
         visit.page.goto(address)
         _vote_everywhere(visit, visit.ready())
 

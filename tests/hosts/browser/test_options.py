@@ -127,7 +127,8 @@ def test_disabled_and_readonly(visit: Visit) -> None:
 def test_agent_and_context_are_stored(visit: Visit) -> None:
     """The feedback has the agent and the context of the attributes. An invalid context is reported, and not sent."""
     visit.open(
-        visit.widget("m", agent="skylark", context='{"plan": "pro", "seats": 3}'), visit.widget("broken", context="{plan}")
+        visit.widget("m", agent="skylark", context='{"plan": "pro", "seats": 3}'),
+        visit.widget("broken", context="{plan}"),
     )
     for message in ("m", "broken"):
         visit.on(message).up.click()

@@ -64,7 +64,9 @@ class Widget:
     def shows(self, rating: str | None) -> None:
         """Wait until only the thumb of this rating is pressed; ``None`` for no thumb."""
         for thumb in ("up", "down"):
-            expect(self.element.locator(f".thumb.{thumb}")).to_have_attribute("aria-pressed", str(thumb == rating).lower())
+            expect(self.element.locator(f".thumb.{thumb}")).to_have_attribute(
+                "aria-pressed", str(thumb == rating).lower()
+            )
 
     def says(self, text: str) -> None:
         """Wait until this is the text beside the thumbs."""
@@ -215,7 +217,9 @@ class Visit:
         """All feedback of the session, in any state."""
         return list(self.hk.collection.stream(FeedbackQuery(session_id=self.session).in_any_state()))
 
-    def stores(self, rating: str | None, comment: str = "", tags: Sequence[str] = (), message: str | None = "m") -> None:
+    def stores(
+        self, rating: str | None, comment: str = "", tags: Sequence[str] = (), message: str | None = "m"
+    ) -> None:
         """Wait until exactly this vote is stored; ``None`` for no vote."""
         expected = None if rating is None else (rating, comment, tuple(tags))
 
@@ -237,7 +241,12 @@ Answer = Callable[[Route], None]
 
 
 def status(
-    code: int, document: object = None, *, body: str | None = None, kind: str = "application/problem+json", **headers: str
+    code: int,
+    document: object = None,
+    *,
+    body: str | None = None,
+    kind: str = "application/problem+json",
+    **headers: str,
 ) -> Answer:
     """A response that does not come from Harken."""
     sent = {
