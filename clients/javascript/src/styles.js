@@ -15,9 +15,9 @@ export const STYLES = `
   --control: color-mix(in srgb, var(--ink) 50%, var(--surface));
   display: block;
   min-height: 38px;
-  font: 400 14px/20px var(--harken-font, inherit);
-  color: var(--ink);
 }
+.root { all: initial; display: block; color: var(--ink); font-family: var(--harken-font, inherit); font-size: 14px;
+  line-height: 20px; color-scheme: inherit; pointer-events: inherit; visibility: inherit }
 :host([hidden]), [hidden] { display: none !important }
 :host([theme=light]) { color-scheme: light }
 :host([theme=dark]) { color-scheme: dark }

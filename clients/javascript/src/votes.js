@@ -6,6 +6,8 @@ import { claimsOf, newKey, pathOf, send } from "./requests.js";
 class Session {
   votes = new Map();
   loading = undefined;
+  /** How many changes of its votes have ended. */
+  changes = 0;
   #renewing;
 
   constructor(endpoint, session, place) {
@@ -39,8 +41,9 @@ class Session {
   load(again) {
     if (again || !this.loading) {
       const path = pathOf(this.session).replace(/feedback$/, "votes");
+      const { changes } = this;
       this.loading = send(this.client, "GET", path).then(({ votes }) => {
-        for (const one of votes) this.vote(one.message_id).receive(one);
+        for (const one of votes) this.vote(one.message_id).receive(one, changes);
       });
       this.loading.catch(() => (this.loading = undefined));
     }
@@ -58,6 +61,8 @@ class Vote {
   /** How many requests are under way or waiting. */
   busy = 0;
   #running = Promise.resolve();
+  /** The number of its last change in the session. */
+  #changed = 0;
   #stop = new AbortController();
 
   constructor(session, message) {
@@ -67,9 +72,10 @@ class Vote {
     this.draft = { comment: "", tags: [], ...recall(this.place) };
   }
 
-  /** Takes over a vote from the server, unless a newer one is being sent. */
-  receive({ feedback_id: id, rating, comment, tags, reply, version }) {
+  /** Takes over a vote from the server, unless it has changed since it was asked for, or is being changed. */
+  receive({ feedback_id: id, rating, comment, tags, reply, version }, changes) {
     const { stored } = this;
+    if (this.#changed > changes) return;
     if (stored?.version > version || (stored?.version === version && stored.reply === reply)) return;
     this.stored = { id, rating, comment, tags, reply, version };
     if (!this.busy) this.show(rating);
@@ -105,8 +111,11 @@ class Vote {
       });
       const { feedback_id: id, version, reply = null } = receipt;
       this.stored = { ...content, id, version, reply };
-      forget({ comment: "", tags: [] });
-      this.show(content.rating);
+      const { draft } = this;
+      // Words that were not sent with it are kept.
+      const isSent = draft.comment.trim() === content.comment && `${draft.tags}` === `${content.tags}`;
+      forget(isSent && { comment: "", tags: [] });
+      if (!signal.aborted) this.show(content.rating);
       return this.stored;
     });
   }
@@ -131,10 +140,13 @@ class Vote {
     });
     this.#running = result.catch(() => {});
     return result
-      .finally(() => this.busy--)
-      .catch((error) => {
+      .finally(() => {
+        this.busy--;
+        this.#changed = ++this.session.changes;
         if (signal.aborted) throw new Superseded();
-        this.show(this.stored?.rating);
+      })
+      .catch((error) => {
+        if (!signal.aborted) this.show(this.stored?.rating);
         throw error;
       });
   }

@@ -150,6 +150,8 @@ export class HarkenFeedback extends HTMLElement {
       this.#vote.keep({ comment: stored.comment, tags: stored.tags });
     }
     this.#say();
+    // A vote that is being sent goes on, but does not keep this panel from sending.
+    this.#sending = this.#failed = false;
     this.#open = this.#pressed = rating;
     this.#complain();
     this.update();
@@ -177,10 +179,8 @@ export class HarkenFeedback extends HTMLElement {
   }
 
   /** Sends a vote. Resolves to whether it was stored. */
-  async submit({ rating, comment = "", tags = [] }) {
-    const vote = this.#vote;
-    if (!vote || !this.#emit("harken-vote", { rating, previous: vote.stored?.rating ?? null }, true)) return false;
-    return this.#send({ rating, comment, tags });
+  submit({ rating, comment = "", tags = [] }) {
+    return this.#cast({ rating, comment, tags });
   }
 
   /** Asks the page for a token. Resolves to the one that it provides, or `undefined`. */
@@ -245,8 +245,11 @@ export class HarkenFeedback extends HTMLElement {
       // Shortcuts of the page must not react to what is typed here.
       event.stopPropagation();
       if (event.type !== "keydown" || event.isComposing) return;
-      if (event.key === "Escape") this.close();
-      else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#submit();
+      if (event.key === "Escape") {
+        this.close();
+        // The key is released at the thumb.
+        parts.up.parentNode.addEventListener("keyup", (event) => event.stopPropagation(), { once: true });
+      } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#submit();
       else return;
       event.preventDefault();
     };
@@ -286,11 +289,13 @@ export class HarkenFeedback extends HTMLElement {
       make("div", "actions", {}, parts.send, parts.note),
       make("slot", "", { name: "footer" }),
     );
-    const group = { role: "group", "aria-label": texts.question };
+    // A key that is held down since it has sent the panel does not press the thumb, which has got the focus.
+    const keydown = (event) => event.repeat && event.key === "Enter" && event.preventDefault();
+    const group = { role: "group", "aria-label": texts.question, keydown };
     this.#root.replaceChildren(
       make(
         "div",
-        { card: "card wide", labelled: "wide" }[variant] ?? "",
+        `root ${{ card: "card wide", labelled: "wide" }[variant] ?? ""}`,
         {},
         make("slot", "prompt", { name: "prompt" }, variant === "card" ? texts.question : ""),
         make("div", "group", group, parts.up, parts.down, parts.status, parts.links),
@@ -387,7 +392,7 @@ export class HarkenFeedback extends HTMLElement {
     if (this.#sending) return;
     const { comment, tags } = this.#vote.draft;
     if (this.getAttribute("comment") === "required" && !comment.trim()) this.#complain(this.#texts.needed);
-    else this.submit({ rating: this.#open, comment: comment.trim(), tags });
+    else this.#cast({ rating: this.#open, comment: comment.trim(), tags }, this.#open);
   }
 
   #write() {
@@ -403,20 +408,28 @@ export class HarkenFeedback extends HTMLElement {
     this.update();
   }
 
-  #send(content) {
+  /** Sends a vote, unless the page prevents it. `panel`: the rating whose panel has the words. */
+  async #cast(content, panel) {
+    const vote = this.#vote;
+    const { rating } = content;
+    if (!vote || !this.#emit("harken-vote", { rating, previous: vote.stored?.rating ?? null }, true)) return false;
+    return this.#send(content, panel);
+  }
+
+  #send(content, panel) {
     const vote = this.#vote;
     const more = { agent_id: this.getAttribute("agent") ?? undefined, context: this.#context() };
     return this.#perform(
+      panel,
       (onwait) => vote.send(content, more, onwait),
       ({ rating, version, reply, id }) => {
-        const wasOpen = this.#open;
         this.#showsReply = true;
-        if (wasOpen === rating) this.close();
-        this.#say(this.#texts[wasOpen ? "sent" : "thanks"], { ttl: 4 });
+        if (panel && panel === this.#open) this.close();
+        if (!this.#open) this.#say(this.#texts[panel ? "sent" : "thanks"], { ttl: 4 });
         this.#emit("harken-saved", { rating, version, reply, id });
         if (rating === "down" && !reply) this.#awaitReply(vote);
       },
-      () => this.#send(content),
+      () => this.#send(content, panel),
     );
   }
 
@@ -425,6 +438,7 @@ export class HarkenFeedback extends HTMLElement {
     const previous = vote.stored;
     if (!this.#emit("harken-vote", { rating: null, previous: previous?.rating ?? null }, true)) return;
     this.#perform(
+      undefined,
       (onwait) => vote.withdraw(onwait),
       () => {
         const { rating, comment, tags } = previous ?? {};
@@ -435,25 +449,30 @@ export class HarkenFeedback extends HTMLElement {
     );
   }
 
-  /** Runs a request and shows how it goes. Resolves to whether it succeeded. */
-  async #perform(request, done, again) {
+  /** Runs a request and shows how it goes, in its panel if it has one. Resolves to whether it succeeded. */
+  async #perform(panel, request, done, again) {
     const vote = this.#vote;
     const run = ++this.#run;
     const isCurrent = () => run === this.#run && this.#vote === vote;
+    // The panel of another vote stays as it is.
+    const isShown = () => !this.#open || this.#open === panel;
+    const sent = request((wait) => isCurrent() && this.#waiting(wait, isShown()));
     this.#say();
     this.#busy();
     try {
-      const result = await request((wait) => isCurrent() && this.#waiting(wait));
+      const result = await sent;
       if (isCurrent()) {
-        this.#rest();
+        this.#rest(isShown());
         done(result);
         this.update();
       }
       return true;
     } catch (error) {
-      if (!(error instanceof Superseded) && isCurrent()) {
-        this.#rest(!error.violations?.length);
-        this.#fail(error, again);
+      if (isCurrent()) {
+        const isSuperseded = error instanceof Superseded;
+        this.#rest(isShown(), !isSuperseded && !error.violations?.length);
+        if (isSuperseded) this.#say();
+        else this.#fail(error, isShown(), again);
         this.update();
       }
       return false;
@@ -472,19 +491,19 @@ export class HarkenFeedback extends HTMLElement {
     this.update();
   }
 
-  #rest(failed = false) {
+  #rest(isShown, failed = false) {
     this.#sending = false;
+    if (!isShown) return;
     this.#failed = failed;
     this.#pressed = undefined;
   }
 
   /** A failed request is tried again. */
-  #waiting({ error, seconds, offline }) {
+  #waiting({ error, seconds, offline }, isShown) {
     const isSlowed = error.status === 429;
     this.#sending = false;
     if (!offline && !isSlowed) {
-      this.#failed = true;
-      this.#pressed = undefined;
+      this.#rest(isShown, true);
       this.#vote.show(this.#vote.stored?.rating);
     }
     this.update();
@@ -492,11 +511,11 @@ export class HarkenFeedback extends HTMLElement {
     const texts = this.#texts;
     if (offline) this.#say(texts.offline);
     else if (isSlowed) this.#say(texts.wait, { count: seconds });
-    else this.#say(`${this.#unsaved()} ${texts.retry}`, { failed: true, count: seconds });
+    else this.#say(`${this.#unsaved(isShown)} ${texts.retry}`, { failed: true, count: seconds });
   }
 
   /** A request failed for good. */
-  #fail(error, again) {
+  #fail(error, isShown, again) {
     if (!(error instanceof Error) || error.status === undefined) throw error;
     if (isClosing(error)) this.#shut();
     if (!this.#report(error, false) || isClosing(error)) return;
@@ -504,15 +523,15 @@ export class HarkenFeedback extends HTMLElement {
     if (violation) {
       const text = violation.code === "required" ? this.#texts.needed : violation.message;
       this.#pressed = this.#open;
-      if (this.#open) this.#complain(text);
+      if (this.#open && isShown) this.#complain(text);
       else this.#say(text, { failed: true });
     } else {
-      this.#say(this.#unsaved(), { failed: true, links: this.#open ? {} : { again } });
+      this.#say(this.#unsaved(isShown), { failed: true, links: this.#open && isShown ? {} : { again } });
     }
   }
 
-  #unsaved() {
-    return this.#open ? this.#texts.unsent : this.#texts.unsaved;
+  #unsaved(isShown) {
+    return this.#open && isShown ? this.#texts.unsent : this.#texts.unsaved;
   }
 
   #report({ status, problem, attempt }, willRetry) {

@@ -1,0 +1,97 @@
+"""Fixtures of browser tests: Chromium, a Harken over a real socket, and a site of another origin."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+import harken
+import mongod
+from harken import Harken
+from hosts.browser.site import Site, serving_site
+from hosts.browser.visits import SECRET, Visit
+from hosts.serving import Server, served
+
+#: For tests that depend on the browser only.
+ONE_STORAGE = pytest.mark.parametrize("storage", ["sqlite"], indirect=True, scope="module")
+
+
+# Not for the whole session: while Playwright runs, no other event loop can run in this thread.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, as Debian packages it."""
+    program = shutil.which("chromium")
+    if program is None:
+        problem = "This test needs Chromium; install it, for example with 'apt-get install chromium'"
+        if os.environ.get("CI"):
+            pytest.fail(problem)
+        pytest.skip(problem)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Site]:
+    """A site of another origin than Harken's."""
+    with serving_site() as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mongodb"])
+def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an empty storage of each kind."""
+    if request.param == "mongodb":
+        with mongod.database(request.getfixturevalue("mongodb_server")) as url:
+            yield url
+    else:
+        yield f"sqlite:///{Path(tmp_path_factory.mktemp('browser'))}/feedback.db"
+
+
+@pytest.fixture(scope="module")
+def hk(storage: str) -> Iterator[Harken]:
+    """A Harken that all tests of a module share, each with sessions of its own. Its replies are chosen by the tag."""
+    with harken.connect(
+        storage, spam="allow", replies=[{"tag": "slow", "text": "We are making it faster."}]
+    ) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def server(hk: Harken, site: Site) -> Iterator[Server]:
+    """The Harken over a real socket, for pages of the site."""
+    with served(hk, access="keys", token_secrets=(SECRET,), allowed_origins=(site.origin,)) as serving:
+        yield serving
+
+
+@pytest.fixture
+def context_options() -> dict[str, Any]:
+    """The options of the browser's context."""
+    return {}
+
+
+@pytest.fixture
+def context(browser: Browser, context_options: dict[str, Any]) -> Iterator[BrowserContext]:
+    """A browser profile without cookies, cache and storage."""
+    # Without motion, clicks do not wait until it has ended.
+    created = browser.new_context(**{"reduced_motion": "reduce", **context_options})
+    created.set_default_timeout(5_000)
+    yield created
+    created.close()
+
+
+@pytest.fixture
+def visit(context: BrowserContext, server: Server, site: Site, hk: Harken) -> Iterator[Visit]:
+    """A tab. The test fails if the browser reports an error that is not about the network."""
+    opened = Visit(context.new_page(), server, site, hk)
+    yield opened
+    assert opened.problems == []
