@@ -99,7 +99,7 @@ const request = async ({ endpoint, token, timeout = 15 }, method, path, key, bod
       body: text,
       credentials: "omit",
       // What was clicked right before leaving the page is still sent; browsers allow that for small bodies only.
-      keepalive: !(text?.length > 50_000),
+      keepalive: !(text?.length > 15_000),
       signal: AbortSignal.timeout(timeout * 1000),
     });
     content = await response.text();
@@ -129,7 +129,8 @@ const pause = (seconds, signal, error) =>
       settle(error);
     };
     const timer = seconds < Infinity ? setTimeout(end(resolve), seconds * 1000) : undefined;
-    globalThis.addEventListener?.("online", end(resolve), { signal: over.signal });
+    // A server that asked to wait is not asked earlier.
+    if (!error.status) globalThis.addEventListener?.("online", end(resolve), { signal: over.signal });
     signal?.addEventListener("abort", end(reject), { signal: over.signal });
     if (signal?.aborted) end(reject)();
   });

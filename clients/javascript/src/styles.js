@@ -77,7 +77,7 @@ textarea { display: block; width: 100%; min-height: 58px; max-height: 50vh; padd
   border-radius: var(--radius); background: var(--sunken); font-size: 13px; overflow-wrap: anywhere;
   white-space: pre-line; unicode-bidi: isolate }
 .reply:empty { display: none }
-@media (max-width: 720px) {
+@media (max-width: 720px), (pointer: coarse) {
   .reason, .send { min-height: 44px }
 }
 @media (prefers-reduced-motion: no-preference) {

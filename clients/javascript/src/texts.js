@@ -21,7 +21,9 @@ const ENGLISH = {
   undo: "Undo",
   change: "Change",
   reply: "Show reply",
-  needed: "Pick a reason or write a few words, so that we can fix it",
+  required: "Pick a reason or write a few words, so that we can fix it",
+  too_long: "This text is too long. Please shorten it",
+  spam: "This text looks like spam. Please reword it",
   unsaved: "Not saved.",
   unsent: "Not sent.",
   again: "Try again",
@@ -37,7 +39,7 @@ let shipped = {};
 /** What pages add, by language. */
 const own = {};
 
-const baseOf = (language) => language.toLowerCase().split("-")[0];
+const baseOf = (language) => language.split("-")[0];
 
 /** Loads the texts of a language. Returns `undefined` if that is done, or nothing is shipped. */
 export const loadTexts = (language) => {
@@ -55,5 +57,6 @@ export const textsOf = (language) => {
 };
 
 export const addTexts = (language, texts) => {
+  language = language.toLowerCase();
   own[language] = { ...own[language], ...texts };
 };

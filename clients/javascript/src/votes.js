@@ -67,9 +67,12 @@ class Vote {
 
   constructor(session, message) {
     this.session = session;
-    this.path = pathOf(session.session, message);
     this.place = JSON.stringify([session.place, message]);
     this.draft = { comment: "", tags: [], ...recall(this.place) };
+  }
+
+  get path() {
+    return pathOf(this.session.session, this.message);
   }
 
   /** Takes over a vote from the server, unless it has changed since it was asked for, or is being changed. */

@@ -49,7 +49,7 @@ const connected = new Set();
 const languageOf = (node) => {
   for (; node; node = node.getRootNode().host) {
     const found = node.closest("[lang]");
-    if (found) return found.lang;
+    if (found) return found.lang.toLowerCase();
   }
   return "";
 };
@@ -290,7 +290,10 @@ export class HarkenFeedback extends HTMLElement {
       make("slot", "", { name: "footer" }),
     );
     // A key that is held down since it has sent the panel does not press the thumb, which has got the focus.
-    const keydown = (event) => event.repeat && event.key === "Enter" && event.preventDefault();
+    const keydown = (event) => {
+      if (event.key === "Escape") this.close();
+      if (event.repeat && event.key === "Enter") event.preventDefault();
+    };
     const group = { role: "group", "aria-label": texts.question, keydown };
     this.#root.replaceChildren(
       make(
@@ -328,7 +331,8 @@ export class HarkenFeedback extends HTMLElement {
       this.#vote?.widgets.delete(this);
       this.#vote = vote;
       this.#open = this.#pressed = undefined;
-      this.#showsReply = false;
+      this.#run++;
+      this.#sending = this.#failed = this.#showsReply = false;
       this.#say();
     }
     vote.widgets.add(this);
@@ -391,7 +395,7 @@ export class HarkenFeedback extends HTMLElement {
   #submit() {
     if (this.#sending) return;
     const { comment, tags } = this.#vote.draft;
-    if (this.getAttribute("comment") === "required" && !comment.trim()) this.#complain(this.#texts.needed);
+    if (this.getAttribute("comment") === "required" && !comment.trim()) this.#complain(this.#texts.required);
     else this.#cast({ rating: this.#open, comment: comment.trim(), tags }, this.#open);
   }
 
@@ -454,7 +458,7 @@ export class HarkenFeedback extends HTMLElement {
     const vote = this.#vote;
     const run = ++this.#run;
     const isCurrent = () => run === this.#run && this.#vote === vote;
-    // The panel of another vote stays as it is.
+    // The panel of another vote is not affected.
     const isShown = () => !this.#open || this.#open === panel;
     const sent = request((wait) => isCurrent() && this.#waiting(wait, isShown()));
     this.#say();
@@ -519,11 +523,12 @@ export class HarkenFeedback extends HTMLElement {
     if (!(error instanceof Error) || error.status === undefined) throw error;
     if (isClosing(error)) this.#shut();
     if (!this.#report(error, false) || isClosing(error)) return;
-    const [violation] = error.violations;
-    if (violation) {
-      const text = violation.code === "required" ? this.#texts.needed : violation.message;
+    const { violations } = error;
+    if (violations.length) {
+      const text = violations.map(({ code, message }) => this.#texts[code] ?? message).join(" ");
+      const isAboutWords = violations.every(({ field }) => field === "comment" || field === "tags");
       this.#pressed = this.#open;
-      if (this.#open && isShown) this.#complain(text);
+      if (this.#open && isShown && isAboutWords) this.#complain(text);
       else this.#say(text, { failed: true });
     } else {
       this.#say(this.#unsaved(isShown), { failed: true, links: this.#open && isShown ? {} : { again } });
@@ -583,10 +588,14 @@ export class HarkenFeedback extends HTMLElement {
     place.replaceChildren(
       ...Object.entries(links).map(([name, click]) => button("link", click, {}, this.#texts[name])),
     );
-    if (count > 1) {
+    if (count > 0) {
       this.#timer = setTimeout(() => {
         // Announced once, not every second.
-        this.#say(text, { failed, links, count: count - 1, live: "off" });
+        if (count > 1) this.#say(text, { failed, links, count: count - 1, live: "off" });
+        else {
+          this.#say();
+          this.#busy();
+        }
       }, 1000);
     } else if (ttl) {
       this.#timer = setTimeout(() => {

@@ -38,7 +38,9 @@ export interface HarkenTexts {
   undo: string;
   change: string;
   reply: string;
-  needed: string;
+  required: string;
+  too_long: string;
+  spam: string;
   unsaved: string;
   unsent: string;
   again: string;
