@@ -58,7 +58,7 @@ export interface HarkenFeedbackEventMap {
   "harken-saved": CustomEvent<{ id: string; rating: Thumb | null; version: number; reply: string | null }>;
   "harken-removed": CustomEvent<{ previous: Thumb | null }>;
   /**
-   * A request failed. `status` is 0 if there was no response. `attempt` is set if it will be tried again. Cancelling the
+   * A request failed. `status` is 0 if there was no response. `attempt` counts from 1. Cancelling the
    * event hides the widget's own message.
    */
   "harken-failed": CustomEvent<{

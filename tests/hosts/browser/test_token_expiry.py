@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import expect
 
-from harken_adapters.hosts.http.guards.tokens import InvalidToken, SessionTokens
+from harken_adapters.tokens import InvalidToken, SessionTokens
 from hosts.browser.visits import SECRET, Visit
 from support import eventually
 

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, Route, expect
 
 from harken import Feedback, FeedbackQuery, Harken
-from harken_adapters.hosts.http.guards.tokens import SessionTokens
+from harken_adapters.tokens import SessionTokens
 from hosts.browser.site import RESERVED_HEIGHT, Site
 from hosts.serving import Server
 from support import ManualClock, eventually
