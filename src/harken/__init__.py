@@ -101,16 +101,19 @@ from harken.services.spam import SpamEvaluation, SpamReading
 from harken.services.themes import FoundTheme, Themes
 
 if TYPE_CHECKING:
+    from harken.asynchronous import AsyncHarken, connect_async
     from harken.container import Container, create_container, open_harken
 else:
 
     def __getattr__(name: str) -> object:
-        """Import the container on first use: it is slow, as dependency_injector imports all web frameworks."""
-        if name not in ("Container", "create_container", "open_harken"):
+        """Import on first use what is slow: dependency_injector imports all web frameworks, asyncio sockets and TLS."""
+        if name in ("AsyncHarken", "connect_async"):
+            from harken import asynchronous as module  # noqa: PLC0415
+        elif name in ("Container", "create_container", "open_harken"):
+            from harken import container as module  # noqa: PLC0415
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from harken import container  # noqa: PLC0415
-
-        return getattr(container, name)
+        return getattr(module, name)
 
 
 __all__ = [
@@ -118,6 +121,7 @@ __all__ = [
     "Alert",
     "AlertNotFound",
     "ApiKey",
+    "AsyncHarken",
     "AuditEntry",
     "AuditOutcome",
     "AverageReading",
@@ -215,6 +219,7 @@ __all__ = [
     "assemble",
     "audit",
     "connect",
+    "connect_async",
     "create_container",
     "notify_negative",
     "open_harken",

@@ -1,0 +1,288 @@
+"""Harken for asyncio: the methods of the facade as coroutines, which do not block the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial, wraps
+from itertools import islice
+from threading import Thread
+from types import TracebackType
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
+
+from harken.connection import connect
+from harken.domain.errors import StorageClosed
+from harken.domain.feedback import RatingValue
+from harken.facade import Harken
+from harken.services.fair_threads import FairThreads
+from harken.services.feedback.keywords import SubmitKeywords
+from harken.services.feedback.receipt import Receipt
+from harken.services.forks import ForkSafeLock
+from harken.services.interruption import SafeFuture
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: The number of threads for short calls, and for long ones. More would only wait for the storage or for each other.
+_THREADS: Final = 8
+#: How many of them one application may occupy, so that its slow calls do not block all others.
+_SHARE: Final = 6
+#: How many items of an iterator one call reads. At most two pages are in memory.
+_PAGE: Final = 100
+
+
+def _call(
+    method: Callable[Concatenate[Harken, P], T], *, long: bool = False
+) -> Callable[Concatenate[AsyncHarken, P], Coroutine[Any, Any, T]]:
+    """A method as a coroutine; ``long`` if it may read all feedback."""
+
+    @wraps(method)
+    async def call(self: AsyncHarken, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        threads = self._long_calls if long else self._short_calls
+        function = partial(getattr(self.sync, method.__name__), *args, **kwargs)
+        return await _result(self._start(threads, function, kwargs.get("application")))
+
+    return call
+
+
+def _iterator(
+    method: Callable[Concatenate[Harken, P], Iterator[T]],
+) -> Callable[Concatenate[AsyncHarken, P], AsyncGenerator[T, None]]:
+    """A method that returns an iterator, as an asynchronous generator."""
+
+    @wraps(method)
+    def call(self: AsyncHarken, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
+        function = partial(getattr(self.sync, method.__name__), *args, **kwargs)
+        return self._iterate(function, kwargs.get("application"))
+
+    return call
+
+
+class AsyncHarken:
+    """A :class:`Harken` for asyncio: the same methods as coroutines, with the same arguments, results and errors.
+
+    Calls run in threads of this object and not in the event loop. Statistics and exports have threads of their own, so
+    that they do not delay submissions. It can be used in several event loops. Use it in an ``async with`` block, or
+    close it.
+
+    A call that is cancelled returns at once. If it has started, it completes in the background, and an error that it
+    raises is logged. Otherwise it never starts.
+
+    Args:
+        sync: the Harken to call. Its services are used with :meth:`run_sync`. It is closed together with this object.
+    """
+
+    def __init__(self, sync: Harken) -> None:
+        self.sync = sync
+        self._short_calls = FairThreads(_THREADS, _SHARE, name="harken-async")
+        self._long_calls = FairThreads(_THREADS, _SHARE, name="harken-async-long")
+        self._pid = os.getpid()
+        self._lock = ForkSafeLock()
+        self._closing: Future[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Wait for calls in progress, then close the Harken; see :meth:`Harken.close`. Later calls are refused.
+
+        If this is cancelled, closing continues in the background.
+        """
+        with self._lock:
+            if self._closing is None:
+                # Cancelling it has no effect.
+                self._closing = SafeFuture()
+                Thread(target=self._close, args=(self._closing,), name="harken-close").start()
+        await _result(self._closing)
+
+    async def submit(
+        self, session_id: str, rating: RatingValue | None, comment: str = "", **keywords: Unpack[SubmitKeywords]
+    ) -> Receipt:
+        """Store feedback about a session, or about a message in it; on return it is durable. See :meth:`Harken.submit`.
+
+        Submissions that are awaited at the same time share writes.
+        """
+        # A thread takes it through middleware and rules, but does not wait until it is written.
+        function = partial(self.sync.submit_soon, session_id, rating, comment, **keywords)
+        return await _result(await _result(self._start(self._short_calls, function, keywords.get("application"))))
+
+    vote = _call(Harken.vote)
+    votes = _call(Harken.votes)
+    withdraw_vote = _call(Harken.withdraw_vote)
+    change = _call(Harken.change)
+    withdraw = _call(Harken.withdraw)
+    get = _call(Harken.get)
+    feedback = _call(Harken.feedback)
+    export = _iterator(Harken.export)
+    summary = _call(Harken.summary, long=True)
+    groups = _call(Harken.groups, long=True)
+    trend = _call(Harken.trend, long=True)
+    themes = _call(Harken.themes, long=True)
+    estimate = _call(Harken.estimate, long=True)
+    compare = _call(Harken.compare, long=True)
+    compare_to_previous = _call(Harken.compare_to_previous, long=True)
+    compare_groups = _call(Harken.compare_groups, long=True)
+    heat_map = _call(Harken.heat_map, long=True)
+    changes = _call(Harken.changes, long=True)
+    check = _call(Harken.check, long=True)
+    rebuild = _call(Harken.rebuild, long=True)
+    start_relay = _call(Harken.start_relay, long=True)
+
+    async def run_sync(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function in a thread, such as a method of a service: ``await hk.run_sync(hk.sync.alerts.find, ...)``.
+
+        The context variables of the caller are set.
+        """
+        return await _result(self._start(self._long_calls, partial(function, *args, **kwargs)))
+
+    def iterate_sync(
+        self, function: Callable[P, Iterable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncGenerator[T, None]:
+        """Call a function in a thread, and iterate over its result in threads, 100 items at a time.
+
+        Items are read ahead, but not more than 200. The iterator is closed at the end of the loop, even if it ends
+        early. Use ``contextlib.aclosing`` to close it right after a ``break``.
+        """
+        return self._iterate(partial(function, *args, **kwargs))
+
+    def _start(self, threads: FairThreads, function: Callable[[], T], application: object = None) -> Future[T]:
+        """Call a function in one of the threads, on behalf of an application."""
+        if os.getpid() != self._pid:
+            # The threads are not there, so the call would never start.
+            raise StorageClosed("Harken was connected in another process; connect again after forking")
+        tenant = self.sync.application if application is None else str(application)
+        try:
+            return threads.submit(tenant, copy_context().run, _without_stop_iteration, function)
+        except RuntimeError:
+            if not threads.closed:
+                raise
+            raise StorageClosed("Harken is closed; connect again") from None
+
+    async def _iterate(
+        self, function: Callable[[], Iterable[T]], application: object = None
+    ) -> AsyncGenerator[T, None]:
+        items = _items(function)
+        page = self._start(self._long_calls, partial(_page, items), application)
+        try:
+            while found := await _result(page):
+                page = self._start(self._long_calls, partial(_page, items), application)
+                for item in found:
+                    yield item
+        finally:
+            # Not awaited, as a page may take long to read: a cancelled caller returns at once.
+            page.cancel()
+            page.add_done_callback(lambda _: self._close_items(items, application))
+
+    def _close_items(self, items: Generator[T, None, None], application: object) -> None:
+        # If this object is closed, so is the storage that the items come from.
+        with suppress(StorageClosed):
+            self._start(self._long_calls, items.close, application).add_done_callback(_log_error)
+
+    def _close(self, closing: Future[None]) -> None:
+        try:
+            for threads in (self._short_calls, self._long_calls):
+                threads.shutdown(cancel_waiting=False)
+            self.sync.close()
+        except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
+            closing.set_exception(error)
+        else:
+            closing.set_result(None)
+
+
+def _items(function: Callable[[], Iterable[T]]) -> Generator[T, None, None]:
+    """The items that the function returns. Nothing is called before the first one is read."""
+    yield from function()
+
+
+def _page(items: Iterator[T]) -> list[T]:
+    """The next items; none at the end."""
+    return list(islice(items, _PAGE))
+
+
+def _without_stop_iteration(function: Callable[[], T]) -> T:
+    try:
+        return function()
+    except StopIteration as error:
+        # It cannot be the result of an asyncio future: the caller would wait for ever.
+        raise RuntimeError("The function raised StopIteration") from error
+
+
+async def _result(future: Future[T]) -> T:
+    """The result of a future of another thread."""
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        future.add_done_callback(_log_error)
+        raise
+
+
+def _log_error(future: Future[Any]) -> None:
+    """Log the error of a call whose caller was cancelled."""
+    if not future.cancelled() and (error := future.exception()):
+        logger.warning("A call whose caller was cancelled failed: %s", error, exc_info=error)
+
+
+def _close_unused(connected: Future[Harken]) -> None:
+    if not connected.cancelled() and not connected.exception():
+        connected.result().close()
+
+
+class Connecting:
+    """What :func:`connect_async` returns: await it, or use it in an ``async with`` block."""
+
+    def __init__(self, function: Callable[[], Harken]) -> None:
+        self._function = function
+        self._connected: AsyncHarken | None = None
+
+    def __await__(self) -> Generator[Any, None, AsyncHarken]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> AsyncHarken:
+        self._connected = await self._connect()
+        return self._connected
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connected is not None:
+            await self._connected.close()
+
+    async def _connect(self) -> AsyncHarken:
+        thread = ThreadPoolExecutor(1, "harken-connect")
+        connected = thread.submit(copy_context().run, self._function)
+        try:
+            return AsyncHarken(await _result(connected))
+        except asyncio.CancelledError:
+            thread.submit(_close_unused, connected)
+            raise
+        finally:
+            thread.shutdown(wait=False)
+
+
+def _asynchronous(function: Callable[P, Harken]) -> Callable[P, Connecting]:
+    def connect_async(*args: P.args, **kwargs: P.kwargs) -> Connecting:
+        """Open a storage in a thread; returns an :class:`AsyncHarken`. The arguments are those of :func:`connect`.
+
+        Use it in an ``async with`` block, which closes it at the end, or await it::
+
+            async with harken.connect_async("sqlite:///feedback.db") as hk:
+                await hk.submit("session-1", "up")
+        """
+        return Connecting(partial(function, *args, **kwargs))
+
+    return connect_async
+
+
+connect_async = _asynchronous(connect)
