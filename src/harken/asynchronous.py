@@ -38,16 +38,26 @@ _SHARE: Final = 6
 _PAGE: Final = 100
 
 
-def _call(
-    method: Callable[Concatenate[Harken, P], T], *, long: bool = False
+def _short(
+    method: Callable[Concatenate[Harken, P], T],
 ) -> Callable[Concatenate[AsyncHarken, P], Coroutine[Any, Any, T]]:
-    """A method as a coroutine; ``long`` if it may read all feedback."""
+    """A method that reads or writes a few entries, as a coroutine."""
 
     @wraps(method)
     async def call(self: AsyncHarken, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        threads = self._long_calls if long else self._short_calls
-        function = partial(getattr(self.sync, method.__name__), *args, **kwargs)
-        return await _result(self._start(threads, function, kwargs.get("application")))
+        return await self._call(self._short_calls, method, *args, **kwargs)
+
+    return call
+
+
+def _long(
+    method: Callable[Concatenate[Harken, P], T],
+) -> Callable[Concatenate[AsyncHarken, P], Coroutine[Any, Any, T]]:
+    """A method that may read all feedback, as a coroutine."""
+
+    @wraps(method)
+    async def call(self: AsyncHarken, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._call(self._long_calls, method, *args, **kwargs)
 
     return call
 
@@ -86,6 +96,7 @@ class AsyncHarken:
         self._pid = os.getpid()
         self._lock = ForkSafeLock()
         self._closing: Future[None] | None = None
+        sync.on_close(self._end_threads)
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,27 +129,27 @@ class AsyncHarken:
         function = partial(self.sync.submit_soon, session_id, rating, comment, **keywords)
         return await _result(await _result(self._start(self._short_calls, function, keywords.get("application"))))
 
-    vote = _call(Harken.vote)
-    votes = _call(Harken.votes)
-    withdraw_vote = _call(Harken.withdraw_vote)
-    change = _call(Harken.change)
-    withdraw = _call(Harken.withdraw)
-    get = _call(Harken.get)
-    feedback = _call(Harken.feedback)
+    vote = _short(Harken.vote)
+    votes = _short(Harken.votes)
+    withdraw_vote = _short(Harken.withdraw_vote)
+    change = _short(Harken.change)
+    withdraw = _short(Harken.withdraw)
+    get = _short(Harken.get)
+    feedback = _short(Harken.feedback)
     export = _iterator(Harken.export)
-    summary = _call(Harken.summary, long=True)
-    groups = _call(Harken.groups, long=True)
-    trend = _call(Harken.trend, long=True)
-    themes = _call(Harken.themes, long=True)
-    estimate = _call(Harken.estimate, long=True)
-    compare = _call(Harken.compare, long=True)
-    compare_to_previous = _call(Harken.compare_to_previous, long=True)
-    compare_groups = _call(Harken.compare_groups, long=True)
-    heat_map = _call(Harken.heat_map, long=True)
-    changes = _call(Harken.changes, long=True)
-    check = _call(Harken.check, long=True)
-    rebuild = _call(Harken.rebuild, long=True)
-    start_relay = _call(Harken.start_relay, long=True)
+    summary = _long(Harken.summary)
+    groups = _long(Harken.groups)
+    trend = _long(Harken.trend)
+    themes = _long(Harken.themes)
+    estimate = _long(Harken.estimate)
+    compare = _long(Harken.compare)
+    compare_to_previous = _long(Harken.compare_to_previous)
+    compare_groups = _long(Harken.compare_groups)
+    heat_map = _long(Harken.heat_map)
+    changes = _long(Harken.changes)
+    check = _long(Harken.check)
+    rebuild = _long(Harken.rebuild)
+    start_relay = _long(Harken.start_relay)
 
     async def run_sync(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in a thread, such as a method of a service: ``await hk.run_sync(hk.sync.alerts.find, ...)``.
@@ -156,6 +167,18 @@ class AsyncHarken:
         early. Use ``contextlib.aclosing`` to close it right after a ``break``.
         """
         return self._iterate(partial(function, *args, **kwargs))
+
+    async def _call(
+        self,
+        threads: FairThreads,
+        method: Callable[Concatenate[Harken, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        # By name, as a subclass may override it.
+        function = partial(getattr(self.sync, method.__name__), *args, **kwargs)
+        return await _result(self._start(threads, function, kwargs.get("application")))
 
     def _start(self, threads: FairThreads, function: Callable[[], T], application: object = None) -> Future[T]:
         """Call a function in one of the threads, on behalf of an application."""
@@ -190,10 +213,14 @@ class AsyncHarken:
         with suppress(StorageClosed):
             self._start(self._long_calls, items.close, application).add_done_callback(_log_error)
 
+    def _end_threads(self, seconds: float | None = 0.0) -> None:
+        """Run the calls that have been made, and let the threads end; wait that long for it, or without a limit."""
+        for threads in (self._short_calls, self._long_calls):
+            threads.shutdown(seconds, cancel_waiting=False)
+
     def _close(self, closing: Future[None]) -> None:
         try:
-            for threads in (self._short_calls, self._long_calls):
-                threads.shutdown(cancel_waiting=False)
+            self._end_threads(None)
             self.sync.close()
         except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
             closing.set_exception(error)

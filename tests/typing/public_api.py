@@ -1,6 +1,6 @@
 """What a type checker sees of the public names: run by ``mypy --strict`` in ``make lint``, and never executed."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import assert_type
@@ -9,6 +9,7 @@ import harken
 from harken import (
     UNCHANGED,
     ApiKey,
+    AsyncHarken,
     Cell,
     Change,
     Comparison,
@@ -37,6 +38,7 @@ from harken import (
     Verdict,
     Violation,
 )
+from harken.domain.moderation import ModerationStatus
 from harken.ports.sessions import JsonValue
 
 
@@ -159,3 +161,43 @@ def connecting() -> None:
     harken.connect("memory://", feature_extractor=len)  # type: ignore[arg-type]
     harken.connect("memory://", theme_namer=str.strip)  # type: ignore[arg-type]
     harken.connect("memory://", sanitizer=str.strip)  # type: ignore[arg-type]
+
+
+async def awaiting(hk: AsyncHarken) -> None:
+    """The facade for asyncio has the arguments and results of the facade."""
+    assert_type(await hk.submit("s", "up", tags=["a"], context={"n": 1}), Receipt)
+    assert_type(await hk.vote("s", None, author="ann"), Receipt)
+    assert_type(await hk.votes("s", author="ann"), list[Feedback])
+    assert_type(await hk.withdraw_vote("s", author="ann"), Feedback | None)
+    assert_type(await hk.change("f", Change(comment="Better"), expected_version=1), Feedback)
+    assert_type(await hk.get("f"), Feedback)
+    assert_type(await hk.feedback(session_id="s", limit=10), Page)
+    assert_type(hk.export(agent_id="a"), AsyncGenerator[Feedback, None])
+    assert_type([one async for one in hk.export()], list[Feedback])
+    assert_type(await hk.summary(since=datetime.now(UTC)), Summary)
+    assert_type(await hk.trend("day", "Europe/Berlin"), list[TrendPoint])
+    assert_type(await hk.themes(limit=5), Themes)
+    assert_type(await hk.themes(["slow"]), tuple[Keyword, ...])
+    assert_type(await hk.compare_groups("agent"), Mapping[str | datetime | None, Comparison])
+    assert_type(await hk.run_sync(hk.sync.moderation.decide, "default", "f", ModerationStatus.APPROVED), Feedback)
+    assert_type(await hk.run_sync(hk.sync.sessions.get, "default", "s"), dict[str, JsonValue])
+    assert_type([one async for one in hk.iterate_sync(hk.sync.collection.stream, hk.sync.query())], list[Feedback])
+    assert_type(hk.sync, Harken)
+    await hk.submit("s", "sideways")  # type: ignore[arg-type]
+    await hk.submit("s", "up", agent="helper")  # type: ignore[call-arg]
+    await hk.vote("s", "up")  # type: ignore[call-arg]
+    await hk.trend("month")  # type: ignore[arg-type]
+    await hk.summary(agent="a")  # type: ignore[call-arg]
+    await hk.themes(["slow"], limit=5)  # type: ignore[call-overload]
+    await hk.run_sync(hk.sync.sessions.get, "default")  # type: ignore[call-arg]
+    hk.iterate_sync(hk.sync.collection.get, "default", "f")  # type: ignore[arg-type]
+
+
+async def connecting_in_asyncio() -> None:
+    """Both forms, with the arguments of connect."""
+    assert_type(await harken.connect_async("memory://", spam="hold"), AsyncHarken)
+    async with harken.connect_async(application="shop") as hk:
+        assert_type(hk, AsyncHarken)
+    harken.connect_async("memory://", spam="delete")  # type: ignore[arg-type]
+    harken.connect_async(7)  # type: ignore[arg-type]
+    AsyncHarken("memory://")  # type: ignore[arg-type]
