@@ -55,6 +55,7 @@ from harken.domain.feedback import (
     Context,
     Feedback,
     Rating,
+    RatingValue,
     Revision,
     Sentiment,
     Submission,
@@ -71,9 +72,9 @@ from harken.domain.moderation import DecisionConflict, Moderation, ModerationSta
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route
-from harken.domain.rules import RatingPolicy, Rule
+from harken.domain.rules import RatingPolicy, Rule, SpamHandling
 from harken.domain.summary import Interval, Summary
-from harken.domain.trend import Period, TrendPoint
+from harken.domain.trend import Period, PeriodValue, TrendPoint
 from harken.domain.violation import Violation
 from harken.facade import Harken
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
@@ -178,10 +179,12 @@ __all__ = [
     "Page",
     "Parts",
     "Period",
+    "PeriodValue",
     "Proportion",
     "ProportionChange",
     "Rating",
     "RatingPolicy",
+    "RatingValue",
     "Reading",
     "Receipt",
     "ReplyRule",
@@ -198,6 +201,7 @@ __all__ = [
     "SentimentSurvey",
     "Services",
     "SpamEvaluation",
+    "SpamHandling",
     "SpamReading",
     "StaleFeedback",
     "StorageClosed",

@@ -23,12 +23,15 @@ from harken import (
     Middleware,
     NewKey,
     Page,
+    PeriodValue,
     Rating,
     RatingPolicy,
+    RatingValue,
     Reading,
     Receipt,
     SatisfactionChange,
     Scope,
+    SpamHandling,
     SpamReading,
     Submission,
     Summary,
@@ -50,11 +53,14 @@ def submitting(hk: Harken) -> None:
     assert_type(hk.submit("s", "up").feedback, Feedback)
     assert_type(hk.submit("s", "up").reply, str | None)
     submission = Submission(target=Target("s"), rating="up", created_at=datetime.now(UTC))
+    Submission(target=Target("s"), rating="sideways")  # type: ignore[arg-type]
     assert_type(hk.collection.submit_many([submission]), list[Receipt | FeedbackRejected])
     assert_type(hk.vote("s", "up", author="ann", message_id="m"), Receipt)
     assert_type(hk.votes("s", author="ann"), list[Feedback])
     assert_type(hk.withdraw_vote("s", author="ann"), Feedback | None)
     hk.vote("s", "up")  # type: ignore[call-arg]
+    hk.vote("s", "sideways", author="ann")  # type: ignore[arg-type]
+    hk.collection.set_vote(Target("s"), "ann", "sideways")  # type: ignore[arg-type]
     hk.submit("s", "sideways")  # type: ignore[arg-type]
     hk.submit("s")  # type: ignore[call-arg]
     hk.submit("s", 1)  # type: ignore[arg-type]
@@ -112,6 +118,7 @@ def changing(hk: Harken) -> None:
     assert_type(hk.moderation.undo("default", "f", expected_version=2).moderation, harken.Moderation)
     assert_type(hk.sessions.get("default", "s"), dict[str, JsonValue])
     Change(comment=None)  # type: ignore[arg-type]
+    Change(rating="sideways")  # type: ignore[arg-type]
 
 
 def using_keys(hk: Harken) -> None:
@@ -156,6 +163,8 @@ def connecting() -> None:
         assert_type(hk, Harken)
     harken.connect(middleware=[no_middleware])  # type: ignore[list-item]
     harken.connect(7)  # type: ignore[arg-type]
+    harken.Parts(spam="delete")  # type: ignore[arg-type]
+    RatingPolicy.standard(spam="delete")  # type: ignore[arg-type]
     harken.connect("memory://", languages=["cs"], theme_namer=lambda words, comments: words[0] + comments[0])
     harken.connect("memory://", embeddings=False, feature_extractor=Length())
     harken.connect("memory://", feature_extractor=len)  # type: ignore[arg-type]
@@ -201,3 +210,12 @@ async def connecting_in_asyncio() -> None:
     harken.connect_async("memory://", spam="delete")  # type: ignore[arg-type]
     harken.connect_async(7)  # type: ignore[arg-type]
     AsyncHarken("memory://")  # type: ignore[arg-type]
+
+
+def wrapping(hk: Harken, rating: RatingValue | None, period: PeriodValue, spam: SpamHandling) -> None:
+    """A host's own function takes these types and passes them on."""
+    hk.submit("s", rating)
+    hk.vote("s", rating, author="ann")
+    hk.summary(rating=rating)
+    hk.trend(period)
+    harken.connect("memory://", spam=spam)
