@@ -594,6 +594,30 @@ class TestIterating:
         run(main(AsyncHarken(harken.connect("memory://"))), loop)
         assert stream.read <= 200
 
+    def test_a_page_that_nobody_needs(self, loop: LoopFactory, hanging: Hanging) -> None:
+        """If the iterator is closed while the next page waits for a thread, that page is not read."""
+        first_page = Hanging()
+        stream = Stream(1_000, before=lambda number: number == 0 and first_page())
+
+        async def main(hk: AsyncHarken) -> None:
+            async with hk, asyncio.TaskGroup() as group:
+                for _ in range(5):
+                    group.create_task(hk.run_sync(hanging))
+                items = hk.iterate_sync(stream)
+                first = asyncio.ensure_future(anext(items))
+                await until(lambda: first_page.begun and hanging.begun == 5)
+                # The next page needs the thread of the first one, and this call is before it in the queue.
+                group.create_task(hk.run_sync(hanging))
+                await asyncio.sleep(0)
+                first_page.released.set()
+                await first
+                await items.aclose()
+                hanging.released.set()
+                await until(lambda: stream.closed)
+
+        run(main(AsyncHarken(harken.connect("memory://"))), loop)
+        assert stream.read == 100
+
     def test_cancelling_while_a_page_is_read(self, loop: LoopFactory, hanging: Hanging) -> None:
         """The caller returns at once; the stream is closed when the page has been read."""
         stream = Stream(1_000, before=lambda number: number == 50 and hanging())
@@ -705,6 +729,17 @@ class TestClosing:
                 with pytest.raises(StorageClosed):
                     await refused
             await hk.close()
+
+        run(main(AsyncHarken(harken.connect("memory://"))), loop)
+        _assert_no_thread_is_left()
+
+    def test_closing_the_wrapped_harken_in_a_thread(self, loop: LoopFactory) -> None:
+        """The wrapped Harken can be closed by one of the threads that end with it."""
+
+        async def main(hk: AsyncHarken) -> None:
+            await hk.run_sync(hk.sync.close)
+            with pytest.raises(StorageClosed):
+                await hk.summary()
 
         run(main(AsyncHarken(harken.connect("memory://"))), loop)
         _assert_no_thread_is_left()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
 from queue import SimpleQueue
-from threading import Thread
+from threading import Thread, current_thread
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -108,7 +108,8 @@ class FairThreads:
                 self._ready.put(None)
         until = None if seconds is None else monotonic() + seconds
         for worker in self._workers:
-            worker.join(None if until is None else max(0.0, until - monotonic()))
+            if worker is not current_thread():
+                worker.join(None if until is None else max(0.0, until - monotonic()))
 
     @property
     def closed(self) -> bool:
