@@ -98,6 +98,7 @@ def alert_record(alert: Alert) -> Record:
         "began_at": stamp(alert.began_at),
         "raised_at": stamp(alert.raised_at),
         "resolved_at": stamp_or_none(alert.resolved_at),
+        "version": alert.version,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from harken import (
     Cell,
@@ -23,12 +23,15 @@ from harken import (
     Period,
     ResponseTime,
     SatisfactionChange,
+    Summary,
     Themes,
     TrendPoint,
     Verdict,
 )
 from harken.domain.query import Dimension, GroupKey
 
+#: The sums of a summary besides the ratings and the counts by hour.
+_SUMS: Final = ("comments", "comment_characters", "sentiments", "polarity_millionths", "subjectivity_millionths")
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -88,25 +91,35 @@ def parse_group(text: str, *, over_time: str) -> GroupBy:
 
 
 def estimate_record(estimate: Estimate) -> dict[str, Any]:
-    """An estimate as a JSON value. Percentages and lengths have one decimal, sentiment three."""
+    """An estimate as a JSON value. Percentages and lengths have one decimal, sentiment three.
+
+    The counts, the sums and the design effect are exact: everything else can be computed from them.
+    """
     summary = estimate.summary
-    record: dict[str, Any] = {
-        "total_feedbacks": summary.total,
-        "positive": summary.positive,
-        "negative": summary.negative,
-        "neutral": summary.neutral,
-        "satisfaction_score": round(summary.satisfaction, 1),
+    record = {
+        **summary_record(summary),
         "quality_score": round(summary.quality, 1),
         "average_comment_length": round(summary.average_comment_length, 1),
-        "comments": summary.comments,
-        "by_hour": list(summary.by_hour),
         "interval": _interval_record(estimate.interval),
-        "design_effect": round(estimate.design_effect, 2),
+        "design_effect": estimate.design_effect,
     }
     if summary.average_polarity is not None and summary.average_subjectivity is not None:
         record["average_polarity"] = round(summary.average_polarity, 3)
         record["average_subjectivity"] = round(summary.average_subjectivity, 3)
     return record
+
+
+def summary_record(summary: Summary) -> dict[str, Any]:
+    """The counts and sums of a summary, and its satisfaction in percent."""
+    return {
+        "total_feedbacks": summary.total,
+        "positive": summary.positive,
+        "negative": summary.negative,
+        "neutral": summary.neutral,
+        "satisfaction_score": round(summary.satisfaction, 1),
+        **{name: getattr(summary, name) for name in _SUMS},
+        "by_hour": list(summary.by_hour),
+    }
 
 
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
@@ -122,6 +135,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
         "verdict": comparison.verdict.value,
         "sentence": comparison.sentence,
         "needed": comparison.needed,
+        "alpha": comparison.alpha,
         "always_valid_interval": _interval_record(comparison.always_valid_interval),
         "p_value": float(f"{comparison.p_value:.3g}"),
         "p_value_is_exact": comparison.is_exact,
@@ -185,12 +199,17 @@ def _theme_record(found: FoundTheme, feedback_record: Callable[[Feedback], dict[
         "words": list(theme.words),
         "count": theme.count,
         "share": round(theme.share * 100, 1),
-        "excess": round(theme.excess, 1),
+        "excess": theme.excess,
         "change": None
         if change is None
         else {
             "previous_count": change.before.count,
             "previous_comments": change.before.total,
+            "previous_design_effect": change.before.design_effect,
+            "current_count": change.after.count,
+            "current_comments": change.after.total,
+            "current_design_effect": change.after.design_effect,
+            "alpha": change.alpha,
             "verdict": found.verdict,
             "sentence": found.sentence,
             "needed": change.needed,
@@ -200,7 +219,7 @@ def _theme_record(found: FoundTheme, feedback_record: Callable[[Feedback], dict[
 
 
 def changes_record(zone: str, changes: Iterable[SatisfactionChange]) -> dict[str, Any]:
-    """The days on which satisfaction changed, and the satisfaction before and after, in percent."""
+    """The days on which satisfaction changed, and the satisfaction before and after, in percent and exactly."""
     return {
         "zone": zone,
         "changes": [
@@ -208,6 +227,8 @@ def changes_record(zone: str, changes: Iterable[SatisfactionChange]) -> dict[str
                 "at": one.at.isoformat(),
                 "before": round(one.before.satisfaction, 1),
                 "after": round(one.after.satisfaction, 1),
+                "before_summary": summary_record(one.before),
+                "after_summary": summary_record(one.after),
             }
             for one in changes
         ],
@@ -223,11 +244,8 @@ def heat_map_record(zone: str, cells: Iterable[Cell]) -> dict[str, Any]:
             | {
                 "weekday": WEEKDAYS[one.weekday],
                 "hour": one.hour,
-                "total_feedbacks": one.summary.total,
-                "positive": one.summary.positive,
-                "negative": one.summary.negative,
-                "neutral": one.summary.neutral,
-                "satisfaction_score": round(one.summary.satisfaction, 1),
+                **summary_record(one.summary),
+                "design_effect": one.design_effect,
                 "verdict": one.verdict.value,
             }
             for one in cells

@@ -164,7 +164,17 @@ class LeaseLost(HarkenError):
 
 
 class Overloaded(HarkenError):
-    """The queue of submissions is full. Nothing was stored; retry later."""
+    """The queue of submissions is full, or a limit is reached. Nothing was stored; retry later.
+
+    ``retry_after`` is how long to wait before that; ``None`` if it is not known.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[type[Overloaded], tuple[str], dict[str, timedelta | None]]:
+        return type(self), (str(self),), {"retry_after": self.retry_after}
 
 
 class ConfigurationError(HarkenError, ValueError):
