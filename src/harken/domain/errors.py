@@ -16,6 +16,7 @@
     ├── InvalidConversation (ValueError)      a message or an agent's state cannot be stored
     ├── ConversationConflict                  a message with this number exists, or does not exist
     ├── InvalidCredentials                    an API key is unknown, malformed or revoked
+    ├── Forbidden                             the credentials do not allow the operation
     ├── KeyRejected (ValueError)              an API key cannot be created with these values
     ├── KeyNotFound (LookupError)             no API key has this id
     ├── RouteRejected (ValueError)            a route is invalid
@@ -111,6 +112,10 @@ class ConversationConflict(HarkenError):
 
 class InvalidCredentials(HarkenError):
     """The API key is unknown, malformed or revoked; which of these is not disclosed."""
+
+
+class Forbidden(HarkenError):
+    """The credentials do not allow the operation, or not for this application, agent, session or author."""
 
 
 class KeyRejected(HarkenError, ValueError):
