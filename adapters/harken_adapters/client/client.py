@@ -81,6 +81,7 @@ class Client:
         self._http = httpx.Client(headers=self._connection.headers, timeout=timeout, transport=transport)
         self._owns_transport = transport is None
         self._sleep = sleep
+        self._pause = time.sleep if sleep is None else sleep
         self._clock = clock
         self._is_closed = False
         self._events: WeakSet[Events] = WeakSet()
@@ -289,9 +290,6 @@ class Client:
 
     def _answer(self, response: httpx.Response) -> Answer:
         return Answer(response.status_code, response.headers, response.content, self._clock())
-
-    def _pause(self, seconds: float) -> None:
-        (self._sleep or time.sleep)(seconds)
 
     def _export(self, call: Call[None]) -> Iterator[Feedback]:
         response, application = self._open(call, retries=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 from attrs import field, frozen
@@ -82,8 +83,10 @@ def _check_key(key: str) -> str:
 def _check_url(url: str) -> str:
     expected = "expected one such as https://feedback.example.com, with the path under which Harken is mounted, if any"
     try:
+        # httpx accepts some hosts that the standard library does not.
+        urlsplit(url)
         parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError):
+    except (httpx.InvalidURL, TypeError, ValueError, AttributeError):
         raise ConfigurationError(f"The URL of the Harken service is not valid; {expected}") from None
     if parsed.userinfo:
         raise ConfigurationError("The URL of the Harken service must not have a user or password; use a key")

@@ -44,7 +44,7 @@ class Events:
         self._reader = EventReader(call)
         self._items: deque[News | Missed] = deque()
         self._closed = Event()
-        self._wait = sleep or self._closed.wait
+        self._wait = self._closed.wait if sleep is None else sleep
         # Held while a thread reads, so that the response is closed after that.
         self._reading = Lock()
         self._response: httpx.Response | None = None
