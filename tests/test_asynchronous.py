@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from pathlib import Path
 from threading import Event, get_ident
 from typing import Any, cast
@@ -29,16 +30,21 @@ from harken import (
     AsyncHarken,
     Change,
     ConfigurationError,
+    Cursor,
     FeedbackNotFound,
     FeedbackRejected,
     Harken,
+    InvalidQuery,
+    Overloaded,
     Receipt,
     Sentiment,
     StorageClosed,
     StorageUnavailable,
     Submission,
 )
+from harken.asynchronous import AsyncEvents
 from harken.ports.storage import Storage
+from harken.services.feed import MAX_LISTENERS, Missed, News, Place
 from harken.testing import Faults
 from harken_adapters.storage.memory import open_storage
 from services.test_forks import run_in_child
@@ -108,6 +114,10 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.001)
 
 
+def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
+
+
 class TestTheSameFacade:
     def test_the_same_methods(self) -> None:
         """Each method of the facade is there under its name; new ones must be added to both, or listed above."""
@@ -117,8 +127,8 @@ class TestTheSameFacade:
         """Each method takes the same parameters, with the same defaults, and is awaited or iterated over."""
         for name in public_methods(Harken) - ONLY_SYNCHRONOUS:
             method, original = getattr(AsyncHarken, name), getattr(Harken, name)
-            assert inspect.signature(method) == inspect.signature(original), name
-            assert inspect.iscoroutinefunction(method) or name == "export", name
+            assert _parameters(method) == _parameters(original), name
+            assert inspect.iscoroutinefunction(method) or name in ("events", "export"), name
             assert method.__doc__
 
     def test_subclasses_of_the_facade(self) -> None:
@@ -669,6 +679,177 @@ class TestIterating:
         run(main(AsyncHarken(harken.connect("memory://"))), loop)
         gc.collect()
         assert stream.closed
+
+
+class TestEvents:
+    def test_events_as_they_happen(self, loop: LoopFactory, storage_url: str) -> None:
+        """Each change of the application is an event, from the start of the block on."""
+
+        async def main() -> None:
+            async with harken.connect_async(storage_url) as hk:
+                await hk.submit("before", "up")
+                async with hk.events() as events:
+                    first = await hk.submit("s", "up")
+                    assert await _type(events) == "feedback.created"
+                    await hk.submit("s", "up", application="other")
+                    await hk.change(first.feedback.id, Change(comment="Good"))
+                    assert await _type(events) == "feedback.updated"
+                    await hk.withdraw(first.feedback.id)
+                    event = await anext(events)
+                    assert isinstance(event, News)
+                    assert event.feedback == await hk.get(first.feedback.id)
+                    assert (await hk.run_sync(hk.sync.feed.listen, "default", lambda: None)).close() is None
+                async with hk.events(str(event.place)) as events:
+                    await hk.submit("after", "up")
+                    event = await anext(events)
+                    assert isinstance(event, News)
+                    assert event.feedback is not None
+                    assert event.feedback.session_id == "after"
+
+        run(main(), loop)
+
+    def test_waiting_can_be_cancelled(self, loop: LoopFactory) -> None:
+        """A cancelled wait loses no event, and can be repeated."""
+
+        async def main() -> None:
+            async with harken.connect_async("memory://") as hk, hk.events() as events:
+                seen: set[str] = set()
+                for number in range(30):
+                    waiting = asyncio.ensure_future(anext(events))
+                    submitting = asyncio.ensure_future(hk.submit(f"s{number}", "up"))
+                    for _ in range(number % 7):
+                        await asyncio.sleep(0.0005)
+                    waiting.cancel()
+                    await asyncio.wait([waiting, submitting])
+                    if not waiting.cancelled():
+                        seen.add(_session(waiting.result()))
+                while len(seen) < 30:
+                    seen.add(_session(await anext(events)))
+
+        run(main(), loop)
+
+    def test_hundreds_that_wait_occupy_no_thread(self, loop: LoopFactory) -> None:
+        """With all 200 places in use, one event reaches all; a further one is refused, until one is closed."""
+
+        async def main() -> None:
+            async with harken.connect_async("memory://") as hk:
+                events = [hk.events() for _ in range(MAX_LISTENERS)]
+                await asyncio.gather(*(one.__aenter__() for one in events))
+                waiting = [asyncio.ensure_future(anext(one)) for one in events]
+                with pytest.raises(Overloaded):
+                    await anext(hk.events())
+                await hk.submit("s", "up")
+                assert {_session(one) for one in await asyncio.gather(*waiting)} == {"s"}
+                await events[0].close()
+                await asyncio.sleep(0)
+                async with hk.events():
+                    pass
+                await asyncio.gather(*(one.close() for one in events))
+
+        run(main(), loop)
+
+    @pytest.mark.parametrize("way", ["events", "harken"])
+    def test_closing_ends_the_iteration(self, loop: LoopFactory, way: str) -> None:
+        """Waiting tasks end when the iterator or the Harken is closed; nothing follows."""
+
+        async def collect(events: AsyncEvents) -> list[object]:
+            return [one async for one in events]
+
+        async def main() -> None:
+            hk = await harken.connect_async("memory://")
+            events = hk.events()
+            await events.__aenter__()
+            waiting = [asyncio.ensure_future(collect(one)) for one in (events, events)]
+            await asyncio.sleep(0)
+            await (events if way == "events" else hk).close()
+            assert await asyncio.gather(*waiting) == [[], []]
+            assert [one async for one in events] == []
+            await hk.close()
+            with pytest.raises(StorageClosed):
+                await anext(hk.events())
+
+        run(main(), loop)
+        _assert_no_thread_is_left()
+
+    def test_cancelling_while_it_begins_to_listen(self, loop: LoopFactory, hanging: Hanging) -> None:
+        """The place of a listener that begins late is given back when the iterator is closed."""
+
+        async def main(hk: AsyncHarken) -> None:
+            events = hk.events()
+            listening = asyncio.ensure_future(anext(events))
+            await until(lambda: hanging.begun)
+            listening.cancel()
+            await asyncio.wait([listening])
+            await events.close()
+            hanging.released.set()
+            await until(lambda: hk.sync.feed._watches and not hk.sync.feed._listeners())
+            await hk.close()
+
+        with watched(lambda name: name == "feedback.changes" and hanging()) as hk:
+            run(main(AsyncHarken(hk)), loop)
+
+    def test_a_failing_storage(self, loop: LoopFactory) -> None:
+        """An error of the storage is raised, and the iterator continues when the storage works again."""
+        failing = Event()
+
+        def before(name: str) -> None:
+            if name == "feedback.get_many" and failing.is_set():
+                raise StorageUnavailable("The disk is gone")
+
+        async def main(hk: AsyncHarken) -> None:
+            async with hk, hk.events() as events:
+                failing.set()
+                await hk.submit("s", "up")
+                for _ in range(2):
+                    with pytest.raises(StorageUnavailable):
+                        await anext(events)
+                failing.clear()
+                assert _session(await anext(events)) == "s"
+
+        with watched(before) as hk:
+            run(main(AsyncHarken(hk)), loop)
+
+    def test_missed_events(self, loop: LoopFactory, clock: ManualClock) -> None:
+        """Where events were lost, because they are too long ago, the iterator says so."""
+        place = Place(Cursor(clock() - timedelta(hours=2), "gone"))
+
+        async def main() -> None:
+            async with harken.connect_async("memory://", clock=clock) as hk, hk.events(place) as events:
+                assert await anext(events) == Missed()
+                await hk.submit("s", "up")
+                assert _session(await anext(events)) == "s"
+
+        run(main(), loop)
+
+    def test_several_tasks(self, loop: LoopFactory) -> None:
+        """Several tasks can take events from one iterator; each event goes to one of them."""
+
+        async def main() -> None:
+            async with harken.connect_async("memory://") as hk, hk.events() as events:
+                waiting = [asyncio.ensure_future(anext(events)) for _ in range(20)]
+                await asyncio.gather(*(hk.submit(f"s{number}", "up") for number in range(20)))
+                assert {_session(one) for one in await asyncio.gather(*waiting)} == {f"s{n}" for n in range(20)}
+
+        run(main(), loop)
+
+    def test_an_invalid_place(self) -> None:
+        """A text that is not a place is refused at once."""
+        hk = AsyncHarken(harken.connect("memory://"))
+        with pytest.raises(InvalidQuery):
+            hk.events("nonsense")
+        run(hk.close())
+
+
+def _session(event: object) -> str:
+    assert isinstance(event, News)
+    assert event.feedback is not None
+    return event.feedback.session_id
+
+
+async def _type(events: AsyncEvents) -> str:
+    event = await anext(events)
+    assert isinstance(event, News)
+    return event.type.value
 
 
 class TestClosing:

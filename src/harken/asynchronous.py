@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -20,6 +21,7 @@ from harken.domain.errors import StorageClosed
 from harken.domain.feedback import RatingValue
 from harken.facade import Harken
 from harken.services.fair_threads import FairThreads
+from harken.services.feed import Listener, Missed, News, Place
 from harken.services.feedback.keywords import SubmitKeywords
 from harken.services.feedback.receipt import Receipt
 from harken.services.forks import ForkSafeLock
@@ -151,6 +153,14 @@ class AsyncHarken:
     rebuild = _long(Harken.rebuild)
     start_relay = _long(Harken.start_relay)
 
+    def events(self, after: Place | str | None = None, *, application: str | None = None) -> AsyncEvents:
+        """The events from now on, as an asynchronous iterator that waits for the next one; see :meth:`Harken.events`.
+
+        It begins to listen on the first event, or at the start of an ``async with`` block. Waiting occupies no thread.
+        """
+        place = Place.parse(after) if isinstance(after, str) else after
+        return AsyncEvents(self, self.sync.application if application is None else application, place)
+
     async def run_sync(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in a thread, such as a method of a service: ``await hk.run_sync(hk.sync.alerts.find, ...)``.
 
@@ -226,6 +236,115 @@ class AsyncHarken:
             closing.set_exception(error)
         else:
             closing.set_result(None)
+
+
+class AsyncEvents:
+    """Iterates over the events of one application, like :class:`harken.services.feed.Events`.
+
+    Waiting for an event can be cancelled, for example by a timeout, and repeated. Close it at the end, or use it in an
+    ``async with`` block: it takes one of 200 places. It belongs to one event loop.
+    """
+
+    def __init__(self, hk: AsyncHarken, application: str, after: Place | None) -> None:
+        self._hk = hk
+        self._application = application
+        self._after = after
+        self._items: deque[News | Missed] = deque()
+        # Several tasks may wait for events, one after the other.
+        self._turn = asyncio.Lock()
+        self._woken = asyncio.Event()
+        self._is_closed = False
+        # Not cancelled with the caller, so that no place stays taken, and no event is lost.
+        self._listening: asyncio.Future[Listener] | None = None
+        self._taking: asyncio.Future[list[News | Missed]] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> News | Missed:
+        async with self._turn:
+            while not self._items and not self._is_closed:
+                await self._take(await self._listen())
+            if self._is_closed:
+                raise StopAsyncIteration
+            return self._items.popleft()
+
+    async def __aenter__(self) -> Self:
+        await self._listen()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the iteration, also if another task waits for the next event."""
+        self._is_closed = True
+        self._items.clear()
+        self._woken.set()
+        if self._listening is not None:
+            self._listening.add_done_callback(_close_listener)
+
+    async def _listen(self) -> Listener:
+        """The listener, which is opened by the first call."""
+        if self._listening is None:
+            wake = partial(_set_in_loop, asyncio.get_running_loop(), self._woken)
+            self._listening = self._start(partial(self._open_listener, wake))
+        try:
+            return await asyncio.shield(self._listening)
+        except Exception:
+            self._listening = None
+            raise
+
+    def _open_listener(self, wake: Callable[[], None]) -> Listener:
+        listener = self._hk.sync.feed.listen(self._application, wake, after=self._after)
+        if listener.missed:
+            self._items.append(Missed())
+        if listener.waiting:
+            wake()
+        return listener
+
+    async def _take(self, listener: Listener) -> None:
+        """Wait for events, and take them."""
+        if self._taking is None:
+            await self._woken.wait()
+            self._woken.clear()
+        if self._is_closed:
+            return
+        try:
+            self._taking = self._taking or self._start(partial(_take, listener))
+            self._items.extend(await asyncio.shield(self._taking))
+        except StorageClosed:
+            await self.close()
+            return
+        except Exception:
+            # The next call tries again.
+            self._taking = None
+            self._woken.set()
+            raise
+        self._taking = None
+        if listener.waiting:
+            self._woken.set()
+
+    def _start(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.wrap_future(self._hk._start(self._hk._short_calls, function, self._application))  # noqa: SLF001
+
+
+def _set_in_loop(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    """Set an event from another thread, unless its loop is closed."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(event.set)
+
+
+def _take(listener: Listener) -> list[News | Missed]:
+    news = listener.take()
+    return [Missed(), *news] if listener.missed else [*news]
+
+
+def _close_listener(listening: asyncio.Future[Listener]) -> None:
+    if not listening.cancelled() and not listening.exception():
+        listening.result().close()
 
 
 def _items(function: Callable[[], Iterable[T]]) -> Generator[T, None, None]:

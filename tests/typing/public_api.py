@@ -43,6 +43,7 @@ from harken import (
 )
 from harken.domain.moderation import ModerationStatus
 from harken.ports.sessions import JsonValue
+from harken.services.feed import Missed, News
 
 
 def submitting(hk: Harken) -> None:
@@ -183,6 +184,7 @@ async def awaiting(hk: AsyncHarken) -> None:
     assert_type(await hk.feedback(session_id="s", limit=10), Page)
     assert_type(hk.export(agent_id="a"), AsyncGenerator[Feedback, None])
     assert_type([one async for one in hk.export()], list[Feedback])
+    assert_type([one async for one in hk.events(application="shop")], list[News | Missed])
     assert_type(await hk.summary(since=datetime.now(UTC)), Summary)
     assert_type(await hk.trend("day", "Europe/Berlin"), list[TrendPoint])
     assert_type(await hk.themes(limit=5), Themes)
@@ -199,6 +201,7 @@ async def awaiting(hk: AsyncHarken) -> None:
     await hk.summary(agent="a")  # type: ignore[call-arg]
     await hk.themes(["slow"], limit=5)  # type: ignore[call-overload]
     await hk.run_sync(hk.sync.sessions.get, "default")  # type: ignore[call-arg]
+    hk.events(7)  # type: ignore[arg-type]
     hk.iterate_sync(hk.sync.collection.get, "default", "f")  # type: ignore[arg-type]
 
 
