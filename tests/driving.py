@@ -17,7 +17,7 @@ LOOPS: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop, "uvloop": uv
 
 
 def run(coroutine: Coroutine[Any, Any, Any], loop: LoopFactory = asyncio.new_event_loop) -> Any:
-    """Run a coroutine in a new event loop that reports blocking and errors; fails if it hangs."""
+    """Run a coroutine in a new event loop; fails if it hangs."""
 
     async def in_time() -> Any:
         async with asyncio.timeout(PATIENCE):
