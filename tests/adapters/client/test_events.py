@@ -145,7 +145,7 @@ def test_events_that_are_too_old_are_reported_as_missed(one: Any, hk: Harken, cl
 
 
 def test_too_many_events_are_reported_as_missed(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a program does not keep up, it is told that events were lost, and continues."""
+    """If a program does not keep up, the iterator says that events were lost, and continues."""
     monkeypatch.setattr(feed, "MAX_WAITING", 10)
     monkeypatch.setattr(feed, "MAX_TAKEN", 5)
     with hk.events() as events:
