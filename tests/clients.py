@@ -108,8 +108,13 @@ class Proxy:
                 outside, _ = listening.accept()
                 self.connections += 1
                 cut = next(self.cuts, None)
-                inside = socket.create_connection(("127.0.0.1", self.upstream), timeout=PATIENCE)
-                self.open += [outside, inside]
+                self.open.append(outside)
+                try:
+                    inside = socket.create_connection(("127.0.0.1", self.upstream), timeout=PATIENCE)
+                except ConnectionError:
+                    _shut(outside)
+                    continue
+                self.open.append(inside)
                 Thread(target=_copy, args=(outside, inside, None), daemon=True).start()
                 Thread(target=_copy, args=(inside, outside, cut), daemon=True).start()
 

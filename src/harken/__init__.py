@@ -81,6 +81,7 @@ from harken.facade import Harken
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.responder import Responder
 from harken.ports.text import ThemeNamer
+from harken.services.feed import Missed, News
 from harken.services.feedback.middleware import Middleware
 from harken.services.feedback.ready_middleware import (
     AuditEntry,
@@ -167,12 +168,14 @@ __all__ = [
     "Keyword",
     "LeaseLost",
     "Middleware",
+    "Missed",
     "MissingExtra",
     "Mix",
     "Moderation",
     "ModerationStatus",
     "NegativeFeedback",
     "NewKey",
+    "News",
     "NoSuchChannel",
     "NoSuchRoute",
     "Notification",

@@ -66,6 +66,8 @@ JSON_LINES: Final = "application/x-ndjson"
 EVENT_STREAM: Final = "text/event-stream"
 #: Asks for the whole feedback in the response (RFC 7240).
 _REPRESENTATION: Final = (("Prefer", "return=representation"),)
+#: The longest text in a URL or header. No valid id is as long.
+_LONGEST: Final = 1_000
 #: The segments that clients and proxies remove from a path, even if they are percent-encoded.
 _DOTS: Final = frozenset({".", ".."})
 
@@ -134,7 +136,7 @@ class Calls:
             "author": submission.author,
         }
         application = self._application(keywords)
-        in_path = _fits_into_path(session_id)
+        in_path = _is_segment(session_id)
         is_own_key = submission.idempotency_key is not None
         return Call(
             method="POST",
@@ -168,9 +170,13 @@ class Calls:
             vote=True,
         )
         _check_sendable(submission)
+        path = _vote_path(target.session_id, target.message_id)
+        if path is None:
+            problem = _not_in_path(target.session_id, target.message_id)
+            raise FeedbackRejected(form_violations(submission) or [problem])
         return Call(
             method="PUT",
-            path=_vote_path(target.session_id, target.message_id, FeedbackRejected),
+            path=path,
             query=_named(application),
             headers=(*_REPRESENTATION, _idempotency_key(submission)),
             body=_dump(_content(submission) | {"agent_id": target.agent_id, "author": author}, submission),
@@ -183,9 +189,12 @@ class Calls:
         self, session_id: str, author: str, message_id: str | None, application: str | None
     ) -> Call[Feedback | None]:
         """Withdraw a vote."""
+        path = _vote_path(session_id, message_id)
+        if path is None:
+            raise InvalidQuery(_not_in_path(session_id, message_id).message)
         return Call(
             method="DELETE",
-            path=_vote_path(session_id, message_id, InvalidQuery),
+            path=path,
             query=(*self._query_of(application), ("author", author)),
             headers=_REPRESENTATION,
             parse=lambda document, application: None if document is None else from_record(document, application),
@@ -224,9 +233,11 @@ class Calls:
 
     def votes(self, session_id: str, author: str, application: str | None) -> Call[list[Feedback]]:
         """List the votes of an author."""
+        if not _is_segment(session_id):
+            raise InvalidQuery(_not_in_path(session_id, None).message)
         return Call(
             method="GET",
-            path=f"/api/sessions/{_checked_segment('session_id', session_id, InvalidQuery)}/votes",
+            path=f"/api/sessions/{_segment(session_id)}/votes",
             query=(*self._query_of(application), ("author", author)),
             headers=_REPRESENTATION,
             parse=lambda document, application: [from_record(vote, application) for vote in document["votes"]],
@@ -374,24 +385,31 @@ class Calls:
 
 
 def _check_sendable(submission: Submission) -> None:
-    """Check what a request could not carry as it is.
+    """Check what a request could not carry unchanged.
 
     The server checks everything else, together with the operator's rules.
 
     Raises:
         FeedbackRejected: an id, a key or a value cannot be sent; ``violations`` has all that is malformed.
     """
-    target, key = submission.target, submission.idempotency_key
-    ids = [target.session_id, submission.application, key, target.message_id]
-    is_missing = target.session_id is None or (submission.vote and submission.author is None)
-    if is_missing or any(label_problem("id", one) for one in ids if one is not None):
+    key, names = submission.idempotency_key, submission.context
+    texts: list[Any] = [submission.target.session_id, submission.application, *([] if key is None else [key])]
+    is_sendable = (
+        all(map(_fits_into_request, texts))
+        and submission.application != ""
+        and not (submission.vote and submission.author is None)
+        and not (isinstance(names, Mapping) and not all(isinstance(name, str) for name in names))
+    )
+    if not is_sendable:
         raise FeedbackRejected(form_violations(submission))
     if key is not None and not _is_latin_1(key):
         message = f"Over HTTP, idempotency_key must only have characters of Latin-1, got {key!r}"
         raise FeedbackRejected([Violation("idempotency_key", "type", message)])
-    names: Any = submission.context
-    if isinstance(names, Mapping) and not all(isinstance(name, str) for name in names):
-        raise FeedbackRejected(form_violations(submission))
+
+
+def _fits_into_request(text: Any) -> bool:
+    """Whether a URL or a header can carry a text that is possibly not valid."""
+    return isinstance(text, str) and len(text) <= _LONGEST and not label_problem("text", f"x{text}", _LONGEST + 1)
 
 
 def _is_latin_1(text: str) -> bool:
@@ -431,7 +449,7 @@ def _idempotency_key(submission: Submission) -> tuple[str, str]:
     key = submission.idempotency_key
     if key is None:
         return "Idempotency-Key", new_uuid7()
-    if key == key.strip() and not (key[0] == key[-1] == '"'):
+    if key and key == key.strip() and not (key[0] == key[-1] == '"'):
         return "Idempotency-Key", key
     escaped = key.replace("\\", "\\\\").replace('"', '\\"')
     return "Idempotency-Key", f'"{escaped}"'
@@ -441,38 +459,36 @@ def _named(application: str | None) -> Pairs:
     return () if application is None else (("application", application),)
 
 
-def _fits_into_path(value: str) -> bool:
-    return "/" not in value and value not in _DOTS
+def _is_segment(value: str) -> bool:
+    """Whether an id can be a segment of a path."""
+    return label_problem("id", value) is None and "/" not in value and value not in _DOTS
 
 
 def _segment(value: str) -> str:
     return quote(value, safe="")
 
 
-def _checked_segment(name: str, value: str, error: type[FeedbackRejected | InvalidQuery]) -> str:
-    """An id as a segment of a path.
-
-    Raises:
-        FeedbackRejected, InvalidQuery: it cannot be one, depending on ``error``.
-    """
-    problem = label_problem(name, value)
-    if problem is None and not _fits_into_path(value):
-        message = f"Over HTTP, {name} of a vote must not have a slash or be only dots, got {value!r}"
-        problem = Violation(name, "path", message)
-    if problem is None:
-        return _segment(value)
-    raise FeedbackRejected([problem]) if error is FeedbackRejected else InvalidQuery(problem.message)
+def _not_in_path(session_id: str, message_id: str | None) -> Violation:
+    """The violation of a vote whose ids cannot be in a path."""
+    name, value = ("message_id", message_id) if _is_segment(session_id) else ("session_id", session_id)
+    message = f"Over HTTP, {name} of a vote must be an id without slashes that is not only dots, got {value!r}"
+    return Violation(name, "path", message)
 
 
-def _vote_path(session_id: str, message_id: str | None, error: type[FeedbackRejected | InvalidQuery]) -> str:
-    session = _checked_segment("session_id", session_id, error)
-    message = "" if message_id is None else f"/messages/{_checked_segment('message_id', message_id, error)}"
-    return f"/api/sessions/{session}{message}/feedback"
+def _vote_path(session_id: str, message_id: str | None) -> str | None:
+    """The path of a vote; ``None`` if the ids cannot be in one."""
+    if not _is_segment(session_id):
+        return None
+    if message_id is None:
+        return f"/api/sessions/{_segment(session_id)}/feedback"
+    if not _is_segment(message_id):
+        return None
+    return f"/api/sessions/{_segment(session_id)}/messages/{_segment(message_id)}/feedback"
 
 
 def _feedback_path(feedback_id: str, application: str | None) -> str:
     # No stored feedback has an id that is not valid.
-    if label_problem("feedback_id", feedback_id) or not _fits_into_path(feedback_id):
+    if not _is_segment(feedback_id):
         raise FeedbackNotFound(application or DEFAULT_APPLICATION, feedback_id)
     return f"/api/feedback/{_segment(feedback_id)}"
 

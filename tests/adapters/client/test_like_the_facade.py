@@ -127,7 +127,7 @@ def test_any_session_id(one: Any, hk: Harken, session_id: str) -> None:
 
 @pytest.mark.parametrize("key", ["k", '"k"', '"', '""', " k ", "a\\b", '"\\"', '"a\\"b"', "é"])
 def test_an_idempotency_key(one: Any, hk: Harken, key: str) -> None:
-    """The same key and body are stored once, and the key is stored as it is; another body is refused."""
+    """The same key and body are stored once, and the key is stored unchanged; another body is refused."""
     first, second = one.submit("s", "up", idempotency_key=key), one.submit("s", "up", idempotency_key=key)
     assert [first.duplicate, second.duplicate] == [False, True]
     assert first.feedback == second.feedback
