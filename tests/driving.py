@@ -9,6 +9,7 @@ from typing import Any
 import uvloop
 
 from harken import AsyncHarken
+from harken.asynchronous import AsyncEvents
 from support import PATIENCE
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -45,6 +46,18 @@ class Driver:
         while (item := self(_next(items, end))) is not end:
             yield item
 
+    def listen(self, events: AsyncEvents) -> Iterator[Any]:
+        """The events from now on; closing the iterator closes them."""
+        self(events.__aenter__())
+
+        def iterate() -> Iterator[Any]:
+            try:
+                yield from self.iterate(events)
+            finally:
+                self(events.close())
+
+        return iterate()
+
     def close(self) -> None:
         """Stop the loop."""
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -69,6 +82,8 @@ class Driven:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             result = getattr(self._hk, name)(*args, **kwargs)
-            return self._driver(result) if inspect.iscoroutine(result) else self._driver.iterate(result)
+            if inspect.iscoroutine(result):
+                return self._driver(result)
+            return self._driver.listen(result) if isinstance(result, AsyncEvents) else self._driver.iterate(result)
 
         return call

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 import harken
 from clients import KINDS, InThread, Sleeps, opened, proxied, without_keys
+from driving import Driven, Driver
 from harken import (
+    AsyncHarken,
     Change,
     Harken,
     InvalidCredentials,
@@ -52,11 +54,17 @@ def server(hk: Harken) -> Iterator[Server]:
         yield serving
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=(*KINDS, "async facade"))
 def one(request: pytest.FixtureRequest, hk: Harken) -> Iterator[Any]:
-    """The facade, or a client of it."""
+    """The facade, the one for asyncio, or a client of it."""
     if request.param == "facade":
         yield hk
+        return
+    if request.param == "async facade":
+        driver, wrapped = Driver(asyncio.new_event_loop), AsyncHarken(hk)
+        yield Driven(wrapped, driver)
+        driver(wrapped.close())
+        driver.close()
         return
     with opened(request.param, request.getfixturevalue("server").url) as client:
         yield client
