@@ -11,6 +11,7 @@ import pytest
 from attrs import asdict, evolve, fields
 from dependency_injector.providers import Object
 
+import harken
 from harken import (
     ConfigurationError,
     Container,
@@ -282,6 +283,13 @@ class TestLoading:
         """``harken.Container`` and ``harken.open_harken`` are loaded when they are first used."""
         loaded = _loaded_by("import harken\nharken.Container, harken.open_harken")
         assert "dependency_injector" in loaded
+
+    def test_asyncio_is_loaded_when_it_is_used(self) -> None:
+        """``harken.AsyncHarken`` loads asyncio when it is first used."""
+        loaded = _loaded_by("import harken")
+        assert not loaded & {"asyncio", "harken.asynchronous"}
+        assert _loaded_by("import harken\nharken.AsyncHarken, harken.connect_async") >= {"asyncio"}
+        assert {"AsyncHarken", "connect_async"} <= set(harken.__all__)
 
     def test_connecting_loads_the_container(self) -> None:
         """The container is what ``connect`` wires through."""

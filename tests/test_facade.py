@@ -1,13 +1,17 @@
-"""The class that ``connect`` returns."""
+"""The class that ``connect`` returns, called directly and through its counterpart for asyncio."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from attrs import evolve
 
 import harken
+from driving import LOOPS, Driven, Driver
 from harken import (
+    AsyncHarken,
     Change,
     Feedback,
     FeedbackNotFound,
@@ -23,7 +27,33 @@ from harken import (
 )
 from harken.ports.storage import Storage
 from harken_adapters.storage.memory import open_storage
-from support import NOON, ManualClock, a_submission
+from support import NOON, ManualClock, a_submission, counting_ids
+
+#: How the tests call the facade: on which storage, and in which event loop, if in one.
+WAYS = [
+    "memory",
+    "memory asyncio",
+    "sqlite asyncio",
+    "sqlite uvloop",
+    pytest.param("mongodb asyncio", marks=pytest.mark.slow),
+    pytest.param("mongodb uvloop", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(params=WAYS)
+def hk(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> Iterator[Harken]:
+    """A Harken with an empty storage, or one that calls an ``AsyncHarken``."""
+    kind, _, loop = request.param.partition(" ")
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/feedback.db"}
+    url = urls.get(kind) or request.getfixturevalue("mongodb_url")
+    with harken.connect(url, clock=clock, new_id=counting_ids()) as connected:
+        if not loop:
+            yield connected
+            return
+        driver, hk = Driver(LOOPS[loop]), AsyncHarken(connected)
+        yield cast("Harken", Driven(hk, driver))
+        driver(hk.close())
+        driver.close()
 
 
 @pytest.fixture

@@ -16,27 +16,29 @@ import uvicorn
 from fastapi import FastAPI
 
 import harken
+from harken import AsyncHarken
 from harken_adapters.hosts.fastapi import feedback_router
 
 # None selects the storage that HARKEN_STORAGE or harken.toml names.
-hk = harken.connect(next(iter(sys.argv[1:]), "memory://") if __name__ == "__main__" else None)
+hk = AsyncHarken(harken.connect(next(iter(sys.argv[1:]), "memory://") if __name__ == "__main__" else None))
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Close the connection when the application ends."""
-    yield
-    hk.close()
+    async with hk:
+        yield
 
 
 app = FastAPI(title="Helper", lifespan=lifespan)
-app.include_router(feedback_router(hk))
+app.include_router(feedback_router(hk.sync))
 
 
 @app.get("/score/{agent_id}")
-def score(agent_id: str) -> dict[str, float]:
+async def score(agent_id: str) -> dict[str, float]:
     """Returns the satisfaction of an agent, in percent."""
-    return {"satisfaction": round(hk.summary(agent_id=agent_id).satisfaction, 1)}
+    summary = await hk.summary(agent_id=agent_id)
+    return {"satisfaction": round(summary.satisfaction, 1)}
 
 
 @contextmanager
@@ -55,7 +57,7 @@ def serve() -> Iterator[str]:
 
 def main() -> None:
     feedback = "/api/sessions/user-123/feedback"
-    key = {"Authorization": f"Bearer {hk.keys.create('default', ['submit', 'read']).text}"}
+    key = {"Authorization": f"Bearer {hk.sync.keys.create('default', ['submit', 'read']).text}"}
     with serve() as url, httpx.Client(base_url=url, headers=key) as client:
         for body in [
             {"rating": "up", "comment": "Great answer!", "agent_id": "helper"},

@@ -1,6 +1,5 @@
 """A Chainlit chat that stores thumbs in Harken: ``chainlit run chainlit_chat.py``."""
 
-import asyncio
 from typing import Any
 
 import chainlit as cl
@@ -9,7 +8,7 @@ from chainlit.types import Feedback
 
 import harken
 
-hk = harken.connect("sqlite:///feedback.db", reason_when_down=False)
+hk = harken.AsyncHarken(harken.connect("sqlite:///feedback.db", reason_when_down=False))
 
 
 async def do_nothing(*_: Any, **__: Any) -> None: ...
@@ -23,12 +22,14 @@ class Thumbs(BaseDataLayer):
     build_debug_url = get_favorite_steps = close = do_nothing
 
     async def upsert_feedback(self, feedback: Feedback) -> str:
-        target, rating = harken.Target(feedback.threadId, feedback.forId), "up" if feedback.value else "down"
-        vote = (target, feedback.threadId, rating, feedback.comment or "")
-        return (await asyncio.to_thread(hk.collection.set_vote, *vote)).feedback.id
+        session_id, rating = feedback.threadId, "up" if feedback.value else "down"
+        receipt = await hk.vote(
+            session_id, rating, feedback.comment or "", author=session_id, message_id=feedback.forId
+        )
+        return receipt.feedback.id
 
     async def delete_feedback(self, feedback_id: str) -> bool:
-        await asyncio.to_thread(hk.collection.withdraw, hk.application, feedback_id)
+        await hk.withdraw(feedback_id)
         return True
 
 

@@ -24,6 +24,7 @@ from harken.domain.errors import (
     FeedbackNotFound,
     FeedbackRejected,
     FeedbackWithdrawn,
+    Forbidden,
     HarkenError,
     IdempotencyConflict,
     InvalidConversation,
@@ -55,6 +56,7 @@ from harken.domain.feedback import (
     Context,
     Feedback,
     Rating,
+    RatingValue,
     Revision,
     Sentiment,
     Submission,
@@ -71,14 +73,15 @@ from harken.domain.moderation import DecisionConflict, Moderation, ModerationSta
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route
-from harken.domain.rules import RatingPolicy, Rule
+from harken.domain.rules import RatingPolicy, Rule, SpamHandling
 from harken.domain.summary import Interval, Summary
-from harken.domain.trend import Period, TrendPoint
+from harken.domain.trend import Period, PeriodValue, TrendPoint
 from harken.domain.violation import Violation
 from harken.facade import Harken
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.responder import Responder
 from harken.ports.text import ThemeNamer
+from harken.services.feed import Missed, News
 from harken.services.feedback.middleware import Middleware
 from harken.services.feedback.ready_middleware import (
     AuditEntry,
@@ -101,16 +104,19 @@ from harken.services.spam import SpamEvaluation, SpamReading
 from harken.services.themes import FoundTheme, Themes
 
 if TYPE_CHECKING:
+    from harken.asynchronous import AsyncHarken, connect_async
     from harken.container import Container, create_container, open_harken
 else:
 
     def __getattr__(name: str) -> object:
-        """Import the container on first use: it is slow, as dependency_injector imports all web frameworks."""
-        if name not in ("Container", "create_container", "open_harken"):
+        """Import on first use what is slow: dependency_injector imports all web frameworks, asyncio sockets and TLS."""
+        if name in ("AsyncHarken", "connect_async"):
+            from harken import asynchronous as module  # noqa: PLC0415
+        elif name in ("Container", "create_container", "open_harken"):
+            from harken import container as module  # noqa: PLC0415
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from harken import container  # noqa: PLC0415
-
-        return getattr(container, name)
+        return getattr(module, name)
 
 
 __all__ = [
@@ -118,6 +124,7 @@ __all__ = [
     "Alert",
     "AlertNotFound",
     "ApiKey",
+    "AsyncHarken",
     "AuditEntry",
     "AuditOutcome",
     "AverageReading",
@@ -144,6 +151,7 @@ __all__ = [
     "FeedbackQuery",
     "FeedbackRejected",
     "FeedbackWithdrawn",
+    "Forbidden",
     "FoundTheme",
     "GroupBy",
     "Harken",
@@ -160,12 +168,14 @@ __all__ = [
     "Keyword",
     "LeaseLost",
     "Middleware",
+    "Missed",
     "MissingExtra",
     "Mix",
     "Moderation",
     "ModerationStatus",
     "NegativeFeedback",
     "NewKey",
+    "News",
     "NoSuchChannel",
     "NoSuchRoute",
     "Notification",
@@ -174,10 +184,12 @@ __all__ = [
     "Page",
     "Parts",
     "Period",
+    "PeriodValue",
     "Proportion",
     "ProportionChange",
     "Rating",
     "RatingPolicy",
+    "RatingValue",
     "Reading",
     "Receipt",
     "ReplyRule",
@@ -194,6 +206,7 @@ __all__ = [
     "SentimentSurvey",
     "Services",
     "SpamEvaluation",
+    "SpamHandling",
     "SpamReading",
     "StaleFeedback",
     "StorageClosed",
@@ -215,6 +228,7 @@ __all__ = [
     "assemble",
     "audit",
     "connect",
+    "connect_async",
     "create_container",
     "notify_negative",
     "open_harken",

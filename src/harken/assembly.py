@@ -14,7 +14,7 @@ from harken.configuration.channels import open_renderer
 from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
 from harken.domain.feedback import DEFAULT_APPLICATION
-from harken.domain.rules import RatingPolicy
+from harken.domain.rules import RatingPolicy, SpamHandling
 from harken.facade import Harken
 from harken.ports.keys import NewSecret
 from harken.ports.responder import Responder
@@ -101,7 +101,7 @@ class Parts:
     max_queue: int = 10_000
     max_batch: int = 1_000
     policy: RatingPolicy = Factory(RatingPolicy.standard)
-    spam: str = "refuse"
+    spam: SpamHandling = "refuse"
     middleware: Sequence[Middleware] = ()
     sanitizer: Sanitizer | None = None
     spam_filter: SpamFilter | None = None

@@ -30,7 +30,7 @@ from harken.ports.storage import Storage
 from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
 from harken.services.conversations import ConversationService
-from harken.services.feed import Feed
+from harken.services.feed import Events, Feed, Place
 from harken.services.feedback.collection import CollectionService
 from harken.services.feedback.editing import Editor
 from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords, build_submission, check_keywords
@@ -256,6 +256,23 @@ class Harken:
         """All matching feedback, oldest first, in constant memory."""
         return self.collection.stream(self.query(**filters))
 
+    def events(self, after: Place | str | None = None, *, application: str | None = None) -> Events:
+        """The events of feedback and alerts from now on, by any process, as an iterator that waits for the next one.
+
+        It ends when it or this object is closed. Where events were lost, it gives ``Missed``.
+
+        Args:
+            after: the ``place`` of the last event of an earlier iterator, or its ``str``, to continue after it; that is
+                possible for an hour.
+            application: the application, if it is not the one of :attr:`application`.
+
+        Raises:
+            InvalidQuery: ``after`` is not a place.
+            Overloaded: there are 200 listeners already.
+        """
+        place = Place.parse(after) if isinstance(after, str) else after
+        return Events(self.feed, self._application(application), place)
+
     def summary(self, **filters: Unpack[Filters]) -> Summary:
         """The exact statistics of the matching feedback."""
         return self.analytics.summary(self.query(**filters))
@@ -268,7 +285,7 @@ class Harken:
         self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
     ) -> list[TrendPoint]:
         """The statistics by local ``"hour"``, ``"day"`` or ``"week"`` of an IANA time zone, oldest first."""
-        return self.analytics.trend(self.query(**filters), _period(period), zone)
+        return self.analytics.trend(self.query(**filters), Period.parse(period), zone)
 
     @overload
     def themes(self, *, limit: int = 15, **filters: Unpack[Filters]) -> Themes: ...
@@ -361,19 +378,7 @@ class Harken:
             InvalidQuery: a filter is invalid.
             TypeError: there is no such filter.
         """
-        check_keywords(filters, Filters, "filter")
-        return FeedbackQuery(
-            application=self._application(filters.get("application")),
-            session_id=filters.get("session_id"),
-            message_id=filters.get("message_id"),
-            agent_id=filters.get("agent_id"),
-            author=filters.get("author"),
-            rating=_rating(filters["rating"]) if "rating" in filters else None,
-            tag=filters.get("tag"),
-            context=filters.get("context"),
-            since=filters.get("since"),
-            until=filters.get("until"),
-        )
+        return build_query(filters, self.application)
 
     def _application(self, application: str | None) -> str:
         return self.application if application is None else application
@@ -392,6 +397,29 @@ class Harken:
         )
 
 
+def build_query(filters: Filters, application: str) -> FeedbackQuery:
+    """The query for these filters; ``application`` is used if the filters have none.
+
+    Raises:
+        InvalidQuery: a filter is invalid.
+        TypeError: there is no such filter.
+    """
+    check_keywords(filters, Filters, "filter")
+    other = filters.get("application")
+    return FeedbackQuery(
+        application=application if other is None else other,
+        session_id=filters.get("session_id"),
+        message_id=filters.get("message_id"),
+        agent_id=filters.get("agent_id"),
+        author=filters.get("author"),
+        rating=_rating(filters["rating"]) if "rating" in filters else None,
+        tag=filters.get("tag"),
+        context=filters.get("context"),
+        since=filters.get("since"),
+        until=filters.get("until"),
+    )
+
+
 def _rating(value: RatingValue | None) -> Rating:
     try:
         return Rating.parse(value)
@@ -401,10 +429,3 @@ def _rating(value: RatingValue | None) -> Rating:
 
 def _group_by(value: GroupBy | str) -> GroupBy:
     return GroupBy.parse(value) if isinstance(value, str) else value
-
-
-def _period(value: PeriodValue) -> Period:
-    try:
-        return Period(value)
-    except ValueError:
-        raise InvalidQuery(f"A trend goes by 'hour', 'day' or 'week', not by {value!r}") from None

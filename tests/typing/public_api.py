@@ -1,6 +1,6 @@
 """What a type checker sees of the public names: run by ``mypy --strict`` in ``make lint``, and never executed."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Literal, assert_type
@@ -9,6 +9,7 @@ import harken
 from harken import (
     UNCHANGED,
     ApiKey,
+    AsyncHarken,
     Cell,
     Change,
     Comparison,
@@ -22,12 +23,15 @@ from harken import (
     Middleware,
     NewKey,
     Page,
+    PeriodValue,
     Rating,
     RatingPolicy,
+    RatingValue,
     Reading,
     Receipt,
     SatisfactionChange,
     Scope,
+    SpamHandling,
     SpamReading,
     Submission,
     Summary,
@@ -37,7 +41,9 @@ from harken import (
     Verdict,
     Violation,
 )
+from harken.domain.moderation import ModerationStatus
 from harken.ports.sessions import JsonValue
+from harken.services.feed import Missed, News
 from harken_adapters.tokens import FeedbackLinks, SessionTokens
 
 
@@ -49,11 +55,14 @@ def submitting(hk: Harken) -> None:
     assert_type(hk.submit("s", "up").feedback, Feedback)
     assert_type(hk.submit("s", "up").reply, str | None)
     submission = Submission(target=Target("s"), rating="up", created_at=datetime.now(UTC))
+    Submission(target=Target("s"), rating="sideways")  # type: ignore[arg-type]
     assert_type(hk.collection.submit_many([submission]), list[Receipt | FeedbackRejected])
     assert_type(hk.vote("s", "up", author="ann", message_id="m"), Receipt)
     assert_type(hk.votes("s", author="ann"), list[Feedback])
     assert_type(hk.withdraw_vote("s", author="ann"), Feedback | None)
     hk.vote("s", "up")  # type: ignore[call-arg]
+    hk.vote("s", "sideways", author="ann")  # type: ignore[arg-type]
+    hk.collection.set_vote(Target("s"), "ann", "sideways")  # type: ignore[arg-type]
     hk.submit("s", "sideways")  # type: ignore[arg-type]
     hk.submit("s")  # type: ignore[call-arg]
     hk.submit("s", 1)  # type: ignore[arg-type]
@@ -111,6 +120,7 @@ def changing(hk: Harken) -> None:
     assert_type(hk.moderation.undo("default", "f", expected_version=2).moderation, harken.Moderation)
     assert_type(hk.sessions.get("default", "s"), dict[str, JsonValue])
     Change(comment=None)  # type: ignore[arg-type]
+    Change(rating="sideways")  # type: ignore[arg-type]
 
 
 def using_keys(hk: Harken) -> None:
@@ -155,6 +165,8 @@ def connecting() -> None:
         assert_type(hk, Harken)
     harken.connect(middleware=[no_middleware])  # type: ignore[list-item]
     harken.connect(7)  # type: ignore[arg-type]
+    harken.Parts(spam="delete")  # type: ignore[arg-type]
+    RatingPolicy.standard(spam="delete")  # type: ignore[arg-type]
     harken.connect("memory://", languages=["cs"], theme_namer=lambda words, comments: words[0] + comments[0])
     harken.connect("memory://", embeddings=False, feature_extractor=Length())
     harken.connect("memory://", feature_extractor=len)  # type: ignore[arg-type]
@@ -171,3 +183,54 @@ def minting() -> None:
     links.url("https://shop.example")  # type: ignore[call-arg]
     assert_type(SessionTokens(["secret"]).mint(session_id="s", lifetime=timedelta(minutes=5)), str)
     SessionTokens(["secret"]).mint(session_id="s", lifetime=5)  # type: ignore[arg-type]
+
+
+async def awaiting(hk: AsyncHarken) -> None:
+    """The facade for asyncio has the arguments and results of the facade."""
+    assert_type(await hk.submit("s", "up", tags=["a"], context={"n": 1}), Receipt)
+    assert_type(await hk.vote("s", None, author="ann"), Receipt)
+    assert_type(await hk.votes("s", author="ann"), list[Feedback])
+    assert_type(await hk.withdraw_vote("s", author="ann"), Feedback | None)
+    assert_type(await hk.change("f", Change(comment="Better"), expected_version=1), Feedback)
+    assert_type(await hk.get("f"), Feedback)
+    assert_type(await hk.feedback(session_id="s", limit=10), Page)
+    assert_type(hk.export(agent_id="a"), AsyncGenerator[Feedback, None])
+    assert_type([one async for one in hk.export()], list[Feedback])
+    assert_type([one async for one in hk.events(application="shop")], list[News | Missed])
+    assert_type(await hk.summary(since=datetime.now(UTC)), Summary)
+    assert_type(await hk.trend("day", "Europe/Berlin"), list[TrendPoint])
+    assert_type(await hk.themes(limit=5), Themes)
+    assert_type(await hk.themes(["slow"]), tuple[Keyword, ...])
+    assert_type(await hk.compare_groups("agent"), Mapping[str | datetime | None, Comparison])
+    assert_type(await hk.run_sync(hk.sync.moderation.decide, "default", "f", ModerationStatus.APPROVED), Feedback)
+    assert_type(await hk.run_sync(hk.sync.sessions.get, "default", "s"), dict[str, JsonValue])
+    assert_type([one async for one in hk.iterate_sync(hk.sync.collection.stream, hk.sync.query())], list[Feedback])
+    assert_type(hk.sync, Harken)
+    await hk.submit("s", "sideways")  # type: ignore[arg-type]
+    await hk.submit("s", "up", agent="helper")  # type: ignore[call-arg]
+    await hk.vote("s", "up")  # type: ignore[call-arg]
+    await hk.trend("month")  # type: ignore[arg-type]
+    await hk.summary(agent="a")  # type: ignore[call-arg]
+    await hk.themes(["slow"], limit=5)  # type: ignore[call-overload]
+    await hk.run_sync(hk.sync.sessions.get, "default")  # type: ignore[call-arg]
+    hk.events(7)  # type: ignore[arg-type]
+    hk.iterate_sync(hk.sync.collection.get, "default", "f")  # type: ignore[arg-type]
+
+
+async def connecting_in_asyncio() -> None:
+    """Both forms, with the arguments of connect."""
+    assert_type(await harken.connect_async("memory://", spam="hold"), AsyncHarken)
+    async with harken.connect_async(application="shop") as hk:
+        assert_type(hk, AsyncHarken)
+    harken.connect_async("memory://", spam="delete")  # type: ignore[arg-type]
+    harken.connect_async(7)  # type: ignore[arg-type]
+    AsyncHarken("memory://")  # type: ignore[arg-type]
+
+
+def wrapping(hk: Harken, rating: RatingValue | None, period: PeriodValue, spam: SpamHandling) -> None:
+    """A host's own function takes these types and passes them on."""
+    hk.submit("s", rating)
+    hk.vote("s", rating, author="ann")
+    hk.summary(rating=rating)
+    hk.trend(period)
+    harken.connect("memory://", spam=spam)

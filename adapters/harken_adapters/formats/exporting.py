@@ -56,6 +56,31 @@ def write_all(feedback: Iterable[Feedback], file: BinaryIO, writer: Callable[[Te
 
 
 _CHUNK_ROWS: Final = 200
+#: The only member of the last line of :func:`counted_lines`.
+COUNT: Final = "count"
+
+
+def counted_lines(feedback: Iterable[Feedback]) -> Iterator[bytes]:
+    """JSON lines in chunks, and a last line with their number, without which the export was truncated.
+
+    The end of the response does not prove that: through some proxies and servers, a broken connection looks the same.
+    """
+    counted = Counted(feedback)
+    yield from chunks(counted, "jsonl")
+    yield f"{_dump({COUNT: counted.count})}\n".encode()
+
+
+class Counted:
+    """Feedback, and how many entries were taken so far."""
+
+    def __init__(self, feedback: Iterable[Feedback]) -> None:
+        self.count = 0
+        self._feedback = feedback
+
+    def __iter__(self) -> Iterator[Feedback]:
+        for one in self._feedback:
+            self.count += 1
+            yield one
 
 
 def chunks(feedback: Iterable[Feedback], format: str) -> Iterator[bytes]:  # noqa: A002 - the name of the option

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from json import JSONEncoder
 from typing import Any, Final
 
 from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
+from harken.domain.instants import parse_instant
 from harken.ports.notifier import Notification
 from harken_adapters.formats.record import Record, feedback_record, stamp, stamp_or_none
 
@@ -98,7 +101,31 @@ def alert_record(alert: Alert) -> Record:
         "began_at": stamp(alert.began_at),
         "raised_at": stamp(alert.raised_at),
         "resolved_at": stamp_or_none(alert.resolved_at),
+        "version": alert.version,
     }
+
+
+def alert_from(record: Mapping[str, Any]) -> Alert:
+    """The inverse of :func:`alert_record`.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not the record of an alert.
+    """
+    subject, resolved_at = record["subject"], record["resolved_at"]
+    return Alert(
+        id=record["id"],
+        application=record["application"],
+        rule=record["rule"],
+        kind=AlertKind(record["kind"]),
+        subject=Subject(subject["by"], subject["value"]),
+        message=record["message"],
+        figures=record["figures"],
+        feedback_ids=tuple(record["feedback_ids"]),
+        began_at=parse_instant(record["began_at"]),
+        raised_at=parse_instant(record["raised_at"]),
+        resolved_at=None if resolved_at is None else parse_instant(resolved_at),
+        version=record["version"],
+    )
 
 
 def _encode(record: Record) -> bytes:

@@ -14,6 +14,7 @@ from attrs import asdict
 from harken import (
     Content,
     Context,
+    Cursor,
     DecisionConflict,
     Erased,
     Feedback,
@@ -217,6 +218,16 @@ def from_record(record: Mapping[str, Any], application: str) -> Feedback:
     if problems := dict.fromkeys(violation.message for violation in restore_violations(feedback)):
         raise BadRow("; ".join(problems))
     return feedback
+
+
+def page_from(document: Mapping[str, Any], application: str) -> Page:
+    """The inverse of :func:`page_record`, without what is only in exports.
+
+    Raises:
+        BadRow, KeyError, InvalidQuery: it is not the record of a page.
+    """
+    items = tuple(from_record(one, application) for one in document["feedbacks"])
+    return Page(items, Cursor.parse(document["next"]) if document["next"] else None)
 
 
 def _text(value: Any) -> Any:

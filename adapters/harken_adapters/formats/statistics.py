@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo
 
 from harken import (
     Cell,
@@ -21,14 +22,23 @@ from harken import (
     Keyword,
     Mix,
     Period,
+    Proportion,
+    ProportionChange,
     ResponseTime,
     SatisfactionChange,
+    Summary,
+    Theme,
     Themes,
     TrendPoint,
     Verdict,
 )
 from harken.domain.query import Dimension, GroupKey
+from harken.domain.trend import zone_named
 
+T = TypeVar("T")
+
+#: The sums of a summary besides the ratings and the counts by hour.
+_SUMS: Final = ("comments", "comment_characters", "sentiments", "polarity_millionths", "subjectivity_millionths")
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -46,6 +56,8 @@ class By(Enum):
         """Whether the points are recurring."""
         return self in {By.HOUR_OF_DAY, By.WEEKDAY}
 
+
+# --- out --------------------------------------------------------------------------------------------------------------
 
 Points = Sequence[tuple[dict[str, Any], Estimate]]
 
@@ -88,25 +100,35 @@ def parse_group(text: str, *, over_time: str) -> GroupBy:
 
 
 def estimate_record(estimate: Estimate) -> dict[str, Any]:
-    """An estimate as a JSON value. Percentages and lengths have one decimal, sentiment three."""
+    """An estimate as a JSON value. Percentages and lengths have one decimal, sentiment three.
+
+    The counts, the sums and the design effect are exact: everything else can be computed from them.
+    """
     summary = estimate.summary
-    record: dict[str, Any] = {
-        "total_feedbacks": summary.total,
-        "positive": summary.positive,
-        "negative": summary.negative,
-        "neutral": summary.neutral,
-        "satisfaction_score": round(summary.satisfaction, 1),
+    record = {
+        **summary_record(summary),
         "quality_score": round(summary.quality, 1),
         "average_comment_length": round(summary.average_comment_length, 1),
-        "comments": summary.comments,
-        "by_hour": list(summary.by_hour),
         "interval": _interval_record(estimate.interval),
-        "design_effect": round(estimate.design_effect, 2),
+        "design_effect": estimate.design_effect,
     }
     if summary.average_polarity is not None and summary.average_subjectivity is not None:
         record["average_polarity"] = round(summary.average_polarity, 3)
         record["average_subjectivity"] = round(summary.average_subjectivity, 3)
     return record
+
+
+def summary_record(summary: Summary) -> dict[str, Any]:
+    """The counts and sums of a summary, and its satisfaction in percent."""
+    return {
+        "total_feedbacks": summary.total,
+        "positive": summary.positive,
+        "negative": summary.negative,
+        "neutral": summary.neutral,
+        "satisfaction_score": round(summary.satisfaction, 1),
+        **{name: getattr(summary, name) for name in _SUMS},
+        "by_hour": list(summary.by_hour),
+    }
 
 
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
@@ -122,6 +144,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
         "verdict": comparison.verdict.value,
         "sentence": comparison.sentence,
         "needed": comparison.needed,
+        "alpha": comparison.alpha,
         "always_valid_interval": _interval_record(comparison.always_valid_interval),
         "p_value": float(f"{comparison.p_value:.3g}"),
         "p_value_is_exact": comparison.is_exact,
@@ -185,12 +208,17 @@ def _theme_record(found: FoundTheme, feedback_record: Callable[[Feedback], dict[
         "words": list(theme.words),
         "count": theme.count,
         "share": round(theme.share * 100, 1),
-        "excess": round(theme.excess, 1),
+        "excess": theme.excess,
         "change": None
         if change is None
         else {
             "previous_count": change.before.count,
             "previous_comments": change.before.total,
+            "previous_design_effect": change.before.design_effect,
+            "current_count": change.after.count,
+            "current_comments": change.after.total,
+            "current_design_effect": change.after.design_effect,
+            "alpha": change.alpha,
             "verdict": found.verdict,
             "sentence": found.sentence,
             "needed": change.needed,
@@ -200,7 +228,7 @@ def _theme_record(found: FoundTheme, feedback_record: Callable[[Feedback], dict[
 
 
 def changes_record(zone: str, changes: Iterable[SatisfactionChange]) -> dict[str, Any]:
-    """The days on which satisfaction changed, and the satisfaction before and after, in percent."""
+    """The days on which satisfaction changed, and the satisfaction before and after, in percent and exactly."""
     return {
         "zone": zone,
         "changes": [
@@ -208,6 +236,8 @@ def changes_record(zone: str, changes: Iterable[SatisfactionChange]) -> dict[str
                 "at": one.at.isoformat(),
                 "before": round(one.before.satisfaction, 1),
                 "after": round(one.after.satisfaction, 1),
+                "before_summary": summary_record(one.before),
+                "after_summary": summary_record(one.after),
             }
             for one in changes
         ],
@@ -223,11 +253,8 @@ def heat_map_record(zone: str, cells: Iterable[Cell]) -> dict[str, Any]:
             | {
                 "weekday": WEEKDAYS[one.weekday],
                 "hour": one.hour,
-                "total_feedbacks": one.summary.total,
-                "positive": one.summary.positive,
-                "negative": one.summary.negative,
-                "neutral": one.summary.neutral,
-                "satisfaction_score": round(one.summary.satisfaction, 1),
+                **summary_record(one.summary),
+                "design_effect": one.design_effect,
                 "verdict": one.verdict.value,
             }
             for one in cells
@@ -237,3 +264,119 @@ def heat_map_record(zone: str, cells: Iterable[Cell]) -> dict[str, Any]:
 
 def _interval_record(interval: Interval) -> dict[str, float]:
     return {"low": round(interval.low, 1), "high": round(interval.high, 1)}
+
+
+# --- in ---------------------------------------------------------------------------------------------------------------
+# These are the inverse of the functions above. Their results are equal to the values, with every float bit for bit.
+# They raise KeyError, TypeError or ValueError if a record is not one of these.
+
+Json = Mapping[str, Any]
+
+
+def summary_from(record: Json) -> Summary:
+    """The summary of any record that has one."""
+    return Summary(
+        positive=record["positive"],
+        negative=record["negative"],
+        neutral=record["neutral"],
+        **{name: record[name] for name in _SUMS},
+        by_hour=tuple(record["by_hour"]),
+    )
+
+
+def estimate_from(record: Json) -> Estimate:
+    """The inverse of :func:`estimate_record`."""
+    return Estimate(summary_from(record), record["design_effect"])
+
+
+def groups_from(document: Json, parse: Callable[[Json], T]) -> dict[GroupKey, T]:
+    """The groups by key, in their order; ``parse`` returns the value of one."""
+    return {group["key"]: parse(group) for group in document["groups"]}
+
+
+def trend_from(document: Json) -> list[TrendPoint]:
+    """The points of a trend by period."""
+    zone = zone_named(document["zone"])
+    return [
+        TrendPoint(
+            _local(point["start"], zone), _local(point["end"], zone), summary_from(point), point["design_effect"]
+        )
+        for point in document["points"]
+    ]
+
+
+def comparison_from(record: Json) -> Comparison:
+    """The inverse of :func:`comparison_record`."""
+    before, after = estimate_from(record["before"]), estimate_from(record["after"])
+    return Comparison(before.summary, after.summary, before.design_effect, after.design_effect, alpha=record["alpha"])
+
+
+def keywords_from(document: Json) -> tuple[Keyword, ...]:
+    """The inverse of :func:`keywords_record`."""
+    return tuple(Keyword(one["keyword"], one["mentions"]) for one in document["themes"])
+
+
+def themes_from(document: Json, feedback_from: Callable[[Json], Feedback]) -> Themes:
+    """The inverse of :func:`themes_record`, except that no theme has the ids of its ``comments``."""
+    total = document["comments"]
+    return Themes(
+        themes=tuple(_theme_from(one, total, feedback_from) for one in document["themes"]),
+        comments=total,
+        is_enough=document["is_enough"],
+        tags=tuple((one["tag"], one["count"]) for one in document["tags"]),
+        frequent_words=tuple((one["word"], one["count"]) for one in document["frequent_words"]),
+    )
+
+
+def _theme_from(record: Json, total: int, feedback_from: Callable[[Json], Feedback]) -> FoundTheme:
+    examples = tuple(map(feedback_from, record["examples"]))
+    theme = Theme(
+        label=record["label"],
+        ngram=record["ngram"],
+        words=tuple(record["words"]),
+        count=record["count"],
+        share=record["count"] / total,
+        excess=record["excess"],
+        examples=tuple(one.id for one in examples),
+        comments=frozenset(),
+    )
+    change = record["change"]
+    return FoundTheme(record["name"], theme, None if change is None else _change_from(change), examples)
+
+
+def _change_from(record: Json) -> ProportionChange:
+    before, after = (
+        Proportion(record[f"{side}_count"], record[f"{side}_comments"], record[f"{side}_design_effect"])
+        for side in ("previous", "current")
+    )
+    return ProportionChange(before, after, alpha=record["alpha"])
+
+
+def changes_from(document: Json) -> list[SatisfactionChange]:
+    """The inverse of :func:`changes_record`."""
+    zone = zone_named(document["zone"])
+    return [
+        SatisfactionChange(
+            _local(one["at"], zone), summary_from(one["before_summary"]), summary_from(one["after_summary"])
+        )
+        for one in document["changes"]
+    ]
+
+
+def heat_map_from(document: Json) -> list[Cell]:
+    """The inverse of :func:`heat_map_record`."""
+    return [
+        Cell(
+            WEEKDAYS.index(one["weekday"]),
+            one["hour"],
+            summary_from(one),
+            Verdict(one["verdict"]),
+            date.fromisoformat(one["day"]) if "day" in one else None,
+            one["design_effect"],
+        )
+        for one in document["cells"]
+    ]
+
+
+def _local(text: str, zone: ZoneInfo) -> datetime:
+    return datetime.fromisoformat(text).astimezone(zone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from attrs import AttrsInstance, field, fields, frozen
 
@@ -45,7 +45,7 @@ class Settings:
     application: str = field(default=DEFAULT_APPLICATION)
     max_comment_length: int = field(default=MAX_COMMENT_LENGTH)
     reason_when_down: bool = field(default=True)
-    spam: str = field(default="refuse")
+    spam: SpamHandling = field(default="refuse")
     spam_phrases: tuple[str, ...] = field(default=SPAM_PHRASES)
     max_queue: int = field(default=10_000)
     max_batch: int = field(default=1_000)
@@ -75,8 +75,7 @@ class Settings:
             return RatingPolicy.standard(
                 max_comment_length=self.max_comment_length,
                 reason_when_down=self.reason_when_down,
-                # Unchecked: it may come from a file or a variable.
-                spam=cast("SpamHandling", self.spam),
+                spam=self.spam,
                 spam_phrases=self.spam_phrases,
             )
         except ValueError as error:

@@ -16,6 +16,7 @@
     ├── InvalidConversation (ValueError)      a message or an agent's state cannot be stored
     ├── ConversationConflict                  a message with this number exists, or does not exist
     ├── InvalidCredentials                    an API key is unknown, malformed or revoked
+    ├── Forbidden                             the credentials do not allow the operation
     ├── KeyRejected (ValueError)              an API key cannot be created with these values
     ├── KeyNotFound (LookupError)             no API key has this id
     ├── RouteRejected (ValueError)            a route is invalid
@@ -113,6 +114,10 @@ class InvalidCredentials(HarkenError):
     """The API key is unknown, malformed or revoked; which of these is not disclosed."""
 
 
+class Forbidden(HarkenError):
+    """The credentials do not allow the operation, or not for this application, agent, session or author."""
+
+
 class KeyRejected(HarkenError, ValueError):
     """An API key cannot be created: it has no scope, an unknown scope or an invalid name."""
 
@@ -173,7 +178,17 @@ class LeaseLost(HarkenError):
 
 
 class Overloaded(HarkenError):
-    """The queue of submissions is full. Nothing was stored; retry later."""
+    """The queue of submissions is full, or a limit is reached. Nothing was stored; retry later.
+
+    ``retry_after`` is how long to wait before that; ``None`` if it is not known.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[type[Overloaded], tuple[str], dict[str, timedelta | None]]:
+        return type(self), (str(self),), {"retry_after": self.retry_after}
 
 
 class ConfigurationError(HarkenError, ValueError):

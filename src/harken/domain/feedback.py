@@ -238,7 +238,7 @@ class Submission:
     """
 
     target: Target
-    rating: Rating | str | None
+    rating: RatingValue | None
     comment: str = ""
     author: str | None = None
     tags: Sequence[str] = ()
@@ -284,7 +284,7 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 class Change:
     """The parts of feedback that its author changes. A new rating removes the tags unless the change has tags."""
 
-    rating: Rating | str | Unchanged | None = UNCHANGED
+    rating: RatingValue | Unchanged | None = UNCHANGED
     comment: str | Unchanged = UNCHANGED
     tags: Sequence[str] | Unchanged = UNCHANGED
     context: Mapping[str, Scalar] | Unchanged = UNCHANGED

@@ -27,6 +27,18 @@ class Period(Enum):
     DAY = "day"
     WEEK = "week"
 
+    @classmethod
+    def parse(cls, value: object) -> Period:
+        """Return the period with this value, or the period itself.
+
+        Raises:
+            InvalidQuery: the value is not one of the three.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            raise InvalidQuery(f"A trend goes by 'hour', 'day' or 'week', not by {value!r}") from None
+
 
 #: A period, or its name.
 PeriodValue = Period | Literal["hour", "day", "week"]

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from itertools import chain, count, islice
 from threading import Event, Thread
 from time import thread_time
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from attrs import frozen
 
@@ -18,7 +19,7 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.errors import Overloaded, StorageClosed, StorageError
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
-from harken.domain.instants import to_microseconds
+from harken.domain.instants import from_microseconds, to_microseconds
 from harken.domain.query import Cursor, FeedbackQuery
 from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
@@ -155,10 +156,22 @@ class _Watch:
             self.entries.popleft()
             self.first += 1
 
+    @property
+    def start(self) -> Place:
+        """The place before the first entry."""
+        return Place(Cursor(from_microseconds(int(self.name, 16)), ""), self.name)
+
+    @property
+    def last(self) -> Place:
+        """The place of the last entry."""
+        return Place(self.entries[-1].place, self.name) if self.entries else self.start
+
     def number_after(self, place: Place) -> int | None:
         """The number after that place; ``None`` if another watch reported it, or it is not kept any more."""
         if place.watch != self.name:
             return None
+        if place == self.start:
+            return 0 if self.first == 0 else None
         found = (number for number, entry in enumerate(self.entries, self.first + 1) if entry.place == place.at)
         return next(found, None)
 
@@ -167,7 +180,8 @@ class Listener:
     """A listener to one application. :meth:`Feed.listen` creates it; close it at the end.
 
     ``missed`` is set at the start or after a :meth:`take` if items were lost, so that displayed data should be loaded
-    again. ``ended`` is set if the slot was given to a caller with fewer slots.
+    again. ``ended`` is set if the slot was given to a caller with fewer slots. ``begin`` is the place that the listener
+    began after; ``None`` if it resumed after the place that it was given.
     """
 
     def __init__(
@@ -175,8 +189,9 @@ class Listener:
         feed: Feed,
         watch: _Watch,
         wake: Callable[[], object],
-        begin: int,
+        number_of_next: int,
         *,
+        begin: Place | None = None,
         share: tuple[str, ...] = (),
         number: int = 0,
     ) -> None:
@@ -189,7 +204,8 @@ class Listener:
         self._feed = feed
         self._watch = watch
         self._backlog: list[_Seen] = []
-        self._next = begin
+        self._next = number_of_next
+        self.begin = begin
 
     @property
     def resuming(self) -> int:
@@ -226,6 +242,8 @@ class Listener:
     def resume(self, backlog: list[_Seen] | None) -> None:
         """Deliver these entries first, before those since the start; ``None`` if they are too many and are missed."""
         self._backlog, self.missed = backlog or [], backlog is None
+        if backlog is not None:
+            self.begin = None
 
     def close(self) -> None:
         """Stop listening. Does not block."""
@@ -289,9 +307,16 @@ class Feed:
             share = (application,) if share is None else share
             self._check_room(share)
             watch = self._watch_for(application)
-            number = watch.end if after is None else watch.number_after(after)
-            begin = watch.end if number is None else number
-            listener = Listener(self, watch, wake, begin, share=share, number=next(self._numbers))
+            number = None if after is None else watch.number_after(after)
+            listener = Listener(
+                self,
+                watch,
+                wake,
+                watch.end if number is None else number,
+                begin=watch.last if number is None else None,
+                share=share,
+                number=next(self._numbers),
+            )
             with self._state:
                 self._check_open()
                 loser = self._find_loser(share)
@@ -505,6 +530,79 @@ class Feed:
         except Exception:
             logger.exception("The feed could not be read")
         return False
+
+
+@frozen
+class Missed:
+    """Events were lost, because too many happened or too long ago. What is displayed should be loaded again."""
+
+
+class Events:
+    """Iterates over the events of one application. It waits for the next one, and ends when it is closed.
+
+    Each event is reported at least once, and has the current feedback or alert. Where events were lost, the iterator
+    gives :class:`Missed` instead. Close it at the end, or use it in a ``with`` statement: it takes one of 200 places.
+
+    Raises:
+        Overloaded: all places are in use; or, while it iterates, another caller was given this one.
+        StorageError: the storage failed. The iterator can be used again, and continues where it stopped.
+    """
+
+    def __init__(self, feed: Feed, application: str, after: Place | None) -> None:
+        self._woken = Event()
+        self._closed = False
+        self._items: deque[News | Missed] = deque()
+        self._listener = feed.listen(application, self._woken.set, after=after)
+        self._add_missed()
+        if self._listener.waiting:
+            self._woken.set()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> News | Missed:
+        while not self._items:
+            if not self._closed:
+                self._woken.wait()
+                self._woken.clear()
+            if self._closed:
+                raise StopIteration
+            self._take()
+        return self._items.popleft()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the iteration, also if another thread waits for the next event."""
+        self._closed = True
+        self._items.clear()
+        self._listener.close()
+        self._woken.set()
+
+    def _take(self) -> None:
+        try:
+            news = self._listener.take()
+        except StorageClosed:
+            self.close()
+            return
+        except Exception:
+            # The next call tries again.
+            self._woken.set()
+            raise
+        self._add_missed()
+        self._items.extend(news)
+        if self._listener.waiting:
+            self._woken.set()
+
+    def _add_missed(self) -> None:
+        if self._listener.missed:
+            self._items.append(Missed())
 
 
 def _greediest(listeners: Sequence[Listener], share: tuple[str, ...]) -> Listener | None:

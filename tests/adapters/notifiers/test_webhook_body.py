@@ -230,6 +230,7 @@ def test_the_body_of_an_alert() -> None:
             "began_at": "2026-03-04T12:00:00.000000Z",
             "raised_at": "2026-03-04T12:02:00.000000Z",
             "resolved_at": None,
+            "version": 1,
         },
     }
 

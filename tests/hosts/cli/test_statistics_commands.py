@@ -45,6 +45,10 @@ def test_stats_json_keys(cli: Any) -> None:
         "quality_score": 62.5,
         "average_comment_length": 1.8,
         "comments": 2,
+        "comment_characters": 7,
+        "sentiments": 0,
+        "polarity_millionths": 0,
+        "subjectivity_millionths": 0,
         "by_hour": by_hour,
         "interval": {"low": 20.8, "high": 93.9},
         "design_effect": 1.0,
@@ -330,6 +334,11 @@ def test_themes_as_json(cli: Any) -> None:
     assert theme["change"] == {
         "previous_count": 0,
         "previous_comments": 0,
+        "previous_design_effect": 1.0,
+        "current_count": 60,
+        "current_comments": 300,
+        "current_design_effect": 1.0,
+        "alpha": 0.025,
         "verdict": "too close to tell",
         "sentence": "too close to tell: one side has no comments",
         "needed": None,
@@ -436,7 +445,7 @@ def test_the_days_of_changes(cli: Any) -> None:
     assert shown.splitlines()[-1] == "Satisfaction rose on 2026-03-19: from 30.0% to 80.0%"
     assert "▲ Rose on Thu 19 Mar: 30.0% before, 80.0% since" in shown
     (change,) = cli("trends", "--changes", "--zone", "Europe/Madrid", "--json").json["changes"]
-    assert change == {"at": "2026-03-19T00:00:00+01:00", "before": 30.0, "after": 80.0}
+    assert (change["at"], change["before"], change["after"]) == ("2026-03-19T00:00:00+01:00", 30.0, 80.0)
     quiet = cli("trends", "--changes", "--until", "2026-03-10").out
     assert quiet.endswith("Satisfaction did not change by more than chance on any day\n")
 

@@ -11,7 +11,7 @@ from attrs import evolve
 
 import harken
 from harken import FeedbackQuery
-from harken_adapters.hosts.fastapi.threads import FairThreads
+from harken.services.fair_threads import FairThreads
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository, MemoryKeyRepository
 from hosts.serving import served

@@ -205,7 +205,7 @@ class TestChannels:
         clock.turn(minutes=1)
         assert server.post("/api/channels/bad/on", None, status=200) == bad
         (over,) = server.get("/api/alerts?open=false")["alerts"]
-        assert over == {**alert, "resolved_at": "2026-03-04T12:01:00.000000Z"}
+        assert over == {**alert, "resolved_at": "2026-03-04T12:01:00.000000Z", "version": 2}
 
     def test_an_unknown_channel(self, server: Server) -> None:
         """An unknown channel is not found."""

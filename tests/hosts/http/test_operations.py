@@ -76,6 +76,8 @@ def statistics_of(summary: Summary) -> dict[str, Any]:
         "quality_score": round(summary.quality, 1),
         "average_comment_length": round(summary.average_comment_length, 1),
         "comments": summary.comments,
+        "comment_characters": summary.comment_characters,
+        "sentiments": summary.sentiments,
         "by_hour": list(summary.by_hour),
     }
 
@@ -328,7 +330,7 @@ class TestStatistics:
         assert shown(found) == statistics_of(estimate.summary)
         low, high = (pytest.approx(one, abs=0.051) for one in (estimate.interval.low, estimate.interval.high))
         assert found["interval"] == {"low": low, "high": high}
-        assert found["design_effect"] == round(estimate.design_effect, 2)
+        assert found["design_effect"] == estimate.design_effect
 
     @pytest.mark.parametrize("by", ["agent", "session", "tag", "context.tier"])
     def test_groups(
@@ -464,6 +466,7 @@ class TestComparing:
             "verdict": "better",
             "sentence": "better by 5 to 65 points",
             "needed": 0,
+            "alpha": 0.05,
             "always_valid_interval": {"low": 4.6, "high": 65.4},
             "p_value_is_exact": False,
             "mix": None,
@@ -559,9 +562,9 @@ class TestThemes:
                 for number in range(50)
             ]
         )
-        assert server.get("/api/analytics/changes")["changes"] == [
-            {"at": "2026-03-16T00:00:00+00:00", "before": 30.0, "after": 80.0}
-        ]
+        (change,) = server.get("/api/analytics/changes")["changes"]
+        assert (change["at"], change["before"], change["after"]) == ("2026-03-16T00:00:00+00:00", 30.0, 80.0)
+        assert [change[name]["positive"] for name in ("before_summary", "after_summary")] == [225, 600]
 
     def test_contradictions(self, server: Server, hk: Harken) -> None:
         """The newest comments that contradict their rating, with their readings; no more than the limit."""

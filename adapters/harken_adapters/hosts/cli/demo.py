@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from random import Random
+from typing import cast
 
 import typer
 from attrs import frozen
@@ -17,6 +18,7 @@ from harken import (
     Harken,
     ModerationStatus,
     Rating,
+    RatingValue,
     Receipt,
     Submission,
     Target,
@@ -132,8 +134,9 @@ def _play(hk: Harken) -> Scenes:
 
 
 def _submit_invalid(hk: Harken) -> FeedbackRejected | None:
+    rating = cast("RatingValue", "sideways")
     try:
-        hk.collection.submit(Submission(target=Target(" "), rating="sideways", comment="I tilt my head"))
+        hk.collection.submit(Submission(target=Target(" "), rating=rating, comment="I tilt my head"))
     except FeedbackRejected as error:
         return error
     return None

@@ -20,6 +20,7 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from harken.services.fair_threads import FairThreads
 from harken_adapters.hosts.fastapi.messages import (
     Answer,
     RawHeaders,
@@ -28,7 +29,6 @@ from harken_adapters.hosts.fastapi.messages import (
     streaming_response,
     wait_for_disconnect,
 )
-from harken_adapters.hosts.fastapi.threads import FairThreads
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Admission, Operation
 from harken_adapters.hosts.http.serving.host import ApiHost
@@ -110,7 +110,7 @@ class Host(ApiHost):
     def serve(self, api: Api) -> None:
         """Serve this API, with new threads."""
         super().serve(api)
-        self.threads = FairThreads(_THREADS, _SHARE)
+        self.threads = FairThreads(_THREADS, _SHARE, name="harken-http")
         self._results = _Results()
 
     @asynccontextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from time import monotonic
 from typing import Final
+from urllib.parse import quote
 
 from harken import Harken
 from harken.clock import utc_now
@@ -218,7 +219,7 @@ class Api:
         if operation.gives_feedback and operation.body:
             replayed = any(name == "idempotency-replayed" for name, _ in response.headers)
             self.metrics.outcome("duplicate" if replayed else "stored")
-        response.headers += admission.headers
+        response.headers += admission.headers + _application_header(admission.call.application)
         return response
 
     def refuse(self, operation: Operation, request: Request, error: Exception) -> Response:
@@ -231,7 +232,10 @@ class Api:
             logger.warning("Request %s: the storage is not available: %s", request.id, type(error).__name__)
         if operation.gives_feedback and operation.body:
             self.count_refusal(problem)
-        return problem.response(request.path)
+        response = problem.response(request.path)
+        if request.application is not None:
+            response.headers += _application_header(request.application)
+        return response
 
     def count_refusal(self, problem: Problem) -> None:
         """Count a submission that was not stored, if the problem concerns its content or the server."""
@@ -295,6 +299,12 @@ class Api:
         """What invalid credentials count against: the limit of the address, separately from valid requests."""
         limit = self._limits.get("address")
         return [("failures", limit, _subject(address))] if limit else []
+
+
+@lru_cache(maxsize=64)
+def _application_header(application: str) -> Headers:
+    """Tells a client with an API key or a session token which application it works on. Records do not name it."""
+    return (("harken-application", quote(application, safe="")),)
 
 
 def _subject(address: str | None) -> str:

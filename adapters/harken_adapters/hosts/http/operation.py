@@ -126,6 +126,7 @@ class Operation:
         agent_keys: whether API keys that are limited to agents are accepted.
         gives_feedback: whether the rate limit by session applies.
         production: whether the rate limit of the production endpoint applies.
+        represents: whether the response has the whole feedback with ``Prefer: return=representation``.
         listens: whether the response is an event stream, which occupies a thread in a threaded host.
         soon: whether the handler returns :class:`Pending` without blocking.
         parameters: the names of its query parameters, besides ``application``.
@@ -149,6 +150,7 @@ class Operation:
     agent_keys: bool = False
     gives_feedback: bool = False
     production: bool = False
+    represents: bool = False
     listens: bool = False
     soon: bool = False
     parameters: tuple[str, ...] = ()

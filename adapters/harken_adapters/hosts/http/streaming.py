@@ -67,10 +67,15 @@ class EventStream:
         return self._closed
 
     def begin(self) -> bytes:
-        """The first bytes to send."""
+        """The first bytes to send.
+
+        They have an id, so that a client that is cut off before the first event can resume after it.
+        """
         if self._listener.waiting:
             self.on_news()
-        return f"retry: {_RETRY}\n\n".encode() + self._missed_frame()
+        begin = self._listener.begin
+        place = f"id: {begin}\n" if begin else ""
+        return f"{place}retry: {_RETRY}\n\n".encode() + self._missed_frame()
 
     def take(self) -> bytes:
         """The frames to send now, possibly empty. Reads from the storage; after an error, a later call retries."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from attrs import evolve, frozen
 from strands import ToolContext, tool
 from strands.types.tools import AgentTool
 
-from harken import FeedbackRejected, Rating
+from harken import FeedbackRejected, Rating, RatingValue
 from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue
 from harken_adapters.hosts.strands.errors import session_errors
@@ -39,11 +39,11 @@ class FeedbackCall:
     call_id: str | None = None
 
     @property
-    def vote(self) -> Rating | str:
+    def vote(self) -> RatingValue:
         """The rating as an argument of ``submit``, which rejects any other text."""
         with suppress(ValueError):
             return Rating.from_word(self.rating)
-        return self.rating
+        return cast("RatingValue", self.rating)
 
 
 def feedback_tool(submit: Callable[[FeedbackCall], object]) -> AgentTool:

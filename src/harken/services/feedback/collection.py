@@ -11,7 +11,7 @@ from attrs import evolve
 from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackRejected, FeedbackWithdrawn, StaleFeedback
 from harken.domain.events import Event, EventType
-from harken.domain.feedback import DEFAULT_APPLICATION, Change, Feedback, Rating, Submission, Target
+from harken.domain.feedback import DEFAULT_APPLICATION, Change, Feedback, RatingValue, Submission, Target
 from harken.domain.idempotency import fingerprint
 from harken.domain.moderation import Moderation
 from harken.domain.query import Cursor, FeedbackQuery, Page
@@ -201,7 +201,7 @@ class CollectionService:
         self,
         target: Target,
         author: str,
-        rating: Rating | str | None,
+        rating: RatingValue | None,
         comment: str = "",
         *,
         check: Check | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from harken.domain.feedback import NO_CONTEXT, Rating, Scalar, Submission, Target
+from harken.domain.feedback import NO_CONTEXT, RatingValue, Scalar, Submission, Target
 from harken.domain.texts import unknown_names
 
 
@@ -41,7 +41,7 @@ class SubmitKeywords(VoteKeywords, total=False):
 
 def build_submission(
     target: Target,
-    rating: Rating | str | None,
+    rating: RatingValue | None,
     comment: str,
     keywords: VoteKeywords,
     *,

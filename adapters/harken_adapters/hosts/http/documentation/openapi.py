@@ -187,12 +187,18 @@ def _parameters(operation: Operation) -> Iterator[Document]:
     if operation.sides:
         yield from (_parameter_reference(f"{side}{name}") for side in _SIDES for name in operation.filters)
     yield _parameter_reference(f"application{'' if strict else '.any'}")
+    yield from map(_parameter_reference, _headers_of_request(operation))
+
+
+def _headers_of_request(operation: Operation) -> Iterator[str]:
     if "idempotency-key-reused" in operation.problems:
-        yield _parameter_reference("Idempotency-Key")
+        yield "Idempotency-Key"
+    if operation.represents:
+        yield "Prefer"
     if operation.method != "GET" and any("ETag" in answer.headers for answer in operation.answers.values()):
-        yield _parameter_reference("If-Match")
+        yield "If-Match"
     if _streams(operation):
-        yield _parameter_reference("Last-Event-ID")
+        yield "Last-Event-ID"
 
 
 def _is_strict(operation: Operation) -> bool:
@@ -343,6 +349,16 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
         {"type": "string", "pattern": "^[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*$", "default": "UTC"},
     ),
     "format": _in_query("format", "The format.", {"type": "string", "enum": list(WRITERS), "default": "jsonl"}),
+    "count": _in_query(
+        "count",
+        "Whether the last JSON line is the number of the others, so that a truncated response can be recognised.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
+    "prefer_dates": _in_query(
+        "prefer_dates",
+        "Whether the hours are those of dates, if the feedback spans less than 14 days.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
     "keyword": _in_query(
         "keyword",
         "A keyword to count; upper and lower case are not distinguished.",
@@ -366,6 +382,11 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
         "If-Match",
         "The ETag of the feedback. The request fails if the feedback has changed since.",
         {"type": "string", "pattern": r'^(?:\*|(?:W/)?"[0-9]{1,19}"|[0-9]{1,19})$'},
+    ),
+    "Prefer": _in_header(
+        "Prefer",
+        "With `return=representation`, the response has the whole feedback, as far as the caller may see it.",
+        {"type": "string", "pattern": "^[ -~]*$"},
     ),
     "Last-Event-ID": _in_header(
         "Last-Event-ID",

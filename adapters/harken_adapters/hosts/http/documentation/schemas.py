@@ -245,7 +245,16 @@ _VERSION_FIELDS: Final[Mapping[str, Schema]] = {
     "reply": _describe({"type": ["string", "null"]}, "The reply to the author, if any."),
     "version": {"type": "integer", "minimum": 1},
 }
-_STATISTICS: Final[Mapping[str, Schema]] = {
+#: Besides the ratings, what the statistics of two selections are added up by.
+_SUMS: Final[Mapping[str, Schema]] = {
+    "comments": _describe(_COUNT, "The number of entries with a comment."),
+    "comment_characters": _describe(_COUNT, "The total length of the comments, in characters."),
+    "sentiments": _describe(_COUNT, "The number of entries with a sentiment."),
+    "polarity_millionths": _describe({"type": "integer"}, "The sum of their polarities, in millionths."),
+    "subjectivity_millionths": _describe(_COUNT, "The sum of their subjectivities, in millionths."),
+    "by_hour": _describe(_list(_COUNT, minItems=24, maxItems=24), "The number of entries by UTC hour of day."),
+}
+_RATINGS: Final[Mapping[str, Schema]] = {
     "total_feedbacks": _COUNT,
     "positive": _COUNT,
     "negative": _COUNT,
@@ -256,6 +265,14 @@ _STATISTICS: Final[Mapping[str, Schema]] = {
         "maximum": 100,
         "description": "The percentage of thumbs-up among thumbs-up and thumbs-down; 0 if there are none.",
     },
+}
+_DESIGN_EFFECT: Final[Schema] = {
+    "type": "number",
+    "minimum": 1,
+    "description": "How many ratings are worth one independent rating, as authors rated several times.",
+}
+_STATISTICS: Final[Mapping[str, Schema]] = {
+    **_RATINGS,
     "quality_score": {
         "type": "number",
         "minimum": 0,
@@ -263,16 +280,11 @@ _STATISTICS: Final[Mapping[str, Schema]] = {
         "description": "The mean of 100 for each thumbs-up, 50 for neutral and 0 for each thumbs-down.",
     },
     "average_comment_length": {"type": "number", "minimum": 0, "description": "In characters."},
-    "comments": _describe(_COUNT, "The number of entries with a comment."),
-    "by_hour": _describe(_list(_COUNT, minItems=24, maxItems=24), "The number of entries by UTC hour of day."),
+    **_SUMS,
     "interval": _describe(
         reference("Interval"), "Of `satisfaction_score`. It takes into account that authors rated several times."
     ),
-    "design_effect": {
-        "type": "number",
-        "minimum": 1,
-        "description": "How many ratings are worth one independent rating, as authors rated several times.",
-    },
+    "design_effect": _DESIGN_EFFECT,
     "average_polarity": {
         "type": "number",
         "minimum": -1,
@@ -311,6 +323,10 @@ _NEEDED: Final[Schema] = _describe(
     {"type": ["integer", "null"], "minimum": 0},
     "About how many more ratings would decide it, if the shares stay the same; null if no number would.",
 )
+_ALPHA: Final = _describe(
+    {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    "How often the verdict may be wrong; lower for each of many.",
+)
 _COMPARISON: Final[Mapping[str, Schema]] = {
     "before": reference("Statistics"),
     "after": reference("Statistics"),
@@ -324,6 +340,7 @@ _COMPARISON: Final[Mapping[str, Schema]] = {
     "verdict": _VERDICT,
     "sentence": _describe(_ANY_TEXT, "The verdict in words."),
     "needed": _NEEDED,
+    "alpha": _ALPHA,
     "always_valid_interval": _describe(
         reference("Interval"),
         "Of the change, for any number of looks at selections that only grow; it excludes zero if there is a verdict.",
@@ -351,6 +368,10 @@ _CURSOR_OR_NULL: Final = _describe(
 )
 _PAGE_FIELDS: Final[Mapping[str, Schema]] = {"feedbacks": _list(reference("Feedback")), "next": _CURSOR_OR_NULL}
 
+_VOTE_OR_FEEDBACK: Final = _describe(
+    {"anyOf": [reference("CastVote"), reference("Feedback")]}, "Feedback with `Prefer: return=representation` only."
+)
+
 _RESPONSES: Final[Mapping[str, Schema]] = {
     "Receipt": _object(
         {
@@ -362,8 +383,13 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "moderation": _describe(
                 {"const": "pending"}, "Present if the feedback is held: it is counted once a moderator has approved it."
             ),
+            "duplicate": _describe(
+                {"type": "boolean"},
+                "Whether the feedback was stored before; with `Prefer: return=representation` only.",
+            ),
+            "feedback": _describe(reference("Feedback"), "The feedback; with `Prefer: return=representation` only."),
         },
-        optional=("version", "reply", "moderation"),
+        optional=("version", "reply", "moderation", "duplicate", "feedback"),
         description="The feedback is durable.",
     ),
     "Context": {
@@ -502,7 +528,7 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
         },
         description="A vote, for its author.",
     ),
-    "Votes": _object({"session_id": _ANY_TEXT, "author": _ANY_TEXT, "votes": _list(reference("CastVote"))}),
+    "Votes": _object({"session_id": _ANY_TEXT, "author": _ANY_TEXT, "votes": _list(_VOTE_OR_FEEDBACK)}),
     "Metadata": _object(
         {
             "session_id": _ANY_TEXT,
@@ -604,6 +630,11 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
                         {
                             "previous_count": _COUNT,
                             "previous_comments": _COUNT,
+                            "previous_design_effect": _DESIGN_EFFECT,
+                            "current_count": _COUNT,
+                            "current_comments": _COUNT,
+                            "current_design_effect": _DESIGN_EFFECT,
+                            "alpha": _ALPHA,
                             "verdict": {"enum": ["more frequent", "rarer", Verdict.UNDECIDED.value]},
                             "sentence": _ANY_TEXT,
                             "needed": _NEEDED,
@@ -643,15 +674,15 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
                     {
                         "weekday": {"enum": _WEEKDAYS},
                         "hour": {"type": "integer", "minimum": 0, "maximum": 23},
-                        "total_feedbacks": _COUNT,
-                        "positive": _COUNT,
-                        "negative": _COUNT,
-                        "neutral": _COUNT,
-                        "satisfaction_score": {"type": "number", "minimum": 0, "maximum": 100},
+                        **_RATINGS,
+                        **_SUMS,
+                        "design_effect": _DESIGN_EFFECT,
                         "verdict": _VERDICT,
-                    }
+                        "day": _describe({"type": "string", "format": "date"}, "The date, with `prefer_dates` only."),
+                    },
+                    optional=("day",),
                 ),
-                maxItems=168,
+                maxItems=24 * 14,
             ),
         },
         description="The hours of the local week that have feedback, each compared with all others together.",
@@ -671,6 +702,8 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
                             {"type": "number", "minimum": 0, "maximum": 100},
                             "The satisfaction in percent, up to the next change.",
                         ),
+                        "before_summary": _object({**_RATINGS, **_SUMS}, description="The statistics before."),
+                        "after_summary": _object({**_RATINGS, **_SUMS}, description="The statistics after."),
                     }
                 )
             ),
@@ -698,6 +731,9 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "began_at": _INSTANT,
             "raised_at": _INSTANT,
             "resolved_at": _describe(_nullable(_INSTANT), "When it was resolved; null while it is open."),
+            "version": _describe(
+                {"type": "integer", "minimum": 1}, "1 if it was raised, 2 if it was resolved, and so on if it reopens."
+            ),
         },
         description="A pattern that an alert rule has found.",
     ),
@@ -820,6 +856,7 @@ _ALERT: Final = {
     "began_at": _AT,
     "raised_at": _AT,
     "resolved_at": None,
+    "version": 1,
 }
 _CHANNEL: Final = {"name": "support", "on": True, "failing_since": None, "off_since": None, "reason": ""}
 _ROUTE: Final = {
@@ -861,6 +898,10 @@ _STATISTICS_EXAMPLE: Final = {
     "quality_score": 75.0,
     "average_comment_length": 6.2,
     "comments": 1,
+    "comment_characters": 25,
+    "sentiments": 1,
+    "polarity_millionths": -476_700,
+    "subjectivity_millionths": 383_000,
     "by_hour": _BY_HOUR,
     "interval": {"low": 30.1, "high": 95.4},
     "design_effect": 1.0,
@@ -876,6 +917,10 @@ _WORSE: Final = {
     "quality_score": 50.0,
     "average_comment_length": 2.5,
     "comments": 1,
+    "comment_characters": 5,
+    "sentiments": 0,
+    "polarity_millionths": 0,
+    "subjectivity_millionths": 0,
     "by_hour": [0] * 12 + [2] + [0] * 11,
     "interval": {"low": 9.5, "high": 90.5},
     "design_effect": 1.0,
@@ -892,6 +937,7 @@ _COMPARISON_EXAMPLE: Final = {
     "verdict": "too close to tell",
     "sentence": "too close to tell: about 280 more ratings needed",
     "needed": 279,
+    "alpha": 0.05,
     "always_valid_interval": {"low": -100.0, "high": 100.0},
     "p_value": 0.733,
     "p_value_is_exact": True,
@@ -980,6 +1026,11 @@ EXAMPLES: Final[Mapping[str, Any]] = {
                 "change": {
                     "previous_count": 160,
                     "previous_comments": 5200,
+                    "previous_design_effect": 1.0,
+                    "current_count": 412,
+                    "current_comments": 6087,
+                    "current_design_effect": 1.0,
+                    "alpha": 0.0125,
                     "verdict": "more frequent",
                     "sentence": "more frequent by 2 to 5 points",
                     "needed": 0,
@@ -1004,13 +1055,28 @@ EXAMPLES: Final[Mapping[str, Any]] = {
                 "negative": 120,
                 "neutral": 10,
                 "satisfaction_score": 40.0,
+                "comments": 15,
+                "comment_characters": 620,
+                "sentiments": 0,
+                "polarity_millionths": 0,
+                "subjectivity_millionths": 0,
+                "by_hour": [0] * 8 + [210] + [0] * 15,
+                "design_effect": 1.0,
                 "verdict": "worse",
             }
         ],
     },
     "Changes": {
         "zone": "Europe/Berlin",
-        "changes": [{"at": "2026-01-31T00:00:00+01:00", "before": 62.5, "after": 80.1}],
+        "changes": [
+            {
+                "at": "2026-01-31T00:00:00+01:00",
+                "before": 50.0,
+                "after": 75.0,
+                "before_summary": {name: _WORSE[name] for name in (*_RATINGS, *_SUMS)},
+                "after_summary": {name: _STATISTICS_EXAMPLE[name] for name in (*_RATINGS, *_SUMS)},
+            }
+        ],
     },
     "Comparison": {**_COMPARISON_EXAMPLE, "mix": None},
 }

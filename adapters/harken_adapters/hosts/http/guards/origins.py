@@ -10,12 +10,21 @@ from harken_adapters.hosts.http.wire.messages import Headers, Response
 from harken_adapters.hosts.http.wire.problems import Problem
 
 #: The headers that pages of other origins may send and read, besides those that CORS always allows.
-_SENT: Final = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "X-Request-Id")
+_SENT: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "Last-Event-ID",
+    "Prefer",
+    "X-Request-Id",
+)
 _SEEN: Final = (
     "ETag",
     "Idempotency-Replayed",
     "Link",
     "Location",
+    "Preference-Applied",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",

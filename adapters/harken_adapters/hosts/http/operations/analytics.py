@@ -86,8 +86,9 @@ def _compare_groups(call: Call) -> Response:
 
 
 def _heat_map(call: Call) -> Response:
-    zone = call.parameters.get("zone", "UTC")
-    return answer(heat_map_record(zone, call.harken.analytics.heat_map(call.query(), zone)))
+    zone, by_dates = call.parameters.get("zone", "UTC"), call.parameters.truth("prefer_dates")
+    cells = call.harken.analytics.heat_map(call.query(), zone, prefer_dates=bool(by_dates))
+    return answer(heat_map_record(zone, cells))
 
 
 def _changes(call: Call) -> Response:
@@ -211,7 +212,7 @@ OPERATIONS: Final = (
         description="Of each hour of the local week that has feedback, and whether it differs by more than chance.",
         tag="Analytics",
         agent_keys=True,
-        parameters=("zone",),
+        parameters=("zone", "prefer_dates"),
         filters=FILTERS,
         answers={200: Answer(description="The hours, in order.", schema="HeatMap")},
     ),

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Final
 
 from harken import Scope
-from harken_adapters.formats.exporting import WRITERS, chunks
+from harken_adapters.formats.exporting import WRITERS, chunks, counted_lines
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Headers, Response
 from harken_adapters.hosts.http.wire.parameters import FILTERS, invalid
@@ -19,9 +19,12 @@ def _export(call: Call) -> Response:
     chosen = call.parameters.get("format", "jsonl")
     if chosen not in WRITERS:
         raise invalid("format", "unknown", f"format must be one of {', '.join(WRITERS)}; got {chosen[:100]!a}")
+    is_counted = call.parameters.truth("count")
+    if is_counted and chosen != "jsonl":
+        raise invalid("count", "unknown", "count is for the format jsonl")
     found = map(call.principal.redact, call.harken.collection.stream(call.query()))
     headers: Headers = (("content-disposition", f'attachment; filename="feedback.{chosen}"'),)
-    rows = chunks(found, chosen)
+    rows = counted_lines(found) if is_counted else chunks(found, chosen)
     # The first rows are read before the response starts, so that a storage failure is reported as an error.
     first = next(rows)
     return Response(200, b"", MEDIA_TYPES[chosen], headers, chunks=chain([first], _while_admitted(call, rows)))
@@ -42,10 +45,13 @@ OPERATIONS: Final = (
         scope=Scope.READ,
         handle=_export,
         summary="Export feedback",
-        description="All feedback that matches the filters, oldest first, as JSON Lines or CSV, for import.",
+        description=(
+            "All feedback that matches the filters, oldest first, as JSON Lines or CSV, for import. With "
+            '``count=true``, a last line such as ``{"count":250}`` has the number of the other JSON lines.'
+        ),
         tag="Export and erasure",
         agent_keys=True,
-        parameters=("format",),
+        parameters=("format", "count"),
         filters=FILTERS,
         answers={
             200: Answer(description="The rows.", media_types=("application/x-ndjson", "text/csv")),

@@ -14,8 +14,9 @@ from harken_adapters.hosts.http.guards.permissions import context_of
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
 from harken_adapters.hosts.http.wire.parameters import FILTERS, if_match, json_object
+from harken_adapters.hosts.http.wire.preferences import REPRESENTED, prefers_representation
 from harken_adapters.hosts.http.wire.problems import Problem
-from harken_adapters.hosts.http.wire.records import etag, visible_author_record, visible_page, visible_record
+from harken_adapters.hosts.http.wire.records import etag, own_record, visible_page, visible_record
 
 _CHANGEABLE: Final = ("rating", "comment", "tags", "context")
 _DEFAULT_PAGE: Final = 100
@@ -102,8 +103,10 @@ def _change(call: Call) -> Response:
 
 
 def _withdraw(call: Call) -> Response:
-    call.harken.collection.withdraw(call.application, _own(call).id, check=call.check_visible)
-    return no_content()
+    withdrawn = call.harken.collection.withdraw(call.application, _own(call).id, check=call.check_visible)
+    if not prefers_representation(call.request):
+        return no_content()
+    return answer(own_record(call.principal, withdrawn), headers=REPRESENTED)
 
 
 def _own(call: Call) -> Feedback:
@@ -119,8 +122,7 @@ def _own(call: Call) -> Feedback:
 
 
 def _feedback_response(call: Call, feedback: Feedback) -> Response:
-    record = visible_record if call.principal.reads_all else visible_author_record
-    return answer(record(call.principal, feedback), headers=etag(feedback))
+    return answer(own_record(call.principal, feedback), headers=etag(feedback))
 
 
 _PAGED: Final = ("limit", "after")
@@ -230,7 +232,11 @@ OPERATIONS: Final = (
         tag="Feedback",
         tokens=True,
         agent_keys=True,
-        answers={204: Answer(description="The feedback is withdrawn.")},
+        answers={
+            200: Answer(description="The feedback is withdrawn. With the preference only.", schema="Feedback"),
+            204: Answer(description="The feedback is withdrawn."),
+        },
+        represents=True,
         problems=("not-found",),
     ),
 )

@@ -12,6 +12,7 @@ from harken_adapters.hosts.http.guards.permissions import agent_of, author_of, c
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Headers, Pending, Response, answer
 from harken_adapters.hosts.http.wire.parameters import invalid, json_object
+from harken_adapters.hosts.http.wire.preferences import REPRESENTED, prefers_representation
 from harken_adapters.hosts.http.wire.records import receipt_record
 
 FIELDS: Final = ("rating", "comment", "agent_id", "message_id", "author", "tags", "context")
@@ -79,8 +80,11 @@ def _soon(call: Call, submitted: Submission) -> Pending:
 
 def _created_response(call: Call, receipt: Receipt) -> Response:
     headers: Headers = (("location", f"{call.root}/api/feedback/{receipt.feedback.id}"),)
-    record = receipt_record(call.principal, receipt)
-    return answer(record, 201, headers + _REPLAYED if receipt.duplicate else headers)
+    if receipt.duplicate:
+        headers += _REPLAYED
+    whole = prefers_representation(call.request)
+    record = receipt_record(call.principal, receipt, whole=whole)
+    return answer(record, 201, headers + REPRESENTED if whole else headers)
 
 
 _EXAMPLE: Final = {
@@ -126,6 +130,7 @@ OPERATIONS: Final = (
         body="Submission",
         example=_EXAMPLE,
         answers={201: _CREATED},
+        represents=True,
         problems=_PROBLEMS,
     ),
     Operation(
@@ -149,6 +154,7 @@ OPERATIONS: Final = (
         body="Submission",
         example=_EXAMPLE,
         answers={201: _CREATED},
+        represents=True,
         problems=_PROBLEMS,
     ),
 )

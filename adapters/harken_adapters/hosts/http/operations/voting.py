@@ -12,8 +12,9 @@ from harken_adapters.hosts.http.guards.permissions import agent_of, author_of, c
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
 from harken_adapters.hosts.http.wire.parameters import invalid, json_object
+from harken_adapters.hosts.http.wire.preferences import REPRESENTED, prefers_representation
 from harken_adapters.hosts.http.wire.problems import Problem
-from harken_adapters.hosts.http.wire.records import receipt_record, vote_record
+from harken_adapters.hosts.http.wire.records import own_record, receipt_record, vote_record
 
 _FIELDS: Final = ("rating", "comment", "agent_id", "author", "tags", "context")
 _ON_SESSION: Final = "/api/sessions/{session_id}/feedback"
@@ -37,7 +38,8 @@ def _set(call: Call) -> Response:
         application=call.application,
         check=partial(_check_replaced, call),
     )
-    return answer(receipt_record(call.principal, receipt))
+    whole = prefers_representation(call.request)
+    return answer(receipt_record(call.principal, receipt, whole=whole), headers=REPRESENTED if whole else ())
 
 
 def _check_replaced(call: Call, earlier: Feedback) -> None:
@@ -49,17 +51,23 @@ def _check_replaced(call: Call, earlier: Feedback) -> None:
 def _withdraw(call: Call) -> Response:
     voter, message_id = _voter(call), _message_id(call)
     vote = next((vote for vote in _votes(call, voter) if vote.message_id == message_id), None)
+    withdrawn = None
     if vote is not None:
         # Withdrawn by id, so that a newer vote is not affected. If it has been erased, nothing is left to withdraw.
         with suppress(FeedbackNotFound):
-            call.harken.collection.withdraw(call.application, vote.id, check=call.check_visible)
-    return no_content()
+            withdrawn = call.harken.collection.withdraw(call.application, vote.id, check=call.check_visible)
+    if withdrawn is None or not prefers_representation(call.request):
+        return no_content()
+    return answer(own_record(call.principal, withdrawn), headers=REPRESENTED)
 
 
 def _list(call: Call) -> Response:
     session_id, voter = call.part("session_id"), _voter(call)
     votes = _votes(call, voter)
-    return answer({"session_id": session_id, "author": voter, "votes": list(map(vote_record, votes))})
+    whole = prefers_representation(call.request)
+    record = partial(own_record, call.principal) if whole else vote_record
+    document = {"session_id": session_id, "author": voter, "votes": list(map(record, votes))}
+    return answer(document, headers=REPRESENTED if whole else ())
 
 
 def _message_id(call: Call) -> str | None:
@@ -101,6 +109,7 @@ def _set_operation(name: str, path: str, target: str) -> Operation:
         body="Vote",
         example={"rating": "up", "author": "user-7"},
         answers={200: Answer(description="The vote is durable.", schema="Receipt")},
+        represents=True,
         problems=("feedback-refused", "idempotency-key-reused", "overloaded"),
     )
 
@@ -119,7 +128,11 @@ def _withdraw_operation(name: str, path: str, target: str) -> Operation:
         agent_keys=True,
         gives_feedback=True,
         parameters=("author",),
-        answers={204: Answer(description="The vote is withdrawn, or did not exist.")},
+        answers={
+            200: Answer(description="The vote is withdrawn. With the preference only.", schema="Feedback"),
+            204: Answer(description="The vote is withdrawn, or did not exist."),
+        },
+        represents=True,
     )
 
 
@@ -141,5 +154,6 @@ OPERATIONS: Final = (
         agent_keys=True,
         parameters=("author",),
         answers={200: Answer(description="The votes.", schema="Votes")},
+        represents=True,
     ),
 )

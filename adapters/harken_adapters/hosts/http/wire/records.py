@@ -13,6 +13,10 @@ from harken_adapters.formats.record import author_record, feedback_record, stamp
 class Viewer(Protocol):
     """The reader of a record, who may not be allowed to see all of it. A principal is one."""
 
+    @property
+    def reads_all(self) -> bool:
+        """Whether the reader sees more than the author of feedback."""
+
     def may_see(self, agent_id: str | None) -> bool:
         """Whether the reader may see feedback about that agent; ``None`` for feedback without an agent."""
 
@@ -35,8 +39,16 @@ def visible_author_record(viewer: Viewer, feedback: Feedback) -> dict[str, Any]:
     return author_record(viewer.redact(feedback))
 
 
-def receipt_record(viewer: Viewer, receipt: Receipt) -> dict[str, Any]:
-    """The receipt of a submission, with the version, the reply and ``"moderation": "pending"`` where they apply."""
+def own_record(viewer: Viewer, feedback: Feedback) -> dict[str, Any]:
+    """Feedback for a viewer who may change it: as for any reader, or as for its author."""
+    return (visible_record if viewer.reads_all else visible_author_record)(viewer, feedback)
+
+
+def receipt_record(viewer: Viewer, receipt: Receipt, *, whole: bool = False) -> dict[str, Any]:
+    """The receipt of a submission, with the version, the reply and ``"moderation": "pending"`` where they apply.
+
+    With ``whole``, also with the feedback, and whether it was stored before.
+    """
     feedback = receipt.feedback
     document: dict[str, Any] = {
         "status": "success",
@@ -51,6 +63,9 @@ def receipt_record(viewer: Viewer, receipt: Receipt) -> dict[str, Any]:
         document["reply"] = receipt.reply
     if feedback.moderation.status is ModerationStatus.PENDING and not feedback.withdrawn:
         document["moderation"] = ModerationStatus.PENDING.value
+    if whole:
+        document["duplicate"] = receipt.duplicate
+        document["feedback"] = own_record(viewer, feedback)
     return document
 
 

@@ -120,7 +120,7 @@ class _Visit:
         receipt = self.api.harken.collection.set_vote(
             Target(link.session_id, link.message_id, link.agent),
             link.author,
-            form.rating,
+            Rating(form.rating),
             form.comment,
             tags=form.tags,
             context=link.context,

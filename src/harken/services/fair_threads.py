@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
 from queue import SimpleQueue
-from threading import Thread
+from threading import Thread, current_thread
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -49,11 +49,13 @@ class FairThreads:
     Args:
         threads: the maximum number of concurrent calls.
         share: the maximum number of concurrent calls of one tenant.
+        name: what the names of the threads begin with.
     """
 
-    def __init__(self, threads: int, share: int) -> None:
+    def __init__(self, threads: int, share: int, *, name: str = "harken") -> None:
         self._threads = threads
         self._share = share
+        self._name = name
         self._workers: list[Thread] = []
         #: The calls to start now; ``None`` for each thread that is to end.
         self._ready: SimpleQueue[_Call | None] = SimpleQueue()
@@ -86,16 +88,19 @@ class FairThreads:
         """An executor for the calls of one tenant."""
         return _Share(self, tenant)
 
-    def shutdown(self, seconds: float | None = None) -> None:
+    def shutdown(self, seconds: float | None = None, *, cancel_waiting: bool = True) -> None:
         """Accept no more calls, cancel waiting ones, and wait for running ones.
 
         Args:
             seconds: the maximum time to wait; ``None`` for no limit.
+            cancel_waiting: whether waiting calls are cancelled; otherwise they are run.
         """
+        dropped: list[_Call] = []
         with self._lock:
             first, self._closed = not self._closed, True
-            dropped = [call for calls in self._waiting.values() for call in calls]
-            self._waiting.clear()
+            if cancel_waiting:
+                dropped = [call for calls in self._waiting.values() for call in calls]
+                self._waiting.clear()
         for call in dropped:
             call.future.cancel()
         if first:
@@ -103,7 +108,8 @@ class FairThreads:
                 self._ready.put(None)
         until = None if seconds is None else monotonic() + seconds
         for worker in self._workers:
-            worker.join(None if until is None else max(0.0, until - monotonic()))
+            if worker is not current_thread():
+                worker.join(None if until is None else max(0.0, until - monotonic()))
 
     @property
     def closed(self) -> bool:
@@ -117,7 +123,7 @@ class FairThreads:
 
     def _start_worker(self) -> None:
         # Not the threads of an executor, as the interpreter waits for those at exit.
-        worker = Thread(target=self._run, name=f"harken-http_{len(self._workers)}", daemon=True)
+        worker = Thread(target=self._run, name=f"{self._name}_{len(self._workers)}", daemon=True)
         self._workers.append(worker)
         worker.start()
 

@@ -1,0 +1,309 @@
+"""The client for event loops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack, overload
+from weakref import WeakSet
+
+import httpx
+
+from harken import (
+    Cell,
+    Change,
+    Comparison,
+    Cursor,
+    Estimate,
+    Feedback,
+    GroupBy,
+    Keyword,
+    Page,
+    Period,
+    Receipt,
+    SatisfactionChange,
+    Summary,
+    Target,
+    Themes,
+    TrendPoint,
+)
+from harken.clock import utc_now
+from harken.domain.feedback import RatingValue
+from harken.domain.query import GroupKey
+from harken.domain.trend import PeriodValue
+from harken.facade import Filters
+from harken.ports.time import Clock
+from harken.services.feed import Place
+from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords
+from harken_adapters.client.answers import Answer, Outcome, failure_of, result_of
+from harken_adapters.client.async_events import AsyncEvents
+from harken_adapters.client.calls import Call, Calls
+from harken_adapters.client.connection import RETRIES, TIMEOUT, Connection
+from harken_adapters.client.lines import Export
+from harken_adapters.client.retries import Attempts
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """An asynchronous client of Harken's HTTP API, with the methods, values and exceptions of ``Harken``.
+
+    It keeps connections open, and belongs to one event loop. Calls that fail for a passing reason are repeated if that
+    is safe: ``submit`` and ``vote`` carry an idempotency key, so they are stored once. All methods are coroutines,
+    except :meth:`export` and :meth:`events`, which return asynchronous iterators.
+
+    Args:
+        url: the URL of the service, with the path under which Harken is mounted, if any.
+        key: an API key or a session token.
+        application: the application, for services with open access; by default, that of the key.
+        timeout: how many seconds to wait for the server to connect, to accept or to send the next bytes.
+        transport: replaces the connections, for example in tests. It is not closed.
+        sleep: waits for some seconds between attempts; by default, ``asyncio.sleep``.
+        clock: returns the current time, for a ``Retry-After`` that is a date.
+
+    Raises:
+        ConfigurationError: the URL or the key is invalid.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        application: str | None = None,
+        timeout: float = TIMEOUT,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._connection = Connection.to(url, key)
+        self._calls = Calls(application)
+        self._http = httpx.AsyncClient(headers=self._connection.headers, timeout=timeout, transport=transport)
+        self._owns_transport = transport is None
+        self._sleep = sleep
+        self._clock = clock
+        self._is_closed = False
+        self._events: WeakSet[AsyncEvents] = WeakSet()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._connection.url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all iterations over events, and close the connections."""
+        self._is_closed = True
+        for events in list(self._events):
+            await events.close()
+        if self._owns_transport:
+            await self._http.aclose()
+
+    # --- Writing -----------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self, session_id: str, rating: RatingValue | None, comment: str = "", **keywords: Unpack[SubmitKeywords]
+    ) -> Receipt:
+        """Store feedback; see :meth:`harken.Harken.submit`."""
+        return await self._send(self._calls.submit(session_id, rating, comment, keywords))
+
+    async def vote(
+        self,
+        session_id: str,
+        rating: RatingValue | None,
+        comment: str = "",
+        *,
+        author: str,
+        message_id: str | None = None,
+        agent_id: str | None = None,
+        **keywords: Unpack[VoteKeywords],
+    ) -> Receipt:
+        """Set the one vote of an author; see :meth:`harken.Harken.vote`."""
+        target = Target(session_id, message_id, agent_id)
+        return await self._send(self._calls.vote(target, author, rating, comment, keywords))
+
+    async def votes(self, session_id: str, *, author: str, application: str | None = None) -> list[Feedback]:
+        """The votes of an author in a session; see :meth:`harken.Harken.votes`."""
+        return await self._send(self._calls.votes(session_id, author, application))
+
+    async def withdraw_vote(
+        self, session_id: str, *, author: str, message_id: str | None = None, application: str | None = None
+    ) -> Feedback | None:
+        """Withdraw the vote of an author; see :meth:`harken.Harken.withdraw_vote`."""
+        return await self._send(self._calls.withdraw_vote(session_id, author, message_id, application))
+
+    async def change(
+        self,
+        feedback_id: str,
+        change: Change,
+        *,
+        expected_version: int | None = None,
+        application: str | None = None,
+    ) -> Feedback:
+        """Change the content of feedback; see :meth:`harken.Harken.change`.
+
+        It is not repeated if the connection breaks, as the change may have been made: read the feedback again.
+        """
+        return await self._send(self._calls.change(feedback_id, change, expected_version, application))
+
+    async def withdraw(self, feedback_id: str, *, application: str | None = None) -> Feedback:
+        """Withdraw feedback; see :meth:`harken.Harken.withdraw`."""
+        return await self._send(self._calls.withdraw(feedback_id, application))
+
+    # --- Reading -----------------------------------------------------------------------------------------------------
+
+    async def get(self, feedback_id: str, *, application: str | None = None) -> Feedback:
+        """The feedback with that id; see :meth:`harken.Harken.get`."""
+        return await self._send(self._calls.get(feedback_id, application))
+
+    async def feedback(
+        self, *, limit: int = 100, after: Cursor | str | None = None, **filters: Unpack[Filters]
+    ) -> Page:
+        """A page of feedback, newest first; see :meth:`harken.Harken.feedback`."""
+        return await self._send(self._calls.feedback(limit, after, filters))
+
+    def export(self, **filters: Unpack[Filters]) -> AsyncIterator[Feedback]:
+        """All matching feedback, oldest first, in constant memory.
+
+        Raises:
+            StorageUnavailable: the connection broke before the export was complete.
+        """
+        return self._export(self._calls.export(filters))
+
+    def events(self, after: Place | str | None = None, *, application: str | None = None) -> AsyncEvents:
+        """The events from now on, as an iterator; see :meth:`harken.Harken.events`. It reconnects and resumes."""
+        events = AsyncEvents(self._calls.events(after, application), self._open, self._connection.url, self._sleep)
+        self._events.add(events)
+        return events
+
+    # --- Statistics --------------------------------------------------------------------------------------------------
+
+    async def summary(self, **filters: Unpack[Filters]) -> Summary:
+        """The exact statistics; see :meth:`harken.Harken.summary`."""
+        return await self._send(self._calls.summary(filters))
+
+    async def groups(self, by: GroupBy | str, **filters: Unpack[Filters]) -> Mapping[GroupKey, Summary]:
+        """The statistics of groups; see :meth:`harken.Harken.groups`."""
+        return await self._send(self._calls.groups(by, filters))
+
+    async def trend(
+        self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
+    ) -> list[TrendPoint]:
+        """The statistics over time; see :meth:`harken.Harken.trend`."""
+        return await self._send(self._calls.trend(period, zone, filters))
+
+    @overload
+    async def themes(self, *, limit: int = 15, **filters: Unpack[Filters]) -> Themes: ...
+
+    @overload
+    async def themes(self, keywords: str | Sequence[str], **filters: Unpack[Filters]) -> tuple[Keyword, ...]: ...
+
+    async def themes(
+        self, keywords: str | Sequence[str] | None = None, *, limit: int = 15, **filters: Unpack[Filters]
+    ) -> Themes | tuple[Keyword, ...]:
+        """What the thumbs-down comments are about; see :meth:`harken.Harken.themes`.
+
+        A theme has the number of its comments, but ``theme.comments`` is empty.
+        """
+        if keywords is None:
+            return await self._send(self._calls.themes(limit, filters))
+        return await self._send(self._calls.keywords(keywords, filters))
+
+    async def estimate(self, **filters: Unpack[Filters]) -> Estimate:
+        """The satisfaction with an interval; see :meth:`harken.Harken.estimate`."""
+        return await self._send(self._calls.estimate(filters))
+
+    async def compare(self, before: Filters, after: Filters, **filters: Unpack[Filters]) -> Comparison:
+        """The difference between two selections; see :meth:`harken.Harken.compare`."""
+        return await self._send(self._calls.compare(before, after, filters))
+
+    async def compare_to_previous(self, **filters: Unpack[Filters]) -> Comparison:
+        """The difference to the previous period; see :meth:`harken.Harken.compare_to_previous`."""
+        return await self._send(self._calls.compare_to_previous(filters))
+
+    async def compare_groups(self, by: GroupBy | str, **filters: Unpack[Filters]) -> Mapping[GroupKey, Comparison]:
+        """Each group compared with the others together; see :meth:`harken.Harken.compare_groups`."""
+        return await self._send(self._calls.compare_groups(by, filters))
+
+    async def heat_map(
+        self, zone: str = "UTC", *, prefer_dates: bool = False, **filters: Unpack[Filters]
+    ) -> list[Cell]:
+        """The statistics by weekday and hour; see :meth:`harken.Harken.heat_map`."""
+        return await self._send(self._calls.heat_map(zone, prefer_dates=prefer_dates, filters=filters))
+
+    async def changes(self, zone: str = "UTC", **filters: Unpack[Filters]) -> list[SatisfactionChange]:
+        """The days on which satisfaction changed; see :meth:`harken.Harken.changes`."""
+        return await self._send(self._calls.changes(zone, filters))
+
+    # --- Sending -----------------------------------------------------------------------------------------------------
+
+    async def _send(self, call: Call[T]) -> T:
+        attempts = Attempts(call, RETRIES)
+        while True:
+            outcome = await self._try(call)
+            delay = attempts.delay_after(outcome)
+            if delay is None:
+                return result_of(call, outcome, self._connection.url)
+            await self._sleep(delay)
+
+    async def _open(self, call: Call[None], retries: bool) -> tuple[httpx.Response, str]:
+        """Open a stream; returns the response, which is not read yet, and the application."""
+        attempts = Attempts(call, RETRIES if retries else 0)
+        while True:
+            outcome = await self._try_to_open(call)
+            if isinstance(outcome, tuple):
+                return outcome
+            delay = attempts.delay_after(outcome)
+            if delay is None:
+                raise failure_of(call, outcome, self._connection.url)
+            await self._sleep(delay)
+
+    async def _try(self, call: Call[Any]) -> Outcome:
+        request = self._request(call)
+        try:
+            return self._answer(await self._http.send(request))
+        except httpx.RequestError as error:
+            return error
+
+    async def _try_to_open(self, call: Call[None]) -> tuple[httpx.Response, str] | Outcome:
+        request = self._request(call)
+        try:
+            response = await self._http.send(request, stream=True)
+        except httpx.RequestError as error:
+            return error
+        try:
+            if response.is_success:
+                return response, self._connection.application(call, response)
+            await response.aread()
+        except httpx.RequestError as error:
+            await response.aclose()
+            return error
+        except BaseException:
+            await response.aclose()
+            raise
+        return self._answer(response)
+
+    def _request(self, call: Call[Any]) -> httpx.Request:
+        return self._connection.request(call, self._http, is_closed=self._is_closed)
+
+    def _answer(self, response: httpx.Response) -> Answer:
+        return Answer(response.status_code, response.headers, response.content, self._clock())
+
+    async def _export(self, call: Call[None]) -> AsyncIterator[Feedback]:
+        response, application = await self._open(call, retries=True)
+        export = Export(application)
+        try:
+            async for chunk in response.aiter_bytes():
+                for one in export.feed(chunk):
+                    yield one
+        except (httpx.RequestError, httpx.StreamError) as error:
+            raise export.cut_off() from error
+        finally:
+            await response.aclose()
+        export.finish()
