@@ -2,6 +2,7 @@
 
 from importlib.metadata import version as version_of
 
+from pygments.lexers.javascript import TypeScriptLexer
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
@@ -27,5 +28,7 @@ html_show_sourcelink = False
 
 
 def setup(app: Sphinx) -> None:
-    """Pygments knows no CSV."""
+    """Pygments knows neither CSV nor Svelte, and no custom elements in JSX."""
     app.add_lexer("csv", TextLexer)
+    app.add_lexer("svelte", TextLexer)
+    app.add_lexer("tsx", TypeScriptLexer)

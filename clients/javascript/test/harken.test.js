@@ -119,7 +119,7 @@ test("cookies are neither sent nor stored", async (t) => {
 });
 
 test("a request without a response is sent again after 1, 4 and 15 seconds, with the same key and body", async (t) => {
-  const { endpoint, requests } = await serve(t, CUT, { status: 503 }, { status: 502, body: "<h1>Bad gateway" }, STORED);
+  const { endpoint, requests } = await serve(t, CUT, { status: 408 }, { status: 502, body: "<h1>Bad gateway" }, STORED);
   const { waits, onwait } = skipWaiting(t);
   const receipt = await new HarkenClient({ endpoint, session: "s" }).vote("up", { comment: "Clear", onwait });
   assert.equal(receipt.feedback_id, "f-1");
@@ -220,6 +220,22 @@ test("a new token is asked for once, and kept", async (t) => {
   assert.equal(requests[0].headers["idempotency-key"], requests[1].headers["idempotency-key"]);
 });
 
+test("a request that is refused late takes the token that another one has renewed", async (t) => {
+  /** @type {() => void} */
+  let release = () => {};
+  /** @type {Promise<void>} */
+  const isRenewed = new Promise((resolve) => (release = resolve));
+  const { endpoint } = await serve(t, async ({ url, headers }) => {
+    if (headers.authorization === "Bearer t-2") return release(), STORED;
+    if (url?.includes("late")) await isRenewed;
+    return { status: 401 };
+  });
+  const renew = t.mock.fn(() => "t-2");
+  const client = new HarkenClient({ endpoint, token: "t-1", session: "s", renew });
+  await Promise.all([client.vote("up"), client.vote("up", { message: "late" })]);
+  assert.equal(renew.mock.callCount(), 1);
+});
+
 test("without a new token, 401 is reported", async (t) => {
   const { endpoint, requests } = await serve(t, { status: 401 }, { status: 401 });
   const client = new HarkenClient({ endpoint, token: "t-1", session: "s" });
@@ -260,8 +276,10 @@ test("the signal does not cancel a request that was sent", async (t) => {
   assert.deepEqual([id, requests.length], ["f-1", 1]);
 });
 
-test("while the browser is offline, the request waits for it", async (t) => {
-  const { endpoint, requests } = await serve(t, CUT, CUT, CUT, CUT, CUT, STORED);
+test("while the browser is offline, the request waits for it, and the attempts do not count", async (t) => {
+  const busy = { status: 503 };
+  const { endpoint, requests } = await serve(t, CUT, CUT, CUT, CUT, CUT, busy, busy, busy, STORED);
+  const timers = skipWaiting(t);
   const page = new EventTarget();
   const state = { onLine: false };
   for (const [name, value] of Object.entries({
@@ -275,13 +293,16 @@ test("while the browser is offline, the request waits for it", async (t) => {
   /** @type {unknown[]} */
   const waits = [];
   await new HarkenClient({ endpoint, session: "s" }).vote("up", {
-    onwait: ({ seconds, offline }) => {
-      waits.push([seconds, offline]);
+    onwait: (wait) => {
+      if (!wait.offline) return timers.onwait(wait);
+      waits.push(wait.seconds);
+      state.onLine = waits.length === 5;
       queueMicrotask(() => page.dispatchEvent(new Event("online")));
     },
   });
-  assert.deepEqual(waits, Array(5).fill([Infinity, true]));
-  assert.equal(requests.length, 6);
+  assert.deepEqual(waits, Array(5).fill(Infinity));
+  assert.deepEqual(timers.waits, [1, 4, 15]);
+  assert.equal(requests.length, 9);
 });
 
 test("by default, the endpoint is the folder of the module", () => {

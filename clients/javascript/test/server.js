@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
 
 /** @typedef {{ status?: number, headers?: Record<string, string>, body?: unknown }} Answer */
-/** @typedef {(request: import("node:http").IncomingMessage) => Answer} Answering */
+/** @typedef {(request: import("node:http").IncomingMessage) => Answer | Promise<Answer>} Answering */
 
 /** The answer of a connection that ends without a response. */
 export const CUT = Symbol("cut");
@@ -27,7 +27,7 @@ export const serve = async (t, ...answers) => {
     const body = await text(request);
     requests.push({ method, url, headers, body });
     const [first] = answers;
-    const answer = typeof first === "function" ? first(request) : answers.shift() ?? { status: 500, body: { detail: "More requests than answers" } };
+    const answer = typeof first === "function" ? await first(request) : answers.shift() ?? { status: 500, body: { detail: "More requests than answers" } };
     if (answer === SILENCE) return;
     if (answer === CUT) return void request.socket.destroy();
     const { status = 200, headers: more = {}, body: content = "" } = /** @type {Answer} */ (answer);

@@ -171,7 +171,12 @@ test("the page is asked for a token once, and all requests get it", async (t) =>
   const isNew = ({ headers }) => headers.authorization === "Bearer new";
   const { endpoint, requests } = await serve(t, (request) => (isNew(request) ? STORED : { status: 401 }));
   const session = sessionOf(endpoint, "s", "old");
-  const askForToken = mock.fn(async () => "new");
+  const { renew } = session.client;
+  const renewing = (session.client.renew = mock.fn(() => renew()));
+  const askForToken = mock.fn(async () => {
+    while (renewing.mock.callCount() < 2) await new Promise(setImmediate);
+    return "new";
+  });
   const [one, other] = [session.vote("m-1"), session.vote("m-2")];
   one.widgets.add(widget({ askForToken }));
   await Promise.all([one.send(DOWN), other.send(DOWN)]);
