@@ -81,12 +81,14 @@ test("authors, applications, sessions and servers do not share anything", async 
 });
 
 test("words are kept over a reload until they are sent", async (t) => {
-  const { endpoint } = await serve(t, STORED);
+  const { endpoint } = await serve(t, STORED, STORED);
   const before = (await reload()).sessionOf(endpoint, "s").vote("m");
   before.keep({ comment: "half a sent", tags: ["slow"] });
   const after = (await reload()).sessionOf(endpoint, "s").vote("m");
   assert.deepEqual([after.draft.comment, after.draft.tags], ["half a sent", ["slow"]]);
   await after.send(DOWN);
+  assert.equal(after.draft.comment, "half a sent");
+  await after.send({ ...DOWN, comment: "half a sent", tags: ["slow"] });
   assert.deepEqual([after.draft.comment, storage.size], ["", 0]);
 });
 
@@ -129,7 +131,7 @@ test("requests for one message are sent one after the other, and the last one co
   const { Superseded, sessionOf } = await reload();
   const { endpoint, requests } = await serve(t, STORED, { body: { ...STORED.body, version: 2 } });
   const one = sessionOf(endpoint, "s").vote("m");
-  const up = one.send({ rating: "up", comment: "", tags: [] });
+  const up = assert.rejects(one.send({ rating: "up", comment: "", tags: [] }), Superseded);
   await new Promise(setImmediate);
   const skipped = assert.rejects(one.send({ rating: "up", comment: "skipped", tags: [] }), Superseded);
   await Promise.all([up, skipped, one.send(DOWN)]);
