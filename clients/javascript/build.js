@@ -4,6 +4,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync } from "node:zlib";
 import { build, transform } from "esbuild";
+import { minify } from "terser";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const target = process.argv[2] ?? here("../../adapters/harken_adapters/hosts/http/browser");
@@ -49,9 +50,15 @@ await build({
   target: "es2022",
   minify: true,
   charset: "utf8",
+  // Names that only these modules use. They are not stored, and pages do not see them.
+  mangleProps: /^(accept|askForToken|busy|changes|client|draft|isLoaded|keep|load|loading|place|receive|shown|stored|widgets)$/,
   external: ["./widget-languages.js"],
   plugins: [styles, languages],
 });
 for (const name of names) {
-  await writeFile(`${target}/${name}.js.br`, brotliCompressSync(await readFile(`${target}/${name}.js`)));
+  const path = `${target}/${name}.js`;
+  // Some percent smaller than with esbuild alone.
+  const { code } = await minify(await readFile(path, "utf8"), { module: true, compress: { passes: 3, ecma: 2022 } });
+  await writeFile(path, code);
+  await writeFile(`${path}.br`, brotliCompressSync(code));
 }

@@ -52,15 +52,15 @@ export const pathOf = (session, message) => {
  * Sends a request, and tries again if it is refused for a time or gets no response.
  *
  * @param {object} client its `endpoint`, `token`, `timeout` in seconds, and `renew`, which returns a new token
- * @param {object} options `key`: the idempotency key; `signal`: ends waiting, but not a request that is under way, as
+ * @param {object} options `key`: the idempotency key; `version`: the version that must be stored; `signal`: ends waiting, but not a request that is under way, as
  *   its outcome would be unknown; `onwait`: called before each further attempt
  */
-export const send = async (client, method, path, { key = newKey(), signal, onwait } = {}, body) => {
+export const send = async (client, method, path, { key = newKey(), signal, onwait, version } = {}, body) => {
   let renewed = false;
   for (let attempt = 0; ; attempt++) {
     const refused = client.token;
     try {
-      return await request(client, method, path, key, body);
+      return await request(client, method, path, key, version, body);
     } catch (error) {
       if (!(error instanceof HarkenError)) throw error;
       error.attempt = attempt + 1;
@@ -80,14 +80,15 @@ export const send = async (client, method, path, { key = newKey(), signal, onwai
       // The error that is reported is final: nothing is sent after it.
       if (!offline && !(isTemporary && attempt < DELAYS.length && seconds <= LONGEST_WAIT)) throw error;
       onwait?.({ error, seconds, offline });
-      await pause(seconds, signal, error);
-      if (offline) attempt--;
+      // What the network interrupts is not an attempt.
+      if ((await pause(seconds, signal, error)) || offline) attempt--;
     }
   }
 };
 
-const request = async ({ endpoint, token, timeout = 15 }, method, path, key, body) => {
+const request = async ({ endpoint, token, timeout = 15 }, method, path, key, version, body) => {
   const headers = { "Idempotency-Key": key };
+  if (version) headers["If-Match"] = `"${version}"`;
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body) headers["Content-Type"] = "application/json";
   const text = JSON.stringify(body);
@@ -107,30 +108,31 @@ const request = async ({ endpoint, token, timeout = 15 }, method, path, key, bod
     throw new HarkenError(0, {});
   }
   const { ok, status } = response;
-  if (status === 204) return undefined;
-  let document;
+  let document = {};
   try {
-    document = JSON.parse(content);
+    document = JSON.parse(content) ?? document;
   } catch {
-    // A proxy or a captive portal has answered. Even with status 200, nothing was stored.
+    // It is empty, or not from Harken.
   }
-  if (ok && document) return document;
+  if (response.headers.get("Idempotency-Replayed")) document.replayed = true;
+  // Otherwise a proxy or a captive portal has answered. Even with status 200, nothing was stored.
+  if (method === "DELETE" ? status === 204 : ok && (document.feedback_id || document.votes)) return document;
   const after = parseFloat(response.headers.get("Retry-After"));
-  throw new HarkenError(ok ? 0 : status, document ?? {}, after >= 0 ? after : undefined);
+  throw new HarkenError(ok ? 0 : status, document, after >= 0 ? after : undefined);
 };
 
-/** Waits until the seconds are over, or the browser is online again. Rejects with `error` if `signal` is aborted. */
+/** Waits until the seconds are over, or resolves to `true` when the browser is online again. Rejects with `error` if `signal` is aborted. */
 const pause = (seconds, signal, error) =>
   new Promise((resolve, reject) => {
     const over = new AbortController();
-    const end = (settle) => () => {
+    const end = (settle, result) => () => {
       over.abort();
       clearTimeout(timer);
-      settle(error);
+      settle(result);
     };
     const timer = seconds < Infinity ? setTimeout(end(resolve), seconds * 1000) : undefined;
     // A server that asked to wait is not asked earlier.
-    if (!error.status) globalThis.addEventListener?.("online", end(resolve), { signal: over.signal });
-    signal?.addEventListener("abort", end(reject), { signal: over.signal });
-    if (signal?.aborted) end(reject)();
+    if (!error.status) globalThis.addEventListener?.("online", end(resolve, true), { signal: over.signal });
+    signal?.addEventListener("abort", end(reject, error), { signal: over.signal });
+    if (signal?.aborted) end(reject, error)();
   });

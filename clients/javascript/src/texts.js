@@ -39,7 +39,7 @@ let shipped = {};
 /** What pages add, by language. */
 const own = {};
 
-const baseOf = (language) => language.split("-")[0];
+const baseOf = (language) => language.toLowerCase().split("-")[0];
 
 /** Loads the texts of a language. Returns `undefined` if that is done, or nothing is shipped. */
 export const loadTexts = (language) => {
@@ -53,7 +53,7 @@ export const loadTexts = (language) => {
 
 export const textsOf = (language) => {
   const base = baseOf(language);
-  return { ...ENGLISH, ...shipped[base], ...own[base], ...own[language] };
+  return { ...ENGLISH, ...shipped[base], ...own[base], ...own[language.toLowerCase()] };
 };
 
 export const addTexts = (language, texts) => {

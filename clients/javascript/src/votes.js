@@ -6,9 +6,13 @@ import { claimsOf, newKey, pathOf, send } from "./requests.js";
 class Session {
   votes = new Map();
   loading = undefined;
+  /** Whether the earlier votes are known. */
+  isLoaded = false;
   /** How many changes of its votes have ended. */
   changes = 0;
+  #given;
   #renewing;
+  #answer;
 
   constructor(endpoint, session, place) {
     this.place = place;
@@ -16,16 +20,28 @@ class Session {
     this.client = { endpoint, renew: () => (this.#renewing ??= this.#renew()) };
   }
 
+  /** Takes a token that the page has set. The one before may have been renewed since. */
+  accept(token) {
+    if (token === this.#given) return;
+    this.client.token = this.#given = token;
+    this.#answer?.(token);
+  }
+
   /** Asks the page for a new token, through one of the widgets. */
   async #renew() {
     const { client } = this;
     const before = client.token;
     const [widget] = [...this.votes.values()].flatMap((vote) => [...vote.widgets]);
-    const token = await widget?.askForToken(!!before).catch(() => {});
+    const token = await new Promise((resolve) => {
+      // The page may also set the property of a widget.
+      this.#answer = resolve;
+      if (widget) widget.askForToken(true).then(resolve, () => resolve());
+      else resolve();
+    });
     this.#renewing = undefined;
-    if (token) client.token = token;
-    // The page may also have set the property of a widget.
-    return client.token === before ? undefined : client.token;
+    // The token of another author is not for these votes.
+    const isOurs = token && token !== before && placeOf(client.endpoint, this.session, token) === this.place;
+    return isOurs ? token : undefined;
   }
 
   /** The vote on a message; `null` is the session as a whole. */
@@ -43,6 +59,7 @@ class Session {
       const path = pathOf(this.session).replace(/feedback$/, "votes");
       const { changes } = this;
       this.loading = send(this.client, "GET", path).then(({ votes }) => {
+        this.isLoaded = true;
         for (const one of votes) this.vote(one.message_id).receive(one, changes);
       });
       this.loading.catch(() => (this.loading = undefined));
@@ -67,8 +84,11 @@ class Vote {
 
   constructor(session, message) {
     this.session = session;
+    this.message = message;
     this.place = JSON.stringify([session.place, message]);
-    this.draft = { comment: "", tags: [], ...recall(this.place) };
+    const { comment, tags, sending } = recall(this.place) ?? {};
+    /** `comment` and `tags`: what is in the panel; `sending`: the vote that is not known to be stored. */
+    this.draft = { comment: `${comment ?? ""}`, tags: Array.isArray(tags) ? tags : [], sending };
   }
 
   get path() {
@@ -96,40 +116,66 @@ class Vote {
   }
 
   /**
-   * Sends a vote, after what is being sent for this message; that is not tried again. The same content has the same
-   * idempotency key until it is stored, also after a reload.
+   * Sends a vote, after what is being sent for this message; that is not tried again. The same content is sent with the
+   * same idempotency key until it is stored, also after a reload.
    */
   send(content, more, onwait) {
-    const same = this.draft.sending;
-    const isSame = same && JSON.stringify(same.content) === JSON.stringify(content);
-    this.keep({ sending: { content, key: isSame ? same.key : newKey() } });
-    const { key } = this.draft.sending;
-    this.show(content.rating);
-    const forget = (changes) => this.draft.sending?.key === key && this.keep({ ...changes, sending: undefined });
+    const before = this.draft.sending;
+    const isSame = before && JSON.stringify(before.content) === JSON.stringify(content);
+    const sending = this.#begin(isSame ? before : { content, more, key: newKey(), base: this.#base() });
+    const { session } = this;
     return this.#inTurn(async (signal) => {
-      const options = { key, signal, onwait };
-      const receipt = await send(this.session.client, "PUT", this.path, options, { ...content, ...more }).catch((error) => {
-        if (error.violations?.length) forget();
+      const options = { key: sending.key, signal, onwait };
+      const body = { ...content, ...sending.more };
+      const receipt = await send(session.client, "PUT", this.path, options, body).catch((error) => {
+        if (error.violations?.length) this.#end(sending);
         throw error;
       });
       const { feedback_id: id, version, reply = null } = receipt;
-      this.stored = { ...content, id, version, reply };
+      if (receipt.replayed) {
+        // It was stored before, and may have been replaced since.
+        this.stored = null;
+        await session.load(true).catch(() => {});
+      }
+      if (!receipt.replayed || !this.stored) this.stored = { ...content, id, version, reply };
       const { draft } = this;
       // Words that were not sent with it are kept.
       const isSent = draft.comment.trim() === content.comment && `${draft.tags}` === `${content.tags}`;
-      forget(isSent && { comment: "", tags: [] });
-      if (!signal.aborted) this.show(content.rating);
+      this.#end(sending, isSent && { comment: "", tags: [] });
+      if (!signal.aborted) this.show(this.stored.rating);
       return this.stored;
     });
   }
 
   withdraw(onwait) {
-    this.keep({ sending: undefined });
-    this.show(undefined);
+    const sending = this.#begin({ content: null, base: this.#base() });
+    const { session } = this;
     return this.#inTurn(async (signal) => {
-      await send(this.session.client, "DELETE", this.path, { signal, onwait });
+      const options = { signal, onwait, version: this.stored?.version };
+      await send(session.client, "DELETE", this.path, options).catch(async (error) => {
+        // Another page has changed the vote meanwhile.
+        if (error.status === 412) await session.load(true);
+        throw error;
+      });
       this.stored = null;
+      this.#end(sending);
+      if (!signal.aborted) this.show();
     });
+  }
+
+  /** The version that the author saw; `undefined` if that is not known yet. */
+  #base() {
+    return this.session.isLoaded ? (this.stored?.version ?? 0) : undefined;
+  }
+
+  #begin(sending) {
+    this.keep({ sending });
+    this.show(sending.content?.rating);
+    return sending;
+  }
+
+  #end(sending, changes) {
+    if (this.draft.sending === sending) this.keep({ ...changes, sending: undefined });
   }
 
   #inTurn(work) {
@@ -160,18 +206,27 @@ export class Superseded extends Error {}
 
 const sessions = new Map();
 
-/** The session that a widget belongs to. */
-export const sessionOf = (endpoint, session, token) => {
+/** What distinguishes the votes of one author in one session from all others. */
+const placeOf = (endpoint, session, token) => {
   const claims = claimsOf(token);
-  session ??= claims.session;
+  return JSON.stringify([`${endpoint}`, session ?? claims.session, claims.sub, claims.application]);
+};
+
+/** The session that a widget belongs to; `undefined` if it is not known. */
+export const sessionOf = (endpoint, session, token) => {
+  session ??= claimsOf(token).session;
   if (!session) return undefined;
-  const place = JSON.stringify([String(endpoint), session, claims.sub, claims.application]);
+  const place = placeOf(endpoint, session, token);
   let found = sessions.get(place);
   if (!found) sessions.set(place, (found = new Session(endpoint, session, place)));
-  // The token that a page has given before may have been renewed since.
-  if (token && token !== found.given) found.client.token = found.given = token;
+  found.accept(token);
   return found;
 };
+
+let asked;
+
+/** Asks the page for a token: once for all widgets that have none. */
+export const firstToken = (widget) => (asked ??= widget.askForToken(false).finally(() => (asked = undefined)));
 
 const PREFIX = "harken ";
 

@@ -3,7 +3,7 @@
 import { FOLDER } from "./requests.js";
 import { STYLES } from "./styles.js";
 import { addTexts, loadTexts, textsOf } from "./texts.js";
-import { Superseded, sessionOf } from "./votes.js";
+import { Superseded, firstToken, sessionOf } from "./votes.js";
 
 const REASONS = ["wrong", "incomplete", "slow", "unclear", "other"];
 const MAX_COMMENT = 1000;
@@ -49,7 +49,7 @@ const connected = new Set();
 const languageOf = (node) => {
   for (; node; node = node.getRootNode().host) {
     const found = node.closest("[lang]");
-    if (found) return found.lang.toLowerCase();
+    if (found) return found.lang;
   }
   return "";
 };
@@ -91,6 +91,13 @@ export class HarkenFeedback extends HTMLElement {
 
   connectedCallback() {
     connected.add(this);
+    for (const name of ["token", "texts"]) {
+      // Set before the module was loaded.
+      if (!Object.hasOwn(this, name)) continue;
+      const value = this[name];
+      delete this[name];
+      this[name] = value;
+    }
     this.#start();
   }
 
@@ -110,9 +117,9 @@ export class HarkenFeedback extends HTMLElement {
     this.#vote = undefined;
   }
 
-  attributeChangedCallback(name) {
+  attributeChangedCallback(name, before, after) {
+    if (!this.#parts || before === after) return;
     // A new token does not interrupt a person who is writing.
-    if (!this.#parts) return;
     if (name === "token") this.#join();
     else this.#start();
   }
@@ -144,7 +151,7 @@ export class HarkenFeedback extends HTMLElement {
 
   /** Opens the panel for a rating. */
   open(rating = "down") {
-    if (!this.#vote || this.#isOff() || !this.#emit("harken-open", { rating }, true)) return;
+    if (this.#isOff() || !this.#emit("harken-open", { rating }, true)) return;
     const { draft, stored } = this.#vote;
     if (stored?.rating === rating && !draft.comment && !draft.tags.length) {
       this.#vote.keep({ comment: stored.comment, tags: stored.tags });
@@ -221,7 +228,7 @@ export class HarkenFeedback extends HTMLElement {
   }
 
   #isOff() {
-    return this.#closed || this.hasAttribute("disabled") || this.hasAttribute("readonly");
+    return !this.#vote || this.#closed || this.hasAttribute("disabled") || this.hasAttribute("readonly");
   }
 
   #emit(type, detail, cancelable = false) {
@@ -323,9 +330,14 @@ export class HarkenFeedback extends HTMLElement {
 
   #join() {
     const endpoint = this.getAttribute("endpoint") ?? FOLDER;
+    if (this.hasAttribute("disabled")) return;
+    if (!this.token) {
+      firstToken(this).then((token) => token && !this.token && (this.token = token), () => {});
+      return;
+    }
     const session = sessionOf(endpoint, this.getAttribute("session"), this.token);
     // A framework may set it later.
-    if (!session || this.hasAttribute("disabled")) return;
+    if (!session) return;
     const vote = session.vote(this.getAttribute("message"));
     if (this.#vote !== vote) {
       this.#vote?.widgets.delete(this);
@@ -339,11 +351,23 @@ export class HarkenFeedback extends HTMLElement {
     if (this.#closed) this.#say();
     this.#closed = false;
     this.update();
-    session.load().then(
-      () => this.#greet(vote),
-      (error) => this.#vote === vote && isClosing(error) && this.#shut(),
-    );
-    if (vote.draft.sending && !vote.busy) this.#send(vote.draft.sending.content);
+    session
+      .load()
+      .then(
+        () => this.#greet(vote),
+        (error) => this.#vote === vote && isClosing(error) && this.#shut(),
+      )
+      .then(() => this.#resume(vote));
+  }
+
+  /** Sends what was not sent before the page was loaded again, unless the vote was changed elsewhere. */
+  #resume(vote) {
+    const { draft, stored } = vote;
+    const { sending } = draft;
+    if (this.#vote !== vote || vote.busy || !sending || this.#isOff()) return;
+    if (stored?.version > sending.base) vote.keep({ sending: undefined });
+    else if (sending.content) this.#send(sending.content);
+    else if (sending.content === null) this.#withdraw();
   }
 
   /** Shows an earlier vote. */
@@ -380,7 +404,7 @@ export class HarkenFeedback extends HTMLElement {
   }
 
   #press(rating) {
-    if (this.#isOff() || !this.#vote) return;
+    if (this.#isOff()) return;
     if (this.#open === rating) this.close();
     else if (this.#vote.shown === rating) this.#withdraw();
     else if (rating === "down" && this.#asks(rating)) this.open(rating);
