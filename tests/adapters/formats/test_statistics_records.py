@@ -168,7 +168,7 @@ def test_keywords(keywords: tuple[Keyword, ...]) -> None:
 
 @st.composite
 def found_themes(draw: st.DrawFn, total: int) -> FoundTheme:
-    """A theme of so many comments, without their ids."""
+    """A theme among that number of comments, without their ids."""
     examples = tuple(draw(st.lists(entries(), max_size=2)))
     count = draw(st.integers(0, total))
     theme = Theme(
