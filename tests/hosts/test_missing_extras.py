@@ -18,6 +18,7 @@ import pytest
         ("hosts.wsgi", "jwt", "The WSGI host", "http"),
         ("hosts.strands", "strands", "The Strands host", "strands"),
         ("hosts.session_manager", "strands", "The session manager", "strands"),
+        ("client", "httpx", "The client", "client"),
         ("storage.mongodb", "pymongo", "MongoDB", "mongodb"),
         ("notifiers.webhook", "httpx", "A webhook", "webhooks"),
     ],
