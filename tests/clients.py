@@ -48,7 +48,7 @@ class Blocking:
             found = method(*arguments, **keywords)
             if isinstance(found, AsyncEvents):
                 self._runner.run(found.__aenter__())
-                return self._iterate(found)
+                return BlockingEvents(self._runner, found)
             if hasattr(found, "__anext__"):
                 return self._iterate(found)
             return self._runner.run(_awaited(found)) if inspect.isawaitable(found) else found
@@ -61,7 +61,7 @@ class Blocking:
             while (item := self._runner.run(_awaited(anext(items, end)))) is not end:
                 yield item
         finally:
-            self._runner.run(items.close() if isinstance(items, AsyncEvents) else items.aclose())
+            self._runner.run(items.aclose())
 
     def __enter__(self) -> Blocking:
         return self
@@ -69,6 +69,33 @@ class Blocking:
     def __exit__(self, *_: object) -> None:
         self._runner.run(self.client.close())
         self._runner.close()
+
+
+@define
+class BlockingEvents:
+    """Iterates over :class:`AsyncEvents` in its event loop."""
+
+    runner: asyncio.Runner
+    events: AsyncEvents
+
+    def __iter__(self) -> BlockingEvents:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self.runner.run(_awaited(anext(self.events)))
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def __enter__(self) -> BlockingEvents:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the iteration."""
+        self.runner.run(self.events.close())
 
 
 async def _awaited(awaitable: Any) -> Any:

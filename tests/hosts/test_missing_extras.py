@@ -20,6 +20,7 @@ import pytest
         ("hosts.mcp", "mcp", "The MCP server", "mcp"),
         ("hosts.strands", "strands", "The Strands host", "strands"),
         ("hosts.session_manager", "strands", "The session manager", "strands"),
+        ("client", "httpx", "The client", "client"),
         ("storage.mongodb", "pymongo", "MongoDB", "mongodb"),
         ("notifiers.webhook", "httpx", "A webhook", "webhooks"),
     ],

@@ -1,6 +1,6 @@
 """What a type checker sees of the public names: run by ``mypy --strict`` in ``make lint``, and never executed."""
 
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Literal, assert_type
@@ -21,7 +21,9 @@ from harken import (
     Interval,
     Keyword,
     Middleware,
+    Missed,
     NewKey,
+    News,
     Page,
     PeriodValue,
     Rating,
@@ -43,7 +45,7 @@ from harken import (
 )
 from harken.domain.moderation import ModerationStatus
 from harken.ports.sessions import JsonValue
-from harken.services.feed import Missed, News
+from harken_adapters.client import AsyncClient, Client
 from harken_adapters.tokens import FeedbackLinks, SessionTokens
 
 
@@ -234,3 +236,34 @@ def wrapping(hk: Harken, rating: RatingValue | None, period: PeriodValue, spam: 
     hk.summary(rating=rating)
     hk.trend(period)
     harken.connect("memory://", spam=spam)
+
+
+def calling_over_http(client: Client) -> None:
+    """A client has the types of the facade."""
+    assert_type(client.submit("s", "up", tags=["a"]), Receipt)
+    assert_type(client.vote("s", "up", author="ann"), Receipt)
+    assert_type(client.withdraw_vote("s", author="ann"), Feedback | None)
+    assert_type(client.feedback(agent_id="a"), Page)
+    assert_type(client.export(rating="down"), Iterator[Feedback])
+    assert_type(client.summary(), Summary)
+    assert_type(client.themes(), Themes)
+    assert_type(client.themes("slow"), tuple[Keyword, ...])
+    assert_type(next(client.events()), News | Missed)
+    client.submit("s", "sideways")  # type: ignore[arg-type]
+    client.summary(agent="a")  # type: ignore[call-arg]
+
+
+async def calling_in_an_event_loop(client: AsyncClient) -> None:
+    """Its methods are coroutines, except those that return iterators."""
+    assert_type(await client.submit("s", "up"), Receipt)
+    assert_type(await client.themes(), Themes)
+    assert_type(await client.compare({"agent_id": "a"}, {"agent_id": "b"}), Comparison)
+    assert_type(client.export(), AsyncIterator[Feedback])
+    async for event in client.events():
+        assert_type(event, News | Missed)
+
+
+def listening(hk: Harken) -> None:
+    """The events in process have the same type."""
+    for event in hk.events():
+        assert_type(event, News | Missed)

@@ -252,7 +252,7 @@ class AsyncClient:
                 return result_of(call, outcome, self._connection.url)
             await self._sleep(delay)
 
-    async def _open(self, call: Call[None], retries: bool) -> tuple[httpx.Response, str]:
+    async def _open(self, call: Call[None], *, retries: bool) -> tuple[httpx.Response, str]:
         """Open a stream; returns the response, which is not read yet, and the application."""
         attempts = Attempts(call, RETRIES if retries else 0)
         while True:

@@ -248,7 +248,7 @@ class Client:
                 return result_of(call, outcome, self._connection.url)
             self._pause(delay)
 
-    def _open(self, call: Call[None], retries: bool) -> tuple[httpx.Response, str]:
+    def _open(self, call: Call[None], *, retries: bool) -> tuple[httpx.Response, str]:
         """Open a stream; returns the response, which is not read yet, and the application."""
         attempts = Attempts(call, RETRIES if retries else 0)
         while True:

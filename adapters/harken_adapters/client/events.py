@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 import httpx
 
-from harken import HarkenError
+from harken import HarkenError, StorageClosed
 from harken.services.feed import Missed, News
 from harken_adapters.client.answers import unreachable
 from harken_adapters.client.calls import Call
@@ -99,6 +99,9 @@ class Events:
             self._wait(self._reader.delay_after(error))
             try:
                 self._open(retries=False)
+            except StorageClosed:
+                # The client is being closed, which ends the iteration.
+                self._closed.set()
             except HarkenError as refused:
                 error = refused
 

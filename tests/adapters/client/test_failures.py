@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
+from tests.nginx import nginx_before
 
 import harken
 from clients import KINDS, InThread, Sleeps, opened, proxied, without_keys
@@ -27,6 +29,7 @@ from harken import (
     Harken,
     HarkenError,
     InvalidCredentials,
+    News,
     Overloaded,
     Scope,
     StorageClosed,
@@ -470,3 +473,37 @@ def test_threads_share_a_client(hk: Harken) -> None:
         threads = [InThread.start(lambda n=n: submit(n)) for n in range(16)]
         assert [one.wait() for one in threads] == [[f"s{n}"] * 10 for n in range(16)]
     assert hk.summary().total == 160
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_behind_a_proxy(kind: str, exported: Harken, tmp_path: Path) -> None:
+    """A service that nginx serves under a path: calls, exports and events arrive, and an odd id is not changed."""
+    more = "rewrite ^/feedback/(.*)$ /$1 break; proxy_buffering off;"
+    with (
+        served(exported) as server,
+        nginx_before(server.url, tmp_path / "nginx", more=more) as outside,
+        opened(kind, f"{outside}/feedback") as client,
+    ):
+        events = client.events()
+        odd = client.submit("a b%2F+ü?", "up").feedback
+        event = next(events)
+        assert isinstance(event, News)
+        assert event.feedback == odd
+        events.close()
+        assert client.vote("..a", "up", author="é", message_id="m+ 1").feedback.message_id == "m+ 1"
+        assert [one.session_id for one in client.feedback(limit=2).items] == ["..a", "a b%2F+ü?"]
+        assert list(client.export()) == list(exported.export())
+
+
+@pytest.mark.slow
+def test_a_truncated_export_through_a_proxy(exported: Harken, tmp_path: Path) -> None:
+    """Behind nginx, which speaks HTTP/1.0 to the service, the end of the connection is the end of the response."""
+    with (
+        served(exported) as server,
+        proxied(server.port, iter([100_000] * 9)) as proxy,
+        nginx_before(proxy.url, tmp_path / "nginx") as outside,
+        Client(outside, sleep=Sleeps()) as client,
+        pytest.raises(StorageUnavailable),
+    ):
+        list(client.export())

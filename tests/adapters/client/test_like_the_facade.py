@@ -51,7 +51,7 @@ def server(hk: Harken) -> Iterator[Server]:
         yield serving
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["facade", "client", pytest.param("async client", marks=pytest.mark.slow)])
 def one(request: pytest.FixtureRequest, hk: Harken) -> Iterator[Any]:
     """The facade, or a client of it."""
     if request.param == "facade":
@@ -429,6 +429,7 @@ def test_other_rules(clock: ManualClock) -> None:
                 assert held == without_keys(hk.get(held.id))
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["up", "down", None]), max_size=6), st.data())
 def test_any_sequence_of_votes(ratings: list[Any], data: st.DataObject) -> None:
     """Votes, withdrawals and changes in any order leave the same feedback as on the facade."""

@@ -239,7 +239,7 @@ def test_a_blocking_host_can_iterate(hk: Harken, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(EventStream, "heartbeat", 0.02)
     stream = EventStream(hk, APPLICATION, None)
     chunks = iter(stream)
-    assert next(chunks).endswith(b"\nretry: 2000\n\n")
+    assert next(chunks).startswith(b"retry: 2000\nid: ")
     assert next(chunks) == b": keep-alive\n\n"
     hk.submit("s", "up")
     assert b"event: feedback.created" in next(chunk for chunk in chunks if b"event" in chunk)

@@ -237,6 +237,26 @@ def votes_are_cast_and_withdrawn(visit: Visit) -> None:
     assert visit.ask("GET", "/api/sessions/s/votes?author=kim").json()["votes"] == []
 
 
+@case()
+def the_whole_feedback_is_returned_if_preferred(visit: Visit) -> None:
+    """With ``Prefer: return=representation``, submissions, votes and withdrawals return the feedback."""
+    prefer = {"Prefer": "return=representation"}
+    vote, author = "/api/sessions/s/messages/m/feedback", {"author": "ann"}
+    given = visit.ask("POST", PATH, 201, json=UP, headers=prefer)
+    assert given.headers["preference-applied"] == "return=representation"
+    assert given.headers["harken-application"] == "default"
+    known = given.json()
+    assert known["feedback"] == visit.ask("GET", f"/api/feedback/{known['feedback_id']}").json()
+    assert not known["duplicate"]
+    cast = visit.ask("PUT", vote, json=UP, params=author, headers=prefer).json()["feedback"]
+    assert visit.ask("PUT", vote, json=UP, params=author, headers=prefer).json()["duplicate"]
+    assert visit.ask("GET", "/api/sessions/s/votes", params=author, headers=prefer).json()["votes"] == [cast]
+    assert visit.ask("DELETE", vote, params=author, headers=prefer).json()["withdrawn_at"]
+    visit.ask("DELETE", vote, 204, params=author, headers=prefer)
+    assert visit.ask("DELETE", f"/api/feedback/{known['feedback_id']}", headers=prefer).json()["version"] == 2
+    assert visit.ask("GET", "/api/export?count=true").text == '{"count":0}\n'
+
+
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 

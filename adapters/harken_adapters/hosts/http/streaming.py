@@ -75,7 +75,7 @@ class EventStream:
             self.on_news()
         begin = self._listener.begin
         place = f"id: {begin}\n" if begin else ""
-        return f"{place}retry: {_RETRY}\n\n".encode() + self._missed_frame()
+        return f"retry: {_RETRY}\n{place}\n".encode() + self._missed_frame()
 
     def take(self) -> bytes:
         """The frames to send now, possibly empty. Reads from the storage; after an error, a later call retries."""
