@@ -209,9 +209,9 @@ TOOLS: Final = (
         title="Record feedback",
         description=(
             "Store a rating that a user gave for an AI answer, and their comment in their own words. Only use it when "
-            "a user expresses an opinion, never to rate an answer yourself. A thumbs-down needs a comment, unless the "
-            "operator's rules differ. The feedback is durable when the tool returns. Set idempotency_key to a new "
-            "random text and repeat it in retries, so that the feedback is stored once."
+            "a user expresses an opinion, never to rate an answer yourself. A thumbs-down needs a comment or a tag, "
+            "unless the operator's rules differ. The feedback is durable when the tool returns. Set idempotency_key to "
+            "a new random text and repeat it in retries, so that the feedback is stored once."
         ),
         operation=_OPERATIONS["submit_feedback"],
         arguments=(
