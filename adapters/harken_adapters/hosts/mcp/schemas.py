@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from harken import Rating
-from harken.domain.rules import MAX_ID_LENGTH
+from harken.domain.rules import MAX_CONTEXT_KEYS, MAX_ID_LENGTH
 from harken_adapters.hosts.http.documentation.openapi import operation_document
 from harken_adapters.hosts.http.documentation.schemas import SCHEMAS, Schema
 from harken_adapters.hosts.mcp.tools import Tool
 
-_OMITTED: Final = frozenset({"pattern", "propertyNames", "minItems", "maxItems", "format"})
+_OMITTED: Final = frozenset({"pattern", "propertyNames", "minItems", "format"})
 _SCALAR: Final[Schema] = {"type": ["string", "number", "boolean"]}
 _IDEMPOTENCY_KEY: Final[Schema] = {
     "type": "string",
@@ -70,7 +70,12 @@ def _argument(tool: Tool, name: str) -> Schema:
     body = SCHEMAS[tool.operation.body]["properties"] if tool.operation.body else {}
     if plain == "context":
         what = "Further values by name." if body else "Only feedback with these context values, by name."
-        return {"type": "object", "additionalProperties": _SCALAR, "description": _of_side(side, what)}
+        return {
+            "type": "object",
+            "additionalProperties": _SCALAR,
+            "maxProperties": MAX_CONTEXT_KEYS,
+            "description": _of_side(side, what),
+        }
     described = body.get(name) or _parameter(tool, name)
     if plain == "rating":
         described = {**_RATINGS, "description": "Thumbs up, thumbs down, or neither." if body else "Only this rating."}
