@@ -90,10 +90,10 @@ class _ToolCall:
 
     def request(self) -> Request:
         """The request to be admitted, which names the session and has no other arguments."""
-        path_parts = {name: str(self.arguments.get(name, "")) for name in _path_names(self.tool)}
-        session = self.arguments.get("session_id")
-        query = [("session_id", session)] if isinstance(session, str) and "session_id" not in path_parts else []
-        return _request(self.tool, path_parts, query, [], self.origin)
+        texts = {name: value for name, value in self.arguments.items() if isinstance(value, str)}
+        parts = {name: texts.get(name, "") for name in _path_names(self.tool)}
+        query = [("session_id", texts["session_id"])] if "session_id" in texts.keys() - parts.keys() else []
+        return _request(self.tool, parts, query, [], self.origin)
 
     def handle(self, admitted: Call) -> Response:
         """Check the arguments, call the operation with them, and shape its result.
