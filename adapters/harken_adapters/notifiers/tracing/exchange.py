@@ -18,6 +18,8 @@ from harken_adapters.notifiers.wording import one_line
 JSON: Final = b"application/json"
 #: Statuses below 500 after which a later attempt may succeed. Credentials can be corrected.
 _RETRIED: Final = frozenset({401, 403, 407, 408, 425, 429})
+#: The maximum number of bytes of a response. A page of MLflow's experiments has their notes.
+_MAX_CONTENT: Final = 4_000_000
 _LONGEST_REASON: Final = 300
 #: Where responses have the reason of an error.
 _REASONS: Final = ("message", "detail", "error")
@@ -47,7 +49,9 @@ class Exchange:
         """
         base = self.endpoint.target.partition(b"?")[0].rstrip(b"/")
         headers = (*self.headers, (b"content-type", content_type))
-        return self.endpoint.request(method, base + path.encode(), headers, content, deadline=self.deadline)
+        return self.endpoint.request(
+            method, base + path.encode(), headers, content, deadline=self.deadline, max_content=_MAX_CONTENT
+        )
 
     def call(
         self,

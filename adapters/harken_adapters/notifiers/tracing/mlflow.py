@@ -21,8 +21,8 @@ from harken_adapters.telemetry.evaluation import score_value
 _TRACES: Final = "/api/3.0/mlflow/traces"
 _EXPERIMENTS: Final = "/api/2.0/mlflow/experiments/search"
 _TRACE_ID: Final = re.compile(r"tr-[0-9a-f]{32}")
-#: The most experiments, and traces, that a search returns.
-_MAX_EXPERIMENTS: Final = 1_000
+#: How many experiments, and traces, a page of a search has. Both come with notes and tags, which can be long.
+_MAX_EXPERIMENTS: Final = 100
 _MAX_TRACES: Final = 100
 _ANONYMOUS: Final = "anonymous"
 #: The status if another trace has the assessment, because the feedback, or the setting ``trace``, was changed.
