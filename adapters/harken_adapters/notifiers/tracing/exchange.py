@@ -75,7 +75,7 @@ class Exchange:
             DeliveryFailed: there was no response in time, or the status is not a success.
         """
         answer = self.send(method, path, b"" if body is None else json.dumps(body).encode(), JSON)
-        return self.checked(answer, accept=accept, retry=retry)
+        return self.require_success(answer, accept=accept, retry=retry)
 
     def read(self, method: str, path: str, body: Mapping[str, object], *, retry: Collection[int] = ()) -> Any:
         """Like :meth:`call`; returns the JSON object in the response.
@@ -83,9 +83,9 @@ class Exchange:
         Raises:
             DeliveryFailed: also if the response is not a JSON object.
         """
-        return self.parsed(self.call(method, path, body, retry=retry))
+        return self.parse_object(self.call(method, path, body, retry=retry))
 
-    def parsed(self, answer: Answer) -> Any:
+    def parse_object(self, answer: Answer) -> Any:
         """Return the JSON object in a response.
 
         Raises:
@@ -99,7 +99,7 @@ class Exchange:
             raise DeliveryFailed(f"{self.endpoint.describe(answer)}, but not with a JSON object; check the url")
         return parsed
 
-    def checked(self, answer: Answer, *, accept: Collection[int] = (), retry: Collection[int] = ()) -> Answer:
+    def require_success(self, answer: Answer, *, accept: Collection[int] = (), retry: Collection[int] = ()) -> Answer:
         """Return a response that is a success.
 
         Raises:

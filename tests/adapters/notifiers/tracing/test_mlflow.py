@@ -106,6 +106,24 @@ class TestMlflow(FollowsFeedback):
             notifier.deliver(a_notification(feedback=a_feedback("n-1", message_id=trace)))
         assert [one["assessment_name"] for one in self._info(trace)["assessments"]] == [name]
 
+    def test_metadata(self) -> None:
+        """An assessment has the ids of the feedback, as texts."""
+        trace = self.add_trace()
+        self.hk.submit("s", "up", message_id=trace, author="ann", agent_id="helper", tags=["fast", "kind"])
+        self.deliver()
+        (assessment,) = self._info(trace)["assessments"]
+        (feedback,) = self.hk.feedback().items
+        assert assessment["metadata"] == {
+            "feedback_id": feedback.id,
+            "application": "default",
+            "session_id": "s",
+            "agent_id": "helper",
+            "author": "ann",
+            "rating": "up",
+            "tags": "fast, kind",
+            "version": "1",
+        }
+
     @pytest.mark.parametrize("trace", ["msg-7", "../../2.0/mlflow/experiments", "tr-12", "0123456789abcdef"])
     def test_an_id_of_another_form(self, trace: str) -> None:
         """A message id that is not a trace id is a dead letter with a reason, and is not a part of a path."""
