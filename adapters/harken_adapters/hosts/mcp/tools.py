@@ -102,7 +102,7 @@ def _newest_changes(result: Record, limit: int) -> int:
     return max(0, omitted)
 
 
-def _sided(names: Iterable[str]) -> tuple[str, ...]:
+def _with_side(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{side}.{name}" for side in ("before", "after") for name in names)
 
 
@@ -152,7 +152,7 @@ TOOLS: Final = (
             f"{_VERDICTS} sentence has the verdict in words, and always_valid_interval its uncertainty."
         ),
         operation=_OPERATIONS["analytics_compare"],
-        arguments=(*_sided(_SIDES), *_FILTERS),
+        arguments=(*_with_side(_SIDES), *_FILTERS),
     ),
     Tool(
         name="compare_groups",
