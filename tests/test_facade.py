@@ -297,6 +297,25 @@ class TestVotes:
         assert hk.withdraw_vote("s", author="ann", application="shop") is None
         assert hk.votes("s", author="ann") == [whole]
 
+    def test_need_an_author(self, hk: Harken) -> None:
+        """Without an author, nobody's votes are set, returned or withdrawn."""
+        hk.vote("s", "up", author="ann", message_id="m")
+        nobody: Any = None
+        for call in (
+            lambda: hk.vote("s", "down", "No", author=nobody, message_id="m"),
+            lambda: hk.votes("s", author=nobody),
+            lambda: hk.withdraw_vote("s", author=nobody, message_id="m"),
+        ):
+            with pytest.raises(FeedbackRejected, match="A vote needs an author"):
+                call()
+        assert hk.summary().positive == 1
+
+    def test_misspelt_keywords(self, hk: Harken) -> None:
+        """An unknown keyword is an error, which lists those that there are."""
+        misspelt: Any = {"agent": "x"}
+        with pytest.raises(TypeError, match=r"unknown keyword 'agent'; expected one of .*agent_id, message_id"):
+            hk.vote("s", "up", author="ann", **misspelt)
+
 
 def test_changing_and_withdrawing(hk: Harken) -> None:
     """Feedback is read, changed and withdrawn by its id, in its application only."""

@@ -188,17 +188,27 @@ class Harken:
 
         Setting the same vote again changes nothing. The arguments are those of :meth:`submit`, which raises the same.
         """
+        # The names in the message are all those of this method.
+        check_keywords(keywords, SubmitKeywords)
         target = Target(session_id, message_id, agent_id)
         return self.collection.set_vote(target, author, rating, comment, **keywords)
 
     def votes(self, session_id: str, *, author: str, application: str | None = None) -> list[Feedback]:
-        """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status."""
+        """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status.
+
+        Raises:
+            FeedbackRejected: there is no author.
+        """
         return self.collection.votes(self._application(application), session_id, author)
 
     def withdraw_vote(
         self, session_id: str, *, author: str, message_id: str | None = None, application: str | None = None
     ) -> Feedback | None:
-        """Withdraw the vote of an author on a message, or on the session; ``None`` if there is none."""
+        """Withdraw the vote of an author on a message, or on the session; ``None`` if there is none.
+
+        Raises:
+            FeedbackRejected: there is no author.
+        """
         return self.collection.withdraw_vote(self._application(application), session_id, message_id, author)
 
     def change(

@@ -29,9 +29,11 @@ MODES: Final = ("legacy", "auto")
 
 
 @asynccontextmanager
-async def in_process(hk: Harken, *, write: bool = True, mode: str = "auto") -> AsyncIterator[Client]:
+async def in_process(
+    hk: Harken, *, write: bool = True, mode: str = "auto", host: Host | None = None
+) -> AsyncIterator[Client]:
     """A client of a server in this process, as over standard input and output."""
-    host = Host(Api(hk, ServerSettings(**OPEN)))
+    host = host or Host(Api(hk, ServerSettings(**OPEN)))
     async with host.running(), Client(create_server(host, write=write), mode=mode) as client:
         yield client
 

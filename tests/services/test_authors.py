@@ -212,7 +212,7 @@ class TestChanging:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            (Change(comment=" "), "Please provide a comment when giving negative feedback"),
+            (Change(comment=" ", tags=()), "Please provide a comment when giving negative feedback"),
             (Change(rating="maybe"), "Invalid rating: maybe. Must be 'up', 'down', or None"),
             (Change(comment="casino"), "Spam detected"),
             (Change(comment=7), "comment must be a string, got int"),  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ import httpx
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.text_lists import as_texts
 from harken_adapters.notifiers.addresses import Guard, LookUp, UnsafeAddress, look_up
-from harken_adapters.notifiers.transport import Answer, Connections, Headers, within
+from harken_adapters.notifiers.transport import SHORT, Answer, Connections, Headers, within
 
 #: Seconds that a delivery may take, including resolving the host.
 LIMIT: Final = 15.0
@@ -79,16 +79,25 @@ class Endpoint:
         return self._url.raw_path
 
     def request(
-        self, method: str, target: bytes, headers: Headers, content: bytes, *, deadline: float | None = None
+        self,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        content: bytes,
+        *,
+        deadline: float | None = None,
+        max_content: int = SHORT,
     ) -> Answer:
-        """Send a request, and return the response with any status.
+        """Send a request, and return the response with any status. See :meth:`Connections.request`.
 
         Raises:
             DeliveryFailed: there was no response in time: before ``deadline``, a time of ``time.monotonic``, or within
                 the limit.
         """
         try:
-            return self._connections.request(method, target, headers, content, deadline=deadline)
+            return self._connections.request(
+                method, target, headers, content, deadline=deadline, max_content=max_content
+            )
         except UnsafeAddress as error:
             raise self._failed(f"must not be connected to: {error}, and is not in allow") from error
         except httpcore.TimeoutException as error:

@@ -22,8 +22,8 @@ from harken_adapters.notifiers.addresses import Guard
 
 #: Seconds that an idle connection is kept. Many servers close theirs after five, possibly during a request.
 _KEEPALIVE: Final = 4.0
-#: The maximum number of bytes of a response body that are read. After a longer one, the connection is not reused.
-_MAX_READ: Final = 1_000_000
+#: The number of bytes of a response body that are read, for callers that do not need it, to reuse the connection.
+SHORT: Final = 65_536
 
 Headers = Sequence[tuple[bytes, bytes]]
 T = TypeVar("T")
@@ -61,7 +61,14 @@ class Connections:
         self._idle: deque[httpcore.HTTPConnection] = deque()
 
     def request(
-        self, method: str, target: bytes, headers: Headers, body: bytes, *, deadline: float | None = None
+        self,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        body: bytes,
+        *,
+        deadline: float | None = None,
+        max_content: int = SHORT,
     ) -> Answer:
         """Send a request and return the response. Redirects are not followed.
 
@@ -71,6 +78,8 @@ class Connections:
             headers: the headers, except ``host`` and ``content-length``.
             body: the body.
             deadline: when the exchange has to end, as a time of ``time.monotonic``; the default is after ``limit``.
+            max_content: the maximum number of bytes of the response body that are read. A longer one is cut off, and
+                its connection is not used again.
 
         Raises:
             UnsafeAddress: the host has an address that is not allowed. No connection was made.
@@ -90,7 +99,7 @@ class Connections:
         )
         connection = self._connection()
         response = connection.handle_request(request)
-        content = _read(response)
+        content = _read(response, max_content)
         if connection.is_idle():
             self._idle.append(connection)
         return Answer(response.status, response.headers, content)
@@ -221,17 +230,17 @@ def _left(deadline: float | None) -> float:
     return left
 
 
-def _read(response: httpcore.Response) -> bytes:
+def _read(response: httpcore.Response, most: int) -> bytes:
     """The beginning of the body. A body that is longer, or incomplete, closes the connection."""
     content = bytearray()
     # The status is known, so errors of the body are ignored.
     with suppress(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
         for part in response.iter_stream():
             content += part
-            if len(content) > _MAX_READ:
+            if len(content) > most:
                 break
     response.close()
-    return bytes(content[:_MAX_READ])
+    return bytes(content[:most])
 
 
 def _tls() -> ssl.SSLContext:

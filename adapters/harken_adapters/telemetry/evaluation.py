@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from harken import Feedback, Middleware, MissingExtra, Rating, Receipt, Submission
+from harken.domain.instants import to_microseconds
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
@@ -18,7 +19,6 @@ NAME: Final = "user_feedback"
 
 #: Their mean is the satisfaction, as a fraction. Neutral ratings have no value.
 _VALUES: Final = {Rating.UP: 1.0, Rating.DOWN: 0.0}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def evaluation_events(*, explanation: bool = False, logger_provider: LoggerProvider | None = None) -> Middleware:
@@ -64,7 +64,12 @@ def evaluation_events(*, explanation: bool = False, logger_provider: LoggerProvi
 def event_time(feedback: Feedback) -> int:
     """The time of the rating in nanoseconds since 1970, also if it is imported later."""
     at = feedback.created_at if feedback.version == 1 else feedback.updated_at
-    return (at - _EPOCH) // timedelta(microseconds=1) * 1_000
+    return nanoseconds(at)
+
+
+def nanoseconds(moment: datetime) -> int:
+    """The number of nanoseconds since 1970, for OpenTelemetry."""
+    return to_microseconds(moment) * 1_000
 
 
 def score_value(rating: Rating) -> float | None:

@@ -18,7 +18,7 @@ from harken.domain.rules import MAX_ID_LENGTH
 from harken.domain.texts import no_such
 from harken.domain.violation import Violation
 from harken.ports.time import Clock
-from harken_adapters.tokens.signing import InvalidClaims, Signer, claim_problems, plain
+from harken_adapters.tokens.signing import InvalidClaims, Signer, claim_problems, json_context
 
 #: Not the audience of session tokens, so that neither is accepted instead of the other.
 AUDIENCE: Final = "harken-link"
@@ -138,7 +138,7 @@ class FeedbackLinks:
             "message": message_id,
             "sub": author,
             "agent": agent,
-            "context": plain(context),
+            "context": json_context(context),
             "rating": rating,
             "label": label,
             "lang": lang,
@@ -146,7 +146,7 @@ class FeedbackLinks:
         claims |= {name: value for name, value in optional.items() if value is not None}
         if lang is not None and language_of(lang) is None:
             raise InvalidClaims(no_such("lang", lang, LANGUAGES))
-        return f"{_checked_base(base)}/vote/{self._signer.sign(claims, lifetime)}"
+        return f"{_normalize_base(base)}/vote/{self._signer.sign(claims, lifetime)}"
 
     def read(self, text: str) -> FeedbackLink:
         """Verify the last part of the path of a URL, and return its content.
@@ -184,7 +184,12 @@ def _problems(claims: Mapping[str, object]) -> list[Violation]:
     return problems
 
 
-def _checked_base(base: str) -> str:
+def _normalize_base(base: str) -> str:
+    """The URL without a slash at the end.
+
+    Raises:
+        InvalidClaims: it is not a URL that a path can be added to.
+    """
     expected = "expected the URL where Harken is served, such as 'https://example.com/feedback'"
     try:
         parts = urlsplit(base)

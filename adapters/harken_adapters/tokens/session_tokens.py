@@ -17,7 +17,7 @@ from harken.domain.rules import MAX_ID_LENGTH
 from harken.domain.violation import Violation
 from harken.ports.time import Clock
 from harken_adapters.tokens.origins import origin_problem
-from harken_adapters.tokens.signing import InvalidClaims, Signer, claim_problems, plain
+from harken_adapters.tokens.signing import InvalidClaims, Signer, claim_problems, json_context
 
 AUDIENCE: Final = "harken"
 #: Enough for a scheme, the longest host name and a port.
@@ -118,7 +118,7 @@ class SessionTokens:
                 The message lists all problems.
         """
         claims: dict[str, object] = {"session": session_id, "application": application}
-        optional = (("sub", author), ("origin", origin), ("agent", agent), ("context", plain(context)))
+        optional = (("sub", author), ("origin", origin), ("agent", agent), ("context", json_context(context)))
         claims |= {name: value for name, value in optional if value is not None}
         text = self._signer.sign(claims, lifetime)
         if origin is not None and (problem := origin_problem(origin)):

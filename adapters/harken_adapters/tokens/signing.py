@@ -188,7 +188,7 @@ def claim_problems(claims: Mapping[str, object], texts: Iterable[tuple[str, str,
     return [problem for problem in found if problem]
 
 
-def plain(context: Mapping[str, Scalar] | None) -> object:
+def json_context(context: Mapping[str, Scalar] | None) -> object:
     """The context as a value for JSON; anything else unchanged, for the check of claims."""
     return dict(context) if isinstance(context, Mapping) else context
 

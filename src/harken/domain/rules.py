@@ -46,6 +46,7 @@ MAX_TAG_LENGTH: Final = 100
 MAX_CONTEXT_KEYS: Final = 50
 MAX_CONTEXT_NAME_LENGTH: Final = 100
 MAX_CONTEXT_VALUE_LENGTH: Final = 1000
+NO_AUTHOR: Final = Violation("author", "required", "A vote needs an author")
 SPAM_PHRASES: Final = ("viagra", "casino", "click here", "limited offer")
 
 _INT64 = 2**63
@@ -223,7 +224,7 @@ def _check_vote(submission: Submission) -> _Problems:
     if not isinstance(submission.vote, bool):
         return [Violation("vote", "type", f"vote must be true or false, got {type(submission.vote).__name__}")]
     if submission.vote and submission.author is None:
-        return [Violation("author", "required", "A vote needs an author")]
+        return [NO_AUTHOR]
     return ()
 
 

@@ -355,6 +355,15 @@ def test_a_huge_response_is_not_read() -> None:
     assert sent_blocks < 500
 
 
+@pytest.mark.parametrize(("size", "connections"), [(60_000, 1), (200_000, 2)])
+def test_a_short_response_is_read(size: int, connections: int) -> None:
+    """Its connection is used again. A longer one is not read to its end, as it is not needed."""
+    with receiving(answering("200 OK", body=b"x" * size)) as receiver, notifier_to(receiver) as notifier:
+        for _ in range(2):
+            notifier.deliver(a_notification())
+    assert receiver.connections == connections
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000, b"\0" * 50],

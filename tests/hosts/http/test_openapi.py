@@ -299,6 +299,9 @@ class TestOperation:
         assert {target.rpartition("/Harken")[0] for target in targets} <= {"#/components/schemas"}
         assert {target.rpartition("/Harken")[2] for target in targets} <= SCHEMAS.keys()
         assert alone["responses"].keys() == described(operation)["responses"].keys()
+        for node in nodes(alone):
+            if "schema" in node:
+                jsonschema_rs.meta.validate(node["schema"])
 
     @each_operation
     def test_has_its_security(self, operation: Operation) -> None:

@@ -498,7 +498,7 @@ class TestComparing:
         """Two equal selections are not compared with each other; the error says what is missing."""
         refused = problem(server.ask("GET", f"/api/analytics/compare?{query}"), 422, "invalid")
         assert refused["detail"] == (
-            "Both selections are the same; add since, or filters with the prefix before. or after."
+            "Both selections are the same; add since, or filters of one of them, such as before.agent_id"
         )
 
     def test_a_new_agent(self, server: Server, hk: Harken) -> None:

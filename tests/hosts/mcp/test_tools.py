@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from threading import Event
 from typing import Any
 
 import jsonschema
@@ -20,7 +21,11 @@ from harken_adapters.formats.statistics import (
     estimate_record,
     themes_record,
 )
+from harken_adapters.hosts.fastapi.host import Host
+from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.settings import ServerSettings
 from hosts.mcp_client import MODES, answer_of, ask, failure_of, in_process, run, text_of
+from hosts.serving import OPEN
 from support import ManualClock
 
 READING = {
@@ -83,6 +88,7 @@ class TestList:
         listed = tools_of(hk)
         assert listed.keys() - READING == {"record_feedback"}
         hints = listed["record_feedback"].annotations
+        assert "needs a comment or a tag" in (listed["record_feedback"].description or "")
         assert hints is not None
         assert (hints.read_only_hint, hints.destructive_hint) == (False, False)
 
@@ -278,7 +284,7 @@ class TestErrors:
             ("get_trend", {"limit": 0}, "limit: 0 is less than the minimum of 1"),
             ("compare_groups", {"by": "colour"}, "Cannot group by 'colour'; expected agent, session, tag"),
             ("compare_groups", {"limit": 51}, "limit: 51 is greater than the maximum of 50"),
-            ("compare_feedback", {}, "Both selections are the same; add since"),
+            ("compare_feedback", {}, "add since, or filters of one of them, such as before_agent_id"),
             ("list_feedback", {"after": "nowhere"}, "Invalid request"),
             ("get_feedback", {}, "'feedback_id' is a required property"),
             ("get_feedback", {"feedback_id": "../keys"}, "No feedback with id '../keys'"),
@@ -303,6 +309,58 @@ class TestErrors:
     def test_long_values_do_not_fill_the_answer(self, hk: Harken) -> None:
         """A message that quotes a value quotes the start of it."""
         assert len(failure_of(ask(hk, "get_trend", by="x" * 100_000))) < 1_200
+
+    @pytest.mark.parametrize(
+        ("tool", "arguments", "message"),
+        [
+            ("record_feedback", {"tags": [1] * 30_000}, "tags: too many items: 30,000 (max: 20)"),
+            ("record_feedback", {"tags": json.dumps([""] * 30_000)}, "tags: too many items: 30,000 (max: 20)"),
+            ("record_feedback", {"tags": [1] * 20}, "- tags[9]: 1 is not of type 'string'"),
+            ("record_feedback", {"context": {f"n{one}": [] for one in range(30_000)}}, "30,000 (max: 50)"),
+            ("get_statistics", {"context": {f"n{one}": 1 for one in range(30_000)}}, "30,000 (max: 50)"),
+            ("get_statistics", {f"n{one}": 1 for one in range(30_000)}, "unknown arguments 'n0', 'n1'"),
+        ],
+    )
+    def test_many_errors_do_not_fill_the_answer(
+        self, hk: Harken, tool: str, arguments: dict[str, Any], message: str
+    ) -> None:
+        """Only the first errors are reported, and the items of a value that is too large are not checked."""
+        needed = {"session_id": "s", "rating": "up"} if tool == "record_feedback" else {}
+        failure = failure_of(ask(hk, tool, **needed, **arguments))
+        assert message in failure
+        assert len(failure) < 1_200
+
+    def test_invalid_calls_are_limited(self, hk: Harken) -> None:
+        """They count against rate limits, and beyond those are not checked."""
+        host = Host(Api(hk, ServerSettings(**{**OPEN, "limit_by_address": "2/hour"})))
+
+        async def record() -> list[str]:
+            async with in_process(hk, host=host) as client:
+                return [failure_of(await client.call_tool("record_feedback", {"tags": [1]})) for _ in range(3)]
+
+        *invalid, limited = run(record)
+        assert all(failure.startswith("Invalid request") for failure in invalid)
+        assert limited.startswith("Too many requests")
+
+    def test_a_tenant_checks_in_its_own_threads(self, hk: Harken) -> None:
+        """Arguments are checked in the share of their tenant, so that the event loop serves the others."""
+        host = Host(Api(hk, ServerSettings(**OPEN)))
+        release = Event()
+
+        async def check() -> tuple[bool, str]:
+            async with in_process(hk, host=host) as client:
+                for _ in range(20):
+                    host.threads.submit("unknown", release.wait)
+                waiting = asyncio.create_task(client.call_tool("get_trend", {"limit": 0}))
+                try:
+                    for _ in range(5):
+                        await client.list_tools()
+                    finished = waiting.done()
+                finally:
+                    release.set()
+                return finished, failure_of(await waiting)
+
+        assert run(check) == (False, "Invalid request: limit: 0 is less than the minimum of 1")
 
     def test_a_failing_storage(self) -> None:
         """The message says that a retry is safe, and not where the storage is."""

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from attrs import define, field
-from jsonschema import Draft202012Validator
+from attrs import define, evolve, field
+from jsonschema import Draft202012Validator, ValidationError
 from starlette.requests import Request
 from starlette.types import Message, Scope
 
+from harken import Violation
 from harken.domain.query import label
 from harken.domain.texts import unknown_names
 from harken_adapters.hosts.fastapi.host import Host
-from harken_adapters.hosts.fastapi.messages import RawHeaders
+from harken_adapters.hosts.fastapi.messages import RawHeaders, request_of
 from harken_adapters.hosts.http.documentation.schemas import Schema
-from harken_adapters.hosts.http.wire.messages import JSON, to_json
+from harken_adapters.hosts.http.operation import Call
+from harken_adapters.hosts.http.wire.bodies import check_size
+from harken_adapters.hosts.http.wire.messages import JSON, Pending, Response, to_json
+from harken_adapters.hosts.http.wire.parameters import Parameters
+from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.hosts.mcp.schemas import argument_name
 from harken_adapters.hosts.mcp.tools import UNTRUSTED, Record, Tool
 
 #: What the request has of the one that the tool call came with: the credentials, and the address for rate limits.
 FORWARDED: Final = (b"authorization", b"x-forwarded-for")
-_LONGEST_MESSAGE: Final = 1_000
 #: The maximum length of a list in a result, such as the tags of all complaints. No limit of a tool is higher.
 _MOST_ITEMS: Final = 100
+#: How many problems of arguments are reported. Each quotes a value.
+_MOST_PROBLEMS: Final = 10
 #: What is checked here. The operation checks the values, and explains the rules better.
 _CHECKED: Final = ("type", "enum", "required", "minimum", "maximum", "pattern")
 _UNKNOWN: Final = "There is no thumbs-up or thumbs-down, so satisfaction is unknown, not 0."
@@ -51,18 +58,58 @@ async def call(host: Host, tool: Tool, schema: Schema, arguments: Mapping[str, A
         The ``result`` of the operation, and ``notes`` about it.
 
     Raises:
-        ToolFailed: the arguments are invalid, or the operation failed.
+        ToolFailed: the call was not admitted, the arguments are invalid, or the operation failed.
     """
-    given = _parse(schema, {name: value for name, value in arguments.items() if value is not None})
-    if problems := _problems(schema, given):
-        raise ToolFailed("\n".join(_truncate(f"Invalid arguments: {problem}") for problem in problems))
-    limit = int(given.get("limit", tool.limit.default)) if tool.limit else 0
-    response = await host.endpoint(tool.operation)(_request(tool, given, limit, origin))
-    # In a thread, as entries can have many long versions.
-    result = await asyncio.to_thread(_shape, tool, limit, response.status_code, bytes(response.body))
-    if response.headers.get("idempotency-replayed"):
-        result["notes"].append(_DUPLICATE)
-    return result
+    given = {name: value for name, value in arguments.items() if value is not None}
+    tool_call = _ToolCall(tool, schema, given, origin)
+    # The host admits the request, and then handles it in a thread of the tenant: arguments and results can be large.
+    operation = evolve(tool.operation, handle=tool_call.handle, soon=False)
+    response = await host.endpoint(operation)(tool_call.request())
+    if tool_call.result is None:
+        raise ToolFailed(_problem_text(tool, json.loads(bytes(response.body))))
+    return tool_call.result
+
+
+@define
+class _ToolCall:
+    """A call of a tool, as a request to its operation.
+
+    Attributes:
+        tool: the tool.
+        schema: the schema of its arguments.
+        arguments: the arguments, which are not checked yet.
+        origin: the HTTP request that the call came with, if it came over HTTP.
+        result: the result for the model, once the operation has succeeded.
+    """
+
+    tool: Tool
+    schema: Schema
+    arguments: Record
+    origin: Request | None
+    result: Record | None = None
+
+    def request(self) -> Request:
+        """The request to be admitted, which names the session and has no other arguments."""
+        texts = {name: value for name, value in self.arguments.items() if isinstance(value, str)}
+        parts = {name: texts.get(name, "") for name in _path_names(self.tool)}
+        query = [("session_id", texts["session_id"])] if "session_id" in texts.keys() - parts.keys() else []
+        return _request(self.tool, parts, query, [], self.origin)
+
+    def handle(self, admitted: Call) -> Response:
+        """Check the arguments, call the operation with them, and shape its result.
+
+        Raises:
+            Problem: the arguments are invalid.
+            Exception: any error of the operation.
+        """
+        tool, arguments = self.tool, _parse(self.schema, self.arguments)
+        _check(self.schema, arguments)
+        limit = int(arguments.get("limit", tool.limit.default)) if tool.limit else 0
+        response = tool.operation.handle(_with_arguments(admitted, tool, arguments, limit, self.origin))
+        if isinstance(response, Pending):
+            response = response.wait()
+        self.result = _shape(tool, limit, response)
+        return response
 
 
 def _parse(schema: Schema, arguments: Record) -> Record:
@@ -74,12 +121,33 @@ def _parse(schema: Schema, arguments: Record) -> Record:
     }
 
 
-def _problems(schema: Schema, arguments: Record) -> list[str]:
-    """What is wrong with arguments, one sentence each."""
-    unknown = unknown_names(arguments, schema["properties"], "argument")
-    errors = [error for error in Draft202012Validator(schema).iter_errors(arguments) if error.validator in _CHECKED]
-    found = [f"{error.json_path.removeprefix('$').lstrip('.')}: {error.message}".removeprefix(": ") for error in errors]
-    return [unknown, *found] if unknown else found
+def _check(schema: Schema, arguments: Record) -> None:
+    """Check the arguments.
+
+    Raises:
+        Problem: they are invalid. It has the first problems.
+    """
+    violations = [*_names_and_sizes(schema, arguments)]
+    # The items of a value that is too large would take long to check.
+    errors = () if violations else Draft202012Validator(schema).iter_errors(arguments)
+    violations += islice((_violation(error) for error in errors if error.validator in _CHECKED), _MOST_PROBLEMS)
+    if violations:
+        raise Problem("invalid", f"{violations[0].field}: {violations[0].message}", violations=violations)
+
+
+def _names_and_sizes(schema: Schema, arguments: Record) -> Iterator[Violation]:
+    if unknown := unknown_names(arguments, schema["properties"], "argument"):
+        yield Violation("arguments", "unknown", unknown)
+    for name, value in arguments.items():
+        described = schema["properties"].get(name, {})
+        most = described.get("maxItems", described.get("maxProperties"))
+        if most is not None and isinstance(value, (list, dict)) and len(value) > most:
+            yield Violation(name, "too_many", f"too many items: {len(value):,} (max: {most})")
+
+
+def _violation(error: ValidationError) -> Violation:
+    field = error.json_path.removeprefix("$").lstrip(".") or "arguments"
+    return Violation(field, str(error.validator), error.message)
 
 
 def _from_json(text: str) -> Any:
@@ -93,15 +161,40 @@ def _from_json(text: str) -> Any:
 # --- The request ------------------------------------------------------------------------------------------------------
 
 
-def _request(tool: Tool, arguments: Mapping[str, Any], limit: int, origin: Request | None) -> Request:
+def _with_arguments(
+    admitted: Call, tool: Tool, arguments: Mapping[str, Any], limit: int, origin: Request | None
+) -> Call:
+    """The admitted call with all arguments.
+
+    Raises:
+        Problem: the body is too large, or a text is not valid.
+    """
     operation = tool.operation
     values = {name: arguments[key] for name in tool.arguments if (key := argument_name(name)) in arguments}
-    parts = {name: values.pop(name) for name in tuple(values) if f"{{{name}}}" in operation.path}
-    headers = [] if origin is None else [pair for pair in origin.scope["headers"] if pair[0] in FORWARDED]
-    body, query = b"", list(_query(tool, values, limit))
-    if operation.body:
-        headers += _body_headers(values)
-        body, query = to_json(_fields(values)), []
+    parts = {name: values.pop(name) for name in _path_names(tool)}
+    query = [] if operation.body else [*_query(tool, values, limit)]
+    complete = request_of(_request(tool, parts, query, _body_headers(values) if operation.body else [], origin))
+    request = evolve(
+        admitted.request,
+        parts=complete.parts,
+        query=complete.query,
+        header=complete.header,
+        body=to_json(_fields(values)) if operation.body else b"",
+    )
+    check_size(len(request.body), admitted.settings.max_body)
+    parameters = Parameters.parse(request.query, operation.parameters, filters=operation.filters, sides=operation.sides)
+    return evolve(admitted, request=request, parameters=parameters)
+
+
+def _path_names(tool: Tool) -> list[str]:
+    return [name for name in tool.arguments if f"{{{name}}}" in tool.operation.path]
+
+
+def _request(
+    tool: Tool, parts: Mapping[str, str], query: Sequence[tuple[str, str]], headers: RawHeaders, origin: Request | None
+) -> Request:
+    operation = tool.operation
+    forwarded = [] if origin is None else [pair for pair in origin.scope["headers"] if pair[0] in FORWARDED]
     scope: Scope = {
         "type": "http",
         "http_version": "1.1",
@@ -116,10 +209,10 @@ def _request(tool: Tool, arguments: Mapping[str, Any], limit: int, origin: Reque
         ).encode(),
         "path_params": parts,
         "query_string": urlencode(query, errors="surrogatepass").encode(),
-        "headers": headers,
+        "headers": [*forwarded, *headers],
         "client": None if origin is None else origin.scope.get("client"),
     }
-    return Request(scope, _Body(body).receive)
+    return Request(scope, _EmptyBody().receive)
 
 
 def _query(tool: Tool, values: Mapping[str, Any], limit: int) -> Iterator[tuple[str, str]]:
@@ -144,26 +237,23 @@ def _fields(values: Mapping[str, Any]) -> Record:
 
 
 @define
-class _Body:
-    """A body that arrives at once, of a client that never disconnects."""
+class _EmptyBody:
+    """An empty body, of a client that never disconnects."""
 
-    body: bytes
     _sent: bool = field(default=False, init=False)
 
     async def receive(self) -> Message:
         if self._sent:
             await asyncio.Event().wait()
         self._sent = True
-        return {"type": "http.request", "body": self.body, "more_body": False}
+        return {"type": "http.request", "body": b"", "more_body": False}
 
 
 # --- The result -------------------------------------------------------------------------------------------------------
 
 
-def _shape(tool: Tool, limit: int, status: int, body: bytes) -> Record:
-    document = json.loads(body)
-    if status >= 400:
-        raise ToolFailed(_problem_text(document))
+def _shape(tool: Tool, limit: int, response: Response) -> Record:
+    document = json.loads(response.body)
     notes = [UNTRUSTED] if tool.quotes else []
     omitted = tool.limit.shorten(document, limit) if tool.limit and tool.limit.shorten else 0
     if omitted:
@@ -176,6 +266,8 @@ def _shape(tool: Tool, limit: int, status: int, body: bytes) -> Record:
         notes.append(f"Texts longer than {tool.longest:,} characters are cut off where they end with [...].")
     if shortener.lists:
         notes.append(f"Lists have at most {_MOST_ITEMS} items.")
+    if any(name == "idempotency-replayed" for name, _ in response.headers):
+        notes.append(_DUPLICATE)
     return {"notes": notes, "result": result}
 
 
@@ -208,14 +300,13 @@ class _Shortener:
         return node
 
 
-def _problem_text(problem: Record) -> str:
-    """A problem, with all its violations unless there is only the one that it describes."""
+def _problem_text(tool: Tool, problem: Record) -> str:
+    """A problem, with the names of arguments for those of parameters, and with all violations if there are several."""
     violations = problem.get("violations", ())
-    lines = [f"{problem['title']}: {problem['detail']}"]
+    text = f"{problem['title']}: {problem['detail']}"
     if len(violations) > 1:
-        lines += [f"- {one['field']}: {one['message']}" for one in violations]
-    return "\n".join(lines)
-
-
-def _truncate(text: str) -> str:
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} [...]"
+        text = "\n".join([f"{problem['title']}:", *(f"- {one['field']}: {one['message']}" for one in violations)])
+    for name in tool.arguments:
+        if name != argument_name(name):
+            text = text.replace(name, argument_name(name))
+    return text

@@ -5,16 +5,17 @@ Patterns and formats are left out, as clients evaluate them differently. The ope
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from harken import Rating
-from harken.domain.rules import MAX_ID_LENGTH
+from harken.domain.rules import MAX_CONTEXT_KEYS, MAX_ID_LENGTH
 from harken_adapters.hosts.http.documentation.openapi import operation_document
+from harken_adapters.hosts.http.documentation.references import map_references, referenced_names, target_name
 from harken_adapters.hosts.http.documentation.schemas import SCHEMAS, Schema
 from harken_adapters.hosts.mcp.tools import Tool
 
-_OMITTED: Final = frozenset({"pattern", "propertyNames", "minItems", "maxItems", "format"})
+_OMITTED: Final = frozenset({"pattern", "propertyNames", "minItems", "format"})
 _SCALAR: Final[Schema] = {"type": ["string", "number", "boolean"]}
 _IDEMPOTENCY_KEY: Final[Schema] = {
     "type": "string",
@@ -59,7 +60,7 @@ def output_schema(tool: Tool) -> Schema:
         "type": "object",
         "properties": {"notes": _NOTES, "result": {"$ref": f"#/$defs/{names[0]}"}},
         "required": ["notes", "result"],
-        "$defs": {name: _without(SCHEMAS[name], tool.dropped) for name in names},
+        "$defs": {name: _definition(name, tool.dropped) for name in names},
     }
 
 
@@ -70,7 +71,12 @@ def _argument(tool: Tool, name: str) -> Schema:
     body = SCHEMAS[tool.operation.body]["properties"] if tool.operation.body else {}
     if plain == "context":
         what = "Further values by name." if body else "Only feedback with these context values, by name."
-        return {"type": "object", "additionalProperties": _SCALAR, "description": _of_side(side, what)}
+        return {
+            "type": "object",
+            "additionalProperties": _SCALAR,
+            "maxProperties": MAX_CONTEXT_KEYS,
+            "description": _of_side(side, what),
+        }
     described = body.get(name) or _parameter(tool, name)
     if plain == "rating":
         described = {**_RATINGS, "description": "Thumbs up, thumbs down, or neither." if body else "Only this rating."}
@@ -97,30 +103,22 @@ def _closure(name: str) -> list[str]:
     """The schema and all those that it refers to."""
     found = [name]
     for one in found:
-        found += [other for other in dict.fromkeys(_references(SCHEMAS[one])) if other not in found]
+        found += [other for other in dict.fromkeys(referenced_names(SCHEMAS[one])) if other not in found]
     return found
 
 
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _references(item)
-    elif isinstance(node, dict):
-        if "$ref" in node:
-            yield node["$ref"].rpartition("/")[2]
-        for item in node.values():
-            yield from _references(item)
+def _definition(name: str, dropped: frozenset[str]) -> Any:
+    """A schema of a response without these fields; its references are to ``$defs``."""
+    return map_references(_without(SCHEMAS[name], dropped), lambda target: {"$ref": f"#/$defs/{target_name(target)}"})
 
 
 def _without(node: Any, dropped: frozenset[str]) -> Any:
-    """A copy of a schema without these fields and without patterns; its references are to ``$defs``."""
+    """A copy of a schema without these fields and without patterns."""
     if isinstance(node, list):
         return [_without(item, dropped) for item in node]
     if not isinstance(node, Mapping):
         return node
     copied = {name: _without(item, dropped) for name, item in node.items() if name not in _OMITTED}
-    if "$ref" in node:
-        copied["$ref"] = f"#/$defs/{node['$ref'].rpartition('/')[2]}"
     if isinstance(node.get("properties"), Mapping):
         copied["properties"] = {name: item for name, item in copied["properties"].items() if name not in dropped}
         copied["required"] = [name for name in node.get("required", ()) if name not in dropped]

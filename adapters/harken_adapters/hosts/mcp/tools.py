@@ -102,7 +102,7 @@ def _newest_changes(result: Record, limit: int) -> int:
     return max(0, omitted)
 
 
-def _sided(names: Iterable[str]) -> tuple[str, ...]:
+def _with_side(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{side}.{name}" for side in ("before", "after") for name in names)
 
 
@@ -152,7 +152,7 @@ TOOLS: Final = (
             f"{_VERDICTS} sentence has the verdict in words, and always_valid_interval its uncertainty."
         ),
         operation=_OPERATIONS["analytics_compare"],
-        arguments=(*_sided(_SIDES), *_FILTERS),
+        arguments=(*_with_side(_SIDES), *_FILTERS),
     ),
     Tool(
         name="compare_groups",
@@ -209,9 +209,9 @@ TOOLS: Final = (
         title="Record feedback",
         description=(
             "Store a rating that a user gave for an AI answer, and their comment in their own words. Only use it when "
-            "a user expresses an opinion, never to rate an answer yourself. A thumbs-down needs a comment, unless the "
-            "operator's rules differ. The feedback is durable when the tool returns. Set idempotency_key to a new "
-            "random text and repeat it in retries, so that the feedback is stored once."
+            "a user expresses an opinion, never to rate an answer yourself. A thumbs-down needs a comment or a tag, "
+            "unless the operator's rules differ. The feedback is durable when the tool returns. Set idempotency_key to "
+            "a new random text and repeat it in retries, so that the feedback is stored once."
         ),
         operation=_OPERATIONS["submit_feedback"],
         arguments=(

@@ -18,6 +18,8 @@ from harken_adapters.notifiers.wording import one_line
 JSON: Final = b"application/json"
 #: Statuses below 500 after which a later attempt may succeed. Credentials can be corrected.
 _RETRIED: Final = frozenset({401, 403, 407, 408, 425, 429})
+#: The maximum number of bytes of a response. A page of MLflow's experiments has their notes.
+_MAX_CONTENT: Final = 4_000_000
 _LONGEST_REASON: Final = 300
 #: Where responses have the reason of an error.
 _REASONS: Final = ("message", "detail", "error")
@@ -47,7 +49,9 @@ class Exchange:
         """
         base = self.endpoint.target.partition(b"?")[0].rstrip(b"/")
         headers = (*self.headers, (b"content-type", content_type))
-        return self.endpoint.request(method, base + path.encode(), headers, content, deadline=self.deadline)
+        return self.endpoint.request(
+            method, base + path.encode(), headers, content, deadline=self.deadline, max_content=_MAX_CONTENT
+        )
 
     def call(
         self,
@@ -71,7 +75,7 @@ class Exchange:
             DeliveryFailed: there was no response in time, or the status is not a success.
         """
         answer = self.send(method, path, b"" if body is None else json.dumps(body).encode(), JSON)
-        return self.checked(answer, accept=accept, retry=retry)
+        return self.require_success(answer, accept=accept, retry=retry)
 
     def read(self, method: str, path: str, body: Mapping[str, object], *, retry: Collection[int] = ()) -> Any:
         """Like :meth:`call`; returns the JSON object in the response.
@@ -79,9 +83,9 @@ class Exchange:
         Raises:
             DeliveryFailed: also if the response is not a JSON object.
         """
-        return self.parsed(self.call(method, path, body, retry=retry))
+        return self.parse_object(self.call(method, path, body, retry=retry))
 
-    def parsed(self, answer: Answer) -> Any:
+    def parse_object(self, answer: Answer) -> Any:
         """Return the JSON object in a response.
 
         Raises:
@@ -95,7 +99,7 @@ class Exchange:
             raise DeliveryFailed(f"{self.endpoint.describe(answer)}, but not with a JSON object; check the url")
         return parsed
 
-    def checked(self, answer: Answer, *, accept: Collection[int] = (), retry: Collection[int] = ()) -> Answer:
+    def require_success(self, answer: Answer, *, accept: Collection[int] = (), retry: Collection[int] = ()) -> Answer:
         """Return a response that is a success.
 
         Raises:

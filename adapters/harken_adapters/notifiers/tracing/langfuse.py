@@ -8,13 +8,12 @@ from datetime import timedelta
 from typing import Final
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
-from harken.domain.feedback import Feedback
 from harken.ports.notifier import Notification, Notifier
 from harken_adapters.formats.record import stamp
 from harken_adapters.notifiers.endpoint import Endpoint
 from harken_adapters.notifiers.tracing.exchange import Exchange
 from harken_adapters.notifiers.tracing.ids import SpanContext, TraceSource
-from harken_adapters.notifiers.tracing.notifier import Score, TracingNotifier, score_id
+from harken_adapters.notifiers.tracing.notifier import Score, TracingNotifier, metadata, score_id
 from harken_adapters.notifiers.tracing.settings import Table
 from harken_adapters.notifiers.transport import Headers
 from harken_adapters.telemetry.evaluation import score_value
@@ -89,7 +88,7 @@ class LangfuseNotifier(TracingNotifier):
             "dataType": "NUMERIC",
             "value": _NEUTRAL if value is None else value,
             "comment": score.feedback.comment,
-            "metadata": _metadata(score.feedback),
+            "metadata": metadata(score.feedback),
             "timestamp": stamp(score.feedback.created_at),
             **environment,
         }
@@ -115,18 +114,4 @@ class LangfuseNotifier(TracingNotifier):
         answer = exchange.call("DELETE", f"{_SCORES}/{identifier}", accept=(404,))
         # Not a 404 of something else at the URL.
         if answer.status == 404 and _UNKNOWN not in answer.content.lower():
-            exchange.checked(answer)
-
-
-def _metadata(feedback: Feedback) -> dict[str, object]:
-    """Always with the same keys: Langfuse merges the metadata of an update into that of the score."""
-    return {
-        "feedback_id": feedback.id,
-        "application": feedback.application,
-        "session_id": feedback.session_id,
-        "agent_id": feedback.agent_id or "",
-        "author": feedback.author or "",
-        "rating": feedback.rating.word,
-        "tags": list(feedback.tags),
-        "version": feedback.version,
-    }
+            exchange.require_success(answer)

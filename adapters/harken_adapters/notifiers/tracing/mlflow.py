@@ -14,15 +14,15 @@ from harken.ports.notifier import Notification, Notifier
 from harken_adapters.formats.record import stamp
 from harken_adapters.notifiers.tracing.exchange import Exchange
 from harken_adapters.notifiers.tracing.ids import SpanContext
-from harken_adapters.notifiers.tracing.notifier import Score, TracingNotifier, score_id
+from harken_adapters.notifiers.tracing.notifier import Score, TracingNotifier, metadata, score_id
 from harken_adapters.notifiers.tracing.settings import Table
 from harken_adapters.telemetry.evaluation import score_value
 
 _TRACES: Final = "/api/3.0/mlflow/traces"
 _EXPERIMENTS: Final = "/api/2.0/mlflow/experiments/search"
 _TRACE_ID: Final = re.compile(r"tr-[0-9a-f]{32}")
-#: The most experiments, and traces, that a search returns.
-_MAX_EXPERIMENTS: Final = 1_000
+#: How many experiments, and traces, a page of a search has. Both come with notes and tags, which can be long.
+_MAX_EXPERIMENTS: Final = 100
 _MAX_TRACES: Final = 100
 _ANONYMOUS: Final = "anonymous"
 #: The status if another trace has the assessment, because the feedback, or the setting ``trace``, was changed.
@@ -69,7 +69,7 @@ class MlflowNotifier(TracingNotifier):
         answer = create(accept=(_CONFLICT,), retry=(404,))
         if answer.status == _CONFLICT and self._remove(exchange, score.id, kept=trace_id):
             answer = create(retry=(404,))
-        created = exchange.parsed(exchange.checked(answer)).get("assessment")
+        created = exchange.parse_object(exchange.require_success(answer)).get("assessment")
         if not isinstance(created, dict) or created.get("assessment_id") != identifier:
             raise DeliveryFailed(f"MLflow at {self._endpoint.where} did not confirm the assessment; check the url")
 
@@ -147,15 +147,11 @@ def _body(feedback: Feedback, identifier: str, name: str) -> dict[str, object]:
         "last_update_time": stamp(feedback.updated_at),
         "feedback": {"value": None if value is None else value > 0},
         "rationale": feedback.comment,
-        # MLflow stores texts only.
-        "metadata": {
-            "feedback_id": feedback.id,
-            "application": feedback.application,
-            "session_id": feedback.session_id,
-            "agent_id": feedback.agent_id or "",
-            "rating": feedback.rating.word,
-            "tags": ", ".join(feedback.tags),
-            "version": str(feedback.version),
-        },
+        "metadata": {name: _text(value) for name, value in metadata(feedback).items()},
     }
     return {"assessment": assessment}
+
+
+def _text(value: object) -> str:
+    """A value of the metadata, of which MLflow stores texts only."""
+    return ", ".join(value) if isinstance(value, list) else str(value)

@@ -97,3 +97,20 @@ def score_id(notification: Notification) -> str:
     subject = notification.feedback or notification.erased
     text = f"{notification.application}\0{subject.id if subject else ''}"
     return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def metadata(feedback: Feedback) -> dict[str, object]:
+    """What a score has besides rating and comment.
+
+    The keys are always the same, as Langfuse merges the metadata of an update into that of the score.
+    """
+    return {
+        "feedback_id": feedback.id,
+        "application": feedback.application,
+        "session_id": feedback.session_id,
+        "agent_id": feedback.agent_id or "",
+        "author": feedback.author or "",
+        "rating": feedback.rating.word,
+        "tags": list(feedback.tags),
+        "version": feedback.version,
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Final
 
@@ -27,7 +26,7 @@ from harken_adapters.notifiers.tracing.notifier import Score, TracingNotifier
 from harken_adapters.notifiers.tracing.settings import Table, headers
 from harken_adapters.notifiers.transport import Headers
 from harken_adapters.notifiers.wording import one_line
-from harken_adapters.telemetry.evaluation import EVENT, evaluation_attributes, event_time
+from harken_adapters.telemetry.evaluation import EVENT, evaluation_attributes, event_time, nanoseconds
 
 _LOGS: Final = "/v1/logs"
 _PROTOBUF: Final = b"application/x-protobuf"
@@ -38,7 +37,6 @@ _REMOVED: Final = "removed"
 _HEADER: Final = re.compile(
     r"(?!(?:host|content-length|content-type|transfer-encoding|connection)$)[a-z0-9_-]+", re.IGNORECASE
 )
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Attributes = Mapping[str, str | float]
 
@@ -103,13 +101,13 @@ class OtlpNotifier(TracingNotifier):
             context = SpanContext.parse(self._source.id_of(feedback) or "")
             if feedback.message_id is not None:
                 attributes["gen_ai.response.id"] = feedback.message_id
-        self._send(exchange, attributes, _nanoseconds(notification.occurred_at), context)
+        self._send(exchange, attributes, nanoseconds(notification.occurred_at), context)
 
     def _send(self, exchange: Exchange, attributes: Attributes, time: int, context: SpanContext) -> None:
         named = {**attributes, "gen_ai.evaluation.name": self._name}
         record = LogRecord(
             time_unix_nano=time,
-            observed_time_unix_nano=_nanoseconds(exchange.sent_at),
+            observed_time_unix_nano=nanoseconds(exchange.sent_at),
             severity_number=SEVERITY_NUMBER_INFO,
             event_name=EVENT,
             attributes=[_key_value(name, value) for name, value in sorted(named.items())],
@@ -122,7 +120,7 @@ class OtlpNotifier(TracingNotifier):
         request = ExportLogsServiceRequest(resource_logs=[ResourceLogs(resource=resource, scope_logs=[scope])])
         # The URL may be the base of all signals, or that of logs.
         path = "" if self._endpoint.target.endswith(_LOGS.encode()) else _LOGS
-        answer = exchange.checked(exchange.send("POST", path, request.SerializeToString(), _PROTOBUF))
+        answer = exchange.require_success(exchange.send("POST", path, request.SerializeToString(), _PROTOBUF))
         self._check_accepted(answer.content)
 
     def _check_accepted(self, content: bytes) -> None:
@@ -160,10 +158,6 @@ def _key_value(name: str, value: str | float) -> KeyValue:
     if isinstance(value, int):
         return KeyValue(key=name, value=AnyValue(int_value=value))
     return KeyValue(key=name, value=AnyValue(double_value=value))
-
-
-def _nanoseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
 
 
 def _headers(read: Table) -> Headers:

@@ -7,12 +7,11 @@ from typing import Final
 from urllib.parse import quote, urlencode
 
 from harken.domain.errors import DeliveryFailed
-from harken.domain.feedback import Feedback
 from harken.ports.notifier import Notification, Notifier
 from harken_adapters.notifiers.endpoint import Endpoint
 from harken_adapters.notifiers.tracing.exchange import Exchange
 from harken_adapters.notifiers.tracing.ids import SpanContext, TraceSource
-from harken_adapters.notifiers.tracing.notifier import Score, TracingNotifier, score_id
+from harken_adapters.notifiers.tracing.notifier import Score, TracingNotifier, metadata, score_id
 from harken_adapters.notifiers.tracing.settings import Table
 from harken_adapters.notifiers.transport import Headers
 from harken_adapters.telemetry.evaluation import score_value
@@ -99,17 +98,5 @@ def _annotation(score: Score, name: str) -> dict[str, object]:
             "score": score_value(feedback.rating),
             "explanation": feedback.comment or None,
         },
-        "metadata": _metadata(feedback),
-    }
-
-
-def _metadata(feedback: Feedback) -> dict[str, object]:
-    return {
-        "feedback_id": feedback.id,
-        "application": feedback.application,
-        "session_id": feedback.session_id,
-        "agent_id": feedback.agent_id,
-        "author": feedback.author,
-        "tags": list(feedback.tags),
-        "version": feedback.version,
+        "metadata": metadata(feedback),
     }

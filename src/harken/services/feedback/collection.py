@@ -230,7 +230,11 @@ class CollectionService:
         return self._submit(submission, check)
 
     def votes(self, application: str, session_id: str, author: str) -> list[Feedback]:
-        """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status."""
+        """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status.
+
+        Raises:
+            FeedbackRejected: there is no author.
+        """
         return self._voting.of_author(application, session_id, author)
 
     def withdraw_vote(
@@ -239,6 +243,9 @@ class CollectionService:
         """Withdraw an author's vote on a message; ``None`` if there is none, also if it is withdrawn already.
 
         ``check`` may refuse that, see :meth:`change`.
+
+        Raises:
+            FeedbackRejected: there is no author.
         """
         votes = self._voting.of_author(application, session_id, author)
         vote = next((vote for vote in votes if vote.message_id == message_id), None)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from harken.domain.errors import FeedbackNotFound, IdempotencyConflict
+from harken.domain.errors import FeedbackNotFound, FeedbackRejected, IdempotencyConflict
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.domain.history import limit_history
 from harken.domain.query import ANY_STATUS, FeedbackQuery
+from harken.domain.rules import NO_AUTHOR
 from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, FeedbackRepository
 from harken.services.feedback.editing import Check, Editor
@@ -29,7 +30,13 @@ class Voting:
         self._editor = editor
 
     def of_author(self, application: str, session_id: str, author: str) -> list[Feedback]:
-        """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status."""
+        """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status.
+
+        Raises:
+            FeedbackRejected: there is no author. A query without one would find the votes of all authors.
+        """
+        if author is None:
+            raise FeedbackRejected([NO_AUTHOR])
         query = FeedbackQuery(application=application, session_id=session_id, author=author, statuses=ANY_STATUS)
         # A list: a storage may hold a lock as long as its stream is open.
         return [feedback for feedback in self._repository.stream(query) if feedback.vote]

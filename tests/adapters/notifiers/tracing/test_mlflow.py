@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 
 from adapters.notifiers.tracing.following import FollowsFeedback, Shown, a_trace_id
+from adapters.notifiers.tracing.json_server import Request, Response, serving
 from harken.domain.errors import DeliveryFailed
+from harken.ports.notifier import ErasedFeedback
 from harken.testing.notifier_contract import a_notification
+from harken_adapters.notifiers.tracing.mlflow import open_notifier
 from support import a_feedback
 from tracing_servers import mlflow_server
 
@@ -101,6 +106,24 @@ class TestMlflow(FollowsFeedback):
             notifier.deliver(a_notification(feedback=a_feedback("n-1", message_id=trace)))
         assert [one["assessment_name"] for one in self._info(trace)["assessments"]] == [name]
 
+    def test_metadata(self) -> None:
+        """An assessment has the ids of the feedback, as texts."""
+        trace = self.add_trace()
+        self.hk.submit("s", "up", message_id=trace, author="ann", agent_id="helper", tags=["fast", "kind"])
+        self.deliver()
+        (assessment,) = self._info(trace)["assessments"]
+        (feedback,) = self.hk.feedback().items
+        assert assessment["metadata"] == {
+            "feedback_id": feedback.id,
+            "application": "default",
+            "session_id": "s",
+            "agent_id": "helper",
+            "author": "ann",
+            "rating": "up",
+            "tags": "fast, kind",
+            "version": "1",
+        }
+
     @pytest.mark.parametrize("trace", ["msg-7", "../../2.0/mlflow/experiments", "tr-12", "0123456789abcdef"])
     def test_an_id_of_another_form(self, trace: str) -> None:
         """A message id that is not a trace id is a dead letter with a reason, and is not a part of a path."""
@@ -115,6 +138,28 @@ class TestMlflow(FollowsFeedback):
         expected = pytest.raises(DeliveryFailed, match=rf"MLflow at {self.url} responded with 404")
         with self.opened(url=f"{self.url}/nowhere") as notifier, expected:
             notifier.deliver(a_notification(feedback=a_feedback("e-1", message_id=trace)))
+
+
+def test_experiments_with_long_notes() -> None:
+    """Erased feedback is found among any number of experiments, whose notes are parts of the responses."""
+    experiments = [{"experiment_id": str(number), "tags": [{"value": "x" * 5_000}]} for number in range(1_000)]
+    deleted = []
+
+    def answer(request: Request) -> Response:
+        if request.method == "DELETE":
+            deleted.append(request.path)
+            return Response(200, {})
+        asked = json.loads(request.content)
+        if "page_token" in asked:
+            start, most = int(asked["page_token"] or 0), asked["max_results"]
+            following = {"next_page_token": str(start + most)} if start + most < len(experiments) else {}
+            return Response(200, {"experiments": experiments[start : start + most], **following})
+        found = any(one["mlflow_experiment"]["experiment_id"] == "999" for one in asked["locations"])
+        return Response(200, {"traces": [{"trace_id": "tr-1"}] if found else []})
+
+    with serving(answer) as url, closing(open_notifier({"url": url, "allow": ["127.0.0.1"]})) as notifier:
+        notifier.deliver(a_notification(erased=ErasedFeedback("f-1", "s")))
+    assert [path.split("/")[-3:-1] for path in deleted] == [["tr-1", "assessments"], ["traces", "tr-1"]]
 
 
 def _shown(assessment: Any) -> Shown:

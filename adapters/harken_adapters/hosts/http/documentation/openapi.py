@@ -14,6 +14,7 @@ from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
 from harken.services.themes import MAX_THEMES
 from harken_adapters.formats.exporting import WRITERS
 from harken_adapters.formats.statistics import By
+from harken_adapters.hosts.http.documentation.references import map_references
 from harken_adapters.hosts.http.documentation.schemas import (
     CHANNEL_NAME,
     DELIVERY_STATE,
@@ -515,13 +516,12 @@ def _components(operations: Iterable[Operation]) -> Document:
 
 def _inline(node: Any, components: Document, schema_prefix: str) -> Any:
     """A copy of a node with references replaced by their targets, except references to schemas, which get a prefix."""
-    if isinstance(node, list):
-        return [_inline(item, components, schema_prefix) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if (target := node.get("$ref")) is None:
-        return {name: _inline(item, components, schema_prefix) for name, item in node.items()}
-    *_, group, name = target.split("/")
-    if group == "schemas":
-        return {**node, **reference(f"{schema_prefix}{name}")}
-    return _inline(components[group][name], components, schema_prefix)
+
+    def replace(target: str) -> Document:
+        *_, group, name = target.split("/")
+        if group == "schemas":
+            return reference(f"{schema_prefix}{name}")
+        inlined: Document = map_references(components[group][name], replace)
+        return inlined
+
+    return map_references(node, replace)

@@ -73,7 +73,7 @@ def _compare(call: Call) -> Response:
     before, after = (call.query(side) for side in _SIDES)
     if before == after:
         if after.since is None:
-            message = "Both selections are the same; add since, or filters with the prefix before. or after."
+            message = "Both selections are the same; add since, or filters of one of them, such as before.agent_id"
             raise invalid("since", "missing", message)
         before = analytics.previous_period(after)
     mix = analytics.mix(before, after, _BY_AGENT) if before.agent_id == after.agent_id else None
