@@ -37,7 +37,7 @@ from harken import (
 from harken.clock import new_uuid7
 from harken.domain.feedback import DEFAULT_APPLICATION, UNCHANGED, RatingValue
 from harken.domain.query import GroupKey, check_limit, label
-from harken.domain.rules import form_violations, label_problem
+from harken.domain.rules import NO_AUTHOR, form_violations, label_problem
 from harken.domain.text_lists import as_texts
 from harken.facade import Filters, build_query
 from harken.services.feed import Place
@@ -158,7 +158,7 @@ class Calls:
         keywords: VoteKeywords,
     ) -> Call[Receipt]:
         """Set a vote."""
-        check_keywords(keywords, VoteKeywords)
+        check_keywords(keywords, SubmitKeywords)
         application = self._application(keywords)
         submission = build_submission(
             target,
@@ -189,6 +189,7 @@ class Calls:
         self, session_id: str, author: str, message_id: str | None, application: str | None
     ) -> Call[Feedback | None]:
         """Withdraw a vote."""
+        _check_author(author)
         path = _vote_path(session_id, message_id)
         if path is None:
             raise InvalidQuery(_not_in_path(session_id, message_id).message)
@@ -233,6 +234,7 @@ class Calls:
 
     def votes(self, session_id: str, author: str, application: str | None) -> Call[list[Feedback]]:
         """List the votes of an author."""
+        _check_author(author)
         if not _is_segment(session_id):
             raise InvalidQuery(_not_in_path(session_id, None).message)
         return Call(
@@ -473,6 +475,11 @@ def _not_in_path(session_id: str, message_id: str | None) -> Violation:
     name, value = ("message_id", message_id) if _is_segment(session_id) else ("session_id", session_id)
     message = f"Over HTTP, {name} of a vote must be an id without slashes that is not only dots, got {value!r}"
     return Violation(name, "path", message)
+
+
+def _check_author(author: object) -> None:
+    if author is None:
+        raise FeedbackRejected([NO_AUTHOR])
 
 
 def _vote_path(session_id: str, message_id: str | None) -> str | None:

@@ -41,8 +41,8 @@ from harken.testing import Faults
 from harken_adapters.client import AsyncClient, Client
 from harken_adapters.client.lines import Lines
 from harken_adapters.hosts.fastapi import ServerSettings, create_app
-from harken_adapters.tokens import SessionTokens
 from harken_adapters.storage.memory import open_storage
+from harken_adapters.tokens import SessionTokens
 from hosts.serving import OPEN, served, serving, stored_feedback
 from support import NOON, ManualClock, a_submission
 

@@ -31,7 +31,7 @@ TEXTS: Final[tuple[str, ...]] = (
     f"<svg><animate onbegin={_RUN} attributeName=x dur=1s>",
     f'<svg><a xlink:href="javascript:{_RUN}"><text y=20>x</text></a></svg>',
     f"<math><mi xlink:href=javascript:{_RUN}>x</mi></math>",
-    f'<iframe srcdoc="<script>parent.hacked=1</script>"></iframe>',
+    '<iframe srcdoc="<script>parent.hacked=1</script>"></iframe>',
     f'<a href="javascript:{_RUN}">x</a>',
     f"<body onload={_RUN}>",
     f"<details open ontoggle={_RUN}>x</details>",
@@ -99,7 +99,7 @@ def conversation(browser: Browser, server: Server, site: Site, hk: Harken) -> It
         widget.input.fill(text)
         widget.element.locator(".reason").first.click()
         widget.send.click()
-    eventually(lambda: visit.tick() or all(vote.reply for vote in visit.votes()) and len(visit.votes()) == len(TEXTS))
+    eventually(lambda: visit.tick() or (all(vote.reply for vote in visit.votes()) and len(visit.votes()) == len(TEXTS)))
     yield visit
     assert visit.problems == []
 

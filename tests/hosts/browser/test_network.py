@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from hosts.browser.visits import AUTHOR, Answer, Held, Visit, Widget, cut, lose, status
+from hosts.browser.visits import AUTHOR, Answer, Held, Visit, cut, lose, status
 from support import eventually
 
 pytestmark = pytest.mark.slow

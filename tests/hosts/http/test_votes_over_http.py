@@ -115,6 +115,29 @@ def test_the_receipt(server: Server, hk: Harken) -> None:
     assert versions == [1, 2, 2]
 
 
+def test_only_the_version_that_was_seen_is_withdrawn(server: Server) -> None:
+    """With If-Match, a vote that was changed meanwhile is not withdrawn; one that is gone is not an error."""
+    for rating in ("up", "down"):
+        vote(server, rating, tags=["slow"])
+    path = f"{MESSAGE}?author=kim"
+    problem(server.ask("DELETE", path, headers={"If-Match": '"1"'}), 412, "changed-meanwhile")
+    assert shown(server) == [("m-1", "down")]
+    for _ in range(2):
+        assert server.ask("DELETE", path, headers={"If-Match": '"2"'}).status_code == 204
+    assert shown(server) == []
+
+
+def test_a_repeated_vote_is_marked(server: Server) -> None:
+    """The response to a repeated request says so, as the vote may have been replaced since."""
+    path, keyed = f"{MESSAGE}?author=kim", {"Idempotency-Key": "k"}
+    first = server.ask("PUT", path, json={"rating": "up"}, headers=keyed)
+    vote(server, None)
+    again = server.ask("PUT", path, json={"rating": "up"}, headers=keyed)
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    assert shown(server) == [("m-1", None)]
+
+
 def test_submitted_feedback_is_not_a_vote(server: Server, hk: Harken) -> None:
     """Submitted feedback does not affect a vote of the same author on the same message."""
     server.post("/api/sessions/s/feedback", {"rating": "up", "author": "kim", "message_id": "m-1"})

@@ -98,6 +98,8 @@ def create_app(
         # Frequently used routes come first, as routes are matched in order.
         routes=[*_operations(host), *(page_route(host, one) for one in PAGES)],
     )
+    # The Location would have the Host of the request, and lack the prefix of a proxy.
+    app.router.redirect_slashes = False
     app.state.harken = host.api.harken
     app.state.harken_host = host
     app.add_exception_handler(HTTPException, _framework_problem)

@@ -128,7 +128,7 @@ class Answer(starlette.responses.Response):
         self.body = response.body
         self.background = None
         self.raw_headers = _headers(response, more)
-        if response.status != 204:
+        if response.status not in WITHOUT_BODY:
             self.raw_headers.append((b"content-length", b"%d" % len(response.body)))
 
 

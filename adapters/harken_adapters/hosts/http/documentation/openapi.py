@@ -196,7 +196,7 @@ def _headers_of_request(operation: Operation) -> Iterator[str]:
         yield "Idempotency-Key"
     if operation.represents:
         yield "Prefer"
-    if operation.method != "GET" and any("ETag" in answer.headers for answer in operation.answers.values()):
+    if "changed-meanwhile" in operation.problems:
         yield "If-Match"
     if _streams(operation):
         yield "Last-Event-ID"

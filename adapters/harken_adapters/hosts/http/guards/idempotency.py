@@ -10,6 +10,8 @@ from harken_adapters.hosts.http.wire.messages import Headers, Request
 from harken_adapters.hosts.http.wire.problems import Problem
 
 HEADER: Final = "idempotency-key"
+#: Of a response to a request that was handled before.
+REPLAYED: Final[Headers] = (("idempotency-replayed", "true"),)
 _RETRY: Final[Headers] = (("retry-after", "1"),)
 #: Separates an agent from its key. Headers cannot contain this character, so a key cannot imitate another agent's.
 _OF_AGENT: Final = " \N{RIGHTWARDS ARROW} "

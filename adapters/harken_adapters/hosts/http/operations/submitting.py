@@ -7,7 +7,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from harken import Receipt, Scope, Submission, Target
-from harken_adapters.hosts.http.guards.idempotency import idempotency_key
+from harken_adapters.hosts.http.guards.idempotency import REPLAYED, idempotency_key
 from harken_adapters.hosts.http.guards.permissions import agent_of, author_of, context_of
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Headers, Pending, Response, answer
@@ -19,7 +19,6 @@ FIELDS: Final = ("rating", "comment", "agent_id", "message_id", "author", "tags"
 #: The names under which the client is stored.
 _CLIENT: Final = ("client_address", "user_agent")
 _LONGEST_USER_AGENT: Final = 200
-_REPLAYED: Final[Headers] = (("idempotency-replayed", "true"),)
 
 
 def submission(call: Call, session_id: str, body: dict[str, Any]) -> Submission:
@@ -81,7 +80,7 @@ def _soon(call: Call, submitted: Submission) -> Pending:
 def _created_response(call: Call, receipt: Receipt) -> Response:
     headers: Headers = (("location", f"{call.root}/api/feedback/{receipt.feedback.id}"),)
     if receipt.duplicate:
-        headers += _REPLAYED
+        headers += REPLAYED
     whole = prefers_representation(call.request)
     record = receipt_record(call.principal, receipt, whole=whole)
     return answer(record, 201, headers + REPRESENTED if whole else headers)

@@ -6,12 +6,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from harken import Feedback, FeedbackNotFound, Scope, Target
-from harken_adapters.hosts.http.guards.idempotency import idempotency_key
+from harken import Feedback, FeedbackNotFound, Scope, StaleFeedback, Target
+from harken_adapters.hosts.http.guards.idempotency import REPLAYED, idempotency_key
 from harken_adapters.hosts.http.guards.permissions import agent_of, author_of, context_of
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
-from harken_adapters.hosts.http.wire.parameters import invalid, json_object
+from harken_adapters.hosts.http.wire.parameters import if_match, invalid, json_object
 from harken_adapters.hosts.http.wire.preferences import REPRESENTED, prefers_representation
 from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.hosts.http.wire.records import own_record, receipt_record, vote_record
@@ -39,7 +39,9 @@ def _set(call: Call) -> Response:
         check=partial(_check_replaced, call),
     )
     whole = prefers_representation(call.request)
-    return answer(receipt_record(call.principal, receipt, whole=whole), headers=REPRESENTED if whole else ())
+    # A page whose first response was lost learns that the vote may have been replaced since.
+    headers = (*(REPLAYED if receipt.duplicate else ()), *(REPRESENTED if whole else ()))
+    return answer(receipt_record(call.principal, receipt, whole=whole), headers=headers)
 
 
 def _check_replaced(call: Call, earlier: Feedback) -> None:
@@ -49,13 +51,19 @@ def _check_replaced(call: Call, earlier: Feedback) -> None:
 
 
 def _withdraw(call: Call) -> Response:
-    voter, message_id = _voter(call), _message_id(call)
+    voter, message_id, expected = _voter(call), _message_id(call), if_match(call.request)
+
+    def check(vote: Feedback) -> None:
+        call.check_visible(vote)
+        if expected is not None and vote.version != expected and not vote.withdrawn:
+            raise StaleFeedback(f"The vote now has version {vote.version}, not {expected}; read it again")
+
     vote = next((vote for vote in _votes(call, voter) if vote.message_id == message_id), None)
     withdrawn = None
     if vote is not None:
         # Withdrawn by id, so that a newer vote is not affected. If it has been erased, nothing is left to withdraw.
         with suppress(FeedbackNotFound):
-            withdrawn = call.harken.collection.withdraw(call.application, vote.id, check=call.check_visible)
+            withdrawn = call.harken.collection.withdraw(call.application, vote.id, check=check)
     if withdrawn is None or not prefers_representation(call.request):
         return no_content()
     return answer(own_record(call.principal, withdrawn), headers=REPRESENTED)
@@ -122,7 +130,10 @@ def _withdraw_operation(name: str, path: str, target: str) -> Operation:
         scope=Scope.SUBMIT,
         handle=_withdraw,
         summary=f"Withdraw a vote on a {target}",
-        description="Withdrawing a vote that does not exist has no effect.",
+        description=(
+            "Withdrawing a vote that does not exist has no effect. With If-Match, a vote with another version is not "
+            "withdrawn."
+        ),
         tag="Votes",
         tokens=True,
         agent_keys=True,
@@ -133,6 +144,7 @@ def _withdraw_operation(name: str, path: str, target: str) -> Operation:
             204: Answer(description="The vote is withdrawn, or did not exist."),
         },
         represents=True,
+        problems=("changed-meanwhile",),
     )
 
 

@@ -48,7 +48,8 @@ def module_response(name: str, request: Request) -> Response:
     """The response with a module, compressed if the client supports that; 304 if the client has this version."""
     module = _module(name)
     headers: Headers = (("etag", module.etag),)
-    if module.etag in (request.header("if-none-match") or ""):
+    known = request.header("if-none-match") or ""
+    if module.etag in known or known.strip() == "*":
         return Response(304, b"", None, headers, security=_SECURITY)
     accepted = _accepted_encodings(request.header("accept-encoding") or "")
     encoding = next(name for name in module.encoded if name in accepted)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from harken_adapters.hosts.http.logs import request_id
 from harken_adapters.hosts.http.serving.deadlines import read_deadline
 from harken_adapters.hosts.http.wire.bodies import DRAIN_BYTES, DRAIN_SECONDS_IN_THREAD, Read, ended_early
-from harken_adapters.hosts.http.wire.messages import Request, Response
+from harken_adapters.hosts.http.wire.messages import WITHOUT_BODY, Request, Response
 from harken_adapters.hosts.http.wire.paths import is_encoded_utf8, is_utf8
 from harken_adapters.hosts.http.wire.problems import Problem
 
@@ -81,7 +81,7 @@ def headers_of(response: Response) -> list[tuple[str, str]]:
     headers += response.security
     if response.media_type is not None:
         headers.append(("content-type", response.media_type))
-    if response.chunks is None and response.status != 204:
+    if response.chunks is None and response.status not in WITHOUT_BODY:
         headers.append(("content-length", str(len(response.body))))
     return headers
 

@@ -18,6 +18,9 @@ JSON: Final = "application/json"
 #: takes 5 ms at most.
 SMALL: Final = 2_048
 
+#: The status codes of responses that never have a body, so that its length is not sent.
+WITHOUT_BODY: Final = (204, 304)
+
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 Headers = tuple[tuple[str, str], ...]
 
