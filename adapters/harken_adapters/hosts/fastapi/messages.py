@@ -18,7 +18,7 @@ from harken_adapters.hosts.http.serving.async_chunks import chunks_in_loop, even
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY, check_length, check_size, ended_early, too_slow
-from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
+from harken_adapters.hosts.http.wire.messages import WITHOUT_BODY, Headers, Request, Response
 from harken_adapters.hosts.http.wire.paths import is_encoded_utf8
 
 RawHeaders = list[tuple[bytes, bytes]]
