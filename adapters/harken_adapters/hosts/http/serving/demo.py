@@ -6,7 +6,7 @@ from html import escape
 from typing import Final
 
 from harken_adapters.hosts.http import frame
-from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers
+from harken_adapters.hosts.http.wire.messages import security_headers
 
 SESSION: Final = "demo"
 AUTHOR: Final = "demo"
@@ -14,9 +14,7 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-SECURITY: Final[Headers] = tuple(
-    {**dict(SECURITY_HEADERS), "content-security-policy": _POLICY, "referrer-policy": "same-origin"}.items()
-)
+SECURITY: Final = security_headers(_POLICY, referrer_policy="same-origin")
 
 _PAGE: Final = """\
 <!doctype html>

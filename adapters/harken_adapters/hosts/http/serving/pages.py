@@ -30,7 +30,7 @@ from harken_adapters.hosts.http.serving import demo, sign_in
 from harken_adapters.hosts.http.serving.browser_files import MODULES, module_response
 from harken_adapters.hosts.http.serving.feedback_links.handler import answer_link
 from harken_adapters.hosts.http.serving.feedback_links.page import style
-from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers, Request, Response, answer, to_json
+from harken_adapters.hosts.http.wire.messages import Request, Response, answer, security_headers, to_json
 from harken_adapters.hosts.http.wire.problems import Problem, internal, path_not_found, problem_of
 
 #: The timeout of the readiness check, in seconds.
@@ -40,10 +40,8 @@ _READINESS_SESSION: Final = "readiness"
 _PAGE_POLICY: Final = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 )
-#: For the referrer policy, see :data:`sign_in.SECURITY`: the page has a sign-out form.
-_PAGE_SECURITY: Final[Headers] = tuple(
-    {**dict(SECURITY_HEADERS), "content-security-policy": _PAGE_POLICY, "referrer-policy": "same-origin"}.items()
-)
+#: The page has a sign-out form.
+_PAGE_SECURITY: Final = security_headers(_PAGE_POLICY, referrer_policy="same-origin")
 #: The query string of the sign-in page after signing out.
 _SIGNED_OUT: Final = "signed-out"
 _HTML: Final = "text/html; charset=utf-8"

@@ -17,7 +17,7 @@ from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.serving.feedback_links.form import Form
 from harken_adapters.hosts.http.serving.feedback_links.page import View
 from harken_adapters.hosts.http.serving.feedback_links.texts import Texts, preferred_language
-from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers, Request, Response
+from harken_adapters.hosts.http.wire.messages import Headers, Request, Response, security_headers
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 from harken_adapters.tokens import ExpiredToken, FeedbackLink, InvalidToken
 from harken_adapters.tokens.feedback_links import language_of
@@ -25,7 +25,7 @@ from harken_adapters.tokens.feedback_links import language_of
 _HTML: Final = "text/html; charset=utf-8"
 _POLICY: Final = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 #: These include ``Referrer-Policy: no-referrer``, so that the link is not sent to other sites.
-_SECURITY: Final[Headers] = tuple({**dict(SECURITY_HEADERS), "content-security-policy": _POLICY}.items())
+_SECURITY: Final = security_headers(_POLICY)
 _HEADERS: Final[Headers] = (("x-robots-tag", "noindex, nofollow"),)
 #: The name of the page in logs.
 _NAME: Final = "feedback_link"
