@@ -16,7 +16,7 @@ from harken_adapters.hosts.http.guards.sources import Header, is_foreign
 from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.serving.feedback_links.form import Form
 from harken_adapters.hosts.http.serving.feedback_links.page import View
-from harken_adapters.hosts.http.serving.feedback_links.texts import Texts, preferred_language
+from harken_adapters.hosts.http.serving.feedback_links.texts import TEXTS, Texts, preferred_language
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response, security_headers
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 from harken_adapters.tokens import ExpiredToken, FeedbackLink, InvalidToken
@@ -35,7 +35,7 @@ _CHOICES: Final = (Rating.UP.word, Rating.DOWN.word)
 def answer_link(api: Api, request: Request) -> Response:
     """The response to a request with a feedback link. May block on a storage."""
     language = preferred_language(request.header("accept-language"))
-    texts = View(language=language).texts
+    texts = TEXTS[language]
     try:
         link = api.read_link(request, request.parts["link"])
     except ExpiredToken:
@@ -62,7 +62,7 @@ class _Visit:
 
     @property
     def texts(self) -> Texts:
-        return View(language=self.language).texts
+        return TEXTS[self.language]
 
     def show(self) -> Response:
         """The page with the stored vote.
@@ -220,7 +220,7 @@ def _problem(error: Exception, request: Request) -> Problem:
 
 def _unavailable(problem: Problem, language: str, request: Request) -> Response:
     """The page for a request that failed before the vote could be shown."""
-    texts = View(language=language).texts
+    texts = TEXTS[language]
     if problem.kind == "not-found":
         return _closed(request, language, status=404, title=texts.invalid, hint=texts.invalid_hint)
     hint = _busy(texts, problem) or texts.unavailable
