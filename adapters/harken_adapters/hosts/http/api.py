@@ -31,7 +31,7 @@ from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.messages import SMALL, Headers, Pending, Request, Response
 from harken_adapters.hosts.http.wire.parameters import Parameters
 from harken_adapters.hosts.http.wire.problems import Problem, internal, path_not_found, problem_of
-from harken_adapters.tokens import FeedbackLink, FeedbackLinks, InvalidToken, SessionTokens
+from harken_adapters.tokens import ExpiredToken, FeedbackLink, FeedbackLinks, InvalidToken, SessionTokens
 
 logger = logging.getLogger(__name__)
 
@@ -179,6 +179,9 @@ class Api:
             raise path_not_found()
         try:
             link = self._links.read(text)
+        except ExpiredToken:
+            # It is signed, so it was not guessed. Many people may open old links from one address.
+            raise
         except InvalidToken:
             _check_limits(self._limiter.check(self._failure_hits(self._address(request))))
             raise
