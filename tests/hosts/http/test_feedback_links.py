@@ -245,6 +245,38 @@ class TestRepetition:
         kim.server.ask("POST", kim.path, data=first)
         assert (one_vote(hk).rating, one_vote(hk).version) == (Rating.DOWN, 2)
 
+    def test_a_late_undo_changes_nothing(self, hk: Harken, visitor: Callable[..., Visitor]) -> None:
+        """If a proxy repeats Undo after the author has voted again, the page shows the later vote, which stays."""
+        kim = visitor()
+        kim.send("up")
+        undo = kim.open().forms[0]
+        assert EN.taken_back in kim.press(undo, *undo.buttons).text
+        kim.send("down", "After all")
+        page = kim.press(undo, *undo.buttons)
+        assert (kim.status, EN.not_saved in page.text, "After all" in page.text) == (412, True, True)
+        assert (one_vote(hk).withdrawn, one_vote(hk).rating) == (False, Rating.DOWN)
+        (again,) = page.forms
+        assert EN.taken_back in kim.press(again, *again.buttons).text
+
+    def test_undo_after_a_reply(self, hk: Harken, visitor: Callable[..., Visitor]) -> None:
+        """A reply or a moderator's decision after the page was loaded does not prevent Undo."""
+        kim = visitor()
+        kim.send("up")
+        kim.send("up", "Thanks")
+        undo = kim.open().forms[0]
+        hk.collection.reply("default", one_vote(hk).id, "You are welcome")
+        hk.moderation.decide("default", one_vote(hk).id, "rejected")
+        assert EN.taken_back in kim.press(undo, *undo.buttons).text
+        assert one_vote(hk).withdrawn
+
+    @pytest.mark.parametrize("version", ["", "x", "-1", "\u0661", "9" * 5_000])
+    def test_an_undo_without_a_version(self, hk: Harken, visitor: Callable[..., Visitor], version: str) -> None:
+        """A form that does not say which vote it withdraws is refused."""
+        kim = visitor()
+        kim.send("up")
+        assert kim.server.ask("POST", kim.path, data={"undo": version}).status_code == 422
+        assert not one_vote(hk).withdrawn
+
     def test_back_and_again(self, hk: Harken, visitor: Callable[..., Visitor]) -> None:
         """After the Back button, the same load of the form can be sent with another text."""
         kim = visitor()
@@ -505,8 +537,36 @@ class TestLimits:
             assert ("comment", "Three") in page.forms[0].fields
             undo = kim.open().forms[0]
             assert kim.status == 200
-            kim.press(undo, *undo.buttons)
+            page = kim.press(undo, *undo.buttons)
             assert (kim.status, len(stored_feedback(hk))) == (429, 2)
+            assert re.search(r"Try again in \d+ s", page.text)
+
+    def test_of_forms_of_other_pages(self, hk: Harken) -> None:
+        """Forms of other pages count like visits, so they stop reading the storage; the session is not charged."""
+        with visited(hk, limit_by_address="3/hour", limit_by_session="1/hour") as visitor:
+            kim = visitor()
+            foreign = {"Sec-Fetch-Site": "cross-site"}
+            data = {"rating": "down", "comment": "Words of an attacker"}
+            answers = [kim.server.ask("POST", kim.path, data=data, headers=foreign) for _ in range(5)]
+            assert [answer.status_code for answer in answers] == [403, 403, 403, 429, 429]
+            assert "Words" not in answers[-1].text
+
+    def test_are_checked_before_the_storage_is_read(self, hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A refused Undo and a refused form of another page read no votes."""
+        with visited(hk, limit_by_address="1/hour") as visitor:
+            kim = visitor()
+            kim.open()
+            monkeypatch.setattr(hk.collection, "votes", None)
+            monkeypatch.setattr(hk.collection, "withdraw_vote", None)
+            for headers in ({}, {"Sec-Fetch-Site": "cross-site"}):
+                answer = kim.server.ask("POST", kim.path, data={"undo": "1"}, headers=headers)
+                assert answer.status_code == 429
+
+    def test_expired_links_are_not_guesses(self, hk: Harken) -> None:
+        """Any number of people may open expired links from one address."""
+        with visited(hk, clock=ManualClock(), limit_by_address="3/hour") as visitor:
+            kim = visitor()
+            assert [kim.server.ask("GET", kim.path).status_code for _ in range(5)] == [410] * 5
 
     def test_of_the_address(self, hk: Harken) -> None:
         """Pages count against the limit of the address; invalid links are counted separately."""
