@@ -90,7 +90,7 @@ def visited(hk: Harken, *, clock: ManualClock | None = None, **settings: Any) ->
     with served(hk, access="keys", token_secrets=(SECRET,), **settings) as server:
 
         def visitor(**values: Any) -> Visitor:
-            url = links.url(server.url, **{**ABOUT, **values})
+            url = links.mint(server.url, **{**ABOUT, **values})
             return Visitor(server, url.removeprefix(server.url))
 
         yield visitor
@@ -454,7 +454,7 @@ class TestInvalidLinks:
     def test_tampered(self, hk: Harken, visitor: Callable[..., Visitor]) -> None:
         """A truncated or changed link, a session token, and a link of another server are refused (403)."""
         kim = visitor()
-        other = FeedbackLinks(["another secret with thirty-two bytes or more"]).url("http://x", session_id="s")
+        other = FeedbackLinks(["another secret with thirty-two bytes or more"]).mint("http://x", session_id="s")
         token = SessionTokens([SECRET]).mint(session_id="s", author="kim")
         wrong = [
             kim.path[:-1],
@@ -481,7 +481,7 @@ class TestInvalidLinks:
     def test_without_secrets(self, hk: Harken) -> None:
         """A server without secrets has no links (404)."""
         with served(hk, access="keys") as server:
-            url = FeedbackLinks([SECRET]).url(server.url, session_id="s")
+            url = FeedbackLinks([SECRET]).mint(server.url, session_id="s")
             answer = server.ask("GET", url.removeprefix(server.url))
             assert answer.status_code == 404
             assert EN.invalid in answer.text
@@ -701,7 +701,7 @@ class TestRouter:
         app.include_router(feedback_router(hk, settings), prefix="/a", dependencies=[Depends(refuse)])
         assert "/a/vote/{link}" not in app.openapi()["paths"]
         with serving(app) as server:
-            url = FeedbackLinks([SECRET]).url(f"{server.url}/a", **ABOUT)
+            url = FeedbackLinks([SECRET]).mint(f"{server.url}/a", **ABOUT)
             kim = Visitor(server, url.removeprefix(server.url))
             kim.press(kim.open().forms[0], ("rating", "up"))
             assert one_vote(hk).rating is Rating.UP
@@ -719,5 +719,5 @@ class TestRouter:
 def test_a_lifetime() -> None:
     """A link is valid for its lifetime."""
     links = FeedbackLinks([SECRET])
-    link = links.read(links.url("https://x", session_id="s", lifetime=timedelta(days=7)).rpartition("/")[2])
+    link = links.read(links.mint("https://x", session_id="s", lifetime=timedelta(days=7)).rpartition("/")[2])
     assert timedelta(days=6) < link.expires_at - harken.clock.utc_now() <= timedelta(days=7, seconds=1)

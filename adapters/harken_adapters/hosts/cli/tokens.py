@@ -105,7 +105,7 @@ def mint_link(
     from harken_adapters.tokens import FeedbackLinks, InvalidClaims  # noqa: PLC0415 - the extra may be missing
 
     try:
-        link = FeedbackLinks(secrets).url(
+        link = FeedbackLinks(secrets).mint(
             base,
             session_id=session,
             message_id=message,
