@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any, Final
 
 import pytest
 
 import harken
 from harken import Scope
+from harken_adapters.hosts.fastapi import ServerSettings, create_app
 from harken_adapters.tokens import SessionTokens
-from hosts.serving import Server, served
+from hosts.serving import OPEN, Server, served, serving
 
 pytestmark = pytest.mark.slow
 
@@ -93,3 +95,19 @@ def test_without_credentials() -> None:
     with harken.connect("memory://") as hk, served(hk, access="keys", token_secrets=(SECRET,)) as server:
         answer = server.ask("GET", "/demo", allow_redirects=False)
         assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+
+
+def test_a_secret_for_the_demo_alone(mongodb_url: str) -> None:
+    """Servers with different secrets for their demos accept only their own tokens, but share rate limits."""
+    settings = ServerSettings(**{**OPEN, "limit_by_address": "4/hour", "limit_storage": mongodb_url})
+    with (
+        harken.connect("memory://") as hk,
+        serving(create_app(settings, harken=hk, demo_secret=SECRET)) as server,
+        serving(create_app(settings, harken=hk, demo_secret=f"other {SECRET}")) as other,
+    ):
+        token = shown(server)[0]
+        assert token is not None
+        ask = partial(Server.ask, method="GET", path="/api/sessions/demo/votes", headers=bearer(token))
+        assert [ask(one).status_code for one in (server, other)] == [200, 401]
+        statuses = [one.ask("GET", "/api/feedback").status_code for one in (server, other) * 3]
+        assert statuses == [200, 200, 200, 429, 429, 429]

@@ -66,6 +66,7 @@ class Api:
         harken: the Harken that is served. It is not closed by this class.
         settings: the settings of the server.
         limit_storage: the URL of the storage of rate limits, unless ``settings`` names one.
+        demo_secret: signs session tokens if ``settings`` has no ``token_secrets``, so that the demo page works.
         clock: returns the current time in UTC.
         timer: returns monotonic seconds.
     """
@@ -76,6 +77,7 @@ class Api:
         settings: ServerSettings | None = None,
         *,
         limit_storage: str = MEMORY,
+        demo_secret: str | None = None,
         clock: Clock = utc_now,
         timer: Callable[[], float] = monotonic,
     ) -> None:
@@ -85,7 +87,8 @@ class Api:
         self.metrics.observe(harken)
         secrets = self.settings.token_secrets
         #: Creates and verifies session tokens; ``None`` without a secret.
-        self.tokens = SessionTokens(secrets, clock=clock) if secrets else None
+        signing = secrets or ((demo_secret,) if demo_secret else ())
+        self.tokens = SessionTokens(signing, clock=clock) if signing else None
         self._links = FeedbackLinks(secrets, clock=clock) if secrets else None
         self._access = Access(harken.keys, self.tokens, self.settings.access, clock=clock, timer=timer)
         self._create_limiter = partial(
