@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 import requests
-from attrs import define, evolve
+from attrs import astuple, define, evolve
 from fastapi import Depends, FastAPI, HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
@@ -648,6 +648,12 @@ class TestLanguages:
                 assert text
                 assert language == "en" or text != getattr(EN, name), (language, name)
 
+    def test_portuguese_of_both_continents(self) -> None:
+        """The Portuguese texts have no words that only Portugal or only Brazil uses for this."""
+        words = " ".join(map(str, astuple(TEXTS["pt"]))).lower()
+        for word in ("correu", "guardad", "ligação", "salvo", "deu errado", "registad", "registrad", "demasiad"):
+            assert word not in words
+
     @pytest.mark.parametrize("language", LANGUAGES)
     def test_the_link_decides(self, visitor: Callable[..., Visitor], language: str) -> None:
         """The language of the link is used, in all states, and the direction of its script."""
@@ -709,11 +715,18 @@ class TestRouter:
             assert server.ask("GET", "/a/api/feedback").status_code == 401
 
     def test_without_secrets(self, hk: Harken) -> None:
-        """Without secrets, there are no links."""
+        """Without secrets, there are no links, but the widget is there, also without the dependencies."""
+
+        def refuse() -> None:
+            raise HTTPException(401)
+
         app = FastAPI()
-        app.include_router(feedback_router(hk, ServerSettings(**OPEN)))
+        app.include_router(feedback_router(hk, ServerSettings(**OPEN)), dependencies=[Depends(refuse)])
         with serving(app) as server:
             assert server.ask("GET", "/vote/x").status_code == 404
+            for name in ("widget.js", "harken.js", "vote/assets/style.css"):
+                assert server.ask("GET", f"/{name}").status_code == 200
+            assert server.ask("GET", "/demo").status_code == 404
 
 
 def test_a_lifetime() -> None:
