@@ -264,7 +264,7 @@ class TestLoading:
         "program",
         [
             "from harken_adapters.tokens import SessionTokens; SessionTokens(['s' * 32]).mint(session_id='s')",
-            "from harken_adapters.tokens import *; FeedbackLinks(['s' * 32]).url('http://x', session_id='s')",
+            "from harken_adapters.tokens import *; FeedbackLinks(['s' * 32]).mint('http://x', session_id='s')",
             "from harken_adapters.hosts.cli import main; assert main(['mint-token', '--session', 's']) == 0",
             "from harken_adapters.hosts.cli import main; assert main(['mint-link', 'http://x', '--session', 's']) == 0",
         ],

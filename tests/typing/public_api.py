@@ -179,10 +179,10 @@ def connecting() -> None:
 def minting() -> None:
     """Tokens and links."""
     links = FeedbackLinks(["secret"])
-    assert_type(links.url("https://shop.example", session_id="s", rating="down", context={"tier": 1}), str)
+    assert_type(links.mint("https://shop.example", session_id="s", rating="down", context={"tier": 1}), str)
     assert_type(links.read("eyJ").rating, Literal["up", "down"] | None)
-    links.url("https://shop.example", session_id="s", rating="neutral")  # type: ignore[arg-type]
-    links.url("https://shop.example")  # type: ignore[call-arg]
+    links.mint("https://shop.example", session_id="s", rating="neutral")  # type: ignore[arg-type]
+    links.mint("https://shop.example")  # type: ignore[call-arg]
     assert_type(SessionTokens(["secret"]).mint(session_id="s", lifetime=timedelta(minutes=5)), str)
     SessionTokens(["secret"]).mint(session_id="s", lifetime=5)  # type: ignore[arg-type]
 

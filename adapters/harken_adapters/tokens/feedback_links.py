@@ -18,7 +18,7 @@ from harken.domain.rules import MAX_ID_LENGTH
 from harken.domain.texts import no_such
 from harken.domain.violation import Violation
 from harken.ports.time import Clock
-from harken_adapters.tokens.signing import InvalidClaims, Signer, claim_problems, json_context
+from harken_adapters.tokens.signing import Signer, claim_problems, claims_of
 
 #: Not the audience of session tokens, so that neither is accepted instead of the other.
 AUDIENCE: Final = "harken-link"
@@ -99,7 +99,7 @@ class FeedbackLinks:
             clock=clock,
         )
 
-    def url(
+    def mint(
         self,
         base: str,
         *,
@@ -114,7 +114,7 @@ class FeedbackLinks:
         application: str = DEFAULT_APPLICATION,
         lifetime: timedelta = DEFAULT_LIFETIME,
     ) -> str:
-        """The URL of a new link, signed with the first secret.
+        """Mint a link, signed with the first secret, and return its URL.
 
         Args:
             base: where Harken is served, such as ``https://example.com/feedback``.
@@ -131,22 +131,21 @@ class FeedbackLinks:
             lifetime: how long the link is valid.
 
         Raises:
-            InvalidClaims: a value is invalid, or the link would be too long. The message lists all problems.
+            InvalidClaims: values are invalid, and the message lists all problems; or the link would be too long.
         """
-        claims: dict[str, object] = {"session": session_id, "application": application}
-        optional = {
-            "message": message_id,
-            "sub": author,
-            "agent": agent,
-            "context": json_context(context),
-            "rating": rating,
-            "label": label,
-            "lang": lang,
-        }
-        claims |= {name: value for name, value in optional.items() if value is not None}
-        if lang is not None and language_of(lang) is None:
-            raise InvalidClaims(no_such("lang", lang, LANGUAGES))
-        return f"{_normalize_base(base)}/vote/{self._signer.sign(claims, lifetime)}"
+        claims = claims_of(
+            session_id,
+            application,
+            context,
+            message=message_id,
+            sub=author,
+            agent=agent,
+            rating=rating,
+            label=label,
+            lang=lang,
+        )
+        text = self._signer.sign(claims, lifetime, [*_base_problems(base), *_lang_problems(lang)])
+        return f"{base.rstrip('/')}/vote/{text}"
 
     def read(self, text: str) -> FeedbackLink:
         """Verify the last part of the path of a URL, and return its content.
@@ -184,18 +183,24 @@ def _problems(claims: Mapping[str, object]) -> list[Violation]:
     return problems
 
 
-def _normalize_base(base: str) -> str:
-    """The URL without a slash at the end.
+def _lang_problems(lang: object) -> list[Violation]:
+    """Not checked when a link is read: a page in the language of the browser is better than none."""
+    if isinstance(lang, str) and language_of(lang) is None:
+        return [Violation("lang", "unknown", no_such("lang", lang, LANGUAGES))]
+    return []
 
-    Raises:
-        InvalidClaims: it is not a URL that a path can be added to.
-    """
+
+def _base_problems(base: object) -> list[Violation]:
+    if isinstance(base, str) and _is_base(base):
+        return []
     expected = "expected the URL where Harken is served, such as 'https://example.com/feedback'"
+    return [Violation("base", "invalid", f"base is {base!r}; {expected}")]
+
+
+def _is_base(base: str) -> bool:
     try:
         parts = urlsplit(base)
     except ValueError:
-        raise InvalidClaims(f"base is {base!r}; {expected}") from None
+        return False
     is_plain = base.isascii() and base.isprintable() and not set(base) & set(" <>\"'?#")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not is_plain:
-        raise InvalidClaims(f"base is {base!r}; {expected}")
-    return base.rstrip("/")
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and is_plain

@@ -17,7 +17,7 @@ from harken.domain.rules import MAX_ID_LENGTH
 from harken.domain.violation import Violation
 from harken.ports.time import Clock
 from harken_adapters.tokens.origins import origin_problem
-from harken_adapters.tokens.signing import InvalidClaims, Signer, claim_problems, json_context
+from harken_adapters.tokens.signing import Signer, claim_problems, claims_of
 
 AUDIENCE: Final = "harken"
 #: Enough for a scheme, the longest host name and a port.
@@ -114,16 +114,11 @@ class SessionTokens:
         """Mint a token, signed with the first secret. Its expiry time is rounded up to a whole second.
 
         Raises:
-            InvalidClaims: an id, the origin, the context or the lifetime is invalid, or the token would be too long.
-                The message lists all problems.
+            InvalidClaims: ids, the origin, the context or the lifetime are invalid, and the message lists all problems;
+                or the token would be too long.
         """
-        claims: dict[str, object] = {"session": session_id, "application": application}
-        optional = (("sub", author), ("origin", origin), ("agent", agent), ("context", json_context(context)))
-        claims |= {name: value for name, value in optional if value is not None}
-        text = self._signer.sign(claims, lifetime)
-        if origin is not None and (problem := origin_problem(origin)):
-            raise InvalidClaims(f"origin is {origin!r}; {problem}")
-        return text
+        claims = claims_of(session_id, application, context, sub=author, origin=origin, agent=agent)
+        return self._signer.sign(claims, lifetime)
 
     def read(self, text: str) -> SessionToken:
         """Verify a token and return its content.
@@ -145,4 +140,10 @@ class SessionTokens:
 
 
 def _problems(claims: Mapping[str, object]) -> list[Violation]:
-    return claim_problems(claims, _TEXTS)
+    problems = claim_problems(claims, _TEXTS)
+    origin = claims.get("origin")
+    if not isinstance(origin, str) or len(origin) > MAX_ORIGIN_LENGTH:
+        return problems
+    if problem := origin_problem(origin):
+        problems.append(Violation("origin", "invalid", f"origin is {origin!r}; {problem}"))
+    return problems

@@ -6,7 +6,7 @@ import json
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ Check = Callable[[Mapping[str, object]], Sequence[Violation]]
 
 _ALGORITHM: Final = "HS256"
 _SECOND: Final = timedelta(seconds=1)
+_LAST: Final = datetime.max.replace(microsecond=0, tzinfo=UTC)
 _SHAPE: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
 #: The canonical encoding of 32 bytes: the two unused bits of the last character must be zero.
 _SIGNATURE: Final = re.compile(r"[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
@@ -84,16 +85,20 @@ class Signer:
         self._check = check
         self._clock = clock
 
-    def sign(self, claims: Mapping[str, object], lifetime: timedelta) -> str:
+    def sign(self, claims: Mapping[str, object], lifetime: timedelta, others: Iterable[Violation] = ()) -> str:
         """A token with these claims, and ``aud``, ``iat`` and ``exp``, which is rounded up to a whole second.
 
+        Args:
+            claims: the claims by name.
+            lifetime: how long the token is valid.
+            others: violations that were found besides those of the claims and the lifetime.
+
         Raises:
-            InvalidClaims: a claim or the lifetime is invalid, or the token would be too long. The message lists all
-                problems of the claims.
+            InvalidClaims: there are violations, and the message lists all; or the token would be too long.
         """
-        if problems := self._check(claims):
-            raise InvalidClaims("; ".join(problem.message for problem in problems))
         now = self._clock()
+        if problems := [*self._check(claims), *_lifetime_problems(now, lifetime), *others]:
+            raise InvalidClaims("; ".join(problem.message for problem in problems))
         complete = {**claims, "aud": self._audience, "iat": (now - EPOCH) // _SECOND, "exp": _end(now, lifetime)}
         key_id, secret = next(iter(self._secrets.items()))
         # UTF-8 is shorter than the escapes of ASCII JSON.
@@ -188,9 +193,14 @@ def claim_problems(claims: Mapping[str, object], texts: Iterable[tuple[str, str,
     return [problem for problem in found if problem]
 
 
-def json_context(context: Mapping[str, Scalar] | None) -> object:
-    """The context as a value for JSON; anything else unchanged, for the check of claims."""
-    return dict(context) if isinstance(context, Mapping) else context
+def claims_of(
+    session_id: str, application: str, context: Mapping[str, Scalar] | None, **optional: str | None
+) -> Mapping[str, object]:
+    """The claims of a new token. Optional ones that are ``None`` are left out. Nothing is checked."""
+    # JSON needs a dict. Anything else is left for the check of the claims.
+    plain = dict(context) if isinstance(context, Mapping) else context
+    given = {name: value for name, value in {**optional, "context": plain}.items() if value is not None}
+    return {"session": session_id, "application": application, **given}
 
 
 def _check_secret(number: int, secret: object) -> None:
@@ -221,18 +231,21 @@ def _decode(part: str) -> bytes:
         return b""
 
 
+def _lifetime_problems(now: datetime, lifetime: object) -> Sequence[Violation]:
+    if not isinstance(lifetime, timedelta):
+        message = f"lifetime must be a timedelta, such as timedelta(minutes=30), got {lifetime!r}"
+    elif lifetime <= timedelta(0):
+        message = f"lifetime must be more than zero, got {lifetime}"
+    elif lifetime > _LAST - now:
+        message = f"lifetime is too long: {lifetime} from now is after the year 9999"
+    else:
+        return ()
+    return (Violation("lifetime", "invalid", message),)
+
+
 def _end(now: datetime, lifetime: timedelta) -> int:
     """The end of the lifetime in seconds since 1970, rounded up."""
-    if not isinstance(lifetime, timedelta):
-        raise InvalidClaims(f"lifetime must be a timedelta, such as timedelta(minutes=30), got {lifetime!r}")
-    if lifetime <= timedelta(0):
-        raise InvalidClaims(f"lifetime must be more than zero, got {lifetime}")
-    try:
-        end = now + lifetime
-        whole = end.replace(microsecond=0) + (_SECOND if end.microsecond else timedelta(0))
-    except OverflowError:
-        raise InvalidClaims(f"lifetime is too long: {lifetime} from now is after the year 9999") from None
-    return (whole - EPOCH) // _SECOND
+    return -((EPOCH - now - lifetime) // _SECOND)
 
 
 def _audiences(claim: object) -> Sequence[object]:

@@ -65,6 +65,7 @@ def test_without_a_secret(cli: Any) -> None:
         made = cli(*command)
         assert (made.code, made.out) == (2, "")
         assert "set token_secrets in [server] of harken.toml, or HARKEN_SERVER_TOKEN_SECRETS" in made.err
+        assert "'harken serve' accepts only the tokens of its demo" in made.err
 
 
 def test_a_weak_secret(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -727,7 +727,7 @@ def signing_in_is_limited_and_counted(visit: Visit) -> None:
 @case(access="keys", token_secrets=(SECRET,), allowed_origins=(ORIGIN,))
 def a_feedback_link_is_used(visit: Visit) -> None:
     """Its page is shown and changes nothing; its form votes and withdraws the vote, and redirects to the page."""
-    url = FeedbackLinks((SECRET,)).url(visit.server.url, session_id="s", message_id="m-1", author="kim", label="<b>é")
+    url = FeedbackLinks((SECRET,)).mint(visit.server.url, session_id="s", message_id="m-1", author="kim", label="<b>é")
     path = url.removeprefix(visit.server.url)
 
     def ask(method: str, query: str, status: int, tail: str = "", **options: Any) -> requests.Response:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 import requests
-from attrs import define, evolve
+from attrs import astuple, define, evolve
 from fastapi import Depends, FastAPI, HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,7 +90,7 @@ def visited(hk: Harken, *, clock: ManualClock | None = None, **settings: Any) ->
     with served(hk, access="keys", token_secrets=(SECRET,), **settings) as server:
 
         def visitor(**values: Any) -> Visitor:
-            url = links.url(server.url, **{**ABOUT, **values})
+            url = links.mint(server.url, **{**ABOUT, **values})
             return Visitor(server, url.removeprefix(server.url))
 
         yield visitor
@@ -244,6 +244,38 @@ class TestRepetition:
         kim.send("down", "After all")
         kim.server.ask("POST", kim.path, data=first)
         assert (one_vote(hk).rating, one_vote(hk).version) == (Rating.DOWN, 2)
+
+    def test_a_late_undo_changes_nothing(self, hk: Harken, visitor: Callable[..., Visitor]) -> None:
+        """If a proxy repeats Undo after the author has voted again, the page shows the later vote, which stays."""
+        kim = visitor()
+        kim.send("up")
+        undo = kim.open().forms[0]
+        assert EN.taken_back in kim.press(undo, *undo.buttons).text
+        kim.send("down", "After all")
+        page = kim.press(undo, *undo.buttons)
+        assert (kim.status, EN.not_saved in page.text, "After all" in page.text) == (412, True, True)
+        assert (one_vote(hk).withdrawn, one_vote(hk).rating) == (False, Rating.DOWN)
+        (again,) = page.forms
+        assert EN.taken_back in kim.press(again, *again.buttons).text
+
+    def test_undo_after_a_reply(self, hk: Harken, visitor: Callable[..., Visitor]) -> None:
+        """A reply or a moderator's decision after the page was loaded does not prevent Undo."""
+        kim = visitor()
+        kim.send("up")
+        kim.send("up", "Thanks")
+        undo = kim.open().forms[0]
+        hk.collection.reply("default", one_vote(hk).id, "You are welcome")
+        hk.moderation.decide("default", one_vote(hk).id, "rejected")
+        assert EN.taken_back in kim.press(undo, *undo.buttons).text
+        assert one_vote(hk).withdrawn
+
+    @pytest.mark.parametrize("version", ["", "x", "-1", "\u0661", "9" * 5_000])
+    def test_an_undo_without_a_version(self, hk: Harken, visitor: Callable[..., Visitor], version: str) -> None:
+        """A form that does not say which vote it withdraws is refused."""
+        kim = visitor()
+        kim.send("up")
+        assert kim.server.ask("POST", kim.path, data={"undo": version}).status_code == 422
+        assert not one_vote(hk).withdrawn
 
     def test_back_and_again(self, hk: Harken, visitor: Callable[..., Visitor]) -> None:
         """After the Back button, the same load of the form can be sent with another text."""
@@ -422,7 +454,7 @@ class TestInvalidLinks:
     def test_tampered(self, hk: Harken, visitor: Callable[..., Visitor]) -> None:
         """A truncated or changed link, a session token, and a link of another server are refused (403)."""
         kim = visitor()
-        other = FeedbackLinks(["another secret with thirty-two bytes or more"]).url("http://x", session_id="s")
+        other = FeedbackLinks(["another secret with thirty-two bytes or more"]).mint("http://x", session_id="s")
         token = SessionTokens([SECRET]).mint(session_id="s", author="kim")
         wrong = [
             kim.path[:-1],
@@ -449,7 +481,7 @@ class TestInvalidLinks:
     def test_without_secrets(self, hk: Harken) -> None:
         """A server without secrets has no links (404)."""
         with served(hk, access="keys") as server:
-            url = FeedbackLinks([SECRET]).url(server.url, session_id="s")
+            url = FeedbackLinks([SECRET]).mint(server.url, session_id="s")
             answer = server.ask("GET", url.removeprefix(server.url))
             assert answer.status_code == 404
             assert EN.invalid in answer.text
@@ -505,8 +537,36 @@ class TestLimits:
             assert ("comment", "Three") in page.forms[0].fields
             undo = kim.open().forms[0]
             assert kim.status == 200
-            kim.press(undo, *undo.buttons)
+            page = kim.press(undo, *undo.buttons)
             assert (kim.status, len(stored_feedback(hk))) == (429, 2)
+            assert re.search(r"Try again in \d+ s", page.text)
+
+    def test_of_forms_of_other_pages(self, hk: Harken) -> None:
+        """Forms of other pages count like visits, so they stop reading the storage; the session is not charged."""
+        with visited(hk, limit_by_address="3/hour", limit_by_session="1/hour") as visitor:
+            kim = visitor()
+            foreign = {"Sec-Fetch-Site": "cross-site"}
+            data = {"rating": "down", "comment": "Words of an attacker"}
+            answers = [kim.server.ask("POST", kim.path, data=data, headers=foreign) for _ in range(5)]
+            assert [answer.status_code for answer in answers] == [403, 403, 403, 429, 429]
+            assert "Words" not in answers[-1].text
+
+    def test_are_checked_before_the_storage_is_read(self, hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A refused Undo and a refused form of another page read no votes."""
+        with visited(hk, limit_by_address="1/hour") as visitor:
+            kim = visitor()
+            kim.open()
+            monkeypatch.setattr(hk.collection, "votes", None)
+            monkeypatch.setattr(hk.collection, "withdraw_vote", None)
+            for headers in ({}, {"Sec-Fetch-Site": "cross-site"}):
+                answer = kim.server.ask("POST", kim.path, data={"undo": "1"}, headers=headers)
+                assert answer.status_code == 429
+
+    def test_expired_links_are_not_guesses(self, hk: Harken) -> None:
+        """Any number of people may open expired links from one address."""
+        with visited(hk, clock=ManualClock(), limit_by_address="3/hour") as visitor:
+            kim = visitor()
+            assert [kim.server.ask("GET", kim.path).status_code for _ in range(5)] == [410] * 5
 
     def test_of_the_address(self, hk: Harken) -> None:
         """Pages count against the limit of the address; invalid links are counted separately."""
@@ -588,6 +648,12 @@ class TestLanguages:
                 assert text
                 assert language == "en" or text != getattr(EN, name), (language, name)
 
+    def test_portuguese_of_both_continents(self) -> None:
+        """The Portuguese texts have no words that only Portugal or only Brazil uses for this."""
+        words = " ".join(map(str, astuple(TEXTS["pt"]))).lower()
+        for word in ("correu", "guardad", "ligação", "salvo", "deu errado", "registad", "registrad", "demasiad"):
+            assert word not in words
+
     @pytest.mark.parametrize("language", LANGUAGES)
     def test_the_link_decides(self, visitor: Callable[..., Visitor], language: str) -> None:
         """The language of the link is used, in all states, and the direction of its script."""
@@ -641,7 +707,7 @@ class TestRouter:
         app.include_router(feedback_router(hk, settings), prefix="/a", dependencies=[Depends(refuse)])
         assert "/a/vote/{link}" not in app.openapi()["paths"]
         with serving(app) as server:
-            url = FeedbackLinks([SECRET]).url(f"{server.url}/a", **ABOUT)
+            url = FeedbackLinks([SECRET]).mint(f"{server.url}/a", **ABOUT)
             kim = Visitor(server, url.removeprefix(server.url))
             kim.press(kim.open().forms[0], ("rating", "up"))
             assert one_vote(hk).rating is Rating.UP
@@ -649,15 +715,22 @@ class TestRouter:
             assert server.ask("GET", "/a/api/feedback").status_code == 401
 
     def test_without_secrets(self, hk: Harken) -> None:
-        """Without secrets, there are no links."""
+        """Without secrets, there are no links, but the widget is there, also without the dependencies."""
+
+        def refuse() -> None:
+            raise HTTPException(401)
+
         app = FastAPI()
-        app.include_router(feedback_router(hk, ServerSettings(**OPEN)))
+        app.include_router(feedback_router(hk, ServerSettings(**OPEN)), dependencies=[Depends(refuse)])
         with serving(app) as server:
             assert server.ask("GET", "/vote/x").status_code == 404
+            for name in ("widget.js", "harken.js", "vote/assets/style.css"):
+                assert server.ask("GET", f"/{name}").status_code == 200
+            assert server.ask("GET", "/demo").status_code == 404
 
 
 def test_a_lifetime() -> None:
     """A link is valid for its lifetime."""
     links = FeedbackLinks([SECRET])
-    link = links.read(links.url("https://x", session_id="s", lifetime=timedelta(days=7)).rpartition("/")[2])
+    link = links.read(links.mint("https://x", session_id="s", lifetime=timedelta(days=7)).rpartition("/")[2])
     assert timedelta(days=6) < link.expires_at - harken.clock.utc_now() <= timedelta(days=7, seconds=1)

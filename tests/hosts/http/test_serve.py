@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import harken
 from harken import Scope
 from harken_adapters.hosts.fastapi import ServerSettings
 from harken_adapters.hosts.fastapi.serving import listen
+from harken_adapters.tokens import FeedbackLinks
 from hosts.events import listening
 from hosts.serving import RawAnswer, Server, problem, raw_request
 from support import eventually
@@ -59,6 +62,13 @@ def typed(service: Service, **variables: str) -> Any:
         timeout=PATIENCE,
     )
     return json.loads(ran.stdout)
+
+
+def token_of_demo(service: Service) -> str:
+    """The session token in the demo page."""
+    found = re.search(r' token="([^"]+)"', service.ask("GET", "/demo").text)
+    assert found
+    return found[1]
 
 
 def refused(
@@ -286,6 +296,60 @@ def test_settings_come_from_the_file_and_the_environment(tmp_path: Path, workers
             assert [answer.status_code for answer in asked] == [201, 413]
         answer = service.ask("POST", "/api/feedback?session_id=s", json={"rating": "up"})
         assert '"production";q=1;' in answer.headers["ratelimit-policy"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_demo_works_without_configuration(tmp_path: Path, workers: int) -> None:
+    """Without ``token_secrets``, any worker accepts the tokens of the demo, also one that replaces another."""
+    with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path, "--workers", str(workers)) as service:
+        service.ready(workers)
+        if workers > 1:
+            os.kill(service.workers()[0], signal.SIGKILL)
+            service.ready(workers + 1)
+        token = token_of_demo(service)
+        bearer = {"Authorization": f"Bearer {token}"}
+        for worker in service.workers():
+            with service.only(worker) if workers > 1 else nullcontext():
+                sent = service.ask(
+                    "PUT", "/api/sessions/demo/messages/answer-1/feedback", json={"rating": "up"}, headers=bearer
+                )
+                assert sent.ok
+        assert service.ask("GET", "/api/feedback", headers=bearer).status_code == 403
+    with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path) as service:
+        assert service.ask("GET", "/api/sessions/demo/votes", headers=bearer).status_code == 401
+
+
+@pytest.mark.slow
+def test_the_secret_of_the_demo_permits_nothing_else(tmp_path: Path) -> None:
+    """There is a local key as without it, other addresses still need a key, and it verifies no feedback links."""
+    with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path) as service:
+        assert service.key
+        assert token_of_demo(service)
+        link = FeedbackLinks(["a secret that has thirty-two bytes or more"]).mint(service.url, session_id="s")
+        assert service.ask("GET", link.removeprefix(service.url)).status_code == 404
+    other = "a secret that another server passed to this process"
+    assert "an API key is required" in refused(
+        tmp_path, "--host", "0.0.0.0", storage=f"sqlite:///{tmp_path}/other.db", HARKEN_DEMO_SECRET=other
+    )
+
+
+@pytest.mark.slow
+def test_programs_do_not_inherit_the_secret_of_the_demo(tmp_path: Path) -> None:
+    """While requests are served, the environment has no secret, so hooks and their programs do not get it."""
+    served = "uvicorn.run = lambda *_, **__: print('environment', *os.environ)"
+    ran = subprocess.run(
+        (sys.executable, "-c", f"import os, uvicorn; {served}\n{HARKEN[2]}", "serve", "--port", "0"),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=environment(HARKEN_STORAGE="memory://"),
+        timeout=PATIENCE,
+    )
+    names = next(line for line in ran.stdout.splitlines() if line.startswith("environment "))
+    assert "HARKEN_SERVER_ACCESS" in names
+    assert "SECRET" not in names
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ def mint_link(
     from harken_adapters.tokens import FeedbackLinks, InvalidClaims  # noqa: PLC0415 - the extra may be missing
 
     try:
-        link = FeedbackLinks(secrets).url(
+        link = FeedbackLinks(secrets).mint(
             base,
             session_id=session,
             message_id=message,
@@ -139,7 +139,8 @@ def _signing(context: typer.Context) -> tuple[str, Sequence[str]]:
         return application, secrets
     raise ConfigurationError(
         "There is no secret to sign with; use that of the HTTP service: set token_secrets in [server] of harken.toml, "
-        "or HARKEN_SERVER_TOKEN_SECRETS"
+        "or HARKEN_SERVER_TOKEN_SECRETS, and restart the service; without it, 'harken serve' accepts only the tokens "
+        "of its demo"
     )
 
 

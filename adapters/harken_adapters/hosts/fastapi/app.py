@@ -47,6 +47,7 @@ def create_app(
     *,
     harken: Harken | None = None,
     limit_storage: str = MEMORY,
+    demo_secret: str | None = None,
 ) -> Starlette:
     """An ASGI application with the API, its documentation, health and metrics.
 
@@ -57,6 +58,8 @@ def create_app(
             application is started again, or in a forked process, another one is connected.
         limit_storage: the URL of the storage of rate limits, unless the settings name one. Several processes need a
             shared storage.
+        demo_secret: signs the session tokens of the demo page, if the settings have no ``token_secrets``. Several
+            processes need the same.
 
     Raises:
         ConfigurationError: a setting is invalid.
@@ -67,7 +70,7 @@ def create_app(
 
     def open_api() -> Api:
         served = connect_harken(settings, storage) if harken is None else harken
-        return Api(served, settings, limit_storage=limit_storage)
+        return Api(served, settings, limit_storage=limit_storage, demo_secret=demo_secret)
 
     host = Host(open_api())
     #: The process in which the Harken is open.

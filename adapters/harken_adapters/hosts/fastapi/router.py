@@ -33,8 +33,9 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
     the application controls access itself, use ``ServerSettings(access="open")`` and protect the router:
     ``app.include_router(router, dependencies=[Depends(...)])``.
 
-    With ``token_secrets``, it also has the page of feedback links, without the dependencies of the application: people
-    who open a link from a mail have only the link.
+    The dependencies do not apply to the widget, such as ``/widget.js``, which is public, nor to ``/vote/{link}``, the
+    page of feedback links: people who open one from a mail have only the link. Without ``token_secrets``, the page
+    responds with 404.
 
     Args:
         harken: the Harken to serve. The application closes it.

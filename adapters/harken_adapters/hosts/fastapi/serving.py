@@ -46,6 +46,8 @@ _APP: Final = "harken_adapters.hosts.fastapi.serving:app"
 _SWITCH_INTERVAL: Final = 0.001
 #: The number of connections that may wait to be accepted.
 _BACKLOG: Final = 2048
+#: The variable in which the process of the command passes a random secret to the serving processes.
+_DEMO: Final = "HARKEN_DEMO_SECRET"
 _SECRET_BYTES: Final = 32
 #: For how many seconds requests may continue after a signal.
 GRACE: Final = 5
@@ -90,8 +92,9 @@ def serve(settings: ServerSettings, on_start: Callable[[Started], object], *, co
         os.environ["HARKEN_SERVER_WORKERS"] = str(settings.workers)
         os.environ["HARKEN_SERVER_ACCESS"] = settings.access
         if not settings.token_secrets:
-            # For the demo. These tokens end with the server.
-            os.environ["HARKEN_SERVER_TOKEN_SECRETS"] = token_urlsafe(_SECRET_BYTES)
+            # Not one of the token_secrets, which would allow more, such as listening on other addresses without a key,
+            # and are also the key of the rate limits that several servers share.
+            os.environ[_DEMO] = token_urlsafe(_SECRET_BYTES)
         # A single process serves the Harken that is opened here, as a storage in memory exists only in one process.
         # Workers open their own.
         served = app() if settings.workers == 1 else None
@@ -120,7 +123,12 @@ def app() -> Starlette:
     settings = ServerSettings.load()
     configure_logs(json=settings.log_json or None, level=settings.log_level)
     storage = Settings.load(os.environ, Path.cwd()).storage
-    created = create_app(settings, limit_storage=limit_storage(storage, settings.workers))
+    created = create_app(
+        settings,
+        limit_storage=limit_storage(storage, settings.workers),
+        # Removed, so that programs that this process starts do not inherit it.
+        demo_secret=os.environ.pop(_DEMO, None),
+    )
     # There is no host application that serves the root path.
     created.router.routes.append(Route("/", lambda _: RedirectResponse("docs", 303)))
     if settings.access == "open":

@@ -32,7 +32,7 @@ from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.messages import SMALL, Headers, Pending, Request, Response
 from harken_adapters.hosts.http.wire.parameters import Parameters
 from harken_adapters.hosts.http.wire.problems import Problem, internal, path_not_found, problem_of
-from harken_adapters.tokens import FeedbackLink, FeedbackLinks, InvalidToken, SessionTokens
+from harken_adapters.tokens import ExpiredToken, FeedbackLink, FeedbackLinks, InvalidToken, SessionTokens
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class Api:
         harken: the Harken that is served. It is not closed by this class.
         settings: the settings of the server.
         limit_storage: the URL of the storage of rate limits, unless ``settings`` names one.
+        demo_secret: signs session tokens if ``settings`` has no ``token_secrets``, so that the demo page works.
         clock: returns the current time in UTC.
         timer: returns monotonic seconds.
     """
@@ -77,6 +78,7 @@ class Api:
         settings: ServerSettings | None = None,
         *,
         limit_storage: str = MEMORY,
+        demo_secret: str | None = None,
         clock: Clock = utc_now,
         timer: Callable[[], float] = monotonic,
     ) -> None:
@@ -86,7 +88,8 @@ class Api:
         self.metrics.observe(harken)
         secrets = self.settings.token_secrets
         #: Creates and verifies session tokens; ``None`` without a secret.
-        self.tokens = SessionTokens(secrets, clock=clock) if secrets else None
+        signing = secrets or ((demo_secret,) if demo_secret else ())
+        self.tokens = SessionTokens(signing, clock=clock) if signing else None
         self._links = FeedbackLinks(secrets, clock=clock) if secrets else None
         self._access = Access(harken.keys, self.tokens, self.settings.access, clock=clock, timer=timer)
         self._create_limiter = partial(
@@ -180,6 +183,9 @@ class Api:
             raise path_not_found()
         try:
             link = self._links.read(text)
+        except ExpiredToken:
+            # It is signed, so it was not guessed. Many people may open old links from one address.
+            raise
         except InvalidToken:
             _check_limits(self._limiter.check(self._failure_hits(self._address(request))))
             raise

@@ -6,7 +6,7 @@ from html import escape
 from typing import Final
 
 from harken_adapters.hosts.http import frame
-from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers
+from harken_adapters.hosts.http.wire.messages import security_headers
 
 SESSION: Final = "demo"
 AUTHOR: Final = "demo"
@@ -14,9 +14,7 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-SECURITY: Final[Headers] = tuple(
-    {**dict(SECURITY_HEADERS), "content-security-policy": _POLICY, "referrer-policy": "same-origin"}.items()
-)
+SECURITY: Final = security_headers(_POLICY, referrer_policy="same-origin")
 
 _PAGE: Final = """\
 <!doctype html>
@@ -59,11 +57,17 @@ _SNIPPET: Final = """\
 <harken-feedback session="…" message="…"
                  token="…"></harken-feedback>"""
 _STORED: Final = (
-    "The feedback is stored in the session <code>demo</code> of the application <code>{application}</code>."
+    "The feedback is stored in the session <code>demo</code> of the application <code>{application}</code>, and counts "
+    "in its statistics. To remove it, erase that session."
 )
-_SWITCHED_OFF: Final = (
+#: Why the thumbs are switched off, as HTML.
+NO_SECRETS: Final = (
     "The thumbs are switched off, as session tokens are not configured: set <code>token_secrets</code> in the table "
     "<code>[server]</code> of <code>harken.toml</code>."
+)
+NOT_ALLOWED: Final = (
+    "The thumbs are switched off, as these credentials may not submit feedback: sign in with an API key that has the "
+    "scope <code>submit</code> and is not limited to agents."
 )
 
 STYLE: Final = (
@@ -90,15 +94,19 @@ harken-feedback { display: block; min-height: 38px; }
 )
 
 
-def page(root: str, *, token: str | None, application: str) -> bytes:
+def stored_in(application: str) -> str:
+    """Where the feedback is stored, as HTML."""
+    return _STORED.format(application=escape(application))
+
+
+def page(root: str, about: str, *, token: str | None = None) -> bytes:
     """The page, as HTML.
 
     Args:
         root: the prefix of the API's paths.
-        token: a token of the session :data:`SESSION` and the author :data:`AUTHOR`; ``None`` if the server has none.
-        application: the application of the token.
+        about: where the feedback is stored, or why the thumbs are switched off, as HTML.
+        token: a token of the session :data:`SESSION` and the author :data:`AUTHOR`; ``None`` to switch the thumbs off.
     """
-    about = _SWITCHED_OFF if token is None else _STORED.format(application=escape(application))
     return _PAGE.format(
         root=escape(root),
         header=frame.HEADER.format(more=""),

@@ -20,6 +20,7 @@ from harken_adapters.hosts.http.documentation import docs_page
 from harken_adapters.hosts.http.documentation.openapi import document
 from harken_adapters.hosts.http.guards.access import (
     KEY_PREFIX,
+    Principal,
     cookie_of,
     unauthorized,
 )
@@ -30,7 +31,7 @@ from harken_adapters.hosts.http.serving import demo, sign_in
 from harken_adapters.hosts.http.serving.browser_files import MODULES, module_response
 from harken_adapters.hosts.http.serving.feedback_links.handler import answer_link
 from harken_adapters.hosts.http.serving.feedback_links.page import style
-from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers, Request, Response, answer, to_json
+from harken_adapters.hosts.http.wire.messages import Request, Response, answer, security_headers, to_json
 from harken_adapters.hosts.http.wire.problems import Problem, internal, path_not_found, problem_of
 
 #: The timeout of the readiness check, in seconds.
@@ -40,10 +41,8 @@ _READINESS_SESSION: Final = "readiness"
 _PAGE_POLICY: Final = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 )
-#: For the referrer policy, see :data:`sign_in.SECURITY`: the page has a sign-out form.
-_PAGE_SECURITY: Final[Headers] = tuple(
-    {**dict(SECURITY_HEADERS), "content-security-policy": _PAGE_POLICY, "referrer-policy": "same-origin"}.items()
-)
+#: The page has a sign-out form.
+_PAGE_SECURITY: Final = security_headers(_PAGE_POLICY, referrer_policy="same-origin")
 #: The query string of the sign-in page after signing out.
 _SIGNED_OUT: Final = "signed-out"
 _HTML: Final = "text/html; charset=utf-8"
@@ -149,13 +148,16 @@ class Pages:
         return _redirect(f"{root}/sign-in?{_SIGNED_OUT}", sign_in.cookie("", root, secure=_is_secure(request)))
 
     def demo(self, root: str, request: Request) -> Response:
-        """The demo of the widget, with a session token if the server can create one."""
+        """The demo of the widget, with a session token if the server can create one and the caller may submit."""
         api = self._api
-        application = api.recognise(request).application or api.harken.application
-        token = None
-        if api.tokens is not None:
-            token = api.tokens.mint(session_id=demo.SESSION, author=demo.AUTHOR, application=application)
-        return Response(200, demo.page(root, token=token, application=application), _HTML, security=demo.SECURITY)
+        principal = api.recognise(request)
+        if api.tokens is None:
+            return _demo(demo.page(root, demo.NO_SECRETS))
+        if not _may_submit(principal):
+            return _demo(demo.page(root, demo.NOT_ALLOWED))
+        application = principal.application or api.harken.application
+        token = api.tokens.mint(session_id=demo.SESSION, author=demo.AUTHOR, application=application)
+        return _demo(demo.page(root, demo.stored_in(application), token=token))
 
     def feedback_link(self, _: str, request: Request) -> Response:
         """The page of a feedback link, or the result of its form. May block on the storage."""
@@ -190,6 +192,21 @@ def _not_ready() -> Response:
 
 def _redirect(path: str, *headers: tuple[str, str]) -> Response:
     return Response(303, b"", None, (("location", path), *headers))
+
+
+def _demo(body: bytes) -> Response:
+    return Response(200, body, _HTML, security=demo.SECURITY)
+
+
+def _may_submit(principal: Principal) -> bool:
+    """Whether a session token for the demo permits nothing that the caller may not do anyway.
+
+    The session token of a visitor is excluded: it is limited to its session, and with the token of the demo, the
+    next one could be fetched before it expires.
+    """
+    if principal.key is None:
+        return principal.token is None
+    return principal.key.allows(Scope.SUBMIT) and principal.agents is None
 
 
 def _failure(root: str, action: str, problem: Problem) -> Response:

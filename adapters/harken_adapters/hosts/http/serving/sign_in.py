@@ -11,7 +11,7 @@ from typing import Final
 
 from harken_adapters.hosts.http import frame
 from harken_adapters.hosts.http.guards.access import COOKIE
-from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers
+from harken_adapters.hosts.http.wire.messages import security_headers
 
 #: The lifetime of the cookie, in seconds.
 MAX_AGE: Final = 12 * 60 * 60
@@ -19,10 +19,7 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-#: With ``no-referrer``, browsers send ``Origin: null`` with a form, so that it would be rejected as cross-origin.
-SECURITY: Final[Headers] = tuple(
-    {**dict(SECURITY_HEADERS), "content-security-policy": _POLICY, "referrer-policy": "same-origin"}.items()
-)
+SECURITY: Final = security_headers(_POLICY, referrer_policy="same-origin")
 
 _PAGE: Final = """\
 <!doctype html>

@@ -34,6 +34,16 @@ SECURITY_HEADERS: Final[Headers] = (
 )
 
 
+def security_headers(policy: str, *, referrer_policy: str = "no-referrer") -> Headers:
+    """The security headers of an HTML page.
+
+    With ``no-referrer``, browsers send ``Origin: null`` with its forms. If these are checked for their origin, use
+    ``same-origin``.
+    """
+    changes = {"content-security-policy": policy, "referrer-policy": referrer_policy}
+    return tuple({**dict(SECURITY_HEADERS), **changes}.items())
+
+
 @define(kw_only=True)
 class Request:
     """An HTTP request. The body may be read after the request has been admitted.

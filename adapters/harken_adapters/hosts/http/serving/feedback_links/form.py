@@ -7,8 +7,12 @@ from urllib.parse import parse_qs
 
 from attrs import frozen
 
+from harken import Feedback
+
 #: Enough for all fields, and for more tags than a submission may have.
 _MAX_FIELDS = 100
+#: Enough for the version of any vote.
+_MAX_DIGITS = 18
 
 
 @frozen(kw_only=True)
@@ -20,14 +24,14 @@ class Form:
         comment: the comment.
         tags: the reasons; none unless the rating is ``"down"``, as the page hides them then.
         load: identifies the load of the form.
-        undo: whether the vote is to be withdrawn.
+        undo: the :func:`content_version` of the vote that is to be withdrawn; ``None`` to vote.
     """
 
     rating: str
     comment: str
     tags: tuple[str, ...]
     load: str
-    undo: bool
+    undo: int | None
 
     @classmethod
     def parse(cls, body: bytes) -> Form:
@@ -43,7 +47,7 @@ class Form:
             comment=fields.get("comment", [""])[0].replace("\r\n", "\n"),
             tags=tuple(fields.get("tag", ())) if rating == "down" else (),
             load=fields.get("load", [""])[0],
-            undo="undo" in fields,
+            undo=_version(fields.get("undo", [""])[0]),
         )
 
     @property
@@ -56,3 +60,13 @@ class Form:
             return None
         content = "\0".join((self.load, self.rating, self.comment, *self.tags))
         return f"link-{blake2b(content.encode(errors='replace'), digest_size=16).hexdigest()}"
+
+
+def content_version(vote: Feedback) -> int:
+    """The version that the vote's content replaced; 0 for the first. Replies and moderation do not change it."""
+    return vote.revisions[-1].version if vote.revisions else 0
+
+
+def _version(text: str) -> int | None:
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
+    return int(text) if is_number else None

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 from attrs import frozen
 
-from harken import Feedback, FeedbackNotFound, FeedbackRejected, Rating, Target, Violation
+from harken import Feedback, FeedbackNotFound, FeedbackRejected, Rating, StaleFeedback, Target, Violation
 from harken.clock import new_uuid7
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.sources import Header, is_foreign
 from harken_adapters.hosts.http.logs import log_failure
-from harken_adapters.hosts.http.serving.feedback_links.form import Form
+from harken_adapters.hosts.http.serving.feedback_links.form import Form, content_version
 from harken_adapters.hosts.http.serving.feedback_links.page import View
-from harken_adapters.hosts.http.serving.feedback_links.texts import Texts, preferred_language
-from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers, Request, Response
+from harken_adapters.hosts.http.serving.feedback_links.texts import TEXTS, Texts, preferred_language
+from harken_adapters.hosts.http.wire.messages import Headers, Request, Response, security_headers
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 from harken_adapters.tokens import ExpiredToken, FeedbackLink, InvalidToken
 from harken_adapters.tokens.feedback_links import language_of
@@ -25,7 +24,7 @@ from harken_adapters.tokens.feedback_links import language_of
 _HTML: Final = "text/html; charset=utf-8"
 _POLICY: Final = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 #: These include ``Referrer-Policy: no-referrer``, so that the link is not sent to other sites.
-_SECURITY: Final[Headers] = tuple({**dict(SECURITY_HEADERS), "content-security-policy": _POLICY}.items())
+_SECURITY: Final = security_headers(_POLICY)
 _HEADERS: Final[Headers] = (("x-robots-tag", "noindex, nofollow"),)
 #: The name of the page in logs.
 _NAME: Final = "feedback_link"
@@ -35,7 +34,7 @@ _CHOICES: Final = (Rating.UP.word, Rating.DOWN.word)
 def answer_link(api: Api, request: Request) -> Response:
     """The response to a request with a feedback link. May block on a storage."""
     language = preferred_language(request.header("accept-language"))
-    texts = View(language=language).texts
+    texts = TEXTS[language]
     try:
         link = api.read_link(request, request.parts["link"])
     except ExpiredToken:
@@ -62,7 +61,7 @@ class _Visit:
 
     @property
     def texts(self) -> Texts:
-        return View(language=self.language).texts
+        return TEXTS[self.language]
 
     def show(self) -> Response:
         """The page with the stored vote.
@@ -86,20 +85,21 @@ class _Visit:
         )
 
     def submit(self) -> Response:
-        """Vote or withdraw the vote, and redirect to the page. If that fails, the page with the reason and the text.
+        """Vote or withdraw the vote, and redirect to the page. If voting fails, the page with the reason and the text.
 
         Raises:
-            Exception: the storage failed, and cannot be read either.
+            Exception: the vote cannot be withdrawn, a rate limit is exceeded, or the storage failed.
         """
         if _is_foreign(self.request.header):
+            # It counts only as a visit, so that other pages cannot use up the limit of the session.
+            self.api.count_link(self.request, self.link, gives_feedback=False)
             # The content of the form is not shown: the other page chose it.
             return self._page(403, alert=self.texts.not_saved, vote=self._vote())
         form = Form.parse(self.request.body)
+        if form.undo is not None:
+            return self._withdraw(form.undo)
         try:
             self.api.count_link(self.request, self.link, gives_feedback=True)
-            if form.undo:
-                self._withdraw()
-                return _redirect("?done=undo")
             if form.rating not in _CHOICES:
                 return self._page(422, alert=self.texts.choose, vote=self._vote())
             self._store(form)
@@ -129,11 +129,29 @@ class _Visit:
         )
         self.api.metrics.outcome("duplicate" if receipt.duplicate else "stored")
 
-    def _withdraw(self) -> None:
+    def _withdraw(self, version: int) -> Response:
+        """Withdraw the vote, if it still has the content that the page showed.
+
+        Raises:
+            Exception: a rate limit is exceeded, or the storage failed.
+        """
+
+        def check(vote: Feedback) -> None:
+            if content_version(vote) != version:
+                raise StaleFeedback(f"The vote was changed after version {version}")
+
         link = self.link
-        # If it has been erased meanwhile, nothing is left to withdraw.
-        with suppress(FeedbackNotFound):
-            self.api.harken.collection.withdraw_vote(link.application, link.session_id, link.message_id, link.author)
+        self.api.count_link(self.request, link, gives_feedback=True)
+        try:
+            self.api.harken.collection.withdraw_vote(
+                link.application, link.session_id, link.message_id, link.author, check=check
+            )
+        except FeedbackNotFound:
+            pass  # It has been erased meanwhile, so nothing is left to withdraw.
+        except StaleFeedback as error:
+            problem = problem_of(error) or internal()
+            return self._page(problem.status, alert=self.texts.not_saved, vote=self._vote())
+        return _redirect("?done=undo")
 
     def _choice(self, query: dict[str, list[str]], vote: Feedback | None) -> str | None:
         """The rating for which the form is shown: that of the query string, or else that of the link."""
@@ -161,8 +179,6 @@ class _Visit:
     def _failed(self, form: Form, problem: Problem) -> Response:
         self.api.count_refusal(problem)
         alert = _busy(self.texts, problem) or self.texts.not_saved
-        if form.undo:
-            return self._page(problem.status, problem.headers, alert=alert, vote=self._vote())
         return self._form(problem, form, alert=alert)
 
     def _form(self, problem: Problem, form: Form, **parts: Any) -> Response:
@@ -220,7 +236,7 @@ def _problem(error: Exception, request: Request) -> Problem:
 
 def _unavailable(problem: Problem, language: str, request: Request) -> Response:
     """The page for a request that failed before the vote could be shown."""
-    texts = View(language=language).texts
+    texts = TEXTS[language]
     if problem.kind == "not-found":
         return _closed(request, language, status=404, title=texts.invalid, hint=texts.invalid_hint)
     hint = _busy(texts, problem) or texts.unavailable

@@ -11,6 +11,7 @@ from attrs import field, frozen
 from jinja2 import Environment, StrictUndefined, Template
 
 from harken import Feedback
+from harken_adapters.hosts.http.serving.feedback_links.form import content_version
 from harken_adapters.hosts.http.serving.feedback_links.texts import REASONS, TEXTS, Texts, direction
 
 #: The maximum length of the text that the browser accepts, in UTF-16 code units. In any script, the form then fits
@@ -72,6 +73,11 @@ class View:
         """The tags and names of the reasons to choose from. They include chosen tags that are not standard reasons."""
         others = [(tag, tag) for tag in dict.fromkeys(self.tags) if tag not in REASONS]
         return [*self.names.items(), *others]
+
+    @property
+    def undo(self) -> int | None:
+        """Identifies the vote that Undo withdraws."""
+        return content_version(self.vote) if self.vote else None
 
     def html(self) -> bytes:
         """The page."""
