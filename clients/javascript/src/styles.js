@@ -24,7 +24,8 @@ export const STYLES = `
 * { box-sizing: border-box }
 button, textarea { font: inherit; color: inherit; margin: 0 }
 button { border: 0; background: none; cursor: pointer }
-[aria-disabled=true] { cursor: default; opacity: .5 }
+[aria-disabled=true] { cursor: default }
+[aria-disabled=true]:not([aria-pressed=true]) { opacity: .5 }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
 .group { display: flex; flex-wrap: wrap; align-items: center; gap: 0 2px; margin: 0 -8px -6px }
 .thumb { position: relative; display: flex; align-items: center; justify-content: center; gap: 6px; min-width: 44px;
@@ -49,16 +50,17 @@ svg { display: block; width: 18px; height: 18px; fill: none; stroke: currentColo
 .card .group { justify-content: center; margin: 4px 0 0 }
 .card .panel, .card .reply { text-align: start }
 .prompt { font-size: 15px; font-weight: 600 }
-.status { margin-inline-start: 6px; font-size: 13px; color: var(--quiet) }
+.status { margin-inline-start: 8px; font-size: 13px; color: var(--quiet) }
 .failed { color: var(--bad) }
+.links { margin-inline-start: 4px }
 .link { min-height: 44px; padding: 0 4px; color: var(--accent); text-decoration: underline;
   text-underline-offset: 2px }
 .panel { margin: 8px 0 0; padding: 12px; max-width: 480px; border: 1px solid var(--line);
   border-radius: calc(var(--radius) + 4px); background: var(--surface) }
-.head { display: flex; justify-content: space-between; gap: 8px }
+.head { display: flex; justify-content: space-between; gap: 8px; margin-bottom: 8px }
 .title { font-weight: 600 }
 .close { display: grid; place-items: center; width: 44px; height: 44px; margin: -12px; color: var(--quiet) }
-.reasons { display: flex; flex-wrap: wrap; gap: 6px; margin: 8px 0 12px }
+.reasons { display: flex; flex-wrap: wrap; gap: 6px; margin: 0 0 12px }
 .reason { min-height: 32px; padding: 5px 12px; border: 1px solid var(--control); border-radius: 22px;
   font-size: 13px; overflow-wrap: anywhere }
 .reason[aria-pressed=true] { background: var(--accent); border-color: var(--accent); color: var(--on) }

@@ -482,7 +482,7 @@ export class HarkenFeedback extends HTMLElement {
     const vote = this.#vote;
     const run = ++this.#run;
     const isCurrent = () => run === this.#run && this.#vote === vote;
-    // The panel of another vote is not affected.
+    // The panel of another vote is left alone.
     const isShown = () => !this.#open || this.#open === panel;
     const sent = request((wait) => isCurrent() && this.#waiting(wait, isShown()));
     this.#say();

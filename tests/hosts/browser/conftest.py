@@ -6,17 +6,17 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 import harken
 import mongod
 from harken import Harken
 from hosts.browser.site import Site, serving_site
-from hosts.browser.visits import SECRET, Visit
+from hosts.browser.visits import SECRET, Visit, stop_clock
 from hosts.serving import Server, served
+from support import PATIENCE
 
 #: For tests that depend on the browser only.
 ONE_STORAGE = pytest.mark.parametrize("storage", ["sqlite"], indirect=True, scope="module")
@@ -32,6 +32,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail(problem)
         pytest.skip(problem)
+    expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -73,18 +74,12 @@ def server(hk: Harken, site: Site) -> Iterator[Server]:
         yield serving
 
 
-@pytest.fixture
-def context_options() -> dict[str, Any]:
-    """The options of the browser's context."""
-    return {}
-
-
-@pytest.fixture
-def context(browser: Browser, context_options: dict[str, Any]) -> Iterator[BrowserContext]:
-    """A browser profile without cookies, cache and storage."""
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser profile. Its clock stands still, so that messages stay however busy the machine is."""
     # Without motion, clicks do not wait until it has ended.
-    created = browser.new_context(**{"reduced_motion": "reduce", **context_options})
-    created.set_default_timeout(5_000)
+    created = browser.new_context(reduced_motion="reduce")
+    stop_clock(created)
     yield created
     created.close()
 
@@ -94,4 +89,5 @@ def visit(context: BrowserContext, server: Server, site: Site, hk: Harken) -> It
     """A tab. The test fails if the browser reports an error that is not about the network."""
     opened = Visit(context.new_page(), server, site, hk)
     yield opened
+    opened.page.close()
     assert opened.problems == []

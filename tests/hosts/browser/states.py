@@ -8,7 +8,7 @@ from typing import Final
 
 from playwright.sync_api import Route, expect
 
-from hosts.browser.visits import AUTHOR, Held, Visit, status
+from hosts.browser.visits import AUTHOR, Visit, hold, status
 
 _MESSAGE: Final = re.compile(r"/messages/([^/]+)/feedback$")
 _WORDS: Final = "I waited a minute"
@@ -57,13 +57,13 @@ def _respond(route: Route) -> None:
     found = _MESSAGE.search(route.request.url)
     message = found and found[1].replace("%20", " ")
     if message == "up failed":
-        status(403 + 1)(route)
+        status(404)(route)
     elif message == "slowed":
         status(429, Retry_After="9")(route)
     elif message == "failed":
         status(500, Retry_After="50")(route)
     elif message == "saving":
-        Held()(route)
+        hold(route)
     else:
         route.continue_()
 
@@ -84,6 +84,7 @@ def _drive(visit: Visit) -> None:
         on(state).send.click()
     expect(on("reply").reply).not_to_be_empty()
     expect(on("neither").error).not_to_be_empty()
+    visit.later(0.4)
     expect(on("saving").spin).to_be_visible()
     expect(on("failed").note).not_to_be_empty()
     for state in ("up", "up failed", "slowed", "removed", "closed", "earlier"):

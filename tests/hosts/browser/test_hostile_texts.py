@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import BrowserContext, expect
 
 import harken
 from harken import Harken
@@ -65,7 +65,8 @@ _OUTSIDE: Final = """() => [...document.querySelectorAll('harken-feedback')].fla
     const outer = widget.getBoundingClientRect();
     return [...widget.shadowRoot.querySelectorAll('.panel, .input, .reply, .links, .group')].filter((one) => {
         const { left, right, bottom } = one.getBoundingClientRect();
-        return one.checkVisibility() && (left < outer.left - 8.5 || right > outer.right + 8.5 || bottom > outer.bottom + 6.5);
+        const isOutside = left < outer.left - 8.5 || right > outer.right + 8.5 || bottom > outer.bottom + 6.5;
+        return one.checkVisibility() && isOutside;
     }).map((one) => widget.getAttribute('message') + one.className);
 })"""
 
@@ -87,10 +88,11 @@ def server(hk: Harken, site: Site) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def conversation(browser: Browser, server: Server, site: Site, hk: Harken) -> Iterator[Visit]:
+def conversation(context: BrowserContext, server: Server, site: Site, hk: Harken) -> Iterator[Visit]:
     """A narrow page, in which each of the texts has been sent as a comment, and came back as a reply."""
     assert len(TEXTS) == 40
-    page = browser.new_page(viewport={"width": 390, "height": 800}, reduced_motion="reduce")
+    page = context.new_page()
+    page.set_viewport_size({"width": 390, "height": 800})
     visit = Visit(page, server, site, hk)
     visit.open(*(visit.widget(f"{number}", reasons=f"r{number}:{text}") for number, text in enumerate(TEXTS)))
     for number, text in enumerate(TEXTS):
@@ -99,7 +101,7 @@ def conversation(browser: Browser, server: Server, site: Site, hk: Harken) -> It
         widget.input.fill(text)
         widget.element.locator(".reason").first.click()
         widget.send.click()
-    eventually(lambda: visit.tick() or (all(vote.reply for vote in visit.votes()) and len(visit.votes()) == len(TEXTS)))
+    eventually(lambda: visit.tick() or sum(vote.reply is not None for vote in visit.votes()) == len(TEXTS))
     yield visit
     assert visit.problems == []
 

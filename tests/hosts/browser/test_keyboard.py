@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import expect
 
-from hosts.browser.visits import Visit
+from hosts.browser.visits import Held, Visit
 
 pytestmark = pytest.mark.slow
 
@@ -92,8 +92,11 @@ def test_focus_stays_where_the_person_is(visit: Visit) -> None:
     widget = visit.open(visit.widget(), '<input aria-label="Message" id="elsewhere">')
     widget.down.click()
     widget.reason("wrong").click()
-    visit.answer(lambda route: (visit.page.locator("#elsewhere").focus(), route.continue_()) and None)
+    held = Held(visit)
+    visit.answer(held)
     widget.send.click()
+    visit.page.locator("#elsewhere").focus()
+    held.release()
     widget.says("Sent. Thank you")
     expect(visit.page.locator("#elsewhere")).to_be_focused()
 

@@ -6,7 +6,6 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from hosts.browser.visits import AUTHOR, Answer, Held, Visit, cut, lose, status
-from support import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +31,6 @@ def _stored_once(visit: Visit, rating: str, comment: str = "", tags: tuple[str, 
 @pytest.mark.parametrize("failure", _TEMPORARY.values(), ids=_TEMPORARY)
 def test_a_vote_is_sent_again(visit: Visit, failure: Answer) -> None:
     """A failed vote goes back, is sent again with the same key, and is stored exactly once."""
-    visit.stop_clock()
     visit.answer(failure)
     widget = visit.open()
     widget.up.click()
@@ -48,7 +46,6 @@ def test_a_vote_is_sent_again(visit: Visit, failure: Answer) -> None:
 @pytest.mark.parametrize("failure", [cut, lose, status(500)], ids=["cut", "lost after the write", "500"])
 def test_words_stay_until_they_are_stored(visit: Visit, failure: Answer) -> None:
     """While words are sent again, they stay in the panel. They are stored exactly once."""
-    visit.stop_clock()
     visit.answer(failure, failure)
     widget = visit.open()
     widget.down.click()
@@ -70,7 +67,6 @@ def test_words_stay_until_they_are_stored(visit: Visit, failure: Answer) -> None
 
 def test_it_gives_up_after_four_attempts(visit: Visit) -> None:
     """After 1, 4 and 15 seconds nothing more is sent until the person asks for it."""
-    visit.stop_clock()
     visit.answer(cut, cut, cut, lose)
     widget = visit.open()
     widget.up.click()
@@ -88,7 +84,6 @@ def test_it_gives_up_after_four_attempts(visit: Visit) -> None:
 
 def test_the_panel_offers_to_try_again(visit: Visit) -> None:
     """When words could not be sent, its button says so, and sends them again with the same key."""
-    visit.stop_clock()
     visit.answer(cut, cut, cut, cut)
     widget = visit.open()
     widget.down.click()
@@ -106,7 +101,6 @@ def test_the_panel_offers_to_try_again(visit: Visit) -> None:
 
 def test_taking_back_is_sent_again(visit: Visit) -> None:
     """A withdrawal that fails puts the thumb back, and is sent again."""
-    visit.stop_clock()
     visit.hk.vote(visit.session, "up", author=AUTHOR, message_id="m")
     visit.answer(cut, method="DELETE")
     widget = visit.open()
@@ -120,7 +114,6 @@ def test_taking_back_is_sent_again(visit: Visit) -> None:
 
 def test_it_waits_as_long_as_the_server_asks(visit: Visit) -> None:
     """After 429, the vote stays shown, the seconds are counted down, and it is saved then."""
-    visit.stop_clock()
     visit.answer(status(429, Retry_After="9"))
     widget = visit.open()
     widget.up.click()
@@ -137,12 +130,11 @@ def test_it_waits_as_long_as_the_server_asks(visit: Visit) -> None:
 
 def test_a_slow_server_is_given_fifteen_seconds(visit: Visit) -> None:
     """A request without a response is given up and sent again with the same key. A late first one changes nothing."""
-    visit.stop_clock()
-    held = Held()
+    held = Held(visit)
     visit.answer(held)
     widget = visit.open()
     widget.up.click()
-    eventually(lambda: visit.tick() or held.routes)
+    held.wait()
     visit.later(14.9)
     widget.shows("up")
     visit.later(0.1)
@@ -155,7 +147,6 @@ def test_a_slow_server_is_given_fifteen_seconds(visit: Visit) -> None:
 @pytest.mark.parametrize("code", [400, 404, 409, 413, 422])
 def test_a_refusal_is_not_sent_again(visit: Visit, code: int) -> None:
     """What the server refuses for good is reported at once."""
-    visit.stop_clock()
     visit.answer(status(code))
     widget = visit.open()
     widget.up.click()
@@ -168,7 +159,6 @@ def test_a_refusal_is_not_sent_again(visit: Visit, code: int) -> None:
 
 def test_a_request_in_progress_is_waited_for(visit: Visit) -> None:
     """If the first attempt is still being handled, the answer names a time to wait."""
-    visit.stop_clock()
     visit.answer(cut, status(409, {"status": 409, "detail": "In progress"}, Retry_After="2"))
     widget = visit.open()
     widget.up.click()
@@ -200,7 +190,6 @@ def test_violations_are_shown_at_the_words(visit: Visit) -> None:
 
 def test_a_vote_waits_until_the_browser_is_online(visit: Visit, context: BrowserContext) -> None:
     """Offline, the thumb stays pressed, nothing is sent, and the vote is sent when the network is back."""
-    visit.stop_clock()
     widget = visit.open()
     context.set_offline(True)
     widget.up.click()
@@ -215,7 +204,6 @@ def test_a_vote_waits_until_the_browser_is_online(visit: Visit, context: Browser
 
 def test_the_network_coming_back_ends_the_wait(visit: Visit, context: BrowserContext) -> None:
     """A vote that waits for its next attempt is sent as soon as the browser is online again."""
-    visit.stop_clock()
     visit.answer(cut)
     widget = visit.open()
     widget.up.click()
@@ -230,7 +218,6 @@ def test_the_network_coming_back_ends_the_wait(visit: Visit, context: BrowserCon
 @pytest.mark.parametrize("down", [False, True], ids=["up", "down"])
 def test_a_vote_survives_a_reload(visit: Visit, failure: Answer, down: bool) -> None:
     """A vote that was not confirmed before the page was left is sent again, with the same key, and stored once."""
-    visit.stop_clock()
     visit.answer(failure)
     widget = visit.open()
     if down:
@@ -262,7 +249,6 @@ def test_votes_that_cannot_be_loaded_do_not_disable_voting(visit: Visit) -> None
 
 def test_the_page_is_informed_of_failures(visit: Visit) -> None:
     """``harken-failed`` says what happened and whether it is tried again; the page may show a message of its own."""
-    visit.stop_clock()
     visit.answer(status(503, {"status": 503, "title": "Busy"}), status(409, {"status": 409, "title": "Conflict"}))
     widget = visit.open()
     visit.page.evaluate(

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 from attrs import frozen
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import BrowserContext, expect
 
 from harken import Harken
 from hosts.browser.site import Site
@@ -91,12 +91,12 @@ PATHS: Final = (
 
 
 @pytest.fixture(scope="module")
-def conversation(browser: Browser, server: Server, site: Site, hk: Harken) -> Iterator[Visit]:
+def conversation(context: BrowserContext, server: Server, site: Site, hk: Harken) -> Iterator[Visit]:
     """One page, with a widget for each path."""
-    visit = Visit(browser.new_page(reduced_motion="reduce"), server, site, hk)
-    visit.page.set_default_timeout(5_000)
+    visit = Visit(context.new_page(), server, site, hk)
     visit.open(*(visit.widget(path.actions) for path in PATHS))
     yield visit
+    visit.page.close()
     assert visit.problems == []
 
 
@@ -117,7 +117,6 @@ def test_a_state_is_reached(conversation: Visit, path: Path) -> None:
 
 def test_messages_disappear(visit: Visit) -> None:
     """Thanks stay for 4 seconds, and the offer to undo for 10, or longer while it has the focus."""
-    visit.stop_clock()
     widget = visit.open()
     widget.up.click()
     widget.says("Thanks")
@@ -140,8 +139,7 @@ def test_messages_disappear(visit: Visit) -> None:
 
 def test_saving_is_shown_after_400_milliseconds(visit: Visit) -> None:
     """A quick server causes no flicker; for a slow one, the button says so. The focus stays where it is."""
-    visit.stop_clock()
-    held = Held()
+    held = Held(visit)
     visit.answer(held)
     widget = visit.open()
     widget.down.click()
@@ -250,7 +248,7 @@ def test_two_widgets_of_one_message_agree(visit: Visit) -> None:
 
 def test_the_last_of_many_votes_wins(visit: Visit) -> None:
     """Up, down and up again while the server is slow: requests do not overtake each other, and the last is stored."""
-    held = Held()
+    held = Held(visit)
     visit.answer(held)
     widget = visit.open()
     widget.up.click()
@@ -272,7 +270,7 @@ def test_the_last_of_many_votes_wins(visit: Visit) -> None:
 @pytest.mark.parametrize("presses", [2, 3, 5, 6])
 def test_pressing_quickly_ends_as_shown(visit: Visit, presses: int) -> None:
     """An odd number of presses on one thumb leaves a vote, an even number none, however slow the server is."""
-    held = Held()
+    held = Held(visit)
     visit.answer(held)
     widget = visit.open()
     for _ in range(presses):
@@ -301,7 +299,6 @@ def test_a_reply_is_shown(visit: Visit) -> None:
 @pytest.mark.parametrize("waits", [(3,), (3, 7)], ids=["after 3 s", "after 10 s"])
 def test_a_later_reply_is_asked_for(visit: Visit, waits: tuple[float, ...]) -> None:
     """A reply that is written after the vote was stored is asked for after 3 and 10 seconds."""
-    visit.stop_clock()
     widget = visit.open()
     widget.down.click()
     widget.reason("wrong").click()
@@ -330,7 +327,7 @@ def test_the_state_can_be_styled(visit: Visit) -> None:
 
 def test_the_panel_can_be_used_while_an_earlier_vote_is_sent(visit: Visit) -> None:
     """The outcome of a thumbs-up that is still being sent neither closes nor resets the panel of the thumbs-down."""
-    held = Held()
+    held = Held(visit)
     visit.answer(held)
     widget = visit.open()
     widget.up.click()
@@ -364,7 +361,6 @@ def test_an_earlier_vote_that_fails_does_not_reset_the_panel(visit: Visit) -> No
 
 def test_a_widget_gives_way_to_another_of_its_message(visit: Visit) -> None:
     """While one widget waits for its next attempt, a vote in another one of the same message ends that."""
-    visit.stop_clock()
     visit.answer(status(500))
     first = visit.open(visit.widget("m", id="first"), visit.widget("m", id="second"))
     second = Widget(visit.page.locator("#second"))
@@ -382,7 +378,6 @@ def test_a_widget_gives_way_to_another_of_its_message(visit: Visit) -> None:
 
 def test_votes_that_arrive_late_do_not_bring_back_what_was_taken_back(visit: Visit) -> None:
     """A slow response with the votes does not overwrite a vote that was taken back after it was asked for."""
-    visit.stop_clock()
     widget = visit.open()
     widget.down.click()
     widget.reason("wrong").click()

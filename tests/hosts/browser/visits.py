@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from attrs import define, field, frozen
-from playwright.sync_api import ConsoleMessage, Locator, Page, Request, Route, expect
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, Route, expect
 
 from harken import Feedback, FeedbackQuery, Harken
 from harken_adapters.tokens import SessionTokens
@@ -31,6 +31,13 @@ _TIMEOUTS: Final = """AbortSignal.timeout = (milliseconds) => {
 };"""
 
 _numbers = count(1)
+
+
+def stop_clock(context: BrowserContext) -> None:
+    """Stop the clock of all pages of a profile, also for the timeouts of requests."""
+    context.add_init_script(_TIMEOUTS)
+    context.clock.install(time=_EPOCH)
+    context.clock.pause_at(_EPOCH + timedelta(hours=1))
 
 
 @frozen
@@ -171,14 +178,8 @@ class Visit:
         """The widget of a message."""
         return Widget(self.page.locator(f"harken-feedback[message='{message}']"))
 
-    def stop_clock(self) -> None:
-        """Stop the clock of pages that are opened next, also for the timeouts of requests."""
-        self.page.add_init_script(_TIMEOUTS)
-        self.page.clock.install(time=_EPOCH)
-        self.page.clock.pause_at(_EPOCH + timedelta(hours=1))
-
     def later(self, seconds: float) -> None:
-        """Advance the clock of the page."""
+        """Advance the clock of the page, which otherwise stands still."""
         self.page.clock.run_for(round(seconds * 1000))
 
     # --- The network --------------------------------------------------------------------------------------------------
@@ -274,16 +275,26 @@ def pass_on(route: Route) -> None:
     route.continue_()
 
 
+def hold(route: Route) -> None:
+    """There is no answer."""
+
+
 class Held:
     """Requests that wait until the test lets them go on."""
 
-    def __init__(self) -> None:
-        self.routes: list[Route] = []
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self._routes: list[Route] = []
 
     def __call__(self, route: Route) -> None:
         """Hold a request."""
-        self.routes.append(route)
+        self._routes.append(route)
+
+    def wait(self) -> None:
+        """Wait until a request is held."""
+        eventually(lambda: self._visit.tick() or self._routes)
 
     def release(self) -> None:
         """Let the oldest one reach the server."""
-        self.routes.pop(0).continue_()
+        self.wait()
+        self._routes.pop(0).continue_()

@@ -58,7 +58,7 @@ def _check_encodings(server: Server, name: str) -> None:
         ("gzip;q=0", None),
         ("identity", None),
     ):
-        answer, lines = _raw(server, f"/{name}", f"Accept-Encoding: {accepted}")
+        answer, _ = _raw(server, f"/{name}", f"Accept-Encoding: {accepted}")
         assert answer.status == 200
         assert answer.headers.get("content-encoding") == encoding
         assert "accept-encoding" in answer.headers["vary"].lower()
