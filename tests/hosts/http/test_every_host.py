@@ -742,7 +742,7 @@ def a_feedback_link_is_used(visit: Visit) -> None:
         assert "&lt;b&gt;é" in ask("GET", query, 200, headers={"Accept-Language": "fr"}).text
         assert ask("HEAD", query, 200).content == b""
     assert visit.ask("GET", "/api/feedback", headers=_reading(visit)).json()["feedbacks"] == []
-    for data in ({"rating": "down", "comment": "Zu späté\r\n<b>", "tag": ["slow", "own"]}, {"undo": "1"}):
+    for data in ({"rating": "down", "comment": "Zu späté\r\n<b>", "tag": ["slow", "own"]}, {"undo": "0"}):
         headers = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}
         page = ask("POST", "", 303, data=data, headers=headers)
         ask("GET", page.headers["location"], 200)
