@@ -365,9 +365,12 @@ export class HarkenFeedback extends HTMLElement {
     const { draft, stored } = vote;
     const { sending } = draft;
     if (this.#vote !== vote || vote.busy || !sending || this.#isOff()) return;
-    if (stored?.version > sending.base) vote.keep({ sending: undefined });
-    else if (sending.content) this.#send(sending.content);
-    else if (sending.content === null) this.#withdraw();
+    const { base, content } = sending;
+    if (stored?.version > base) {
+      // It has arrived, or another page has voted since; then the words are kept.
+      vote.keep({ ...(stored.comment === content?.comment && { comment: "", tags: [] }), sending: undefined });
+    } else if (content) this.#send(content);
+    else if (content === null) this.#withdraw();
   }
 
   /** Shows an earlier vote. */

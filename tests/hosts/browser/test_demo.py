@@ -83,7 +83,7 @@ def test_the_demo_without_secrets(hk: Harken, page: Page, name: str) -> None:
 
 def test_the_demo_needs_a_key(hk: Harken, page: Page) -> None:
     """Where access is not open, the demo follows the sign-in, and its votes belong to the application of the key."""
-    key = hk.keys.create("shop", Scope.READ).text
+    key = hk.keys.create("shop", [Scope.SUBMIT]).text
     with served(hk, access="keys", token_secrets=(SECRET,)) as server:
         page.goto(f"{server.url}/demo")
         assert page.url.endswith("/sign-in")
