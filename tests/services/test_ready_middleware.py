@@ -120,7 +120,7 @@ class TestAudit:
             stored,
             evolve(stored, outcome=AuditOutcome.DUPLICATE),
             evolve(refused, problems=("idempotency_key.reused",)),
-            evolve(refused, problems=("tags.empty", "comment.required")),
+            evolve(refused, problems=("tags.empty",)),
         ]
 
     @pytest.mark.parametrize("way", WAYS)

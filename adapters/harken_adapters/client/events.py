@@ -6,7 +6,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from threading import Event, Lock
+from threading import Event
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -14,6 +14,7 @@ import httpx
 
 from harken import HarkenError, StorageClosed
 from harken.services.feed import Missed, News
+from harken.services.forks import ForkSafeLock
 from harken_adapters.client.answers import unreachable
 from harken_adapters.client.calls import Call
 from harken_adapters.client.event_reader import EventReader
@@ -46,7 +47,7 @@ class Events:
         self._closed = Event()
         self._wait = self._closed.wait if sleep is None else sleep
         # Held while a thread reads, so that the response is closed after that.
-        self._reading = Lock()
+        self._reading = ForkSafeLock()
         self._response: httpx.Response | None = None
         self._chunks: Iterator[bytes] = iter(())
         self._open(retries=True)

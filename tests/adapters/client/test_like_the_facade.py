@@ -185,7 +185,6 @@ def test_without_a_key_equal_submissions_are_two(one: Any, hk: Harken) -> None:
         (("s", "up"), {"application": ""}),
         (("s", "up"), {"application": "a\nb"}),
     ],
-    ids=repr,
 )
 def test_what_the_facade_rejects(hk: Harken, server: Server, arguments: Any, keywords: Any) -> None:
     """A client raises the same exception as the facade, with the same violations, and nothing is stored."""
