@@ -16,6 +16,7 @@ import harken
 from harken.clock import utc_now
 from harken.domain.feedback import Rating
 from harken_adapters.hosts.fastapi import SessionTokens
+from harken_adapters.hosts.http.serving.feedback_links.texts import REASONS, TEXTS
 from hosts.serving import served, stored_feedback
 
 pytestmark = pytest.mark.slow
@@ -112,3 +113,20 @@ def test_the_client_works_with_a_real_server(module: Path | None, tmp_path: Path
     assert [(one["field"], one["code"]) for one in seen["refused"]["violations"]] == [("comment", "required")]
     assert seen["foreign"] == 403
     assert [(one["message_id"], one["rating"]) for one in seen["votes"]] == [("m 1 ü", "down"), (None, "up")]
+
+
+def test_the_widget_and_the_page_of_feedback_links_speak_alike() -> None:
+    """What both show has the same words in each language."""
+    program = """
+        const { textsOf } = await import("./src/texts.js");
+        const { LANGUAGES } = await import("./src/widget-languages.js");
+        console.log(JSON.stringify({ en: textsOf("en"), ...LANGUAGES }));
+    """
+    widget = json.loads(_run("node", "--input-type=module", "--eval", program))
+    assert widget.keys() == TEXTS.keys()
+    for language, page in TEXTS.items():
+        shared = {name: getattr(page, name) for name in ("question", "up", "down", "send", "thanks", "sent", "change")}
+        shared |= {"why": page.what_went_wrong, "words": page.own_words, "close": page.not_now, "undo": page.undo}
+        shared |= {"removed": page.taken_back, **dict(zip(REASONS, page.reasons, strict=True))}
+        shared |= {name: getattr(page, name).rstrip(".。") for name in ("required", "too_long", "spam")}
+        assert {name: widget[language][name] for name in shared} == shared
