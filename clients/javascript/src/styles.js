@@ -44,7 +44,7 @@ svg { display: block; width: 18px; height: 18px; fill: none; stroke: currentColo
 [aria-pressed=true] svg { fill: color-mix(in srgb, currentColor 28%, #0000) }
 .wide .thumb { padding: 0 18px }
 .wide .thumb::before { inset: 4px; border: 1px solid var(--control) }
-.wide .name { position: static !important; width: auto; height: auto; clip-path: none }
+.wide .name { position: relative !important; width: auto; height: auto; clip-path: none }
 .card { border: 1px solid var(--line); border-radius: 14px; padding: 16px; text-align: center;
   background: var(--surface) }
 .card .group { justify-content: center; margin: 4px 0 0 }
