@@ -42,18 +42,23 @@ const languages = {
 
 const names = ["harken", "widget", "widget-languages"];
 await mkdir(target, { recursive: true });
-await build({
-  entryPoints: names.map((name) => here(`src/${name}.js`)),
+const options = {
   outdir: target,
   bundle: true,
   format: "esm",
   target: "es2022",
   minify: true,
   charset: "utf8",
-  // Names that only these modules use. They are not stored, and pages do not see them.
-  mangleProps: /^(accept|askForToken|busy|changes|client|draft|isLoaded|keep|load|loading|place|receive|shown|stored|widgets)$/,
   external: ["./widget-languages.js"],
   plugins: [styles, languages],
+};
+await build({ ...options, entryPoints: [here("src/harken.js"), here("src/widget-languages.js")] });
+await build({
+  ...options,
+  entryPoints: [here("src/widget.js")],
+  // Names that only the widget uses. They are not stored, and pages do not see them.
+  mangleProps:
+    /^(accept|askForToken|busy|changes|client|draft|isLoaded|keep|load|loading|onwait|place|receive|renew|replayed|retryAfter|shown|stored|widgets)$/,
 });
 for (const name of names) {
   const path = `${target}/${name}.js`;

@@ -43,7 +43,7 @@ export const pathOf = (session, message) => {
   const ids = message == null ? [session] : [session, message];
   // Browsers resolve dots in a path, so that it would mean something else. Servers decode a slash.
   if (ids.some((id) => /^\.{0,2}$|\//.test(id ?? ""))) {
-    throw new TypeError(`session and message must be ids without slashes, got ${JSON.stringify(ids)}`);
+    throw new TypeError(`Ids must not be empty or have slashes: ${ids}`);
   }
   return `/api/sessions/${ids.map(encodeURIComponent).join("/messages/")}/feedback`;
 };
@@ -79,7 +79,7 @@ export const send = async (client, method, path, { key = newKey(), signal, onwai
       const isTemporary = !status || status === 408 || status === 429 || status >= 500 || retryAfter >= 0;
       // The error that is reported is final: nothing is sent after it.
       if (!offline && !(isTemporary && attempt < DELAYS.length && seconds <= LONGEST_WAIT)) throw error;
-      onwait?.({ error, seconds, offline, attempt: error.attempt });
+      onwait?.({ error, seconds, offline });
       // What the network interrupts is not an attempt.
       if ((await pause(seconds, signal, error)) || offline) attempt--;
     }

@@ -86,9 +86,18 @@ class Vote {
     this.session = session;
     this.message = message;
     this.place = JSON.stringify([session.place, message]);
-    const { comment, tags, sending } = recall(this.place) ?? {};
-    /** `comment` and `tags`: what is in the panel; `sending`: the vote that is not known to be stored. */
-    this.draft = { comment: `${comment ?? ""}`, tags: Array.isArray(tags) ? tags : [], sending };
+    const { comment, tags, sending, running } = recall(this.place) ?? {};
+    const isText = (one) => typeof one === "string";
+    /**
+     * `comment` and `tags`: what is in the panel; `sending`: the latest vote, if it is not known to be stored; `running`:
+     * the vote whose request is under way.
+     */
+    this.draft = {
+      comment: isText(comment) ? comment : "",
+      tags: [tags].flat().filter(isText),
+      sending,
+      running,
+    };
   }
 
   get path() {
@@ -123,27 +132,32 @@ class Vote {
     const before = this.draft.sending;
     const isSame = before && JSON.stringify(before.content) === JSON.stringify(content);
     const sending = this.#begin(isSame ? before : { content, more, key: newKey(), base: this.#base() });
-    const { session } = this;
+    const put = ({ content, more, key }, signal) =>
+      send(this.session.client, "PUT", this.path, { key, signal, onwait }, { ...content, ...more });
     return this.#inTurn(async (signal) => {
-      const options = { key: sending.key, signal, onwait };
-      const body = { ...content, ...sending.more };
-      const receipt = await send(session.client, "PUT", this.path, options, body).catch((error) => {
+      const { running } = this.draft;
+      // The page before was left while this was sent. Sent again under its key, it cannot arrive last.
+      if (running?.content && running.key !== sending.key) {
+        await put(running, signal).catch((error) => {
+          if (!error.violations?.length) throw error;
+        });
+      }
+      this.keep({ running: sending });
+      const receipt = await put(sending, signal).catch((error) => {
         if (error.violations?.length) this.#end(sending);
         throw error;
       });
       const { feedback_id: id, version, reply = null } = receipt;
-      if (receipt.replayed) {
-        // It was stored before, and may have been replaced since.
-        this.stored = null;
-        await session.load(true).catch(() => {});
-      }
-      if (!receipt.replayed || !this.stored) this.stored = { ...content, id, version, reply };
+      const mine = { ...content, id, version, reply };
+      this.stored = receipt.replayed ? null : mine;
+      // It was stored before, and may have been replaced or withdrawn since.
+      if (receipt.replayed) await this.session.load(true).catch(() => (this.stored = mine));
       const { draft } = this;
       // Words that were not sent with it are kept.
       const isSent = draft.comment.trim() === content.comment && `${draft.tags}` === `${content.tags}`;
       this.#end(sending, isSent && { comment: "", tags: [] });
-      if (!signal.aborted) this.show(this.stored.rating);
-      return this.stored;
+      if (!signal.aborted) this.show(this.stored?.rating);
+      return this.stored ?? { ...mine, rating: null };
     });
   }
 
@@ -191,6 +205,7 @@ class Vote {
     return result
       .finally(() => {
         this.busy--;
+        this.keep({ running: undefined });
         this.#changed = ++this.session.changes;
         if (signal.aborted) throw new Superseded();
       })
@@ -223,10 +238,14 @@ export const sessionOf = (endpoint, session, token) => {
   return found;
 };
 
-let asked;
+const asked = new Map();
 
-/** Asks the page for a token: once for all widgets that have none. */
-export const firstToken = (widget) => (asked ??= widget.askForToken(false).finally(() => (asked = undefined)));
+/** Asks the page for a token: once for all widgets of a session that have none. */
+export const firstToken = (endpoint, session, widget) => {
+  const place = placeOf(endpoint, session);
+  if (!asked.has(place)) asked.set(place, widget.askForToken(false).finally(() => asked.delete(place)));
+  return asked.get(place);
+};
 
 const PREFIX = "harken ";
 
@@ -241,7 +260,7 @@ const recall = (place) => {
 
 const remember = (place, draft) => {
   try {
-    if (draft.comment || draft.tags.length || draft.sending) {
+    if (draft.comment || draft.tags.length || draft.sending || draft.running) {
       sessionStorage.setItem(PREFIX + place, JSON.stringify(draft));
     } else {
       sessionStorage.removeItem(PREFIX + place);

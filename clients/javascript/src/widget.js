@@ -330,12 +330,13 @@ export class HarkenFeedback extends HTMLElement {
 
   #join() {
     const endpoint = this.getAttribute("endpoint") ?? FOLDER;
-    if (this.hasAttribute("disabled")) return;
+    if (!this.isConnected || this.hasAttribute("disabled")) return;
+    const name = this.getAttribute("session");
     if (!this.token) {
-      firstToken(this).then((token) => token && !this.token && (this.token = token), () => {});
+      firstToken(endpoint, name, this).then((token) => token && !this.token && (this.token = token), () => {});
       return;
     }
-    const session = sessionOf(endpoint, this.getAttribute("session"), this.token);
+    const session = sessionOf(endpoint, name, this.token);
     // A framework may set it later.
     if (!session) return;
     const vote = session.vote(this.getAttribute("message"));
@@ -365,8 +366,10 @@ export class HarkenFeedback extends HTMLElement {
     const { draft, stored } = vote;
     const { sending } = draft;
     if (this.#vote !== vote || vote.busy || !sending || this.#isOff()) return;
-    const { base, content } = sending;
-    if (stored?.version > base) {
+    const { base, content, key } = sending;
+    const { running } = draft;
+    // The version is another than the author saw also if that was raised by the request before.
+    if (stored?.version > base && !(running && running.key !== key)) {
       // It has arrived, or another page has voted since; then the words are kept.
       vote.keep({ ...(stored.comment === content?.comment && { comment: "", tags: [] }), sending: undefined });
     } else if (content) this.#send(content);

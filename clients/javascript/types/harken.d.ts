@@ -45,8 +45,6 @@ export interface Wait {
   error: HarkenError;
   /** The seconds until the next attempt; `Infinity` while the browser is offline. */
   seconds: number;
-  /** How many attempts have failed. */
-  attempt: number;
   offline: boolean;
 }
 
