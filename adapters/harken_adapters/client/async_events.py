@@ -46,6 +46,8 @@ class AsyncEvents:
         self._items: asyncio.Queue[News | Missed | Exception | _End] = asyncio.Queue(_MAX_WAITING)
         self._is_closed = False
         self._task: asyncio.Task[None] | None = None
+        # Held while it connects, so that several tasks share one connection.
+        self._starting = asyncio.Lock()
 
     def __aiter__(self) -> Self:
         return self
@@ -55,7 +57,9 @@ class AsyncEvents:
         if self._is_closed and self._items.empty():
             raise StopAsyncIteration
         match await self._items.get():
-            case _End():
+            case _End() as end:
+                # Another task may wait too.
+                self._items.put_nowait(end)
                 raise StopAsyncIteration
             case Exception() as error:
                 await self.close()
@@ -83,9 +87,10 @@ class AsyncEvents:
         self._items.put_nowait(_End())
 
     async def _start(self) -> None:
-        if self._task is None and not self._is_closed:
-            response = await self._open(retries=True)
-            self._task = asyncio.create_task(self._read_all(response), name="harken-client-events")
+        async with self._starting:
+            if self._task is None and not self._is_closed:
+                response = await self._open(retries=True)
+                self._task = asyncio.create_task(self._read_all(response), name="harken-client-events")
 
     async def _open(self, *, retries: bool) -> httpx.Response:
         response, application = await self._connect(self._reader.call, retries=retries)

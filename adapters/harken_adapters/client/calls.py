@@ -198,6 +198,8 @@ class Calls:
             path=path,
             query=(*self._query_of(application), ("author", author)),
             headers=_REPRESENTATION,
+            # If the response is lost, a repetition could withdraw a newer vote.
+            is_idempotent=False,
             parse=lambda document, application: None if document is None else from_record(document, application),
             application=self._name(application),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ class Connection:
 
     url: str
     headers: dict[str, str] = field(repr=False)
+    process: int = field(factory=os.getpid, repr=False)
 
     @classmethod
     def to(cls, url: str, key: str | None) -> Connection:
@@ -44,11 +46,14 @@ class Connection:
         """The request of a call.
 
         Raises:
-            StorageClosed: the client is closed.
+            StorageClosed: the client is closed, or belongs to the parent process.
             InvalidQuery: the values do not fit into a URL.
         """
         if is_closed:
             raise StorageClosed("The client is closed; create another one")
+        if self.process != os.getpid():
+            # Two processes on one connection would read each other's responses.
+            raise StorageClosed("The client was created before the process was forked; create one in each process")
         headers = [(name, value.encode("latin-1")) for name, value in call.headers]
         if call.body is not None:
             headers.append(("Content-Type", b"application/json"))

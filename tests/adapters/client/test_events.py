@@ -367,6 +367,37 @@ def test_closing_in_an_event_loop(hk: Harken) -> None:
         asyncio.run(listen(server))
 
 
+def test_several_tasks_share_a_stream(hk: Harken) -> None:
+    """Tasks that begin together use one connection, each event reaches one of them, and closing ends all."""
+
+    async def listen(server: Server) -> list[str]:
+        client = AsyncClient(server.url)
+        events = client.events()
+
+        found: list[str] = []
+        complete = asyncio.Event()
+
+        async def collect() -> None:
+            async for event in events:
+                assert isinstance(event, News)
+                assert event.feedback is not None
+                found.append(event.feedback.session_id)
+                if len(found) == 5:
+                    complete.set()
+
+        tasks = [asyncio.create_task(collect()) for _ in range(3)]
+        await asyncio.wait_for(events.__aenter__(), PATIENCE)
+        for number in range(5):
+            await client.submit(f"s{number}", "up")
+        await asyncio.wait_for(complete.wait(), PATIENCE)
+        await client.close()
+        await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
+        return sorted(found)
+
+    with served(hk) as server:
+        assert asyncio.run(listen(server)) == [f"s{number}" for number in range(5)]
+
+
 # --- The format -------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -507,3 +508,27 @@ def test_a_truncated_export_through_a_proxy(exported: Harken, tmp_path: Path) ->
         pytest.raises(StorageUnavailable),
     ):
         list(client.export())
+
+
+def test_a_forked_process_needs_a_client_of_its_own(hk: Harken) -> None:
+    """A client refuses to work in a child, which would read the responses of the parent."""
+    with served(hk) as server, Client(server.url) as client:
+        client.submit("s", "up")
+        child = os.fork()
+        if not child:
+            try:
+                client.summary()
+            except StorageClosed:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert client.summary().total == 1
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_a_withdrawal_without_a_response_is_not_repeated(kind: str) -> None:
+    """A repetition could withdraw a vote that was cast meanwhile."""
+    replies = Replies(httpx.ReadError("cut"))
+    with client_with(kind, replies, Sleeps()) as client, pytest.raises(StorageUnavailable):
+        client.withdraw_vote("s", author="ann")
+    assert len(replies.requests) == 1
