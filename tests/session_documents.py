@@ -124,7 +124,7 @@ def _bad_entry(chance: Random) -> object:
             42,
             {**fine, "rating": "meh"},
             {**fine, "rating": 1},
-            {**fine, "rating": "down", "comment": " "},
+            {**fine, "rating": "down", "comment": " ", "tags": []},
             {**fine, "comment": "x" * 1_001},
             {**fine, "comment": ["a"]},
             {**fine, "created_at": "yesterday"},

@@ -58,7 +58,7 @@ await build({
   entryPoints: [here("src/widget.js")],
   // Names that only the widget uses. They are not stored, and pages do not see them.
   mangleProps:
-    /^(accept|askForToken|busy|changes|client|draft|isLoaded|keep|load|loading|onwait|place|receive|renew|replayed|retryAfter|shown|stored|widgets)$/,
+    /^(accept|askForToken|busy|changes|client|draft|forget|isLoaded|keep|load|loading|onwait|place|receive|renew|replayed|retryAfter|shown|stored|widgets)$/,
 });
 for (const name of names) {
   const path = `${target}/${name}.js`;

@@ -108,7 +108,7 @@ def test_the_client_works_with_a_real_server(module: Path | None, tmp_path: Path
     changed = stored["m 1 ü", Rating.DOWN, False]
     assert (changed.comment, changed.tags, changed.target.agent_id) == ("The date was wrong", ("wrong",), "helper")
     assert seen["first"]["feedback_id"] == seen["changed"]["feedback_id"] == changed.id
-    assert seen["changed"] == seen["repeated"]
+    assert seen["repeated"] == {**seen["changed"], "replayed": True}
     assert seen["refused"]["name"] == "HarkenError"
     assert [(one["field"], one["code"]) for one in seen["refused"]["violations"]] == [("comment", "required")]
     assert seen["foreign"] == 403

@@ -189,7 +189,12 @@ class Vote {
   }
 
   #end(sending, changes) {
-    if (this.draft.sending === sending) this.keep({ ...changes, sending: undefined });
+    if (this.draft.sending === sending) this.forget(changes);
+  }
+
+  /** Nothing is left to be sent. */
+  forget(changes) {
+    this.keep({ ...changes, sending: undefined, running: undefined });
   }
 
   #inTurn(work) {

@@ -370,8 +370,8 @@ export class HarkenFeedback extends HTMLElement {
     const { running } = draft;
     // The version is another than the author saw also if that was raised by the request before.
     if (stored?.version > base && !(running && running.key !== key)) {
-      // It has arrived, or another page has voted since; then the words are kept.
-      vote.keep({ ...(stored.comment === content?.comment && { comment: "", tags: [] }), sending: undefined });
+      // It has arrived, or another page has voted since. Then the words are kept.
+      vote.forget(stored.comment === content?.comment && { comment: "", tags: [] });
     } else if (content) this.#send(content);
     else if (content === null) this.#withdraw();
   }

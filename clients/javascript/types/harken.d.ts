@@ -99,6 +99,8 @@ export interface Receipt {
   reply?: string;
   /** Set if a moderator has to decide first. */
   moderation?: "pending";
+  /** Set if the server had stored the same request before: a vote may have been replaced since. */
+  replayed?: true;
 }
 
 /** A stored vote. */

@@ -15,6 +15,7 @@ import harken
 from harken import Harken
 from harken_adapters.hosts import flask
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.serving.browser_files import MODULES
 from harken_adapters.hosts.http.serving.pages import PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
 from hosts.http.test_serve import typed
@@ -26,9 +27,9 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
-#: The paths that need no key: health, sign-in and feedback links.
+#: The paths that need no key: health, sign-in, feedback links and the modules for web pages.
 FOR_ALL = {"/healthz", "/readyz", "/sign-in", "/sign-in/style.css", "/sign-in/start.js", "/sign-out"}
-FOR_ALL |= {"/vote/none", "/vote/assets/style.css"}
+FOR_ALL |= {"/vote/none", "/vote/assets/style.css", "/demo/style.css", *(f"/{name}.js" for name in MODULES)}
 NAMED = {
     "session_id": "s",
     "message_id": "m",
@@ -74,7 +75,7 @@ def test_without_the_key_nothing_is_served(tmp_path: Path) -> None:
         feedback_id = give(service)
         for method, path in everything(feedback_id):
             answer = asked(outside, method, path)
-            if path == "/docs":
+            if path in ("/docs", "/demo"):
                 assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
             elif path not in FOR_ALL:
                 assert (answer.status_code, answer.json()["type"]) == (401, "urn:harken:problem:unauthorized")

@@ -302,7 +302,7 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, str], int]] = [
     ({}, ("POST", PATH), 413),
     ({"access": "keys"}, ("POST", PATH), 401),
     ({}, ("POST", "/nothing"), 404),
-    ({}, ("PUT", PATH), 405),
+    ({}, ("PATCH", PATH), 405),
     ({}, ("POST", f"{PATH}?raiting=up"), 422),
 ]
 
