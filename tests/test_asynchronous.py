@@ -496,8 +496,19 @@ async def _work(hk: AsyncHarken, number: int) -> str | None:
     return (await hk.submit(session_id, "up", idempotency_key=f"key-{number}")).feedback.id
 
 
+#: The threads of other tests in this process, which may not have ended yet.
+_earlier: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def earlier_threads() -> None:
+    """Remember the threads that ran before the test."""
+    _earlier.clear()
+    _earlier.update(threading.enumerate())
+
+
 def _assert_no_thread_is_left() -> None:
-    eventually(lambda: not [one for one in threading.enumerate() if one.name.startswith("harken-")])
+    eventually(lambda: not {one for one in threading.enumerate() if one.name.startswith("harken-")} - _earlier)
 
 
 class Stream:
