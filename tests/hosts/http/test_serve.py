@@ -305,8 +305,10 @@ def test_the_demo_works_without_configuration(tmp_path: Path, workers: int) -> N
     with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path, "--workers", str(workers)) as service:
         service.ready(workers)
         if workers > 1:
-            os.kill(service.workers()[0], signal.SIGKILL)
+            killed = service.workers()[0]
+            os.kill(killed, signal.SIGKILL)
             service.ready(workers + 1)
+            eventually(lambda: killed not in service.workers())
         token = token_of_demo(service)
         bearer = {"Authorization": f"Bearer {token}"}
         for worker in service.workers():

@@ -387,7 +387,8 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "Prefer": _in_header(
         "Prefer",
         "With `return=representation`, the response has the whole feedback, as far as the caller may see it.",
-        {"type": "string", "pattern": "^[ -~]*$"},
+        # Anything else is ignored.
+        {"type": "string"},
     ),
     "Last-Event-ID": _in_header(
         "Last-Event-ID",
