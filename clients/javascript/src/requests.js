@@ -43,7 +43,7 @@ export const pathOf = (session, message) => {
   const ids = message == null ? [session] : [session, message];
   // Browsers resolve dots in a path, so that it would mean something else. Servers decode a slash.
   if (ids.some((id) => /^\.{0,2}$|\//.test(id ?? ""))) {
-    throw new TypeError(`Empty ids or ids with slashes: ${ids}`);
+    throw new TypeError(`Invalid ids: ${ids}`);
   }
   return `/api/sessions/${ids.map(encodeURIComponent).join("/messages/")}/feedback`;
 };

@@ -132,18 +132,8 @@ class Vote {
     const before = this.draft.sending;
     const isSame = before && JSON.stringify(before.content) === JSON.stringify(content);
     const sending = this.#begin(isSame ? before : { content, more, key: newKey(), base: this.#base() });
-    const put = ({ content, more, key }, signal) =>
-      send(this.session.client, "PUT", this.path, { key, signal, onwait }, { ...content, ...more });
-    return this.#inTurn(async (signal) => {
-      const { running } = this.draft;
-      // The page before was left while this was sent. Sent again under its key, it cannot arrive last.
-      if (running?.content && running.key !== sending.key) {
-        await put(running, signal).catch((error) => {
-          if (!error.violations?.length) throw error;
-        });
-      }
-      this.keep({ running: sending });
-      const receipt = await put(sending, signal).catch((error) => {
+    return this.#inTurn(sending, onwait, async (options) => {
+      const receipt = await this.#put(sending, options).catch((error) => {
         if (error.violations?.length) this.#end(sending);
         throw error;
       });
@@ -156,24 +146,23 @@ class Vote {
       // Words that were not sent with it are kept.
       const isSent = draft.comment.trim() === content.comment && `${draft.tags}` === `${content.tags}`;
       this.#end(sending, isSent && { comment: "", tags: [] });
-      if (!signal.aborted) this.show(this.stored?.rating);
+      if (!options.signal.aborted) this.show(this.stored?.rating);
       return this.stored ?? { ...mine, rating: null };
     });
   }
 
   withdraw(onwait) {
     const sending = this.#begin({ content: null, base: this.#base() });
-    const { session } = this;
-    return this.#inTurn(async (signal) => {
-      const options = { signal, onwait, version: this.stored?.version };
-      await send(session.client, "DELETE", this.path, options).catch(async (error) => {
+    return this.#inTurn(sending, onwait, async (options) => {
+      options.version = this.stored?.version;
+      await send(this.session.client, "DELETE", this.path, options).catch(async (error) => {
         // Another page has changed the vote meanwhile.
-        if (error.status === 412) await session.load(true);
+        if (error.status === 412) await this.session.load(true);
         throw error;
       });
       this.stored = null;
       this.#end(sending);
-      if (!signal.aborted) this.show();
+      if (!options.signal.aborted) this.show();
     });
   }
 
@@ -197,14 +186,28 @@ class Vote {
     this.keep({ ...changes, sending: undefined, running: undefined });
   }
 
-  #inTurn(work) {
+  #put({ content, more, key }, options) {
+    return send(this.session.client, "PUT", this.path, { ...options, key }, { ...content, ...more });
+  }
+
+  #inTurn(sending, onwait, work) {
     this.busy++;
     this.#stop.abort();
     const { signal } = (this.#stop = new AbortController());
     // A request that is under way is never abandoned: the server might handle it after the next one.
-    const result = this.#running.then(() => {
+    const result = this.#running.then(async () => {
       if (signal.aborted) throw new Superseded();
-      return work(signal);
+      const options = { signal, onwait };
+      const { running } = this.draft;
+      // The page before was left while this was sent. Sent again under its key, it cannot arrive last.
+      if (running?.content && running.key !== sending.key) {
+        await this.#put(running, options).then(
+          ({ version }) => (this.stored = { ...running.content, version }),
+          () => {},
+        );
+      }
+      this.keep({ running: sending });
+      return work(options);
     });
     this.#running = result.catch(() => {});
     return result

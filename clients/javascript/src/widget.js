@@ -421,7 +421,6 @@ export class HarkenFeedback extends HTMLElement {
     }
   }
 
-
   #submit() {
     if (this.#sending) return;
     const { comment, tags } = this.#vote.draft;

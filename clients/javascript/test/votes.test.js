@@ -220,3 +220,15 @@ for (const [name, get] of [
     assert.equal(sessionOf("http://a", "s").vote("m").draft.comment, "words");
   });
 }
+
+test("a request of the page before is sent again before a withdrawal, so that it cannot arrive last", async (t) => {
+  const { endpoint, requests } = await serve(t, STORED, { status: 204 });
+  const before = (await reload()).sessionOf(endpoint, "s").vote("m");
+  const running = { content: { rating: "up", comment: "", tags: [] }, key: "click" };
+  before.keep({ running, sending: { content: null } });
+  const after = (await reload()).sessionOf(endpoint, "s").vote("m");
+  await after.withdraw();
+  assert.deepEqual(requests.map(({ method }) => method), ["PUT", "DELETE"]);
+  assert.deepEqual([requests[0].headers["idempotency-key"], requests[1].headers["if-match"]], ["click", '"1"']);
+  assert.deepEqual([after.shown, after.stored, storage.size], [undefined, null, 0]);
+});

@@ -87,8 +87,8 @@ class Api:
         self.metrics = Metrics(clock=clock)
         self.metrics.observe(harken)
         secrets = self.settings.token_secrets
-        #: Creates and verifies session tokens; ``None`` without a secret.
         signing = secrets or ((demo_secret,) if demo_secret else ())
+        #: Creates and verifies session tokens; ``None`` without a secret.
         self.tokens = SessionTokens(signing, clock=clock) if signing else None
         self._links = FeedbackLinks(secrets, clock=clock) if secrets else None
         self._access = Access(harken.keys, self.tokens, self.settings.access, clock=clock, timer=timer)
