@@ -25,7 +25,9 @@ UP = {"rating": "up"}
 @pytest.fixture
 def service(mongodb_url: str, tmp_path: Path) -> Iterator[Service]:
     """A service with two workers on MongoDB."""
-    settings = {**UNLIMITED, "HARKEN_SERVER_LIMIT_PRODUCTION": LIMIT}
+    # With the timeout, a busy machine does not make the workers count separately.
+    patient = f"{mongodb_url}&timeoutMS=60000"
+    settings = {**UNLIMITED, "HARKEN_SERVER_LIMIT_PRODUCTION": LIMIT, "HARKEN_SERVER_LIMIT_STORAGE": patient}
     with serve(mongodb_url, tmp_path, "--workers", "2", **settings) as serving:
         serving.ready(workers=2)
         yield serving

@@ -173,7 +173,7 @@ class FeedbackMachine(ComparingMachine):
 
     @rule(query=hst.queries(), limit=st.integers(1, 4), group_by=hst.groupings())
     def count_by_author(self, query: FeedbackQuery, limit: int, group_by: GroupBy | None) -> None:
-        self._both(lambda storage: set(storage.feedback.ratings_by_author(query, group_by, limit=limit)))
+        self._both(lambda storage: sorted(storage.feedback.ratings_by_author(query, group_by, limit=limit), key=repr))
 
     @rule(application=st.sampled_from(hst.APPLICATIONS))
     def count_terms(self, application: str) -> None:

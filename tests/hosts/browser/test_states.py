@@ -17,6 +17,7 @@ from support import eventually
 
 pytestmark = pytest.mark.slow
 
+NEEDED: Final = "Pick a reason or write a few words, so that we can fix it"
 ACTIONS: Final[dict[str, Callable[[Widget], None]]] = {
     "nothing": lambda widget: None,
     "up": lambda widget: widget.up.click(),
@@ -27,6 +28,7 @@ ACTIONS: Final[dict[str, Callable[[Widget], None]]] = {
     "send": lambda widget: widget.send.click(),
     "ctrl+enter": lambda widget: widget.input.press("Control+Enter"),
     "cmd+enter": lambda widget: widget.input.press("Meta+Enter"),
+    "needed": lambda widget: expect(widget.error).to_have_text(NEEDED),
     "not now": lambda widget: widget.close.click(),
     "escape": lambda widget: widget.input.press("Escape"),
     "undo": lambda widget: widget.link("Undo").click(),
@@ -50,7 +52,6 @@ class Path:
 
 
 WORDS: Final = "Not my flight"
-NEEDED: Final = "Pick a reason or write a few words, so that we can fix it"
 PATHS: Final = (
     Path("nothing", None),
     Path("up", "up", "Thanks", stores="up"),
@@ -69,7 +70,7 @@ PATHS: Final = (
     Path("down words cmd+enter", "down", "Sent. Thank you", stores="down", comment=WORDS),
     Path("down send", "down", NEEDED, opens=True),
     Path("down send wrong send", "down", "Sent. Thank you", stores="down", tags=("wrong",)),
-    Path("down send escape", None),
+    Path("down send needed escape", None),
     Path("down up", "up", "Thanks", stores="up"),
     Path("down words up", "up", "Thanks", stores="up"),
     Path("down words up saved down", "down", opens=True, stores="up"),

@@ -99,7 +99,8 @@ def test_without_credentials() -> None:
 
 def test_a_secret_for_the_demo_alone(mongodb_url: str) -> None:
     """Servers with different secrets for their demos accept only their own tokens, but share rate limits."""
-    settings = ServerSettings(**{**OPEN, "limit_by_address": "4/hour", "limit_storage": mongodb_url})
+    patient = f"{mongodb_url}&timeoutMS=60000"
+    settings = ServerSettings(**{**OPEN, "limit_by_address": "4/hour", "limit_storage": patient})
     with (
         harken.connect("memory://") as hk,
         serving(create_app(settings, harken=hk, demo_secret=SECRET)) as server,

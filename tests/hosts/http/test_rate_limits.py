@@ -507,11 +507,15 @@ class TestOutage:
         assert allowed([check_one(limiter, "n", limit, "me") for _ in range(600)]) == 500 - is_down
 
 
+#: An option of a URL, so that the processes also count together on a busy machine.
+PATIENT = "timeoutMS=60000"
+
+
 @pytest.mark.slow
 class TestMongoDB:
     def test_processes_share_counts(self, mongodb_url: str) -> None:
         """Two processes with many threads together allow exactly the limit."""
-        with two(mongodb_url, ManualClock()) as limiters:
+        with two(f"{mongodb_url}&{PATIENT}", ManualClock()) as limiters:
             for limit in (Limit(30, 86_400), Limit(700, 86_400)):
                 calls = [lambda one=one, limit=limit: hammer(one, limit, 200) for one in limiters * 4]
                 counts = in_threads(calls)
@@ -520,7 +524,7 @@ class TestMongoDB:
     def test_windows_pass(self, mongodb_url: str) -> None:
         """The next window starts at zero, by the given clock, and unused hits of the last one expire."""
         clock = ManualClock()
-        with two(mongodb_url, clock) as limiters:
+        with two(f"{mongodb_url}&{PATIENT}", clock) as limiters:
             for _ in range(3):
                 assert hammer(limiters[0], FIVE, 3) == 3
                 assert hammer(limiters[1], FIVE, 3) == 2
@@ -567,6 +571,13 @@ class TestMongoDB:
         """A limiter starts without its server, and enforces limits."""
         with closing(RateLimiter("mongodb://127.0.0.1:1/limits", clock=ManualClock())) as limiter:
             assert hammer(limiter, FIVE, 9) == 5
+
+    def test_a_timeout_in_the_url(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A timeout in the URL replaces the default of a second."""
+        with closing(RateLimiter("mongodb://127.0.0.1:1/limits?timeoutMS=10", clock=ManualClock())) as limiter:
+            hammer(limiter, FIVE, 1)
+        # What is left of 10 milliseconds.
+        assert "Timeout: 0.00" in caplog.text
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from importlib.util import find_spec
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from attrs import frozen
 from limits import parse_many
@@ -36,7 +36,7 @@ MAX_SUBJECTS: Final = 100_000
 CHUNKS: Final = 100
 #: For how many seconds a storage is not used after a failure.
 PAUSE: Final = 5.0
-#: The timeout of a storage, in seconds.
+#: The timeout of a storage in seconds, unless its URL names one, such as ``timeoutMS=500``.
 PATIENCE: Final = 1.0
 #: For how many seconds counts are stored after their window has ended, as clocks may differ.
 _KEPT_LONGER: Final = 120
@@ -431,10 +431,10 @@ class _MongoStorage(MongoDBStorage):
             window_collection_name=_COLLECTION,
             wrap_exceptions=True,
         )
+        named = {name.lower() for name, _ in parse_qsl(urlsplit(url).query)}
+        timeout = {} if "timeoutms" in named else {"timeoutMS": int(PATIENCE * 1_000)}
         # Counts need not be durable, so the acknowledgement of one server suffices.
-        self._client: MongoClient[Any] = self.lib.MongoClient(
-            url, appname=_APP_NAME, connect=False, timeoutMS=int(PATIENCE * 1_000), w=1
-        )
+        self._client: MongoClient[Any] = self.lib.MongoClient(url, appname=_APP_NAME, connect=False, w=1, **timeout)
         self._indexed = False
         # Raises now if the database name is invalid.
         self._database.get_collection(_COLLECTION)
