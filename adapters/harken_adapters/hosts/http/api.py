@@ -84,6 +84,7 @@ class Api:
     ) -> None:
         self.harken = harken
         self.settings = settings or ServerSettings()
+        self.clock = clock
         self.metrics = Metrics(clock=clock)
         self.metrics.observe(harken)
         secrets = self.settings.token_secrets

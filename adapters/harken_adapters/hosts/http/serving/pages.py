@@ -55,7 +55,7 @@ class Pages:
     """
 
     def __init__(self, api: Api) -> None:
-        self._api = api
+        self.api = api
         self._lock = ForkSafeLock()
         self._probe: Future[None] | None = None
 
@@ -82,7 +82,7 @@ class Pages:
 
     def metrics(self) -> Response:
         """Metrics for Prometheus. May block on the storage."""
-        return Response(200, *self._api.metrics.render())
+        return Response(200, *self.api.metrics.render())
 
     def openapi(self, root: str = "") -> Response:
         """The OpenAPI document."""
@@ -115,7 +115,7 @@ class Pages:
 
     def sign_in_page(self, root: str, request: Request) -> Response:
         """The sign-in page; if access is open, a redirect to the documentation."""
-        if self._api.settings.access == "open":
+        if self.api.settings.access == "open":
             return _redirect(f"{root}/docs")
         notice = "You are signed out." if request.query == _SIGNED_OUT else None
         return Response(200, sign_in.page(root, notice=notice), _HTML, security=sign_in.SECURITY)
@@ -126,10 +126,10 @@ class Pages:
         key = values[0].strip()
         bearer = f"Bearer {key}"
         try:
-            _check_own_page(request)
+            check_own_page(request)
             if not key.startswith(KEY_PREFIX):
                 raise unauthorized(f"An API key must start with {KEY_PREFIX}")
-            principal = self._api.recognise(
+            principal = self.api.recognise(
                 evolve(request, header=lambda name: bearer if name == "authorization" else request.header(name))
             )
         except Problem as problem:
@@ -142,14 +142,14 @@ class Pages:
     def sign_out(self, root: str, request: Request) -> Response:
         """Remove the cookie. For a form of another origin, show the sign-in page with the reason for the refusal."""
         try:
-            _check_own_page(request)
+            check_own_page(request)
         except Problem as problem:
             return _failure(root, "signed out", problem)
         return _redirect(f"{root}/sign-in?{_SIGNED_OUT}", sign_in.cookie("", root, secure=_is_secure(request)))
 
     def demo(self, root: str, request: Request) -> Response:
         """The demo of the widget, with a session token if the server can create one and the caller may submit."""
-        api = self._api
+        api = self.api
         principal = api.recognise(request)
         if api.tokens is None:
             return _demo(demo.page(root, demo.NO_SECRETS))
@@ -161,7 +161,7 @@ class Pages:
 
     def feedback_link(self, _: str, request: Request) -> Response:
         """The page of a feedback link, or the result of its form. May block on the storage."""
-        return answer_link(self._api, request)
+        return answer_link(self.api, request)
 
     def _start_probe(self) -> Future[None]:
         """Start a readiness probe of the storage, or return the one in progress, so that at most one thread hangs."""
@@ -173,7 +173,7 @@ class Pages:
 
     def _run_probe(self, probe: Future[None]) -> None:
         try:
-            self._api.harken.sessions.get(self._api.harken.application, _READINESS_SESSION)
+            self.api.harken.sessions.get(self.api.harken.application, _READINESS_SESSION)
         except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
             probe.set_exception(error)
         else:
@@ -215,7 +215,7 @@ def _failure(root: str, action: str, problem: Problem) -> Response:
     return Response(problem.status, body, _HTML, problem.headers, security=sign_in.SECURITY)
 
 
-def _check_own_page(request: Request) -> None:
+def check_own_page(request: Request) -> None:
     """Check that a page of the same origin sent the form.
 
     Raises:
@@ -297,7 +297,7 @@ PUBLIC_PAGES: Final = (
     Page("feedback_link_style", "/vote/assets/style.css", lambda *_: _asset(style(), "text/css"), needs="nothing"),
 )
 _SIGN_IN: Final = "/sign-in"
-PAGES: Final = (
+SERVICE_PAGES: Final = (
     *PUBLIC_PAGES,
     Page("healthz", "/healthz", lambda pages, _, __: pages.healthz(), needs="nothing", blocks=False),
     Page("readyz", "/readyz", lambda pages, _, __: pages.readyz(), needs="nothing"),

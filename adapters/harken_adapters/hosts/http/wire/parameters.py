@@ -210,9 +210,9 @@ class Parameters:
             raise invalid(name, "type", f"{name} must be true or false, got {(text or '')[:100]!a}")
         return None if text is None else text == "true"
 
-    def cursor(self) -> Cursor | None:
-        """The cursor in ``after``, if any."""
-        token = self.get("after")
+    def cursor(self, name: str = "after") -> Cursor | None:
+        """The cursor in a parameter, if any."""
+        token = self.get(name)
         return Cursor.parse(token) if token else None
 
     def query(self, application: str, side: str = "") -> FeedbackQuery:

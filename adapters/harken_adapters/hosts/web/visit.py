@@ -1,0 +1,248 @@
+"""A visit: a request for a page of the dashboard, by somebody who may see it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlencode
+
+from attrs import evolve, frozen
+
+from harken import FeedbackQuery, Harken, HarkenError, Scope
+from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.guards.access import Principal, application_of
+from harken_adapters.hosts.http.guards.permissions import agent_filter, check_agent_keys, check_scope
+from harken_adapters.hosts.http.serving.pages import Page, Pages, check_own_page
+from harken_adapters.hosts.http.wire.bodies import WITH_BODY
+from harken_adapters.hosts.http.wire.messages import Headers, Request, Response, security_headers
+from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
+from harken_adapters.hosts.web.assets import assets
+from harken_adapters.hosts.web.compression import compress
+from harken_adapters.hosts.web.navigation import Entry, navigation
+from harken_adapters.hosts.web.rendering import render
+from harken_adapters.hosts.web.selection import Selection
+
+DASHBOARD: Final = "/dashboard"
+_HTML: Final = "text/html; charset=utf-8"
+#: Pages have no inline style or script.
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+#: Forms are checked for their origin, which browsers hide with ``no-referrer``.
+_SECURITY: Final[Headers] = security_headers(_POLICY, referrer_policy="same-origin")
+#: What the error page says instead of the title and the detail of a problem; an empty sentence is the detail.
+_ERRORS: Final = {
+    "not-found": ("Not found", "There is nothing here. It may have been erased."),
+    "unavailable": (
+        "Statistics are unavailable right now",
+        "The storage does not respond. Feedback that was accepted is safe.",
+    ),
+    "forbidden": ("You may not see this", ""),
+}
+_THEME: Final = re.compile(r"(?:\A|;)[ \t]*harken_theme=(light|dark)[ \t]*(?:;|\Z)")
+
+
+@frozen(kw_only=True)
+class Frame:
+    """What surrounds a page.
+
+    Attributes:
+        root: the prefix of all paths.
+        home: the path of the overview.
+        theme: ``light`` or ``dark``, if the visitor has chosen one.
+        application: the application that the page is about; empty if that is not known.
+        entries: the main menu.
+        back: the address of the page.
+        who: who is signed in, for people.
+        signed_in: whether the visitor can sign out.
+        events: the address of the event stream; empty if the page does not listen.
+    """
+
+    root: str
+    home: str
+    theme: str | None
+    application: str = ""
+    entries: Sequence[Entry] = ()
+    back: str = ""
+    who: str = ""
+    signed_in: bool = False
+    events: str = ""
+
+
+@frozen(kw_only=True)
+class Visit:
+    """A request for a page.
+
+    Attributes:
+        api: the API that is served.
+        request: the HTTP request.
+        root: the prefix of all paths, percent-encoded and without a trailing slash.
+        principal: the visitor.
+        application: the application that the page is about.
+        now: the time of the visit, in UTC.
+    """
+
+    api: Api
+    request: Request
+    root: str
+    principal: Principal
+    application: str
+    now: datetime
+
+    @property
+    def harken(self) -> Harken:
+        """The Harken that is served."""
+        return self.api.harken
+
+    @property
+    def home(self) -> str:
+        """The path of the overview."""
+        return f"{self.root}{DASHBOARD}"
+
+    @property
+    def theme(self) -> str | None:
+        """``light`` or ``dark``, if the visitor has chosen one."""
+        return _theme_of(self.request)
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the visitor may do what needs this scope."""
+        return self.principal.key is None or self.principal.key.allows(scope)
+
+    def selection(self, known: Iterable[str] = ()) -> Selection:
+        """The selection in the query string, restricted to what the visitor may see.
+
+        Args:
+            known: the names of further parameters of the page.
+
+        Raises:
+            Problem: a parameter is unknown or invalid.
+            InvalidQuery: a filter or the time zone is invalid.
+        """
+        selection = Selection.parse(self.request.query, self.application, self.now, known=known)
+        previous = None if selection.previous is None else self.visible(selection.previous)
+        return evolve(selection, query=self.visible(selection.query), previous=previous)
+
+    def visible(self, query: FeedbackQuery) -> FeedbackQuery:
+        """The query, restricted to the agents that the visitor may see.
+
+        Raises:
+            Problem: it names other agents.
+        """
+        return evolve(query, agent_id=agent_filter(self.principal, query.agent_id))
+
+    def frame(self, current: str, selection: Selection) -> Frame:
+        """What surrounds a page: the main menu, the theme and the visitor.
+
+        Args:
+            current: the name of the page in the main menu.
+            selection: the selection that links keep.
+        """
+        key = self.principal.key
+        return Frame(
+            root=self.root,
+            home=self.home,
+            theme=self.theme,
+            application=self.application,
+            entries=navigation(self, current, selection),
+            back=f"{self.request.path}?{self.request.query}" if self.request.query else self.request.path,
+            who=f"Signed in with key {key.name or key.id}" if key else "Anyone may see this: access is open",
+            signed_in=key is not None,
+            events=f"{self.root}/api/events",
+        )
+
+    def show(self, template: str, *, frame: Frame, status: int = 200, **values: Any) -> Response:
+        """The response with a page."""
+        return _html(template, frame, status=status, visit=self, **values)
+
+    def redirect(self, target: str, *headers: tuple[str, str]) -> Response:
+        """The response after a form: a redirect to a page."""
+        return Response(303, b"", None, (("location", target), *headers))
+
+
+Show = Callable[[Visit], Response]
+
+
+def page(
+    name: str,
+    path: str,
+    show: Show,
+    *,
+    scope: Scope = Scope.READ,
+    methods: tuple[str, ...] = ("GET", "HEAD"),
+    agent_keys: bool = True,
+) -> Page:
+    """A page of the dashboard.
+
+    Args:
+        name: its name, for web frameworks and logs.
+        path: its path below :data:`DASHBOARD`.
+        show: returns the response.
+        scope: the scope that an API key needs.
+        methods: the allowed HTTP methods. Forms of other sites are refused.
+        agent_keys: whether keys that are limited to agents may see it.
+    """
+
+    def respond(pages: Pages, root: str, request: Request) -> Response:
+        return compress(_respond(pages.api, root, request, show, scope, agent_keys=agent_keys), request)
+
+    return Page(f"dashboard_{name}", f"{DASHBOARD}{path}", respond, methods, needs="nothing")
+
+
+def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope, *, agent_keys: bool) -> Response:
+    try:
+        principal = api.recognise(request)
+        check_scope(principal, scope, tokens=False, session_id=None)
+        check_agent_keys(principal, allowed=agent_keys)
+        if request.method in WITH_BODY:
+            check_own_page(request)
+        asked = dict(parse_qsl(request.query)).get("application")
+        application = application_of(principal, asked, api.harken.application)
+        request.application = application
+        visit = Visit(
+            api=api, request=request, root=root, principal=principal, application=application, now=api.clock()
+        )
+        return show(visit)
+    except Problem as problem:
+        if problem.kind == "unauthorized":
+            return _sign_in(root, request)
+        return _error(root, request, problem)
+    except HarkenError as error:
+        return _error(root, request, problem_of(error) or internal())
+
+
+def _sign_in(root: str, request: Request) -> Response:
+    """A redirect to the sign-in page, which leads back to a page that can be opened again."""
+    target = request.path if request.method not in WITH_BODY else f"{root}{DASHBOARD}"
+    asked = f"{target}?{request.query}" if request.query and request.method not in WITH_BODY else target
+    return Response(303, b"", None, (("location", f"{root}/sign-in?{urlencode({'next': asked}, quote_via=quote)}"),))
+
+
+def _error(root: str, request: Request, problem: Problem) -> Response:
+    """The error page, which needs nothing of the storage."""
+    frame = Frame(root=root, home=f"{root}{DASHBOARD}", theme=_theme_of(request))
+    title, sentence = _ERRORS.get(problem.kind, (problem.title, problem.detail))
+    response = _html(
+        "error.html",
+        frame,
+        status=problem.status,
+        title=title,
+        sentence=sentence or problem.detail,
+        problem=problem,
+        request=request,
+        again=f"{request.path}?{request.query}" if request.query else request.path,
+    )
+    response.headers += problem.headers
+    return response
+
+
+def _html(template: str, frame: Frame, *, status: int, **values: Any) -> Response:
+    body = render(template, {"frame": frame, "assets": assets(), **values})
+    return Response(status, body, _HTML, security=_SECURITY)
+
+
+def _theme_of(request: Request) -> str | None:
+    found = _THEME.search(request.header("cookie") or "")
+    return found[1] if found else None
