@@ -7,7 +7,7 @@ from typing import Final
 from harken_adapters.hosts.http.serving.pages import SERVICE_PAGES, Page
 from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.web.assets import asset_response
-from harken_adapters.hosts.web.pages import feedback_list, overview
+from harken_adapters.hosts.web.pages import feedback_detail, feedback_list, overview
 from harken_adapters.hosts.web.visit import DASHBOARD, page
 
 
@@ -19,5 +19,6 @@ DASHBOARD_PAGES: Final = (
     Page("dashboard_asset", f"{DASHBOARD}/static/{{name}}", _asset, needs="nothing", blocks=False),
     page("overview", overview.PATH, overview.show),
     page("feedback", feedback_list.PATH, feedback_list.show),
+    page("feedback_detail", feedback_detail.PATH, feedback_detail.show),
 )
 PAGES: Final = (*SERVICE_PAGES, *DASHBOARD_PAGES)

@@ -14,6 +14,7 @@ from harken import FeedbackQuery, Harken, HarkenError, Scope
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.access import Principal, application_of
 from harken_adapters.hosts.http.guards.permissions import agent_filter, check_agent_keys, check_scope
+from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.serving.pages import Page, Pages, check_own_page
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response, security_headers
@@ -211,6 +212,9 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope, *,
         return _error(root, request, problem)
     except HarkenError as error:
         return _error(root, request, problem_of(error) or internal())
+    except Exception as error:  # noqa: BLE001 - every request needs a page
+        log_failure(request.id, request.path, error)
+        return _error(root, request, internal())
 
 
 def _sign_in(root: str, request: Request) -> Response:
