@@ -8,7 +8,7 @@ from typing import Final
 from markupsafe import Markup
 from attrs import evolve, frozen
 
-from harken import Feedback, GroupBy, Harken, Rating, Scope
+from harken import Feedback, FeedbackQuery, GroupBy, Harken, Rating, Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.insight.comparison import Comparison, Estimate, Verdict
 from harken.domain.moderation import Backlog
@@ -19,6 +19,7 @@ from harken_adapters.charts.labels import DASH, amount, interval_text, satisfact
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.entries import entry_view
 from harken_adapters.hosts.web.filter_bar import filter_bar
+from harken_adapters.hosts.web.pages import first_feedback
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import points_text
@@ -99,7 +100,9 @@ def _trend(hk: Harken, selection: Selection) -> Chart:
 
 def show(visit: Visit) -> Response:
     """The response with the page."""
-    selection = visit.selection(known=(*VIEWS, "by"))
+    selection = visit.selection(known=(*VIEWS, "by", "from"))
+    if is_empty(visit.harken, visit.application):
+        return first_feedback.show(visit, selection)
     views = {name: selection.choice(name, values) for name, values in VIEWS.items()}
     by = selection.parameters.get("by", "agent")
     found = ask(visit.harken, selection, by=by, hours=views["hours"], latest=views["latest"])
@@ -118,6 +121,11 @@ def show(visit: Visit) -> Response:
         path=visit.home,
         may_moderate=visit.may(Scope.MODERATE),
     )
+
+
+def is_empty(hk: Harken, application: str) -> bool:
+    """Whether an application has no feedback, in any state."""
+    return not hk.collection.find(FeedbackQuery(application=application).in_any_state(), limit=1).items
 
 
 @frozen(kw_only=True)
