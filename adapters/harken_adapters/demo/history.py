@@ -7,6 +7,7 @@ at which it happened.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -35,18 +36,27 @@ _ANNOUNCED: Final = timedelta(days=4)
 #: How long ago the help desk stopped to accept webhooks, and how long ago the order system did for some hours.
 _HELP_DESK_ENDED: Final = timedelta(hours=27)
 _ORDERS_BUSY: Final = (timedelta(hours=9), timedelta(hours=4))
+#: What was held more recently still waits for a moderator.
+_UNREVIEWED: Final = timedelta(hours=4)
 _HOUR: Final = timedelta(hours=1)
 _MODERATORS: Final = ("priya", "tomas")
 _DEVICES: Final = ("iPhone 15", "Pixel 8", "Galaxy A54", "iPad", "Firefox on Windows", "Chrome on macOS", "Safari")
-_REPLIES: Final = (
-    "We looked at your booking and corrected it. The new confirmation is in your inbox.",
-    "Thank you for writing. The money is on its way and arrives within five days.",
-    "You are right, and we are sorry. Both times are correct in the app now.",
-    "A colleague called the hotel. Your room is confirmed.",
-    "We could not find this booking. Please send its code to help@skylark.example.",
-    "This was our mistake. The fee is waived.",
-    "Thank you. We have passed this on to the team that maps airports.",
-)
+_REPLIES: Final = {
+    "wrong": (
+        "We looked at your booking and corrected it. The new confirmation is in your inbox.",
+        "You are right, and we are sorry. It is correct in the app now.",
+        "This was our mistake. The fee is waived.",
+    ),
+    "incomplete": (
+        "We have added what was missing. The full answer is in your inbox.",
+        "Thank you. A colleague sends you the rest by mail today.",
+    ),
+    "other": (
+        "Thank you for writing. A colleague calls you within the hour.",
+        "We could not find this booking. Please send its code to help@skylark.example.",
+        "Thank you. We have passed this on to the team that builds the app.",
+    ),
+}
 _WRONG_MATTERS: Final = (
     "It has a booking code",
     "It has a phone number",
@@ -143,10 +153,13 @@ class _History:
         self._due: list[tuple[datetime, int, Step]] = []
         self._numbers = count()
         self._sessions: set[str] = set()
+        #: The number of rated answers by session.
+        self._answers: Counter[str] = Counter()
 
     def live(self, days: int) -> None:
         start = self._now - timedelta(days=days)
         submissions = [one for one in self._submissions(start, days) if _created(one) > start]
+        self._answers.update(one.target.session_id for one in submissions)
         position = 0
         for end in self._moments(start):
             until = position
@@ -259,16 +272,16 @@ class _History:
             self._later(at + _HOUR * random.random(), lambda: self._hk.withdraw(feedback.id))
         elif chance < 0.05 and feedback.vote:
             self._later(at + _HOUR * random.random(), lambda: self._change_vote(feedback))
-        elif chance < 0.11 and feedback.rating is Rating.DOWN and feedback.comment:
+        elif chance < 0.12 and feedback.comment and feedback.reply is None and _REPLIES.keys() & feedback.tags:
             self._later(self._at_work(at + 4 * _HOUR * random.random()), lambda: self._reply(feedback))
         elif chance > 0.998 and feedback.comment:
             self._decide(feedback, ModerationStatus.REJECTED, random.choice(_WRONG_MATTERS), self._at_work(at + _HOUR))
 
     def _review(self, feedback: Feedback) -> None:
         """Plan the decision about feedback that was held."""
-        at = self._at_work(feedback.created_at + _HOUR * self._random.expovariate(2.5))
-        if self._now - feedback.created_at < 8 * _HOUR and self._random.random() < 0.7:
+        if self._now - feedback.created_at < _UNREVIEWED:
             return
+        at = self._at_work(feedback.created_at + _HOUR * self._random.expovariate(2.5))
         if feedback.rating is not Rating.DOWN:
             self._decide(feedback, ModerationStatus.REJECTED, "Advertising", at)
             return
@@ -310,7 +323,8 @@ class _History:
         )
 
     def _reply(self, feedback: Feedback) -> None:
-        self._hk.collection.reply(feedback.application, feedback.id, self._random.choice(_REPLIES))
+        reply = self._random.choice(_REPLIES[feedback.tags[0]])
+        self._hk.collection.reply(feedback.application, feedback.id, reply)
 
     def _store_session(self, feedback: Feedback) -> None:
         """Store what is known of a session: of recent ones more often, as conversations are not kept for long."""
@@ -332,7 +346,13 @@ class _History:
     def _store_conversation(self, feedback: Feedback, agent: str) -> None:
         language = str(feedback.context["locale"]).partition("-")[0]
         release = self._story.release(agent, feedback.created_at)
-        turns = self._visitors.writer.conversation(language, agent, None if release is None else release.incident)
+        turns = self._visitors.writer.conversation(
+            language,
+            agent,
+            None if release is None else release.incident,
+            answers=self._answers[feedback.session_id],
+            about=feedback.comment,
+        )
         for number, text in enumerate(turns):
             role = "assistant" if number % 2 else "user"
             self._hk.conversations.append(
@@ -347,7 +367,7 @@ class _History:
                         "tracking_id": f"{feedback.session_id}-{number + 1}",
                     },
                     "message_id": number,
-                    "created_at": (feedback.created_at - timedelta(seconds=30 * (len(turns) - number))).isoformat(),
+                    "created_at": (feedback.created_at + timedelta(seconds=25 * (number - 2))).isoformat(),
                 },
             )
 

@@ -83,14 +83,14 @@ class Story:
 
     @classmethod
     def until(cls, now: datetime) -> Story:
-        """The story of the last weeks.
+        """The story of the last four weeks.
 
-        A Wednesday's release of the travel desk shows wrong departure times, until the Monday after. A week before it,
-        nothing works for some hours. The trip planner is new, and not as good as the others yet.
+        A Wednesday's release of the travel desk shows wrong departure times, until the Monday after. On the Thursday
+        before it, nothing works for some hours. The trip planner is new, and not as good as the others yet.
         """
         bad = _last(_WEDNESDAY, now - timedelta(days=9), hour=14, minute=10)
         fixed = bad + timedelta(days=4, hours=21, minutes=30)
-        launch = _last(_MONDAY, now - timedelta(days=12), hour=8)
+        launch = _last(_MONDAY, bad - timedelta(days=7), hour=8)
         better = _last(_MONDAY, now - timedelta(days=24), hour=9, minute=30)
         outage = _last(_THURSDAY, bad - timedelta(days=5), hour=7, minute=20)
         return cls(

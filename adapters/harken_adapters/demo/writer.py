@@ -84,14 +84,29 @@ class Writer:
                 return comment
         return ""
 
-    def conversation(self, language: str, agent: str, incident: str | None = None) -> list[str]:
-        """What a person and an agent write in turns, beginning with the person; empty in some languages."""
+    def conversation(
+        self, language: str, agent: str, incident: str | None = None, *, answers: int = 1, about: str = ""
+    ) -> list[str]:
+        """What a person and an agent write in turns, beginning with the person; empty in some languages.
+
+        Args:
+            language: an ISO 639-1 code.
+            agent: the agent.
+            incident: as in :meth:`subject`.
+            answers: the smallest number of answers, if there is enough to say.
+            about: a comment whose places and times they write about.
+        """
         talks = [one for one in _texts(language).get("talks", ()) if one["agent"] == agent]
-        talks = [one for one in talks if one.get("incident") == incident] or talks
-        if not talks:
-            return []
-        known: dict[str, str] = {}
-        return [_capitalize(self._fill(language, text, known)) for text in self._random.choice(talks)["turns"]]
+        self._random.shuffle(talks)
+        # Those about the incident come first, and those about another one last.
+        talks.sort(key=lambda one: one.get("incident") != incident)
+        turns: list[str] = []
+        for talk in talks:
+            known: dict[str, str] = {}
+            turns += [_capitalize(self._fill(language, text, known, about)) for text in talk["turns"]]
+            if len(turns) >= 2 * answers:
+                break
+        return turns
 
     def spam(self, kind: str) -> str:
         """Spam of a kind in ``spam.toml``."""
@@ -114,8 +129,8 @@ class Writer:
         comment = f"{_capitalize(start)}{sentence}{end}"
         return _uncapitalize(comment) if random.random() < _LOWER_CASE else comment
 
-    def _fill(self, language: str, text: str, known: dict[str, str]) -> str:
-        """The text with one of each choice, and with words."""
+    def _fill(self, language: str, text: str, known: dict[str, str], about: str = "") -> str:
+        """The text with one of each choice, and with words: those with a digit are in ``about`` if possible."""
         words = _texts(language)["words"]
 
         used: list[str] = []
@@ -124,7 +139,9 @@ class Writer:
             if match[0] in known:
                 return known[match[0]]
             # Not "from Oslo to Oslo".
-            used.append(self._random.choice([one for one in words[match[1]] if one not in used]))
+            candidates = [one for one in words[match[1]] if one not in used]
+            named = [one for one in candidates if match[2] and one in about]
+            used.append(self._random.choice(named or candidates))
             if match[2]:
                 known[match[0]] = used[-1]
             return used[-1]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import evolve
 
@@ -16,6 +16,9 @@ from harken_adapters.hosts.cli.options import CliContext
 from harken_adapters.hosts.cli.output import say
 from harken_adapters.hosts.fastapi import serving
 from harken_adapters.hosts.http.settings import ServerSettings
+
+#: An example of a storage that is not temporary.
+_LASTING: Final = "sqlite:///demo.db"
 
 
 class PrintStart(Protocol):
@@ -37,7 +40,9 @@ def serve_demo(cli: CliContext, options: Mapping[str, Any], print_start: PrintSt
     """
     with serving.exit_on_signal(), open_demo(cli.storage_option) as demo, _environment(demo, cli.application):
         settings = ServerSettings.load(**options)
-        # Reported at once if the address is in use.
+        # Errors are reported at once, and a key can only be created in a storage that exists before.
+        lasting = evolve(cli, storage_option=_LASTING) if demo.temporary else cli
+        serving.check(settings, demo.storage, lasting.command)
         with serving.listen(settings):
             pass
         say("Preparing two months of feedback about the agents of Skylark, a travel company that does not exist")
