@@ -54,7 +54,8 @@ def started(process: subprocess.Popen[bytes], log: Path) -> tuple[str, dict[str,
 
 def asked(address: str, path: str, credentials: dict[str, str]) -> Any:
     """The JSON of a response."""
-    answer = requests.get(f"{address}{path}", headers=credentials, timeout=PATIENCE)
+    # On a busy machine, workers are started again until one has answered the check of its parent in time.
+    answer = requests.get(f"{address}{path}", headers=credentials, timeout=4 * PATIENCE)
     assert answer.ok, answer.text
     return answer.json()
 
