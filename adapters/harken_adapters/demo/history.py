@@ -235,10 +235,12 @@ class _History:
             )
 
     def _spam_today(self) -> Iterator[Submission]:
-        """Nearly the same text from several sessions; and one author with the same text about many answers."""
+        """Nearly the same text from several sessions, one author with it about many answers, and what is not spam."""
         for number in range(9):
             at = self._now - timedelta(minutes=95 - 3 * number, seconds=self._random.randrange(60))
             yield self._visitors.spam(at, "campaign")
+        for minutes in (52, 131):
+            yield self._visitors.mistaken_for_spam(self._now - timedelta(minutes=minutes))
         author = self._visitors.author()
         for number in range(7):
             at = self._now - timedelta(hours=3, minutes=20 - number, seconds=self._random.randrange(50))
