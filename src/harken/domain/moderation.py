@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from harken.domain.errors import InvalidTransition, StaleFeedback
+from harken.domain.violation import Span
 
 
 class ModerationStatus(Enum):
@@ -28,12 +29,24 @@ TRANSITIONS: dict[ModerationStatus, frozenset[ModerationStatus]] = {
 }
 
 
+@frozen
+class RuleMatch:
+    """A rule that held feedback, and the parts of the comment that it matched, in order; none if it matched the whole.
+
+    ``spans`` are starts and ends in Unicode code points: ``feedback.comment[start:end]``.
+    """
+
+    rule: str
+    spans: tuple[Span, ...] = ()
+
+
 @frozen(kw_only=True)
 class Moderation:
     """The moderation of feedback: status, reason and last decision.
 
     ``moderator`` and ``decided_at`` are ``None`` until a moderator decides. ``undo`` restores the status
-    ``previous`` with the reason ``previous_reason``.
+    ``previous`` with the reason ``previous_reason``. ``held_by`` are the rules that held the feedback; decisions keep
+    them. It is empty if no rule did, and for feedback that was held before Harken stored them.
     """
 
     status: ModerationStatus = ModerationStatus.APPROVED
@@ -42,6 +55,18 @@ class Moderation:
     decided_at: datetime | None = None
     previous: ModerationStatus | None = None
     previous_reason: str = ""
+    held_by: tuple[RuleMatch, ...] = ()
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of the rules that held the feedback; if there are none, the reason, or nothing without one."""
+        if self.held_by:
+            return tuple(match.rule for match in self.held_by)
+        return (self.reason,) if self.reason else ()
+
+    def without_spans(self) -> Moderation:
+        """Return the moderation for another comment, of which the rules matched no part."""
+        return evolve(self, held_by=tuple(RuleMatch(match.rule) for match in self.held_by)) if self.held_by else self
 
     def decide(
         self, status: ModerationStatus, *, at: datetime, moderator: str | None = None, reason: str = ""
@@ -63,6 +88,7 @@ class Moderation:
             decided_at=at,
             previous=self.status,
             previous_reason=self.reason,
+            held_by=self.held_by,
         )
 
     def undo(self, *, at: datetime, moderator: str | None = None) -> Moderation:
@@ -93,9 +119,9 @@ class Moderation:
         return f"{self.status.value} (decided by {moderator} at {self.decided_at:%Y-%m-%d %H:%M:%S} UTC)"
 
     @classmethod
-    def held(cls, reason: str) -> Moderation:
+    def held(cls, reason: str, held_by: tuple[RuleMatch, ...] = ()) -> Moderation:
         """Return the moderation of feedback that the policy, not a moderator, holds for a decision."""
-        return cls(status=ModerationStatus.PENDING, reason=reason)
+        return cls(status=ModerationStatus.PENDING, reason=reason, held_by=held_by)
 
 
 #: The moderation of feedback that nothing holds.

@@ -28,7 +28,7 @@ from harken.domain.rules import (
 from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.responder import Responder
-from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
+from harken.ports.text import ExplainingSpamFilter, Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
 from harken.services.feedback.editing import Check, Editor, find, get
 from harken.services.feedback.erasing import Eraser
@@ -44,7 +44,16 @@ from harken.services.interruption import SafeFuture
 
 def spam_rule(spam_filter: SpamFilter) -> Rule:
     """The rule that a spam filter defines."""
-    return lambda submission: (SPAM,) if spam_filter.is_spam(submission) else ()
+    explain = spam_filter.explain if isinstance(spam_filter, ExplainingSpamFilter) else _unexplained
+
+    def rule(submission: Submission) -> Sequence[Violation]:
+        return (explain(submission),) if spam_filter.is_spam(submission) else ()
+
+    return rule
+
+
+def _unexplained(_: Submission) -> Violation:
+    return evolve(SPAM, rule="spam filter")
 
 
 class CollectionService:

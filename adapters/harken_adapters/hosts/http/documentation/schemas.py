@@ -411,8 +411,22 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "decided_at": _nullable(_INSTANT),
             "previous": {"enum": [*STATUS["enum"], None]},
             "previous_reason": _ANY_TEXT,
+            "held_by": _describe(
+                _list(reference("RuleMatch")), "The rules that held the feedback; missing if no rule did."
+            ),
         },
+        optional=("held_by",),
         description="The moderation decision: its reason, moderator and time, and the previous status and its reason.",
+    ),
+    "RuleMatch": _object(
+        {
+            "rule": _describe(_ANY_TEXT, "The name of the rule."),
+            "spans": _describe(
+                _list(_list(_COUNT, minItems=2, maxItems=2)),
+                "The starts and ends of the parts of the comment that it matched, in Unicode code points.",
+            ),
+        },
+        description="A rule that held feedback.",
     ),
     "Revision": _object({**_VERSION_FIELDS, "replaced_at": _INSTANT}, description="An earlier version of feedback."),
     "Feedback": _object(
