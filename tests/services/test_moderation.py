@@ -235,9 +235,7 @@ def test_a_conflict_can_be_pickled() -> None:
 
 
 def test_the_queue() -> None:
-    """Pending feedback that is not withdrawn is in the queue, newest first, in pages, within the query's other
-    filters.
-    """
+    """Pending feedback that is not withdrawn is in the queue, in pages, within the query's other filters."""
     clock = ManualClock()
     with harken.connect("memory://", spam="hold", clock=clock) as hk:
         held = []
@@ -247,14 +245,21 @@ def test_the_queue() -> None:
         hk.submit("s0", "up", "Fine")
         hk.collection.withdraw(APP, held[0])
         page = hk.moderation.queue(FeedbackQuery(), limit=2)
+        assert [one.id for one in page.items] == [held[1], held[2]]
+        page = hk.moderation.queue(FeedbackQuery(), after=page.next, limit=1)
+        assert ([one.id for one in page.items], page.next) == ([held[3]], None)
+        page = hk.moderation.queue(FeedbackQuery(), limit=2, order="newest")
         assert [one.id for one in page.items] == [held[3], held[2]]
-        assert [one.id for one in hk.moderation.queue(FeedbackQuery(), after=page.next).items] == [held[1]]
+        page = hk.moderation.queue(FeedbackQuery(), after=page.next, order="newest")
+        assert ([one.id for one in page.items], page.next) == ([held[1]], None)
         rejected = hk.query(session_id="s0").in_any_state()
         assert [one.id for one in hk.moderation.queue(rejected).items] == [held[2]]
         hk.moderation.decide(APP, held[2], APPROVED)
         assert hk.moderation.queue(rejected).items == ()
         with pytest.raises(harken.InvalidQuery):
             hk.moderation.queue(FeedbackQuery(), limit=0)
+        with pytest.raises(harken.InvalidQuery, match="order must be 'oldest' or 'newest', got 'x'"):
+            hk.moderation.queue(FeedbackQuery(), order="x")  # type: ignore[arg-type]
 
 
 def test_applications_have_their_own_queues() -> None:

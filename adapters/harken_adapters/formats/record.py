@@ -138,7 +138,7 @@ def _moderation_record(moderation: Moderation) -> Record | None:
     """The decision besides the status; ``None`` if there was none."""
     if moderation == Moderation(status=moderation.status):
         return None
-    record = {
+    record: Record = {
         "reason": moderation.reason,
         "moderator": moderation.moderator,
         "decided_at": stamp_or_none(moderation.decided_at),

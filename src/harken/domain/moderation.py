@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from harken.domain.errors import InvalidTransition, StaleFeedback
 from harken.domain.violation import Span
@@ -151,6 +151,35 @@ class ResponseTime:
         # The smallest wait that is at least as long as this share of all.
         middle, high = (seconds[-(-len(seconds) * tenths // 10) - 1] for tenths in (5, 9))
         return cls(len(seconds), middle, high)
+
+
+@frozen(kw_only=True)
+class Decision:
+    """A decision on one of several entries: its id, the version that the moderator saw, and the status to set."""
+
+    feedback_id: str
+    version: int
+    status: ModerationStatus
+    reason: str = ""
+
+
+@frozen
+class Waiting:
+    """Feedback that waits for a decision.
+
+    Attributes:
+        count: the number of entries.
+        since: when the oldest one was submitted or last changed, or when a moderator held it; ``None`` without any.
+        by_rule: the number of entries that each rule held, the most frequent first, 50 at most. An entry that several
+            rules held counts for each; one without a stored rule counts for its reason.
+        is_complete: whether all entries were read. If not, ``by_rule`` is about the oldest 10,000; with a filter on
+            the rule, so is ``count``.
+    """
+
+    count: int = 0
+    since: datetime | None = None
+    by_rule: Mapping[str, int] = field(factory=dict)
+    is_complete: bool = True
 
 
 @frozen

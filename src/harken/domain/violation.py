@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+import attrs
+from attrs import frozen
 
 #: The start and the end of a part of a comment, in Unicode code points, like those of a slice.
 Span = tuple[int, int]
@@ -19,5 +20,5 @@ class Violation:
     field: str
     code: str
     message: str
-    rule: str = field(default="", eq=False)
-    spans: tuple[Span, ...] = field(default=(), eq=False)
+    rule: str = attrs.field(default="", eq=False)
+    spans: tuple[Span, ...] = attrs.field(default=(), eq=False)
