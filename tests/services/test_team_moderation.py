@@ -278,7 +278,7 @@ class TestReviews:
         assert (review.author.total, review.author.rejected, review.author.pending) == (4, 2, 2)
         assert review.author.is_complete
         assert review.in_session == 2
-        assert [one.session_id for one in review.similar.feedback] == ["s2", "s3", "s9", "s9"]
+        assert [one.session_id for one in review.similar.entries] == ["s2", "s3", "s9", "s9"]
         assert (review.similar.sessions, review.similar.is_complete) == (3, True)
         assert (review.similar.since, review.similar.until) == (NOON, NOON + 20 * MINUTE)
         selection, agent = review.if_approved.selection, review.if_approved.agents["a"]
@@ -296,7 +296,7 @@ class TestReviews:
         empty = a_feedback("x", moderation=Moderation.held("why"))
         team_in_memory.collection.restore([empty, evolve(empty, id="y")])
         review = team_in_memory.moderation.review(FeedbackQuery(), "x")
-        assert (review.author, review.similar.feedback, review.similar.since) == (None, (), None)
+        assert (review.author, review.similar.entries, review.similar.since) == (None, (), None)
         assert review.if_approved.agents[None].after.total == 1
         with pytest.raises(FeedbackNotFound):
             team_in_memory.moderation.review(FeedbackQuery(), "unknown")
@@ -308,7 +308,7 @@ class TestReviews:
         team.moderation.decide(APP, held[0].id, REJECTED)
         versions = {one.id: one.version for one in (*held, kept)} | {"unknown": 1}
         approving = team.moderation.preview(FeedbackQuery(), versions, "approved")
-        assert [one.id for one in approving.feedback] == [held[1].id, held[2].id, kept.id]
+        assert [one.feedback_id for one in approving.entries] == [held[1].id, held[2].id, kept.id]
         assert approving.effect.selection.after.positive == 2
         assert approving.effect.agents["b"].before == approving.effect.agents["b"].after == Summary.of(kept)
         rejecting = team.moderation.preview(FeedbackQuery(), versions, REJECTED)

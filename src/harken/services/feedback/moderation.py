@@ -52,6 +52,7 @@ _READ: Final = 10_000
 _MOST_RULES: Final = 50
 #: How many changes are searched for decisions at most.
 _MAX_CHANGES: Final = 10_000
+_A_DAY: Final = timedelta(days=1)
 _PENDING: Final = frozenset({ModerationStatus.PENDING})
 _DECIDED: Final = frozenset({ModerationStatus.APPROVED, ModerationStatus.REJECTED})
 
@@ -180,13 +181,13 @@ class ModerationService:
             InvalidQuery: there are too many entries.
             InvalidTransition: there is no such status.
         """
-        from harken.services.feedback.reviewing import Preview, effect  # noqa: PLC0415 - as above
+        from harken.services.feedback.reviewing import Entry, Preview, effect  # noqa: PLC0415 - as above
 
         _check_number(versions)
         stored = self._repository.get_many(query.application, versions)
         seen = [one for key, version in versions.items() if (one := stored.get(key)) and one.version == version]
         open_ = tuple(one for one in seen if not one.withdrawn and _passes(check, one))
-        return Preview(open_, effect(self._repository, query, open_, _status(status)))
+        return Preview(tuple(map(Entry.of, open_)), effect(self._repository, query, open_, _status(status)))
 
     def rule_counts(self, application: str, *, days: int = 7) -> Sequence[RuleCount]:
         """How often each rule refused and held feedback in the last days (1 to 31, with today), by UTC day.
@@ -202,7 +203,7 @@ class ModerationService:
         self,
         query: FeedbackQuery,
         *,
-        since: datetime,
+        since: datetime | None = None,
         statuses: frozenset[ModerationStatus] = _DECIDED,
         limit: int = 100,
         after: Cursor | None = None,
@@ -213,7 +214,7 @@ class ModerationService:
 
         Args:
             query: the filters, of which those on state do not matter. Its ``since`` is about the creation time.
-            since: the earliest time of a decision.
+            since: the earliest time of a decision; by default, 24 hours ago.
             statuses: which decisions to list.
             limit: the maximum number of entries of the page, from 1 to 1,000.
             after: the ``next`` of the page before.
@@ -223,11 +224,11 @@ class ModerationService:
         """
         check_limit(limit)
         query = evolve(query, statuses=statuses & _DECIDED, withdrawn=None)
-        changes = newest_changes(
-            self._repository, query.application, since=since, now=self._clock(), limit=_MAX_CHANGES
-        )
+        now = self._clock()
+        start = now - _A_DAY if since is None else since
         # Each decision is a change, so those since then are among the changes since then.
-        decided = {_place(one): one for one in changes if query.matches(one) and _decided_at(one, since)}
+        changes = newest_changes(self._repository, query.application, since=start, now=now, limit=_MAX_CHANGES)
+        decided = {_place(one): one for one in changes if query.matches(one) and _was_decided(one, start)}
         places = sorted(decided, reverse=True)
         rest = [place for place in places if after is None or place < after]
         moderators = Counter(one.moderation.moderator for one in decided.values())
@@ -455,7 +456,7 @@ def _page(entries: Iterator[Feedback], limit: int, rule: str | None) -> Page:
     return Page(tuple(found))
 
 
-def _decided_at(feedback: Feedback, since: datetime) -> bool:
+def _was_decided(feedback: Feedback, since: datetime) -> bool:
     at = feedback.moderation.decided_at
     return at is not None and at >= since
 

@@ -57,29 +57,44 @@ class AuthorRecord:
 
 
 @frozen
+class Entry:
+    """An entry to decide on, in the version that was read."""
+
+    feedback_id: str
+    version: int
+    session_id: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, feedback: Feedback) -> Entry:
+        """Return the entry of this feedback."""
+        return cls(feedback.id, feedback.version, feedback.session_id, feedback.created_at)
+
+
+@frozen
 class SimilarTexts:
     """The pending feedback with equal or nearly equal comments, oldest first, with the feedback that it was asked for.
 
     ``is_complete`` is false if more than 2,000 entries wait: only the newest 2,000 were compared.
     """
 
-    feedback: tuple[Feedback, ...] = ()
+    entries: tuple[Entry, ...] = ()
     is_complete: bool = True
 
     @property
     def sessions(self) -> int:
         """The number of sessions."""
-        return len({one.session_id for one in self.feedback})
+        return len({one.session_id for one in self.entries})
 
     @property
     def since(self) -> datetime | None:
         """When the first one was given; ``None`` if there is none."""
-        return self.feedback[0].created_at if self.feedback else None
+        return self.entries[0].created_at if self.entries else None
 
     @property
     def until(self) -> datetime | None:
         """When the last one was given; ``None`` if there is none."""
-        return self.feedback[-1].created_at if self.feedback else None
+        return self.entries[-1].created_at if self.entries else None
 
 
 @frozen
@@ -106,12 +121,12 @@ class Preview:
     """What decisions on several entries would do.
 
     Attributes:
-        feedback: the entries that still have the version that was seen and are not withdrawn, in the order in which
+        entries: the entries that still have the version that was seen and are not withdrawn, in the order in which
             they were given. Decisions on the others would fail.
         effect: what the decisions would change.
     """
 
-    feedback: tuple[Feedback, ...]
+    entries: tuple[Entry, ...]
     effect: Effect
 
 
@@ -169,4 +184,4 @@ def _similar(repository: FeedbackRepository, query: FeedbackQuery, feedback: Fee
     waiting = list(newest(repository, evolve(query, statuses=_PENDING, withdrawn=False), limit=_SEARCHED + 1))
     sketch = Sketch.of(feedback.comment)
     alike = [one for one in waiting[:_SEARCHED] if one.comment and sketch.is_similar(Sketch.of(one.comment))]
-    return SimilarTexts(tuple(reversed(alike)), is_complete=len(waiting) <= _SEARCHED)
+    return SimilarTexts(tuple(map(Entry.of, reversed(alike))), is_complete=len(waiting) <= _SEARCHED)

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from threading import Thread
 from typing import Any, Final
 
 from attrs import frozen
@@ -18,7 +19,6 @@ from harken.domain.violation import Violation
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry, StateRepository
 from harken.ports.time import Clock
-from harken.services.background import Background
 from harken.services.forks import ForkSafeLock
 from harken.services.interruption import Latch
 
@@ -35,6 +35,8 @@ INTERVAL: Final = 5.0
 _MOST_WAITING: Final = 1_000
 #: How often to retry when other processes write at the same time.
 _TRIES: Final = 100
+#: How many seconds closing waits for a write.
+_PATIENCE: Final = 5.0
 _KIND: Final = "rule-counts"
 
 #: Application, day in ISO 8601, and the name of a rule.
@@ -84,10 +86,11 @@ class RuleCounts:
         self._interval = interval
         self._waiting: dict[_Key, _Counts] = {}
         self._dropped = 0
-        self._is_scheduled = False
         self._lock = ForkSafeLock()
+        self._writing = ForkSafeLock()
         self._wake = Latch()
-        self._background = Background("harken-rule-counts", threads=1)
+        #: Writes what waits, and ends.
+        self._writer: Thread | None = None
         self._pid = os.getpid()
 
     def refused(self, submission: Submission, violations: Iterable[Violation]) -> None:
@@ -136,33 +139,48 @@ class RuleCounts:
         if os.getpid() != self._pid:
             # After a fork: the parent writes them.
             return
-        with self._lock:
-            taken, self._waiting = self._waiting, {}
-        by_application: dict[str, dict[_Key, _Counts]] = {}
-        for key, counts in taken.items():
-            by_application.setdefault(key[0], {})[key] = counts
-        while by_application:
-            application, counts_of = by_application.popitem()
-            try:
-                self._store(application, counts_of)
-            except BaseException:
-                for rest in (counts_of, *by_application.values()):
-                    self._keep(rest)
-                raise
+        # One write at a time, so that reading and closing wait for what another thread has taken.
+        with self._writing:
+            with self._lock:
+                taken, self._waiting = self._waiting, {}
+            by_application: dict[str, dict[_Key, _Counts]] = {}
+            for key, counts in taken.items():
+                by_application.setdefault(key[0], {})[key] = counts
+            while by_application:
+                application, counts_of = by_application.popitem()
+                try:
+                    self._store(application, counts_of)
+                except BaseException:
+                    for rest in (counts_of, *by_application.values()):
+                        self._keep(rest)
+                    raise
 
     def close(self) -> None:
         """Write what was counted, and end the thread. If the storage fails, that is logged."""
+        if os.getpid() != self._pid:
+            return
         self._wake.open()
-        self._background.close()
+        if (writer := self._writer) is not None:
+            writer.join(_PATIENCE)
         self._try_to_write()
 
     def _add(self, application: str, counts: Mapping[str, _Counts]) -> None:
         day = self._clock().date().isoformat()
         self._keep({(application, day, rule): one for rule, one in counts.items()})
+        if self._writer is None and os.getpid() == self._pid:
+            self._start_to_write()
+
+    def _start_to_write(self) -> None:
+        writer = Thread(target=self._write_later, name="harken-rule-counts", daemon=True)
         with self._lock:
-            must_schedule, self._is_scheduled = not self._is_scheduled, True
-        if must_schedule:
-            self._is_scheduled = self._background.soon(self._write_later)
+            if self._writer is not None:
+                return
+            self._writer = writer
+        try:
+            writer.start()
+        except RuntimeError:
+            # The interpreter is shutting down, or the machine is out of threads. Closing writes them.
+            self._writer = None
 
     def _keep(self, counts: Mapping[_Key, _Counts]) -> None:
         dropped = 0
@@ -182,8 +200,8 @@ class RuleCounts:
 
     def _write_later(self) -> None:
         self._wake.wait(self._interval)
-        with self._lock:
-            self._is_scheduled = False
+        # Before it reads the counts: later ones start another thread.
+        self._writer = None
         self._try_to_write()
 
     def _try_to_write(self) -> None:
