@@ -155,6 +155,9 @@ class TestDecisionsOnSeveral:
             (result,) = team.moderation.decide_many(APP, decided(status, held, reason=reason), moderator=moderator)
             assert isinstance(result, DecisionConflict)
             assert result.moderator == "mo"
+        # An undo on the version before the decision undoes nothing.
+        (result,) = team.moderation.undo_many(APP, {held.id: 1}, moderator="mo")
+        assert isinstance(result, DecisionConflict)
         clock.turn(seconds=1)
         team.collection.reply(APP, held.id, "Thanks")
         (result,) = team.moderation.decide_many(APP, decided(REJECTED, held, reason="spam"), moderator="mo")
@@ -306,7 +309,7 @@ class TestReviews:
         held = hold(team, 3, agent_id="a")
         kept = team.submit("s", "down", "No", agent_id="b").feedback
         team.moderation.decide(APP, held[0].id, REJECTED)
-        versions = {one.id: one.version for one in (*held, kept)} | {"unknown": 1}
+        versions = {one.id: one.version for one in (*held, kept)} | {"unknown": 1, "\x00": 1, "\ud800": 1}
         approving = team.moderation.preview(FeedbackQuery(), versions, "approved")
         assert [one.feedback_id for one in approving.entries] == [held[1].id, held[2].id, kept.id]
         assert approving.effect.selection.after.positive == 2

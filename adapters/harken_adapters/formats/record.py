@@ -145,6 +145,8 @@ def _moderation_record(moderation: Moderation) -> Record | None:
         "previous": moderation.previous.value if moderation.previous else None,
         "previous_reason": moderation.previous_reason,
     }
+    if moderation.is_undo:
+        record["undo"] = True
     if moderation.held_by:
         record["held_by"] = [
             {"rule": match.rule, "spans": [list(span) for span in match.spans]} for match in moderation.held_by
@@ -306,6 +308,7 @@ def _moderation(record: Mapping[str, Any]) -> Moderation:
         decided_at=_moment_or_none("decided_at", details.get("decided_at")),
         previous=None if previous is None else _status("previous", previous),
         previous_reason=_text(details.get("previous_reason")),
+        is_undo=_truth("undo", details.get("undo", False)),
         held_by=_held_by(details.get("held_by")),
     )
 

@@ -46,7 +46,8 @@ class Moderation:
 
     ``moderator`` and ``decided_at`` are ``None`` until a moderator decides. ``undo`` restores the status
     ``previous`` with the reason ``previous_reason``. ``held_by`` are the rules that held the feedback; decisions keep
-    them. It is empty if no rule did, and for feedback that was held before Harken stored them.
+    them. It is empty if no rule did, and for feedback that was held before Harken stored them. ``is_undo`` is whether
+    the last decision undid the one before.
     """
 
     status: ModerationStatus = ModerationStatus.APPROVED
@@ -56,6 +57,7 @@ class Moderation:
     previous: ModerationStatus | None = None
     previous_reason: str = ""
     held_by: tuple[RuleMatch, ...] = ()
+    is_undo: bool = False
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -101,7 +103,7 @@ class Moderation:
         """
         if self.previous is None:
             raise InvalidTransition("There is no decision on this feedback to undo")
-        return self.decide(self.previous, at=at, moderator=moderator, reason=self.previous_reason)
+        return evolve(self.decide(self.previous, at=at, moderator=moderator, reason=self.previous_reason), is_undo=True)
 
     def decided_by_another(self, moderator: str | None) -> bool:
         """Whether the last decision is another moderator's. Anonymous moderators are not distinguished."""

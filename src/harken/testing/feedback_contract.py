@@ -50,6 +50,7 @@ class FeedbackContract(FreshStorage):
                 previous=ModerationStatus.PENDING,
                 previous_reason="long",
                 held_by=(RuleMatch("spam phrases", ((0, 5), (14, 15))), RuleMatch("länge")),
+                is_undo=True,
             ),
             reply="We are sorry",
             created_at=datetime(2026, 2, 3, 4, 5, 6, 999999, tzinfo=UTC),

@@ -118,6 +118,7 @@ def moderations() -> SearchStrategy[Moderation]:
         decided_at=st.none() | instants(),
         previous=st.none() | st.sampled_from(ModerationStatus),
         previous_reason=texts(20),
+        is_undo=st.booleans(),
         held_by=st.lists(_rule_matches(), max_size=2).map(tuple),
     )
     return st.just(Moderation()) | decided

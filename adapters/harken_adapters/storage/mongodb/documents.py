@@ -211,6 +211,8 @@ def _encode_decision(moderation: Moderation) -> Document | None:
     }
     if moderation.previous_reason:
         document["previous_reason"] = moderation.previous_reason
+    if moderation.is_undo:
+        document["undo"] = True
     if moderation.held_by:
         document["held_by"] = [
             {"rule": match.rule, "spans": [list(span) for span in match.spans]} for match in moderation.held_by
@@ -231,6 +233,7 @@ def _decode_moderation(document: Document) -> Moderation:
         decided_at=join_time_or_none(decision, "decided"),
         previous=_STATUSES[decision["previous"]] if decision["previous"] else None,
         previous_reason=decision.get("previous_reason", ""),
+        is_undo=decision.get("undo", False),
         held_by=tuple(RuleMatch(one["rule"], tuple(map(tuple, one["spans"]))) for one in decision.get("held_by", ())),
     )
 

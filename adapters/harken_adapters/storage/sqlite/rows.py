@@ -150,6 +150,8 @@ def _encode_decision(moderation: Moderation) -> str | None:
     }
     if moderation.previous_reason:
         decision["previous_reason"] = moderation.previous_reason
+    if moderation.is_undo:
+        decision["undo"] = True
     if moderation.held_by:
         decision["held_by"] = [[match.rule, match.spans] for match in moderation.held_by]
     return dump(decision)
@@ -166,6 +168,7 @@ def _decode_moderation(status: str, decision: str | None) -> Moderation:
         decided_at=from_microseconds_or_none(parts["decided_at"]),
         previous=_STATUSES[parts["previous"]] if parts["previous"] else None,
         previous_reason=parts.get("previous_reason", ""),
+        is_undo=parts.get("undo", False),
         held_by=tuple(RuleMatch(rule, tuple(map(tuple, spans))) for rule, spans in parts.get("held_by", ())),
     )
 

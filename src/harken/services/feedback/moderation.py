@@ -29,7 +29,7 @@ from harken.domain.moderation import (
     Waiting,
 )
 from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Page, check_limit
-from harken.domain.rules import label_problem, long_text_problem
+from harken.domain.rules import label_problem, long_text_problem, text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.feedback.backlog import backlog, waits_since
@@ -184,7 +184,9 @@ class ModerationService:
         from harken.services.feedback.reviewing import Entry, Preview, effect  # noqa: PLC0415 - as above
 
         _check_number(versions)
-        stored = self._repository.get_many(query.application, versions)
+        # No stored feedback has an id that is not valid.
+        valid = [key for key in versions if text_problem("id", key) is None]
+        stored = self._repository.get_many(query.application, valid)
         seen = [one for key, version in versions.items() if (one := stored.get(key)) and one.version == version]
         open_ = tuple(one for one in seen if not one.withdrawn and _passes(check, one))
         return Preview(tuple(map(Entry.of, open_)), effect(self._repository, query, open_, _status(status)))
@@ -289,7 +291,7 @@ class ModerationService:
             return current.moderation.decide(wanted, at=at, moderator=moderator, reason=reason)
 
         def is_repeated(made: Moderation) -> bool:
-            return (made.status, made.moderator, made.reason) == (wanted, moderator, reason)
+            return (made.status, made.moderator, made.reason, made.is_undo) == (wanted, moderator, reason, False)
 
         return self._moderate(
             application,
@@ -358,7 +360,7 @@ class ModerationService:
             return current.moderation.undo(at=at, moderator=moderator)
 
         def is_repeated(made: Moderation) -> bool:
-            return made.moderator == moderator
+            return made.is_undo and made.moderator == moderator
 
         return self._moderate(
             application,

@@ -452,11 +452,12 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "decided_at": _nullable(_INSTANT),
             "previous": {"enum": [*STATUS["enum"], None]},
             "previous_reason": _ANY_TEXT,
+            "undo": _describe({"enum": [True]}, "Present if the last decision undid the one before."),
             "held_by": _describe(
                 _list(reference("RuleMatch")), "The rules that held the feedback; missing if no rule did."
             ),
         },
-        optional=("held_by",),
+        optional=("undo", "held_by"),
         description="The moderation decision: its reason, moderator and time, and the previous status and its reason.",
     ),
     "RuleMatch": _object(
