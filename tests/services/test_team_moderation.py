@@ -167,7 +167,7 @@ class TestDecisionsOnSeveral:
         assert team.get(held.id).moderation == made.moderation
 
     def test_two_moderators_at_once(self, team: Harken) -> None:
-        """Each entry has the decision of one of them, and the other is told who that was."""
+        """Each entry has the decision of one of them, and the other one learns who made it."""
         held = hold(team, 20)
         calls: list[Callable[[], object]] = [
             lambda: team.moderation.decide_many(APP, decided(APPROVED, *held), moderator="ann"),

@@ -34,7 +34,7 @@ class Sketch:
         """Return the sketch of the first 1,000 code points of a comment."""
         # Cut again: one code point can become 18.
         plain = normalize("NFKC", comment[:MAX_COMPARED]).casefold()[:MAX_COMPARED]
-        # A comment without letters and digits, such as one of emoji, is compared as it is.
+        # A comment without letters and digits, such as one of emoji, is compared unchanged, except for white space.
         text = " ".join(_WORD.findall(plain)) or "".join(plain.split())
         if len(text) < _MIN_LENGTH:
             return cls(text, frozenset())

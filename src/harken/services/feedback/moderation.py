@@ -194,7 +194,7 @@ class ModerationService:
     def rule_counts(self, application: str, *, days: int = 7) -> Sequence[RuleCount]:
         """How often each rule refused and held feedback in the last days (1 to 31, with today), by UTC day.
 
-        The largest count comes first. All processes count, and each lags up to five seconds behind.
+        The largest count comes first. The counts of other processes may be five seconds old.
 
         Raises:
             InvalidQuery: the number of days is out of range.

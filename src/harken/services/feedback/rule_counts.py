@@ -39,8 +39,8 @@ _TRIES: Final = 100
 _PATIENCE: Final = 5.0
 _KIND: Final = "rule-counts"
 
-#: Application, day in ISO 8601, and the name of a rule.
-_Key = tuple[str, str, str]
+#: Application, day in UTC, and the name of a rule.
+_Key = tuple[str, date, str]
 #: How many submissions were refused, and how many entries were held.
 _Counts = tuple[int, int]
 _Days = dict[str, dict[str, _Counts]]
@@ -97,14 +97,14 @@ class RuleCounts:
         """Count a refused submission for each rule once. Of an invalid application nothing is counted."""
         if label_problem("application", submission.application) is None:
             rules = {one.rule or f"invalid {one.field.partition('.')[0]}" for one in violations}
-            self._add(submission.application, dict.fromkeys(rules, (1, 0)))
+            self._add(submission.application, rules, (1, 0))
 
     def held(self, application: str, moderation: Moderation) -> None:
         """Count feedback that was held, for each rule that held it."""
-        self._add(application, {match.rule: (0, 1) for match in moderation.held_by})
+        self._add(application, (match.rule for match in moderation.held_by), (0, 1))
 
     def counts(self, application: str, *, days: int = 7) -> Sequence[RuleCount]:
-        """The counts of the last days, with today, the largest first. Other processes may lag five seconds behind.
+        """The counts of the last days, with today, the largest first. Those of other processes may be five seconds old.
 
         Raises:
             InvalidQuery: ``days`` is not from 1 to 31.
@@ -152,7 +152,7 @@ class RuleCounts:
                     self._store(application, counts_of)
                 except BaseException:
                     for rest in (counts_of, *by_application.values()):
-                        self._keep(rest)
+                        self._keep(rest.items())
                     raise
 
     def close(self) -> None:
@@ -164,13 +164,15 @@ class RuleCounts:
             writer.join(_PATIENCE)
         self._try_to_write()
 
-    def _add(self, application: str, counts: Mapping[str, _Counts]) -> None:
-        day = self._clock().date().isoformat()
-        self._keep({(application, day, rule): one for rule, one in counts.items()})
-        if self._writer is None and os.getpid() == self._pid:
+    def _add(self, application: str, rules: Iterable[str], counts: _Counts) -> None:
+        day = self._clock().date()
+        self._keep([((application, day, rule), counts) for rule in rules])
+        if self._writer is None:
             self._start_to_write()
 
     def _start_to_write(self) -> None:
+        if os.getpid() != self._pid:
+            return
         writer = Thread(target=self._write_later, name="harken-rule-counts", daemon=True)
         with self._lock:
             if self._writer is not None:
@@ -182,20 +184,23 @@ class RuleCounts:
             # The interpreter is shutting down, or the machine is out of threads. Closing writes them.
             self._writer = None
 
-    def _keep(self, counts: Mapping[_Key, _Counts]) -> None:
+    def _keep(self, counts: Iterable[tuple[_Key, _Counts]]) -> None:
         dropped = 0
         with self._lock:
-            for key, one in counts.items():
-                if key in self._waiting or len(self._waiting) < _MOST_WAITING:
-                    self._waiting[key] = _sum(self._waiting.get(key, (0, 0)), one)
+            for key, one in counts:
+                if (before := self._waiting.get(key)) is not None:
+                    self._waiting[key] = _sum(before, one)
+                elif len(self._waiting) < _MOST_WAITING:
+                    self._waiting[key] = one
                 else:
                     dropped += 1
             self._dropped += dropped
-        if dropped:
-            # Write now rather than in five seconds.
-            self._wake.open()
+        if not dropped:
+            return
+        # Write now rather than in five seconds.
+        self._wake.open()
         # A flood must not fill the log as well.
-        if dropped and not self._dropped & (self._dropped - 1):
+        if not self._dropped & (self._dropped - 1):
             logger.warning("Too many rules and applications to count; %d counts were dropped so far", self._dropped)
 
     def _write_later(self) -> None:
@@ -216,7 +221,7 @@ class RuleCounts:
             entry = self._state.get(_KIND, application)
             days = _decode(entry.value) if entry else {}
             for (_, day, rule), one in counts.items():
-                _count(days.setdefault(day, {}), rule, one)
+                _count(days.setdefault(day.isoformat(), {}), rule, one)
             value = {day: _encode(rules) for day, rules in days.items() if day >= oldest}
             if self._state.put(_KIND, StateEntry(application, value, entry.version + 1 if entry else 1)):
                 return
