@@ -69,7 +69,7 @@ from harken.domain.insight.heat_map import Cell
 from harken.domain.insight.mix import Mix
 from harken.domain.insight.themes import Theme
 from harken.domain.keywords import Keyword
-from harken.domain.moderation import DecisionConflict, Moderation, ModerationStatus, ResponseTime
+from harken.domain.moderation import DecisionConflict, Moderation, ModerationStatus, ResponseTime, RuleMatch
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route
@@ -199,6 +199,7 @@ __all__ = [
     "Route",
     "RouteRejected",
     "Rule",
+    "RuleMatch",
     "SatisfactionChange",
     "Scope",
     "Sentiment",

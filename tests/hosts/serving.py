@@ -170,7 +170,13 @@ def call_operation(
     """The response to a valid request for an operation, on the session ``s``; streams are not read."""
     path = operation.path.format(**_NAMED, feedback_id=feedback_id)
     wanted = "&".join(filter(None, [_QUERIES.get(operation.name, ""), query]))
-    body = _BODIES.get(operation.name)
+    entry = {"feedback_id": feedback_id, "version": 1}
+    of_entries: dict[str, Any] = {
+        "moderate_many": {"decisions": [entry | {"status": "rejected"}]},
+        "undo_many": {"decisions": [entry]},
+        "preview_decisions": {"status": "approved", "entries": [entry]},
+    }
+    body = of_entries.get(operation.name, _BODIES.get(operation.name))
     sent = options if body is None else {**options, "json": body}
     return server.ask(operation.method, f"{path}?{wanted}", stream=operation.name == "watch_events", **sent)
 

@@ -41,6 +41,7 @@ from harken_adapters.client.async_events import AsyncEvents
 from harken_adapters.client.calls import Call, Calls
 from harken_adapters.client.connection import RETRIES, TIMEOUT, Connection
 from harken_adapters.client.lines import Export
+from harken_adapters.client.moderation import AsyncModeration, ModerationCalls
 from harken_adapters.client.retries import Attempts
 
 T = TypeVar("T")
@@ -51,7 +52,8 @@ class AsyncClient:
 
     It keeps connections open, and belongs to one event loop. Calls that fail for a passing reason are repeated if that
     is safe: ``submit`` and ``vote`` carry an idempotency key, so they are stored once. All methods are coroutines,
-    except :meth:`export` and :meth:`events`, which return asynchronous iterators.
+    except :meth:`export` and :meth:`events`, which return asynchronous iterators. The attribute ``moderation`` is for
+    moderators.
 
     Args:
         url: the URL of the service, with the path under which Harken is mounted, if any.
@@ -79,6 +81,7 @@ class AsyncClient:
     ) -> None:
         self._connection = Connection.to(url, key)
         self._calls = Calls(application)
+        self.moderation = AsyncModeration(ModerationCalls(application), self._send)
         self._http = httpx.AsyncClient(headers=self._connection.headers, timeout=timeout, transport=transport)
         self._owns_transport = transport is None
         self._sleep = sleep

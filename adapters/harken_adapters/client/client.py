@@ -41,6 +41,7 @@ from harken_adapters.client.calls import Call, Calls
 from harken_adapters.client.connection import RETRIES, TIMEOUT, Connection
 from harken_adapters.client.events import Events
 from harken_adapters.client.lines import Export
+from harken_adapters.client.moderation import Moderation, ModerationCalls
 from harken_adapters.client.retries import Attempts
 
 T = TypeVar("T")
@@ -50,7 +51,8 @@ class Client:
     """A client of Harken's HTTP API, with the methods, values and exceptions of ``Harken``.
 
     Thread-safe; one for each process is enough, as it keeps connections open. Calls that fail for a passing reason are
-    repeated if that is safe: ``submit`` and ``vote`` carry an idempotency key, so they are stored once.
+    repeated if that is safe: ``submit`` and ``vote`` carry an idempotency key, so they are stored once. The attribute
+    ``moderation`` is for moderators.
 
     Args:
         url: the URL of the service, with the path under which Harken is mounted, if any.
@@ -78,6 +80,7 @@ class Client:
     ) -> None:
         self._connection = Connection.to(url, key)
         self._calls = Calls(application)
+        self.moderation = Moderation(ModerationCalls(application), self._send)
         self._http = httpx.Client(headers=self._connection.headers, timeout=timeout, transport=transport)
         self._owns_transport = transport is None
         self._sleep = sleep

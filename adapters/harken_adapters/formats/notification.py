@@ -151,5 +151,6 @@ def _cut(name: str, value: Any, longest: int) -> Any:
     if isinstance(value, list) or (name in _TEXTS and isinstance(value, str)):
         return value[:longest]
     if name == "moderation" and value is not None:
-        return value | {reason: value[reason][:longest] for reason in _REASONS}
+        kept = {part: value[part] for part in value if part != "held_by"}
+        return kept | {reason: value[reason][:longest] for reason in _REASONS}
     return value

@@ -420,6 +420,7 @@ class Feedback(_WithContent):
         return evolve(
             self,
             content=Content(self.rating),
+            moderation=self.moderation.without_spans(),
             reply=None,
             revisions=(),
             idempotency_key=None,

@@ -12,7 +12,7 @@ from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Content, Context, Feedback, Rating, Sentiment
 from harken.domain.instants import MICROSECOND
-from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.moderation import Moderation, ModerationStatus, RuleMatch
 from harken.domain.query import FeedbackQuery
 from harken.domain.summary import Summary
 from harken.ports.repository import Conflict, DuplicateOf, Stored, Taken
@@ -49,6 +49,8 @@ class FeedbackContract(FreshStorage):
                 decided_at=NOON + MINUTE,
                 previous=ModerationStatus.PENDING,
                 previous_reason="long",
+                held_by=(RuleMatch("spam phrases", ((0, 5), (14, 15))), RuleMatch("länge")),
+                is_undo=True,
             ),
             reply="We are sorry",
             created_at=datetime(2026, 2, 3, 4, 5, 6, 999999, tzinfo=UTC),

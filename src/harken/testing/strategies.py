@@ -22,7 +22,7 @@ from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import EventType
 from harken.domain.feedback import Content, Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
 from harken.domain.instants import SLOT
-from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.moderation import Moderation, ModerationStatus, RuleMatch
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy
 from harken.domain.rules import MAX_COMMENT_LENGTH
 from harken.ports.sessions import JsonValue
@@ -118,8 +118,15 @@ def moderations() -> SearchStrategy[Moderation]:
         decided_at=st.none() | instants(),
         previous=st.none() | st.sampled_from(ModerationStatus),
         previous_reason=texts(20),
+        is_undo=st.booleans(),
+        held_by=st.lists(_rule_matches(), max_size=2).map(tuple),
     )
     return st.just(Moderation()) | decided
+
+
+def _rule_matches() -> SearchStrategy[RuleMatch]:
+    spans = st.tuples(st.integers(0, 9), st.integers(10, 20))
+    return st.builds(RuleMatch, st.sampled_from(("spam phrases", "spåm: “x”")), st.lists(spans, max_size=2).map(tuple))
 
 
 def submissions() -> SearchStrategy[Submission]:

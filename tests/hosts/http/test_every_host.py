@@ -379,6 +379,70 @@ def a_second_moderator_is_refused(visit: Visit) -> None:
 
 
 @case(spam="hold")
+def a_team_moderates(visit: Visit) -> None:
+    """What waits and why, a review, decisions on several entries, what was decided, and what rules caught."""
+    spam = {"rating": "up", "comment": "Hi, click here", "agent_id": "a"}
+    ids = [visit.ask("POST", PATH, 201, json=spam).json()["feedback_id"] for _ in range(3)]
+    visit.ask("POST", PATH, 400, json={"rating": "down"})
+    waiting = visit.ask("GET", "/api/moderation/waiting?agent_id=a").json()
+    assert (waiting["waiting"], waiting["rules"]) == (3, [{"rule": "spam phrases", "waiting": 3}])
+    queue = visit.ask("GET", "/api/moderation/queue?held_by=spam%20phrases&order=newest&limit=2").json()
+    assert [one["id"] for one in queue["feedbacks"]] == ids[:0:-1]
+    (match,) = queue["feedbacks"][0]["moderation"]["held_by"]
+    assert match == {"rule": "spam phrases", "spans": [[4, 14]]}
+    review = visit.ask("GET", f"/api/feedback/{ids[0]}/moderation").json()
+    assert [one["feedback_id"] for one in review["similar"]["entries"]] == ids
+    entries = [{"feedback_id": one, "version": 1} for one in [*ids, "unknown"]]
+    preview = visit.ask("POST", "/api/moderation/preview", json={"status": "approved", "entries": entries}).json()
+    assert preview["effect"]["selection"]["after"]["positive"] == 3
+    visit.ask("POST", f"/api/feedback/{ids[0]}/moderation", json={"status": "approved", "moderator": "priya"})
+    decisions = [entry | {"status": "rejected", "reason": "spam"} for entry in entries]
+    for _ in range(2):
+        decided = visit.ask("POST", "/api/moderation/decisions", json={"moderator": "mo", "decisions": decisions})
+        outcomes = decided.json()["outcomes"]
+        assert [one["outcome"] for one in outcomes] == ["conflict", "decided", "decided", "not-found"]
+        assert (outcomes[0]["current"]["moderator"], outcomes[0]["current"]["status"]) == ("priya", "approved")
+    found = visit.ask("GET", "/api/moderation/decisions?decision=rejected").json()
+    assert (found["decisions"], found["moderators"]) == (2, [{"moderator": "mo", "decisions": 2}])
+    undo = {"moderator": "mo", "decisions": [{"feedback_id": one, "version": 2} for one in ids]}
+    outcomes = visit.ask("POST", "/api/moderation/decisions/undo", json=undo).json()["outcomes"]
+    # With the version that they saw, a moderator may undo the decision of another one.
+    assert [one["outcome"] for one in outcomes] == ["decided"] * 3
+    undo["decisions"] = [{"feedback_id": ids[0], "version": 1}]
+    outcomes = visit.ask("POST", "/api/moderation/decisions/undo", json=undo).json()["outcomes"]
+    assert [one["outcome"] for one in outcomes] == ["conflict"]
+    rules = visit.ask("GET", "/api/moderation/rules?days=1").json()["rules"]
+    assert [(one["rule"], one["refused"], one["held"]) for one in rules] == [
+        ("spam phrases", 0, 3),
+        ("reason when down", 1, 0),
+    ]
+
+
+@case()
+def invalid_decisions(visit: Visit) -> None:
+    """What is invalid about a list of decisions is named."""
+    entry = {"feedback_id": "f", "version": 1}
+    for path, body, name in [
+        ("decisions", {}, "decisions"),
+        ("decisions", {"decisions": []}, "decisions"),
+        ("decisions", {"decisions": [entry] * 501}, "decisions"),
+        ("decisions", {"decisions": [7]}, "decisions.0"),
+        ("decisions", {"decisions": [{"version": 1, "status": "approved"}]}, "decisions.0.feedback_id"),
+        ("decisions", {"decisions": [entry | {"status": "gone"}]}, "decisions.0.status"),
+        ("decisions", {"decisions": [entry | {"version": True}]}, "decisions.0.version"),
+        ("decisions", {"decisions": [entry | {"status": "approved", "reason": 7}]}, "reason"),
+        ("decisions/undo", {"decisions": [entry | {"status": "approved"}]}, "status"),
+        ("decisions/undo", {"decisions": [entry, entry]}, "decisions"),
+        ("preview", {"entries": [entry], "status": "gone"}, "status"),
+    ]:
+        refused = visit.refused("POST", f"/api/moderation/{path}", 422, "invalid", json=body).json()
+        assert [one["field"] for one in refused["violations"]] == [name]
+    visit.refused("GET", "/api/moderation/rules?days=32", 422, "invalid")
+    visit.refused("GET", "/api/moderation/queue?order=random", 422, "invalid")
+    visit.refused("GET", "/api/moderation/decisions?decision=pending", 422, "invalid")
+
+
+@case(spam="hold")
 def held_feedback(visit: Visit) -> None:
     """The response to feedback that is held for moderation says so, also for retries and votes."""
     spam, key = {"rating": "up", "comment": "casino"}, {"Idempotency-Key": "k"}

@@ -48,6 +48,12 @@ FOR_AGENTS = {
     "change_feedback",
     "withdraw_feedback",
     "moderation_queue",
+    "moderation_waiting",
+    "moderation_decisions",
+    "moderate_many",
+    "undo_many",
+    "preview_decisions",
+    "review_feedback",
     "moderate_feedback",
     "undo_moderation",
     "analytics_summary",
@@ -63,6 +69,7 @@ FOR_AGENTS = {
     "watch_events",
 }
 NOT_FOR_AGENTS = {
+    "moderation_rules",
     "get_metadata",
     "update_metadata",
     "delete_metadata",

@@ -14,7 +14,7 @@ from harken.domain.instants import (
     to_microseconds,
     to_microseconds_or_none,
 )
-from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
+from harken.domain.moderation import APPROVED, Moderation, ModerationStatus, RuleMatch
 
 COLUMNS: Final = (
     "application",
@@ -142,7 +142,7 @@ def by_id(connection: sqlite3.Connection, application: str, feedback_id: str) ->
 def _encode_decision(moderation: Moderation) -> str | None:
     if moderation == APPROVED:
         return None
-    decision = {
+    decision: dict[str, object] = {
         "reason": moderation.reason,
         "moderator": moderation.moderator,
         "decided_at": to_microseconds_or_none(moderation.decided_at),
@@ -150,6 +150,10 @@ def _encode_decision(moderation: Moderation) -> str | None:
     }
     if moderation.previous_reason:
         decision["previous_reason"] = moderation.previous_reason
+    if moderation.is_undo:
+        decision["undo"] = True
+    if moderation.held_by:
+        decision["held_by"] = [[match.rule, match.spans] for match in moderation.held_by]
     return dump(decision)
 
 
@@ -164,6 +168,8 @@ def _decode_moderation(status: str, decision: str | None) -> Moderation:
         decided_at=from_microseconds_or_none(parts["decided_at"]),
         previous=_STATUSES[parts["previous"]] if parts["previous"] else None,
         previous_reason=parts.get("previous_reason", ""),
+        is_undo=parts.get("undo", False),
+        held_by=tuple(RuleMatch(rule, tuple(map(tuple, spans))) for rule, spans in parts.get("held_by", ())),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from harken import Violation
 from harken.domain.query import MAX_PAGE
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
+from harken.services.feedback.rule_counts import MAX_DAYS
 from harken.services.themes import MAX_THEMES
 from harken_adapters.formats.exporting import WRITERS
 from harken_adapters.formats.statistics import By
@@ -327,6 +328,23 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
         {"type": "string", "enum": ["true", "false"], "default": "false"},
     ),
     "rule": _in_query("rule", "Only alerts of this alert rule.", TEXT),
+    "order": _in_query(
+        "order",
+        "Which entries come first.",
+        {"type": "string", "enum": ["oldest", "newest"], "default": "oldest"},
+    ),
+    "held_by": _in_query(
+        "held_by", "Only feedback that this rule held; for feedback without a stored rule, the reason.", TEXT
+    ),
+    "decided_since": _in_query(
+        "decided_since", "Only decisions from this time on; by default, of the last 24 hours.", MOMENT
+    ),
+    "decision": _in_query("decision", "Only these decisions.", {"type": "string", "enum": ["approved", "rejected"]}),
+    "days": _in_query(
+        "days",
+        "The number of days, with today.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_DAYS, "default": 7},
+    ),
     "application": _in_query(
         "application", _APPLICATION, {**LABEL, "minLength": 0, "pattern": rf"^$|{LABEL['pattern']}"}
     ),

@@ -23,7 +23,9 @@ from harken.domain.rules import (
     MAX_TAG_LENGTH,
     MAX_TAGS,
 )
+from harken.services.feedback.moderation import MAX_DECISIONS
 from harken.services.spam import RESEMBLES_REJECTED
+from harken_adapters.formats.moderation import OUTCOMES
 from harken_adapters.formats.statistics import By
 from harken_adapters.hosts.http.wire.problems import KINDS
 
@@ -54,6 +56,7 @@ DELIVERY_STATE: Final[Schema] = {"type": "string", "enum": [state.value for stat
 CHANNEL_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"}
 
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_SECONDS: Final[Schema] = {"type": "number", "minimum": 0}
 _LIKELIHOOD: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
 #: An instant in a request.
 MOMENT: Final[Schema] = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
@@ -124,6 +127,13 @@ _EXPECTED_VERSION: Final = _describe(
     "The version that the moderator saw. If the feedback has changed since, the response is 409. Without a version, a "
     "named moderator neither overrides nor undoes the decision of another named moderator.",
 )
+_SEEN_ENTRY: Final[Mapping[str, Schema]] = {
+    "feedback_id": _describe(_ANY_TEXT, "The id of the feedback."),
+    "version": _describe(
+        {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}, "The version that the moderator saw."
+    ),
+}
+_SEEN_ENTRIES: Final = _list(_object(_SEEN_ENTRY), minItems=1, maxItems=MAX_DECISIONS)
 _ROUTE_FIELDS: Final[Mapping[str, Schema]] = {
     "name": CHANNEL_NAME,
     "channel": _describe(CHANNEL_NAME, "The channel that events are sent to."),
@@ -163,6 +173,37 @@ _REQUESTS: Final[Mapping[str, Schema]] = {
         },
         optional=("reason", "moderator", "version"),
         description="A moderation decision.",
+    ),
+    "DecisionList": _object(
+        {
+            "decisions": _list(
+                _object(
+                    {
+                        **_SEEN_ENTRY,
+                        "status": STATUS,
+                        "reason": _describe(TEXT, "The reason for the decision."),
+                    },
+                    optional=("reason",),
+                ),
+                minItems=1,
+                maxItems=MAX_DECISIONS,
+            ),
+            "moderator": _describe(_nullable(LABEL), "The moderator; by default, the name of the API key."),
+        },
+        optional=("moderator",),
+        description="Decisions on several entries, each once.",
+    ),
+    "UndoList": _object(
+        {
+            "decisions": _SEEN_ENTRIES,
+            "moderator": _describe(_nullable(LABEL), "The moderator; by default, the name of the API key."),
+        },
+        optional=("moderator",),
+        description="The entries on which to undo the last decision, each once.",
+    ),
+    "PreviewList": _object(
+        {"entries": _SEEN_ENTRIES, "status": STATUS},
+        description="The entries to decide on, each once, and the status that they would get.",
     ),
     "Undo": _object(
         {
@@ -411,8 +452,23 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "decided_at": _nullable(_INSTANT),
             "previous": {"enum": [*STATUS["enum"], None]},
             "previous_reason": _ANY_TEXT,
+            "undo": _describe({"enum": [True]}, "Present if the last decision undid the one before."),
+            "held_by": _describe(
+                _list(reference("RuleMatch")), "The rules that held the feedback; missing if no rule did."
+            ),
         },
+        optional=("undo", "held_by"),
         description="The moderation decision: its reason, moderator and time, and the previous status and its reason.",
+    ),
+    "RuleMatch": _object(
+        {
+            "rule": _describe(_ANY_TEXT, "The name of the rule."),
+            "spans": _describe(
+                _list(_list(_COUNT, minItems=2, maxItems=2)),
+                "The starts and ends of the parts of the comment that it matched, in Unicode code points.",
+            ),
+        },
+        description="A rule that held feedback.",
     ),
     "Revision": _object({**_VERSION_FIELDS, "replaced_at": _INSTANT}, description="An earlier version of feedback."),
     "Feedback": _object(
@@ -469,6 +525,145 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
                 reference("SpamReading"),
                 "The reading of each comment, by feedback id; empty until enough comments were approved and rejected.",
             ),
+        }
+    ),
+    "Waiting": _object(
+        {
+            "waiting": _describe(_COUNT, "The number of entries."),
+            "since": _describe(_nullable(_INSTANT), "Since when the oldest one waits; null if there is none."),
+            "rules": _describe(
+                _list(_object({"rule": _ANY_TEXT, "waiting": _COUNT}), maxItems=50),
+                "The number of entries that each rule held, the most frequent first. An entry without a stored rule "
+                "counts for its reason.",
+            ),
+            "complete": _describe({"type": "boolean"}, "Whether all entries were read."),
+        }
+    ),
+    "Decisions": _object(
+        {
+            **_PAGE_FIELDS,
+            "decisions": _describe(_COUNT, "The number of decisions on all pages."),
+            "moderators": _describe(
+                _list(_object({"moderator": {"type": ["string", "null"]}, "decisions": _COUNT})),
+                "The number of decisions of each moderator, the largest first; null for unnamed moderators.",
+            ),
+            "response_time": {
+                "anyOf": [
+                    _object({"decisions": _COUNT, "median": _SECONDS, "percentile_90": _SECONDS}),
+                    {"type": "null"},
+                ],
+                "description": "How long the entries that were pending had waited, in seconds.",
+            },
+            "complete": _describe({"type": "boolean"}, "Whether all decisions since then were found."),
+        }
+    ),
+    "Outcomes": _object(
+        {
+            "outcomes": _list(
+                _object(
+                    {
+                        "feedback_id": _ANY_TEXT,
+                        "outcome": _describe(
+                            {"type": "string", "enum": list(OUTCOMES)},
+                            "`unchanged`: it has this status already, or there is nothing to undo. `refused`: it would "
+                            "be too large.",
+                        ),
+                        "feedback": _describe(reference("Feedback"), "The feedback after the decision, if decided."),
+                        "detail": _describe(_ANY_TEXT, "Why it was not decided."),
+                        "current": _describe(reference("Current"), "The decision that was made, for a conflict."),
+                    },
+                    optional=("feedback", "detail", "current"),
+                )
+            )
+        }
+    ),
+    "Entry": _object(
+        {
+            "feedback_id": _ANY_TEXT,
+            "version": {"type": "integer", "minimum": 1},
+            "session_id": _ANY_TEXT,
+            "created_at": _INSTANT,
+        },
+        description="An entry to decide on.",
+    ),
+    "Sums": _object({**_RATINGS, **_SUMS}, description="Statistics as exact sums."),
+    "Effect": _object(
+        {
+            "selection": _describe(
+                _object({"before": reference("Sums"), "after": reference("Sums")}), "Of the matching feedback."
+            ),
+            "agents": _describe(
+                _list(
+                    _object(
+                        {
+                            "agent_id": {"type": ["string", "null"]},
+                            "before": reference("Sums"),
+                            "after": reference("Sums"),
+                        }
+                    )
+                ),
+                "Of each agent that the entries are about.",
+            ),
+        },
+        description="The statistics before and after decisions.",
+    ),
+    "Review": _object(
+        {
+            "feedback": reference("Feedback"),
+            "author": {
+                "anyOf": [
+                    _object(
+                        {"approved": _COUNT, "rejected": _COUNT, "pending": _COUNT, "complete": {"type": "boolean"}}
+                    ),
+                    {"type": "null"},
+                ],
+                "description": "The earlier feedback of the author by status, the latest 1,000 entries; null without "
+                "an author.",
+            },
+            "in_session": _describe(_COUNT, "The number of entries in its session, 1,000 at most."),
+            "similar": _object(
+                {
+                    "entries": _list(reference("Entry")),
+                    "sessions": _COUNT,
+                    "since": _nullable(_INSTANT),
+                    "until": _nullable(_INSTANT),
+                    "complete": _describe({"type": "boolean"}, "Whether the whole queue was compared."),
+                },
+                description="Pending feedback with nearly the same text, oldest first, in how many sessions, and when "
+                "the first and the last one were given.",
+            ),
+            "if_approved": reference("Effect"),
+        }
+    ),
+    "Preview": _object(
+        {
+            "entries": _describe(_list(reference("Entry")), "The entries that can still be decided on."),
+            "effect": reference("Effect"),
+        }
+    ),
+    "RuleCounts": _object(
+        {
+            "rules": _list(
+                _object(
+                    {
+                        "rule": _ANY_TEXT,
+                        "refused": _COUNT,
+                        "held": _COUNT,
+                        "days": _describe(
+                            _list(
+                                _object(
+                                    {
+                                        "day": {"type": "string", "format": "date"},
+                                        "refused": _COUNT,
+                                        "held": _COUNT,
+                                    }
+                                )
+                            ),
+                            "Each day of the period in UTC, oldest first.",
+                        ),
+                    }
+                )
+            )
         }
     ),
     "Reading": _object(
@@ -844,6 +1039,15 @@ _FEEDBACK: Final = {
     "revisions": [],
     "vote": False,
 }
+_MODERATION: Final = {
+    "reason": "spam",
+    "moderator": "priya",
+    "decided_at": _AT,
+    "previous": "pending",
+    "previous_reason": "Spam detected",
+    "held_by": [{"rule": "spam phrases", "spans": [[4, 11]]}],
+}
+_ENTRY: Final = {"feedback_id": _ID, "version": 1, "session_id": "user-123", "created_at": _AT}
 _ALERT: Final = {
     "id": "alert_5f3e0a1c9b7d4e6f8a2b4c6d8e0f1a2b",
     "application": "default",
@@ -926,6 +1130,32 @@ _WORSE: Final = {
     "design_effect": 1.0,
 }
 
+_NO_SUMS: Final = {
+    "total_feedbacks": 0,
+    "positive": 0,
+    "negative": 0,
+    "neutral": 0,
+    "satisfaction_score": 0.0,
+    "comments": 0,
+    "comment_characters": 0,
+    "sentiments": 0,
+    "polarity_millionths": 0,
+    "subjectivity_millionths": 0,
+    "by_hour": [0] * 24,
+}
+_ONE_DOWN: Final = {
+    **_NO_SUMS,
+    "total_feedbacks": 1,
+    "negative": 1,
+    "comments": 1,
+    "comment_characters": 25,
+    "by_hour": [1 if hour == 12 else 0 for hour in range(24)],
+}
+_EFFECT: Final = {
+    "selection": {"before": _NO_SUMS, "after": _ONE_DOWN},
+    "agents": [{"agent_id": "travel-desk", "before": _NO_SUMS, "after": _ONE_DOWN}],
+}
+
 _COMPARISON_EXAMPLE: Final = {
     "before": _WORSE,
     "after": _STATISTICS_EXAMPLE,
@@ -974,6 +1204,49 @@ EXAMPLES: Final[Mapping[str, Any]] = {
         "contradicting": 1,
         "contradictions": [_FEEDBACK | {"rating": "up"}],
         "readings": {_ID: {"likelihood": 0.038, "contradicts": True, "by": "words", "version": 1}},
+    },
+    "Waiting": {
+        "waiting": 14,
+        "since": _AT,
+        "rules": [{"rule": "spam phrases", "waiting": 11}, {"rule": "mentions a lawyer", "waiting": 3}],
+        "complete": True,
+    },
+    "Decisions": {
+        "feedbacks": [_FEEDBACK | {"version": 2, "status": "rejected", "moderation": _MODERATION}],
+        "next": None,
+        "decisions": 31,
+        "moderators": [{"moderator": "priya", "decisions": 20}, {"moderator": "kim", "decisions": 11}],
+        "response_time": {"decisions": 31, "median": 840.0, "percentile_90": 4200.0},
+        "complete": True,
+    },
+    "Outcomes": {
+        "outcomes": [
+            {
+                "feedback_id": _ID,
+                "outcome": "conflict",
+                "detail": f"Feedback '{_ID}' now has version 2 and is approved (decided by 'priya' at 2026-01-31 "
+                "12:00:00 UTC); read it again and decide on that version",
+                "current": {"version": 2, "status": "approved", "moderator": "priya", "decided_at": _AT},
+            }
+        ]
+    },
+    "Review": {
+        "feedback": _FEEDBACK,
+        "author": {"approved": 0, "rejected": 4, "pending": 0, "complete": True},
+        "in_session": 1,
+        "similar": {"entries": [_ENTRY], "sessions": 1, "since": _AT, "until": _AT, "complete": True},
+        "if_approved": _EFFECT,
+    },
+    "Preview": {"entries": [_ENTRY], "effect": _EFFECT},
+    "RuleCounts": {
+        "rules": [
+            {
+                "rule": "spam phrases",
+                "refused": 41,
+                "held": 0,
+                "days": [{"day": "2026-01-31", "refused": 41, "held": 0}],
+            }
+        ]
     },
     "Queue": {
         "feedbacks": [_FEEDBACK],
