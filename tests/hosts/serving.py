@@ -21,10 +21,12 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from harken import Feedback, FeedbackQuery, Harken
 from harken_adapters.hosts.fastapi import ServerSettings, create_app
 from harken_adapters.hosts.fastapi.host import Host
+from harken_adapters.hosts.fastapi.pages import page_route
 from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.serving.pages import PAGES
 from support import PATIENCE, eventually
 
 
@@ -175,6 +177,13 @@ def call_operation(
     return server.ask(operation.method, f"{path}?{wanted}", stream=operation.name == "watch_events", **sent)
 
 
+def signed_in(server: Server, key: str, root: str = "") -> dict[str, str]:
+    """The Cookie header of a browser that has signed in with a key."""
+    answer = server.ask("POST", f"{root}/sign-in", data={"key": key}, allow_redirects=False)
+    assert answer.status_code == 303, answer.text
+    return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
+
+
 def stored_feedback(hk: Harken, application: str = "default") -> list[Feedback]:
     """All feedback of an application, in any state, oldest first."""
     return list(hk.collection.stream(FeedbackQuery(application=application).in_any_state()))
@@ -249,9 +258,10 @@ def served(hk: Harken, protocol: type[GuardedProtocol] = GuardedProtocol, **sett
 
 @contextmanager
 def served_api(api: Api) -> Iterator[Server]:
-    """Serve an API that a test has created, without the rest of the application."""
+    """Serve an API that a test has created, with its pages, but without the rest of the application."""
     host = Host(api)
     routes = [Route(one.path, host.endpoint(one), methods=[one.method]) for one in OPERATIONS]
+    routes += [page_route(host, page) for page in PAGES]
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
