@@ -221,4 +221,6 @@ class OpenIdConnect:
 
     def _refused(self, reason: str) -> Problem:
         logger.warning("A response of %s was refused: %s", self._settings.oidc_issuer, reason)
-        return Problem("unauthorized", f"The response of {self._settings.oidc_name} was refused: {reason}. Try again.")
+        return Problem(
+            "unauthorized", f"The response of {self._settings.oidc_name} was refused: {reason.rstrip('.')}. Try again."
+        )
