@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from threading import Thread
 from typing import Any, Literal
@@ -198,24 +198,38 @@ def serving(
     **options: Any,
 ) -> Iterator[Server]:
     """Serve an ASGI application on its own port, in a thread; ``options`` are for uvicorn."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        lifespan=lifespan,
-        http=protocol,
-        ws="none",
-        **options,
-    )
-    server = uvicorn.Server(config)
+    with serving_at(lambda _: app, lifespan=lifespan, protocol=protocol, **options) as server:
+        yield server
+
+
+@contextmanager
+def serving_at(
+    create: Callable[[Server], Any],
+    *,
+    lifespan: Literal["on", "off"] = "on",
+    protocol: type[GuardedProtocol] = GuardedProtocol,
+    **options: Any,
+) -> Iterator[Server]:
+    """Like :func:`serving`, for an application that must know its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = Server(*listening.getsockname())
+        config = uvicorn.Config(
+            create(address),
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            lifespan=lifespan,
+            http=protocol,
+            ws="none",
+            **options,
+        )
+        server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         eventually(lambda: server.started or not thread.is_alive())
         assert server.started, "it did not start"
         try:
-            yield Server(*listening.getsockname())
+            yield address
         finally:
             server.should_exit = True
             thread.join(PATIENCE)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 import requests
 from attrs import frozen
+from tests.reliability.http_processes import serve
 
 import harken
 from harken import Harken
@@ -27,7 +28,7 @@ from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.tokens import SessionTokens
 from harken_adapters.tokens.signing import Signer
 from hosts.serving import OPEN, Server, call_operation, problem, served, served_api, serving_wsgi, signed_in
-from support import PATIENCE, ManualClock, in_threads
+from support import PATIENCE, ManualClock, eventually, in_threads
 
 SECRET = "a secret that has thirty-two bytes or more"
 PATH = "/api/sessions/s/feedback"
@@ -497,6 +498,43 @@ def test_a_process_that_starts_later(tmp_path: Path) -> None:
             assert server.ask("GET", "/api/feedback", headers=cookie).ok
             assert server.ask("GET", "/docs", headers=cookie, allow_redirects=False).ok
         app.extensions["harken"].close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "mongodb"])
+def test_worker_processes(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
+    """A session that one worker of ``harken serve`` began is valid in all, and ended in all when one ends it."""
+    url = request.getfixturevalue("mongodb_url") if kind == "mongodb" else f"sqlite:///{tmp_path}/feedback.db"
+    with serve(url, tmp_path, "--workers", "2") as service:
+        signing_in = {"data": {"key": service.key}, "headers": {}, "allow_redirects": False}
+        cookies = [
+            {"Cookie": service.ask("POST", "/sign-in", **signing_in).headers["set-cookie"].partition(";")[0]}
+            for _ in range(2)
+        ]
+
+        def statuses() -> set[int]:
+            # Each request has a connection of its own, which any worker accepts.
+            return {
+                service.ask("GET", "/api/feedback", headers={**cookie, "Connection": "close"}).status_code
+                for cookie in cookies * 8
+            }
+
+        assert statuses() == {200}
+        service.ask("POST", "/sign-out", data={"everywhere": ""}, headers=cookies[0], allow_redirects=False)
+        eventually(lambda: statuses() == {401})
+
+
+def test_an_event_stream_ends_with_the_session(hk: Harken) -> None:
+    """After signing out, a stream that was opened with the cookie sends nothing more, and ends."""
+    with served(hk, access="keys") as server:
+        cookie = signed_in(server, hk.keys.create("default", ["read"]).text)
+        with server.ask("GET", "/api/events", headers=cookie, stream=True) as answer:
+            assert answer.status_code == 200
+            assert server.ask("POST", "/sign-out", headers=cookie, allow_redirects=False).status_code == 303
+            # The stream ends, so that this does too.
+            received = answer.content
+        hk.submit("s", "up")
+        assert b"feedback.created" not in received
 
 
 def test_over_tls(hk: Harken) -> None:

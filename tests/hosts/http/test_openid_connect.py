@@ -152,7 +152,7 @@ class TestRealProvider:
             assert "All applications share" in problem(switched, 403, "forbidden")["detail"]
 
     def test_groups_that_give_nothing(self, hk: Harken, provider: Provider) -> None:
-        """A person without a group that gives access is told so, and is not signed in."""
+        """A person without a group that gives access gets a clear page, and is not signed in."""
         with served(hk, access="keys", **provider.settings(PUBLIC)) as server:
             started = start(server)
             answer = come_back(server, started, provider.sign_in(started.url, "eve"))
@@ -244,7 +244,7 @@ class TestRealProvider:
 
 @define
 class Fake:
-    """A provider that signs whatever a test wants.
+    """A provider that signs what a test chooses.
 
     Attributes:
         url: its issuer.
@@ -429,7 +429,7 @@ class TestForgedResponses:
                 {"error": "access_denied", "error_description": "<b>No</b>", "state": started.asked["state"]}
             )
             answer = come_back(server, started, f"{PUBLIC}/sign-in/openid/callback?{query}")
-            assert alert_of(answer, 401) == "Example Login did not sign you in: &lt;b&gt;No&lt;/b&gt;"
+            assert alert_of(answer, 401) == "Example Login did not sign you in: &lt;b&gt;No&lt;/b&gt;."
 
     def test_user_info(self, hk: Harken, fake: Fake) -> None:
         """Groups that are not in the ID token are taken from the user info, if it is about the same person."""

@@ -258,7 +258,8 @@ class SignIn:
         return problem
 
     def _failure(self, view: View, problem: Problem) -> Response:
-        return self._page(evolve(view, error=problem.detail), problem)
+        # Details have no full stop at their end, as they are parts of messages elsewhere.
+        return self._page(evolve(view, error=f"{problem.detail.removesuffix('.')}."), problem)
 
     def _page(self, view: View, problem: Problem | None = None) -> Response:
         shown = evolve(view, provider=self._api.settings.oidc_name if self._openid else "")
