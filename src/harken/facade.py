@@ -109,6 +109,7 @@ class Harken:
         self.deliveries = deliveries
         self.relay = relay
         self.outbox = storage.outbox
+        self.state = storage.state
         self.application = application
         self._storage = storage
         self._on_close: list[Callable[[], object]] = [relay.stop, feed.close, collection.close, sentiment.close]

@@ -135,6 +135,10 @@ class KeyService:
             raise InvalidCredentials(_REFUSED)
         return key
 
+    def find(self, key_id: str) -> ApiKey | None:
+        """The key with that id, revoked or not; ``None`` if there is none."""
+        return self._repository.get(key_id)
+
     def in_use(self) -> bool:
         """Whether a key was ever created, even if all are revoked now."""
         return bool(self.keys())

@@ -24,9 +24,8 @@ def check_scope(principal: Principal, scope: Scope, *, tokens: bool, session_id:
     """
     if principal.token is None:
         if principal.key is not None and not principal.key.allows(scope):
-            raise Problem(
-                "forbidden", f"This operation requires the scope {scope.value!r}, which the API key does not have"
-            )
+            whose = "none of your groups gives" if principal.choices else "the API key does not have"
+            raise Problem("forbidden", f"This operation requires the scope {scope.value!r}, which {whose}")
         return
     if not tokens:
         raise Problem("forbidden", "A session token can only submit, change, withdraw and read its own feedback")

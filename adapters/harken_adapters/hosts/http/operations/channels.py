@@ -7,7 +7,6 @@ from typing import Final
 from harken import Scope
 from harken.domain.rules import text_problem
 from harken_adapters.formats.delivery import channel_record
-from harken_adapters.hosts.http.guards.permissions import check_operator
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import invalid, json_object
@@ -21,12 +20,10 @@ def _list(call: Call) -> Response:
 
 
 def _switch_on(call: Call) -> Response:
-    check_operator(call.principal, call.harken.application)
     return answer(channel_record(call.harken.channels.switch_on(call.part("channel"))))
 
 
 def _switch_off(call: Call) -> Response:
-    check_operator(call.principal, call.harken.application)
     reason = json_object(call.request, ("reason",)).get("reason")
     if problem := text_problem("reason", reason):
         raise invalid(problem.field, problem.code, problem.message)
@@ -54,6 +51,7 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{_PATH}/on",
         scope=Scope.ADMIN,
+        operator=True,
         handle=_switch_on,
         summary="Switch a channel on",
         description=f"Dead deliveries are not sent again automatically; replay them. {_SHARED}",
@@ -66,6 +64,7 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{_PATH}/off",
         scope=Scope.ADMIN,
+        operator=True,
         handle=_switch_off,
         summary="Switch a channel off",
         description=f"Nothing more is sent to the channel, and its deliveries become dead. {_SHARED}",

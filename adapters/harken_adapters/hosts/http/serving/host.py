@@ -14,6 +14,7 @@ from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import Request, Response
 
+
 class ApiHost:
     """A host of the API: the API, the pages, and the open event streams."""
 
@@ -46,7 +47,7 @@ class ApiHost:
         """The response to a request for a page. ``root`` is the prefix of the API's paths. May block on a storage."""
         start = perf_counter()
         response = page.answer(self.pages, self.api, root, request)
-        if request.method in WITH_BODY:
+        if request.method in WITH_BODY or page.is_logged:
             # Sign-in and sign-out are logged like operations.
             self.record(page, request, response, perf_counter() - start)
         return response

@@ -9,8 +9,8 @@ from typing import Final
 from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Admission, Operation
-from harken_adapters.hosts.http.serving.deadlines import read_deadline
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.serving.deadlines import read_deadline
 from harken_adapters.hosts.http.serving.host import ApiHost
 from harken_adapters.hosts.http.serving.pages import Page
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY, Read, read_body

@@ -14,7 +14,7 @@ from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Harken, Mo
 from harken.domain.feedback import Content
 from harken_adapters.formats.messages import Message
 from harken_adapters.hosts.http.wire.messages import Response
-from harken_adapters.hosts.web.entries import EntryView, entry_view
+from harken_adapters.hosts.web.entries import entry_view
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 from itertools import groupby, islice
 from typing import Final
 
 from attrs import evolve, frozen
 
-from harken import Cursor, Feedback, FeedbackQuery, Harken, Rating
-from harken_adapters.charts.labels import amount, share_text
+from harken import Cursor, Feedback, FeedbackQuery, Harken
+from harken_adapters.charts.labels import amount
 from harken_adapters.hosts.http.wire.messages import Response
-from harken_adapters.hosts.web.entries import EntryView, entry_view
+from harken_adapters.hosts.web.entries import entry_view
 from harken_adapters.hosts.web.filter_bar import filter_bar, name_of
 from harken_adapters.hosts.web.selection import Pair, Selection
 from harken_adapters.hosts.web.visit import Visit

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from markupsafe import Markup
 from attrs import evolve, frozen
+from markupsafe import Markup
 
 from harken import Feedback, FeedbackQuery, GroupBy, Harken, Rating, Scope
 from harken.domain.alerts.alert import Alert
