@@ -26,7 +26,7 @@ from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.pages import PAGES
+from harken_adapters.hosts.web.routes import PAGES
 from support import PATIENCE, eventually
 
 

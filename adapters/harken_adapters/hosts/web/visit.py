@@ -6,16 +6,17 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl
 
 from attrs import evolve, frozen
 
 from harken import FeedbackQuery, Harken, HarkenError, Scope
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.guards.access import Principal, application_of
+from harken_adapters.hosts.http.guards.access import Principal, application_of, check_own_page
 from harken_adapters.hosts.http.guards.permissions import agent_filter, check_agent_keys, check_scope
 from harken_adapters.hosts.http.logs import log_failure
-from harken_adapters.hosts.http.serving.pages import Page, Pages, check_own_page
+from harken_adapters.hosts.http.serving.pages import Page, Pages
+from harken_adapters.hosts.http.serving.sign_in.paths import sign_in_path
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response, security_headers
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
@@ -198,7 +199,7 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope, *,
         check_scope(principal, scope, tokens=False, session_id=None)
         check_agent_keys(principal, allowed=agent_keys)
         if request.method in WITH_BODY:
-            check_own_page(request)
+            check_own_page(request, needs_proof=principal.browser is not None)
         asked = dict(parse_qsl(request.query)).get("application")
         application = application_of(principal, asked, api.harken.application)
         request.application = application
@@ -208,20 +209,13 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope, *,
         return show(visit)
     except Problem as problem:
         if problem.kind == "unauthorized":
-            return _sign_in(root, request)
+            return Response(303, b"", None, (("location", sign_in_path(root, request, problem)),))
         return _error(root, request, problem)
     except HarkenError as error:
         return _error(root, request, problem_of(error) or internal())
     except Exception as error:  # noqa: BLE001 - every request needs a page
         log_failure(request.id, request.path, error)
         return _error(root, request, internal())
-
-
-def _sign_in(root: str, request: Request) -> Response:
-    """A redirect to the sign-in page, which leads back to a page that can be opened again."""
-    target = request.path if request.method not in WITH_BODY else f"{root}{DASHBOARD}"
-    asked = f"{target}?{request.query}" if request.query and request.method not in WITH_BODY else target
-    return Response(303, b"", None, (("location", f"{root}/sign-in?{urlencode({'next': asked}, quote_via=quote)}"),))
 
 
 def _error(root: str, request: Request, problem: Problem) -> Response:

@@ -49,7 +49,7 @@ class Pages:
     """
 
     def __init__(self, api: Api) -> None:
-        self._api = api
+        self.api = api
         self.sign_in = SignIn(api)
         self._lock = ForkSafeLock()
         self._probe: Future[None] | None = None
@@ -85,7 +85,7 @@ class Pages:
 
     def docs(self, root: str, request: Request) -> Response:
         """The documentation page, which loads nothing from other hosts. It has a button to sign out."""
-        signed_in = self._api.recognise(request).browser is not None
+        signed_in = self.api.recognise(request).browser is not None
         body = docs_page.page(
             f"{root}/openapi.json",
             f"{root}/docs/assets",
@@ -232,7 +232,7 @@ PUBLIC_PAGES: Final = (
     Page("feedback_link_style", "/vote/assets/style.css", lambda *_: _asset(style(), "text/css"), needs="nothing"),
 )
 _SIGN_IN: Final = paths.SIGN_IN
-PAGES: Final = (
+SERVICE_PAGES: Final = (
     *PUBLIC_PAGES,
     Page("healthz", "/healthz", lambda pages, _, __: pages.healthz(), needs="nothing", blocks=False),
     Page("readyz", "/readyz", lambda pages, _, __: pages.readyz(), needs="nothing"),

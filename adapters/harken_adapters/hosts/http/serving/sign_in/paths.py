@@ -12,7 +12,7 @@ from harken_adapters.hosts.http.wire.problems import Problem
 
 SIGN_IN: Final = "/sign-in"
 #: The page to show after signing in, unless another one was asked for.
-LANDING: Final = "/docs"
+LANDING: Final = "/dashboard"
 #: The query string of the sign-in page for each notice.
 SIGNED_OUT: Final = "signed-out"
 EVERYWHERE: Final = "everywhere"
