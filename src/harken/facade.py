@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
 from typing import Self, TypedDict, Unpack, overload
 
-from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import (
     DEFAULT_APPLICATION,
     Change,
@@ -50,17 +49,20 @@ from harken.services.themes import Themes
 class Filters(TypedDict, total=False):
     """The keywords that select feedback; feedback must match all that are given.
 
-    ``rating=None`` means neutral; leave it out for any rating. ``since`` is inclusive, ``until`` is exclusive.
+    ``agent_id``, ``rating``, ``tag`` and each value of ``context`` may be a collection: feedback must then match one of
+    its values. ``rating=None`` means neutral; leave it out for any rating. ``since`` is inclusive, ``until`` is
+    exclusive.
     """
 
     application: str | None
     session_id: str | None
     message_id: str | None
-    agent_id: str | None
+    agent_id: str | Collection[str] | None
     author: str | None
-    rating: RatingValue | None
-    tag: str | None
-    context: Mapping[str, Scalar]
+    rating: RatingValue | Collection[RatingValue | None] | None
+    tag: str | Collection[str] | None
+    context: Mapping[str, Scalar | Collection[Scalar]]
+    has_comment: bool | None
     since: datetime | None
     until: datetime | None
 
@@ -294,7 +296,10 @@ class Harken:
     def trend(
         self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
     ) -> list[TrendPoint]:
-        """The statistics by local ``"hour"``, ``"day"`` or ``"week"`` of an IANA time zone, oldest first."""
+        """The statistics by period of an IANA time zone, oldest first.
+
+        A period is ``"hour"``, ``"3-hours"``, ``"6-hours"``, ``"day"`` or ``"week"`` of the local time.
+        """
         return self.analytics.trend(self.query(**filters), Period.parse(period), zone)
 
     @overload
@@ -415,26 +420,22 @@ def build_query(filters: Filters, application: str) -> FeedbackQuery:
         TypeError: there is no such filter.
     """
     check_keywords(filters, Filters, "filter")
-    other = filters.get("application")
+    other, rating = filters.get("application"), filters.get("rating")
+    if rating is None and "rating" in filters:
+        rating = Rating.NEUTRAL
     return FeedbackQuery(
         application=application if other is None else other,
         session_id=filters.get("session_id"),
         message_id=filters.get("message_id"),
         agent_id=filters.get("agent_id"),
         author=filters.get("author"),
-        rating=_rating(filters["rating"]) if "rating" in filters else None,
+        rating=rating,
         tag=filters.get("tag"),
         context=filters.get("context"),
+        has_comment=filters.get("has_comment"),
         since=filters.get("since"),
         until=filters.get("until"),
     )
-
-
-def _rating(value: RatingValue | None) -> Rating:
-    try:
-        return Rating.parse(value)
-    except ValueError as error:
-        raise InvalidQuery(str(error)) from None
 
 
 def _group_by(value: GroupBy | str) -> GroupBy:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Any, Final
 
-from harken import Harken, Overloaded, StorageClosed, StorageError
+from harken import FeedbackQuery, Harken, Overloaded, StorageClosed, StorageError
 from harken.services.feed import News, Place
 from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.guards.access import ANONYMOUS, TRUSTED_FOR, Principal
@@ -26,6 +26,8 @@ def _always_admitted() -> None:
 class EventStream:
     """The event stream of one listener, limited to the events that ``principal`` may see.
 
+    With a ``query``, events of feedback that does not match it are left out.
+
     Iterate over it, which blocks; or call :meth:`take` after each call of ``on_news``, and after each ``heartbeat``
     without one.
 
@@ -44,12 +46,14 @@ class EventStream:
         after: Place | None,
         *,
         principal: Principal = ANONYMOUS,
+        query: FeedbackQuery | None = None,
         check_admitted: Callable[[], object] = _always_admitted,
         share: tuple[str, ...] | None = None,
     ) -> None:
         self._news = Event()
         self._stopped = False
         self._principal = principal
+        self._query = query
         self._check_admitted = check_admitted
         self._closed = False
         #: Called from another thread when events are available, or when the stream is to end.
@@ -104,7 +108,11 @@ class EventStream:
 
     def _is_visible(self, news: News) -> bool:
         # An alert may concern several agents, so it is treated like feedback without an agent.
-        return self._principal.may_see(news.feedback.agent_id if news.feedback else None)
+        if news.feedback is None:
+            return self._principal.may_see(None)
+        return self._principal.may_see(news.feedback.agent_id) and (
+            self._query is None or self._query.matches(news.feedback)
+        )
 
     def _frame_of(self, news: News) -> bytes:
         return _frame(news.type.value, str(news.place), self._record_of(news))
