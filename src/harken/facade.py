@@ -268,22 +268,23 @@ class Harken:
         """All matching feedback, oldest first, in constant memory."""
         return self.collection.stream(self.query(**filters))
 
-    def events(self, after: Place | str | None = None, *, application: str | None = None) -> Events:
+    def events(self, after: Place | str | None = None, **filters: Unpack[Filters]) -> Events:
         """The events of feedback and alerts from now on, by any process, as an iterator that waits for the next one.
 
-        It ends when it or this object is closed. Where events were lost, it gives ``Missed``.
+        It ends when it or this object is closed. Where events were lost, it gives ``Missed``. With filters, it has only
+        events of feedback that now matches, in any state; alerts are not filtered.
 
         Args:
             after: the ``place`` of the last event of an earlier iterator, or its ``str``, to continue after it; that is
                 possible for an hour.
-            application: the application, if it is not the one of :attr:`application`.
+            filters: select the feedback.
 
         Raises:
-            InvalidQuery: ``after`` is not a place.
+            InvalidQuery: a filter is invalid, or ``after`` is not a place.
             Overloaded: there are 200 listeners already.
         """
         place = Place.parse(after) if isinstance(after, str) else after
-        return Events(self.feed, self._application(application), place)
+        return Events(self.feed, self.query(**filters).in_any_state(), place)
 
     def summary(self, **filters: Unpack[Filters]) -> Summary:
         """The exact statistics of the matching feedback."""

@@ -271,18 +271,11 @@ class Calls:
         """Export feedback as counted JSON lines."""
         return evolve(self._read("/api/export", filters, _nothing, ("count", "true")), stream=JSON_LINES)
 
-    def events(self, after: Place | str | None, application: str | None) -> Call[None]:
+    def events(self, after: Place | str | None, filters: Filters) -> Call[None]:
         """Watch events."""
         place = Place.parse(after) if isinstance(after, str) else after
-        return Call(
-            method="GET",
-            path="/api/events",
-            query=self._query_of(application),
-            headers=() if place is None else (("Last-Event-ID", str(place)),),
-            parse=_nothing,
-            application=self._name(application),
-            stream=EVENT_STREAM,
-        )
+        headers = () if place is None else (("Last-Event-ID", str(place)),)
+        return evolve(self._read("/api/events", filters, _nothing), headers=headers, stream=EVENT_STREAM)
 
     # --- Statistics --------------------------------------------------------------------------------------------------
 

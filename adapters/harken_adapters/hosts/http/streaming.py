@@ -26,7 +26,7 @@ def _always_admitted() -> None:
 class EventStream:
     """The event stream of one listener, limited to the events that ``principal`` may see.
 
-    With a ``query``, events of feedback that does not match it are left out.
+    With ``wanted``, events of feedback that does not match it are left out.
 
     Iterate over it, which blocks; or call :meth:`take` after each call of ``on_news``, and after each ``heartbeat``
     without one.
@@ -46,19 +46,18 @@ class EventStream:
         after: Place | None,
         *,
         principal: Principal = ANONYMOUS,
-        query: FeedbackQuery | None = None,
+        wanted: FeedbackQuery | None = None,
         check_admitted: Callable[[], object] = _always_admitted,
         share: tuple[str, ...] | None = None,
     ) -> None:
         self._news = Event()
         self._stopped = False
         self._principal = principal
-        self._query = query
         self._check_admitted = check_admitted
         self._closed = False
         #: Called from another thread when events are available, or when the stream is to end.
         self.on_news: Callable[[], object] = self._news.set
-        self._listener = hk.feed.listen(application, self._notify, after=after, share=share)
+        self._listener = hk.feed.listen(application, self._notify, after=after, share=share, wanted=wanted)
 
     @property
     def stopped(self) -> bool:
@@ -108,11 +107,7 @@ class EventStream:
 
     def _is_visible(self, news: News) -> bool:
         # An alert may concern several agents, so it is treated like feedback without an agent.
-        if news.feedback is None:
-            return self._principal.may_see(None)
-        return self._principal.may_see(news.feedback.agent_id) and (
-            self._query is None or self._query.matches(news.feedback)
-        )
+        return self._principal.may_see(news.feedback.agent_id if news.feedback else None)
 
     def _frame_of(self, news: News) -> bytes:
         return _frame(news.type.value, str(news.place), self._record_of(news))

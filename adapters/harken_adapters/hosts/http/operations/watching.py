@@ -27,7 +27,7 @@ def _watch(call: Call) -> Response:
         call.application,
         after,
         principal=call.principal,
-        query=call.query().in_any_state(),
+        wanted=call.query().in_any_state(),
         check_admitted=call.check_admitted,
         share=share,
     )
