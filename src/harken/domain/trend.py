@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import pairwise
-from statistics import median
 from typing import Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -120,9 +119,15 @@ def fitting_period(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> Period:
         if span > MOST_FITTING * length:
             continue
         points = trend(slots, period, zone)
-        if len(points) <= MOST_FITTING and median([point.summary.decided for point in points] or [0]) >= _ENOUGH_THUMBS:
+        if points and len(points) <= MOST_FITTING and _median_thumbs(points) >= _ENOUGH_THUMBS:
             return period
     return Period.WEEK
+
+
+def _median_thumbs(points: Sequence[TrendPoint]) -> float:
+    thumbs = sorted(point.summary.decided for point in points)
+    # The same number twice, or the two in the middle.
+    return (thumbs[len(thumbs) // 2] + thumbs[~(len(thumbs) // 2)]) / 2
 
 
 def by_day(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> list[tuple[datetime, Summary]]:
