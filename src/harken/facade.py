@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
 from typing import Self, TypedDict, Unpack, overload
 
-from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import (
     DEFAULT_APPLICATION,
     Change,
@@ -50,17 +49,20 @@ from harken.services.themes import Themes
 class Filters(TypedDict, total=False):
     """The keywords that select feedback; feedback must match all that are given.
 
-    ``rating=None`` means neutral; leave it out for any rating. ``since`` is inclusive, ``until`` is exclusive.
+    ``agent_id``, ``rating``, ``tag`` and each value of ``context`` may be a collection: feedback must then match one of
+    its values. ``rating=None`` means neutral; leave it out for any rating. ``since`` is inclusive, ``until`` is
+    exclusive.
     """
 
     application: str | None
     session_id: str | None
     message_id: str | None
-    agent_id: str | None
+    agent_id: str | Collection[str] | None
     author: str | None
-    rating: RatingValue | None
-    tag: str | None
-    context: Mapping[str, Scalar]
+    rating: RatingValue | Collection[RatingValue | None] | None
+    tag: str | Collection[str] | None
+    context: Mapping[str, Scalar | Collection[Scalar]]
+    has_comment: bool | None
     since: datetime | None
     until: datetime | None
 
@@ -267,22 +269,23 @@ class Harken:
         """All matching feedback, oldest first, in constant memory."""
         return self.collection.stream(self.query(**filters))
 
-    def events(self, after: Place | str | None = None, *, application: str | None = None) -> Events:
+    def events(self, after: Place | str | None = None, **filters: Unpack[Filters]) -> Events:
         """The events of feedback and alerts from now on, by any process, as an iterator that waits for the next one.
 
-        It ends when it or this object is closed. Where events were lost, it gives ``Missed``.
+        It ends when it or this object is closed. Where events were lost, it gives ``Missed``. With filters, it has only
+        events of feedback that now matches, in any state; alerts are not filtered.
 
         Args:
             after: the ``place`` of the last event of an earlier iterator, or its ``str``, to continue after it; that is
                 possible for an hour.
-            application: the application, if it is not the one of :attr:`application`.
+            filters: select the feedback.
 
         Raises:
-            InvalidQuery: ``after`` is not a place.
+            InvalidQuery: a filter is invalid, or ``after`` is not a place.
             Overloaded: there are 200 listeners already.
         """
         place = Place.parse(after) if isinstance(after, str) else after
-        return Events(self.feed, self._application(application), place)
+        return Events(self.feed, self.query(**filters).in_any_state(), place)
 
     def summary(self, **filters: Unpack[Filters]) -> Summary:
         """The exact statistics of the matching feedback."""
@@ -295,7 +298,10 @@ class Harken:
     def trend(
         self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
     ) -> list[TrendPoint]:
-        """The statistics by local ``"hour"``, ``"day"`` or ``"week"`` of an IANA time zone, oldest first."""
+        """The statistics by period of an IANA time zone, oldest first.
+
+        A period is ``"hour"``, ``"3-hours"``, ``"6-hours"``, ``"day"`` or ``"week"`` of the local time.
+        """
         return self.analytics.trend(self.query(**filters), Period.parse(period), zone)
 
     @overload
@@ -416,26 +422,22 @@ def build_query(filters: Filters, application: str) -> FeedbackQuery:
         TypeError: there is no such filter.
     """
     check_keywords(filters, Filters, "filter")
-    other = filters.get("application")
+    other, rating = filters.get("application"), filters.get("rating")
+    if rating is None and "rating" in filters:
+        rating = Rating.NEUTRAL
     return FeedbackQuery(
         application=application if other is None else other,
         session_id=filters.get("session_id"),
         message_id=filters.get("message_id"),
         agent_id=filters.get("agent_id"),
         author=filters.get("author"),
-        rating=_rating(filters["rating"]) if "rating" in filters else None,
+        rating=rating,
         tag=filters.get("tag"),
         context=filters.get("context"),
+        has_comment=filters.get("has_comment"),
         since=filters.get("since"),
         until=filters.get("until"),
     )
-
-
-def _rating(value: RatingValue | None) -> Rating:
-    try:
-        return Rating.parse(value)
-    except ValueError as error:
-        raise InvalidQuery(str(error)) from None
 
 
 def _group_by(value: GroupBy | str) -> GroupBy:

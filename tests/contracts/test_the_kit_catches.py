@@ -159,6 +159,44 @@ class EmptyLastPage(MemoryFeedbackRepository):
         return evolve(page, next=Cursor.of(page.items[-1])) if len(page.items) == limit else page
 
 
+class FirstOfSeveralAgents(MemoryFeedbackRepository):
+    """Takes the first of several agents in the statistics."""
+
+    def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
+        first = None if query.agent_id is None else min(query.agent_id)
+        return super().summarize(evolve(query, agent_id=first), group_by)
+
+
+class AgentAfterAgent(MemoryFeedbackRepository):
+    """Lists the feedback of several agents one agent after the other."""
+
+    def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+        for agent_id in sorted(query.agent_id or (None,), key=str):
+            yield from super().stream(evolve(query, agent_id=agent_id))
+
+
+class AllOfSeveralTags(MemoryFeedbackRepository):
+    """Finds only feedback with all of several tags."""
+
+    def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+        return (one for one in super().stream(query) if (query.tag or set()) <= set(one.tags))
+
+
+class ValueWithoutMissing(MemoryFeedbackRepository):
+    """Does not find feedback without a context value if the filter has other values too."""
+
+    def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+        several = [name for name, labels in query.context.items() if len(labels) > 1]
+        return (one for one in super().stream(query) if not any(one.context.get(name) is None for name in several))
+
+
+class IgnoresHasComment(MemoryFeedbackRepository):
+    """Ignores the filter on comments."""
+
+    def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+        return super().stream(evolve(query, has_comment=None))
+
+
 class CountsWithdrawn(MemoryFeedbackRepository):
     """Counts withdrawn feedback in the statistics."""
 
@@ -1219,6 +1257,11 @@ BROKEN: list[Broken] = [
     SkippingCursor,
     RepeatingCursor,
     EmptyLastPage,
+    FirstOfSeveralAgents,
+    AgentAfterAgent,
+    AllOfSeveralTags,
+    ValueWithoutMissing,
+    IgnoresHasComment,
     CountsWithdrawn,
     CountsPending,
     MillisecondTimes,

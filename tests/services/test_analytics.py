@@ -355,6 +355,6 @@ def test_an_unknown_zone(hk: Harken) -> None:
             ask()
     for year in (1970, 2026):
         hk.collection.submit(a_submission(created_at=datetime(year, 1, 1, tzinfo=UTC)))
-    with pytest.raises(InvalidQuery, match="more than 20,000 days"):
+    with pytest.raises(InvalidQuery, match="more than 20,000 points"):
         hk.trend("day")
     assert len(hk.trend("week")) == 2923

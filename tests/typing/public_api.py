@@ -16,6 +16,7 @@ from harken import (
     Cursor,
     Evaluation,
     Feedback,
+    FeedbackQuery,
     FeedbackRejected,
     Harken,
     Interval,
@@ -83,6 +84,11 @@ def reading(hk: Harken) -> None:
     assert_type(hk.summary(since=datetime.now(UTC), context={"tier": "free"}), Summary)
     assert_type(hk.summary().interval, Interval)
     assert_type(hk.summary().average_polarity, float | None)
+    assert_type(hk.summary(agent_id=["a", "b"], rating=["up", None], tag={"x"}, has_comment=True), Summary)
+    assert_type(hk.summary(context={"tier": ["free", None], "beta": True}), Summary)
+    assert_type(hk.query(agent_id="a").agent_id, frozenset[str] | None)
+    assert_type(hk.query(rating="up").rating, frozenset[Rating] | None)
+    assert_type(FeedbackQuery(rating=Rating.UP, agent_id=["a"], tag="x").tag, frozenset[str] | None)
     assert_type(hk.groups("agent", author="ann"), Mapping[str | datetime | None, Summary])
     assert_type(hk.trend("day", "Europe/Berlin", tag="x"), list[TrendPoint])
     assert_type(hk.themes(["slow"], message_id=None), tuple[Keyword, ...])
@@ -101,12 +107,15 @@ def reading(hk: Harken) -> None:
     assert_type(hk.spam.readings(page.items), Mapping[str, SpamReading])
     hk.compare({"agent": "a"}, {})  # type: ignore[typeddict-unknown-key]
     hk.themes(["slow"], limit=5)  # type: ignore[call-overload]
+    hk.trend("3-hours")
     hk.trend("month")  # type: ignore[arg-type]
     hk.summary(rating="neutral")  # type: ignore[arg-type]
     harken.connect("memory://", spam="delete")  # type: ignore[arg-type]
     hk.feedback(sesion_id="s")  # type: ignore[call-arg]
     hk.summary(agent="a")  # type: ignore[call-arg]
     hk.summary(agent_id=7)  # type: ignore[arg-type]
+    hk.summary(agent_id=[7])  # type: ignore[list-item]
+    hk.summary(rating=["sideways"])  # type: ignore[list-item]
     hk.export(since="today")  # type: ignore[arg-type]
     page.items = ()  # type: ignore[misc]
 

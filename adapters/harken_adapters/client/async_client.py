@@ -179,9 +179,9 @@ class AsyncClient:
         """
         return self._export(self._calls.export(filters))
 
-    def events(self, after: Place | str | None = None, *, application: str | None = None) -> AsyncEvents:
+    def events(self, after: Place | str | None = None, **filters: Unpack[Filters]) -> AsyncEvents:
         """The events from now on, as an iterator; see :meth:`harken.Harken.events`. It reconnects and resumes."""
-        events = AsyncEvents(self._calls.events(after, application), self._open, self._connection.url, self._sleep)
+        events = AsyncEvents(self._calls.events(after, filters), self._open, self._connection.url, self._sleep)
         self._events.add(events)
         return events
 

@@ -36,7 +36,7 @@ from harken import (
 )
 from harken.clock import new_uuid7
 from harken.domain.feedback import DEFAULT_APPLICATION, UNCHANGED, RatingValue
-from harken.domain.query import GroupKey, check_limit, label
+from harken.domain.query import GroupKey, Labels, check_limit
 from harken.domain.rules import NO_AUTHOR, form_violations, label_problem
 from harken.domain.text_lists import as_texts
 from harken.facade import Filters, build_query
@@ -271,18 +271,11 @@ class Calls:
         """Export feedback as counted JSON lines."""
         return evolve(self._read("/api/export", filters, _nothing, ("count", "true")), stream=JSON_LINES)
 
-    def events(self, after: Place | str | None, application: str | None) -> Call[None]:
+    def events(self, after: Place | str | None, filters: Filters) -> Call[None]:
         """Watch events."""
         place = Place.parse(after) if isinstance(after, str) else after
-        return Call(
-            method="GET",
-            path="/api/events",
-            query=self._query_of(application),
-            headers=() if place is None else (("Last-Event-ID", str(place)),),
-            parse=_nothing,
-            application=self._name(application),
-            stream=EVENT_STREAM,
-        )
+        headers = () if place is None else (("Last-Event-ID", str(place)),)
+        return evolve(self._read("/api/events", filters, _nothing), headers=headers, stream=EVENT_STREAM)
 
     # --- Statistics --------------------------------------------------------------------------------------------------
 
@@ -514,21 +507,27 @@ def _filters(query: FeedbackQuery) -> Pairs:
     Raises:
         InvalidQuery: a filter cannot be sent.
     """
-    texts = {name: getattr(query, name) for name in ("session_id", "message_id", "agent_id", "author", "tag")}
+    texts = {name: getattr(query, name) for name in ("session_id", "message_id", "author")}
+    several = {
+        "agent_id": query.agent_id,
+        "rating": query.rating and {rating.word for rating in query.rating},
+        "tag": query.tag,
+        **{f"context.{name}": _labels(name, labels) for name, labels in query.context.items()},
+    }
     times = {name: getattr(query, name) for name in ("since", "until")}
     return (
         *((name, text) for name, text in texts.items() if text is not None),
-        *((("rating", query.rating.word),) if query.rating else ()),
+        *((name, value) for name, values in several.items() for value in sorted(values or ())),
+        *((("has_comment", str(query.has_comment).lower()),) if query.has_comment is not None else ()),
         *((name, stamp(time)) for name, time in times.items() if time is not None),
-        *((f"context.{name}", _label(name, value)) for name, value in query.context.items()),
     )
 
 
-def _label(name: str, value: Any) -> str:
-    text = label(value)
-    if text is None:
+def _labels(name: str, labels: Labels) -> frozenset[str]:
+    texts = frozenset(one for one in labels if one is not None)
+    if texts != labels:
         raise InvalidQuery(f"Over HTTP, context.{name} cannot be None: feedback without the value cannot be selected")
-    return text
+    return texts
 
 
 # --- Values in responses ----------------------------------------------------------------------------------------------

@@ -177,9 +177,9 @@ class Client:
         """
         return self._export(self._calls.export(filters))
 
-    def events(self, after: Place | str | None = None, *, application: str | None = None) -> Events:
+    def events(self, after: Place | str | None = None, **filters: Unpack[Filters]) -> Events:
         """The events from now on, as an iterator; see :meth:`harken.Harken.events`. It reconnects and resumes."""
-        events = Events(self._calls.events(after, application), self._open, self._connection.url, self._sleep)
+        events = Events(self._calls.events(after, filters), self._open, self._connection.url, self._sleep)
         self._events.add(events)
         return events
 

@@ -46,6 +46,8 @@ class By(Enum):
     """The points of a trend: consecutive periods, or a recurring hour or weekday."""
 
     HOUR = "hour"
+    THREE_HOURS = "3-hours"
+    SIX_HOURS = "6-hours"
     DAY = "day"
     WEEK = "week"
     HOUR_OF_DAY = "hour-of-day"

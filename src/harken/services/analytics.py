@@ -19,7 +19,17 @@ from harken.domain.insight.terms import TermCounts, TermTally
 from harken.domain.keywords import KEYWORDS, Keyword, count_keywords
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
-from harken.domain.trend import Period, TrendPoint, begin_of, by_day, by_hour_of_day, by_weekday, trend, zone_named
+from harken.domain.trend import (
+    Period,
+    TrendPoint,
+    begin_of,
+    by_day,
+    by_hour_of_day,
+    by_weekday,
+    fitting_period,
+    trend,
+    zone_named,
+)
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.design_effects import DesignEffects
@@ -69,16 +79,19 @@ class AnalyticsService:
             key: Estimate(group, effects.get(key, total.design_effect)) for key, group in self.groups(query, by).items()
         }
 
-    def trend(self, query: FeedbackQuery, period: Period, zone: str = "UTC") -> list[TrendPoint]:
-        """The statistics of the matching feedback by local hour, day or week of an IANA time zone, oldest first.
+    def trend(self, query: FeedbackQuery, period: Period | None, zone: str = "UTC") -> list[TrendPoint]:
+        """The statistics of the matching feedback by period of an IANA time zone, oldest first.
+
+        Without a period, the shortest is chosen that gives at most 60 points and a median of at least 20 thumbs.
 
         Raises:
             InvalidQuery: there is no such zone, or there are more than 20,000 periods.
         """
         slots, named = self._slots(query), zone_named(zone)
-        points = trend(slots, period, named)
+        chosen = period or fitting_period(slots, named)
+        points = trend(slots, chosen, named)
         effect = self._effect_within(
-            query, slots, (period, zone), lambda slot: begin_of(slot.astimezone(named), period)
+            query, slots, (chosen, zone), lambda slot: begin_of(slot.astimezone(named), chosen)
         )
         return [evolve(point, design_effect=effect) for point in points]
 

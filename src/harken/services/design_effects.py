@@ -63,8 +63,7 @@ class DesignEffects:
     def _keep(self, query: FeedbackQuery, summary: Summary, name: Hashable, compute: Callable[[], _Value]) -> _Value:
         # Counted before the ratings are read, so that an erasure in between makes the result outdated.
         state = summary, self._erasures.count(query.application)
-        # As text, because filters by 1 and by True are different but equal.
-        place = repr(query), name
+        place = query, name
         kept = self._kept.get(place)
         if kept is not None and kept[0] == state:
             return cast("_Value", kept[1])

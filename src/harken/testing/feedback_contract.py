@@ -237,6 +237,22 @@ class FeedbackContract(FreshStorage):
             seen += page.items
         check_same(seen, series[::-1])
 
+    def test_pages_of_several_agents_are_in_order(self) -> None:
+        """Pages of feedback about several agents are merged by time and id, not one agent after the other."""
+        moments = [NOON + timedelta(minutes=number // 2) for number in range(12)]
+        series = [a_feedback(agent_id=f"agent-{number % 4}", created_at=at) for number, at in enumerate(moments)]
+        query = FeedbackQuery(agent_id=("agent-0", "agent-1", "agent-3"))
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            matching = [one for one in series if one.agent_id != "agent-2"]
+            check_same(list(storage.feedback.stream(query)), matching)
+            seen: list[Feedback] = []
+            page = storage.feedback.find(query, limit=2)
+            while page.next is not None:
+                seen += page.items
+                page = storage.feedback.find(query, limit=2, after=page.next)
+            check_same([*seen, *page.items], matching[::-1])
+
     def test_the_last_page_has_no_next_cursor(self) -> None:
         """``next`` is ``None`` exactly if no more feedback matches, also if the last page is full."""
         series = a_series(4)

@@ -10,7 +10,7 @@ and names with a common prefix. A test of an application finds what happens then
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve
 from hypothesis import strategies as st
@@ -28,6 +28,8 @@ from harken.domain.rules import MAX_COMMENT_LENGTH
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry
 from harken.testing.builders import NOON
+
+Value = TypeVar("Value")
 
 # Values with which a value may be confused: other capitals, a part of it, or a pattern that matches it.
 APPLICATIONS = ("default", "default-2")
@@ -190,6 +192,11 @@ def later_versions(draw: st.DrawFn, feedback: Feedback) -> Feedback:
     return feedback.revised(draw(contents()), at=at, target=target, moderation=draw(moderations()))
 
 
+def one_or_several(values: SearchStrategy[Value]) -> SearchStrategy[Value | list[Value]]:
+    """The value of a filter that may have several."""
+    return values | st.lists(values, min_size=1, max_size=3)
+
+
 @st.composite
 def queries(draw: st.DrawFn) -> FeedbackQuery:
     """Queries, mostly with few filters."""
@@ -197,11 +204,13 @@ def queries(draw: st.DrawFn) -> FeedbackQuery:
         "feedback_id": st.sampled_from(IDS),
         "session_id": st.sampled_from(SESSIONS),
         "message_id": st.sampled_from(MESSAGES),
-        "agent_id": st.sampled_from(AGENTS),
+        # No feedback has the agent "".
+        "agent_id": one_or_several(st.sampled_from((*AGENTS, ""))),
         "author": st.sampled_from(AUTHORS),
-        "rating": st.sampled_from(Rating),
-        "tag": st.sampled_from(TAGS),
-        "context": st.dictionaries(st.sampled_from(NAMES), scalars(), max_size=1),
+        "rating": one_or_several(st.sampled_from(Rating)),
+        "tag": one_or_several(st.sampled_from(TAGS)),
+        "context": st.dictionaries(st.sampled_from(NAMES), one_or_several(scalars()), max_size=1),
+        "has_comment": st.booleans(),
         "since": instants(),
         "until": instants(),
         "statuses": st.frozensets(st.sampled_from(ModerationStatus)),

@@ -314,6 +314,10 @@ def test_moderated_feedback(one: Any, hk: Harken) -> None:
         {"since": datetime(2026, 2, 20, tzinfo=UTC).astimezone()},
         {"agent_id": ""},
         {"agent_id": "nobody ü &=+#"},
+        {"agent_id": ["agent 1", "agent 2", "nobody"]},
+        {"rating": ["down", None], "has_comment": True},
+        {"tag": {"slow", "wrong"}, "has_comment": False},
+        {"context": {"tier": [1, True, "1.5"]}},
     ],
     ids=repr,
 )
@@ -342,7 +346,7 @@ def test_statistics(one: Any, filled: Harken) -> None:
     for by in ("agent", "session", "tag", "context.tier", GroupBy(Dimension.AGENT)):
         assert list(one.groups(by).items()) == list(filled.groups(by).items())
         assert list(one.compare_groups(by).items()) == list(filled.compare_groups(by).items())
-    for period in ("hour", "day", "week", harken.Period.WEEK):
+    for period in ("hour", "3-hours", "6-hours", "day", "week", harken.Period.WEEK):
         for zone in ("UTC", "Asia/Kathmandu", "America/Sao_Paulo"):
             expected = filled.trend(period, zone, agent_id="agent 1")
             found = one.trend(period, zone, agent_id="agent 1")
@@ -394,6 +398,9 @@ def test_summaries_can_be_merged(one: Any, filled: Harken) -> None:
         lambda one: one.feedback(limit=1_001),
         lambda one: one.feedback(after="?"),
         lambda one: one.feedback(rating="sideways"),
+        lambda one: one.feedback(agent_id=[]),
+        lambda one: one.feedback(has_comment="yes"),
+        lambda one: one.summary(tag=["tag"] * 101),
         lambda one: one.summary(agent_id="a\0"),
         lambda one: one.summary(since=datetime(2026, 1, 1)),  # noqa: DTZ001
         lambda one: one.summary(context={"a b": 1}),

@@ -131,6 +131,13 @@ def test_groups_come_largest_first(cli: Any) -> None:
     [
         ("day", [{"start": "2026-03-04T00:00:00+01:00", "end": "2026-03-05T00:00:00+01:00"}]),
         ("week", [{"start": "2026-03-02T00:00:00+01:00", "end": "2026-03-09T00:00:00+01:00"}]),
+        (
+            "6-hours",
+            [
+                {"start": "2026-03-04T00:00:00+01:00", "end": "2026-03-04T06:00:00+01:00"},
+                {"start": "2026-03-04T12:00:00+01:00", "end": "2026-03-04T18:00:00+01:00"},
+            ],
+        ),
         ("weekday", [{"weekday": "Wednesday"}]),
         ("hour-of-day", [{"hour": 0}, {"hour": 13}]),
         (
@@ -150,6 +157,14 @@ def test_trends_go_by_the_local_clock(cli: Any, by: str, named: list[dict[str, A
     full = [point for point in document["points"] if point["total_feedbacks"]]
     assert [point.items() >= name.items() for point, name in zip(full, named, strict=True)] == [True] * len(named)
     assert cli("trends", "--by", by, "--zone", "Europe/Berlin").code == 0
+
+
+def test_periods_of_several_hours_are_named(cli: Any) -> None:
+    """The sentence names the length of a period, and each line has its date and hour."""
+    given(*[("a", "up", "", NOON)] * 10, ("a", "down", "late", NOON.replace(hour=17)), one_session=False)
+    lines = cli("trends", "--by", "3-hours").out.splitlines()
+    assert lines[0].startswith("Satisfaction by 3 hours, ")
+    assert [" ".join(line.split()[:2]) for line in lines if line.startswith("03-04 ")] == ["03-04 12:00", "03-04 15:00"]
 
 
 def test_a_trend_is_drawn(cli: Any) -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import harken
-from harken import Cursor, Harken, Scope
+from harken import Cursor, Harken, ModerationStatus, Scope
 from harken.services import feed
 from harken.services.feed import MAX_LISTENERS, RESUMABLE, Place
 from harken_adapters.hosts.fastapi import ServerSettings, create_app
@@ -58,6 +58,38 @@ def test_each_thing_that_happens_is_an_event(server: Server, hk: Harken, clock: 
     assert [one.feedback for one in happened] == shown
     assert [one.data["timestamp"] for one in happened] == [one["updated_at"] for one in shown]
     assert len({one.id for one in happened}) == 4
+
+
+def test_events_can_be_filtered(server: Server, hk: Harken, clock: ManualClock) -> None:
+    """With filters, the stream has the events of feedback that matches them, in any state, and all alerts."""
+    with listening(server.url, "/api/events?agent_id=a&agent_id=b&rating=down&context.tier=free") as stream:
+        given = [
+            hk.submit("s", rating, "x", agent_id=agent, context={"tier": tier}).feedback.id
+            for rating, agent, tier in (
+                ("up", "a", "free"),
+                ("down", "a", "free"),
+                ("down", "c", "free"),
+                ("down", None, "free"),
+                ("down", "b", "paid"),
+                ("down", "b", "free"),
+            )
+        ]
+        assert [stream.event().feedback["id"] for _ in range(2)] == [given[1], given[5]]
+        clock.turn(seconds=1)
+        hk.moderation.decide("default", given[1], ModerationStatus.REJECTED)
+        hk.feed.nudge()
+        assert stream.event().feedback["status"] == "rejected"
+        clock.turn(seconds=1)
+        hk.withdraw(given[0])
+        hk.channels.switch_off("log", "by hand")
+        hk.feed.nudge()
+        assert stream.event().event == "alert.raised"
+
+
+@pytest.mark.parametrize("filters", ["rating=sideways", "since=soon", "status=any", "agent=a", "has_comment=1"])
+def test_invalid_filters_of_events(server: Server, filters: str) -> None:
+    """An invalid or unknown filter is an error, not a stream of everything or nothing."""
+    problem(server.ask("GET", f"/api/events?{filters}"), 422, "invalid")
 
 
 def test_alerts_are_events_too(server: Server, hk: Harken, clock: ManualClock) -> None:

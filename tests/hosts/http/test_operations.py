@@ -294,7 +294,7 @@ class TestPages:
 
 
 #: Query parameters, and the equivalent arguments of the library.
-FILTERS: tuple[tuple[dict[str, str], dict[str, Any]], ...] = (
+FILTERS: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
     ({}, {}),
     ({"session_id": "s-1"}, {"session_id": "s-1"}),
     ({"agent_id": "helper"}, {"agent_id": "helper"}),
@@ -308,6 +308,14 @@ FILTERS: tuple[tuple[dict[str, str], dict[str, Any]], ...] = (
         {"since": datetime(2026, 3, 6, tzinfo=UTC), "until": datetime(2026, 3, 10, 6, tzinfo=UTC)},
     ),
     ({"agent_id": "nobody"}, {"agent_id": "nobody"}),
+    (
+        {"agent_id": ["helper", "nobody"], "rating": ["down", "neutral"]},
+        {"agent_id": ["helper", "nobody"], "rating": ["down", None]},
+    ),
+    (
+        {"tag": ["fast", "none"], "context.tier": ["gold", "none"], "has_comment": "false"},
+        {"tag": ["fast", "none"], "context": {"tier": ["gold", "none"]}, "has_comment": False},
+    ),
 )
 
 
@@ -323,7 +331,7 @@ class TestStatistics:
     def server(self, measured: tuple[Harken, Server]) -> Server:
         return measured[1]
 
-    def test_summary(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
+    def test_summary(self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any]) -> None:
         """Statistics of all matching feedback."""
         found = server.get("/api/analytics/summary", params=parameters)
         estimate = hk.analytics.estimate(hk.query(**filters))
@@ -334,7 +342,7 @@ class TestStatistics:
 
     @pytest.mark.parametrize("by", ["agent", "session", "tag", "context.tier"])
     def test_groups(
-        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], by: str
+        self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any], by: str
     ) -> None:
         """Statistics by group."""
         found = server.get("/api/analytics/summary", params={**parameters, "by": by})
@@ -346,7 +354,7 @@ class TestStatistics:
 
     @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
     def test_trend(
-        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], zone: str
+        self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any], zone: str
     ) -> None:
         """Statistics over time, in any zone."""
         query = hk.query(**filters)
@@ -363,7 +371,7 @@ class TestStatistics:
         by_weekday = hk.analytics.by_weekday(query, zone)
         assert [shown(one) for one in days["points"]] == [statistics_of(one.summary) for one in by_weekday]
 
-    def test_themes(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
+    def test_themes(self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any]) -> None:
         """The keywords in negative feedback, or what it is about."""
         query = hk.query(**filters)
         for words in (["slow"], ["number 1", "unclear"]):
@@ -378,7 +386,7 @@ class TestStatistics:
         assert found["tags"] == [{"tag": tag, "count": count} for tag, count in themes.tags]
         assert [one["label"] for one in found["themes"]] == [one.theme.label for one in themes.themes]
 
-    def test_sentiment(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
+    def test_sentiment(self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any]) -> None:
         """How comments read on average, in total and by rating."""
         found = server.get("/api/analytics/sentiment", params=parameters)
         survey = hk.sentiment.survey(hk.query(**filters))
@@ -391,7 +399,7 @@ class TestStatistics:
 
     @pytest.mark.parametrize("by", ["agent", "session", "tag", "context.tier"])
     def test_compared_groups(
-        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], by: str
+        self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any], by: str
     ) -> None:
         """Each group compared with the others."""
         found = server.get("/api/analytics/groups", params={**parameters, "by": by})
@@ -406,7 +414,7 @@ class TestStatistics:
 
     @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
     def test_heat_map_and_changes(
-        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], zone: str
+        self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any], zone: str
     ) -> None:
         """The hours of the local week that have feedback, and the days of changes."""
         query = hk.query(**filters)
@@ -422,7 +430,7 @@ class TestStatistics:
 
     @pytest.mark.parametrize("chosen", ["jsonl", "csv"])
     def test_export(
-        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], chosen: str
+        self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any], chosen: str
     ) -> None:
         """An export has exactly the bytes that the command line writes, and a file name."""
         answer = server.ask("GET", "/api/export", params={**parameters, "format": chosen})

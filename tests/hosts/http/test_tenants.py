@@ -190,17 +190,18 @@ class TestKeysForAgents:
             "/api/analytics/changes",
         ],
     )
-    def test_lists_need_one_of_several_agents(self, shop: Shop, path: str) -> None:
-        """With a key for several agents, lists and statistics need one of them, and the error names them."""
-        headers = shop.key("mine", "third")
-        refused = shop.server.ask("GET", path, headers=headers)
-        assert "'mine', 'third'" in problem(refused, 403, "forbidden")["detail"]
+    def test_lists_are_of_all_their_agents(self, shop: Shop, path: str) -> None:
+        """With a key for several agents, lists and statistics are those of all of them, or of some that are named."""
+        headers, whole = shop.key("mine", "third"), bearing(shop.hk.keys.create("default", [Scope.ADMIN]).text)
         about = f"{path}{'&' if '?' in path else '?'}agent_id="
-        for named in ("other", ""):
-            problem(shop.server.ask("GET", f"{about}{named}", headers=headers), 403, "forbidden")
-        answer = shop.server.ask("GET", f"{about}mine", headers=headers)
-        assert answer.status_code == 200
-        assert "other slow" not in answer.text
+        for named in ("other", "", "mine&agent_id=other"):
+            detail = problem(shop.server.ask("GET", f"{about}{named}", headers=headers), 403, "forbidden")["detail"]
+            assert "limited to the agents 'mine', 'third'" in detail
+        for limited, named in ((path, "mine&agent_id=third"), (f"{about}mine", "mine")):
+            answer = shop.server.ask("GET", limited, headers=headers)
+            assert answer.status_code == 200
+            assert "other slow" not in answer.text
+            assert answer.text == shop.server.ask("GET", f"{about}{named}", headers=whole).text
         answer = shop.server.ask("GET", f"{about}other", headers=shop.key("mine"))
         assert "got agent_id 'other'" in problem(answer, 403, "forbidden")["detail"]
 
@@ -312,6 +313,15 @@ class TestKeysForAgents:
             last = shop.hk.submit("s", "up", agent_id="third").feedback
             line = next(line for line in lines if line.startswith("data:"))
         assert json.loads(line.removeprefix("data:"))["data"]["id"] == last.id
+
+    def test_they_see_all_their_agents(self, shop: Shop) -> None:
+        """Without an agent in the request, a key for several agents sees each of them, and nothing else."""
+        third = shop.hk.submit("s", "down", "third slow", agent_id="third").feedback
+        headers = shop.key("mine", "third")
+        found = [one["id"] for one in shop.server.get("/api/feedback", headers=headers)["feedbacks"]]
+        assert found == [third.id, shop.mine.id]
+        groups = shop.server.get("/api/analytics/summary?by=agent", headers=headers)["groups"]
+        assert {one["key"]: one["total_feedbacks"] for one in groups} == {"mine": 1, "third": 1}
 
     def test_a_key_without_agents_sees_all(self, shop: Shop) -> None:
         """Keys that are not limited see everything."""

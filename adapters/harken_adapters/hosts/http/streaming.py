@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Any, Final
 
-from harken import Harken, Overloaded, StorageClosed, StorageError
+from harken import FeedbackQuery, Harken, Overloaded, StorageClosed, StorageError
 from harken.services.feed import News, Place
 from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.guards.access import ANONYMOUS, TRUSTED_FOR, Principal
@@ -26,6 +26,8 @@ def _always_admitted() -> None:
 class EventStream:
     """The event stream of one listener, limited to the events that ``principal`` may see.
 
+    With ``wanted``, events of feedback that does not match it are left out.
+
     Iterate over it, which blocks; or call :meth:`take` after each call of ``on_news``, and after each ``heartbeat``
     without one.
 
@@ -44,6 +46,7 @@ class EventStream:
         after: Place | None,
         *,
         principal: Principal = ANONYMOUS,
+        wanted: FeedbackQuery | None = None,
         check_admitted: Callable[[], object] = _always_admitted,
         share: tuple[str, ...] | None = None,
     ) -> None:
@@ -54,7 +57,7 @@ class EventStream:
         self._closed = False
         #: Called from another thread when events are available, or when the stream is to end.
         self.on_news: Callable[[], object] = self._news.set
-        self._listener = hk.feed.listen(application, self._notify, after=after, share=share)
+        self._listener = hk.feed.listen(application, self._notify, after=after, share=share, wanted=wanted)
 
     @property
     def stopped(self) -> bool:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
+from attrs import evolve
+
 from harken.domain.instants import to_microseconds
-from harken.domain.query import FeedbackQuery, label
+from harken.domain.moderation import ModerationStatus
+from harken.domain.query import FeedbackQuery, Labels
 from harken_adapters.storage.sqlite.rows import rating_number
 
 Condition = tuple[str, tuple[object, ...]]
 
+_PENDING: Final = frozenset({ModerationStatus.PENDING})
 _CONTEXT_LABEL: Final = """
     CASE json_type(feedback.context, ?)
         WHEN 'text' THEN feedback.context ->> ? WHEN 'null' THEN NULL ELSE feedback.context -> ?
@@ -25,6 +29,32 @@ def where(query: FeedbackQuery, *more: Condition) -> Condition:
     return sql, tuple(parameter for _, parameters in conditions for parameter in parameters)
 
 
+def select_in_order(columns: str, query: FeedbackQuery, *more: Condition, order: str) -> Condition:
+    """Return the statement that selects matching feedback in an order, with its parameters.
+
+    The columns include those of the order.
+    """
+    # SQLite merges the feedback of several agents, each in the order of its index. For one condition on all of them, it
+    # would read the feedback of all other agents too.
+    parts = [where(part, *more) for part in _split_by_agent(query)]
+    sql = " UNION ALL ".join(f"SELECT {columns} FROM feedback WHERE {condition}" for condition, _ in parts)  # noqa: S608
+    return f"{sql} {order}", tuple(parameter for _, parameters in parts for parameter in parameters)
+
+
+def _split_by_agent(query: FeedbackQuery) -> list[FeedbackQuery]:
+    """Return a query for each agent, unless the feedback is found by another index."""
+    found_otherwise = (query.feedback_id, query.session_id, query.author) != (None, None, None)
+    if query.agent_id is None or found_otherwise or query.statuses == _PENDING:
+        return [query]
+    return [evolve(query, agent_id=agent_id) for agent_id in query.agent_id]
+
+
+def one_of(column: str, values: Collection[object]) -> Condition:
+    """Return the condition that a column has one of the values."""
+    places = ", ".join("?" * len(values))
+    return f"{column} = ?" if len(values) == 1 else f"{column} IN ({places})", tuple(values)
+
+
 def context_label(name: str) -> Condition:
     """Return SQL for the label of a context value: a string unchanged, any other value as its stored JSON."""
     path = f'$."{name}"'
@@ -37,16 +67,19 @@ def _conditions(query: FeedbackQuery) -> Iterator[Condition]:
         "id": query.feedback_id,
         "session_id": query.session_id,
         "message_id": query.message_id,
-        "agent_id": query.agent_id,
         "author": query.author,
-        "rating": None if query.rating is None else rating_number(query.rating),
     }
     yield from ((f"feedback.{column} = ?", (value,)) for column, value in equal.items() if value is not None)
+    if query.agent_id is not None:
+        yield one_of("feedback.agent_id", query.agent_id)
+    if query.rating is not None:
+        yield one_of("feedback.rating", [*map(rating_number, query.rating)])
     if query.tag is not None:
-        yield "EXISTS (SELECT 1 FROM json_each(feedback.tags) WHERE value = ?)", (query.tag,)
-    for name, value in query.context.items():
-        sql, parameters = context_label(name)
-        yield f"{sql} IS ?", (*parameters, label(value))
+        condition, tags = one_of("value", query.tag)
+        yield f"EXISTS (SELECT 1 FROM json_each(feedback.tags) WHERE {condition})", tags  # noqa: S608
+    yield from (_label_condition(name, labels) for name, labels in query.context.items())
+    if query.has_comment is not None:
+        yield f"feedback.comment {'<>' if query.has_comment else '='} ''", ()
     if query.since is not None:
         yield "feedback.created_at >= ?", (to_microseconds(query.since),)
     if query.until is not None:
@@ -59,3 +92,11 @@ def _conditions(query: FeedbackQuery) -> Iterator[Condition]:
     )
     if query.withdrawn is not None:
         yield f"feedback.withdrawn_at IS {'NOT ' if query.withdrawn else ''}NULL", ()
+
+
+def _label_condition(name: str, labels: Labels) -> Condition:
+    sql, path = context_label(name)
+    # Alternatives, as IN does not find NULL.
+    places = ", ".join("?" * len(labels))
+    missing = f" OR {sql} IS NULL" if None in labels else ""
+    return f"({sql} IN ({places}){missing})", (*path, *labels, *(path if missing else ()))

@@ -43,7 +43,8 @@ COLUMNS: Final = (
     "later_keys",
 )
 
-_SELECTED: Final = ", ".join(f"feedback.{column}" for column in COLUMNS)
+#: The columns of :func:`from_row`.
+SELECTED: Final = ", ".join(f"feedback.{column}" for column in COLUMNS)
 
 Row = tuple[Any, ...]
 
@@ -129,7 +130,7 @@ def from_row(row: Row) -> Feedback:
 
 def select_feedback(connection: sqlite3.Connection, rest: str, parameters: Row) -> list[Feedback]:
     """Return the feedback that a ``WHERE`` clause, with ordering and limit, selects."""
-    rows = connection.execute(f"SELECT {_SELECTED} FROM feedback {rest}", parameters).fetchall()  # noqa: S608
+    rows = connection.execute(f"SELECT {SELECTED} FROM feedback {rest}", parameters).fetchall()  # noqa: S608
     return [from_row(row) for row in rows]
 
 

@@ -15,13 +15,13 @@ from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.instants import EPOCH, slot_number, slot_start
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
-from harken_adapters.storage.sqlite.conditions import Condition, context_label, where
+from harken_adapters.storage.sqlite.conditions import Condition, context_label, one_of, select_in_order, where
 from harken_adapters.storage.sqlite.rows import Row
 from harken_adapters.storage.sqlite.schema import hour_of, slot_of, sums, sums_of_rows
 
 NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC, feedback.id DESC"
 #: What the thumbs of authors are grouped by.
-_RATED: Final = "author, session_id, agent_id, rating, tags, context, created_at"
+_RATED: Final = "author, session_id, agent_id, rating, tags, context, created_at, id"
 _END_OF_TIME: Final = slot_number(datetime.max.replace(tzinfo=UTC)) + 1
 
 
@@ -45,7 +45,10 @@ def _can_use_counters(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
         application=query.application, agent_id=query.agent_id, since=query.since, until=query.until
     )
     dimension = group_by.dimension if group_by else None
-    return query == counted and dimension in (None, Dimension.AGENT, Dimension.SLOT)
+    # The counters of feedback without an agent have the agent ''.
+    return (
+        query == counted and "" not in (query.agent_id or ()) and dimension in (None, Dimension.AGENT, Dimension.SLOT)
+    )
 
 
 def ratings_by_author(
@@ -54,11 +57,11 @@ def ratings_by_author(
     """Return how many of the newest matching thumbs each author gave in each group."""
     key, key_parameters = _row_key(group_by)
     joined = " LEFT JOIN json_each(feedback.tags) AS tag" if key == "tag.value" else ""
-    condition, parameters = where(query)
+    rated: Condition = ("feedback.rating <> 0", ())
+    newest, parameters = select_in_order(_RATED, query, rated, order=f"{NEWEST_FIRST} LIMIT ?")
     rows = connection.execute(
         f"SELECT {key}, CASE WHEN author IS NULL THEN 's' || session_id ELSE 'a' || author END, "  # noqa: S608
-        f"count(*), sum(rating = 1) FROM (SELECT {_RATED} FROM feedback WHERE {condition} AND rating <> 0 "
-        f"{NEWEST_FIRST} LIMIT ?) AS feedback{joined} GROUP BY 1, 2",
+        f"count(*), sum(rating = 1) FROM ({newest}) AS feedback{joined} GROUP BY 1, 2",
         (*key_parameters, *parameters, limit),
     )
     key_of = _key_of(group_by)
@@ -137,7 +140,8 @@ def _from_slots_and_edges(
 def _counter_condition(query: FeedbackQuery) -> Condition:
     if query.agent_id is None:
         return "application = ?", (query.application,)
-    return "application = ? AND agent_id = ?", (query.application, query.agent_id)
+    condition, agents = one_of("agent_id", query.agent_id)
+    return f"application = ? AND {condition}", (query.application, *agents)
 
 
 def _counter_key(group_by: GroupBy | None) -> str:

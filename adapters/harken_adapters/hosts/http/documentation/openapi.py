@@ -9,7 +9,7 @@ from copy import deepcopy
 from typing import Any, Final
 
 from harken import Violation
-from harken.domain.query import MAX_PAGE
+from harken.domain.query import MAX_PAGE, MAX_VALUES
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
 from harken.services.feedback.rule_counts import MAX_DAYS
 from harken.services.themes import MAX_THEMES
@@ -148,7 +148,7 @@ def _operation(operation: Operation) -> Document:
 def _description(operation: Operation) -> str:
     sentences = [operation.description.replace("``", "`")] if operation.description else []
     if operation.filters:
-        sentences.append("`context.NAME` in the query string filters by a context value, as text or as JSON.")
+        sentences.append("`context.NAME` in the query string filters by context values, as text or as JSON.")
     token = ", or a session token" if operation.tokens else ""
     sentences.append(f"Requires an API key with the scope `{operation.scope.value}`{token}.")
     if not operation.agent_keys:
@@ -262,15 +262,26 @@ def _parameter_reference(name: str) -> Document:
     return {"$ref": f"#/components/parameters/{name}"}
 
 
+def _one_or_several(value: Schema) -> Schema:
+    return {"type": "array", "items": value, "minItems": 1, "maxItems": MAX_VALUES}
+
+
 _CURSOR: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"}
 _PLACE: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_.-]*$"}
 _FILTERED_BY: Final[Mapping[str, tuple[str, Schema]]] = {
     "session_id": ("Only feedback on this session.", TEXT),
     "message_id": ("Only feedback on this message.", TEXT),
-    "agent_id": ("Only feedback about this agent.", TEXT),
+    "agent_id": ("Only feedback about any of these agents.", _one_or_several(TEXT)),
     "author": ("Only feedback by this author.", TEXT),
-    "rating": ("Only feedback with this rating.", {"type": "string", "enum": ["up", "down", "neutral", "null"]}),
-    "tag": ("Only feedback with this tag.", TEXT),
+    "rating": (
+        "Only feedback with any of these ratings.",
+        _one_or_several({"type": "string", "enum": ["up", "down", "neutral", "null"]}),
+    ),
+    "tag": ("Only feedback with any of these tags.", _one_or_several(TEXT)),
+    "has_comment": (
+        "Only feedback with a comment (`true`), or without one (`false`).",
+        {"type": "string", "enum": ["true", "false"]},
+    ),
     "since": ("Only from this time on, such as 2026-01-31 or 2026-01-31T12:00Z; UTC by default.", MOMENT),
     "until": ("Only before this time.", MOMENT),
     "status": (

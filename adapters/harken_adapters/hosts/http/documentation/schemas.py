@@ -340,7 +340,7 @@ _STATISTICS: Final[Mapping[str, Schema]] = {
     },
 }
 _SENTIMENT_FIELDS: Final = ("average_polarity", "average_subjectivity")
-_PERIODS: Final = [by.value for by in (By.HOUR, By.DAY, By.WEEK)]
+_PERIODS: Final = [by.value for by in By if not by.recurs]
 _WEEKDAYS: Final = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 

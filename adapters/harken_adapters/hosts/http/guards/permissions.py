@@ -46,21 +46,16 @@ def check_agent_keys(principal: Principal, *, allowed: bool) -> None:
         raise Problem("forbidden", detail)
 
 
-def agent_filter(principal: Principal, named: str | None) -> str | None:
-    """The agent to filter by: ``named``, or the only agent that the API key is limited to.
+def agent_filter(principal: Principal, named: frozenset[str] | None) -> frozenset[str] | None:
+    """The agents to filter by: those that are ``named``, or else all that the API key is limited to.
 
     Raises:
-        Problem: the API key is limited to agents, and ``named`` is another one, or is missing and there are several.
+        Problem: the API key is limited to agents, and others are named.
     """
-    agents = principal.agents
-    if agents is None or named in agents:
-        return named
-    if named is not None:
-        detail = f"This API key is limited to the agents {_join(agents)}, got agent_id {named!r}"
-        raise Problem("forbidden", detail)
-    if len(agents) == 1:
-        return next(iter(agents))
-    raise Problem("forbidden", f"This API key is limited to agents; set agent_id to one of {_join(agents)}")
+    if named is None:
+        return principal.agents
+    _check_agents(principal, named)
+    return named
 
 
 def agent_of(principal: Principal, named: object) -> str | None:
@@ -69,14 +64,27 @@ def agent_of(principal: Principal, named: object) -> str | None:
     Raises:
         Problem: the credentials are for other agents, or for several and ``named`` is missing.
     """
-    if principal.agents is not None:
-        return agent_filter(principal, named if named is None else str(named))
+    agents = principal.agents
+    if agents is not None and named is None:
+        if len(agents) > 1:
+            raise Problem("forbidden", f"This API key is limited to agents; set agent_id to one of {_join(agents)}")
+        return next(iter(agents))
+    if agents is not None:
+        _check_agents(principal, [str(named)])
+        return str(named)
     fixed = principal.token.agent if principal.token else None
     if fixed is None:
         return cast("str | None", named)
     if named not in (None, fixed):
         raise Problem("forbidden", "The session token is for another agent")
     return fixed
+
+
+def _check_agents(principal: Principal, named: Iterable[str]) -> None:
+    others = [] if principal.agents is None else sorted(set(named) - principal.agents)
+    if others:
+        detail = f"This API key is limited to the agents {_join(principal.agents or ())}, got agent_id {_join(others)}"
+        raise Problem("forbidden", detail)
 
 
 def context_of(principal: Principal, body: Mapping[str, Any]) -> Any:

@@ -118,7 +118,10 @@ OPERATIONS: Final = (
         scope=Scope.READ,
         handle=_trend,
         summary="Get statistics over time",
-        description="By hour, day, week, hour-of-day or weekday, in any IANA time zone.",
+        description=(
+            "By hour, 3-hours, 6-hours, day, week, hour-of-day or weekday, in any IANA time zone. 3-hours and 6-hours "
+            "begin at multiples of 3 and 6 on the local clock."
+        ),
         tag="Analytics",
         agent_keys=True,
         parameters=("by", "zone"),

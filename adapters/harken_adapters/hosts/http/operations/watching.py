@@ -10,6 +10,7 @@ from harken_adapters.hosts.http.guards.addresses import rate_key
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.messages import Headers, Response
+from harken_adapters.hosts.http.wire.parameters import FILTERS_IN_ANY_STATE
 
 MEDIA_TYPE: Final = "text/event-stream"
 #: Tells proxies such as nginx not to buffer the response, which never ends.
@@ -26,6 +27,7 @@ def _watch(call: Call) -> Response:
         call.application,
         after,
         principal=call.principal,
+        wanted=call.query().in_any_state(),
         check_admitted=call.check_admitted,
         share=share,
     )
@@ -52,12 +54,13 @@ OPERATIONS: Final = (
             "Last-Event-ID (or ``after``) resumes the stream up to an hour later; an event ``missed`` reports that "
             "events were lost. Each event is sent at least once; a repeated event has a version that was already sent. "
             "With an API key that is limited to agents, the stream has only events of feedback about these agents, and "
-            "no alerts."
+            "no alerts. With filters, it has only events of feedback that now matches them; alerts are not filtered."
         ),
         tag="Events",
         agent_keys=True,
         listens=True,
         parameters=("after",),
+        filters=FILTERS_IN_ANY_STATE,
         answers={
             200: Answer(
                 description="The event stream, which does not end.", media_types=(MEDIA_TYPE,), example=_EXAMPLE
