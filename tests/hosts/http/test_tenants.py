@@ -58,6 +58,10 @@ FOR_AGENTS = {
     "analytics_groups",
     "analytics_heat_map",
     "analytics_changes",
+    "analytics_headline",
+    "analytics_reasons",
+    "analytics_ranking",
+    "analytics_facets",
     "export_feedback",
     "erase_feedback",
     "watch_events",
@@ -181,6 +185,10 @@ class TestKeysForAgents:
             "/api/analytics/groups",
             "/api/analytics/heat-map",
             "/api/analytics/changes",
+            "/api/analytics/headline",
+            "/api/analytics/reasons",
+            "/api/analytics/ranking",
+            "/api/analytics/facets",
         ],
     )
     def test_lists_need_one_of_several_agents(self, shop: Shop, path: str) -> None:
