@@ -85,7 +85,11 @@ def _too_few_text(headline: Headline) -> str:
     if not after.decided:
         return "There are no thumbs yet."
     interval = headline.estimate.interval
-    sentence = f"The true value lies anywhere from {interval.low:.0f} to {interval.high:.0f}%."
+    sentence = (
+        f"The true value lies anywhere from {interval.low:.0f} to {interval.high:.0f}%."
+        if after.decided < ENOUGH_THUMBS
+        else f"Satisfaction is {satisfaction_text(after)} of {amount(after.decided, 'thumb')}."
+    )
     return f"{sentence} {_needed_text(comparison.needed)}".strip()
 
 
@@ -123,8 +127,11 @@ def mix_text(headline: Headline) -> str:
     if mix is None:
         return ""
     parts = [
-        f"{_names(keys)} {'is' if len(keys) == 1 else 'are'} {what}"
-        for keys, what in ((mix.new, "new in this period"), (mix.gone, "almost absent from this period"))
+        f"{_names(keys)} {one if len(keys) == 1 else several}"
+        for keys, one, several in (
+            (mix.new, "is new in this period", "are new in this period"),
+            (mix.gone, "has hardly any feedback in this period", "have hardly any feedback in this period"),
+        )
         if keys
     ]
     pronoun = "it" if len(mix.new) + len(mix.gone) == 1 else "them"
@@ -137,7 +144,7 @@ def mix_text(headline: Headline) -> str:
 
 def _names(keys: Sequence[GroupKey]) -> str:
     """At most two names."""
-    names = ["Feedback without an agent" if key is None else str(key) for key in keys]
+    names = ["(no agent)" if key is None else str(key) for key in keys]
     if len(names) <= 2:
         return " and ".join(names)
     return f"{names[0]} and {len(names) - 1} other agents"

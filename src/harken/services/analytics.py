@@ -53,8 +53,8 @@ _SHORT_PERIOD: Final = timedelta(days=14)
 _KNOWN: Final = timedelta(weeks=5)
 _BY_AGENT: Final = GroupBy(Dimension.AGENT)
 _RECOUNTED: Final = (None, _BY_AGENT, GroupBy(Dimension.SLOT))
-#: In how many entries the values of filters are counted, and how many new ones do not matter.
-_FACET_ENTRIES, _FACET_SLACK = 5_000, 50
+#: In how many entries the values of filters are counted.
+_FACET_ENTRIES: Final = 5_000
 
 
 class AnalyticsService:
@@ -360,13 +360,15 @@ class AnalyticsService:
         """The values that the agent, the tags and the context of feedback have, with the number of entries of each.
 
         They are counted in the newest 5,000 entries, those of agents in all entries if only the period is filtered.
-        Each filter is ignored for its own values, so that others can be chosen.
+        Each filter is ignored for its own values, so that others can be chosen. They are kept until 1% of the entries
+        are new.
 
         Args:
             query: the selection.
             keep_agents: whether the filter on agents applies to agents too, as the reader may not see others.
         """
         wide = without_facets(query, keep_agents=keep_agents)
+        summary = self.summary(wide)
 
         def count() -> Facets:
             found = count_facets(newest(self._repository, wide, limit=_FACET_ENTRIES), query, most=_FACET_ENTRIES)
@@ -375,7 +377,8 @@ class AnalyticsService:
             agents = self.groups(query, _BY_AGENT)
             return evolve(found, agents=tuple((str(key), one.total) for key, one in agents.items() if key is not None))
 
-        return self._kept.get(wide, self.summary(wide), ("facets", repr(query)), count, slack=_FACET_SLACK)
+        slack = min(summary.total, _FACET_ENTRIES) // 100
+        return self._kept.get(wide, summary, ("facets", repr(query)), count, slack=slack)
 
     def discrepancies(self, query: FeedbackQuery) -> list[str]:
         """A sentence for each summary, of all feedback, by agent or by slot, that differs from a recount.

@@ -222,6 +222,13 @@ class TestKeysForAgents:
         for headers, agents in ((shop.key("mine"), ["mine"]), (whole, ["mine", "other"])):
             assert shop.server.get(path, headers=headers)["mix"]["new"] == agents
 
+    def test_facets(self, shop: Shop) -> None:
+        """The values to filter by are those of feedback about the agent only."""
+        whole = bearing(shop.hk.keys.create("default", (Scope.READ,)).text)
+        for headers, agents in ((shop.key("mine"), {"mine"}), (whole, {"mine", "other"})):
+            found = shop.server.get("/api/analytics/facets", headers=headers)["agents"]
+            assert {one["value"] for one in found} == agents
+
     def test_themes(self, shop: Shop) -> None:
         """Themes, and their examples, are found in feedback about the agent only."""
         for topic in ("luggage", "refund", "wifi", "seat", "food"):

@@ -111,7 +111,7 @@ def facets(context: typer.Context, filters: Filters, as_json: Json = False) -> N
 def _print_facets(found: Facets) -> None:
     context = [(f"context.{name}", values) for name, values in found.context.items()]
     rows = [
-        (name, value, count)
+        (name, value, f"{count:,}")
         for name, values in (("agent", found.agents), ("tag", found.tags), *context)
         for value, count in values
     ]
