@@ -64,13 +64,16 @@ class AnalyticsService:
         self, repository: FeedbackRepository, erasures: Erasures, *, themes: ThemeService, clock: Clock
     ) -> None:
         self._repository = repository
-        self._kept = Kept(repository, erasures, clock=clock)
-        self._effects = DesignEffects(repository, self._kept)
-        self._reasons = ReasonService(repository, self._kept)
+        self._use(Kept(repository, erasures, clock=clock))
         self._themes = themes
         self._clock = clock
         #: The summaries that were read for a page; ``None`` if they are not kept.
         self._read: dict[tuple[str, GroupBy | None], Mapping[GroupKey, Summary]] | None = None
+
+    def _use(self, kept: Kept) -> None:
+        self._kept = kept
+        self._effects = DesignEffects(self._repository, kept)
+        self._reasons = ReasonService(self._repository, kept)
 
     def page(self) -> AnalyticsService:
         """The same service for one page, which shows many statistics of the same selections.
@@ -79,6 +82,7 @@ class AnalyticsService:
         """
         page = copy(self)
         page._read = {}  # noqa: SLF001
+        page._use(self._kept.page())  # noqa: SLF001
         return page
 
     def summary(self, query: FeedbackQuery) -> Summary:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sized
+from collections.abc import Callable, Hashable, Sequence, Sized
+from copy import copy
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final, TypeVar, cast
 
 from attrs import frozen
 
+from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
@@ -46,6 +48,14 @@ class Result:
     at: datetime
 
 
+@frozen
+class _Checks:
+    """What was found for a page, by application: the number of erasures, and changed feedback since a time."""
+
+    erasures: dict[str, int]
+    changes: dict[str, tuple[datetime, Sequence[Feedback]]]
+
+
 class Kept:
     """Keeps results while the feedback of their selection is the same. Thread-safe.
 
@@ -59,6 +69,13 @@ class Kept:
         self._clock = clock
         self._lock = ForkSafeLock()
         self._results: OrderedDict[tuple[str, str, Hashable], Result] = OrderedDict()
+        self._checks: _Checks | None = None
+
+    def page(self) -> Kept:
+        """The same results for one page, which looks for erasures and changes only once."""
+        page = copy(self)
+        page._checks = _Checks({}, {})  # noqa: SLF001
+        return page
 
     def get(
         self,
@@ -82,7 +99,8 @@ class Kept:
                 is not possible.
         """
         # Before the feedback is read, so that a change in between makes the result outdated.
-        erasures, at = self._erasures.count(query.application), self._clock() - _MARGIN
+        at = self._clock() - _MARGIN
+        erasures = self._count_erasures(query.application)
         # As text, because filters by 1 and by True are different but equal.
         place = query.application, repr(query), name
         self._forget(query.application, erasures)
@@ -117,14 +135,32 @@ class Kept:
                 self._results.popitem(last=False)
         return value
 
+    def _count_erasures(self, application: str) -> int:
+        if self._checks is None:
+            return self._erasures.count(application)
+        if application not in self._checks.erasures:
+            self._checks.erasures[application] = self._erasures.count(application)
+        return self._checks.erasures[application]
+
     def _has_changes(self, query: FeedbackQuery, since: datetime) -> bool:
         """Whether feedback of the period was changed. Its content does not matter, as it may have been another."""
-        changed = list(islice(self._repository.changes(query.application, since=since), _MOST_CHANGES))
-        return len(changed) == _MOST_CHANGES or any(
+        changed = [one for one in self._changes(query.application, since) if one.updated_at >= since]
+        return len(changed) >= _MOST_CHANGES or any(
             (query.since is None or query.since <= one.created_at)
             and (query.until is None or one.created_at < query.until)
             for one in changed
         )
+
+    def _changes(self, application: str, since: datetime) -> Sequence[Feedback]:
+        """Changed feedback since then or earlier; at most the number that is looked at."""
+        if self._checks is not None:
+            known_since, known = self._checks.changes.get(application, (since, None))
+            if known is not None and known_since <= since and len(known) < _MOST_CHANGES:
+                return known
+        changed = list(islice(self._repository.changes(application, since=since), _MOST_CHANGES))
+        if self._checks is not None:
+            self._checks.changes[application] = since, changed
+        return changed
 
 
 def _is_addition(added: Summary, most: int) -> bool:

@@ -13,7 +13,7 @@ ENTRIES = [
 
 
 def test_counts() -> None:
-    """Each value has its number of entries, the most frequent first; a null is no value."""
+    """Each value has its number of entries, the most frequent first; null does not count."""
     found = count_facets(ENTRIES, FeedbackQuery(), most=5)
     assert found.agents == (("a", 2), ("b", 1))
     assert found.tags == (("rude", 2), ("slow", 2))

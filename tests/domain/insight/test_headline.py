@@ -34,7 +34,7 @@ def test_findings(before: tuple[int, int], after: tuple[int, int], finding: Find
     assert find(Comparison(_rated(*before), _rated(*after))) is finding
 
 
-def test_neutral_ratings_are_no_emptiness() -> None:
+def test_only_neutral_ratings() -> None:
     """A period with neutral ratings only has too few thumbs."""
     assert find(Comparison(_rated(80, 20), Summary(neutral=30))) is Finding.TOO_FEW
 
@@ -47,7 +47,7 @@ def test_a_filter_on_the_rating() -> None:
 
 class TestSilence:
     def hours(self, per_hour: int, *, first: int = 35 * 24, last: int = 6) -> dict[datetime, Summary]:
-        """Feedback in each hour, from so many hours ago to so many hours ago."""
+        """Feedback in each hour, from ``first`` hours ago to ``last`` hours ago."""
         return {NOON - hour * HOUR: _rated(per_hour, 0) for hour in range(last, first)}
 
     def test_at_a_busy_time(self) -> None:
@@ -57,7 +57,7 @@ class TestSilence:
         assert (found.since, found.length, found.usual) == (NOON - 6 * HOUR, 6 * HOUR, 40)
 
     def test_of_every_week(self) -> None:
-        """A weekend without feedback is no silence if one of the last weekends had none either."""
+        """A weekend without feedback is not a silence if one of the last weekends had none either."""
         slots = self.hours(40)
         for hour in range(7):
             slots.pop(NOON - 14 * DAY - hour * HOUR)

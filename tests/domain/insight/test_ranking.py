@@ -12,7 +12,7 @@ def _rated(positive: int, negative: int, effect: float = 1.0) -> Estimate:
 
 
 def test_the_order_of_groups() -> None:
-    """The best first; those with fewer than 20 thumbs last, whatever their satisfaction."""
+    """The best first; those with fewer than 20 thumbs last, at any satisfaction."""
     groups = {"few": _rated(19, 0), "bad": _rated(5, 95), "good": _rated(90, 10), "fewer": _rated(3, 0)}
     found = rank(groups, None, TOTAL)
     assert [one.key for one in found.groups] == ["good", "bad", "few", "fewer"]
