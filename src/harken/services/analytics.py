@@ -14,7 +14,7 @@ from harken.domain.errors import InvalidQuery, StorageCorrupt
 from harken.domain.feedback import Rating
 from harken.domain.insight.change_points import Day, Hour, SatisfactionChange, change_points, hourly_change_points
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
-from harken.domain.insight.facets import Facets, count_facets, without_facets
+from harken.domain.insight.facets import MOST_SHOWN, Facets, count_facets, without_facets
 from harken.domain.insight.headline import (
     SHORTEST_SILENCE,
     Growth,
@@ -378,8 +378,8 @@ class AnalyticsService:
             found = count_facets(newest(self._repository, wide, limit=_FACET_ENTRIES), query, most=_FACET_ENTRIES)
             if query != FeedbackQuery(application=query.application, since=query.since, until=query.until):
                 return found
-            agents = self.groups(query, _BY_AGENT)
-            return evolve(found, agents=tuple((str(key), one.total) for key, one in agents.items() if key is not None))
+            agents = [(str(key), one.total) for key, one in self.groups(query, _BY_AGENT).items() if key is not None]
+            return evolve(found, agents=tuple(agents[:MOST_SHOWN]))
 
         slack = min(summary.total, _FACET_ENTRIES) // 100
         return self._kept.get(wide, summary, ("facets", repr(query)), count, slack=slack)

@@ -47,6 +47,19 @@ def test_keys_that_identify_entries() -> None:
     assert len(found.context["shard"]) == MOST_VALUES
 
 
+def test_too_many_values() -> None:
+    """Of many agents, tags and context keys, the most frequent are listed."""
+    entries = [
+        a_feedback(
+            str(number), agent_id=f"agent {number}", tags=(f"tag {number}",), context={f"key {number}": 1, "z": 1}
+        )
+        for number in range(500)
+    ]
+    found = count_facets(entries, FeedbackQuery(), most=1000)
+    assert (len(found.agents), len(found.tags), len(found.context)) == (200, 200, 50)
+    assert found.context["z"] == (("1", 500),)
+
+
 def test_the_query_for_entries() -> None:
     """It has no filter on values; that on agents is kept if the reader may not see others."""
     query = FeedbackQuery(agent_id="a", tag="x", context={"tier": "free"}, session_id="s")

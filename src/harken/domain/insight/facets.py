@@ -14,7 +14,7 @@ from harken.domain.query import FeedbackQuery, label
 #: A context key with more values, such as the id of a request, identifies entries, and does not group them.
 MOST_VALUES: Final = 50
 #: More context keys, agents and tags are left out.
-_MOST_NAMES, _MOST_SHOWN = 50, 200
+_MOST_NAMES, MOST_SHOWN = 50, 200
 
 Counts = tuple[tuple[str, int], ...]
 
@@ -74,11 +74,18 @@ def count_facets(entries: Iterable[Feedback], query: FeedbackQuery, *, most: int
     return Facets(
         _ranked(agents),
         _ranked(tags),
-        {name: _ranked(values) for name, values in sorted(context.items())[:_MOST_NAMES] if len(values) <= MOST_VALUES},
+        _ranked_context(context),
         read,
         is_complete=read < most,
     )
 
 
+def _ranked_context(context: Mapping[str, Counter[str]]) -> dict[str, Counts]:
+    """The values of the names that most entries have, by name."""
+    groups = {name: values for name, values in context.items() if len(values) <= MOST_VALUES}
+    frequent = sorted(groups, key=lambda name: (-groups[name].total(), name))[:_MOST_NAMES]
+    return {name: _ranked(groups[name]) for name in sorted(frequent)}
+
+
 def _ranked(counts: Counter[str]) -> Counts:
-    return tuple(sorted(counts.items(), key=lambda one: (-one[1], one[0])))[:_MOST_SHOWN]
+    return tuple(sorted(counts.items(), key=lambda one: (-one[1], one[0])))[:MOST_SHOWN]
