@@ -15,15 +15,19 @@ from harken import (
     Comparison,
     Cursor,
     Estimate,
+    Facets,
     Feedback,
     FeedbackNotFound,
     FeedbackQuery,
     FeedbackRejected,
     GroupBy,
+    Headline,
     InvalidQuery,
+    Issues,
     Keyword,
     Page,
     Period,
+    Ranking,
     Rating,
     Receipt,
     SatisfactionChange,
@@ -47,9 +51,13 @@ from harken_adapters.formats.statistics import (
     changes_from,
     comparison_from,
     estimate_from,
+    facets_from,
     groups_from,
+    headline_from,
     heat_map_from,
+    issues_from,
     keywords_from,
+    ranking_from,
     summary_from,
     themes_from,
     trend_from,
@@ -340,6 +348,30 @@ class Calls:
         by_dates = (("prefer_dates", "true"),) if prefer_dates else ()
         return self._statistics("heat-map", filters, heat_map_from, ("zone", zone), *by_dates)
 
+    def headline(self, zone: str, *, same_weekdays: bool, filters: Filters) -> Call[Headline]:
+        """Say what changed."""
+        return self._statistics("headline", filters, headline_from, *_period(zone, same_weekdays))
+
+    def reasons(self, zone: str, limit: int, *, same_weekdays: bool, filters: Filters) -> Call[Issues]:
+        """Count reasons."""
+
+        def parse(document: Any, application: str) -> Issues:
+            return issues_from(document, lambda one: from_record(one, application))
+
+        period = _period(zone, same_weekdays)
+        return self._read("/api/analytics/reasons", filters, parse, ("limit", str(limit)), *period)
+
+    def ranking(
+        self, by: GroupBy | str, zone: str, *, same_weekdays: bool, filters: Filters
+    ) -> Call[Ranking[GroupKey]]:
+        """Rank groups."""
+        parameters = (("by", _group_by(by)), *_period(zone, same_weekdays))
+        return self._statistics("ranking", filters, ranking_from, *parameters)
+
+    def facets(self, filters: Filters) -> Call[Facets]:
+        """List the values to filter by."""
+        return self._statistics("facets", filters, facets_from)
+
     def changes(self, zone: str, filters: Filters) -> Call[list[SatisfactionChange]]:
         """Find changes of satisfaction."""
         return self._statistics("changes", filters, changes_from, ("zone", zone))
@@ -493,6 +525,11 @@ def _feedback_path(feedback_id: str, application: str | None) -> str:
     if not _is_segment(feedback_id):
         raise FeedbackNotFound(application or DEFAULT_APPLICATION, feedback_id)
     return f"/api/feedback/{_segment(feedback_id)}"
+
+
+def _period(zone: str, same_weekdays: bool) -> Pairs:
+    """The parameters of operations that compare with an earlier period."""
+    return (("zone", zone), *((("same_weekdays", "true"),) if same_weekdays else ()))
 
 
 def _group_by(by: GroupBy | str) -> str:

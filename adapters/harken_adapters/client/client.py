@@ -16,11 +16,15 @@ from harken import (
     Comparison,
     Cursor,
     Estimate,
+    Facets,
     Feedback,
     GroupBy,
+    Headline,
+    Issues,
     Keyword,
     Page,
     Period,
+    Ranking,
     Receipt,
     SatisfactionChange,
     Summary,
@@ -235,6 +239,31 @@ class Client:
     def heat_map(self, zone: str = "UTC", *, prefer_dates: bool = False, **filters: Unpack[Filters]) -> list[Cell]:
         """The statistics by weekday and hour; see :meth:`harken.Harken.heat_map`."""
         return self._send(self._calls.heat_map(zone, prefer_dates=prefer_dates, filters=filters))
+
+    def headline(self, zone: str = "UTC", *, same_weekdays: bool = False, **filters: Unpack[Filters]) -> Headline:
+        """What changed in a period since the one before; see :meth:`harken.Harken.headline`."""
+        return self._send(self._calls.headline(zone, same_weekdays=same_weekdays, filters=filters))
+
+    def reasons(
+        self, zone: str = "UTC", *, limit: int = 10, same_weekdays: bool = False, **filters: Unpack[Filters]
+    ) -> Issues:
+        """The reasons of thumbs-down feedback; see :meth:`harken.Harken.reasons`."""
+        return self._send(self._calls.reasons(zone, limit, same_weekdays=same_weekdays, filters=filters))
+
+    def ranking(
+        self,
+        by: GroupBy | str = "agent",
+        zone: str = "UTC",
+        *,
+        same_weekdays: bool = False,
+        **filters: Unpack[Filters],
+    ) -> Ranking[GroupKey]:
+        """Groups by satisfaction; see :meth:`harken.Harken.ranking`."""
+        return self._send(self._calls.ranking(by, zone, same_weekdays=same_weekdays, filters=filters))
+
+    def facets(self, **filters: Unpack[Filters]) -> Facets:
+        """The values to filter by; see :meth:`harken.Harken.facets`."""
+        return self._send(self._calls.facets(filters))
 
     def changes(self, zone: str = "UTC", **filters: Unpack[Filters]) -> list[SatisfactionChange]:
         """The days on which satisfaction changed; see :meth:`harken.Harken.changes`."""

@@ -64,6 +64,10 @@ FOR_AGENTS = {
     "analytics_groups",
     "analytics_heat_map",
     "analytics_changes",
+    "analytics_headline",
+    "analytics_reasons",
+    "analytics_ranking",
+    "analytics_facets",
     "export_feedback",
     "erase_feedback",
     "watch_events",
@@ -188,6 +192,10 @@ class TestKeysForAgents:
             "/api/analytics/groups",
             "/api/analytics/heat-map",
             "/api/analytics/changes",
+            "/api/analytics/headline",
+            "/api/analytics/reasons",
+            "/api/analytics/ranking",
+            "/api/analytics/facets",
         ],
     )
     def test_lists_are_of_all_their_agents(self, shop: Shop, path: str) -> None:
@@ -221,6 +229,13 @@ class TestKeysForAgents:
         whole = bearing(shop.hk.keys.create("default", (Scope.READ,)).text)
         for headers, agents in ((shop.key("mine"), ["mine"]), (whole, ["mine", "other"])):
             assert shop.server.get(path, headers=headers)["mix"]["new"] == agents
+
+    def test_facets(self, shop: Shop) -> None:
+        """The values to filter by are those of feedback about the agent only."""
+        whole = bearing(shop.hk.keys.create("default", (Scope.READ,)).text)
+        for headers, agents in ((shop.key("mine"), {"mine"}), (whole, {"mine", "other"})):
+            found = shop.server.get("/api/analytics/facets", headers=headers)["agents"]
+            assert {one["value"] for one in found} == agents
 
     def test_themes(self, shop: Shop) -> None:
         """Themes, and their examples, are found in feedback about the agent only."""

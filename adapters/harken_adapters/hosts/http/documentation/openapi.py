@@ -12,6 +12,7 @@ from harken import Violation
 from harken.domain.query import MAX_PAGE, MAX_VALUES
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
 from harken.services.feedback.rule_counts import MAX_DAYS
+from harken.services.reasons import MAX_REASONS
 from harken.services.themes import MAX_THEMES
 from harken_adapters.formats.exporting import WRITERS
 from harken_adapters.formats.statistics import By
@@ -216,11 +217,9 @@ def _streams(operation: Operation) -> bool:
 def _own_parameter(operation: Operation, name: str) -> Document:
     """A query parameter of an operation that is not a filter."""
     if name == "limit":
-        if operation.name == "analytics_themes":
-            return _limit(15, MAX_THEMES)
-        return _limit(MAX_PAGE if operation.name == "list_session_feedback" else 100)
-    if name == "by" and "zone" in operation.parameters:
-        return _BY_TIME
+        return _limit(*_LIMITS.get(operation.name, (100, MAX_PAGE)))
+    if name == "by" and operation.name in _BY:
+        return _BY[operation.name]
     if name == "after":
         return _after(operation)
     if operation.body and name in _NAMED_IN_QUERY:
@@ -301,6 +300,22 @@ _BY_TIME: Final = _in_query(
     "The length or kind of each point.",
     {"type": "string", "enum": [by.value for by in By], "default": By.DAY.value},
 )
+_BY_AGENT_OR_CONTEXT: Final = _in_query(
+    "by",
+    "The dimension to group by.",
+    {
+        "type": "string",
+        "pattern": rf"^(?:agent|context\.[\p{{L}}\p{{N}}_-]{{1,{MAX_CONTEXT_NAME_LENGTH}}})$",
+        "default": "agent",
+    },
+)
+#: The default and the maximum of a limit, where they are not 100 and 1,000.
+_LIMITS: Final = {
+    "analytics_themes": (15, MAX_THEMES),
+    "analytics_reasons": (10, MAX_REASONS),
+    "list_session_feedback": (MAX_PAGE, MAX_PAGE),
+}
+_BY: Final = {"analytics_trend": _BY_TIME, "analytics_ranking": _BY_AGENT_OR_CONTEXT}
 _AFTER_EVENT: Final = _in_query("after", "The same as Last-Event-ID, for clients that cannot send headers.", _PLACE)
 _AFTER_DELIVERY: Final = _in_query(
     "after",
@@ -387,6 +402,11 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "prefer_dates": _in_query(
         "prefer_dates",
         "Whether the hours are those of dates, if the feedback spans less than 14 days.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
+    "same_weekdays": _in_query(
+        "same_weekdays",
+        "Whether the earlier period is a whole number of weeks earlier.",
         {"type": "string", "enum": ["true", "false"], "default": "false"},
     ),
     "keyword": _in_query(

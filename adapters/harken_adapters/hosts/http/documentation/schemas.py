@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from harken import ModerationStatus, Verdict
+from harken import Finding, ModerationStatus, Verdict
 from harken.domain.alerts.patterns import AlertKind
 from harken.domain.events import DeliveryState, EventType
 from harken.domain.feedback import Rating
+from harken.domain.insight.ranking import MOST_RANKED
 from harken.domain.routes import MAX_TEMPLATE_LENGTH, ROUTABLE
 from harken.domain.rules import (
     MAX_COMMENT_LENGTH,
@@ -396,6 +397,7 @@ _COMPARISON: Final[Mapping[str, Schema]] = {
         "approximation, which takes repeated authors into account.",
     ),
 }
+_FACET: Final = _list(_object({"value": _ANY_TEXT, "count": _COUNT}))
 _MIX: Final = _object(
     {
         "new": _describe(_list({"type": ["string", "null"]}), "The agents that hardly any feedback before is about."),
@@ -883,27 +885,156 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
         description="The hours of the local week that have feedback, each compared with all others together.",
     ),
     "Changes": _object(
+        {"zone": _ANY_TEXT, "changes": _list(reference("SatisfactionChange"))},
+        description="The changes of satisfaction, oldest first.",
+    ),
+    "SatisfactionChange": _object(
         {
+            "at": _describe(_INSTANT, "The start of the first local day, or hour, after the change."),
+            "before": _describe(
+                {"type": "number", "minimum": 0, "maximum": 100},
+                "The satisfaction in percent, from the change before on.",
+            ),
+            "after": _describe(
+                {"type": "number", "minimum": 0, "maximum": 100},
+                "The satisfaction in percent, up to the next change.",
+            ),
+            "before_summary": _object({**_RATINGS, **_SUMS}, description="The statistics before."),
+            "after_summary": _object({**_RATINGS, **_SUMS}, description="The statistics after."),
+        }
+    ),
+    "Span": _object({"since": _INSTANT, "until": _describe(_INSTANT, "Exclusive.")}),
+    "ShareChange": _object(
+        {
+            **{
+                f"{side}_{name}": schema
+                for side in ("previous", "current")
+                for name, schema in (("count", _COUNT), ("total", _COUNT), ("design_effect", _DESIGN_EFFECT))
+            },
+            "alpha": _ALPHA,
+            "difference": {"type": "number", "description": "In percentage points."},
+            "interval": reference("Interval"),
+        },
+        description="A share of thumbs-down entries in the previous period and in this one.",
+    ),
+    "Headline": _object(
+        {
+            "title": _describe(_ANY_TEXT, "What can be said, in one sentence."),
+            "details": _describe(
+                _list(_ANY_TEXT), "Further sentences: how sure it is, since when, what grew most, what would mislead."
+            ),
+            "finding": {"enum": [finding.value for finding in Finding]},
             "zone": _ANY_TEXT,
-            "changes": _list(
+            "before": reference("Span"),
+            "after": reference("Span"),
+            "is_running": _describe(
+                {"type": "boolean"},
+                "Whether the period has not ended. `before` is then the same part of the one before.",
+            ),
+            "comparison": _object(_COMPARISON),
+            "began": _describe(_or_null("SatisfactionChange"), "When the fall or rise began, if that is known."),
+            "began_to_the_hour": _describe({"type": "boolean"}, "Whether that is an hour; else it is a day."),
+            "growth": _describe(
+                {
+                    "anyOf": [
+                        _object(
+                            {
+                                "name": _ANY_TEXT,
+                                "is_reason": _describe(
+                                    {"type": "boolean"}, "Whether it is a tag; else it is a theme of comments."
+                                ),
+                                "change": reference("ShareChange"),
+                            }
+                        ),
+                        {"type": "null"},
+                    ]
+                },
+                "The reason or theme that grew most, if any grew by more than chance.",
+            ),
+            "mix": _describe(
+                {"anyOf": [_MIX, {"type": "null"}]},
+                "The agents that only one period has, if they change the result by at least a point.",
+            ),
+            "silence": _describe(
+                {
+                    "anyOf": [
+                        _object(
+                            {
+                                "since": _INSTANT,
+                                "seconds": {"type": "number", "minimum": 0},
+                                "usual_per_hour": {"type": "number", "minimum": 0},
+                            }
+                        ),
+                        {"type": "null"},
+                    ]
+                },
+                "No feedback at a time when it usually comes.",
+            ),
+        },
+        description="What changed in a period since the one before.",
+    ),
+    "Issues": _object(
+        {
+            "issues": _list(
                 _object(
                     {
-                        "at": _describe(_INSTANT, "The start of the first local day after the change."),
-                        "before": _describe(
-                            {"type": "number", "minimum": 0, "maximum": 100},
-                            "The satisfaction in percent, from the change before on.",
+                        "name": _ANY_TEXT,
+                        "count": _COUNT,
+                        "share": _describe({"type": "number"}, "In percent of the counted entries."),
+                        "design_effect": _DESIGN_EFFECT,
+                        "change": _or_null("ShareChange"),
+                        "verdict": _describe(
+                            {"enum": ["more frequent", "rarer", Verdict.UNDECIDED.value]},
+                            "Whether the share changed by more than chance among all; wrong in 1% of cases.",
                         ),
-                        "after": _describe(
-                            {"type": "number", "minimum": 0, "maximum": 100},
-                            "The satisfaction in percent, up to the next change.",
-                        ),
-                        "before_summary": _object({**_RATINGS, **_SUMS}, description="The statistics before."),
-                        "after_summary": _object({**_RATINGS, **_SUMS}, description="The statistics after."),
+                        "example": _describe(_or_null("Feedback"), "The newest entry that makes a good example."),
+                        "words": _describe(_list(_ANY_TEXT), "The words of a theme; empty for a reason."),
                     }
                 )
             ),
+            "found": _describe(_COUNT, "The number of all reasons."),
+            "downs": _describe(_COUNT, "The number of thumbs-down entries that were counted."),
+            "is_complete": _describe({"type": "boolean"}, "Whether these are all of the period."),
         },
-        description="The changes of satisfaction, oldest first.",
+        description="The reasons of negative feedback, the most frequent first.",
+    ),
+    "Ranking": _object(
+        {
+            "by": _describe(_ANY_TEXT, "The dimension of the groups."),
+            "sentence": _describe(_ANY_TEXT, "Which of the best groups differ by more than chance."),
+            "groups": _list(
+                _statistics(
+                    key=_describe(
+                        {"type": ["string", "null"]}, "The value of the group; null for feedback without one."
+                    ),
+                    change=_describe(
+                        {"anyOf": [_object(_COMPARISON), {"type": "null"}]},
+                        "Since the previous period, if there is one.",
+                    ),
+                    is_new=_describe(
+                        {"type": "boolean"}, "Whether it had fewer than 20 thumbs in the previous period."
+                    ),
+                ),
+                maxItems=MOST_RANKED,
+            ),
+            "found": _describe(_COUNT, "The number of all groups."),
+            "total": reference("Statistics"),
+            "pairs": _describe(_COUNT, "The number of compared pairs, for which the sentence is corrected."),
+            "is_complete": _describe(
+                {"type": "boolean"}, "Whether all ratings were counted; else the newest 20,000 thumbs."
+            ),
+        },
+        description="Groups by descending satisfaction, those with fewer than 20 thumbs last.",
+    ),
+    "Facets": _object(
+        {
+            "agents": _FACET,
+            "tags": _FACET,
+            "context": _by_id(_FACET, "The values of each context name that has at most 50."),
+            "entries": _describe(_COUNT, "The number of entries in which they were counted."),
+            "is_complete": _describe({"type": "boolean"}, "Whether these are all."),
+        },
+        description="The values to filter by, the most frequent first.",
     ),
     "Alert": _object(
         {
@@ -1173,6 +1304,25 @@ _COMPARISON_EXAMPLE: Final = {
     "p_value_is_exact": True,
 }
 
+_CHANGE_EXAMPLE: Final = {
+    "at": "2026-01-31T00:00:00+01:00",
+    "before": 50.0,
+    "after": 75.0,
+    "before_summary": {name: _WORSE[name] for name in (*_RATINGS, *_SUMS)},
+    "after_summary": {name: _STATISTICS_EXAMPLE[name] for name in (*_RATINGS, *_SUMS)},
+}
+_SHARE_CHANGE_EXAMPLE: Final = {
+    "previous_count": 161,
+    "previous_total": 2199,
+    "previous_design_effect": 1.0,
+    "current_count": 401,
+    "current_total": 3759,
+    "current_design_effect": 1.0,
+    "alpha": 0.05,
+    "difference": 3.3,
+    "interval": {"low": 1.9, "high": 4.8},
+}
+
 #: Examples of responses, for operations without their own example.
 EXAMPLES: Final[Mapping[str, Any]] = {
     "Receipt": {
@@ -1339,17 +1489,54 @@ EXAMPLES: Final[Mapping[str, Any]] = {
             }
         ],
     },
-    "Changes": {
+    "Changes": {"zone": "Europe/Berlin", "changes": [_CHANGE_EXAMPLE]},
+    "Headline": {
+        "title": "Too little to tell: 4 thumbs so far",
+        "details": ["The true value lies anywhere from 30 to 95%. About 280 more thumbs would decide the comparison."],
+        "finding": "too little to tell",
         "zone": "Europe/Berlin",
-        "changes": [
+        "before": {"since": "2025-12-07T00:00:00+01:00", "until": "2026-01-04T00:00:00+01:00"},
+        "after": {"since": "2026-01-04T00:00:00+01:00", "until": "2026-02-01T00:00:00+01:00"},
+        "is_running": False,
+        "comparison": _COMPARISON_EXAMPLE,
+        "began": None,
+        "began_to_the_hour": False,
+        "growth": {"name": "Cancelled Flight", "is_reason": True, "change": _SHARE_CHANGE_EXAMPLE},
+        "mix": None,
+        "silence": None,
+    },
+    "Issues": {
+        "issues": [
             {
-                "at": "2026-01-31T00:00:00+01:00",
-                "before": 50.0,
-                "after": 75.0,
-                "before_summary": {name: _WORSE[name] for name in (*_RATINGS, *_SUMS)},
-                "after_summary": {name: _STATISTICS_EXAMPLE[name] for name in (*_RATINGS, *_SUMS)},
+                "name": "Cancelled Flight",
+                "count": 401,
+                "share": 10.7,
+                "design_effect": 1.0,
+                "change": _SHARE_CHANGE_EXAMPLE,
+                "verdict": "more frequent",
+                "example": _FEEDBACK,
+                "words": [],
             }
         ],
+        "found": 10,
+        "downs": 3759,
+        "is_complete": True,
+    },
+    "Ranking": {
+        "by": "agent",
+        "sentence": "No agent has 20 thumbs yet.",
+        "groups": [{"key": "helper", **_STATISTICS_EXAMPLE, "change": _COMPARISON_EXAMPLE, "is_new": True}],
+        "found": 1,
+        "total": _STATISTICS_EXAMPLE,
+        "pairs": 0,
+        "is_complete": True,
+    },
+    "Facets": {
+        "agents": [{"value": "helper", "count": 3120}],
+        "tags": [{"value": "slow", "count": 212}],
+        "context": {"version": [{"value": "1.6", "count": 1804}, {"value": "1.5", "count": 1316}]},
+        "entries": 3120,
+        "is_complete": True,
     },
     "Comparison": {**_COMPARISON_EXAMPLE, "mix": None},
 }
