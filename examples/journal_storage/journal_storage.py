@@ -21,6 +21,7 @@ from journal_lines import from_line, to_line
 import harken
 from harken.ports import (
     ConfigurationError,
+    DeliveryQuery,
     DeliveryState,
     Storage,
     StorageClosed,
@@ -70,7 +71,7 @@ class JournaledOutbox(Journaled):
 
     def claim(self, channel: str, *, now: datetime, **how: Any) -> Any:
         """Claim due deliveries, as the port specifies."""
-        first = self._in_memory.deliveries(DeliveryState.PENDING, channel=channel, limit=1)
+        first = self._in_memory.deliveries(DeliveryQuery(DeliveryState.PENDING, channel=channel), limit=1)
         return self._write("claim", channel, now=now, **how) if first and first[0].due_at <= now else []
 
 

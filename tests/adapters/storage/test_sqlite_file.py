@@ -27,7 +27,7 @@ from harken import (
 )
 from harken.configuration.storage_urls import open_storage
 from harken.domain.erasure import Erased
-from harken.domain.events import DeliveryState, Event, EventType
+from harken.domain.events import DeliveryQuery, DeliveryState, Event, EventType
 from harken.domain.insight.terms import TermCounts
 from harken.ports.repository import Accepted
 from harken.ports.state import StateEntry
@@ -236,11 +236,13 @@ def test_a_file_of_the_second_version_is_migrated(path: Path) -> None:
         dead, pending, waiting = storage.outbox.events(limit=9)
         storage.outbox.fan_out([(dead, ["log"]), (pending, ["log", "mail"])], due_at=NOON)
         storage.outbox.bury(storage.outbox.claim("log", now=NOON, until=later, limit=1)[0], error="gone")
-        before = {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState}
+        before = {state: list(storage.outbox.deliveries(DeliveryQuery(state), limit=9)) for state in DeliveryState}
     downgrade(path, 2)
     with open_storage(url_of(path)) as storage:
         assert list(storage.outbox.events(limit=9)) == [waiting]
-        assert {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState} == before
+        assert {
+            state: list(storage.outbox.deliveries(DeliveryQuery(state), limit=9)) for state in DeliveryState
+        } == before
         revived = storage.outbox.replay(f"{before[DeliveryState.DEAD][0].event.id}:log", due_at=NOON)
         assert (revived.attempts, revived.tries) == (1, 0)
         alert = an_alert()
@@ -291,18 +293,20 @@ def test_a_file_of_the_fifth_version_is_migrated(path: Path) -> None:
         changed_event = next(event for event in storage.outbox.events(limit=9) if event.version > 1)
         storage.outbox.fan_out([(changed_event, ["log", "mail"])], due_at=NOON)
         storage.outbox.settle(storage.outbox.claim("mail", now=later, until=later, limit=1))
-        before = {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState}
+        before = {state: list(storage.outbox.deliveries(DeliveryQuery(state), limit=9)) for state in DeliveryState}
     downgrade(path, 5)
     with open_storage(url_of(path)) as storage:
         assert list(storage.outbox.events(limit=9)) == [second]
-        assert {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState} == before
+        assert {
+            state: list(storage.outbox.deliveries(DeliveryQuery(state), limit=9)) for state in DeliveryState
+        } == before
         assert not storage.outbox.claim("log", now=NOON, until=later, limit=9)
         (claim,) = storage.outbox.claim("mail", now=NOON, until=later, limit=9)
         assert claim.event == changed_event
         storage.outbox.settle([claim])
         removed = storage.feedback.erase(FeedbackQuery().in_any_state(), at=later)
         assert removed == Erased(feedback=2, deliveries=4)
-        (notice,) = storage.outbox.deliveries(DeliveryState.PENDING, limit=9)
+        (notice,) = storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)
         assert (notice.channel, notice.event) == ("mail", Event.erasure(changed, at=later))
         assert storage.check() == []
 
@@ -329,7 +333,7 @@ def test_the_order_is_kept_while_the_previous_version_is_running(path: Path) -> 
         assert claim.id == "2:log"
         before.execute("DELETE FROM feedback")
         for state in DeliveryState:
-            assert not storage.outbox.deliveries(state, limit=9)
+            assert not storage.outbox.deliveries(DeliveryQuery(state), limit=9)
     before.close()
 
 

@@ -15,7 +15,7 @@ from harken import FeedbackQuery, Harken, Moderation
 from harken.configuration.storage_urls import open_storage
 from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
-from harken.domain.events import Delivery, DeliveryState
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState
 from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
@@ -50,7 +50,7 @@ def _claim(storage: Storage) -> Sequence[Delivery]:
 
 
 def _list(storage: Storage, **filters: Any) -> Sequence[Delivery]:
-    return storage.outbox.deliveries(DeliveryState.PENDING, limit=2, **filters)
+    return storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=2, **filters)
 
 
 def _replay(storage: Storage) -> Delivery:
@@ -94,7 +94,10 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
     "deliveries of all channels": (_list, "delivery_channel (channel>?)"),
     "discard": (lambda st: st.outbox.discard(_claim(st)), "delivery USING PRIMARY KEY (id=?)"),
     "move": (lambda st: st.outbox.move(_claim(st)[0], "new"), "delivery USING PRIMARY KEY (id=?)"),
-    "count pending": (lambda st: st.outbox.pending(), "COVERING INDEX delivery_channel (channel=? AND state=?)"),
+    "count pending": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.PENDING)),
+        "COVERING INDEX delivery_channel (channel=? AND state=?)",
+    ),
     "an erasure that waits for a claim": (
         lambda st: st.outbox.release([evolve(claim, attempts=0) for claim in _claim(st)]),
         "delivery_feedback (application=? AND feedback_id=?)",
