@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harken.domain.events import Delivery
-from harken.services.notifications.channels import ChannelState
+from harken.domain.events import Attempt, Delivery
+from harken.services.notifications.channels import ChannelStatus
+from harken.services.notifications.deliveries import Cause, DeliverySummary
 from harken_adapters.formats.record import Record, stamp, stamp_or_none
 
 
@@ -27,15 +28,72 @@ def delivery_record(delivery: Delivery) -> Record:
         "due_at": stamp(delivery.due_at),
         "leased_until": stamp_or_none(delivery.leased_until),
         "error": delivery.error,
+        "cause": delivery.cause,
+        "history": list(map(_attempt_record, delivery.history)),
     }
 
 
-def channel_record(state: ChannelState) -> Record:
-    """The status of a channel."""
+def _attempt_record(attempt: Attempt) -> Record:
+    return {
+        "at": stamp(attempt.at),
+        "seconds": round(attempt.duration.total_seconds(), 3),
+        "outcome": attempt.outcome.value,
+        "status": attempt.status,
+        "words": attempt.words,
+        "error": attempt.error,
+    }
+
+
+def channel_record(status: ChannelStatus) -> Record:
+    """The status of a channel, with the numbers of its deliveries."""
+    state, retried = status.state, status.retried
     return {
         "name": state.name,
+        "kind": status.kind.kind,
+        "destination": status.kind.destination,
+        "configured": status.is_configured,
         "on": state.on,
         "failing_since": stamp_or_none(state.failing_since),
         "off_since": stamp_or_none(state.off_since),
         "reason": state.reason,
+        "cause": state.cause,
+        "pending": status.pending,
+        "dead": status.dead,
+        "delivered": status.delivered,
+        "last_delivered_at": stamp_or_none(status.last_delivered_at),
+        "next_attempt": None if retried is None else _next_attempt_record(retried),
+    }
+
+
+def _next_attempt_record(retried: Delivery) -> Record:
+    # A claimed delivery is being attempted.
+    number = retried.tries if retried.leased_until is not None else retried.tries + 1
+    return {"at": stamp(retried.due_at), "number": number}
+
+
+def summary_record(summary: DeliverySummary) -> Record:
+    """The numbers of deliveries, and why the dead ones are dead."""
+    numbers = {"pending": summary.pending, "delivered": summary.delivered, "dead": summary.dead}
+    names = sorted({name for by_channel in numbers.values() for name in by_channel})
+    return {
+        "as_of": stamp(summary.as_of),
+        "delivered_since": stamp(summary.delivered_since),
+        **{state: sum(by_channel.values()) for state, by_channel in numbers.items()},
+        "channels": [
+            {"channel": name} | {state: by_channel.get(name, 0) for state, by_channel in numbers.items()}
+            for name in names
+        ],
+        "causes": [_cause_record(cause) for cause in summary.causes],
+    }
+
+
+def _cause_record(cause: Cause) -> Record:
+    counted = cause.counted
+    return {
+        "channel": counted.channel,
+        "cause": counted.cause,
+        "count": counted.count,
+        "first_at": stamp(counted.first_at),
+        "last_at": stamp(counted.last_at),
+        "latest": None if cause.latest is None else delivery_record(cause.latest),
     }

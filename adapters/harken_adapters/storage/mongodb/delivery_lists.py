@@ -1,4 +1,4 @@
-"""Lists and counts of deliveries in MongoDB. Each reads ranges of one index, which the server is told to use."""
+"""Lists and counts of deliveries in MongoDB. Each reads ranges of one index, named by a hint."""
 
 from __future__ import annotations
 

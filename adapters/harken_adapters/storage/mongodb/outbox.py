@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
@@ -371,8 +372,11 @@ class MongoOutbox(Outbox):
     def _change_held(self, claimed: Sequence[Delivery], change: Document, *, with_history: bool) -> int:
         """Change the deliveries whose claim is the latest. Returns their number."""
         if with_history and any(claim.history for claim in claimed):
-            changes = [_with_history(claim, change) for claim in claimed]
-            return self._deliveries.bulk_write(changes, ordered=False).matched_count
+            changes = [(_held(claim), _with_history(claim, change)) for claim in claimed]
+            if not self._database.served:
+                # A simulated server has no bulk writes.
+                return sum(self._deliveries.update_one(*one).matched_count for one in changes)
+            return self._deliveries.bulk_write(list(starmap(UpdateOne, changes)), ordered=False).matched_count
         return sum(self._deliveries.update_many(held, change).matched_count for held in _held_among(claimed))
 
     def _end(
@@ -447,9 +451,9 @@ def _held_among(claimed: Iterable[Delivery]) -> Iterator[Document]:
         yield {**among(some), **HELD, "attempts": {"$eq": attempts}}
 
 
-def _with_history(claim: Delivery, change: Document) -> UpdateOne:
+def _with_history(claim: Delivery, change: Document) -> Document:
     """Return the change of one claimed delivery, with its attempts."""
-    return UpdateOne(_held(claim), {**change, "$set": {**change["$set"], **history_fields(claim)}})
+    return {**change, "$set": {**change["$set"], **history_fields(claim)}}
 
 
 def _held(claim: Delivery) -> Document:
