@@ -33,8 +33,8 @@ from harken.ports import (
 PREFIX = "journal:///"
 HEADER = b"harken-journal 1\n"
 # Methods that only read. Calls of all others are journaled: an unnecessary line is harmless, a missing one loses data.
-READS = {"agent", "agents", "all", "applications", "changes", "count", "deliveries", "delivery", "events"}
-READS |= {"events_about", "find", "get", "get_many", "keys", "latest", "messages", "sessions", "speakers"}
+READS = {"agent", "agents", "all", "applications", "causes", "changes", "count", "counts", "deliveries", "delivery"}
+READS |= {"events", "events_about", "find", "get", "get_many", "keys", "latest", "messages", "sessions", "speakers"}
 READS |= {"ratings_by_author", "stream", "summarize", "term_counts", "watching"}
 
 

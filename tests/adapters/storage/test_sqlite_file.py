@@ -119,6 +119,13 @@ def test_an_empty_file_is_used(path: Path) -> None:
 
 #: Statements that turn a file of this version into one of the previous version.
 _UNDONE = {
+    8: (
+        "DROP INDEX delivery_list",
+        "DROP INDEX delivery_dead",
+        "ALTER TABLE delivery DROP COLUMN history",
+        "ALTER TABLE delivery DROP COLUMN cause",
+        "DELETE FROM sqlite_stat1 WHERE idx IN ('delivery_list', 'delivery_dead')",
+    ),
     7: (
         "DROP TRIGGER terms_added",
         "DROP TRIGGER terms_removed",
@@ -308,6 +315,26 @@ def test_a_file_of_the_fifth_version_is_migrated(path: Path) -> None:
         assert removed == Erased(feedback=2, deliveries=4)
         (notice,) = storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)
         assert (notice.channel, notice.event) == ("mail", Event.erasure(changed, at=later))
+        assert storage.check() == []
+
+
+def test_a_file_of_the_seventh_version_is_migrated(path: Path) -> None:
+    """Deliveries from before attempts were stored have none; dead ones are grouped by their errors."""
+    with open_storage(url_of(path)) as storage:
+        storage.feedback.add(accepted(*a_series(3)))
+        storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
+        first, second, third = storage.outbox.claim("log", now=NOON, until=NOON, limit=9)
+        storage.outbox.bury(first, error="refused " * 20)
+        storage.outbox.bury(second, error="refused " * 20)
+        storage.outbox.settle([third])
+        everything = list(storage.outbox.deliveries(DeliveryQuery(), limit=9))
+        causes = storage.outbox.causes(DeliveryQuery())
+    downgrade(path, 7)
+    with open_storage(url_of(path)) as storage:
+        assert list(storage.outbox.deliveries(DeliveryQuery(), limit=9)) == everything
+        assert storage.outbox.causes(DeliveryQuery(application="default")) == causes
+        assert [(one.cause, one.count) for one in causes] == [(("refused " * 20)[:100], 2)]
+        assert storage.outbox.replay(first.id, due_at=NOON).history == ()
         assert storage.check() == []
 
 

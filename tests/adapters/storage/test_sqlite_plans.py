@@ -15,7 +15,7 @@ from harken import FeedbackQuery, Harken, Moderation
 from harken.configuration.storage_urls import open_storage
 from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
-from harken.domain.events import Delivery, DeliveryQuery, DeliveryState
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, EventType
 from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
@@ -49,8 +49,11 @@ def _claim(storage: Storage) -> Sequence[Delivery]:
     return storage.outbox.claim("log", now=_LATER, until=_LATER, limit=9)
 
 
-def _list(storage: Storage, **filters: Any) -> Sequence[Delivery]:
-    return storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=2, **filters)
+def _list(
+    storage: Storage, *, after: Delivery | None = None, newest: bool = False, **filters: Any
+) -> Sequence[Delivery]:
+    query = DeliveryQuery(**{"state": DeliveryState.PENDING, **filters})
+    return storage.outbox.deliveries(query, limit=2, after=after, newest_first=newest)
 
 
 def _replay(storage: Storage) -> Delivery:
@@ -89,14 +92,34 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
     ),
     "deliveries of an application": (
         lambda st: _list(st, channel="log", application="default"),
-        "delivery_channel (channel=? AND state=? AND late=?)",
+        "delivery_list (application=? AND channel=? AND state=?)",
+    ),
+    "the newest deliveries of an application": (
+        lambda st: _list(st, application="default", newest=True, after=_list(st)[0]),
+        "delivery_list (application=? AND channel=? AND state=? AND (due_at,id)<(?,?))",
+    ),
+    "the channels of an application": (
+        lambda st: _list(st, application="default"),
+        "COVERING INDEX delivery_list (application=? AND channel>?)",
+    ),
+    "deliveries with a cause": (
+        lambda st: _list(st, application="default", state=DeliveryState.DEAD, cause="410 Gone"),
+        "delivery_dead (application=? AND channel=? AND cause=?)",
+    ),
+    "count deliveries of an application": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.DEAD, application="default", type=EventType.CREATED)),
+        "COVERING INDEX delivery_list (application=? AND channel=? AND state=?)",
+    ),
+    "count those that arrived lately": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.DELIVERED, application="default", due_since=NOON)),
+        "COVERING INDEX delivery_list (application=? AND channel=? AND state=? AND due_at>?)",
     ),
     "deliveries of all channels": (_list, "delivery_channel (channel>?)"),
     "discard": (lambda st: st.outbox.discard(_claim(st)), "delivery USING PRIMARY KEY (id=?)"),
     "move": (lambda st: st.outbox.move(_claim(st)[0], "new"), "delivery USING PRIMARY KEY (id=?)"),
     "count pending": (
         lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.PENDING)),
-        "COVERING INDEX delivery_channel (channel=? AND state=?)",
+        "COVERING INDEX delivery_channel (channel=? AND state=? AND late=?)",
     ),
     "an erasure that waits for a claim": (
         lambda st: st.outbox.release([evolve(claim, attempts=0) for claim in _claim(st)]),

@@ -380,8 +380,11 @@ def test_a_channel_is_switched_off_and_on(cli: Any, tmp_path: Path, receiver: Re
 @pytest.mark.usefixtures("empty_storage")
 def test_a_channel_as_json(cli: Any) -> None:
     """The JSON output has the status, since when, and the reason."""
-    on = {"name": "log", "on": True, "failing_since": None, "off_since": None, "reason": ""}
-    assert cli("channels", "list", "--json").json == {"channels": [on], "stranded": {}}
+    listed = cli("channels", "list", "--json").json
+    (on,) = listed["channels"]
+    assert listed["stranded"] == {}
+    state = {"name": "log", "on": True, "failing_since": None, "off_since": None, "reason": "", "cause": ""}
+    assert on == {**on, **state, "kind": "log", "destination": "", "configured": True, "pending": 0, "dead": 0}
     off = cli("channels", "off", "log", "--json").json
     assert {**off, "off_since": None} == {**on, "on": False, "reason": "switched off manually"}
     assert cli("channels", "list", "--json").json == {"channels": [off], "stranded": {}}
@@ -402,7 +405,7 @@ def test_a_failing_channel(cli: Any, tmp_path: Path, receiver: Receiver) -> None
     receiver.status = 204
     cli("submit", "s", "up")
     cli("relay", "--once")
-    assert cli("channels", "list").out == "support  on\n"
+    assert cli("channels", "list").out == "support  on  1 pending\n"
 
 
 def test_doctor_counts_dead_deliveries(cli: Any, dead: list[str]) -> None:

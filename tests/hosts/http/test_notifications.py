@@ -196,7 +196,22 @@ class TestChannels:
     def test_off_and_on(self, hk: Harken, server: Server, clock: ManualClock) -> None:
         """A channel is switched off with a reason, which raises an alert, and on again, which resolves it."""
         good, bad = server.get("/api/channels")["channels"]
-        assert good == {"name": "good", "on": True, "failing_since": None, "off_since": None, "reason": ""}
+        assert good == {
+            "name": "good",
+            "kind": "Recorder",
+            "destination": "",
+            "configured": True,
+            "on": True,
+            "failing_since": None,
+            "off_since": None,
+            "reason": "",
+            "cause": "",
+            "pending": 0,
+            "dead": 0,
+            "delivered": 0,
+            "last_delivered_at": None,
+            "next_attempt": None,
+        }
         off = server.post("/api/channels/bad/off", {"reason": "it moves"}, status=200)
         assert off == {**bad, "on": False, "off_since": "2026-03-04T12:00:00.000000Z", "reason": "it moves"}
         assert server.get("/api/channels")["channels"] == [good, off]

@@ -414,7 +414,11 @@ class TestSchemas:
             drawn["channel"] = "support"
         if operation.name == "replay_deliveries":
             # A schema cannot express the range of valid instants in UTC.
-            drawn = {name: value for name, value in (drawn or {}).items() if name not in ("since", "until")}
+            drawn = {name: value for name, value in (drawn or {}).items() if name not in ("since", "until", "as_of")}
+            # It could express these, but generators do not follow it: ids stand alone, and a delivery has one subject.
+            exclusive = ("ids",) if len(drawn) > 1 else ()
+            exclusive += ("alert_id",) if drawn.get("feedback_id") is not None else ()
+            drawn = {name: value for name, value in drawn.items() if name not in exclusive}
         with harken.connect("memory://", channels={"support": Recorder()}) as hk:
             feedback_id = hk.submit("user-123", rating="up").feedback.id
             client = Client(Api(hk, OPEN), feedback_id)

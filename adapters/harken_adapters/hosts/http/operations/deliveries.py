@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from harken import Scope
 from harken.domain.events import Delivery, DeliveryState, EventType
@@ -74,20 +74,23 @@ def _replay_selected(call: Call) -> Response:
         return _replay_ids(call, given)
     if "route" in given and (problem := name_problem("route", given["route"])):
         raise invalid("route", "name", problem)
-    at_most = given.get("at_most")
-    # Not isinstance: bool is a subclass of int.
-    if at_most is not None and (type(at_most) is not int or at_most < 0):
-        raise invalid("at_most", "type", "at_most must be an integer that is not negative")
     replayed = call.harken.deliveries.replay_all(
-        _state(given.get("state", DeliveryState.DEAD.value)),
+        _state(body.get("state", DeliveryState.DEAD.value)),
         route=given.get("route"),
         since=moment("since", given.get("since")),
         until=moment("until", given.get("until")),
         as_of=moment("as_of", given.get("as_of")),
-        at_most=at_most,
+        at_most=_at_most(given.get("at_most")),
         **_filters(call, {name: given.get(name) for name in FILTERS}),
     )
     return answer({"replayed": replayed})
+
+
+def _at_most(value: Any) -> int | None:
+    # Not isinstance: bool is a subclass of int. In JSON, 3.0 is an integer too.
+    if value is None or (type(value) in (int, float) and value >= 0 and value == int(value)):
+        return None if value is None else int(value)
+    raise invalid("at_most", "type", "at_most must be an integer that is not negative")
 
 
 def _replay_ids(call: Call, given: Mapping[str, object]) -> Response:
