@@ -122,9 +122,12 @@ _UNDONE = {
     8: (
         "DROP INDEX delivery_list",
         "DROP INDEX delivery_dead",
+        "DROP INDEX delivery_channel",
+        "CREATE INDEX delivery_channel ON delivery (channel, state, late, due_at, id)",
         "ALTER TABLE delivery DROP COLUMN history",
         "ALTER TABLE delivery DROP COLUMN cause",
-        "DELETE FROM sqlite_stat1 WHERE idx IN ('delivery_list', 'delivery_dead')",
+        "DELETE FROM sqlite_stat1 WHERE idx IN ('delivery_list', 'delivery_dead', 'delivery_channel')",
+        "INSERT INTO sqlite_stat1 VALUES ('delivery', 'delivery_channel', '1000000 300000 100000 100000 1 1')",
     ),
     7: (
         "DROP TRIGGER terms_added",

@@ -92,15 +92,19 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
     ),
     "deliveries of an application": (
         lambda st: _list(st, channel="log", application="default"),
+        "delivery_channel (channel=? AND state=? AND late=?)",
+    ),
+    "dead deliveries of an application": (
+        lambda st: _list(st, application="default", state=DeliveryState.DEAD),
         "delivery_list (application=? AND channel=? AND state=?)",
     ),
-    "the newest deliveries of an application": (
-        lambda st: _list(st, application="default", newest=True, after=_list(st)[0]),
-        "delivery_list (application=? AND channel=? AND state=? AND (due_at,id)<(?,?))",
+    "count pending deliveries of an application": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.PENDING, application="default")),
+        "COVERING INDEX delivery_channel (channel=? AND state=? AND late=?)",
     ),
-    "the channels of an application": (
-        lambda st: _list(st, application="default"),
-        "COVERING INDEX delivery_list (application=? AND channel>?)",
+    "the newest deliveries of an application": (
+        lambda st: _list(st, application="default", state=DeliveryState.DEAD, newest=True, after=_list(st)[0]),
+        "delivery_list (application=? AND channel=? AND state=? AND (due_at,id)<(?,?))",
     ),
     "deliveries with a cause": (
         lambda st: _list(st, application="default", state=DeliveryState.DEAD, cause="410 Gone"),

@@ -27,20 +27,11 @@ _CHANNELS: Final = """
     )
     SELECT channel FROM found WHERE channel IS NOT NULL
 """
-#: The same for one application.
-_CHANNELS_OF_APPLICATION: Final = """
-    WITH RECURSIVE found (channel) AS (
-        SELECT min(channel) FROM delivery WHERE application = ?1
-        UNION ALL
-        SELECT (SELECT min(channel) FROM delivery WHERE application = ?1 AND channel > found.channel)
-        FROM found WHERE found.channel IS NOT NULL
-    )
-    SELECT channel FROM found WHERE channel IS NOT NULL
-"""
 #: Only pending deliveries can be late.
 _LATE: Final = {DeliveryState.PENDING: (0, 1), DeliveryState.DELIVERED: (0,), DeliveryState.DEAD: (0,)}
-#: A literal: otherwise SQLite does not use the partial index.
+#: Literals: otherwise SQLite does not use the partial indexes.
 _DEAD: Final = "state = 'dead'"
+_ENDED: Final = "state <> 'pending'"
 
 
 def find_deliveries(
@@ -95,13 +86,9 @@ def count_causes(connection: sqlite3.Connection, query: DeliveryQuery) -> list[C
     return sorted(found, key=most_first)
 
 
-def channels_in_use(connection: sqlite3.Connection, application: str | None = None) -> list[str]:
+def channels_in_use(connection: sqlite3.Connection) -> list[str]:
     """Return the channels that have deliveries."""
-    if application is None:
-        rows = connection.execute(_CHANNELS)
-    else:
-        rows = connection.execute(_CHANNELS_OF_APPLICATION, (application,))
-    return [channel for (channel,) in rows.fetchall()]
+    return [channel for (channel,) in connection.execute(_CHANNELS).fetchall()]
 
 
 def _ranges(connection: sqlite3.Connection, query: DeliveryQuery) -> Iterator[Condition]:
@@ -118,19 +105,25 @@ def _ranges(connection: sqlite3.Connection, query: DeliveryQuery) -> Iterator[Co
             (query.application, subject_id, states, *channel[1], *values),
         )
         return
-    names = channels_in_use(connection, query.application) if query.channel is None else [query.channel]
+    names = channels_in_use(connection) if query.channel is None else [query.channel]
     for name in names:
         for state in query.states:
-            if query.application is None:
-                for late in _LATE[state]:
-                    yield f"channel = ? AND state = ? AND late = ?{others}", (name, state.value, late, *values)
-            elif query.cause is not None:
-                yield f"application = ? AND channel = ? AND {_DEAD}{others}", (query.application, name, *values)
-            else:
-                yield (
-                    f"application = ? AND channel = ? AND state = ?{others}",
-                    (query.application, name, state.value, *values),
-                )
+            for sql, parameters in _ranges_of_state(query, name, state):
+                yield f"{sql}{others}", (*parameters, *values)
+
+
+def _ranges_of_state(query: DeliveryQuery, channel: str, state: DeliveryState) -> Iterator[Condition]:
+    """Yield the conditions on application, channel and state."""
+    if query.application is not None and query.cause is not None:
+        yield f"application = ? AND channel = ? AND {_DEAD}", (query.application, channel)
+    elif query.application is not None and state is not DeliveryState.PENDING:
+        parameters = (query.application, channel, state.value)
+        yield f"application = ? AND channel = ? AND state = ? AND {_ENDED}", parameters
+    else:
+        # The plus sign prevents the use of an index on the application, which would not give the required order.
+        of, application = (" AND +application = ?", (query.application,)) if query.application is not None else ("", ())
+        for late in _LATE[state]:
+            yield f"channel = ? AND state = ? AND late = ?{of}", (channel, state.value, late, *application)
 
 
 def _other_conditions(query: DeliveryQuery) -> tuple[str, tuple[object, ...]]:

@@ -170,11 +170,11 @@ INSERT INTO "sqlite_stat1" VALUES('message','sqlite_autoindex_message_1','100000
 INSERT INTO "sqlite_stat1" VALUES('feedback','feedback_key','500000 500000 10 1 1');
 INSERT INTO "sqlite_stat1" VALUES('event','event','10000 10000 1 1 1');
 INSERT INTO "sqlite_stat1" VALUES('event','event_time','10000 1 1 1 1 1');
-INSERT INTO "sqlite_stat1" VALUES('delivery','delivery_channel','1000000 300000 100000 100000 1 1');
 INSERT INTO "sqlite_stat1" VALUES('delivery','delivery_order','100000 100000 2 1 1 1');
 INSERT INTO "sqlite_stat1" VALUES('told','told','1000000 1000000 2 1');
 INSERT INTO "sqlite_stat1" VALUES('alert','alert_session','1000 1000 10 1');
 INSERT INTO "sqlite_stat1" VALUES('alert_feedback','alert_feedback','10000 10000 2 1');
+INSERT INTO "sqlite_stat1" VALUES('delivery','delivery_channel','1000000 300000 100000 100000 1 1 1 1');
 INSERT INTO "sqlite_stat1" VALUES('delivery','delivery_list','1000000 1000000 300000 100000 1 1 1');
 INSERT INTO "sqlite_stat1" VALUES('delivery','delivery_dead','1000 1000 300 100 1 1');
 CREATE TABLE term_correction (
@@ -244,7 +244,6 @@ CREATE INDEX alert_standing ON alert (application, raised_at, id) WHERE resolved
 CREATE UNIQUE INDEX feedback_key ON feedback (application, session_id, idempotency_key, ifnull(author, ''))
         WHERE idempotency_key IS NOT NULL;
 CREATE INDEX event_time ON event (occurred_at, feedback_id, version);
-CREATE INDEX delivery_channel ON delivery (channel, state, late, due_at, id);
 CREATE INDEX delivery_order ON delivery (application, feedback_id, channel, version) WHERE state = 'pending';
 CREATE TRIGGER delivery_made AFTER INSERT ON delivery WHEN NEW.state = 'pending'
         BEGIN 
@@ -361,7 +360,8 @@ CREATE TRIGGER terms_added_after_change AFTER UPDATE ON feedback WHEN
             INSERT INTO term_correction (application, sign, rating, comment, polarity)
                 VALUES (NEW.application, 1, NEW.rating, NEW.comment, NEW.polarity);
         END;
-CREATE INDEX delivery_list ON delivery (application, channel, state, due_at, id, type);
+CREATE INDEX delivery_channel ON delivery (channel, state, late, due_at, id, application, type);
+CREATE INDEX delivery_list ON delivery (application, channel, state, due_at, id, type) WHERE state <> 'pending';
 CREATE INDEX delivery_dead ON delivery (application, channel, cause, due_at, id) WHERE state = 'dead';
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('term_correction',0);
