@@ -568,6 +568,6 @@ class TestWhatPeopleSee:
         assert (alert["satisfaction"], alert["interval"], alert["thumbs"]) == (None, None, None)
         query = "&".join(f"{name}={value}" for name, value in alert["selection"].items())
         found = server.get(f"/api/feedback?{query}")["feedbacks"]
-        assert sorted(one["feedback_id"] for one in found) == sorted(alert["feedback_ids"])
+        assert sorted(one["id"] for one in found) == sorted(alert["feedback_ids"])
         notified = server.get(f"/api/deliveries?alert_id={alert['id']}")["deliveries"]
         assert {one["channel"]: one["state"] for one in notified} == {"bad": "dead", "good": "delivered"}

@@ -128,7 +128,7 @@ class EventStream:
 
     def _record_of(self, news: News) -> dict[str, Any]:
         if news.alert is not None:
-            return alert_event_record(news.alert)
+            return alert_event_record(news.alert, self._harken.alerts.selection(news.alert))
         assert news.feedback is not None  # noqa: S101 - one of the two is set
         return {
             "type": news.type.value,
