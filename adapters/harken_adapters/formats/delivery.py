@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from harken.domain.events import Attempt, Delivery
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from harken.domain.events import Attempt, AttemptOutcome, CauseCount, Delivery, DeliveryState, Event, EventType
+from harken.domain.instants import parse_instant
 from harken.services.notifications.channels import ChannelStatus
 from harken.services.notifications.deliveries import Cause, DeliverySummary
 from harken_adapters.formats.record import Record, stamp, stamp_or_none
@@ -36,7 +41,7 @@ def delivery_record(delivery: Delivery) -> Record:
 def _attempt_record(attempt: Attempt) -> Record:
     return {
         "at": stamp(attempt.at),
-        "seconds": round(attempt.duration.total_seconds(), 3),
+        "seconds": attempt.duration.total_seconds(),
         "outcome": attempt.outcome.value,
         "status": attempt.status,
         "words": attempt.words,
@@ -97,3 +102,71 @@ def _cause_record(cause: Cause) -> Record:
         "last_at": stamp(counted.last_at),
         "latest": None if cause.latest is None else delivery_record(cause.latest),
     }
+
+
+def delivery_from(record: Mapping[str, Any]) -> Delivery:
+    """The inverse of :func:`delivery_record`.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not the record of a delivery.
+    """
+    event, leased_until = record["event"], record["leased_until"]
+    return Delivery(
+        id=record["id"],
+        event=Event(
+            id=event["id"],
+            type=EventType(event["type"]),
+            application=event["application"],
+            subject_id=event["subject_id"],
+            version=event["version"],
+            occurred_at=parse_instant(event["occurred_at"]),
+        ),
+        channel=record["channel"],
+        state=DeliveryState(record["state"]),
+        attempts=record["attempts"],
+        attempts_before=record["attempts"] - record["tries"],
+        due_at=parse_instant(record["due_at"]),
+        leased_until=None if leased_until is None else parse_instant(leased_until),
+        error=record["error"],
+        history=tuple(map(_attempt_from, record["history"])),
+    )
+
+
+def _attempt_from(record: Mapping[str, Any]) -> Attempt:
+    return Attempt(
+        at=parse_instant(record["at"]),
+        duration=timedelta(seconds=record["seconds"]),
+        outcome=AttemptOutcome(record["outcome"]),
+        status=record["status"],
+        words=record["words"],
+        error=record["error"],
+    )
+
+
+def summary_from(record: Mapping[str, Any]) -> DeliverySummary:
+    """The inverse of :func:`summary_record`.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not the record of a summary.
+    """
+    numbers = {
+        state: {one["channel"]: one[state] for one in record["channels"] if one[state]}
+        for state in ("pending", "delivered", "dead")
+    }
+    return DeliverySummary(
+        as_of=parse_instant(record["as_of"]),
+        delivered_since=parse_instant(record["delivered_since"]),
+        causes=[_cause_from(one) for one in record["causes"]],
+        **numbers,
+    )
+
+
+def _cause_from(record: Mapping[str, Any]) -> Cause:
+    counted = CauseCount(
+        channel=record["channel"],
+        cause=record["cause"],
+        count=record["count"],
+        first_at=parse_instant(record["first_at"]),
+        last_at=parse_instant(record["last_at"]),
+    )
+    return Cause(counted=counted, latest=None if record["latest"] is None else delivery_from(record["latest"]))
