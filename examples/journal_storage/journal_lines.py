@@ -71,10 +71,8 @@ def _encode(value: Any) -> Any:
         return [kind, value.value]
     if kind in VALUES:
         return [kind, {part.name: _encode(getattr(value, part.name)) for part in fields(type(value))}]
-    if isinstance(value, datetime):
-        return ["datetime", value.isoformat()]
-    if isinstance(value, timedelta):
-        return ["timedelta", value // MICROSECOND]
+    if isinstance(value, datetime | timedelta):
+        return [kind, value.isoformat() if isinstance(value, datetime) else value // MICROSECOND]
     if kind in JSON_GROUPS:
         # Such as a message. As pairs, a deeply nested value would be nested too deeply for the JSON encoder.
         with suppress(TypeError):
