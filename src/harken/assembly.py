@@ -175,7 +175,12 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         clock=clock,
     )
     channels = make.channels(
-        storage.state, alerting, names=channel_names, application=parts.application, clock=shared_clock
+        storage.state,
+        alerting,
+        storage.outbox,
+        kinds=notifications.channels.kinds(),
+        application=parts.application,
+        clock=shared_clock,
     )
     routes = make.routes(
         storage.state, configured=notifications.routes, channels=channel_names, renderer=parts.renderer
@@ -185,7 +190,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         feedback=storage.feedback,
         alerts=storage.alerts,
         routes=routes,
-        channels=channel_names,
+        channels=channels,
         clock=shared_clock,
     )
     dependencies = RelayDependencies(

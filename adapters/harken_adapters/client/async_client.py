@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
@@ -33,6 +34,8 @@ from harken import (
     TrendPoint,
 )
 from harken.clock import utc_now
+from harken.domain.alerts.alert import Alert
+from harken.domain.events import Delivery, DeliveryState
 from harken.domain.feedback import RatingValue
 from harken.domain.query import GroupKey
 from harken.domain.trend import PeriodValue
@@ -40,6 +43,7 @@ from harken.facade import Filters
 from harken.ports.time import Clock
 from harken.services.feed import Place
 from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords
+from harken.services.notifications.deliveries import DeliveryFilters, DeliverySummary
 from harken_adapters.client.answers import Answer, Outcome, failure_of, result_of
 from harken_adapters.client.async_events import AsyncEvents
 from harken_adapters.client.calls import Call, Calls
@@ -272,6 +276,59 @@ class AsyncClient:
     async def changes(self, zone: str = "UTC", **filters: Unpack[Filters]) -> list[SatisfactionChange]:
         """The days on which satisfaction changed; see :meth:`harken.Harken.changes`."""
         return await self._send(self._calls.changes(zone, filters))
+
+    # --- Notifications -----------------------------------------------------------------------------------------------
+
+    async def deliveries(
+        self,
+        state: DeliveryState | str | None = DeliveryState.DEAD,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        newest_first: bool = False,
+        **filters: Unpack[DeliveryFilters],
+    ) -> list[Delivery]:
+        """List deliveries, as ``hk.deliveries.find``. Needs a key with the scope ``admin``."""
+        return await self._send(self._calls.deliveries(state, limit, after, newest_first=newest_first, filters=filters))
+
+    async def delivery_summary(
+        self, *, since: datetime | None = None, **filters: Unpack[DeliveryFilters]
+    ) -> DeliverySummary:
+        """Count deliveries and the causes of dead ones, as ``hk.deliveries.summary``."""
+        return await self._send(self._calls.delivery_summary(since, filters))
+
+    async def replay(self, delivery_id: str, *, application: str | None = None) -> Delivery:
+        """Send a delivery again, as ``hk.deliveries.replay``."""
+        return await self._send(self._calls.replay(delivery_id, application))
+
+    async def replay_all(
+        self,
+        state: DeliveryState | str = DeliveryState.DEAD,
+        *,
+        route: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        at_most: int | None = None,
+        **filters: Unpack[DeliveryFilters],
+    ) -> int:
+        """Send all deliveries that match again, as ``hk.deliveries.replay_all``."""
+        times = {"since": since, "until": until, "as_of": as_of}
+        conditions: dict[str, object] = {"state": state, "route": route, "at_most": at_most, **times, **filters}
+        conditions.pop("application", None)
+        return await self._send(self._calls.replay_all(conditions, filters.get("application")))
+
+    async def alerts(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        open: bool | None = None,
+        rule: str | None = None,
+        application: str | None = None,
+    ) -> list[Alert]:
+        """List alerts, the last raised first, as ``hk.alerts.find``; ``after`` is the id of an alert."""
+        return await self._send(self._calls.alerts(limit, after, open, rule, application))
 
     # --- Sending -----------------------------------------------------------------------------------------------------
 

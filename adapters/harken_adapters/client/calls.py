@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -39,13 +41,21 @@ from harken import (
     Violation,
 )
 from harken.clock import new_uuid7
+from harken.domain.alerts.alert import Alert
+from harken.domain.errors import AlertNotFound, ChannelOff, DeliveryNotFound, HarkenError
+from harken.domain.events import Delivery, DeliveryState
 from harken.domain.feedback import DEFAULT_APPLICATION, UNCHANGED, RatingValue
+from harken.domain.instants import utc
 from harken.domain.query import GroupKey, Labels, check_limit
 from harken.domain.rules import NO_AUTHOR, form_violations, label_problem
 from harken.domain.text_lists import as_texts
 from harken.facade import Filters, build_query
 from harken.services.feed import Place
 from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords, build_submission, check_keywords
+from harken.services.notifications.deliveries import DeliveryFilters, DeliverySummary
+from harken_adapters.formats.delivery import delivery_from
+from harken_adapters.formats.delivery import summary_from as delivery_summary_from
+from harken_adapters.formats.notification import alert_from
 from harken_adapters.formats.record import from_record, page_from, stamp
 from harken_adapters.formats.statistics import (
     changes_from,
@@ -96,6 +106,7 @@ class Call(Generic[T]):
         feedback_id: the feedback in the path, if there is one.
         application: the application that the caller named, if any.
         stream: the media type of the response if it is read as a stream; empty for JSON.
+        errors: the exceptions for kinds of problem that mean something else here than for feedback.
     """
 
     method: str
@@ -109,6 +120,7 @@ class Call(Generic[T]):
     feedback_id: str | None = None
     application: str | None = None
     stream: str = ""
+    errors: Mapping[str, type[HarkenError]] = field(factory=dict)
 
     @property
     def target(self) -> str:
@@ -376,6 +388,91 @@ class Calls:
         """Find changes of satisfaction."""
         return self._statistics("changes", filters, changes_from, ("zone", zone))
 
+    # --- Notifications -----------------------------------------------------------------------------------------------
+
+    def deliveries(
+        self,
+        state: DeliveryState | str | None,
+        limit: int,
+        after: str | None,
+        *,
+        newest_first: bool,
+        filters: DeliveryFilters,
+    ) -> Call[list[Delivery]]:
+        """List deliveries."""
+        check_limit(limit)
+        parameters = {
+            "state": "any" if state is None else _word(state),
+            "limit": str(limit),
+            "after": after,
+            "newest_first": "true" if newest_first else None,
+        }
+        return self._deliveries("", parameters, filters, lambda one: list(map(delivery_from, one["deliveries"])))
+
+    def delivery_summary(self, since: datetime | None, filters: DeliveryFilters) -> Call[DeliverySummary]:
+        """Count deliveries."""
+        parameters = {"delivered_since": None if since is None else stamp(utc(since))}
+        return self._deliveries("/summary", parameters, filters, delivery_summary_from)
+
+    def replay(self, delivery_id: str, application: str | None) -> Call[Delivery]:
+        """Replay a delivery. Repeating that changes nothing, unless it was sent meanwhile: then it is sent again."""
+        if not _is_segment(delivery_id):
+            raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
+        return Call(
+            method="POST",
+            path=f"/api/deliveries/{_segment(delivery_id)}/replay",
+            query=self._query_of(application),
+            is_idempotent=False,
+            parse=lambda document, _: delivery_from(document),
+            application=self._name(application),
+            errors=_OF_DELIVERIES,
+        )
+
+    def replay_all(self, conditions: Mapping[str, Any], application: str | None) -> Call[int]:
+        """Replay deliveries."""
+        body = {name: _json_value(value) for name, value in conditions.items() if value is not None}
+        return Call(
+            method="POST",
+            path="/api/deliveries/replay",
+            query=self._query_of(application),
+            body=json.dumps(body, separators=(",", ":")).encode(),
+            is_idempotent=False,
+            parse=lambda document, _: int(document["replayed"]),
+            application=self._name(application),
+            errors=_OF_DELIVERIES,
+        )
+
+    def alerts(
+        self, limit: int, after: str | None, open: bool | None, rule: str | None, application: str | None
+    ) -> Call[list[Alert]]:
+        """List alerts."""
+        check_limit(limit)
+        is_open = None if open is None else str(open).lower()
+        parameters = {"limit": str(limit), "after": after, "open": is_open, "rule": rule}
+        return Call(
+            method="GET",
+            path="/api/alerts",
+            query=(*self._query_of(application), *_given(parameters)),
+            parse=lambda document, _: list(map(alert_from, document["alerts"])),
+            application=self._name(application),
+            errors={"not-found": AlertNotFound},
+        )
+
+    def _deliveries(
+        self, path: str, parameters: Mapping[str, str | None], filters: DeliveryFilters, parse: Callable[[Any], T]
+    ) -> Call[T]:
+        application = filters.get("application")
+        chosen = {name: value for name, value in filters.items() if name != "application" and value is not None}
+        selected = {name: _word(value) for name, value in chosen.items()}
+        return Call(
+            method="GET",
+            path=f"/api/deliveries{path}",
+            query=(*self._query_of(application), *_given({**parameters, **selected})),
+            parse=lambda document, _: parse(document),
+            application=self._name(application),
+            errors=_OF_DELIVERIES,
+        )
+
     # --- Helpers -----------------------------------------------------------------------------------------------------
 
     def _statistics(
@@ -408,6 +505,28 @@ class Calls:
         if named == "":
             raise InvalidQuery("application must not be empty")
         return _named(named)
+
+
+#: The exceptions of calls that name deliveries.
+_OF_DELIVERIES: Final[Mapping[str, type[HarkenError]]] = {
+    "not-found": DeliveryNotFound,
+    "conflict": ChannelOff,
+    "invalid": InvalidQuery,
+}
+
+
+def _given(parameters: Mapping[str, str | None]) -> Pairs:
+    return tuple((name, value) for name, value in parameters.items() if value is not None)
+
+
+def _word(value: object) -> str:
+    return str(value.value) if isinstance(value, Enum) else str(value)
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return stamp(utc(value))
+    return value.value if isinstance(value, Enum) else value
 
 
 # --- Values in requests -----------------------------------------------------------------------------------------------

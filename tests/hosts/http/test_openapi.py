@@ -414,7 +414,11 @@ class TestSchemas:
             drawn["channel"] = "support"
         if operation.name == "replay_deliveries":
             # A schema cannot express the range of valid instants in UTC.
-            drawn = {name: value for name, value in (drawn or {}).items() if name not in ("since", "until")}
+            drawn = {name: value for name, value in (drawn or {}).items() if name not in ("since", "until", "as_of")}
+            # It could express these, but generators do not follow it: ids stand alone, and a delivery has one subject.
+            exclusive = ("ids",) if len(drawn) > 1 else ()
+            exclusive += ("alert_id",) if drawn.get("feedback_id") is not None else ()
+            drawn = {name: value for name, value in drawn.items() if name not in exclusive}
         for name in ("decisions", "entries"):
             # A schema cannot express that each entry is there once.
             if entries := (drawn or {}).get(name):

@@ -86,6 +86,7 @@ NOT_FOR_AGENTS = {
     "put_route",
     "delete_route",
     "list_deliveries",
+    "summarize_deliveries",
     "get_delivery",
     "replay_delivery",
     "replay_deliveries",

@@ -20,6 +20,7 @@ from harken_adapters.hosts.http.documentation.references import map_references
 from harken_adapters.hosts.http.documentation.schemas import (
     CHANNEL_NAME,
     DELIVERY_STATE,
+    EVENT_TYPE,
     EXAMPLES,
     LABEL,
     MOMENT,
@@ -33,6 +34,7 @@ from harken_adapters.hosts.http.documentation.schemas import (
 )
 from harken_adapters.hosts.http.operation import Answer, Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.operations.deliveries import ANY
 from harken_adapters.hosts.http.wire.messages import JSON
 from harken_adapters.hosts.http.wire.problems import KINDS, MEDIA_TYPE, Problem
 
@@ -340,7 +342,25 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "path.channel.any": _in_path("channel", "The name of the channel.", PATH_TEXT, EXAMPLES["Channel"]["name"]),
     "path.route": _in_path("route", "The name of the route.", CHANNEL_NAME, EXAMPLES["StoredRoute"]["name"]),
     "path.route.any": _in_path("route", "The name of the route.", PATH_TEXT, EXAMPLES["StoredRoute"]["name"]),
-    "state": _in_query("state", "The state of the deliveries.", {**DELIVERY_STATE, "default": "dead"}),
+    "state": _in_query(
+        "state",
+        "The state of the deliveries; `dead` by default, or `any` with feedback_id or alert_id.",
+        {"type": "string", "enum": [*DELIVERY_STATE["enum"], ANY]},
+    ),
+    "type": _in_query("type", "Only deliveries of events of this type.", EVENT_TYPE),
+    "feedback_id": _in_query("feedback_id", "Only deliveries about this feedback.", TEXT),
+    "alert_id": _in_query("alert_id", "Only deliveries about this alert.", TEXT),
+    "cause": _in_query("cause", "Only dead deliveries with this cause.", TEXT),
+    "newest_first": _in_query(
+        "newest_first",
+        "Whether those that were due last come first.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
+    "delivered_since": _in_query(
+        "delivered_since",
+        "Since when deliveries that arrived are counted; by default, since midnight in UTC.",
+        MOMENT,
+    ),
     "channel": _in_query("channel", "Only deliveries to this channel.", CHANNEL_NAME),
     "open": _in_query(
         "open",

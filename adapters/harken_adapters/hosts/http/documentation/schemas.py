@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from harken import Finding, ModerationStatus, Verdict
 from harken.domain.alerts.patterns import AlertKind
-from harken.domain.events import DeliveryState, EventType
+from harken.domain.events import AttemptOutcome, DeliveryState, EventType
 from harken.domain.feedback import Rating
 from harken.domain.insight.ranking import MOST_RANKED
 from harken.domain.routes import MAX_TEMPLATE_LENGTH, ROUTABLE
@@ -25,6 +25,7 @@ from harken.domain.rules import (
     MAX_TAGS,
 )
 from harken.services.feedback.moderation import MAX_DECISIONS
+from harken.services.notifications.deliveries import MAX_IDS
 from harken.services.spam import RESEMBLES_REJECTED
 from harken_adapters.formats.moderation import OUTCOMES
 from harken_adapters.formats.statistics import By
@@ -58,6 +59,7 @@ CHANNEL_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z
 
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _SECONDS: Final[Schema] = {"type": "number", "minimum": 0}
+_DELIVERY_COUNTS: Final[Mapping[str, Schema]] = {state.value: _COUNT for state in DeliveryState}
 _LIKELIHOOD: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
 #: An instant in a request.
 MOMENT: Final[Schema] = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
@@ -122,7 +124,7 @@ _SUBMISSION_FIELDS: Final[Mapping[str, Schema]] = {
 }
 _VOTE_FIELDS: Final = {name: schema for name, schema in _SUBMISSION_FIELDS.items() if name != "message_id"}
 _ERASURE_FIELDS: Final = ("session_id", "author", "feedback_id")
-_EVENT_TYPE: Final[Schema] = {"type": "string", "enum": [type_.value for type_ in EventType]}
+EVENT_TYPE: Final[Schema] = {"type": "string", "enum": [type_.value for type_ in EventType]}
 _EXPECTED_VERSION: Final = _describe(
     {"type": ["integer", "null"], "minimum": 1, "maximum": 2**63 - 1},
     "The version that the moderator saw. If the feedback has changed since, the response is 409. Without a version, a "
@@ -240,14 +242,37 @@ _REQUESTS: Final[Mapping[str, Schema]] = {
         {
             "state": _describe(DELIVERY_STATE, "The state of the deliveries; dead by default."),
             "channel": _describe(_nullable(CHANNEL_NAME), "Only deliveries to this channel."),
+            "type": _describe(_nullable(EVENT_TYPE), "Only deliveries of events of this type."),
+            "feedback_id": _describe(_nullable(TEXT), "Only deliveries about this feedback."),
+            "alert_id": _describe(_nullable(TEXT), "Only deliveries about this alert."),
+            "cause": _describe(_nullable(TEXT), "Only dead deliveries with this cause."),
             "route": _describe(
                 _nullable(CHANNEL_NAME), "Only deliveries of events that this route matches, to its channel."
             ),
             "since": _describe(_nullable(MOMENT), "Only events from this time on; UTC by default."),
             "until": _describe(_nullable(MOMENT), "Only events before this time."),
+            "as_of": _describe(_nullable(MOMENT), "No deliveries that died or arrived later."),
+            "at_most": _describe(_nullable(_COUNT), "The maximum number of deliveries."),
+            "ids": _describe(
+                {"type": ["array", "null"], "items": {"type": "string"}, "maxItems": MAX_IDS},
+                "The deliveries with these ids, in any state; without other conditions.",
+            ),
         },
-        optional=("state", "channel", "route", "since", "until"),
-        description="The deliveries to replay: conditions, combined with AND.",
+        optional=(
+            "state",
+            "channel",
+            "type",
+            "feedback_id",
+            "alert_id",
+            "cause",
+            "route",
+            "since",
+            "until",
+            "as_of",
+            "at_most",
+            "ids",
+        ),
+        description="The deliveries to replay: conditions, combined with AND, or ids.",
     ),
     "MetadataChanges": {
         "type": "object",
@@ -1060,6 +1085,23 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "version": _describe(
                 {"type": "integer", "minimum": 1}, "1 if it was raised, 2 if it was resolved, and so on if it reopens."
             ),
+            "satisfaction": _describe(
+                {"type": ["number", "null"], "minimum": 0, "maximum": 100},
+                "The satisfaction in percent that the alert is about; null for other kinds.",
+            ),
+            "interval": {
+                "type": ["object", "null"],
+                "description": "Its 95% confidence interval.",
+                "required": ["low", "high"],
+                "properties": {"low": {"type": "number"}, "high": {"type": "number"}},
+                "additionalProperties": False,
+            },
+            "thumbs": _describe(_nullable(_COUNT), "The number of thumbs that it is computed from."),
+            "selection": {
+                "type": ["object", "null"],
+                "additionalProperties": {"type": "string"},
+                "description": "The feedback that the alert is about, as filters; null if it is about none.",
+            },
         },
         description="A pattern that an alert rule has found.",
     ),
@@ -1073,6 +1115,26 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             ),
             "off_since": _nullable(_INSTANT),
             "reason": _describe(_ANY_TEXT, "Why the channel was switched off."),
+            "cause": _describe(_ANY_TEXT, "The same in a few words, if a receiver caused it, such as `410 Gone`."),
+            "kind": _describe(_ANY_TEXT, "The kind of the channel, such as webhook; empty if it is not configured."),
+            "destination": _describe(_ANY_TEXT, "Where it sends to, without secrets; empty if unknown."),
+            "configured": _describe({"type": "boolean"}, "Whether the settings of this server have the channel."),
+            "pending": _describe(_COUNT, "The number of pending deliveries of the application."),
+            "dead": _describe(_COUNT, "The number of its dead deliveries."),
+            "delivered": _describe(_COUNT, "The number of its deliveries that arrived since `delivered_since`."),
+            "last_delivered_at": _describe(
+                _nullable(_INSTANT), "When the newest notification arrived; null if none did in the last week."
+            ),
+            "next_attempt": {
+                "type": ["object", "null"],
+                "description": "The next attempt of a delivery that has failed; null if none has.",
+                "required": ["at", "number"],
+                "properties": {
+                    "at": _describe(_INSTANT, "When it is due."),
+                    "number": _describe(_COUNT, "The number of that attempt since the last replay."),
+                },
+                "additionalProperties": False,
+            },
         },
         description="The status of a channel.",
     ),
@@ -1095,7 +1157,7 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "event": _object(
                 {
                     "id": _ANY_TEXT,
-                    "type": _EVENT_TYPE,
+                    "type": EVENT_TYPE,
                     "application": _ANY_TEXT,
                     "subject_id": _describe(_ANY_TEXT, "The id of the feedback or alert."),
                     "version": {"type": "integer", "minimum": 1},
@@ -1109,8 +1171,51 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
                 _nullable(_INSTANT), "Until when a relay holds it for sending; null if none does."
             ),
             "error": _describe(_ANY_TEXT, "The error of the last attempt."),
+            "cause": _describe(_ANY_TEXT, "Why it is dead, in a few words, such as `410 Gone`; empty in other states."),
+            "history": _describe(_list(reference("Attempt")), "The latest attempts, oldest first; 10 at most."),
         },
         description="The delivery of one event to one channel.",
+    ),
+    "Attempt": _object(
+        {
+            "at": _describe(_INSTANT, "When it began."),
+            "seconds": _describe({"type": "number", "minimum": 0}, "How long it took."),
+            "outcome": _describe(
+                {"type": "string", "enum": [outcome.value for outcome in AttemptOutcome]},
+                "`accepted` means that the receiver needs it once more; `not_sent`, that nothing was sent.",
+            ),
+            "status": _describe(_ANY_TEXT, "The status of the receiver's answer, or in a few words why there is none."),
+            "words": _describe(_ANY_TEXT, "The receiver's own words, 200 characters at most."),
+            "error": _describe(_ANY_TEXT, "Why it failed."),
+        },
+        description="One attempt to send a delivery.",
+    ),
+    "DeliverySummary": _object(
+        {
+            "as_of": _describe(_INSTANT, "When the deliveries were counted."),
+            "delivered_since": _describe(_INSTANT, "Since when deliveries that arrived are counted."),
+            **_DELIVERY_COUNTS,
+            "channels": _list(_object({"channel": _ANY_TEXT, **_DELIVERY_COUNTS})),
+            "causes": _describe(
+                _list(
+                    _object(
+                        {
+                            "channel": _ANY_TEXT,
+                            "cause": _ANY_TEXT,
+                            "count": _COUNT,
+                            "first_at": _describe(_INSTANT, "When the first of them was due."),
+                            "last_at": _describe(_INSTANT, "When the last of them was due."),
+                            "latest": _describe(
+                                {"anyOf": [reference("Delivery"), {"type": "null"}]},
+                                "That last one; null if it was replayed or erased meanwhile.",
+                            ),
+                        }
+                    )
+                ),
+                "The causes of dead deliveries by channel, the most common first; 20 at most.",
+            ),
+        },
+        description="The numbers of deliveries of a selection.",
     ),
     "Deliveries": _object({"deliveries": _list(reference("Delivery")), "next": _CURSOR_OR_NULL}),
     "Replayed": _object({"replayed": _describe(_COUNT, "The number of replayed deliveries.")}),
@@ -1192,8 +1297,27 @@ _ALERT: Final = {
     "raised_at": _AT,
     "resolved_at": None,
     "version": 1,
+    "satisfaction": None,
+    "interval": None,
+    "thumbs": None,
+    "selection": {"session_id": "user-123", "rating": "down", "since": _AT},
 }
-_CHANNEL: Final = {"name": "support", "on": True, "failing_since": None, "off_since": None, "reason": ""}
+_CHANNEL: Final = {
+    "name": "support",
+    "kind": "webhook",
+    "destination": "hooks.example.com",
+    "configured": True,
+    "on": True,
+    "failing_since": None,
+    "off_since": None,
+    "reason": "",
+    "cause": "",
+    "pending": 4,
+    "dead": 0,
+    "delivered": 1204,
+    "last_delivered_at": _AT,
+    "next_attempt": {"at": _AT, "number": 3},
+}
 _ROUTE: Final = {
     "name": "downs",
     "channel": "support",
@@ -1222,6 +1346,35 @@ _DELIVERY: Final = {
     "due_at": _AT,
     "leased_until": None,
     "error": "The receiver responded with 503",
+    "cause": "503 Service Unavailable",
+    "history": [
+        {
+            "at": _AT,
+            "seconds": 0.21,
+            "outcome": "failed",
+            "status": "503 Service Unavailable",
+            "words": "try again later",
+            "error": "The receiver responded with 503",
+        }
+    ],
+}
+_DELIVERY_SUMMARY: Final = {
+    "as_of": _AT,
+    "delivered_since": _AT,
+    "pending": 4,
+    "delivered": 1204,
+    "dead": 1,
+    "channels": [{"channel": "support", "pending": 4, "delivered": 1204, "dead": 1}],
+    "causes": [
+        {
+            "channel": "support",
+            "cause": "503 Service Unavailable",
+            "count": 1,
+            "first_at": _AT,
+            "last_at": _AT,
+            "latest": _DELIVERY,
+        }
+    ],
 }
 _BY_HOUR: Final = [0] * 12 + [4] + [0] * 11
 _STATISTICS_EXAMPLE: Final = {
@@ -1436,6 +1589,7 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "Routes": {"routes": [_ROUTE], "shared": []},
     "Delivery": _DELIVERY,
     "Deliveries": {"deliveries": [_DELIVERY], "next": None},
+    "DeliverySummary": _DELIVERY_SUMMARY,
     "ThemesOrKeywords": {
         "themes": [
             {

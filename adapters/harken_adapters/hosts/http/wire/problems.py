@@ -22,7 +22,7 @@ from harken import (
     StorageError,
     Violation,
 )
-from harken.domain.errors import AlertNotFound, DeliveryNotFound, NoSuchChannel, NoSuchRoute, RouteRejected
+from harken.domain.errors import AlertNotFound, ChannelOff, DeliveryNotFound, NoSuchChannel, NoSuchRoute, RouteRejected
 from harken_adapters.formats.record import current_record
 from harken_adapters.hosts.http.wire.messages import Headers, Response, to_json
 
@@ -144,6 +144,7 @@ _KIND_OF: Final[tuple[tuple[type[HarkenError], str], ...]] = (
     (RouteRejected, "invalid"),
     (AlertNotFound, "not-found"),
     (DeliveryNotFound, "not-found"),
+    (ChannelOff, "conflict"),
     (NoSuchChannel, "not-found"),
     (NoSuchRoute, "not-found"),
 )
