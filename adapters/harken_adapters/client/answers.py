@@ -155,7 +155,7 @@ _SIMPLE: Final[Mapping[str, type[HarkenError]]] = {
 
 def _error_of_problem(call: Call[Any], answer: Answer, detail: str, violations: tuple[Violation, ...]) -> HarkenError:
     kind = answer.kind
-    if simple := _SIMPLE.get(kind):
+    if simple := call.errors.get(kind) or _SIMPLE.get(kind):
         return simple(detail)
     if kind == "not-found":
         return _not_found(call, answer, detail)

@@ -61,6 +61,9 @@ FOR_AGENTS = {
     "export_feedback",
     "erase_feedback",
     "watch_events",
+    "list_keys",
+    "create_key",
+    "revoke_key",
 }
 NOT_FOR_AGENTS = {
     "get_metadata",
@@ -73,6 +76,7 @@ NOT_FOR_AGENTS = {
     "switch_channel_off",
     "list_routes",
     "put_route",
+    "dry_run_route",
     "delete_route",
     "list_deliveries",
     "get_delivery",
