@@ -40,7 +40,8 @@ def route_sentence(route: Route) -> str:
     if not what:
         return f"Nothing goes to {route.channel}: alerts have no rating, reason or status"
     reasons = f" with the reason {_any_of(sorted(route.tags))}" if route.tags else ""
-    verb = "goes" if what.endswith("feedback") and " and " not in what else "go"
+    is_singular = what.endswith("feedback") and "and neutral feedback" not in what
+    verb = "goes" if is_singular else "go"
     return f"{what[0].upper()}{what[1:]}{about}{reasons} {verb} to {route.channel}"
 
 

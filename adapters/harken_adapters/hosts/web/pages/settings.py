@@ -118,7 +118,7 @@ def _rules(hk: Harken, application: str) -> Iterator[Rule]:
 
 def show(visit: Visit) -> Response:
     """The response with the page; with ``dry_run``, what the route in the query string would have sent."""
-    selection = visit.selection(known=(*_ROUTE_FIELDS, _DRY_RUN, "done"))
+    selection = _selection(visit, known=(*_ROUTE_FIELDS, _DRY_RUN, "done"))
     form = selection.parameters
     if form.get(_DRY_RUN) is None or visit.principal.agents is not None:
         return _page(visit, selection, route_form=form)
@@ -144,8 +144,8 @@ def create(visit: Visit) -> Response:
             agents=agents,
         )
     except (Problem, HarkenError) as error:
-        return _page(visit, visit.selection(), key_form=form, key_problem=_problem(error))
-    selection = visit.selection()
+        return _page(visit, _selection(visit), key_form=form, key_problem=_problem(error))
+    selection = _selection(visit)
     return visit.show(
         "new_key.html",
         title="Copy the new key now",
@@ -170,7 +170,7 @@ def save_route(visit: Visit) -> Response:
         # The form has no template.
         put_route(visit.harken, visit.application, evolve(route, template=before.template if before else None))
     except (Problem, HarkenError) as error:
-        return _page(visit, visit.selection(), route_form=form, route_problem=_problem(error))
+        return _page(visit, _selection(visit), route_form=form, route_problem=_problem(error))
     return _done(visit, "saved")
 
 
@@ -217,6 +217,11 @@ def _page(
     )
 
 
+def _selection(visit: Visit, known: Sequence[str] = ()) -> Selection:
+    """The selection that links keep. No feedback is read with it, so the agents of the visitor do not matter."""
+    return Selection.parse(visit.request.query, visit.application, visit.now, known=known)
+
+
 def _frame(visit: Visit, selection: Selection) -> Frame:
     # Nothing here changes with new feedback.
     return evolve(visit.frame("Settings", selection), events="")
@@ -259,4 +264,4 @@ def _problem(error: Problem | HarkenError) -> Problem:
 
 def _done(visit: Visit, what: str) -> Response:
     # Without a fragment of its own, browsers would keep that of the form.
-    return visit.redirect(f"{visit.selection().link(f'{visit.home}{PATH}', ('done', what))}#main")
+    return visit.redirect(f"{_selection(visit).link(f'{visit.home}{PATH}', ('done', what))}#main")
