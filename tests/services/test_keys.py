@@ -1,6 +1,7 @@
 """API keys: created, shown once, authenticated, and revoked."""
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -347,6 +348,21 @@ class TestLastUse:
             with state.hanging:
                 assert hk.keys.authenticate(made.text) == made.key
             eventually(lambda: last_uses(hk)[made.key.id] == NOON)
+
+    def test_a_forked_process_records_uses(self, hk: Harken, made: NewKey) -> None:
+        """A worker that was forked from a parent in use records uses in threads of its own."""
+        hk.keys.authenticate(hk.keys.create(APP, ["read"]).text)
+        child = os.fork()
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+            return
+        status = 1
+        try:
+            hk.keys.authenticate(made.text)
+            eventually(lambda: last_uses(hk)[made.key.id] == NOON)
+            status = 0
+        finally:
+            os._exit(status)
 
 
 class _FailingState(StateRepository):
