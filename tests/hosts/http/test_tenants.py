@@ -16,7 +16,7 @@ import harken
 from harken import Feedback, FeedbackQuery, Harken, Moderation, ModerationStatus, Scope, Target
 from harken.clock import utc_now
 from harken.ports.storage import Storage
-from harken.testing import an_alert
+from harken.testing import a_key, an_alert
 from harken_adapters.hosts.fastapi import SessionTokens
 from harken_adapters.hosts.http.guards import access
 from harken_adapters.hosts.http.operations import OPERATIONS
@@ -118,6 +118,7 @@ def shop() -> Iterator[Shop]:
         )
         alert = an_alert()
         storage.alerts.add(alert, alert.event())
+        storage.keys.add(a_key("0123456789abcdef", agents=frozenset({"mine"})))
         hk.sessions.update("default", "s", {"tier": "pro"})
         yield Shop(hk, storage, server, mine, other, without_agent)
 
