@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, TypeVar
 
-from attrs import evolve, field, fields, frozen
+from attrs import field, fields, frozen
 
 from harken.domain.alerts.alert import Alert
 from harken.domain.errors import RouteRejected
@@ -108,7 +108,7 @@ class Route:
         Its earlier content and its status before the last decision are considered, but not earlier decisions.
         """
         types = [type_ for type_ in _types_about(feedback) if self.admits(type_, feedback.application)]
-        return any(self.fits(type_, traits) for type_ in types for traits in _history_of(feedback))
+        return any(self.fits(type_, traits) for traits in _history_of(feedback) for type_ in types)
 
     def would_take_alert(self, alert: Alert) -> bool:
         """Whether an event about this alert would have been sent."""
@@ -176,11 +176,11 @@ def _types_about(feedback: Feedback) -> Iterator[EventType]:
 
 def _history_of(feedback: Feedback) -> Iterator[Traits]:
     """The traits that feedback has, or had before it was withdrawn."""
-    now = evolve(Traits.of(feedback), withdrawn=False)
-    before = feedback.moderation.previous or now.status
+    moderation = feedback.moderation
+    statuses = {moderation.status, moderation.previous or moderation.status}
     for content in (feedback.content, *(revision.content for revision in feedback.revisions)):
-        for status in (now.status, before):
-            yield evolve(now, rating=content.rating, tags=content.tags, status=status)
+        for status in statuses:
+            yield Traits(rating=content.rating, status=status, agent_id=feedback.agent_id, tags=content.tags)
 
 
 @frozen(kw_only=True)
