@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from harken.services.copying import Copying
 from harken.services.keys import FLOOD, MAX_FAILURES
 from harken.testing import reference_storage
 from harken.testing import strategies as hst
-from support import NOON, ManualClock, eventually
+from support import NOON, PATIENCE, ManualClock, eventually
 
 APP = "default"
 REFUSED = "This API key is not valid: it is unknown, incomplete or revoked; ask for a new one"
@@ -346,7 +347,9 @@ class TestLastUse:
         with harken.connect(evolve(storage, state=state), clock=clock) as hk:
             made = hk.keys.create(APP, ["read"])
             with state.hanging:
+                started = monotonic()
                 assert hk.keys.authenticate(made.text) == made.key
+                assert monotonic() - started < PATIENCE / 4
             eventually(lambda: last_uses(hk)[made.key.id] == NOON)
 
     def test_a_forked_process_records_uses(self, hk: Harken, made: NewKey) -> None:
@@ -379,8 +382,10 @@ class _FailingState(StateRepository):
     def get(self, kind: str, name: str) -> StateEntry | None:
         if self.fails:
             raise StorageUnavailable("The storage is away")
-        with self.hanging:
-            return self._inner.get(kind, name)
+        if not self.hanging.acquire(timeout=PATIENCE / 4):
+            raise StorageUnavailable("The storage hangs")
+        self.hanging.release()
+        return self._inner.get(kind, name)
 
     def put(self, kind: str, entry: StateEntry) -> bool:
         return self._inner.put(kind, entry)
