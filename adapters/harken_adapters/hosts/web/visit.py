@@ -66,6 +66,7 @@ class Frame:
         back: the address of the page.
         who: who is signed in, for people.
         signed_in: whether the visitor can sign out.
+        ends_at: when the visitor is signed out, in UTC, if that can be later.
         events: the address of the event stream; empty if the page does not listen.
     """
 
@@ -79,6 +80,7 @@ class Frame:
     back: str = ""
     who: str = ""
     signed_in: bool = False
+    ends_at: datetime | None = None
     events: str = ""
 
 
@@ -155,7 +157,7 @@ class Visit:
             current: the name of the page in the main menu.
             selection: the selection that links keep.
         """
-        key, request = self.principal.key, self.request
+        browser, request = self.principal.browser, self.request
         entries = navigation(self, current, selection)
         return Frame(
             root=self.root,
@@ -166,8 +168,9 @@ class Visit:
             applications=application_choices(self, selection, entries),
             entries=entries,
             back=self.home if self.is_form else f"{request.path}?{request.query}" if request.query else request.path,
-            who=f"Signed in with key {key.name or key.id}" if key else "Anyone may see this: access is open",
-            signed_in=key is not None,
+            who=_who(self.principal),
+            signed_in=browser is not None,
+            ends_at=browser.expires_at if browser and browser.can_extend else None,
             events=f"{self.root}/api/events{_only(selection, 'application')}",
         )
 
@@ -265,6 +268,15 @@ def _html(template: str, frame: Frame, *, status: int, **values: Any) -> Respons
 def _theme_of(request: Request) -> str | None:
     found = _THEME.search(request.header("cookie") or "")
     return found[1] if found else None
+
+
+def _who(principal: Principal) -> str:
+    key, browser = principal.key, principal.browser
+    if key is None:
+        return "Anyone may see this: access is open"
+    if browser is not None and browser.person is not None:
+        return f"Signed in as {key.name or key.id}"
+    return f"Signed in with key {key.name or key.id}"
 
 
 def _uses_letter_keys(request: Request) -> bool:
