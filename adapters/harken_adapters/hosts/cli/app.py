@@ -48,6 +48,7 @@ from harken_adapters.hosts.cli import (
     overview,
     rebuild,
     relay,
+    report,
     routes,
     sentiment,
     serve,
@@ -105,6 +106,7 @@ app.command("headline")(overview.headline)
 app.command("reasons")(overview.reasons)
 app.command("ranking")(overview.ranking)
 app.command("facets")(overview.facets)
+app.command("report")(report.report)
 app.command("sentiment")(sentiment.sentiment)
 app.add_typer(moderation.moderate, name="moderate")
 app.add_typer(keys.keys, name="keys")
