@@ -39,6 +39,7 @@ from harken_adapters.hosts.cli import (
     copying,
     deliveries,
     demo,
+    digests,
     doctor,
     feedback,
     keys,
@@ -122,6 +123,7 @@ app.add_typer(deliveries.deliveries, name="deliveries")
 app.add_typer(channels.channels, name="channels")
 app.add_typer(routes.routes, name="routes")
 app.add_typer(alerts.alerts, name="alerts")
+app.add_typer(digests.digest, name="digest")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("rebuild")(rebuild.rebuild)
