@@ -1,4 +1,4 @@
-"""Settings of notifications: channels, routes, alert rules, reply rules and digests, from arguments or ``harken.toml``."""
+"""Settings of notifications, from arguments or ``harken.toml``: channels, routes, alert rules, replies and digests."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,7 @@ from harken.domain.insight.issues import Issues
 from harken.domain.query import FeedbackQuery
 from harken.domain.routes import name_problem
 from harken.domain.rules import label_problem
+from harken.domain.summary import Summary
 from harken.domain.texts import unknown_names
 from harken.domain.trend import TrendPoint, zone_named
 
@@ -133,6 +135,16 @@ class DigestRule:
             context=self.context,
             since=since,
             until=until,
+        )
+
+    def all_days(self, points: Iterable[TrendPoint], end: date) -> tuple[TrendPoint, ...]:
+        """The points of a trend by day, with empty ones for days before the first and after the last."""
+        known = {point.start.date(): point for point in points}
+        midnights = [
+            datetime.combine(self.begin(end) + number * _DAY, time(), self._zone) for number in range(DAYS + 1)
+        ]
+        return tuple(
+            known.get(start.date()) or TrendPoint(start, after, Summary()) for start, after in pairwise(midnights)
         )
 
     def event(self, application: str, end: date, *, at: datetime) -> Event:

@@ -79,11 +79,8 @@ def connect_recorded(recorder: Recorder, *, clock: Clock, new_id: NewId, options
     ``harken.toml`` are ignored, so that a test has the same result on every machine.
     """
     recorded = {CAPTURED: recorder, **{_channel(route): recorder for route in options.get("routes") or ()}}
-    defaults = {
-        "routes": (),
-        "alert_rules": (),
-        "replies": (),
-        "digests": (),
+    nothing = dict.fromkeys(("routes", "alert_rules", "replies", "digests"), ())
+    defaults: dict[str, Any] = nothing | {
         "clock": clock,
         "new_id": new_id,
         "jitter": lambda: 0.0,

@@ -169,7 +169,7 @@ class DigestService:
             application=application,
             zone=rule.zone,
             headline=analytics.headline(query, rule.zone),
-            days=tuple(analytics.trend(query, Period.DAY, rule.zone)),
+            days=rule.all_days(analytics.trend(query, Period.DAY, rule.zone), end),
             issues=issues,
             link=self._link(rule, application, end),
         )
