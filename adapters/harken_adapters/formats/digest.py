@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from harken.domain.digest import Digest
 from harken.domain.insight.issues import Issue
-from harken.domain.trend import TrendPoint
+from harken.domain.summary import Summary
 from harken_adapters.formats.record import Record
-from harken_adapters.formats.statistics import headline_record
 
 
 def digest_record(digest: Digest) -> Record:
-    """A digest in notifications and for the command line."""
+    """A digest in notifications and for the command line. Its size is bounded, however many agents there are."""
+    headline, comparison = digest.headline, digest.headline.comparison
+    interval = comparison.always_valid_interval
+    compared = bool(comparison.before.decided and comparison.after.decided)
     return {
         "name": digest.name,
         "application": digest.application,
         "zone": digest.zone,
-        "headline": headline_record(digest.headline),
-        "days": [_day(one) for one in digest.days],
+        "since": headline.after[0].isoformat(),
+        "until": headline.after[1].isoformat(),
+        "finding": headline.finding.value,
+        "statistics": _statistics(comparison.after),
+        "before": _statistics(comparison.before),
+        "change": round(comparison.satisfaction_change, 1) if compared else None,
+        "change_interval": {"low": round(interval.low, 1), "high": round(interval.high, 1)} if compared else None,
+        "days": [{"start": one.start.isoformat()} | _statistics(one.summary) for one in digest.days],
         "issues": [_issue(one) for one in digest.issues.issues],
-        "downs": digest.issues.downs,
-        "is_complete": digest.issues.is_complete,
         "link": digest.link,
     }
 
 
-def _day(point: TrendPoint) -> Record:
-    summary = point.summary
+def _statistics(summary: Summary) -> Record:
     return {
-        "start": point.start.isoformat(),
         "total": summary.total,
         "positive": summary.positive,
         "negative": summary.negative,
