@@ -22,7 +22,7 @@ def test_a_digest_is_sent_once(cli: Any, tmp_path: Path) -> None:
     assert cli("digest", "send", "weekly").out == "The digest waits for a relay\n"
     assert cli("digest", "send", "weekly", "--json").json == {"sent": False}
     assert cli("digest", "send", "weekly").out == "The digest of this week was sent before\n"
-    assert "delivery attempted" in cli("relay", "--once").out or cli("relay", "--once").code == 0
+    assert cli("relay", "--once").code == 0
     (delivery,) = [
         one
         for one in cli("deliveries", "list", "--json", "--state", "delivered").json["deliveries"]
