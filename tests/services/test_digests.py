@@ -75,12 +75,14 @@ def inbox() -> Inbox:
     return Inbox()
 
 
-@pytest.fixture
-def connect(tmp_path: Path, clock: Clock, inbox: Inbox) -> Callable[..., Harken]:
-    """Connects to one SQLite file."""
+@pytest.fixture(params=["sqlite", pytest.param("mongodb", marks=pytest.mark.slow)])
+def connect(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, inbox: Inbox) -> Callable[..., Harken]:
+    """Connects several times to one storage."""
+    is_mongodb = request.param == "mongodb"
+    url = request.getfixturevalue("mongodb_url") if is_mongodb else f"sqlite:///{tmp_path}/feedback.db"
     channels = {"mail": inbox, "other": Inbox()}
     defaults: dict[str, Any] = {"routes": ROUTES, "digests": [WEEKLY], "channels": channels, "clock": clock}
-    return lambda **options: harken.connect(f"sqlite:///{tmp_path}/feedback.db", **{**defaults, **options})
+    return lambda **options: harken.connect(url, **{**defaults, **options})
 
 
 def complain(hk: Harken, comment: str = COMMENT, *, at: datetime = MONDAY - timedelta(days=2), **target: Any) -> str:
@@ -206,6 +208,27 @@ def test_a_digest_is_as_current_as_its_attempt(connect: Any, clock: Clock, inbox
     assert "feedback.erased" in inbox.types
 
 
+def test_what_is_erased_while_a_digest_is_built_is_not_quoted(
+    connect: Any, clock: Clock, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The feedback is read again after it is recorded that the channel is notified of it."""
+    clock.now = MONDAY + timedelta(hours=9)
+    with connect() as hk, connect() as other:
+        doomed = complain(hk)
+        record = hk.outbox.record_notified
+
+        def record_late(*arguments: Any) -> object:
+            other.collection.erase(FeedbackQuery(feedback_id=doomed).in_any_state())
+            return record(*arguments)
+
+        monkeypatch.setattr(hk.outbox, "record_notified", record_late)
+        hk.digests.send("weekly")
+        hk.relay.run_due()
+    (one,) = inbox.received
+    assert one.digest is not None
+    assert one.digest.quoted == frozenset()
+
+
 def test_an_erasure_during_the_attempt_is_notified_after_it(connect: Any, clock: Clock, inbox: Inbox) -> None:
     """Although the notification of the erasure arrived before the digest, it arrives again."""
     clock.now = MONDAY + timedelta(hours=9)
@@ -250,8 +273,8 @@ def test_a_relay_without_the_digest_leaves_it_to_others(connect: Any, clock: Clo
         (waiting,) = hk.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING, channel="mail"), limit=9)
         assert waiting.event.type is EventType.DIGEST
         assert "no digest 'weekly'; run all relays with the same digests" in waiting.error
-    clock.now += timedelta(minutes=1)
     with connect() as hk:
+        hk.outbox.replay(waiting.id, due_at=waiting.event.occurred_at)
         hk.relay.run_due()
     assert inbox.types == ["digest"]
 

@@ -93,6 +93,16 @@ def test_filters_are_named() -> None:
     assert "North" not in text
 
 
+def test_a_long_period() -> None:
+    """A report of a century has everything, too."""
+    with harken.connect("memory://", clock=lambda: NOW) as hk:
+        hk.collection.submit(Submission(target=Target("s"), rating="up", created_at=NOW - timedelta(days=9_000)))
+        fill(hk)
+        report = ask(hk, hk.query(since=NOW - timedelta(days=36_500)), "Europe/Berlin", now=NOW)
+        assert "561 responses" in report_text(report)
+        assert b"561" in report_page(report)
+
+
 @pytest.mark.parametrize("application", ["default", "empty"])
 def test_nothing_to_report(application: str) -> None:
     """Without feedback, page and text say so."""

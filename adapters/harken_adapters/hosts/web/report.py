@@ -48,6 +48,8 @@ from harken_adapters.charts.text_cells import COLUMNS, wrap_text
 from harken_adapters.charts.themes import ThemeRow, issue_rows
 from harken_adapters.hosts.web.rendering import render
 
+#: The points of longer periods consist of whole days.
+_IN_HOURS: Final = timedelta(days=90)
 _MOST_REASONS: Final = 10
 _MOST_THEMES: Final = 10
 #: Selects what is counted.
@@ -112,13 +114,14 @@ def ask(hk: Harken, query: FeedbackQuery, zone: str, *, now: datetime) -> Report
     periods = analytics.periods(query, zone)
     before, after = periods.before, periods.after
     agents = analytics.ranking(periods, _BY_AGENT)
+    unit = Period.HOUR if periods.length <= _IN_HOURS else Period.DAY
     return Report(
         query=query,
         periods=periods,
         made_at=now.astimezone(periods.zone),
         headline=analytics.headline(query, zone),
-        trend=merge_points(analytics.trend(after, Period.HOUR, zone)),
-        trend_before=merge_points(analytics.trend(before, Period.HOUR, zone)),
+        trend=merge_points(analytics.trend(after, unit, zone)),
+        trend_before=merge_points(analytics.trend(before, unit, zone)),
         changes=analytics.changes(after, zone),
         reasons=analytics.reasons(periods, limit=_MOST_REASONS),
         themes=analytics.theme_issues(periods, limit=_MOST_THEMES),

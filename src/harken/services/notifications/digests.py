@@ -41,8 +41,11 @@ class DigestService:
         application: str,
         public_url: str,
         clock: Clock,
+        shared_clock: Clock,
     ) -> None:
         """``public_url`` is the URL of the HTTP service for browsers; empty if unknown.
+
+        ``shared_clock`` is the time that all relays on the storage agree on.
 
         Raises:
             ConfigurationError: two rules have one name, or the channel of a rule does not exist.
@@ -55,6 +58,7 @@ class DigestService:
         self._application = application
         self._public_url = public_url.rstrip("/")
         self._clock = clock
+        self._shared_clock = shared_clock
         if len(self._rules) < len(rules):
             raise ConfigurationError("Each digest needs a name of its own")
         for rule in rules:
@@ -115,7 +119,7 @@ class DigestService:
         erased = digest.quoted - self._feedback.get_many(digest.application, digest.quoted).keys()
         for feedback_id in sorted(erased):
             for notice in self._erasures(digest.application, feedback_id, channel):
-                self._outbox.replay(notice.id, due_at=self._clock())
+                self._outbox.replay(notice.id, due_at=self._shared_clock())
 
     def _erasures(self, application: str, feedback_id: str, channel: str) -> Iterator[Delivery]:
         query = DeliveryQuery(
@@ -150,7 +154,7 @@ class DigestService:
         stored = self._state.get(_KIND, rule.name)
         if stored is not None and str(stored.value["sent_until"]) >= end.isoformat():
             return False
-        now = self._clock()
+        now = self._shared_clock()
         event = rule.event(self._application_of(rule), end, at=now)
         added = self._outbox.add(Delivery.of(event, rule.channel, due_at=now))
         # If another process was faster, it stored the same.
