@@ -93,6 +93,14 @@ def served_demo() -> Iterator[str]:
             host.close()
 
 
+def steady(page: Page) -> bytes:
+    """A picture of the page, as PNG, when nothing on it changes any more."""
+    before, png = b"", page.screenshot(animations="disabled", caret="hide")
+    while png != before:
+        before, png = png, page.screenshot(animations="disabled", caret="hide")
+    return png
+
+
 def take(browser: Browser, url: str, name: str, theme: Literal["light", "dark"]) -> bytes:
     """Take a picture, as WebP."""
     path, prepare, height = PICTURES[name]
@@ -105,7 +113,7 @@ def take(browser: Browser, url: str, name: str, theme: Literal["light", "dark"])
     if response is None or not response.ok:
         sys.exit(f"{path} cannot be shown: {response and response.status}")
     prepare(page)
-    png = page.screenshot(animations="disabled", caret="hide")
+    png = steady(page)
     page.goto("about:blank")
     webp = base64.b64decode(page.evaluate(TO_WEBP, base64.b64encode(png).decode()))
     context.close()
@@ -119,6 +127,7 @@ def main(names: list[str]) -> None:
     program = shutil.which("chromium")
     if program is None:
         sys.exit("The pictures need Chromium; install it, for example with 'apt-get install chromium'")
+    logging.basicConfig(level=logging.ERROR)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with served_demo() as url, sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
