@@ -16,7 +16,7 @@ PORT ?= 8000
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint format javascript bench bench-large measure docs lock clean
+.PHONY: help run demo test check lint format javascript bench bench-large measure docs pictures lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,9 @@ measure: $(READY) ## How good sentiment, themes and verdicts are; DATA=folder ha
 
 docs: $(READY) ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+pictures: $(READY) ## Make the pictures of the README from the demo, with Chromium
+	$(BIN)/python docs/pictures/make_pictures.py
 
 lock: $(READY) ## Update the pinned versions in constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --upgrade \

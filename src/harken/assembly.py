@@ -84,7 +84,7 @@ class Parts:
         feature_extractor: computes features of comments, from which sentiment is learned.
         languages: the languages of comments, as ISO 639-1 codes; their stop words are not part of themes.
         theme_namer: names themes.
-        notifications: channels, routes, alert rules and reply rules.
+        notifications: channels, routes, alert rules, reply rules and digests.
         responder: writes replies that no reply rule has.
         renderer: opens the template renderer; called when a route has a template.
         clock: the current time, in UTC.
@@ -127,9 +127,10 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
     """Build a Harken; :meth:`Harken.close` does not close the storage.
 
     Raises:
-        ConfigurationError: a route or an alert rule is invalid.
+        ConfigurationError: a route, an alert rule or a digest is invalid.
     """
     from harken.services.feedback.rule_counts import RuleCounts  # noqa: PLC0415 - keeps `import harken` light
+    from harken.services.notifications.digests import DigestService  # noqa: PLC0415 - as above
 
     make, clock, notifications = parts.services, parts.clock, parts.notifications
     channel_names = notifications.channels.names
@@ -199,12 +200,26 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         channels=channels,
         clock=shared_clock,
     )
+    analytics = make.analytics(storage.feedback, erasures, themes=themes, clock=clock)
+    digests = DigestService(
+        storage.state,
+        storage.outbox,
+        storage.feedback,
+        analytics,
+        rules=notifications.digests,
+        channels=channel_names,
+        application=parts.application,
+        public_url=notifications.public_url,
+        clock=clock,
+        shared_clock=shared_clock,
+    )
     dependencies = RelayDependencies(
         outbox=storage.outbox,
         feedback=storage.feedback,
         alerts=storage.alerts,
         channels=channels,
         routes=routes,
+        digests=digests,
         clock=shared_clock,
         jitter=parts.jitter,
     )
@@ -216,7 +231,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         moderation=make.moderation(storage.feedback, clock=clock, editor=editor, rule_counts=rule_counts),
         sentiment=make.sentiment(storage.feedback, erasures, clock=clock, extractor=parts.feature_extractor),
         spam=make.spam(storage.feedback, erasures, clock=clock),
-        analytics=make.analytics(storage.feedback, erasures, themes=themes, clock=clock),
+        analytics=analytics,
         sessions=make.sessions(storage.sessions),
         conversations=make.conversations(storage.conversations),
         keys=make.keys(storage.keys, storage.state, clock=clock, new_secret=parts.new_secret),
@@ -225,5 +240,6 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         channels=channels,
         routes=routes,
         deliveries=deliveries,
+        digests=digests,
         relay=make.relay(dependencies, alerting, notifications.channels.open),
     )

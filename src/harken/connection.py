@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harken.configuration.channels import Channel
 from harken.configuration.notifications import NotificationSettings
@@ -19,6 +20,9 @@ from harken.ports.storage import Storage
 from harken.ports.text import FeatureExtractor, Sanitizer, SentimentAnalyzer, SpamFilter, ThemeNamer
 from harken.ports.time import Clock, NewId, Random
 from harken.services.feedback.middleware import Middleware
+
+if TYPE_CHECKING:
+    from harken.domain.digest import DigestRule
 
 
 def connect(
@@ -44,6 +48,7 @@ def connect(
     routes: Sequence[Route | Mapping[str, object]] | None = None,
     alert_rules: Sequence[AlertRule | Mapping[str, object]] | None = None,
     replies: Sequence[ReplyRule | Mapping[str, object]] | None = None,
+    digests: Sequence[DigestRule | Mapping[str, object]] | None = None,
     responder: Responder | None = None,
     clock: Clock | None = None,
     new_id: NewId | None = None,
@@ -78,6 +83,7 @@ def connect(
         routes: which events go to which channel; without routes, every event goes to every channel.
         alert_rules: the patterns that raise alerts.
         replies: the rules for replies to submitters.
+        digests: the digests that channels get each week.
         responder: writes replies that no rule has; runs in the background, after the feedback is stored.
         clock: returns the current time, in UTC.
         new_id: returns a new feedback id.
@@ -105,7 +111,13 @@ def connect(
         embeddings=embeddings,
     )
     notifications = NotificationSettings.load(
-        os.environ, Path.cwd(), channels=channels, routes=routes, alert_rules=alert_rules, replies=replies
+        os.environ,
+        Path.cwd(),
+        channels=channels,
+        routes=routes,
+        alert_rules=alert_rules,
+        replies=replies,
+        digests=digests,
     )
     container = create_container(settings)
     override(container.storage, storage if isinstance(storage, Storage) else None)

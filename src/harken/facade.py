@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import Self, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack, overload
 
 from harken.domain.feedback import (
     DEFAULT_APPLICATION,
@@ -49,6 +49,9 @@ from harken.services.sessions import SessionService
 from harken.services.spam import SpamService
 from harken.services.themes import Themes
 
+if TYPE_CHECKING:
+    from harken.services.notifications.digests import DigestService
+
 
 class Filters(TypedDict, total=False):
     """The keywords that select feedback; feedback must match all that are given.
@@ -76,7 +79,7 @@ class Harken:
 
     ``harken.connect`` creates it. Its services do everything else: ``collection``, ``moderation``, ``analytics``,
     ``sentiment``, ``spam``, ``sessions``, ``conversations``, ``keys``, ``feed``, ``alerts``, ``channels``, ``routes``,
-    ``deliveries`` and ``relay``.
+    ``deliveries``, ``digests`` and ``relay``.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Harken:
         channels: ChannelService,
         routes: RouteService,
         deliveries: DeliveryService,
+        digests: DigestService,
         relay: Relay,
         application: str = DEFAULT_APPLICATION,
     ) -> None:
@@ -113,6 +117,7 @@ class Harken:
         self.channels = channels
         self.routes = routes
         self.deliveries = deliveries
+        self.digests = digests
         self.relay = relay
         self.outbox = storage.outbox
         self.state = storage.state

@@ -595,6 +595,31 @@ class DiscardsNotifiedChannels(MemoryOutbox):
         self._data.deliveries.notified.update(notified)
 
 
+class AddsAgain(MemoryOutbox):
+    """Replaces a stored delivery."""
+
+    def add(self, delivery: Delivery) -> bool:
+        self._data.deliveries.put(delivery)
+        return True
+
+
+class RecordsTwins(MemoryOutbox):
+    """Records channels for the feedback with the same id in other applications."""
+
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
+        for other in list(self._data.applications):
+            super().record_notified(other, feedback_ids, channel)
+        return super().record_notified(application, feedback_ids, channel)
+
+
+class RecordsMissing(MemoryOutbox):
+    """Says that it recorded feedback that does not exist."""
+
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
+        super().record_notified(application, feedback_ids, channel)
+        return set(feedback_ids)
+
+
 class ReplaysDeadOnly(MemoryOutbox):
     """Replays dead deliveries only."""
 
@@ -1217,6 +1242,9 @@ ABOUT_DELIVERIES: list[Broken] = [
     SendsErasuresOfUnsent,
     ForgetsNotifiedChannels,
     DiscardsNotifiedChannels,
+    AddsAgain,
+    RecordsTwins,
+    RecordsMissing,
     ReplaysDeadOnly,
     CountsDelivered,
     RaisesAgain,

@@ -15,6 +15,7 @@ from harken.domain.instants import parse_instant
 from harken.domain.moderation import ModerationStatus
 from harken.domain.query import FeedbackQuery
 from harken.ports.notifier import Notification
+from harken_adapters.formats.digest import digest_record
 from harken_adapters.formats.record import Record, feedback_record, stamp, stamp_or_none
 
 #: Receivers may reject larger bodies.
@@ -43,9 +44,9 @@ _ENCODER: Final = JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 def notification_record(notification: Notification) -> Record:
     """The notification as a JSON value: ``type``, ``timestamp`` and ``data``.
 
-    ``data`` is the alert, or the feedback as readers may see it, without its earlier versions. Withdrawn feedback has
-    no content, and erased feedback only ids. If the content is withheld from the channel, so is the moderator's
-    reason, which may quote it.
+    ``data`` is the alert, the digest, or the feedback as readers may see it, without its earlier versions. Withdrawn
+    feedback has no content, and erased feedback only ids. If the content is withheld from the channel, so is the
+    moderator's reason, which may quote it.
     """
     data = _data(notification)
     if notification.text is not None:
@@ -75,6 +76,8 @@ def _data(notification: Notification) -> Record:
             "application": notification.application,
             "session_id": notification.erased.session_id,
         }
+    if notification.digest is not None:
+        return digest_record(notification.digest)
     return {"application": notification.application}
 
 

@@ -19,11 +19,14 @@ except ModuleNotFoundError as error:
 
     raise missing("A webhook", str(error.name), "webhooks") from error
 
+from attrs import evolve
+
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.text_lists import as_texts
 from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
 from harken_adapters.formats.notification import body
 from harken_adapters.notifiers.addresses import LookUp, look_up
+from harken_adapters.notifiers.digests import digest_lines
 from harken_adapters.notifiers.tables import check_keys, texts_at
 from harken_adapters.notifiers.transport import Answer
 
@@ -95,6 +98,8 @@ class WebhookNotifier(Notifier):
 
     def deliver(self, notification: Notification) -> ReceiverAnswer:
         """Post the notification. A status from 200 to 299 means that it was accepted."""
+        if notification.digest is not None:
+            notification = evolve(notification, text="\n".join(digest_lines(notification.digest)))
         content = body(notification)
         sent_at = notification.sent_at.astimezone(UTC)
         text = content.decode()

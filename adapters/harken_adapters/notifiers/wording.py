@@ -11,6 +11,7 @@ from harken.domain.events import EventType
 from harken.domain.feedback import Feedback, Rating
 from harken.ports.notifier import Notification
 from harken_adapters.formats.record import stamp
+from harken_adapters.notifiers.digests import digest_lines, digest_title
 
 _EVENT_WORDS: Final = {
     EventType.CREATED: "New feedback",
@@ -60,6 +61,8 @@ def headline(notification: Notification) -> str:
         return one_line(f"{_EVENT_WORDS.get(notification.type, 'Alert')} {alert.rule}{message}")
     if notification.feedback is not None:
         return _feedback_headline(notification.type, notification.feedback)
+    if notification.digest is not None:
+        return one_line(digest_title(notification.digest))
     if notification.erased is not None:
         return one_line(f"Feedback erased: {notification.erased.id} in session {notification.erased.session_id}")
     return one_line(f"{notification.type.value} in application {notification.application}")
@@ -70,6 +73,8 @@ def paragraphs(notification: Notification) -> list[str]:
 
     The lines of the comment begin with ``>``, so that they cannot imitate the others.
     """
+    if notification.digest is not None:
+        return [one_line(line) for line in digest_lines(notification.digest)]
     comment = visible_comment(notification)
     quoted = [f"> {line}".rstrip() for line in lines_of(comment)] if comment.strip() else []
     return [headline(notification), "", *map(one_line, _facts(notification)), *([""] if quoted else []), *quoted]

@@ -1,10 +1,10 @@
-"""Settings of notifications: channels, routes, alert rules and reply rules, from arguments or ``harken.toml``."""
+"""Settings of notifications, from arguments or ``harken.toml``: channels, routes, alert rules, replies and digests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
@@ -16,24 +16,31 @@ from harken.domain.errors import ConfigurationError
 from harken.domain.replies import ReplyRule, parse_reply
 from harken.domain.routes import Route, parse_route
 
+if TYPE_CHECKING:
+    from harken.domain.digest import DigestRule
+
 T = TypeVar("T")
 
 
 @frozen(kw_only=True)
 class NotificationSettings:
-    """Channels, routes, alert rules and reply rules.
+    """Channels, routes, alert rules, reply rules and digests.
 
     Attributes:
         channels: the channels.
         routes: which events go to which channel.
         alert_rules: the patterns that raise alerts.
         replies: the rules for replies to submitters.
+        digests: the digests.
+        public_url: the URL at which browsers reach the HTTP service; empty if unknown.
     """
 
     channels: Channels = field(factory=lambda: Channels({}, {}))
     routes: tuple[Route, ...] = ()
     alert_rules: tuple[AlertRule, ...] = ()
     replies: tuple[ReplyRule, ...] = ()
+    digests: tuple[DigestRule, ...] = ()
+    public_url: str = ""
 
     @classmethod
     def load(
@@ -45,12 +52,13 @@ class NotificationSettings:
         routes: Sequence[Route | Mapping[str, object]] | None = None,
         alert_rules: Sequence[AlertRule | Mapping[str, object]] | None = None,
         replies: Sequence[ReplyRule | Mapping[str, object]] | None = None,
+        digests: Sequence[DigestRule | Mapping[str, object]] | None = None,
     ) -> NotificationSettings:
         """The settings: arguments that are not ``None``, then the file.
 
         Without channels there is one, ``log``. Without routes, every event goes to every channel. The file is
         ``harken.toml`` in ``directory``, or what ``HARKEN_CONFIG`` names, with the tables ``[channels.*]``,
-        ``[[routes]]``, ``[[alerts]]`` and ``[[replies]]``.
+        ``[[routes]]``, ``[[alerts]]``, ``[[replies]]`` and ``[[digests]]``. The public URL is that of ``[server]``.
 
         Raises:
             ConfigurationError: a setting is invalid.
@@ -66,7 +74,24 @@ class NotificationSettings:
                 _read_list(file, "alerts") if alert_rules is None else alert_rules, AlertRule, parse_rule
             ),
             replies=_parse_all(_read_list(file, "replies") if replies is None else replies, ReplyRule, parse_reply),
+            digests=_digests(_read_list(file, "digests") if digests is None else digests),
+            public_url=_public_url(environ, file),
         )
+
+
+def _digests(given: Sequence[DigestRule | Mapping[str, object]]) -> tuple[DigestRule, ...]:
+    if not given:
+        return ()
+    from harken.domain.digest import DigestRule, parse_digest  # noqa: PLC0415 - keeps `import harken` light
+
+    return _parse_all(given, DigestRule, parse_digest)
+
+
+def _public_url(environ: Mapping[str, str], file: Mapping[str, Any]) -> str:
+    """A setting of the HTTP service, which checks it."""
+    server = file.get("server", {})
+    found = environ.get("HARKEN_SERVER_PUBLIC_URL") or (server.get("public_url") if isinstance(server, dict) else "")
+    return found if isinstance(found, str) else ""
 
 
 def _channels(file: Mapping[str, Any]) -> Mapping[str, Channel]:

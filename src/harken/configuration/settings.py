@@ -16,7 +16,7 @@ from harken.stop_words import LANGUAGES, stop_words
 
 CONFIG_FILE = "harken.toml"
 #: The tables of ``harken.toml`` that other modules read.
-SECTIONS = ("server", "channels", "routes", "alerts", "replies")
+SECTIONS = ("server", "channels", "routes", "alerts", "replies", "digests")
 _PREFIX = "HARKEN_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})

@@ -27,6 +27,7 @@ class EventType(Enum):
     ERASED = "feedback.erased"
     ALERT_RAISED = "alert.raised"
     ALERT_RESOLVED = "alert.resolved"
+    DIGEST = "digest"
 
     @classmethod
     def _missing_(cls, value: object) -> EventType | None:
@@ -40,13 +41,18 @@ class EventType(Enum):
 
     @property
     def about_alert(self) -> bool:
-        """Whether the event is about an alert; all others are about feedback."""
+        """Whether the event is about an alert."""
         return self in {EventType.ALERT_RAISED, EventType.ALERT_RESOLVED}
 
     @property
     def about_feedback(self) -> bool:
-        """Whether the event is about feedback that is stored: not about an alert, and not about an erasure."""
-        return not self.about_alert and self is not EventType.ERASED
+        """Whether the event is about feedback that is stored: not about an alert, an erasure or a digest."""
+        return not self.about_alert and self.about_stored
+
+    @property
+    def about_stored(self) -> bool:
+        """Whether the subject of the event is stored: not that of an erasure or a digest."""
+        return self not in {EventType.ERASED, EventType.DIGEST}
 
 
 @frozen(kw_only=True)
@@ -73,7 +79,7 @@ class Traits:
 
 @frozen(kw_only=True)
 class Event:
-    """An event that created one version of its subject, which is feedback or an alert.
+    """An event that created one version of its subject, which is feedback or an alert; or a digest that became due.
 
     The id is derived from the application, the subject and the version, so it is the same wherever the event is
     created. ``before`` has the traits before a change, so that routes can tell whether a filter began to match.

@@ -24,7 +24,7 @@ MAX_TEMPLATE_LENGTH: Final = 10_000
 #: always sent, as the feedback may have been sent before.
 _SENT_IF_COUNTED: Final = frozenset({EventType.CREATED, EventType.UPDATED})
 #: The event types that a route can select.
-ROUTABLE: Final = tuple(type_ for type_ in EventType if type_ is not EventType.ERASED)
+ROUTABLE: Final = tuple(type_ for type_ in EventType if type_.about_stored)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from harken.domain.alerts.alert import Alert
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
+
+if TYPE_CHECKING:
+    from harken.domain.digest import Digest
 
 
 @frozen
@@ -23,7 +27,7 @@ class ErasedFeedback:
 
 @frozen(kw_only=True)
 class Notification:
-    """A delivery with its subject, ready to be sent. The subject is feedback, an alert, or erased feedback.
+    """A delivery with its subject, ready to be sent. The subject is feedback, an alert, erased feedback, or a digest.
 
     Attributes:
         id: the delivery's id, the same for every attempt.
@@ -35,6 +39,7 @@ class Notification:
             reply if it is withdrawn, or if it is not counted and no route to the channel asks for its status.
         alert: the alert, as it is now.
         erased: the erased feedback, if the type is ``feedback.erased``.
+        digest: the digest, as it is now, if the type is ``digest``.
         text: the rendered template of the route, if the route has one.
     """
 
@@ -46,6 +51,7 @@ class Notification:
     feedback: Feedback | None = None
     alert: Alert | None = None
     erased: ErasedFeedback | None = None
+    digest: Digest | None = None
     text: str | None = None
 
 

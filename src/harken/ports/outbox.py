@@ -41,6 +41,21 @@ class Outbox(ABC):
         """
 
     @abstractmethod
+    def add(self, delivery: Delivery) -> bool:
+        """Store a pending delivery of an event that no write has caused, such as a digest.
+
+        Returns ``False``, and stores nothing, if there is a delivery with that id, in any state.
+        """
+
+    @abstractmethod
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
+        """Record durably that a channel is notified of feedback, by a delivery that is about something else.
+
+        Returns the ids of those that are stored. The channel is notified of their erasure, as after a delivery about
+        them. Takes a few ids.
+        """
+
+    @abstractmethod
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         """Lease a channel's pending deliveries that are due and not leased, earliest due first, then by ``id``.
 

@@ -1,4 +1,4 @@
-"""Builders of feedback, events, keys and alerts with default values, for tests that depend on a few fields."""
+"""Builders of feedback, events, keys, alerts and digests with default values, for tests that depend on a few fields."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from attrs import evolve
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import AlertKind, Subject
+from harken.domain.digest import Digest
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Content, Feedback, Rating, Target
+from harken.domain.insight.comparison import Comparison, Proportion, ProportionChange
+from harken.domain.insight.headline import Finding, Headline
+from harken.domain.insight.issues import Issue, Issues
+from harken.domain.summary import Summary
+from harken.domain.trend import TrendPoint
 from harken.ports.repository import Accepted
 
 #: A Thursday, just after the beginning of a quarter-hour slot.
@@ -66,5 +72,31 @@ def an_alert(alert_id: str = "alert", **parts: Any) -> Alert:
         message="No feedback for an hour",
         began_at=NOON - timedelta(hours=1),
         raised_at=NOON,
+    )
+    return evolve(plain, **parts)
+
+
+def a_digest(comment: str = "Too slow for me", reason: str = "slow", **parts: Any) -> Digest:
+    """Return a digest of a week with a fall of satisfaction, with one issue; ``parts`` replaces fields."""
+    end = datetime(2026, 1, 5, tzinfo=UTC)
+    week = timedelta(weeks=1)
+    before, after = Summary(positive=80, negative=20), Summary(positive=50, negative=50)
+    share = Proportion(25, 50)
+    example = a_feedback(rating=Rating.DOWN, comment=comment, tags=(reason,))
+    headline = Headline(
+        finding=Finding.FELL,
+        before=(end - 2 * week, end - week),
+        after=(end - week, end),
+        is_running=False,
+        comparison=Comparison(before, after),
+    )
+    plain = Digest(
+        name="weekly",
+        application="default",
+        zone="UTC",
+        headline=headline,
+        days=(TrendPoint(end - week, end - week + timedelta(days=1), after),),
+        issues=Issues((Issue(reason, share, ProportionChange(Proportion(5, 20), share), 1, example),), 1, 50, True),
+        link="https://example.com/dashboard?since=2025-12-29&agent%5Fid=a",
     )
     return evolve(plain, **parts)

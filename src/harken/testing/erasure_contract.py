@@ -80,6 +80,24 @@ class ErasureContract(FreshStorage):
             storage.feedback.erase(EVERYTHING, at=NOON)
             check_same(len(_waiting(storage)), 4)
 
+    def test_a_channel_that_was_notified_by_something_else_is_notified(self) -> None:
+        """Such as a digest that quotes the feedback; other channels, entries and applications are not affected."""
+        one, other, kept = a_feedback(), a_feedback(application="other"), a_feedback()
+        twin = evolve(other, id=one.id)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one, twin, kept))
+            fan_out(storage)
+            for _ in range(2):
+                found = storage.outbox.record_notified("default", [one.id, kept.id, "missing"], "mail")
+                check_same(sorted(found), sorted([one.id, kept.id]))
+            check_same(list(storage.outbox.record_notified("other", [], "mail")), [])
+            check_same(list(_waiting(storage)), [])
+            storage.feedback.erase(FeedbackQuery(application="other").in_any_state(), at=NOON)
+            check_same(_pending(storage), {})
+            storage.feedback.erase(evolve(EVERYTHING, feedback_id=one.id), at=NOON)
+            check_same(list(_waiting(storage)), [Delivery.of(Event.erasure(one, at=NOON), "mail", due_at=NOON)])
+            check_same(list(storage.outbox.record_notified("default", [one.id], "mail")), [])
+
     def test_a_channel_whose_delivery_was_buried_unsent_is_not_notified(self) -> None:
         """A channel that was off when its delivery was claimed is not notified, unless an earlier attempt was made."""
         one = a_feedback()

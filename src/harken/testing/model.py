@@ -62,7 +62,7 @@ def reference_storage() -> Storage:
 class _Feedback(FeedbackRepository):
     def __init__(self) -> None:
         self.stored: list[Feedback] = []
-        self.outbox = _Outbox()
+        self.outbox = _Outbox(self)
         self.alerts = _Alerts(self.outbox)
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
@@ -189,7 +189,8 @@ class _Sessions(SessionRepository):
 
 
 class _Outbox(Outbox):
-    def __init__(self) -> None:
+    def __init__(self, feedback: FeedbackRepository) -> None:
+        self._feedback = feedback
         self.waiting: list[Event] = []
         self.made: list[Delivery] = []
         self.known: set[tuple[str, str, str]] = set()
@@ -214,6 +215,17 @@ class _Outbox(Outbox):
             if event.id in taken
             for channel in sorted(set(channels))
         ]
+
+    def add(self, delivery: Delivery) -> bool:
+        if any(stored.id == delivery.id for stored in self.made):
+            return False
+        self._put(delivery)
+        return True
+
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
+        stored = set(self._feedback.get_many(application, feedback_ids))
+        self.known |= {(application, one, channel) for one in stored}
+        return stored
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         due = [

@@ -34,7 +34,7 @@ from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.rules import label_problem
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.testing.assertions import at_once
-from harken.testing.builders import NOON, a_feedback, an_alert, with_content
+from harken.testing.builders import NOON, a_digest, a_feedback, an_alert, with_content
 
 #: Text that people write, and text with special characters.
 ODD_TEXTS: Final = (
@@ -55,14 +55,15 @@ _ids: Final[Iterator[int]] = count(1)
 def a_notification(**parts: Any) -> Notification:
     """Return a notification with a new id about thumbs-down feedback with a comment; ``parts`` replaces fields.
 
-    With ``alert``, it is about that alert instead of feedback; with ``erased``, about erased feedback.
+    With ``alert``, it is about that alert instead of feedback; with ``erased``, about erased feedback; with ``digest``,
+    it is that digest.
     """
-    about_other = "alert" in parts or "erased" in parts
-    feedback = None if about_other else a_feedback(agent_id="helper", rating=Rating.DOWN, comment="Too slow")
-    type_of_other = EventType.ERASED if "erased" in parts else EventType.ALERT_RAISED
+    types = {"alert": EventType.ALERT_RAISED, "erased": EventType.ERASED, "digest": EventType.DIGEST}
+    other = next((type_ for name, type_ in types.items() if name in parts), None)
+    feedback = None if other else a_feedback(agent_id="helper", rating=Rating.DOWN, comment="Too slow")
     plain = Notification(
         id=f"event-{next(_ids):09}:channel",
-        type=EventType.CREATED if feedback is not None else type_of_other,
+        type=other or EventType.CREATED,
         application="default",
         occurred_at=NOON,
         sent_at=NOON + timedelta(seconds=1),
@@ -90,6 +91,8 @@ def every_kind() -> list[Notification]:
         a_notification(type=EventType.WITHDRAWN, feedback=full.withdraw(at=later)),
         a_notification(type=EventType.WITHDRAWN, feedback=full.withdraw(at=later).without_words()),
         a_notification(erased=ErasedFeedback(full.id, full.session_id)),
+        a_notification(digest=a_digest()),
+        a_notification(digest=(digest := a_digest(days=(), link="")).without(digest.quoted)),
         a_notification(alert=alert),
         a_notification(alert=evolve(alert, figures={}, feedback_ids=()), text="Check this"),
         a_notification(type=EventType.ALERT_RESOLVED, alert=alert.resolved(at=later)),
@@ -105,8 +108,10 @@ def odd_notifications() -> list[Notification]:
         *(a_notification(feedback=a_feedback(comment=text, rating=Rating.DOWN)) for text in ODD_TEXTS),
         *(a_notification(text=text) for text in ODD_TEXTS),
         *(a_notification(alert=an_alert(message=text)) for text in ODD_TEXTS),
+        *(a_notification(digest=a_digest(text)) for text in ODD_TEXTS),
         *(a_notification(feedback=a_feedback(text, agent_id=text, tags=(text,))) for text in labels),
         *(a_notification(erased=ErasedFeedback(text, text)) for text in labels),
+        *(a_notification(digest=a_digest(reason=text)) for text in labels),
         *(a_notification(alert=an_alert(rule=text, subject=Subject("session", text))) for text in labels),
     ]
 

@@ -21,6 +21,36 @@ from harken.testing.deliveries import MINUTE, add_and_fan_out, claim_due, fan_ou
 class OutboxContract(FreshStorage):
     """Events wait in order, deliveries are leased, and failed deliveries are retried or become dead letters."""
 
+    # --- deliveries without stored events ----------------------------------------------------------------------------
+
+    def test_a_digest_is_an_ordinary_delivery(self) -> None:
+        """It is stored once, in any state, claimed when it is due, and needs no stored subject."""
+        event = Event(
+            id="event-of-a-digest",
+            type=EventType.DIGEST,
+            application="default",
+            subject_id="digest:weekly:2026-01-01",
+            version=1,
+            occurred_at=NOON,
+        )
+        delivery = Delivery.of(event, "log", due_at=NOON)
+        with self.open_storage() as storage:
+            check_same(at_once([partial(storage.outbox.add, delivery)] * 4).count(True), 1)
+            check_same(storage.outbox.delivery(delivery.id), delivery)
+            check_same(claim_due(storage, now=NOON - MICROSECOND), [])
+            (claim,) = claim_due(storage)
+            check_same(claim.event, event)
+            check_same(storage.outbox.add(delivery), False)
+            storage.outbox.back_off(claim, due_at=NOON + MINUTE, error="refused")
+            (claim,) = claim_due(storage, now=NOON + MINUTE)
+            check_same(list(storage.outbox.settle([claim])), [])
+            check_same(storage.outbox.add(delivery), False)
+            check_same(storage.outbox.delivery(delivery.id).state, DeliveryState.DELIVERED)
+            query = DeliveryQuery(type=EventType.DIGEST, application="default")
+            check_same([one.id for one in storage.outbox.deliveries(query, limit=9)], [delivery.id])
+            check_same(storage.outbox.forget(before=NOON + 9 * MINUTE), 1)
+            check_same(storage.outbox.add(delivery), True)
+
     # --- fan-out ---------------------------------------------------------------------------------------------------
 
     def test_events_wait_in_order_until_they_are_fanned_out(self) -> None:

@@ -199,6 +199,30 @@ class OutboxMachine(ComparingMachine):
         for query in queries:
             self._erase(query, now)
 
+    @rule(
+        feedback_ids=st.sets(st.sampled_from(_FEW), max_size=3),
+        application=st.sampled_from(hst.APPLICATIONS),
+        channel=st.sampled_from(hst.CHANNELS),
+    )
+    def record_notified(self, feedback_ids: set[str], application: str, channel: str) -> None:
+        self._both(lambda storage: set(storage.outbox.record_notified(application, sorted(feedback_ids), channel)))
+
+    @rule(
+        day=st.sampled_from(("2026-01-01", "2026-01-08")),
+        channel=st.sampled_from(hst.CHANNELS),
+        at=hst.moments_near_noon(),
+    )
+    def add_digest(self, day: str, channel: str, at: datetime) -> None:
+        event = Event(
+            id=f"digest-{day}",
+            type=EventType.DIGEST,
+            application="default",
+            subject_id=f"digest:weekly:{day}",
+            version=1,
+            occurred_at=at,
+        )
+        self._both(lambda storage: storage.outbox.add(Delivery.of(event, channel, due_at=at)))
+
     @precondition(lambda self: self._model.outbox.events(limit=1))
     @rule(
         limit=st.integers(1, 20),

@@ -22,8 +22,9 @@ from harken.domain.errors import ConfigurationError, DeliveryFailed, MissingExtr
 from harken.domain.events import EventType
 from harken.domain.feedback import Rating
 from harken.ports.notifier import ErasedFeedback, Notification
-from harken.testing.builders import NOON, a_feedback, an_alert
+from harken.testing.builders import NOON, a_digest, a_feedback, an_alert
 from harken.testing.notifier_contract import a_notification
+from harken_adapters.charts.labels import DASH
 from harken_adapters.notifiers.apprise import open_notifier
 from support import PATIENCE, in_threads
 
@@ -114,6 +115,31 @@ def test_an_alert(receiver: Receiver) -> None:
     message = posted(receiver)
     assert message["title"] == f"Alert streak: {long}"[:150]
     assert message["message"].startswith(f"Alert streak: {long}\n")
+
+
+def test_a_digest(receiver: Receiver) -> None:
+    """The title has the sentence, the body everything; comments are quoted, and mention and imitate nothing."""
+    digest = a_digest("Hello @everyone\nslow: 100, 100%", link="https://example.com/dashboard")
+    deliver(a_notification(digest=digest), f"json://127.0.0.1:{receiver.port}")
+    message = posted(receiver)
+    (example,) = digest.quoted
+    assert message["title"] == f"default, 29 Dec {DASH} 4 Jan: Satisfaction fell 30.0 points, to 50.0%"
+    assert message["type"] == "info"
+    assert message["message"].splitlines() == [
+        "Satisfaction fell 30.0 points, to 50.0%",
+        "By 1.2 to 58.8 points, 95% confidence; 100 thumbs now, 100 before.",
+        "",
+        "Satisfaction by day:",
+        "█████░░░░░ Mon 29 Dec: 50.0% of 100 thumbs",
+        "",
+        "Most frequent in 50 downs:",
+        "slow: 25, 50%, ▲ 25.0 points",
+        "> Hello @\u200beveryone",
+        "> slow: 100, 100%",
+        f"(feedback {example})",
+        "",
+        "https://example.com/dashboard",
+    ]
 
 
 def test_withdrawn_content_is_not_sent(receiver: Receiver) -> None:

@@ -27,7 +27,7 @@ from harken.domain.rules import (
     MAX_TAGS,
 )
 from harken.ports.notifier import ErasedFeedback, Notification
-from harken.testing import with_content
+from harken.testing import a_digest, with_content
 from harken.testing.strategies import feedback_entries, later_versions, texts
 from harken_adapters.formats.notification import body, notification_record
 from harken_adapters.formats.record import stamp
@@ -262,3 +262,25 @@ def test_an_alert_with_many_ids_is_cut() -> None:
     assert data["truncated"] is True
     assert data["message"] == ALERT.message
     assert tuple(data["feedback_ids"]) == alert.feedback_ids[: len(data["feedback_ids"])]
+
+
+def test_a_digest() -> None:
+    """The statistics of the week and of each day, and the issues with ids, by which a receiver can erase them."""
+    digest = a_digest("Too slow for me")
+    record = json.loads(body(a_notification(feedback=None, type=EventType.DIGEST, digest=digest)))
+    (example,) = digest.quoted
+    data = record["data"]
+    assert record["type"] == "digest"
+    assert (data["since"], data["until"]) == ("2025-12-29T00:00:00+00:00", "2026-01-05T00:00:00+00:00")
+    assert (data["finding"], data["change"], data["change_interval"]) == ("fell", -30.0, {"low": -58.8, "high": -1.2})
+    assert data["statistics"] == {"total": 100, "positive": 50, "negative": 50, "neutral": 0, "satisfaction": 50.0}
+    assert data["issues"] == [
+        {
+            "name": "slow",
+            "count": 25,
+            "percent": 50.0,
+            "direction": 1,
+            "comment": "Too slow for me",
+            "feedback_id": example,
+        }
+    ]

@@ -39,6 +39,7 @@ from harken_adapters.hosts.cli import (
     copying,
     deliveries,
     demo,
+    digests,
     doctor,
     feedback,
     keys,
@@ -48,6 +49,7 @@ from harken_adapters.hosts.cli import (
     overview,
     rebuild,
     relay,
+    report,
     routes,
     sentiment,
     serve,
@@ -105,6 +107,7 @@ app.command("headline")(overview.headline)
 app.command("reasons")(overview.reasons)
 app.command("ranking")(overview.ranking)
 app.command("facets")(overview.facets)
+app.command("report")(report.report)
 app.command("sentiment")(sentiment.sentiment)
 app.add_typer(moderation.moderate, name="moderate")
 app.add_typer(keys.keys, name="keys")
@@ -120,6 +123,7 @@ app.add_typer(deliveries.deliveries, name="deliveries")
 app.add_typer(channels.channels, name="channels")
 app.add_typer(routes.routes, name="routes")
 app.add_typer(alerts.alerts, name="alerts")
+app.add_typer(digests.digest, name="digest")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("rebuild")(rebuild.rebuild)

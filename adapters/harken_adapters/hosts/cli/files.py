@@ -1,15 +1,21 @@
-"""Output files: rejected rows, and the check that no database is overwritten."""
+"""Output files: results, rejected rows, and the check that no database is overwritten."""
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from contextlib import closing, suppress
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import BinaryIO, Literal, TextIO
 
 from harken_adapters.hosts.cli.options import WrongUsage
+from harken_adapters.hosts.cli.output import writing
 
+#: The name of stdin and stdout.
+STANDARD = "-"
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
 
@@ -50,6 +56,35 @@ def _is_database(target: Path) -> bool:
         except sqlite3.Error as error:
             return error.sqlite_errorcode != sqlite3.SQLITE_NOTADB
     return True
+
+
+@contextmanager
+def open_output(file: str) -> Iterator[BinaryIO]:
+    """Open an output, ``-`` for stdout. A regular file is created or replaced only when it is complete."""
+    if file == STANDARD:
+        with writing():
+            yield sys.stdout.buffer
+        return
+    # Replace the target of a symbolic link, not the link.
+    path = Path(file).resolve()
+    # Devices and pipes, such as /dev/null, are written to directly.
+    unfinished = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        data = unfinished.open("wb")
+    except OSError as error:
+        raise WrongUsage(f"Cannot write {file}: {describe(error, path)}") from error
+    if unfinished == path:
+        with data:
+            yield data
+        return
+    try:
+        with data:
+            yield data
+            data.flush()
+            os.fsync(data.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 class Rejects:

@@ -21,7 +21,7 @@ from harken_adapters.formats.importing import Importer, Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.pairs import Pairs
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
-from harken_adapters.hosts.cli.files import Rejects, describe, refuse_database
+from harken_adapters.hosts.cli.files import STANDARD, Rejects, open_output, refuse_database
 from harken_adapters.hosts.cli.options import (
     Filters,
     Json,
@@ -32,9 +32,7 @@ from harken_adapters.hosts.cli.options import (
     pairs,
     with_filters,
 )
-from harken_adapters.hosts.cli.output import count_text, err, escape, escape_json, print_json, say, warn, writing
-
-_STANDARD = "-"
+from harken_adapters.hosts.cli.output import count_text, err, escape, escape_json, print_json, say, warn
 
 
 class Format(Enum):
@@ -88,11 +86,11 @@ def import_(
     """
     columns = Columns(pairs("--map", map_ or ()), pairs("--set", set_ or ()))
     source_type = _SOURCES[_format_of(file, format_)]
-    name = "stdin" if file == _STANDARD else file
+    name = "stdin" if file == STANDARD else file
     rejects = Rejects(rejected or Path(f"{name}.rejected.jsonl"), "line")
     began = perf_counter()
     with _open(file) as data, cli_context(context).open(spam=None if check_spam else "allow") as hk:
-        if file != _STANDARD and rejects.path.exists() and rejects.path.samefile(file):
+        if file != STANDARD and rejects.path.exists() and rejects.path.samefile(file):
             raise WrongUsage("Rejected rows would overwrite the input file; choose another path with --rejected")
         # After opening the storage, which may have created the file.
         refuse_database(rejects.path)
@@ -117,7 +115,7 @@ def _format_of(file: str, chosen: Format | None) -> Format:
 
 @contextmanager
 def _open(file: str) -> Iterator[BinaryIO]:
-    if file == _STANDARD:
+    if file == STANDARD:
         if sys.stdin is None:  # Closed before Python started.
             raise WrongUsage("Cannot read stdin: it is closed")
         yield sys.stdin.buffer
@@ -184,7 +182,7 @@ def export(
     filters: Filters,
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="The file to write. Default: stdout.", show_default=False)
-    ] = _STANDARD,
+    ] = STANDARD,
     format_: Annotated[
         Format | None, typer.Option("--format", help="File format. Default: by suffix; jsonl on stdout.")
     ] = None,
@@ -199,11 +197,11 @@ def export(
     With --pairs, each line has the prompt, answer, rating, comment and tags of feedback on a message of a stored
     conversation.
     """
-    chosen = _format_of(file, format_ or Format.JSONL if file == _STANDARD else format_)
+    chosen = _format_of(file, format_ or Format.JSONL if file == STANDARD else format_)
     if as_pairs and chosen is not Format.JSONL:
         raise WrongUsage("Pairs are written as JSON Lines; use --format jsonl, or a file such as pairs.jsonl")
     with cli_context(context).open_existing() as hk:
-        if file != _STANDARD:
+        if file != STANDARD:
             # After opening the storage, which may have created the file, such as feedback.db-wal.
             refuse_database(Path(file))
         query = filters.query(hk)
@@ -213,16 +211,16 @@ def export(
         stream = hk.collection.stream(query.in_any_state() if everything else query)
         rated = Pairs(hk.conversations) if as_pairs else None
         writer = rated.writer if rated else WRITERS[chosen.value]
-        with _open_output(file) as data:
+        with open_output(file) as data:
             exported = write_all(stream, _escape_on_terminal(data, chosen), writer)
     record: dict[str, Any] = _pairs_record(rated) if rated else {"exported": exported}
     noun = ("pair",) if rated else ("entry", "entries")
     # The export itself may be on stdout.
-    tell = warn if file == _STANDARD else say
-    if as_json and file != _STANDARD:
+    tell = warn if file == STANDARD else say
+    if as_json and file != STANDARD:
         print_json({**record, "file": file})
     else:
-        tell(f"{count_text(record['exported'], *noun)} exported{'' if file == _STANDARD else f' to {file}'}")
+        tell(f"{count_text(record['exported'], *noun)} exported{'' if file == STANDARD else f' to {file}'}")
         for name, number in record.get("left_out", {}).items():
             if number:
                 tell(f"Left out: {count_text(number, 'entry', 'entries')} {_LEFT_OUT[name]}", style="yellow")
@@ -258,32 +256,3 @@ def _escape_on_terminal(data: BinaryIO, chosen: Format) -> BinaryIO:
         return data
     # Escaped JSON is still valid JSON with the same value.
     return cast("BinaryIO", _Terminal(data, escape_json if chosen is Format.JSONL else escape))
-
-
-@contextmanager
-def _open_output(file: str) -> Iterator[BinaryIO]:
-    """Open the output. A regular file is created or replaced only when it is complete."""
-    if file == _STANDARD:
-        with writing():
-            yield sys.stdout.buffer
-        return
-    # Replace the target of a symbolic link, not the link.
-    path = Path(file).resolve()
-    # Devices and pipes, such as /dev/null, are written to directly.
-    unfinished = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        data = unfinished.open("wb")
-    except OSError as error:
-        raise WrongUsage(f"Cannot write {file}: {describe(error, path)}") from error
-    if unfinished == path:
-        with data:
-            yield data
-        return
-    try:
-        with data:
-            yield data
-            data.flush()
-            os.fsync(data.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

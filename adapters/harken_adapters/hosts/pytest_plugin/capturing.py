@@ -79,7 +79,12 @@ def connect_recorded(recorder: Recorder, *, clock: Clock, new_id: NewId, options
     ``harken.toml`` are ignored, so that a test has the same result on every machine.
     """
     recorded = {CAPTURED: recorder, **{_channel(route): recorder for route in options.get("routes") or ()}}
-    defaults = {"routes": (), "alert_rules": (), "replies": (), "clock": clock, "new_id": new_id, "jitter": lambda: 0.0}
+    nothing = dict.fromkeys(("routes", "alert_rules", "replies", "digests"), ())
+    defaults: dict[str, Any] = nothing | {
+        "clock": clock,
+        "new_id": new_id,
+        "jitter": lambda: 0.0,
+    }
     channels = {**recorded, **(options.get("channels") or {})}
     with pytest.MonkeyPatch.context() as environment:
         for name in [name for name in os.environ if name.startswith("HARKEN_")]:

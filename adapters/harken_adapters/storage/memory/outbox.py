@@ -50,6 +50,21 @@ class MemoryOutbox(Outbox):
                 self._data.deliveries.put(delivery)
             return created
 
+    def add(self, delivery: Delivery) -> bool:
+        with self._data.locked():
+            if delivery.id in self._data.deliveries.by_id:
+                return False
+            self._data.deliveries.put(delivery)
+            return True
+
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
+        with self._data.locked():
+            feedback = self._data.applications[application].feedback
+            stored = {one for one in feedback_ids if one in feedback}
+            for feedback_id in stored:
+                self._data.deliveries.notified[application, feedback_id] |= {channel: None}
+            return stored
+
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         with self._data.locked():
             pending = self._data.deliveries.among(DeliveryQuery(DeliveryState.PENDING, channel=channel))

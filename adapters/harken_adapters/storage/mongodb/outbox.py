@@ -101,6 +101,17 @@ class MongoOutbox(Outbox):
             ours = [delivery for delivery in deliveries if delivery.event.id in taken]
             return ours if all_new else self._read_stored(ours)
 
+    def add(self, delivery: Delivery) -> bool:
+        with self._database.calling():
+            return self._insert([delivery])
+
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
+        with self._database.calling():
+            self._erasures.note_notified({(application, one): {channel} for one in feedback_ids})
+            # Read afterwards: an erasure of any of these has found the note.
+            found = self._database.feedback.find(_subjects((application, one) for one in feedback_ids), _SUBJECT)
+            return {document["id"] for document in at_once(found, len(feedback_ids))}
+
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         moment = to_microseconds(now)
         due = {
@@ -336,9 +347,7 @@ class MongoOutbox(Outbox):
         overtook a fan-out.
         """
         there = self._existing_subjects(deliveries) if there is None else there
-        orphans = [
-            one for one in deliveries if one.event.type is not EventType.ERASED and _subject(one.event) not in there
-        ]
+        orphans = [one for one in deliveries if one.event.type.about_stored and _subject(one.event) not in there]
         if not orphans:
             return list(deliveries)
         self._finish(orphans)
@@ -405,7 +414,7 @@ def _notified_channels(found: Iterable[Document]) -> dict[tuple[str, str], set[s
     """Return by feedback the channels that were notified of it."""
     notified: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for document in found:
-        if "feedback_id" in document and document["event"]["type"] != EventType.ERASED.value:
+        if EventType(document["event"]["type"]).about_feedback:
             notified[document["application"], document["feedback_id"]].add(document["channel"])
     return notified
 

@@ -43,6 +43,7 @@ _REPLAY: Final = (
 _SETTLED: Final = "state = 'delivered', error = '', history = ?"
 _HELD: Final = "id = ? AND state = 'pending' AND leased_until IS NOT NULL AND attempts = ?"
 _REMEMBER: Final = "INSERT INTO told VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_STORED: Final = "SELECT id FROM feedback WHERE application = ? AND id IN (SELECT value FROM json_each(?))"
 _AWAITING: Final = "WHERE application = ? AND feedback_id = ? AND awaits = ?"
 _REMOVE: Final = "DELETE FROM delivery WHERE id = ?"
 #: The number of deliveries that one transaction removes, so that it does not block other writers for long.
@@ -79,6 +80,24 @@ class SqliteOutbox(Outbox):
             return deliveries
 
         return self._database.write(fan_out)
+
+    def add(self, delivery: Delivery) -> bool:
+        def add(connection: sqlite3.Connection) -> bool:
+            if select_deliveries(connection, "WHERE id = ?", (delivery.id,)):
+                return False
+            put_deliveries(connection, [delivery])
+            return True
+
+        return self._database.write(add)
+
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
+        def record(connection: sqlite3.Connection) -> Collection[str]:
+            rows = connection.execute(_STORED, (application, dump(list(feedback_ids)))).fetchall()
+            stored = {feedback_id for (feedback_id,) in rows}
+            connection.executemany(_REMEMBER, [(application, feedback_id, channel) for feedback_id in stored])
+            return stored
+
+        return self._database.write(record)
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         moment = to_microseconds(now)

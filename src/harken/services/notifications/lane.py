@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from time import perf_counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, field, frozen
 
@@ -33,6 +33,9 @@ from harken.ports.time import Clock, Random
 from harken.services.notifications.channels import ChannelService, ChannelState
 from harken.services.notifications.read_ahead import ReadAhead, Subjects
 from harken.services.notifications.routes import RouteService
+
+if TYPE_CHECKING:
+    from harken.services.notifications.digests import DigestService
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +83,7 @@ class RelayDependencies:
         alerts: the alerts that they are about.
         channels: the status of the channels.
         routes: the routes and their templates.
+        digests: the digests.
         clock: the current time, which all relays on the storage agree on.
         jitter: returns a random number from 0 to 1.
         schedule: the wait before each attempt.
@@ -90,6 +94,7 @@ class RelayDependencies:
     alerts: AlertRepository
     channels: ChannelService
     routes: RouteService
+    digests: DigestService
     clock: Clock
     jitter: Random
     schedule: Sequence[timedelta] = SCHEDULE
@@ -195,21 +200,25 @@ class Lane:
             self._record_failure(delivery, DeliveryFailed(f"{name}: {error}", status=name), started)
         else:
             ended.delivered.append(delivery.after(started.arrived(answer)))
+            if notification.digest is not None:
+                self._dependencies.digests.sent(notification.digest, self.channel)
 
     def _notification(
         self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route], sent_at: datetime
     ) -> Notification | None:
         """The notification to send; ``None`` if the delivery is obsolete."""
         event = delivery.event
-        feedback = alert = erased = None
+        feedback = alert = erased = digest = None
         if event.type is EventType.ERASED:
             erased = ErasedFeedback(event.subject_id, event.session_id or "")
+        elif event.type is EventType.DIGEST:
+            digest = self._dependencies.digests.to_send(event, self.channel)
         elif isinstance(subject, Feedback):
             routes = [route for route in routes if not route.applications or event.application in route.applications]
             feedback = feedback_to_send(routes, event.type, subject)
         else:
             alert = subject
-        if feedback is None and alert is None and erased is None:
+        if all(one is None for one in (feedback, alert, erased, digest)):
             return None
         notification = Notification(
             id=delivery.id,
@@ -220,6 +229,7 @@ class Lane:
             feedback=feedback,
             alert=alert,
             erased=erased,
+            digest=digest,
         )
         text = self._dependencies.routes.text(routes, notification, subject)
         return notification if text is None else evolve(notification, text=text)
@@ -324,9 +334,7 @@ def subjects_of(dependencies: RelayDependencies, events: Iterable[Event]) -> Sub
     for event in events:
         if event.type.about_feedback:
             wanted.setdefault(event.application, set()).add(event.subject_id)
-        elif event.type is EventType.ERASED:
-            continue
-        elif alert := alert_now(dependencies, event):
+        elif event.type.about_alert and (alert := alert_now(dependencies, event)):
             found[event.application, event.subject_id] = alert
     for application, ids in wanted.items():
         for feedback_id, one in dependencies.feedback.get_many(application, ids).items():

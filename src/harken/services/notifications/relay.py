@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timedelta
 from threading import Thread, current_thread
@@ -159,7 +159,7 @@ class Relay:
         Raises:
             StorageError: the storage failed; the remaining events are dispatched by the next call.
         """
-        self._evaluate_windows()
+        self._run_periodic()
         self._tidy()
         events = self._dependencies.outbox.events(limit=MAX_EVENTS)
         if not events:
@@ -169,9 +169,7 @@ class Relay:
         # Before the events leave the outbox: after a crash, another relay evaluates the rules again.
         self._alerting.on_feedback([one for one in subjects.values() if isinstance(one, Feedback)])
         deliveries = self._dependencies.outbox.fan_out(self._plan(events, subjects), due_at=now)
-        for channel in {delivery.channel for delivery in deliveries}:
-            if lane := self._lanes.get(channel):
-                lane.nudge()
+        self._nudge({delivery.channel for delivery in deliveries})
         return len(events)
 
     # --- steps -------------------------------------------------------------------------------------------------------
@@ -188,6 +186,11 @@ class Relay:
                 )
                 for name, notifier in opened.items()
             }
+
+    def _nudge(self, channels: Iterable[str]) -> None:
+        for channel in channels:
+            if lane := self._lanes.get(channel):
+                lane.nudge()
 
     def _plan(self, events: Sequence[Event], subjects: Subjects) -> list[tuple[Event, set[str]]]:
         """The channels of each event, and the type that they get; events about erased feedback have no channels."""
@@ -213,11 +216,12 @@ class Relay:
         outbox = self._dependencies.outbox
         return [*events, *(event for where, ids in newer.items() for event in outbox.events_about(where, ids))]
 
-    def _evaluate_windows(self) -> None:
+    def _run_periodic(self) -> None:
         now = self._dependencies.clock()
         if self._evaluated is not None and timedelta(0) <= now - self._evaluated < EVALUATE_EVERY:
             return
         self._alerting.evaluate_windows()
+        self._nudge(self._dependencies.digests.send_due())
         self._evaluated = now
 
     def _tidy(self) -> None:

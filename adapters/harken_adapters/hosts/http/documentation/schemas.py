@@ -1208,7 +1208,7 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
                     "id": _ANY_TEXT,
                     "type": EVENT_TYPE,
                     "application": _ANY_TEXT,
-                    "subject_id": _describe(_ANY_TEXT, "The id of the feedback or alert."),
+                    "subject_id": _describe(_ANY_TEXT, "The id of the feedback, alert or digest."),
                     "version": {"type": "integer", "minimum": 1},
                     "occurred_at": _INSTANT,
                 }
