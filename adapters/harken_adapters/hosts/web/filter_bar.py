@@ -7,10 +7,16 @@ from typing import Final
 
 from attrs import frozen
 
-from harken_adapters.hosts.web.selection import PERIODS, Pair, Selection
+from harken_adapters.hosts.web.selection import CONTEXT, PERIODS, Pair, Selection
 
 #: The names of filters that can be chosen, by parameter.
-CHOICES: Final = {"agent_id": "Agent", "rating": "Rating", "tag": "Reason"}
+CHOICES: Final = {
+    "agent_id": "Agent",
+    "rating": "Rating",
+    "tag": "Reason",
+    "context": "Context",
+    "has_comment": "Comment",
+}
 #: The names of filters that links of other pages set.
 _SET_ELSEWHERE: Final = {
     "session_id": "Session",
@@ -19,7 +25,7 @@ _SET_ELSEWHERE: Final = {
     "status": "Status",
     "withdrawn": "Withdrawn",
 }
-_CONTEXT: Final = "context."
+_COMMENTS: Final = {"true": "given", "false": "missing"}
 _PERIOD_NAMES: Final = {"today": "Today", "week": "7 days", "month": "28 days", "year": "52 weeks"}
 
 
@@ -102,27 +108,25 @@ def filter_bar(selection: Selection, path: str, home: str, page: str) -> FilterB
         home: the path of the overview.
         page: the name of the page, to which choosing a filter leads back.
     """
-    span = selection.span
+    is_running = selection.periods.is_running
     chips = tuple(_chips(selection, path, home, page))
     in_use = {name for name, _ in selection.filters}
     return FilterBar(
         selection=selection,
         path=path,
-        period=span.whole.label,
-        earlier=(selection.moved(path, -1), span.shifted(-1).whole.label),
-        later=None if span.is_running else selection.moved(path, 1),
+        period=selection.label,
+        earlier=(selection.moved(path, -1), selection.label_moved(-1)),
+        later=None if is_running else selection.moved(path, 1),
         periods=tuple(_periods(selection, path)),
-        comparison=None if selection.previous is None else span.shifted(-1).whole.label,
+        comparison=selection.label_before if selection.is_compared else None,
         toggle_comparison=(
-            selection.link(path, without=("compare",))
-            if selection.previous is None
-            else selection.link(path, ("compare", "none"))
+            selection.link(path, ("compare", "none"))
+            if selection.is_compared
+            else selection.link(path, without=("compare",))
         ),
         chips=chips,
         more=tuple(
-            (label, _choose(selection, home, page, name))
-            for name, label in (*CHOICES.items(), ("context", "Context"))
-            if name not in in_use
+            (label, _choose(selection, home, page, name)) for name, label in CHOICES.items() if name not in in_use
         ),
         clear=selection.link(path, without={name for name, _ in selection.filters}) if len(chips) > 1 else None,
     )
@@ -130,7 +134,14 @@ def filter_bar(selection: Selection, path: str, home: str, page: str) -> FilterB
 
 def name_of(parameter: str) -> str:
     """The name of a filter, for people."""
-    return {**CHOICES, **_SET_ELSEWHERE}.get(parameter, parameter.removeprefix(_CONTEXT))
+    return {**CHOICES, **_SET_ELSEWHERE}.get(parameter, parameter.removeprefix(CONTEXT))
+
+
+def value_text(parameter: str, value: str) -> str:
+    """A value of a filter, for people."""
+    if parameter == "rating":
+        return value.capitalize()
+    return _COMMENTS.get(value, value) if parameter == "has_comment" else value
 
 
 def _periods(selection: Selection, path: str) -> Iterator[PeriodLink]:
@@ -146,10 +157,10 @@ def _periods(selection: Selection, path: str) -> Iterator[PeriodLink]:
 
 def _chips(selection: Selection, path: str, home: str, page: str) -> Iterator[Chip]:
     for name in dict.fromkeys(name for name, _ in selection.filters):
-        can_choose = name in CHOICES or name.startswith(_CONTEXT)
+        can_choose = name in CHOICES or name.startswith(CONTEXT)
         yield Chip(
             name=name_of(name),
-            values=", ".join(value.capitalize() if name == "rating" else value for value in selection.values(name)),
+            values=", ".join(value_text(name, value) for value in selection.values(name)),
             remove=selection.link(path, without=(name,)),
             edit=_choose(selection, home, page, name) if can_choose else None,
         )

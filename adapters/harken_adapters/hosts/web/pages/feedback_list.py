@@ -60,7 +60,9 @@ def ask(hk: Harken, selection: Selection, *, after: Cursor | None, before: Curso
         page = hk.collection.find(query, limit=_PAGE, after=after)
         entries, older = page.items, page.next
         newer = Cursor.of(entries[0]) if after is not None and entries else None
-    days = [(day, list(group)) for day, group in groupby(entries, key=lambda one: selection.local(one.created_at).date())]
+    days = [
+        (day, list(group)) for day, group in groupby(entries, key=lambda one: selection.local(one.created_at).date())
+    ]
     without = _helpful(hk, selection) if not total else None
     return FeedbackList(total=total, days=days, newer=newer, older=older, without=without)
 
@@ -75,11 +77,7 @@ def _newer(hk: Harken, query: FeedbackQuery, before: Cursor) -> tuple[list[Feedb
 
 def _helpful(hk: Harken, selection: Selection) -> tuple[Pair, int] | None:
     """The filter without which the most entries match."""
-    counts = [
-        (pair, hk.analytics.summary(without).total)
-        for pair in selection.filters
-        if (without := selection.query_without(pair[0])) is not None
-    ]
+    counts = [(pair, hk.analytics.summary(selection.without(pair[0])).total) for pair in selection.filters]
     best = max(counts, key=lambda one: one[1], default=None)
     return best if best and best[1] else None
 
@@ -95,7 +93,9 @@ def show(visit: Visit) -> Response:
         "feedback_list.html",
         title=title,
         found=found,
-        days=[(long_day_text(day), [entry_view(visit, selection, one) for one in entries]) for day, entries in found.days],
+        days=[
+            (long_day_text(day), [entry_view(visit, selection, one) for one in entries]) for day, entries in found.days
+        ],
         bar=filter_bar(selection, path, visit.home, "feedback"),
         frame=visit.frame("Feedback", selection),
         selection=selection,
