@@ -152,7 +152,15 @@ class TestAssembling:
         with open_storage() as storage:
             with assemble(storage, Parts(renderer=open_renderer)):
                 assert not opened
-            routes = RouteService(storage.state, configured=(), channels=(), renderer=lambda: opened.append(2))
+            routes = RouteService(
+                storage.state,
+                feedback=storage.feedback,
+                alerts=storage.alerts,
+                configured=(),
+                channels=(),
+                renderer=lambda: opened.append(2),
+                clock=ManualClock(),
+            )
             assert routes._renderer() is routes._renderer()
         assert opened == [2]
 

@@ -77,7 +77,7 @@ from harken.domain.keywords import Keyword
 from harken.domain.moderation import DecisionConflict, Moderation, ModerationStatus, ResponseTime, RuleMatch
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
-from harken.domain.routes import Route
+from harken.domain.routes import Route, RouteDryRun
 from harken.domain.rules import RatingPolicy, Rule, SpamHandling
 from harken.domain.summary import Interval, Summary
 from harken.domain.trend import Period, PeriodValue, TrendPoint
@@ -211,6 +211,7 @@ __all__ = [
     "ResponseTime",
     "Revision",
     "Route",
+    "RouteDryRun",
     "RouteRejected",
     "Rule",
     "RuleMatch",

@@ -183,7 +183,13 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         clock=shared_clock,
     )
     routes = make.routes(
-        storage.state, configured=notifications.routes, channels=channel_names, renderer=parts.renderer
+        storage.state,
+        feedback=storage.feedback,
+        alerts=storage.alerts,
+        configured=notifications.routes,
+        channels=channel_names,
+        renderer=parts.renderer,
+        clock=clock,
     )
     deliveries = make.deliveries(
         storage.outbox,
@@ -213,7 +219,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         analytics=make.analytics(storage.feedback, erasures, themes=themes, clock=clock),
         sessions=make.sessions(storage.sessions),
         conversations=make.conversations(storage.conversations),
-        keys=make.keys(storage.keys, clock=clock, new_secret=parts.new_secret),
+        keys=make.keys(storage.keys, storage.state, clock=clock, new_secret=parts.new_secret),
         feed=make.feed(storage.feedback, storage.alerts, clock=clock),
         alerts=alerting,
         channels=channels,

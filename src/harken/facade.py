@@ -118,7 +118,13 @@ class Harken:
         self.state = storage.state
         self.application = application
         self._storage = storage
-        self._on_close: list[Callable[[], object]] = [relay.stop, feed.close, collection.close, sentiment.close]
+        self._on_close: list[Callable[[], object]] = [
+            relay.stop,
+            feed.close,
+            collection.close,
+            sentiment.close,
+            keys.close,
+        ]
         collection.on_write(lambda _: feed.nudge())
         collection.on_write(lambda _: relay.nudge())
         editor.on_change(feed.nudge)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar
@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from attrs import asdict, evolve, field, frozen
 
 from harken import (
+    ApiKey,
     Cell,
     Change,
     Comparison,
@@ -26,13 +27,21 @@ from harken import (
     Headline,
     InvalidQuery,
     Issues,
+    KeyNotFound,
+    KeyRejected,
     Keyword,
+    NewKey,
+    NoSuchRoute,
     Page,
     Period,
     Ranking,
     Rating,
     Receipt,
+    Route,
+    RouteDryRun,
+    RouteRejected,
     SatisfactionChange,
+    Scope,
     Submission,
     Summary,
     Target,
@@ -47,6 +56,7 @@ from harken.domain.events import Delivery, DeliveryState
 from harken.domain.feedback import DEFAULT_APPLICATION, UNCHANGED, RatingValue
 from harken.domain.instants import utc
 from harken.domain.query import GroupKey, Labels, check_limit
+from harken.domain.routes import parse_route, route_record
 from harken.domain.rules import NO_AUTHOR, form_violations, label_problem
 from harken.domain.text_lists import as_texts
 from harken.facade import Filters, build_query
@@ -55,8 +65,10 @@ from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords, buil
 from harken.services.notifications.deliveries import DeliveryFilters, DeliverySummary
 from harken_adapters.formats.delivery import delivery_from
 from harken_adapters.formats.delivery import summary_from as delivery_summary_from
+from harken_adapters.formats.key import key_from
 from harken_adapters.formats.notification import alert_from
 from harken_adapters.formats.record import from_record, page_from, stamp
+from harken_adapters.formats.route import dry_run_from
 from harken_adapters.formats.statistics import (
     changes_from,
     comparison_from,
@@ -86,6 +98,8 @@ EVENT_STREAM: Final = "text/event-stream"
 _REPRESENTATION: Final = (("Prefer", "return=representation"),)
 #: The longest text in a URL or header. No valid id is as long.
 _LONGEST: Final = 1_000
+_ERRORS_OF_KEYS: Final = {"invalid": KeyRejected, "conflict": KeyRejected, "not-found": KeyNotFound}
+_ERRORS_OF_ROUTES: Final = {"invalid": RouteRejected, "conflict": RouteRejected, "not-found": NoSuchRoute}
 #: The segments that clients and proxies remove from a path, even if they are percent-encoded.
 _DOTS: Final = frozenset({".", ".."})
 
@@ -473,7 +487,94 @@ class Calls:
             errors=_OF_DELIVERIES,
         )
 
+    # --- Keys and routes ---------------------------------------------------------------------------------------------
+
+    def keys(self, application: str | None) -> Call[list[ApiKey]]:
+        """List the keys."""
+        return self._call(
+            "GET", "/api/keys", lambda document, _: list(map(key_from, document["keys"])), application=application
+        )
+
+    def create_key(
+        self,
+        scopes: Scope | str | Iterable[Scope | str],
+        name: str,
+        agents: str | Iterable[str] | None,
+        application: str | None,
+    ) -> Call[NewKey]:
+        """Create a key. If the response is lost, a repetition would create another key."""
+        wanted = [scopes] if isinstance(scopes, str | Scope) else scopes
+        body = {
+            "scopes": [scope.value if isinstance(scope, Scope) else scope for scope in wanted],
+            "name": name,
+            "agents": None if agents is None else list(as_texts(agents)),
+        }
+
+        def parse(document: Any, _: str) -> NewKey:
+            return NewKey(key_from(document), document["key"])
+
+        call = self._call("POST", "/api/keys", parse, body, application=application, errors=_ERRORS_OF_KEYS)
+        return evolve(call, is_idempotent=False)
+
+    def revoke_key(self, key_id: str, application: str | None) -> Call[ApiKey]:
+        """Revoke a key."""
+        if not _is_segment(key_id):
+            raise KeyNotFound("This is not the id of an API key; list the keys to find it")
+        path = f"/api/keys/{_segment(key_id)}"
+        return self._call(
+            "DELETE", path, lambda document, _: key_from(document), application=application, errors=_ERRORS_OF_KEYS
+        )
+
+    def routes(self, application: str | None) -> Call[list[Route]]:
+        """List the routes."""
+        return self._call(
+            "GET",
+            "/api/routes",
+            lambda document, _: [parse_route(one) for one in (*document["shared"], *document["routes"])],
+            application=application,
+        )
+
+    def put_route(self, route: Route, application: str | None) -> Call[Route]:
+        """Add or replace a route."""
+        return self._route_call("PUT", route, "", lambda document, _: parse_route(document), application)
+
+    def dry_run_route(self, route: Route, application: str | None) -> Call[RouteDryRun]:
+        """Dry-run a route."""
+        return self._route_call("POST", route, "/dry-run", dry_run_from, application)
+
+    def remove_route(self, name: str, application: str | None) -> Call[None]:
+        """Remove a route. If the response is lost, a repetition would not find it."""
+        if not _is_segment(name):
+            raise NoSuchRoute("This is not the name of a route; list the routes to find it")
+        path = f"/api/routes/{_segment(name)}"
+        call = self._call("DELETE", path, _nothing, application=application, errors=_ERRORS_OF_ROUTES)
+        return evolve(call, is_idempotent=False)
+
     # --- Helpers -----------------------------------------------------------------------------------------------------
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        parse: Parse[T],
+        body: Mapping[str, Any] | None = None,
+        *,
+        application: str | None,
+        errors: Mapping[str, type[HarkenError]] = {},
+    ) -> Call[T]:
+        return Call(
+            method=method,
+            path=path,
+            query=self._query_of(application),
+            body=None if body is None else json.dumps(body).encode(),
+            parse=parse,
+            application=self._name(application),
+            errors=errors,
+        )
+
+    def _route_call(self, method: str, route: Route, end: str, parse: Parse[T], application: str | None) -> Call[T]:
+        path, body = f"/api/routes/{route.name}{end}", route_record(route)
+        return self._call(method, path, parse, body, application=application, errors=_ERRORS_OF_ROUTES)
 
     def _statistics(
         self, name: str, filters: Filters, parse: Callable[[Any], T], *parameters: tuple[str, str]

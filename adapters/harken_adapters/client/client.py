@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
@@ -12,6 +12,7 @@ from weakref import WeakSet
 import httpx
 
 from harken import (
+    ApiKey,
     Cell,
     Change,
     Comparison,
@@ -23,11 +24,15 @@ from harken import (
     Headline,
     Issues,
     Keyword,
+    NewKey,
     Page,
     Period,
     Ranking,
     Receipt,
+    Route,
+    RouteDryRun,
     SatisfactionChange,
+    Scope,
     Summary,
     Target,
     Themes,
@@ -323,6 +328,43 @@ class Client:
     ) -> list[Alert]:
         """List alerts, the last raised first, as ``hk.alerts.find``; ``after`` is the id of an alert."""
         return self._send(self._calls.alerts(limit, after, open, rule, application))
+
+    # --- Keys and routes ---------------------------------------------------------------------------------------------
+
+    def keys(self, *, application: str | None = None) -> list[ApiKey]:
+        """The API keys of the application, oldest first, without their digests; see :meth:`.KeyService.keys`."""
+        return self._send(self._calls.keys(application))
+
+    def create_key(
+        self,
+        scopes: Scope | str | Iterable[Scope | str],
+        *,
+        name: str = "",
+        agents: str | Iterable[str] | None = None,
+        application: str | None = None,
+    ) -> NewKey:
+        """Create an API key; see :meth:`.KeyService.create`. It is not repeated if the connection breaks."""
+        return self._send(self._calls.create_key(scopes, name, agents, application))
+
+    def revoke_key(self, key_id: str, *, application: str | None = None) -> ApiKey:
+        """Revoke an API key, immediately and permanently."""
+        return self._send(self._calls.revoke_key(key_id, application))
+
+    def routes(self, *, application: str | None = None) -> list[Route]:
+        """The routes that apply to the application; first those that it cannot change."""
+        return self._send(self._calls.routes(application))
+
+    def put_route(self, route: Route, *, application: str | None = None) -> Route:
+        """Add or replace a route for the application, and return it as it is stored."""
+        return self._send(self._calls.put_route(route, application))
+
+    def remove_route(self, name: str, *, application: str | None = None) -> None:
+        """Remove a route of the application."""
+        self._send(self._calls.remove_route(name, application))
+
+    def dry_run_route(self, route: Route, *, application: str | None = None) -> RouteDryRun:
+        """What a route would have sent in the last 24 hours; see :meth:`.RouteService.dry_run`."""
+        return self._send(self._calls.dry_run_route(route, application))
 
     # --- Sending -----------------------------------------------------------------------------------------------------
 

@@ -523,6 +523,20 @@ def test_invalid_settings_of_a_channel_are_listed(cli: Any, tmp_path: Path) -> N
     assert ran.out.startswith("support  on\nProblem: Channel 'support': A secret of the webhook is invalid")
 
 
+def test_a_dry_run_adds_no_route(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """``--dry-run`` says what the route would have sent in the last 24 hours, with examples, and stores nothing."""
+    configured(tmp_path, receiver)
+    for rating in ("down", "up", "down"):
+        cli("submit", "s", rating, f"so {rating}", "--agent", "a")
+    tried = ("routes", "add", "downs", "--channel", "support", "--rating", "down", "--agent", "a", "--dry-run")
+    first, *examples = cli(*tried).out.splitlines()
+    assert first == "downs would have matched 2 of 3 entries of the last 24 hours"
+    assert [line.strip() for line in examples[1::2]] == ["so down"] * 2
+    found = cli(*tried, "--json").json
+    assert (found["matched"], found["total"], found["matched_alerts"], found["total_alerts"]) == (2, 3, 0, 0)
+    assert "downs" not in [route["name"] for route in cli("routes", "list", "--json").json["routes"]]
+
+
 def test_routes_are_listed_with_their_origin(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
     """Routes in the settings come first and are marked; adding a route again replaces it."""
     configured(

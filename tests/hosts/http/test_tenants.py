@@ -16,7 +16,7 @@ import harken
 from harken import Feedback, FeedbackQuery, Harken, Moderation, ModerationStatus, Scope, Target
 from harken.clock import utc_now
 from harken.ports.storage import Storage
-from harken.testing import an_alert
+from harken.testing import a_key, an_alert
 from harken_adapters.hosts.fastapi import SessionTokens
 from harken_adapters.hosts.http.guards import access
 from harken_adapters.hosts.http.operations import OPERATIONS
@@ -71,6 +71,9 @@ FOR_AGENTS = {
     "export_feedback",
     "erase_feedback",
     "watch_events",
+    "list_keys",
+    "create_key",
+    "revoke_key",
 }
 NOT_FOR_AGENTS = {
     "moderation_rules",
@@ -84,6 +87,7 @@ NOT_FOR_AGENTS = {
     "switch_channel_off",
     "list_routes",
     "put_route",
+    "dry_run_route",
     "delete_route",
     "list_deliveries",
     "summarize_deliveries",
@@ -126,6 +130,7 @@ def shop() -> Iterator[Shop]:
         )
         alert = an_alert()
         storage.alerts.add(alert, alert.event())
+        storage.keys.add(a_key("0123456789abcdef", agents=frozenset({"mine"})))
         hk.sessions.update("default", "s", {"tier": "pro"})
         yield Shop(hk, storage, server, mine, other, without_agent)
 

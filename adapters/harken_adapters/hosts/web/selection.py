@@ -57,7 +57,7 @@ class Span:
         return Span(self.start + move, self.end + move)
 
     def label(self, this_year: int) -> str:
-        """Its first and last day: ``20 – 22 Feb``; or its times, if it does not consist of days."""
+        """Its first and last day; or its times, if it does not consist of days."""
         start, end = _on_clock(self.start), _on_clock(self.end)
         if start.time() != time() or end.time() != time():
             same_day = start.date() == end.date()
@@ -187,7 +187,7 @@ class Selection:
 
         Args:
             path: the path of the page, with the prefix.
-            more: further parameters. They replace those of the same name; filters that can have several values are added to.
+            more: further parameters. They replace those of the same name, but are added to filters with several values.
             without: parameters to leave out: pairs, or all of a name.
         """
         left_out = set(without)

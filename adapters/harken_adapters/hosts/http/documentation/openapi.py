@@ -107,6 +107,7 @@ _TAGS: Final = {
     "Events": "A live stream of events.",
     "Alerts": "Patterns in feedback that alert rules have found.",
     "Notifications": "Channels, routes and deliveries of notifications.",
+    "Keys": "API keys of the application.",
 }
 _SECURITY_SCHEMES: Final = {
     "apiKey": {
@@ -209,7 +210,7 @@ def _headers_of_request(operation: Operation) -> Iterator[str]:
 def _is_strict(operation: Operation) -> bool:
     """Whether invalid ids are rejected. Other operations only look ids up, and find nothing."""
     stores = "idempotency-key-reused" in operation.problems
-    return stores or operation.tag == "Metadata" or operation.body in ("Erasure", "Route")
+    return stores or operation.tag == "Metadata" or operation.body in ("Erasure", "NewKey", "Route")
 
 
 def _streams(operation: Operation) -> bool:
@@ -340,6 +341,7 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "path.delivery_id.any": _in_path("delivery_id", "The id of the delivery.", PATH_TEXT, EXAMPLES["Delivery"]["id"]),
     "path.alert_id.any": _in_path("alert_id", "The id of the alert.", PATH_TEXT, EXAMPLES["Alert"]["id"]),
     "path.channel.any": _in_path("channel", "The name of the channel.", PATH_TEXT, EXAMPLES["Channel"]["name"]),
+    "path.key_id.any": _in_path("key_id", "The id of the key.", PATH_TEXT, EXAMPLES["Key"]["id"]),
     "path.route": _in_path("route", "The name of the route.", CHANNEL_NAME, EXAMPLES["StoredRoute"]["name"]),
     "path.route.any": _in_path("route", "The name of the route.", PATH_TEXT, EXAMPLES["StoredRoute"]["name"]),
     "state": _in_query(

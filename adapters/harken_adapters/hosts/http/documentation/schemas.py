@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from harken import Finding, ModerationStatus, Verdict
+from harken import Finding, ModerationStatus, Scope, Verdict
 from harken.domain.alerts.patterns import AlertKind
 from harken.domain.events import AttemptOutcome, DeliveryState, EventType
 from harken.domain.feedback import Rating
@@ -25,6 +25,7 @@ from harken.domain.rules import (
     MAX_TAGS,
 )
 from harken.services.feedback.moderation import MAX_DECISIONS
+from harken.services.keys import MAX_AGENTS
 from harken.services.notifications.deliveries import MAX_IDS
 from harken.services.spam import RESEMBLES_REJECTED
 from harken_adapters.formats.moderation import OUTCOMES
@@ -123,6 +124,23 @@ _SUBMISSION_FIELDS: Final[Mapping[str, Schema]] = {
     "author": _describe(_nullable(LABEL), "An opaque id of the author. With a session token, the author of the token."),
 }
 _VOTE_FIELDS: Final = {name: schema for name, schema in _SUBMISSION_FIELDS.items() if name != "message_id"}
+_SCOPE: Final[Schema] = {"type": "string", "enum": [scope.value for scope in Scope]}
+_NAME_OF_KEY: Final[Schema] = {**LABEL, "minLength": 0, "pattern": rf"^$|{LABEL['pattern']}"}
+_KEY_FIELDS: Final[Mapping[str, Schema]] = {
+    "id": _ANY_TEXT,
+    "application": _ANY_TEXT,
+    "scopes": _list(_SCOPE),
+    "agents": {
+        **_nullable(_list(_ANY_TEXT)),
+        "description": "The agents that the key is limited to; null for all agents.",
+    },
+    "name": _ANY_TEXT,
+    "created_at": _INSTANT,
+    "revoked_at": _describe(_nullable(_INSTANT), "When it was revoked; null while it is valid."),
+    "last_used_at": _describe(
+        _nullable(_INSTANT), "When it was last used, exact to an hour; null if it was not used, or that is not known."
+    ),
+}
 _ERASURE_FIELDS: Final = ("session_id", "author", "feedback_id")
 EVENT_TYPE: Final[Schema] = {"type": "string", "enum": [type_.value for type_ in EventType]}
 _EXPECTED_VERSION: Final = _describe(
@@ -233,6 +251,18 @@ _REQUESTS: Final[Mapping[str, Schema]] = {
         },
         optional=tuple(name for name in _ROUTE_FIELDS if name != "channel"),
         description="Sends events that match all filters to a channel; an empty filter matches everything.",
+    ),
+    "NewKey": _object(
+        {
+            "scopes": _describe(_list(_SCOPE, minItems=1), "What the key permits; `admin` includes the others."),
+            "name": _describe(_NAME_OF_KEY, "A label for people, such as the program that uses the key."),
+            "agents": {
+                **_nullable(_list(LABEL, minItems=1, maxItems=MAX_AGENTS)),
+                "description": "The agents that the key is limited to; null for all agents that the caller may use.",
+            },
+        },
+        optional=("name", "agents"),
+        description="An API key to create.",
     ),
     "SwitchOff": _object(
         {"reason": {**TEXT, "minLength": 1, "maxLength": 1_000, "description": "The reason."}},
@@ -1149,6 +1179,25 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             ),
         }
     ),
+    "RouteDryRun": _object(
+        {
+            "since": _INSTANT,
+            "until": _INSTANT,
+            "matched": _describe(_COUNT, "The number of entries of feedback about which an event would be sent."),
+            "total": _describe(_COUNT, "The number of entries that were examined, in any state."),
+            "is_complete": {"type": "boolean", "description": "Whether these are all entries of the period."},
+            "matched_alerts": _describe(_COUNT, "The number of alerts that would be sent."),
+            "total_alerts": _describe(_COUNT, "The number of alerts that were examined."),
+            "examples": _describe(_list(reference("Feedback"), maxItems=3), "The newest matching feedback."),
+        },
+        description="What a route would have sent in a period.",
+    ),
+    "Key": _object(_KEY_FIELDS, description="An API key, without its text."),
+    "CreatedKey": _object(
+        {**_KEY_FIELDS, "key": _describe(_ANY_TEXT, "The text of the key, which cannot be shown again.")},
+        description="A new API key.",
+    ),
+    "Keys": _object({"keys": _list(reference("Key"))}),
     "Delivery": _object(
         {
             "id": _ANY_TEXT,
@@ -1328,6 +1377,16 @@ _ROUTE: Final = {
     "tags": [],
     "statuses": [],
     "template": None,
+}
+_KEY: Final = {
+    "id": "3f9c0a1b2d4e5f60",
+    "application": "default",
+    "scopes": ["submit", "read"],
+    "agents": None,
+    "name": "web backend",
+    "created_at": _AT,
+    "revoked_at": None,
+    "last_used_at": _AT,
 }
 _DELIVERY: Final = {
     "id": "9d1c3b5a7f8e6d4c2b0a19283746556a:support",
@@ -1587,6 +1646,19 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "Channels": {"channels": [_CHANNEL]},
     "StoredRoute": _ROUTE,
     "Routes": {"routes": [_ROUTE], "shared": []},
+    "RouteDryRun": {
+        "since": "2026-02-15T09:05:00.000000Z",
+        "until": _AT,
+        "matched": 41,
+        "total": 512,
+        "is_complete": True,
+        "matched_alerts": 0,
+        "total_alerts": 2,
+        "examples": [_FEEDBACK],
+    },
+    "Key": _KEY,
+    "Keys": {"keys": [_KEY]},
+    "CreatedKey": {**_KEY, "last_used_at": None, "key": "hk_3f9c0a1b2d4e5f60_..."},
     "Delivery": _DELIVERY,
     "Deliveries": {"deliveries": [_DELIVERY], "next": None},
     "DeliverySummary": _DELIVERY_SUMMARY,

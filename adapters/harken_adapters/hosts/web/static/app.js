@@ -12,6 +12,7 @@ function start() {
   for (const notice of document.querySelectorAll("[data-retry]")) retry(notice);
   fetchLater();
   document.addEventListener("refreshed", fetchLater);
+  for (const form of document.querySelectorAll("[data-ends]")) warnBeforeEnd(form);
   listen();
 }
 
@@ -145,6 +146,12 @@ function retry(notice) {
     const answer = await fetch(location.href, { method: "HEAD" }).catch(() => null);
     if (answer?.ok) location.reload();
   }, 1000);
+}
+
+// Two minutes before the visitor is signed out, offer to stay. Clocks may differ, so the server decides.
+function warnBeforeEnd(form) {
+  const left = new Date(form.dataset.ends) - Date.now() - 120_000;
+  setTimeout(() => (form.hidden = false), Math.max(0, left));
 }
 
 // Tell people what happened, also those who do not see the page.
