@@ -241,7 +241,8 @@ def show(visit: Visit) -> Response:
         if found.issues
         else (),
         downs=downs_text(found.issues) if found.issues else "",
-        ranking=_ranking_chart(found, here, path) if found.ranking else None,
+        ranking=_ranking_chart(found, here, path),
+        is_clear=found.ranking is not None and _is_clear(found.ranking),
         latest=None if found.latest is None else [entry_view(visit, selection, one) for one in found.latest],
         bar=filter_bar(here, path, visit.home, "overview"),
         frame=visit.frame("Overview", selection),
@@ -264,6 +265,12 @@ def _ranking_chart(found: Overview, here: Selection, path: str) -> Chart | None:
         return here.link(path, (parameter, key), without=[parameter]) if isinstance(key, str) else None
 
     return ranking_chart(found.ranking, by=found.by.removeprefix(CONTEXT), link=link)
+
+
+def _is_clear(ranking: Ranking[GroupKey]) -> bool:
+    """Whether the sentence names groups that differ by more than chance."""
+    best = ranking.best
+    return best.clearest is not None or (best.best is not None and bool(best.best.comparison.direction))
 
 
 def is_empty(hk: Harken, application: str) -> bool:
