@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 
 from harken import Facets, Feedback, FeedbackQuery, GroupBy, Harken, HarkenError, Headline, Issues, Rating, Scope
 from harken.domain.alerts.alert import Alert
+from harken.domain.insight.headline import find
 from harken.domain.insight.periods import ComparedPeriods
 from harken.domain.insight.ranking import Ranking
 from harken.domain.moderation import Backlog
@@ -20,6 +21,7 @@ from harken.services.analytics import AnalyticsService
 from harken_adapters.charts import Chart, Previous, heat_map_chart, ranking_chart, trend_chart
 from harken_adapters.charts.themes import downs_text
 from harken_adapters.hosts.http.wire.messages import Response
+from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.entries import entry_view
 from harken_adapters.hosts.web.filter_bar import filter_bar
 from harken_adapters.hosts.web.issues import rows_of
@@ -123,7 +125,7 @@ def ask(hk: Harken, selection: Selection, *, views: dict[str, str], by: str, see
     chosen = by or groupings[0]
     issues, kind, later = _issues(analytics, periods, views["issues"])
     return Overview(
-        headline=analytics.headline_of(periods, themes=analytics.knows_theme_issues(periods)),
+        headline=_headline(analytics, periods),
         of_any_rating=analytics.summary(of_any_rating.after),
         trend=_card("trend", lambda: _trend(analytics, selection, of_any_rating)),
         issues=issues,
@@ -141,6 +143,21 @@ def ask(hk: Harken, selection: Selection, *, views: dict[str, str], by: str, see
         latest=_card("latest", lambda: hk.collection.find(newest, limit=_LATEST).items),
         backlog=hk.moderation.backlog(selection.query.application) if sees_all else Backlog(),
         needs=_card("needs", lambda: _needs(hk, selection.query.application)) if sees_all else Needs(),
+    )
+
+
+def _headline(analytics: AnalyticsService, periods: ComparedPeriods) -> Headline:
+    """What to say first. If the reasons for it cannot be found, only what changed."""
+    explained = _card("headline", lambda: analytics.headline_of(periods, themes=analytics.knows_theme_issues(periods)))
+    if explained is not None:
+        return explained
+    comparison = analytics.compare(periods.before, periods.after)
+    return Headline(
+        finding=find(comparison, is_rated=periods.after.rating is not None),
+        before=periods.before_span,
+        after=periods.span,
+        is_running=periods.is_running,
+        comparison=comparison,
     )
 
 
@@ -223,9 +240,7 @@ def show(visit: Visit) -> Response:
     if is_empty(visit.harken, visit.application):
         return first_feedback.show(visit, selection)
     views = {name: selection.choice(name, values) for name, values in VIEWS.items()}
-    by = selection.parameters.get("by", "")
-    if by:
-        GroupBy.parse(by)
+    by = _grouping(selection)
     sees_all = visit.principal.agents is None
     found = ask(visit.harken, selection, views=views, by=by, sees_all=sees_all)
     here, path = selection.keeping(KEPT), visit.home
@@ -253,6 +268,21 @@ def show(visit: Visit) -> Response:
         may_moderate=visit.may(Scope.MODERATE),
         sees_all=sees_all,
     )
+
+
+def _grouping(selection: Selection) -> str:
+    """What feedback is grouped by; empty for the first that there is.
+
+    Raises:
+        Problem: it is neither ``agent`` nor ``context.NAME``.
+        InvalidQuery: the name is invalid.
+    """
+    by = selection.parameters.get("by", "")
+    if by and by != "agent" and not by.startswith(CONTEXT):
+        raise invalid("by", "unknown", f"by must be agent or context.NAME; got {by[:100]!a}")
+    if by:
+        GroupBy.parse(by)
+    return by
 
 
 def _ranking_chart(found: Overview, here: Selection, path: str) -> Chart | None:
