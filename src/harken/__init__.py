@@ -40,6 +40,7 @@ from harken.domain.errors import (
     NoSuchRoute,
     Overloaded,
     RouteRejected,
+    SearchNotReady,
     StaleFeedback,
     StorageClosed,
     StorageCorrupt,
@@ -74,6 +75,7 @@ from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route
 from harken.domain.rules import RatingPolicy, Rule, SpamHandling
+from harken.domain.search import TextSearch
 from harken.domain.summary import Interval, Summary
 from harken.domain.trend import Period, PeriodValue, TrendPoint
 from harken.domain.violation import Violation
@@ -201,6 +203,7 @@ __all__ = [
     "Rule",
     "SatisfactionChange",
     "Scope",
+    "SearchNotReady",
     "Sentiment",
     "SentimentEvaluation",
     "SentimentSurvey",
@@ -219,6 +222,7 @@ __all__ = [
     "Target",
     "TemplateTooCostly",
     "TemplateValueMissing",
+    "TextSearch",
     "Theme",
     "ThemeNamer",
     "Themes",

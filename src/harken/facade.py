@@ -50,7 +50,8 @@ from harken.services.themes import Themes
 class Filters(TypedDict, total=False):
     """The keywords that select feedback; feedback must match all that are given.
 
-    ``rating=None`` means neutral; leave it out for any rating. ``since`` is inclusive, ``until`` is exclusive.
+    ``rating=None`` means neutral; leave it out for any rating. ``text`` has words that the comment must have, in any
+    order; words in quotation marks must follow each other. ``since`` is inclusive, ``until`` is exclusive.
     """
 
     application: str | None
@@ -61,6 +62,7 @@ class Filters(TypedDict, total=False):
     rating: RatingValue | None
     tag: str | None
     context: Mapping[str, Scalar]
+    text: str | None
     since: datetime | None
     until: datetime | None
 
@@ -381,6 +383,14 @@ class Harken:
         """
         return list(self._storage.rebuild())
 
+    def index_comments(self) -> None:
+        """Index the comments of this application for text search, about 20,000 a second.
+
+        Searches do so in the background. Until that is done, a search may raise ``SearchNotReady``; after this, none
+        does.
+        """
+        self._storage.index_comments(self.application)
+
     def query(self, **filters: Unpack[Filters]) -> FeedbackQuery:
         """The query for these filters, for the methods of services.
 
@@ -425,6 +435,7 @@ def build_query(filters: Filters, application: str) -> FeedbackQuery:
         rating=_rating(filters["rating"]) if "rating" in filters else None,
         tag=filters.get("tag"),
         context=filters.get("context"),
+        text=filters.get("text"),
         since=filters.get("since"),
         until=filters.get("until"),
     )

@@ -38,7 +38,7 @@ from harken.clock import new_uuid7
 from harken.domain.feedback import DEFAULT_APPLICATION, UNCHANGED, RatingValue
 from harken.domain.query import GroupKey, check_limit, label
 from harken.domain.rules import NO_AUTHOR, form_violations, label_problem
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.facade import Filters, build_query
 from harken.services.feed import Place
 from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords, build_submission, check_keywords
@@ -514,7 +514,7 @@ def _filters(query: FeedbackQuery) -> Pairs:
     Raises:
         InvalidQuery: a filter cannot be sent.
     """
-    texts = {name: getattr(query, name) for name in ("session_id", "message_id", "agent_id", "author", "tag")}
+    texts = {name: getattr(query, name) for name in ("session_id", "message_id", "agent_id", "author", "tag", "text")}
     times = {name: getattr(query, name) for name in ("since", "until")}
     return (
         *((name, text) for name, text in texts.items() if text is not None),

@@ -16,6 +16,7 @@ from harken.domain.feedback import DEFAULT_APPLICATION, NO_CONTEXT, Context, Fee
 from harken.domain.instants import from_microseconds, slot_number, slot_start, to_microseconds, utc
 from harken.domain.moderation import ModerationStatus
 from harken.domain.rules import name_problem, text_problem
+from harken.domain.search import TextSearch
 
 ANY_STATUS: Final = frozenset(ModerationStatus)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
@@ -60,13 +61,20 @@ def _check_text(_: object, attribute: Attribute[Any], value: str | None) -> None
         raise InvalidQuery(problem.message)
 
 
+def _check_search(_: object, attribute: Attribute[Any], value: str | None) -> None:
+    _check_text(None, attribute, value)
+    if value is not None:
+        TextSearch.parse(value)
+
+
 @frozen(kw_only=True)
 class FeedbackQuery:
     """A query for feedback of one application; feedback must match every filter that is set.
 
     ``since`` is inclusive, ``until`` is exclusive. ``context`` compares by :func:`label`, so that ``1`` from a program
-    and ``"1"`` from a CSV file are equal. By default, a query matches feedback that is counted: approved and not
-    withdrawn. ``withdrawn=True`` matches only withdrawn feedback, ``None`` matches both.
+    and ``"1"`` from a CSV file are equal. ``text`` is read by :meth:`TextSearch.parse`. By default, a query matches
+    feedback that is counted: approved and not withdrawn. ``withdrawn=True`` matches only withdrawn feedback, ``None``
+    matches both.
 
     Raises:
         InvalidQuery: a filter is invalid.
@@ -81,10 +89,16 @@ class FeedbackQuery:
     rating: Rating | None = None
     tag: str | None = field(default=None, validator=_check_text)
     context: Context = field(default=NO_CONTEXT, converter=_check_context)
+    text: str | None = field(default=None, validator=_check_search)
     since: datetime | None = field(default=None, converter=_utc_or_none)
     until: datetime | None = field(default=None, converter=_utc_or_none)
     statuses: frozenset[ModerationStatus] = _APPROVED
     withdrawn: bool | None = False
+
+    @property
+    def search(self) -> TextSearch | None:
+        """The words that the comment must have, if any."""
+        return None if self.text is None else TextSearch.parse(self.text)
 
     def in_any_state(self) -> FeedbackQuery:
         """Return the same query without the filters on moderation status and withdrawal."""
@@ -123,6 +137,7 @@ class FeedbackQuery:
             and (self.until is None or feedback.created_at < self.until)
             and feedback.moderation.status in self.statuses
             and self.withdrawn in (None, feedback.withdrawn)
+            and (self.search is None or self.search.is_in(feedback.comment))
         )
 
 

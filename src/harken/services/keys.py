@@ -15,7 +15,7 @@ from attrs import field, frozen
 from harken.domain.access import ApiKey, Scope
 from harken.domain.errors import ConfigurationError, InvalidCredentials, KeyNotFound, KeyRejected
 from harken.domain.rules import label_problem
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.keys import KeyRepository, NewSecret
 from harken.ports.time import Clock
 from harken.services.forks import ForkSafeLock

@@ -136,6 +136,7 @@ class Filters:
     author: str | None
     rating: str | None
     tag: str | None
+    text: str | None
     context_values: Sequence[str]
     since: datetime | None
     until: datetime | None
@@ -158,10 +159,14 @@ class Filters:
             author=self.author,
             tag=self.tag,
             context=pairs("--context", self.context_values),
+            text=self.text,
             since=self.since,
             until=self.until,
             **rating,
         )
+        if query.text is not None:
+            # A command ends before a thread could do so.
+            hk.index_comments()
         return evolve(query, statuses=self.status.statuses, withdrawn=None if self.withdrawn else False)
 
 
@@ -223,6 +228,15 @@ def _filters(
         str | None, typer.Option(metavar="up|down|neutral", help="Feedback with this rating.", rich_help_panel=_PANEL)
     ] = None,
     tag: Annotated[str | None, typer.Option(help="Feedback with this tag.", rich_help_panel=_PANEL)] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS",
+            help='Feedback whose comment has these words, in any order; words in quotation marks, such as "on hold", '
+            "follow each other.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
     context_values: Annotated[
         list[str] | None,
         typer.Option(
@@ -256,7 +270,9 @@ def _filters(
         bool, typer.Option("--withdrawn", help="Include withdrawn feedback.", rich_help_panel=_PANEL)
     ] = False,
 ) -> Filters:
-    return Filters(session, agent, message, author, rating, tag, context_values or (), since, until, status, withdrawn)
+    return Filters(
+        session, agent, message, author, rating, tag, text, context_values or (), since, until, status, withdrawn
+    )
 
 
 def with_filters(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from harken.domain.feedback import Scalar
 from harken.domain.moderation import ModerationStatus
-from harken.domain.query import Cursor, FeedbackQuery, label
+from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, label
+from harken.domain.search import TextSearch
 from harken_adapters.storage.mongodb.documents import Document, identity, lost_microseconds, milliseconds
 
 _PENDING: Final = frozenset({ModerationStatus.PENDING})
@@ -22,7 +23,7 @@ NEWEST_FIRST: Final = [("created_at", -1), ("created_us", -1), ("id", -1)]
 
 
 def where(query: FeedbackQuery) -> Document:
-    """Return the filter for all matching feedback."""
+    """Return the filter for all matching feedback; for a query with words, also for some that lacks them."""
     return _between(query, above=_since(query), below=_until(query))
 
 
@@ -155,14 +156,29 @@ def _plain(query: FeedbackQuery) -> Iterator[tuple[str, Any]]:
     yield from ((field, {"$eq": value}) for field, value in equal.items() if value is not None)
     if query.rating is not None:
         yield "rating", {"$eq": query.rating.value}
-    statuses = sorted(status.value for status in query.statuses)
-    yield "status", {"$eq": statuses[0]} if len(statuses) == 1 else {"$in": statuses}
+    if query.statuses != ANY_STATUS:
+        statuses = sorted(status.value for status in query.statuses)
+        yield "status", {"$eq": statuses[0]} if len(statuses) == 1 else {"$in": statuses}
     if query.withdrawn is not None:
         yield "withdrawn_at", {"$exists": query.withdrawn}
 
 
 def _more(query: FeedbackQuery) -> Iterator[Document]:
     yield from (_label_condition(name, value) for name, value in query.context.items())
+    if query.search is not None:
+        yield _may_have(query.search)
+
+
+def _may_have(search: TextSearch) -> Document:
+    """Return a condition for comments that may have the words of a search, which the reader checks.
+
+    Words in ASCII are in a comment in ASCII without regard to case; other comments must be compared in a normal form.
+    """
+    may_differ = {"comment": {"$regex": r"[^\x01-\x7f]"}}
+    if not all(map(str.isascii, search.words)):
+        return may_differ
+    has_words = [{"comment": {"$regex": word, "$options": "i"}} for word in sorted(search.words)]
+    return {"$or": [{"$and": has_words}, may_differ]}
 
 
 def _label_condition(name: str, value: Scalar) -> Document:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from harken.domain.instants import to_microseconds
-from harken.domain.query import FeedbackQuery, label
+from harken.domain.query import ANY_STATUS, FeedbackQuery, label
+from harken.domain.search import TextSearch
 from harken_adapters.storage.sqlite.rows import rating_number
 
 Condition = tuple[str, tuple[object, ...]]
@@ -31,6 +32,11 @@ def context_label(name: str) -> Condition:
     return _CONTEXT_LABEL, (path, path, path)
 
 
+def has_words(comment: str, text: str) -> bool:
+    """Whether a comment has the words of a search: an SQL function."""
+    return TextSearch.parse(text).is_in(comment)
+
+
 def _conditions(query: FeedbackQuery) -> Iterator[Condition]:
     equal = {
         "application": query.application,
@@ -52,10 +58,14 @@ def _conditions(query: FeedbackQuery) -> Iterator[Condition]:
     if query.until is not None:
         yield "feedback.created_at < ?", (to_microseconds(query.until),)
     # Literals instead of parameters, and ``=`` for one status: otherwise SQLite does not use the partial index.
-    statuses = sorted(f"'{status.value}'" for status in query.statuses)
-    yield (
-        f"feedback.status = {statuses[0]}" if len(statuses) == 1 else f"feedback.status IN ({', '.join(statuses)})",
-        (),
-    )
+    if query.statuses != ANY_STATUS:
+        statuses = sorted(f"'{status.value}'" for status in query.statuses)
+        yield (
+            f"feedback.status = {statuses[0]}" if len(statuses) == 1 else f"feedback.status IN ({', '.join(statuses)})",
+            (),
+        )
     if query.withdrawn is not None:
         yield f"feedback.withdrawn_at IS {'NOT ' if query.withdrawn else ''}NULL", ()
+    if query.text is not None:
+        # Last, as it takes longest.
+        yield "has_words(feedback.comment, ?)", (query.text,)

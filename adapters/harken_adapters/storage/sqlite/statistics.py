@@ -15,8 +15,9 @@ from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.instants import EPOCH, slot_number, slot_start
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
+from harken_adapters.storage.sqlite.comment_index import narrowed
 from harken_adapters.storage.sqlite.conditions import Condition, context_label, where
-from harken_adapters.storage.sqlite.rows import Row
+from harken_adapters.storage.sqlite.rows import Row, dump
 from harken_adapters.storage.sqlite.schema import hour_of, slot_of, sums, sums_of_rows
 
 NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC, feedback.id DESC"
@@ -54,7 +55,7 @@ def ratings_by_author(
     """Return how many of the newest matching thumbs each author gave in each group."""
     key, key_parameters = _row_key(group_by)
     joined = " LEFT JOIN json_each(feedback.tags) AS tag" if key == "tag.value" else ""
-    condition, parameters = where(query)
+    condition, parameters = where(query) if query.text is None else _newest_rated(connection, query, limit)
     rows = connection.execute(
         f"SELECT {key}, CASE WHEN author IS NULL THEN 's' || session_id ELSE 'a' || author END, "  # noqa: S608
         f"count(*), sum(rating = 1) FROM (SELECT {_RATED} FROM feedback WHERE {condition} AND rating <> 0 "
@@ -65,18 +66,31 @@ def ratings_by_author(
     return [AuthorRatings(key_of(key), *rest) for key, *rest in rows]
 
 
+def _newest_rated(connection: sqlite3.Connection, query: FeedbackQuery, limit: int) -> Condition:
+    """Return the condition for the newest thumbs that match a query with words."""
+    ids: list[str] = []
+    for part, more in narrowed(connection, query):
+        condition, parameters = where(part, ("rating <> 0", ()), *more)
+        newest = f"SELECT id FROM feedback WHERE {condition} {NEWEST_FIRST} LIMIT ?"  # noqa: S608 - made of constants
+        ids += (found for (found,) in connection.execute(newest, (*parameters, limit - len(ids))).fetchall())
+        if len(ids) == limit:
+            break
+    return "application = ? AND id IN (SELECT value FROM json_each(?))", (query.application, dump(ids))
+
+
 # Each of these yields rows of the key, the UTC hour of day, and the sums in the order of the counter columns.
 
 
 def _from_rows(connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None) -> Iterator[Row]:
     key, key_parameters = _row_key(group_by)
     joined = " LEFT JOIN json_each(feedback.tags) AS tag" if key == "tag.value" else ""
-    condition, parameters = where(query)
-    return connection.execute(
-        f"SELECT {key}, {hour_of('feedback.created_at')}, {sums_of_rows()} FROM feedback{joined} "  # noqa: S608
-        f"WHERE {condition} GROUP BY 1, 2",
-        (*key_parameters, *parameters),
-    )
+    for part, more in narrowed(connection, query):
+        condition, parameters = where(part, *more)
+        yield from connection.execute(
+            f"SELECT {key}, {hour_of('feedback.created_at')}, {sums_of_rows()} FROM feedback{joined} "  # noqa: S608
+            f"WHERE {condition} GROUP BY 1, 2",
+            (*key_parameters, *parameters),
+        )
 
 
 def _row_key(group_by: GroupBy | None) -> Condition:

@@ -27,6 +27,7 @@ FILTERS: Final = (
     "author",
     "rating",
     "tag",
+    "text",
     "since",
     "until",
     "status",
@@ -239,6 +240,7 @@ class Parameters:
             rating=_rating(chosen("rating")),
             tag=chosen("tag"),
             context=self._context(side),
+            text=chosen("text"),
             since=moment("since", chosen("since")),
             until=moment("until", chosen("until")),
         )
