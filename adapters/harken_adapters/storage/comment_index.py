@@ -27,7 +27,7 @@ from zlib import crc32
 
 from attrs import evolve, frozen
 
-from harken.domain.errors import HarkenError, SearchNotReady, StorageClosed
+from harken.domain.errors import HarkenError, SearchNotReady, StorageClosed, StorageCorrupt
 from harken.domain.feedback import NO_CONTEXT
 from harken.domain.instants import to_microseconds
 from harken.domain.moderation import ModerationStatus
@@ -147,7 +147,18 @@ def buckets_of(search: TextSearch) -> set[int]:
 
 
 def times_of(search: TextSearch, times: bytes, buckets: Mapping[int, bytes]) -> list[int]:
-    """The times at which a segment may have what is searched for, oldest first."""
+    """The times at which a segment may have what is searched for, oldest first.
+
+    Raises:
+        StorageCorrupt: the segment is damaged.
+    """
+    try:
+        return _times_of(search, times, buckets)
+    except (struct.error, IndexError) as error:
+        raise StorageCorrupt("The search index of comments is damaged; run 'harken rebuild'") from error
+
+
+def _times_of(search: TextSearch, times: bytes, buckets: Mapping[int, bytes]) -> list[int]:
     common: set[int] | None = None
     for word in map(_number, search.terms):
         ordinals = _ordinals_of(word, buckets.get(word % BUCKETS, b""))
@@ -290,8 +301,8 @@ class CommentIndexer(ABC):
         stored = self.stored(segment)
         builder = SegmentBuilder()
         builder.add_all(self.entries(application, segment.since, segment.until), segment.until)
-        # A segment that was removed in between has nothing stored, and is not wrong.
-        return stored != (builder.times(), dict(builder.buckets())) and stored != (b"", {})
+        # A segment that was removed in between is not wrong.
+        return stored not in (None, (builder.times(), dict(builder.buckets())))
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -344,8 +355,8 @@ class CommentIndexer(ABC):
         """The applications that have segments."""
 
     @abstractmethod
-    def stored(self, segment: Segment) -> tuple[bytes, Mapping[int, bytes]]:
-        """The times and buckets of a segment; empty if it was removed."""
+    def stored(self, segment: Segment) -> tuple[bytes, Mapping[int, bytes]] | None:
+        """The times and buckets of a segment; ``None`` if it was removed."""
 
     @abstractmethod
     def drop(self, segment: Segment) -> bool:

@@ -141,9 +141,11 @@ class MongoCommentIndex(CommentIndexer):
         with self._database.calling():
             return sorted(self._segments.distinct("application"))
 
-    def stored(self, segment: Segment) -> tuple[bytes, Mapping[int, bytes]]:
+    def stored(self, segment: Segment) -> tuple[bytes, Mapping[int, bytes]] | None:
         with self._database.calling():
-            found = self._segments.find_one({"_id": segment.key}) or {"times": b"", "words": {}}
+            found = self._segments.find_one({"_id": segment.key})
+        if found is None:
+            return None
         return bytes(found["times"]), {int(bucket): bytes(blob) for bucket, blob in found["words"].items()}
 
     def drop(self, segment: Segment) -> bool:

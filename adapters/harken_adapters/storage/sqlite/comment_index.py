@@ -107,7 +107,9 @@ class SqliteCommentIndex(CommentIndexer):
         found = self._database.rows("SELECT DISTINCT application FROM comment_segment ORDER BY application")
         return [application for (application,) in found]
 
-    def stored(self, segment: Segment) -> tuple[bytes, Mapping[int, bytes]]:
+    def stored(self, segment: Segment) -> tuple[bytes, Mapping[int, bytes]] | None:
+        if not self._database.rows("SELECT 1 FROM comment_segment WHERE number = ?", (segment.key,)):
+            return None
         first = segment.key * _PLACES_A_SEGMENT
         content = "SELECT place, content FROM comment_words WHERE place >= ? AND place < ?"
         found = self._database.rows(content, (first, first + _PLACES_A_SEGMENT))
@@ -215,7 +217,7 @@ def _content(connection: sqlite3.Connection, segments: Sequence[Segment], search
 
     def content(segment: Segment) -> tuple[bytes, dict[int, bytes]]:
         first = segment.key * _PLACES_A_SEGMENT
-        return found[first + _TIMES], {bucket: found.get(first + bucket, b"") for bucket in buckets[1:]}
+        return found.get(first + _TIMES, b""), {bucket: found.get(first + bucket, b"") for bucket in buckets[1:]}
 
     return content
 
