@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -12,7 +12,6 @@ import mongomock
 import pytest
 from attrs import evolve, frozen
 from pymongo import MongoClient
-from tests import mongod
 
 from harken import Content, Feedback, FeedbackQuery, Rating, SearchNotReady, StorageCorrupt
 from harken.ports.storage import Storage
@@ -21,6 +20,7 @@ from harken_adapters.storage import comment_index
 from harken_adapters.storage.mongodb import mongo_storage
 from harken_adapters.storage.sqlite import comment_index as sqlite_index
 from harken_adapters.storage.sqlite import open_storage
+from support import eventually
 
 SLOW = FeedbackQuery(text="slow")
 Change = Callable[[], object]
@@ -110,13 +110,12 @@ def test_searches_fill_the_index(indexed: Indexed, monkeypatch: pytest.MonkeyPat
     series = comments(30)
     indexed.storage.feedback.add(accepted(*series))
 
-    def found() -> tuple[Feedback, ...] | None:
-        try:
-            return indexed.storage.feedback.find(FeedbackQuery(text="12"), limit=2).items
-        except SearchNotReady:
-            return None
+    def found() -> bool:
+        with suppress(SearchNotReady):
+            return indexed.storage.feedback.find(FeedbackQuery(text="12"), limit=2).items == (series[12],)
+        return False
 
-    assert mongod.until(found, "the index") == (series[12],)
+    eventually(found)
 
 
 def test_an_erasure_leaves_no_segment_with_its_words(indexed: Indexed) -> None:

@@ -153,6 +153,8 @@ def test_json_has_the_records_of_the_http_api(cli: Any) -> None:
         (("--author", "ann"), 1),
         (("--rating", "up"), 1),
         (("--tag", "x"), 1),
+        (("--text", "Slow"), 1),
+        (("--text", "slower"), 0),
         (("--context", "tier=gold"), 1),
         (("--context", "tier=tin"), 0),
         (("--since", "2020-01-01"), 2),

@@ -38,7 +38,7 @@ from harken_adapters.storage.sqlite.conditions import Condition, where
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import dump
 
-#: So many of the newest entries are not indexed: others may still be stored before them.
+#: The number of the newest entries that are not indexed: others may still be stored before them.
 _NEWEST: Final = 1_000
 _CHUNK: Final = 500
 _NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC"
@@ -108,13 +108,7 @@ class SqliteCommentIndex(CommentIndexer):
         return [application for (application,) in found]
 
     def stored(self, segment: Segment) -> tuple[bytes, Mapping[int, bytes]] | None:
-        if not self._database.rows("SELECT 1 FROM comment_segment WHERE number = ?", (segment.key,)):
-            return None
-        first = segment.key * _PLACES_A_SEGMENT
-        content = "SELECT place, content FROM comment_words WHERE place >= ? AND place < ?"
-        found = self._database.rows(content, (first, first + _PLACES_A_SEGMENT))
-        buckets = {place - first: bytes(blob) for place, blob in found}
-        return buckets.pop(_TIMES, b""), buckets
+        return self._database.read(lambda connection: _stored(connection, segment))
 
     def drop(self, segment: Segment) -> bool:
         return bool(self._database.execute("DELETE FROM comment_segment WHERE number = ?", (segment.key,)))
@@ -220,6 +214,15 @@ def _content(connection: sqlite3.Connection, segments: Sequence[Segment], search
         return found.get(first + _TIMES, b""), {bucket: found.get(first + bucket, b"") for bucket in buckets[1:]}
 
     return content
+
+
+def _stored(connection: sqlite3.Connection, segment: Segment) -> tuple[bytes, Mapping[int, bytes]] | None:
+    if not connection.execute("SELECT 1 FROM comment_segment WHERE number = ?", (segment.key,)).fetchall():
+        return None
+    first = segment.key * _PLACES_A_SEGMENT
+    content = "SELECT place - ?, content FROM comment_words WHERE place BETWEEN ? AND ?"
+    buckets = dict(connection.execute(content, (first, first, first + _TIMES)).fetchall())
+    return buckets.pop(_TIMES, b""), buckets
 
 
 def _begin(connection: sqlite3.Connection, application: str, since: int, until: int) -> int | None:
