@@ -44,9 +44,8 @@ $(JAVASCRIPT_READY): $(READY) $(JAVASCRIPT)/package.json
 run: $(READY) ## Serve the HTTP API on SQLite; the first start prints an API key
 	$(BIN)/harken --storage $(STORAGE) serve --port $(PORT)
 
-demo: $(READY) ## Add sample feedback to the same storage; print its statistics
-	$(BIN)/harken --storage $(STORAGE) demo
-	@echo && echo "In this folder, harken is $(BIN)/harken."
+demo: $(READY) ## Serve two months of sample feedback from a temporary storage
+	$(BIN)/harken serve --demo --port $(PORT)
 
 test: $(READY) $(SERVERS) $(JAVASCRIPT_READY) ## Run all tests and check the coverage; about 15 minutes
 	$(BIN)/coverage erase

@@ -183,7 +183,7 @@ def test_statistics(filled: Harken) -> None:
 @pytest.mark.parametrize("period", ["month", "", None, 7])
 def test_invalid_periods(filled: Harken, period: str) -> None:
     """An unknown period is an error."""
-    with pytest.raises(InvalidQuery, match="by 'hour', 'day' or 'week', not by"):
+    with pytest.raises(InvalidQuery, match="one of 'hour', '3-hours', '6-hours', 'day', 'week'; not by"):
         filled.trend(period)
 
 

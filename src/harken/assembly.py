@@ -129,6 +129,8 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
     Raises:
         ConfigurationError: a route or an alert rule is invalid.
     """
+    from harken.services.feedback.rule_counts import RuleCounts  # noqa: PLC0415 - keeps `import harken` light
+
     make, clock, notifications = parts.services, parts.clock, parts.notifications
     channel_names = notifications.channels.names
     # Processes on other machines must agree on leases, due times and erasures.
@@ -140,6 +142,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
     editor = make.editor(storage.feedback)
     erasures = Erasures(storage.state)
     eraser = make.eraser(storage.feedback, storage.sessions, storage.conversations, erasures, clock=shared_clock)
+    rule_counts = RuleCounts(storage.state, clock=clock)
     collection = make.collection(
         storage.feedback,
         eraser,
@@ -153,6 +156,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         reply_rules=notifications.replies,
         responder=parts.responder,
         editor=editor,
+        rule_counts=rule_counts,
         max_queue=parts.max_queue,
         max_batch=parts.max_batch,
     )
@@ -171,17 +175,28 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         clock=clock,
     )
     channels = make.channels(
-        storage.state, alerting, names=channel_names, application=parts.application, clock=shared_clock
+        storage.state,
+        alerting,
+        storage.outbox,
+        kinds=notifications.channels.kinds(),
+        application=parts.application,
+        clock=shared_clock,
     )
     routes = make.routes(
-        storage.state, configured=notifications.routes, channels=channel_names, renderer=parts.renderer
+        storage.state,
+        feedback=storage.feedback,
+        alerts=storage.alerts,
+        configured=notifications.routes,
+        channels=channel_names,
+        renderer=parts.renderer,
+        clock=clock,
     )
     deliveries = make.deliveries(
         storage.outbox,
         feedback=storage.feedback,
         alerts=storage.alerts,
         routes=routes,
-        channels=channel_names,
+        channels=channels,
         clock=shared_clock,
     )
     dependencies = RelayDependencies(
@@ -198,13 +213,13 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         application=parts.application,
         editor=editor,
         collection=collection,
-        moderation=make.moderation(storage.feedback, clock=clock, editor=editor),
+        moderation=make.moderation(storage.feedback, clock=clock, editor=editor, rule_counts=rule_counts),
         sentiment=make.sentiment(storage.feedback, erasures, clock=clock, extractor=parts.feature_extractor),
         spam=make.spam(storage.feedback, erasures, clock=clock),
         analytics=make.analytics(storage.feedback, erasures, themes=themes, clock=clock),
         sessions=make.sessions(storage.sessions),
         conversations=make.conversations(storage.conversations),
-        keys=make.keys(storage.keys, clock=clock, new_secret=parts.new_secret),
+        keys=make.keys(storage.keys, storage.state, clock=clock, new_secret=parts.new_secret),
         feed=make.feed(storage.feedback, storage.alerts, clock=clock),
         alerts=alerting,
         channels=channels,

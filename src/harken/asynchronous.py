@@ -19,7 +19,8 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 from harken.connection import connect
 from harken.domain.errors import StorageClosed
 from harken.domain.feedback import RatingValue
-from harken.facade import Harken
+from harken.domain.query import FeedbackQuery
+from harken.facade import Filters, Harken
 from harken.services.fair_threads import FairThreads
 from harken.services.feed import Listener, Missed, News, Place
 from harken.services.feedback.keywords import SubmitKeywords
@@ -148,19 +149,23 @@ class AsyncHarken:
     compare_to_previous = _long(Harken.compare_to_previous)
     compare_groups = _long(Harken.compare_groups)
     heat_map = _long(Harken.heat_map)
+    headline = _long(Harken.headline)
+    reasons = _long(Harken.reasons)
+    ranking = _long(Harken.ranking)
+    facets = _long(Harken.facets)
     changes = _long(Harken.changes)
     check = _long(Harken.check)
     rebuild = _long(Harken.rebuild)
     index_comments = _long(Harken.index_comments)
     start_relay = _long(Harken.start_relay)
 
-    def events(self, after: Place | str | None = None, *, application: str | None = None) -> AsyncEvents:
+    def events(self, after: Place | str | None = None, **filters: Unpack[Filters]) -> AsyncEvents:
         """The events from now on, as an asynchronous iterator that waits for the next one; see :meth:`Harken.events`.
 
         It begins to listen on the first event, or at the start of an ``async with`` block. Waiting occupies no thread.
         """
         place = Place.parse(after) if isinstance(after, str) else after
-        return AsyncEvents(self, self.sync.application if application is None else application, place)
+        return AsyncEvents(self, self.sync.query(**filters).in_any_state(), place)
 
     async def run_sync(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in a thread, such as a method of a service: ``await hk.run_sync(hk.sync.alerts.find, ...)``.
@@ -246,9 +251,9 @@ class AsyncEvents:
     ``async with`` block: it takes one of 200 places. It belongs to one event loop.
     """
 
-    def __init__(self, hk: AsyncHarken, application: str, after: Place | None) -> None:
+    def __init__(self, hk: AsyncHarken, wanted: FeedbackQuery, after: Place | None) -> None:
         self._hk = hk
-        self._application = application
+        self._wanted = wanted
         self._after = after
         self._items: deque[News | Missed] = deque()
         # Several tasks may wait for events, one after the other.
@@ -299,7 +304,8 @@ class AsyncEvents:
             raise
 
     def _open_listener(self, wake: Callable[[], None]) -> Listener:
-        listener = self._hk.sync.feed.listen(self._application, wake, after=self._after)
+        feed = self._hk.sync.feed
+        listener = feed.listen(self._wanted.application, wake, after=self._after, wanted=self._wanted)
         if listener.missed:
             self._items.append(Missed())
         if listener.waiting:
@@ -329,7 +335,7 @@ class AsyncEvents:
             self._woken.set()
 
     def _start(self, function: Callable[[], T]) -> asyncio.Future[T]:
-        return asyncio.wrap_future(self._hk._start(self._hk._short_calls, function, self._application))  # noqa: SLF001
+        return asyncio.wrap_future(self._hk._start(self._hk._short_calls, function, self._wanted.application))  # noqa: SLF001
 
 
 def _set_in_loop(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
 from typing import Self, TypedDict, Unpack, overload
 
-from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import (
     DEFAULT_APPLICATION,
     Change,
@@ -21,7 +20,11 @@ from harken.domain.feedback import (
 )
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate
+from harken.domain.insight.facets import Facets
+from harken.domain.insight.headline import Headline
 from harken.domain.insight.heat_map import Cell
+from harken.domain.insight.issues import Issues
+from harken.domain.insight.ranking import Ranking
 from harken.domain.keywords import Keyword
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
@@ -50,19 +53,21 @@ from harken.services.themes import Themes
 class Filters(TypedDict, total=False):
     """The keywords that select feedback; feedback must match all that are given.
 
-    ``rating=None`` means neutral; leave it out for any rating. ``text`` has words that the comment must have, in any
-    order; words in quotation marks must follow each other. ``since`` is inclusive, ``until`` is exclusive.
+    ``agent_id``, ``rating``, ``tag`` and each value of ``context`` may be a collection: feedback must then match one of
+    its values. ``rating=None`` means neutral; leave it out for any rating. ``text`` has words that the comment must
+    have, in any order; words in quotation marks must follow each other. ``since`` is inclusive, ``until`` is exclusive.
     """
 
     application: str | None
     session_id: str | None
     message_id: str | None
-    agent_id: str | None
+    agent_id: str | Collection[str] | None
     author: str | None
-    rating: RatingValue | None
-    tag: str | None
-    context: Mapping[str, Scalar]
+    rating: RatingValue | Collection[RatingValue | None] | None
+    tag: str | Collection[str] | None
+    context: Mapping[str, Scalar | Collection[Scalar]]
     text: str | None
+    has_comment: bool | None
     since: datetime | None
     until: datetime | None
 
@@ -111,9 +116,16 @@ class Harken:
         self.deliveries = deliveries
         self.relay = relay
         self.outbox = storage.outbox
+        self.state = storage.state
         self.application = application
         self._storage = storage
-        self._on_close: list[Callable[[], object]] = [relay.stop, feed.close, collection.close, sentiment.close]
+        self._on_close: list[Callable[[], object]] = [
+            relay.stop,
+            feed.close,
+            collection.close,
+            sentiment.close,
+            keys.close,
+        ]
         collection.on_write(lambda _: feed.nudge())
         collection.on_write(lambda _: relay.nudge())
         editor.on_change(feed.nudge)
@@ -268,22 +280,23 @@ class Harken:
         """All matching feedback, oldest first, in constant memory."""
         return self.collection.stream(self.query(**filters))
 
-    def events(self, after: Place | str | None = None, *, application: str | None = None) -> Events:
+    def events(self, after: Place | str | None = None, **filters: Unpack[Filters]) -> Events:
         """The events of feedback and alerts from now on, by any process, as an iterator that waits for the next one.
 
-        It ends when it or this object is closed. Where events were lost, it gives ``Missed``.
+        It ends when it or this object is closed. Where events were lost, it gives ``Missed``. With filters, it has only
+        events of feedback that now matches, in any state; alerts are not filtered.
 
         Args:
             after: the ``place`` of the last event of an earlier iterator, or its ``str``, to continue after it; that is
                 possible for an hour.
-            application: the application, if it is not the one of :attr:`application`.
+            filters: select the feedback.
 
         Raises:
-            InvalidQuery: ``after`` is not a place.
+            InvalidQuery: a filter is invalid, or ``after`` is not a place.
             Overloaded: there are 200 listeners already.
         """
         place = Place.parse(after) if isinstance(after, str) else after
-        return Events(self.feed, self._application(application), place)
+        return Events(self.feed, self.query(**filters).in_any_state(), place)
 
     def summary(self, **filters: Unpack[Filters]) -> Summary:
         """The exact statistics of the matching feedback."""
@@ -296,7 +309,10 @@ class Harken:
     def trend(
         self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
     ) -> list[TrendPoint]:
-        """The statistics by local ``"hour"``, ``"day"`` or ``"week"`` of an IANA time zone, oldest first."""
+        """The statistics by period of an IANA time zone, oldest first.
+
+        A period is ``"hour"``, ``"3-hours"``, ``"6-hours"``, ``"day"`` or ``"week"`` of the local time.
+        """
         return self.analytics.trend(self.query(**filters), Period.parse(period), zone)
 
     @overload
@@ -365,6 +381,69 @@ class Harken:
         """
         return self.analytics.heat_map(self.query(**filters), zone, prefer_dates=prefer_dates)
 
+    def headline(self, zone: str = "UTC", *, same_weekdays: bool = False, **filters: Unpack[Filters]) -> Headline:
+        """What changed in a period since the one before, since when, what grew most, and what would mislead.
+
+        Args:
+            zone: the IANA time zone of days.
+            same_weekdays: whether the earlier period is a whole number of weeks earlier, even if it does not end where
+                the other begins.
+            filters: select the feedback. Without ``since``, the period is the last 28 days; without ``until``, up to
+                now. A period that has not ended is compared with the same part of the one before.
+
+        Raises:
+            InvalidQuery: a filter is invalid, the time zone is unknown, or the period is empty.
+        """
+        return self.analytics.headline(self.query(**filters), zone, same_weekdays=same_weekdays)
+
+    def reasons(
+        self, zone: str = "UTC", *, limit: int = 10, same_weekdays: bool = False, **filters: Unpack[Filters]
+    ) -> Issues:
+        """The reasons that people chose for thumbs-down feedback, each with its change and an example.
+
+        They are counted in the newest 20,000 thumbs-down entries of the periods of :meth:`headline`.
+
+        Args:
+            zone: as in :meth:`headline`.
+            limit: how many reasons, from 1 to 50; the most frequent.
+            same_weekdays: as in :meth:`headline`.
+            filters: select the feedback; a filter on the rating is ignored.
+
+        Raises:
+            InvalidQuery: a filter or the limit is invalid, the time zone is unknown, or the period is empty.
+        """
+        periods = self.analytics.periods(self.query(**filters), zone, same_weekdays=same_weekdays)
+        return self.analytics.reasons(periods, limit=limit)
+
+    def ranking(
+        self,
+        by: GroupBy | str = "agent",
+        zone: str = "UTC",
+        *,
+        same_weekdays: bool = False,
+        **filters: Unpack[Filters],
+    ) -> Ranking[GroupKey]:
+        """Agents, or the values of a context key, by satisfaction, with their changes and which of them differ.
+
+        Args:
+            by: ``"agent"`` or ``"context.<name>"``.
+            zone: as in :meth:`headline`.
+            same_weekdays: as in :meth:`headline`.
+            filters: select the feedback.
+
+        Raises:
+            InvalidQuery: a filter or the dimension is invalid, the time zone is unknown, or the period is empty.
+        """
+        periods = self.analytics.periods(self.query(**filters), zone, same_weekdays=same_weekdays)
+        return self.analytics.ranking(periods, _group_by(by))
+
+    def facets(self, **filters: Unpack[Filters]) -> Facets:
+        """The agents, tags and context values of the matching feedback, with the number of entries of each.
+
+        Each filter is ignored for its own values. Context keys with more than 50 values are left out.
+        """
+        return self.analytics.facets(self.query(**filters))
+
     def changes(self, zone: str = "UTC", **filters: Unpack[Filters]) -> list[SatisfactionChange]:
         """The local days on which satisfaction changed, oldest first; of the last 365 days that have feedback."""
         return self.analytics.changes(self.query(**filters), zone)
@@ -425,27 +504,23 @@ def build_query(filters: Filters, application: str) -> FeedbackQuery:
         TypeError: there is no such filter.
     """
     check_keywords(filters, Filters, "filter")
-    other = filters.get("application")
+    other, rating = filters.get("application"), filters.get("rating")
+    if rating is None and "rating" in filters:
+        rating = Rating.NEUTRAL
     return FeedbackQuery(
         application=application if other is None else other,
         session_id=filters.get("session_id"),
         message_id=filters.get("message_id"),
         agent_id=filters.get("agent_id"),
         author=filters.get("author"),
-        rating=_rating(filters["rating"]) if "rating" in filters else None,
+        rating=rating,
         tag=filters.get("tag"),
         context=filters.get("context"),
         text=filters.get("text"),
+        has_comment=filters.get("has_comment"),
         since=filters.get("since"),
         until=filters.get("until"),
     )
-
-
-def _rating(value: RatingValue | None) -> Rating:
-    try:
-        return Rating.parse(value)
-    except ValueError as error:
-        raise InvalidQuery(str(error)) from None
 
 
 def _group_by(value: GroupBy | str) -> GroupBy:

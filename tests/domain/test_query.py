@@ -1,5 +1,6 @@
 """Queries, groupings, cursors and pages."""
 
+import pickle
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -38,6 +39,7 @@ def any_feedback(draw: st.DrawFn) -> Feedback:
         draw(st.sampled_from(Rating)),
         application=draw(few),
         session_id=draw(few),
+        comment=draw(st.sampled_from(["", "fine"])),
         message_id=draw(st.none() | few),
         agent_id=draw(st.none() | few),
         author=draw(st.none() | few),
@@ -49,16 +51,22 @@ def any_feedback(draw: st.DrawFn) -> Feedback:
     )
 
 
+def one_or_several(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """One value of a filter, or a collection."""
+    return values | st.lists(values, min_size=1, max_size=3).flatmap(lambda some: st.sampled_from([some, tuple(some)]))
+
+
 FILTERS: dict[str, st.SearchStrategy[Any]] = {
     "application": few,
     "feedback_id": few,
     "session_id": few,
     "message_id": few,
-    "agent_id": few,
+    "agent_id": one_or_several(few),
     "author": few,
-    "rating": st.sampled_from(Rating),
-    "tag": few,
-    "context": st.dictionaries(few, scalars, min_size=1, max_size=2),
+    "rating": one_or_several(st.sampled_from(Rating)),
+    "tag": one_or_several(few),
+    "context": st.dictionaries(few, one_or_several(scalars), min_size=1, max_size=2),
+    "has_comment": st.booleans(),
     "since": moments,
     "until": moments,
     "statuses": st.sets(st.sampled_from(ModerationStatus)).map(frozenset),
@@ -66,12 +74,22 @@ FILTERS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+def values_of(wanted: Any) -> list[Any]:
+    """The values of a filter, given as one or several."""
+    return list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+
+
 def satisfies(feedback: Feedback, name: str, wanted: Any) -> bool:
     """Whether feedback matches one filter, implemented differently from the code."""
     filters: dict[str, Callable[[], bool]] = {
         "feedback_id": lambda: feedback.id == wanted,
-        "tag": lambda: wanted in set(feedback.tags),
-        "context": lambda: [label(feedback.context.get(key)) for key in wanted] == list(map(label, wanted.values())),
+        "agent_id": lambda: feedback.agent_id in values_of(wanted),
+        "rating": lambda: feedback.rating in values_of(wanted),
+        "tag": lambda: any(tag in feedback.tags for tag in values_of(wanted)),
+        "context": lambda: all(
+            label(feedback.context.get(key)) in map(label, values_of(values)) for key, values in wanted.items()
+        ),
+        "has_comment": lambda: (feedback.comment != "") == wanted,
         "since": lambda: feedback.created_at >= wanted,
         "until": lambda: not feedback.created_at >= wanted,
         "statuses": lambda: feedback.moderation.status in wanted,
@@ -97,9 +115,9 @@ class TestMatches:
         """An additional filter matches a subset."""
         assume(name not in ("statuses", "withdrawn", "application"))
         base = FeedbackQuery(application=feedback.application).in_any_state()
-        narrower = evolve(base, **{name: data.draw(FILTERS[name])})
+        wanted = data.draw(FILTERS[name])
         assert base.matches(feedback)
-        assert narrower.matches(feedback) == satisfies(feedback, name, getattr(narrower, name))
+        assert evolve(base, **{name: wanted}).matches(feedback) == satisfies(feedback, name, wanted)
 
     @given(any_feedback())
     def test_in_any_state_matches_all_feedback(self, feedback: Feedback) -> None:
@@ -132,7 +150,18 @@ class TestFilters:
             FeedbackQuery(**{name: moment})
 
     @pytest.mark.parametrize(
-        "context", [{"$where": 1}, {"a.b": 1}, {"": 1}, {1: 1, "a": 2}, {"a": [1]}, {"a": object()}, "tier", [("a", 1)]]
+        "context",
+        [
+            {"$where": 1},
+            {"a.b": 1},
+            {"": 1},
+            {1: 1, "a": 2},
+            {"a": [[1]]},
+            {"a": {1: 2}},
+            {"a": object()},
+            "tier",
+            [("a", 1)],
+        ],
     )
     def test_invalid_context_filters(self, context: Any) -> None:
         """A context filter that cannot match any feedback is an error rather than an empty result."""
@@ -277,7 +306,7 @@ class TestCursor:
         assert [(place.created_at, place.id) for place in places] == sorted((one.created_at, one.id) for one in several)
 
 
-@pytest.mark.parametrize("value", [7, 2**70, ["a"], b"a", "\ud800", "\x00"])
+@pytest.mark.parametrize("value", [7, 2**70, {"a": 1}, [["a"]], ["a", 7], b"a", "\ud800", ["a", "\ud800"], "\x00"])
 @pytest.mark.parametrize(
     "name", ["application", "feedback_id", "session_id", "message_id", "agent_id", "author", "tag"]
 )
@@ -291,3 +320,59 @@ def test_a_context_filter_is_text_that_can_be_stored() -> None:
     """A context value that some storage cannot store is rejected."""
     with pytest.raises(InvalidQuery, match=r"context\.tier"):
         FeedbackQuery(context={"tier": "\ud800"})
+
+
+class TestSeveralValues:
+    @pytest.mark.parametrize(
+        ("one", "several"),
+        [
+            ({"agent_id": "a"}, {"agent_id": ["a"]}),
+            ({"agent_id": ["a", "b"]}, {"agent_id": {"b": 1, "a": 2}.keys()}),
+            ({"tag": "slow"}, {"tag": ("slow", "slow")}),
+            ({"rating": Rating.NEUTRAL}, {"rating": [None]}),
+            ({"rating": "down"}, {"rating": {Rating.DOWN}}),
+            ({"context": {"tier": 1}}, {"context": {"tier": ["1", 1]}}),
+        ],
+    )
+    def test_equal_selections_are_equal(self, one: dict[str, Any], several: dict[str, Any]) -> None:
+        """One value is a collection of one; order, type and repetition of a collection do not matter."""
+        assert FeedbackQuery(**one) == FeedbackQuery(**several)
+        assert hash(FeedbackQuery(**one)) == hash(FeedbackQuery(**several))
+        assert evolve(FeedbackQuery(**one)) == FeedbackQuery(**one)
+
+    def test_values_that_python_confuses_stay_apart(self) -> None:
+        """1 and True are equal in Python, but not in a filter."""
+        query = FeedbackQuery(context={"fact": [1, True]})
+        assert query != FeedbackQuery(context={"fact": 1})
+        assert query.matches(a_feedback(context=Context({"fact": True})))
+        assert not query.matches(a_feedback(context=Context({"fact": 1.0})))
+
+    def test_all_ratings_are_no_filter(self) -> None:
+        """Statistics of all ratings take the same way as those without a filter."""
+        assert FeedbackQuery(rating=["up", "down", None]) == FeedbackQuery()
+
+    @pytest.mark.parametrize("name", ["agent_id", "rating", "tag", "context.tier"])
+    @pytest.mark.parametrize("size", [0, 101])
+    def test_numbers_of_values(self, name: str, size: int) -> None:
+        """An empty collection is an error rather than any value or none, and the number of values is limited."""
+        some = ["up", "down"] * 51 if name == "rating" else [f"value {number}" for number in range(101)]
+        values = some[:size]
+        with pytest.raises(InvalidQuery, match=rf"^{name} must have at (least one value|most 100 values, got 101)"):
+            FeedbackQuery(**({"context": {"tier": values}} if "." in name else {name: values}))
+
+    @pytest.mark.parametrize("rating", ["sideways", ["up", "sideways"], 1, [["up"]], {"up": 1}])
+    def test_invalid_ratings(self, rating: Any) -> None:
+        """A rating that does not exist is rejected, also among others."""
+        with pytest.raises(InvalidQuery, match="Must be 'up', 'down', or None"):
+            FeedbackQuery(rating=rating)
+
+    @pytest.mark.parametrize("value", ["true", 1, []])
+    def test_invalid_has_comment(self, value: Any) -> None:
+        """Only a Boolean says whether there is a comment."""
+        with pytest.raises(InvalidQuery, match="has_comment must be true, false or left out"):
+            FeedbackQuery(has_comment=value)
+
+    def test_queries_can_be_copied(self) -> None:
+        """A query can be sent to another process."""
+        query = FeedbackQuery(agent_id=["a", "b"], context={"tier": ["free", None], "beta": True})
+        assert pickle.loads(pickle.dumps(query)) == query

@@ -8,7 +8,18 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken import Context, ModerationStatus, Rating, RatingPolicy, Sentiment, Submission, Target, Violation
+from harken import (
+    Context,
+    Moderation,
+    ModerationStatus,
+    Rating,
+    RatingPolicy,
+    RuleMatch,
+    Sentiment,
+    Submission,
+    Target,
+    Violation,
+)
 from harken.domain.feedback import Content, Revision
 from harken.domain.rules import (
     build_feedback,
@@ -419,3 +430,50 @@ def test_the_size_of_feedback_is_counted_in_bytes(letter: str, fits: bool) -> No
     feedback = a_feedback(comment=comment, revisions=revisions)
     assert (size_problem(feedback) is None) == fits
     assert (list(restore_violations(feedback)) == []) == fits
+
+
+class TestWhyFeedbackIsHeld:
+    """What a policy stores about the rules that hold feedback."""
+
+    @staticmethod
+    def held_by(comment: str, policy: RatingPolicy) -> list[tuple[str, list[str]]]:
+        """The names of the rules, and the parts of the comment that each matched."""
+        moderation = policy.judge(a_submission(comment=comment)).moderation
+        return [(one.rule, [comment[start:end] for start, end in one.spans]) for one in moderation.held_by]
+
+    def test_every_phrase_is_a_span(self) -> None:
+        """All places of all phrases, in order and without overlaps, in code points of the comment."""
+        policy = RatingPolicy.standard(spam="hold", spam_phrases=["click here", "limited offer", "here"])
+        comment = "\U0001f600 İ Click HERE for a limited offer, click here"
+        assert self.held_by(comment, policy) == [("spam phrases", ["Click HERE", "limited offer", "click here"])]
+
+    def test_many_places(self) -> None:
+        """A comment of phrases has 20 spans at most, so that it does not make feedback large."""
+        policy = RatingPolicy.standard(spam="hold", max_comment_length=None)
+        assert self.held_by("casino " * 30_000, policy) == [("spam phrases", ["casino"] * 20)]
+
+    def test_names_of_rules(self) -> None:
+        """A function gives a rule its name; other rules have the code of the violation, if it is a valid name."""
+
+        def mentions_a_lawyer(submission: Submission) -> list[Violation]:
+            return [Violation("comment", "legal", "It mentions a lawyer", spans=((0, 1),))]
+
+        def coded(code: str) -> Callable[[Submission], list[Violation]]:
+            return lambda _: [Violation("comment", code, code)]
+
+        policy = RatingPolicy(refuse=()).with_rules(
+            mentions_a_lawyer, coded("code"), coded("x" * 101), coded("\x00"), hold=True
+        )
+        assert self.held_by("fine", policy) == [
+            ("mentions a lawyer", ["f"]),
+            ("code", []),
+            ("unnamed rule", []),
+        ]
+
+    @pytest.mark.parametrize("spans", [((5, 4),), ((-1, 4),), ((0, 250_001),), ((0, 1),) * 21])
+    def test_invalid_spans_are_not_restored(self, spans: tuple[tuple[int, int], ...]) -> None:
+        """Feedback of another system has no spans that some storage could not store, or that are not spans."""
+        held = a_feedback(moderation=Moderation.held("why", (RuleMatch("rule", spans),)))
+        assert [one.field for one in restore_violations(held)] == ["held_by"]
+        many = a_feedback(moderation=Moderation.held("why", (RuleMatch("rule"),) * 21))
+        assert [one.code for one in restore_violations(many)] == ["too_many"]

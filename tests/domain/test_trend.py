@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harken import InvalidQuery, Period, Summary, TrendPoint
 from harken.domain.instants import EPOCH, SLOT
-from harken.domain.trend import by_hour_of_day, by_weekday, trend, zone_named
+from harken.domain.trend import by_hour_of_day, by_weekday, fitting_period, trend, zone_named
 
 QUARTERS_IN_A_CENTURY = 100 * 365 * 96
 ZONES = sorted(available_timezones())
@@ -142,6 +142,29 @@ class TestClockChanges:
             ("03:00", 4),
         ]
 
+    @pytest.mark.parametrize(
+        ("zone", "first", "period", "expected"),
+        [
+            # Berlin skipped the hour from two, and repeated it.
+            ("Europe/Berlin", "2026-03-28T23:00", Period.THREE_HOURS, [("00:00", 2), ("03:00", 3), ("06:00", 3)]),
+            ("Europe/Berlin", "2026-10-24T22:00", Period.THREE_HOURS, [("00:00", 4), ("03:00", 3), ("06:00", 3)]),
+            ("Europe/Berlin", "2026-03-28T17:00", Period.SIX_HOURS, [("18:00", 6), ("00:00", 5), ("06:00", 6)]),
+            ("Europe/Berlin", "2026-10-24T16:00", Period.SIX_HOURS, [("18:00", 6), ("00:00", 7), ("06:00", 6)]),
+            # Beirut skipped midnight: that day began at one o'clock; later it repeated the hour before midnight.
+            ("Asia/Beirut", "2026-03-28T19:00", Period.THREE_HOURS, [("21:00", 3), ("01:00", 2), ("03:00", 3)]),
+            ("Asia/Beirut", "2026-10-24T18:00", Period.THREE_HOURS, [("21:00", 4), ("00:00", 3), ("03:00", 3)]),
+            ("Asia/Kathmandu", "2026-01-01T18:15", Period.THREE_HOURS, [("00:00", 3), ("03:00", 3), ("06:00", 3)]),
+            ("Pacific/Apia", "2011-12-30T04:00", Period.SIX_HOURS, [("18:00", 6), ("00:00", 6), ("06:00", 6)]),
+        ],
+    )
+    def test_several_hours(self, zone: str, first: str, period: Period, expected: list[tuple[str, float]]) -> None:
+        """Periods of 3 and 6 hours begin at multiples on the local clock, and have their actual length."""
+        slots = slots_from(first, sum(hours for _, hours in expected))
+        points = trend(slots, period, ZoneInfo(zone))
+        check(points, slots)
+        assert [(point.start.strftime("%H:%M"), point.summary.total / 4) for point in points] == expected
+        assert points[0].start.astimezone(UTC) == at(first)
+
     def test_apia_had_no_friday(self) -> None:
         """The day that Samoa skipped has no point."""
         points = trend(slots_from("2011-12-29T10:00", 48), Period.DAY, ZoneInfo("Pacific/Apia"))
@@ -164,6 +187,44 @@ class TestClockChanges:
         assert [point.summary.total for point in trend(slots, Period.DAY, ZoneInfo("UTC"))] == [4, 0, 0, 1]
 
 
+class TestFittingPeriod:
+    @pytest.mark.parametrize(
+        ("slots", "thumbs", "expected"),
+        [
+            (4 * 24, 5, Period.HOUR),
+            (4 * 60, 5, Period.HOUR),
+            # More than 60 hours, or a median under 20 thumbs in an hour.
+            (4 * 61, 5, Period.THREE_HOURS),
+            (4 * 24, 4, Period.THREE_HOURS),
+            (4 * 24, 1, Period.SIX_HOURS),
+            (4 * 24 * 14, 20, Period.SIX_HOURS),
+            (4 * 24 * 59, 1, Period.DAY),
+            (4 * 24 * 60, 20, Period.DAY),
+            (4 * 24 * 61, 20, Period.WEEK),
+            # Nothing fits.
+            (4, 1, Period.WEEK),
+            (4 * 24 * 365 * 30, 1, Period.WEEK),
+        ],
+    )
+    def test_the_shortest_period_is_chosen(self, slots: int, thumbs: int, expected: Period) -> None:
+        """It is the shortest with at most 60 points and a median of at least 20 thumbs."""
+        start = at("2025-12-01T00:00")  # a Monday
+        # Only the ends of a long time, so that the test is fast.
+        numbers = range(slots) if slots < 10_000 else (0, slots - 1)
+        found = {start + SLOT * number: Summary(positive=thumbs) for number in numbers}
+        assert fitting_period(found, ZoneInfo("UTC")) == expected
+
+    def test_gaps_count(self) -> None:
+        """A period without feedback has no thumbs, so that rare busy hours do not make a short period fit."""
+        slots = {at("2026-01-01T00:00") + timedelta(hours=18 * number): Summary(positive=30) for number in range(8)}
+        assert fitting_period(slots, ZoneInfo("UTC")) == Period.DAY
+
+    def test_neutral_ratings_are_not_thumbs(self) -> None:
+        """Without thumbs, or without feedback, the longest period is chosen."""
+        for slots in ({}, {at("2026-01-01T00:00"): Summary(neutral=100)}):
+            assert fitting_period(slots, ZoneInfo("Europe/Berlin")) == Period.WEEK
+
+
 class TestBounds:
     @pytest.mark.parametrize("period", Period)
     def test_no_feedback(self, period: Period) -> None:
@@ -178,16 +239,18 @@ class TestBounds:
                 slots = {edge: Summary(positive=1)}
                 check(trend(slots, period, ZoneInfo(zone)), slots)
 
-    @pytest.mark.parametrize(("period", "length"), [(Period.HOUR, 1), (Period.DAY, 24), (Period.WEEK, 168)])
+    @pytest.mark.parametrize(("period", "length"), [*zip(Period, (1, 3, 6, 24, 168), strict=True)])
     def test_too_long(self, period: Period, length: int) -> None:
         """A trend of more than 20,000 points is refused with a suggestion; one of 20,000 is not."""
-        start = at("1973-01-01T00:00")
+        start = at("1973-01-01T00:00")  # a Monday
         for periods, fits in ((19_990, True), (20_010, False)):
             slots = {start: Summary(positive=1), start + timedelta(hours=periods * length): Summary(negative=1)}
             if fits:
                 assert len(trend(slots, period, ZoneInfo("UTC"))) == periods + 1
                 continue
-            with pytest.raises(InvalidQuery, match=f"more than 20,000 {period.value}s; narrow it"):
+            with pytest.raises(
+                InvalidQuery, match=f"by '{period.value}' would have more than 20,000 points; narrow it"
+            ):
                 trend(slots, period, ZoneInfo("UTC"))
 
 

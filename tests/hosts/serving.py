@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from threading import Thread
 from typing import Any, Literal
@@ -21,10 +21,12 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from harken import Feedback, FeedbackQuery, Harken
 from harken_adapters.hosts.fastapi import ServerSettings, create_app
 from harken_adapters.hosts.fastapi.host import Host
+from harken_adapters.hosts.fastapi.pages import page_route
 from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.web.routes import PAGES
 from support import PATIENCE, eventually
 
 
@@ -149,10 +151,20 @@ _BODIES: dict[str, Any] = {
     "erase_feedback": {"author": "nobody"},
     "switch_channel_off": {"reason": "by hand"},
     "put_route": {"channel": "log"},
+    "dry_run_route": {"channel": "log"},
+    "create_key": {"scopes": ["read"]},
     "replay_deliveries": {},
 }
 #: Path parameters other than feedback ids. Unauthorized requests are rejected whether or not these exist.
-_NAMED = {"session_id": "s", "message_id": "m", "channel": "log", "route": "r", "alert_id": "a", "delivery_id": "d:log"}
+_NAMED = {
+    "session_id": "s",
+    "message_id": "m",
+    "channel": "log",
+    "route": "r",
+    "alert_id": "a",
+    "delivery_id": "d:log",
+    "key_id": "0123456789abcdef",
+}
 _QUERIES = {
     "submit_feedback_in_production": "session_id=s",
     "set_vote": "author=a",
@@ -170,9 +182,22 @@ def call_operation(
     """The response to a valid request for an operation, on the session ``s``; streams are not read."""
     path = operation.path.format(**_NAMED, feedback_id=feedback_id)
     wanted = "&".join(filter(None, [_QUERIES.get(operation.name, ""), query]))
-    body = _BODIES.get(operation.name)
+    entry = {"feedback_id": feedback_id, "version": 1}
+    of_entries: dict[str, Any] = {
+        "moderate_many": {"decisions": [entry | {"status": "rejected"}]},
+        "undo_many": {"decisions": [entry]},
+        "preview_decisions": {"status": "approved", "entries": [entry]},
+    }
+    body = of_entries.get(operation.name, _BODIES.get(operation.name))
     sent = options if body is None else {**options, "json": body}
     return server.ask(operation.method, f"{path}?{wanted}", stream=operation.name == "watch_events", **sent)
+
+
+def signed_in(server: Server, key: str, root: str = "") -> dict[str, str]:
+    """The Cookie header of a browser that has signed in with a key."""
+    answer = server.ask("POST", f"{root}/sign-in", data={"key": key}, allow_redirects=False)
+    assert answer.status_code == 303, answer.text
+    return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
 
 
 def stored_feedback(hk: Harken, application: str = "default") -> list[Feedback]:
@@ -189,24 +214,38 @@ def serving(
     **options: Any,
 ) -> Iterator[Server]:
     """Serve an ASGI application on its own port, in a thread; ``options`` are for uvicorn."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        lifespan=lifespan,
-        http=protocol,
-        ws="none",
-        **options,
-    )
-    server = uvicorn.Server(config)
+    with serving_at(lambda _: app, lifespan=lifespan, protocol=protocol, **options) as server:
+        yield server
+
+
+@contextmanager
+def serving_at(
+    create: Callable[[Server], Any],
+    *,
+    lifespan: Literal["on", "off"] = "on",
+    protocol: type[GuardedProtocol] = GuardedProtocol,
+    **options: Any,
+) -> Iterator[Server]:
+    """Like :func:`serving`, for an application that must know its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = Server(*listening.getsockname())
+        config = uvicorn.Config(
+            create(address),
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            lifespan=lifespan,
+            http=protocol,
+            ws="none",
+            **options,
+        )
+        server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         eventually(lambda: server.started or not thread.is_alive())
         assert server.started, "it did not start"
         try:
-            yield Server(*listening.getsockname())
+            yield address
         finally:
             server.should_exit = True
             thread.join(PATIENCE)
@@ -249,9 +288,10 @@ def served(hk: Harken, protocol: type[GuardedProtocol] = GuardedProtocol, **sett
 
 @contextmanager
 def served_api(api: Api) -> Iterator[Server]:
-    """Serve an API that a test has created, without the rest of the application."""
+    """Serve an API that a test has created, with its pages, but without the rest of the application."""
     host = Host(api)
     routes = [Route(one.path, host.endpoint(one), methods=[one.method]) for one in OPERATIONS]
+    routes += [page_route(host, page) for page in PAGES]
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:

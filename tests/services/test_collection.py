@@ -26,6 +26,7 @@ from harken import (
     Rating,
     RatingPolicy,
     Receipt,
+    RuleMatch,
     Sentiment,
     StorageClosed,
     StorageUnavailable,
@@ -314,7 +315,7 @@ class TestTextPorts:
         with harken.connect("memory://", policy=policy) as hk:
             assert hk.submit("s", "down").feedback.is_counted
             held = hk.submit("s", "up", "casino").feedback
-            assert held.moderation == Moderation(status=ModerationStatus.PENDING, reason="Spam detected")
+            assert held.moderation == Moderation.held("Spam detected", (RuleMatch("spam phrases", ((0, 6),)),))
             assert [one.id for one in hk.moderation.queue(hk.query()).items] == [held.id]
             assert hk.summary().total == 1
 

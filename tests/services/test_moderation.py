@@ -18,6 +18,7 @@ from harken import (
     Moderation,
     ModerationStatus,
     ResponseTime,
+    RuleMatch,
     Summary,
 )
 from support import NOON, ManualClock, a_submission, all_events, in_threads
@@ -234,9 +235,7 @@ def test_a_conflict_can_be_pickled() -> None:
 
 
 def test_the_queue() -> None:
-    """Pending feedback that is not withdrawn is in the queue, newest first, in pages, within the query's other
-    filters.
-    """
+    """Pending feedback that is not withdrawn is in the queue, in pages, within the query's other filters."""
     clock = ManualClock()
     with harken.connect("memory://", spam="hold", clock=clock) as hk:
         held = []
@@ -246,14 +245,21 @@ def test_the_queue() -> None:
         hk.submit("s0", "up", "Fine")
         hk.collection.withdraw(APP, held[0])
         page = hk.moderation.queue(FeedbackQuery(), limit=2)
+        assert [one.id for one in page.items] == [held[1], held[2]]
+        page = hk.moderation.queue(FeedbackQuery(), after=page.next, limit=1)
+        assert ([one.id for one in page.items], page.next) == ([held[3]], None)
+        page = hk.moderation.queue(FeedbackQuery(), limit=2, order="newest")
         assert [one.id for one in page.items] == [held[3], held[2]]
-        assert [one.id for one in hk.moderation.queue(FeedbackQuery(), after=page.next).items] == [held[1]]
+        page = hk.moderation.queue(FeedbackQuery(), after=page.next, order="newest")
+        assert ([one.id for one in page.items], page.next) == ([held[1]], None)
         rejected = hk.query(session_id="s0").in_any_state()
         assert [one.id for one in hk.moderation.queue(rejected).items] == [held[2]]
         hk.moderation.decide(APP, held[2], APPROVED)
         assert hk.moderation.queue(rejected).items == ()
         with pytest.raises(harken.InvalidQuery):
             hk.moderation.queue(FeedbackQuery(), limit=0)
+        with pytest.raises(harken.InvalidQuery, match="order must be 'oldest' or 'newest', got 'x'"):
+            hk.moderation.queue(FeedbackQuery(), order="x")  # type: ignore[arg-type]
 
 
 def test_applications_have_their_own_queues() -> None:
@@ -299,6 +305,38 @@ def test_feedback_that_is_held_again_has_no_decision_to_undo() -> None:
         hk.moderation.decide("default", feedback.id, "rejected", moderator="mo")
         hk.moderation.decide("default", feedback.id, "approved", moderator="mo")
         changed = hk.collection.change("default", feedback.id, harken.Change(comment="click here"))
-        assert changed.moderation == Moderation(status=ModerationStatus.PENDING, reason="Spam detected")
+        assert changed.moderation == Moderation.held("Spam detected", (RuleMatch("spam phrases", ((0, 10),)),))
         with pytest.raises(InvalidTransition, match="no decision on this feedback to undo"):
             hk.moderation.undo("default", feedback.id)
+
+
+class TestTheRulesThatHeld:
+    """``Moderation.held_by``: which rules held feedback, and what they matched."""
+
+    def test_decisions_keep_them(self) -> None:
+        """A moderator still sees them after decisions, and after these were undone."""
+        with harken.connect("memory://", spam="hold") as hk:
+            held = hk.submit("session", "up", "please click here").feedback
+            matched = (RuleMatch("spam phrases", ((7, 17),)),)
+            assert held.moderation.held_by == matched
+            for status in ("approved", "rejected", "pending"):
+                assert hk.moderation.decide("default", held.id, status).moderation.held_by == matched
+            assert hk.moderation.undo("default", held.id).moderation.held_by == matched
+
+    def test_another_comment_has_no_spans(self) -> None:
+        """A change of a pending comment removes the spans, which would be of other words, but not the rule."""
+        with harken.connect("memory://", spam="hold") as hk:
+            held = hk.submit("session", "up", "please click here").feedback
+            rated = hk.change(held.id, harken.Change(tags=["x"]))
+            assert rated.moderation.held_by == held.moderation.held_by
+            changed = hk.change(held.id, harken.Change(comment="Fine"))
+            assert changed.moderation.held_by == (RuleMatch("spam phrases"),)
+            assert changed.moderation.status is ModerationStatus.PENDING
+            again = hk.change(held.id, harken.Change(comment="casino"))
+            assert again.moderation.held_by == (RuleMatch("spam phrases", ((0, 6),)),)
+
+    def test_names(self) -> None:
+        """Feedback without stored rules has its reason in place of their names."""
+        assert Moderation.held("x", (RuleMatch("one"), RuleMatch("two"))).rules == ("one", "two")
+        assert Moderation.held("An old reason").rules == ("An old reason",)
+        assert Moderation().rules == ()

@@ -15,10 +15,14 @@ from harken import (
     Comparison,
     Cursor,
     Evaluation,
+    Facets,
     Feedback,
+    FeedbackQuery,
     FeedbackRejected,
     Harken,
+    Headline,
     Interval,
+    Issues,
     Keyword,
     Middleware,
     Missed,
@@ -26,6 +30,7 @@ from harken import (
     News,
     Page,
     PeriodValue,
+    Ranking,
     Rating,
     RatingPolicy,
     RatingValue,
@@ -84,6 +89,11 @@ def reading(hk: Harken) -> None:
     assert_type(hk.summary(since=datetime.now(UTC), context={"tier": "free"}), Summary)
     assert_type(hk.summary().interval, Interval)
     assert_type(hk.summary().average_polarity, float | None)
+    assert_type(hk.summary(agent_id=["a", "b"], rating=["up", None], tag={"x"}, has_comment=True), Summary)
+    assert_type(hk.summary(context={"tier": ["free", None], "beta": True}), Summary)
+    assert_type(hk.query(agent_id="a").agent_id, frozenset[str] | None)
+    assert_type(hk.query(rating="up").rating, frozenset[Rating] | None)
+    assert_type(FeedbackQuery(rating=Rating.UP, agent_id=["a"], tag="x").tag, frozenset[str] | None)
     assert_type(hk.groups("agent", author="ann"), Mapping[str | datetime | None, Summary])
     assert_type(hk.trend("day", "Europe/Berlin", tag="x"), list[TrendPoint])
     assert_type(hk.themes(["slow"], message_id=None), tuple[Keyword, ...])
@@ -94,6 +104,10 @@ def reading(hk: Harken) -> None:
     assert_type(hk.compare_groups("agent", author="ann"), Mapping[str | datetime | None, Comparison])
     assert_type(hk.estimate(agent_id="a").interval, Interval)
     assert_type(hk.heat_map("Europe/Berlin"), list[Cell])
+    assert_type(hk.headline("Europe/Berlin", same_weekdays=True), Headline)
+    assert_type(hk.reasons(limit=5), Issues)
+    assert_type(hk.ranking("context.version"), Ranking[str | datetime | None])
+    assert_type(hk.facets(agent_id="a"), Facets)
     assert_type(hk.changes(tag="x"), list[SatisfactionChange])
     assert_type(hk.sentiment.readings(page.items), Mapping[str, Reading])
     assert_type(hk.sentiment.survey(hk.query(tag="x")).average.likelihood, float | None)
@@ -102,12 +116,15 @@ def reading(hk: Harken) -> None:
     assert_type(hk.spam.readings(page.items), Mapping[str, SpamReading])
     hk.compare({"agent": "a"}, {})  # type: ignore[typeddict-unknown-key]
     hk.themes(["slow"], limit=5)  # type: ignore[call-overload]
+    hk.trend("3-hours")
     hk.trend("month")  # type: ignore[arg-type]
     hk.summary(rating="neutral")  # type: ignore[arg-type]
     harken.connect("memory://", spam="delete")  # type: ignore[arg-type]
     hk.feedback(sesion_id="s")  # type: ignore[call-arg]
     hk.summary(agent="a")  # type: ignore[call-arg]
     hk.summary(agent_id=7)  # type: ignore[arg-type]
+    hk.summary(agent_id=[7])  # type: ignore[list-item]
+    hk.summary(rating=["sideways"])  # type: ignore[list-item]
     hk.export(since="today")  # type: ignore[arg-type]
     page.items = ()  # type: ignore[misc]
 

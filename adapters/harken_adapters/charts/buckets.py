@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from statistics import median
-from typing import Final
+from datetime import UTC
+from zoneinfo import ZoneInfo
 
-from harken.domain.summary import Summary
-from harken.domain.trend import TrendPoint
+from attrs import evolve
 
-MOST_POINTS: Final = 60
-_ENOUGH_THUMBS: Final = 20
-_HOUR: Final = timedelta(hours=1)
-_DAY: Final = timedelta(days=1)
-_WEEK: Final = timedelta(days=7)
-_LENGTHS: Final = (3 * _HOUR, 6 * _HOUR, _DAY, _WEEK)
+from harken.domain.trend import TrendPoint, fitting_period, trend
 
 
 def merge_points(hourly: Sequence[TrendPoint]) -> list[TrendPoint]:
@@ -27,26 +19,10 @@ def merge_points(hourly: Sequence[TrendPoint]) -> list[TrendPoint]:
     Args:
         hourly: from :meth:`harken.Harken.trend`, by ``"hour"``.
     """
-    points = list(hourly)
-    for length in _LENGTHS:
-        if not points or _is_suitable(points):
-            break
-        points = _merge(hourly, length)
-    return points
-
-
-def _is_suitable(points: Sequence[TrendPoint]) -> bool:
-    return len(points) <= MOST_POINTS and median(point.summary.decided for point in points) >= _ENOUGH_THUMBS
-
-
-def _merge(hourly: Sequence[TrendPoint], length: timedelta) -> list[TrendPoint]:
-    """Merge hours into points of this length on the wall clock, aligned to midnight, and weeks to Monday."""
-    sums: defaultdict[datetime, Summary] = defaultdict(Summary)
-    for point in hourly:
-        midnight = point.start.replace(hour=0, minute=0, second=0, fold=0)
-        if length == _WEEK:
-            start = midnight - midnight.weekday() * _DAY
-        else:
-            start = midnight + point.start.hour * _HOUR // length * length
-        sums[start] += point.summary
-    return [TrendPoint(start, start + length, summary, hourly[0].design_effect) for start, summary in sums.items()]
+    if not hourly:
+        return []
+    hours = {point.start.astimezone(UTC): point.summary for point in hourly}
+    zone = hourly[0].start.tzinfo
+    assert isinstance(zone, ZoneInfo)  # noqa: S101 - set by every trend
+    points = trend(hours, fitting_period(hours, zone), zone)
+    return [evolve(point, design_effect=hourly[0].design_effect) for point in points]

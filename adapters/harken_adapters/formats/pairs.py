@@ -1,26 +1,21 @@
 """Rated answers with their prompts, as JSON Lines for fine-tuning and evaluation.
 
-The texts come from stored conversations. A message is an object with a ``role``, a ``content`` and an id
-(``tracking_id`` or ``id``), or an object that has such a ``message``, as Strands stores it. Its content is a text or a
-list of blocks, of which those with a ``text`` count.
+The texts come from stored conversations.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
 from attrs import define, frozen
 
 from harken import Feedback
-from harken.ports.conversations import JsonObject
 from harken.services.conversations import ConversationService
 from harken_adapters.formats.exporting import Write
+from harken_adapters.formats.messages import Message
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-#: The results of tools are messages of the user's role, in Strands and at some providers.
-_TOOL_RESULTS: Final = frozenset({"toolResult", "tool_result"})
 
 
 @define
@@ -63,7 +58,7 @@ class Pairs:
         for agent_id in sorted(speakers, key=lambda speaker: speaker != feedback.agent_id):
             prompt = ""
             for _, record in self.conversations.stream(application, session_id, agent_id):
-                message = _Message.of(record)
+                message = Message.of(record)
                 if message.id == feedback.message_id:
                     return _Found(prompt, message.text if message.role == "assistant" else "")
                 if message.role == "user" and not message.has_tool_results:
@@ -75,36 +70,6 @@ class Pairs:
 class _Found:
     prompt: str
     answer: str
-
-
-@frozen
-class _Message:
-    id: object
-    role: object
-    text: str
-    has_tool_results: bool
-
-    @classmethod
-    def of(cls, record: JsonObject) -> _Message:
-        """Any JSON object may have been stored as a message."""
-        message: Any = record.get("message")
-        if not isinstance(message, Mapping):
-            message = record
-        # A guardrail replaced the content.
-        redacted: Any = record.get("redact_message")
-        content = (redacted if isinstance(redacted, Mapping) else message).get("content")
-        blocks: list[Any] = [{"text": content}] if isinstance(content, str) else content or []
-        blocks = [block for block in blocks if isinstance(block, Mapping)] if isinstance(blocks, list) else []
-        return cls(
-            message.get("tracking_id") or message.get("id"),
-            message.get("role"),
-            "\n".join(block["text"] for block in blocks if isinstance(block.get("text"), str)),
-            any(_is_tool_result(block) for block in blocks),
-        )
-
-
-def _is_tool_result(block: Mapping[str, Any]) -> bool:
-    return not _TOOL_RESULTS.isdisjoint(block) or (isinstance(kind := block.get("type"), str) and kind in _TOOL_RESULTS)
 
 
 def _record(found: _Found, feedback: Feedback) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from harken import (
     Page,
     Rating,
     Revision,
+    RuleMatch,
     Sentiment,
     Target,
 )
@@ -137,13 +138,20 @@ def _moderation_record(moderation: Moderation) -> Record | None:
     """The decision besides the status; ``None`` if there was none."""
     if moderation == Moderation(status=moderation.status):
         return None
-    return {
+    record: Record = {
         "reason": moderation.reason,
         "moderator": moderation.moderator,
         "decided_at": stamp_or_none(moderation.decided_at),
         "previous": moderation.previous.value if moderation.previous else None,
         "previous_reason": moderation.previous_reason,
     }
+    if moderation.is_undo:
+        record["undo"] = True
+    if moderation.held_by:
+        record["held_by"] = [
+            {"rule": match.rule, "spans": [list(span) for span in match.spans]} for match in moderation.held_by
+        ]
+    return record
 
 
 def _revision_record(revision: Revision) -> Record:
@@ -300,7 +308,29 @@ def _moderation(record: Mapping[str, Any]) -> Moderation:
         decided_at=_moment_or_none("decided_at", details.get("decided_at")),
         previous=None if previous is None else _status("previous", previous),
         previous_reason=_text(details.get("previous_reason")),
+        is_undo=_truth("undo", details.get("undo", False)),
+        held_by=_held_by(details.get("held_by")),
     )
+
+
+def _held_by(value: object) -> tuple[RuleMatch, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise BadRow(f"held_by must be a list of rules with their spans, got {value!r}")
+    return tuple(map(_rule_match, value))
+
+
+def _rule_match(value: object) -> RuleMatch:
+    spans = value.get("spans") if isinstance(value, dict) else None
+    if not (isinstance(value, dict) and isinstance(spans, list) and all(map(_is_span, spans))):
+        raise BadRow(f'held_by must have entries such as {{"rule": "spam phrases", "spans": [[0, 6]]}}, got {value!r}')
+    return RuleMatch(value.get("rule", ""), tuple((start, end) for start, end in spans))
+
+
+def _is_span(value: object) -> bool:
+    # Not isinstance, as bool is a subclass of int.
+    return isinstance(value, list) and len(value) == 2 and all(type(place) is int for place in value)
 
 
 def _version(value: object) -> int:

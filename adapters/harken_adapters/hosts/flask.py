@@ -16,12 +16,13 @@ with requires("The Flask host", "flask"):
 
     from harken_adapters.hosts.http.operation import Operation
     from harken_adapters.hosts.http.operations import OPERATIONS
-    from harken_adapters.hosts.http.serving.pages import PAGES, PUBLIC_PAGES, Page
+    from harken_adapters.hosts.http.serving.pages import PUBLIC_PAGES, Page
     from harken_adapters.hosts.http.serving.process_service import ProcessService
     from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
     from harken_adapters.hosts.http.settings import ServerSettings
     from harken_adapters.hosts.http.wire.bodies import ended_early
     from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status
+    from harken_adapters.hosts.web.routes import PAGES
     from harken_adapters.tokens import FeedbackLinks, SessionTokens
 
 __all__ = ["FeedbackLinks", "Harken", "ServerSettings", "SessionTokens", "create_app", "current_harken"]
@@ -32,7 +33,7 @@ _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "
 
 
 class Harken:
-    """A Flask extension that adds the API, its documentation, health and metrics: ``Harken(app)``.
+    """A Flask extension that adds the API, the dashboard, documentation, health and metrics: ``Harken(app)``.
 
     Without ``harken``, one is connected for each application, on the first request or the first call of
     :func:`current_harken` in each process, so that a server may load the application before it forks. It has the text
@@ -47,7 +48,7 @@ class Harken:
         settings: the settings of the server; by default from ``HARKEN_SERVER`` of the configuration,
             ``HARKEN_SERVER_*`` of the environment and ``[server]`` of ``harken.toml``.
         url_prefix: the prefix of all paths, such as ``/feedback``.
-        pages: whether to serve documentation, health and metrics too.
+        pages: whether to serve the dashboard, documentation, health and metrics too.
 
     Raises:
         ConfigurationError: a setting is invalid.
@@ -80,7 +81,7 @@ class Harken:
             self._settings or ServerSettings.of_table(app.config.get("HARKEN_SERVER", {}), "HARKEN_SERVER"),
             harken=self._harken,
             storage=app.config.get("HARKEN_STORAGE"),
-            pages=self._pages,
+            pages=PAGES if self._pages else PUBLIC_PAGES,
         )
         _install(app, service, prefix)
 
@@ -111,7 +112,7 @@ def create_app(settings: ServerSettings | None = None, *, harken: harken.Harken 
         ConfigurationError: a setting is invalid.
     """
     app = Flask("harken", static_folder=None)
-    service = ProcessService(settings, harken=harken)
+    service = ProcessService(settings, harken=harken, pages=PAGES)
     _install(app, service, "")
     for status in (404, 405):
         app.register_error_handler(status, lambda _: _respond(service, ""))
@@ -133,7 +134,7 @@ def _install(app: Flask, service: ProcessService, prefix: str) -> None:
         return _respond(service, prefix)
 
     known: dict[str, set[str]] = {}
-    targets: tuple[Operation | Page, ...] = (*OPERATIONS, *(PAGES if service.pages else PUBLIC_PAGES))
+    targets: tuple[Operation | Page, ...] = (*OPERATIONS, *service.pages)
     for target in targets:
         _add(blueprint, target.path, target.name, target.methods, respond)
         known.setdefault(target.path, set()).update(target.methods)

@@ -13,13 +13,14 @@ with requires("The WSGI host", "http"):
     from harken_adapters.hosts.http.serving.process_service import ProcessService
     from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
     from harken_adapters.hosts.http.settings import ServerSettings
+    from harken_adapters.hosts.web.routes import PAGES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 class WsgiApp:
-    """A WSGI application with the API, its documentation, health and metrics.
+    """A WSGI application with the API, the dashboard, documentation, health and metrics.
 
     Args:
         settings: the settings of the server; by default from ``harken.toml`` and ``HARKEN_SERVER_*``.
@@ -31,7 +32,7 @@ class WsgiApp:
     """
 
     def __init__(self, settings: ServerSettings | None = None, *, harken: Harken | None = None) -> None:
-        self.service = ProcessService(settings, harken=harken)
+        self.service = ProcessService(settings, harken=harken, pages=PAGES)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Handle a request."""

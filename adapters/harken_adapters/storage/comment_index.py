@@ -28,7 +28,6 @@ from zlib import crc32
 from attrs import evolve, frozen
 
 from harken.domain.errors import HarkenError, SearchNotReady, StorageClosed, StorageCorrupt
-from harken.domain.feedback import NO_CONTEXT
 from harken.domain.instants import to_microseconds
 from harken.domain.moderation import ModerationStatus
 from harken.domain.query import FeedbackQuery
@@ -218,7 +217,7 @@ def gaps(segments: Iterable[Segment], until: int) -> list[tuple[int, int]]:
 
 def by_indexes(query: FeedbackQuery) -> FeedbackQuery:
     """The filters of a query for which storages have an index."""
-    plain = evolve(query, text=None, message_id=None, rating=None, tag=None, context=NO_CONTEXT)
+    plain = evolve(query, text=None, message_id=None, rating=None, tag=None, context=None, has_comment=None)
     return plain if query.statuses == _PENDING else plain.in_any_state()
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from harken import ConfigurationError, Submission
+from attrs import evolve
+
+from harken import ConfigurationError, Submission, Violation
 from harken.clock import utc_now
-from harken.domain.rules import SPAM_PHRASES
+from harken.domain.rules import SPAM, SPAM_PHRASES, find_spans
 from harken.ports.time import Clock
 from harken_adapters.text.near_duplicates import NearDuplicates
 
@@ -27,6 +29,7 @@ _MAX_REPETITION: Final = 5
 _MAX_DISTINCT_WORDS: Final = 50
 
 _LINK = re.compile(r"https?://|(?<![\w/.])www\.")
+_WHOLE_LINK: Final = rf"(?:{_LINK.pattern})\S*"
 #: A word of one repeated letter or digit. A stretched word ("nooooooooo") is not spam.
 _RUN = re.compile(r"(?<!\w)([^\W_])\1{11,}(?!\w)")
 
@@ -79,6 +82,22 @@ class HeuristicSpamFilter:
             or _is_repetitive(text, words)
             or self._near_duplicates.exceeds_limit(submission)
         )
+
+    def explain(self, submission: Submission) -> Violation:
+        """The violation of spam, with the name of the check that recognised it and the parts of the comment."""
+        comment = submission.comment
+        words = comment.lower().split()
+        text = " ".join(words)
+        if found := [phrase for phrase in self._phrases if phrase in text]:
+            patterns = [r"\s+".join(map(re.escape, phrase.split())) for phrase in found]
+            return evolve(SPAM, rule="spam phrases", spans=find_spans(comment, patterns))
+        if self._has_many_links(text):
+            return evolve(SPAM, rule="many links", spans=find_spans(comment, [_WHOLE_LINK]))
+        if _repeats_words(text, words):
+            return evolve(SPAM, rule="repeated words")
+        if _is_a_run(text):
+            return evolve(SPAM, rule="repeated letters", spans=find_spans(comment, [_RUN.pattern]))
+        return evolve(SPAM, rule="near-duplicates")
 
     def _has_many_links(self, text: str) -> bool:
         # A substring search is much faster, and most comments have no links.

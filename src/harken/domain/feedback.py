@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from math import isfinite
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self, TypeVar
 
 from attrs import asdict, evolve, field, frozen
 from attrs.converters import optional
@@ -64,15 +64,18 @@ RatingValue = Rating | Literal["up", "down"]
 _BY_VALUE: Final[dict[str | None, Rating]] = {rating.value: rating for rating in Rating}
 
 
-class Context(Mapping[str, Scalar]):
-    """Additional values by name, such as ``user_tier`` or ``agent_version``: immutable, hashable, sorted by name."""
+_Value = TypeVar("_Value")
+
+
+class FrozenMapping(Mapping[str, _Value]):
+    """A mapping that is immutable, hashable and sorted by name."""
 
     __slots__ = ("_values",)
 
-    def __init__(self, values: Mapping[str, Scalar] | None = None, /) -> None:
-        self._values: dict[str, Scalar] = dict(sorted(values.items())) if values else {}
+    def __init__(self, values: Mapping[str, _Value] | None = None, /) -> None:
+        self._values: dict[str, _Value] = dict(sorted(values.items())) if values else {}
 
-    def __getitem__(self, name: str) -> Scalar:
+    def __getitem__(self, name: str) -> _Value:
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -82,19 +85,30 @@ class Context(Mapping[str, Scalar]):
         return len(self._values)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        # 1, 1.0 and True are equal in Python but not in JSON, so replacing one with another is a change.
-        return self._values == dict(other) and all(_kind(value) is _kind(other[name]) for name, value in self.items())
+        return self._values == dict(other) if isinstance(other, Mapping) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(frozenset(self._values.items()))
 
     def __repr__(self) -> str:
-        return f"Context({self._values!r})"
+        return f"{type(self).__name__}({self._values!r})"
 
-    def __reduce__(self) -> tuple[type[Context], tuple[dict[str, Scalar]]]:
-        return Context, (dict(self._values),)
+    def __reduce__(self) -> tuple[type[Self], tuple[dict[str, _Value]]]:
+        return type(self), (dict(self._values),)
+
+
+class Context(FrozenMapping[Scalar]):
+    """Additional values by name, such as ``user_tier`` or ``agent_version``: immutable, hashable, sorted by name."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        # 1, 1.0 and True are equal in Python but not in JSON, so replacing one with another is a change.
+        return self._values == dict(other) and all(_kind(value) is _kind(other[name]) for name, value in self.items())
+
+    __hash__ = FrozenMapping.__hash__
 
 
 def _kind(value: Scalar) -> type | None:
@@ -420,6 +434,7 @@ class Feedback(_WithContent):
         return evolve(
             self,
             content=Content(self.rating),
+            moderation=self.moderation.without_spans(),
             reply=None,
             revisions=(),
             idempotency_key=None,

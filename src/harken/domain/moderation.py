@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from harken.domain.errors import InvalidTransition, StaleFeedback
+from harken.domain.violation import Span
 
 
 class ModerationStatus(Enum):
@@ -28,12 +29,25 @@ TRANSITIONS: dict[ModerationStatus, frozenset[ModerationStatus]] = {
 }
 
 
+@frozen
+class RuleMatch:
+    """A rule that held feedback, and the parts of the comment that it matched, in order; none if it matched the whole.
+
+    ``spans`` are starts and ends in Unicode code points: ``feedback.comment[start:end]``.
+    """
+
+    rule: str
+    spans: tuple[Span, ...] = ()
+
+
 @frozen(kw_only=True)
 class Moderation:
     """The moderation of feedback: status, reason and last decision.
 
     ``moderator`` and ``decided_at`` are ``None`` until a moderator decides. ``undo`` restores the status
-    ``previous`` with the reason ``previous_reason``.
+    ``previous`` with the reason ``previous_reason``. ``held_by`` are the rules that held the feedback; decisions keep
+    them. It is empty if no rule did, and for feedback that was held before Harken stored them. ``is_undo`` is whether
+    the last decision undid the one before.
     """
 
     status: ModerationStatus = ModerationStatus.APPROVED
@@ -42,6 +56,19 @@ class Moderation:
     decided_at: datetime | None = None
     previous: ModerationStatus | None = None
     previous_reason: str = ""
+    held_by: tuple[RuleMatch, ...] = ()
+    is_undo: bool = False
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of the rules that held the feedback; if there are none, the reason, or nothing without one."""
+        if self.held_by:
+            return tuple(match.rule for match in self.held_by)
+        return (self.reason,) if self.reason else ()
+
+    def without_spans(self) -> Moderation:
+        """Return the moderation for another comment, of which the rules matched no part."""
+        return evolve(self, held_by=tuple(RuleMatch(match.rule) for match in self.held_by)) if self.held_by else self
 
     def decide(
         self, status: ModerationStatus, *, at: datetime, moderator: str | None = None, reason: str = ""
@@ -63,6 +90,7 @@ class Moderation:
             decided_at=at,
             previous=self.status,
             previous_reason=self.reason,
+            held_by=self.held_by,
         )
 
     def undo(self, *, at: datetime, moderator: str | None = None) -> Moderation:
@@ -75,7 +103,7 @@ class Moderation:
         """
         if self.previous is None:
             raise InvalidTransition("There is no decision on this feedback to undo")
-        return self.decide(self.previous, at=at, moderator=moderator, reason=self.previous_reason)
+        return evolve(self.decide(self.previous, at=at, moderator=moderator, reason=self.previous_reason), is_undo=True)
 
     def decided_by_another(self, moderator: str | None) -> bool:
         """Whether the last decision is another moderator's. Anonymous moderators are not distinguished."""
@@ -93,9 +121,9 @@ class Moderation:
         return f"{self.status.value} (decided by {moderator} at {self.decided_at:%Y-%m-%d %H:%M:%S} UTC)"
 
     @classmethod
-    def held(cls, reason: str) -> Moderation:
+    def held(cls, reason: str, held_by: tuple[RuleMatch, ...] = ()) -> Moderation:
         """Return the moderation of feedback that the policy, not a moderator, holds for a decision."""
-        return cls(status=ModerationStatus.PENDING, reason=reason)
+        return cls(status=ModerationStatus.PENDING, reason=reason, held_by=held_by)
 
 
 #: The moderation of feedback that nothing holds.
@@ -125,6 +153,35 @@ class ResponseTime:
         # The smallest wait that is at least as long as this share of all.
         middle, high = (seconds[-(-len(seconds) * tenths // 10) - 1] for tenths in (5, 9))
         return cls(len(seconds), middle, high)
+
+
+@frozen(kw_only=True)
+class Decision:
+    """A decision on one of several entries: its id, the version that the moderator saw, and the status to set."""
+
+    feedback_id: str
+    version: int
+    status: ModerationStatus
+    reason: str = ""
+
+
+@frozen
+class Waiting:
+    """Feedback that waits for a decision.
+
+    Attributes:
+        count: the number of entries.
+        since: when the oldest one was submitted or last changed, or when a moderator held it; ``None`` without any.
+        by_rule: the number of entries that each rule held, the most frequent first, 50 at most. An entry that several
+            rules held counts for each; one without a stored rule counts for its reason.
+        is_complete: whether all entries were read. If not, ``by_rule`` is about the oldest 10,000; with a filter on
+            the rule, so is ``count``.
+    """
+
+    count: int = 0
+    since: datetime | None = None
+    by_rule: Mapping[str, int] = field(factory=dict)
+    is_complete: bool = True
 
 
 @frozen

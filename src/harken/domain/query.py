@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from attrs import Attribute, evolve, field, frozen
 
 from harken.domain.errors import InvalidQuery
-from harken.domain.feedback import DEFAULT_APPLICATION, NO_CONTEXT, Context, Feedback, Rating, Scalar
+from harken.domain.feedback import DEFAULT_APPLICATION, Feedback, FrozenMapping, Rating, RatingValue, Scalar
 from harken.domain.instants import from_microseconds, slot_number, slot_start, to_microseconds, utc
 from harken.domain.moderation import ModerationStatus
 from harken.domain.rules import name_problem, text_problem
@@ -22,6 +22,14 @@ ANY_STATUS: Final = frozenset(ModerationStatus)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
 #: The maximum number of items in a page.
 MAX_PAGE: Final = 1_000
+#: The maximum number of values of a filter.
+MAX_VALUES: Final = 100
+
+
+#: The labels of the wanted values of a context filter, see :func:`label`.
+Labels = frozenset[str | None]
+_Texts = str | Collection[str] | None
+_Ratings = RatingValue | Collection[RatingValue | None] | None
 
 
 def check_limit(limit: int) -> None:
@@ -41,19 +49,73 @@ def _utc_or_none(moment: datetime | None) -> datetime | None:
         raise InvalidQuery(str(error)) from None
 
 
-def _check_context(context: Mapping[str, Scalar] | None) -> Context:
-    if context is not None and not isinstance(context, Mapping):
-        raise InvalidQuery(f"context must map names to values, got {type(context).__name__}")
-    for name, value in (context or {}).items():
-        if problem := name_problem("context", name):
+def _values_of(name: str, given: object) -> Collection[Any]:
+    """The values of a filter, which is given as one value or as a collection.
+
+    Raises:
+        InvalidQuery: there are none, or too many.
+    """
+    values = given if isinstance(given, Collection) and not isinstance(given, str | bytes | Mapping) else (given,)
+    if not values:
+        # Probably a mistake, which must not mean any value.
+        raise InvalidQuery(f"{name} must have at least one value; leave it out for any value")
+    if len(values) > MAX_VALUES:
+        raise InvalidQuery(f"{name} must have at most {MAX_VALUES} values, got {len(values):,}")
+    return values
+
+
+def _to_agents(given: _Texts) -> frozenset[str] | None:
+    return _to_texts("agent_id", given)
+
+
+def _to_tags(given: _Texts) -> frozenset[str] | None:
+    return _to_texts("tag", given)
+
+
+def _to_texts(name: str, given: _Texts) -> frozenset[str] | None:
+    if given is None:
+        return None
+    values = _values_of(name, given)
+    for value in values:
+        if problem := text_problem(name, value):
             raise InvalidQuery(problem.message)
+    return frozenset(values)
+
+
+def _to_ratings(given: _Ratings) -> frozenset[Rating] | None:
+    if given is None:
+        return None
+    try:
+        ratings = frozenset(map(Rating.parse, _values_of("rating", given)))
+    except ValueError as error:
+        raise InvalidQuery(str(error)) from None
+    # With all ratings, there is nothing to filter.
+    return None if len(ratings) == len(Rating) else ratings
+
+
+def _to_labels(given: Mapping[str, Scalar | Collection[Scalar]] | None) -> FrozenMapping[Labels]:
+    if given is not None and not isinstance(given, Mapping):
+        raise InvalidQuery(f"context must map names to values, got {type(given).__name__}")
+    return FrozenMapping({name: _labels_of(name, values) for name, values in (given or {}).items()})
+
+
+def _labels_of(name: object, given: object) -> Labels:
+    if problem := name_problem("context", name):
+        raise InvalidQuery(problem.message)
+    values = _values_of(f"context.{name}", given)
+    for value in values:
         if not isinstance(value, Scalar):
             raise InvalidQuery(
                 f"context.{name} must be a string, a number, true, false or null, got {type(value).__name__}"
             )
         if isinstance(value, str) and (problem := text_problem(f"context.{name}", value)):
             raise InvalidQuery(problem.message)
-    return context if isinstance(context, Context) else Context(context)
+    return frozenset(map(label, values))
+
+
+def _check_truth(_: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool | None):
+        raise InvalidQuery(f"{attribute.name} must be true, false or left out, got {type(value).__name__}")
 
 
 def _check_text(_: object, attribute: Attribute[Any], value: str | None) -> None:
@@ -71,10 +133,28 @@ def _check_search(_: object, attribute: Attribute[Any], value: str | None) -> No
 class FeedbackQuery:
     """A query for feedback of one application; feedback must match every filter that is set.
 
-    ``since`` is inclusive, ``until`` is exclusive. ``context`` compares by :func:`label`, so that ``1`` from a program
-    and ``"1"`` from a CSV file are equal. ``text`` is read by :meth:`TextSearch.parse`. By default, a query matches
-    feedback that is counted: approved and not withdrawn. ``withdrawn=True`` matches only withdrawn feedback, ``None``
-    matches both.
+    ``agent_id``, ``rating``, ``tag`` and each value of ``context`` may be a collection: feedback must then match one of
+    its 1 to 100 values. ``context`` compares by :func:`label`, so that ``1`` from a program and ``"1"`` from a CSV file
+    are equal. ``text`` is read by :meth:`TextSearch.parse`. ``since`` is inclusive, ``until`` is exclusive. By default,
+    a query matches feedback that is counted: approved and not withdrawn. ``withdrawn=True`` matches only withdrawn
+    feedback, ``None`` matches both.
+
+    Attributes:
+        application: the application.
+        feedback_id: the id.
+        session_id: the session.
+        message_id: the message.
+        agent_id: the agents; ``None`` for any, also for none.
+        author: the author.
+        rating: the ratings; ``None`` for any, also if all ratings were given.
+        tag: the tags, of which feedback has at least one; ``None`` for any, also for none.
+        context: the labels by name. The label ``None`` matches feedback without a value.
+        text: words that the comment has, in any order; words in quotation marks follow each other.
+        has_comment: whether there is a comment; ``None`` for both.
+        since: the earliest time of creation.
+        until: the end of the times of creation.
+        statuses: the moderation statuses.
+        withdrawn: whether it is withdrawn; ``None`` for both.
 
     Raises:
         InvalidQuery: a filter is invalid.
@@ -84,12 +164,13 @@ class FeedbackQuery:
     feedback_id: str | None = field(default=None, validator=_check_text)
     session_id: str | None = field(default=None, validator=_check_text)
     message_id: str | None = field(default=None, validator=_check_text)
-    agent_id: str | None = field(default=None, validator=_check_text)
+    agent_id: frozenset[str] | None = field(default=None, converter=_to_agents)
     author: str | None = field(default=None, validator=_check_text)
-    rating: Rating | None = None
-    tag: str | None = field(default=None, validator=_check_text)
-    context: Context = field(default=NO_CONTEXT, converter=_check_context)
+    rating: frozenset[Rating] | None = field(default=None, converter=_to_ratings)
+    tag: frozenset[str] | None = field(default=None, converter=_to_tags)
+    context: FrozenMapping[Labels] = field(default=None, converter=_to_labels)
     text: str | None = field(default=None, validator=_check_search)
+    has_comment: bool | None = field(default=None, validator=_check_truth)
     since: datetime | None = field(default=None, converter=_utc_or_none)
     until: datetime | None = field(default=None, converter=_utc_or_none)
     statuses: frozenset[ModerationStatus] = _APPROVED
@@ -124,15 +205,16 @@ class FeedbackQuery:
             (self.feedback_id, feedback.id),
             (self.session_id, feedback.session_id),
             (self.message_id, feedback.message_id),
-            (self.agent_id, feedback.agent_id),
             (self.author, feedback.author),
-            (self.rating, feedback.rating),
         )
         return (
             self.application == feedback.application
             and all(want is None or want == have for want, have in wanted)
-            and (self.tag is None or self.tag in feedback.tags)
-            and all(label(value) == label(feedback.context.get(name)) for name, value in self.context.items())
+            and (self.agent_id is None or feedback.agent_id in self.agent_id)
+            and (self.rating is None or feedback.rating in self.rating)
+            and (self.tag is None or not self.tag.isdisjoint(feedback.tags))
+            and all(label(feedback.context.get(name)) in labels for name, labels in self.context.items())
+            and self.has_comment in (None, bool(feedback.comment))
             and (self.since is None or self.since <= feedback.created_at)
             and (self.until is None or feedback.created_at < self.until)
             and feedback.moderation.status in self.statuses

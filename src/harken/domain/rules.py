@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from math import isfinite
 from typing import Final, Literal
 
@@ -25,9 +26,9 @@ from harken.domain.feedback import (
     Target,
 )
 from harken.domain.instants import EPOCH, utc
-from harken.domain.moderation import APPROVED, Moderation
+from harken.domain.moderation import APPROVED, Moderation, RuleMatch
 from harken.domain.texts import as_texts
-from harken.domain.violation import Violation
+from harken.domain.violation import Span, Violation
 
 MAX_COMMENT_LENGTH: Final = 1000
 #: The maximum number of characters of a comment, a reply and a moderator's reason, regardless of the policy. Three
@@ -40,6 +41,11 @@ _RAW_ROOM: Final = 1_000
 #: The maximum size of the text of feedback with its revisions, in bytes of UTF-8. A MongoDB document has at most 16 MB.
 #: The reason before the last decision is not counted.
 MAX_FEEDBACK_BYTES: Final = 8_000_000
+#: How many rules that held feedback are stored, and how many spans of each.
+MAX_RULES: Final = 20
+MAX_SPANS: Final = 20
+#: The maximum length of the name of a rule.
+MAX_RULE_LENGTH: Final = 100
 MAX_ID_LENGTH: Final = 200
 MAX_TAGS: Final = 20
 MAX_TAG_LENGTH: Final = 100
@@ -294,6 +300,19 @@ def _content_violations(feedback: Feedback) -> Iterator[Violation]:
     problems = [label_problem(name, value) for name, value in labels.items() if value is not None]
     problems += [long_text_problem(name, value) for name, value in texts if value is not None]
     yield from (problem for problem in problems if problem)
+    yield from _match_violations(feedback.moderation.held_by)
+
+
+def _match_violations(matches: Sequence[RuleMatch]) -> Iterator[Violation]:
+    if len(matches) > MAX_RULES:
+        yield Violation("held_by", "too_many", f"Too many rules in held_by: {len(matches)} (max: {MAX_RULES})")
+    for match in matches:
+        if problem := label_problem("held_by", match.rule, MAX_RULE_LENGTH):
+            yield problem
+        if len(match.spans) > MAX_SPANS:
+            yield Violation("held_by", "too_many", f"Too many spans of a rule: {len(match.spans)} (max: {MAX_SPANS})")
+        if not all(0 <= start <= end <= MAX_TEXT_LENGTH for start, end in match.spans):
+            yield Violation("held_by", "range", f"A span must be from 0 to {MAX_TEXT_LENGTH}, its start first")
 
 
 # --- Policies ------------------------------------------------------------------------------------------------------
@@ -307,7 +326,8 @@ class _CommentWithin:
         length = len(submission.comment)
         if length <= self.longest:
             return ()
-        return [Violation("comment", "too_long", f"Comment too long: {length} characters (max: {self.longest})")]
+        message = f"Comment too long: {length} characters (max: {self.longest})"
+        return [Violation("comment", "too_long", message, rule="comment length")]
 
 
 def comment_within(longest: int = MAX_COMMENT_LENGTH) -> Rule:
@@ -332,15 +352,34 @@ def no_spam(phrases: str | Iterable[str] = SPAM_PHRASES) -> Rule:
 
     def rule(submission: Submission) -> Sequence[Violation]:
         comment = submission.comment.lower()
-        for phrase in lowered:
-            if phrase in comment:
-                return (SPAM,)
-        return ()
+        found = [phrase for phrase in lowered if phrase in comment]
+        if not found:
+            return ()
+        spans = find_spans(submission.comment, map(re.escape, found))
+        return (evolve(SPAM, rule="spam phrases", spans=spans),)
 
     return rule
 
 
 SPAM: Final = Violation("comment", "spam", "Spam detected")
+
+
+def find_spans(text: str, patterns: Iterable[str]) -> tuple[Span, ...]:
+    """Return what regular expressions match in a text, regardless of case: the first 20 spans, none of which overlap.
+
+    Each expression must take a time that is proportional to the length of the text.
+    """
+    found = [hit.span() for pattern in patterns for hit in islice(re.finditer(pattern, text, re.IGNORECASE), MAX_SPANS)]
+    return _without_overlaps(found)
+
+
+def _without_overlaps(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Return the first 20 spans in order, without those that are empty or begin inside another."""
+    kept: list[Span] = []
+    for start, end in sorted(spans):
+        if end > start and (not kept or start >= kept[-1][1]):
+            kept.append((start, end))
+    return tuple(kept[:MAX_SPANS])
 
 
 @frozen
@@ -355,7 +394,14 @@ class Verdict:
         """The moderation of the feedback: approved, or pending with the suspicions as the reason."""
         if not self.suspicions:
             return APPROVED
-        return Moderation.held("; ".join(suspicion.message for suspicion in self.suspicions))
+        # Equal suspicions of several rules are one reason, but each rule is stored.
+        reasons = [suspicion.message for suspicion in dict.fromkeys(self.suspicions)]
+        return Moderation.held("; ".join(reasons), tuple(self._matches())[:MAX_RULES])
+
+    def _matches(self) -> Iterator[RuleMatch]:
+        for rule in dict.fromkeys(one.rule for one in self.suspicions):
+            spans = [span for one in self.suspicions if one.rule == rule for span in one.spans]
+            yield RuleMatch(rule, _without_overlaps(spans))
 
 
 _APPROVING: Final = Verdict()
@@ -431,15 +477,26 @@ class RatingPolicy:
         if any(violation.code == "type" for violation in violations):
             return Verdict(tuple(violations))
         for rule in self.refuse:
-            violations += rule(submission)
-        suspicions = [suspicion for rule in self.hold for suspicion in rule(submission)]
+            violations += [_named(rule, one) for one in rule(submission)]
+        suspicions = [_named(rule, one) for rule in self.hold for one in rule(submission)]
         if not (violations or suspicions):
             return _APPROVING
         # Equal violations of several rules are reported once.
-        return Verdict(tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(suspicions)))
+        return Verdict(tuple(dict.fromkeys(violations)), tuple(suspicions))
 
 
 _REASON_WHEN_DOWN: Final = reason_when_down
+
+
+def _named(rule: Rule, violation: Violation) -> Violation:
+    """Return the violation with the name of its rule: by default that of the function, or the code for other rules."""
+    name = violation.rule or getattr(rule, "__name__", "<").replace("_", " ").strip()
+    if name.startswith("<"):  # a lambda
+        name = violation.code
+    if label_problem("rule", name, MAX_RULE_LENGTH):
+        name = "unnamed rule"
+    spans = tuple(span for span in violation.spans[:MAX_SPANS] if 0 <= span[0] <= span[1] <= MAX_TEXT_LENGTH)
+    return evolve(violation, rule=name, spans=spans)
 
 
 # --- Feedback from submissions --------------------------------------------------------------------------------------

@@ -48,3 +48,12 @@ def as_texts(given: str | Iterable[str]) -> tuple[str, ...]:
     Without this, iterating over a single string would give its letters: ``keys="topic"`` must be one key.
     """
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def excerpt(text: str, most: int) -> str:
+    """Return the beginning of a foreign text in one line: printable, and at most ``most`` characters."""
+    if len(text) <= most and text.isprintable():
+        return text.strip()
+    beginning = text[: 10 * most]
+    line = " ".join("".join(one if one.isprintable() else " " for one in beginning).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import pairwise
@@ -18,12 +18,21 @@ from harken.domain.insight.comparison import Estimate
 from harken.domain.summary import Summary
 
 MAX_PERIODS: Final = 20_000
+#: The maximum number of points of a fitting period, except for weeks.
+MOST_FITTING: Final = 60
+_ENOUGH_THUMBS: Final = 20
 
 
 class Period(Enum):
-    """The length of a point of a trend: an hour, a local day (23 to 25 hours), or a local week from Monday."""
+    """The length of a point of a trend, the shortest first.
+
+    It is an hour, 3 or 6 hours from a multiple of 3 or 6 on the local clock, a local day, or a local week from Monday.
+    When the clocks change, the day is an hour shorter or longer, and so are the 3 or 6 hours.
+    """
 
     HOUR = "hour"
+    THREE_HOURS = "3-hours"
+    SIX_HOURS = "6-hours"
     DAY = "day"
     WEEK = "week"
 
@@ -32,16 +41,17 @@ class Period(Enum):
         """Return the period with this value, or the period itself.
 
         Raises:
-            InvalidQuery: the value is not one of the three.
+            InvalidQuery: the value is not one of these.
         """
         try:
             return cls(value)
         except ValueError:
-            raise InvalidQuery(f"A trend goes by 'hour', 'day' or 'week', not by {value!r}") from None
+            known = ", ".join(repr(period.value) for period in cls)
+            raise InvalidQuery(f"A trend goes by one of {known}; not by {value!r}") from None
 
 
 #: A period, or its name.
-PeriodValue = Period | Literal["hour", "day", "week"]
+PeriodValue = Period | Literal["hour", "3-hours", "6-hours", "day", "week"]
 
 
 @frozen
@@ -97,11 +107,34 @@ def trend(slots: Mapping[datetime, Summary], period: Period, zone: ZoneInfo) -> 
     ]
 
 
-def by_day(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> list[tuple[datetime, Summary]]:
-    """The local days that have feedback, oldest first, each with its start and its sum."""
+def fitting_period(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> Period:
+    """The shortest period with at most 60 points and a median of at least 20 thumbs; weeks if there is none.
+
+    Args:
+        slots: the statistics by slot, given by its start in UTC.
+        zone: the time zone.
+    """
+    span = max(slots) - min(slots) if slots else timedelta()
+    for period, length in _LENGTHS.items():
+        if span > MOST_FITTING * length:
+            continue
+        points = trend(slots, period, zone)
+        if points and len(points) <= MOST_FITTING and _median_thumbs(points) >= _ENOUGH_THUMBS:
+            return period
+    return Period.WEEK
+
+
+def _median_thumbs(points: Sequence[TrendPoint]) -> float:
+    thumbs = sorted(point.summary.decided for point in points)
+    # The same number twice, or the two in the middle.
+    return (thumbs[len(thumbs) // 2] + thumbs[~(len(thumbs) // 2)]) / 2
+
+
+def by_period(slots: Mapping[datetime, Summary], zone: ZoneInfo, period: Period) -> list[tuple[datetime, Summary]]:
+    """The local periods that have feedback, oldest first, each with its start and its sum. A repeated hour is one."""
     sums: defaultdict[datetime, Summary] = defaultdict(Summary)
     for slot, summary in slots.items():
-        sums[begin_of(slot.astimezone(zone), Period.DAY)] += summary
+        sums[begin_of(slot.astimezone(zone), period)] += summary
     # By way of UTC, as the clocks may skip midnight.
     return [(start.replace(tzinfo=zone).astimezone(UTC).astimezone(zone), sums[start]) for start in sorted(sums)]
 
@@ -123,7 +156,13 @@ def _by(slots: Mapping[datetime, Summary], size: int, index: Callable[[datetime]
     return tuple(sums)
 
 
-_LENGTHS: Final = {Period.HOUR: timedelta(hours=1), Period.DAY: timedelta(days=1), Period.WEEK: timedelta(days=7)}
+_LENGTHS: Final = {
+    Period.HOUR: timedelta(hours=1),
+    Period.THREE_HOURS: timedelta(hours=3),
+    Period.SIX_HOURS: timedelta(hours=6),
+    Period.DAY: timedelta(days=1),
+    Period.WEEK: timedelta(days=7),
+}
 
 
 def _bounds(first: datetime, last: datetime, period: Period, zone: ZoneInfo) -> list[datetime]:
@@ -138,8 +177,8 @@ def _bounds(first: datetime, last: datetime, period: Period, zone: ZoneInfo) -> 
     end = begin_of(last.astimezone(zone), period) + 2 * length
     if (end - wall) // length > MAX_PERIODS:
         raise InvalidQuery(
-            f"The feedback spans more than {MAX_PERIODS:,} {period.value}s; narrow it with since and until, "
-            "or choose a longer period"
+            f"The trend by {period.value!r} would have more than {MAX_PERIODS:,} points; narrow it with since and "
+            "until, or choose a longer period"
         )
     bounds: set[datetime] = set()
     while wall <= end:
@@ -155,7 +194,7 @@ def _bounds(first: datetime, last: datetime, period: Period, zone: ZoneInfo) -> 
 def begin_of(local: datetime, period: Period) -> datetime:
     """The local time at which the period of ``local`` begins."""
     hour = local.replace(tzinfo=None, fold=0, minute=0, second=0, microsecond=0)
-    if period is Period.HOUR:
-        return hour
+    if _LENGTHS[period] < _LENGTHS[Period.DAY]:
+        return hour - hour.hour * _LENGTHS[Period.HOUR] % _LENGTHS[period]
     midnight = hour.replace(hour=0)
     return midnight - timedelta(days=local.weekday()) if period is Period.WEEK else midnight

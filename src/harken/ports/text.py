@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from harken.domain.feedback import Sentiment, Submission
+from harken.domain.violation import Violation
 
 
 class Sanitizer(Protocol):
@@ -21,6 +22,18 @@ class SpamFilter(Protocol):
 
     def is_spam(self, submission: Submission) -> bool:
         """Whether it is spam; the policy decides what happens then. Called only if each part has the right type."""
+        ...
+
+
+@runtime_checkable
+class ExplainingSpamFilter(SpamFilter, Protocol):
+    """A spam filter that says why, for moderators and for the counts of rules."""
+
+    def explain(self, submission: Submission) -> Violation:
+        """The violation of spam: its ``rule`` names the reason, and ``spans`` are the parts of the comment.
+
+        Called only right after :meth:`is_spam` has returned true for the same submission.
+        """
         ...
 
 

@@ -194,6 +194,7 @@ class Listener:
         begin: Place | None = None,
         share: tuple[str, ...] = (),
         number: int = 0,
+        wanted: FeedbackQuery | None = None,
     ) -> None:
         self.wake = wake
         # The holder of the slot, and a number to compare the age of slots.
@@ -205,6 +206,7 @@ class Listener:
         self._watch = watch
         self._backlog: list[_Seen] = []
         self._next = number_of_next
+        self._wanted = wanted
         self.begin = begin
 
     @property
@@ -233,11 +235,16 @@ class Listener:
         if self._backlog:
             news = self._feed.read(self._watch, "", self._backlog[:MAX_TAKEN])
             self._backlog, self.missed = self._backlog[MAX_TAKEN:], False
-            return news
+            return self._select(news)
         first, entries = self._feed.entries(self._watch, self._next)
         news = self._feed.read(self._watch, self._watch.name, entries)
         self._next, self.missed = first + len(entries), first > self._next
-        return news
+        return self._select(news)
+
+    def _select(self, news: list[News]) -> list[News]:
+        """The items that are wanted: alerts always are."""
+        wanted = self._wanted
+        return [one for one in news if wanted is None or one.feedback is None or wanted.matches(one.feedback)]
 
     def resume(self, backlog: list[_Seen] | None) -> None:
         """Deliver these entries first, before those since the start; ``None`` if they are too many and are missed."""
@@ -288,6 +295,7 @@ class Feed:
         *,
         after: Place | None = None,
         share: tuple[str, ...] | None = None,
+        wanted: FeedbackQuery | None = None,
     ) -> Listener:
         """Start to listen; reads the storage.
 
@@ -297,6 +305,7 @@ class Feed:
             after: the place of the last item that was taken, to continue after it; by default, it starts now.
             share: the holder of the slot, from the outermost level in, such as tenant, key and address; by default, the
                 application. When all slots are in use, the holder with the most loses its newest one to one with fewer.
+            wanted: the feedback whose events are given; by default, all. Alerts are always given.
 
         Raises:
             Overloaded: there are 200 listeners, and no holder has at least two slots more than the caller.
@@ -316,6 +325,7 @@ class Feed:
                 begin=watch.last if number is None else None,
                 share=share,
                 number=next(self._numbers),
+                wanted=wanted,
             )
             with self._state:
                 self._check_open()
@@ -534,7 +544,13 @@ class Feed:
 
 @frozen
 class Missed:
-    """Events were lost, because too many happened or too long ago. What is displayed should be loaded again."""
+    """Events were lost, because too many happened or too long ago. What is displayed should be loaded again.
+
+    ``count`` is how much feedback was created meanwhile, where a client of the HTTP API receives events; otherwise, and
+    if it is not known, ``None``.
+    """
+
+    count: int | None = None
 
 
 class Events:
@@ -548,11 +564,11 @@ class Events:
         StorageError: the storage failed. The iterator can be used again, and continues where it stopped.
     """
 
-    def __init__(self, feed: Feed, application: str, after: Place | None) -> None:
+    def __init__(self, feed: Feed, wanted: FeedbackQuery, after: Place | None) -> None:
         self._woken = Event()
         self._closed = False
         self._items: deque[News | Missed] = deque()
-        self._listener = feed.listen(application, self._woken.set, after=after)
+        self._listener = feed.listen(wanted.application, self._woken.set, after=after, wanted=wanted)
         self._add_missed()
         if self._listener.waiting:
             self._woken.set()

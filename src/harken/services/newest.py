@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections import deque
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
 from typing import Final
 
 from harken.domain.feedback import Feedback
@@ -14,11 +16,15 @@ from harken.ports.repository import FeedbackRepository
 NEWEST: Final = 20_000
 #: How many entries are searched for comments at most.
 _SEARCHED: Final = 100_000
+_FIRST_WINDOW: Final = timedelta(seconds=1)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
-def newest(repository: FeedbackRepository, query: FeedbackQuery, *, limit: int = NEWEST) -> Iterator[Feedback]:
-    """The newest matching entries, at most ``limit``, newest first."""
-    return islice(_pages(repository, query), limit)
+def newest(
+    repository: FeedbackRepository, query: FeedbackQuery, *, limit: int = NEWEST, after: Cursor | None = None
+) -> Iterator[Feedback]:
+    """The newest matching entries (after a place), at most ``limit``, newest first."""
+    return islice(_pages(repository, query, after), limit)
 
 
 def newest_comments(repository: FeedbackRepository, query: FeedbackQuery) -> Iterator[Feedback]:
@@ -27,8 +33,29 @@ def newest_comments(repository: FeedbackRepository, query: FeedbackQuery) -> Ite
     return islice((one for one in entries if one.comment), NEWEST)
 
 
-def _pages(repository: FeedbackRepository, query: FeedbackQuery) -> Iterator[Feedback]:
-    after: Cursor | None = None
+def newest_changes(
+    repository: FeedbackRepository, application: str, *, since: datetime, now: datetime, limit: int
+) -> Sequence[Feedback]:
+    """The newest changed feedback since a time, at most ``limit`` entries, oldest change first.
+
+    Storages read changes forwards. So they are read in windows, the newest first, each as long as all before it.
+    """
+    found: deque[Feedback] = deque()
+    length, until = _FIRST_WINDOW, _LAST
+    while len(found) < limit and until > since:
+        start = max(now - length, since)
+        changes = repository.changes(application, since=start)
+        window = deque(_before(changes, until), maxlen=limit - len(found))
+        found.extendleft(reversed(window))
+        length, until = 2 * length, start
+    return found
+
+
+def _before(changes: Iterator[Feedback], until: datetime) -> Iterator[Feedback]:
+    return takewhile(lambda one: one.updated_at < until, changes)
+
+
+def _pages(repository: FeedbackRepository, query: FeedbackQuery, after: Cursor | None) -> Iterator[Feedback]:
     while True:
         page = repository.find(query, limit=MAX_PAGE, after=after)
         yield from page.items

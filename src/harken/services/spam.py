@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import takewhile
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from attrs import evolve, frozen
@@ -18,6 +16,7 @@ from harken.domain.moderation import ModerationStatus
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.erasures import Erasures
+from harken.services.newest import newest_changes
 from harken.services.sentiment import ModelCache
 
 #: The approved and the rejected comments that it needs at least.
@@ -28,7 +27,6 @@ _LIKELY: Final = 0.9
 _PERIOD: Final = timedelta(days=365)
 #: How many changes are searched for decisions.
 _MAX_CHANGES: Final = 10_000
-_FIRST_WINDOW: Final = timedelta(seconds=1)
 _LASTS: Final = timedelta(minutes=1)
 
 
@@ -120,25 +118,9 @@ class SpamService:
     def _decided(self, application: str) -> Sequence[Feedback]:
         """The comments that moderators decided on, with the decision in place of the rating."""
         # Every decision is a change.
-        return [_as_rated(one) for one in self._newest_changes(application) if _is_decided(one)]
-
-    def _newest_changes(self, application: str) -> Iterable[Feedback]:
-        """The newest changes of the period, oldest first.
-
-        Storages read changes forwards. So they are read in windows, the newest first, each as long as all before it.
-        """
         now = self._clock()
-        newest: deque[Feedback] = deque()
-        length, until = _FIRST_WINDOW, datetime.max.replace(tzinfo=UTC)
-        while len(newest) < _MAX_CHANGES and until > now - _PERIOD:
-            since = max(now - length, now - _PERIOD)
-            window = deque(self._changes(application, since, until), maxlen=_MAX_CHANGES - len(newest))
-            newest.extendleft(reversed(window))
-            length, until = 2 * length, since
-        return newest
-
-    def _changes(self, application: str, since: datetime, until: datetime) -> Iterator[Feedback]:
-        return takewhile(lambda one: one.updated_at < until, self._repository.changes(application, since=since))
+        changes = newest_changes(self._repository, application, since=now - _PERIOD, now=now, limit=_MAX_CHANGES)
+        return [_as_rated(one) for one in changes if _is_decided(one)]
 
 
 def _learn(decided: Sequence[Feedback]) -> SentimentModel:

@@ -12,7 +12,7 @@ from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Content, Context, Feedback, Rating, Sentiment
 from harken.domain.instants import MICROSECOND
-from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.moderation import Moderation, ModerationStatus, RuleMatch
 from harken.domain.query import FeedbackQuery
 from harken.domain.summary import Summary
 from harken.ports.repository import Conflict, DuplicateOf, Stored, Taken
@@ -49,6 +49,8 @@ class FeedbackContract(FreshStorage):
                 decided_at=NOON + MINUTE,
                 previous=ModerationStatus.PENDING,
                 previous_reason="long",
+                held_by=(RuleMatch("spam phrases", ((0, 5), (14, 15))), RuleMatch("länge")),
+                is_undo=True,
             ),
             reply="We are sorry",
             created_at=datetime(2026, 2, 3, 4, 5, 6, 999999, tzinfo=UTC),
@@ -234,6 +236,22 @@ class FeedbackContract(FreshStorage):
                 page = storage.feedback.find(FeedbackQuery(), limit=2, after=page.next)
             seen += page.items
         check_same(seen, series[::-1])
+
+    def test_pages_of_several_agents_are_in_order(self) -> None:
+        """Pages of feedback about several agents are merged by time and id, not one agent after the other."""
+        moments = [NOON + timedelta(minutes=number // 2) for number in range(12)]
+        series = [a_feedback(agent_id=f"agent-{number % 4}", created_at=at) for number, at in enumerate(moments)]
+        query = FeedbackQuery(agent_id=("agent-0", "agent-1", "agent-3"))
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            matching = [one for one in series if one.agent_id != "agent-2"]
+            check_same(list(storage.feedback.stream(query)), matching)
+            seen: list[Feedback] = []
+            page = storage.feedback.find(query, limit=2)
+            while page.next is not None:
+                seen += page.items
+                page = storage.feedback.find(query, limit=2, after=page.next)
+            check_same([*seen, *page.items], matching[::-1])
 
     def test_the_last_page_has_no_next_cursor(self) -> None:
         """``next`` is ``None`` exactly if no more feedback matches, also if the last page is full."""

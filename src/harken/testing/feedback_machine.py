@@ -155,7 +155,7 @@ class FeedbackMachine(ComparingMachine):
 
     @rule(
         application=st.sampled_from(hst.APPLICATIONS),
-        agent_id=st.none() | st.sampled_from(hst.AGENTS),
+        agent_id=st.none() | hst.one_or_several(st.sampled_from(hst.AGENTS)),
         since=st.none() | hst.instants(),
         until=st.none() | hst.instants(),
         group_by=hst.groupings(),
@@ -163,7 +163,7 @@ class FeedbackMachine(ComparingMachine):
     def summarize_time(
         self,
         application: str,
-        agent_id: str | None,
+        agent_id: str | list[str] | None,
         since: datetime | None,
         until: datetime | None,
         group_by: GroupBy | None,

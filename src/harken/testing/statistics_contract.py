@@ -11,7 +11,7 @@ from harken.domain.feedback import Content, Context, Feedback, Rating, Sentiment
 from harken.domain.insight.terms import TermCounts
 from harken.domain.instants import SLOT, slot_number, slot_start
 from harken.domain.moderation import Moderation, ModerationStatus
-from harken.domain.query import FeedbackQuery, GroupBy, label
+from harken.domain.query import FeedbackQuery, GroupBy, GroupKey, label
 from harken.domain.summary import Summary
 from harken.ports.storage import Storage
 from harken.testing.assertions import check_same, comparable_terms
@@ -93,6 +93,47 @@ class StatisticsContract(FreshStorage):
                 alike = [label(one.context.get("fact")) == label(value) for one in found]
                 expected = sum(label(other) == label(value) for other in (*values, None))
                 check_same(alike, [True] * expected)
+
+    def test_filters_with_several_values_match_any_of_them(self) -> None:
+        """Several agents, ratings, tags or context values, or comments: lists and statistics are those of the fold."""
+        agents, tags = (None, "a", "A", "b", "c"), ((), ("slow",), ("slow", "wrong"), ("too slow",))
+        stored = [
+            a_feedback(
+                agent_id=agents[number % 5],
+                rating=tuple(Rating)[number % 3],
+                tags=tags[number % 4],
+                comment="" if number % 2 else "fine",
+                context=Context({"tier": (1, "1", True, "free", None)[number % 5]} if number % 7 else {}),
+                created_at=NOON + SLOT * number / 2,
+            )
+            for number in range(60)
+        ]
+        queries = [
+            FeedbackQuery(agent_id=("a", "b")),
+            FeedbackQuery(agent_id=("a", "b"), since=NOON + MINUTE, until=NOON + MINUTE * 300),
+            FeedbackQuery(agent_id=("c", "nobody", "")),
+            FeedbackQuery(agent_id=""),
+            FeedbackQuery(agent_id=("a", "c"), rating=Rating.DOWN),
+            FeedbackQuery(rating=(Rating.DOWN, Rating.NEUTRAL)),
+            FeedbackQuery(tag=("slow", "wrong")),
+            FeedbackQuery(tag=("slow", "too slow"), agent_id=("a", "b", "c")),
+            FeedbackQuery(context={"tier": ("1", "free")}),
+            FeedbackQuery(context={"tier": (None, True)}),
+            FeedbackQuery(has_comment=True),
+            FeedbackQuery(has_comment=False, agent_id=("a", "b")),
+        ]
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*stored))
+            for query in queries:
+                matching = [one for one in stored if query.matches(one)]
+                check_same(list(storage.feedback.stream(query)), matching)
+                for by in (None, GroupBy.parse("agent"), GroupBy.parse("slot")):
+                    expected: dict[GroupKey, Summary] = {}
+                    for one in matching:
+                        for key in by.keys(one) if by else (None,):
+                            expected[key] = expected.get(key, Summary()) + Summary.of(one)
+                    groups = storage.feedback.summarize(query, by)
+                    check_same(sorted(groups.items(), key=repr), sorted(expected.items(), key=repr))
 
     def test_ratings_are_counted_by_author(self) -> None:
         """Thumbs of one author belong together, and those of a session in which nobody is named."""

@@ -10,7 +10,7 @@ and names with a common prefix. A test of an application finds what happens then
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve
 from hypothesis import strategies as st
@@ -19,16 +19,18 @@ from hypothesis.strategies import SearchStrategy
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import AlertKind, Subject
-from harken.domain.events import EventType
+from harken.domain.events import Attempt, AttemptOutcome, EventType
 from harken.domain.feedback import Content, Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
 from harken.domain.instants import SLOT
-from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.moderation import Moderation, ModerationStatus, RuleMatch
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy
 from harken.domain.rules import MAX_COMMENT_LENGTH
 from harken.domain.search import search_words
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry
 from harken.testing.builders import NOON
+
+Value = TypeVar("Value")
 
 # Values with which a value may be confused: other capitals, a part of it, or a pattern that matches it.
 APPLICATIONS = ("default", "default-2")
@@ -145,8 +147,15 @@ def moderations() -> SearchStrategy[Moderation]:
         decided_at=st.none() | instants(),
         previous=st.none() | st.sampled_from(ModerationStatus),
         previous_reason=texts(20),
+        is_undo=st.booleans(),
+        held_by=st.lists(_rule_matches(), max_size=2).map(tuple),
     )
     return st.just(Moderation()) | decided
+
+
+def _rule_matches() -> SearchStrategy[RuleMatch]:
+    spans = st.tuples(st.integers(0, 9), st.integers(10, 20))
+    return st.builds(RuleMatch, st.sampled_from(("spam phrases", "spåm: “x”")), st.lists(spans, max_size=2).map(tuple))
 
 
 def submissions() -> SearchStrategy[Submission]:
@@ -210,6 +219,11 @@ def later_versions(draw: st.DrawFn, feedback: Feedback) -> Feedback:
     return feedback.revised(draw(contents()), at=at, target=target, moderation=draw(moderations()))
 
 
+def one_or_several(values: SearchStrategy[Value]) -> SearchStrategy[Value | list[Value]]:
+    """The value of a filter that may have several."""
+    return values | st.lists(values, min_size=1, max_size=3)
+
+
 @st.composite
 def queries(draw: st.DrawFn) -> FeedbackQuery:
     """Queries, mostly with few filters."""
@@ -217,12 +231,14 @@ def queries(draw: st.DrawFn) -> FeedbackQuery:
         "feedback_id": st.sampled_from(IDS),
         "session_id": st.sampled_from(SESSIONS),
         "message_id": st.sampled_from(MESSAGES),
-        "agent_id": st.sampled_from(AGENTS),
+        # No feedback has the agent "".
+        "agent_id": one_or_several(st.sampled_from((*AGENTS, ""))),
         "author": st.sampled_from(AUTHORS),
-        "rating": st.sampled_from(Rating),
-        "tag": st.sampled_from(TAGS),
-        "context": st.dictionaries(st.sampled_from(NAMES), scalars(), max_size=1),
+        "rating": one_or_several(st.sampled_from(Rating)),
+        "tag": one_or_several(st.sampled_from(TAGS)),
+        "context": st.dictionaries(st.sampled_from(NAMES), one_or_several(scalars()), max_size=1),
         "text": searches(),
+        "has_comment": st.booleans(),
         "since": instants(),
         "until": instants(),
         "statuses": st.frozensets(st.sampled_from(ModerationStatus)),
@@ -273,6 +289,19 @@ def api_keys() -> SearchStrategy[ApiKey]:
 def feedback_event_types() -> SearchStrategy[EventType]:
     """The types of events that leave the feedback stored."""
     return st.sampled_from([type_ for type_ in EventType if type_.about_feedback])
+
+
+def attempts() -> SearchStrategy[Attempt]:
+    """Attempts of deliveries."""
+    return st.builds(
+        Attempt,
+        at=moments_near_noon(),
+        duration=st.integers(0, 20_000_000).map(lambda number: timedelta(microseconds=number)),
+        outcome=st.sampled_from(AttemptOutcome),
+        status=st.sampled_from(("", "410 Gone")) | texts(20),
+        words=texts(20),
+        error=texts(20),
+    )
 
 
 def alerts() -> SearchStrategy[Alert]:

@@ -23,6 +23,7 @@ from harken import (
     Change,
     Harken,
     InvalidCredentials,
+    InvalidQuery,
     Overloaded,
     Scope,
     StorageClosed,
@@ -121,6 +122,34 @@ def test_events_of_one_application(one: Any, hk: Harken) -> None:
     event = next(events)
     assert (event.feedback.session_id, event.feedback.application) == ("shop", "shop")
     events.close()
+
+
+def test_events_of_some_feedback(one: Any, hk: Harken, clock: ManualClock) -> None:
+    """With filters, only events of matching feedback are reported, in any state, and all alerts."""
+    events = one.events(agent_id=["a", "b"], rating=["down", None], has_comment=True)
+    given = [
+        hk.submit("s", rating, comment, agent_id=agent).feedback.id
+        for rating, comment, agent in (
+            ("up", "fine", "a"),
+            ("down", "slow", "a"),
+            ("down", "slow", "c"),
+            (None, "", "b"),
+            (None, "so so", "b"),
+        )
+    ]
+    assert [next(events).feedback.id for _ in range(2)] == [given[1], given[4]]
+    clock.turn(seconds=1)
+    hk.withdraw(given[0])
+    hk.withdraw(given[4])
+    hk.feed.nudge()
+    assert next(events).feedback.id == given[4]
+    clock.turn(seconds=1)
+    hk.channels.switch_off("log", "by hand")
+    hk.feed.nudge()
+    assert next(events).type is EventType.ALERT_RAISED
+    events.close()
+    with pytest.raises(InvalidQuery, match="agent_id must have at least one value"):
+        one.events(agent_id=[])
 
 
 @pytest.mark.parametrize("as_text", [False, True])

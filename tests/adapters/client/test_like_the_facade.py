@@ -316,6 +316,10 @@ def test_moderated_feedback(one: Any, hk: Harken) -> None:
         {"since": datetime(2026, 2, 20, tzinfo=UTC).astimezone()},
         {"agent_id": ""},
         {"agent_id": "nobody ü &=+#"},
+        {"agent_id": ["agent 1", "agent 2", "nobody"]},
+        {"rating": ["down", None], "has_comment": True},
+        {"tag": {"slow", "wrong"}, "has_comment": False},
+        {"context": {"tier": [1, True, "1.5"]}},
     ],
     ids=repr,
 )
@@ -344,7 +348,7 @@ def test_statistics(one: Any, filled: Harken) -> None:
     for by in ("agent", "session", "tag", "context.tier", GroupBy(Dimension.AGENT)):
         assert list(one.groups(by).items()) == list(filled.groups(by).items())
         assert list(one.compare_groups(by).items()) == list(filled.compare_groups(by).items())
-    for period in ("hour", "day", "week", harken.Period.WEEK):
+    for period in ("hour", "3-hours", "6-hours", "day", "week", harken.Period.WEEK):
         for zone in ("UTC", "Asia/Kathmandu", "America/Sao_Paulo"):
             expected = filled.trend(period, zone, agent_id="agent 1")
             found = one.trend(period, zone, agent_id="agent 1")
@@ -384,6 +388,23 @@ def test_themes(one: Any, filled: Harken) -> None:
     assert one.themes("slow") == filled.themes("slow")
 
 
+def test_overview(one: Any, filled: Harken) -> None:
+    """The headline, reasons, rankings and facets are equal, with all that is computed from them."""
+    for period in ({}, {"since": NOON - timedelta(days=6), "until": NOON}, {"rating": "down"}):
+        assert one.headline("Europe/Berlin", **period) == filled.headline("Europe/Berlin", **period)
+        assert one.headline(same_weekdays=True, **period) == filled.headline(same_weekdays=True, **period)
+    recent = {"since": NOON - timedelta(days=6), "until": NOON}
+    found, expected = one.reasons(limit=3, **recent), filled.reasons(limit=3, **recent)
+    assert expected.issues
+    without = [evolve(each, example=each.example and without_keys(each.example)) for each in expected.issues]
+    assert [evolve(each, example=each.example and without_keys(each.example)) for each in found.issues] == without
+    assert evolve(found, issues=()) == evolve(expected, issues=())
+    for by in ("agent", "context.tier"):
+        assert one.ranking(by, **recent) == filled.ranking(by, **recent)
+    assert one.facets() == filled.facets()
+    assert one.facets(agent_id="agent 1", tag="slow") == filled.facets(agent_id="agent 1", tag="slow")
+
+
 def test_summaries_can_be_merged(one: Any, filled: Harken) -> None:
     """The sum of the parts is the whole."""
     assert sum(one.groups("agent").values(), Summary()) == filled.summary() == one.summary()
@@ -396,6 +417,9 @@ def test_summaries_can_be_merged(one: Any, filled: Harken) -> None:
         lambda one: one.feedback(limit=1_001),
         lambda one: one.feedback(after="?"),
         lambda one: one.feedback(rating="sideways"),
+        lambda one: one.feedback(agent_id=[]),
+        lambda one: one.feedback(has_comment="yes"),
+        lambda one: one.summary(tag=["tag"] * 101),
         lambda one: one.summary(agent_id="a\0"),
         lambda one: one.summary(since=datetime(2026, 1, 1)),  # noqa: DTZ001
         lambda one: one.summary(context={"a b": 1}),
@@ -407,6 +431,11 @@ def test_summaries_can_be_merged(one: Any, filled: Harken) -> None:
         lambda one: one.changes("a\ud800"),
         lambda one: one.heat_map("\0"),
         lambda one: one.themes(limit=51),
+        lambda one: one.headline("Mars/Base"),
+        lambda one: one.headline(since=NOON, until=NOON),
+        lambda one: one.reasons(limit=51),
+        lambda one: one.ranking("session"),
+        lambda one: one.facets(tag="\ud800"),
         lambda one: one.compare_to_previous(),
         lambda one: one.compare_to_previous(since=NOON, until=NOON),
         lambda one: one.events("?"),

@@ -26,7 +26,8 @@ DIGESTS = (
     "e61e61d2d15f3a1b",
     "75c1b75f0bd969e5",
     "f7c1569aa28687e1",
-    "4a60cc4e506dcf3b",
+    "001f2c4ba21520df",
+    "494c431ad973dda4",
 )
 
 

@@ -109,7 +109,11 @@ def _check_statistics(storage: Storage) -> None:
         {"since": NOON - timedelta(days=9, minutes=7)},
         {"since": NOON - timedelta(days=12), "until": NOON - timedelta(days=2, seconds=1)},
     ]
-    for query in (FeedbackQuery(**span, **agent) for span in spans for agent in ({}, {"agent_id": "one"})):
+    for query in (
+        FeedbackQuery(**span, **agent)
+        for span in spans
+        for agent in ({}, {"agent_id": "one"}, {"agent_id": ["one", "two", "gone"]})
+    ):
         for group_by in GROUPINGS:
             assert storage.feedback.summarize(query, group_by) == _fold(storage, query, group_by)
 
@@ -121,10 +125,11 @@ def test_settled_slots_are_counted_once(storage: Storage, clock: ManualClock, ag
         clock.turn(minutes=3)
         _check_statistics(storage)
         aggregations.counted.clear()
-        for group_by in GROUPINGS:
-            storage.feedback.summarize(FeedbackQuery(), group_by)
+        for query in (FeedbackQuery(), FeedbackQuery(agent_id=("one", "two"))):
+            for group_by in GROUPINGS:
+                storage.feedback.summarize(query, group_by)
         settled = (clock.now - timedelta(minutes=10)).replace(tzinfo=None)
-        assert len(aggregations.counted) == len(GROUPINGS)
+        assert len(aggregations.counted) == 2 * len(GROUPINGS)
         assert min(span["$gte"] for span in aggregations.counted) > settled - SLOT
 
 

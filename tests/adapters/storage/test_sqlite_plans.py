@@ -11,11 +11,12 @@ import pytest
 from attrs import evolve
 
 import harken
-from harken import FeedbackQuery, Harken, Moderation
+from harken import Cursor, FeedbackQuery, GroupBy, Harken, Moderation
 from harken.configuration.storage_urls import open_storage
 from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
-from harken.domain.events import Delivery, DeliveryState
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, EventType
+from harken.domain.instants import slot_number, slot_start
 from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
@@ -32,6 +33,24 @@ _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
     "statistics of an author": (lambda hk: hk.summary(author="a"), "author=?"),
     "a page of an agent": (lambda hk: hk.feedback(agent_id="helper"), "agent_id=?"),
     "thumbs-down of an agent": (lambda hk: hk.summary(agent_id="helper", rating="down"), "agent_id=?"),
+    "a page of several agents": (lambda hk: hk.feedback(agent_id=["a", "b", "c"]), "(application=? AND agent_id=?)"),
+    "the next page of several agents": (
+        lambda hk: hk.feedback(agent_id=["a", "b"], after=Cursor(NOON, "x")),
+        "(application=? AND agent_id=? AND (created_at,id)<(?,?))",
+    ),
+    "all of several agents": (lambda hk: list(hk.export(agent_id=["a", "helper"])), "agent_id=?"),
+    "statistics of several agents": (lambda hk: hk.summary(agent_id=["a", "b"], rating="down"), "agent_id=?"),
+    "authors of several agents": (
+        lambda hk: hk.analytics.estimate(hk.query(agent_id=["a", "b"], rating=["up", "down"])),
+        "agent_id=?",
+    ),
+    "several agents in a session": (lambda hk: hk.feedback(agent_id=["a", "b"], session_id="s-1"), "session_id=?"),
+    "several ratings and tags": (lambda hk: hk.feedback(rating=["up", None], tag=["a", "b"]), "feedback_time"),
+    "entries with a comment": (lambda hk: hk.feedback(has_comment=True), "feedback_time"),
+    "the moderation queue of several agents": (
+        lambda hk: hk.moderation.queue(hk.query(agent_id=["a", "b"]), limit=1),
+        "feedback_waiting",
+    ),
     "a page of all": (lambda hk: hk.feedback(limit=1), "feedback_time"),
     "a page of a search": (lambda hk: hk.feedback(text="slow", limit=1), "feedback_time"),
     "a search in a session": (lambda hk: hk.feedback(text="slow", session_id="s-1"), "session_id=?"),
@@ -52,8 +71,11 @@ def _claim(storage: Storage) -> Sequence[Delivery]:
     return storage.outbox.claim("log", now=_LATER, until=_LATER, limit=9)
 
 
-def _list(storage: Storage, **filters: Any) -> Sequence[Delivery]:
-    return storage.outbox.deliveries(DeliveryState.PENDING, limit=2, **filters)
+def _list(
+    storage: Storage, *, after: Delivery | None = None, newest: bool = False, **filters: Any
+) -> Sequence[Delivery]:
+    query = DeliveryQuery(**{"state": DeliveryState.PENDING, **filters})
+    return storage.outbox.deliveries(query, limit=2, after=after, newest_first=newest)
 
 
 def _replay(storage: Storage) -> Delivery:
@@ -94,10 +116,37 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: _list(st, channel="log", application="default"),
         "delivery_channel (channel=? AND state=? AND late=?)",
     ),
+    "dead deliveries of an application": (
+        lambda st: _list(st, application="default", state=DeliveryState.DEAD),
+        "delivery_list (application=? AND channel=? AND state=?)",
+    ),
+    "count pending deliveries of an application": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.PENDING, application="default")),
+        "COVERING INDEX delivery_channel (channel=? AND state=? AND late=?)",
+    ),
+    "the newest deliveries of an application": (
+        lambda st: _list(st, application="default", state=DeliveryState.DEAD, newest=True, after=_list(st)[0]),
+        "delivery_list (application=? AND channel=? AND state=? AND (due_at,id)<(?,?))",
+    ),
+    "deliveries with a cause": (
+        lambda st: _list(st, application="default", state=DeliveryState.DEAD, cause="410 Gone"),
+        "delivery_dead (application=? AND channel=? AND cause=?)",
+    ),
+    "count deliveries of an application": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.DEAD, application="default", type=EventType.CREATED)),
+        "COVERING INDEX delivery_list (application=? AND channel=? AND state=?)",
+    ),
+    "count those that arrived lately": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.DELIVERED, application="default", due_since=NOON)),
+        "COVERING INDEX delivery_list (application=? AND channel=? AND state=? AND due_at>?)",
+    ),
     "deliveries of all channels": (_list, "delivery_channel (channel>?)"),
     "discard": (lambda st: st.outbox.discard(_claim(st)), "delivery USING PRIMARY KEY (id=?)"),
     "move": (lambda st: st.outbox.move(_claim(st)[0], "new"), "delivery USING PRIMARY KEY (id=?)"),
-    "count pending": (lambda st: st.outbox.pending(), "COVERING INDEX delivery_channel (channel=? AND state=?)"),
+    "count pending": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.PENDING)),
+        "COVERING INDEX delivery_channel (channel=? AND state=? AND late=?)",
+    ),
     "an erasure that waits for a claim": (
         lambda st: st.outbox.release([evolve(claim, attempts=0) for claim in _claim(st)]),
         "delivery_feedback (application=? AND feedback_id=?)",
@@ -244,9 +293,31 @@ def test_queries_use_an_index(asked: str, tmp_path: Path, sent: list[str]) -> No
         statements = [text for text in sent if text.startswith(("SELECT", "DELETE FROM feedback"))]
     plans = [plan for text in statements for plan in _plans(path, text)]
     assert any("feedback" in plan for plan in plans)
+    # Only a session and the moderation queue are small enough to be sorted.
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plans
     for plan in plans:
-        assert "SCAN feedback" not in plan
+        # The subquery of the newest thumbs has the name of the table.
+        assert "SCAN feedback" not in plan or "CO-ROUTINE feedback" in plans
         assert by in plan or "USE TEMP B-TREE FOR GROUP BY" in plan or "SEARCH feedback USING" not in plan, plan
+
+
+@pytest.mark.parametrize("agents", ["helper", ["helper", "b", "c"]])
+def test_statistics_of_agents_come_from_counters(agents: str | list[str], tmp_path: Path, sent: list[str]) -> None:
+    """Counts of one or several agents, in all or by agent or time, read their counters and no feedback."""
+    path = tmp_path / "feedback.db"
+    with harken.connect(f"sqlite:///{path}") as hk:
+        hk.collection.restore([a_feedback(agent_id=name) for name in ("helper", "b", "d", None)])
+        sent.clear()
+        found = hk.summary(agent_id=agents).total
+        hk.groups("agent", agent_id=agents)
+        hk.summary(agent_id=agents, since=slot_start(slot_number(NOON)))
+        hk.analytics.groups(hk.query(agent_id=agents), GroupBy.parse("slot"))
+        statements = [text for text in sent if text.startswith("SELECT")]
+    assert found == (1 if agents == "helper" else 2)
+    plans = [plan for text in statements for plan in _plans(path, text)]
+    read = {plan.partition(" (")[0] for plan in plans if plan.startswith(("SCAN", "SEARCH"))}
+    assert read == {"SEARCH counter USING PRIMARY KEY"}
+    assert all("agent_id=?" in plan for plan in plans if plan.startswith("SEARCH"))
 
 
 @pytest.mark.parametrize("done", _DONE)

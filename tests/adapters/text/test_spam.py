@@ -252,3 +252,28 @@ PARTS = ("Grandma Ella", "click here", "better travel photos")
 def by_ann(session_id: str, comment: str = PILLS, **parts: object) -> Submission:
     """A submission by Ann; ``parts`` overrides fields."""
     return a_submission(session_id, comment=comment, **{"author": "ann", **parts})
+
+
+@pytest.mark.parametrize(
+    ("comment", "rule", "parts"),
+    [
+        ("A limited\n offer: Click here", "spam phrases", ["limited\n offer", "Click here"]),
+        ("http://a.example www.b.example https://c", "many links", ["http://a.example", "www.b.example", "https://c"]),
+        ("spam " * 10, "repeated words", []),
+        ("aaaaaaaaaaaaaaaa!", "repeated letters", ["aaaaaaaaaaaaaaaa"]),
+    ],
+)
+def test_what_is_held_says_why(comment: str, rule: str, parts: list[str]) -> None:
+    """Feedback that the filter holds has the check as its rule, and the parts of the comment that it matched."""
+    with harken.connect("memory://", spam_filter=HeuristicSpamFilter(), spam="hold") as hk:
+        held = hk.submit("session", "up", comment).feedback
+    (match,) = held.moderation.held_by
+    assert held.moderation.reason == "Spam detected"
+    assert (match.rule, [held.comment[start:end] for start, end in match.spans]) == (rule, parts)
+
+
+def test_near_duplicates_say_why() -> None:
+    """The rule of a comment that is held only because its author repeats it is ``near-duplicates``."""
+    with harken.connect("memory://", spam_filter=HeuristicSpamFilter(), spam="hold") as hk:
+        given = [hk.submit(f"session-{number}", "up", PILLS, author="ann").feedback for number in range(4)]
+    assert [one.moderation.rules for one in given] == [(), (), (), ("near-duplicates",)]

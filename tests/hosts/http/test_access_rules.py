@@ -11,7 +11,7 @@ from harken.clock import utc_now
 from harken_adapters.hosts.fastapi import SessionTokens
 from harken_adapters.hosts.flask import create_app
 from harken_adapters.hosts.http.settings import ServerSettings
-from hosts.serving import OPEN, Server, problem, served, serving_wsgi
+from hosts.serving import OPEN, Server, problem, served, serving_wsgi, signed_in
 from support import NOON, ManualClock
 
 SECRET = "a secret that is long enough for HS256"
@@ -62,7 +62,7 @@ def test_a_cookie_needs_proof_of_the_page(locked: tuple[Harken, Server], headers
     """A cookie may change data only if the browser proves that a page of the service sent the request."""
     hk, server = locked
     key = hk.keys.create("default", ["submit"]).text
-    answer = server.ask("POST", PATH, json=UP, headers={"Cookie": f"harken_key={key}", **headers})
+    answer = server.ask("POST", PATH, json=UP, headers={**signed_in(server, key), **headers})
     assert answer.status_code == status
     if status == 403:
         problem(answer, 403, "forbidden")

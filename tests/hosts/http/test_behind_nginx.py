@@ -16,7 +16,7 @@ from harken import Harken
 from harken_adapters.hosts import flask
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.browser_files import MODULES
-from harken_adapters.hosts.http.serving.pages import PAGES
+from harken_adapters.hosts.web.routes import PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
 from hosts.http.test_serve import typed
 from hosts.serving import served, serving_wsgi
@@ -29,6 +29,7 @@ PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
 #: The paths that need no key: health, sign-in, feedback links and the modules for web pages.
 FOR_ALL = {"/healthz", "/readyz", "/sign-in", "/sign-in/style.css", "/sign-in/start.js", "/sign-out"}
+FOR_ALL |= {"/sign-in/current", "/sign-in/openid", "/sign-in/openid/callback"}
 FOR_ALL |= {"/vote/none", "/vote/assets/style.css", "/demo/style.css", *(f"/{name}.js" for name in MODULES)}
 NAMED = {
     "session_id": "s",
@@ -75,8 +76,9 @@ def test_without_the_key_nothing_is_served(tmp_path: Path) -> None:
         feedback_id = give(service)
         for method, path in everything(feedback_id):
             answer = asked(outside, method, path)
-            if path in ("/docs", "/demo"):
-                assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+            if path in ("/docs", "/demo", "/sign-in/stay"):
+                expected = "/sign-in?next=%2Fdemo" if path == "/demo" else "/sign-in"
+                assert (answer.status_code, answer.headers["location"]) == (303, expected)
             elif path not in FOR_ALL:
                 assert (answer.status_code, answer.json()["type"]) == (401, "urn:harken:problem:unauthorized")
         assert asked(outside, "POST", "/api/erasures", json={"session_id": "s"}).status_code == 401

@@ -94,7 +94,7 @@ def test_without_credentials() -> None:
     """A browser that is not signed in is sent to the sign-in page."""
     with harken.connect("memory://") as hk, served(hk, access="keys", token_secrets=(SECRET,)) as server:
         answer = server.ask("GET", "/demo", allow_redirects=False)
-        assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=%2Fdemo")
 
 
 def test_a_secret_for_the_demo_alone(mongodb_url: str) -> None:

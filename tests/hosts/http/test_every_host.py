@@ -1,6 +1,7 @@
 """The same requests to every host: each supports all of them, and all responses are equal to the byte."""
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -19,7 +20,7 @@ from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.tokens import FeedbackLinks, SessionTokens
 from hosts.events import listening
-from hosts.serving import OPEN, RawAnswer, Server, problem, raw_request, served, serving_wsgi
+from hosts.serving import OPEN, RawAnswer, Server, problem, raw_request, served, serving_wsgi, signed_in
 from support import ManualClock, counting_ids
 
 pytestmark = pytest.mark.slow
@@ -93,8 +94,9 @@ class Recorded:
     def of(cls, answer: requests.Response) -> "Recorded":
         """The comparable parts of a response."""
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        # Rate limit windows depend on the real clock.
-        headers = {name: re.sub(r";t=\d+", "", value) for name, value in headers.items() if name not in _OF_THE_SERVER}
+        # Rate limit windows depend on the real clock, and the name of the cookie on the secret of the storage.
+        varying = r";t=\d+|(?<=session_)[0-9a-f]{8}"
+        headers = {name: re.sub(varying, "", value) for name, value in headers.items() if name not in _OF_THE_SERVER}
         return cls(f"{answer.request.method} {answer.request.path_url}", answer.status_code, headers, answer.text)
 
 
@@ -381,6 +383,70 @@ def a_second_moderator_is_refused(visit: Visit) -> None:
 
 
 @case(spam="hold")
+def a_team_moderates(visit: Visit) -> None:
+    """What waits and why, a review, decisions on several entries, what was decided, and what rules caught."""
+    spam = {"rating": "up", "comment": "Hi, click here", "agent_id": "a"}
+    ids = [visit.ask("POST", PATH, 201, json=spam).json()["feedback_id"] for _ in range(3)]
+    visit.ask("POST", PATH, 400, json={"rating": "down"})
+    waiting = visit.ask("GET", "/api/moderation/waiting?agent_id=a").json()
+    assert (waiting["waiting"], waiting["rules"]) == (3, [{"rule": "spam phrases", "waiting": 3}])
+    queue = visit.ask("GET", "/api/moderation/queue?held_by=spam%20phrases&order=newest&limit=2").json()
+    assert [one["id"] for one in queue["feedbacks"]] == ids[:0:-1]
+    (match,) = queue["feedbacks"][0]["moderation"]["held_by"]
+    assert match == {"rule": "spam phrases", "spans": [[4, 14]]}
+    review = visit.ask("GET", f"/api/feedback/{ids[0]}/moderation").json()
+    assert [one["feedback_id"] for one in review["similar"]["entries"]] == ids
+    entries = [{"feedback_id": one, "version": 1} for one in [*ids, "unknown"]]
+    preview = visit.ask("POST", "/api/moderation/preview", json={"status": "approved", "entries": entries}).json()
+    assert preview["effect"]["selection"]["after"]["positive"] == 3
+    visit.ask("POST", f"/api/feedback/{ids[0]}/moderation", json={"status": "approved", "moderator": "priya"})
+    decisions = [entry | {"status": "rejected", "reason": "spam"} for entry in entries]
+    for _ in range(2):
+        decided = visit.ask("POST", "/api/moderation/decisions", json={"moderator": "mo", "decisions": decisions})
+        outcomes = decided.json()["outcomes"]
+        assert [one["outcome"] for one in outcomes] == ["conflict", "decided", "decided", "not-found"]
+        assert (outcomes[0]["current"]["moderator"], outcomes[0]["current"]["status"]) == ("priya", "approved")
+    found = visit.ask("GET", "/api/moderation/decisions?decision=rejected").json()
+    assert (found["decisions"], found["moderators"]) == (2, [{"moderator": "mo", "decisions": 2}])
+    undo = {"moderator": "mo", "decisions": [{"feedback_id": one, "version": 2} for one in ids]}
+    outcomes = visit.ask("POST", "/api/moderation/decisions/undo", json=undo).json()["outcomes"]
+    # With the version that they saw, a moderator may undo the decision of another one.
+    assert [one["outcome"] for one in outcomes] == ["decided"] * 3
+    undo["decisions"] = [{"feedback_id": ids[0], "version": 1}]
+    outcomes = visit.ask("POST", "/api/moderation/decisions/undo", json=undo).json()["outcomes"]
+    assert [one["outcome"] for one in outcomes] == ["conflict"]
+    rules = visit.ask("GET", "/api/moderation/rules?days=1").json()["rules"]
+    assert [(one["rule"], one["refused"], one["held"]) for one in rules] == [
+        ("spam phrases", 0, 3),
+        ("reason when down", 1, 0),
+    ]
+
+
+@case()
+def invalid_decisions(visit: Visit) -> None:
+    """What is invalid about a list of decisions is named."""
+    entry = {"feedback_id": "f", "version": 1}
+    for path, body, name in [
+        ("decisions", {}, "decisions"),
+        ("decisions", {"decisions": []}, "decisions"),
+        ("decisions", {"decisions": [entry] * 501}, "decisions"),
+        ("decisions", {"decisions": [7]}, "decisions.0"),
+        ("decisions", {"decisions": [{"version": 1, "status": "approved"}]}, "decisions.0.feedback_id"),
+        ("decisions", {"decisions": [entry | {"status": "gone"}]}, "decisions.0.status"),
+        ("decisions", {"decisions": [entry | {"version": True}]}, "decisions.0.version"),
+        ("decisions", {"decisions": [entry | {"status": "approved", "reason": 7}]}, "reason"),
+        ("decisions/undo", {"decisions": [entry | {"status": "approved"}]}, "status"),
+        ("decisions/undo", {"decisions": [entry, entry]}, "decisions"),
+        ("preview", {"entries": [entry], "status": "gone"}, "status"),
+    ]:
+        refused = visit.refused("POST", f"/api/moderation/{path}", 422, "invalid", json=body).json()
+        assert [one["field"] for one in refused["violations"]] == [name]
+    visit.refused("GET", "/api/moderation/rules?days=32", 422, "invalid")
+    visit.refused("GET", "/api/moderation/queue?order=random", 422, "invalid")
+    visit.refused("GET", "/api/moderation/decisions?decision=pending", 422, "invalid")
+
+
+@case(spam="hold")
 def held_feedback(visit: Visit) -> None:
     """The response to feedback that is held for moderation says so, also for retries and votes."""
     spam, key = {"rating": "up", "comment": "casino"}, {"Idempotency-Key": "k"}
@@ -650,7 +716,7 @@ def a_browser_signs_in_and_out(visit: Visit) -> None:
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert page.headers["referrer-policy"] == "same-origin"
     for link in re.findall(r'(?:src|href)="([^"]+)"', page.text):
-        visit.ask("GET", link)
+        visit.ask("GET", link, 303 if link == "/docs" else 200, allow_redirects=False)
 
     for sent in ("", "key=", "key=nonsense", "key=hk_0123456789abcdef_x", "other=1", "key=%3Cb%3E%00"):
         answer = visit.ask("POST", "/sign-in", 401, data=sent, allow_redirects=False)
@@ -674,16 +740,21 @@ def a_browser_signs_in_and_out(visit: Visit) -> None:
             "POST", "/sign-in", data={"key": f" {key} "}, headers={"Origin": origin}, allow_redirects=False
         )
         assert (answer.status_code, answer.headers["location"], answer.content) == (303, "/docs", b"")
-        expected = f"harken_key={key}; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict{secure}"
-        assert answer.headers["set-cookie"] == expected
+        name, _, value = answer.headers["set-cookie"].partition("=")
+        assert re.fullmatch("harken_session_[0-9a-f]{8}", name)
+        session, _, attributes = value.partition("; ")
+        assert key not in b64decode(session.split(".")[1] + "==", altchars=b"-_").decode()
+        # The expiry is rounded up to a second.
+        assert attributes in (f"Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}" for age in (43200, 43201))
 
 
 @case(access="keys", allowed_origins=(ORIGIN,))
 def a_browser_that_signed_in(visit: Visit) -> None:
-    """The cookie is equivalent to the key, but changes data only from the service's own pages."""
+    """The cookie permits what the key permits, but changes data only from the service's own pages, until it ends."""
     key = visit.hk.keys.create("default", [Scope.ADMIN]).text
     own = f"http://{visit.server.host}:{visit.server.port}"
-    cookie = {"Cookie": f"theme=dark; harken_key={key}"}
+    own_cookie = signed_in(visit.server, key)["Cookie"]
+    cookie = {"Cookie": f"theme=dark; {own_cookie}"}
     for path in ("/openapi.json", "/docs/start.js", "/api/feedback"):
         visit.ask("GET", path, headers=cookie)
     assert 'action="/sign-out"' in visit.ask("GET", "/docs", headers=cookie).text
@@ -699,15 +770,22 @@ def a_browser_that_signed_in(visit: Visit) -> None:
     out = visit.ask("POST", "/sign-out", 303, headers=own_page, allow_redirects=False)
     assert "You are signed out." in visit.ask("GET", out.headers["location"]).text
     assert "You are signed out." not in visit.ask("GET", "/sign-in").text
-    assert out.headers["set-cookie"].startswith("harken_key=; Path=/; Max-Age=0;")
+    name, _, value = own_cookie.partition("=")
+    assert out.headers["set-cookie"].startswith(f"{name}=; Path=/; Max-Age=0;")
+    visit.refused("GET", "/api/feedback", 401, "unauthorized", headers=cookie)
+    value = signed_in(visit.server, key)["Cookie"].partition("=")[2]
     for wrong in (
-        "harken_key=",
-        "harken_key=hk_0_x",
-        "xharken_key=hk_0_x",
-        f"harken_key=x{key}",
-        f'harken_key="{key}"',
+        f"{name}=",
+        f"{name}={key}",
+        f"harken_key={key}",
+        f"x{name}={value}",
+        f"{name[:-1]}={value}",
+        f"{name}=x{value}",
+        f'{name}="{value}"',
     ):
-        visit.refused("GET", "/api/feedback", 401, "unauthorized", headers={"Cookie": wrong})
+        problem(visit.server.ask("GET", "/api/feedback", headers={"Cookie": wrong}), 401, "unauthorized")
+    bearing = {"Authorization": f"Bearer {value}"}
+    problem(visit.server.ask("GET", "/api/feedback", headers=bearing), 401, "unauthorized")
 
 
 @case(access="keys", limit_by_address="3/minute")

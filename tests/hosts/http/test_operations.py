@@ -15,6 +15,8 @@ import requests
 import harken
 from harken import GroupBy, Harken, ModerationStatus, Period, Rating, Receipt, Summary
 from harken.testing.builders import with_content
+from harken_adapters.charts.comparison import ranking_sentence
+from harken_adapters.charts.headline import headline_details, headline_title
 from harken_adapters.formats.exporting import export
 from harken_adapters.formats.statistics import WEEKDAYS
 from hosts.serving import Server, problem, served, stored_feedback
@@ -294,7 +296,7 @@ class TestPages:
 
 
 #: Query parameters, and the equivalent arguments of the library.
-FILTERS: tuple[tuple[dict[str, str], dict[str, Any]], ...] = (
+FILTERS: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
     ({}, {}),
     ({"session_id": "s-1"}, {"session_id": "s-1"}),
     ({"agent_id": "helper"}, {"agent_id": "helper"}),
@@ -308,6 +310,14 @@ FILTERS: tuple[tuple[dict[str, str], dict[str, Any]], ...] = (
         {"since": datetime(2026, 3, 6, tzinfo=UTC), "until": datetime(2026, 3, 10, 6, tzinfo=UTC)},
     ),
     ({"agent_id": "nobody"}, {"agent_id": "nobody"}),
+    (
+        {"agent_id": ["helper", "nobody"], "rating": ["down", "neutral"]},
+        {"agent_id": ["helper", "nobody"], "rating": ["down", None]},
+    ),
+    (
+        {"tag": ["fast", "none"], "context.tier": ["gold", "none"], "has_comment": "false"},
+        {"tag": ["fast", "none"], "context": {"tier": ["gold", "none"]}, "has_comment": False},
+    ),
 )
 
 
@@ -323,7 +333,7 @@ class TestStatistics:
     def server(self, measured: tuple[Harken, Server]) -> Server:
         return measured[1]
 
-    def test_summary(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
+    def test_summary(self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any]) -> None:
         """Statistics of all matching feedback."""
         found = server.get("/api/analytics/summary", params=parameters)
         estimate = hk.analytics.estimate(hk.query(**filters))
@@ -334,7 +344,7 @@ class TestStatistics:
 
     @pytest.mark.parametrize("by", ["agent", "session", "tag", "context.tier"])
     def test_groups(
-        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], by: str
+        self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any], by: str
     ) -> None:
         """Statistics by group."""
         found = server.get("/api/analytics/summary", params={**parameters, "by": by})
@@ -346,7 +356,7 @@ class TestStatistics:
 
     @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
     def test_trend(
-        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], zone: str
+        self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any], zone: str
     ) -> None:
         """Statistics over time, in any zone."""
         query = hk.query(**filters)
@@ -363,7 +373,7 @@ class TestStatistics:
         by_weekday = hk.analytics.by_weekday(query, zone)
         assert [shown(one) for one in days["points"]] == [statistics_of(one.summary) for one in by_weekday]
 
-    def test_themes(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
+    def test_themes(self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any]) -> None:
         """The keywords in negative feedback, or what it is about."""
         query = hk.query(**filters)
         for words in (["slow"], ["number 1", "unclear"]):
@@ -378,7 +388,7 @@ class TestStatistics:
         assert found["tags"] == [{"tag": tag, "count": count} for tag, count in themes.tags]
         assert [one["label"] for one in found["themes"]] == [one.theme.label for one in themes.themes]
 
-    def test_sentiment(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
+    def test_sentiment(self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any]) -> None:
         """How comments read on average, in total and by rating."""
         found = server.get("/api/analytics/sentiment", params=parameters)
         survey = hk.sentiment.survey(hk.query(**filters))
@@ -391,7 +401,7 @@ class TestStatistics:
 
     @pytest.mark.parametrize("by", ["agent", "session", "tag", "context.tier"])
     def test_compared_groups(
-        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], by: str
+        self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any], by: str
     ) -> None:
         """Each group compared with the others."""
         found = server.get("/api/analytics/groups", params={**parameters, "by": by})
@@ -406,7 +416,7 @@ class TestStatistics:
 
     @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
     def test_heat_map_and_changes(
-        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], zone: str
+        self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any], zone: str
     ) -> None:
         """The hours of the local week that have feedback, and the days of changes."""
         query = hk.query(**filters)
@@ -420,9 +430,32 @@ class TestStatistics:
         assert found == {"zone": zone, "changes": []}
         assert hk.analytics.changes(query, zone) == []
 
+    def test_overview(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
+        """The headline with its words, the reasons, the ranking and the values to filter by."""
+        query = hk.query(**filters)
+        periods = hk.analytics.periods(query, "Asia/Kathmandu")
+        in_zone = {**parameters, "zone": "Asia/Kathmandu"}
+        found = server.get("/api/analytics/headline", params=in_zone)
+        headline = hk.analytics.headline(query, "Asia/Kathmandu")
+        assert (found["title"], tuple(found["details"])) == (headline_title(headline), headline_details(headline))
+        assert (found["finding"], found["zone"]) == (headline.finding.value, "Asia/Kathmandu")
+        assert found["after"]["since"] == periods.span[0].isoformat()
+        found = server.get("/api/analytics/reasons", params={**in_zone, "limit": 2})
+        reasons = hk.analytics.reasons(periods, limit=2)
+        assert [(one["name"], one["count"]) for one in found["issues"]] == [
+            (one.name, one.share.count) for one in reasons.issues
+        ]
+        assert (found["found"], found["downs"]) == (reasons.found, reasons.downs)
+        found = server.get("/api/analytics/ranking", params={**in_zone, "by": "context.tier"})
+        ranking = hk.analytics.ranking(periods, GroupBy.parse("context.tier"))
+        assert [one["key"] for one in found["groups"]] == [one.key for one in ranking.groups]
+        assert found["sentence"] == ranking_sentence(ranking, "context.tier")
+        found = server.get("/api/analytics/facets", params=parameters)
+        assert [(one["value"], one["count"]) for one in found["tags"]] == list(hk.analytics.facets(query).tags)
+
     @pytest.mark.parametrize("chosen", ["jsonl", "csv"])
     def test_export(
-        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], chosen: str
+        self, server: Server, hk: Harken, parameters: dict[str, Any], filters: dict[str, Any], chosen: str
     ) -> None:
         """An export has exactly the bytes that the command line writes, and a file name."""
         answer = server.ask("GET", "/api/export", params={**parameters, "format": chosen})

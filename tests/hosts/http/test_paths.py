@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from starlette.routing import Match, Route
 
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.host import WITH_PAGES
-from harken_adapters.hosts.http.serving.pages import PAGES
+from harken_adapters.hosts.http.wire.paths import Paths
 from harken_adapters.hosts.http.wire.problems import Problem
+from harken_adapters.hosts.web.routes import PAGES
 
 TARGETS = (*OPERATIONS, *PAGES)
+PATHS = Paths[Any](TARGETS)
 STEPS = sorted({step for target in TARGETS for step in target.path.split("/") if not step.startswith("{")})
 
 
@@ -54,13 +55,13 @@ def test_paths_match_like_those_of_a_framework(method: str, path: str) -> None:
     found = [(target, route.matches(scope)) for target, route in ROUTES]
     full = [(target, child["path_params"]) for target, (match, child) in found if match is Match.FULL]
     if full:
-        assert WITH_PAGES.find(method, path) == full[0]
+        assert PATHS.find(method, path) == full[0]
         return
     with pytest.raises(Problem) as refused:
-        WITH_PAGES.find(method, path)
+        PATHS.find(method, path)
     partly = any(match is Match.PARTIAL for _, (match, _) in found)
     assert refused.value.status == (HTTPStatus.METHOD_NOT_ALLOWED if partly else HTTPStatus.NOT_FOUND)
     allowed = dict(refused.value.headers).get("allow", "").split(", ")
     assert method not in allowed
     for other in filter(None, allowed):
-        WITH_PAGES.find(other, path)
+        PATHS.find(other, path)

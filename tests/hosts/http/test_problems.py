@@ -320,9 +320,14 @@ class TestPathsAndQueries:
             "withdrawn=x",
             "session_id=%00",
             "application=%00",
-            "agent_id=a&agent_id=b",
+            "author=a&author=b",
             "agent=a",
             "&".join(f"tag{number}=x" for number in range(101)),
+            "&".join(f"tag={number}" for number in range(101)),
+            "&".join("context.a=x" for number in range(501)),
+            "rating=up&rating=sideways",
+            "has_comment=1",
+            "has_comment=true&has_comment=true",
         ],
     )
     def test_filters(self, steady: Server, state: str, query: str) -> None:

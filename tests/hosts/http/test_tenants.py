@@ -16,7 +16,7 @@ import harken
 from harken import Feedback, FeedbackQuery, Harken, Moderation, ModerationStatus, Scope, Target
 from harken.clock import utc_now
 from harken.ports.storage import Storage
-from harken.testing import an_alert
+from harken.testing import a_key, an_alert
 from harken_adapters.hosts.fastapi import SessionTokens
 from harken_adapters.hosts.http.guards import access
 from harken_adapters.hosts.http.operations import OPERATIONS
@@ -48,6 +48,12 @@ FOR_AGENTS = {
     "change_feedback",
     "withdraw_feedback",
     "moderation_queue",
+    "moderation_waiting",
+    "moderation_decisions",
+    "moderate_many",
+    "undo_many",
+    "preview_decisions",
+    "review_feedback",
     "moderate_feedback",
     "undo_moderation",
     "analytics_summary",
@@ -58,11 +64,19 @@ FOR_AGENTS = {
     "analytics_groups",
     "analytics_heat_map",
     "analytics_changes",
+    "analytics_headline",
+    "analytics_reasons",
+    "analytics_ranking",
+    "analytics_facets",
     "export_feedback",
     "erase_feedback",
     "watch_events",
+    "list_keys",
+    "create_key",
+    "revoke_key",
 }
 NOT_FOR_AGENTS = {
+    "moderation_rules",
     "get_metadata",
     "update_metadata",
     "delete_metadata",
@@ -73,8 +87,10 @@ NOT_FOR_AGENTS = {
     "switch_channel_off",
     "list_routes",
     "put_route",
+    "dry_run_route",
     "delete_route",
     "list_deliveries",
+    "summarize_deliveries",
     "get_delivery",
     "replay_delivery",
     "replay_deliveries",
@@ -114,6 +130,7 @@ def shop() -> Iterator[Shop]:
         )
         alert = an_alert()
         storage.alerts.add(alert, alert.event())
+        storage.keys.add(a_key("0123456789abcdef", agents=frozenset({"mine"})))
         hk.sessions.update("default", "s", {"tier": "pro"})
         yield Shop(hk, storage, server, mine, other, without_agent)
 
@@ -181,19 +198,24 @@ class TestKeysForAgents:
             "/api/analytics/groups",
             "/api/analytics/heat-map",
             "/api/analytics/changes",
+            "/api/analytics/headline",
+            "/api/analytics/reasons",
+            "/api/analytics/ranking",
+            "/api/analytics/facets",
         ],
     )
-    def test_lists_need_one_of_several_agents(self, shop: Shop, path: str) -> None:
-        """With a key for several agents, lists and statistics need one of them, and the error names them."""
-        headers = shop.key("mine", "third")
-        refused = shop.server.ask("GET", path, headers=headers)
-        assert "'mine', 'third'" in problem(refused, 403, "forbidden")["detail"]
+    def test_lists_are_of_all_their_agents(self, shop: Shop, path: str) -> None:
+        """With a key for several agents, lists and statistics are those of all of them, or of some that are named."""
+        headers, whole = shop.key("mine", "third"), bearing(shop.hk.keys.create("default", [Scope.ADMIN]).text)
         about = f"{path}{'&' if '?' in path else '?'}agent_id="
-        for named in ("other", ""):
-            problem(shop.server.ask("GET", f"{about}{named}", headers=headers), 403, "forbidden")
-        answer = shop.server.ask("GET", f"{about}mine", headers=headers)
-        assert answer.status_code == 200
-        assert "other slow" not in answer.text
+        for named in ("other", "", "mine&agent_id=other"):
+            detail = problem(shop.server.ask("GET", f"{about}{named}", headers=headers), 403, "forbidden")["detail"]
+            assert "limited to the agents 'mine', 'third'" in detail
+        for limited, named in ((path, "mine&agent_id=third"), (f"{about}mine", "mine")):
+            answer = shop.server.ask("GET", limited, headers=headers)
+            assert answer.status_code == 200
+            assert "other slow" not in answer.text
+            assert answer.text == shop.server.ask("GET", f"{about}{named}", headers=whole).text
         answer = shop.server.ask("GET", f"{about}other", headers=shop.key("mine"))
         assert "got agent_id 'other'" in problem(answer, 403, "forbidden")["detail"]
 
@@ -213,6 +235,13 @@ class TestKeysForAgents:
         whole = bearing(shop.hk.keys.create("default", (Scope.READ,)).text)
         for headers, agents in ((shop.key("mine"), ["mine"]), (whole, ["mine", "other"])):
             assert shop.server.get(path, headers=headers)["mix"]["new"] == agents
+
+    def test_facets(self, shop: Shop) -> None:
+        """The values to filter by are those of feedback about the agent only."""
+        whole = bearing(shop.hk.keys.create("default", (Scope.READ,)).text)
+        for headers, agents in ((shop.key("mine"), {"mine"}), (whole, {"mine", "other"})):
+            found = shop.server.get("/api/analytics/facets", headers=headers)["agents"]
+            assert {one["value"] for one in found} == agents
 
     def test_themes(self, shop: Shop) -> None:
         """Themes, and their examples, are found in feedback about the agent only."""
@@ -305,6 +334,15 @@ class TestKeysForAgents:
             last = shop.hk.submit("s", "up", agent_id="third").feedback
             line = next(line for line in lines if line.startswith("data:"))
         assert json.loads(line.removeprefix("data:"))["data"]["id"] == last.id
+
+    def test_they_see_all_their_agents(self, shop: Shop) -> None:
+        """Without an agent in the request, a key for several agents sees each of them, and nothing else."""
+        third = shop.hk.submit("s", "down", "third slow", agent_id="third").feedback
+        headers = shop.key("mine", "third")
+        found = [one["id"] for one in shop.server.get("/api/feedback", headers=headers)["feedbacks"]]
+        assert found == [third.id, shop.mine.id]
+        groups = shop.server.get("/api/analytics/summary?by=agent", headers=headers)["groups"]
+        assert {one["key"]: one["total_feedbacks"] for one in groups} == {"mine": 1, "third": 1}
 
     def test_a_key_without_agents_sees_all(self, shop: Shop) -> None:
         """Keys that are not limited see everything."""

@@ -16,6 +16,7 @@ from harken_adapters.hosts.http.serving.threaded_host import ThreadedHost
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.messages import Request
+from harken_adapters.hosts.web.routes import PAGES
 from harken_adapters.hosts.wsgi import WsgiApp
 from hosts.events import listening, room
 from hosts.serving import OPEN, RawAnswer, Server, raw_request, serving_wsgi, stored_feedback
@@ -120,7 +121,7 @@ def test_a_body_that_ends_early(threaded: tuple[Server, ProcessService], hk: Har
 
 def test_errors_while_a_body_is_read(hk: Harken) -> None:
     """Any error while reading a body becomes an error response."""
-    host = ThreadedHost(Api(hk, SETTINGS))
+    host = ThreadedHost(Api(hk, SETTINGS), PAGES)
 
     def broken(_: int) -> bytes:
         raise OSError("connection reset")
@@ -131,7 +132,7 @@ def test_errors_while_a_body_is_read(hk: Harken) -> None:
 
 def test_a_service_can_be_opened_again(hk: Harken) -> None:
     """A closed service is opened again on use, and stays open until then."""
-    service = ProcessService(SETTINGS, harken=hk)
+    service = ProcessService(SETTINGS, harken=hk, pages=PAGES)
     hosts = []
     for _ in range(2):
         hosts += [service.host, service.host]

@@ -147,6 +147,8 @@ class TestReading:
             {"since": "2026-03-06"},
             {"until": "2026-03-06T12:00Z"},
             {"agent_id": "helper", "rating": "down", "context": {"version": "2.0"}},
+            {"agent_id": ["helper-2", "other"], "rating": ["down"]},
+            {"tag": ["slow", "wrong"], "context": {"version": ["2.0", 3, True]}},
         ],
     )
     def test_filters(self, rated: Harken, filters: dict[str, Any]) -> None:
@@ -157,6 +159,19 @@ class TestReading:
         total = rated.summary(**keywords).total
         assert 0 < total < 120
         assert answer_of(ask(rated, "get_statistics", **filters))["result"]["total_feedbacks"] == total
+
+    def test_arrays_as_text(self, rated: Harken) -> None:
+        """An array that a client has sent as JSON text is an array, and one value needs none."""
+        expected = rated.summary(agent_id=["helper", "helper-2"], rating="up").total
+        given = {"agent_id": '["helper", "helper-2"]', "rating": "up"}
+        assert answer_of(ask(rated, "get_statistics", **given))["result"]["total_feedbacks"] == expected
+
+    @pytest.mark.parametrize("has_comment", [True, False, "true"])
+    def test_comments(self, rated: Harken, has_comment: object) -> None:
+        """Entries with or without a comment can be listed."""
+        listed = answer_of(ask(rated, "list_feedback", has_comment=has_comment, limit=50))["result"]["feedbacks"]
+        assert len(listed) > 20
+        assert {bool(one["comment"]) for one in listed} == {bool(has_comment)}
 
     def test_trend(self, rated: Harken) -> None:
         """The newest periods are kept, and the number of others is stated."""
@@ -274,10 +289,15 @@ class TestErrors:
         ("tool", "arguments", "message"),
         [
             ("get_statistics", {"agent": "x"}, "unknown argument 'agent'; expected one of since, until, agent_id"),
-            ("get_statistics", {"rating": "sideways"}, "rating: 'sideways' is not one of"),
+            ("get_statistics", {"rating": "sideways"}, "rating[0]: 'sideways' is not one of"),
+            ("get_statistics", {"rating": []}, "rating must have at least one value"),
             ("get_statistics", {"since": "yesterday"}, "since is not an ISO 8601 date: 'yesterday'"),
             ("get_statistics", {"context": "version"}, "context: 'version' is not of type 'object'"),
-            ("get_statistics", {"context": {"a": [1]}}, "context.a: [1] is not of type"),
+            ("get_statistics", {"context": {"a": {"b": 1}}}, "context.a: {'b': 1} is not of type"),
+            ("get_statistics", {"context": {"a": [[1]]}}, "context.a must have strings, numbers or booleans"),
+            ("get_statistics", {"context": {"a": []}}, "context.a must have at least one value"),
+            ("compare_feedback", {"before_agent_id": []}, "before_agent_id must have at least one value"),
+            ("get_statistics", {"agent_id": ["a"] * 101}, "agent_id must have at most 100 values, got 101"),
             ("get_statistics", {"session_id": "\ud800"}, "not percent-encoded UTF-8"),
             ("get_trend", {"by": "month"}, "by: 'month' is not one of"),
             ("get_trend", {"zone": "Mars/Olympus"}, "Mars/Olympus"),

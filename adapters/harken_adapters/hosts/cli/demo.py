@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import cast
 
 import typer
-from attrs import frozen
+from attrs import evolve, frozen
 
 from harken import (
     Feedback,
@@ -17,39 +17,20 @@ from harken import (
     GroupBy,
     Harken,
     ModerationStatus,
-    Rating,
     RatingValue,
     Receipt,
     Submission,
     Target,
 )
+from harken_adapters.demo.story import Story
+from harken_adapters.demo.visitors import Visitors, arrivals
 from harken_adapters.formats.statistics import estimate_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import count_text, print_json, say
 from harken_adapters.hosts.cli.statistics import print_groups, print_stats, print_themes, print_trend
 
 _DAYS = 14
-_A_DAY = 22
-_AGENTS = {"billing-helper": 0.8, "search-helper": 0.65, "travel-desk": 0.4}
-_TIERS = ("free", "premium", "team")
-_PRAISE = (
-    "Exactly what I needed, thanks!",
-    "Clear and quick",
-    "It found my booking at once",
-    "Friendly, and right the first time 🎉",
-    "Good summary, saved me an hour",
-    "",
-)
-_COMPLAINTS = {
-    "too slow": ("So slow that I gave up", "Slow again, and then an error", "Took a minute for one sentence"),
-    "wrong answer": ("The date was wrong", "Wrong airport, wrong day", "It made up an error code"),
-    "hard to follow": (
-        "Unclear what to do next",
-        "I am confused: which form is it?",
-        "Incomplete, step 3 is missing",
-    ),
-}
-_SHRUGS = ("", "", "Not sure yet", "It did something, I will see")
+_A_DAY = 40
 
 
 @frozen
@@ -96,31 +77,10 @@ def _is_past(submission: Submission, now: datetime) -> bool:
 
 def _submissions_on(day: date, application: str) -> Iterator[Submission]:
     """The submissions of a day. They are always the same, so their idempotency keys prevent duplicates."""
-    random = Random(f"harken demo {day}")  # noqa: S311 - used for sample comments only
-    for number in range(_A_DAY):
-        agent, kindness = random.choice(sorted(_AGENTS.items()))
-        rating, comment, tags = _opinion(random, kindness)
-        second = random.randrange(7 * 3600, 22 * 3600)
-        yield Submission(
-            target=Target(f"demo-{day}-{random.randrange(8)}", f"message-{number}", agent),
-            rating=rating,
-            comment=comment,
-            author=f"person-{random.randrange(40)}",
-            tags=tags,
-            context={"tier": random.choice(_TIERS), "version": "2.1" if day.toordinal() % 14 > 6 else "2.0"},
-            idempotency_key=f"demo-{day}-{number}",
-            application=application,
-            created_at=datetime.combine(day, time(), UTC) + timedelta(seconds=second),
-        )
-
-
-def _opinion(random: Random, kindness: float) -> tuple[Rating, str, tuple[str, ...]]:
-    if random.random() < 0.12:
-        return Rating.NEUTRAL, random.choice(_SHRUGS), ()
-    if random.random() < kindness:
-        return Rating.UP, random.choice(_PRAISE), ()
-    tag, comments = random.choice(sorted(_COMPLAINTS.items()))
-    return Rating.DOWN, random.choice(comments), (tag,)
+    random = Random(f"harken demo {day}")  # noqa: S311 - used for sample feedback only
+    visitors = Visitors(Story(), random, application=application)
+    for number, arrival in enumerate(arrivals(day, _A_DAY, random)):
+        yield evolve(next(visitors.submissions(arrival)), idempotency_key=f"demo-{day}-{number}")
 
 
 # --- examples ---------------------------------------------------------------------------------------------------------

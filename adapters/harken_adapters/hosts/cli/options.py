@@ -29,7 +29,7 @@ from harken.domain.rules import SpamHandling, text_problem
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 FeedbackId = Annotated[str, typer.Argument(metavar="ID", help="The id of the feedback.")]
 
-_PANEL = "Filters (combined with AND)"
+_PANEL = "Filters (combined with AND; repeated ones with OR)"
 
 
 class WrongUsage(HarkenError, ValueError):
@@ -131,13 +131,14 @@ class Filters:
     """The filter options."""
 
     session: str | None
-    agent: str | None
+    agents: Sequence[str]
     message: str | None
     author: str | None
-    rating: str | None
-    tag: str | None
+    ratings: Sequence[str]
+    tags: Sequence[str]
     text: str | None
     context_values: Sequence[str]
+    has_comment: bool | None
     since: datetime | None
     until: datetime | None
     status: Status
@@ -151,15 +152,16 @@ class Filters:
             WrongUsage: the rating or a context value is invalid.
         """
         # Any value is a filter, so an option that was not given is left out.
-        rating: dict[str, Any] = {} if self.rating is None else {"rating": parse_rating(self.rating)}
+        rating: dict[str, Any] = {"rating": [*map(parse_rating, self.ratings)]} if self.ratings else {}
         query = hk.query(
             session_id=self.session,
-            agent_id=self.agent,
+            agent_id=self.agents or None,
             message_id=self.message,
             author=self.author,
-            tag=self.tag,
-            context=pairs("--context", self.context_values),
+            tag=self.tags or None,
+            context=values_by_name("--context", self.context_values),
             text=self.text,
+            has_comment=self.has_comment,
             since=self.since,
             until=self.until,
             **rating,
@@ -210,6 +212,19 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 
+def values_by_name(option: str, texts: Sequence[str]) -> dict[str, list[str]]:
+    """All values for each name of options such as ``tier=premium``.
+
+    Raises:
+        WrongUsage: a value has no ``=``.
+    """
+    values: dict[str, list[str]] = {}
+    for text in texts:
+        for name, value in pairs(option, [text]).items():
+            values.setdefault(name, []).append(value)
+    return values
+
+
 def instant(text: str) -> datetime:
     """Parse an ISO 8601 date; UTC if it has no time zone."""
     try:
@@ -221,13 +236,18 @@ def instant(text: str) -> datetime:
 def _filters(
     *,
     session: Annotated[str | None, typer.Option(help="Feedback on this session.", rich_help_panel=_PANEL)] = None,
-    agent: Annotated[str | None, typer.Option(help="Feedback on this agent.", rich_help_panel=_PANEL)] = None,
+    agent: Annotated[
+        list[str] | None, typer.Option(help="Feedback on this agent; repeatable.", rich_help_panel=_PANEL)
+    ] = None,
     message: Annotated[str | None, typer.Option(help="Feedback on this message.", rich_help_panel=_PANEL)] = None,
     author: Annotated[str | None, typer.Option(help="Feedback by this author.", rich_help_panel=_PANEL)] = None,
     rating: Annotated[
-        str | None, typer.Option(metavar="up|down|neutral", help="Feedback with this rating.", rich_help_panel=_PANEL)
+        list[str] | None,
+        typer.Option(metavar="up|down|neutral", help="Feedback with this rating; repeatable.", rich_help_panel=_PANEL),
     ] = None,
-    tag: Annotated[str | None, typer.Option(help="Feedback with this tag.", rich_help_panel=_PANEL)] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Feedback with this tag; repeatable.", rich_help_panel=_PANEL)
+    ] = None,
     text: Annotated[
         str | None,
         typer.Option(
@@ -244,6 +264,12 @@ def _filters(
             metavar="NAME=VALUE",
             help="Feedback with this context value; repeatable.",
             rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    has_comment: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-comment/--without-comment", help="Feedback with a comment, or without one.", rich_help_panel=_PANEL
         ),
     ] = None,
     since: Annotated[
@@ -271,7 +297,19 @@ def _filters(
     ] = False,
 ) -> Filters:
     return Filters(
-        session, agent, message, author, rating, tag, text, context_values or (), since, until, status, withdrawn
+        session,
+        agent or (),
+        message,
+        author,
+        rating or (),
+        tag or (),
+        text,
+        context_values or (),
+        has_comment,
+        since,
+        until,
+        status,
+        withdrawn,
     )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 def serve(
     context: typer.Context,
+    *,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on. Any other than loopback requires an API key first.")
     ] = None,
@@ -31,6 +32,13 @@ def serve(
         bool,
         typer.Option("--open", help="Require no API key, and accept only direct requests from localhost."),
     ] = False,
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo",
+            help="Serve two months of sample feedback, from a temporary storage or the empty one that --storage names.",
+        ),
+    ] = False,
 ) -> None:
     """Serve the HTTP API until interrupted.
 
@@ -38,7 +46,8 @@ def serve(
     """
     try:
         with requires("harken serve", "server"):
-            from harken_adapters.hosts.fastapi import serving  # noqa: PLC0415 - its packages may be missing
+            from harken_adapters.hosts.cli.demo_server import serve_demo  # noqa: PLC0415 - its packages may be missing
+            from harken_adapters.hosts.fastapi import serving  # noqa: PLC0415
             from harken_adapters.hosts.http.settings import ServerSettings  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name == "fcntl":
@@ -47,14 +56,16 @@ def serve(
             ) from error
         raise
 
-    # Passed in the environment, because each worker process opens the storage.
     cli = cli_context(context)
+    options = {"host": host, "port": port, "workers": workers, "access": "open" if open_ else None}
+    if demo:
+        serve_demo(cli, options, _print_start)
+        return
+    # Passed in the environment, because each worker process opens the storage.
     for name, value in (("STORAGE", cli.storage), ("APPLICATION", cli.application)):
         if value is not None:
             os.environ[f"HARKEN_{name}"] = value
-    access = "open" if open_ else None
-    settings = ServerSettings.load(host=host, port=port, workers=workers, access=access)
-    serving.serve(settings, partial(_print_start, command=cli.command), command=cli.command)
+    serving.serve(ServerSettings.load(**options), partial(_print_start, command=cli.command), command=cli.command)
 
 
 def server_problem() -> str | None:

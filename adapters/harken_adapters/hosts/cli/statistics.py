@@ -53,7 +53,15 @@ from harken_adapters.formats.statistics import (
     themes_record,
     trend_points,
 )
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, instant, pairs, with_filters
+from harken_adapters.hosts.cli.options import (
+    Filters,
+    Json,
+    WrongUsage,
+    cli_context,
+    instant,
+    values_by_name,
+    with_filters,
+)
 from harken_adapters.hosts.cli.output import Cell, chart, chart_width, count_text, print_json, say, table, wrap
 
 #: A design effect that is shown: from here on, the interval is about 5% wider than it would be without it.
@@ -63,7 +71,7 @@ _Moment = Annotated[
     datetime | None,
     typer.Option(metavar="DATE", parser=instant, help="Like --since or --until.", rich_help_panel=_SIDES),
 ]
-_Agent = Annotated[str | None, typer.Option(help="Feedback on this agent.", rich_help_panel=_SIDES)]
+_Agent = Annotated[list[str] | None, typer.Option(help="Feedback on this agent; repeatable.", rich_help_panel=_SIDES)]
 _Context = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=VALUE", help="Feedback with this context value; repeatable.", rich_help_panel=_SIDES),
@@ -150,7 +158,7 @@ def trends(
         By,
         typer.Option(
             metavar="PERIOD",
-            help="The period of a line: hour, day or week; or the recurring hour-of-day or weekday.",
+            help="The period of a line: hour, 3-hours, 6-hours, day or week; or the recurring hour-of-day or weekday.",
         ),
     ] = By.DAY,
     zone: Annotated[str, typer.Option(metavar="IANA", help="The time zone, such as Europe/Berlin.")] = "UTC",
@@ -219,7 +227,7 @@ def _label(by: By, point: Mapping[str, Any]) -> str:
             return f"{point['hour']:02}"
         case By.WEEKDAY:
             return str(point["weekday"])
-        case By.HOUR:
+        case By.HOUR | By.THREE_HOURS | By.SIX_HOURS:
             return str(point["start"])[5:16].replace("T", " ")
         case _:
             return str(point["start"])[:10]
@@ -294,8 +302,12 @@ def compare(
     """
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        before = _side(query, before_since, before_until, before_agent, pairs("--before-context", before_context or ()))
-        after = _side(query, after_since, after_until, after_agent, pairs("--after-context", after_context or ()))
+        before = _side(
+            query, before_since, before_until, before_agent, values_by_name("--before-context", before_context or ())
+        )
+        after = _side(
+            query, after_since, after_until, after_agent, values_by_name("--after-context", after_context or ())
+        )
         if by is not None:
             if before != after:
                 raise WrongUsage("--by compares groups with each other; leave out --before-... and --after-...")
@@ -319,15 +331,15 @@ def _side(
     query: FeedbackQuery,
     since: datetime | None,
     until: datetime | None,
-    agent: str | None,
-    context: Mapping[str, str],
+    agents: Sequence[str] | None,
+    context: Mapping[str, Sequence[str]],
 ) -> FeedbackQuery:
     """The query with the filters of one side in place of its own."""
     return evolve(
         query,
         since=since or query.since,
         until=until or query.until,
-        agent_id=query.agent_id if agent is None else agent,
+        agent_id=agents or query.agent_id,
         context={**query.context, **context},
     )
 

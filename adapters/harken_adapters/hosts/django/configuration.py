@@ -11,8 +11,10 @@ from django.conf import settings
 from harken import ConfigurationError, Harken
 from harken.domain.texts import unknown_names
 from harken.services.forks import ForkSafeLock
+from harken_adapters.hosts.http.serving.pages import PUBLIC_PAGES
 from harken_adapters.hosts.http.serving.process_service import ProcessService
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.web.routes import PAGES
 
 _KNOWN: Final = ("STORAGE", "SERVER", "PAGES", "HARKEN")
 
@@ -24,7 +26,7 @@ class Configuration:
     Attributes:
         storage: the storage URL; by default that of the settings of Harken.
         server: the settings of the server.
-        pages: whether to serve documentation, health and metrics too.
+        pages: whether to serve the dashboard, documentation, health and metrics too.
         harken: the Harken to serve. The project closes it and starts its relay.
     """
 
@@ -77,7 +79,12 @@ def current_service() -> ProcessService:
         if not _services:
             loaded = Configuration.load()
             _services.append(
-                ProcessService(loaded.server, harken=loaded.harken, storage=loaded.storage, pages=loaded.pages)
+                ProcessService(
+                    loaded.server,
+                    harken=loaded.harken,
+                    storage=loaded.storage,
+                    pages=PAGES if loaded.pages else PUBLIC_PAGES,
+                )
             )
         return _services[0]
 

@@ -9,7 +9,8 @@ from django.urls import URLPattern, path
 from harken_adapters.hosts.django.views import answer
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.pages import PAGES, Page
+from harken_adapters.hosts.http.serving.pages import Page
+from harken_adapters.hosts.web.routes import PAGES
 
 
 def _pattern(target: Operation | Page) -> URLPattern:

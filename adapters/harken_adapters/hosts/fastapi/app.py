@@ -1,4 +1,4 @@
-"""The standalone ASGI application: the API, its documentation, health and metrics."""
+"""The standalone ASGI application: the API, the dashboard, documentation, health and metrics."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from harken_adapters.hosts.fastapi.messages import Answer, path_is_utf8, path_of
 from harken_adapters.hosts.fastapi.pages import page_route
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.rate_limits import MEMORY
+from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.host import WITH_PAGES
-from harken_adapters.hosts.http.serving.pages import PAGES
+from harken_adapters.hosts.http.serving.pages import Page
 from harken_adapters.hosts.http.serving.process_service import connect_harken, resolve_storage
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.http.wire.paths import Paths
 from harken_adapters.hosts.http.wire.problems import (
     Problem,
     kind_of_status,
@@ -35,11 +36,13 @@ from harken_adapters.hosts.http.wire.problems import (
     method_not_allowed,
     path_not_found,
 )
+from harken_adapters.hosts.web.routes import PAGES
 
 #: How many seconds closing may take while a call still uses the storage.
 _CLOSING_SECONDS: Final = 3.0
 #: The number of no process.
 _CLOSED: Final = 0
+_PATHS: Final = Paths[Operation | Page]((*OPERATIONS, *PAGES))
 
 
 def create_app(
@@ -142,6 +145,6 @@ def _problem_of(request: Request, error: HTTPException) -> Problem:
     if error.status_code == 405:
         # The framework reports the methods of one route only, and each operation has its own route.
         return method_not_allowed(
-            WITH_PAGES.methods(request.scope["path"].removeprefix(request.scope.get("root_path", "")))
+            _PATHS.methods(request.scope["path"].removeprefix(request.scope.get("root_path", "")))
         )
     return Problem(kind_of_status(error.status_code), error.detail)

@@ -49,6 +49,9 @@ _BACKLOG: Final = 2048
 #: The variable in which the process of the command passes a random secret to the serving processes.
 _DEMO: Final = "HARKEN_DEMO_SECRET"
 _SECRET_BYTES: Final = 32
+#: A worker that does not answer its parent for this long is replaced. On a busy machine, one needs more than the five
+#: seconds of uvicorn's default until it can answer; all would be replaced for ever.
+_STARTING_SECONDS: Final = 30
 #: For how many seconds requests may continue after a signal.
 GRACE: Final = 5
 
@@ -86,7 +89,7 @@ def serve(settings: ServerSettings, on_start: Callable[[Started], object], *, co
     """
     configure_logs(json=settings.log_json or None, level=settings.log_level)
     storage = Settings.load(os.environ, Path.cwd()).storage
-    _check(settings, storage, command)
+    check(settings, storage, command)
     with exit_on_signal(), listen(settings) as listening, _shared_metrics(settings.workers):
         # Pass the options of the command line to the worker processes.
         os.environ["HARKEN_SERVER_WORKERS"] = str(settings.workers)
@@ -114,6 +117,7 @@ def serve(settings: ServerSettings, on_start: Callable[[Started], object], *, co
             http=GuardedProtocol,
             ws="none",
             timeout_graceful_shutdown=GRACE,
+            timeout_worker_healthcheck=_STARTING_SECONDS,
         )
 
 
@@ -142,7 +146,18 @@ def limit_storage(storage: str, workers: int) -> str:
     return storage if workers > 1 and scheme_of(storage) in _COUNTING else MEMORY
 
 
-def _check(settings: ServerSettings, storage: str, command: str) -> None:
+def check(settings: ServerSettings, storage: str, command: str = "harken") -> None:
+    """Check everything that can be checked without serving.
+
+    Args:
+        settings: the settings of the server.
+        storage: the URL of the storage.
+        command: the start of a command line for the same storage, for error messages.
+
+    Raises:
+        ConfigurationError: the settings are invalid or not safe.
+        StorageError: the storage cannot be opened.
+    """
     _check_host(settings)
     if settings.workers > 1 and scheme_of(storage) == "memory":
         raise ConfigurationError("Several workers need a shared storage; memory:// is separate in each process")

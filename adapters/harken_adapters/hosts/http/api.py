@@ -21,9 +21,10 @@ from harken_adapters.hosts.http.guards.access import (
     check_source,
 )
 from harken_adapters.hosts.http.guards.addresses import AddressHasher, client_address, rate_key, trusted_networks
+from harken_adapters.hosts.http.guards.browser_sessions import BrowserSession, BrowserSessions
 from harken_adapters.hosts.http.guards.idempotency import InFlight
 from harken_adapters.hosts.http.guards.origins import Origins
-from harken_adapters.hosts.http.guards.permissions import check_agent_keys, check_scope
+from harken_adapters.hosts.http.guards.permissions import check_agent_keys, check_operator, check_scope
 from harken_adapters.hosts.http.guards.rate_limits import MEMORY, Hit, RateLimiter, Verdict, rate_headers
 from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
@@ -84,6 +85,7 @@ class Api:
     ) -> None:
         self.harken = harken
         self.settings = settings or ServerSettings()
+        self.clock = clock
         self.metrics = Metrics(clock=clock)
         self.metrics.observe(harken)
         secrets = self.settings.token_secrets
@@ -91,7 +93,18 @@ class Api:
         #: Creates and verifies session tokens; ``None`` without a secret.
         self.tokens = SessionTokens(signing, clock=clock) if signing else None
         self._links = FeedbackLinks(secrets, clock=clock) if secrets else None
-        self._access = Access(harken.keys, self.tokens, self.settings.access, clock=clock, timer=timer)
+        #: What people may do who sign in with OpenID Connect.
+        self.groups = self.settings.groups(harken.application)
+        self.browsers = BrowserSessions(harken.state, clock=clock)
+        self._access = Access(
+            harken.keys,
+            self.tokens,
+            self.settings.access,
+            browsers=self.browsers,
+            groups=self.groups,
+            clock=clock,
+            timer=timer,
+        )
         self._create_limiter = partial(
             RateLimiter,
             self.settings.limit_storage or limit_storage,
@@ -171,6 +184,26 @@ class Api:
         """
         return self._principal(request, self._address(request))
 
+    def sign_out(self, session: BrowserSession, *, everywhere: bool) -> None:
+        """End a browser session, or all of its API key or person. Other processes notice within five seconds.
+
+        Raises:
+            StorageError: the storage failed.
+        """
+        if everywhere:
+            self.browsers.end_all(session)
+        else:
+            self.browsers.end(session)
+        self._access.forget()
+
+    def count_failure(self, request: Request) -> None:
+        """Count a request with invalid credentials. May block on a storage.
+
+        Raises:
+            Problem: there were too many from this address.
+        """
+        _check_limits(self._limiter.check(self._failure_hits(self._address(request))))
+
     def read_link(self, request: Request, text: str) -> FeedbackLink:
         """The content of the feedback link with which a request was sent. May block on a storage.
 
@@ -187,7 +220,7 @@ class Api:
             # It is signed, so it was not guessed. Many people may open old links from one address.
             raise
         except InvalidToken:
-            _check_limits(self._limiter.check(self._failure_hits(self._address(request))))
+            self.count_failure(request)
             raise
         request.application = link.application
         return link
@@ -271,6 +304,8 @@ class Api:
         session_id = request.parts.get("session_id") or parameters.get("session_id")
         check_scope(principal, operation.scope, tokens=operation.tokens, session_id=session_id)
         check_agent_keys(principal, allowed=operation.agent_keys)
+        if operation.operator:
+            check_operator(principal, self.harken.application)
         check_source(principal, request, self._origins, json=operation.body is not None)
         return Call(
             harken=self.harken,

@@ -124,6 +124,7 @@ class Operation:
         tag: the group in the documentation.
         tokens: whether session tokens are accepted.
         agent_keys: whether API keys that are limited to agents are accepted.
+        operator: whether it changes what all applications share, so that credentials must be for that of the service.
         gives_feedback: whether the rate limit by session applies.
         production: whether the rate limit of the production endpoint applies.
         represents: whether the response has the whole feedback with ``Prefer: return=representation``.
@@ -148,6 +149,7 @@ class Operation:
     tag: str
     tokens: bool = False
     agent_keys: bool = False
+    operator: bool = False
     gives_feedback: bool = False
     production: bool = False
     represents: bool = False

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
 from harken import ConfigurationError
 from harken.configuration.settings import check_types, load
 from harken.domain.texts import unknown_names
-from harken_adapters.hosts.http.guards.addresses import trusted_networks
+from harken_adapters.hosts.http.guards.addresses import is_loopback, trusted_networks
+from harken_adapters.hosts.http.guards.groups import GroupGrant, GroupGrants
 from harken_adapters.hosts.http.guards.rate_limits import Limit
 from harken_adapters.hosts.http.logs import LEVELS
 from harken_adapters.tokens.origins import origin_problem
@@ -20,6 +23,7 @@ from harken_adapters.tokens.origins import origin_problem
 _ACCESS: Final = ("keys", "open")
 _CLIENT: Final = ("no", "hashed", "plain")
 _LAST_PORT: Final = 65_535
+_PUBLIC_URL: Final = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(?:/[A-Za-z0-9._~%\-]+)*")
 
 
 @frozen(kw_only=True)
@@ -35,6 +39,16 @@ class ServerSettings:
             requests from localhost, see ``LoopbackOnly``.
         token_secrets: the secrets of session tokens, 32 bytes or more each. The first one signs, all verify.
         allowed_origins: the web origins whose pages may call the API, such as ``https://example.com`` (CORS).
+        public_url: the URL at which browsers reach the service, such as ``https://example.com/feedback``, without a
+            trailing slash. OpenID Connect needs it.
+        oidc_issuer: the URL of the OpenID Connect provider with which people sign in; empty for none.
+        oidc_client_id: the id of this service at the provider.
+        oidc_client_secret: the secret of this service at the provider; empty for a public client.
+        oidc_name: the name of the provider on the sign-in page.
+        oidc_scopes: the OAuth scopes that are requested, separated by spaces.
+        oidc_groups_claim: the claim that has the groups of a person, in the ID token or the user info.
+        oidc_groups: what the members of each group may do, such as ``support: read moderate``, which applies to the
+            application of the service, or ``shop-team: read in shop``.
         trusted_proxies: the addresses or networks of proxies whose ``X-Forwarded-For`` is trusted.
         limit_by_key: the rate limit of one API key, such as ``6000/minute``; empty for none.
         limit_by_session: the rate limit of feedback on one session.
@@ -66,6 +80,14 @@ class ServerSettings:
     access: str = field(default="keys")
     token_secrets: tuple[str, ...] = field(default=(), repr=False)
     allowed_origins: tuple[str, ...] = field(default=())
+    public_url: str = field(default="")
+    oidc_issuer: str = field(default="")
+    oidc_client_id: str = field(default="")
+    oidc_client_secret: str = field(default="", repr=False)
+    oidc_name: str = field(default="single sign-on")
+    oidc_scopes: str = field(default="openid profile")
+    oidc_groups_claim: str = field(default="groups")
+    oidc_groups: tuple[str, ...] = field(default=())
     trusted_proxies: tuple[str, ...] = field(default=())
     limit_by_key: str = field(default="6000/minute")
     limit_by_session: str = field(default="60/minute")
@@ -100,6 +122,10 @@ class ServerSettings:
             _check_origin(origin)
         self.limits()
         trusted_networks(self.trusted_proxies)
+        _check_public_url(self.public_url)
+        self.groups("")
+        if self.oidc_issuer:
+            self._check_openid()
 
     def limits(self) -> dict[str, Limit]:
         """The rate limits that are set, by name: ``key``, ``session``, ``address`` or ``production``.
@@ -114,6 +140,26 @@ class ServerSettings:
             "production": self.limit_production,
         }
         return {name: Limit.parse(text) for name, text in texts.items() if text}
+
+    def groups(self, application: str) -> GroupGrants:
+        """What the members of each group may do.
+
+        Args:
+            application: the application of the service.
+
+        Raises:
+            ConfigurationError: a grant is malformed.
+        """
+        return GroupGrants(tuple(map(GroupGrant.parse, self.oidc_groups)), application, self.oidc_issuer)
+
+    def _check_openid(self) -> None:
+        for name in ("public_url", "oidc_client_id", "oidc_groups", "oidc_name", "oidc_groups_claim"):
+            if not getattr(self, name):
+                raise ConfigurationError(f"{name} must be set, as oidc_issuer is")
+        if "openid" not in self.oidc_scopes.split():
+            raise ConfigurationError(f"oidc_scopes must contain 'openid', got {self.oidc_scopes!r}")
+        if not is_secure_url(self.oidc_issuer):
+            raise ConfigurationError(f"oidc_issuer must be an https URL, got {self.oidc_issuer!r}")
 
     @classmethod
     def load(cls, **arguments: Any) -> ServerSettings:
@@ -136,6 +182,25 @@ class ServerSettings:
         if problem := unknown_names(table, cls.__annotations__, "setting"):
             raise ConfigurationError(f"{name}: {problem}")
         return cls.load(**table)
+
+
+def is_secure_url(url: str) -> bool:
+    """Whether a URL is one with ``https``, or with ``http`` on the local machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    if not host or not url.isascii() or not url.isprintable():
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and (host == "localhost" or is_loopback(host)))
+
+
+def _check_public_url(url: str) -> None:
+    if url and not _PUBLIC_URL.fullmatch(url):
+        raise ConfigurationError(
+            f"public_url must be a URL such as 'https://example.com/feedback', without a trailing slash; got {url!r}"
+        )
 
 
 def _check_word(name: str, word: str, known: Sequence[str]) -> None:

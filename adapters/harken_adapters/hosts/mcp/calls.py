@@ -113,12 +113,14 @@ class _ToolCall:
 
 
 def _parse(schema: Schema, arguments: Record) -> Record:
-    """The arguments, with objects and arrays that a client has sent as JSON text, as some do."""
+    """The arguments, also if a client has sent them as JSON text, or a single item in place of an array."""
     types = {name: described.get("type") for name, described in schema["properties"].items()}
-    return {
-        name: _from_json(value) if types.get(name) in ("object", "array") and isinstance(value, str) else value
-        for name, value in arguments.items()
-    }
+    return {name: _parse_argument(types.get(name), value) for name, value in arguments.items()}
+
+
+def _parse_argument(type_: str | None, value: Any) -> Any:
+    parsed = _from_json(value) if type_ in ("object", "array", "boolean") and isinstance(value, str) else value
+    return [value] if type_ == "array" and not isinstance(parsed, list) else parsed
 
 
 def _check(schema: Schema, arguments: Record) -> None:
@@ -217,12 +219,29 @@ def _request(
 
 def _query(tool: Tool, values: Mapping[str, Any], limit: int) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
-        if name.rpartition(".")[2] == "context":
-            yield from ((f"{name}.{key}", label(one) or "") for key, one in value.items())
-        else:
-            yield name, str(value)
+        named = {f"{name}.{key}": one for key, one in value.items()} if _is_context(name) else {name: value}
+        for parameter, given in named.items():
+            yield from ((parameter, label(one) or "") for one in _values_of(parameter, given))
     if tool.limit and tool.limit.shorten is None:
         yield "limit", str(limit)
+
+
+def _values_of(parameter: str, given: Any) -> list[str | int | float | bool]:
+    """The values of a parameter.
+
+    Raises:
+        Problem: there are none, or one of them is an array, an object or null.
+    """
+    values = given if isinstance(given, list) else [given]
+    if not values:
+        raise Problem("invalid", f"{parameter} must have at least one value; leave it out for any value")
+    if not all(isinstance(one, str | int | float | bool) for one in values):
+        raise Problem("invalid", f"{parameter} must have strings, numbers or booleans")
+    return values
+
+
+def _is_context(name: str) -> bool:
+    return name.rpartition(".")[2] == "context"
 
 
 def _body_headers(values: Mapping[str, Any]) -> RawHeaders:

@@ -17,6 +17,8 @@ from harken_adapters.hosts.mcp.tools import Tool
 
 _OMITTED: Final = frozenset({"pattern", "propertyNames", "minItems", "format"})
 _SCALAR: Final[Schema] = {"type": ["string", "number", "boolean"]}
+#: Without its items, which would make the schemas much longer; the call checks them.
+_SCALARS: Final[Schema] = {"type": ["string", "number", "boolean", "array"]}
 _IDEMPOTENCY_KEY: Final[Schema] = {
     "type": "string",
     "minLength": 1,
@@ -70,16 +72,22 @@ def _argument(tool: Tool, name: str) -> Schema:
         return _IDEMPOTENCY_KEY
     body = SCHEMAS[tool.operation.body]["properties"] if tool.operation.body else {}
     if plain == "context":
-        what = "Further values by name." if body else "Only feedback with these context values, by name."
+        what = "Further values by name." if body else "Only feedback with any of these context values, by name."
         return {
             "type": "object",
-            "additionalProperties": _SCALAR,
+            "additionalProperties": _SCALAR if body else _SCALARS,
             "maxProperties": MAX_CONTEXT_KEYS,
             "description": _of_side(side, what),
         }
     described = body.get(name) or _parameter(tool, name)
     if plain == "rating":
-        described = {**_RATINGS, "description": "Thumbs up, thumbs down, or neither." if body else "Only this rating."}
+        described = (
+            {**_RATINGS, "description": "Thumbs up, thumbs down, or neither."}
+            if body
+            else {**described, "items": _RATINGS}
+        )
+    if described.get("enum") == ["true", "false"]:
+        described = {"type": "boolean", "description": described["description"]}
     # The alternatives are formats of dates, which the description names.
     schema = _without({key: value for key, value in described.items() if key != "anyOf"}, frozenset())
     return {**schema, "description": _of_side(side, schema.get("description", ""))}
@@ -87,7 +95,9 @@ def _argument(tool: Tool, name: str) -> Schema:
 
 def _parameter(tool: Tool, name: str) -> Schema:
     described = next(one for one in operation_document(tool.operation, "")["parameters"] if one["name"] == name)
-    return {**described["schema"], "description": described["description"]}
+    # The operation checks the number of values.
+    schema = {key: value for key, value in described["schema"].items() if key != "maxItems"}
+    return {**schema, "description": described["description"]}
 
 
 def _of_side(side: str, description: str) -> str:

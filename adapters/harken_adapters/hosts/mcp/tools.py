@@ -134,9 +134,9 @@ TOOLS: Final = (
         name="get_trend",
         title="Satisfaction over time",
         description=(
-            "Statistics for each hour, day or week, oldest first, or by hour of day or weekday. Single points are "
-            "often based on few ratings: look at interval, which is 0 to 100 if nothing is known. To find out when "
-            "satisfaction really changed, use find_changes."
+            "Statistics for each hour, 3 or 6 hours, day or week, oldest first, or by hour of day or weekday. Single "
+            "points are often based on few ratings: look at interval, which is 0 to 100 if nothing is known. To find "
+            "out when satisfaction really changed, use find_changes."
         ),
         operation=_OPERATIONS["analytics_trend"],
         arguments=("by", "zone", *_FILTERS),
@@ -201,7 +201,7 @@ TOOLS: Final = (
             "tools for numbers, instead of counting entries. For the next page, set after to next."
         ),
         operation=_OPERATIONS["list_feedback"],
-        arguments=("after", *_FILTERS),
+        arguments=("after", "has_comment", *_FILTERS),
         limit=Limit(10, 50),
         quotes=True,
     ),

@@ -191,12 +191,12 @@ class MemoryFeedbackRepository(FeedbackRepository):
             return [
                 (slot_start(slot), summary)
                 for (agent_id, slot), summary in application.slots.items()
-                if query.agent_id in (None, agent_id)
+                if query.agent_id is None or agent_id in query.agent_id
             ]
         return [
             (agent_id if dimension else None, summary)
             for agent_id, summary in application.totals.items()
-            if query.agent_id in (None, agent_id)
+            if query.agent_id is None or agent_id in query.agent_id
         ]
 
 

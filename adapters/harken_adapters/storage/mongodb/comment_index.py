@@ -173,7 +173,9 @@ class MongoCommentIndex(CommentIndexer):
         self.wake(query.application)
         for part, times in self._narrowed(query, after):
             condition = {"$and": [where_before(part, after), *([more] if more else []), *_at(times)]}
-            found = self._database.feedback.find(condition, fields).sort(NEWEST_FIRST).hint(index_for(part))
+            # By time: for several agents, each time would be looked up for each agent.
+            index = index_for(part) if times is None else index_for(evolve(part, agent_id=None))
+            found = self._database.feedback.find(condition, fields).sort(NEWEST_FIRST).hint(index)
             while chunk := self._next(found):
                 yield from (document for document in chunk if search.is_in(document["comment"]))
 
@@ -196,7 +198,7 @@ class MongoCommentIndex(CommentIndexer):
 
     def _walk(self, query: FeedbackQuery, after: Cursor | None) -> datetime | None:
         """Return the time down to which entries are checked without the index; ``None`` if these are all."""
-        plain = by_indexes(query)
+        plain = _by_index(query)
         with self._database.calling():
             newest = self._database.feedback.find(where_before(plain, after), _TIME).sort(NEWEST_FIRST)
             found = list(newest.hint(index_for(plain)).skip(comment_index.WALKED).limit(1))
@@ -208,8 +210,8 @@ class MongoCommentIndex(CommentIndexer):
         times = self._times(query, since, until)
         parts = covered_parts(times, since, until, times.__getitem__)
         spans = [_within(query, part) for part in parts]
-        plain, limit = by_indexes(query), comment_index.SCANNED + 1
-        uncovered = [by_indexes(span) for part, span in zip(parts, spans, strict=True) if part.times is None]
+        plain, limit = _by_index(query), comment_index.SCANNED + 1
+        uncovered = [_by_index(span) for part, span in zip(parts, spans, strict=True) if part.times is None]
         left = sum(self._count(span, limit) for span in uncovered)
         to_check = cost(left, parts)
         # Other filters may leave less to check than the words.
@@ -252,6 +254,12 @@ class MongoCommentIndex(CommentIndexer):
             indexed = sum(one["entries"] for one in sums)
             total = self._database.feedback.count_documents({"application": {"$eq": application}}, hint="time")
         return min(indexed, total), max(0, total - indexed)
+
+
+def _by_index(query: FeedbackQuery) -> FeedbackQuery:
+    """The filters of a query that its index has: no index has many agents."""
+    plain = by_indexes(query)
+    return plain if index_for(plain) == "agent" else evolve(plain, agent_id=None)
 
 
 def _at(times: Sequence[int] | None) -> list[Document]:

@@ -6,17 +6,19 @@ operators, so that none of them can be interpreted as one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from harken.domain.feedback import Scalar
 from harken.domain.moderation import ModerationStatus
-from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, label
+from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Labels
 from harken.domain.search import TextSearch
 from harken_adapters.storage.mongodb.documents import Document, identity, lost_microseconds, milliseconds
 
 _PENDING: Final = frozenset({ModerationStatus.PENDING})
+#: The server merges at most 200 ranges of an index in order, and after a cursor there are three for each agent. With
+#: more agents, most feedback is about one of them anyway.
+_MOST_MERGED: Final = 50
 #: Sorts before every id.
 _NO_ID: Final = ""
 NEWEST_FIRST: Final = [("created_at", -1), ("created_us", -1), ("id", -1)]
@@ -32,8 +34,7 @@ def where_before(query: FeedbackQuery, place: Cursor | None) -> Document:
     below = _until(query)
     if place is None or (below is not None and below <= place):
         return where(query)
-    rest = _between(query, above=_since(query), below=None)
-    return {"$or": [_merge(rest, way) for way in _ways("$lt", place)]}
+    return _beyond(query, _between(query, above=_since(query), below=None), _ways("$lt", place))
 
 
 def where_after(query: FeedbackQuery, place: Cursor | None, *, until: Cursor) -> Document:
@@ -43,8 +44,7 @@ def where_after(query: FeedbackQuery, place: Cursor | None, *, until: Cursor) ->
     above = _since(query)
     if place is None or (above is not None and place <= above):
         return _between(query, above=above, below=below)
-    rest = _between(query, above=None, below=below)
-    return {"$or": [_merge(rest, way) for way in _ways("$gt", place)]}
+    return _beyond(query, _between(query, above=None, below=below), _ways("$gt", place))
 
 
 def changed(application: str) -> Document:
@@ -81,7 +81,7 @@ def index_for(query: FeedbackQuery) -> str:
         return "session"
     if query.author is not None:
         return "author"
-    if query.agent_id is not None:
+    if query.agent_id is not None and len(query.agent_id) <= _MOST_MERGED:
         return "agent"
     return "pending" if query.statuses == _PENDING else "time"
 
@@ -105,6 +105,16 @@ def _ways(sign: str, place: Cursor, time: str = "created") -> list[Document]:
         {f"{time}_at": {"$eq": kept}, f"{time}_us": {sign: lost}},
         {f"{time}_at": {"$eq": kept}, f"{time}_us": {"$eq": lost}, "id": {sign: place.id}},
     ]
+
+
+def _beyond(query: FeedbackQuery, rest: Document, ways: Sequence[Document]) -> Document:
+    """Return the condition for ``rest`` and one of the ways. The server merges its alternatives in order."""
+    if query.agent_id is not None and index_for(query) == "agent":
+        # Within alternatives, the server does not split several agents into ranges of the index.
+        rests = [{**rest, "agent_id": {"$eq": agent_id}} for agent_id in query.agent_id]
+    else:
+        rests = [rest]
+    return {"$or": [_merge(one, way) for one in rests for way in ways]}
 
 
 def _merge(rest: Document, way: Document, time: str = "created") -> Document:
@@ -136,8 +146,15 @@ def _span(time: str, *, above: Cursor | None, below: Cursor | None) -> Document:
 
 
 def _exactly(sign: str, place: Cursor, time: str) -> list[Document]:
-    at_once = sign == "$gt" and not lost_microseconds(place.created_at) and place.id == _NO_ID
-    return [] if at_once else [{"$or": _ways(sign, place, time)}]
+    """Return the condition that excludes what is within the millisecond of a cursor, but not beyond it.
+
+    It is a negation because the server would plan alternatives as further ranges of the index.
+    """
+    if sign == "$gt" and not lost_microseconds(place.created_at) and place.id == _NO_ID:
+        return []
+    opposite = {"$gt": "$lt", "$lt": "$gt"}[sign]
+    _, earlier, same = _ways(opposite, place, time)
+    return [{"$nor": [earlier, {**same, "id": {f"{opposite}e": place.id}}]}]
 
 
 def _plain(query: FeedbackQuery) -> Iterator[tuple[str, Any]]:
@@ -149,22 +166,24 @@ def _plain(query: FeedbackQuery) -> Iterator[tuple[str, Any]]:
     equal = {
         "session_id": query.session_id,
         "message_id": query.message_id,
-        "agent_id": query.agent_id,
         "author": query.author,
-        "tags": query.tag,
     }
     yield from ((field, {"$eq": value}) for field, value in equal.items() if value is not None)
-    if query.rating is not None:
-        yield "rating", {"$eq": query.rating.value}
-    if query.statuses != ANY_STATUS:
-        statuses = sorted(status.value for status in query.statuses)
-        yield "status", {"$eq": statuses[0]} if len(statuses) == 1 else {"$in": statuses}
+    several: dict[str, Collection[str | None] | None] = {
+        "agent_id": query.agent_id,
+        "rating": None if query.rating is None else [rating.value for rating in query.rating],
+        "tags": query.tag,
+        "status": None if query.statuses == ANY_STATUS else [status.value for status in query.statuses],
+    }
+    yield from ((field, one_of(values)) for field, values in several.items() if values is not None)
+    if query.has_comment is not None:
+        yield "comment_length", {"$gt" if query.has_comment else "$eq": 0}
     if query.withdrawn is not None:
         yield "withdrawn_at", {"$exists": query.withdrawn}
 
 
 def _more(query: FeedbackQuery) -> Iterator[Document]:
-    yield from (_label_condition(name, value) for name, value in query.context.items())
+    yield from (_label_condition(name, labels) for name, labels in query.context.items())
     if query.search is not None:
         yield _may_have(query.search)
 
@@ -181,12 +200,17 @@ def _may_have(search: TextSearch) -> Document:
     return {"$or": [{"$and": has_words}, may_differ]}
 
 
-def _label_condition(name: str, value: Scalar) -> Document:
-    """Return the condition for a context value with this label: strings are their own labels."""
-    wanted = label(value)
-    if wanted is None:
-        return {f"context.{name}": {"$eq": None}}
-    return {"$or": [{f"context.{name}": {"$eq": wanted}}, {f"labels.{name}": {"$eq": wanted}}]}
+def _label_condition(name: str, labels: Labels) -> Document:
+    """Return the condition for a context value with one of these labels: strings are their own labels."""
+    ways: list[Document] = [{f"context.{name}": one_of(labels)}]
+    if texts := labels - {None}:
+        ways.append({f"labels.{name}": one_of(texts)})
+    return {"$or": ways}
+
+
+def one_of(values: Collection[str | None]) -> Document:
+    """Return the condition that a field, or an element of it, has one of the values; ``None`` also if it is missing."""
+    return {"$eq": next(iter(values))} if len(values) == 1 else {"$in": list(values)}
 
 
 def moments(start: datetime, end: datetime | None) -> Document:

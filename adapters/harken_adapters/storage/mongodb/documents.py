@@ -14,7 +14,7 @@ from typing import Any, Final
 from harken.domain.events import Event, EventType, Traits
 from harken.domain.feedback import NO_CONTEXT, Content, Context, Feedback, Rating, Revision, Sentiment, Target
 from harken.domain.instants import slot_number
-from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
+from harken.domain.moderation import APPROVED, Moderation, ModerationStatus, RuleMatch
 from harken.domain.query import label
 
 Document = dict[str, Any]
@@ -211,6 +211,12 @@ def _encode_decision(moderation: Moderation) -> Document | None:
     }
     if moderation.previous_reason:
         document["previous_reason"] = moderation.previous_reason
+    if moderation.is_undo:
+        document["undo"] = True
+    if moderation.held_by:
+        document["held_by"] = [
+            {"rule": match.rule, "spans": [list(span) for span in match.spans]} for match in moderation.held_by
+        ]
     if moderation.decided_at is not None:
         document |= split_time("decided", moderation.decided_at)
     return document
@@ -227,6 +233,8 @@ def _decode_moderation(document: Document) -> Moderation:
         decided_at=join_time_or_none(decision, "decided"),
         previous=_STATUSES[decision["previous"]] if decision["previous"] else None,
         previous_reason=decision.get("previous_reason", ""),
+        is_undo=decision.get("undo", False),
+        held_by=tuple(RuleMatch(one["rule"], tuple(map(tuple, one["spans"]))) for one in decision.get("held_by", ())),
     )
 
 

@@ -34,7 +34,7 @@ from harken_adapters.storage.comment_index import (
     slices,
     times_of,
 )
-from harken_adapters.storage.sqlite.conditions import Condition, where
+from harken_adapters.storage.sqlite.conditions import Condition, one_of, select_in_order, where
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import dump
 
@@ -130,21 +130,20 @@ def narrowed(
         return
     # The newest entries are checked first, as most words are found there.
     yield evolve(query, since=place), ()
-    rest = evolve(query, until=place)
-    yield from ((rest, (condition,)) for condition in _parts(connection, rest, more))
+    yield from _parts(connection, evolve(query, until=place), more)
 
 
 def _walk(connection: sqlite3.Connection, query: FeedbackQuery, more: Sequence[Condition]) -> datetime | None:
     """Return the time down to which entries are checked without the index; ``None`` if these are all."""
-    condition, parameters = where(by_indexes(query), *more)
-    found = connection.execute(
-        f"SELECT feedback.created_at FROM feedback WHERE {condition} {_NEWEST_FIRST} LIMIT 1 OFFSET ?",  # noqa: S608
-        (*parameters, comment_index.WALKED),
-    ).fetchone()
+    order = f"{_NEWEST_FIRST} LIMIT 1 OFFSET ?"
+    newest, parameters = select_in_order("feedback.created_at", by_indexes(query), *more, order=order)
+    found = connection.execute(newest, (*parameters, comment_index.WALKED)).fetchone()
     return None if found is None else from_microseconds(found[0])
 
 
-def _parts(connection: sqlite3.Connection, query: FeedbackQuery, more: Sequence[Condition]) -> Iterator[Condition]:
+def _parts(
+    connection: sqlite3.Connection, query: FeedbackQuery, more: Sequence[Condition]
+) -> Iterator[tuple[FeedbackQuery, Sequence[Condition]]]:
     search = query.search
     assert search is not None  # noqa: S101 - for mypy
     since = BEGINNING if query.since is None else to_microseconds(query.since)
@@ -157,20 +156,23 @@ def _parts(connection: sqlite3.Connection, query: FeedbackQuery, more: Sequence[
     to_check = cost(left, parts)
     # Other filters may leave less to check than the words.
     if _count(connection, plain, *more, limit=to_check + 1) <= to_check:
-        yield "TRUE", ()
+        yield query, ()
         return
     if left > comment_index.SCANNED:
         raise not_ready(*_progress(connection, query.application))
     for part in parts:
-        yield from _conditions(part)
+        if part.times is None:
+            yield query, (_within(part),)
+        else:
+            yield from (_at(query, times) for times in slices(part.times))
 
 
-def _conditions(part: Part) -> Iterator[Condition]:
-    if part.times is None:
-        yield _within(part)
-        return
-    for times in slices(part.times):
-        yield "feedback.created_at IN (SELECT value FROM json_each(?))", (dump(times),)
+def _at(query: FeedbackQuery, times: Sequence[int]) -> tuple[FeedbackQuery, Sequence[Condition]]:
+    at_times = "feedback.created_at IN (SELECT value FROM json_each(?))", (dump(times),)
+    if query.agent_id is None:
+        return query, (at_times,)
+    # A condition of its own: in a statement for each agent, each time would be looked up for each agent.
+    return evolve(query, agent_id=None), (at_times, one_of("feedback.agent_id", query.agent_id))
 
 
 def _within(part: Part) -> Condition:

@@ -22,11 +22,11 @@ from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken_adapters.storage.sqlite.comment_index import SqliteCommentIndex, narrowed
-from harken_adapters.storage.sqlite.conditions import Condition, where
+from harken_adapters.storage.sqlite.conditions import Condition, select_in_order, where
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.erasing import erase
 from harken_adapters.storage.sqlite.events import add_events
-from harken_adapters.storage.sqlite.rows import COLUMNS, by_id, dump, select_feedback, to_row
+from harken_adapters.storage.sqlite.rows import COLUMNS, SELECTED, by_id, dump, from_row, select_feedback, to_row
 from harken_adapters.storage.sqlite.statistics import NEWEST_FIRST, ratings_by_author, summarize
 from harken_adapters.storage.sqlite.terms import drop_term_counts, read_term_counts
 
@@ -174,12 +174,17 @@ class SqliteFeedbackRepository(FeedbackRepository):
         until = _compare("<=", Cursor.of(newest[0]))
         place: tuple[Condition, ...] = ()
         while True:
-            condition, parameters = where(query, until, *place)
-            chunk = self._select(f"WHERE {condition} {_OLDEST_FIRST} LIMIT ?", (*parameters, size))
+            chunk = self._select_in_order(query, until, *place, order=_OLDEST_FIRST, limit=size)
             yield chunk
             if len(chunk) < size:
                 return
             place = (_compare(">", Cursor.of(chunk[-1])),)
+
+    def _select_in_order(self, query: FeedbackQuery, *more: Condition, order: str, limit: int) -> list[Feedback]:
+        statement, parameters = select_in_order(SELECTED, query, *more, order=f"{order} LIMIT ?")
+        return self._database.read(
+            lambda connection: [from_row(row) for row in connection.execute(statement, (*parameters, limit)).fetchall()]
+        )
 
     def _select_changed(self, parameters: tuple[object, ...], rest: str) -> list[Feedback]:
         return self._select(f"WHERE {_CHANGED} {rest}", parameters)
@@ -194,9 +199,8 @@ def _find(
     """Return the newest matching entries before a position."""
     found: list[Feedback] = []
     for part, more in narrowed(connection, query, *position):
-        condition, parameters = where(part, *position, *more)
-        rest = f"WHERE {condition} {NEWEST_FIRST} LIMIT ?"
-        found += select_feedback(connection, rest, (*parameters, limit - len(found)))
+        statement, parameters = select_in_order(SELECTED, part, *position, *more, order=f"{NEWEST_FIRST} LIMIT ?")
+        found += map(from_row, connection.execute(statement, (*parameters, limit - len(found))).fetchall())
         if len(found) == limit:
             break
     return found

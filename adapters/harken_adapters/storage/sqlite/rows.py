@@ -14,7 +14,7 @@ from harken.domain.instants import (
     to_microseconds,
     to_microseconds_or_none,
 )
-from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
+from harken.domain.moderation import APPROVED, Moderation, ModerationStatus, RuleMatch
 
 COLUMNS: Final = (
     "application",
@@ -43,7 +43,8 @@ COLUMNS: Final = (
     "later_keys",
 )
 
-_SELECTED: Final = ", ".join(f"feedback.{column}" for column in COLUMNS)
+#: The columns of :func:`from_row`.
+SELECTED: Final = ", ".join(f"feedback.{column}" for column in COLUMNS)
 
 Row = tuple[Any, ...]
 
@@ -129,7 +130,7 @@ def from_row(row: Row) -> Feedback:
 
 def select_feedback(connection: sqlite3.Connection, rest: str, parameters: Row) -> list[Feedback]:
     """Return the feedback that a ``WHERE`` clause, with ordering and limit, selects."""
-    rows = connection.execute(f"SELECT {_SELECTED} FROM feedback {rest}", parameters).fetchall()  # noqa: S608
+    rows = connection.execute(f"SELECT {SELECTED} FROM feedback {rest}", parameters).fetchall()  # noqa: S608
     return [from_row(row) for row in rows]
 
 
@@ -142,7 +143,7 @@ def by_id(connection: sqlite3.Connection, application: str, feedback_id: str) ->
 def _encode_decision(moderation: Moderation) -> str | None:
     if moderation == APPROVED:
         return None
-    decision = {
+    decision: dict[str, object] = {
         "reason": moderation.reason,
         "moderator": moderation.moderator,
         "decided_at": to_microseconds_or_none(moderation.decided_at),
@@ -150,6 +151,10 @@ def _encode_decision(moderation: Moderation) -> str | None:
     }
     if moderation.previous_reason:
         decision["previous_reason"] = moderation.previous_reason
+    if moderation.is_undo:
+        decision["undo"] = True
+    if moderation.held_by:
+        decision["held_by"] = [[match.rule, match.spans] for match in moderation.held_by]
     return dump(decision)
 
 
@@ -164,6 +169,8 @@ def _decode_moderation(status: str, decision: str | None) -> Moderation:
         decided_at=from_microseconds_or_none(parts["decided_at"]),
         previous=_STATUSES[parts["previous"]] if parts["previous"] else None,
         previous_reason=parts.get("previous_reason", ""),
+        is_undo=parts.get("undo", False),
+        held_by=tuple(RuleMatch(rule, tuple(map(tuple, spans))) for rule, spans in parts.get("held_by", ())),
     )
 
 

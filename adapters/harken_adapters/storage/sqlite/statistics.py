@@ -16,13 +16,13 @@ from harken.domain.instants import EPOCH, slot_number, slot_start
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
 from harken_adapters.storage.sqlite.comment_index import narrowed
-from harken_adapters.storage.sqlite.conditions import Condition, context_label, where
+from harken_adapters.storage.sqlite.conditions import Condition, context_label, one_of, select_in_order, where
 from harken_adapters.storage.sqlite.rows import Row, dump
 from harken_adapters.storage.sqlite.schema import hour_of, slot_of, sums, sums_of_rows
 
 NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC, feedback.id DESC"
 #: What the thumbs of authors are grouped by.
-_RATED: Final = "author, session_id, agent_id, rating, tags, context, created_at"
+_RATED: Final = "author, session_id, agent_id, rating, tags, context, created_at, id"
 _END_OF_TIME: Final = slot_number(datetime.max.replace(tzinfo=UTC)) + 1
 
 
@@ -46,7 +46,10 @@ def _can_use_counters(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
         application=query.application, agent_id=query.agent_id, since=query.since, until=query.until
     )
     dimension = group_by.dimension if group_by else None
-    return query == counted and dimension in (None, Dimension.AGENT, Dimension.SLOT)
+    # The counters of feedback without an agent have the agent ''.
+    return (
+        query == counted and "" not in (query.agent_id or ()) and dimension in (None, Dimension.AGENT, Dimension.SLOT)
+    )
 
 
 def ratings_by_author(
@@ -55,27 +58,32 @@ def ratings_by_author(
     """Return how many of the newest matching thumbs each author gave in each group."""
     key, key_parameters = _row_key(group_by)
     joined = " LEFT JOIN json_each(feedback.tags) AS tag" if key == "tag.value" else ""
-    condition, parameters = where(query) if query.text is None else _newest_rated(connection, query, limit)
+    newest, parameters = _newest_rated(connection, query, limit)
     rows = connection.execute(
         f"SELECT {key}, CASE WHEN author IS NULL THEN 's' || session_id ELSE 'a' || author END, "  # noqa: S608
-        f"count(*), sum(rating = 1) FROM (SELECT {_RATED} FROM feedback WHERE {condition} AND rating <> 0 "
-        f"{NEWEST_FIRST} LIMIT ?) AS feedback{joined} GROUP BY 1, 2",
-        (*key_parameters, *parameters, limit),
+        f"count(*), sum(rating = 1) FROM ({newest}) AS feedback{joined} GROUP BY 1, 2",
+        (*key_parameters, *parameters),
     )
     key_of = _key_of(group_by)
     return [AuthorRatings(key_of(key), *rest) for key, *rest in rows]
 
 
 def _newest_rated(connection: sqlite3.Connection, query: FeedbackQuery, limit: int) -> Condition:
-    """Return the condition for the newest thumbs that match a query with words."""
-    ids: list[str] = []
+    """Return the statement that selects the newest thumbs that match, with its parameters."""
+    rated: Condition = ("feedback.rating <> 0", ())
+    order = f"{NEWEST_FIRST} LIMIT ?"
+    if query.text is None:
+        newest, parameters = select_in_order(_RATED, query, rated, order=order)
+        return newest, (*parameters, limit)
+    found: list[Row] = []
     for part, more in narrowed(connection, query):
-        condition, parameters = where(part, ("rating <> 0", ()), *more)
-        newest = f"SELECT id FROM feedback WHERE {condition} {NEWEST_FIRST} LIMIT ?"  # noqa: S608 - made of constants
-        ids += (found for (found,) in connection.execute(newest, (*parameters, limit - len(ids))).fetchall())
-        if len(ids) == limit:
+        newest, parameters = select_in_order("created_at, id", part, rated, *more, order=order)
+        found += connection.execute(newest, (*parameters, limit - len(found))).fetchall()
+        if len(found) == limit:
             break
-    return "application = ? AND id IN (SELECT value FROM json_each(?))", (query.application, dump(ids))
+    ids = dump([feedback_id for _, feedback_id in found])
+    wanted = "application = ? AND id IN (SELECT value FROM json_each(?))"
+    return f"SELECT {_RATED} FROM feedback WHERE {wanted}", (query.application, ids)  # noqa: S608 - made of constants
 
 
 # Each of these yields rows of the key, the UTC hour of day, and the sums in the order of the counter columns.
@@ -151,7 +159,8 @@ def _from_slots_and_edges(
 def _counter_condition(query: FeedbackQuery) -> Condition:
     if query.agent_id is None:
         return "application = ?", (query.application,)
-    return "application = ? AND agent_id = ?", (query.application, query.agent_id)
+    condition, agents = one_of("agent_id", query.agent_id)
+    return f"application = ? AND {condition}", (query.application, *agents)
 
 
 def _counter_key(group_by: GroupBy | None) -> str:

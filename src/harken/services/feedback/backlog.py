@@ -23,11 +23,12 @@ def backlog(repository: FeedbackRepository, application: str) -> Backlog:
         for feedback in repository.stream(pending):
             if since is not None and feedback.created_at >= since:
                 break
-            since = _waits_since(feedback) if since is None else min(since, _waits_since(feedback))
+            since = waits_since(feedback) if since is None else min(since, waits_since(feedback))
     return Backlog(waiting, since)
 
 
-def _waits_since(feedback: Feedback) -> datetime:
+def waits_since(feedback: Feedback) -> datetime:
+    """Since when pending feedback waits: see :func:`backlog`."""
     # A change that is held drops the decision before it. It is not stored which change was held: take the last one.
     held_at = feedback.revisions[-1].replaced_at if feedback.revisions else feedback.created_at
     # Never earlier than its creation, even if clocks differ.

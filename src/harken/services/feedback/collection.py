@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from attrs import evolve
 
@@ -28,7 +28,7 @@ from harken.domain.rules import (
 from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.responder import Responder
-from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
+from harken.ports.text import ExplainingSpamFilter, Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
 from harken.services.feedback.editing import Check, Editor, find, get
 from harken.services.feedback.erasing import Eraser
@@ -41,10 +41,22 @@ from harken.services.feedback.revising import next_version, same_content
 from harken.services.feedback.voting import Voting, reused_key_error
 from harken.services.interruption import SafeFuture
 
+if TYPE_CHECKING:
+    from harken.services.feedback.rule_counts import RuleCounts
+
 
 def spam_rule(spam_filter: SpamFilter) -> Rule:
     """The rule that a spam filter defines."""
-    return lambda submission: (SPAM,) if spam_filter.is_spam(submission) else ()
+    explain = spam_filter.explain if isinstance(spam_filter, ExplainingSpamFilter) else _unexplained
+
+    def rule(submission: Submission) -> Sequence[Violation]:
+        return (explain(submission),) if spam_filter.is_spam(submission) else ()
+
+    return rule
+
+
+def _unexplained(_: Submission) -> Violation:
+    return evolve(SPAM, rule="spam filter")
 
 
 class CollectionService:
@@ -65,10 +77,12 @@ class CollectionService:
         reply_rules: Sequence[ReplyRule] = (),
         responder: Responder | None = None,
         editor: Editor | None = None,
+        rule_counts: RuleCounts | None = None,
         max_queue: int = 10_000,
         max_batch: int = 1_000,
     ) -> None:
         self._repository = repository
+        self._rule_counts = rule_counts
         self._clock = clock
         self._new_id = new_id
         self._policy = policy
@@ -88,6 +102,8 @@ class CollectionService:
         self._group_commit.close()
         if self._replying:
             self._replying.close()
+        if self._rule_counts:
+            self._rule_counts.close()
 
     @property
     def waiting(self) -> int:
@@ -333,6 +349,8 @@ class CollectionService:
         Returns the numbers of what was removed, by kind.
         """
         erased = self._eraser.erase(query)
+        if self._rule_counts and query == FeedbackQuery(application=query.application).in_any_state():
+            self._rule_counts.erase(query.application)
         if erased.feedback:
             self._editor.notify()
         return erased
@@ -402,7 +420,7 @@ class CollectionService:
             FeedbackRejected: the comment is far too long; sanitising it would take too long.
         """
         if violations := self._policy.oversized(submission):
-            raise FeedbackRejected(violations)
+            raise self._rejection(submission, violations)
         if self._sanitizer and isinstance(submission.comment, str):
             clean = self._sanitizer.sanitize(submission.comment)
             if clean != submission.comment:
@@ -412,8 +430,17 @@ class CollectionService:
     def _apply_policy(self, submission: Submission) -> Moderation:
         verdict = self._policy.judge(submission)
         if verdict.violations:
-            raise FeedbackRejected(verdict.violations)
+            raise self._rejection(submission, verdict.violations)
         return verdict.moderation
+
+    def _rejection(self, submission: Submission, violations: Sequence[Violation]) -> FeedbackRejected:
+        if self._rule_counts:
+            self._rule_counts.refused(submission, violations)
+        return FeedbackRejected(violations)
+
+    def _count_if_held(self, feedback: Feedback) -> None:
+        if feedback.moderation.held_by and self._rule_counts:
+            self._rule_counts.held(feedback.application, feedback.moderation)
 
     def _add_sentiment(self, submission: Submission) -> Submission:
         if self._sentiment_analyzer is None or submission.sentiment is not None or not submission.comment:
@@ -429,6 +456,8 @@ class CollectionService:
 
     def _receipt(self, item: Accepted, outcome: Outcome, check: Check | None = None) -> Receipt:
         receipt = self._settle(item, outcome, check)
+        if not receipt.duplicate:
+            self._count_if_held(item.feedback)
         if self._replying and item.events and not receipt.duplicate:
             self._replying.ask(receipt.feedback)
         return receipt
@@ -476,7 +505,10 @@ class CollectionService:
             fingerprint=current.fingerprint,
             at=current.created_at,
         )
-        return current if same_content(current, content) else self._revise_and_reply(current, content)
+        if same_content(current, content):
+            return current
+        self._count_if_held(content)
+        return self._revise_and_reply(current, content)
 
     def _revise(self, current: Feedback, content: Feedback) -> Feedback:
         return next_version(current, content, at=self._clock())

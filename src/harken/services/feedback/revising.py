@@ -18,6 +18,8 @@ def next_version(current: Feedback, content: Feedback, *, at: datetime) -> Feedb
     before = current.moderation
     if content.agent_id != current.agent_id:
         before = Moderation(status=before.status)
+    if content.comment != current.comment:
+        before = before.without_spans()
     moderation = _moderation_after(before, content.moderation)
     return limit_history(current.revised(content.content, target=content.target, moderation=moderation, at=at))
 
@@ -29,7 +31,7 @@ def same_content(one: Feedback, other: Feedback) -> bool:
 
 def _moderation_after(before: Moderation, by_policy: Moderation) -> Moderation:
     if by_policy.status is ModerationStatus.PENDING:
-        return Moderation.held(by_policy.reason)
+        return by_policy
     if before.status is ModerationStatus.REJECTED:
         return Moderation.held("changed after it was rejected")
     return before

@@ -37,19 +37,6 @@ CREATE TABLE api_key (
         created_at INTEGER NOT NULL,
         revoked_at INTEGER
     , agents TEXT, agent_scopes TEXT) STRICT, WITHOUT ROWID;
-CREATE TABLE comment_segment (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        application TEXT NOT NULL,
-        since INTEGER NOT NULL,
-        until INTEGER NOT NULL,
-        version INTEGER NOT NULL,
-        entries INTEGER NOT NULL,
-        begun INTEGER                   -- in seconds since 1970, while it is being built
-    ) STRICT;
-CREATE TABLE comment_words (
-        place INTEGER PRIMARY KEY,
-        content BLOB NOT NULL
-    ) STRICT;
 CREATE TABLE counter (
             application TEXT NOT NULL,
             span TEXT NOT NULL CHECK (span IN ('slot', 'hour')),
@@ -78,9 +65,9 @@ CREATE TABLE delivery (
         due_at INTEGER NOT NULL,
         leased_until INTEGER,
         error TEXT NOT NULL
-    , attempts_before INTEGER NOT NULL DEFAULT 0, session_id TEXT, awaits TEXT, certain INTEGER NOT NULL DEFAULT 1, late INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
-INSERT INTO "delivery" VALUES('669f8387755ed526d63da812856b00e5:log','669f8387755ed526d63da812856b00e5','feedback.withdrawn','default','withdrawn',2,1767269520123456,'log','pending',0,1767270000123456,NULL,'',0,NULL,NULL,1,1);
-INSERT INTO "delivery" VALUES('94cd2638e5622548f5e97aeced3ceebb:log','94cd2638e5622548f5e97aeced3ceebb','feedback.created','default','withdrawn',1,1767269460123456,'log','pending',0,1767270000123456,NULL,'',0,NULL,NULL,1,0);
+    , attempts_before INTEGER NOT NULL DEFAULT 0, session_id TEXT, awaits TEXT, certain INTEGER NOT NULL DEFAULT 1, late INTEGER NOT NULL DEFAULT 0, history TEXT, cause TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+INSERT INTO "delivery" VALUES('669f8387755ed526d63da812856b00e5:log','669f8387755ed526d63da812856b00e5','feedback.withdrawn','default','withdrawn',2,1767269520123456,'log','pending',0,1767270000123456,NULL,'',0,NULL,NULL,1,1,NULL,'');
+INSERT INTO "delivery" VALUES('94cd2638e5622548f5e97aeced3ceebb:log','94cd2638e5622548f5e97aeced3ceebb','feedback.created','default','withdrawn',1,1767269460123456,'log','pending',0,1767270000123456,NULL,'',0,NULL,NULL,1,0,NULL,'');
 CREATE TABLE document (
         kind TEXT NOT NULL,
         name TEXT NOT NULL,
@@ -183,13 +170,13 @@ INSERT INTO "sqlite_stat1" VALUES('message','sqlite_autoindex_message_1','100000
 INSERT INTO "sqlite_stat1" VALUES('feedback','feedback_key','500000 500000 10 1 1');
 INSERT INTO "sqlite_stat1" VALUES('event','event','10000 10000 1 1 1');
 INSERT INTO "sqlite_stat1" VALUES('event','event_time','10000 1 1 1 1 1');
-INSERT INTO "sqlite_stat1" VALUES('delivery','delivery_channel','1000000 300000 100000 100000 1 1');
 INSERT INTO "sqlite_stat1" VALUES('delivery','delivery_order','100000 100000 2 1 1 1');
 INSERT INTO "sqlite_stat1" VALUES('told','told','1000000 1000000 2 1');
 INSERT INTO "sqlite_stat1" VALUES('alert','alert_session','1000 1000 10 1');
 INSERT INTO "sqlite_stat1" VALUES('alert_feedback','alert_feedback','10000 10000 2 1');
-INSERT INTO "sqlite_stat1" VALUES('comment_segment','comment_segment_time','250 250 1 1');
-INSERT INTO "sqlite_stat1" VALUES('comment_words',NULL,'30000');
+INSERT INTO "sqlite_stat1" VALUES('delivery','delivery_channel','1000000 300000 100000 100000 1 1 1 1');
+INSERT INTO "sqlite_stat1" VALUES('delivery','delivery_list','1000000 1000000 300000 100000 1 1 1');
+INSERT INTO "sqlite_stat1" VALUES('delivery','delivery_dead','1000 1000 300 100 1 1');
 CREATE TABLE term_correction (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         application TEXT NOT NULL,
@@ -257,7 +244,6 @@ CREATE INDEX alert_standing ON alert (application, raised_at, id) WHERE resolved
 CREATE UNIQUE INDEX feedback_key ON feedback (application, session_id, idempotency_key, ifnull(author, ''))
         WHERE idempotency_key IS NOT NULL;
 CREATE INDEX event_time ON event (occurred_at, feedback_id, version);
-CREATE INDEX delivery_channel ON delivery (channel, state, late, due_at, id);
 CREATE INDEX delivery_order ON delivery (application, feedback_id, channel, version) WHERE state = 'pending';
 CREATE TRIGGER delivery_made AFTER INSERT ON delivery WHEN NEW.state = 'pending'
         BEGIN 
@@ -374,26 +360,9 @@ CREATE TRIGGER terms_added_after_change AFTER UPDATE ON feedback WHEN
             INSERT INTO term_correction (application, sign, rating, comment, polarity)
                 VALUES (NEW.application, 1, NEW.rating, NEW.comment, NEW.polarity);
         END;
-CREATE INDEX comment_segment_time ON comment_segment (application, until, since);
-CREATE TRIGGER comment_segment_gone AFTER DELETE ON comment_segment
-    BEGIN DELETE FROM comment_words WHERE place BETWEEN OLD.number * 256 AND OLD.number * 256 + 255; END;
-CREATE TRIGGER comment_added AFTER INSERT ON feedback
-        WHEN NEW.comment <> ''
-        AND NEW.created_at < (SELECT max(until) FROM comment_segment WHERE application = NEW.application)
-    BEGIN 
-    DELETE FROM comment_segment
-        WHERE application = NEW.application AND until > NEW.created_at AND since <= NEW.created_at;
- END;
-CREATE TRIGGER comment_changed AFTER UPDATE OF comment ON feedback WHEN OLD.comment <> NEW.comment
-    BEGIN 
-    DELETE FROM comment_segment
-        WHERE application = OLD.application AND until > OLD.created_at AND since <= OLD.created_at;
- END;
-CREATE TRIGGER comment_removed AFTER DELETE ON feedback WHEN OLD.comment <> ''
-    BEGIN 
-    DELETE FROM comment_segment
-        WHERE application = OLD.application AND until > OLD.created_at AND since <= OLD.created_at;
- END;
+CREATE INDEX delivery_channel ON delivery (channel, state, late, due_at, id, application, type);
+CREATE INDEX delivery_list ON delivery (application, channel, state, due_at, id, type) WHERE state <> 'pending';
+CREATE INDEX delivery_dead ON delivery (application, channel, cause, due_at, id) WHERE state = 'dead';
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('term_correction',0);
 COMMIT;

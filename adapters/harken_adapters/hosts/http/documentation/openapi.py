@@ -9,9 +9,11 @@ from copy import deepcopy
 from typing import Any, Final
 
 from harken import Violation
-from harken.domain.query import MAX_PAGE
+from harken.domain.query import MAX_PAGE, MAX_VALUES
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
 from harken.domain.search import MAX_SEARCH_LENGTH
+from harken.services.feedback.rule_counts import MAX_DAYS
+from harken.services.reasons import MAX_REASONS
 from harken.services.themes import MAX_THEMES
 from harken_adapters.formats.exporting import WRITERS
 from harken_adapters.formats.statistics import By
@@ -19,6 +21,7 @@ from harken_adapters.hosts.http.documentation.references import map_references
 from harken_adapters.hosts.http.documentation.schemas import (
     CHANNEL_NAME,
     DELIVERY_STATE,
+    EVENT_TYPE,
     EXAMPLES,
     LABEL,
     MOMENT,
@@ -32,6 +35,7 @@ from harken_adapters.hosts.http.documentation.schemas import (
 )
 from harken_adapters.hosts.http.operation import Answer, Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.operations.deliveries import ANY
 from harken_adapters.hosts.http.wire.messages import JSON
 from harken_adapters.hosts.http.wire.problems import KINDS, MEDIA_TYPE, Problem
 
@@ -104,6 +108,7 @@ _TAGS: Final = {
     "Events": "A live stream of events.",
     "Alerts": "Patterns in feedback that alert rules have found.",
     "Notifications": "Channels, routes and deliveries of notifications.",
+    "Keys": "API keys of the application.",
 }
 _SECURITY_SCHEMES: Final = {
     "apiKey": {
@@ -148,7 +153,7 @@ def _operation(operation: Operation) -> Document:
 def _description(operation: Operation) -> str:
     sentences = [operation.description.replace("``", "`")] if operation.description else []
     if operation.filters:
-        sentences.append("`context.NAME` in the query string filters by a context value, as text or as JSON.")
+        sentences.append("`context.NAME` in the query string filters by context values, as text or as JSON.")
     token = ", or a session token" if operation.tokens else ""
     sentences.append(f"Requires an API key with the scope `{operation.scope.value}`{token}.")
     if not operation.agent_keys:
@@ -206,7 +211,7 @@ def _headers_of_request(operation: Operation) -> Iterator[str]:
 def _is_strict(operation: Operation) -> bool:
     """Whether invalid ids are rejected. Other operations only look ids up, and find nothing."""
     stores = "idempotency-key-reused" in operation.problems
-    return stores or operation.tag == "Metadata" or operation.body in ("Erasure", "Route")
+    return stores or operation.tag == "Metadata" or operation.body in ("Erasure", "NewKey", "Route")
 
 
 def _streams(operation: Operation) -> bool:
@@ -216,11 +221,9 @@ def _streams(operation: Operation) -> bool:
 def _own_parameter(operation: Operation, name: str) -> Document:
     """A query parameter of an operation that is not a filter."""
     if name == "limit":
-        if operation.name == "analytics_themes":
-            return _limit(15, MAX_THEMES)
-        return _limit(MAX_PAGE if operation.name == "list_session_feedback" else 100)
-    if name == "by" and "zone" in operation.parameters:
-        return _BY_TIME
+        return _limit(*_LIMITS.get(operation.name, (100, MAX_PAGE)))
+    if name == "by" and operation.name in _BY:
+        return _BY[operation.name]
     if name == "after":
         return _after(operation)
     if operation.body and name in _NAMED_IN_QUERY:
@@ -262,18 +265,29 @@ def _parameter_reference(name: str) -> Document:
     return {"$ref": f"#/components/parameters/{name}"}
 
 
+def _one_or_several(value: Schema) -> Schema:
+    return {"type": "array", "items": value, "minItems": 1, "maxItems": MAX_VALUES}
+
+
 _CURSOR: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"}
 _PLACE: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_.-]*$"}
 _FILTERED_BY: Final[Mapping[str, tuple[str, Schema]]] = {
     "session_id": ("Only feedback on this session.", TEXT),
     "message_id": ("Only feedback on this message.", TEXT),
-    "agent_id": ("Only feedback about this agent.", TEXT),
+    "agent_id": ("Only feedback about any of these agents.", _one_or_several(TEXT)),
     "author": ("Only feedback by this author.", TEXT),
-    "rating": ("Only feedback with this rating.", {"type": "string", "enum": ["up", "down", "neutral", "null"]}),
-    "tag": ("Only feedback with this tag.", TEXT),
+    "rating": (
+        "Only feedback with any of these ratings.",
+        _one_or_several({"type": "string", "enum": ["up", "down", "neutral", "null"]}),
+    ),
+    "tag": ("Only feedback with any of these tags.", _one_or_several(TEXT)),
     "text": (
         'Only feedback whose comment has these words, in any order; words in quotation marks ("on hold") are a phrase.',
         {**TEXT, "maxLength": MAX_SEARCH_LENGTH},
+    ),
+    "has_comment": (
+        "Only feedback with a comment (`true`), or without one (`false`).",
+        {"type": "string", "enum": ["true", "false"]},
     ),
     "since": ("Only from this time on, such as 2026-01-31 or 2026-01-31T12:00Z; UTC by default.", MOMENT),
     "until": ("Only before this time.", MOMENT),
@@ -294,6 +308,22 @@ _BY_TIME: Final = _in_query(
     "The length or kind of each point.",
     {"type": "string", "enum": [by.value for by in By], "default": By.DAY.value},
 )
+_BY_AGENT_OR_CONTEXT: Final = _in_query(
+    "by",
+    "The dimension to group by.",
+    {
+        "type": "string",
+        "pattern": rf"^(?:agent|context\.[\p{{L}}\p{{N}}_-]{{1,{MAX_CONTEXT_NAME_LENGTH}}})$",
+        "default": "agent",
+    },
+)
+#: The default and the maximum of a limit, where they are not 100 and 1,000.
+_LIMITS: Final = {
+    "analytics_themes": (15, MAX_THEMES),
+    "analytics_reasons": (10, MAX_REASONS),
+    "list_session_feedback": (MAX_PAGE, MAX_PAGE),
+}
+_BY: Final = {"analytics_trend": _BY_TIME, "analytics_ranking": _BY_AGENT_OR_CONTEXT}
 _AFTER_EVENT: Final = _in_query("after", "The same as Last-Event-ID, for clients that cannot send headers.", _PLACE)
 _AFTER_DELIVERY: Final = _in_query(
     "after",
@@ -316,9 +346,28 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "path.delivery_id.any": _in_path("delivery_id", "The id of the delivery.", PATH_TEXT, EXAMPLES["Delivery"]["id"]),
     "path.alert_id.any": _in_path("alert_id", "The id of the alert.", PATH_TEXT, EXAMPLES["Alert"]["id"]),
     "path.channel.any": _in_path("channel", "The name of the channel.", PATH_TEXT, EXAMPLES["Channel"]["name"]),
+    "path.key_id.any": _in_path("key_id", "The id of the key.", PATH_TEXT, EXAMPLES["Key"]["id"]),
     "path.route": _in_path("route", "The name of the route.", CHANNEL_NAME, EXAMPLES["StoredRoute"]["name"]),
     "path.route.any": _in_path("route", "The name of the route.", PATH_TEXT, EXAMPLES["StoredRoute"]["name"]),
-    "state": _in_query("state", "The state of the deliveries.", {**DELIVERY_STATE, "default": "dead"}),
+    "state": _in_query(
+        "state",
+        "The state of the deliveries; `dead` by default, or `any` with feedback_id or alert_id.",
+        {"type": "string", "enum": [*DELIVERY_STATE["enum"], ANY]},
+    ),
+    "type": _in_query("type", "Only deliveries of events of this type.", EVENT_TYPE),
+    "feedback_id": _in_query("feedback_id", "Only deliveries about this feedback.", TEXT),
+    "alert_id": _in_query("alert_id", "Only deliveries about this alert.", TEXT),
+    "cause": _in_query("cause", "Only dead deliveries with this cause.", TEXT),
+    "newest_first": _in_query(
+        "newest_first",
+        "Whether those that were due last come first.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
+    "delivered_since": _in_query(
+        "delivered_since",
+        "Since when deliveries that arrived are counted; by default, since midnight in UTC.",
+        MOMENT,
+    ),
     "channel": _in_query("channel", "Only deliveries to this channel.", CHANNEL_NAME),
     "open": _in_query(
         "open",
@@ -332,6 +381,23 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
         {"type": "string", "enum": ["true", "false"], "default": "false"},
     ),
     "rule": _in_query("rule", "Only alerts of this alert rule.", TEXT),
+    "order": _in_query(
+        "order",
+        "Which entries come first.",
+        {"type": "string", "enum": ["oldest", "newest"], "default": "oldest"},
+    ),
+    "held_by": _in_query(
+        "held_by", "Only feedback that this rule held; for feedback without a stored rule, the reason.", TEXT
+    ),
+    "decided_since": _in_query(
+        "decided_since", "Only decisions from this time on; by default, of the last 24 hours.", MOMENT
+    ),
+    "decision": _in_query("decision", "Only these decisions.", {"type": "string", "enum": ["approved", "rejected"]}),
+    "days": _in_query(
+        "days",
+        "The number of days, with today.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_DAYS, "default": 7},
+    ),
     "application": _in_query(
         "application", _APPLICATION, {**LABEL, "minLength": 0, "pattern": rf"^$|{LABEL['pattern']}"}
     ),
@@ -363,6 +429,11 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "prefer_dates": _in_query(
         "prefer_dates",
         "Whether the hours are those of dates, if the feedback spans less than 14 days.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
+    "same_weekdays": _in_query(
+        "same_weekdays",
+        "Whether the earlier period is a whole number of weeks earlier.",
         {"type": "string", "enum": ["true", "false"], "default": "false"},
     ),
     "keyword": _in_query(

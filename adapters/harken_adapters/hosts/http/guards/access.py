@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime
 from hashlib import blake2b
 from typing import Final
+from urllib.parse import parse_qs
 
 from attrs import evolve, frozen
 
 from harken import ApiKey, Feedback, InvalidCredentials, Scope
 from harken.ports.time import Clock
 from harken.services.keys import KeyService
+from harken_adapters.hosts.http.guards.browser_sessions import BrowserSession, BrowserSessions
 from harken_adapters.hosts.http.guards.credential_cache import CredentialCache
+from harken_adapters.hosts.http.guards.groups import GroupGrants
 from harken_adapters.hosts.http.guards.origins import Origins
 from harken_adapters.hosts.http.guards.sources import is_foreign
 from harken_adapters.hosts.http.wire.messages import Headers, Request
@@ -31,10 +33,6 @@ TRUSTED_FOR: Final = 5.0
 _TRUSTED_BYTES: Final = 32 * 1024 * 1024
 _REFUSED_BYTES: Final = 4 * 1024 * 1024
 _DIGEST_BYTES: Final = 16
-#: The cookie of a browser that has signed in. Its value is an API key.
-COOKIE: Final = "harken_key"
-#: Searched, not parsed, as a header may contain tens of thousands of cookies.
-_KEY_COOKIE: Final = re.compile(rf"(?:\A|;)[ \t]*{COOKIE}=({KEY_PREFIX}[^;]{{,{_LONGEST_CREDENTIAL}}})(?:;|\Z)")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: The content types that an HTML form of any origin can send without a CORS preflight.
 _TEXT: Final = "text/plain"
@@ -46,12 +44,20 @@ _FOREIGN: Final = "A page of another origin sent this request, according to Orig
 class Principal:
     """The caller of the API: an API key, a session token, or neither if access is open.
 
-    ``application`` is the only application that the caller may use; ``None`` for any.
+    Attributes:
+        application: the only application that the caller may use; ``None`` for any.
+        key: the API key. For a person who signed in with OpenID Connect, it has the rights of their groups, and is not
+            stored.
+        token: the session token.
+        browser: the browser session, if the request is authenticated by a cookie.
+        choices: for a person, the rights in each application, of which the request uses those in ``application``.
     """
 
     application: str | None = None
     key: ApiKey | None = None
     token: SessionToken | None = None
+    browser: BrowserSession | None = None
+    choices: tuple[ApiKey, ...] = ()
 
     @property
     def author(self) -> str | None:
@@ -95,12 +101,22 @@ class CredentialsRefused(Problem):
     """Raised when the request has credentials that are not valid."""
 
 
+@frozen
+class _Credential:
+    """Credentials as they were sent. A cookie is not accepted in the Authorization header, and vice versa."""
+
+    text: str
+    is_cookie: bool = False
+
+
 class Access:
     """Authenticates requests.
 
     Args:
         keys: the service of API keys.
         tokens: verifies session tokens; ``None`` if no secret is configured, so that they are rejected.
+        browsers: reads browser sessions.
+        groups: what people may do who signed in with OpenID Connect.
         mode: ``keys`` or ``open``, see ``ServerSettings``.
         clock: returns the current time in UTC, for the expiry of tokens.
         timer: returns monotonic seconds, for the expiry of cache entries.
@@ -112,12 +128,16 @@ class Access:
         tokens: SessionTokens | None,
         mode: str,
         *,
+        browsers: BrowserSessions,
+        groups: GroupGrants,
         clock: Clock,
         timer: Callable[[], float],
     ) -> None:
         self._keys = keys
         self._tokens = tokens
         self._mode = mode
+        self._browsers = browsers
+        self._groups = groups
         self._clock = clock
         self._timer = timer
         # A secret key: collisions cannot be constructed, and credentials cannot be recovered from digests.
@@ -134,8 +154,10 @@ class Access:
         """
         if self._is_open_to(request):
             return ANONYMOUS
-        credential = _credential(request)
-        if not credential:
+        credential = self._credential(request)
+        if credential is None:
+            return None
+        if not credential.text:
             raise _credentials_required()
         digest, now = self._digest(credential), self._timer()
         known = self._trusted.get(digest, now) or self._refused.get(digest, now)
@@ -152,16 +174,36 @@ class Access:
         if (known := self.principal_soon(request)) is not None:
             return known
         # Taken before the storage is read, as its answer may already be outdated when it arrives.
-        credential, until = _credential(request), self._timer() + TRUSTED_FOR
+        until = self._timer() + TRUSTED_FOR
+        credential = self._credential(request)
+        if credential is None:
+            self._browsers.load()
+            return self.principal(request)
         found = self._authenticate(credential)
         remembered = self._refused if isinstance(found, CredentialsRefused) else self._trusted
-        remembered.put(self._digest(credential), found, until, len(credential))
+        remembered.put(self._digest(credential), found, until, len(credential.text))
         return self._admit(found, request)
 
-    def _digest(self, credential: str) -> bytes:
+    def forget(self) -> None:
+        """Authenticate all credentials again, as after signing out, which this process then notices at once."""
+        self._trusted.clear()
+
+    def _credential(self, request: Request) -> _Credential | None:
+        """The credentials of a request; ``None`` if the secret of browser sessions must be loaded to find them.
+
+        Raises:
+            CredentialsRefused: the Authorization header is malformed.
+        """
+        if (value := request.header("authorization")) is not None:
+            return _Credential(_bearer(value))
+        cookie = self._browsers.cookie_soon(request)
+        return None if cookie is None else _Credential(cookie, is_cookie=True)
+
+    def _digest(self, credential: _Credential) -> bytes:
         """The cache key of credentials."""
-        text = credential.encode(errors="surrogatepass")
-        return blake2b(text, key=self._digest_key, digest_size=_DIGEST_BYTES).digest()
+        text = credential.text.encode(errors="surrogatepass")
+        person = b"cookie" if credential.is_cookie else b""
+        return blake2b(text, key=self._digest_key, digest_size=_DIGEST_BYTES, person=person).digest()
 
     def _is_open_to(self, request: Request) -> bool:
         """Whether the request needs no credentials: access is open, and it has none that are meant for Harken."""
@@ -173,11 +215,13 @@ class Access:
             return True
         return self._tokens is None and not credential.startswith(KEY_PREFIX)
 
-    def _authenticate(self, credential: str) -> Principal | Problem:
-        if not credential.startswith(KEY_PREFIX):
-            return self._authenticate_token(credential)
+    def _authenticate(self, credential: _Credential) -> Principal | Problem:
+        if credential.is_cookie:
+            return self._authenticate_browser(credential.text)
+        if not credential.text.startswith(KEY_PREFIX):
+            return self._authenticate_token(credential.text)
         try:
-            key = self._keys.authenticate(credential)
+            key = self._keys.authenticate(credential.text)
         except InvalidCredentials as error:
             return unauthorized(str(error), wrong=True)
         return Principal(application=key.application, key=key)
@@ -191,6 +235,28 @@ class Access:
             return unauthorized(str(error), wrong=True)
         return Principal(application=token.application, token=token)
 
+    def _authenticate_browser(self, cookie: str) -> Principal | Problem:
+        try:
+            session = self._browsers.read(cookie)
+        except InvalidToken as error:
+            return unauthorized(str(error), wrong=True)
+        if self._browsers.is_ended(session):
+            return unauthorized("This browser was signed out; sign in again", wrong=True)
+        if session.person is not None:
+            return self._person(session)
+        key = self._keys.find(session.key_id or "")
+        if key is None or key.revoked:
+            return unauthorized("The API key with which this browser signed in was revoked; use another", wrong=True)
+        self._keys.record_use(key)
+        return Principal(application=key.application, key=key, browser=session)
+
+    def _person(self, session: BrowserSession) -> Principal | Problem:
+        """The principal of a person. The settings decide now what their groups may do, not when they signed in."""
+        choices = person_keys(session, self._groups)
+        if not choices:
+            return unauthorized("The groups of this person do not give access any more; ask the operator", wrong=True)
+        return Principal(application=choices[0].application, key=choices[0], browser=session, choices=choices)
+
     def _admit(self, found: Principal | Problem, request: Request) -> Principal:
         if isinstance(found, Problem):
             # A new exception each time, as one that is raised repeatedly accumulates traceback frames.
@@ -198,7 +264,9 @@ class Access:
         if found.token is not None:
             _check_expiry(found.token, self._clock())
             _check_origin(found.token, request)
-        return found
+        if found.browser is not None and self._clock() >= found.browser.expires_at:
+            raise unauthorized("The browser session has expired; sign in again", wrong=True)
+        return _choose(found, request) if len(found.choices) > 1 else found
 
 
 def unauthorized(detail: str, *, wrong: bool = False) -> Problem:
@@ -216,10 +284,12 @@ def _credentials_required() -> Problem:
     )
 
 
-def _credential(request: Request) -> str:
-    value = request.header("authorization")
-    if value is None:
-        return cookie_of(request) or ""
+def _bearer(value: str) -> str:
+    """The credentials in an Authorization header.
+
+    Raises:
+        CredentialsRefused: it is malformed.
+    """
     scheme, _, credential = value.partition(" ")
     credential = credential.strip()
     if scheme.lower() != "bearer" or not credential:
@@ -231,10 +301,52 @@ def _credential(request: Request) -> str:
     return credential
 
 
-def cookie_of(request: Request) -> str | None:
-    """The API key in the cookie of a browser that has signed in, if there is one."""
-    found = _KEY_COOKIE.search(request.header("cookie") or "")
-    return found and found[1].rstrip()
+def person_keys(session: BrowserSession, groups: GroupGrants) -> tuple[ApiKey, ...]:
+    """The rights of a person in each application, as keys that are not stored; that of the service first."""
+    person = session.person
+    if person is None or person.issuer != groups.issuer:
+        return ()
+    return tuple(
+        ApiKey(
+            id=session.owner,
+            application=application,
+            scopes=scopes,
+            name=person.name,
+            digest="",
+            created_at=session.signed_in_at,
+        )
+        for application, scopes in groups.scopes(person.groups).items()
+    )
+
+
+def _choose(found: Principal, request: Request) -> Principal:
+    """The principal with the rights in the application that the request names, if it has any there."""
+    asked = parse_qs(request.query).get("application", [])
+    chosen = next((key for key in found.choices if asked == [key.application]), found.choices[0])
+    return evolve(found, application=chosen.application, key=chosen)
+
+
+def check_own_page(request: Request, *, needs_proof: bool = False) -> None:
+    """Check that a page of the same origin sent a form.
+
+    Args:
+        request: the request with the form.
+        needs_proof: whether the browser must prove it, as where a cookie authenticates the request.
+
+    Raises:
+        Problem: a page of another origin sent it, or a proxy makes it appear so.
+    """
+    if not is_foreign(request.header, needs_proof=needs_proof):
+        return
+    origin = request.header("origin")
+    if request.header("sec-fetch-site") is not None or origin is None:
+        raise Problem("forbidden", "A page of another site sent this form. Open this page directly and use its form.")
+    raise Problem(
+        "forbidden",
+        f"The browser sent this form from {origin}, but it arrived with the Host {request.header('host')}. If you "
+        "opened this page directly, your proxy changes the Host header; in nginx, set 'proxy_set_header Host "
+        "$http_host;'.",
+    )
 
 
 def check_source(principal: Principal, request: Request, origins: Origins, *, json: bool) -> None:
@@ -258,7 +370,7 @@ def check_source(principal: Principal, request: Request, origins: Origins, *, js
         content_type = ""
     if content_type in _FORMS:
         raise Problem("unsupported-media-type", f"The Content-Type must be application/json, got {content_type!r}")
-    if request.header("authorization") is None and cookie_of(request) is not None:
+    if principal.browser is not None:
         # Not even for allowed origins: browsers send the cookie automatically, so it does not prove the user's intent.
         if is_foreign(request.header, needs_proof=True):
             raise Problem("forbidden", f"{_FOREIGN}; pages of other origins may not use the sign-in of a browser")

@@ -45,6 +45,12 @@ class CredentialCache(Generic[T]):
             while self._bytes > self._max_bytes:
                 self._forget(self._entries.popitem(last=False)[1])
 
+    def clear(self) -> None:
+        """Remove all entries."""
+        with self._lock:
+            self._entries.clear()
+            self._bytes = 0
+
     def _forget(self, entry: tuple[T, float, int] | None) -> None:
         if entry is not None:
             self._bytes -= entry[2]

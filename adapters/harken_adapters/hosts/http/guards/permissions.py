@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from harken import Scope
+from harken import ApiKey, Scope
 from harken_adapters.hosts.http.guards.access import Principal
 from harken_adapters.hosts.http.wire.problems import Problem
 
@@ -24,9 +24,8 @@ def check_scope(principal: Principal, scope: Scope, *, tokens: bool, session_id:
     """
     if principal.token is None:
         if principal.key is not None and not principal.key.allows(scope):
-            raise Problem(
-                "forbidden", f"This operation requires the scope {scope.value!r}, which the API key does not have"
-            )
+            whose = "none of your groups gives" if principal.choices else "the API key does not have"
+            raise Problem("forbidden", f"This operation requires the scope {scope.value!r}, which {whose}")
         return
     if not tokens:
         raise Problem("forbidden", "A session token can only submit, change, withdraw and read its own feedback")
@@ -47,21 +46,37 @@ def check_agent_keys(principal: Principal, *, allowed: bool) -> None:
         raise Problem("forbidden", detail)
 
 
-def agent_filter(principal: Principal, named: str | None) -> str | None:
-    """The agent to filter by: ``named``, or the only agent that the API key is limited to.
+def agent_filter(principal: Principal, named: frozenset[str] | None) -> frozenset[str] | None:
+    """The agents to filter by: those that are ``named``, or else all that the API key is limited to.
 
     Raises:
-        Problem: the API key is limited to agents, and ``named`` is another one, or is missing and there are several.
+        Problem: the API key is limited to agents, and others are named.
     """
-    agents = principal.agents
-    if agents is None or named in agents:
+    if named is None:
+        return principal.agents
+    _check_agents(principal, named)
+    return named
+
+
+def may_manage(principal: Principal, key: ApiKey) -> bool:
+    """Whether a principal may see and revoke an API key of its application: one that permits no more than its own."""
+    return principal.agents is None or (key.agents is not None and key.agents <= principal.agents)
+
+
+def agents_of_new_key(principal: Principal, named: Sequence[str] | None) -> Sequence[str] | None:
+    """The agents of a new API key: ``named``, or those that the API key of the caller is limited to.
+
+    Raises:
+        Problem: the API key is limited to other agents.
+    """
+    if principal.agents is None:
         return named
-    if named is not None:
-        detail = f"This API key is limited to the agents {_join(agents)}, got agent_id {named!r}"
+    if named is None:
+        return sorted(principal.agents)
+    if others := set(named) - principal.agents:
+        detail = f"This API key is limited to the agents {_join(principal.agents)}, got {_join(others)}"
         raise Problem("forbidden", detail)
-    if len(agents) == 1:
-        return next(iter(agents))
-    raise Problem("forbidden", f"This API key is limited to agents; set agent_id to one of {_join(agents)}")
+    return named
 
 
 def agent_of(principal: Principal, named: object) -> str | None:
@@ -70,14 +85,27 @@ def agent_of(principal: Principal, named: object) -> str | None:
     Raises:
         Problem: the credentials are for other agents, or for several and ``named`` is missing.
     """
-    if principal.agents is not None:
-        return agent_filter(principal, named if named is None else str(named))
+    agents = principal.agents
+    if agents is not None and named is None:
+        if len(agents) > 1:
+            raise Problem("forbidden", f"This API key is limited to agents; set agent_id to one of {_join(agents)}")
+        return next(iter(agents))
+    if agents is not None:
+        _check_agents(principal, [str(named)])
+        return str(named)
     fixed = principal.token.agent if principal.token else None
     if fixed is None:
         return cast("str | None", named)
     if named not in (None, fixed):
         raise Problem("forbidden", "The session token is for another agent")
     return fixed
+
+
+def _check_agents(principal: Principal, named: Iterable[str]) -> None:
+    others = [] if principal.agents is None else sorted(set(named) - principal.agents)
+    if others:
+        detail = f"This API key is limited to the agents {_join(principal.agents or ())}, got agent_id {_join(others)}"
+        raise Problem("forbidden", detail)
 
 
 def context_of(principal: Principal, body: Mapping[str, Any]) -> Any:

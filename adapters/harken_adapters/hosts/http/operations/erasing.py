@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import evolve
-
-from harken import Erased, FeedbackQuery, FeedbackRejected, Scope
+from harken import FeedbackQuery, FeedbackRejected, Scope
 from harken.domain.rules import label_problem
 from harken_adapters.formats.record import erasure_record
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
@@ -26,10 +24,7 @@ def _erase(call: Call) -> Response:
     if problems := [problem for name, value in named.items() if (problem := label_problem(name, value))]:
         raise FeedbackRejected(problems)
     query = FeedbackQuery(application=call.application, **conditions).in_any_state()
-    agents = call.principal.agents
-    parts = [query] if agents is None else [evolve(query, agent_id=agent) for agent in sorted(agents)]
-    erased = sum(map(call.harken.collection.erase, parts), Erased())
-    return answer(erasure_record(erased))
+    return answer(erasure_record(call.harken.collection.erase(call.visible(query))))
 
 
 OPERATIONS: Final = (

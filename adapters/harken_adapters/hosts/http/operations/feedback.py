@@ -50,8 +50,8 @@ def _oldest_first(call: Call, query: FeedbackQuery, limit: int, after: Cursor | 
 
 
 def _in_session(call: Call) -> FeedbackQuery:
-    agent_id = call.parameters.get("agent_id")
-    query = FeedbackQuery(application=call.application, session_id=call.part("session_id"), agent_id=agent_id)
+    agents = call.parameters.all("agent_id") or None
+    query = FeedbackQuery(application=call.application, session_id=call.part("session_id"), agent_id=agents)
     return call.visible(query)
 
 

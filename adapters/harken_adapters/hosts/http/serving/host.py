@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Final
 from weakref import WeakSet
 
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.origins import Origins
 from harken_adapters.hosts.http.logs import log_request
 from harken_adapters.hosts.http.operation import Operation
-from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.pages import PAGES, PUBLIC_PAGES, Page, Pages
+from harken_adapters.hosts.http.serving.pages import Page, Pages
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import Request, Response
-from harken_adapters.hosts.http.wire.paths import Paths
-
-#: The routes with and without the pages for operators: health, metrics, documentation, sign-in and the demo.
-WITH_PAGES: Final[Paths[Operation | Page]] = Paths((*OPERATIONS, *PAGES))
-WITHOUT_PAGES: Final[Paths[Operation | Page]] = Paths((*OPERATIONS, *PUBLIC_PAGES))
 
 
 class ApiHost:
@@ -54,7 +47,7 @@ class ApiHost:
         """The response to a request for a page. ``root`` is the prefix of the API's paths. May block on a storage."""
         start = perf_counter()
         response = page.answer(self.pages, self.api, root, request)
-        if request.method in WITH_BODY:
+        if request.method in WITH_BODY or page.is_logged:
             # Sign-in and sign-out are logged like operations.
             self.record(page, request, response, perf_counter() - start)
         return response

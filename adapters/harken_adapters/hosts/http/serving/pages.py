@@ -9,28 +9,25 @@ from functools import lru_cache, partial
 from importlib.metadata import version
 from threading import Thread
 from typing import Final, Literal
-from urllib.parse import parse_qs
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from harken import HarkenError, Scope
 from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.documentation import docs_page
 from harken_adapters.hosts.http.documentation.openapi import document
-from harken_adapters.hosts.http.guards.access import (
-    KEY_PREFIX,
-    Principal,
-    cookie_of,
-    unauthorized,
-)
+from harken_adapters.hosts.http.guards.access import Principal, check_own_page
 from harken_adapters.hosts.http.guards.permissions import check_agent_keys, check_operator, check_scope
-from harken_adapters.hosts.http.guards.sources import is_foreign
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving import demo, sign_in
+from harken_adapters.hosts.http.serving import demo
 from harken_adapters.hosts.http.serving.browser_files import MODULES, module_response
 from harken_adapters.hosts.http.serving.feedback_links.handler import answer_link
 from harken_adapters.hosts.http.serving.feedback_links.page import style
+from harken_adapters.hosts.http.serving.sign_in import page as sign_in_files
+from harken_adapters.hosts.http.serving.sign_in import paths
+from harken_adapters.hosts.http.serving.sign_in.handler import HTML, SignIn, redirect
+from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import Request, Response, answer, security_headers, to_json
 from harken_adapters.hosts.http.wire.problems import Problem, internal, path_not_found, problem_of
 
@@ -43,9 +40,6 @@ _PAGE_POLICY: Final = (
 )
 #: The page has a sign-out form.
 _PAGE_SECURITY: Final = security_headers(_PAGE_POLICY, referrer_policy="same-origin")
-#: The query string of the sign-in page after signing out.
-_SIGNED_OUT: Final = "signed-out"
-_HTML: Final = "text/html; charset=utf-8"
 
 
 class Pages:
@@ -55,7 +49,8 @@ class Pages:
     """
 
     def __init__(self, api: Api) -> None:
-        self._api = api
+        self.api = api
+        self.sign_in = SignIn(api)
         self._lock = ForkSafeLock()
         self._probe: Future[None] | None = None
 
@@ -82,14 +77,15 @@ class Pages:
 
     def metrics(self) -> Response:
         """Metrics for Prometheus. May block on the storage."""
-        return Response(200, *self._api.metrics.render())
+        return Response(200, *self.api.metrics.render())
 
     def openapi(self, root: str = "") -> Response:
         """The OpenAPI document."""
         return Response(200, _document(root))
 
-    def docs(self, root: str = "", *, signed_in: bool = False) -> Response:
-        """The documentation page, which loads nothing from other hosts."""
+    def docs(self, root: str, request: Request) -> Response:
+        """The documentation page, which loads nothing from other hosts. It has a button to sign out."""
+        signed_in = self.api.recognise(request).browser is not None
         body = docs_page.page(
             f"{root}/openapi.json",
             f"{root}/docs/assets",
@@ -97,7 +93,7 @@ class Pages:
             f"{root}/sign-out" if signed_in else None,
             [(f"{one.method} {root}{one.path}", one.summary) for one in OPERATIONS],
         )
-        return Response(200, body, _HTML, security=_PAGE_SECURITY)
+        return Response(200, body, HTML, security=_PAGE_SECURITY)
 
     def docs_script(self, root: str = "") -> Response:
         """The script of the documentation page."""
@@ -113,43 +109,9 @@ class Pages:
             raise path_not_found()
         return Response(200, *found)
 
-    def sign_in_page(self, root: str, request: Request) -> Response:
-        """The sign-in page; if access is open, a redirect to the documentation."""
-        if self._api.settings.access == "open":
-            return _redirect(f"{root}/docs")
-        notice = "You are signed out." if request.query == _SIGNED_OUT else None
-        return Response(200, sign_in.page(root, notice=notice), _HTML, security=sign_in.SECURITY)
-
-    def sign_in(self, root: str, request: Request) -> Response:
-        """Exchange the submitted API key for a cookie. On failure, show the sign-in page with the reason."""
-        values = parse_qs(request.body.decode("latin-1")).get("key", [""])
-        key = values[0].strip()
-        bearer = f"Bearer {key}"
-        try:
-            _check_own_page(request)
-            if not key.startswith(KEY_PREFIX):
-                raise unauthorized(f"An API key must start with {KEY_PREFIX}")
-            principal = self._api.recognise(
-                evolve(request, header=lambda name: bearer if name == "authorization" else request.header(name))
-            )
-        except Problem as problem:
-            return _failure(root, "signed in", problem)
-        except HarkenError as error:
-            return _failure(root, "signed in", problem_of(error) or internal())
-        request.application = principal.application
-        return _redirect(f"{root}/docs", sign_in.cookie(key, root, secure=_is_secure(request)))
-
-    def sign_out(self, root: str, request: Request) -> Response:
-        """Remove the cookie. For a form of another origin, show the sign-in page with the reason for the refusal."""
-        try:
-            _check_own_page(request)
-        except Problem as problem:
-            return _failure(root, "signed out", problem)
-        return _redirect(f"{root}/sign-in?{_SIGNED_OUT}", sign_in.cookie("", root, secure=_is_secure(request)))
-
     def demo(self, root: str, request: Request) -> Response:
         """The demo of the widget, with a session token if the server can create one and the caller may submit."""
-        api = self._api
+        api = self.api
         principal = api.recognise(request)
         if api.tokens is None:
             return _demo(demo.page(root, demo.NO_SECRETS))
@@ -161,7 +123,7 @@ class Pages:
 
     def feedback_link(self, _: str, request: Request) -> Response:
         """The page of a feedback link, or the result of its form. May block on the storage."""
-        return answer_link(self._api, request)
+        return answer_link(self.api, request)
 
     def _start_probe(self) -> Future[None]:
         """Start a readiness probe of the storage, or return the one in progress, so that at most one thread hangs."""
@@ -173,7 +135,7 @@ class Pages:
 
     def _run_probe(self, probe: Future[None]) -> None:
         try:
-            self._api.harken.sessions.get(self._api.harken.application, _READINESS_SESSION)
+            self.api.harken.sessions.get(self.api.harken.application, _READINESS_SESSION)
         except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
             probe.set_exception(error)
         else:
@@ -190,12 +152,8 @@ def _not_ready() -> Response:
     return Problem("unavailable", "The storage is not available").response("/readyz")
 
 
-def _redirect(path: str, *headers: tuple[str, str]) -> Response:
-    return Response(303, b"", None, (("location", path), *headers))
-
-
 def _demo(body: bytes) -> Response:
-    return Response(200, body, _HTML, security=demo.SECURITY)
+    return Response(200, body, HTML, security=demo.SECURITY)
 
 
 def _may_submit(principal: Principal) -> bool:
@@ -209,35 +167,6 @@ def _may_submit(principal: Principal) -> bool:
     return principal.key.allows(Scope.SUBMIT) and principal.agents is None
 
 
-def _failure(root: str, action: str, problem: Problem) -> Response:
-    """The sign-in page with an error. ``action`` is ``"signed in"`` or ``"signed out"``."""
-    body = sign_in.page(root, error=problem.detail, title=f"Not {action}.")
-    return Response(problem.status, body, _HTML, problem.headers, security=sign_in.SECURITY)
-
-
-def _check_own_page(request: Request) -> None:
-    """Check that a page of the same origin sent the form.
-
-    Raises:
-        Problem: a page of another origin sent it, or a proxy makes it appear so.
-    """
-    if not is_foreign(request.header):
-        return
-    if request.header("sec-fetch-site") is not None:
-        raise Problem("forbidden", "A page of another site sent this form. Open this page directly and use its form.")
-    raise Problem(
-        "forbidden",
-        f"The browser sent this form from {request.header('origin')}, but it arrived with the Host "
-        f"{request.header('host')}. If you opened this page directly, your proxy changes the Host header; in nginx, "
-        "set 'proxy_set_header Host $http_host;'.",
-    )
-
-
-def _is_secure(request: Request) -> bool:
-    """Whether the browser uses TLS, according to Origin. This also works if a proxy terminates TLS."""
-    return (request.header("origin") or "").startswith("https://")
-
-
 @frozen
 class Page:
     """A page.
@@ -247,6 +176,8 @@ class Page:
         path: the path template, with parameters in braces.
         show: returns the response for the root of the API and a request.
         methods: the allowed HTTP methods.
+        signs_in: whether a browser without credentials is redirected to the sign-in page, which leads back.
+        is_logged: whether GET requests are logged and counted like those of operations, as all others are.
         needs: who may see it if access is not open: anyone (``nothing``), anyone with ``credentials``, or an
             ``operator`` with the scope ``read``.
         blocks: whether it may block, so that an event loop must use a thread.
@@ -258,20 +189,24 @@ class Page:
     methods: tuple[str, ...] = ("GET", "HEAD")
     needs: Literal["nothing", "credentials", "operator"] = "credentials"
     blocks: bool = True
+    signs_in: bool = False
+    is_logged: bool = False
 
     def answer(self, pages: Pages, api: Api, root: str, request: Request) -> Response:
         """The response to a request for this page, or an error response. May block on a storage."""
         try:
             if self.needs != "nothing":
                 principal = api.recognise(request)
+                if request.method in WITH_BODY:
+                    check_own_page(request, needs_proof=principal.browser is not None)
                 if self.needs == "operator":
                     check_scope(principal, Scope.READ, tokens=False, session_id=None)
                     check_operator(principal, api.harken.application)
                     check_agent_keys(principal, allowed=False)
             return self.show(pages, root, request)
         except Problem as problem:
-            if problem.kind == "unauthorized" and self.name in ("docs", "demo"):
-                return _redirect(f"{root}/sign-in")
+            if problem.kind == "unauthorized" and self.signs_in:
+                return redirect(paths.sign_in_path(root, request, problem))
             return problem.response(request.path)
         except HarkenError as error:
             return (problem_of(error) or internal()).response(request.path)
@@ -296,32 +231,79 @@ PUBLIC_PAGES: Final = (
     Page("feedback_link_form", _LINK, Pages.feedback_link, methods=("POST",), needs="nothing"),
     Page("feedback_link_style", "/vote/assets/style.css", lambda *_: _asset(style(), "text/css"), needs="nothing"),
 )
-_SIGN_IN: Final = "/sign-in"
-PAGES: Final = (
+_SIGN_IN: Final = paths.SIGN_IN
+SERVICE_PAGES: Final = (
     *PUBLIC_PAGES,
     Page("healthz", "/healthz", lambda pages, _, __: pages.healthz(), needs="nothing", blocks=False),
     Page("readyz", "/readyz", lambda pages, _, __: pages.readyz(), needs="nothing"),
     Page("metrics", "/metrics", lambda pages, _, __: pages.metrics(), needs="operator"),
     Page("openapi", "/openapi.json", lambda pages, root, _: pages.openapi(root)),
-    Page("docs", "/docs", lambda pages, root, sent: pages.docs(root, signed_in=cookie_of(sent) is not None)),
+    Page("docs", "/docs", Pages.docs, signs_in=True),
     Page("docs_script", "/docs/start.js", lambda pages, root, _: pages.docs_script(root)),
     Page("docs_asset", "/docs/assets/{name}", lambda pages, _, sent: pages.docs_asset(sent.parts["name"])),
-    Page("demo", "/demo", Pages.demo),
+    Page("demo", "/demo", Pages.demo, signs_in=True),
     Page("demo_style", "/demo/style.css", lambda *_: _asset(demo.STYLE, "text/css"), needs="nothing", blocks=False),
-    Page("sign_in", _SIGN_IN, Pages.sign_in_page, needs="nothing", blocks=False),
-    Page("sign_in_form", _SIGN_IN, Pages.sign_in, methods=("POST",), needs="nothing"),
-    Page("sign_out", "/sign-out", Pages.sign_out, methods=("POST",), needs="nothing"),
+    Page(
+        "sign_in",
+        _SIGN_IN,
+        lambda pages, root, sent: pages.sign_in.show(root, sent),
+        needs="nothing",
+        blocks=False,
+    ),
+    Page(
+        "sign_in_form",
+        _SIGN_IN,
+        lambda pages, root, sent: pages.sign_in.submit(root, sent),
+        methods=("POST",),
+        needs="nothing",
+    ),
+    Page(
+        "sign_in_current",
+        f"{_SIGN_IN}/current",
+        lambda pages, root, sent: pages.sign_in.current(root, sent),
+        needs="nothing",
+    ),
+    Page(
+        "sign_in_stay",
+        f"{_SIGN_IN}/stay",
+        lambda pages, root, sent: pages.sign_in.stay(root, sent),
+        methods=("POST",),
+        signs_in=True,
+    ),
+    Page(
+        "openid",
+        f"{_SIGN_IN}/openid",
+        lambda pages, root, sent: pages.sign_in.start(root, sent),
+        methods=("GET",),
+        needs="nothing",
+        is_logged=True,
+    ),
+    Page(
+        "openid_callback",
+        f"{_SIGN_IN}/openid/callback",
+        lambda pages, root, sent: pages.sign_in.finish(root, sent),
+        methods=("GET",),
+        needs="nothing",
+        is_logged=True,
+    ),
+    Page(
+        "sign_out",
+        "/sign-out",
+        lambda pages, root, sent: pages.sign_in.sign_out(root, sent),
+        methods=("POST",),
+        needs="nothing",
+    ),
     Page(
         "sign_in_style",
-        "/sign-in/style.css",
-        lambda *_: _asset(sign_in.STYLE, "text/css"),
+        f"{_SIGN_IN}/style.css",
+        lambda *_: _asset(sign_in_files.style(), "text/css"),
         needs="nothing",
         blocks=False,
     ),
     Page(
         "sign_in_script",
-        "/sign-in/start.js",
-        lambda *_: _asset(sign_in.SCRIPT, "text/javascript"),
+        f"{_SIGN_IN}/start.js",
+        lambda *_: _asset(sign_in_files.script(), "text/javascript"),
         needs="nothing",
         blocks=False,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from harken.ports.storage import Storage
 from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.logs import log_unopened
+from harken_adapters.hosts.http.serving.pages import Page
 from harken_adapters.hosts.http.serving.threaded_host import ThreadedHost
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.bodies import Read
@@ -78,7 +80,7 @@ class ProcessService:
         harken: the Harken to serve. The caller closes it and starts its relay. By default, one is connected, and its
             relay runs unless the settings disable it.
         storage: the storage URL to connect to; by default that of the settings of Harken.
-        pages: whether to serve health, metrics and documentation too.
+        pages: the pages to serve besides the API.
 
     Raises:
         ConfigurationError: a setting is invalid.
@@ -90,7 +92,7 @@ class ProcessService:
         *,
         harken: Harken | None = None,
         storage: str | None = None,
-        pages: bool = True,
+        pages: Sequence[Page],
     ) -> None:
         self.settings = ServerSettings.load() if settings is None else settings
         self.pages = pages
@@ -173,4 +175,4 @@ class ProcessService:
             raise
 
     def _create_host(self, hk: Harken) -> ThreadedHost:
-        return ThreadedHost(Api(hk, self.settings), pages=self.pages)
+        return ThreadedHost(Api(hk, self.settings), self.pages)

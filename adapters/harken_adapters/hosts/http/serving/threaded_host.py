@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from time import perf_counter
 from typing import Final
 
 from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Admission, Operation
+from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.deadlines import read_deadline
-from harken_adapters.hosts.http.serving.host import WITH_PAGES, WITHOUT_PAGES, ApiHost
+from harken_adapters.hosts.http.serving.host import ApiHost
+from harken_adapters.hosts.http.serving.pages import Page
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY, Read, read_body
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
-from harken_adapters.hosts.http.wire.paths import check_path
+from harken_adapters.hosts.http.wire.paths import Paths, check_path
 from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.telemetry import request_span
 
@@ -26,12 +28,12 @@ class ThreadedHost(ApiHost):
 
     Args:
         api: the API, which is closed with the host.
-        pages: whether to serve health, metrics and documentation too.
+        pages: the pages to serve besides the API.
     """
 
-    def __init__(self, api: Api, *, pages: bool = True) -> None:
+    def __init__(self, api: Api, pages: Sequence[Page]) -> None:
         super().__init__(api)
-        self._paths = WITH_PAGES if pages else WITHOUT_PAGES
+        self._paths = Paths[Operation | Page]((*OPERATIONS, *pages))
         self._admitting = ForkSafeLock()
         #: The number of listeners that were admitted and have no stream yet.
         self._joining = 0

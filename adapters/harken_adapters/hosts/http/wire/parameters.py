@@ -28,6 +28,7 @@ FILTERS: Final = (
     "rating",
     "tag",
     "text",
+    "has_comment",
     "since",
     "until",
     "status",
@@ -38,7 +39,8 @@ FILTERS_IN_ANY_STATE: Final = tuple(name for name in FILTERS if name not in ("st
 _CONTEXT: Final = "context."
 #: The prefixes of a filter when two selections are compared.
 _SIDES: Final = ("", "before.", "after.")
-_MOST_PARAMETERS: Final = 100
+#: More than the maximum number of values of a filter.
+_MOST_PARAMETERS: Final = 500
 _EMPTY: Final = "it is empty"
 #: A Content-Type consists of a type, a charset and sometimes a profile.
 _LONGEST_CONTENT_TYPE: Final = 1_000
@@ -206,14 +208,11 @@ class Parameters:
 
     def truth(self, name: str) -> bool | None:
         """The value of a Boolean parameter, ``true`` or ``false``; ``None`` if it is missing."""
-        text = self.get(name)
-        if text not in (None, "true", "false"):
-            raise invalid(name, "type", f"{name} must be true or false, got {(text or '')[:100]!a}")
-        return None if text is None else text == "true"
+        return _truth(name, self.get(name))
 
-    def cursor(self) -> Cursor | None:
-        """The cursor in ``after``, if any."""
-        token = self.get("after")
+    def cursor(self, name: str = "after") -> Cursor | None:
+        """The cursor in a parameter, if any."""
+        token = self.get(name)
         return Cursor.parse(token) if token else None
 
     def query(self, application: str, side: str = "") -> FeedbackQuery:
@@ -231,25 +230,29 @@ class Parameters:
             sided = self.get(f"{side}{name}") if side else None
             return self.get(name) if sided is None else sided
 
+        def several(name: str) -> Sequence[str] | None:
+            return self.all(f"{side}{name}") or self.all(name) or None
+
         query = FeedbackQuery(
             application=application,
             session_id=chosen("session_id"),
             message_id=chosen("message_id"),
-            agent_id=chosen("agent_id"),
+            agent_id=several("agent_id"),
             author=chosen("author"),
-            rating=_rating(chosen("rating")),
-            tag=chosen("tag"),
+            rating=_ratings(several("rating")),
+            tag=several("tag"),
             context=self._context(side),
             text=chosen("text"),
+            has_comment=_truth("has_comment", chosen("has_comment")),
             since=moment("since", chosen("since")),
             until=moment("until", chosen("until")),
         )
         return evolve(query, statuses=_statuses(chosen("status")), withdrawn=_withdrawn(chosen("withdrawn")))
 
-    def _context(self, side: str) -> dict[str, str]:
+    def _context(self, side: str) -> dict[str, Sequence[str]]:
         prefixes = [_CONTEXT, f"{side}{_CONTEXT}"] if side else [_CONTEXT]
         return {
-            name.removeprefix(prefix): self.get(name) or ""
+            name.removeprefix(prefix): self.all(name)
             for prefix in prefixes
             for name in self.values
             if name.startswith(prefix)
@@ -273,9 +276,17 @@ def _pairs(query: str) -> list[tuple[str, str]]:
         raise Problem("invalid", f"The query string has more than {_MOST_PARAMETERS} parameters") from None
 
 
-def _rating(word: str | None) -> Rating | None:
-    if word is None:
-        return None
+def _truth(name: str, text: str | None) -> bool | None:
+    if text not in (None, "true", "false"):
+        raise invalid(name, "type", f"{name} must be true or false, got {(text or '')[:100]!a}")
+    return None if text is None else text == "true"
+
+
+def _ratings(words: Sequence[str] | None) -> list[Rating] | None:
+    return None if words is None else [_rating(word) for word in words]
+
+
+def _rating(word: str) -> Rating:
     try:
         return Rating.NEUTRAL if word == "null" else Rating.from_word(word)
     except ValueError:

@@ -24,7 +24,10 @@ from harken import (
 )
 from harken.domain.errors import (
     AlertNotFound,
+    ChannelOff,
     DeliveryNotFound,
+    KeyNotFound,
+    KeyRejected,
     NoSuchChannel,
     NoSuchRoute,
     RouteRejected,
@@ -157,8 +160,11 @@ _KIND_OF: Final[tuple[tuple[type[HarkenError], str], ...]] = (
     (InvalidQuery, "invalid"),
     (InvalidMetadata, "invalid"),
     (RouteRejected, "invalid"),
+    (KeyRejected, "invalid"),
+    (KeyNotFound, "not-found"),
     (AlertNotFound, "not-found"),
     (DeliveryNotFound, "not-found"),
+    (ChannelOff, "conflict"),
     (NoSuchChannel, "not-found"),
     (NoSuchRoute, "not-found"),
 )

@@ -25,7 +25,7 @@ from pymongo.errors import DuplicateKeyError
 from harken.domain.instants import slot_start
 from harken.domain.query import FeedbackQuery
 from harken.ports.time import Clock
-from harken_adapters.storage.mongodb.conditions import moments, where
+from harken_adapters.storage.mongodb.conditions import moments, one_of, where
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document
 from harken_adapters.storage.mongodb.statistics.day import (
@@ -60,7 +60,9 @@ class Editions:
         self._database = database
         self._clock = clock
 
-    def read(self, application: str, agent_id: str | None, span: Span, *, by_agent: bool, by_slot: bool) -> Counted:
+    def read(
+        self, application: str, agents: frozenset[str] | None, span: Span, *, by_agent: bool, by_slot: bool
+    ) -> Counted:
         """Return the known counts of a span, by agent and slot if requested.
 
         Settled slots that have not been counted are counted first.
@@ -74,7 +76,7 @@ class Editions:
             if number == 0 and self._catch_up(application, days, headers, known, horizon):
                 continue
             parts = (
-                self._parts_by_agent(application, agent_id, headers, span, by_slot=by_slot)
+                self._parts_by_agent(application, agents, headers, span, by_slot=by_slot)
                 if by_agent
                 else parts_of(headers, span, by_slot=by_slot)
             )
@@ -124,7 +126,7 @@ class Editions:
         return [Header.of(one) for one in self._database.days.find(condition, fields).sort("day", 1).hint("day")]
 
     def _parts_by_agent(
-        self, application: str, agent_id: str | None, headers: Sequence[Header], span: Span, *, by_slot: bool
+        self, application: str, agents: frozenset[str] | None, headers: Sequence[Header], span: Span, *, by_slot: bool
     ) -> list[Part] | None:
         """Return the counts by agent of the days' editions; ``None`` if an edition was replaced meanwhile."""
         by_number = {header.number: header for header in headers if header.edition}
@@ -132,28 +134,28 @@ class Editions:
         whole = sorted(by_number.keys() - set(cut))
         parts: list[Part] = []
         with self._database.calling():
-            for document in self._figures(application, agent_id, whole, by_slot=False):
+            for document in self._figures(application, agents, whole, by_slot=False):
                 if document["edition"] == by_number[document["day"]].edition:
                     by_hour = tuple(enumerate(document["by_hour"]))
                     parts.append(Part(document["agent_id"], None, document["total"], by_hour))
-            for document in self._figures(application, agent_id, cut, by_slot=True):
+            for document in self._figures(application, agents, cut, by_slot=True):
                 header = by_number[document["day"]]
                 if document["edition"] == header.edition:
                     parts += slot_parts(document["agent_id"], header, slots_of(document["slots"]), span)
             return parts if self._are_current(application, by_number) else None
 
     def _figures(
-        self, application: str, agent_id: str | None, days: Sequence[int], *, by_slot: bool
+        self, application: str, agents: frozenset[str] | None, days: Sequence[int], *, by_slot: bool
     ) -> Iterator[Document]:
         if not days:
             return iter(())
         gapless = len(days) == days[-1] - days[0] + 1
         number = {"$gte": days[0], "$lte": days[-1]} if gapless else {"$in": list(days)}
         condition: Document = {"application": {"$eq": application}, "day": number}
-        if agent_id is not None:
-            condition["agent_id"] = {"$eq": agent_id}
+        if agents is not None:
+            condition["agent_id"] = one_of(agents)
         fields = None if by_slot else {"slots": 0}
-        index = "day" if agent_id is None else "agent"
+        index = "day" if agents is None else "agent"
         return iter(self._database.figures.find(condition, fields).hint(index))
 
     def _are_current(self, application: str, headers: Mapping[int, Header]) -> bool:

@@ -1,0 +1,90 @@
+"""The pages of signing in, as HTML: their texts and layout."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from attrs import frozen
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from harken_adapters.hosts.http import frame
+from harken_adapters.hosts.http.wire.messages import security_headers
+
+SIGNED_OUT: Final = "You are signed out."
+SIGNED_OUT_EVERYWHERE: Final = "You are signed out, in all browsers."
+ENDED: Final = "Your sign-in has ended. Sign in again to continue."
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+#: With the referrer policy ``no-referrer``, browsers would send ``Origin: null`` with the form.
+SECURITY: Final = security_headers(_POLICY, referrer_policy="same-origin")
+
+
+@frozen(kw_only=True)
+class View:
+    """What the sign-in page shows.
+
+    Attributes:
+        root: the prefix of the API's paths.
+        next: the path of the page to show afterwards.
+        provider: the name of the OpenID Connect provider; empty for none.
+        notice: a message that is not an error.
+        title: the title of the error, as a sentence.
+        error: the reason for the error.
+        key: the text in the field.
+        is_invalid: whether the error concerns that text.
+    """
+
+    root: str
+    next: str
+    provider: str = ""
+    notice: str = ""
+    title: str = "Not signed in."
+    error: str = ""
+    key: str = ""
+    is_invalid: bool = False
+
+    @property
+    def query(self) -> str:
+        """The query string that passes the page to show afterwards on."""
+        return f"?{urlencode({'next': self.next})}"
+
+    def html(self) -> bytes:
+        """The page."""
+        return _render("page.html", view=self, root=self.root)
+
+
+def continue_page(root: str, following: str) -> bytes:
+    """The page that leads to another one, as HTML.
+
+    After a redirect from another site, the browser does not send the cookie. From this page, it does.
+    """
+    return _render("continue.html", next=following, root=root)
+
+
+@cache
+def style() -> bytes:
+    """The style sheet."""
+    return frame.STYLE + files(__package__).joinpath("style.css").read_bytes()
+
+
+@cache
+def script() -> bytes:
+    """The script. It signs in with the key in the fragment of a link, and continues if the browser is signed in."""
+    return files(__package__).joinpath("start.js").read_bytes()
+
+
+def _render(name: str, **values: Any) -> bytes:
+    return _template(name).render(header=Markup(frame.HEADER.format(more="")), **values).encode()  # noqa: S704 - constant
+
+
+@cache
+def _template(name: str) -> Template:
+    source = files(__package__).joinpath(name).read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(source)

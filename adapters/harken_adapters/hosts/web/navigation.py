@@ -1,0 +1,92 @@
+"""The main menu, with what needs somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from harken import Scope
+from harken_adapters.hosts.web.selection import Selection
+
+if TYPE_CHECKING:
+    from harken_adapters.hosts.web.visit import Visit
+
+
+@frozen(kw_only=True)
+class Entry:
+    """An entry of the main menu.
+
+    Attributes:
+        name: the name of the page.
+        path: its path.
+        link: a link to it, with the same selection.
+        is_current: whether it is the page that is shown.
+        count: the number of things that wait there; ``None`` for other pages.
+        counted: what is counted, for screen readers: ``waiting``.
+        is_bad: whether the count is of failures.
+    """
+
+    name: str
+    path: str
+    link: str
+    is_current: bool
+    count: int | None = None
+    counted: str = ""
+    is_bad: bool = False
+
+
+@frozen
+class Choice:
+    """An application that the visitor can choose."""
+
+    name: str
+    link: str
+    is_current: bool
+
+
+def application_choices(visit: Visit, selection: Selection, entries: Sequence[Entry]) -> list[Choice]:
+    """The applications, with links to the same page about each; empty if the visitor can choose none.
+
+    The links keep the period, but no filters, as another application has other agents, sessions and reasons.
+    """
+    if visit.principal.application is not None:
+        return []
+    names = sorted({*visit.harken.moderation.applications(), visit.harken.application, visit.application})
+    if len(names) == 1:
+        return []
+    path = next((entry.path for entry in entries if entry.is_current), visit.home)
+    filters = {name for name, _ in selection.filters}
+    return [
+        Choice(name, selection.link(path, ("application", name), without=filters), name == visit.application)
+        for name in names
+    ]
+
+
+def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
+    """The entries that the visitor may use."""
+    hk, application = visit.harken, visit.application
+
+    def entry(name: str, path: str, count: int | None = None, counted: str = "", *, is_bad: bool = False) -> Entry:
+        return Entry(
+            name=name,
+            path=f"{visit.home}{path}",
+            link=selection.link(f"{visit.home}{path}"),
+            is_current=name == current,
+            count=count or None,
+            counted=counted,
+            is_bad=is_bad,
+        )
+
+    entries = []
+    if visit.may(Scope.READ):
+        entries += [entry("Overview", ""), entry("Feedback", "/feedback")]
+    if visit.may(Scope.MODERATE):
+        entries.append(entry("Moderation", "/moderation", hk.moderation.backlog(application).waiting, "waiting"))
+    if visit.may(Scope.READ):
+        open_alerts = len(hk.alerts.find(application, open=True, limit=100))
+        entries.append(entry("Alerts", "/alerts", open_alerts, "open", is_bad=True))
+    if visit.may(Scope.ADMIN):
+        entries.append(entry("Settings", "/settings"))
+    return entries

@@ -1,0 +1,236 @@
+"""One entry with its conversation, and what happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Final
+from urllib.parse import quote
+
+from attrs import evolve, frozen
+
+from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Harken, ModerationStatus, Scope
+from harken.domain.feedback import Content
+from harken_adapters.formats.messages import Message
+from harken_adapters.hosts.http.wire.messages import Response
+from harken_adapters.hosts.web.entries import entry_view
+from harken_adapters.hosts.web.selection import Selection
+from harken_adapters.hosts.web.visit import Visit
+
+PATH: Final = "/feedback/{feedback_id}"
+#: The number of messages before and after the one in question.
+_BEFORE: Final = 20
+_AFTER: Final = 10
+_LONGEST: Final = 2_000
+_OTHERS: Final = 20
+
+
+@frozen(kw_only=True)
+class Spoken:
+    """A message of the conversation.
+
+    Attributes:
+        is_user: whether the user wrote it.
+        who: its author.
+        text: its text.
+        at: when it was stored, if known, in local time.
+        is_subject: whether the feedback is about it.
+    """
+
+    is_user: bool
+    who: str
+    text: str
+    at: datetime | None
+    is_subject: bool
+
+
+@frozen(kw_only=True)
+class Step:
+    """Something that happened to the feedback.
+
+    Attributes:
+        title: what, for people.
+        text: details.
+        at: when, in local time; ``None`` if that is not known.
+        kind: the CSS class of its mark.
+    """
+
+    title: str
+    text: str = ""
+    at: datetime | None = None
+    kind: str = ""
+
+
+@frozen(kw_only=True)
+class Detail:
+    """What the page shows.
+
+    Attributes:
+        feedback: the entry.
+        conversation: the messages around the one in question; empty if none is stored.
+        total: the number of messages in the session.
+        steps: what happened, in order.
+        session: the metadata of the session.
+        others: other feedback of the session, the newest first.
+        position: its number in the list that led here, from 1; ``None`` if it is not in it.
+        matching: the number of entries in that list.
+        newer: the id of the entry before it in the list.
+        older: the id of the entry after it.
+    """
+
+    feedback: Feedback
+    conversation: Sequence[Spoken]
+    total: int
+    steps: Sequence[Step]
+    session: Mapping[str, object]
+    others: Sequence[Feedback]
+    position: int | None
+    matching: int
+    newer: str | None
+    older: str | None
+
+
+def ask(hk: Harken, selection: Selection, feedback: Feedback) -> Detail:
+    """Everything that the page shows."""
+    application, session_id, query = feedback.application, feedback.session_id, selection.query
+    is_listed = query.matches(feedback)
+    others = hk.collection.find(
+        FeedbackQuery(application=application, session_id=session_id, agent_id=query.agent_id), limit=_OTHERS
+    )
+    return Detail(
+        feedback=feedback,
+        conversation=_conversation(hk, selection, feedback),
+        total=hk.conversations.count(application, session_id),
+        steps=list(_steps(selection, feedback)),
+        session=hk.sessions.get(application, session_id),
+        others=[one for one in others.items if one.id != feedback.id],
+        position=_position(hk, query, feedback) if is_listed else None,
+        matching=hk.analytics.summary(query).total,
+        newer=_newer(hk, query, feedback) if is_listed else None,
+        older=_older(hk, query, feedback) if is_listed else None,
+    )
+
+
+def _conversation(hk: Harken, selection: Selection, feedback: Feedback) -> list[Spoken]:
+    """The messages around the one in question, or the last ones."""
+    application, session_id = feedback.application, feedback.session_id
+    speakers = hk.conversations.speakers(application, session_id)
+    # That of the named agent first: ids could be repeated.
+    for agent_id in sorted(speakers, key=lambda speaker: speaker != feedback.agent_id):
+        messages = list(_messages(hk, feedback, agent_id))
+        place = next((place for place, one in enumerate(messages) if one.id == feedback.message_id), len(messages) - 1)
+        if messages:
+            shown = messages[max(0, place - _BEFORE) : place + _AFTER + 1]
+            return [_spoken(selection, feedback, agent_id, one) for one in shown]
+    return []
+
+
+def _messages(hk: Harken, feedback: Feedback, agent_id: str) -> Iterator[Message]:
+    records = hk.conversations.stream(feedback.application, feedback.session_id, agent_id)
+    for _, record in islice(records, _LONGEST):
+        message = Message.of(record)
+        if message.text and not message.has_tool_results:
+            yield message
+
+
+def _spoken(selection: Selection, feedback: Feedback, agent_id: str, message: Message) -> Spoken:
+    is_user = message.role == "user"
+    return Spoken(
+        is_user=is_user,
+        who="User" if is_user else agent_id,
+        text=message.text,
+        at=selection.local(message.created_at) if message.created_at else None,
+        is_subject=message.id is not None and message.id == feedback.message_id,
+    )
+
+
+def _steps(selection: Selection, feedback: Feedback) -> Iterator[Step]:
+    """What happened to an entry, as far as it is stored."""
+    contents = [one.content for one in feedback.revisions] + [feedback.content]
+    first, local = contents[0], selection.local
+    kind = {"up": "u", "down": "d"}.get(first.rating.word, "")
+    words = "with a comment" if first.comment else "without a comment"
+    yield Step(title=f"{first.rating.word.capitalize()} {words}", at=local(feedback.created_at), kind=kind)
+    for revision, (before, after) in zip(feedback.revisions, zip(contents, contents[1:], strict=False), strict=True):
+        yield Step(title="Changed by its author", text=_difference(before, after), at=local(revision.replaced_at))
+    moderation = feedback.moderation
+    if moderation.decided_at is not None:
+        who = moderation.moderator or "a moderator"
+        kind = {ModerationStatus.APPROVED: "u", ModerationStatus.REJECTED: "e"}.get(moderation.status, "")
+        name = moderation.status.value.capitalize() if moderation.status is not ModerationStatus.PENDING else "Held"
+        yield Step(title=f"{name} by {who}", text=moderation.reason, at=local(moderation.decided_at), kind=kind)
+    elif moderation.status is ModerationStatus.PENDING:
+        yield Step(title="Held", text=moderation.reason)
+    else:
+        yield Step(title="Approved at once", text="no rule held it", kind="u")
+    if feedback.reply:
+        yield Step(title="Reply", text=feedback.reply, kind="a")
+    if feedback.withdrawn_at is not None:
+        yield Step(title="Withdrawn by its author", at=local(feedback.withdrawn_at), kind="e")
+
+
+def _difference(before: Content, after: Content) -> str:
+    parts = [
+        name
+        for name, changed in (
+            (f"{before.rating.word} to {after.rating.word}", before.rating != after.rating),
+            ("comment", before.comment != after.comment),
+            ("reason", before.tags != after.tags),
+            ("context", before.context != after.context),
+        )
+        if changed
+    ]
+    return ", ".join(parts)
+
+
+def _position(hk: Harken, query: FeedbackQuery, feedback: Feedback) -> int:
+    """The number of an entry in the list of a query, the newest first, from 1."""
+    return max(1, hk.analytics.summary(evolve(query, since=feedback.created_at)).total)
+
+
+def _newer(hk: Harken, query: FeedbackQuery, feedback: Feedback) -> str | None:
+    place = Cursor.of(feedback)
+    since = max(filter(None, (query.since, feedback.created_at)))
+    return next((one.id for one in hk.collection.stream(evolve(query, since=since)) if Cursor.of(one) > place), None)
+
+
+def _older(hk: Harken, query: FeedbackQuery, feedback: Feedback) -> str | None:
+    page = hk.collection.find(query, limit=1, after=Cursor.of(feedback))
+    return page.items[0].id if page.items else None
+
+
+def title_of(feedback: Feedback) -> str:
+    """What the entry is: ``Down for American: Late Flight``."""
+    agent = f" for {feedback.agent_id}" if feedback.agent_id else ""
+    reasons = f": {', '.join(feedback.tags)}" if feedback.tags else ""
+    return f"{feedback.rating.word.capitalize()}{agent}{reasons}"
+
+
+def show(visit: Visit) -> Response:
+    """The response with the page."""
+    selection = visit.selection()
+    feedback = visit.harken.collection.get(visit.application, visit.request.parts["feedback_id"])
+    if not visit.principal.may_see(feedback.agent_id):
+        raise FeedbackNotFound(visit.application, feedback.id)
+    feedback = visit.principal.redact(feedback)
+    found = ask(visit.harken, selection, feedback)
+    path = f"{visit.home}/feedback"
+    return visit.show(
+        "feedback_detail.html",
+        title=title_of(feedback),
+        found=found,
+        one=feedback.without_words() if feedback.withdrawn else feedback,
+        at=selection.local(feedback.created_at),
+        others=[entry_view(visit, selection, one) for one in found.others],
+        newer=_link(selection, path, found.newer),
+        older=_link(selection, path, found.older),
+        frame=visit.frame("Feedback", selection),
+        selection=selection,
+        path=path,
+        may_moderate=visit.may(Scope.MODERATE),
+    )
+
+
+def _link(selection: Selection, path: str, feedback_id: str | None) -> str | None:
+    return None if feedback_id is None else selection.link(f"{path}/{quote(feedback_id, safe='')}")

@@ -1,0 +1,123 @@
+"""The list of feedback: search, filters and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from itertools import groupby, islice
+from typing import Final
+
+from attrs import evolve, frozen
+
+from harken import Cursor, Feedback, FeedbackQuery, Harken
+from harken_adapters.charts.labels import amount
+from harken_adapters.hosts.http.wire.messages import Response
+from harken_adapters.hosts.web.entries import entry_view
+from harken_adapters.hosts.web.filter_bar import filter_bar, name_of
+from harken_adapters.hosts.web.selection import Pair, Selection
+from harken_adapters.hosts.web.visit import Visit
+from harken_adapters.hosts.web.wording import long_day_text
+
+PATH: Final = "/feedback"
+_PAGE: Final = 50
+_NOUNS: Final = {"up": "up", "down": "down", "neutral": "neutral response"}
+
+
+@frozen(kw_only=True)
+class FeedbackList:
+    """A page of feedback.
+
+    Attributes:
+        total: the number of matching entries.
+        days: the entries by local day, the newest first.
+        newer: the position before the first entry, if there are newer ones.
+        older: the position after the last entry, if there are older ones.
+        without: if nothing matches: the filter whose removal helps most, and the number of entries without it.
+    """
+
+    total: int
+    days: Sequence[tuple[date, Sequence[Feedback]]]
+    newer: Cursor | None
+    older: Cursor | None
+    without: tuple[Pair, int] | None
+
+    @property
+    def count(self) -> int:
+        """The number of entries on the page."""
+        return sum(len(entries) for _, entries in self.days)
+
+
+def ask(hk: Harken, selection: Selection, *, after: Cursor | None, before: Cursor | None) -> FeedbackList:
+    """A page of feedback: the newest; or those after a position; or those before one, which are newer."""
+    query = selection.query
+    total = hk.analytics.summary(query).total
+    if before is not None:
+        entries: Sequence[Feedback]
+        entries, more = _newer(hk, query, before)
+        newer = Cursor.of(entries[0]) if more else None
+        older = Cursor.of(entries[-1]) if entries else None
+    else:
+        page = hk.collection.find(query, limit=_PAGE, after=after)
+        entries, older = page.items, page.next
+        newer = Cursor.of(entries[0]) if after is not None and entries else None
+    days = [(day, list(group)) for day, group in groupby(entries, key=lambda one: selection.local(one.created_at).date())]
+    without = _helpful(hk, selection) if not total else None
+    return FeedbackList(total=total, days=days, newer=newer, older=older, without=without)
+
+
+def _newer(hk: Harken, query: FeedbackQuery, before: Cursor) -> tuple[list[Feedback], bool]:
+    """The entries directly before a position, the newest first, and whether there are more."""
+    since = max(filter(None, (query.since, before.created_at)))
+    later = (one for one in hk.collection.stream(evolve(query, since=since)) if Cursor.of(one) > before)
+    found = list(islice(later, _PAGE + 1))
+    return found[:_PAGE][::-1], len(found) > _PAGE
+
+
+def _helpful(hk: Harken, selection: Selection) -> tuple[Pair, int] | None:
+    """The filter without which the most entries match."""
+    counts = [
+        (pair, hk.analytics.summary(without).total)
+        for pair in selection.filters
+        if (without := selection.query_without(pair[0])) is not None
+    ]
+    best = max(counts, key=lambda one: one[1], default=None)
+    return best if best and best[1] else None
+
+
+def show(visit: Visit) -> Response:
+    """The response with the page."""
+    selection = visit.selection(known=("after", "before"))
+    path = f"{visit.home}{PATH}"
+    parameters = selection.parameters
+    found = ask(visit.harken, selection, after=parameters.cursor(), before=parameters.cursor("before"))
+    title = headline(selection, found.total)
+    return visit.show(
+        "feedback_list.html",
+        title=title,
+        found=found,
+        days=[(long_day_text(day), [entry_view(visit, selection, one) for one in entries]) for day, entries in found.days],
+        bar=filter_bar(selection, path, visit.home, "feedback"),
+        frame=visit.frame("Feedback", selection),
+        selection=selection,
+        path=path,
+        without_name=name_of(found.without[0][0]) if found.without else "",
+    )
+
+
+def headline(selection: Selection, total: int) -> str:
+    """What was found: ``25 downs for American mention “on hold”``."""
+    ratings, agents = selection.values("rating"), selection.values("agent_id")
+    noun = _NOUNS.get(ratings[0], "response") if len(ratings) == 1 else "response"
+    words = [amount(total, noun)]
+    if agents:
+        words.append(f"for {_join(agents)}")
+    if tags := selection.values("tag"):
+        words.append(f"about {_join(tags)}")
+    if searched := selection.values("text"):
+        words.append(f"{'mentions' if total == 1 else 'mention'} “{searched[0]}”")
+    return " ".join(words)
+
+
+def _join(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

@@ -1,0 +1,75 @@
+"""Rendering of templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from harken_adapters.hosts.web import wording
+
+_SYMBOL: Final = re.compile(r'<symbol id="i-([\w-]+)".*?</symbol>')
+#: The filters of templates: functions that turn values into texts.
+_FILTERS: Final[Mapping[str, Callable[..., object]]] = {
+    "age": wording.age_markup,
+    "date": wording.date_markup,
+    "since": wording.since_text,
+    "amount": wording.amount,
+    "count": wording.count_markup,
+    "duration": wording.duration_text,
+    "points": wording.points_text,
+    "share": wording.share_text,
+    "moment": wording.moment_markup,
+    "clock": wording.clock_markup,
+    "day": wording.day_text,
+    "first_upper": wording.first_upper,
+}
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harken_adapters.hosts.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update(_FILTERS)
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    return environment
+
+
+@cache
+def _symbols() -> Mapping[str, str]:
+    text = (files("harken_adapters.hosts.web") / "static" / "icons.svg").read_text("utf-8")
+    return {match[1]: match[0] for match in _SYMBOL.finditer(text)}
+
+
+class Icons:
+    """Draws icons, and remembers which were used, so that a page contains the shapes of these only."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, None] = {}
+
+    def __call__(self, name: str, size: str = "") -> Markup:
+        """An icon; ``size`` is a CSS class, ``s`` for a small one."""
+        self._used[name] = None
+        return Markup(f'<svg class="{f"i {size}".strip()}" aria-hidden="true"><use href="#i-{name}"/></svg>')
+
+    def shapes(self) -> Markup:
+        """The shapes of the icons that were used, to be placed after them."""
+        symbols = "".join(_symbols()[name] for name in self._used)
+        return Markup(f'<svg width="0" height="0" class="vh" aria-hidden="true">{symbols}</svg>')
+
+
+def render(template: str, values: Mapping[str, Any]) -> bytes:
+    """Render a template with values, as UTF-8. Lone surrogates in texts become question marks."""
+    page = _environment().get_template(template).render({**values, "icon": Icons()})
+    return page.encode(errors="replace")

@@ -1,0 +1,46 @@
+"""All pages: those of the service, and the dashboard."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harken import Scope
+from harken_adapters.hosts.http.serving.pages import SERVICE_PAGES, Page
+from harken_adapters.hosts.http.wire.messages import Request, Response
+from harken_adapters.hosts.web.assets import asset_response
+from harken_adapters.hosts.web.pages import feedback_detail, feedback_list, overview, preferences, settings
+from harken_adapters.hosts.web.visit import DASHBOARD, page
+
+
+def _asset(_: object, __: str, request: Request) -> Response:
+    return asset_response(request.parts["name"], request)
+
+
+DASHBOARD_PAGES: Final = (
+    Page("dashboard_asset", f"{DASHBOARD}/static/{{name}}", _asset, needs="nothing", blocks=False),
+    page("overview", overview.PATH, overview.show),
+    page("feedback", feedback_list.PATH, feedback_list.show),
+    page("feedback_detail", feedback_detail.PATH, feedback_detail.show),
+    page("settings", settings.PATH, settings.show, scope=Scope.ADMIN),
+    page("create_key", settings.KEYS_PATH, settings.create, scope=Scope.ADMIN, methods=("POST",), is_secret=True),
+    page("revoke_key", settings.KEY_PATH, settings.revoke, scope=Scope.ADMIN, methods=("POST",)),
+    page(
+        "save_route",
+        settings.ROUTES_PATH,
+        settings.save_route,
+        scope=Scope.ADMIN,
+        methods=("POST",),
+        agent_keys=False,
+    ),
+    page(
+        "remove_route",
+        settings.ROUTE_PATH,
+        settings.remove_route,
+        scope=Scope.ADMIN,
+        methods=("POST",),
+        agent_keys=False,
+    ),
+    page("preferences", preferences.PATH, preferences.show, scope=None),
+    *preferences.FORMS,
+)
+PAGES: Final = (*SERVICE_PAGES, *DASHBOARD_PAGES)

@@ -1,0 +1,218 @@
+// What every page of the dashboard does with JavaScript. Without it, all of it works as links and forms.
+import { listen } from "./live.js";
+
+const page = document.documentElement;
+
+function start() {
+  useZoneOfBrowser();
+  document.addEventListener("click", onClick);
+  document.addEventListener("keydown", onEscape);
+  document.addEventListener("keydown", onLetter);
+  for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+  for (const notice of document.querySelectorAll("[data-retry]")) retry(notice);
+  for (const form of document.querySelectorAll("[data-ends]")) warnBeforeEnd(form);
+  listen();
+}
+
+// The time zone is in the address, so that a link shows everybody the same; the first visit takes that of the browser.
+function useZoneOfBrowser() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const address = new URL(location.href);
+  if (!page.querySelector("[data-zone]") || address.searchParams.has("zone") || !zone || zone === "UTC") return;
+  address.searchParams.set("zone", zone);
+  location.replace(address);
+}
+
+function onClick(event) {
+  closeMenus(event.target);
+  const chosen = event.target.closest("a[data-popover], button[data-copy]");
+  if (!chosen || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  if (chosen.dataset.copy) copy(chosen);
+  else openPopover(chosen);
+}
+
+function onEscape(event) {
+  if (event.key !== "Escape") return;
+  const open = document.querySelector("details.menu-of[open]");
+  if (open) {
+    open.open = false;
+    open.querySelector("summary").focus();
+  }
+  closePopover();
+}
+
+function closeMenus(target) {
+  for (const menu of document.querySelectorAll("details.menu-of[open]")) {
+    if (!menu.contains(target)) menu.open = false;
+  }
+  const popover = document.querySelector(".popover");
+  if (popover && !popover.contains(target)) closePopover({ focus: false });
+}
+
+async function copy(button) {
+  const text = button.dataset.copy === "location" ? location.href : document.querySelector(button.dataset.copy).textContent;
+  await navigator.clipboard.writeText(text.trim());
+  say("Copied");
+}
+
+// --- Popovers: the form of another page, beside the link to it ---------------------------------------------------------
+
+let opener = null;
+
+async function openPopover(link) {
+  closePopover({ focus: false });
+  const address = new URL(link.href);
+  address.searchParams.set("fragment", "true");
+  let answer;
+  try {
+    answer = await fetch(address);
+  } catch {
+    answer = null;
+  }
+  if (!answer?.ok) {
+    location.assign(link.href);
+    return;
+  }
+  opener = link;
+  const box = document.createElement("div");
+  box.className = "pop popover";
+  box.setAttribute("role", "dialog");
+  box.setAttribute("aria-label", link.textContent.trim());
+  box.append(document.createRange().createContextualFragment(await answer.text()));
+  link.closest(".f").after(box);
+  link.setAttribute("aria-expanded", "true");
+  const narrow = box.querySelector("[data-narrow]");
+  if (narrow) narrow.hidden = false;
+  narrow?.addEventListener("input", () => narrowOptions(box, narrow.value));
+  (narrow ?? box.querySelector("input, select, a, button"))?.focus();
+}
+
+function narrowOptions(box, text) {
+  const wanted = text.trim().toLowerCase();
+  for (const option of box.querySelectorAll(".o")) option.hidden = !option.textContent.toLowerCase().includes(wanted);
+}
+
+function closePopover({ focus = true } = {}) {
+  const box = document.querySelector(".popover");
+  if (!box) return;
+  box.remove();
+  opener?.removeAttribute("aria-expanded");
+  if (focus) opener?.focus();
+  opener = null;
+}
+
+// --- After an error: try again a few times ------------------------------------------------------------------------------
+
+function retry(notice) {
+  let left = Number(notice.dataset.retries);
+  let seconds = Number(notice.dataset.retry);
+  const timer = setInterval(async () => {
+    seconds -= 1;
+    if (seconds > 0) {
+      notice.textContent = `This page tries again in ${seconds} s.`;
+      return;
+    }
+    left -= 1;
+    seconds = Number(notice.dataset.retry);
+    if (left < 0) {
+      clearInterval(timer);
+      notice.textContent = "It did not work after several attempts.";
+      return;
+    }
+    const answer = await fetch(location.href, { method: "HEAD" }).catch(() => null);
+    if (answer?.ok) location.reload();
+  }, 1000);
+}
+
+// Two minutes before the visitor is signed out, offer to stay. Clocks may differ, so the server decides.
+function warnBeforeEnd(form) {
+  const left = new Date(form.dataset.ends) - Date.now() - 120_000;
+  setTimeout(() => (form.hidden = false), Math.max(0, left));
+}
+
+// Tell people what happened, also those who do not see the page.
+export function say(text) {
+  const region = document.querySelector("#said");
+  if (region) region.textContent = text;
+}
+
+// --- Keys. Elements name theirs in data-key, so that a key exists exactly where its hint is shown -------------------------
+
+const PAGES = { O: "Overview", F: "Feedback", M: "Moderation", A: "Alerts" };
+let isGoing = false;
+
+// A key is for the page only if nothing else can want it: a field, a menu, a dialog, or the browser.
+function isFree(event) {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented || event.isComposing) return false;
+  if (event.target.closest("input, textarea, select, [contenteditable], [role=dialog], dialog, details[open]")) return false;
+  return !document.querySelector("dialog[open]") && document.documentElement.dataset.keys !== "off";
+}
+
+function onLetter(event) {
+  if (!isFree(event) || event.key.length > 1) return;
+  const key = event.key.toUpperCase();
+  if (isGoing) {
+    isGoing = false;
+    followPage(PAGES[key], event);
+  } else if (key === "G") {
+    isGoing = true;
+    setTimeout(() => (isGoing = false), 1500);
+  } else if (key === "?") {
+    event.preventDefault();
+    showKeys();
+  } else {
+    press(key, event);
+  }
+}
+
+function followPage(name, event) {
+  const links = [...document.querySelectorAll(".nav a")];
+  const link = links.find((one) => one.firstChild.textContent.trim() === name);
+  if (!link) return;
+  event.preventDefault();
+  link.click();
+}
+
+function press(key, event) {
+  const targets = [...document.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)];
+  const target = targets.find((one) => one.checkVisibility() || one.closest("details.menu-of"));
+  if (!target || target.getAttribute("aria-disabled") === "true") return;
+  event.preventDefault();
+  if (target.matches("input:not([type=checkbox])")) target.focus();
+  else target.click();
+}
+
+function showKeys() {
+  const box = document.createElement("dialog");
+  box.className = "pop keysbox";
+  box.setAttribute("aria-label", "Keys");
+  const list = document.createElement("dl");
+  list.className = "kv";
+  const rows = new Map(Object.entries(PAGES).map(([key, name]) => [`G ${key}`, name]));
+  for (const one of document.querySelectorAll("[data-key]")) rows.set(one.dataset.key, nameOf(one));
+  rows.set("?", "This list");
+  rows.set("Esc", "Close");
+  for (const [key, name] of rows) {
+    const term = document.createElement("dt");
+    const hint = document.createElement("kbd");
+    hint.textContent = key;
+    term.append(hint);
+    const value = document.createElement("dd");
+    value.textContent = name;
+    list.append(term, value);
+  }
+  box.append(list);
+  box.addEventListener("close", () => box.remove());
+  box.addEventListener("click", (event) => event.target === box && box.close());
+  document.body.append(box);
+  box.showModal();
+}
+
+function nameOf(target) {
+  const copy = target.cloneNode(true);
+  for (const hint of copy.querySelectorAll("kbd")) hint.remove();
+  return target.dataset.keyName || target.getAttribute("aria-label") || copy.textContent.trim();
+}
+
+start();
