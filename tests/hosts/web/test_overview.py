@@ -47,10 +47,11 @@ def visitor(server: Server) -> Visitor:
 def fill(hk: Harken, count: int = 40, *, rating: str | None = None, **fields: Any) -> None:
     """Feedback of as many sessions, half of it up unless there is a rating."""
     for place in range(count):
+        given = rating or ("up" if place % 2 else "down")
         hk.submit(
             f"session-{fields}-{place}",
-            rating or ("up" if place % 2 else "down"),
-            COMMENTS[place % len(COMMENTS)],
+            given,
+            COMMENTS[place % len(COMMENTS)] if given == "down" else "Thank you",
             agent_id=fields.get("agent_id"),
             tags=fields.get("tags", ()),
             context=fields.get("context"),

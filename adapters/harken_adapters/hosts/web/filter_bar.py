@@ -8,6 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from harken_adapters.hosts.web.selection import CONTEXT, PERIODS, Pair, Selection
+from harken_adapters.hosts.web.wording import quoted
 
 #: The names of filters that can be chosen, by parameter.
 CHOICES: Final = {
@@ -22,6 +23,7 @@ _SET_ELSEWHERE: Final = {
     "session_id": "Session",
     "message_id": "Message",
     "author": "Author",
+    "text": "Comment",
     "status": "Status",
     "withdrawn": "Withdrawn",
 }
@@ -35,12 +37,14 @@ class Chip:
 
     Attributes:
         name: what is filtered: ``Agent``.
+        verb: how the values belong to it: ``is``.
         values: the values, of which feedback has any: ``United, US Airways``.
         remove: a link without it.
         edit: the path of the page that changes it; ``None`` if it cannot be chosen.
     """
 
     name: str
+    verb: str
     values: str
     remove: str
     edit: str | None
@@ -75,7 +79,7 @@ class FilterBar:
         later: a link to the period after; ``None`` if that has not begun.
         periods: links to periods that end now.
         comparison: the name of the previous period; ``None`` if nothing is compared.
-        toggle_comparison: a link with, or without, the comparison.
+        toggle_comparison: a link with, or without, the comparison; ``None`` if the page compares nothing.
         chips: the filters in use.
         more: the names and links of filters that are not in use.
         clear: a link without filters; ``None`` unless there are two.
@@ -88,7 +92,7 @@ class FilterBar:
     later: str | None
     periods: tuple[PeriodLink, ...]
     comparison: str | None
-    toggle_comparison: str
+    toggle_comparison: str | None
     chips: tuple[Chip, ...]
     more: tuple[tuple[str, str], ...]
     clear: str | None
@@ -119,17 +123,19 @@ def filter_bar(selection: Selection, path: str, home: str, page: str) -> FilterB
         later=None if is_running else selection.moved(path, 1),
         periods=tuple(_periods(selection, path)),
         comparison=selection.label_before if selection.is_compared else None,
-        toggle_comparison=(
-            selection.link(path, ("compare", "none"))
-            if selection.is_compared
-            else selection.link(path, without=("compare",))
-        ),
+        toggle_comparison=None if page == "feedback" else _toggle_comparison(selection, path),
         chips=chips,
         more=tuple(
             (label, _choose(selection, home, page, name)) for name, label in CHOICES.items() if name not in in_use
         ),
         clear=selection.link(path, without={name for name, _ in selection.filters}) if len(chips) > 1 else None,
     )
+
+
+def _toggle_comparison(selection: Selection, path: str) -> str:
+    if selection.is_compared:
+        return selection.link(path, ("compare", "none"))
+    return selection.link(path, without=("compare",))
 
 
 def name_of(parameter: str) -> str:
@@ -141,6 +147,8 @@ def value_text(parameter: str, value: str) -> str:
     """A value of a filter, for people."""
     if parameter == "rating":
         return value.capitalize()
+    if parameter == "text":
+        return quoted(value)
     return _COMMENTS.get(value, value) if parameter == "has_comment" else value
 
 
@@ -157,9 +165,13 @@ def _periods(selection: Selection, path: str) -> Iterator[PeriodLink]:
 
 def _chips(selection: Selection, path: str, home: str, page: str) -> Iterator[Chip]:
     for name in dict.fromkeys(name for name, _ in selection.filters):
+        if name == "text" and page == "feedback":
+            # It stands in the field.
+            continue
         can_choose = name in CHOICES or name.startswith(CONTEXT)
         yield Chip(
             name=name_of(name),
+            verb="has" if name == "text" else "is",
             values=", ".join(value_text(name, value) for value in selection.values(name)),
             remove=selection.link(path, without=(name,)),
             edit=_choose(selection, home, page, name) if can_choose else None,

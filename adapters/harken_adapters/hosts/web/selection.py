@@ -107,7 +107,7 @@ class Selection:
             Problem: a parameter is unknown or invalid.
             InvalidQuery: a filter, the period or the time zone is invalid.
         """
-        parameters = Parameters.parse(text, (*_OWN, *known), filters=FILTERS)
+        parameters = _without_empty_search(Parameters.parse(text, (*_OWN, *known), filters=FILTERS))
         zone = zone_named(parameters.get("zone", "UTC"))
         if parameters.get("compare", "previous") not in ("previous", "none"):
             raise invalid("compare", "unknown", "compare must be previous or none")
@@ -228,6 +228,13 @@ class Selection:
     def filters(self) -> list[Pair]:
         """The filters in use."""
         return [pair for pair in self.pairs if pair[0] not in _TIMES and is_filter(pair[0])]
+
+
+def _without_empty_search(parameters: Parameters) -> Parameters:
+    """The parameters without a search for nothing, which an empty field sends."""
+    if any(one.strip() for one in parameters.all("text")):
+        return parameters
+    return Parameters({name: values for name, values in parameters.values.items() if name != "text"})
 
 
 def is_filter(name: str) -> bool:

@@ -42,6 +42,7 @@ _ERRORS: Final = {
         "Statistics are unavailable right now",
         "The storage does not respond. Feedback that was accepted is safe.",
     ),
+    "indexing": ("Comments cannot be searched yet", ""),
     "forbidden": ("You may not see this", ""),
 }
 #: The cookies of preferences.

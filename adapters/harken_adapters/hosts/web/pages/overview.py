@@ -252,7 +252,7 @@ def show(visit: Visit) -> Response:
         found=found,
         views=views,
         kpis=kpis_of(found.headline.comparison, selection, of_any_rating=found.of_any_rating),
-        issues=rows_of(found.issues, here, path, reasons=found.issues_kind == "reasons")[:ISSUES]
+        issues=rows_of(found.issues, selection, path, here=here, reasons=found.issues_kind == "reasons")[:ISSUES]
         if found.issues
         else (),
         downs=downs_text(found.issues) if found.issues else "",
