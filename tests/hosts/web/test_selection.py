@@ -1,4 +1,4 @@
-"""The query string of pages: whatever it says, there is a page or a clear error."""
+"""The query string of pages: each leads to a page or a clear error."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -121,7 +121,7 @@ def test_hostile_query_strings(visitor: Visitor, page: str, pairs: list[tuple[st
 @example(page="/filter", query="name=%00&page=%00")
 @example(page="", query="&&&===;;;%")
 def test_broken_query_strings(visitor: Visitor, page: str, query: str) -> None:
-    """Text that is no query string."""
+    """Text that is not a query string."""
     check(visitor, f"/dashboard{page}?{query.replace('#', '')}")
 
 

@@ -166,7 +166,7 @@ def _periods(selection: Selection, path: str) -> Iterator[PeriodLink]:
 def _chips(selection: Selection, path: str, home: str, page: str) -> Iterator[Chip]:
     for name in dict.fromkeys(name for name, _ in selection.filters):
         if name == "text" and page == "feedback":
-            # It stands in the field.
+            # The search field shows it.
             continue
         can_choose = name in CHOICES or name.startswith(CONTEXT)
         yield Chip(

@@ -108,7 +108,7 @@ def show(visit: Visit) -> Response:
 
 
 def headline(selection: Selection, total: int) -> str:
-    """What was found: ``25 downs for American mention “on hold”``."""
+    """What was found: ``25 responses for American mention “on hold”``."""
     ratings, agents = selection.values("rating"), selection.values("agent_id")
     noun = _NOUNS.get(ratings[0], "response") if len(ratings) == 1 else "response"
     is_partial = bool(selection.query.search) and total >= MOST_COUNTED
@@ -123,7 +123,7 @@ def headline(selection: Selection, total: int) -> str:
 
 
 def lead(hk: Harken, selection: Selection, total: int) -> str:
-    """How frequent what was searched for is: ``4% of 605 downs for American.``."""
+    """How frequent what was searched for is: ``4% of 605 responses for American.``."""
     if not selection.query.search or not total or total >= MOST_COUNTED:
         return ""
     without = selection.without("text")

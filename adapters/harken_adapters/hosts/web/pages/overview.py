@@ -71,7 +71,7 @@ class Overview:
         heat_map: satisfaction by hour.
         latest: the newest entries.
         backlog: what waits for moderation.
-        needs: what somebody should look at.
+        needs: what needs attention.
     """
 
     headline: Headline
@@ -91,7 +91,7 @@ class Overview:
 
 @frozen(kw_only=True)
 class Needs:
-    """What somebody should look at.
+    """What needs attention.
 
     Attributes:
         alerts: open alerts.
