@@ -99,7 +99,8 @@ async function fetchPart(href) {
   const address = new URL(href, location.href);
   address.searchParams.set("fragment", "true");
   const answer = await fetch(address).catch(() => null);
-  return answer?.ok ? document.createRange().createContextualFragment(await answer.text()) : null;
+  // After the session has ended, the answer is the page for signing in.
+  return answer?.ok && !answer.redirected ? document.createRange().createContextualFragment(await answer.text()) : null;
 }
 
 // What takes long comes after the page.
