@@ -203,6 +203,7 @@ class TestTheLoopIsNotBlocked:
                 await hk.changes()
                 await hk.check()
                 await hk.rebuild()
+                await hk.index_comments()
                 await hk.start_relay()
                 await hk.withdraw(one.id)
                 await hk.withdraw_vote("s", author="ann")

@@ -40,6 +40,7 @@ from harken.domain.errors import (
     NoSuchRoute,
     Overloaded,
     RouteRejected,
+    SearchNotReady,
     StaleFeedback,
     StorageClosed,
     StorageCorrupt,
@@ -79,6 +80,7 @@ from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route, RouteDryRun
 from harken.domain.rules import RatingPolicy, Rule, SpamHandling
+from harken.domain.search import TextSearch
 from harken.domain.summary import Interval, Summary
 from harken.domain.trend import Period, PeriodValue, TrendPoint
 from harken.domain.violation import Violation
@@ -217,6 +219,7 @@ __all__ = [
     "RuleMatch",
     "SatisfactionChange",
     "Scope",
+    "SearchNotReady",
     "Sentiment",
     "SentimentEvaluation",
     "SentimentSurvey",
@@ -236,6 +239,7 @@ __all__ = [
     "Target",
     "TemplateTooCostly",
     "TemplateValueMissing",
+    "TextSearch",
     "Theme",
     "ThemeNamer",
     "Themes",

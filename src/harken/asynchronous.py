@@ -156,6 +156,7 @@ class AsyncHarken:
     changes = _long(Harken.changes)
     check = _long(Harken.check)
     rebuild = _long(Harken.rebuild)
+    index_comments = _long(Harken.index_comments)
     start_relay = _long(Harken.start_relay)
 
     def events(self, after: Place | str | None = None, **filters: Unpack[Filters]) -> AsyncEvents:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.benchmarks import agents, embedded, http, insight, mongodb, relay, text
+from tests.benchmarks import agents, embedded, http, insight, mongodb, relay, search, text
 
 BENCHMARKS = (
     *embedded.BENCHMARKS,
@@ -20,6 +20,7 @@ BENCHMARKS = (
     *agents.BENCHMARKS,
     *text.BENCHMARKS,
     *insight.BENCHMARKS,
+    *search.BENCHMARKS,
 )
 
 

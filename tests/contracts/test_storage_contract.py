@@ -25,7 +25,7 @@ from harken.testing.state_contract import StateContract
 
 # Imported before any test runs: Hypothesis draws constants from the loaded modules, so a derandomized run does the same
 # on every storage.
-from harken_adapters.storage import memory, sqlite
+from harken_adapters.storage import comment_index, memory, sqlite
 from harken_adapters.storage.mongodb import mongo_storage
 from harken_adapters.storage.sqlite import terms
 
@@ -98,6 +98,29 @@ class TestSqliteCountingTermsAtOnce(TestSqlite):
         monkeypatch.setattr(terms, "_CHUNK", 2)
 
 
+@pytest.fixture
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets each search index what is not indexed, in segments of a few comments, and use them."""
+    monkeypatch.setattr(comment_index, "ENTRIES", 3)
+    monkeypatch.setattr(comment_index, "WALKED", 1)
+    monkeypatch.setattr(comment_index, "_COST", 0)
+    monkeypatch.setattr(comment_index.CommentIndexer, "wake", comment_index.CommentIndexer.fill)
+    monkeypatch.setattr(sqlite.comment_index, "_NEWEST", 1)
+
+
+@about_statistics
+@pytest.mark.usefixtures("small_segments")
+class TestSqliteIndexingComments(TestSqlite):
+    """As above, but every search uses the index."""
+
+
+@about_statistics
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_segments")
+class TestMongomockIndexingComments(TestMongomockDayDocuments):
+    """As above, but every search uses the index."""
+
+
 _WRITES = frozenset({"insert", "update", "delete", "findAndModify"})
 _READS = frozenset({"find", "aggregate", "count", "distinct"})
 
@@ -158,6 +181,13 @@ class TestMongoDBDayDocuments(TestMongoDB):
 
     def open_storage(self) -> AbstractContextManager[Storage]:
         return _without_closing(mongo_storage(self._empty(), self._name, clock=distant_times().__next__))
+
+
+@about_statistics
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_segments")
+class TestMongoDBIndexingComments(TestMongoDBDayDocuments):
+    """As above, but every search uses the index."""
 
 
 @contextmanager

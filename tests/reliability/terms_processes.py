@@ -1,9 +1,10 @@
-"""Tests the counts of terms when processes count, change, erase and rebuild at once and are killed.
+"""Tests the counts of terms and the search index when processes count, search, change, erase and rebuild at once.
 
 ``python -m tests.reliability.terms_processes [--kills N] [--storage URL]`` runs processes with these tasks on one
 storage, ends one of them with ``kill -9`` again and again, and restarts it. At the end the counts must equal a recount,
-and no rebuild may find anything to correct. By default it uses an SQLite file, with records of a few comments, so that
-most operations write one. Prints a report, and exits with 1 if a guarantee was violated.
+searches must find what a scan finds, and no rebuild may find anything to correct. By default it uses an SQLite file,
+with records and segments of a few comments, so that most operations write one. Prints a report, and exits with 1 if a
+guarantee was violated.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
+from unittest.mock import patch
 
 from attrs import frozen
 
 import harken
 from harken.domain.insight.terms import TermCounts
+from harken_adapters.storage import comment_index
 from harken_adapters.storage.term_counts import dump_counts
 
-TASKS = ("read", "submit", "change", "erase", "rebuild")
+TASKS = ("read", "search", "submit", "change", "erase", "rebuild")
 #: How many seconds a process may take for one step on a busy machine.
 PATIENCE = 60.0
 #: How many seconds a day of MongoDB is open after a write to it; by default minutes.
@@ -38,11 +41,16 @@ from random import Random
 import harken
 from harken import Change, FeedbackQuery, HarkenError, Rating
 from harken.testing import a_feedback
+from harken_adapters.storage import comment_index
+from harken_adapters.storage.mongodb import comment_index as mongodb_index
 from harken_adapters.storage.mongodb.statistics import marks
+from harken_adapters.storage.sqlite import comment_index as sqlite_index
 from harken_adapters.storage.sqlite import terms
 
 terms._ENOUGH, terms._CHUNK = 20, 60
 marks.OPEN, marks._SPARE = timedelta(seconds={OPEN}), timedelta(seconds={OPEN / 2})
+comment_index.ENTRIES, comment_index.WALKED, sqlite_index._NEWEST = 20, 5, 10
+sqlite_index.BUILDING = mongodb_index.BUILDING = timedelta(seconds={OPEN})
 url, task, log = sys.argv[1:]
 log, random, numbers, parent = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), Random(), count(), os.getppid()
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0)
@@ -85,6 +93,9 @@ with harken.open_storage(url) as storage, harken.connect(storage) as hk:
             match task:
                 case "read":
                     storage.feedback.term_counts("default")
+                case "search":
+                    storage.index_comments("default")
+                    hk.feedback(text=" ".join(random.choices(WORDS, k=2)), limit=1000)
                 case "submit":
                     hk.collection.restore([given(number) for _ in range(random.choice((1, 5, 20)))])
                 case "change":
@@ -160,11 +171,21 @@ def play(url: str, folder: Path, *, kills: int, seed: int = 1) -> Report:
 
 
 def _problems(storage: harken.Storage) -> list[str]:
-    """What is wrong with the counts of a storage that nothing writes to."""
+    """What is wrong with the counts and the index of a storage that nothing writes to."""
     with harken.connect(storage) as hk:
         counts = storage.feedback.term_counts("default")
         is_right = dump_counts(counts) == dump_counts(TermCounts.fold(hk.export()))
-        return [*([] if is_right else ["The counts differ from a recount"]), *hk.check(), *hk.rebuild()]
+        problems = [] if is_right else ["The counts differ from a recount"]
+        with patch.multiple(comment_index, WALKED=5, _COST=0):
+            problems += filter(None, (_search_problem(hk, text) for text in ("lost", '"late refund"', "author 7")))
+        return [*problems, *hk.check(), *hk.rebuild()]
+
+
+def _search_problem(hk: harken.Harken, text: str) -> str | None:
+    query = hk.query(text=text)
+    expected = [one for one in hk.export() if query.matches(one)][:-1_001:-1]
+    found = list(hk.collection.find(query, limit=1_000).items)
+    return None if found == expected else f"A search for {text} found {len(found)} entries, a scan {len(expected)}"
 
 
 def _until_started(log: Path, worker: subprocess.Popen[bytes]) -> None:

@@ -20,6 +20,7 @@ from harken import (
     InvalidQuery,
     InvalidTransition,
     ModerationStatus,
+    Period,
     Summary,
 )
 from harken.configuration.storage_urls import open_storage
@@ -264,3 +265,35 @@ def test_facets(hk: Harken) -> None:
     assert hk.facets(agent_id="b").agents == (("a", 5), ("b", 1))
     assert hk.facets(agent_id="b").context == {"tier": (("team", 1),)}
     assert hk.analytics.facets(hk.query(agent_id="b"), keep_agents=True).agents == (("b", 1),)
+
+
+def test_themes_that_are_known(hk: Harken) -> None:
+    """Themes are known after they were found, until more than 1% of the thumbs-down feedback is new."""
+    rated(hk, 20, 150)
+    periods = hk.analytics.periods(hk.query())
+    assert not hk.analytics.knows_theme_issues(periods)
+    hk.analytics.theme_issues(periods)
+    assert hk.analytics.knows_theme_issues(periods)
+    assert not hk.analytics.knows_theme_issues(periods, limit=3)
+    hk.submit("one-more", "down", "Wrong again")
+    assert hk.analytics.page().knows_theme_issues(periods)
+    hk.submit("two-more", "down", "Wrong again")
+    assert not hk.analytics.knows_theme_issues(periods)
+
+
+def test_the_fitting_period(hk: Harken) -> None:
+    """It is that of the trend without a period, also for another selection."""
+    assert hk.analytics.fitting_period(hk.query()) is Period.WEEK
+    for hours in range(72):
+        rated(hk, 5, 5, NOON - timedelta(hours=hours))
+    query = hk.query()
+    assert hk.analytics.fitting_period(query) is Period.THREE_HOURS
+    assert hk.analytics.trend(query, None) == hk.analytics.trend(query, Period.THREE_HOURS)
+
+
+def test_a_headline_of_known_periods(hk: Harken) -> None:
+    """It is that of the query."""
+    rated(hk, 30, 20, NOON - 30 * DAY)
+    rated(hk, 20, 40)
+    query = hk.query()
+    assert hk.analytics.headline_of(hk.analytics.periods(query)) == hk.analytics.headline(query)

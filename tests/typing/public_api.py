@@ -82,6 +82,7 @@ def reading(hk: Harken) -> None:
     """Filters are typed keywords."""
     page = hk.feedback(session_id="s", rating="up", limit=10)
     assert_type(page, Page)
+    assert_type(hk.feedback(text="on hold"), Page)
     assert_type(page.items, tuple[Feedback, ...])
     assert_type(page.next, Cursor | None)
     assert_type(hk.export(agent_id="a"), Iterator[Feedback])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import comb
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from harken.domain.insight.best_groups import ENOUGH_THUMBS, BestGroups, Pair, best_groups
 from harken.domain.insight.comparison import Comparison, Estimate, Verdict
@@ -35,12 +35,14 @@ class Group:
         estimate: its statistics.
         others: the comparison of all other groups with this one, if known.
         change: the comparison of the previous period with this one, if known. It is shown instead of ``others``.
+        link: what its name links to in the table, if anything.
     """
 
     name: str
     estimate: Estimate
     others: Comparison | None = None
     change: Comparison | None = None
+    link: str | None = None
 
     @property
     def summary(self) -> Summary:
@@ -113,22 +115,28 @@ def comparison_chart(
     return _build_chart(view_groups(compared, by=by, changes=changes))
 
 
-def ranking_chart(ranking: Ranking[GroupKey], *, by: str = "group") -> Chart:
+def ranking_chart(
+    ranking: Ranking[GroupKey], *, by: str = "group", link: Callable[[GroupKey], str | None] = lambda _: None
+) -> Chart:
     """The same for a ranking, with the changes since the previous period.
 
     Args:
         ranking: from :meth:`harken.Harken.ranking`.
         by: the kind of group as a noun, such as ``agent``.
+        link: what a group links to in the table; ``None`` for nothing.
     """
-    return _build_chart(view_ranking(ranking, by=by))
+    return _build_chart(view_ranking(ranking, by=by, link=link))
 
 
-def view_ranking(ranking: Ranking[GroupKey], *, by: str) -> View:
+def view_ranking(
+    ranking: Ranking[GroupKey], *, by: str, link: Callable[[GroupKey], str | None] = lambda _: None
+) -> View:
     """The view of :func:`ranking_chart`."""
     total, marks = ranking.total.summary, "Change"
+    linked = zip(_ranked_groups(ranking), ranking.groups, strict=True)
     return View(
         title=f"Satisfaction by {by}",
-        groups=_ranked_groups(ranking),
+        groups=[evolve(group, link=link(one.key)) for group, one in linked],
         total=total,
         by=by,
         marks=marks,
@@ -368,8 +376,9 @@ def _build_table_row(view: View, group: Group) -> list[Element | str]:
         "svg", *_draw_marks(view, group), class_="p", width="100%", height=_MARK, overflow="visible", aria_hidden="true"
     )
     interval = interval_text(group.interval, summary.decided)
+    name = element("a", group.name, href=group.link) if group.link else group.name
     return [
-        element("div", group.name, element("div", f"{summary.decided:,}", _hide_visually(" thumbs"), class_="sub")),
+        element("div", name, element("div", f"{summary.decided:,}", _hide_visually(" thumbs"), class_="sub")),
         marks,
         element("div", element("b", satisfaction_text(summary)), element("div", interval, class_="sub")),
         _build_change(group),

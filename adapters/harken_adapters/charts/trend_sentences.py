@@ -13,6 +13,7 @@ from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.summary import Summary
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.labels import (
+    DAY,
     amount,
     bucket_text,
     length_of,
@@ -70,7 +71,9 @@ def largest_changes(changes: Iterable[PlacedChange]) -> list[PlacedChange]:
 def change_texts(points: Sequence[TrendPoint], placed: PlacedChange) -> tuple[str, str]:
     """The direction and time of a change, and its size: ``Fell at Sat 18:00``, ``23.1% before, 13.3% since``."""
     verb = "Rose" if placed.points > 0 else "Fell"
-    when = moment_text(points[placed.index].start, length_of(points))
+    length = length_of(points)
+    # A change within a point of several hours has its own hour, as in the headline.
+    when = moment_text(placed.change.at if length < DAY else points[placed.index].start, length)
     before, after = (satisfaction_text(side) for side in (placed.change.before, placed.change.after))
     return f"{verb} {when}", f"{before} before, {after} since"
 

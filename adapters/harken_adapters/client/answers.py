@@ -147,6 +147,7 @@ _SIMPLE: Final[Mapping[str, type[HarkenError]]] = {
     "changed-meanwhile": StaleFeedback,
     "method-not-allowed": ConfigurationError,
     "unavailable": StorageUnavailable,
+    "indexing": StorageUnavailable,
     "in-flight": StorageUnavailable,
     "body-timeout": StorageUnavailable,
     "request-timeout": StorageUnavailable,

@@ -58,7 +58,7 @@ from harken.domain.instants import utc
 from harken.domain.query import GroupKey, Labels, check_limit
 from harken.domain.routes import parse_route, route_record
 from harken.domain.rules import NO_AUTHOR, form_violations, label_problem
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.facade import Filters, build_query
 from harken.services.feed import Place
 from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords, build_submission, check_keywords
@@ -764,7 +764,7 @@ def _filters(query: FeedbackQuery) -> Pairs:
     Raises:
         InvalidQuery: a filter cannot be sent.
     """
-    texts = {name: getattr(query, name) for name in ("session_id", "message_id", "author")}
+    texts = {name: getattr(query, name) for name in ("session_id", "message_id", "author", "text")}
     several = {
         "agent_id": query.agent_id,
         "rating": query.rating and {rating.word for rating in query.rating},

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.events import EventType
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.notifier import Notification, Notifier
 from harken.services.forks import ForkSafeLock
 from harken_adapters.notifiers.missing import missing

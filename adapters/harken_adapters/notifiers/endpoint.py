@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.notifier import ReceiverAnswer
 from harken_adapters.notifiers.addresses import Guard, LookUp, UnsafeAddress, look_up
 from harken_adapters.notifiers.transport import SHORT, Answer, Connections, Headers, within

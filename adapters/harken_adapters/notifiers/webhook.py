@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
 from attrs import evolve
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
 from harken_adapters.formats.notification import body
 from harken_adapters.notifiers.addresses import LookUp, look_up

@@ -34,6 +34,7 @@
     │   └── TemplateValueMissing              a template uses a value that does not exist
     └── StorageError                          a storage operation failed
         ├── StorageUnavailable                the storage did not respond or is locked; the outcome may be unknown
+        │   └── SearchNotReady                comments are being indexed for text search; carries the progress
         ├── StorageClosed                     the storage was closed, or opened in another process
         ├── StorageIncompatible               not a Harken storage, or from a newer version; nothing was changed
         └── StorageCorrupt                    the storage is damaged; nothing was changed
@@ -225,6 +226,31 @@ class StorageError(HarkenError):
 
 class StorageUnavailable(StorageError):
     """The storage did not respond in time. The outcome of a write may be unknown; a retry with the same key is safe."""
+
+
+class SearchNotReady(StorageUnavailable):
+    """Too many comments are not indexed for text search yet. They are being indexed; repeat the search later.
+
+    Attributes:
+        indexed: how many entries of the application are indexed.
+        total: how many entries it has.
+        retry_after: about how long the rest takes.
+    """
+
+    def __init__(self, indexed: int, total: int, *, retry_after: timedelta) -> None:
+        self.indexed, self.total, self.retry_after = indexed, total, retry_after
+        seconds = max(1, round(retry_after.total_seconds()))
+        super().__init__(
+            f"Comments are being indexed for text search: {indexed:,} of {total:,} entries are done. "
+            f"Try again in about {seconds:,} s"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _search_not_ready, (self.indexed, self.total, self.retry_after)
+
+
+def _search_not_ready(indexed: int, total: int, retry_after: timedelta) -> SearchNotReady:
+    return SearchNotReady(indexed, total, retry_after=retry_after)
 
 
 class StorageClosed(StorageError):

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 
 KEYWORDS: Final = ("error", "slow", "unclear", "incomplete", "wrong", "confused")
 

@@ -16,6 +16,7 @@ from harken.domain.feedback import DEFAULT_APPLICATION, Feedback, FrozenMapping,
 from harken.domain.instants import from_microseconds, slot_number, slot_start, to_microseconds, utc
 from harken.domain.moderation import ModerationStatus
 from harken.domain.rules import name_problem, text_problem
+from harken.domain.search import TextSearch
 
 ANY_STATUS: Final = frozenset(ModerationStatus)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
@@ -122,14 +123,21 @@ def _check_text(_: object, attribute: Attribute[Any], value: str | None) -> None
         raise InvalidQuery(problem.message)
 
 
+def _check_search(_: object, attribute: Attribute[Any], value: str | None) -> None:
+    _check_text(None, attribute, value)
+    if value is not None:
+        TextSearch.parse(value)
+
+
 @frozen(kw_only=True)
 class FeedbackQuery:
     """A query for feedback of one application; feedback must match every filter that is set.
 
     ``agent_id``, ``rating``, ``tag`` and each value of ``context`` may be a collection: feedback must then match one of
     its 1 to 100 values. ``context`` compares by :func:`label`, so that ``1`` from a program and ``"1"`` from a CSV file
-    are equal. ``since`` is inclusive, ``until`` is exclusive. By default, a query matches feedback that is counted:
-    approved and not withdrawn. ``withdrawn=True`` matches only withdrawn feedback, ``None`` matches both.
+    are equal. ``text`` is read by :meth:`TextSearch.parse`. ``since`` is inclusive, ``until`` is exclusive. By default,
+    a query matches feedback that is counted: approved and not withdrawn. ``withdrawn=True`` matches only withdrawn
+    feedback, ``None`` matches both.
 
     Attributes:
         application: the application.
@@ -141,6 +149,7 @@ class FeedbackQuery:
         rating: the ratings; ``None`` for any, also if all ratings were given.
         tag: the tags, of which feedback has at least one; ``None`` for any, also for none.
         context: the labels by name. The label ``None`` matches feedback without a value.
+        text: words that the comment has, in any order; words in quotation marks follow each other.
         has_comment: whether there is a comment; ``None`` for both.
         since: the earliest time of creation.
         until: the end of the times of creation.
@@ -160,11 +169,17 @@ class FeedbackQuery:
     rating: frozenset[Rating] | None = field(default=None, converter=_to_ratings)
     tag: frozenset[str] | None = field(default=None, converter=_to_tags)
     context: FrozenMapping[Labels] = field(default=None, converter=_to_labels)
+    text: str | None = field(default=None, validator=_check_search)
     has_comment: bool | None = field(default=None, validator=_check_truth)
     since: datetime | None = field(default=None, converter=_utc_or_none)
     until: datetime | None = field(default=None, converter=_utc_or_none)
     statuses: frozenset[ModerationStatus] = _APPROVED
     withdrawn: bool | None = False
+
+    @property
+    def search(self) -> TextSearch | None:
+        """The words that the comment must have, if any."""
+        return None if self.text is None else TextSearch.parse(self.text)
 
     def in_any_state(self) -> FeedbackQuery:
         """Return the same query without the filters on moderation status and withdrawal."""
@@ -204,6 +219,7 @@ class FeedbackQuery:
             and (self.until is None or feedback.created_at < self.until)
             and feedback.moderation.status in self.statuses
             and self.withdrawn in (None, feedback.withdrawn)
+            and (self.search is None or self.search.is_in(feedback.comment))
         )
 
 

@@ -16,8 +16,7 @@ from harken.domain.events import Event, EventType, Traits
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.moderation import ModerationStatus
 from harken.domain.rules import label_problem, text_problem
-from harken.domain.text_lists import as_texts
-from harken.domain.texts import unknown_names
+from harken.domain.texts import as_texts, unknown_names
 
 MAX_TEMPLATE_LENGTH: Final = 10_000
 #: Feedback that is new or changed but not counted is sent only if a route asks for it. Decisions and withdrawals are

@@ -27,7 +27,7 @@ from harken.domain.feedback import (
 )
 from harken.domain.instants import EPOCH, utc
 from harken.domain.moderation import APPROVED, Moderation, RuleMatch
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.domain.violation import Span, Violation
 
 MAX_COMMENT_LENGTH: Final = 1000

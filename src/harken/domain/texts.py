@@ -1,4 +1,4 @@
-"""Texts for error messages and logs: unknown names, URLs without passwords, unprintable characters."""
+"""Lists of texts, and texts for messages and logs: unknown names, URLs without passwords, unprintable characters."""
 
 from __future__ import annotations
 
@@ -40,6 +40,14 @@ def escape_unprintable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def as_texts(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the strings of a collection. A single string is one element.
+
+    Without this, iterating over a single string would give its letters: ``keys="topic"`` must be one key.
+    """
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def excerpt(text: str, most: int) -> str:

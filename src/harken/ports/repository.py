@@ -14,7 +14,7 @@ from harken.domain.events import Event
 from harken.domain.feedback import Feedback
 from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.insight.terms import TermCounts
-from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
+from harken.domain.query import MAX_PAGE, Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 
 
@@ -62,6 +62,10 @@ Outcome = Stored | DuplicateOf | Conflict
 class FeedbackRepository(ABC):
     """Stores feedback with its events, and computes statistics.
 
+    With words to search for (``FeedbackQuery.text``), feedback is found exactly if :meth:`TextSearch.is_in` finds them
+    in its comment, as :meth:`FeedbackQuery.matches` does. A storage that has an index of comments may raise
+    ``SearchNotReady`` while too little is indexed, except from ``stream`` and ``erase``.
+
     Stored feedback is returned equal in every field, times to the microsecond; returned values never change later. Any
     thread may call any method at any time. All methods raise ``StorageError`` when the storage fails.
     """
@@ -102,6 +106,19 @@ class FeedbackRepository(ABC):
         ``after`` continues after that place, which need not exist any more. Concurrent writes do not make pages skip or
         repeat feedback that exists all the time. ``Page.next`` is ``None`` exactly if nothing more matches.
         """
+
+    def count(self, query: FeedbackQuery, *, limit: int) -> int:
+        """The number of matching entries, counted up to ``limit``; a storage may override it with a faster way.
+
+        With words to search for, it takes about as long as it takes to find a page of ``limit`` entries.
+        """
+        count, after = 0, None
+        while count < limit:
+            page = self.find(query, limit=min(limit - count, MAX_PAGE), after=after)
+            count, after = count + len(page.items), page.next
+            if after is None:
+                break
+        return count
 
     @abstractmethod
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:

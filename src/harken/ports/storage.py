@@ -32,13 +32,18 @@ def nothing_to_rebuild() -> Sequence[str]:
     return ()
 
 
+def nothing_to_index(_application: str) -> None:
+    """The indexing of comments in a storage that finds words without an index."""
+
+
 @frozen
 class Storage:
     """An open storage: its repositories, which share their data.
 
     ``check`` looks for damage, which may take long, and returns a sentence for each problem. ``rebuild`` recomputes the
-    stored statistics, and returns a sentence for each one that differed from the feedback. ``clock`` takes the clock of
-    this process and returns one that all processes on the storage agree on, for leases and due times.
+    stored statistics, and returns a sentence for each one that differed from the feedback. ``index_comments`` indexes
+    the comments of an application for text search, which a search of many comments may require. ``clock`` takes the
+    clock of this process and returns one that all processes on the storage agree on, for leases and due times.
     """
 
     feedback: FeedbackRepository
@@ -50,6 +55,7 @@ class Storage:
     conversations: ConversationRepository
     check: Callable[[], Sequence[str]] = nothing_to_check
     rebuild: Callable[[], Sequence[str]] = nothing_to_rebuild
+    index_comments: Callable[[str], None] = nothing_to_index
     clock: Callable[[Clock], Clock] = same_clock
 
 

@@ -142,6 +142,15 @@ class AnalyticsService:
 
         return list(self._keep(query, ("trend", period, zone), compute))
 
+    def fitting_period(self, query: FeedbackQuery, zone: str = "UTC") -> Period:
+        """The period that :meth:`trend` chooses.
+
+        Raises:
+            InvalidQuery: there is no such zone.
+        """
+        named = zone_named(zone)
+        return self._keep(query, ("fitting period", zone), lambda: fitting_period(self._slots(query), named))
+
     def by_hour_of_day(self, query: FeedbackQuery, zone: str = "UTC") -> tuple[Estimate, ...]:
         """The statistics of the matching feedback by local hour of the day: 24 estimates.
 
@@ -296,10 +305,13 @@ class AnalyticsService:
         Raises:
             InvalidQuery: the time zone is unknown, or the period is empty.
         """
-        periods = self.periods(query, zone, same_weekdays=same_weekdays)
+        return self.headline_of(self.periods(query, zone, same_weekdays=same_weekdays), themes=themes)
+
+    def headline_of(self, periods: ComparedPeriods, *, themes: bool = True) -> Headline:
+        """The :meth:`headline` of periods that are known already."""
         before, after = periods.before, periods.after
         comparison = self.compare(before, after)
-        is_rated = query.rating is not None
+        is_rated = after.rating is not None
         silence = self._silence(periods)
         finding = find(comparison, silence, is_rated=is_rated)
         by_hour = periods.length < _SHORT_PERIOD
@@ -346,14 +358,21 @@ class AnalyticsService:
         """
         check_limit(limit)
         before, after = (_of_any_rating(one) for one in (periods.before, periods.after))
-        summary, earlier = self.summary(after), self.summary(before)
+        summary, name, slack = self._themes_place(before, after, limit)
         return self._kept.get(
-            after,
-            summary,
-            ("themes", limit, repr(before), earlier),
-            lambda: self._themes.issues(after, before, limit=limit),
-            slack=min(summary.negative, NEWEST) // 100,
+            after, summary, name, lambda: self._themes.issues(after, before, limit=limit), slack=slack
         )
+
+    def knows_theme_issues(self, periods: ComparedPeriods, *, limit: int = 15) -> bool:
+        """Whether :meth:`theme_issues` has kept a result, and takes no time."""
+        before, after = (_of_any_rating(one) for one in (periods.before, periods.after))
+        summary, name, slack = self._themes_place(before, after, limit)
+        return self._kept.has(after, summary, name, slack=slack)
+
+    def _themes_place(self, before: FeedbackQuery, after: FeedbackQuery, limit: int) -> tuple[Summary, Hashable, int]:
+        """The statistics of a selection, the name of its kept themes, and how many new entries do not matter."""
+        summary, earlier = self.summary(after), self.summary(before)
+        return summary, ("themes", limit, repr(before), earlier), min(summary.negative, NEWEST) // 100
 
     def ranking(self, periods: ComparedPeriods, by: GroupBy) -> Ranking[GroupKey]:
         """Groups on one axis: the satisfaction of each, its change, and which pairs differ by more than chance.

@@ -102,9 +102,8 @@ class Kept:
         at = self._clock() - _MARGIN
         erasures = self._count_erasures(query.application)
         place = query.application, query, name
-        self._forget(query.application, erasures)
-        kept = self._results.get(place)
-        if kept and not self._has_changes(query, kept.at):
+        kept = self._valid(place, erasures)
+        if kept:
             value = cast("_Value", kept.value)
             added = summary - kept.summary
             if kept.summary == summary or _is_addition(added, slack):
@@ -114,6 +113,18 @@ class Kept:
                 return self._keep(place, Result(extended, summary, erasures, at), extended)
         value = compute()
         return self._keep(place, Result(value, summary, erasures, at), value)
+
+    def has(self, query: FeedbackQuery, summary: Summary, name: Hashable, *, slack: int = 0) -> bool:
+        """Whether :meth:`get` returns an earlier value, and computes nothing."""
+        kept = self._valid((query.application, query, name), self._count_erasures(query.application))
+        return kept is not None and (kept.summary == summary or _is_addition(summary - kept.summary, slack))
+
+    def _valid(self, place: tuple[str, FeedbackQuery, Hashable], erasures: int) -> Result | None:
+        """The result, unless it is outdated for another reason than added feedback."""
+        application, query, _ = place
+        self._forget(application, erasures)
+        kept = self._results.get(place)
+        return None if kept is None or self._has_changes(query, kept.at) else kept
 
     def _forget(self, application: str, erasures: int) -> None:
         """Drop all results from before the last erasure, as they may have comments that were erased."""

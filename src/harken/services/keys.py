@@ -19,7 +19,7 @@ from harken.domain.access import ApiKey, Scope
 from harken.domain.errors import ConfigurationError, InvalidCredentials, KeyNotFound, KeyRejected, StorageError
 from harken.domain.instants import parse_instant
 from harken.domain.rules import label_problem
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.keys import KeyRepository, NewSecret
 from harken.ports.state import StateEntry, StateRepository
 from harken.ports.time import Clock

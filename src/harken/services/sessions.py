@@ -9,7 +9,7 @@ from attrs import frozen
 
 from harken.domain.errors import InvalidMetadata
 from harken.domain.rules import label_problem, name_problem, number_problem, text_problem
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
 
 MAX_DEPTH = 20

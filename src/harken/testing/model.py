@@ -34,7 +34,7 @@ from harken.domain.insight.terms import TermCounts
 from harken.domain.metadata import MetadataSize
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.alerts import AlertRepository
 from harken.ports.conversations import ConversationRepository, JsonObject
 from harken.ports.keys import KeyRepository

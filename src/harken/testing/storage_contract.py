@@ -28,6 +28,7 @@ from harken.testing.key_contract import KeyContract
 from harken.testing.order_contract import OrderContract
 from harken.testing.outbox_contract import OutboxContract
 from harken.testing.outbox_machine import OutboxMachine
+from harken.testing.search_contract import SearchContract
 from harken.testing.session_contract import SessionContract
 from harken.testing.state_contract import StateContract
 from harken.testing.statistics_contract import StatisticsContract
@@ -37,6 +38,7 @@ from harken.testing.tenant_contract import TenantContract
 class StorageContract(
     FeedbackContract,
     StatisticsContract,
+    SearchContract,
     SessionContract,
     OutboxContract,
     DeliveryContract,

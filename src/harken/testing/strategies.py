@@ -25,6 +25,7 @@ from harken.domain.instants import SLOT
 from harken.domain.moderation import Moderation, ModerationStatus, RuleMatch
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy
 from harken.domain.rules import MAX_COMMENT_LENGTH
+from harken.domain.search import search_words
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry
 from harken.testing.builders import NOON
@@ -50,6 +51,24 @@ SUBJECTS = (
 )
 CHANNELS = ("log", "log-2")
 KINDS = ("route", "route-2")
+#: Words that are equal without case, marks of compatibility or apostrophes, or are parts of each other.
+WORDS = (
+    "on",
+    "hold",
+    "ON",
+    "holding",
+    "ﬁne",
+    "fine",
+    "Straße",
+    "STRASSE",
+    "don't",
+    "don\u2019t",
+    "飞机",
+    "机",
+    "👎🏽",
+    "é",
+    "e\u0301",
+)
 IDS = tuple(f"feedback-{number}" for number in range(12))
 #: Some of them are also ids of feedback.
 ALERT_IDS = ("alert-1", "alert-10", "Alert-1", *IDS[:2])
@@ -61,8 +80,16 @@ def texts(max_size: int = 60) -> SearchStrategy[str]:
 
 
 def comments() -> SearchStrategy[str]:
-    """Stored comments: trimmed, at most 1,000 code points."""
-    return (texts() | texts(MAX_COMMENT_LENGTH)).map(str.strip)
+    """Stored comments: trimmed, at most 1,000 code points; some of words that :func:`searches` have."""
+    spoken = st.lists(st.sampled_from((*WORDS, " ", ", ", "-")), max_size=12).map("".join)
+    return (spoken | texts() | texts(MAX_COMMENT_LENGTH)).map(str.strip)
+
+
+def searches() -> SearchStrategy[str]:
+    """Words, and phrases in quotation marks, to search for in comments."""
+    phrases = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(lambda words: f'"{" ".join(words)}"')
+    any_text = texts(8).filter(lambda text: 0 < len(search_words(text)) <= len(text))
+    return st.lists(st.sampled_from(WORDS) | phrases | any_text, min_size=1, max_size=3).map(" ".join)
 
 
 def instants() -> SearchStrategy[datetime]:
@@ -210,6 +237,7 @@ def queries(draw: st.DrawFn) -> FeedbackQuery:
         "rating": one_or_several(st.sampled_from(Rating)),
         "tag": one_or_several(st.sampled_from(TAGS)),
         "context": st.dictionaries(st.sampled_from(NAMES), one_or_several(scalars()), max_size=1),
+        "text": searches(),
         "has_comment": st.booleans(),
         "since": instants(),
         "until": instants(),

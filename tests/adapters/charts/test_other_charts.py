@@ -8,6 +8,7 @@ import harken
 from harken import FoundTheme, Proportion, ProportionChange, Summary, Themes, TrendPoint
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
 from harken.domain.insight.heat_map import Cell, heat_map, is_short
+from harken.domain.insight.ranking import rank
 from harken.domain.insight.themes import Theme
 from harken.testing.builders import a_feedback
 from harken_adapters.charts import (
@@ -16,6 +17,7 @@ from harken_adapters.charts import (
     comparison_chart,
     heat_map_chart,
     merge_points,
+    ranking_chart,
     rating_split,
     themes_chart,
     trend_chart,
@@ -313,3 +315,16 @@ def test_a_long_legend_has_two_lines() -> None:
     assert len(swatches) == 8
     assert max(float(part.get("x", "")) for part in swatches) < 700
     assert len({part.get("y") for part in swatches}) == 2
+
+
+def test_names_of_ranked_groups_are_links() -> None:
+    """Each group with a link has it in the table, escaped; the others are plain text."""
+    estimates: dict[str | datetime | None, Estimate] = {
+        "Ann & <b>": estimate(positive=30, negative=10),
+        None: estimate(positive=10, negative=30),
+    }
+    ranking = rank(estimates, None, estimate(positive=40, negative=40))
+    chart = ranking_chart(ranking, by="agent", link=lambda key: f"?agent_id={key}&x" if key else None)
+    assert '<a href="?agent_id=Ann &amp; &lt;b&gt;&amp;x">Ann &amp; &lt;b&gt;</a>' in chart.table
+    assert chart.table.count("<a ") == 1
+    assert "<a " not in ranking_chart(ranking, by="agent").table

@@ -144,6 +144,14 @@ def test_changes_at_other_times_are_not_marked() -> None:
     assert weeks.notes == ("Rose in the week of 9 Mar: 80.0% before, 100.0% since",)
 
 
+def test_a_change_within_a_point_has_its_own_hour() -> None:
+    """As in the headline, although the picture marks the point."""
+    points = days(*[GOOD] * 8, length=timedelta(hours=3))
+    change = SatisfactionChange(points[4].start + timedelta(hours=1), GOOD, Summary(negative=100))
+    chart = trend_chart(points, changes=[change])
+    assert chart.notes[0].startswith(f"Fell at {change.at:%a %H:%M}: ")
+
+
 def test_ratings_are_stacked() -> None:
     """Down is at the bottom, then neutral, then up, and the largest bar has the full height."""
     chart = trend_chart(days(Summary(positive=1, neutral=2, negative=4), GOOD))

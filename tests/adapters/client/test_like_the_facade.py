@@ -304,6 +304,8 @@ def test_moderated_feedback(one: Any, hk: Harken) -> None:
         {"rating": None},
         {"rating": Rating.UP, "agent_id": "agent 1"},
         {"tag": "slow"},
+        {"text": "comment"},
+        {"text": '"number é" &=+#'},
         {"author": "author 3"},
         {"session_id": "s7"},
         {"message_id": "m5"},

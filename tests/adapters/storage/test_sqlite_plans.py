@@ -20,6 +20,7 @@ from harken.domain.instants import slot_number, slot_start
 from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
+from harken_adapters.storage.sqlite.conditions import has_words
 
 #: Operations of the facade, and the column or index by which they must find rows.
 _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
@@ -51,6 +52,8 @@ _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
         "feedback_waiting",
     ),
     "a page of all": (lambda hk: hk.feedback(limit=1), "feedback_time"),
+    "a page of a search": (lambda hk: hk.feedback(text="slow", limit=1), "feedback_time"),
+    "a search in a session": (lambda hk: hk.feedback(text="slow", session_id="s-1"), "session_id=?"),
     "the moderation backlog": (lambda hk: hk.moderation.backlog("default"), "feedback_waiting"),
     "a page of the moderation queue": (lambda hk: hk.moderation.queue(hk.query(), limit=1), "feedback_waiting"),
     "an erased session": (
@@ -377,6 +380,7 @@ def test_a_trigger_finds_rows_by_their_index(trigger: str, tmp_path: Path) -> No
 
 def _plans(path: Path, statement: str) -> list[str]:
     connection = sqlite3.connect(path)
+    connection.create_function("has_words", 2, has_words)
     try:
         return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
     finally:

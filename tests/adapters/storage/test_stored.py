@@ -14,7 +14,7 @@ from bson import json_util
 from pymongo import MongoClient
 
 from harken import FeedbackQuery
-from harken.domain.events import EventType
+from harken.domain.events import Attempt, AttemptOutcome, EventType
 from harken.domain.query import Dimension, GroupBy
 from harken.ports.storage import Storage
 from harken.testing import NOON
@@ -111,6 +111,33 @@ def test_events_and_deliveries_of_every_version_read_the_same(stored: Storage) -
         delivered += [(delivery.event.subject_id, delivery.event.type) for delivery in claimed]
         stored.outbox.settle(claimed)
     assert delivered == [("withdrawn", EventType.CREATED), ("withdrawn", EventType.WITHDRAWN)]
+
+
+def test_attempts_of_deliveries_read_the_same(stored: Storage) -> None:
+    """The attempts that were stored with a delivery are those that were made."""
+    later = NOON + timedelta(minutes=30)
+    claimed = stored.outbox.claim("log", now=later, until=later + timedelta(minutes=1), limit=1)
+    failed = Attempt(
+        at=later,
+        duration=timedelta(milliseconds=250),
+        outcome=AttemptOutcome.FAILED,
+        status="503 Service Unavailable",
+        words="try later",
+        error="The receiver answered 503 Service Unavailable",
+    )
+    # Earlier versions made no attempt.
+    assert [one.history for one in claimed] == [() if one.attempts == 1 else (failed,) for one in claimed]
+
+
+def test_searches_of_every_version_find_the_same(stored: Storage) -> None:
+    """Comments are found before and after they are indexed, and a stored index fits the comments."""
+    assert list(stored.check()) == []
+    for application, expected in EXPECTED.items():
+        query = FeedbackQuery(application=application, text="now").in_any_state()
+        ids = [record["id"] for record in expected["feedback"] if "now" in record["comment"]]
+        assert [one.id for one in stored.feedback.find(query, limit=9).items] == ids
+        stored.index_comments(application)
+        assert [one.id for one in stored.feedback.find(query, limit=9).items] == ids
 
 
 def test_stored_feedback_of_every_version_can_be_changed(stored: Storage) -> None:

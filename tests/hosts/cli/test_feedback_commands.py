@@ -153,6 +153,8 @@ def test_json_has_the_records_of_the_http_api(cli: Any) -> None:
         (("--author", "ann"), 1),
         (("--rating", "up"), 1),
         (("--tag", "x"), 1),
+        (("--text", "Slow"), 1),
+        (("--text", "slower"), 0),
         (("--agent", "a", "--agent", "nobody"), 1),
         (("--rating", "up", "--rating", "down"), 2),
         (("--tag", "x", "--tag", "y"), 1),

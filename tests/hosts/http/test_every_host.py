@@ -291,7 +291,9 @@ def lists_are_filtered(visit: Visit) -> None:
     """Filters match any text."""
     visit.give(comment="a b", tags=["x y"], context={"tier": "ü"})
     visit.give(rating=None)
-    for query, count in (("tag=x+y", 1), ("context.tier=%C3%BC", 1), ("rating=neutral", 1), ("session_id=t", 0)):
+    words = (("text=B+a", 1), ("text=%22b+a%22", 0), ("text=%22a+b%22", 1))
+    other = (("tag=x+y", 1), ("context.tier=%C3%BC", 1), ("rating=neutral", 1), ("session_id=t", 0))
+    for query, count in (*words, *other):
         assert len(visit.ask("GET", f"/api/feedback?{query}").json()["feedbacks"]) == count
 
 

@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -14,7 +15,7 @@ from attrs import evolve
 
 import harken
 import mongod
-from harken import Feedback, Harken, StorageUnavailable
+from harken import Cursor, Feedback, FeedbackQuery, Harken, Page, SearchNotReady, StorageUnavailable
 from harken.ports.repository import Accepted, Outcome
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.storage import memory
@@ -487,6 +488,27 @@ class Unavailable(MemoryFeedbackRepository):
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         raise StorageUnavailable("db-7.internal:27017 does not answer")
+
+
+class Indexing(MemoryFeedbackRepository):
+    """A storage that is indexing comments."""
+
+    def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
+        raise SearchNotReady(40_960, 1_204_331, retry_after=timedelta(seconds=70))
+
+
+class TestSearchNotReady:
+    def test_the_progress_is_reported(self) -> None:
+        """A search that has to wait for the index gets the progress, and when to try again."""
+        with memory.open_storage() as storage:
+            assert isinstance(storage.feedback, MemoryFeedbackRepository)
+            indexing = evolve(storage, feedback=Indexing(storage.feedback._data))
+            with harken.connect(indexing) as hk, served(hk) as server:
+                answer = server.ask("GET", "/api/feedback?text=slow")
+                assert "40,960 of 1,204,331 entries" in problem(answer, 503, "indexing")["detail"]
+                assert answer.headers["retry-after"] == "70"
+                for text in ("", "%21%21"):
+                    problem(server.ask("GET", f"/api/feedback?text={text}"), 422, "invalid")
 
 
 class TestStorageDown:

@@ -136,6 +136,7 @@ class Filters:
     author: str | None
     ratings: Sequence[str]
     tags: Sequence[str]
+    text: str | None
     context_values: Sequence[str]
     has_comment: bool | None
     since: datetime | None
@@ -159,11 +160,15 @@ class Filters:
             author=self.author,
             tag=self.tags or None,
             context=values_by_name("--context", self.context_values),
+            text=self.text,
             has_comment=self.has_comment,
             since=self.since,
             until=self.until,
             **rating,
         )
+        if query.text is not None:
+            # A command ends before a thread could do so.
+            hk.index_comments()
         return evolve(query, statuses=self.status.statuses, withdrawn=None if self.withdrawn else False)
 
 
@@ -243,6 +248,15 @@ def _filters(
     tag: Annotated[
         list[str] | None, typer.Option(help="Feedback with this tag; repeatable.", rich_help_panel=_PANEL)
     ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS",
+            help='Feedback whose comment has these words, in any order; words in quotation marks, such as "on hold", '
+            "follow each other.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
     context_values: Annotated[
         list[str] | None,
         typer.Option(
@@ -289,6 +303,7 @@ def _filters(
         author,
         rating or (),
         tag or (),
+        text,
         context_values or (),
         has_comment,
         since,

@@ -13,7 +13,18 @@ from harken_adapters.hosts.http.operations import OPERATIONS
 Record = dict[str, Any]
 
 _OPERATIONS: Final = {operation.name: operation for operation in OPERATIONS}
-_FILTERS: Final = ("since", "until", "agent_id", "rating", "tag", "context", "session_id", "message_id", "author")
+_FILTERS: Final = (
+    "since",
+    "until",
+    "agent_id",
+    "rating",
+    "tag",
+    "text",
+    "context",
+    "session_id",
+    "message_id",
+    "author",
+)
 _SIDES: Final = ("since", "until", "agent_id", "context")
 #: Details that few questions need, and that would fill the context of a model.
 _DROPPED: Final = frozenset({"by_hour", "revisions", "sentiment", "version", "updated_at"})

@@ -10,7 +10,7 @@ from attrs import evolve
 from strands.types.tools import AgentTool
 
 from harken import Harken, Receipt, Submission, Target
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
 from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_dictionary, to_submission

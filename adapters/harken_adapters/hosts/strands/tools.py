@@ -12,7 +12,7 @@ from strands import ToolContext, tool
 from strands.types.tools import AgentTool
 
 from harken import FeedbackRejected, Rating, RatingValue
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue
 from harken_adapters.hosts.strands.errors import session_errors
 

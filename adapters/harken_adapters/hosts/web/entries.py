@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from attrs import frozen
 
-from harken import Feedback
+from harken import Feedback, FeedbackQuery, Harken
 
 if TYPE_CHECKING:
     from harken_adapters.hosts.web.selection import Selection
     from harken_adapters.hosts.web.visit import Visit
+
+#: A search counts no more hits, as each of them has to be read.
+MOST_COUNTED: Final = 10_000
 
 
 @frozen(kw_only=True)
@@ -37,6 +41,23 @@ def entry_view(visit: Visit, selection: Selection, feedback: Feedback) -> EntryV
     return EntryView(
         feedback=feedback,
         link=selection.link(f"{visit.home}/feedback/{quote(feedback.id, safe='')}"),
-        parts=((feedback.comment, False),),
+        parts=tuple(_parts(selection.query, feedback.comment)),
         time=selection.local(feedback.created_at),
     )
+
+
+def _parts(query: FeedbackQuery, comment: str) -> Iterator[tuple[str, bool]]:
+    """The comment, split at the hits of a search."""
+    end = 0
+    for start, stop in query.search.spans(comment) if query.search else ():
+        yield comment[end:start], False
+        yield comment[start:stop], True
+        end = stop
+    yield comment[end:], False
+
+
+def count_entries(hk: Harken, query: FeedbackQuery) -> int:
+    """How many entries match; with a search, at most :data:`MOST_COUNTED`."""
+    if query.search is None:
+        return hk.analytics.summary(query).total
+    return hk.collection.count(query, limit=MOST_COUNTED)

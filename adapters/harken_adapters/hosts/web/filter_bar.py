@@ -7,19 +7,27 @@ from typing import Final
 
 from attrs import frozen
 
-from harken_adapters.hosts.web.selection import PERIODS, Pair, Selection
+from harken_adapters.hosts.web.selection import CONTEXT, PERIODS, Pair, Selection
+from harken_adapters.hosts.web.wording import quoted
 
 #: The names of filters that can be chosen, by parameter.
-CHOICES: Final = {"agent_id": "Agent", "rating": "Rating", "tag": "Reason"}
+CHOICES: Final = {
+    "agent_id": "Agent",
+    "rating": "Rating",
+    "tag": "Reason",
+    "context": "Context",
+    "has_comment": "Comment",
+}
 #: The names of filters that links of other pages set.
 _SET_ELSEWHERE: Final = {
     "session_id": "Session",
     "message_id": "Message",
     "author": "Author",
+    "text": "Comment",
     "status": "Status",
     "withdrawn": "Withdrawn",
 }
-_CONTEXT: Final = "context."
+_COMMENTS: Final = {"true": "given", "false": "missing"}
 _PERIOD_NAMES: Final = {"today": "Today", "week": "7 days", "month": "28 days", "year": "52 weeks"}
 
 
@@ -29,12 +37,14 @@ class Chip:
 
     Attributes:
         name: what is filtered: ``Agent``.
+        verb: how the values belong to it: ``is``.
         values: the values, of which feedback has any: ``United, US Airways``.
         remove: a link without it.
         edit: the path of the page that changes it; ``None`` if it cannot be chosen.
     """
 
     name: str
+    verb: str
     values: str
     remove: str
     edit: str | None
@@ -69,7 +79,7 @@ class FilterBar:
         later: a link to the period after; ``None`` if that has not begun.
         periods: links to periods that end now.
         comparison: the name of the previous period; ``None`` if nothing is compared.
-        toggle_comparison: a link with, or without, the comparison.
+        toggle_comparison: a link with, or without, the comparison; ``None`` if the page compares nothing.
         chips: the filters in use.
         more: the names and links of filters that are not in use.
         clear: a link without filters; ``None`` unless there are two.
@@ -82,7 +92,7 @@ class FilterBar:
     later: str | None
     periods: tuple[PeriodLink, ...]
     comparison: str | None
-    toggle_comparison: str
+    toggle_comparison: str | None
     chips: tuple[Chip, ...]
     more: tuple[tuple[str, str], ...]
     clear: str | None
@@ -102,35 +112,44 @@ def filter_bar(selection: Selection, path: str, home: str, page: str) -> FilterB
         home: the path of the overview.
         page: the name of the page, to which choosing a filter leads back.
     """
-    span = selection.span
+    is_running = selection.periods.is_running
     chips = tuple(_chips(selection, path, home, page))
     in_use = {name for name, _ in selection.filters}
     return FilterBar(
         selection=selection,
         path=path,
-        period=span.whole.label,
-        earlier=(selection.moved(path, -1), span.shifted(-1).whole.label),
-        later=None if span.is_running else selection.moved(path, 1),
+        period=selection.label,
+        earlier=(selection.moved(path, -1), selection.label_moved(-1)),
+        later=None if is_running else selection.moved(path, 1),
         periods=tuple(_periods(selection, path)),
-        comparison=None if selection.previous is None else span.shifted(-1).whole.label,
-        toggle_comparison=(
-            selection.link(path, without=("compare",))
-            if selection.previous is None
-            else selection.link(path, ("compare", "none"))
-        ),
+        comparison=selection.label_before if selection.is_compared else None,
+        toggle_comparison=None if page == "feedback" else _toggle_comparison(selection, path),
         chips=chips,
         more=tuple(
-            (label, _choose(selection, home, page, name))
-            for name, label in (*CHOICES.items(), ("context", "Context"))
-            if name not in in_use
+            (label, _choose(selection, home, page, name)) for name, label in CHOICES.items() if name not in in_use
         ),
         clear=selection.link(path, without={name for name, _ in selection.filters}) if len(chips) > 1 else None,
     )
 
 
+def _toggle_comparison(selection: Selection, path: str) -> str:
+    if selection.is_compared:
+        return selection.link(path, ("compare", "none"))
+    return selection.link(path, without=("compare",))
+
+
 def name_of(parameter: str) -> str:
     """The name of a filter, for people."""
-    return {**CHOICES, **_SET_ELSEWHERE}.get(parameter, parameter.removeprefix(_CONTEXT))
+    return {**CHOICES, **_SET_ELSEWHERE}.get(parameter, parameter.removeprefix(CONTEXT))
+
+
+def value_text(parameter: str, value: str) -> str:
+    """A value of a filter, for people."""
+    if parameter == "rating":
+        return value.capitalize()
+    if parameter == "text":
+        return quoted(value)
+    return _COMMENTS.get(value, value) if parameter == "has_comment" else value
 
 
 def _periods(selection: Selection, path: str) -> Iterator[PeriodLink]:
@@ -146,10 +165,14 @@ def _periods(selection: Selection, path: str) -> Iterator[PeriodLink]:
 
 def _chips(selection: Selection, path: str, home: str, page: str) -> Iterator[Chip]:
     for name in dict.fromkeys(name for name, _ in selection.filters):
-        can_choose = name in CHOICES or name.startswith(_CONTEXT)
+        if name == "text" and page == "feedback":
+            # The search field shows it.
+            continue
+        can_choose = name in CHOICES or name.startswith(CONTEXT)
         yield Chip(
             name=name_of(name),
-            values=", ".join(value.capitalize() if name == "rating" else value for value in selection.values(name)),
+            verb="has" if name == "text" else "is",
+            values=", ".join(value_text(name, value) for value in selection.values(name)),
             remove=selection.link(path, without=(name,)),
             edit=_choose(selection, home, page, name) if can_choose else None,
         )

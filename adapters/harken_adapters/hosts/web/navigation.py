@@ -82,9 +82,12 @@ def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
     entries = []
     if visit.may(Scope.READ):
         entries += [entry("Overview", ""), entry("Feedback", "/feedback")]
+    # A key that is limited to agents must not see counts of others.
+    sees_all = visit.principal.agents is None
     if visit.may(Scope.MODERATE):
-        entries.append(entry("Moderation", "/moderation", hk.moderation.backlog(application).waiting, "waiting"))
-    if visit.may(Scope.READ):
+        waiting = hk.moderation.backlog(application).waiting if sees_all else 0
+        entries.append(entry("Moderation", "/moderation", waiting, "waiting"))
+    if visit.may(Scope.READ) and sees_all:
         open_alerts = len(hk.alerts.find(application, open=True, limit=100))
         entries.append(entry("Alerts", "/alerts", open_alerts, "open", is_bad=True))
     if visit.may(Scope.ADMIN):

@@ -8,7 +8,15 @@ from harken import Scope
 from harken_adapters.hosts.http.serving.pages import SERVICE_PAGES, Page
 from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.web.assets import asset_response
-from harken_adapters.hosts.web.pages import feedback_detail, feedback_list, overview, preferences, settings
+from harken_adapters.hosts.web.pages import (
+    feedback_detail,
+    feedback_list,
+    filter_values,
+    issues,
+    overview,
+    preferences,
+    settings,
+)
 from harken_adapters.hosts.web.visit import DASHBOARD, page
 
 
@@ -19,6 +27,8 @@ def _asset(_: object, __: str, request: Request) -> Response:
 DASHBOARD_PAGES: Final = (
     Page("dashboard_asset", f"{DASHBOARD}/static/{{name}}", _asset, needs="nothing", blocks=False),
     page("overview", overview.PATH, overview.show),
+    page("issues", issues.PATH, issues.show),
+    page("filter", filter_values.PATH, filter_values.show),
     page("feedback", feedback_list.PATH, feedback_list.show),
     page("feedback_detail", feedback_detail.PATH, feedback_detail.show),
     page("settings", settings.PATH, settings.show, scope=Scope.ADMIN),

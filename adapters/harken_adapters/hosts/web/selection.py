@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from attrs import evolve, frozen
 
 from harken import FeedbackQuery
+from harken.domain.insight.periods import ComparedPeriods, compared_periods
 from harken.domain.trend import zone_named
 from harken_adapters.charts.labels import DASH, MONTHS, day_text
 from harken_adapters.hosts.http.wire.parameters import FILTERS, Parameters, invalid, moment
@@ -23,50 +24,50 @@ from harken_adapters.hosts.http.wire.parameters import FILTERS, Parameters, inva
 #: has the same weekdays.
 PERIODS: Final = {"today": 1, "week": 7, "month": 28, "year": 364}
 _DEFAULT: Final = "month"
+_DAY: Final = timedelta(days=1)
 _DATE: Final = len("2026-01-31")
 _OWN: Final = ("period", "zone", "compare")
 _TIMES: Final = ("since", "until")
+CONTEXT: Final = "context."
+#: The filters that can have several values, besides those on context.
+_SEVERAL: Final = ("agent_id", "rating", "tag")
 Pair = tuple[str, str]
 
 
 @frozen
 class Span:
-    """A period of local time.
+    """A period of local time, including what is to come.
 
     Attributes:
         start: its start.
-        end: its end, which is now if it is running.
-        length: its whole length on the wall clock.
-        is_running: whether it is not over.
+        end: its end.
     """
 
     start: datetime
     end: datetime
-    length: timedelta
-    is_running: bool
+
+    @property
+    def length(self) -> timedelta:
+        """Its length on the wall clock."""
+        return _on_clock(self.end) - _on_clock(self.start)
 
     def shifted(self, times: int) -> Span:
-        """The same part of a period before (-1) or after (1), on the wall clock."""
+        """The period before (-1) or after (1), on the wall clock."""
         move = self.length * times
-        return evolve(self, start=_on_wall_clock(self.start, move), end=_on_wall_clock(self.end, move), is_running=False)
+        return Span(self.start + move, self.end + move)
 
-    @property
-    def whole(self) -> Span:
-        """The period including what is to come."""
-        return evolve(self, end=_on_wall_clock(self.start, self.length))
-
-    @property
-    def label(self) -> str:
-        """Its first and last day: ``20 – 22 Feb``; or its times, if it does not consist of days."""
-        start, end = self.start.replace(tzinfo=None), self.whole.end.replace(tzinfo=None)
+    def label(self, this_year: int) -> str:
+        """Its first and last day; or its times, if it does not consist of days."""
+        start, end = _on_clock(self.start), _on_clock(self.end)
         if start.time() != time() or end.time() != time():
             same_day = start.date() == end.date()
             return f"{day_text(start)} {start:%H:%M} {DASH} {'' if same_day else day_text(end) + ' '}{end:%H:%M}"
         last = end - timedelta(days=1)
-        year = "" if last.year == self.start.year == datetime.now(UTC).year else f" {last.year}"
+        year = "" if last.year == start.year == this_year else f" {last.year}"
         if start.date() == last.date():
             return f"{day_text(start)}{year}"
         first = str(start.day) if (start.month, start.year) == (last.month, last.year) else day_text(start)
+        first += "" if start.year == last.year else f" {start.year}"
         return f"{first} {DASH} {last.day} {MONTHS[last.month - 1]}{year}"
 
 
@@ -75,24 +76,26 @@ class Selection:
     """What a page shows.
 
     Attributes:
-        zone: the time zone.
-        span: the period.
-        query: selects the feedback of the period.
-        previous: selects the feedback of the previous period; ``None`` if nothing is compared.
+        periods: selects the feedback of the period, and of the one before.
+        is_compared: whether they are compared.
+        now: the current time.
         pairs: the parameters as they were given, in order, without those of single pages.
         parameters: all parameters of the page.
+        agents: the agents that the visitor may see; ``None`` for all.
     """
 
-    zone: ZoneInfo
-    span: Span
-    query: FeedbackQuery
-    previous: FeedbackQuery | None
+    periods: ComparedPeriods
+    is_compared: bool
+    now: datetime
     pairs: tuple[Pair, ...]
     parameters: Parameters
+    agents: frozenset[str] | None = None
 
     @classmethod
     def parse(cls, text: str, application: str, now: datetime, *, known: Iterable[str] = ()) -> Selection:
         """The selection in a query string.
+
+        A period of a day or less is compared with the same weekday a week earlier, a longer one with the one before.
 
         Args:
             text: the query string.
@@ -102,28 +105,78 @@ class Selection:
 
         Raises:
             Problem: a parameter is unknown or invalid.
-            InvalidQuery: a filter or the time zone is invalid.
+            InvalidQuery: a filter, the period or the time zone is invalid.
         """
-        parameters = Parameters.parse(text, (*_OWN, *known), filters=FILTERS)
+        parameters = _without_empty_search(Parameters.parse(text, (*_OWN, *known), filters=FILTERS))
         zone = zone_named(parameters.get("zone", "UTC"))
-        try:
-            span = _span(parameters, zone, now)
-            before = evolve(span, end=_slot_start(span.end)).shifted(-1)
-        except OverflowError:
-            raise invalid("since", "range", "since and until must be in the years 1 to 9999, with the period before") from None
-        base = Parameters({name: values for name, values in parameters.values.items() if name not in _TIMES})
-        query = evolve(base.query(application), since=span.start, until=None if span.is_running else span.end)
         if parameters.get("compare", "previous") not in ("previous", "none"):
             raise invalid("compare", "unknown", "compare must be previous or none")
-        compared = parameters.get("compare") != "none"
+        base = Parameters({name: values for name, values in parameters.values.items() if name not in _TIMES})
+        try:
+            since, until = _bounds(parameters, zone, now)
+            query = evolve(base.query(application), since=since, until=until)
+        except OverflowError:
+            raise invalid("since", "range", "since and until must be in the years 1 to 9999") from None
+        is_short = _on_clock(until or now.astimezone(zone)) - _on_clock(since) <= _DAY
         return cls(
-            zone=zone,
-            span=span,
-            query=query,
-            previous=evolve(query, since=before.start, until=before.end) if compared else None,
+            periods=compared_periods(query, now, zone, same_weekdays=is_short),
+            is_compared=parameters.get("compare") != "none",
+            now=now,
             pairs=tuple(_pairs(parameters, known)),
             parameters=parameters,
         )
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone."""
+        return self.periods.zone
+
+    @property
+    def query(self) -> FeedbackQuery:
+        """Selects the feedback of the period."""
+        return self.periods.after
+
+    @property
+    def previous(self) -> FeedbackQuery | None:
+        """Selects the feedback of the period before; ``None`` if nothing is compared."""
+        return self.periods.before if self.is_compared else None
+
+    @property
+    def span(self) -> Span:
+        """The period."""
+        return Span(*self.periods.span)
+
+    @property
+    def label(self) -> str:
+        """The name of the period."""
+        return self._label_of(self.span)
+
+    @property
+    def label_before(self) -> str:
+        """The name of the period before."""
+        start = self.periods.before_span[0]
+        return self._label_of(Span(start, start + self.span.length))
+
+    def label_moved(self, times: int) -> str:
+        """The name of the period that :meth:`moved` leads to."""
+        return self._label_of(self.span.shifted(times))
+
+    def _label_of(self, span: Span) -> str:
+        return span.label(self.local(self.now).year)
+
+    def limited(self, agents: frozenset[str] | None) -> Selection:
+        """The same selection of the agents that the visitor may see; ``None`` for all.
+
+        The agents that it names must be among them.
+        """
+        named = self.query.agent_id or agents
+        before, after = (evolve(one, agent_id=named) for one in (self.periods.before, self.periods.after))
+        return evolve(self, periods=evolve(self.periods, before=before, after=after), agents=agents)
+
+    def keeping(self, names: Iterable[str]) -> Selection:
+        """The same selection, whose links keep these parameters of the page as well."""
+        own = [(name, value) for name in names for value in self.parameters.all(name)]
+        return evolve(self, pairs=(*self.pairs, *own))
 
     def values(self, name: str) -> list[str]:
         """The values of a parameter."""
@@ -134,11 +187,11 @@ class Selection:
 
         Args:
             path: the path of the page, with the prefix.
-            more: further parameters. They replace those of the same name, except filters, to which they are added.
+            more: further parameters. They replace those of the same name, but are added to filters with several values.
             without: parameters to leave out: pairs, or all of a name.
         """
         left_out = set(without)
-        replaced = {name for name, _ in more if name not in FILTERS or name in _TIMES}
+        replaced = {name for name, _ in more if name not in _SEVERAL and not name.startswith(CONTEXT)}
         kept = [
             pair for pair in self.pairs if pair not in left_out and pair[0] not in left_out and pair[0] not in replaced
         ]
@@ -156,52 +209,50 @@ class Selection:
             raise invalid(name, "unknown", f"{name} must be one of {', '.join(values)}; got {value[:100]!a}")
         return value
 
-    def view(self, path: str, name: str, value: str | None) -> str:
-        """A link to the same page with another value of one of its own parameters; ``None`` for the default."""
-        own = {key: values[0] for key, values in self.parameters.values.items() if key not in dict(self.pairs)}
-        own.pop(name, None)
-        return self.link(path, *own.items(), *([] if value is None else [(name, value)]))
-
     def moved(self, path: str, times: int) -> str:
         """A link to the period before (-1) or after (1)."""
-        span = self.span.shifted(times).whole
+        span = self.span.shifted(times)
         return self.link(path, ("since", _format(span.start)), ("until", _format(span.end)), without=("period",))
 
     def local(self, moment: datetime) -> datetime:
         """A time in the zone of the selection."""
         return moment.astimezone(self.zone)
 
-    def query_without(self, name: str) -> FeedbackQuery:
+    def without(self, name: str) -> FeedbackQuery:
         """The query of the same period without one filter."""
         values = {key: all_of for key, all_of in self.parameters.values.items() if key not in (name, *_TIMES)}
         query = Parameters(values).query(self.query.application)
-        return evolve(query, since=self.query.since, until=self.query.until)
+        return evolve(query, since=self.query.since, until=self.query.until, agent_id=query.agent_id or self.agents)
 
     @property
     def filters(self) -> list[Pair]:
         """The filters in use."""
-        return [pair for pair in self.pairs if pair[0] not in ("application", *_OWN, *_TIMES)]
+        return [pair for pair in self.pairs if pair[0] not in _TIMES and is_filter(pair[0])]
 
 
-def _span(parameters: Parameters, zone: ZoneInfo, now: datetime) -> Span:
-    local = now.astimezone(zone)
+def _without_empty_search(parameters: Parameters) -> Parameters:
+    """The parameters without a search for nothing, which an empty field sends."""
+    if any(one.strip() for one in parameters.all("text")):
+        return parameters
+    return Parameters({name: values for name, values in parameters.values.items() if name != "text"})
+
+
+def is_filter(name: str) -> bool:
+    """Whether a parameter is a filter."""
+    return name in FILTERS or name.startswith(CONTEXT)
+
+
+def _bounds(parameters: Parameters, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime | None]:
+    """The beginning and the end of the period; without the latter, it has not ended."""
     since, until = (_moment(name, parameters.get(name), zone) for name in _TIMES)
-    if since is None:
-        name = parameters.get("period", _DEFAULT)
-        if name not in PERIODS:
-            raise invalid("period", "unknown", f"period must be one of {', '.join(PERIODS)}; got {name[:100]!a}")
-        days = timedelta(days=PERIODS[name])
-        midnight = datetime.combine(local.date(), time(), zone)
-        if until is None or until > local:
-            start = _on_wall_clock(midnight, timedelta(days=1) - days)
-            return Span(start, local, days, is_running=True)
-        return Span(_on_wall_clock(until, -days), until, days, is_running=False)
-    end = until or local
-    if end <= since:
-        raise invalid("until", "range", f"until must be after since, got {end.isoformat()}")
-    length = end.replace(tzinfo=None) - since.replace(tzinfo=None)
-    is_running = since < local <= end
-    return Span(since, local if is_running else end, length, is_running)
+    if since is not None:
+        return since, until
+    name = parameters.get("period", _DEFAULT)
+    if name not in PERIODS:
+        raise invalid("period", "unknown", f"period must be one of {', '.join(PERIODS)}; got {name[:100]!a}")
+    midnight = datetime.combine(now.astimezone(zone).date(), time(), zone) + _DAY
+    end = min(until or midnight, midnight)
+    return end - timedelta(days=PERIODS[name]), end
 
 
 def _moment(name: str, text: str | None, zone: ZoneInfo) -> datetime | None:
@@ -214,14 +265,9 @@ def _moment(name: str, text: str | None, zone: ZoneInfo) -> datetime | None:
     return found.astimezone(zone)
 
 
-def _on_wall_clock(moment: datetime, move: timedelta) -> datetime:
-    """The time a distance away on the wall clock, which clock changes do not affect."""
-    return (moment.replace(tzinfo=None) + move).replace(tzinfo=moment.tzinfo)
-
-
-def _slot_start(moment: datetime) -> datetime:
-    """The start of the quarter of an hour, by which statistics are stored: they are read faster, and again as they are."""
-    return moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
+def _on_clock(moment: datetime) -> datetime:
+    """The time on the wall clock, which clock changes do not affect."""
+    return moment.replace(tzinfo=None)
 
 
 def _format(moment: datetime) -> str:

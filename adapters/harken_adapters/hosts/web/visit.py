@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from harken import FeedbackQuery, Harken, HarkenError, Scope
+from harken import Harken, HarkenError, Scope
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.access import Principal, application_of, check_own_page
 from harken_adapters.hosts.http.guards.permissions import agent_filter, check_agent_keys, check_scope
@@ -42,6 +42,7 @@ _ERRORS: Final = {
         "Statistics are unavailable right now",
         "The storage does not respond. Feedback that was accepted is safe.",
     ),
+    "indexing": ("Comments cannot be searched yet", ""),
     "forbidden": ("You may not see this", ""),
 }
 #: The cookies of preferences.
@@ -139,16 +140,8 @@ class Visit:
             InvalidQuery: a filter or the time zone is invalid.
         """
         selection = Selection.parse(self.request.query, self.application, self.now, known=known)
-        previous = None if selection.previous is None else self.visible(selection.previous)
-        return evolve(selection, query=self.visible(selection.query), previous=previous)
-
-    def visible(self, query: FeedbackQuery) -> FeedbackQuery:
-        """The query, restricted to the agents that the visitor may see.
-
-        Raises:
-            Problem: it names other agents.
-        """
-        return evolve(query, agent_id=agent_filter(self.principal, query.agent_id))
+        agent_filter(self.principal, selection.query.agent_id)
+        return selection.limited(self.principal.agents)
 
     def frame(self, current: str, selection: Selection) -> Frame:
         """What surrounds a page: the main menu, the theme and the visitor.

@@ -21,6 +21,7 @@ __all__ = [
     "long_day_text",
     "moment_markup",
     "points_text",
+    "quoted",
     "share_text",
     "since_text",
     "weekday_text",
@@ -112,3 +113,8 @@ def long_day_text(day: date) -> str:
 def first_upper(text: str) -> str:
     """The text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
+
+
+def quoted(text: str) -> str:
+    """The text in quotation marks, which replace its own ones."""
+    return f"“{text.strip().strip(chr(34) + '“”')}”"

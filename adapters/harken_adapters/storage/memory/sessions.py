@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 
 from harken.domain.metadata import MetadataSize
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
 from harken_adapters.storage.memory.data import Data
 

@@ -22,6 +22,7 @@ from harken.ports.storage import Storage
 from harken.ports.time import Clock
 from harken_adapters.storage.mongodb.alerts import MongoAlertRepository
 from harken_adapters.storage.mongodb.clock import server_clock
+from harken_adapters.storage.mongodb.comment_index import MongoCommentIndex
 from harken_adapters.storage.mongodb.conversations import MongoConversationRepository
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.erasures import Erasures
@@ -135,15 +136,17 @@ def _storage(database: Database, given: Clock | None) -> Storage:
     editions = Editions(database, clock)
     terms = DailyTerms(database, editions, clock)
     erasures = Erasures(database, clock)
+    index = MongoCommentIndex(database, clock)
     return Storage(
-        feedback=MongoFeedbackRepository(database, editions, terms, Marks(database, clock), erasures),
+        feedback=MongoFeedbackRepository(database, editions, terms, Marks(database, clock), erasures, index=index),
         sessions=MongoSessionRepository(database),
         outbox=MongoOutbox(database, erasures),
         keys=MongoKeyRepository(database),
         alerts=MongoAlertRepository(database),
         state=MongoStateRepository(database),
         conversations=MongoConversationRepository(database),
-        check=terms.check,
-        rebuild=lambda: [*editions.rebuild(), *terms.rebuild()],
+        check=lambda: [*terms.check(), *index.check()],
+        rebuild=lambda: [*editions.rebuild(), *terms.rebuild(), *index.rebuild()],
+        index_comments=index.fill,
         clock=partial(server_clock, database),
     )

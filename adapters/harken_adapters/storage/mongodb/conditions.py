@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from harken.domain.moderation import ModerationStatus
-from harken.domain.query import Cursor, FeedbackQuery, Labels
+from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Labels
+from harken.domain.search import TextSearch
 from harken_adapters.storage.mongodb.documents import Document, identity, lost_microseconds, milliseconds
 
 _PENDING: Final = frozenset({ModerationStatus.PENDING})
@@ -24,7 +25,7 @@ NEWEST_FIRST: Final = [("created_at", -1), ("created_us", -1), ("id", -1)]
 
 
 def where(query: FeedbackQuery) -> Document:
-    """Return the filter for all matching feedback."""
+    """Return the filter for all matching feedback; for a query with words, also for some that lacks them."""
     return _between(query, above=_since(query), below=_until(query))
 
 
@@ -172,7 +173,7 @@ def _plain(query: FeedbackQuery) -> Iterator[tuple[str, Any]]:
         "agent_id": query.agent_id,
         "rating": None if query.rating is None else [rating.value for rating in query.rating],
         "tags": query.tag,
-        "status": [status.value for status in query.statuses],
+        "status": None if query.statuses == ANY_STATUS else [status.value for status in query.statuses],
     }
     yield from ((field, one_of(values)) for field, values in several.items() if values is not None)
     if query.has_comment is not None:
@@ -183,6 +184,20 @@ def _plain(query: FeedbackQuery) -> Iterator[tuple[str, Any]]:
 
 def _more(query: FeedbackQuery) -> Iterator[Document]:
     yield from (_label_condition(name, labels) for name, labels in query.context.items())
+    if query.search is not None:
+        yield _may_have(query.search)
+
+
+def _may_have(search: TextSearch) -> Document:
+    """Return a condition for comments that may have the words of a search, which the reader checks.
+
+    Words in ASCII are in a comment in ASCII without regard to case; other comments must be compared in a normal form.
+    """
+    may_differ = {"comment": {"$regex": r"[^\x01-\x7f]"}}
+    if not all(map(str.isascii, search.words)):
+        return may_differ
+    has_words = [{"comment": {"$regex": word, "$options": "i"}} for word in sorted(search.words)]
+    return {"$or": [{"$and": has_words}, may_differ]}
 
 
 def _label_condition(name: str, labels: Labels) -> Document:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
+from attrs import evolve
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from harken.domain.erasure import Erased
@@ -19,6 +21,7 @@ from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken_adapters.storage.mongodb.alerts import find_missing
+from harken_adapters.storage.mongodb.comment_index import MongoCommentIndex
 from harken_adapters.storage.mongodb.conditions import (
     NEWEST_FIRST,
     changed,
@@ -58,13 +61,21 @@ class MongoFeedbackRepository(FeedbackRepository):
     """One document for each entry, which also contains the events that were not fanned out yet."""
 
     def __init__(
-        self, database: Database, editions: Editions, terms: DailyTerms, marks: Marks, erasures: Erasures
+        self,
+        database: Database,
+        editions: Editions,
+        terms: DailyTerms,
+        marks: Marks,
+        erasures: Erasures,
+        *,
+        index: MongoCommentIndex,
     ) -> None:
         self._database = database
         self._erasures = erasures
         self._collection = database.feedback
         self._marks = marks
-        self._figures = MongoStatistics(database, editions)
+        self._figures = MongoStatistics(database, editions, index)
+        self._index = index
         self._terms = terms
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
@@ -96,13 +107,24 @@ class MongoFeedbackRepository(FeedbackRepository):
             return {document["id"]: from_document(document) for document in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
-        found = self._select(where_before(query, after), NEWEST_FIRST, index_for(query), limit + 1)
+        if query.text is None:
+            found = self._select(where_before(query, after), NEWEST_FIRST, index_for(query), limit + 1)
+        else:
+            matches = self._index.matches(query, {"events": 0}, after=after)
+            found = list(map(from_document, islice(matches, limit + 1)))
         items = tuple(found[:limit])
         return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
 
+    def count(self, query: FeedbackQuery, *, limit: int) -> int:
+        if query.text is not None:
+            return sum(1 for _ in islice(self._index.matches(query, {"_id": 0, "comment": 1}), limit))
+        with self._database.calling():
+            return self._collection.count_documents(where(query), limit=limit, hint=index_for(query))
+
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         # One query for each chunk: the cursor of a slow reader would time out.
-        newest = self.find(query, limit=1).items
+        # Without the words, which a search would look for in all of the feedback.
+        newest = self.find(evolve(query, text=None), limit=1).items
         if not newest:
             return
         until = Cursor.of(newest[0])
@@ -110,7 +132,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         while True:
             condition = where_after(query, place, until=until)
             chunk = self._select(condition, _OLDEST_FIRST, index_for(query), _CHUNK)
-            yield from chunk
+            yield from filter(query.matches, chunk) if query.text else chunk
             if len(chunk) < _CHUNK:
                 return
             place = Cursor.of(chunk[-1])
@@ -159,15 +181,18 @@ class MongoFeedbackRepository(FeedbackRepository):
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         self._erasures.resume()
-        condition = where(query)
         erased = Erased()
-        while True:
-            with self._database.calling():
-                found = self._collection.find(condition, {"events": 0}).hint(index_for(query)).limit(_CHUNK)
-                entries = [from_document(document) for document in at_once(found, _CHUNK)]
-            if not entries:
-                return erased
+        while entries := self._some(query):
             erased += self._erase(query.application, entries, at)
+        return erased
+
+    def _some(self, query: FeedbackQuery) -> list[Feedback]:
+        """Some matching entries; none if there are none."""
+        if query.text is not None:
+            return list(islice(self.stream(query), _CHUNK))
+        with self._database.calling():
+            found = self._collection.find(where(query), {"events": 0}).hint(index_for(query)).limit(_CHUNK)
+            return [from_document(document) for document in at_once(found, _CHUNK)]
 
     def ratings_by_author(
         self, query: FeedbackQuery, group_by: GroupBy | None = None, *, limit: int

@@ -348,6 +348,19 @@ _DAYS_WITH_TERMS: Final = {
 }
 
 
+#: Segments of the index of comments.
+_COMMENTS: Final = _documents(
+    {"application": _TEXT, "since": _WHOLE, "until": _WHOLE, "version": _WHOLE},
+    {"begun": _MOMENT, "entries": _WHOLE, "times": {"bsonType": "binData"}, "words": {"bsonType": "object"}},
+)
+_WITH_OPEN_UNTIL: Final = {"open_until": {"$exists": True}}
+_INDEXES_FOR_SEARCH: Final[_Indexes] = {
+    "comments": {"time": ((("application", 1), ("until", 1), ("since", 1)), {})},
+    # The days with an open mark, in which nothing is indexed.
+    "days": {"open": ((("application", 1), ("open_until", 1)), {"partialFilterExpression": _WITH_OPEN_UNTIL})},
+}
+
+
 def _first(database: Database) -> None:
     for name, schema in _VALIDATION.items():
         with database.calling():
@@ -408,6 +421,13 @@ def _attempts(database: Database) -> None:
             database.deliveries.update_many(without, [cause])
 
 
+def _comment_index(database: Database) -> None:
+    # Also refuses earlier versions, whose changes would not reach the index.
+    with database.calling():
+        _create(database, "comments", _COMMENTS)
+    _index(database, _INDEXES_FOR_SEARCH)
+
+
 _MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _first,
     _changes_and_keys,
@@ -417,6 +437,7 @@ _MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _erasures_and_order,
     _counts_of_terms,
     _attempts,
+    _comment_index,
 )
 
 

@@ -9,7 +9,7 @@ from pymongo.errors import DuplicateKeyError
 
 from harken.domain.errors import StorageUnavailable
 from harken.domain.metadata import MetadataSize
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document

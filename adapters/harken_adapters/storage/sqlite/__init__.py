@@ -8,6 +8,7 @@ from functools import partial
 
 from harken.ports.storage import Storage
 from harken_adapters.storage.sqlite.alerts import SqliteAlertRepository
+from harken_adapters.storage.sqlite.comment_index import SqliteCommentIndex
 from harken_adapters.storage.sqlite.conversations import SqliteConversationRepository
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.feedback import SqliteFeedbackRepository
@@ -34,17 +35,20 @@ def open_storage(url: str, *, existing: bool = False) -> Iterator[Storage]:
     if existing:
         must_exist(location.path)
     database = Database(location.path, busy_timeout=location.busy_timeout)
+    index = SqliteCommentIndex(database)
     try:
         yield Storage(
-            feedback=SqliteFeedbackRepository(database),
+            feedback=SqliteFeedbackRepository(database, index),
             sessions=SqliteSessionRepository(database),
             outbox=SqliteOutbox(database),
             keys=SqliteKeyRepository(database),
             alerts=SqliteAlertRepository(database),
             state=SqliteStateRepository(database),
             conversations=SqliteConversationRepository(database),
-            check=database.check,
-            rebuild=partial(rebuild, database),
+            check=lambda: [*database.check(), *index.check()],
+            rebuild=partial(rebuild, database, index),
+            index_comments=index.fill,
         )
     finally:
+        index.close()
         database.close()

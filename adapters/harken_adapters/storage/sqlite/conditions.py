@@ -9,7 +9,8 @@ from attrs import evolve
 
 from harken.domain.instants import to_microseconds
 from harken.domain.moderation import ModerationStatus
-from harken.domain.query import FeedbackQuery, Labels
+from harken.domain.query import ANY_STATUS, FeedbackQuery, Labels
+from harken.domain.search import TextSearch
 from harken_adapters.storage.sqlite.rows import rating_number
 
 Condition = tuple[str, tuple[object, ...]]
@@ -24,7 +25,10 @@ _CONTEXT_LABEL: Final = """
 
 def where(query: FeedbackQuery, *more: Condition) -> Condition:
     """Return the condition on rows of feedback, with its parameters."""
-    conditions = (*_conditions(query), *more)
+    conditions = [*_conditions(query), *more]
+    if query.text is not None:
+        # Last, as it takes longest.
+        conditions.append(("has_words(feedback.comment, ?)", (query.text,)))
     sql = " AND ".join(condition for condition, _ in conditions)
     return sql, tuple(parameter for _, parameters in conditions for parameter in parameters)
 
@@ -61,6 +65,11 @@ def context_label(name: str) -> Condition:
     return _CONTEXT_LABEL, (path, path, path)
 
 
+def has_words(comment: str, text: str) -> bool:
+    """Whether a comment has the words of a search: an SQL function."""
+    return TextSearch.parse(text).is_in(comment)
+
+
 def _conditions(query: FeedbackQuery) -> Iterator[Condition]:
     equal = {
         "application": query.application,
@@ -84,14 +93,16 @@ def _conditions(query: FeedbackQuery) -> Iterator[Condition]:
         yield "feedback.created_at >= ?", (to_microseconds(query.since),)
     if query.until is not None:
         yield "feedback.created_at < ?", (to_microseconds(query.until),)
-    # Literals instead of parameters, and ``=`` for one status: otherwise SQLite does not use the partial index.
-    statuses = sorted(f"'{status.value}'" for status in query.statuses)
-    yield (
-        f"feedback.status = {statuses[0]}" if len(statuses) == 1 else f"feedback.status IN ({', '.join(statuses)})",
-        (),
-    )
+    if query.statuses != ANY_STATUS:
+        yield _status_condition(query.statuses), ()
     if query.withdrawn is not None:
         yield f"feedback.withdrawn_at IS {'NOT ' if query.withdrawn else ''}NULL", ()
+
+
+def _status_condition(statuses: Collection[ModerationStatus]) -> str:
+    # Literals instead of parameters, and ``=`` for one status: otherwise SQLite does not use the partial index.
+    literals = sorted(f"'{status.value}'" for status in statuses)
+    return f"feedback.status = {literals[0]}" if len(literals) == 1 else f"feedback.status IN ({', '.join(literals)})"
 
 
 def _label_condition(name: str, labels: Labels) -> Condition:

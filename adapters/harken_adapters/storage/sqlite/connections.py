@@ -20,6 +20,7 @@ from typing import Final, Literal
 
 from harken.domain.errors import StorageUnavailable
 from harken.services.forks import register_at_fork
+from harken_adapters.storage.sqlite.conditions import has_words
 from harken_adapters.storage.sqlite.files import FileId, Files, Place
 
 #: The longest time in seconds that a fork waits for one lock before it releases those it holds, as two threads may wait
@@ -40,9 +41,11 @@ _UNUSABLE_FILES: Final[dict[FileId, str]] = {}
 def connect(path: Path, mode: Literal["ro", "rw", "rwc"], *, timeout: float) -> sqlite3.Connection:
     """Open a connection in autocommit mode that any thread may use. Only ``rwc`` creates a missing file."""
     with _OPENING:
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             f"{path.as_uri()}?mode={mode}", uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
         )
+    connection.create_function("has_words", 2, has_words, deterministic=True)
+    return connection
 
 
 class Slot:

@@ -9,6 +9,8 @@ from functools import partial
 from itertools import chain
 from typing import Final
 
+from attrs import evolve
+
 from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event
@@ -19,7 +21,8 @@ from harken.domain.instants import to_microseconds
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
-from harken_adapters.storage.sqlite.conditions import Condition, select_in_order
+from harken_adapters.storage.sqlite.comment_index import SqliteCommentIndex, narrowed
+from harken_adapters.storage.sqlite.conditions import Condition, select_in_order, where
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.erasing import erase
 from harken_adapters.storage.sqlite.events import add_events
@@ -60,8 +63,9 @@ _LAST_CHANGED_FIRST: Final = "ORDER BY feedback.updated_at DESC, feedback.id DES
 class SqliteFeedbackRepository(FeedbackRepository):
     """Feedback and its events in two tables, and counters that triggers maintain."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, index: SqliteCommentIndex) -> None:
         self._database = database
+        self._index = index
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         if len(batch) == 1:
@@ -85,9 +89,14 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         position = () if after is None else (_compare("<", after),)
-        found = self._select_in_order(query, *position, order=NEWEST_FIRST, limit=limit + 1)
+        self._wake_index(query)
+        found = self._database.read(lambda connection: _find(connection, query, position, limit + 1))
         items = tuple(found[:limit])
         return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
+
+    def count(self, query: FeedbackQuery, *, limit: int) -> int:
+        self._wake_index(query)
+        return self._database.read(lambda connection: _count(connection, query, limit))
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         return chain.from_iterable(self._chunks(query, _CHUNK))
@@ -138,21 +147,28 @@ class SqliteFeedbackRepository(FeedbackRepository):
         return removed
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
+        self._wake_index(query)
         return self._database.read(lambda connection: summarize(connection, query, group_by))
 
     def ratings_by_author(
         self, query: FeedbackQuery, group_by: GroupBy | None = None, *, limit: int
     ) -> Sequence[AuthorRatings]:
+        self._wake_index(query)
         return self._database.read(lambda connection: ratings_by_author(connection, query, group_by, limit))
 
     def term_counts(self, application: str) -> TermCounts:
         return read_term_counts(self._database, application)
 
+    def _wake_index(self, query: FeedbackQuery) -> None:
+        if query.text is not None:
+            self._index.wake(query.application)
+
     def _chunks(self, query: FeedbackQuery, size: int) -> Iterator[list[Feedback]]:
         """Yield lists of matching feedback, oldest first, of at most this size."""
         # One transaction for each list, so that a slow reader does not make SQLite keep an old state of the file.
         # Feedback that is newer than the newest at the start is left out, so that it ends.
-        newest = self.find(query, limit=1).items
+        # Without the words, which a search would look for in all of the feedback.
+        newest = self.find(evolve(query, text=None), limit=1).items
         if not newest:
             return
         until = _compare("<=", Cursor.of(newest[0]))
@@ -175,6 +191,30 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
     def _select(self, rest: str, parameters: tuple[object, ...]) -> list[Feedback]:
         return self._database.read(lambda connection: select_feedback(connection, rest, parameters))
+
+
+def _find(
+    connection: sqlite3.Connection, query: FeedbackQuery, position: Sequence[Condition], limit: int
+) -> list[Feedback]:
+    """Return the newest matching entries before a position."""
+    found: list[Feedback] = []
+    for part, more in narrowed(connection, query, *position):
+        statement, parameters = select_in_order(SELECTED, part, *position, *more, order=f"{NEWEST_FIRST} LIMIT ?")
+        found += map(from_row, connection.execute(statement, (*parameters, limit - len(found))).fetchall())
+        if len(found) == limit:
+            break
+    return found
+
+
+def _count(connection: sqlite3.Connection, query: FeedbackQuery, limit: int) -> int:
+    count = 0
+    for part, more in narrowed(connection, query):
+        condition, parameters = where(part, *more)
+        newest = f"SELECT count(*) FROM (SELECT 1 FROM feedback WHERE {condition} LIMIT ?)"  # noqa: S608
+        count += connection.execute(newest, (*parameters, limit - count)).fetchone()[0]
+        if count == limit:
+            break
+    return count
 
 
 def _add_all(connection: sqlite3.Connection, items: Sequence[Accepted]) -> Sequence[Outcome]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from harken.domain.instants import slot_start
+from harken_adapters.storage.sqlite.comment_index import SqliteCommentIndex
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.schema import COUNTS, recount_sql
 from harken_adapters.storage.sqlite.terms import drop_term_counts, wrong_term_counts
@@ -21,8 +22,10 @@ _Key = tuple[str, str, str, int]
 _Counters = dict[_Key, tuple[int, ...]]
 
 
-def rebuild(database: Database) -> Sequence[str]:
-    """Correct the counters and counts of terms that differ from the feedback. Returns one sentence for each.
+def rebuild(database: Database, index: SqliteCommentIndex) -> Sequence[str]:
+    """Correct the counters, counts of terms and search index that differ from the feedback, and complete the index.
+
+    Returns one sentence for each correction.
 
     The counters are corrected in one transaction, so that nothing is written in between.
     """
@@ -40,7 +43,7 @@ def rebuild(database: Database) -> Sequence[str]:
         connection.execute("DROP TABLE recount")
         return wrong, right
 
-    return [*_sentences(*database.write(rebuild)), *_rebuild_term_counts(database)]
+    return [*_sentences(*database.write(rebuild)), *_rebuild_term_counts(database), *index.rebuild()]
 
 
 def _rebuild_term_counts(database: Database) -> Iterator[str]:

@@ -570,6 +570,45 @@ _ATTEMPTS: Final = """
         ('delivery', 'delivery_dead', '1000 1000 300 100 1 1');
     ANALYZE sqlite_schema;
 """
+#: Removes the segments, complete or not, whose range has the time of a row.
+_UNCOVER: Final = """
+    DELETE FROM comment_segment
+        WHERE application = {row}.application AND until > {row}.created_at AND since <= {row}.created_at;
+"""
+_COMMENT_INDEX: Final = f"""
+    -- The words of comments, for text search. See the module of the index.
+    CREATE TABLE comment_segment (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        application TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        entries INTEGER NOT NULL,
+        begun INTEGER                   -- in seconds since 1970, while it is being built
+    ) STRICT;
+    CREATE INDEX comment_segment_time ON comment_segment (application, until, since);
+    -- Its place is 256 times the number of the segment, plus the number of the bucket.
+    CREATE TABLE comment_words (
+        place INTEGER PRIMARY KEY,
+        content BLOB NOT NULL
+    ) STRICT;
+    CREATE TRIGGER comment_segment_gone AFTER DELETE ON comment_segment
+    BEGIN DELETE FROM comment_words WHERE place BETWEEN OLD.number * 256 AND OLD.number * 256 + 255; END;
+
+    CREATE TRIGGER comment_added AFTER INSERT ON feedback
+        WHEN NEW.comment <> ''
+        AND NEW.created_at < (SELECT max(until) FROM comment_segment WHERE application = NEW.application)
+    BEGIN {_UNCOVER.format(row="NEW")} END;
+    CREATE TRIGGER comment_changed AFTER UPDATE OF comment ON feedback WHEN OLD.comment <> NEW.comment
+    BEGIN {_UNCOVER.format(row="OLD")} END;
+    CREATE TRIGGER comment_removed AFTER DELETE ON feedback WHEN OLD.comment <> ''
+    BEGIN {_UNCOVER.format(row="OLD")} END;
+
+    INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+        ('comment_segment', 'comment_segment_time', '250 250 1 1'),
+        ('comment_words', NULL, '30000');
+    ANALYZE sqlite_schema;
+"""  # noqa: S608 - made of constants
 
 MIGRATIONS: Final = (
     _FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,
@@ -580,4 +619,5 @@ MIGRATIONS: Final = (
     _ERASURES + _LATE_DELIVERIES + _ALERTED + _FORGETTING,
     _TERMS,
     _ATTEMPTS,
+    _COMMENT_INDEX,
 )

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from harken.domain.metadata import MetadataSize
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import dump

@@ -15,8 +15,9 @@ from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.instants import EPOCH, slot_number, slot_start
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
+from harken_adapters.storage.sqlite.comment_index import narrowed
 from harken_adapters.storage.sqlite.conditions import Condition, context_label, one_of, select_in_order, where
-from harken_adapters.storage.sqlite.rows import Row
+from harken_adapters.storage.sqlite.rows import Row, dump
 from harken_adapters.storage.sqlite.schema import hour_of, slot_of, sums, sums_of_rows
 
 NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC, feedback.id DESC"
@@ -57,15 +58,32 @@ def ratings_by_author(
     """Return how many of the newest matching thumbs each author gave in each group."""
     key, key_parameters = _row_key(group_by)
     joined = " LEFT JOIN json_each(feedback.tags) AS tag" if key == "tag.value" else ""
-    rated: Condition = ("feedback.rating <> 0", ())
-    newest, parameters = select_in_order(_RATED, query, rated, order=f"{NEWEST_FIRST} LIMIT ?")
+    newest, parameters = _newest_rated(connection, query, limit)
     rows = connection.execute(
         f"SELECT {key}, CASE WHEN author IS NULL THEN 's' || session_id ELSE 'a' || author END, "  # noqa: S608
         f"count(*), sum(rating = 1) FROM ({newest}) AS feedback{joined} GROUP BY 1, 2",
-        (*key_parameters, *parameters, limit),
+        (*key_parameters, *parameters),
     )
     key_of = _key_of(group_by)
     return [AuthorRatings(key_of(key), *rest) for key, *rest in rows]
+
+
+def _newest_rated(connection: sqlite3.Connection, query: FeedbackQuery, limit: int) -> Condition:
+    """Return the statement that selects the newest thumbs that match, with its parameters."""
+    rated: Condition = ("feedback.rating <> 0", ())
+    order = f"{NEWEST_FIRST} LIMIT ?"
+    if query.text is None:
+        newest, parameters = select_in_order(_RATED, query, rated, order=order)
+        return newest, (*parameters, limit)
+    found: list[Row] = []
+    for part, more in narrowed(connection, query):
+        newest, parameters = select_in_order("created_at, id", part, rated, *more, order=order)
+        found += connection.execute(newest, (*parameters, limit - len(found))).fetchall()
+        if len(found) == limit:
+            break
+    ids = dump([feedback_id for _, feedback_id in found])
+    wanted = "application = ? AND id IN (SELECT value FROM json_each(?))"
+    return f"SELECT {_RATED} FROM feedback WHERE {wanted}", (query.application, ids)  # noqa: S608 - made of constants
 
 
 # Each of these yields rows of the key, the UTC hour of day, and the sums in the order of the counter columns.
@@ -74,12 +92,13 @@ def ratings_by_author(
 def _from_rows(connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None) -> Iterator[Row]:
     key, key_parameters = _row_key(group_by)
     joined = " LEFT JOIN json_each(feedback.tags) AS tag" if key == "tag.value" else ""
-    condition, parameters = where(query)
-    return connection.execute(
-        f"SELECT {key}, {hour_of('feedback.created_at')}, {sums_of_rows()} FROM feedback{joined} "  # noqa: S608
-        f"WHERE {condition} GROUP BY 1, 2",
-        (*key_parameters, *parameters),
-    )
+    for part, more in narrowed(connection, query):
+        condition, parameters = where(part, *more)
+        yield from connection.execute(
+            f"SELECT {key}, {hour_of('feedback.created_at')}, {sums_of_rows()} FROM feedback{joined} "  # noqa: S608
+            f"WHERE {condition} GROUP BY 1, 2",
+            (*key_parameters, *parameters),
+        )
 
 
 def _row_key(group_by: GroupBy | None) -> Condition:

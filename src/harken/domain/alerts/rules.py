@@ -19,7 +19,7 @@ from harken.domain.instants import MICROSECOND, format_duration
 from harken.domain.moderation import Backlog
 from harken.domain.rules import label_problem
 from harken.domain.summary import Summary
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.domain.trend import TrendPoint
 
 #: The reserved rule name of alerts about channels that were switched off. No configured rule may use it.

@@ -20,8 +20,8 @@ MAX_WORD: Final = 40
 _BUCKETS: Final = 1 << 16
 _NUMBER_BUCKETS: Final = 1 << 12
 
-# Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Hiragana, Katakana and Han.
-_UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+#: Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Hiragana, Katakana and Han.
+UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 # The blocks in which Unicode has combining marks; the other marks only select variants of symbols and ideographs.
 _FIRST_MARK, _LAST_MARK = 0x300, 0x1EFFF
 
@@ -29,25 +29,25 @@ _FIRST_MARK, _LAST_MARK = 0x300, 0x1EFFF
 @cache
 def _token() -> re.Pattern[str]:
     """A run of an unspaced script, a word with apostrophes, joiners and combining marks, or a mark of feeling."""
-    letter = rf"[^\W_{_UNSPACED}]"
+    letter = rf"[^\W_{UNSPACED}]"
     # Most words have no mark: the lookahead is faster than the set of marks.
-    word = rf"{letter}+(?:['\u200c\u200d]{letter}+|(?![\0-\u02ff])[{_marks()}]+{letter}*)*"
-    return re.compile(rf"([{_UNSPACED}]+)|({word}|[!?\u2600-\u27bf\U0001f300-\U0001faff])")
+    word = rf"{letter}+(?:['\u200c\u200d]{letter}+|(?![\0-\u02ff])[{combining_marks()}]+{letter}*)*"
+    return re.compile(rf"([{UNSPACED}]+)|({word}|[!?\u2600-\u27bf\U0001f300-\U0001faff])")
 
 
 @cache
 def _address() -> re.Pattern[str]:
-    return re.compile(rf"(?:https?://|www\.)\S+|@[\w{_marks()}]+")
+    return re.compile(rf"(?:https?://|www\.)\S+|@[\w{combining_marks()}]+")
 
 
 @cache
 def _long_runs() -> re.Pattern[str]:
     """More than 30 marks of one letter, as in Unicode's stream-safe text format (Unicode Standard Annex 15)."""
-    return re.compile(rf"([{_marks()}]{{30}})[{_marks()}]+")
+    return re.compile(rf"([{combining_marks()}]{{30}})[{combining_marks()}]+")
 
 
 @cache
-def _marks() -> str:
+def combining_marks() -> str:
     """All combining marks. Finding them takes about 20 ms, so this is not done on import."""
     return "".join(chr(code) for code in range(_FIRST_MARK, _LAST_MARK + 1) if category(chr(code)).startswith("M"))
 
@@ -72,8 +72,15 @@ def _normalise(comment: str) -> str:
     text = comment.lower()
     if text.isascii():
         return text
-    # Normalising a run of marks takes a time in the square of its length.
-    return normalize("NFC", _long_runs().sub(r"\1", text)).replace("\u2019", "'")
+    return normalize("NFC", shorten_mark_runs(text)).replace("\u2019", "'")
+
+
+def shorten_mark_runs(text: str) -> str:
+    """Drop the marks of a letter after the 30th.
+
+    Normalising a run of marks takes a time in the square of its length.
+    """
+    return _long_runs().sub(r"\1", text)
 
 
 def terms(comment: str, sentiment: Sentiment | None) -> frozenset[str]:

@@ -373,6 +373,13 @@ class CollectionService:
         """
         return find(self._repository, query, limit=limit, after=after)
 
+    def count(self, query: FeedbackQuery, *, limit: int = 10_000) -> int:
+        """The number of matching entries, counted up to ``limit``.
+
+        With words to search for, it takes about as long as a page of results, where a summary reads every match.
+        """
+        return self._repository.count(query, limit=limit)
+
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         """All matching feedback, oldest first, in constant memory."""
         return self._repository.stream(query)

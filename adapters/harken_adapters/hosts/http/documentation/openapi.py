@@ -11,6 +11,7 @@ from typing import Any, Final
 from harken import Violation
 from harken.domain.query import MAX_PAGE, MAX_VALUES
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
+from harken.domain.search import MAX_SEARCH_LENGTH
 from harken.services.feedback.rule_counts import MAX_DAYS
 from harken.services.reasons import MAX_REASONS
 from harken.services.themes import MAX_THEMES
@@ -280,6 +281,10 @@ _FILTERED_BY: Final[Mapping[str, tuple[str, Schema]]] = {
         _one_or_several({"type": "string", "enum": ["up", "down", "neutral", "null"]}),
     ),
     "tag": ("Only feedback with any of these tags.", _one_or_several(TEXT)),
+    "text": (
+        'Only feedback whose comment has these words, in any order; words in quotation marks ("on hold") are a phrase.',
+        {**TEXT, "maxLength": MAX_SEARCH_LENGTH},
+    ),
     "has_comment": (
         "Only feedback with a comment (`true`), or without one (`false`).",
         {"type": "string", "enum": ["true", "false"]},
@@ -474,7 +479,8 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
 
 def _problems(operation: Operation) -> list[tuple[int, tuple[str, ...]]]:
     """The kinds of problem of an operation, grouped by status code."""
-    possible = {*_COMMON, *operation.problems, *(_OF_BODIES if operation.body else ())}
+    searches = ("indexing",) if "text" in operation.filters else ()
+    possible = {*_COMMON, *searches, *operation.problems, *(_OF_BODIES if operation.body else ())}
     if operation.method != "GET":
         # The content types of HTML forms are rejected even if the operation has no body.
         possible.add("unsupported-media-type")
@@ -529,6 +535,9 @@ _DETAILS: Final[Mapping[str, tuple[Any, ...]]] = {
     ),
     "rate-limited": ("More than 60 requests in 60 seconds by this session; try again in 12 seconds",),
     "unavailable": ("The storage is not available. Try again; with the same Idempotency-Key, a retry is safe.",),
+    "indexing": (
+        "Comments are being indexed for text search: 40,960 of 1,204,331 entries are done. Try again in about 70 s",
+    ),
     "overloaded": ("Too much is waiting to be written; nothing was kept, try again in a moment",),
 }
 
@@ -546,6 +555,7 @@ _PROBLEM_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "rate-limited": ("Retry-After", *_ANSWER_HEADERS),
     "in-flight": ("Retry-After",),
     "unavailable": ("Retry-After",),
+    "indexing": ("Retry-After",),
     "overloaded": ("Retry-After",),
 }
 _HEADERS: Final[Mapping[str, Document]] = {

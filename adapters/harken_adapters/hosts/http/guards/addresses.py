@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 
 from harken.domain.errors import ConfigurationError
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken.ports.time import Clock
 from harken.services.forks import ForkSafeLock
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from typing import Final
 
-from harken.domain.text_lists import as_texts
+from harken.domain.texts import as_texts
 from harken_adapters.hosts.http.wire.messages import Headers, Response
 from harken_adapters.hosts.http.wire.problems import Problem
 

@@ -31,6 +31,7 @@ from harken.domain.errors import (
     NoSuchChannel,
     NoSuchRoute,
     RouteRejected,
+    SearchNotReady,
 )
 from harken_adapters.formats.record import current_record
 from harken_adapters.hosts.http.wire.messages import Headers, Response, to_json
@@ -66,6 +67,7 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "head-too-large": (431, "Request head too large"),
     "internal": (500, "Internal server error"),
     "unavailable": (503, "Storage unavailable"),
+    "indexing": (503, "Search not ready"),
     "overloaded": (503, "Service overloaded"),
 }
 
@@ -129,13 +131,20 @@ def problem_of(error: Exception) -> Problem | None:
         return _rejection_problem(error)
     if isinstance(error, DecisionConflict):
         return Problem("conflict", str(error), current=current_record(error))
-    if isinstance(error, Overloaded):
-        return Problem("overloaded", str(error), headers=_RETRY)
-    if isinstance(error, StorageError):
-        # The message may contain host and file names, which clients must not see.
-        return Problem("unavailable", _UNAVAILABLE, headers=_RETRY)
+    if isinstance(error, Overloaded | StorageError):
+        return _to_retry(error)
     kind = next((kind for base, kind in _KIND_OF if isinstance(error, base)), None)
     return Problem(kind, str(error)) if kind else None
+
+
+def _to_retry(error: Overloaded | StorageError) -> Problem:
+    if isinstance(error, Overloaded):
+        return Problem("overloaded", str(error), headers=_RETRY)
+    if isinstance(error, SearchNotReady):
+        seconds = max(1, round(error.retry_after.total_seconds()))
+        return Problem("indexing", str(error), headers=(("retry-after", str(seconds)),))
+    # The message may contain host and file names, which clients must not see.
+    return Problem("unavailable", _UNAVAILABLE, headers=_RETRY)
 
 
 def internal() -> Problem:

@@ -14,7 +14,7 @@ from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Harken, Mo
 from harken.domain.feedback import Content
 from harken_adapters.formats.messages import Message
 from harken_adapters.hosts.http.wire.messages import Response
-from harken_adapters.hosts.web.entries import entry_view
+from harken_adapters.hosts.web.entries import count_entries, entry_view
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 
@@ -106,7 +106,7 @@ def ask(hk: Harken, selection: Selection, feedback: Feedback) -> Detail:
         session=hk.sessions.get(application, session_id),
         others=[one for one in others.items if one.id != feedback.id],
         position=_position(hk, query, feedback) if is_listed else None,
-        matching=hk.analytics.summary(query).total,
+        matching=count_entries(hk, query),
         newer=_newer(hk, query, feedback) if is_listed else None,
         older=_older(hk, query, feedback) if is_listed else None,
     )
@@ -186,7 +186,7 @@ def _difference(before: Content, after: Content) -> str:
 
 def _position(hk: Harken, query: FeedbackQuery, feedback: Feedback) -> int:
     """The number of an entry in the list of a query, the newest first, from 1."""
-    return max(1, hk.analytics.summary(evolve(query, since=feedback.created_at)).total)
+    return max(1, count_entries(hk, evolve(query, since=feedback.created_at)))
 
 
 def _newer(hk: Harken, query: FeedbackQuery, feedback: Feedback) -> str | None:

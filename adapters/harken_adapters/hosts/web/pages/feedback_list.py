@@ -10,13 +10,13 @@ from typing import Final
 from attrs import evolve, frozen
 
 from harken import Cursor, Feedback, FeedbackQuery, Harken
-from harken_adapters.charts.labels import amount
+from harken_adapters.charts.labels import amount, share_text
 from harken_adapters.hosts.http.wire.messages import Response
-from harken_adapters.hosts.web.entries import entry_view
-from harken_adapters.hosts.web.filter_bar import filter_bar, name_of
+from harken_adapters.hosts.web.entries import MOST_COUNTED, count_entries, entry_view
+from harken_adapters.hosts.web.filter_bar import filter_bar, name_of, value_text
 from harken_adapters.hosts.web.selection import Pair, Selection
 from harken_adapters.hosts.web.visit import Visit
-from harken_adapters.hosts.web.wording import long_day_text
+from harken_adapters.hosts.web.wording import long_day_text, quoted
 
 PATH: Final = "/feedback"
 _PAGE: Final = 50
@@ -50,7 +50,7 @@ class FeedbackList:
 def ask(hk: Harken, selection: Selection, *, after: Cursor | None, before: Cursor | None) -> FeedbackList:
     """A page of feedback: the newest; or those after a position; or those before one, which are newer."""
     query = selection.query
-    total = hk.analytics.summary(query).total
+    total = count_entries(hk, query)
     if before is not None:
         entries: Sequence[Feedback]
         entries, more = _newer(hk, query, before)
@@ -60,7 +60,9 @@ def ask(hk: Harken, selection: Selection, *, after: Cursor | None, before: Curso
         page = hk.collection.find(query, limit=_PAGE, after=after)
         entries, older = page.items, page.next
         newer = Cursor.of(entries[0]) if after is not None and entries else None
-    days = [(day, list(group)) for day, group in groupby(entries, key=lambda one: selection.local(one.created_at).date())]
+    days = [
+        (day, list(group)) for day, group in groupby(entries, key=lambda one: selection.local(one.created_at).date())
+    ]
     without = _helpful(hk, selection) if not total else None
     return FeedbackList(total=total, days=days, newer=newer, older=older, without=without)
 
@@ -75,11 +77,7 @@ def _newer(hk: Harken, query: FeedbackQuery, before: Cursor) -> tuple[list[Feedb
 
 def _helpful(hk: Harken, selection: Selection) -> tuple[Pair, int] | None:
     """The filter without which the most entries match."""
-    counts = [
-        (pair, hk.analytics.summary(without).total)
-        for pair in selection.filters
-        if (without := selection.query_without(pair[0])) is not None
-    ]
+    counts = [(pair, hk.analytics.summary(selection.without(pair[0])).total) for pair in selection.filters]
     best = max(counts, key=lambda one: one[1], default=None)
     return best if best and best[1] else None
 
@@ -94,28 +92,46 @@ def show(visit: Visit) -> Response:
     return visit.show(
         "feedback_list.html",
         title=title,
+        lead=lead(visit.harken, selection, found.total),
+        is_partial=found.total >= MOST_COUNTED and selection.query.search is not None,
         found=found,
-        days=[(long_day_text(day), [entry_view(visit, selection, one) for one in entries]) for day, entries in found.days],
+        days=[
+            (long_day_text(day), [entry_view(visit, selection, one) for one in entries]) for day, entries in found.days
+        ],
         bar=filter_bar(selection, path, visit.home, "feedback"),
         frame=visit.frame("Feedback", selection),
         selection=selection,
         path=path,
+        without_value=quoted(value_text(*found.without[0])) if found.without else "",
         without_name=name_of(found.without[0][0]) if found.without else "",
     )
 
 
 def headline(selection: Selection, total: int) -> str:
-    """What was found: ``25 downs for American mention “on hold”``."""
+    """What was found: ``25 responses for American mention “on hold”``."""
     ratings, agents = selection.values("rating"), selection.values("agent_id")
     noun = _NOUNS.get(ratings[0], "response") if len(ratings) == 1 else "response"
-    words = [amount(total, noun)]
+    is_partial = bool(selection.query.search) and total >= MOST_COUNTED
+    words = [f"{'At least ' if is_partial else ''}{amount(total, noun)}"]
     if agents:
         words.append(f"for {_join(agents)}")
     if tags := selection.values("tag"):
         words.append(f"about {_join(tags)}")
     if searched := selection.values("text"):
-        words.append(f"{'mentions' if total == 1 else 'mention'} “{searched[0]}”")
+        words.append(f"{'mentions' if total == 1 else 'mention'} {quoted(searched[0])}")
     return " ".join(words)
+
+
+def lead(hk: Harken, selection: Selection, total: int) -> str:
+    """How frequent what was searched for is: ``4% of 605 responses for American.``."""
+    if not selection.query.search or not total or total >= MOST_COUNTED:
+        return ""
+    without = selection.without("text")
+    of_all = hk.analytics.summary(without).total
+    others = tuple(pair for pair in selection.pairs if pair[0] != "text")
+    if not of_all:
+        return ""
+    return f"{share_text(total / of_all)} of {headline(evolve(selection, pairs=others), of_all)}."
 
 
 def _join(names: Sequence[str]) -> str:

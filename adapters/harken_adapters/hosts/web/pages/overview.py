@@ -2,190 +2,307 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final, TypeVar
 
 from attrs import evolve, frozen
-from markupsafe import Markup
 
-from harken import Feedback, FeedbackQuery, GroupBy, Harken, Rating, Scope
+from harken import Facets, Feedback, FeedbackQuery, GroupBy, Harken, HarkenError, Headline, Issues, Rating, Scope
 from harken.domain.alerts.alert import Alert
-from harken.domain.insight.comparison import Comparison, Estimate, Verdict
+from harken.domain.insight.headline import find
+from harken.domain.insight.periods import ComparedPeriods
+from harken.domain.insight.ranking import Ranking
 from harken.domain.moderation import Backlog
+from harken.domain.query import GroupKey
 from harken.domain.summary import Summary
-from harken.domain.trend import Period
-from harken_adapters.charts import Chart, Previous, comparison_chart, heat_map_chart, merge_points, trend_chart
-from harken_adapters.charts.labels import DASH, amount, interval_text, satisfaction_text, share_text
+from harken.services.analytics import AnalyticsService
+from harken_adapters.charts import Chart, Previous, heat_map_chart, ranking_chart, trend_chart
+from harken_adapters.charts.themes import downs_text
 from harken_adapters.hosts.http.wire.messages import Response
+from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.entries import entry_view
 from harken_adapters.hosts.web.filter_bar import filter_bar
+from harken_adapters.hosts.web.issues import rows_of
+from harken_adapters.hosts.web.kpis import kpis_of, lead_of, title_of
 from harken_adapters.hosts.web.pages import first_feedback
-from harken_adapters.hosts.web.selection import Selection
+from harken_adapters.hosts.web.selection import CONTEXT, Selection
 from harken_adapters.hosts.web.visit import Visit
-from harken_adapters.hosts.web.wording import points_text
+
+logger = logging.getLogger(__name__)
 
 PATH: Final = ""
 _LATEST: Final = 6
+ISSUES: Final = 5
+_ALERTS: Final = 3
+#: The number of groupings to choose from.
+_GROUPINGS: Final = 3
+#: Changes within shorter periods are found to the hour.
+_SHORT: Final = timedelta(days=14)
+#: Words of this number of comments are found without a noticeable delay.
+_FEW_COMMENTS: Final = 200
 #: The parameters that choose the views of single cards, and their values, the default first.
 VIEWS: Final = {
     "trend": ("chart", "table"),
-    "issues": ("reasons", "words"),
+    "issues": ("", "reasons", "words"),
     "hours": ("satisfaction", "responses", "table"),
     "latest": ("all", "down", "neutral", "up"),
 }
+#: The parameters that links to the same page keep.
+KEPT: Final = (*VIEWS, "by")
+_Value = TypeVar("_Value")
 
 
 @frozen(kw_only=True)
 class Overview:
-    """What the overview shows.
+    """What the overview shows. Cards that could not be computed are ``None``.
 
     Attributes:
-        comparison: the previous period and this one.
+        headline: the previous period and this one, and what to say first.
+        of_any_rating: the statistics without a filter on the rating.
         trend: satisfaction over time.
-        groups: satisfaction by group.
+        issues: what people complain about; ``None`` also if it takes long to find out.
+        issues_kind: ``reasons`` or ``words``.
+        issues_later: whether it takes long to find out.
+        groupings: what feedback can be grouped by: ``agent`` or ``context.NAME``.
+        by: how it is grouped; empty if there is nothing to group by.
+        ranking: satisfaction by group.
         heat_map: satisfaction by hour.
         latest: the newest entries.
         backlog: what waits for moderation.
-        alerts: the open alerts.
+        needs: what needs attention.
     """
 
-    comparison: Comparison
-    trend: Chart
-    groups: Chart
-    heat_map: Chart
-    latest: Sequence[Feedback]
+    headline: Headline
+    of_any_rating: Summary
+    trend: Chart | None
+    issues: Issues | None
+    issues_kind: str
+    issues_later: bool
+    groupings: Sequence[str]
+    by: str
+    ranking: Ranking[GroupKey] | None
+    heat_map: Chart | None
+    latest: Sequence[Feedback] | None
     backlog: Backlog
-    alerts: Sequence[Alert]
+    needs: Needs | None
 
 
-def ask(hk: Harken, selection: Selection, *, by: str, hours: str, latest: str) -> Overview:
+@frozen(kw_only=True)
+class Needs:
+    """What needs attention.
+
+    Attributes:
+        alerts: open alerts.
+        dead: the number of dead deliveries.
+        cause: the commonest cause of these; empty if there are none.
+    """
+
+    alerts: Sequence[Alert] = ()
+    dead: int = 0
+    cause: str = ""
+
+
+def ask(hk: Harken, selection: Selection, *, views: dict[str, str], by: str, sees_all: bool) -> Overview:
     """Everything that the overview shows.
 
     Args:
         hk: the services.
         selection: what is selected.
-        by: how feedback is grouped: ``agent`` or ``context.NAME``.
-        hours: the view of the heat map.
-        latest: which of the newest entries: ``all``, or a rating.
+        views: the views of the cards, by parameter.
+        by: how feedback is grouped: ``agent`` or ``context.NAME``; empty for the first that there is.
+        sees_all: whether the visitor may see what concerns all agents.
     """
-    analytics, query, zone = hk.analytics, selection.query, selection.zone.key
-    newest = query if latest == "all" else evolve(query, rating=Rating.from_word(latest))
+    analytics, periods, zone = hk.analytics.page(), selection.periods, selection.zone.key
+    of_any_rating = evolve(
+        periods, before=evolve(periods.before, rating=None), after=evolve(periods.after, rating=None)
+    )
+    newest = selection.query if views["latest"] == "all" else _rated(selection.query, views["latest"])
+    shows_responses = views["hours"] == "responses"
+    hours = selection.query if shows_responses else of_any_rating.after
+    groupings = _card("groupings", lambda: _groupings(analytics, selection, by)) or (by or "agent",)
+    chosen = by or groupings[0]
+    issues, kind, later = _issues(analytics, periods, views["issues"])
     return Overview(
-        comparison=analytics.compare(selection.previous or query, query),
-        trend=_trend(hk, selection),
-        groups=comparison_chart(analytics.compare_groups(query, GroupBy.parse(by)), by=by.removeprefix("context.")),
-        heat_map=heat_map_chart(
-            analytics.heat_map(query, zone, prefer_dates=True), zone=zone, shows_responses=hours == "responses"
+        headline=_headline(analytics, periods),
+        of_any_rating=analytics.summary(of_any_rating.after),
+        trend=_card("trend", lambda: _trend(analytics, selection, of_any_rating)),
+        issues=issues,
+        issues_kind=kind,
+        issues_later=later,
+        groupings=groupings,
+        by=chosen,
+        ranking=_card("ranking", lambda: _ranking(analytics, selection, of_any_rating, chosen)),
+        heat_map=_card(
+            "hours",
+            lambda: heat_map_chart(
+                analytics.heat_map(hours, zone, prefer_dates=True), zone=zone, shows_responses=shows_responses
+            ),
         ),
-        latest=hk.collection.find(newest, limit=_LATEST).items,
-        backlog=hk.moderation.backlog(query.application),
-        alerts=hk.alerts.find(query.application, open=True, limit=3),
+        latest=_card("latest", lambda: hk.collection.find(newest, limit=_LATEST).items),
+        backlog=hk.moderation.backlog(selection.query.application) if sees_all else Backlog(),
+        needs=_card("needs", lambda: _needs(hk, selection.query.application)) if sees_all else Needs(),
     )
 
 
-def _trend(hk: Harken, selection: Selection) -> Chart:
-    zone, span = selection.zone.key, selection.span
-    points = merge_points(hk.analytics.trend(selection.query, Period.HOUR, zone))
+def _headline(analytics: AnalyticsService, periods: ComparedPeriods) -> Headline:
+    """What to say first. If the reasons for it cannot be found, only what changed."""
+    explained = _card("headline", lambda: analytics.headline_of(periods, themes=analytics.knows_theme_issues(periods)))
+    if explained is not None:
+        return explained
+    comparison = analytics.compare(periods.before, periods.after)
+    return Headline(
+        finding=find(comparison, is_rated=periods.after.rating is not None),
+        before=periods.before_span,
+        after=periods.span,
+        is_running=periods.is_running,
+        comparison=comparison,
+    )
+
+
+def _card(name: str, ask: Callable[[], _Value]) -> _Value | None:
+    """The value of a card; ``None`` if it fails, as the rest of the page is right."""
+    try:
+        return ask()
+    except HarkenError:
+        logger.exception("The card %r of the overview failed", name)
+        return None
+
+
+def _rated(query: FeedbackQuery, rating: str) -> FeedbackQuery:
+    return evolve(query, rating=Rating.from_word(rating))
+
+
+def _trend(analytics: AnalyticsService, selection: Selection, periods: ComparedPeriods) -> Chart:
+    """The trend of any rating: that of one would always be 0% or 100%."""
+    zone, query = selection.zone.key, periods.after
+    period = analytics.fitting_period(query, zone)
     previous = None
-    if selection.previous is not None:
-        before = merge_points(hk.analytics.trend(selection.previous, Period.HOUR, zone))
-        previous = Previous(before, span.length, span.shifted(-1).whole.label)
+    if selection.is_compared:
+        before = analytics.trend(periods.before, period, zone)
+        starts = [span[0].replace(tzinfo=None) for span in (periods.before_span, periods.span)]
+        previous = Previous(before, starts[1] - starts[0], selection.label_before)
+    is_short = periods.length < _SHORT
     return trend_chart(
-        points,
+        analytics.trend(query, period, zone),
         previous=previous,
-        changes=hk.analytics.changes(selection.query, zone),
-        now=span.end if span.is_running else None,
+        changes=analytics.hourly_changes(periods) if is_short else analytics.changes(query, zone),
+        now=selection.local(selection.now) if periods.is_running else None,
+    )
+
+
+def _issues(analytics: AnalyticsService, periods: ComparedPeriods, kind: str) -> tuple[Issues | None, str, bool]:
+    """The issues, whether they are reasons or words, and whether to ask for them later because that takes long."""
+    reasons = None if kind == "words" else _card("reasons", lambda: analytics.reasons(periods, limit=ISSUES))
+    if kind == "reasons" or (kind != "words" and (reasons is None or reasons.found)):
+        return reasons, "reasons", False
+    query = evolve(periods.after, rating=None)
+    if analytics.summary(query).negative > _FEW_COMMENTS and not analytics.knows_theme_issues(periods):
+        return None, "words", True
+    return _card("words", lambda: analytics.theme_issues(periods)), "words", False
+
+
+def _groupings(analytics: AnalyticsService, selection: Selection, by: str) -> Sequence[str]:
+    """What feedback can be grouped by: the chosen one, agents, and the context keys that most entries have."""
+    facets = analytics.facets(selection.query, keep_agents=selection.agents is not None)
+    names = ["agent"] if facets.agents else []
+    names += [f"{CONTEXT}{name}" for name in _context_keys(facets)]
+    shown = names[:_GROUPINGS]
+    return shown if not by or by in shown else [*shown[: _GROUPINGS - 1], by]
+
+
+def _context_keys(facets: Facets) -> list[str]:
+    """The context keys with several values, those of the most entries first."""
+    several = [name for name, values in facets.context.items() if len(values) > 1]
+    return sorted(several, key=lambda name: -sum(count for _, count in facets.context[name]))
+
+
+def _ranking(analytics: AnalyticsService, selection: Selection, periods: ComparedPeriods, by: str) -> Ranking[GroupKey]:
+    found = analytics.ranking(periods, GroupBy.parse(by))
+    if selection.is_compared:
+        return found
+    return evolve(found, groups=tuple(evolve(group, change=None) for group in found.groups))
+
+
+def _needs(hk: Harken, application: str) -> Needs:
+    dead = hk.deliveries.summary(application=application)
+    return Needs(
+        alerts=hk.alerts.find(application, open=True, limit=_ALERTS),
+        dead=sum(dead.dead.values()),
+        cause=next((f"{one.counted.channel}: {one.counted.cause}" for one in dead.causes), ""),
     )
 
 
 def show(visit: Visit) -> Response:
     """The response with the page."""
-    selection = visit.selection(known=(*VIEWS, "by", "from"))
+    selection = visit.selection(known=(*KEPT, "from"))
     if is_empty(visit.harken, visit.application):
         return first_feedback.show(visit, selection)
     views = {name: selection.choice(name, values) for name, values in VIEWS.items()}
-    by = selection.parameters.get("by", "agent")
-    found = ask(visit.harken, selection, by=by, hours=views["hours"], latest=views["latest"])
+    by = _grouping(selection)
+    sees_all = visit.principal.agents is None
+    found = ask(visit.harken, selection, views=views, by=by, sees_all=sees_all)
+    here, path = selection.keeping(KEPT), visit.home
     return visit.show(
         "overview.html",
         title="Overview",
+        headline=title_of(found.headline, selection),
+        lead=lead_of(found.headline, here, path),
         found=found,
         views=views,
-        by=by,
-        headline=headline(found.comparison),
-        kpis=kpis(found.comparison, compared=selection.previous is not None),
-        latest=[entry_view(visit, selection, one) for one in found.latest],
-        bar=filter_bar(selection, visit.home, visit.home, "overview"),
+        kpis=kpis_of(found.headline.comparison, selection, of_any_rating=found.of_any_rating),
+        issues=rows_of(found.issues, selection, path, here=here, reasons=found.issues_kind == "reasons")[:ISSUES]
+        if found.issues
+        else (),
+        downs=downs_text(found.issues) if found.issues else "",
+        ranking=_ranking_chart(found, here, path),
+        is_clear=found.ranking is not None and _is_clear(found.ranking),
+        latest=None if found.latest is None else [entry_view(visit, selection, one) for one in found.latest],
+        bar=filter_bar(here, path, visit.home, "overview"),
         frame=visit.frame("Overview", selection),
         selection=selection,
-        path=visit.home,
+        here=here,
+        path=path,
+        is_rated=selection.query.rating is not None,
         may_moderate=visit.may(Scope.MODERATE),
+        sees_all=sees_all,
     )
+
+
+def _grouping(selection: Selection) -> str:
+    """What feedback is grouped by; empty for the first that there is.
+
+    Raises:
+        Problem: it is neither ``agent`` nor ``context.NAME``.
+        InvalidQuery: the name is invalid.
+    """
+    by = selection.parameters.get("by", "")
+    if by and by != "agent" and not by.startswith(CONTEXT):
+        raise invalid("by", "unknown", f"by must be agent or context.NAME; got {by[:100]!a}")
+    if by:
+        GroupBy.parse(by)
+    return by
+
+
+def _ranking_chart(found: Overview, here: Selection, path: str) -> Chart | None:
+    """The ranking, each group with a link that selects it."""
+    if found.ranking is None:
+        return None
+    parameter = "agent_id" if found.by == "agent" else found.by
+
+    def link(key: GroupKey) -> str | None:
+        return here.link(path, (parameter, key), without=[parameter]) if isinstance(key, str) else None
+
+    return ranking_chart(found.ranking, by=found.by.removeprefix(CONTEXT), link=link)
+
+
+def _is_clear(ranking: Ranking[GroupKey]) -> bool:
+    """Whether the sentence names groups that differ by more than chance."""
+    best = ranking.best
+    return best.clearest is not None or (best.best is not None and bool(best.best.comparison.direction))
 
 
 def is_empty(hk: Harken, application: str) -> bool:
     """Whether an application has no feedback, in any state."""
     return not hk.collection.find(FeedbackQuery(application=application).in_any_state(), limit=1).items
-
-
-@frozen(kw_only=True)
-class Headline:
-    """The title of the page, and the sentences below it."""
-
-    title: str
-    lead: str = ""
-
-
-def headline(comparison: Comparison) -> Headline:
-    """What changed."""
-    satisfaction = satisfaction_text(comparison.after)
-    if comparison.verdict is Verdict.UNDECIDED:
-        return Headline(title=f"Satisfaction is about the same: {satisfaction}")
-    word = "rose" if comparison.satisfaction_change > 0 else "fell"
-    return Headline(title=f"Satisfaction {word} {abs(comparison.satisfaction_change):.1f} points, to {satisfaction}")
-
-
-@frozen(kw_only=True)
-class Kpis:
-    """The main statistics as texts, each with what it was before."""
-
-    satisfaction: str
-    change: str
-    basis: str
-    total: int
-    total_change: str
-    comments: str
-    comments_before: str
-
-
-def kpis(comparison: Comparison, *, compared: bool) -> Kpis:
-    """The main statistics."""
-    before, after = comparison.before, comparison.after
-    estimate = Estimate(after, comparison.after_effect)
-    basis = [f"{interval_text(estimate.interval, after.decided)}, 95% confidence", f"from {amount(after.decided, 'thumb')}"]
-    if compared and before.decided:
-        basis.append(f"was {satisfaction_text(before)}")
-    return Kpis(
-        satisfaction=satisfaction_text(after).removesuffix("%"),
-        change=_change(comparison) if compared else "",
-        basis=" · ".join(basis) if after.decided else "no thumbs yet",
-        total=after.total,
-        total_change=_total_change(before, after) if compared else "",
-        comments=share_text(after.comments / after.total) if after.total else DASH,
-        comments_before=f"was {share_text(before.comments / before.total)}" if compared and before.total else "",
-    )
-
-
-def _change(comparison: Comparison) -> Markup:
-    if comparison.verdict is Verdict.UNDECIDED:
-        return Markup('<span class="chg box neu">no clear change</span>')
-    kind = "up" if comparison.satisfaction_change > 0 else "down"
-    return Markup('<span class="chg box {}">{}</span>').format(kind, points_text(comparison.satisfaction_change))
-
-
-def _total_change(before: Summary, after: Summary) -> Markup | str:
-    if not before.total:
-        return "none before"
-    change = after.total / before.total - 1
-    arrow = "▲" if change > 0 else "▼"
-    return Markup('<span class="chg neu">{} {}</span> from {}').format(arrow, share_text(abs(change)), f"{before.total:,}")

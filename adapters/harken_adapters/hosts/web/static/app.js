@@ -10,6 +10,8 @@ function start() {
   document.addEventListener("keydown", onLetter);
   for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
   for (const notice of document.querySelectorAll("[data-retry]")) retry(notice);
+  fetchLater();
+  document.addEventListener("refreshed", fetchLater);
   for (const form of document.querySelectorAll("[data-ends]")) warnBeforeEnd(form);
   listen();
 }
@@ -61,31 +63,53 @@ async function copy(button) {
 let opener = null;
 
 async function openPopover(link) {
-  closePopover({ focus: false });
-  const address = new URL(link.href);
-  address.searchParams.set("fragment", "true");
-  let answer;
-  try {
-    answer = await fetch(address);
-  } catch {
-    answer = null;
-  }
-  if (!answer?.ok) {
+  // A link in a popover leads on to another one of the same opener.
+  const from = link.closest(".popover") ? opener : link;
+  const part = await fetchPart(link.href);
+  if (!part) {
     location.assign(link.href);
     return;
   }
-  opener = link;
+  closePopover({ focus: false });
+  opener = from;
+  const chip = from.closest(".f");
   const box = document.createElement("div");
   box.className = "pop popover";
   box.setAttribute("role", "dialog");
-  box.setAttribute("aria-label", link.textContent.trim());
-  box.append(document.createRange().createContextualFragment(await answer.text()));
-  link.closest(".f").after(box);
-  link.setAttribute("aria-expanded", "true");
+  box.setAttribute("aria-label", from.textContent.trim());
+  box.append(part);
+  chip.after(box);
+  place(box, chip);
+  from.setAttribute("aria-expanded", "true");
   const narrow = box.querySelector("[data-narrow]");
   if (narrow) narrow.hidden = false;
-  narrow?.addEventListener("input", () => narrowOptions(box, narrow.value));
-  (narrow ?? box.querySelector("input, select, a, button"))?.focus();
+  narrow?.addEventListener("input", (event) => narrowOptions(box, event.target.value));
+  box.querySelector("[data-narrow] input, .options input, .options a, a, button")?.focus();
+}
+
+// Below its opener, and not beyond the edge of the page. On narrow screens, the style sheet places it.
+function place(box, chip) {
+  const most = document.documentElement.clientWidth - box.offsetWidth - 16;
+  box.style.left = `${Math.max(16, Math.min(chip.offsetLeft, most))}px`;
+  box.style.top = `${chip.offsetTop + chip.offsetHeight + 6}px`;
+}
+
+// A part of a page as elements; nothing if that fails.
+async function fetchPart(href) {
+  const address = new URL(href, location.href);
+  address.searchParams.set("fragment", "true");
+  const answer = await fetch(address).catch(() => null);
+  // After the session has ended, the answer is the page for signing in.
+  return answer?.ok && !answer.redirected ? document.createRange().createContextualFragment(await answer.text()) : null;
+}
+
+// What takes long comes after the page.
+async function fetchLater() {
+  for (const box of document.querySelectorAll("[data-later]")) {
+    const part = await fetchPart(box.dataset.later);
+    if (part) box.replaceChildren(part);
+    box.removeAttribute("aria-busy");
+  }
 }
 
 function narrowOptions(box, text) {

@@ -68,6 +68,7 @@ async function refresh() {
   for (const part of ["main", ".nav"]) document.querySelector(part)?.replaceWith(fresh.querySelector(part));
   for (const pill of document.querySelectorAll(".pill")) pill.hidden = true;
   count = 0;
+  document.dispatchEvent(new Event("refreshed"));
   const heading = document.querySelector("[data-latest]") ?? document.querySelector("h1");
   heading.tabIndex = -1;
   heading.focus();

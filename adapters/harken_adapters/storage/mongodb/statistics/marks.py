@@ -10,7 +10,7 @@ from typing import Final
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from harken.domain.instants import slot_number
+from harken.domain.instants import slot_number, slot_start, to_microseconds
 from harken.ports.time import Clock
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document, milliseconds
@@ -30,6 +30,7 @@ _MANY_MOMENTS: Final = 100
 _MANY_DAYS: Final = 16
 _WHOLE_DAY: Final = frozenset(range(SLOTS_A_DAY))
 _REMEMBERED: Final = 10_000
+_TOGETHER: Final = 100
 
 _Day = tuple[str, int]
 
@@ -39,6 +40,7 @@ class Marks:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._days = database.days
+        self._comments = database.comments
         self._clock = clock
         #: By day, the slots that this process has marked, and the end of the mark.
         self._marked: dict[_Day, tuple[frozenset[int], datetime]] = {}
@@ -70,9 +72,23 @@ class Marks:
         else:
             for day, slots in marks.items():
                 self._mark_slots(day, slots, until)
+        self._drop_segments(marks)
         if len(self._marked) > _REMEMBERED:
             self._marked.clear()
         self._marked.update((day, (slots, until)) for day, slots in marks.items())
+
+    def _drop_segments(self, marks: Mapping[_Day, frozenset[int]]) -> None:
+        """Remove the segments of the search index that cover marked slots. While the mark is open, none is added."""
+        covering = [
+            {
+                "application": {"$eq": application},
+                "since": {"$lt": to_microseconds(slot_start(number * SLOTS_A_DAY + max(slots) + 1))},
+                "until": {"$gt": to_microseconds(slot_start(number * SLOTS_A_DAY + min(slots)))},
+            }
+            for (application, number), slots in marks.items()
+        ]
+        for start in range(0, len(covering), _TOGETHER):
+            self._comments.delete_many({"$or": covering[start : start + _TOGETHER]})
 
     def _is_marked(self, day: _Day, slots: frozenset[int], now: datetime) -> bool:
         marked, until = self._marked.get(day, (frozenset(), now))

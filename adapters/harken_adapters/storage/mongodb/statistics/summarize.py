@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from attrs import evolve
 
@@ -11,12 +12,16 @@ from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.instants import EPOCH, slot_number, slot_start
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
+from harken_adapters.storage.mongodb.comment_index import MongoCommentIndex
 from harken_adapters.storage.mongodb.conditions import NEWEST_FIRST, index_for, where
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document
 from harken_adapters.storage.mongodb.statistics.day import Part, Span
 from harken_adapters.storage.mongodb.statistics.editions import Editions, spans_condition
 from harken_adapters.storage.mongodb.statistics.sums import HOURS_A_DAY, SUMS, Counts, add_counts, counts_of, total_of
+
+_CHUNK: Final = 1_000
+_COMMENT: Final = {"comment": 1}
 
 #: The counts of one group; several rows may have the same key. The hours are in UTC, each with its total.
 _Row = tuple[GroupKey, Counts, Iterable[tuple[int, int]]]
@@ -25,9 +30,10 @@ _Row = tuple[GroupKey, Counts, Iterable[tuple[int, int]]]
 class MongoStatistics:
     """Sums matching feedback by group."""
 
-    def __init__(self, database: Database, editions: Editions) -> None:
+    def __init__(self, database: Database, editions: Editions, index: MongoCommentIndex) -> None:
         self._database = database
         self._editions = editions
+        self._index = index
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None) -> Mapping[GroupKey, Summary]:
         if not _can_use_days(query, group_by):
@@ -40,17 +46,20 @@ class MongoStatistics:
 
     def ratings_by_author(self, query: FeedbackQuery, group_by: GroupBy | None, limit: int) -> list[AuthorRatings]:
         """Return how many of the newest matching thumbs each author gave in each group."""
+        is_rated: Document = {"rating": {"$in": ["up", "down"]}}
+        condition: Document = {"$and": [where(query), is_rated]}
+        index = index_for(query)
+        if query.text is not None:
+            matches = islice(self._index.matches(query, _COMMENT, more=is_rated), limit)
+            condition, index = {"_id": {"$in": [one["_id"] for one in matches]}}, "_id_"
         by_author = {"$concat": ["a", "$author"]}
         author = {"$cond": [{"$gt": ["$author", None]}, by_author, {"$concat": ["s", "$session_id"]}]}
-        rated = {"$and": [where(query), {"rating": {"$in": ["up", "down"]}}]}
-        pipeline: list[Document] = [{"$match": rated}, {"$sort": dict(NEWEST_FIRST)}, {"$limit": limit}]
+        pipeline: list[Document] = [{"$match": condition}, {"$sort": dict(NEWEST_FIRST)}, {"$limit": limit}]
         pipeline += _unwind(group_by)
         ups = {"$sum": {"$cond": [{"$eq": ["$rating", "up"]}, 1, 0]}}
         group = {"_id": {"key": _key(group_by), "author": author}, "given": {"$sum": 1}, "up": ups}
         with self._database.calling():
-            found = self._database.feedback.aggregate(
-                [*pipeline, {"$group": group}], hint=index_for(query), allowDiskUse=True
-            )
+            found = self._database.feedback.aggregate([*pipeline, {"$group": group}], hint=index, allowDiskUse=True)
             return [
                 AuthorRatings(_group_key(one["_id"], group_by), one["_id"]["author"], one["given"], one["up"])
                 for one in found
@@ -72,6 +81,12 @@ class MongoStatistics:
             yield from self._group(spans_condition(plain, counted.missing), index_for(plain), group_by)
 
     def _from_feedback(self, query: FeedbackQuery, group_by: GroupBy | None) -> list[_Row]:
+        if query.text is not None:
+            found = self._index.matches(query, _COMMENT)
+            rows: list[_Row] = []
+            while ids := [one["_id"] for one in islice(found, _CHUNK)]:
+                rows += self._group({"_id": {"$in": ids}}, "_id_", group_by)
+            return rows
         return self._group(where(query), index_for(query), group_by)
 
     def _group(self, condition: Document, index: str, group_by: GroupBy | None) -> list[_Row]:

@@ -1,0 +1,390 @@
+"""The index of comments for text search, as far as it is the same in every storage.
+
+A segment has the words of all comments of one application that were created in a range of time, about 4,000 entries.
+For each word, it has the times at which comments with that word were created: a superset of what is found, as the
+reader checks each comment. What no segment covers is scanned. So submissions write nothing here, and only two things
+must hold:
+
+- Before a comment in the range of a segment is added, changed or removed, or at the same time, the segment is removed.
+- So is the note that a segment is being built, which is stored before its comments are read. A segment is only stored
+  in place of its note.
+
+Words are stored as numbers of 32 bits. Two words with one number only make a reader check more comments.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
+from time import monotonic
+from typing import Any, Final
+from zlib import crc32
+
+from attrs import evolve, frozen
+
+from harken.domain.errors import HarkenError, SearchNotReady, StorageClosed, StorageCorrupt
+from harken.domain.instants import to_microseconds
+from harken.domain.moderation import ModerationStatus
+from harken.domain.query import FeedbackQuery
+from harken.domain.search import TextSearch, search_terms
+from harken.services.forks import ForkSafeLock
+
+logger = logging.getLogger(__name__)
+
+#: A segment has about this many entries, unless its comments are very long.
+ENTRIES: Final = 4_096
+_CHARACTERS: Final = 2_000_000
+#: How many parts the words of a segment are stored in, so that a search reads few of them.
+BUCKETS: Final = 128
+#: A search checks this many of the newest entries at first, which finds most words.
+WALKED: Final = 10_000
+#: The largest number of entries that a search scans because no segment covers them.
+SCANNED: Final = 100_000
+#: How much longer it takes to look up an entry than to read it together with its neighbours.
+_COST: Final = 5
+_FIRST_SLICE: Final = 250
+#: How long a note protects a segment that is being built.
+BUILDING: Final = timedelta(minutes=1)
+#: How many seconds pass before a search looks again for comments to index.
+_PAUSE: Final = 5.0
+#: About how long indexing an entry takes.
+_PER_ENTRY: Final = timedelta(microseconds=60)
+
+_PENDING: Final = frozenset({ModerationStatus.PENDING})
+BEGINNING: Final = 0
+END: Final = to_microseconds(datetime.max.replace(tzinfo=UTC)) + 1
+
+
+@frozen
+class Segment:
+    """A complete segment: its key, and its range of times in microseconds, without the end."""
+
+    key: Any
+    since: int
+    until: int
+
+
+@frozen
+class Part:
+    """A range of times in microseconds, and the times at which comments in it may be found; without these, any time."""
+
+    since: int
+    until: int
+    times: Sequence[int] | None
+
+
+# --- Segments ---------------------------------------------------------------------------------------------------------
+
+
+class SegmentBuilder:
+    """The words of comments, which are added in the order of their times."""
+
+    def __init__(self) -> None:
+        self._times: list[int] = []
+        self._ordinals: dict[int, list[int]] = {}
+        self._characters = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more comments should be added."""
+        return self._characters >= _CHARACTERS or len(self._times) >= 1 << 16
+
+    def is_at(self, time: int) -> bool:
+        """Whether this is the time of the last comment."""
+        return bool(self._times) and self._times[-1] == time
+
+    def add_all(self, entries: Iterable[tuple[int, str]], until: int) -> tuple[int, int]:
+        """Add comments until it is full. Returns their number, and the time before which all were added."""
+        number = 0
+        for time, comment in entries:
+            if self.is_full and not self.is_at(time):
+                return number, time
+            number += 1
+            if comment:
+                self.add(time, comment)
+        return number, until
+
+    def add(self, time: int, comment: str) -> None:
+        """Add the words of a comment."""
+        if not self.is_at(time):
+            self._times.append(time)
+        ordinal = len(self._times) - 1
+        self._characters += len(comment)
+        for term in search_terms(comment):
+            ordinals = self._ordinals.setdefault(_number(term), [])
+            if not ordinals or ordinals[-1] != ordinal:
+                ordinals.append(ordinal)
+
+    def times(self) -> bytes:
+        """The times of the comments."""
+        return struct.pack(f"<{len(self._times)}q", *self._times)
+
+    def buckets(self) -> Iterator[tuple[int, bytes]]:
+        """Yield each bucket that has words: the number of words, the words, and how often and where each occurs."""
+        words: dict[int, list[int]] = {}
+        for word in sorted(self._ordinals):
+            words.setdefault(word % BUCKETS, []).append(word)
+        for bucket, some in words.items():
+            ordinals = [self._ordinals[word] for word in some]
+            together = [ordinal for of_word in ordinals for ordinal in of_word]
+            yield (
+                bucket,
+                struct.pack(
+                    f"<I{len(some)}I{len(some)}I{len(together)}H", len(some), *some, *map(len, ordinals), *together
+                ),
+            )
+
+
+def buckets_of(search: TextSearch) -> set[int]:
+    """The buckets that a search reads."""
+    return {_number(term) % BUCKETS for term in search.terms}
+
+
+def times_of(search: TextSearch, times: bytes, buckets: Mapping[int, bytes]) -> list[int]:
+    """The times at which a segment may have what is searched for, oldest first.
+
+    Raises:
+        StorageCorrupt: the segment is damaged.
+    """
+    try:
+        return _times_of(search, times, buckets)
+    except (struct.error, IndexError) as error:
+        raise StorageCorrupt("The search index of comments is damaged; run 'harken rebuild'") from error
+
+
+def _times_of(search: TextSearch, times: bytes, buckets: Mapping[int, bytes]) -> list[int]:
+    common: set[int] | None = None
+    for word in map(_number, search.terms):
+        ordinals = _ordinals_of(word, buckets.get(word % BUCKETS, b""))
+        common = set(ordinals) if common is None else common.intersection(ordinals)
+        if not common:
+            return []
+    all_times = struct.unpack(f"<{len(times) // 8}q", times)
+    return [all_times[ordinal] for ordinal in sorted(common or ())]
+
+
+def _number(term: str) -> int:
+    return crc32(term.encode())
+
+
+def _ordinals_of(word: int, bucket: bytes) -> Sequence[int]:
+    if not bucket:
+        return ()
+    (count,) = struct.unpack_from("<I", bucket)
+    words = struct.unpack_from(f"<{count}I", bucket, 4)
+    place = bisect_left(words, word)
+    if place == count or words[place] != word:
+        return ()
+    lengths = struct.unpack_from(f"<{count}I", bucket, 4 + 4 * count)
+    return struct.unpack_from(f"<{lengths[place]}H", bucket, 4 + 8 * count + 2 * sum(lengths[:place]))
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def covered_parts(
+    segments: Iterable[Segment], since: int, until: int, times: Callable[[Segment], Sequence[int]]
+) -> list[Part]:
+    """The parts of a range of times, newest first: the segments with their ``times``, and what none of them covers."""
+    parts: list[Part] = []
+    place = since
+    for segment in sorted(segments, key=lambda one: one.since):
+        start, end = max(segment.since, place), min(segment.until, until)
+        if start >= end:
+            continue
+        if place < start:
+            parts.append(Part(place, start, None))
+        found = times(segment)
+        if (start, end) != (segment.since, segment.until):
+            found = [time for time in found if start <= time < end]
+        parts.append(Part(start, end, found))
+        place = end
+    if place < until:
+        parts.append(Part(place, until, None))
+    return parts[::-1]
+
+
+def gaps(segments: Iterable[Segment], until: int) -> list[tuple[int, int]]:
+    """The ranges of times before ``until`` that no segment covers, oldest first."""
+    parts = covered_parts(segments, BEGINNING, until, lambda _: ())
+    return [(part.since, part.until) for part in reversed(parts) if part.times is None]
+
+
+def by_indexes(query: FeedbackQuery) -> FeedbackQuery:
+    """The filters of a query for which storages have an index."""
+    plain = evolve(query, text=None, message_id=None, rating=None, tag=None, context=None, has_comment=None)
+    return plain if query.statuses == _PENDING else plain.in_any_state()
+
+
+def cost(left: int, parts: Iterable[Part]) -> int:
+    """How many entries can be checked one after the other in the time that it takes to check these parts.
+
+    ``left`` is the number of entries that no segment covers.
+    """
+    return left + _COST * sum(len(part.times) for part in parts if part.times is not None)
+
+
+def slices(times: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Split the times of a part, the newest first: few at first, as a page may need no more."""
+    size, end = _FIRST_SLICE, len(times)
+    while end > 0:
+        start = max(0, end - size)
+        yield times[start:end]
+        end, size = start, size * 4
+
+
+def not_ready(indexed: int, left: int) -> SearchNotReady:
+    """The error of a search that would have to scan too many of the entries that are left to index."""
+    return SearchNotReady(indexed, indexed + left, retry_after=left * _PER_ENTRY)
+
+
+# --- Filling ----------------------------------------------------------------------------------------------------------
+
+
+class CommentIndexer(ABC):
+    """Builds the segments of a storage: by a thread, which searches wake, and which ends when nothing is left to do."""
+
+    def __init__(self) -> None:
+        #: Held for moments only, never during a call.
+        self._lock = ForkSafeLock()
+        self._closed = Event()
+        self._thread: Thread | None = None
+        self._wanted: dict[str, None] = {}
+        self._woken: dict[str, float] = {}
+
+    def wake(self, application: str) -> None:
+        """Index the comments of an application soon, if there are enough that are not indexed."""
+        now = monotonic()
+        with self._lock:
+            if self._closed.is_set() or self._woken.get(application, 0.0) > now - _PAUSE:
+                return
+            if len(self._woken) > SCANNED:
+                self._woken.clear()
+            self._woken[application] = now
+            self._wanted[application] = None
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = Thread(target=self._run, name="harken-comment-index", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, after the segment that it is building."""
+        self._closed.set()
+        if (thread := self._thread) is not None:
+            thread.join()
+
+    def fill(self, application: str) -> None:
+        """Index all comments of an application for which it is worth it, unless another process does so."""
+        while not self._closed.is_set() and self._fill_once(application):
+            pass
+
+    def check(self) -> Iterator[str]:
+        """Yield a sentence for each application whose index differs from its comments."""
+        for application in self.applications():
+            if any(self._is_wrong(application, one) for one in self.segments(application, BEGINNING, END)):
+                yield f"The search index of {application!r} differs from its comments; run 'harken rebuild'"
+
+    def rebuild(self) -> Iterator[str]:
+        """Make the index again where it differs from the comments, with a sentence for each application."""
+        for application in self.applications():
+            segments = self.segments(application, BEGINNING, END)
+            if [one for one in segments if self._is_wrong(application, one) and self.drop(one)]:
+                yield f"The search index of {application!r} differed from its comments, and is made again"
+            self.fill(application)
+
+    def _is_wrong(self, application: str, segment: Segment) -> bool:
+        stored = self.stored(segment)
+        builder = SegmentBuilder()
+        builder.add_all(self.entries(application, segment.since, segment.until), segment.until)
+        # A segment that was removed in between is not wrong.
+        return stored not in (None, (builder.times(), dict(builder.buckets())))
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            with self._lock:
+                if not self._wanted:
+                    self._thread = None
+                    return
+                application = next(iter(self._wanted))
+                del self._wanted[application]
+            try:
+                self.fill(application)
+            except StorageClosed:
+                return
+            except HarkenError:
+                logger.warning("Comments of %r were not indexed for text search", application, exc_info=True)
+
+    def _fill_once(self, application: str) -> bool:
+        """Build one segment, if there are enough comments. Returns whether there may be more to do."""
+        gap = self._next_gap(application)
+        if gap is None:
+            return False
+        since, until = gap
+        key = self.begin(application, since, until)
+        if key is None:
+            return False
+        builder = SegmentBuilder()
+        entries, until = builder.add_all(self.entries(application, since, until), until)
+        self.finish(key, until, entries, builder)
+        # Also if it was not stored because something changed.
+        return True
+
+    def _next_gap(self, application: str) -> tuple[int, int] | None:
+        """The range of times of the next segment."""
+        horizon = self.horizon(application)
+        if horizon is None:
+            return None
+        segments = self.segments(application, BEGINNING, END)
+        blocked = [Segment(None, since, until) for since, until in self.blocked(application)]
+        for since, until in gaps([*segments, *blocked], horizon):
+            # The newest range waits until there is enough for a segment; others have no new entries.
+            least = ENTRIES - 1 if until == horizon else 0
+            if self.time_of(application, since, until, least) is None:
+                continue
+            last = self.time_of(application, since, until, ENTRIES - 1)
+            return since, until if last is None else last + 1
+        return None
+
+    @abstractmethod
+    def applications(self) -> Sequence[str]:
+        """The applications that have segments."""
+
+    @abstractmethod
+    def stored(self, segment: Segment) -> tuple[bytes, Mapping[int, bytes]] | None:
+        """The times and buckets of a segment; ``None`` if it was removed."""
+
+    @abstractmethod
+    def drop(self, segment: Segment) -> bool:
+        """Remove a segment. Returns whether it was there."""
+
+    @abstractmethod
+    def segments(self, application: str, since: int, until: int) -> Sequence[Segment]:
+        """The complete segments in a range of times."""
+
+    @abstractmethod
+    def horizon(self, application: str, /) -> int | None:
+        """The time from which on nothing is indexed, as new entries may still appear there."""
+
+    def blocked(self, _application: str, /) -> Collection[tuple[int, int]]:
+        """The ranges of times that must not be indexed now."""
+        return ()
+
+    @abstractmethod
+    def time_of(self, application: str, since: int, until: int, number: int) -> int | None:
+        """The time of the entry with this number, from 0, in a range of times; ``None`` if there are fewer."""
+
+    @abstractmethod
+    def begin(self, application: str, since: int, until: int) -> object | None:
+        """Store the note that a segment is being built; ``None`` if there is another one, or the range is blocked."""
+
+    @abstractmethod
+    def entries(self, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:
+        """The times and comments of the entries in a range of times, oldest first."""
+
+    @abstractmethod
+    def finish(self, key: Any, until: int, entries: int, builder: SegmentBuilder) -> None:
+        """Store the segment in place of its note, if the note is still there."""

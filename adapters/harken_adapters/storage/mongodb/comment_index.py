@@ -1,0 +1,289 @@
+"""Text search in MongoDB: the index of comments, and the feedback that it finds.
+
+A segment is one document, without its words while it is being built. The mark that precedes every change of old
+feedback removes the segments that cover it, and nothing is indexed in a marked slot while the mark is open. So a
+process that builds a segment sees the mark, or its document is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve
+from bson import Binary, Int64, ObjectId
+
+from harken.domain.instants import from_microseconds, slot_start, to_microseconds
+from harken.domain.query import Cursor, FeedbackQuery
+from harken.domain.search import SEARCH_VERSION
+from harken.ports.time import Clock
+from harken_adapters.storage import comment_index
+from harken_adapters.storage.comment_index import (
+    BEGINNING,
+    BUILDING,
+    END,
+    CommentIndexer,
+    Part,
+    Segment,
+    SegmentBuilder,
+    buckets_of,
+    by_indexes,
+    cost,
+    covered_parts,
+    not_ready,
+    slices,
+    times_of,
+)
+from harken_adapters.storage.mongodb.conditions import NEWEST_FIRST, index_for, where, where_after, where_before
+from harken_adapters.storage.mongodb.database import Database
+from harken_adapters.storage.mongodb.documents import Document, join_time, milliseconds
+from harken_adapters.storage.mongodb.statistics.day import SLOTS_A_DAY, Horizon, spans_of
+
+if TYPE_CHECKING:
+    from pymongo.cursor import Cursor as MongoCursor
+
+_CHUNK: Final = 1_000
+_OLDEST_FIRST: Final = [("created_at", 1), ("created_us", 1), ("id", 1)]
+_TIME: Final = {"_id": 0, "created_at": 1, "created_us": 1}
+#: The field of a segment that is being built.
+_BEGUN: Final = {"begun": {"$exists": True}}
+_COMPLETE: Final = {"begun": {"$exists": False}, "version": SEARCH_VERSION}
+
+
+class MongoCommentIndex(CommentIndexer):
+    """Builds segments, and finds feedback by them."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__()
+        self._database = database
+        self._clock = clock
+        self._segments = database.comments
+
+    # --- building --------------------------------------------------------------------------------------------------
+
+    def segments(self, application: str, since: int, until: int) -> Sequence[Segment]:
+        condition = _covering(application, since, until)
+        with self._database.calling():
+            found = list(self._segments.find(condition, {"since": 1, "until": 1}).hint("time"))
+        return [Segment(one["_id"], one["since"], one["until"]) for one in found]
+
+    def horizon(self, _application: str, /) -> int | None:
+        # Later feedback is changed without a mark.
+        return to_microseconds(slot_start(Horizon.at(self._clock()).slot))
+
+    def blocked(self, application: str, /) -> Collection[tuple[int, int]]:
+        is_open = {"application": {"$eq": application}, "open_until": {"$gt": milliseconds(self._clock())}}
+        with self._database.calling():
+            days = list(self._database.days.find(is_open, {"day": 1, "dirty": 1}).hint("open"))
+        spans = [span for day in days for span in spans_of(day["day"] * SLOTS_A_DAY + slot for slot in day["dirty"])]
+        return [(_slot_time(span.first), _slot_time(span.end or span.first + 1)) for span in spans]
+
+    def time_of(self, application: str, since: int, until: int, number: int) -> int | None:
+        condition = where(_between(application, since, until))
+        with self._database.calling():
+            found = list(
+                self._database.feedback.find(condition, _TIME).sort(_OLDEST_FIRST).hint("time").skip(number).limit(1)
+            )
+        return to_microseconds(join_time(found[0], "created")) if found else None
+
+    def begin(self, application: str, since: int, until: int) -> object | None:
+        now = milliseconds(self._clock())
+        outdated = [{"begun": {"$lte": now - BUILDING}}, {"version": {"$ne": SEARCH_VERSION}}]
+        note = {
+            "_id": ObjectId(),
+            "application": application,
+            "since": Int64(since),
+            "until": Int64(until),
+            "version": SEARCH_VERSION,
+            "begun": now,
+        }
+        with self._database.calling():
+            # Also what a process left that was killed, and what another version of the search made.
+            self._segments.delete_many({"application": {"$eq": application}, "$or": outdated})
+            if self._segments.find_one({"application": {"$eq": application}, **_BEGUN}, {"_id": 1}):
+                return None
+            self._segments.insert_one(note)
+        # Looked at after the note is stored: a later mark finds the note.
+        if any(start < until and since < end for start, end in self.blocked(application)):
+            self.drop(Segment(note["_id"], since, until))
+            return None
+        return note["_id"]
+
+    def entries(self, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:
+        query = _between(application, since, until)
+        place: Cursor | None = None
+        while True:
+            # Ids are not empty, so this is just before ``until``.
+            condition = where_after(query, place, until=Cursor(from_microseconds(until), ""))
+            fields = {**_TIME, "id": 1, "comment": 1}
+            with self._database.calling():
+                found = self._database.feedback.find(condition, fields).sort(_OLDEST_FIRST).hint("time").limit(_CHUNK)
+                chunk = list(found)
+            for one in chunk:
+                yield to_microseconds(join_time(one, "created")), one["comment"]
+            if len(chunk) < _CHUNK:
+                return
+            place = Cursor(join_time(chunk[-1], "created"), chunk[-1]["id"])
+
+    def finish(self, key: Any, until: int, entries: int, builder: SegmentBuilder) -> None:
+        content = {
+            "until": Int64(until),
+            "entries": entries,
+            "times": Binary(builder.times()),
+            "words": {str(bucket): Binary(blob) for bucket, blob in builder.buckets()},
+        }
+        with self._database.calling():
+            self._segments.update_one({"_id": key, **_BEGUN}, {"$set": content, "$unset": {"begun": ""}})
+
+    def applications(self) -> Sequence[str]:
+        with self._database.calling():
+            return sorted(self._segments.distinct("application"))
+
+    def stored(self, segment: Segment) -> tuple[bytes, Mapping[int, bytes]] | None:
+        with self._database.calling():
+            found = self._segments.find_one({"_id": segment.key})
+        if found is None:
+            return None
+        return bytes(found["times"]), {int(bucket): bytes(blob) for bucket, blob in found["words"].items()}
+
+    def drop(self, segment: Segment) -> bool:
+        with self._database.calling():
+            return bool(self._segments.delete_one({"_id": segment.key}).deleted_count)
+
+    # --- finding ---------------------------------------------------------------------------------------------------
+
+    def matches(
+        self, query: FeedbackQuery, fields: Document, *, after: Cursor | None = None, more: Document | None = None
+    ) -> Iterator[Document]:
+        """Yield what matches a query with words, newest first.
+
+        Args:
+            query: the query.
+            fields: the projection, which has the comment.
+            after: continues after this place.
+            more: a condition in addition to the query.
+
+        Raises:
+            SearchNotReady: too many comments are not indexed.
+        """
+        search = query.search
+        assert search is not None  # noqa: S101 - for mypy
+        self.wake(query.application)
+        for part, times in self._narrowed(query, after):
+            condition = {"$and": [where_before(part, after), *([more] if more else []), *_at(times)]}
+            # By time: for several agents, each time would be looked up for each agent.
+            index = index_for(part) if times is None else index_for(evolve(part, agent_id=None))
+            found = self._database.feedback.find(condition, fields).sort(NEWEST_FIRST).hint(index)
+            while chunk := self._next(found):
+                yield from (document for document in chunk if search.is_in(document["comment"]))
+
+    def _next(self, found: MongoCursor[Document]) -> list[Document]:
+        """The next documents. Each request has its own deadline."""
+        with self._database.calling():
+            return list(islice(found, _CHUNK))
+
+    def _narrowed(
+        self, query: FeedbackQuery, after: Cursor | None
+    ) -> Iterator[tuple[FeedbackQuery, Sequence[int] | None]]:
+        """Split a query into parts, newest first, with the times at which matching feedback may have been created."""
+        place = self._walk(query, after)
+        if place is None:
+            yield query, None
+            return
+        # The newest entries are checked first, as most words are found there.
+        yield evolve(query, since=place), None
+        yield from self._by_segments(evolve(query, until=place))
+
+    def _walk(self, query: FeedbackQuery, after: Cursor | None) -> datetime | None:
+        """Return the time down to which entries are checked without the index; ``None`` if these are all."""
+        plain = _by_index(query)
+        with self._database.calling():
+            newest = self._database.feedback.find(where_before(plain, after), _TIME).sort(NEWEST_FIRST)
+            found = list(newest.hint(index_for(plain)).skip(comment_index.WALKED).limit(1))
+        return join_time(found[0], "created") if found else None
+
+    def _by_segments(self, query: FeedbackQuery) -> Iterator[tuple[FeedbackQuery, Sequence[int] | None]]:
+        since = BEGINNING if query.since is None else to_microseconds(query.since)
+        until = END if query.until is None else to_microseconds(query.until)
+        times = self._times(query, since, until)
+        parts = covered_parts(times, since, until, times.__getitem__)
+        spans = [_within(query, part) for part in parts]
+        plain, limit = _by_index(query), comment_index.SCANNED + 1
+        uncovered = [_by_index(span) for part, span in zip(parts, spans, strict=True) if part.times is None]
+        left = sum(self._count(span, limit) for span in uncovered)
+        to_check = cost(left, parts)
+        # Other filters may leave less to check than the words.
+        if self._count(plain, to_check + 1) <= to_check:
+            yield query, None
+            return
+        if left > comment_index.SCANNED:
+            raise not_ready(*self._progress(query.application))
+        for part, span in zip(parts, spans, strict=True):
+            if part.times is None:
+                yield span, None
+            else:
+                yield from ((span, some) for some in slices(part.times))
+
+    def _times(self, query: FeedbackQuery, since: int, until: int) -> Mapping[Segment, Sequence[int]]:
+        """Return the segments in a range of times, with the times at which they may have what is searched for."""
+        search = query.search
+        assert search is not None  # noqa: S101 - for mypy
+        # In one query, so that no segment is removed between its range and its words.
+        words = {f"words.{bucket}": 1 for bucket in buckets_of(search)}
+        condition = _covering(query.application, since, until)
+        found = self._segments.find(condition, {"since": 1, "until": 1, "times": 1, **words}).hint("time")
+        times: dict[Segment, Sequence[int]] = {}
+        while chunk := self._next(found):
+            for one in chunk:
+                buckets = {int(name): blob for name, blob in one["words"].items()}
+                segment = Segment(one["_id"], one["since"], one["until"])
+                times[segment] = times_of(search, one["times"], buckets)
+        return times
+
+    def _count(self, query: FeedbackQuery, limit: int) -> int:
+        with self._database.calling():
+            return self._database.feedback.count_documents(where(query), limit=limit, hint=index_for(query))
+
+    def _progress(self, application: str) -> tuple[int, int]:
+        """How many entries are indexed, and how many are not."""
+        complete = {"$match": {"application": {"$eq": application}, **_COMPLETE}}
+        with self._database.calling():
+            sums = self._segments.aggregate([complete, {"$group": {"_id": None, "entries": {"$sum": "$entries"}}}])
+            indexed = sum(one["entries"] for one in sums)
+            total = self._database.feedback.count_documents({"application": {"$eq": application}}, hint="time")
+        return min(indexed, total), max(0, total - indexed)
+
+
+def _by_index(query: FeedbackQuery) -> FeedbackQuery:
+    """The filters of a query that its index has: no index has many agents."""
+    plain = by_indexes(query)
+    return plain if index_for(plain) == "agent" else evolve(plain, agent_id=None)
+
+
+def _at(times: Sequence[int] | None) -> list[Document]:
+    if times is None:
+        return []
+    return [{"created_at": {"$in": sorted({milliseconds(from_microseconds(time)) for time in times})}}]
+
+
+def _within(query: FeedbackQuery, part: Part) -> FeedbackQuery:
+    # The end of time is not a time.
+    until = query.until if part.until == END else from_microseconds(part.until)
+    return evolve(query, since=from_microseconds(part.since), until=until)
+
+
+def _covering(application: str, since: int, until: int) -> Document:
+    """Return the filter for complete segments in a range of times."""
+    return {"application": {"$eq": application}, "until": {"$gt": since}, "since": {"$lt": until}, **_COMPLETE}
+
+
+def _between(application: str, since: int, until: int) -> FeedbackQuery:
+    return FeedbackQuery(
+        application=application, since=from_microseconds(since), until=from_microseconds(until)
+    ).in_any_state()
+
+
+def _slot_time(slot: int) -> int:
+    return to_microseconds(slot_start(slot))

@@ -1,0 +1,244 @@
+"""Text search in SQLite: the index of comments, and the parts of a query that it narrows.
+
+Triggers remove the segments that a change concerns, in the transaction of the change.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from attrs import evolve
+
+from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.query import FeedbackQuery
+from harken.domain.search import SEARCH_VERSION, TextSearch
+from harken_adapters.storage import comment_index
+from harken_adapters.storage.comment_index import (
+    BEGINNING,
+    BUCKETS,
+    BUILDING,
+    END,
+    CommentIndexer,
+    Part,
+    Segment,
+    SegmentBuilder,
+    buckets_of,
+    by_indexes,
+    cost,
+    covered_parts,
+    not_ready,
+    slices,
+    times_of,
+)
+from harken_adapters.storage.sqlite.conditions import Condition, one_of, select_in_order, where
+from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.rows import dump
+
+#: The number of the newest entries that are not indexed: others may still be stored before them.
+_NEWEST: Final = 1_000
+_CHUNK: Final = 500
+_NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC"
+
+_SEGMENTS: Final = (
+    "SELECT number, since, until FROM comment_segment "
+    "WHERE application = ? AND until > ? AND since < ? AND version = ? AND begun IS NULL"
+)
+_PLACES_A_SEGMENT: Final = 256
+#: The bucket that has the times of a segment.
+_TIMES: Final = BUCKETS
+
+
+class SqliteCommentIndex(CommentIndexer):
+    """Builds segments, each in one short transaction."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+
+    def segments(self, application: str, since: int, until: int) -> Sequence[Segment]:
+        return self._database.read(lambda connection: _segments(connection, application, since, until))
+
+    def horizon(self, application: str, /) -> int | None:
+        newest = "SELECT created_at FROM feedback WHERE application = ? ORDER BY created_at DESC LIMIT 1 OFFSET ?"
+        found = self._database.rows(newest, (application, _NEWEST))
+        return found[0][0] if found else None
+
+    def time_of(self, application: str, since: int, until: int, number: int) -> int | None:
+        found = self._database.rows(
+            "SELECT created_at FROM feedback WHERE application = ? AND created_at >= ? AND created_at < ? "
+            "ORDER BY created_at LIMIT 1 OFFSET ?",
+            (application, since, until, number),
+        )
+        return found[0][0] if found else None
+
+    def begin(self, application: str, since: int, until: int) -> object | None:
+        return self._database.write(partial(_begin, application=application, since=since, until=until), durable=False)
+
+    def entries(self, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:
+        # In chunks, as comments may be long, and as the reader takes its time. A change in between removes the note.
+        place: tuple[int, str] = (since, "")
+        while True:
+            chunk = self._database.rows(
+                "SELECT created_at, comment, id FROM feedback WHERE application = ? AND created_at < ? "
+                "AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?",
+                (application, until, *place, _CHUNK),
+            )
+            yield from ((time, comment) for time, comment, _ in chunk)
+            if len(chunk) < _CHUNK:
+                return
+            place = chunk[-1][0], chunk[-1][2]
+
+    def finish(self, key: Any, until: int, entries: int, builder: SegmentBuilder) -> None:
+        content = [(key * _PLACES_A_SEGMENT + bucket, blob) for bucket, blob in builder.buckets()]
+        content.append((key * _PLACES_A_SEGMENT + _TIMES, builder.times()))
+
+        def finish(connection: sqlite3.Connection) -> None:
+            complete = "UPDATE comment_segment SET until = ?, entries = ?, begun = NULL WHERE number = ?"
+            if connection.execute(complete, (until, entries, key)).rowcount:
+                connection.executemany("INSERT INTO comment_words VALUES (?, ?)", content)
+
+        self._database.write(finish, durable=False)
+
+    def applications(self) -> Sequence[str]:
+        found = self._database.rows("SELECT DISTINCT application FROM comment_segment ORDER BY application")
+        return [application for (application,) in found]
+
+    def stored(self, segment: Segment) -> tuple[bytes, Mapping[int, bytes]] | None:
+        return self._database.read(lambda connection: _stored(connection, segment))
+
+    def drop(self, segment: Segment) -> bool:
+        return bool(self._database.execute("DELETE FROM comment_segment WHERE number = ?", (segment.key,)))
+
+
+def narrowed(
+    connection: sqlite3.Connection, query: FeedbackQuery, *more: Condition
+) -> Iterator[tuple[FeedbackQuery, Sequence[Condition]]]:
+    """Split a query into parts, newest first: matching rows meet the query and the conditions of exactly one part.
+
+    The parts are such that a search checks few comments. ``more`` are conditions that limit the rows.
+
+    Raises:
+        SearchNotReady: too many comments are not indexed.
+    """
+    place = None if query.text is None else _walk(connection, query, more)
+    if place is None:
+        yield query, ()
+        return
+    # The newest entries are checked first, as most words are found there.
+    yield evolve(query, since=place), ()
+    yield from _parts(connection, evolve(query, until=place), more)
+
+
+def _walk(connection: sqlite3.Connection, query: FeedbackQuery, more: Sequence[Condition]) -> datetime | None:
+    """Return the time down to which entries are checked without the index; ``None`` if these are all."""
+    order = f"{_NEWEST_FIRST} LIMIT 1 OFFSET ?"
+    newest, parameters = select_in_order("feedback.created_at", by_indexes(query), *more, order=order)
+    found = connection.execute(newest, (*parameters, comment_index.WALKED)).fetchone()
+    return None if found is None else from_microseconds(found[0])
+
+
+def _parts(
+    connection: sqlite3.Connection, query: FeedbackQuery, more: Sequence[Condition]
+) -> Iterator[tuple[FeedbackQuery, Sequence[Condition]]]:
+    search = query.search
+    assert search is not None  # noqa: S101 - for mypy
+    since = BEGINNING if query.since is None else to_microseconds(query.since)
+    until = END if query.until is None else to_microseconds(query.until)
+    segments = _segments(connection, query.application, since, until)
+    content = _content(connection, segments, search)
+    parts = covered_parts(segments, since, until, lambda segment: times_of(search, *content(segment)))
+    plain, limit = by_indexes(query), comment_index.SCANNED + 1
+    left = sum(_count(connection, plain, _within(part), limit=limit) for part in parts if part.times is None)
+    to_check = cost(left, parts)
+    # Other filters may leave less to check than the words.
+    if _count(connection, plain, *more, limit=to_check + 1) <= to_check:
+        yield query, ()
+        return
+    if left > comment_index.SCANNED:
+        raise not_ready(*_progress(connection, query.application))
+    for part in parts:
+        if part.times is None:
+            yield query, (_within(part),)
+        else:
+            yield from (_at(query, times) for times in slices(part.times))
+
+
+def _at(query: FeedbackQuery, times: Sequence[int]) -> tuple[FeedbackQuery, Sequence[Condition]]:
+    at_times = "feedback.created_at IN (SELECT value FROM json_each(?))", (dump(times),)
+    if query.agent_id is None:
+        return query, (at_times,)
+    # A condition of its own: in a statement for each agent, each time would be looked up for each agent.
+    return evolve(query, agent_id=None), (at_times, one_of("feedback.agent_id", query.agent_id))
+
+
+def _within(part: Part) -> Condition:
+    return "feedback.created_at >= ? AND feedback.created_at < ?", (part.since, part.until)
+
+
+def _count(connection: sqlite3.Connection, query: FeedbackQuery, *more: Condition, limit: int) -> int:
+    condition, parameters = where(query, *more)
+    count: int = connection.execute(
+        f"SELECT count(*) FROM (SELECT 1 FROM feedback WHERE {condition} LIMIT ?)",  # noqa: S608 - made of constants
+        (*parameters, limit),
+    ).fetchone()[0]
+    return count
+
+
+def _progress(connection: sqlite3.Connection, application: str) -> tuple[int, int]:
+    """How many entries are indexed, and how many are not."""
+    complete = "SELECT ifnull(sum(entries), 0) FROM comment_segment WHERE application = ? AND begun IS NULL"
+    (indexed,) = connection.execute(complete, (application,)).fetchone()
+    (total,) = connection.execute("SELECT count(*) FROM feedback WHERE application = ?", (application,)).fetchone()
+    return indexed, total - indexed
+
+
+def _segments(connection: sqlite3.Connection, application: str, since: int, until: int) -> list[Segment]:
+    found = connection.execute(_SEGMENTS, (application, since, until, SEARCH_VERSION)).fetchall()
+    return [Segment(*row) for row in found]
+
+
+def _content(connection: sqlite3.Connection, segments: Sequence[Segment], search: TextSearch) -> Any:
+    """Read the times of segments, and the buckets of the search. Returns a function that gives them for a segment."""
+    buckets = [_TIMES, *sorted(buckets_of(search))]
+    places = [segment.key * _PLACES_A_SEGMENT + bucket for segment in segments for bucket in buckets]
+    found = dict(
+        connection.execute(
+            "SELECT place, content FROM comment_words WHERE place IN (SELECT value FROM json_each(?))", (dump(places),)
+        ).fetchall()
+    )
+
+    def content(segment: Segment) -> tuple[bytes, dict[int, bytes]]:
+        first = segment.key * _PLACES_A_SEGMENT
+        return found.get(first + _TIMES, b""), {bucket: found.get(first + bucket, b"") for bucket in buckets[1:]}
+
+    return content
+
+
+def _stored(connection: sqlite3.Connection, segment: Segment) -> tuple[bytes, Mapping[int, bytes]] | None:
+    if not connection.execute("SELECT 1 FROM comment_segment WHERE number = ?", (segment.key,)).fetchall():
+        return None
+    first = segment.key * _PLACES_A_SEGMENT
+    content = "SELECT place - ?, content FROM comment_words WHERE place BETWEEN ? AND ?"
+    buckets = dict(connection.execute(content, (first, first, first + _TIMES)).fetchall())
+    return buckets.pop(_TIMES, b""), buckets
+
+
+def _begin(connection: sqlite3.Connection, application: str, since: int, until: int) -> int | None:
+    (now,) = connection.execute("SELECT unixepoch()").fetchone()
+    # Also what a process left that was killed, and what another version of the search made.
+    connection.execute(
+        "DELETE FROM comment_segment WHERE application = ? AND (begun <= ? OR version <> ?)",
+        (application, now - int(BUILDING.total_seconds()), SEARCH_VERSION),
+    )
+    if connection.execute(
+        "SELECT 1 FROM comment_segment WHERE application = ? AND begun IS NOT NULL", (application,)
+    ).fetchall():
+        return None
+    return connection.execute(
+        "INSERT INTO comment_segment (application, since, until, version, entries, begun) VALUES (?, ?, ?, ?, 0, ?)",
+        (application, since, until, SEARCH_VERSION, now),
+    ).lastrowid

@@ -1,0 +1,225 @@
+r"""Text search in comments: which comments have the words of a search, and where.
+
+Comments and searches are compared in Unicode's form NFKC without case, so that ``ﬁne``, ``FINE`` and ``fine`` are
+equal. A word is a run of letters, digits and combining marks; each emoji is a word. Scripts without spaces are searched
+by letter: each letter of theirs is a word here, so that any part of a text is found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
+from itertools import pairwise
+from typing import Final
+from unicodedata import normalize
+
+from attrs import field, frozen
+
+from harken.domain.errors import InvalidQuery
+from harken.domain.insight.terms import UNSPACED, combining_marks, shorten_mark_runs
+
+#: Stored with search indexes. An index of another version is not used.
+SEARCH_VERSION: Final = 1
+#: The maximum number of words of a search, and of its characters.
+MAX_SEARCH_WORDS: Final = 32
+MAX_SEARCH_LENGTH: Final = 1_000
+
+_QUOTES: Final = str.maketrans(dict.fromkeys("“”„‟«»", '"'))
+#: Unicode ignores these when it compares texts: soft hyphens, joiners and other invisible characters, and the selectors
+#: of variants of symbols.
+_IGNORED: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff]+")
+# Also the later extensions of Han.
+_LETTER_BY_LETTER: Final = f"{UNSPACED}\U00020000-\U0003ffff"
+_EMOJI: Final = "\u2600-\u27bf\U0001f300-\U0001faff"
+_ASCII_WORD: Final = re.compile("[a-z0-9]+")
+_QUOTED: Final = re.compile(r'"([^"]*)"?|([^"\s]+)')
+
+#: Consecutive words.
+Phrase = tuple[str, ...]
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    letter = rf"[^\W_{_LETTER_BY_LETTER}]"
+    # Most words have no mark: the lookahead is faster than the set of marks.
+    marked = rf"(?![\0-\u02ff])[{combining_marks()}]+{letter}*"
+    return re.compile(rf"{letter}+(?:{marked})*|[{_LETTER_BY_LETTER}{_EMOJI}]")
+
+
+@cache
+def _mark() -> re.Pattern[str]:
+    return re.compile(f"[{combining_marks()}]")
+
+
+@cache
+def _lone_letter() -> re.Pattern[str]:
+    return re.compile(f"[{_LETTER_BY_LETTER}]")
+
+
+@frozen
+class TextSearch:
+    """The words that a comment must have: each of the phrases, in any order.
+
+    Attributes:
+        phrases: the words of each must follow each other in the comment.
+    """
+
+    phrases: tuple[Phrase, ...]
+    words: frozenset[str] = field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "words", frozenset(word for phrase in self.phrases for word in phrase))
+
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def parse(text: str) -> TextSearch:
+        """The search that a person writes: words, and phrases in quotation marks.
+
+        What is written without a space is a phrase as well, such as ``wi-fi`` or ``don't``.
+
+        Raises:
+            InvalidQuery: it has no word, or too many, or is too long.
+        """
+        if len(text) > MAX_SEARCH_LENGTH:
+            raise InvalidQuery(f"text must have at most {MAX_SEARCH_LENGTH:,} characters, got {len(text):,}")
+        parts = _QUOTED.findall(text.translate(_QUOTES))
+        phrases = tuple(dict.fromkeys(tuple(search_words(quoted or plain)) for quoted, plain in parts))
+        search = TextSearch(tuple(filter(None, phrases)))
+        if not search.phrases:
+            raise InvalidQuery(f"text must have at least one word to search for, got {text[:100]!r}")
+        if (count := sum(map(len, search.phrases))) > MAX_SEARCH_WORDS:
+            raise InvalidQuery(
+                f"text must have at most {MAX_SEARCH_WORDS} words, got {count}; in scripts without spaces, each letter "
+                "is a word"
+            )
+        return search
+
+    def is_in(self, comment: str) -> bool:
+        """Whether the comment has all phrases."""
+        folded = _fold(comment)
+        # Rejects most comments without splitting them.
+        if not all(word in folded for word in self.words):
+            return False
+        found = _split(folded)
+        if not self.words.issubset(found):
+            return False
+        return all(len(phrase) == 1 or _starts(found, phrase) for phrase in self.phrases)
+
+    def spans(self, comment: str) -> tuple[tuple[int, int], ...]:
+        """Where the comment has any of the phrases, to highlight them: start and end (exclusive), in code points.
+
+        They are sorted and do not overlap.
+        """
+        places = list(_places(comment))
+        found = [word for word, _, _ in places]
+        spans = sorted(
+            (places[start][1], places[start + len(phrase) - 1][2])
+            for phrase in self.phrases
+            for start in _starts(found, phrase)
+        )
+        merged: list[tuple[int, int]] = []
+        for start, end in spans:
+            if merged and start < merged[-1][1]:
+                merged[-1] = merged[-1][0], max(end, merged[-1][1])
+            else:
+                merged.append((start, end))
+        return tuple(merged)
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """What :func:`search_terms` has of each comment that is found: the words, and pairs of lone letters.
+
+        A letter is left out if it is in a pair, as pairs are rarer.
+        """
+        pairs = {pair for phrase in self.phrases for pair in _letter_pairs(phrase)}
+        paired = {letter for pair in pairs for letter in pair}
+        return frozenset(pairs | (self.words - paired))
+
+
+def search_words(text: str) -> list[str]:
+    """The words of a comment, in order, as a search compares them."""
+    return _split(_fold(text))
+
+
+def search_terms(comment: str) -> set[str]:
+    """What an index has of a comment: its words and, in scripts without spaces, the pairs of adjacent letters."""
+    words = search_words(comment)
+    if comment.isascii():
+        return set(words)
+    return {*words, *_letter_pairs(words)}
+
+
+def _letter_pairs(words: Sequence[str]) -> Iterator[str]:
+    is_letter = _lone_letter().match
+    return (f"{first}{second}" for first, second in pairwise(words) if is_letter(first) and is_letter(second))
+
+
+def _split(folded: str) -> list[str]:
+    return _ASCII_WORD.findall(folded) if folded.isascii() else _word().findall(folded)
+
+
+def _fold(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    return _fold_cluster(shorten_mark_runs(_IGNORED.sub("", text)))
+
+
+def _fold_cluster(text: str) -> str:
+    return normalize("NFKC", normalize("NFKC", text).casefold())
+
+
+def _starts(words: Sequence[str], phrase: Phrase) -> list[int]:
+    """Where the phrase starts in the words."""
+    first, length = phrase[0], len(phrase)
+    return [
+        place
+        for place, word in enumerate(words)
+        if word == first and (length == 1 or tuple(words[place : place + length]) == phrase)
+    ]
+
+
+def _places(comment: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the words of a comment, each with its start and end in the comment."""
+    folded = _fold(comment)
+    starts, ends = _origins(comment, folded)
+    pattern = _ASCII_WORD if folded.isascii() else _word()
+    for found in pattern.finditer(folded):
+        yield found[0], starts[found.start()], ends[found.end() - 1]
+
+
+def _origins(comment: str, folded: str) -> tuple[Sequence[int], Sequence[int]]:
+    """Where each character of the folded comment comes from: the starts and ends of places in the comment."""
+    if comment.isascii():
+        return range(len(comment)), range(1, len(comment) + 1)
+    starts: list[int] = []
+    ends: list[int] = []
+    again: list[str] = []
+    for start, cluster in _clusters(comment):
+        part = _fold(cluster)
+        again.append(part)
+        starts += [start] * len(part)
+        ends += [start + len(cluster)] * len(part)
+    if "".join(again) != folded:
+        # Characters of two clusters were composed, which is not known to happen: the whole comment is the place.
+        return [0] * len(folded), [len(comment)] * len(folded)
+    return starts, ends
+
+
+def _clusters(comment: str) -> Iterator[tuple[int, str]]:
+    """Split a comment where its parts can be folded one by one; yield the start of each part, and the part."""
+    is_mark, is_ignored = _mark().match, _IGNORED.match
+    start = 0
+    for place in range(1, len(comment) + 1):
+        after = comment[place : place + 1]
+        if after and (is_mark(after) or is_ignored(after) or _compose(comment[place - 1], after)):
+            continue
+        yield start, comment[start:place]
+        start = place
+
+
+def _compose(first: str, second: str) -> bool:
+    """Whether the normal form of two characters differs from those of each."""
+    if first.isascii() and second.isascii():
+        return False
+    return normalize("NFKC", first + second) != normalize("NFKC", first) + normalize("NFKC", second)

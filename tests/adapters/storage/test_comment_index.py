@@ -1,0 +1,236 @@
+"""The index of comments: when it is filled, and that nothing of a change or an erasure is left in it."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import mongomock
+import pytest
+from attrs import evolve, frozen
+from pymongo import MongoClient
+
+from harken import Content, Feedback, FeedbackQuery, Rating, SearchNotReady, StorageCorrupt
+from harken.ports.storage import Storage
+from harken.testing import NOON, a_feedback, a_series, accepted, with_content
+from harken_adapters.storage import comment_index
+from harken_adapters.storage.mongodb import mongo_storage
+from harken_adapters.storage.sqlite import comment_index as sqlite_index
+from harken_adapters.storage.sqlite import open_storage
+from support import eventually
+
+SLOW = FeedbackQuery(text="slow")
+Change = Callable[[], object]
+
+
+@frozen
+class Indexed:
+    """A storage, and what its index has stored."""
+
+    storage: Storage
+    segments: Callable[[], int]
+    #: Replaces the content of all segments.
+    damage: Callable[[], object]
+    #: Lets the notes of segments that are being built look as old as this.
+    age: Callable[[timedelta], object]
+
+
+def distant_times() -> Iterator[datetime]:
+    """Times that are so far apart that no write is under way."""
+    return (datetime.now(UTC) + number * timedelta(minutes=11) for number in count())
+
+
+def _mongo(client: Any, name: str) -> Indexed:
+    comments = client[name]["harken_comments"]
+    return Indexed(
+        mongo_storage(client, name, clock=distant_times().__next__),
+        lambda: comments.count_documents({}),
+        lambda: comments.update_many({}, {"$set": {f"words.{bucket}": b"\7\0" for bucket in range(128)}}),
+        lambda age: comments.update_many({"begun": {"$exists": True}}, {"$set": {"begun": datetime.now(UTC) - age}}),
+    )
+
+
+@pytest.fixture(params=["sqlite", "mongomock", pytest.param("mongodb", marks=pytest.mark.slow)])
+def indexed(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Indexed]:
+    """A storage with segments of five entries, which is not filled by searches."""
+    for name, value in {"ENTRIES": 5, "WALKED": 2, "SCANNED": 7, "_PAUSE": 0.0}.items():
+        monkeypatch.setattr(comment_index, name, value)
+    monkeypatch.setattr(comment_index.CommentIndexer, "wake", lambda *_: None)
+    monkeypatch.setattr(sqlite_index, "_NEWEST", 2)
+    if request.param == "sqlite":
+        path = tmp_path / "feedback.db"
+        with open_storage(f"sqlite:///{path}") as storage, closing(sqlite3.connect(path, isolation_level=None)) as file:
+            yield Indexed(
+                storage,
+                lambda: int(file.execute("SELECT count(*) FROM comment_segment").fetchone()[0]),
+                lambda: file.execute("UPDATE comment_words SET content = x'0700' WHERE place % 256 < 128"),
+                lambda age: file.execute("UPDATE comment_segment SET begun = begun - ?", (age.total_seconds(),)),
+            )
+    elif request.param == "mongomock":
+        yield _mongo(mongomock.MongoClient(), "harken")
+    else:
+        with MongoClient[dict[str, Any]](request.getfixturevalue("mongodb_url")) as client:
+            yield _mongo(client, client.get_default_database().name)
+
+
+def comments(number: int) -> list[Feedback]:
+    """Entries with comments, a day apart from each other."""
+    return [
+        evolve(with_content(one, comment=f"so slow {index}"), created_at=NOON - timedelta(days=99 - index))
+        for index, one in enumerate(a_series(number))
+    ]
+
+
+def test_a_search_of_too_many_comments_tells_the_progress(indexed: Indexed) -> None:
+    """It is refused until the comments are indexed, but what the newest entries answer is answered."""
+    storage, series = indexed.storage, comments(30)
+    storage.feedback.add(accepted(*series))
+    assert storage.feedback.find(SLOW, limit=2).items == tuple(series[:-3:-1])
+    with pytest.raises(SearchNotReady, match="0 of 30 entries are done") as raised:
+        storage.feedback.find(FeedbackQuery(text="12"), limit=2)
+    assert (raised.value.indexed, raised.value.total) == (0, 30)
+    with pytest.raises(SearchNotReady):
+        storage.feedback.summarize(SLOW)
+    assert list(storage.feedback.stream(FeedbackQuery(text="12"))) == [series[12]]
+    storage.index_comments("default")
+    assert indexed.segments() >= 5
+    assert storage.feedback.find(FeedbackQuery(text="12"), limit=2).items == (series[12],)
+    assert storage.feedback.summarize(SLOW)[None].total == 30
+
+
+def test_searches_fill_the_index(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search wakes the thread that builds the index, and later searches are answered."""
+    monkeypatch.undo()
+    for name, value in {"ENTRIES": 5, "WALKED": 2, "SCANNED": 7, "_PAUSE": 0.0}.items():
+        monkeypatch.setattr(comment_index, name, value)
+    monkeypatch.setattr(sqlite_index, "_NEWEST", 2)
+    series = comments(30)
+    indexed.storage.feedback.add(accepted(*series))
+
+    def found() -> bool:
+        with suppress(SearchNotReady):
+            return indexed.storage.feedback.find(FeedbackQuery(text="12"), limit=2).items == (series[12],)
+        return False
+
+    eventually(found)
+
+
+def test_an_erasure_leaves_no_segment_with_its_words(indexed: Indexed) -> None:
+    """The segment of erased feedback is removed before the erasure returns; the others stay."""
+    storage, series = indexed.storage, comments(30)
+    storage.feedback.add(accepted(*series))
+    storage.index_comments("default")
+    before = indexed.segments()
+    storage.feedback.erase(FeedbackQuery(feedback_id=series[7].id), at=NOON)
+    assert indexed.segments() == before - 1
+    assert storage.feedback.find(FeedbackQuery(text="7"), limit=2).items == ()
+    assert storage.feedback.find(FeedbackQuery(text="8"), limit=2).items == (series[8],)
+    storage.index_comments("default")
+    assert indexed.segments() == before
+
+
+def changes(storage: Storage, series: list[Feedback]) -> dict[str, Change]:
+    """Changes of feedback in the first segment."""
+    edited = series[2].revised(Content(Rating.DOWN, "fast"), at=NOON)
+    late = evolve(with_content(a_feedback(), comment="late"), created_at=series[2].created_at)
+    return {
+        "erase": lambda: storage.feedback.erase(FeedbackQuery(feedback_id=series[2].id), at=NOON),
+        "edit": lambda: storage.feedback.replace(edited, []),
+        "add": lambda: storage.feedback.add(accepted(late)),
+    }
+
+
+@pytest.mark.parametrize("change", ["erase", "edit", "add"])
+def test_a_change_while_a_segment_is_built_is_not_lost(
+    indexed: Indexed, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment that was read before a change is not stored after it."""
+    storage, series = indexed.storage, comments(30)
+    storage.feedback.add(accepted(*series))
+    pending = [changes(storage, series)[change]]
+    add_all, stored = comment_index.SegmentBuilder.add_all, []
+
+    def add_all_and_change(*arguments: Any) -> tuple[int, int]:
+        result = add_all(*arguments)
+        if pending:
+            assert indexed.segments() == 1
+            pending.pop()()
+            stored.append(indexed.segments())
+        return result
+
+    monkeypatch.setattr(comment_index.SegmentBuilder, "add_all", add_all_and_change)
+    storage.index_comments("default")
+    assert stored == [0]
+    for text in ("slow", "fast", "late", "2", "3"):
+        query = FeedbackQuery(text=text)
+        expected = [one for one in storage.feedback.stream(FeedbackQuery()) if query.matches(one)]
+        assert storage.feedback.find(query, limit=50).items == tuple(reversed(expected))
+    assert list(storage.rebuild()) == []
+
+
+def test_a_process_that_was_killed_does_not_stop_the_others(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one process builds a segment, others leave it alone; after a minute they take over."""
+    storage = indexed.storage
+    storage.feedback.add(accepted(*comments(30)))
+    with monkeypatch.context() as killed:
+        killed.setattr(comment_index.SegmentBuilder, "add_all", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            storage.index_comments("default")
+    assert indexed.segments() == 1
+    indexed.age(timedelta(hours=1))
+    storage.index_comments("default")
+    assert indexed.segments() >= 5
+
+
+def test_damage_is_found_and_corrected(indexed: Indexed) -> None:
+    """``check`` reports an index that differs from the comments, and ``rebuild`` makes it again."""
+    storage, series = indexed.storage, comments(30)
+    storage.feedback.add(accepted(*series))
+    storage.index_comments("default")
+    assert list(storage.check()) == []
+    before = indexed.segments()
+    indexed.damage()
+    assert "differs from its comments; run 'harken rebuild'" in str(storage.check())
+    with pytest.raises(StorageCorrupt, match="run 'harken rebuild'"):
+        storage.feedback.find(FeedbackQuery(text="12"), limit=2)
+    assert list(storage.rebuild()) == ["The search index of 'default' differed from its comments, and is made again"]
+    assert indexed.segments() == before
+    assert list(storage.check()) == []
+    assert storage.feedback.find(FeedbackQuery(text="12"), limit=2).items == (series[12],)
+
+
+def test_many_entries_of_one_time_and_long_comments_are_indexed(
+    indexed: Indexed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import may give all entries the same time; and a segment of long comments has fewer of them."""
+    monkeypatch.setattr(comment_index, "_CHARACTERS", 40)
+    storage = indexed.storage
+    together = [evolve(one, created_at=NOON - timedelta(days=200)) for one in comments(12)]
+    long = [with_content(one, comment=f"{one.comment} {'word ' * 9}end") for one in comments(12)]
+    storage.feedback.add(accepted(*together, *(evolve(one, id=f"long-{one.id}") for one in long), *comments(9)))
+    storage.index_comments("default")
+    assert indexed.segments() > 33 // 5
+    assert storage.feedback.find(FeedbackQuery(text="so slow end"), limit=50).next is None
+    assert len(storage.feedback.find(FeedbackQuery(text="so slow end"), limit=50).items) == 12
+    assert len(storage.feedback.find(FeedbackQuery(text="7"), limit=50).items) == 3
+
+
+def test_an_index_of_another_version_is_not_used(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an update of the rules for words, the index is made again."""
+    storage, series = indexed.storage, comments(30)
+    storage.feedback.add(accepted(*series))
+    storage.index_comments("default")
+    before = indexed.segments()
+    for module in ("sqlite", "mongodb"):
+        monkeypatch.setattr(f"harken_adapters.storage.{module}.comment_index.SEARCH_VERSION", 2)
+    monkeypatch.setattr(
+        "harken_adapters.storage.mongodb.comment_index._COMPLETE", {"begun": {"$exists": False}, "version": 2}
+    )
+    with pytest.raises(SearchNotReady):
+        storage.feedback.find(FeedbackQuery(text="12"), limit=2)
+    storage.index_comments("default")
+    assert indexed.segments() == before
+    assert storage.feedback.find(FeedbackQuery(text="12"), limit=2).items == (series[12],)

@@ -1,0 +1,211 @@
+"""The overview, the popovers of filters and the search in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+import harken
+from harken import Harken
+from hosts.browser.test_appearance import problems_of
+from hosts.serving import Server, served
+from support import ManualClock
+
+pytestmark = pytest.mark.slow
+
+HOSTILE: Final = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "x" * 200,
+    "\u202eevil",
+    "سؤال " * 20,
+    "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘",
+    "&amp;<b>bold</b>",
+)
+COMPLAINTS: Final = ("The checkout froze", "Wrong price", "Far too slow", "My suitcase is lost", "A dirty seat")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server with feedback that has hostile texts everywhere, and another application without reasons."""
+    clock = ManualClock(datetime.now(UTC) - timedelta(days=10))
+    with harken.connect("memory://", clock=clock, spam="allow") as hk:
+        for _ in range(10):
+            fill(hk)
+            clock.turn(days=1)
+        for place in range(500):
+            given = "down" if place % 2 else "up"
+            comment = COMPLAINTS[place % 5] if place % 2 else "Thank you"
+            hk.submit(f"plain-{place}", given, comment, application="plain")
+        clock.now = datetime.now(UTC)
+        with served(hk) as serving:
+            yield serving
+
+
+def fill(hk: Harken) -> None:
+    """Some feedback."""
+    for place in range(60):
+        text = HOSTILE[place % len(HOSTILE)]
+        hk.submit(
+            f"{text[:90]}-{place}".strip(),
+            "up" if place % 3 else "down",
+            f"{text} froze",
+            agent_id=HOSTILE[place % 6].strip(),
+            tags=[text[:90].strip(), "froze"],
+            context={"version": text, "segment": str(place % 2)},
+        )
+
+
+def chip_of(page: Page, name: str) -> Locator:
+    """The link that opens a filter."""
+    return page.get_by_role("search", name="Filters").get_by_role("link", name=name, exact=True)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser profile without motion."""
+    with browser.new_context(reduced_motion="reduce") as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A tab. The test fails if the browser reports an error, or a script of the texts runs."""
+    problems: list[str] = []
+    opened = context.new_page()
+    opened.on("console", lambda message: message.type in ("error", "warning") and problems.append(message.text))
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("dialog", lambda dialog: problems.append(dialog.message))
+    yield opened
+    assert problems == []
+
+
+def test_a_filter_is_chosen_with_the_keyboard(page: Page, server: Server) -> None:
+    """The popover opens with the focus in its field; typing narrows, Space chooses, Enter applies, Back undoes."""
+    page.goto(f"{server.url}/dashboard?zone=UTC")
+    chip = chip_of(page, "Reason")
+    chip.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Reason")
+    expect(dialog.get_by_role("searchbox")).to_be_focused()
+    expect(chip).to_have_attribute("aria-expanded", "true")
+    page.keyboard.type("FRO")
+    expect(dialog.locator("label:visible")).to_have_count(1)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Reason is froze")).to_be_visible()
+    assert page.url.endswith("/dashboard?zone=UTC&tag=froze")
+    page.go_back()
+    expect(page.get_by_text("Reason is")).to_have_count(0)
+
+
+def test_escape_closes_and_returns_the_focus(page: Page, server: Server) -> None:
+    """So does a click outside, which leaves the focus where it went. Only one popover is open."""
+    page.goto(f"{server.url}/dashboard?zone=UTC")
+    chip = chip_of(page, "Rating")
+    chip.click()
+    expect(page.get_by_role("dialog", name="Rating").get_by_label("Up")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(chip).to_be_focused()
+    chip.click()
+    chip_of(page, "Agent").click()
+    expect(page.get_by_role("dialog")).to_have_count(1)
+    expect(page.get_by_role("dialog", name="Agent")).to_be_visible()
+    page.locator("h1").click(position={"x": 5, "y": 5})
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_context_key_leads_to_its_values(page: Page, server: Server) -> None:
+    """In the same popover; the focus returns to the chip that opened it."""
+    page.goto(f"{server.url}/dashboard/feedback?zone=UTC")
+    chip_of(page, "Context").click()
+    page.get_by_role("dialog").get_by_role("link", name="segment").click()
+    expect(page.get_by_role("dialog").get_by_role("checkbox")).to_have_count(2)
+    page.keyboard.press("Escape")
+    expect(chip_of(page, "Context")).to_be_focused()
+
+
+def test_a_popover_that_cannot_be_loaded(context: BrowserContext, server: Server) -> None:
+    """The page of the filter opens instead."""
+    page = context.new_page()
+    page.goto(f"{server.url}/dashboard?zone=UTC")
+    page.route("**/filter?*fragment=true", lambda route: route.abort())
+    with page.expect_navigation(url="**/dashboard/filter?zone=UTC&name=rating&page=overview"):
+        chip_of(page, "Rating").click()
+    expect(page.locator("h1")).to_have_text("Filter by rating")
+
+
+def test_what_takes_long_comes_later(page: Page, server: Server) -> None:
+    """The rest of the page is there at once; the part replaces its box, which does not move what is below."""
+    page.goto(f"{server.url}/dashboard?zone=UTC&application=plain", wait_until="domcontentloaded")
+    expect(page.locator(".issues").get_by_text("froze").first).to_be_visible()
+    expect(page.locator("[aria-busy]")).to_have_count(0)
+
+
+def test_search(page: Page, server: Server) -> None:
+    """The key goes to the field; hits are marked; clearing the field lists all again."""
+    page.goto(f"{server.url}/dashboard/feedback?zone=UTC&rating=down")
+    page.keyboard.press("/")
+    page.keyboard.type("froze")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("mention “froze”")
+    assert "rating=down" in page.url
+    assert set(page.locator("mark").all_inner_texts()) == {"froze"}
+    page.locator(".filters input[type=search]").fill("")
+    page.keyboard.press("Enter")
+    expect(page.locator("mark")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "?by=context.version",
+        "?trend=table&hours=table&issues=words&rating=down&compare=none",
+        "?agent_id=nobody",
+        "/issues?issues=reasons",
+        "/filter?name=tag&page=overview",
+        "/feedback?text=froze",
+    ],
+)
+def test_hostile_texts_do_no_harm(browser: Browser, server: Server, path: str, width: int, scheme: Any) -> None:
+    """With hostile texts everywhere, nothing runs, nothing scrolls sideways, and axe finds nothing."""
+    with browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+    ) as context:
+        page, alerts = context.new_page(), list[str]()
+        page.on("dialog", lambda dialog: alerts.append(dialog.message))
+        page.on("console", lambda message: alerts.append(message.text))
+        page.goto(f"{server.url}/dashboard{path}&zone=UTC")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert problems_of(page) == []
+        chip = page.locator(".filters a[data-popover]").first
+        if chip.count():
+            chip.click()
+            expect(page.get_by_role("dialog")).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert problems_of(page) == []
+        assert alerts == []
+
+
+@pytest.mark.parametrize("path", ["", "/feedback", "/issues"])
+def test_filters_without_javascript(browser: Browser, server: Server, path: str) -> None:
+    """A chip leads to the page of its filter, whose form leads back."""
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{server.url}/dashboard{path}?zone=UTC&tag=froze")
+        chip_of(page, "Rating").click()
+        expect(page.locator("h1")).to_have_text("Filter by rating")
+        page.get_by_label("Down").check()
+        page.get_by_role("button", name="Apply").click()
+        assert page.url == f"{server.url}/dashboard{path}?zone=UTC&tag=froze&rating=down"
+        expect(page.get_by_text("Rating is Down")).to_be_visible()
+        page.get_by_role("link", name="Remove Rating").click()
+        assert page.url == f"{server.url}/dashboard{path}?zone=UTC&tag=froze"

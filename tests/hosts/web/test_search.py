@@ -1,0 +1,140 @@
+"""Text search on the list of feedback, without JavaScript."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from bs4 import BeautifulSoup
+
+import harken
+from harken import Harken, SearchNotReady
+from harken.services.feedback.collection import CollectionService
+from hosts.web.site import Visitor, served_at
+from support import ManualClock
+
+pytestmark = pytest.mark.slow
+
+COMMENTS = (
+    "On hold for an hour, then ON-HOLD again",
+    "I was put on hold <b>on hold</b> & cut off",
+    "Hold on, this was fine",
+    "ตั๋วเครื่องบินแพง",
+    "Nothing to say",
+)
+
+
+@pytest.fixture
+def hk(clock: ManualClock) -> Iterator[Harken]:
+    """A Harken with a few comments."""
+    with harken.connect("memory://", clock=clock) as connected:
+        for place, comment in enumerate(COMMENTS):
+            connected.submit(f"s{place}", None, comment, agent_id="Ann")
+        yield connected
+
+
+@pytest.fixture
+def visitor(hk: Harken, clock: ManualClock) -> Iterator[Visitor]:
+    """Anybody."""
+    with served_at(hk, clock) as server:
+        yield Visitor(server)
+
+
+def search(visitor: Visitor, text: str, path: str = "/feedback", **more: str) -> BeautifulSoup:
+    """The page of a search."""
+    answer = visitor.get(f"/dashboard{path}?{urlencode({'text': text, **more})}")
+    assert answer.status_code == 200, answer.text
+    return BeautifulSoup(answer.text, "html.parser")
+
+
+def hits(page: BeautifulSoup) -> list[str]:
+    """What is highlighted."""
+    return [one.get_text() for one in page.select("mark")]
+
+
+def test_hits_are_highlighted(visitor: Visitor) -> None:
+    """Each hit, as it was written; the rest of the comment is unchanged, and all of it is text."""
+    page = search(visitor, '"on hold"')
+    assert hits(page) == ["on hold", "on hold", "On hold", "ON-HOLD"]
+    assert [one.get_text() for one in page.select(".words")] == [COMMENTS[1], COMMENTS[0]]
+    assert not page.select(".words b")
+    assert hits(search(visitor, "แพง")) == ["แพง"]
+
+
+def test_the_headline(visitor: Visitor) -> None:
+    """It counts what is found, names the filters, and how frequent that is."""
+    page = search(visitor, '"on hold"', agent_id="Ann", rating="neutral")
+    assert page.select("h1")[0].get_text() == "2 neutral responses for Ann mention “on hold”"
+    assert page.select(".lead")[0].get_text() == "40% of 5 neutral responses for Ann."
+    assert search(visitor, "fine").select("h1")[0].get_text() == "1 response mentions “fine”"
+
+
+def test_the_field(visitor: Visitor) -> None:
+    """It keeps its text and all filters; the search is not a chip beside it, but is one on the overview."""
+    page = search(visitor, "hold", agent_id="Ann", zone="UTC")
+    for form in page.select("form.search"):
+        assert form["action"] == "/dashboard/feedback"
+        assert [(one["name"], one["value"]) for one in form.select("[type=hidden]")] == [
+            ("agent_id", "Ann"),
+            ("zone", "UTC"),
+        ]
+        assert form.select("[name=text]")[0]["value"] == "hold"
+    assert "has" not in " ".join(one.get_text() for one in page.select(".f.on"))
+    (link,) = (one["href"] for one in page.select(".sumbar a") if one.get_text() == "Statistics for these")
+    assert link == "/dashboard?text=hold&agent_id=Ann&zone=UTC"
+    overview = search(visitor, "hold", path="")
+    assert "Comment has “hold”" in [" ".join(one.get_text(" ").split()) for one in overview.select(".f.on")]
+    assert "Responses 3" in " ".join(overview.select(".kpis")[0].get_text(" ").split())
+
+
+def test_an_empty_field(visitor: Visitor) -> None:
+    """It searches for nothing, so all is listed."""
+    for text in ("", "  "):
+        assert search(visitor, text).select("h1")[0].get_text() == "5 responses"
+
+
+def test_nothing_is_found(visitor: Visitor) -> None:
+    """The page says what to leave out."""
+    page = search(visitor, "lounge wifi", agent_id="Ann")
+    assert "Without “lounge wifi” there are 5." in page.get_text()
+    assert "Remove Comment" in page.get_text()
+
+
+@pytest.mark.parametrize("text", ["!!!", '""', "x" * 2_000, " ".join(f"w{n}" for n in range(40))])
+def test_what_cannot_be_searched_for(visitor: Visitor, text: str) -> None:
+    """The error says what a search needs."""
+    answer = visitor.get(f"/dashboard/feedback?{urlencode({'text': text})}")
+    assert answer.status_code == 422
+    assert "text must have at" in answer.text
+
+
+def test_comments_that_are_not_indexed_yet(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says how far it is, and tries again."""
+
+    def count(*_: Any, **__: Any) -> int:
+        raise SearchNotReady(300_000, 1_000_000, retry_after=timedelta(seconds=20))
+
+    monkeypatch.setattr(CollectionService, "count", count)
+    answer = visitor.get("/dashboard/feedback?text=hold")
+    assert answer.status_code == 503
+    page = BeautifulSoup(answer.text, "html.parser")
+    assert page.select("h1")[0].get_text() == "Comments cannot be searched yet"
+    assert "300,000 of 1,000,000 entries are done" in page.get_text()
+    assert page.select("[data-retry]")
+
+
+def test_words_of_issues_are_links(hk: Harken, visitor: Visitor) -> None:
+    """Each word of an issue leads to the negative comments that have it."""
+    complaints = ("The checkout froze", "Wrong price", "Far too slow", "My suitcase is lost", "A dirty seat")
+    for place in range(200):
+        is_down = place % 2
+        hk.submit(f"more-{place}", "down" if is_down else "up", complaints[place % 5] if is_down else "Thank you")
+    answer = visitor.get("/dashboard?zone=UTC&issues=words&trend=table")
+    page = BeautifulSoup(answer.text, "html.parser")
+    links = {one.get_text(): str(one["href"]) for one in page.select(".issues .q a")}
+    assert "froze" in links
+    for word, link in links.items():
+        assert link == f"/dashboard/feedback?zone=UTC&rating=down&text={word}"
+    found = BeautifulSoup(visitor.get(links["froze"]).text, "html.parser")
+    assert found.select("h1")[0].get_text().split() == ["20", "downs", "mention", "“froze”"]
