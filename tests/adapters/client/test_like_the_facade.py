@@ -305,6 +305,7 @@ def test_moderated_feedback(one: Any, hk: Harken) -> None:
         {"rating": Rating.UP, "agent_id": "agent 1"},
         {"tag": "slow"},
         {"text": "comment"},
+        {"text": "comment", "agent_id": ["agent 1", "agent 2"], "rating": ["up", None], "has_comment": True},
         {"text": '"number é" &=+#'},
         {"author": "author 3"},
         {"session_id": "s7"},

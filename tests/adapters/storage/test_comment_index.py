@@ -13,7 +13,8 @@ import pytest
 from attrs import evolve, frozen
 from pymongo import MongoClient
 
-from harken import Content, Feedback, FeedbackQuery, Rating, SearchNotReady, StorageCorrupt
+from harken import Content, Feedback, FeedbackQuery, Rating, SearchNotReady, StorageCorrupt, Summary
+from harken.domain.feedback import Context
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, a_series, accepted, with_content
 from harken_adapters.storage import comment_index
@@ -130,6 +131,50 @@ def test_an_erasure_leaves_no_segment_with_its_words(indexed: Indexed) -> None:
     assert storage.feedback.find(FeedbackQuery(text="8"), limit=2).items == (series[8],)
     storage.index_comments("default")
     assert indexed.segments() == before
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"agent_id": ["a", "c"]},
+        {"agent_id": ["a", "c"], "session_id": "session"},
+        {"agent_id": ["a", *(f"unknown-{number}" for number in range(99))]},
+        {"agent_id": ["b"], "has_comment": True},
+        {"has_comment": False},
+        {"rating": [Rating.UP, Rating.NEUTRAL], "tag": ["x", "y"]},
+        {"context": {"tier": ["gold", None]}, "agent_id": ["a", "b"]},
+    ],
+)
+def test_words_are_found_with_several_values_of_filters(indexed: Indexed, filters: dict[str, Any]) -> None:
+    """The index narrows the entries that other filters leave, whether these have an index or not."""
+    storage, ratings = indexed.storage, list(Rating)
+    series = [
+        evolve(
+            with_content(
+                one,
+                rating=ratings[number % 5 % 3],
+                tags=("xyz"[number % 3],),
+                context=Context({"tier": "gold"} if number % 4 else {}),
+            ),
+            target=evolve(one.target, agent_id="abcd"[number % 4]),
+        )
+        for number, one in enumerate(comments(40))
+    ]
+    storage.feedback.add(accepted(*series))
+    storage.index_comments("default")
+    for text in ("slow", "slow 3", "13", "unicorn"):
+        query = FeedbackQuery(text=text, **filters)
+        expected = tuple(one for one in reversed(series) if query.matches(one))
+        assert storage.feedback.find(query, limit=50).items == expected
+        pages = [storage.feedback.find(query, limit=2)]
+        while pages[-1].next:
+            pages.append(storage.feedback.find(query, limit=2, after=pages[-1].next))
+        assert tuple(one for page in pages for one in page.items) == expected
+        assert storage.feedback.count(query, limit=50) == len(expected)
+        assert storage.feedback.summarize(query).get(None, Summary()) == Summary.fold(expected)
+        rated = [one for one in expected if one.rating is not Rating.NEUTRAL]
+        assert sum(one.given for one in storage.feedback.ratings_by_author(query, limit=50)) == len(rated)
+        assert sum(one.given for one in storage.feedback.ratings_by_author(query, limit=2)) == min(2, len(rated))
 
 
 def changes(storage: Storage, series: list[Feedback]) -> dict[str, Change]:

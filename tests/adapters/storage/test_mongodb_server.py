@@ -132,6 +132,7 @@ def _all_of_it(hk: Harken, storage: Storage) -> None:
                 {"agent_id": [f"agent-{number}" for number in range(50)], "rating": ["down", None]},
                 {"agent_id": [f"agent-{number}" for number in range(100)]},
                 {"tag": ["slow", "wrong"], "context": {"size": [3, "pro", None]}, "has_comment": True},
+                {"text": "words", "agent_id": ["agent-0", "agent-1"], "has_comment": True},
                 {"agent_id": ["agent-0", "agent-1"], "since": old, "until": old + timedelta(hours=1)},
                 {"since": old, "until": old + timedelta(hours=1)},
             )
@@ -195,8 +196,8 @@ def _move_events_on(storage: Storage) -> None:
     outbox.replay(claimed[2].id, due_at=NOON)
     filters = [{}, {"application": "default"}, {"channel": "mail"}, {"application": "default", "channel": "mail"}]
     for some in filters:
-        outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=3, **some)
-        outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=3, after=claimed[3], **some)
+        outbox.deliveries(DeliveryQuery(DeliveryState.PENDING, **some), limit=3)
+        outbox.deliveries(DeliveryQuery(DeliveryState.PENDING, **some), limit=3, after=claimed[3])
     outbox.forget(before=until)
     storage.state.put("route", StateEntry("all", {"channel": "log"}))
     storage.state.put("route", StateEntry("all", {"channel": "mail"}, version=2))

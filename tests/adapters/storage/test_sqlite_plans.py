@@ -19,7 +19,9 @@ from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, EventTy
 from harken.domain.instants import slot_number, slot_start
 from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
-from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
+from harken.testing import NOON, a_feedback, a_series, accepted, an_alert, with_content
+from harken_adapters.storage import comment_index
+from harken_adapters.storage.sqlite import comment_index as sqlite_index
 from harken_adapters.storage.sqlite.conditions import has_words
 
 #: Operations of the facade, and the column or index by which they must find rows.
@@ -54,6 +56,14 @@ _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
     "a page of all": (lambda hk: hk.feedback(limit=1), "feedback_time"),
     "a page of a search": (lambda hk: hk.feedback(text="slow", limit=1), "feedback_time"),
     "a search in a session": (lambda hk: hk.feedback(text="slow", session_id="s-1"), "session_id=?"),
+    "a search about several agents": (
+        lambda hk: hk.feedback(text="slow", agent_id=["a", "b"]),
+        "(application=? AND agent_id=?)",
+    ),
+    "a search with values that have no index": (
+        lambda hk: hk.feedback(text="slow", rating=["up", None], tag=["a", "b"], has_comment=True),
+        "feedback_time",
+    ),
     "the moderation backlog": (lambda hk: hk.moderation.backlog("default"), "feedback_waiting"),
     "a page of the moderation queue": (lambda hk: hk.moderation.queue(hk.query(), limit=1), "feedback_waiting"),
     "an erased session": (
@@ -281,6 +291,13 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return statements
 
 
+@pytest.fixture
+def no_indexing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches start no thread that indexes comments, whose statements would be recorded."""
+    monkeypatch.setattr(comment_index.CommentIndexer, "wake", lambda *_: None)
+
+
+@pytest.mark.usefixtures("no_indexing")
 @pytest.mark.parametrize("asked", _ASKED)
 def test_queries_use_an_index(asked: str, tmp_path: Path, sent: list[str]) -> None:
     """Reading one session, author or agent reads no rows of others, even in a small file."""
@@ -299,6 +316,26 @@ def test_queries_use_an_index(asked: str, tmp_path: Path, sent: list[str]) -> No
         # The subquery of the newest thumbs has the name of the table.
         assert "SCAN feedback" not in plan or "CO-ROUTINE feedback" in plans
         assert by in plan or "USE TEMP B-TREE FOR GROUP BY" in plan or "SEARCH feedback USING" not in plan, plan
+
+
+@pytest.mark.usefixtures("no_indexing")
+def test_words_are_looked_up_once_for_several_agents(
+    tmp_path: Path, sent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The times at which comments have a word are looked up once, not once for each agent."""
+    for name, value in {"ENTRIES": 5, "WALKED": 1, "_COST": 0}.items():
+        monkeypatch.setattr(comment_index, name, value)
+    monkeypatch.setattr(sqlite_index, "_NEWEST", 1)
+    path = tmp_path / "feedback.db"
+    with harken.connect(f"sqlite:///{path}") as hk:
+        hk.collection.restore([with_content(one, comment="so slow") for one in a_series(20, agent_id="b")])
+        hk.index_comments()
+        sent.clear()
+        hk.feedback(text="slow", agent_id=["helper", "b", "c"])
+        statements = [text for text in sent if "json_each" in text and "FROM feedback" in text]
+    plans = [plan for text in statements for plan in _plans(path, text) if plan.startswith("SEARCH")]
+    assert plans
+    assert all("feedback_time (application=? AND created_at=?)" in plan for plan in plans)
 
 
 @pytest.mark.parametrize("agents", ["helper", ["helper", "b", "c"]])

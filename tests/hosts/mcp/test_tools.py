@@ -110,7 +110,7 @@ class TestList:
             (tool.name, tool.description, tool.input_schema, tool.annotations and tool.annotations.title)
             for tool in tools_of(hk).values()
         ]
-        assert len(json.dumps(listed)) < 15_000
+        assert len(json.dumps(listed)) < 16_500
 
     def test_quotes_come_with_a_warning(self, rated: Harken) -> None:
         """Tools that return what people wrote say that it is not to be obeyed, before and with each result."""
@@ -148,6 +148,7 @@ class TestReading:
             {"until": "2026-03-06T12:00Z"},
             {"agent_id": "helper", "rating": "down", "context": {"version": "2.0"}},
             {"agent_id": ["helper-2", "other"], "rating": ["down"]},
+            {"text": "refund", "agent_id": ["helper", "helper-2"]},
             {"tag": ["slow", "wrong"], "context": {"version": ["2.0", 3, True]}},
         ],
     )
