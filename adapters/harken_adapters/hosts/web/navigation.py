@@ -84,7 +84,8 @@ def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
         entries += [entry("Overview", ""), entry("Feedback", "/feedback")]
     if visit.may(Scope.MODERATE):
         entries.append(entry("Moderation", "/moderation", hk.moderation.backlog(application).waiting, "waiting"))
-    if visit.may(Scope.READ):
+    # Alerts concern all agents.
+    if visit.may(Scope.READ) and visit.principal.agents is None:
         open_alerts = len(hk.alerts.find(application, open=True, limit=100))
         entries.append(entry("Alerts", "/alerts", open_alerts, "open", is_bad=True))
     if visit.may(Scope.ADMIN):

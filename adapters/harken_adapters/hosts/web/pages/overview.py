@@ -9,7 +9,6 @@ from attrs import evolve, frozen
 from markupsafe import Markup
 
 from harken import Feedback, FeedbackQuery, GroupBy, Harken, Rating, Scope
-from harken.domain.alerts.alert import Alert
 from harken.domain.insight.comparison import Comparison, Estimate, Verdict
 from harken.domain.moderation import Backlog
 from harken.domain.summary import Summary
@@ -19,6 +18,7 @@ from harken_adapters.charts.labels import DASH, amount, interval_text, satisfact
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.entries import entry_view
 from harken_adapters.hosts.web.filter_bar import filter_bar
+from harken_adapters.hosts.web.needs_you import needs_you
 from harken_adapters.hosts.web.pages import first_feedback
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
@@ -46,7 +46,6 @@ class Overview:
         heat_map: satisfaction by hour.
         latest: the newest entries.
         backlog: what waits for moderation.
-        alerts: the open alerts.
     """
 
     comparison: Comparison
@@ -55,7 +54,6 @@ class Overview:
     heat_map: Chart
     latest: Sequence[Feedback]
     backlog: Backlog
-    alerts: Sequence[Alert]
 
 
 def ask(hk: Harken, selection: Selection, *, by: str, hours: str, latest: str) -> Overview:
@@ -79,7 +77,6 @@ def ask(hk: Harken, selection: Selection, *, by: str, hours: str, latest: str) -
         ),
         latest=hk.collection.find(newest, limit=_LATEST).items,
         backlog=hk.moderation.backlog(query.application),
-        alerts=hk.alerts.find(query.application, open=True, limit=3),
     )
 
 
@@ -120,6 +117,7 @@ def show(visit: Visit) -> Response:
         selection=selection,
         path=visit.home,
         may_moderate=visit.may(Scope.MODERATE),
+        needs=needs_you(visit, selection),
     )
 
 
