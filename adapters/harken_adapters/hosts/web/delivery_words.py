@@ -71,7 +71,7 @@ def what_of(delivery: Delivery, subjects: Subjects, rules: Sequence[AlertRule], 
     if isinstance(subject, Alert):
         return alert_title(subject, rules, now)
     if subject is None:
-        return " · ".join(filter(None, ("erased alert" if event.type.about_alert else "erased", event.session_id)))
+        return "an alert" if event.type.about_alert else "erased feedback"
     return " · ".join(filter(None, (subject.rating.word, subject.agent_id, subject.session_id)))
 
 

@@ -1,4 +1,4 @@
-"""What needs somebody: open alerts, dead deliveries, and what waits for review."""
+"""What needs the visitor: open alerts, dead deliveries, and what waits for review."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ALERTS: Final = 3
 
 @frozen(kw_only=True)
 class Need:
-    """Something that needs somebody.
+    """Something that needs the visitor.
 
     Attributes:
         icon: the name of its icon.

@@ -62,7 +62,7 @@ _NOT_ASKED: Final = ("alerts", "alerts_after", "state")
 _DONE: Final = {
     "replayed": "Sent again under the same id. Its row shows what becomes of it.",
     "enabled": "The channel is on. Its dead deliveries stay dead until you replay them.",
-    "disabled": "The channel is off. Nothing is sent to it until somebody enables it.",
+    "disabled": "The channel is off. Nothing is sent to it until it is enabled.",
 }
 
 
