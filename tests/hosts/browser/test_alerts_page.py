@@ -91,7 +91,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, server: Server) -> It
 
 
 def test_one_delivery_is_replayed(request: pytest.FixtureRequest, hk: Harken, support: Support, page: Page) -> None:
-    """The row says that it waits, and then that it arrived: by itself with JavaScript, else after a reload."""
+    """The row says that it waits, and then that it arrived: with JavaScript without a reload."""
     row = page.locator("#deliveries tbody[id]").nth(1)
     identity = row.get_attribute("id") or ""
     row.locator("a.rowb").click()
