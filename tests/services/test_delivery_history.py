@@ -7,12 +7,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
+import harken
 from channels import Recorder, connect_without_relay
 from harken import DeliveryFailed, DeliveryNotFound, FeedbackQuery, Harken, InvalidQuery
 from harken.domain.errors import ChannelOff
 from harken.domain.events import MAX_WORDS, AttemptOutcome, Delivery, DeliveryState, EventType
 from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
+from harken.ports.storage import same_clock
 from harken.services.notifications.deliveries import MAX_IDS
 from support import NOON, ManualClock, in_threads
 
@@ -54,8 +57,13 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def hk(url: str, receiver: Receiver, clock: ManualClock) -> Iterator[Harken]:
-    """A Harken with the channels ``support`` and ``team``, which accepts everything."""
-    with connect_without_relay(clock, url, channels={"support": receiver, "team": Recorder()}) as connected:
+    """A Harken with the channels ``support`` and ``team``, which accepts everything. It has one clock for all."""
+    channels = {"support": receiver, "team": Recorder()}
+    # Else the relay would follow the clock of the MongoDB server.
+    with (
+        harken.open_storage(url) as storage,
+        connect_without_relay(clock, evolve(storage, clock=same_clock), channels=channels) as connected,
+    ):
         yield connected
 
 

@@ -25,6 +25,7 @@ _FILTERS: Final[Mapping[str, Callable[..., object]]] = {
     "points": wording.points_text,
     "share": wording.share_text,
     "moment": wording.moment_markup,
+    "when": wording.when_markup,
     "clock": wording.clock_markup,
     "day": wording.day_text,
     "first_upper": wording.first_upper,

@@ -9,12 +9,14 @@ from harken_adapters.hosts.http.serving.pages import SERVICE_PAGES, Page
 from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.web.assets import asset_response
 from harken_adapters.hosts.web.pages import (
+    alerts,
     feedback_detail,
     feedback_list,
     filter_values,
     issues,
     overview,
     preferences,
+    replay_all,
     settings,
 )
 from harken_adapters.hosts.web.visit import DASHBOARD, page
@@ -31,6 +33,32 @@ DASHBOARD_PAGES: Final = (
     page("filter", filter_values.PATH, filter_values.show),
     page("feedback", feedback_list.PATH, feedback_list.show),
     page("feedback_detail", feedback_detail.PATH, feedback_detail.show),
+    page("alerts", alerts.PATH, alerts.show, agent_keys=False),
+    page("replay_delivery", alerts.REPLAY_PATH, alerts.replay, scope=Scope.ADMIN, methods=("POST",), agent_keys=False),
+    page(
+        "replay_all",
+        alerts.REPLAY_ALL_PATH,
+        replay_all.show,
+        scope=Scope.ADMIN,
+        methods=("GET", "HEAD", "POST"),
+        agent_keys=False,
+    ),
+    page(
+        "enable_channel",
+        alerts.CHANNEL_ON_PATH,
+        alerts.switch_on,
+        scope=Scope.ADMIN,
+        methods=("POST",),
+        agent_keys=False,
+    ),
+    page(
+        "disable_channel",
+        alerts.CHANNEL_OFF_PATH,
+        alerts.switch_off,
+        scope=Scope.ADMIN,
+        methods=("POST",),
+        agent_keys=False,
+    ),
     page("settings", settings.PATH, settings.show, scope=Scope.ADMIN),
     page("create_key", settings.KEYS_PATH, settings.create, scope=Scope.ADMIN, methods=("POST",), is_secret=True),
     page("revoke_key", settings.KEY_PATH, settings.revoke, scope=Scope.ADMIN, methods=("POST",)),

@@ -25,6 +25,7 @@ __all__ = [
     "share_text",
     "since_text",
     "weekday_text",
+    "when_markup",
 ]
 
 _MINUTE: Final = 60
@@ -103,6 +104,17 @@ def since_text(age: timedelta) -> str:
     if age.total_seconds() < _DAY:
         return f"{int(age.total_seconds()) // _HOUR} h ago"
     return f"{duration_text(age)} ago"
+
+
+def when_markup(moment: datetime, now: datetime) -> Markup:
+    """A local time, with its day unless that is today: ``18:35``, ``Sun 22 Feb, 18:35``.
+
+    Args:
+        moment: the local time.
+        now: the current time.
+    """
+    is_today = moment.date() == now.astimezone(moment.tzinfo).date()
+    return clock_markup(moment) if is_today else moment_markup(moment)
 
 
 def long_day_text(day: date) -> str:

@@ -66,7 +66,8 @@ class DeliveryLists:
         found = [
             CauseCount(
                 channel=one["_id"]["channel"],
-                cause=one["_id"].get("cause", ""),
+                # A plan that reads the index alone has null for a missing field.
+                cause=one["_id"].get("cause") or "",
                 count=one["count"],
                 first_at=from_microseconds(one["first"]),
                 last_at=from_microseconds(one["last"]),

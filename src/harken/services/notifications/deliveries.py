@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Final, TypedDict, Unpack
 
 from attrs import evolve, frozen
 
+from harken.domain.alerts.alert import Alert
 from harken.domain.errors import DeliveryNotFound, InvalidQuery, LeaseLost, NoSuchChannel, NoSuchRoute
 from harken.domain.events import (
     Attempt,
@@ -20,6 +21,7 @@ from harken.domain.events import (
     DeliveryState,
     EventType,
 )
+from harken.domain.feedback import Feedback
 from harken.domain.instants import utc
 from harken.domain.query import FeedbackQuery, check_limit
 from harken.domain.routes import Route
@@ -169,6 +171,20 @@ class DeliveryService:
         found = None if text_problem("id", delivery_id) else self._outbox.delivery(delivery_id)
         if found is None or application not in (None, found.event.application):
             raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
+        return found
+
+    def subjects(self, deliveries: Iterable[Delivery]) -> Mapping[tuple[str, str], Feedback | Alert]:
+        """What deliveries are about, by application and id, without what was erased."""
+        feedback_ids: dict[str, set[str]] = {}
+        found: dict[tuple[str, str], Feedback | Alert] = {}
+        for event in {(one.event.application, one.event.subject_id): one.event for one in deliveries}.values():
+            if not event.type.about_alert:
+                feedback_ids.setdefault(event.application, set()).add(event.subject_id)
+            elif alert := self._alerts.get(event.application, event.subject_id):
+                found[event.application, event.subject_id] = alert
+        for application, ids in feedback_ids.items():
+            for feedback_id, feedback in self._feedback.get_many(application, ids).items():
+                found[application, feedback_id] = feedback
         return found
 
     def replay(self, delivery_id: str, *, application: str | None = None) -> Delivery:
@@ -364,26 +380,15 @@ class DeliveryService:
 
     def _filter_by_route(self, route: Route, deliveries: Collection[Delivery]) -> Iterator[Delivery]:
         """The deliveries that the route takes, with the current state of their subjects."""
-        wanted: dict[str, set[str]] = {}
-        for delivery in deliveries:
-            if delivery.event.type.about_feedback:
-                wanted.setdefault(delivery.event.application, set()).add(delivery.event.subject_id)
-        existing = {
-            (application, feedback_id): feedback
-            for application, ids in wanted.items()
-            for feedback_id, feedback in self._feedback.get_many(application, ids).items()
-        }
+        subjects = self.subjects(deliveries)
         for delivery in deliveries:
             event = delivery.event
             if event.type is EventType.ERASED:
                 # The route may have taken the feedback before it was erased.
                 taken = not route.applications or event.application in route.applications
-            elif event.type.about_alert:
-                subject = self._alerts.get(event.application, event.subject_id)
-                taken = subject is not None and route.takes(event.type, subject)
             else:
-                found = existing.get((event.application, event.subject_id))
-                taken = found is not None and route.takes(event.type, found)
+                subject = subjects.get((event.application, event.subject_id))
+                taken = subject is not None and route.takes(event.type, subject)
             if taken:
                 yield delivery
 

@@ -68,6 +68,8 @@ _UNSETTLED: Final = 0.5
 #: After an attempt that takes longer than this many seconds, the lane claims one delivery at a time.
 _SLOW: Final = 1.0
 _LONGEST_ERROR: Final = 1_000
+#: The beginning of the error of a delivery that was not sent because its channel was off.
+OFF_ERROR: Final = "The channel is switched off"
 #: Why nothing was sent, where the channel does not say.
 _OFF: Final = "switched off"
 _TOO_COSTLY: Final = "template too costly"
@@ -285,7 +287,7 @@ class Lane:
             _log_lost(delivery)
 
     def _bury_all(self, claimed: Sequence[Delivery], state: ChannelState) -> int:
-        error = f"The channel is switched off: {state.reason}"
+        error = f"{OFF_ERROR}: {state.reason}"
         attempt = _not_sent(self._dependencies.clock(), state.cause or _OFF, error)
         for delivery in claimed:
             self._bury(delivery.after(attempt), error, sent=False)

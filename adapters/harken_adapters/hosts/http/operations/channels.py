@@ -27,12 +27,21 @@ def _switch_on(call: Call) -> Response:
 
 
 def _switch_off(call: Call) -> Response:
-    reason = json_object(call.request, ("reason",)).get("reason")
-    if problem := text_problem("reason", reason):
-        raise invalid(problem.field, problem.code, problem.message)
-    if not (isinstance(reason, str) and 0 < len(reason) <= MAX_REASON):
-        raise invalid("reason", "range", f"reason must be a string of 1 to {MAX_REASON:,} characters")
+    reason = reason_of(json_object(call.request, ("reason",)).get("reason"))
     return _answer(call, call.harken.channels.switch_off(call.part("channel"), reason))
+
+
+def reason_of(value: object) -> str:
+    """The reason for switching a channel off.
+
+    Raises:
+        Problem: it is not a text of 1 to 1,000 characters.
+    """
+    if problem := text_problem("reason", value):
+        raise invalid(problem.field, problem.code, problem.message)
+    if not (isinstance(value, str) and 0 < len(value) <= MAX_REASON):
+        raise invalid("reason", "range", f"reason must be a string of 1 to {MAX_REASON:,} characters")
+    return value
 
 
 def _answer(call: Call, state: ChannelState) -> Response:

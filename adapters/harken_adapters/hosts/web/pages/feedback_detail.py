@@ -11,10 +11,13 @@ from urllib.parse import quote
 from attrs import evolve, frozen
 
 from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Harken, ModerationStatus, Scope
+from harken.domain.events import DeliveryState
 from harken.domain.feedback import Content
 from harken_adapters.formats.messages import Message
 from harken_adapters.hosts.http.wire.messages import Response
+from harken_adapters.hosts.web.delivery_words import STATES
 from harken_adapters.hosts.web.entries import count_entries, entry_view
+from harken_adapters.hosts.web.pages.alerts import may_see_deliveries
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 
@@ -24,6 +27,7 @@ _BEFORE: Final = 20
 _AFTER: Final = 10
 _LONGEST: Final = 2_000
 _OTHERS: Final = 20
+_DELIVERIES: Final = 100
 
 
 @frozen(kw_only=True)
@@ -54,12 +58,14 @@ class Step:
         text: details.
         at: when, in local time; ``None`` if that is not known.
         kind: the CSS class of its mark.
+        more: the text and target of a link to more about it.
     """
 
     title: str
     text: str = ""
     at: datetime | None = None
     kind: str = ""
+    more: tuple[str, str] | None = None
 
 
 @frozen(kw_only=True)
@@ -170,6 +176,32 @@ def _steps(selection: Selection, feedback: Feedback) -> Iterator[Step]:
         yield Step(title="Withdrawn by its author", at=local(feedback.withdrawn_at), kind="e")
 
 
+def _notified(visit: Visit, selection: Selection, feedback: Feedback) -> Iterator[Step]:
+    """Which channels were notified of an entry, for those who may see deliveries."""
+    if not may_see_deliveries(visit):
+        return
+    hk, application = visit.harken, feedback.application
+    deliveries = hk.deliveries.find(None, feedback_id=feedback.id, application=application, limit=_DELIVERIES)
+    if not deliveries:
+        return
+    off = {state.name for state in hk.channels.states() if not state.on}
+    # What was due last says how a channel stands.
+    last = {one.channel: one for one in deliveries}
+    parts = [
+        f"{name} {STATES[one.state]}{', it is off' if name in off and one.state is DeliveryState.DEAD else ''}"
+        for name, one in last.items()
+    ]
+    attempts = [one.last_attempt.at for one in deliveries if one.last_attempt]
+    link = selection.link(f"{visit.home}/alerts", ("feedback_id", feedback.id))
+    yield Step(
+        title="Notified",
+        text=", ".join(parts),
+        at=selection.local(max(attempts)) if attempts else None,
+        kind="e" if any(one.state is DeliveryState.DEAD for one in last.values()) else "u",
+        more=("see deliveries", f"{link}#deliveries"),
+    )
+
+
 def _difference(before: Content, after: Content) -> str:
     parts = [
         name
@@ -220,6 +252,7 @@ def show(visit: Visit) -> Response:
         "feedback_detail.html",
         title=title_of(feedback),
         found=found,
+        steps=[*found.steps, *_notified(visit, selection, feedback)],
         one=feedback.without_words() if feedback.withdrawn else feedback,
         at=selection.local(feedback.created_at),
         others=[entry_view(visit, selection, one) for one in found.others],

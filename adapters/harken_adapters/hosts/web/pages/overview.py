@@ -10,7 +10,6 @@ from typing import Final, TypeVar
 from attrs import evolve, frozen
 
 from harken import Facets, Feedback, FeedbackQuery, GroupBy, Harken, HarkenError, Headline, Issues, Rating, Scope
-from harken.domain.alerts.alert import Alert
 from harken.domain.insight.headline import find
 from harken.domain.insight.periods import ComparedPeriods
 from harken.domain.insight.ranking import Ranking
@@ -26,6 +25,7 @@ from harken_adapters.hosts.web.entries import entry_view
 from harken_adapters.hosts.web.filter_bar import filter_bar
 from harken_adapters.hosts.web.issues import rows_of
 from harken_adapters.hosts.web.kpis import kpis_of, lead_of, title_of
+from harken_adapters.hosts.web.needs_you import needs_you
 from harken_adapters.hosts.web.pages import first_feedback
 from harken_adapters.hosts.web.selection import CONTEXT, Selection
 from harken_adapters.hosts.web.visit import Visit
@@ -71,7 +71,6 @@ class Overview:
         heat_map: satisfaction by hour.
         latest: the newest entries.
         backlog: what waits for moderation.
-        needs: what needs attention.
     """
 
     headline: Headline
@@ -86,22 +85,6 @@ class Overview:
     heat_map: Chart | None
     latest: Sequence[Feedback] | None
     backlog: Backlog
-    needs: Needs | None
-
-
-@frozen(kw_only=True)
-class Needs:
-    """What needs attention.
-
-    Attributes:
-        alerts: open alerts.
-        dead: the number of dead deliveries.
-        cause: the commonest cause of these; empty if there are none.
-    """
-
-    alerts: Sequence[Alert] = ()
-    dead: int = 0
-    cause: str = ""
 
 
 def ask(hk: Harken, selection: Selection, *, views: dict[str, str], by: str, sees_all: bool) -> Overview:
@@ -142,7 +125,6 @@ def ask(hk: Harken, selection: Selection, *, views: dict[str, str], by: str, see
         ),
         latest=_card("latest", lambda: hk.collection.find(newest, limit=_LATEST).items),
         backlog=hk.moderation.backlog(selection.query.application) if sees_all else Backlog(),
-        needs=_card("needs", lambda: _needs(hk, selection.query.application)) if sees_all else Needs(),
     )
 
 
@@ -225,15 +207,6 @@ def _ranking(analytics: AnalyticsService, selection: Selection, periods: Compare
     return evolve(found, groups=tuple(evolve(group, change=None) for group in found.groups))
 
 
-def _needs(hk: Harken, application: str) -> Needs:
-    dead = hk.deliveries.summary(application=application)
-    return Needs(
-        alerts=hk.alerts.find(application, open=True, limit=_ALERTS),
-        dead=sum(dead.dead.values()),
-        cause=next((f"{one.counted.channel}: {one.counted.cause}" for one in dead.causes), ""),
-    )
-
-
 def show(visit: Visit) -> Response:
     """The response with the page."""
     selection = visit.selection(known=(*KEPT, "from"))
@@ -247,6 +220,7 @@ def show(visit: Visit) -> Response:
     return visit.show(
         "overview.html",
         title="Overview",
+        needs=_card("needs", lambda: needs_you(visit, selection)),
         headline=title_of(found.headline, selection),
         lead=lead_of(found.headline, here, path),
         found=found,

@@ -13,6 +13,7 @@ function start() {
   fetchLater();
   document.addEventListener("refreshed", fetchLater);
   for (const form of document.querySelectorAll("[data-ends]")) warnBeforeEnd(form);
+  for (const part of document.querySelectorAll("[data-refresh]")) refreshSoon(part);
   listen();
 }
 
@@ -124,6 +125,28 @@ function closePopover({ focus = true } = {}) {
   opener?.removeAttribute("aria-expanded");
   if (focus) opener?.focus();
   opener = null;
+}
+
+// --- Parts that change soon: read again, until they do not ask for it any more -------------------------------------------
+
+const MOST_REFRESHES = 20;
+
+function refreshSoon(part, left = MOST_REFRESHES) {
+  if (left > 0) setTimeout(() => refreshPart(part, left), Number(part.dataset.refresh) * 1000);
+}
+
+async function refreshPart(part, left) {
+  const answer = await fetch(location.href).catch(() => null);
+  const fresh = answer?.ok && new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id);
+  // What the reader has the focus in stays.
+  if (!fresh || part.contains(document.activeElement)) {
+    refreshSoon(part, left - 1);
+    return;
+  }
+  const [before, after] = [part, fresh].map((one) => one.querySelector("[data-news]")?.textContent);
+  part.replaceWith(fresh);
+  if (after && after !== before) say(after);
+  if (fresh.dataset.refresh) refreshSoon(fresh, left - 1);
 }
 
 // --- After an error: try again a few times ------------------------------------------------------------------------------
