@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from harken import Scope
+from harken import FeedbackQuery, Scope
 from harken_adapters.hosts.web.selection import Selection
 
 if TYPE_CHECKING:
@@ -52,10 +52,18 @@ def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
     if visit.may(Scope.READ):
         entries += [entry("Overview", ""), entry("Feedback", "/feedback")]
     if visit.may(Scope.MODERATE):
-        entries.append(entry("Moderation", "/moderation", hk.moderation.backlog(application).waiting, "waiting"))
+        entries.append(entry("Moderation", "/moderation", _waiting(visit), "waiting"))
     if visit.may(Scope.READ):
         open_alerts = len(hk.alerts.find(application, open=True, limit=100))
         entries.append(entry("Alerts", "/alerts", open_alerts, "open", is_bad=True))
     if visit.may(Scope.ADMIN):
         entries.append(entry("Settings", "/settings"))
     return entries
+
+
+def _waiting(visit: Visit) -> int:
+    """The number of entries that wait for a decision, of those that the visitor may see."""
+    moderation = visit.harken.moderation
+    if visit.principal.agents is None:
+        return moderation.backlog(visit.application).waiting
+    return moderation.waiting(visit.visible(FeedbackQuery(application=visit.application))).count

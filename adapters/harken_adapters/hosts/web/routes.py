@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from harken import Scope
 from harken_adapters.hosts.http.serving.pages import SERVICE_PAGES, Page
 from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.web.assets import asset_response
-from harken_adapters.hosts.web.pages import feedback_detail, feedback_list, overview
+from harken_adapters.hosts.web.pages import decisions, feedback_detail, feedback_list, moderation, overview
 from harken_adapters.hosts.web.visit import DASHBOARD, page
 
 
@@ -20,5 +21,7 @@ DASHBOARD_PAGES: Final = (
     page("overview", overview.PATH, overview.show),
     page("feedback", feedback_list.PATH, feedback_list.show),
     page("feedback_detail", feedback_detail.PATH, feedback_detail.show),
+    page("moderation", moderation.PATH, moderation.show, scope=Scope.MODERATE),
+    page("decisions", decisions.PATH, decisions.show, scope=Scope.MODERATE, methods=("GET", "HEAD", "POST")),
 )
 PAGES: Final = (*SERVICE_PAGES, *DASHBOARD_PAGES)

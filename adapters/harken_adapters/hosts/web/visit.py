@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from attrs import evolve, frozen
 
-from harken import FeedbackQuery, Harken, HarkenError, Scope
+from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, HarkenError, Scope
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.access import Principal, application_of, check_own_page
 from harken_adapters.hosts.http.guards.permissions import agent_filter, check_agent_keys, check_scope
@@ -135,6 +135,15 @@ class Visit:
         """
         return evolve(query, agent_id=agent_filter(self.principal, query.agent_id))
 
+    def check_visible(self, feedback: Feedback) -> None:
+        """Check that the visitor may see feedback.
+
+        Raises:
+            FeedbackNotFound: the visitor may not, which is not distinguished from missing feedback.
+        """
+        if not self.principal.may_see(feedback.agent_id):
+            raise FeedbackNotFound(self.application, feedback.id)
+
     def frame(self, current: str, selection: Selection) -> Frame:
         """What surrounds a page: the main menu, the theme and the visitor.
 
@@ -150,7 +159,7 @@ class Visit:
             application=self.application,
             entries=navigation(self, current, selection),
             back=f"{self.request.path}?{self.request.query}" if self.request.query else self.request.path,
-            who=f"Signed in with key {key.name or key.id}" if key else "Anyone may see this: access is open",
+            who=f"Signed in with key {self.principal.name}" if key else "Anyone may see this: access is open",
             signed_in=key is not None,
             events=f"{self.root}/api/events",
         )

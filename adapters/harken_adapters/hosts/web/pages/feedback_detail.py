@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from attrs import evolve, frozen
 
-from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Harken, ModerationStatus, Scope
+from harken import Cursor, Feedback, FeedbackQuery, Harken, ModerationStatus, Scope
 from harken.domain.feedback import Content
 from harken_adapters.formats.messages import Message
 from harken_adapters.hosts.http.wire.messages import Response
@@ -211,8 +211,7 @@ def show(visit: Visit) -> Response:
     """The response with the page."""
     selection = visit.selection()
     feedback = visit.harken.collection.get(visit.application, visit.request.parts["feedback_id"])
-    if not visit.principal.may_see(feedback.agent_id):
-        raise FeedbackNotFound(visit.application, feedback.id)
+    visit.check_visible(feedback)
     feedback = visit.principal.redact(feedback)
     found = ask(visit.harken, selection, feedback)
     path = f"{visit.home}/feedback"
