@@ -106,6 +106,15 @@ def decided_text(moderation: Moderation, me: str | None) -> str:
     return " ".join(filter(None, [who(moderation.moderator, me), verb(moderation), reason_text(moderation)]))
 
 
+def decision_sentence(feedback: Feedback, me: str | None, age: str) -> str:
+    """Who decided what on an entry that does not wait: such as ``Priya rejected this as spam``."""
+    moderation = feedback.moderation
+    if moderation.decided_at is None:
+        return "This was approved at once, as no rule held it."
+    words = (first_upper(who(moderation.moderator, me)), verb(moderation), "this", reason_text(moderation), age)
+    return f"{' '.join(filter(None, words))} ago."
+
+
 def who(moderator: str | None, me: str | None) -> str:
     """The name of a moderator; ``you`` for the visitor."""
     if moderator is None:

@@ -179,9 +179,14 @@ def _outcome(
     outcome = Outcome(
         text=", ".join(parts),
         undo=tuple(map(moderation.entry, saved)) if can_undo else (),
-        failures=tuple((feedback_id, first_upper(why)) for feedback_id, why in lost),
+        failures=tuple((feedback_id, _comment(visit, feedback_id), first_upper(why)) for feedback_id, why in lost),
     )
     return moderation.show(visit, outcome, evolve(view, like=None, current=None))
+
+
+def _comment(visit: Visit, feedback_id: str) -> str:
+    found = moderation.find(visit, feedback_id)
+    return "" if found is None or found.withdrawn else found.comment
 
 
 def _why_lost(visit: Visit, error: object) -> str:
@@ -217,7 +222,7 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
     ]
     facts += [f"{amount(len({one.session_id for one in is_open}), 'session')}, {amount(texts, 'text')}"]
     effect = moderation.effect_text(preview.effect)
-    facts += [effect or "No satisfaction changes"]
+    facts += [effect or "No statistics change"]
     return visit.show(
         "moderation_preview.html",
         title=f"{_VERBS[status]} {len(is_open):,}?",

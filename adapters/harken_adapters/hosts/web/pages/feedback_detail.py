@@ -15,6 +15,7 @@ from harken.domain.feedback import Content
 from harken_adapters.formats.messages import Message
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.entries import entry_view
+from harken_adapters.hosts.web.held import REASONS
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 
@@ -228,6 +229,7 @@ def show(visit: Visit) -> Response:
         selection=selection,
         path=path,
         may_moderate=visit.may(Scope.MODERATE),
+        reasons=REASONS,
     )
 
 

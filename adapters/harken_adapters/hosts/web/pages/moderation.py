@@ -19,7 +19,18 @@ from harken_adapters.charts.labels import amount, satisfaction_text, share_text
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.filter_bar import Chip, name_of
-from harken_adapters.hosts.web.held import REASONS, Held, Parts, decided_text, held, marked, reason_text, verb, who
+from harken_adapters.hosts.web.held import (
+    REASONS,
+    Held,
+    Parts,
+    decided_text,
+    decision_sentence,
+    held,
+    marked,
+    reason_text,
+    verb,
+    who,
+)
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import duration_text, first_upper
@@ -179,7 +190,7 @@ class Card:
         feedback: the entry.
         review: its author's record, similar texts, and the effect of a decision.
         held: why it is held; ``None`` if it is decided or was never held.
-        decided: what was decided: ``Priya approved``; empty if it waits.
+        decided: what was decided: ``Priya approved this 12 s ago.``; empty if it waits.
         parts: its comment in parts, each with whether a rule matched it.
         at: when it was given, in local time.
         age: for how long it has waited, or since when it is decided.
@@ -232,12 +243,12 @@ class Outcome:
     Attributes:
         text: what was done, and what was not.
         undo: the entries to undo, as values of forms.
-        failures: each entry that was not decided, and why not.
+        failures: the id and the comment of each entry that was not decided, and why not.
     """
 
     text: str
     undo: tuple[str, ...] = ()
-    failures: tuple[tuple[str, str], ...] = ()
+    failures: tuple[tuple[str, str, str], ...] = ()
 
 
 @frozen(kw_only=True)
@@ -483,7 +494,7 @@ def _row(visit: Visit, view: View, feedback: Feedback, current: Feedback | None)
         why=held(feedback).title
         if is_pending
         else first_upper(decided_text(feedback.moderation, visit.principal.name)),
-        age=visit.now - (waits_since(feedback) if is_pending else feedback.created_at),
+        age=visit.now - (_waits_since(feedback) if is_pending else feedback.created_at),
         is_current=current is not None and current.id == feedback.id,
     )
 
@@ -493,16 +504,17 @@ def _card(visit: Visit, view: View, feedback: Feedback, items: Sequence[Feedback
     review = hk.moderation.review(everything(visit), feedback.id)
     is_pending = moderation.status is ModerationStatus.PENDING
     why = held(feedback) if is_pending else None
+    age = visit.now - (_waits_since(feedback) if is_pending else moderation.decided_at or feedback.created_at)
     reading = hk.spam.readings([feedback]).get(feedback.id)
     return Card(
         feedback=feedback.without_words() if feedback.withdrawn else feedback,
         review=review,
         held=why,
-        decided="" if is_pending else first_upper(decided_text(moderation, visit.principal.name)),
+        decided="" if is_pending else decision_sentence(feedback, visit.principal.name, duration_text(age)),
         parts=() if feedback.withdrawn else marked(feedback),
         at=view.selection.local(feedback.created_at),
-        age=visit.now - (waits_since(feedback) if is_pending else moderation.decided_at or feedback.created_at),
-        position=_position(visit, view, feedback, items) if is_pending and view.tab == "waiting" else None,
+        age=age,
+        position=_position(visit, view, feedback, items),
         effect=_effect(visit, feedback, review),
         likelihood=share_text(reading.likelihood) if reading else "",
         reason="spam" if any("spam" in rule.lower() for rule in moderation.rules) else "",
@@ -510,6 +522,14 @@ def _card(visit: Visit, view: View, feedback: Feedback, items: Sequence[Feedback
         choices=() if feedback.withdrawn else _choices(moderation.status),
         previous=_previous(visit, view, feedback, items),
         next=_next(visit, view, feedback, items),
+    )
+
+
+def _waits_since(feedback: Feedback) -> datetime:
+    """Since when an entry waits. One whose decision was undone waits as long as if it had not been made."""
+    moderation = feedback.moderation
+    return waits_since(
+        evolve(feedback, moderation=evolve(moderation, decided_at=None)) if moderation.is_undo else feedback
     )
 
 
@@ -524,15 +544,16 @@ def _effect(visit: Visit, feedback: Feedback, review: Review) -> str:
     if feedback.is_counted:
         versions = {feedback.id: feedback.version}
         rejected = visit.harken.moderation.preview(everything(visit), versions, ModerationStatus.REJECTED).effect
-        return f"{effect_text(rejected) or 'no satisfaction'} if rejected"
-    return f"{effect_text(review.if_approved) or 'no satisfaction'} if approved"
+        return f"{effect_text(rejected) or 'no statistics'} if rejected"
+    return f"{effect_text(review.if_approved) or 'no statistics'} if approved"
 
 
 def _position(visit: Visit, view: View, feedback: Feedback, items: Sequence[Feedback]) -> int | None:
     ids = [one.id for one in items]
     if view.after is None and feedback.id in ids:
         return ids.index(feedback.id) + 1
-    if view.rule is not None or view.like is not None:
+    is_pending = feedback.moderation.status is ModerationStatus.PENDING
+    if not is_pending or view.tab != "waiting" or view.rule is not None or view.like is not None:
         return None
     before = evolve(view.query, statuses=_PENDING, until=feedback.created_at)
     return visit.harken.analytics.summary(before).total + 1
