@@ -70,9 +70,10 @@ class _Sentence:
 
     @classmethod
     def of(cls, match: RuleMatch, feedback: Feedback) -> _Sentence:
-        found = (feedback.comment[start:end].strip()[:_LONGEST_QUOTE] for start, end in match.spans)
-        distinct = {quote.casefold(): quote for quote in found if quote}
-        return cls(_NAMES.get(match.rule, first_upper(match.rule)), tuple(distinct.values())[:_MOST_QUOTES])
+        found = [feedback.comment[start:end].strip()[:_LONGEST_QUOTE] for start, end in match.spans]
+        # The first of those that differ in case only.
+        distinct = {quote.casefold(): quote for quote in reversed(found) if quote}
+        return cls(_NAMES.get(match.rule, first_upper(match.rule)), tuple(reversed(distinct.values()))[:_MOST_QUOTES])
 
 
 def marked(feedback: Feedback) -> Parts:
