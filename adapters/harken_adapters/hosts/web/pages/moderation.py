@@ -13,7 +13,7 @@ from harken.domain.moderation import Waiting
 from harken.domain.query import Dimension
 from harken.services.feedback.backlog import waits_since
 from harken.services.feedback.moderation import Decisions
-from harken.services.feedback.reviewing import Effect, Review, SimilarTexts
+from harken.services.feedback.reviewing import BeforeAfter, Effect, Review, SimilarTexts
 from harken.services.feedback.rule_counts import RuleCount
 from harken_adapters.charts.labels import amount, satisfaction_text, share_text
 from harken_adapters.hosts.http.wire.messages import Response
@@ -43,7 +43,9 @@ _PAGE: Final = 20
 #: The number of entries with the same text that are listed, and so decided, at once.
 _ALIKE: Final = 100
 _LATEST: Final = 5
-#: Decisions are looked for in this time.
+#: The number of changes of feedback that are searched for decisions of today: each page does that.
+_SEARCHED: Final = 2_000
+#: Decisions are listed for this time.
 _RECENT: Final = timedelta(days=28)
 #: A message about a decision is not shown again when the page is opened later.
 _FRESH: Final = timedelta(minutes=1)
@@ -261,6 +263,7 @@ class Moderation:
         total: the number of entries in the list and on its other pages.
         rows: the list.
         following: the position after the list, if there is more.
+        held_by: the rules that the page can be filtered by, each with the number of entries if that is known.
         agents: the number of waiting entries by agent, if the page can be filtered by agent.
         card: the current entry; ``None`` if there is none.
         decided: what was decided today.
@@ -274,6 +277,7 @@ class Moderation:
     total: int
     rows: Sequence[Row]
     following: Cursor | None
+    held_by: Sequence[tuple[str, int | None]]
     agents: Sequence[tuple[str, int]]
     card: Card | None
     decided: Decisions
@@ -285,24 +289,25 @@ class Moderation:
 def ask(visit: Visit, view: View) -> Moderation:
     """Everything that the page shows."""
     moderation = visit.harken.moderation
-    items, following = _list(visit, view)
+    items, following, listed = _list(visit, view)
     if not items and view.after is not None:
         view = evolve(view, after=None)
-        items, following = _list(visit, view)
+        items, following, listed = _list(visit, view)
     current, missing = _current(visit, view, items)
-    waiting = moderation.waiting(view.query, rule=view.rule)
-    all_of_it = everything(visit)
-    decided = moderation.decisions(view.query, since=_midnight(visit, view), limit=_LATEST)
+    waiting = _waiting(visit, view)
+    rules = moderation.rule_counts(visit.application) if visit.principal.agents is None else []
+    decided = moderation.decisions(view.query, since=_midnight(visit, view), limit=_LATEST, searched=_SEARCHED)
     return Moderation(
         waiting=waiting,
-        everything=moderation.waiting(all_of_it).count if view.is_filtered else waiting.count,
-        total=_total(visit, view, waiting, len(items)),
+        everything=_count(visit, everything(visit)) if view.is_filtered else waiting.count,
+        total=listed if listed is not None else waiting.count,
         rows=[_row(visit, view, one, current) for one in items],
         following=following,
         agents=[] if "agent_id" in view.filters else _agents(visit, view),
         card=_card(visit, view, current, items) if current else None,
         decided=evolve(decided, items=tuple(map(visit.principal.redact, decided.items))),
-        rules=moderation.rule_counts(visit.application) if visit.principal.agents is None else [],
+        rules=rules,
+        held_by=_held_by(view, waiting, rules),
         others=_others(visit, decided),
         missing=missing,
     )
@@ -384,12 +389,16 @@ def effect_text(effect: Effect) -> str:
     for agent, one in effect.agents.items():
         if one.before == one.after:
             continue
-        before, after = satisfaction_text(one.before), satisfaction_text(one.after)
-        changes.append(
-            f"{agent or 'Without an agent:'} {f'{before} → {after}' if before != after else f'stays at {before}'}"
-        )
+        changes.append(f"{agent or 'Without an agent:'} {_change(one)}")
     shown = ", ".join(sorted(changes)[:3])
     return f"{shown} and {amount(len(changes) - 3, 'more agent')}" if len(changes) > 3 else shown
+
+
+def _change(one: BeforeAfter) -> str:
+    before, after = satisfaction_text(one.before), satisfaction_text(one.after)
+    if before == after:
+        return f"stays at {before}" if one.before.decided else "has no thumbs yet"
+    return f"{before} → {after}" if one.before.decided else f"{after}, no thumbs before"
 
 
 def similar_text(similar: SimilarTexts) -> str:
@@ -409,24 +418,42 @@ def following(visit: Visit, view: View, feedback: Feedback) -> str | None:
     return None
 
 
-def _list(visit: Visit, view: View) -> tuple[list[Feedback], Cursor | None]:
-    """A page of the list, and the position after it."""
+def _list(visit: Visit, view: View) -> tuple[list[Feedback], Cursor | None, int | None]:
+    """A page of the list, the position after it, and the number of entries on all pages; ``None``: all that wait."""
     hk, redact = visit.harken, visit.principal.redact
     if view.tab == "rejected":
-        page = hk.collection.find(
-            evolve(view.query, statuses=frozenset({ModerationStatus.REJECTED})), limit=_PAGE, after=view.after
-        )
-        return [*map(redact, page.items)], page.next
+        rejected = evolve(view.query, statuses=frozenset({ModerationStatus.REJECTED}))
+        page = hk.collection.find(rejected, limit=_PAGE, after=view.after)
+        return [*map(redact, page.items)], page.next, hk.analytics.summary(rejected).total
     if view.tab == "approved":
         approved = frozenset({ModerationStatus.APPROVED})
         found = hk.moderation.decisions(
             view.query, since=visit.now - _RECENT, statuses=approved, limit=_PAGE, after=view.after
         )
-        return [*map(redact, found.items)], found.next
+        return [*map(redact, found.items)], found.next, found.count
     if view.like is not None:
-        return _alike(visit, view.like), None
+        alike = _alike(visit, view.like)
+        return alike, None, len(alike)
     page = hk.moderation.queue(view.query, limit=_PAGE, after=view.after, rule=view.rule)
-    return [*map(redact, page.items)], page.next
+    return [*map(redact, page.items)], page.next, None
+
+
+def _waiting(visit: Visit, view: View) -> Waiting:
+    """How much waits. Without filters, nothing is read to count it, however much that is."""
+    if view.is_filtered or visit.principal.agents is not None:
+        return visit.harken.moderation.waiting(view.query, rule=view.rule)
+    backlog = visit.harken.moderation.backlog(visit.application)
+    return Waiting(backlog.waiting, backlog.since)
+
+
+def _count(visit: Visit, query: FeedbackQuery) -> int:
+    return visit.harken.analytics.summary(evolve(query, statuses=_PENDING)).total
+
+
+def _held_by(view: View, waiting: Waiting, rules: Sequence[RuleCount]) -> list[tuple[str, int | None]]:
+    if view.rule is not None or not waiting.count:
+        return []
+    return [*waiting.by_rule.items()] or [(rule.rule, None) for rule in rules if rule.held]
 
 
 def _alike(visit: Visit, feedback_id: str) -> list[Feedback]:
@@ -465,17 +492,6 @@ def everything(visit: Visit) -> FeedbackQuery:
 def _midnight(visit: Visit, view: View) -> datetime:
     """The start of the local day."""
     return datetime.combine(view.selection.local(visit.now).date(), time(), view.selection.zone)
-
-
-def _total(visit: Visit, view: View, waiting: Waiting, shown: int) -> int:
-    """The number of entries of the list with all of its pages."""
-    hk = visit.harken
-    if view.tab == "rejected":
-        return hk.analytics.summary(evolve(view.query, statuses=frozenset({ModerationStatus.REJECTED}))).total
-    if view.tab == "approved":
-        approved = frozenset({ModerationStatus.APPROVED})
-        return hk.moderation.decisions(view.query, since=visit.now - _RECENT, statuses=approved, limit=1).count
-    return shown if view.like else waiting.count
 
 
 def _agents(visit: Visit, view: View) -> list[tuple[str, int]]:
