@@ -148,7 +148,7 @@ def test_the_message_stays_while_it_is_used(held: list[Feedback], open_page: Cal
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["javascript", "no javascript"])
 def test_two_moderators(hk: Harken, held: list[Feedback], open_page: Callable[..., Page], scripts: bool) -> None:
-    """The second is told who was faster, nothing is overwritten, and both ways on are offered."""
+    """The second learns who was faster, nothing is overwritten, and both ways on are offered."""
     sam, priya = open_page("Sam", java_script_enabled=scripts), open_page("Priya", java_script_enabled=scripts)
     priya.get_by_role("button", name="Approve", exact=False).last.click()
     expect(priya.locator("section .said")).to_have_text("Comment 1")
@@ -216,7 +216,7 @@ def test_what_is_new_waits_for_a_click(
 
 
 def test_a_server_that_does_not_answer(hk: Harken, held: list[Feedback], open_page: Callable[..., Page]) -> None:
-    """The page says that nothing was saved, stays as it is, and the next attempt works."""
+    """The page says that nothing was saved, does not change, and the next attempt works."""
     page = open_page("Sam")
     page.route("**/decisions*", lambda route: route.abort())
     page.keyboard.press("a")
@@ -231,7 +231,7 @@ def test_a_server_that_does_not_answer(hk: Harken, held: list[Feedback], open_pa
 def test_a_session_that_ended(
     hk: Harken, application: str, held: list[Feedback], open_page: Callable[..., Page]
 ) -> None:
-    """A decision of somebody who was signed out leads to the page to sign in, and is not saved."""
+    """A decision of a moderator who was signed out leads to the page to sign in, and is not saved."""
     page = open_page("Sam")
     page.context.clear_cookies()
     page.keyboard.press("a")

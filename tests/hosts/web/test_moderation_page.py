@@ -239,7 +239,7 @@ class TestDecisions:
     def test_a_rejection_has_a_reason(
         self, sam: Visitor, hold: Callable[..., Feedback], fields: dict[str, str], reason: str, shown: str
     ) -> None:
-        """It is chosen or typed. Approvals have none, whatever the form has for a rejection."""
+        """It is chosen or typed. Approvals have none, even if the form has one for a rejection."""
         one = hold()
         page = page_after(sam, sam.post(FORM, {"entry": entry(one), **fields}))
         assert f"{shown} Undo Z" in texts_of(page)
@@ -280,7 +280,7 @@ class TestDecisions:
 
 
 class TestTwoPeople:
-    def test_the_second_one_is_told(
+    def test_the_second_one_learns_it(
         self, hk: Harken, sam: Visitor, priya: Visitor, hold: Callable[..., Feedback], clock: ManualClock
     ) -> None:
         """Who was faster, when, and that nothing was saved; insisting works, with the same reason."""
@@ -413,7 +413,7 @@ class TestSeveral:
 
 class TestAccess:
     def test_only_moderators_see_it(self, hk: Harken, moderator: Callable[..., Visitor], server: Server) -> None:
-        """Others are told which scope they need, and no page offers it."""
+        """Others learn which scope they need, and no page offers it."""
         given = hk.submit("s", "up", "fine").feedback
         reader = moderator("Rita", "read")
         assert reader.get(PAGE).status_code == 403

@@ -9,10 +9,11 @@ from typing import Final
 from attrs import frozen
 
 from harken import Feedback, Moderation, ModerationStatus, RuleMatch
+from harken.domain.rules import SPAM
 from harken_adapters.hosts.web.wording import first_upper
 
 #: The names of rules whose own names are not the start of a sentence about one entry.
-_NAMES: Final = {"spam phrases": "Spam phrase"}
+_NAMES: Final = {"spam phrases": "Spam phrase", "near-duplicates": "Nearly the same text several times"}
 _MOST_QUOTES: Final = 3
 _LONGEST_QUOTE: Final = 60
 #: The reasons that can be chosen; others are typed.
@@ -49,7 +50,7 @@ def held(feedback: Feedback) -> Held:
     if not moderation.held_by:
         return Held(title=first_upper(moderation.reason) or "Held without a reason", more="", rules=())
     first, *others = [_Sentence.of(match, feedback) for match in moderation.held_by]
-    if not others and not first.quotes:
+    if not others and not first.quotes and moderation.reason != SPAM.message:
         first = _Sentence(first_upper(moderation.reason) or first.name, ())
     more = [f"and “{quote}”" for quote in first.quotes[1:]]
     more += [f"and {one.name[:1].lower()}{one.name[1:]}{one.quoted}" for one in others]
