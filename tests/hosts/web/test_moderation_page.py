@@ -402,6 +402,7 @@ class TestSeveral:
             ({"decide": "approved", "entry": [f"1:{number}" for number in range(501)]}, 400),
             ({"decide": "approved", "entry": "\n".join(f"1:{number}" for number in range(501))}, 400),
             ({"decide": "rejected", "entry": "1:x", "reason": "other", "words": "a\0b"}, 422),
+            ({"decide": "rejected", "entry": "1:x", "reason": "other", "words": "x" * 1_001}, 422),
         ],
     )
     def test_invalid_forms(self, sam: Visitor, fields: Any, status: int) -> None:
@@ -522,3 +523,15 @@ def test_a_get_of_the_forms_leads_to_the_page(sam: Visitor) -> None:
     """Reload works after a form whose answer was shown in place."""
     answer = sam.get(f"{FORM}?{urlencode({'agent_id': 'Ann', 'tab': 'rejected'})}")
     assert answer.headers["location"] == f"{PAGE}?agent_id=Ann&tab=rejected"
+
+
+@pytest.mark.parametrize("text", ["none", "a\0b", "\ud7ff\ue000", "x" * 3_000, "../..", "<b>", "1:2"])
+@pytest.mark.parametrize("name", ["current", "like", "held_by", "decided"])
+def test_addresses_that_lead_nowhere(sam: Visitor, hold: Callable[..., Feedback], name: str, text: str) -> None:
+    """For every name in a link, the page shows the queue, or says what is wrong with the link."""
+    hold()
+    query = urlencode({name: f"1:{text}" if name == "decided" else text})
+    answer = sam.get(f"{PAGE}?{query}")
+    assert answer.status_code in {200, 422}, answer.text
+    page = WebPage(answer.text)
+    assert len(page.attributes("h1")) == 1

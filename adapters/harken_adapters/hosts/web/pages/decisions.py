@@ -34,6 +34,8 @@ from harken_adapters.hosts.web.wording import first_upper
 PATH: Final = f"{moderation.PATH}/decisions"
 #: The choice of a reason that is typed.
 _OTHER: Final = "other"
+#: In code points. A reason that was not saved is part of an address.
+_LONGEST_REASON: Final = 1_000
 _VERBS: Final = {ModerationStatus.APPROVED: "Approve", ModerationStatus.REJECTED: "Reject"}
 
 
@@ -90,7 +92,10 @@ def _reason(form: Parameters, status: ModerationStatus) -> str:
     if status is not ModerationStatus.REJECTED:
         return ""
     chosen = form.get("reason", "")
-    return form.get("words", "").strip() if chosen == _OTHER else chosen
+    reason = form.get("words", "").strip() if chosen == _OTHER else chosen
+    if len(reason) > _LONGEST_REASON:
+        raise invalid("words", "too_long", f"A reason has at most {_LONGEST_REASON:,} characters, got {len(reason):,}")
+    return reason
 
 
 def _decide(visit: Visit, view: View, entries: Mapping[str, int], form: Parameters) -> Response:
