@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import harken
 from harken import Feedback, FeedbackQuery, Harken, ModerationStatus, RatingPolicy, Violation
+from hosts.browser.conftest import ONE_STORAGE
 from hosts.browser.test_appearance import problems_of
 from hosts.browser.test_hostile_texts import TEXTS
 from hosts.serving import Server, served
@@ -239,6 +240,7 @@ def test_a_session_that_ended(
     assert status_of(hk, held[0]) == "pending"
 
 
+@ONE_STORAGE
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_hostile_comments_do_no_harm(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from attrs import evolve
@@ -150,18 +150,29 @@ class TestTheQueue:
     def test_it_is_oldest_first_in_pages(self, sam: Visitor, hold: Callable[..., Feedback]) -> None:
         """Each entry is on one page, and a page that has been decided leads back to the start."""
         held = [hold(f"casino {number}") for number in range(45)]
-        page, seen = sam.page(PAGE), []
+        page, seen, query = sam.page(PAGE), [], ""
         for expected in (20, 20, 5):
             seen += rows(page)
             assert f"{expected} of 45" in texts_of(page)
             following = [link for link in links_of(page) if "after=" in link and "current=" not in link]
             if expected == 20:
-                page = sam.page(following[-1])
+                query = f"?{urlsplit(following[-1]).query}"
+                page = sam.page(f"{PAGE}{query}")
         assert seen == [one.id for one in held]
-        after = f"?after={parse_qs(urlsplit(following[0]).query).get('after', [''])[0]}" if following else ""
         for one in held[40:]:
-            answer = decide(sam, one, "rejected", after)
-        assert rows(page_after(sam, answer)) == [one.id for one in held[:20]]
+            answer = decide(sam, one, "rejected", query)
+        page = page_after(sam, answer)
+        assert (rows(page), current(page)) == ([one.id for one in held[:20]], held[0].id)
+
+    def test_what_waits_longest_is_listed(
+        self, hold: Callable[..., Feedback], clock: ManualClock, moderator: Callable[..., Visitor]
+    ) -> None:
+        """Also what was given before the period that other pages show."""
+        one = hold()
+        clock.turn(days=60)
+        page = moderator("Sam").page(f"{PAGE}?period=week")
+        assert rows(page) == [one.id]
+        assert "The oldest has waited 60 days." in texts_of(page)
 
     def test_filters_are_in_the_address(self, hk: Harken, sam: Visitor, hold: Callable[..., Feedback]) -> None:
         """The rule, the agent and the author narrow the queue, also after a decision; a period does not."""
