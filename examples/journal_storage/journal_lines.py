@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from attrs import fields
@@ -13,6 +13,8 @@ from harken.ports import (
     Alert,
     AlertKind,
     ApiKey,
+    Attempt,
+    AttemptOutcome,
     Content,
     Context,
     Delivery,
@@ -40,12 +42,14 @@ def by_name(*kinds: Any) -> dict[str, Any]:
 
 
 # A line can be decoded to these types only, even if an attacker wrote it. Pickle could not guarantee that.
-VALUES = by_name(Accepted, Alert, ApiKey, Delivery, Event, Feedback, FeedbackQuery, StateEntry)
+MICROSECOND = timedelta(microseconds=1)
+VALUES = by_name(Accepted, Alert, ApiKey, Attempt, Delivery, Event, Feedback, FeedbackQuery, StateEntry)
 VALUES |= by_name(Content, Moderation, Revision, Sentiment, Subject, Target, Traits)
-ENUMS = by_name(AlertKind, DeliveryState, EventType, ModerationStatus, Rating, Scope)
+ENUMS = by_name(AlertKind, AttemptOutcome, DeliveryState, EventType, ModerationStatus, Rating, Scope)
 GROUPS = by_name(list, tuple, frozenset, dict, Context)
 JSON_GROUPS = by_name(list, dict)
 KINDS = VALUES | ENUMS | GROUPS | {"datetime": datetime.fromisoformat, "json": json.loads}
+KINDS["timedelta"] = lambda number: number * MICROSECOND
 
 
 def to_line(value: Any) -> bytes:
@@ -67,8 +71,8 @@ def _encode(value: Any) -> Any:
         return [kind, value.value]
     if kind in VALUES:
         return [kind, {part.name: _encode(getattr(value, part.name)) for part in fields(type(value))}]
-    if isinstance(value, datetime):
-        return ["datetime", value.isoformat()]
+    if isinstance(value, datetime | timedelta):
+        return [kind, value.isoformat() if isinstance(value, datetime) else value // MICROSECOND]
     if kind in JSON_GROUPS:
         # Such as a message. As pairs, a deeply nested value would be nested too deeply for the JSON encoder.
         with suppress(TypeError):

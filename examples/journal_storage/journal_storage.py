@@ -21,6 +21,7 @@ from journal_lines import from_line, to_line
 import harken
 from harken.ports import (
     ConfigurationError,
+    DeliveryQuery,
     DeliveryState,
     Storage,
     StorageClosed,
@@ -32,8 +33,8 @@ from harken.ports import (
 PREFIX = "journal:///"
 HEADER = b"harken-journal 1\n"
 # Methods that only read. Calls of all others are journaled: an unnecessary line is harmless, a missing one loses data.
-READS = {"agent", "agents", "all", "applications", "changes", "count", "deliveries", "delivery", "events"}
-READS |= {"events_about", "find", "get", "get_many", "keys", "latest", "messages", "sessions", "speakers"}
+READS = {"agent", "agents", "all", "applications", "causes", "changes", "count", "counts", "deliveries", "delivery"}
+READS |= {"events", "events_about", "find", "get", "get_many", "keys", "latest", "messages", "sessions", "speakers"}
 READS |= {"ratings_by_author", "stream", "summarize", "term_counts", "watching"}
 
 
@@ -70,7 +71,7 @@ class JournaledOutbox(Journaled):
 
     def claim(self, channel: str, *, now: datetime, **how: Any) -> Any:
         """Claim due deliveries, as the port specifies."""
-        first = self._in_memory.deliveries(DeliveryState.PENDING, channel=channel, limit=1)
+        first = self._in_memory.deliveries(DeliveryQuery(DeliveryState.PENDING, channel=channel), limit=1)
         return self._write("claim", channel, now=now, **how) if first and first[0].due_at <= now else []
 
 

@@ -65,14 +65,19 @@ from harken.domain.feedback import (
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate, Proportion, ProportionChange, Verdict
 from harken.domain.insight.evaluation import Evaluation
+from harken.domain.insight.facets import Facets
+from harken.domain.insight.headline import Finding, Growth, Headline, Silence
 from harken.domain.insight.heat_map import Cell
+from harken.domain.insight.issues import Issue, Issues
 from harken.domain.insight.mix import Mix
+from harken.domain.insight.periods import ComparedPeriods
+from harken.domain.insight.ranking import RankedGroup, Ranking
 from harken.domain.insight.themes import Theme
 from harken.domain.keywords import Keyword
 from harken.domain.moderation import DecisionConflict, Moderation, ModerationStatus, ResponseTime, RuleMatch
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
-from harken.domain.routes import Route
+from harken.domain.routes import Route, RouteDryRun
 from harken.domain.rules import RatingPolicy, Rule, SpamHandling
 from harken.domain.summary import Interval, Summary
 from harken.domain.trend import Period, PeriodValue, TrendPoint
@@ -130,6 +135,7 @@ __all__ = [
     "AverageReading",
     "Cell",
     "Change",
+    "ComparedPeriods",
     "Comparison",
     "ConfigurationError",
     "Container",
@@ -146,16 +152,20 @@ __all__ = [
     "ErasedFeedback",
     "Estimate",
     "Evaluation",
+    "Facets",
     "Feedback",
     "FeedbackNotFound",
     "FeedbackQuery",
     "FeedbackRejected",
     "FeedbackWithdrawn",
+    "Finding",
     "Forbidden",
     "FoundTheme",
     "GroupBy",
+    "Growth",
     "Harken",
     "HarkenError",
+    "Headline",
     "IdempotencyConflict",
     "Interval",
     "InvalidConversation",
@@ -163,6 +173,8 @@ __all__ = [
     "InvalidMetadata",
     "InvalidQuery",
     "InvalidTransition",
+    "Issue",
+    "Issues",
     "KeyNotFound",
     "KeyRejected",
     "Keyword",
@@ -187,6 +199,8 @@ __all__ = [
     "PeriodValue",
     "Proportion",
     "ProportionChange",
+    "RankedGroup",
+    "Ranking",
     "Rating",
     "RatingPolicy",
     "RatingValue",
@@ -197,6 +211,7 @@ __all__ = [
     "ResponseTime",
     "Revision",
     "Route",
+    "RouteDryRun",
     "RouteRejected",
     "Rule",
     "RuleMatch",
@@ -206,6 +221,7 @@ __all__ = [
     "SentimentEvaluation",
     "SentimentSurvey",
     "Services",
+    "Silence",
     "SpamEvaluation",
     "SpamHandling",
     "SpamReading",

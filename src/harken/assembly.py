@@ -175,17 +175,28 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         clock=clock,
     )
     channels = make.channels(
-        storage.state, alerting, names=channel_names, application=parts.application, clock=shared_clock
+        storage.state,
+        alerting,
+        storage.outbox,
+        kinds=notifications.channels.kinds(),
+        application=parts.application,
+        clock=shared_clock,
     )
     routes = make.routes(
-        storage.state, configured=notifications.routes, channels=channel_names, renderer=parts.renderer
+        storage.state,
+        feedback=storage.feedback,
+        alerts=storage.alerts,
+        configured=notifications.routes,
+        channels=channel_names,
+        renderer=parts.renderer,
+        clock=clock,
     )
     deliveries = make.deliveries(
         storage.outbox,
         feedback=storage.feedback,
         alerts=storage.alerts,
         routes=routes,
-        channels=channel_names,
+        channels=channels,
         clock=shared_clock,
     )
     dependencies = RelayDependencies(
@@ -208,7 +219,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         analytics=make.analytics(storage.feedback, erasures, themes=themes, clock=clock),
         sessions=make.sessions(storage.sessions),
         conversations=make.conversations(storage.conversations),
-        keys=make.keys(storage.keys, clock=clock, new_secret=parts.new_secret),
+        keys=make.keys(storage.keys, storage.state, clock=clock, new_secret=parts.new_secret),
         feed=make.feed(storage.feedback, storage.alerts, clock=clock),
         alerts=alerting,
         channels=channels,

@@ -20,7 +20,11 @@ from harken.domain.feedback import (
 )
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate
+from harken.domain.insight.facets import Facets
+from harken.domain.insight.headline import Headline
 from harken.domain.insight.heat_map import Cell
+from harken.domain.insight.issues import Issues
+from harken.domain.insight.ranking import Ranking
 from harken.domain.keywords import Keyword
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
@@ -114,7 +118,13 @@ class Harken:
         self.state = storage.state
         self.application = application
         self._storage = storage
-        self._on_close: list[Callable[[], object]] = [relay.stop, feed.close, collection.close, sentiment.close]
+        self._on_close: list[Callable[[], object]] = [
+            relay.stop,
+            feed.close,
+            collection.close,
+            sentiment.close,
+            keys.close,
+        ]
         collection.on_write(lambda _: feed.nudge())
         collection.on_write(lambda _: relay.nudge())
         editor.on_change(feed.nudge)
@@ -369,6 +379,69 @@ class Harken:
         With ``prefer_dates``, by date and hour if the feedback spans less than 14 days.
         """
         return self.analytics.heat_map(self.query(**filters), zone, prefer_dates=prefer_dates)
+
+    def headline(self, zone: str = "UTC", *, same_weekdays: bool = False, **filters: Unpack[Filters]) -> Headline:
+        """What changed in a period since the one before, since when, what grew most, and what would mislead.
+
+        Args:
+            zone: the IANA time zone of days.
+            same_weekdays: whether the earlier period is a whole number of weeks earlier, even if it does not end where
+                the other begins.
+            filters: select the feedback. Without ``since``, the period is the last 28 days; without ``until``, up to
+                now. A period that has not ended is compared with the same part of the one before.
+
+        Raises:
+            InvalidQuery: a filter is invalid, the time zone is unknown, or the period is empty.
+        """
+        return self.analytics.headline(self.query(**filters), zone, same_weekdays=same_weekdays)
+
+    def reasons(
+        self, zone: str = "UTC", *, limit: int = 10, same_weekdays: bool = False, **filters: Unpack[Filters]
+    ) -> Issues:
+        """The reasons that people chose for thumbs-down feedback, each with its change and an example.
+
+        They are counted in the newest 20,000 thumbs-down entries of the periods of :meth:`headline`.
+
+        Args:
+            zone: as in :meth:`headline`.
+            limit: how many reasons, from 1 to 50; the most frequent.
+            same_weekdays: as in :meth:`headline`.
+            filters: select the feedback; a filter on the rating is ignored.
+
+        Raises:
+            InvalidQuery: a filter or the limit is invalid, the time zone is unknown, or the period is empty.
+        """
+        periods = self.analytics.periods(self.query(**filters), zone, same_weekdays=same_weekdays)
+        return self.analytics.reasons(periods, limit=limit)
+
+    def ranking(
+        self,
+        by: GroupBy | str = "agent",
+        zone: str = "UTC",
+        *,
+        same_weekdays: bool = False,
+        **filters: Unpack[Filters],
+    ) -> Ranking[GroupKey]:
+        """Agents, or the values of a context key, by satisfaction, with their changes and which of them differ.
+
+        Args:
+            by: ``"agent"`` or ``"context.<name>"``.
+            zone: as in :meth:`headline`.
+            same_weekdays: as in :meth:`headline`.
+            filters: select the feedback.
+
+        Raises:
+            InvalidQuery: a filter or the dimension is invalid, the time zone is unknown, or the period is empty.
+        """
+        periods = self.analytics.periods(self.query(**filters), zone, same_weekdays=same_weekdays)
+        return self.analytics.ranking(periods, _group_by(by))
+
+    def facets(self, **filters: Unpack[Filters]) -> Facets:
+        """The agents, tags and context values of the matching feedback, with the number of entries of each.
+
+        Each filter is ignored for its own values. Context keys with more than 50 values are left out.
+        """
+        return self.analytics.facets(self.query(**filters))
 
     def changes(self, zone: str = "UTC", **filters: Unpack[Filters]) -> list[SatisfactionChange]:
         """The local days on which satisfaction changed, oldest first; of the last 365 days that have feedback."""

@@ -19,7 +19,7 @@ from tests.benchmarks.receiver import receiving
 
 import harken
 from harken import Harken, Submission, Target
-from harken.domain.events import DeliveryState
+from harken.domain.events import DeliveryQuery, DeliveryState
 
 DELIVERIES: Final = 6_000
 ROUNDS: Final = 3
@@ -176,7 +176,7 @@ def _submit_from_threads(hk: Harken) -> None:
 
 def _wait_until_empty(hk: Harken) -> None:
     deadline, pause = monotonic() + 120, Event()
-    while hk.outbox.events(limit=1) or hk.outbox.deliveries(DeliveryState.PENDING, limit=1):
+    while hk.outbox.events(limit=1) or hk.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=1):
         assert monotonic() < deadline, "the relay did not finish"
         pause.wait(0.01)
 

@@ -19,7 +19,7 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, HarkenError, StaleFeedback
-from harken.domain.events import Delivery, DeliveryState, Event
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.terms import TermCounts, TermTally, words
 from harken.domain.metadata import MetadataSize
@@ -607,10 +607,8 @@ class ReplaysDeadOnly(MemoryOutbox):
 class CountsDelivered(MemoryOutbox):
     """Counts delivered deliveries as pending."""
 
-    def pending(self) -> Mapping[str, int]:
-        return {
-            name: len(places) for (_, name), places in sorted(self._data.deliveries.order.items(), key=str) if places
-        }
+    def counts(self, query: DeliveryQuery) -> Mapping[str, int]:
+        return super().counts(evolve(query, state=None))
 
 
 class CountsReleases(MemoryOutbox):
@@ -637,7 +635,7 @@ class ForgetsDead(MemoryOutbox):
     """Forgets dead deliveries."""
 
     def forget(self, *, before: datetime) -> int:
-        dead = [one for one in self.deliveries(DeliveryState.DEAD, limit=99) if one.due_at < before]
+        dead = [one for one in self.deliveries(DeliveryQuery(DeliveryState.DEAD), limit=99) if one.due_at < before]
         for delivery in dead:
             self._data.deliveries.remove(delivery)
         return super().forget(before=before)
@@ -646,11 +644,9 @@ class ForgetsDead(MemoryOutbox):
 class FiltersAfterThePage(MemoryOutbox):
     """Filters by channel after taking a page."""
 
-    def deliveries(
-        self, state: DeliveryState, *, limit: int, channel: str | None = None, **rest: Any
-    ) -> Sequence[Delivery]:
-        page = super().deliveries(state, limit=limit, **rest)
-        return [delivery for delivery in page if channel in (None, delivery.channel)]
+    def deliveries(self, query: DeliveryQuery, *, limit: int, **rest: Any) -> Sequence[Delivery]:
+        page = super().deliveries(evolve(query, channel=None), limit=limit, **rest)
+        return [delivery for delivery in page if query.channel in (None, delivery.channel)]
 
 
 class FansOutAgain(MemoryOutbox):
@@ -1115,11 +1111,9 @@ class StreamsSessionsByPrefix(MemoryFeedbackRepository):
 class ListsDeliveriesByPrefix(MemoryOutbox):
     """Matches applications by prefix when it lists deliveries."""
 
-    def deliveries(
-        self, state: DeliveryState, *, limit: int, application: str | None = None, **rest: Any
-    ) -> Sequence[Delivery]:
-        found = super().deliveries(state, limit=9_999, **rest)
-        return [one for one in found if one.event.application.startswith(application or "")][:limit]
+    def deliveries(self, query: DeliveryQuery, *, limit: int, **rest: Any) -> Sequence[Delivery]:
+        found = super().deliveries(evolve(query, application=None), limit=9_999, **rest)
+        return [one for one in found if one.event.application.startswith(query.application or "")][:limit]
 
 
 class LatestOfAllApplications(MemoryAlertRepository):

@@ -23,7 +23,7 @@ from harken import (
     StorageIncompatible,
     StorageUnavailable,
 )
-from harken.domain.events import DeliveryState
+from harken.domain.events import DeliveryQuery, DeliveryState
 from harken.domain.instants import EPOCH
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
@@ -64,7 +64,7 @@ def read_all(storage: Storage) -> list[object]:
         [list(storage.feedback.changes(query.application, since=EPOCH)) for query in queries],
         list(storage.sessions.stream()),
         storage.outbox.events(limit=9_999),
-        [list(storage.outbox.deliveries(state, limit=9_999)) for state in DeliveryState],
+        [list(storage.outbox.deliveries(DeliveryQuery(state), limit=9_999)) for state in DeliveryState],
         storage.keys.keys(),
         [list(storage.alerts.find(query.application, limit=9_999)) for query in queries],
         [storage.state.all(kind) for kind in (*hst.KINDS, "kind", "route", "channel")],

@@ -151,10 +151,20 @@ _BODIES: dict[str, Any] = {
     "erase_feedback": {"author": "nobody"},
     "switch_channel_off": {"reason": "by hand"},
     "put_route": {"channel": "log"},
+    "dry_run_route": {"channel": "log"},
+    "create_key": {"scopes": ["read"]},
     "replay_deliveries": {},
 }
 #: Path parameters other than feedback ids. Unauthorized requests are rejected whether or not these exist.
-_NAMED = {"session_id": "s", "message_id": "m", "channel": "log", "route": "r", "alert_id": "a", "delivery_id": "d:log"}
+_NAMED = {
+    "session_id": "s",
+    "message_id": "m",
+    "channel": "log",
+    "route": "r",
+    "alert_id": "a",
+    "delivery_id": "d:log",
+    "key_id": "0123456789abcdef",
+}
 _QUERIES = {
     "submit_feedback_in_production": "session_id=s",
     "set_vote": "author=a",

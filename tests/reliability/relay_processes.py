@@ -31,7 +31,7 @@ from attrs import frozen
 from tests.mongod import database, replica_set
 
 import harken
-from harken.domain.events import DeliveryState
+from harken.domain.events import DeliveryQuery, DeliveryState
 
 RELAYS = 2
 SPEED = 20
@@ -177,12 +177,12 @@ def play(storage: str, folder: Path, *, events: int, kills: int, seed: int = 1) 
             relays.start()
 
         def left() -> int:
-            pending = hk.outbox.deliveries(DeliveryState.PENDING, limit=1)
+            pending = hk.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=1)
             return len(hk.outbox.events(limit=1)) + len(pending)
 
         _until(lambda: receiver.kills == kills and len(receiver.requests) >= events and not left())
         seconds = monotonic() - start
-        requests, dead = list(receiver.requests), hk.outbox.deliveries(DeliveryState.DEAD, limit=1_000)
+        requests, dead = list(receiver.requests), hk.outbox.deliveries(DeliveryQuery(DeliveryState.DEAD), limit=1_000)
     ids_of: dict[str, set[str]] = {}
     for delivery_id, feedback_id in requests:
         ids_of.setdefault(feedback_id, set()).add(delivery_id)

@@ -15,7 +15,7 @@ import harken
 from channels import Recorder, connect_without_relay
 from harken import Change, DeliveryFailed, FeedbackQuery, Harken, StorageUnavailable
 from harken.configuration.storage_urls import open_storage
-from harken.domain.events import DeliveryState
+from harken.domain.events import DeliveryQuery, DeliveryState
 from harken.domain.summary import Summary
 from harken.ports.notifier import Notification
 from harken.ports.storage import Storage
@@ -336,7 +336,7 @@ def check_guarantees(world: World, expected: object, where: str) -> None:
         assert world.hk.analytics.summary(query) == Summary.fold(world.hk.collection.stream(query)), where
     assert list(world.hk.outbox.events(limit=9)) == [], where
     for state in (DeliveryState.PENDING, DeliveryState.DEAD):
-        assert list(world.hk.outbox.deliveries(state, limit=9)) == [], where
+        assert list(world.hk.outbox.deliveries(DeliveryQuery(state), limit=9)) == [], where
     for session_id, tried in world.erased.items():
         for channel, before in zip(world.channels.values(), tried, strict=True):
             late = [one.feedback for one in channel.tried[before:] if one.feedback and one.application == "default"]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import harken
 from harken import (
+    Change,
     Comparison,
     FeedbackQuery,
     GroupBy,
@@ -20,8 +21,6 @@ from harken import (
     Summary,
     Verdict,
 )
-from harken.configuration.storage_urls import open_storage
-from harken.testing import Faults
 from support import NOON, ManualClock, a_submission
 
 submissions = st.builds(
@@ -240,26 +239,31 @@ def test_groups_by_tag_are_compared_with_feedback_outside_them(hk: Harken) -> No
     assert groups["a"].before == hk.summary(rating="up")
 
 
-def test_a_design_effect_is_kept_until_something_is_written() -> None:
-    """It is computed again after a submission and an erasure, and only then."""
-    faults = Faults()
+def test_a_design_effect_is_kept_until_something_is_written(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is computed again after a submission, a change and an erasure, and only then."""
+    calls: list[object] = []
+    repository: Any = hk.analytics._repository
+    ratings = repository.ratings_by_author
+    monkeypatch.setattr(
+        repository, "ratings_by_author", lambda *args, **named: calls.append(args) or ratings(*args, **named)
+    )
 
-    def calls() -> int:
-        faults.disarm()
+    def computes() -> bool:
+        calls.clear()
         hk.estimate()
-        return faults.calls
+        return bool(calls)
 
-    with open_storage("memory://") as storage, harken.connect(faults.around(storage)) as hk:
-        for author in ("a", "a", "b", "c"):
-            hk.submit("s", "up", author=author)
-        first, second = calls(), calls()
-        assert second < first
-        before = hk.estimate().design_effect
-        hk.submit("s", "up", author="b")
-        assert calls() == first
-        assert hk.estimate().design_effect > before
-        hk.collection.erase(hk.query(author="b"))
-        assert calls() == first
+    ids = [hk.submit("s", "up", author=author).feedback.id for author in ("a", "a", "b", "c")]
+    assert computes()
+    assert not computes()
+    before = hk.estimate().design_effect
+    hk.submit("s", "up", author="b")
+    assert computes()
+    assert hk.estimate().design_effect > before
+    hk.change(ids[0], Change(tags=("slow",)))
+    assert computes()
+    hk.collection.erase(hk.query(author="b"))
+    assert computes()
 
 
 def test_comparing_groups(hk: Harken) -> None:

@@ -15,7 +15,7 @@ from harken import Alert, Erased, FeedbackQuery, Harken, ModerationStatus
 from harken.configuration.storage_urls import open_storage
 from harken.domain.alerts.patterns import Subject
 from harken.domain.alerts.rules import StreakRule
-from harken.domain.events import DeliveryState, EventType
+from harken.domain.events import DeliveryQuery, DeliveryState, EventType
 from harken.domain.feedback import session_author
 from harken.domain.query import ANY_STATUS
 from harken.ports.storage import Storage
@@ -108,7 +108,7 @@ def _of_others(place: Place) -> list[list[object]]:
     """Everything that is stored about others than the session of :func:`_lived_in`."""
     theirs, hk, storage = ("default", "user-123"), place.hk, place.storage
     names = ("default", "other")
-    deliveries = [one for state in DeliveryState for one in storage.outbox.deliveries(state, limit=99)]
+    deliveries = [one for state in DeliveryState for one in storage.outbox.deliveries(DeliveryQuery(state), limit=99)]
     everything = [FeedbackQuery(application=name).in_any_state() for name in names]
     feedback = [one for query in everything for one in storage.feedback.stream(query)]
     places = {(name, session) for name in names for session in ("user-12", "user-123", "b")} - {theirs}
@@ -262,9 +262,9 @@ def test_erasing_again_removes_nothing(place: Place, clock: ManualClock) -> None
     _lived_in(place, clock)
     query = place.hk.query(session_id="user-123")
     place.hk.collection.erase(query)
-    pending = place.storage.outbox.pending()
+    pending = place.storage.outbox.counts(DeliveryQuery(DeliveryState.PENDING))
     assert place.hk.collection.erase(query) == Erased()
-    assert place.storage.outbox.pending() == pending
+    assert place.storage.outbox.counts(DeliveryQuery(DeliveryState.PENDING)) == pending
 
 
 def test_a_failed_call_can_be_repeated(place: Place, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,25 +1,31 @@
 """API keys: created, shown once, authenticated, and revoked."""
 
 import hashlib
+import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Lock
+from time import monotonic
 from typing import Any
 
 import pytest
+from attrs import evolve
 from dependency_injector.providers import Object
 from hypothesis import given
 from hypothesis import strategies as st
 
 import harken
-from harken import Harken, InvalidCredentials, KeyNotFound, KeyRejected, NewKey, Scope
+from harken import Harken, InvalidCredentials, KeyNotFound, KeyRejected, NewKey, Scope, StorageUnavailable
 from harken.configuration.settings import Settings
+from harken.ports.state import StateEntry, StateRepository
 from harken.services.copying import Copying
 from harken.services.keys import FLOOD, MAX_FAILURES
 from harken.testing import reference_storage
 from harken.testing import strategies as hst
-from support import NOON, ManualClock
+from support import NOON, PATIENCE, ManualClock, eventually
 
 APP = "default"
 REFUSED = "This API key is not valid: it is unknown, incomplete or revoked; ask for a new one"
@@ -279,3 +285,116 @@ def test_valid_keys_do_not_count_as_failures(hk: Harken, made: NewKey, counted: 
     for _ in range(2 * MAX_FAILURES):
         hk.keys.authenticate(made.text)
     assert counted == {"get": 2 * MAX_FAILURES}
+
+
+class TestLastUse:
+    """When a key was last used, to the hour."""
+
+    def test_a_used_key_says_when(self, hk: Harken, clock: ManualClock, made: NewKey) -> None:
+        """The first use of each hour is recorded, in the list and in the answer to a revocation."""
+        other = hk.keys.create("other", ["read"])
+        assert last_uses(hk) == {made.key.id: None, other.key.id: None}
+        hk.keys.authenticate(made.text)
+        eventually(lambda: last_uses(hk) == {made.key.id: NOON, other.key.id: None})
+        clock.turn(minutes=59)
+        hk.keys.authenticate(made.text)
+        clock.turn(minutes=1)
+        hk.keys.authenticate(made.text)
+        eventually(lambda: last_uses(hk)[made.key.id] == NOON + timedelta(hours=1))
+        assert hk.keys.revoke(made.key.id).last_used_at == NOON + timedelta(hours=1)
+        assert [key.id for key in hk.keys.keys("other")] == [other.key.id]
+
+    def test_a_refused_key_is_not_used(self, hk: Harken, made: NewKey) -> None:
+        """Neither an unknown nor a revoked key is recorded, so that invalid keys store nothing."""
+        revoked = hk.keys.create(APP, ["read"])
+        hk.keys.revoke(revoked.key.id)
+        for text in (revoked.text, f"hk_{'0' * 16}_x", f"{made.text}x"):
+            refused(hk, text)
+        hk.keys.authenticate(made.text)
+        eventually(lambda: last_uses(hk)[made.key.id] == NOON)
+        assert last_uses(hk) == {made.key.id: NOON, revoked.key.id: None}
+
+    def test_processes_record_an_hour_once(self, clock: ManualClock) -> None:
+        """Another process that uses the key in the same hour changes nothing; an hour after the record, it does."""
+        storage = reference_storage()
+        with harken.connect(storage, clock=clock) as one, harken.connect(storage, clock=clock) as other:
+            made = one.keys.create(APP, ["read"])
+            one.keys.authenticate(made.text)
+            eventually(lambda: last_uses(one)[made.key.id] == NOON)
+            clock.turn(minutes=59)
+            other.keys.authenticate(made.text)
+            clock.turn(minutes=1)
+            eventually(lambda: other.keys.authenticate(made.text) and last_uses(one)[made.key.id] != NOON)
+            assert last_uses(one)[made.key.id] == NOON + timedelta(hours=1)
+
+    def test_a_storage_that_fails_delays_no_use(self, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+        """If a use cannot be stored, the key is accepted all the same, and the next use is recorded."""
+        storage = reference_storage()
+        state = _FailingState(storage.state)
+        with harken.connect(evolve(storage, state=state), clock=clock) as hk:
+            made = hk.keys.create(APP, ["read"])
+            state.fails = True
+            assert hk.keys.authenticate(made.text) == made.key
+            eventually(lambda: "could not be recorded" in caplog.text)
+            state.fails = False
+            eventually(lambda: hk.keys.authenticate(made.text) and last_uses(hk)[made.key.id] == NOON)
+        assert made.text not in caplog.text
+
+    def test_authentication_waits_for_no_write(self, clock: ManualClock) -> None:
+        """While the storage of state entries hangs, keys are authenticated."""
+        storage = reference_storage()
+        state = _FailingState(storage.state)
+        with harken.connect(evolve(storage, state=state), clock=clock) as hk:
+            made = hk.keys.create(APP, ["read"])
+            with state.hanging:
+                started = monotonic()
+                assert hk.keys.authenticate(made.text) == made.key
+                assert monotonic() - started < PATIENCE / 4
+            eventually(lambda: last_uses(hk)[made.key.id] == NOON)
+
+    def test_a_forked_process_records_uses(self, hk: Harken, made: NewKey) -> None:
+        """A worker that was forked from a parent in use records uses in threads of its own."""
+        hk.keys.authenticate(hk.keys.create(APP, ["read"]).text)
+        child = os.fork()
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+            return
+        status = 1
+        try:
+            hk.keys.authenticate(made.text)
+            eventually(lambda: last_uses(hk)[made.key.id] == NOON)
+            status = 0
+        finally:
+            os._exit(status)
+
+
+class _FailingState(StateRepository):
+    """State entries that cannot be read while ``fails``, nor while the lock ``hanging`` is held."""
+
+    def __init__(self, inner: StateRepository) -> None:
+        self._inner = inner
+        self.fails = False
+        self.hanging = Lock()
+
+    def all(self, kind: str) -> Sequence[StateEntry]:
+        return self._inner.all(kind)
+
+    def get(self, kind: str, name: str) -> StateEntry | None:
+        if self.fails:
+            raise StorageUnavailable("The storage is away")
+        if not self.hanging.acquire(timeout=PATIENCE / 4):
+            raise StorageUnavailable("The storage hangs")
+        self.hanging.release()
+        return self._inner.get(kind, name)
+
+    def put(self, kind: str, entry: StateEntry) -> bool:
+        return self._inner.put(kind, entry)
+
+    def delete(self, kind: str, name: str) -> bool:
+        return self._inner.delete(kind, name)
+
+
+def last_uses(hk: Harken) -> dict[str, datetime | None]:
+    """When each key was last used, by id."""
+    found = hk.keys.keys()
+    return {key.id: key.last_used_at for key in found}

@@ -11,7 +11,7 @@ import harken
 from channels import Recorder, connect_without_relay
 from harken import DeliveryFailed, DeliveryNotFound, Feedback, FeedbackQuery, Harken, Target
 from harken.configuration.storage_urls import open_storage
-from harken.domain.events import DeliveryState
+from harken.domain.events import DeliveryQuery, DeliveryState
 from harken.ports.notifier import Notification
 from harken.ports.storage import Storage
 from harken.services.copying import Copying
@@ -123,7 +123,7 @@ def test_dead_letters_are_found_and_replayed_by_whole_names(storage: Storage, cl
         assert hk.deliveries.replay_all(application="default-2") == 2
         assert hk.deliveries.replay_all(channel="log") == 0
         assert [one.channel for one in hk.deliveries.find("dead")] == ["log-2"]
-        assert len(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)) == 3
+        assert len(storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)) == 3
 
 
 def test_a_vote_is_its_authors_on_its_message(hk: Harken) -> None:

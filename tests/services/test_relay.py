@@ -25,7 +25,7 @@ from harken import (
     StorageUnavailable,
 )
 from harken.configuration.storage_urls import open_storage
-from harken.domain.events import Delivery, DeliveryState
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState
 from harken.ports.notifier import Notification
 from harken.services.notifications.lane import LEASE, SCHEDULE
 from support import NOON, PATIENCE, ManualClock, eventually
@@ -40,12 +40,12 @@ def refuse(*_: object) -> None:
 
 def dead(hk: Harken) -> list[Delivery]:
     """The dead letters."""
-    return list(hk.outbox.deliveries(DeliveryState.DEAD, limit=100))
+    return list(hk.outbox.deliveries(DeliveryQuery(DeliveryState.DEAD), limit=100))
 
 
 def pending(hk: Harken) -> list[Delivery]:
     """The pending deliveries."""
-    return list(hk.outbox.deliveries(DeliveryState.PENDING, limit=100))
+    return list(hk.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=100))
 
 
 def alerts_about_channels(hk: Harken) -> list[tuple[str, bool]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from channels import Recorder, connect_without_relay
 from harken import Change, Harken, Moderation, ModerationStatus, Rating, Route, Target
 from harken.domain.events import Event, EventType, Traits
-from harken.domain.routes import destinations
+from harken.domain.routes import destinations, parse_route
 from harken.services.notifications import relay as relay_module
 from support import NOON, ManualClock, a_feedback
 
@@ -123,6 +123,17 @@ def test_a_route_takes_feedback_when_its_filter_becomes_true(story: str) -> None
             step(hk)
             hk.relay.run_due()
     assert channel.types == expected
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_dry_run_finds_what_was_sent(story: str) -> None:
+    """Afterwards, a dry run of the route matches the feedback exactly if a notification about it was sent."""
+    filters, steps, sent = STORIES[story]
+    with connect_without_relay(spam="hold") as hk:
+        for step in steps:
+            step(hk)
+        found = hk.routes.dry_run(parse_route({"name": "r", "channel": "team", **filters}), "default")
+    assert (found.matched, found.total) == (min(1, len(sent)), 1)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from attrs import evolve
 from channels import Recorder, connect_without_relay
 from harken import Change, DeliveryFailed, Harken, Notification, Route, Target
 from harken.configuration.storage_urls import open_storage
-from harken.domain.events import DeliveryState
+from harken.domain.events import DeliveryQuery, DeliveryState
 from harken.services.notifications import lane as lane_module
 from harken.services.notifications import relay as relay_module
 from harken.services.notifications.lane import LEASE
@@ -26,7 +26,7 @@ SPAM: Final = "I click here and nothing happens"
 
 def pending(hk: Harken) -> list[str]:
     """The types of the pending deliveries."""
-    return [one.event.type.value for one in hk.outbox.deliveries(DeliveryState.PENDING, limit=100)]
+    return [one.event.type.value for one in hk.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=100)]
 
 
 def erase(hk: Harken) -> object:
@@ -302,7 +302,7 @@ def test_deliveries_are_settled_before_the_batch_ends(monkeypatch: pytest.Monkey
     settled: list[int] = []
 
     def count(_: Notification) -> None:
-        settled.append(len(hk.outbox.deliveries(DeliveryState.DELIVERED, limit=10)))
+        settled.append(len(hk.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=10)))
 
     with connect_without_relay(channels={"ops": Recorder(count)}) as hk:
         for _ in range(4):
@@ -329,7 +329,7 @@ def test_order_with_several_threads_and_a_failing_receiver() -> None:
         hk.relay.nudge()
 
         def all_arrived() -> bool:
-            waiting = hk.outbox.deliveries(DeliveryState.PENDING, limit=100)
+            waiting = hk.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=100)
             first = {one.event.subject_id: one for one in sorted(waiting, key=lambda one: -one.event.version)}
             if not hk.outbox.events(limit=1) and all(one.due_at > clock.now for one in first.values()):
                 # No thread is sending, so no lease expires.
@@ -385,7 +385,7 @@ def test_two_relays_with_different_clocks(hours: int) -> None:
         channel.refuse = _refuse
         other.submit("s", "up")
         other.relay.run_due()
-        (waiting,) = one.outbox.deliveries(DeliveryState.PENDING, limit=9)
+        (waiting,) = one.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)
         assert waiting.due_at == clock.now + timedelta(seconds=5)
         channel.refuse = lambda _: None
         clock.turn(seconds=5)

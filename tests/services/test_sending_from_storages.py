@@ -14,7 +14,7 @@ import pytest
 import harken
 from channels import Recorder, connect_without_relay
 from harken import Change, Harken, ModerationStatus, Notification
-from harken.domain.events import DeliveryState
+from harken.domain.events import DeliveryQuery, DeliveryState
 from harken.services.notifications import relay as relay_module
 from support import eventually
 
@@ -32,7 +32,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def pending(hk: Harken) -> int:
     """The number of pending deliveries."""
-    return len(hk.outbox.deliveries(DeliveryState.PENDING, limit=1_000))
+    return len(hk.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=1_000))
 
 
 def erase(hk: Harken) -> object:

@@ -15,11 +15,14 @@ from harken import (
     Comparison,
     Cursor,
     Evaluation,
+    Facets,
     Feedback,
     FeedbackQuery,
     FeedbackRejected,
     Harken,
+    Headline,
     Interval,
+    Issues,
     Keyword,
     Middleware,
     Missed,
@@ -27,6 +30,7 @@ from harken import (
     News,
     Page,
     PeriodValue,
+    Ranking,
     Rating,
     RatingPolicy,
     RatingValue,
@@ -99,6 +103,10 @@ def reading(hk: Harken) -> None:
     assert_type(hk.compare_groups("agent", author="ann"), Mapping[str | datetime | None, Comparison])
     assert_type(hk.estimate(agent_id="a").interval, Interval)
     assert_type(hk.heat_map("Europe/Berlin"), list[Cell])
+    assert_type(hk.headline("Europe/Berlin", same_weekdays=True), Headline)
+    assert_type(hk.reasons(limit=5), Issues)
+    assert_type(hk.ranking("context.version"), Ranking[str | datetime | None])
+    assert_type(hk.facets(agent_id="a"), Facets)
     assert_type(hk.changes(tag="x"), list[SatisfactionChange])
     assert_type(hk.sentiment.readings(page.items), Mapping[str, Reading])
     assert_type(hk.sentiment.survey(hk.query(tag="x")).average.likelihood, float | None)

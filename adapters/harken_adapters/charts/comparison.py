@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from harken.domain.insight.best_groups import ENOUGH_THUMBS, BestGroups, Pair, best_groups
 from harken.domain.insight.comparison import Comparison, Estimate, Verdict
+from harken.domain.insight.ranking import Ranking
 from harken.domain.query import GroupKey
 from harken.domain.summary import Interval, Summary
 from harken_adapters.charts.axis import scale_top
@@ -110,6 +111,50 @@ def comparison_chart(
             comparison with the other groups.
     """
     return _build_chart(view_groups(compared, by=by, changes=changes))
+
+
+def ranking_chart(ranking: Ranking[GroupKey], *, by: str = "group") -> Chart:
+    """The same for a ranking, with the changes since the previous period.
+
+    Args:
+        ranking: from :meth:`harken.Harken.ranking`.
+        by: the kind of group as a noun, such as ``agent``.
+    """
+    return _build_chart(view_ranking(ranking, by=by))
+
+
+def view_ranking(ranking: Ranking[GroupKey], *, by: str) -> View:
+    """The view of :func:`ranking_chart`."""
+    total, marks = ranking.total.summary, "Change"
+    return View(
+        title=f"Satisfaction by {by}",
+        groups=_ranked_groups(ranking),
+        total=total,
+        by=by,
+        marks=marks,
+        sentence=ranking_sentence(ranking, by),
+        foot=_describe_method(_places(ranking), total, marks),
+    )
+
+
+def ranking_sentence(ranking: Ranking[GroupKey], by: str) -> str:
+    """Which groups differ, such as ``Delta is better than United by 12 to 24 points.``."""
+    noun = by.removeprefix("context.")
+    if not ranking.total.summary.decided:
+        return f"No {noun} has thumbs in this period."
+    return _describe_best(_ranked_groups(ranking), _places(ranking), noun)
+
+
+def _ranked_groups(ranking: Ranking[GroupKey]) -> list[Group]:
+    return [
+        Group(name="(none)" if one.key is None else str(one.key), estimate=one.estimate, change=one.change)
+        for one in ranking.groups
+    ]
+
+
+def _places(ranking: Ranking[GroupKey]) -> BestGroups[int]:
+    """The comparison of the groups by their places in the ranking."""
+    return best_groups({place: one.estimate for place, one in enumerate(ranking.groups)})
 
 
 def change_chart(comparison: Comparison) -> Chart:

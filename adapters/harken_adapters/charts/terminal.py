@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from harken import Themes
+from harken import Issues, Themes
 from harken.domain.insight.best_groups import ENOUGH_THUMBS
 from harken.domain.insight.comparison import Comparison, Estimate
 from harken.domain.insight.heat_map import MIN_THUMBS, Cell
+from harken.domain.insight.ranking import Ranking
 from harken.domain.query import GroupKey
 from harken.domain.summary import Summary
-from harken_adapters.charts.comparison import Group, View, mark_text, view_change, view_groups
+from harken_adapters.charts.comparison import Group, View, mark_text, view_change, view_groups, view_ranking
 from harken_adapters.charts.heat_map import HeatGrid, Step, heat_sentence
 from harken_adapters.charts.labels import DASH, UNCLEAR, count_text, satisfaction_text, share_text
 from harken_adapters.charts.rating_split import rating_shares, split_sentence
@@ -31,7 +32,15 @@ from harken_adapters.charts.text_cells import (
 )
 from harken_adapters.charts.text_columns import trend_text
 from harken_adapters.charts.text_rows import draw_rows, explain_dots
-from harken_adapters.charts.themes import ThemeRow, reason_rows, scale_of, theme_rows, themes_sentence
+from harken_adapters.charts.themes import (
+    ThemeRow,
+    issue_rows,
+    issues_sentence,
+    reason_rows,
+    scale_of,
+    theme_rows,
+    themes_sentence,
+)
 from harken_adapters.charts.trend_plot import FEW_THUMBS
 from harken_adapters.charts.trend_sentences import NO_FEEDBACK
 
@@ -41,6 +50,8 @@ __all__ = [
     "encode_text",
     "groups_text",
     "heat_map_text",
+    "issues_text",
+    "ranking_text",
     "rating_split_text",
     "themes_text",
     "trend_text",
@@ -112,6 +123,17 @@ def comparison_text(compared: Mapping[GroupKey, Comparison], *, by: str = "group
     return join_lines(_draw_view(view_groups(compared, by=by), width))
 
 
+def ranking_text(ranking: Ranking[GroupKey], *, by: str = "group", width: int = COLUMNS) -> str:
+    """The same for a ranking, with the changes since the previous period.
+
+    Args:
+        ranking: as for :func:`harken_adapters.charts.comparison.ranking_chart`.
+        by: the same.
+        width: of a line.
+    """
+    return join_lines(_draw_view(view_ranking(ranking, by=by), width))
+
+
 def change_text(comparison: Comparison, *, width: int = COLUMNS) -> str:
     """The same for two selections.
 
@@ -176,6 +198,19 @@ def themes_text(found: Themes, *, reasons: bool = False, width: int = COLUMNS) -
     """
     rows = reason_rows(found) if reasons else theme_rows(found)
     lines = [*wrap_text(themes_sentence(found, rows, reasons), width)]
+    return join_lines([*lines, "", *_draw_themes(rows, width)] if rows else lines)
+
+
+def issues_text(found: Issues, *, reasons: bool = True, width: int = COLUMNS) -> str:
+    """The same for issues.
+
+    Args:
+        found: as for :func:`harken_adapters.charts.themes.issues_chart`.
+        reasons: the same.
+        width: of a line.
+    """
+    rows = issue_rows(found)
+    lines = [*wrap_text(issues_sentence(found, reasons=reasons), width)]
     return join_lines([*lines, "", *_draw_themes(rows, width)] if rows else lines)
 
 

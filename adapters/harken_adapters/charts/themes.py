@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from harken import Themes
+from harken import Issues, Themes
 from harken.domain.insight.comparison import ProportionChange
 from harken_adapters.charts.axis import scale_top
 from harken_adapters.charts.chart import Chart, empty_chart
@@ -64,6 +64,59 @@ def themes_chart(found: Themes, *, reasons: bool = False) -> Chart:
     )
 
 
+def issues_chart(found: Issues, *, reasons: bool = True) -> Chart:
+    """The same for issues.
+
+    Args:
+        found: from :meth:`harken.Harken.reasons`, or the themes of a page.
+        reasons: whether the issues are reasons, and not themes.
+    """
+    rows, title = issue_rows(found), title_of(reasons)
+    if not rows:
+        return empty_chart(title, issues_sentence(found, reasons=reasons))
+    return Chart(
+        title=title,
+        description=issues_sentence(found, reasons=reasons),
+        table=str(_build_table(title, rows)),
+        caption=f"share of {downs_text(found)}",
+        height=_ROW * len(rows),
+        content=tuple(part for place, row in enumerate(rows) for part in _draw_row(rows, row, place * _ROW)),
+    )
+
+
+def issue_rows(found: Issues) -> list[ThemeRow]:
+    """The issues, in order. A change is shown if it is more than chance."""
+    return [
+        ThemeRow(
+            one.name,
+            one.share.count,
+            one.share.percent / 100,
+            _direction_text(one.change, one.direction) if one.change else "",
+            one.example.comment if one.example else "",
+        )
+        for one in found.issues
+    ]
+
+
+def issues_sentence(found: Issues, *, reasons: bool) -> str:
+    """How many issues there are, and the most frequent."""
+    noun = "reason" if reasons else "theme"
+    if not found.downs:
+        return "There is no thumbs-down feedback."
+    if not found.issues:
+        return f"No {noun} was found in {downs_text(found)}."
+    first = found.issues[0]
+    return (
+        f"{amount(found.found, noun)} in {downs_text(found)}; the most frequent, {first.name}, is in "
+        f"{first.share.count:,} of them ({share_text(first.share.percent / 100)})."
+    )
+
+
+def downs_text(found: Issues) -> str:
+    """``3,759 downs``, or ``the newest 20,000 downs``."""
+    return f"{'' if found.is_complete else 'the newest '}{amount(found.downs, 'down')}"
+
+
 def title_of(reasons: bool) -> str:
     """The title of the chart."""
     return "Reasons" if reasons else "Common issues"
@@ -90,9 +143,13 @@ def reason_rows(found: Themes) -> list[ThemeRow]:
 
 
 def _change_text(change: ProportionChange) -> str:
-    if not change.direction:
+    return _direction_text(change, change.direction)
+
+
+def _direction_text(change: ProportionChange, direction: int) -> str:
+    if not direction:
         return UNCLEAR
-    return f"{'▲' if change.direction > 0 else '▼'} {abs(change.difference):.1f} points"
+    return f"{'▲' if direction > 0 else '▼'} {abs(change.difference):.1f} points"
 
 
 def themes_sentence(found: Themes, rows: Sequence[ThemeRow], reasons: bool) -> str:

@@ -155,7 +155,9 @@ _SIMPLE: Final[Mapping[str, type[HarkenError]]] = {
 
 def _error_of_problem(call: Call[Any], answer: Answer, detail: str, violations: tuple[Violation, ...]) -> HarkenError:
     kind = answer.kind
-    if simple := _SIMPLE.get(kind):
+    # Without an application, the request was not admitted: then there is no such path.
+    own = None if application_in(answer.headers) is None else call.errors.get(kind)
+    if simple := own or _SIMPLE.get(kind):
         return simple(detail)
     if kind == "not-found":
         return _not_found(call, answer, detail)

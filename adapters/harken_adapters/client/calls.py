@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from attrs import asdict, evolve, field, frozen
 
 from harken import (
+    ApiKey,
     Cell,
     Change,
     Comparison,
     Cursor,
     Estimate,
+    Facets,
     Feedback,
     FeedbackNotFound,
     FeedbackQuery,
     FeedbackRejected,
     GroupBy,
+    Headline,
     InvalidQuery,
+    Issues,
+    KeyNotFound,
+    KeyRejected,
     Keyword,
+    NewKey,
+    NoSuchRoute,
     Page,
     Period,
+    Ranking,
     Rating,
     Receipt,
+    Route,
+    RouteDryRun,
+    RouteRejected,
     SatisfactionChange,
+    Scope,
     Submission,
     Summary,
     Target,
@@ -35,21 +50,36 @@ from harken import (
     Violation,
 )
 from harken.clock import new_uuid7
+from harken.domain.alerts.alert import Alert
+from harken.domain.errors import AlertNotFound, ChannelOff, DeliveryNotFound, HarkenError
+from harken.domain.events import Delivery, DeliveryState
 from harken.domain.feedback import DEFAULT_APPLICATION, UNCHANGED, RatingValue
+from harken.domain.instants import utc
 from harken.domain.query import GroupKey, Labels, check_limit
+from harken.domain.routes import parse_route, route_record
 from harken.domain.rules import NO_AUTHOR, form_violations, label_problem
 from harken.domain.text_lists import as_texts
 from harken.facade import Filters, build_query
 from harken.services.feed import Place
 from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords, build_submission, check_keywords
+from harken.services.notifications.deliveries import DeliveryFilters, DeliverySummary
+from harken_adapters.formats.delivery import delivery_from
+from harken_adapters.formats.delivery import summary_from as delivery_summary_from
+from harken_adapters.formats.key import key_from
+from harken_adapters.formats.notification import alert_from
 from harken_adapters.formats.record import from_record, page_from, stamp
+from harken_adapters.formats.route import dry_run_from
 from harken_adapters.formats.statistics import (
     changes_from,
     comparison_from,
     estimate_from,
+    facets_from,
     groups_from,
+    headline_from,
     heat_map_from,
+    issues_from,
     keywords_from,
+    ranking_from,
     summary_from,
     themes_from,
     trend_from,
@@ -68,6 +98,8 @@ EVENT_STREAM: Final = "text/event-stream"
 _REPRESENTATION: Final = (("Prefer", "return=representation"),)
 #: The longest text in a URL or header. No valid id is as long.
 _LONGEST: Final = 1_000
+_ERRORS_OF_KEYS: Final = {"invalid": KeyRejected, "conflict": KeyRejected, "not-found": KeyNotFound}
+_ERRORS_OF_ROUTES: Final = {"invalid": RouteRejected, "conflict": RouteRejected, "not-found": NoSuchRoute}
 #: The segments that clients and proxies remove from a path, even if they are percent-encoded.
 _DOTS: Final = frozenset({".", ".."})
 
@@ -88,6 +120,7 @@ class Call(Generic[T]):
         feedback_id: the feedback in the path, if there is one.
         application: the application that the caller named, if any.
         stream: the media type of the response if it is read as a stream; empty for JSON.
+        errors: the exceptions for kinds of problem that mean something else here than for feedback.
     """
 
     method: str
@@ -101,6 +134,7 @@ class Call(Generic[T]):
     feedback_id: str | None = None
     application: str | None = None
     stream: str = ""
+    errors: Mapping[str, type[HarkenError]] = field(factory=dict)
 
     @property
     def target(self) -> str:
@@ -340,11 +374,207 @@ class Calls:
         by_dates = (("prefer_dates", "true"),) if prefer_dates else ()
         return self._statistics("heat-map", filters, heat_map_from, ("zone", zone), *by_dates)
 
+    def headline(self, zone: str, *, same_weekdays: bool, filters: Filters) -> Call[Headline]:
+        """Say what changed."""
+        return self._statistics("headline", filters, headline_from, *_period(zone, same_weekdays))
+
+    def reasons(self, zone: str, limit: int, *, same_weekdays: bool, filters: Filters) -> Call[Issues]:
+        """Count reasons."""
+
+        def parse(document: Any, application: str) -> Issues:
+            return issues_from(document, lambda one: from_record(one, application))
+
+        period = _period(zone, same_weekdays)
+        return self._read("/api/analytics/reasons", filters, parse, ("limit", str(limit)), *period)
+
+    def ranking(
+        self, by: GroupBy | str, zone: str, *, same_weekdays: bool, filters: Filters
+    ) -> Call[Ranking[GroupKey]]:
+        """Rank groups."""
+        parameters = (("by", _group_by(by)), *_period(zone, same_weekdays))
+        return self._statistics("ranking", filters, ranking_from, *parameters)
+
+    def facets(self, filters: Filters) -> Call[Facets]:
+        """List the values to filter by."""
+        return self._statistics("facets", filters, facets_from)
+
     def changes(self, zone: str, filters: Filters) -> Call[list[SatisfactionChange]]:
         """Find changes of satisfaction."""
         return self._statistics("changes", filters, changes_from, ("zone", zone))
 
+    # --- Notifications -----------------------------------------------------------------------------------------------
+
+    def deliveries(
+        self,
+        state: DeliveryState | str | None,
+        limit: int,
+        after: str | None,
+        *,
+        newest_first: bool,
+        filters: DeliveryFilters,
+    ) -> Call[list[Delivery]]:
+        """List deliveries."""
+        check_limit(limit)
+        parameters = {
+            "state": "any" if state is None else _word(state),
+            "limit": str(limit),
+            "after": after,
+            "newest_first": "true" if newest_first else None,
+        }
+        return self._deliveries("", parameters, filters, lambda one: list(map(delivery_from, one["deliveries"])))
+
+    def delivery_summary(self, since: datetime | None, filters: DeliveryFilters) -> Call[DeliverySummary]:
+        """Count deliveries."""
+        parameters = {"delivered_since": None if since is None else stamp(utc(since))}
+        return self._deliveries("/summary", parameters, filters, delivery_summary_from)
+
+    def replay(self, delivery_id: str, application: str | None) -> Call[Delivery]:
+        """Replay a delivery. Repeating that changes nothing, unless it was sent meanwhile: then it is sent again."""
+        if not _is_segment(delivery_id):
+            raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
+        return Call(
+            method="POST",
+            path=f"/api/deliveries/{_segment(delivery_id)}/replay",
+            query=self._query_of(application),
+            is_idempotent=False,
+            parse=lambda document, _: delivery_from(document),
+            application=self._name(application),
+            errors=_OF_DELIVERIES,
+        )
+
+    def replay_all(self, conditions: Mapping[str, Any], application: str | None) -> Call[int]:
+        """Replay deliveries."""
+        body = {name: _json_value(value) for name, value in conditions.items() if value is not None}
+        return Call(
+            method="POST",
+            path="/api/deliveries/replay",
+            query=self._query_of(application),
+            body=json.dumps(body, separators=(",", ":")).encode(),
+            is_idempotent=False,
+            parse=lambda document, _: int(document["replayed"]),
+            application=self._name(application),
+            errors=_OF_DELIVERIES,
+        )
+
+    def alerts(
+        self, limit: int, after: str | None, open: bool | None, rule: str | None, application: str | None
+    ) -> Call[list[Alert]]:
+        """List alerts."""
+        check_limit(limit)
+        is_open = None if open is None else str(open).lower()
+        parameters = {"limit": str(limit), "after": after, "open": is_open, "rule": rule}
+        return Call(
+            method="GET",
+            path="/api/alerts",
+            query=(*self._query_of(application), *_given(parameters)),
+            parse=lambda document, _: list(map(alert_from, document["alerts"])),
+            application=self._name(application),
+            errors={"not-found": AlertNotFound},
+        )
+
+    def _deliveries(
+        self, path: str, parameters: Mapping[str, str | None], filters: DeliveryFilters, parse: Callable[[Any], T]
+    ) -> Call[T]:
+        application = filters.get("application")
+        chosen = {name: value for name, value in filters.items() if name != "application" and value is not None}
+        selected = {name: _word(value) for name, value in chosen.items()}
+        return Call(
+            method="GET",
+            path=f"/api/deliveries{path}",
+            query=(*self._query_of(application), *_given({**parameters, **selected})),
+            parse=lambda document, _: parse(document),
+            application=self._name(application),
+            errors=_OF_DELIVERIES,
+        )
+
+    # --- Keys and routes ---------------------------------------------------------------------------------------------
+
+    def keys(self, application: str | None) -> Call[list[ApiKey]]:
+        """List the keys."""
+        return self._call(
+            "GET", "/api/keys", lambda document, _: list(map(key_from, document["keys"])), application=application
+        )
+
+    def create_key(
+        self,
+        scopes: Scope | str | Iterable[Scope | str],
+        name: str,
+        agents: str | Iterable[str] | None,
+        application: str | None,
+    ) -> Call[NewKey]:
+        """Create a key. If the response is lost, a repetition would create another key."""
+        wanted = [scopes] if isinstance(scopes, str | Scope) else scopes
+        body = {
+            "scopes": [scope.value if isinstance(scope, Scope) else scope for scope in wanted],
+            "name": name,
+            "agents": None if agents is None else list(as_texts(agents)),
+        }
+
+        def parse(document: Any, _: str) -> NewKey:
+            return NewKey(key_from(document), document["key"])
+
+        call = self._call("POST", "/api/keys", parse, body, application=application, errors=_ERRORS_OF_KEYS)
+        return evolve(call, is_idempotent=False)
+
+    def revoke_key(self, key_id: str, application: str | None) -> Call[ApiKey]:
+        """Revoke a key."""
+        if not _is_segment(key_id):
+            raise KeyNotFound("This is not the id of an API key; list the keys to find it")
+        path = f"/api/keys/{_segment(key_id)}"
+        return self._call(
+            "DELETE", path, lambda document, _: key_from(document), application=application, errors=_ERRORS_OF_KEYS
+        )
+
+    def routes(self, application: str | None) -> Call[list[Route]]:
+        """List the routes."""
+        return self._call(
+            "GET",
+            "/api/routes",
+            lambda document, _: [parse_route(one) for one in (*document["shared"], *document["routes"])],
+            application=application,
+        )
+
+    def put_route(self, route: Route, application: str | None) -> Call[Route]:
+        """Add or replace a route."""
+        return self._route_call("PUT", route, "", lambda document, _: parse_route(document), application)
+
+    def dry_run_route(self, route: Route, application: str | None) -> Call[RouteDryRun]:
+        """Dry-run a route."""
+        return self._route_call("POST", route, "/dry-run", dry_run_from, application)
+
+    def remove_route(self, name: str, application: str | None) -> Call[None]:
+        """Remove a route. If the response is lost, a repetition would not find it."""
+        if not _is_segment(name):
+            raise NoSuchRoute("This is not the name of a route; list the routes to find it")
+        path = f"/api/routes/{_segment(name)}"
+        call = self._call("DELETE", path, _nothing, application=application, errors=_ERRORS_OF_ROUTES)
+        return evolve(call, is_idempotent=False)
+
     # --- Helpers -----------------------------------------------------------------------------------------------------
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        parse: Parse[T],
+        body: Mapping[str, Any] | None = None,
+        *,
+        application: str | None,
+        errors: Mapping[str, type[HarkenError]] = {},
+    ) -> Call[T]:
+        return Call(
+            method=method,
+            path=path,
+            query=self._query_of(application),
+            body=None if body is None else json.dumps(body).encode(),
+            parse=parse,
+            application=self._name(application),
+            errors=errors,
+        )
+
+    def _route_call(self, method: str, route: Route, end: str, parse: Parse[T], application: str | None) -> Call[T]:
+        path, body = f"/api/routes/{route.name}{end}", route_record(route)
+        return self._call(method, path, parse, body, application=application, errors=_ERRORS_OF_ROUTES)
 
     def _statistics(
         self, name: str, filters: Filters, parse: Callable[[Any], T], *parameters: tuple[str, str]
@@ -376,6 +606,28 @@ class Calls:
         if named == "":
             raise InvalidQuery("application must not be empty")
         return _named(named)
+
+
+#: The exceptions of calls that name deliveries.
+_OF_DELIVERIES: Final[Mapping[str, type[HarkenError]]] = {
+    "not-found": DeliveryNotFound,
+    "conflict": ChannelOff,
+    "invalid": InvalidQuery,
+}
+
+
+def _given(parameters: Mapping[str, str | None]) -> Pairs:
+    return tuple((name, value) for name, value in parameters.items() if value is not None)
+
+
+def _word(value: object) -> str:
+    return str(value.value) if isinstance(value, Enum) else str(value)
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return stamp(utc(value))
+    return value.value if isinstance(value, Enum) else value
 
 
 # --- Values in requests -----------------------------------------------------------------------------------------------
@@ -493,6 +745,11 @@ def _feedback_path(feedback_id: str, application: str | None) -> str:
     if not _is_segment(feedback_id):
         raise FeedbackNotFound(application or DEFAULT_APPLICATION, feedback_id)
     return f"/api/feedback/{_segment(feedback_id)}"
+
+
+def _period(zone: str, same_weekdays: bool) -> Pairs:
+    """The parameters of operations that compare with an earlier period."""
+    return (("zone", zone), *((("same_weekdays", "true"),) if same_weekdays else ()))
 
 
 def _group_by(by: GroupBy | str) -> str:

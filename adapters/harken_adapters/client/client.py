@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
@@ -11,24 +12,35 @@ from weakref import WeakSet
 import httpx
 
 from harken import (
+    ApiKey,
     Cell,
     Change,
     Comparison,
     Cursor,
     Estimate,
+    Facets,
     Feedback,
     GroupBy,
+    Headline,
+    Issues,
     Keyword,
+    NewKey,
     Page,
     Period,
+    Ranking,
     Receipt,
+    Route,
+    RouteDryRun,
     SatisfactionChange,
+    Scope,
     Summary,
     Target,
     Themes,
     TrendPoint,
 )
 from harken.clock import utc_now
+from harken.domain.alerts.alert import Alert
+from harken.domain.events import Delivery, DeliveryState
 from harken.domain.feedback import RatingValue
 from harken.domain.query import GroupKey
 from harken.domain.trend import PeriodValue
@@ -36,6 +48,7 @@ from harken.facade import Filters
 from harken.ports.time import Clock
 from harken.services.feed import Place
 from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords
+from harken.services.notifications.deliveries import DeliveryFilters, DeliverySummary
 from harken_adapters.client.answers import Answer, Outcome, failure_of, result_of
 from harken_adapters.client.calls import Call, Calls
 from harken_adapters.client.connection import RETRIES, TIMEOUT, Connection
@@ -236,9 +249,122 @@ class Client:
         """The statistics by weekday and hour; see :meth:`harken.Harken.heat_map`."""
         return self._send(self._calls.heat_map(zone, prefer_dates=prefer_dates, filters=filters))
 
+    def headline(self, zone: str = "UTC", *, same_weekdays: bool = False, **filters: Unpack[Filters]) -> Headline:
+        """What changed in a period since the one before; see :meth:`harken.Harken.headline`."""
+        return self._send(self._calls.headline(zone, same_weekdays=same_weekdays, filters=filters))
+
+    def reasons(
+        self, zone: str = "UTC", *, limit: int = 10, same_weekdays: bool = False, **filters: Unpack[Filters]
+    ) -> Issues:
+        """The reasons of thumbs-down feedback; see :meth:`harken.Harken.reasons`."""
+        return self._send(self._calls.reasons(zone, limit, same_weekdays=same_weekdays, filters=filters))
+
+    def ranking(
+        self,
+        by: GroupBy | str = "agent",
+        zone: str = "UTC",
+        *,
+        same_weekdays: bool = False,
+        **filters: Unpack[Filters],
+    ) -> Ranking[GroupKey]:
+        """Groups by satisfaction; see :meth:`harken.Harken.ranking`."""
+        return self._send(self._calls.ranking(by, zone, same_weekdays=same_weekdays, filters=filters))
+
+    def facets(self, **filters: Unpack[Filters]) -> Facets:
+        """The values to filter by; see :meth:`harken.Harken.facets`."""
+        return self._send(self._calls.facets(filters))
+
     def changes(self, zone: str = "UTC", **filters: Unpack[Filters]) -> list[SatisfactionChange]:
         """The days on which satisfaction changed; see :meth:`harken.Harken.changes`."""
         return self._send(self._calls.changes(zone, filters))
+
+    # --- Notifications -----------------------------------------------------------------------------------------------
+
+    def deliveries(
+        self,
+        state: DeliveryState | str | None = DeliveryState.DEAD,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        newest_first: bool = False,
+        **filters: Unpack[DeliveryFilters],
+    ) -> list[Delivery]:
+        """List deliveries, as ``hk.deliveries.find``. Needs a key with the scope ``admin``."""
+        return self._send(self._calls.deliveries(state, limit, after, newest_first=newest_first, filters=filters))
+
+    def delivery_summary(self, *, since: datetime | None = None, **filters: Unpack[DeliveryFilters]) -> DeliverySummary:
+        """Count deliveries and the causes of dead ones, as ``hk.deliveries.summary``."""
+        return self._send(self._calls.delivery_summary(since, filters))
+
+    def replay(self, delivery_id: str, *, application: str | None = None) -> Delivery:
+        """Send a delivery again, as ``hk.deliveries.replay``."""
+        return self._send(self._calls.replay(delivery_id, application))
+
+    def replay_all(
+        self,
+        state: DeliveryState | str = DeliveryState.DEAD,
+        *,
+        route: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        at_most: int | None = None,
+        **filters: Unpack[DeliveryFilters],
+    ) -> int:
+        """Send all deliveries that match again, as ``hk.deliveries.replay_all``."""
+        times = {"since": since, "until": until, "as_of": as_of}
+        conditions: dict[str, object] = {"state": state, "route": route, "at_most": at_most, **times, **filters}
+        conditions.pop("application", None)
+        return self._send(self._calls.replay_all(conditions, filters.get("application")))
+
+    def alerts(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        open: bool | None = None,
+        rule: str | None = None,
+        application: str | None = None,
+    ) -> list[Alert]:
+        """List alerts, the last raised first, as ``hk.alerts.find``; ``after`` is the id of an alert."""
+        return self._send(self._calls.alerts(limit, after, open, rule, application))
+
+    # --- Keys and routes ---------------------------------------------------------------------------------------------
+
+    def keys(self, *, application: str | None = None) -> list[ApiKey]:
+        """The API keys of the application, oldest first, without their digests; see :meth:`.KeyService.keys`."""
+        return self._send(self._calls.keys(application))
+
+    def create_key(
+        self,
+        scopes: Scope | str | Iterable[Scope | str],
+        *,
+        name: str = "",
+        agents: str | Iterable[str] | None = None,
+        application: str | None = None,
+    ) -> NewKey:
+        """Create an API key; see :meth:`.KeyService.create`. It is not repeated if the connection breaks."""
+        return self._send(self._calls.create_key(scopes, name, agents, application))
+
+    def revoke_key(self, key_id: str, *, application: str | None = None) -> ApiKey:
+        """Revoke an API key, immediately and permanently."""
+        return self._send(self._calls.revoke_key(key_id, application))
+
+    def routes(self, *, application: str | None = None) -> list[Route]:
+        """The routes that apply to the application; first those that it cannot change."""
+        return self._send(self._calls.routes(application))
+
+    def put_route(self, route: Route, *, application: str | None = None) -> Route:
+        """Add or replace a route for the application, and return it as it is stored."""
+        return self._send(self._calls.put_route(route, application))
+
+    def remove_route(self, name: str, *, application: str | None = None) -> None:
+        """Remove a route of the application."""
+        self._send(self._calls.remove_route(name, application))
+
+    def dry_run_route(self, route: Route, *, application: str | None = None) -> RouteDryRun:
+        """What a route would have sent in the last 24 hours; see :meth:`.RouteService.dry_run`."""
+        return self._send(self._calls.dry_run_route(route, application))
 
     # --- Sending -----------------------------------------------------------------------------------------------------
 

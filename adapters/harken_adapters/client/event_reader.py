@@ -94,7 +94,7 @@ class EventReader:
         if name is None:
             return None
         if name == _MISSED:
-            return Missed()
+            return Missed(_count_in(fields.get("data", "")))
         try:
             kind = EventType(name)
         except ValueError:
@@ -109,3 +109,12 @@ class EventReader:
         if kind.about_alert:
             return News(place, kind, alert=alert_from(data))
         return News(place, kind, from_record(data, self.application))
+
+
+def _count_in(data: str) -> int | None:
+    """The number in an event ``missed``; older servers send none."""
+    try:
+        count = json.loads(data)["count"]
+    except (LookupError, TypeError, ValueError, RecursionError):
+        return None
+    return count if isinstance(count, int) else None

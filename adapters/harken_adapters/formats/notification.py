@@ -12,6 +12,8 @@ from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.domain.instants import parse_instant
+from harken.domain.moderation import ModerationStatus
+from harken.domain.query import FeedbackQuery
 from harken.ports.notifier import Notification
 from harken_adapters.formats.record import Record, feedback_record, stamp, stamp_or_none
 
@@ -102,6 +104,30 @@ def alert_record(alert: Alert) -> Record:
         "raised_at": stamp(alert.raised_at),
         "resolved_at": stamp_or_none(alert.resolved_at),
         "version": alert.version,
+    }
+
+
+def alert_details(alert: Alert, selection: FeedbackQuery | None) -> Record:
+    """An alert with its satisfaction and the feedback that it is about, in the HTTP API and for the command line."""
+    summary = alert.summary
+    interval = summary.interval if summary else None
+    return alert_record(alert) | {
+        "satisfaction": None if summary is None else round(summary.satisfaction, 1),
+        "interval": None if interval is None else {"low": round(interval.low, 1), "high": round(interval.high, 1)},
+        "thumbs": None if summary is None else summary.decided,
+        "selection": None if selection is None else _filters(selection),
+    }
+
+
+def _filters(query: FeedbackQuery) -> dict[str, str]:
+    """The filters of a query as query parameters, as far as that of an alert has them: it is of one agent or rating."""
+    moments = {"since": query.since, "until": query.until}
+    return {
+        **({"session_id": query.session_id} if query.session_id is not None else {}),
+        **{"agent_id": agent for agent in query.agent_id or ()},
+        **{"rating": rating.word for rating in query.rating or ()},
+        **({"status": "pending"} if query.statuses == {ModerationStatus.PENDING} else {}),
+        **{name: stamp(moment) for name, moment in moments.items() if moment is not None},
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
@@ -12,26 +12,36 @@ from harken import (
     Cell,
     Comparison,
     Estimate,
+    Facets,
     Feedback,
     FeedbackQuery,
+    Finding,
     FoundTheme,
     GroupBy,
+    Growth,
     Harken,
+    Headline,
     Interval,
     InvalidQuery,
+    Issue,
+    Issues,
     Keyword,
     Mix,
     Period,
     Proportion,
     ProportionChange,
+    RankedGroup,
+    Ranking,
     ResponseTime,
     SatisfactionChange,
+    Silence,
     Summary,
     Theme,
     Themes,
     TrendPoint,
     Verdict,
 )
+from harken.domain.insight.best_groups import best_groups
 from harken.domain.query import Dimension, GroupKey
 from harken.domain.trend import zone_named
 
@@ -39,6 +49,8 @@ T = TypeVar("T")
 
 #: The sums of a summary besides the ratings and the counts by hour.
 _SUMS: Final = ("comments", "comment_characters", "sentiments", "polarity_millionths", "subjectivity_millionths")
+_DIRECTIONS: Final = {1: "more frequent", -1: "rarer", 0: Verdict.UNDECIDED.value}
+_WORDS_OF_DIRECTIONS: Final = {word: direction for direction, word in _DIRECTIONS.items()}
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -229,20 +241,127 @@ def _theme_record(found: FoundTheme, feedback_record: Callable[[Feedback], dict[
     }
 
 
+def headline_record(headline: Headline) -> dict[str, Any]:
+    """What changed in a period, as values."""
+    began, growth, silence = headline.began, headline.growth, headline.silence
+    return {
+        "finding": headline.finding.value,
+        "zone": _zone_name(headline.after[0]),
+        "before": _span_record(headline.before),
+        "after": _span_record(headline.after),
+        "is_running": headline.is_running,
+        "comparison": comparison_record(headline.comparison),
+        "began": None if began is None else _change_record(began),
+        "began_to_the_hour": headline.began_to_the_hour,
+        "growth": None
+        if growth is None
+        else {"name": growth.name, "is_reason": growth.is_reason, "change": _share_change_record(growth.change)},
+        "mix": mix_record(headline.mix),
+        "silence": None
+        if silence is None
+        else {
+            "since": silence.since.isoformat(),
+            "seconds": silence.length.total_seconds(),
+            "usual_per_hour": silence.usual,
+        },
+    }
+
+
+def _span_record(span: tuple[datetime, datetime]) -> dict[str, str]:
+    return {"since": span[0].isoformat(), "until": span[1].isoformat()}
+
+
+def _zone_name(moment: datetime) -> str:
+    return str(moment.tzinfo)
+
+
+def _share_change_record(change: ProportionChange) -> dict[str, Any]:
+    """The counts of a share before and after; its difference and interval in percentage points."""
+    return {
+        "previous_count": change.before.count,
+        "previous_total": change.before.total,
+        "previous_design_effect": change.before.design_effect,
+        "current_count": change.after.count,
+        "current_total": change.after.total,
+        "current_design_effect": change.after.design_effect,
+        "alpha": change.alpha,
+        "difference": round(change.difference, 1),
+        "interval": _interval_record(change.interval),
+    }
+
+
+def issues_record(issues: Issues, feedback_record: Callable[[Feedback], dict[str, Any]]) -> dict[str, Any]:
+    """Reasons or themes with their changes and examples; ``feedback_record`` returns that of an example."""
+    return {
+        "issues": [
+            {
+                "name": one.name,
+                "count": one.share.count,
+                "share": round(one.share.percent, 1),
+                "design_effect": one.share.design_effect,
+                "change": None if one.change is None else _share_change_record(one.change),
+                "verdict": _DIRECTIONS[one.direction],
+                "example": None if one.example is None else feedback_record(one.example),
+                "words": list(one.words),
+            }
+            for one in issues.issues
+        ],
+        "found": issues.found,
+        "downs": issues.downs,
+        "is_complete": issues.is_complete,
+    }
+
+
+def ranking_record(by: str, ranking: Ranking[GroupKey]) -> dict[str, Any]:
+    """Groups by satisfaction, with their changes."""
+    return {
+        "by": by,
+        "groups": [
+            {
+                "key": group_key(one.key),
+                **estimate_record(one.estimate),
+                "change": None if one.change is None else comparison_record(one.change),
+                "is_new": one.is_new,
+            }
+            for one in ranking.groups
+        ],
+        "found": ranking.found,
+        "total": estimate_record(ranking.total),
+        "pairs": ranking.pairs,
+        "is_complete": ranking.is_complete,
+    }
+
+
+def facets_record(facets: Facets) -> dict[str, Any]:
+    """The values that can be filtered by, with counts."""
+    return {
+        "agents": _counts_record(facets.agents),
+        "tags": _counts_record(facets.tags),
+        "context": {name: _counts_record(values) for name, values in facets.context.items()},
+        "entries": facets.entries,
+        "is_complete": facets.is_complete,
+    }
+
+
+def _counts_record(counts: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
+    return [{"value": value, "count": count} for value, count in counts]
+
+
 def changes_record(zone: str, changes: Iterable[SatisfactionChange]) -> dict[str, Any]:
     """The days on which satisfaction changed, and the satisfaction before and after, in percent and exactly."""
     return {
         "zone": zone,
-        "changes": [
-            {
-                "at": one.at.isoformat(),
-                "before": round(one.before.satisfaction, 1),
-                "after": round(one.after.satisfaction, 1),
-                "before_summary": summary_record(one.before),
-                "after_summary": summary_record(one.after),
-            }
-            for one in changes
-        ],
+        "changes": [_change_record(one) for one in changes],
+    }
+
+
+def _change_record(change: SatisfactionChange) -> dict[str, Any]:
+    return {
+        "at": change.at.isoformat(),
+        "before": round(change.before.satisfaction, 1),
+        "after": round(change.after.satisfaction, 1),
+        "before_summary": summary_record(change.before),
+        "after_summary": summary_record(change.after),
     }
 
 
@@ -354,15 +473,102 @@ def _change_from(record: Json) -> ProportionChange:
     return ProportionChange(before, after, alpha=record["alpha"])
 
 
+def headline_from(record: Json) -> Headline:
+    """The inverse of :func:`headline_record`."""
+    zone = zone_named(record["zone"])
+    began, growth, silence = record["began"], record["growth"], record["silence"]
+    return Headline(
+        finding=Finding(record["finding"]),
+        before=_span_from(record["before"], zone),
+        after=_span_from(record["after"], zone),
+        is_running=record["is_running"],
+        comparison=comparison_from(record["comparison"]),
+        began=None if began is None else _satisfaction_change_from(began, zone),
+        began_to_the_hour=record["began_to_the_hour"],
+        growth=None
+        if growth is None
+        else Growth(growth["name"], growth["is_reason"], _share_change_from(growth["change"])),
+        mix=None if record["mix"] is None else _mix_from(record["mix"]),
+        silence=None
+        if silence is None
+        else Silence(_local(silence["since"], zone), timedelta(seconds=silence["seconds"]), silence["usual_per_hour"]),
+    )
+
+
+def _span_from(record: Json, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    return _local(record["since"], zone), _local(record["until"], zone)
+
+
+def _mix_from(record: Json) -> Mix[GroupKey]:
+    return Mix(tuple(record["new"]), tuple(record["gone"]), comparison_from(record["without"]))
+
+
+def _share_change_from(record: Json) -> ProportionChange:
+    before, after = (
+        Proportion(record[f"{side}_count"], record[f"{side}_total"], record[f"{side}_design_effect"])
+        for side in ("previous", "current")
+    )
+    return ProportionChange(before, after, alpha=record["alpha"])
+
+
+def issues_from(document: Json, feedback_from: Callable[[Json], Feedback]) -> Issues:
+    """The inverse of :func:`issues_record`."""
+    downs = document["downs"]
+    return Issues(
+        issues=tuple(
+            Issue(
+                one["name"],
+                Proportion(one["count"], downs, one["design_effect"]),
+                None if one["change"] is None else _share_change_from(one["change"]),
+                _WORDS_OF_DIRECTIONS[one["verdict"]],
+                None if one["example"] is None else feedback_from(one["example"]),
+                tuple(one["words"]),
+            )
+            for one in document["issues"]
+        ),
+        found=document["found"],
+        downs=downs,
+        is_complete=document["is_complete"],
+    )
+
+
+def ranking_from(document: Json) -> Ranking[GroupKey]:
+    """The inverse of :func:`ranking_record`."""
+    groups = tuple(
+        RankedGroup[GroupKey](
+            one["key"], estimate_from(one), None if one["change"] is None else comparison_from(one["change"])
+        )
+        for one in document["groups"]
+    )
+    best = best_groups({one.key: one.estimate for one in groups})
+    return Ranking(groups, document["found"], estimate_from(document["total"]), best, document["is_complete"])
+
+
+def facets_from(document: Json) -> Facets:
+    """The inverse of :func:`facets_record`."""
+    return Facets(
+        agents=_counts_from(document["agents"]),
+        tags=_counts_from(document["tags"]),
+        context={name: _counts_from(values) for name, values in document["context"].items()},
+        entries=document["entries"],
+        is_complete=document["is_complete"],
+    )
+
+
+def _counts_from(counts: Iterable[Json]) -> tuple[tuple[str, int], ...]:
+    return tuple((one["value"], one["count"]) for one in counts)
+
+
 def changes_from(document: Json) -> list[SatisfactionChange]:
     """The inverse of :func:`changes_record`."""
     zone = zone_named(document["zone"])
-    return [
-        SatisfactionChange(
-            _local(one["at"], zone), summary_from(one["before_summary"]), summary_from(one["after_summary"])
-        )
-        for one in document["changes"]
-    ]
+    return [_satisfaction_change_from(one, zone) for one in document["changes"]]
+
+
+def _satisfaction_change_from(record: Json, zone: ZoneInfo) -> SatisfactionChange:
+    return SatisfactionChange(
+        _local(record["at"], zone), summary_from(record["before_summary"]), summary_from(record["after_summary"])
+    )
 
 
 def heat_map_from(document: Json) -> list[Cell]:

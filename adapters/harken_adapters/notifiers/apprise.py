@@ -112,11 +112,14 @@ class AppriseNotifier(Notifier):
             try:
                 accepted = self._send(notification, remaining)
             except Exception as error:  # noqa: BLE001 - plugins raise any error, which may contain a URL
-                raise DeliveryFailed(f"Apprise failed: {type(error).__name__}") from None
+                name = type(error).__name__
+                raise DeliveryFailed(f"Apprise failed: {name}", status=name) from None
         failed = [number for number in remaining if number not in accepted]
         self._remember(notification.id, before | accepted if failed else frozenset())
         if failed:
-            raise DeliveryFailed(self._describe_failure(failed, reasons))
+            statuses = _statuses(reasons)
+            status = ", ".join(statuses) if statuses else "not sent"
+            raise DeliveryFailed(self._describe_failure(failed, statuses), status=status)
 
     def _send(self, notification: Notification, numbers: Sequence[int]) -> frozenset[int]:
         """Send the notification to these services. Returns those that accepted it."""
@@ -166,11 +169,15 @@ class AppriseNotifier(Notifier):
             if len(self._accepted) > _MAX_REMEMBERED:
                 self._accepted.popitem(last=False)
 
-    def _describe_failure(self, failed: Sequence[int], reasons: Sequence[str]) -> str:
+    def _describe_failure(self, failed: Sequence[int], statuses: Sequence[str]) -> str:
         which = ", ".join(f"URL {number + 1} ({_mask(self._urls[number])})" for number in failed)
-        statuses = sorted({match[1] for reason in reasons if (match := _STATUS.search(reason))})
         reason = f"status {', '.join(statuses)}" if statuses else "unreachable, too slow or rejected"
         return f"Apprise could not send to {which}: {reason}"
+
+
+def _statuses(reasons: Sequence[str]) -> list[str]:
+    """The status codes that Apprise has logged; it reports nothing else of an answer, except in texts with URLs."""
+    return sorted({match[1] for reason in reasons if (match := _STATUS.search(reason))})
 
 
 def _title_and_body(notification: Notification) -> tuple[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Final
 
 import httpcore
@@ -15,13 +17,20 @@ import httpx
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.text_lists import as_texts
+from harken.ports.notifier import ReceiverAnswer
 from harken_adapters.notifiers.addresses import Guard, LookUp, UnsafeAddress, look_up
 from harken_adapters.notifiers.transport import SHORT, Answer, Connections, Headers, within
+from harken_adapters.notifiers.wording import one_line
 
 #: Seconds that a delivery may take, including resolving the host.
 LIMIT: Final = 15.0
 
 _HOST: Final = re.compile(rb"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?|[0-9a-f.]*:[0-9a-f:.]*(?:%[a-z0-9_.-]+)?")
+#: The keys of a JSON response that say what is wrong.
+_MESSAGES: Final = ("message", "detail", "error")
+_LONGEST_WORDS: Final = 300
+#: How many bytes of a response are searched for words.
+_MAX_READ: Final = 65_536
 _LAST_PORT: Final = 65_535
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 #: A longer Retry-After is ignored.
@@ -99,16 +108,17 @@ class Endpoint:
                 method, target, headers, content, deadline=deadline, max_content=max_content
             )
         except UnsafeAddress as error:
-            raise self._failed(f"must not be connected to: {error}, and is not in allow") from error
+            problem = f"must not be connected to: {error}, and is not in allow"
+            raise self._failed(problem, "address not allowed") from error
         except httpcore.TimeoutException as error:
-            raise self._failed(f"took longer than {self._limit:g} seconds") from error
+            raise self._failed(f"took longer than {self._limit:g} seconds", "timed out") from error
         except httpcore.ConnectError as error:
-            raise self._failed(f"cannot be reached: {_reason(error)}") from error
+            raise self._failed(f"cannot be reached: {_reason(error)}", "unreachable") from error
         except httpcore.NetworkError as error:
-            raise self._failed("closed the connection before responding") from error
+            raise self._failed("closed the connection before responding", "no answer") from error
         except httpcore.ProtocolError as error:
             problem = "closed the connection without a response, or did not respond with HTTP"
-            raise self._failed(problem) from error
+            raise self._failed(problem, "no answer") from error
 
     def describe(self, answer: Answer) -> str:
         """A response that is not a success, for messages."""
@@ -121,8 +131,8 @@ class Endpoint:
         """Close the connections."""
         self._connections.close()
 
-    def _failed(self, problem: str) -> DeliveryFailed:
-        return DeliveryFailed(f"{self._receiver} at {self.where} {problem}")
+    def _failed(self, problem: str, status: str) -> DeliveryFailed:
+        return DeliveryFailed(f"{self._receiver} at {self.where} {problem}", status=status)
 
     def _redirect(self, answer: Answer) -> str:
         """The target of a redirect, without its path, which may contain a secret."""
@@ -134,6 +144,34 @@ class Endpoint:
             return ""
         origin = f"{target.scheme}://{target.netloc.decode()}"
         return " to another path there" if origin == self.where else f" to {origin[:200]}"
+
+
+def status_of(code: int) -> str:
+    """A status code with its standard phrase, such as ``410 Gone``."""
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)
+
+
+def words_of(answer: Answer) -> str:
+    """What the receiver says in a response: the message of a JSON object, or the text; empty for a page."""
+    if b"html" in answer.header(b"content-type").encode():
+        return ""
+    text = answer.content[:_MAX_READ].decode(errors="ignore")
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        parsed = None
+    if isinstance(parsed, dict):
+        parts = [parsed[name] for name in _MESSAGES if parsed.get(name)]
+        text = ": ".join(part if isinstance(part, str) else json.dumps(part) for part in parts) or text
+    return one_line(text[:_LONGEST_WORDS])
+
+
+def accepted(answer: Answer) -> ReceiverAnswer:
+    """The answer of a receiver that accepted a notification."""
+    return ReceiverAnswer(status_of(answer.status), words_of(answer))
 
 
 def pause(answer: Answer, sent_at: datetime) -> timedelta | None:

@@ -14,7 +14,7 @@ from attrs import frozen
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.feedback import Rating
 from harken.domain.templates import fill_template, template_problem
-from harken.ports.notifier import Notification, Notifier
+from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
 from harken_adapters.formats.record import stamp
 from harken_adapters.notifiers.missing import missing
 from harken_adapters.notifiers.tables import check_keys, text_at
@@ -104,24 +104,36 @@ class SnsNotifier(Notifier):
         self._subject = subject
         self._body = body
 
-    def deliver(self, notification: Notification) -> None:
+    def deliver(self, notification: Notification) -> ReceiverAnswer:
         """Publish the notification. One without a topic counts as delivered; an erasure goes to all feedback topics.
 
         Every failure is retried, because topics, policies and credentials can be corrected.
         """
-        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415
+        from botocore.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415
+            BotoCoreError,
+            ClientError,
+            HTTPClientError,
+            ReadTimeoutError,
+        )
         from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]  # noqa: PLC0415
 
-        message = self._message(notification)
+        message, answers = self._message(notification), list[Mapping[str, Any]]()
         try:
             for topic in self._topics_of(notification):
-                self._client.publish(TopicArn=topic, **message, **_order(topic, notification))
+                answers.append(self._client.publish(TopicArn=topic, **message, **_order(topic, notification)))
         except ClientError as error:
-            raise DeliveryFailed(f"SNS rejected the message: {_describe_error(error.response)}") from error
+            raise _rejection(error.response) from error
         except ResponseParserError as error:
-            raise DeliveryFailed("The response is not from SNS; check endpoint_url") from error
+            problem = "The response is not from SNS; check endpoint_url"
+            raise DeliveryFailed(problem, status="unexpected answer") from error
         except BotoCoreError as error:
-            raise DeliveryFailed(f"SNS cannot be reached: {one_line(str(error))}") from error
+            # A timeout while connecting is also a kind of unreachable.
+            status = "timed out" if isinstance(error, ReadTimeoutError) else "unreachable"
+            status = status if isinstance(error, HTTPClientError) else type(error).__name__
+            raise DeliveryFailed(f"SNS cannot be reached: {one_line(str(error))}", status=status) from error
+        if not answers:
+            return ReceiverAnswer("nothing to send")
+        return ReceiverAnswer("200 OK", ", ".join(f"MessageId {one.get('MessageId', '?')}" for one in answers))
 
     def close(self) -> None:
         """Close the connections."""
@@ -224,6 +236,14 @@ def _fit_body(text: str) -> str:
     """The text without characters that XML does not allow, cut to the limit of SNS."""
     encoded = "\n".join(lines_of(text)).encode()
     return encoded.decode() if len(encoded) <= _MAX_BODY else f"{encoded[:_MAX_BODY].decode(errors='ignore')}…"
+
+
+def _rejection(response: Mapping[str, Any]) -> DeliveryFailed:
+    error = response.get("Error", {})
+    code = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    status = " ".join(str(part) for part in (code, error.get("Code")) if part)
+    message = f"SNS rejected the message: {_describe_error(response)}"
+    return DeliveryFailed(message, status=one_line(status), words=one_line(str(error.get("Message", ""))))
 
 
 def _describe_error(response: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 try:
     from standardwebhooks import Webhook
 
-    from harken_adapters.notifiers.endpoint import LIMIT, Endpoint, pause
+    from harken_adapters.notifiers.endpoint import LIMIT, Endpoint, accepted, pause, status_of, words_of
 except ModuleNotFoundError as error:
     from harken_adapters.notifiers.missing import missing
 
@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.text_lists import as_texts
-from harken.ports.notifier import Notification, Notifier
+from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
 from harken_adapters.formats.notification import body
 from harken_adapters.notifiers.addresses import LookUp, look_up
 from harken_adapters.notifiers.tables import check_keys, texts_at
@@ -93,7 +93,7 @@ class WebhookNotifier(Notifier):
     def __repr__(self) -> str:
         return f"<WebhookNotifier to {self._endpoint.where}>"
 
-    def deliver(self, notification: Notification) -> None:
+    def deliver(self, notification: Notification) -> ReceiverAnswer:
         """Post the notification. A status from 200 to 299 means that it was accepted."""
         content = body(notification)
         sent_at = notification.sent_at.astimezone(UTC)
@@ -108,16 +108,18 @@ class WebhookNotifier(Notifier):
         answer = self._endpoint.request("POST", self._endpoint.target, headers, content)
         if not 200 <= answer.status < 300:
             raise self._failure(answer, sent_at)
+        return accepted(answer)
 
     def close(self) -> None:
         """Close the connections."""
         self._endpoint.close()
 
     def _failure(self, answer: Answer, sent_at: datetime) -> DeliveryFailed:
-        message = self._endpoint.describe(answer)
+        message, status, words = self._endpoint.describe(answer), status_of(answer.status), words_of(answer)
         if answer.status == _GONE:
-            return DeliveryFailed(f"{message}: it no longer accepts deliveries", gone=True)
-        return DeliveryFailed(message, retry_after=pause(answer, sent_at))
+            message += ": it no longer accepts deliveries"
+            return DeliveryFailed(message, gone=True, status=status, words=words)
+        return DeliveryFailed(message, retry_after=pause(answer, sent_at), status=status, words=words)
 
 
 # --- configuration ----------------------------------------------------------------------------------------------------

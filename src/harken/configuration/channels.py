@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 from harken.configuration import plugins
 from harken.domain.errors import ConfigurationError
@@ -12,6 +13,7 @@ from harken.domain.routes import Route, name_problem
 from harken.domain.texts import no_such
 from harken.ports.notifier import Notifier, OpenNotifier
 from harken.ports.text import TemplateRenderer
+from harken.services.notifications.channels import ChannelKind
 
 ENTRY_POINTS: Final = "harken.notifiers"
 RENDERERS: Final = "harken.templates"
@@ -19,6 +21,18 @@ RENDERERS: Final = "harken.templates"
 FROM_ENVIRON: Final = "env:"
 #: The channels if none are configured.
 DEFAULT: Final[Mapping[str, Mapping[str, object]]] = {"log": {"kind": "log"}}
+
+#: The keys of a channel's table that say where it sends to.
+_DESTINATIONS: Final = (
+    "url",
+    "urls",
+    "endpoint_url",
+    "topic",
+    "topic_up",
+    "topic_down",
+    "topic_neutral",
+    "topic_alerts",
+)
 
 #: A channel: a notifier, or the table that describes one.
 Channel = Notifier | Mapping[str, object]
@@ -51,6 +65,13 @@ class Channels:
     def names(self) -> tuple[str, ...]:
         """The names of the channels."""
         return tuple(self._channels)
+
+    def kinds(self) -> Mapping[str, ChannelKind]:
+        """The kinds and destinations of the channels, without secrets. Opens no channel."""
+        return {
+            name: ChannelKind(kind=_kind(channel), destination=self._destination(channel))
+            for name, channel in self._channels.items()
+        }
 
     def default_routes(self) -> tuple[Route, ...]:
         """Routes for every event to every channel, used if no routes are configured."""
@@ -86,6 +107,19 @@ class Channels:
             # Only the name of the channel is missing in the message.
             raise type(error)(f"Channel {name!r}: {error}") from error
 
+    def _destination(self, channel: Channel) -> str:
+        """Where a channel sends to: hosts and regions only, as paths, users and other parts of URLs may be secret."""
+        if isinstance(channel, Notifier):
+            return ""
+        try:
+            resolved = [self._value(channel[key]) for key in _DESTINATIONS if key in channel]
+        except ConfigurationError:
+            # Opening the channel reports it.
+            return ""
+        listed = [[one] if isinstance(one, str) else one for one in resolved]
+        texts = [text for one in listed if isinstance(one, list) for text in one]
+        return ", ".join(dict.fromkeys(filter(None, map(_place, texts))))
+
     def _value(self, value: object) -> object:
         """A value of the table, with references to environment variables resolved."""
         if isinstance(value, Sequence) and not isinstance(value, str | bytes):
@@ -103,6 +137,24 @@ class Channels:
 def _kind(channel: Channel) -> str:
     kind = channel.get("kind") if isinstance(channel, Mapping) else type(channel).__name__
     return kind if isinstance(kind, str) else ""
+
+
+def _place(text: object) -> str:
+    """The host of a URL of the web, the scheme of another URL, or the region of a topic."""
+    if not isinstance(text, str):
+        return ""
+    if text.startswith("arn:"):
+        return text.split(":")[3] if text.count(":") > 3 else ""
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        return ""
+    if scheme.lower() not in ("http", "https"):
+        # Other URLs are those of Apprise, which may have a token in place of the host.
+        return scheme.lower() if scheme.isalnum() else ""
+    try:
+        return urlsplit(text).hostname or ""
+    except ValueError:
+        return ""
 
 
 def open_renderer() -> TemplateRenderer:

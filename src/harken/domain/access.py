@@ -58,6 +58,8 @@ class ApiKey:
         revoked_at: when the key was revoked; ``None`` while it is valid.
         agents: the agents whose feedback the key gives access to; ``None`` for all feedback, including feedback
             without an agent.
+        last_used_at: when the key was last used, if known; see :meth:`.KeyService.keys`. It is not stored with the
+            key, and does not count when keys are compared.
     """
 
     id: str
@@ -68,6 +70,7 @@ class ApiKey:
     created_at: datetime = field(converter=utc)
     revoked_at: datetime | None = field(default=None, converter=optional(utc))
     agents: frozenset[str] | None = field(default=None, repr=_format_agents)
+    last_used_at: datetime | None = field(default=None, converter=optional(utc), eq=False)
 
     @property
     def revoked(self) -> bool:

@@ -24,6 +24,7 @@
     ├── NoSuchChannel (LookupError)           no channel has this name
     ├── AlertNotFound (LookupError)           the application has no alert with this id
     ├── DeliveryNotFound (LookupError)        no delivery has this id
+    ├── ChannelOff (ValueError)               the channel is switched off, so nothing can be replayed
     ├── DeliveryFailed                        a channel's receiver did not accept a notification
     ├── LeaseLost                             another worker has claimed the delivery
     ├── Overloaded                            the queue of submissions is full; nothing was stored, retry later
@@ -155,6 +156,9 @@ class DeliveryFailed(HarkenError):
         gone: whether the receiver permanently accepts no notifications.
         planned: whether the receiver accepted the notification, but needs it once more. The channel does not count as
             failing.
+        status: the status that the receiver answered with, such as ``410 Gone``, or in a few words why there is none,
+            such as ``timed out``. The same for failures with the same cause.
+        words: the receiver's own words; empty if there are none.
     """
 
     def __init__(
@@ -165,12 +169,20 @@ class DeliveryFailed(HarkenError):
         retry_after: timedelta | None = None,
         gone: bool = False,
         planned: bool = False,
+        status: str = "",
+        words: str = "",
     ) -> None:
         super().__init__(message)
+        self.status = status
+        self.words = words
         self.planned = planned
         self.retryable = retryable and not gone
         self.retry_after = retry_after
         self.gone = gone
+
+
+class ChannelOff(HarkenError, ValueError):
+    """The channel is switched off, so nothing is replayed to it. Switch it on first."""
 
 
 class LeaseLost(HarkenError):

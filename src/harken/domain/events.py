@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
 from enum import Enum
 from hashlib import blake2b
+from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from harken.domain.errors import LeaseLost
+from harken.domain.errors import InvalidQuery, LeaseLost
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.moderation import ModerationStatus
+
+_FORMER_WITHDRAWN: Final = "feedback.deleted"
 
 
 class EventType(Enum):
@@ -28,7 +31,12 @@ class EventType(Enum):
     @classmethod
     def _missing_(cls, value: object) -> EventType | None:
         # The former name, in stored events, deliveries and routes, and in settings.
-        return cls.WITHDRAWN if value == "feedback.deleted" else None
+        return cls.WITHDRAWN if value == _FORMER_WITHDRAWN else None
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The names that stored events of this type may have."""
+        return (self.value, _FORMER_WITHDRAWN) if self is EventType.WITHDRAWN else (self.value,)
 
     @property
     def about_alert(self) -> bool:
@@ -133,6 +141,46 @@ class DeliveryState(Enum):
     DEAD = "dead"
 
 
+class AttemptOutcome(Enum):
+    """How an attempt to send a delivery ended."""
+
+    ARRIVED = "arrived"
+    #: The receiver accepted it, but needs it once more.
+    ACCEPTED = "accepted"
+    FAILED = "failed"
+    #: Nothing was sent, for example because the channel is switched off.
+    NOT_SENT = "not_sent"
+
+
+#: How many attempts of a delivery are stored: the latest ones.
+MAX_HISTORY: Final = 10
+#: The maximum number of characters of the texts of an attempt.
+MAX_STATUS: Final = 100
+MAX_WORDS: Final = 200
+
+
+@frozen(kw_only=True)
+class Attempt:
+    """One attempt to send a delivery.
+
+    Attributes:
+        at: when it began.
+        duration: how long it took.
+        outcome: how it ended.
+        status: the status that the receiver answered with, such as ``410 Gone``, or in a few words why there is none,
+            such as ``timed out``; if nothing was sent, why not. Empty if the channel reports none.
+        words: the receiver's own words, in one line; empty if there are none.
+        error: why it failed, as one sentence of Harken; empty if it did not.
+    """
+
+    at: datetime
+    duration: timedelta = timedelta()
+    outcome: AttemptOutcome
+    status: str = ""
+    words: str = ""
+    error: str = ""
+
+
 @frozen(kw_only=True)
 class Delivery:
     """The delivery of one event to one channel.
@@ -144,6 +192,9 @@ class Delivery:
     The delivery of an erasure may wait for a delivery that was claimed when the feedback was erased: ``awaits`` is the
     name of that claim. ``certain`` is ``False`` if that claim is the only evidence that the channel was notified of the
     feedback.
+
+    ``history`` has the latest attempts, oldest first. It is empty if they were made by a version of Harken that did not
+    store them.
     """
 
     id: str
@@ -157,6 +208,24 @@ class Delivery:
     error: str = ""
     awaits: str | None = None
     certain: bool = True
+    history: tuple[Attempt, ...] = ()
+
+    @property
+    def cause(self) -> str:
+        """Why a dead delivery is dead, in a few words, the same for all that failed alike; empty in other states."""
+        if self.state is not DeliveryState.DEAD:
+            return ""
+        last = self.history[-1].status if self.history else ""
+        return last or self.error[:MAX_STATUS]
+
+    @property
+    def last_attempt(self) -> Attempt | None:
+        """The latest attempt; ``None`` if none is stored."""
+        return self.history[-1] if self.history else None
+
+    def after(self, attempt: Attempt) -> Delivery:
+        """Return the delivery with one more attempt in its history."""
+        return evolve(self, history=(*self.history, attempt)[-MAX_HISTORY:])
 
     @property
     def tries(self) -> int:
@@ -191,6 +260,101 @@ class Delivery:
         if not sent and not self.certain:
             return None
         return evolve(self, leased_until=None, awaits=None, certain=True)
+
+
+@frozen
+class DeliveryQuery:
+    """The deliveries that match all filters; ``None`` matches any.
+
+    Attributes:
+        state: their state.
+        application: the application of their events.
+        channel: their channel.
+        type: the type of their events.
+        feedback_id: the feedback that their events are about; needs ``application``.
+        alert_id: the alert that their events are about; needs ``application``.
+        cause: their cause, see :attr:`Delivery.cause`; only dead deliveries have one.
+        due_since: only those that were due at this time or later, which is when they were last attempted, at the
+            earliest.
+
+    Raises:
+        InvalidQuery: the application is missing, or there is both ``feedback_id`` and ``alert_id``.
+    """
+
+    state: DeliveryState | None = None
+    application: str | None = field(default=None, kw_only=True)
+    channel: str | None = field(default=None, kw_only=True)
+    type: EventType | None = field(default=None, kw_only=True)
+    feedback_id: str | None = field(default=None, kw_only=True)
+    alert_id: str | None = field(default=None, kw_only=True)
+    cause: str | None = field(default=None, kw_only=True)
+    due_since: datetime | None = field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        subjects = [one for one in (self.feedback_id, self.alert_id) if one is not None]
+        if len(subjects) > 1:
+            raise InvalidQuery("Deliveries are about feedback or about an alert; give feedback_id or alert_id")
+        if subjects and self.application is None:
+            raise InvalidQuery("Ids of feedback and alerts are unique in an application only; name the application")
+
+    @property
+    def states(self) -> tuple[DeliveryState, ...]:
+        """The states that match."""
+        if self.cause is not None:
+            return (DeliveryState.DEAD,) if self.state in (None, DeliveryState.DEAD) else ()
+        return tuple(DeliveryState) if self.state is None else (self.state,)
+
+    def matches(self, delivery: Delivery) -> bool:
+        """Whether a delivery matches."""
+        event = delivery.event
+        about_alert = event.type.about_alert
+        return (
+            delivery.state in self.states
+            and self.application in (None, event.application)
+            and self.channel in (None, delivery.channel)
+            and self.type in (None, event.type)
+            and (self.feedback_id is None or (self.feedback_id == event.subject_id and not about_alert))
+            and (self.alert_id is None or (self.alert_id == event.subject_id and about_alert))
+            and self.cause in (None, delivery.cause)
+            and (self.due_since is None or self.due_since <= delivery.due_at)
+        )
+
+
+@frozen(kw_only=True)
+class CauseCount:
+    """Dead deliveries to one channel with the same cause.
+
+    Attributes:
+        channel: the channel.
+        cause: the cause, see :attr:`Delivery.cause`.
+        count: their number.
+        first_at: when the first of them was due for its last attempt.
+        last_at: when the last of them was.
+    """
+
+    channel: str
+    cause: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+def group_by_cause(deliveries: Iterable[Delivery]) -> list[CauseCount]:
+    """Return the dead ones among these by channel and cause: the most first, then by channel and cause."""
+    due: dict[tuple[str, str], list[datetime]] = {}
+    for one in deliveries:
+        if one.state is DeliveryState.DEAD:
+            due.setdefault((one.channel, one.cause), []).append(one.due_at)
+    counts = [
+        CauseCount(channel=channel, cause=cause, count=len(times), first_at=min(times), last_at=max(times))
+        for (channel, cause), times in due.items()
+    ]
+    return sorted(counts, key=most_first)
+
+
+def most_first(one: CauseCount) -> tuple[int, str, str]:
+    """Return the sort key of causes."""
+    return -one.count, one.channel, one.cause
 
 
 def erasure_deliveries(event: Event, deliveries: Collection[Delivery], notified: Collection[str]) -> list[Delivery]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Final, TypeVar
 
@@ -101,6 +102,19 @@ class Route:
             return False
         return self._takes_alert(subject) if isinstance(subject, Alert) else self.fits(type, Traits.of(subject))
 
+    def would_take(self, feedback: Feedback) -> bool:
+        """Whether an event about this feedback would have been sent, as far as its history is stored.
+
+        Its earlier content and its status before the last decision are considered, but not earlier decisions.
+        """
+        types = [type_ for type_ in _types_about(feedback) if self.admits(type_, feedback.application)]
+        return any(self.fits(type_, traits) for traits in _history_of(feedback) for type_ in types)
+
+    def would_take_alert(self, alert: Alert) -> bool:
+        """Whether an event about this alert would have been sent."""
+        resolved = [EventType.ALERT_RESOLVED] if alert.resolved_at else []
+        return any(self.takes(type_, alert) for type_ in (EventType.ALERT_RAISED, *resolved))
+
     def type_for(self, event: Event, after: Traits) -> EventType | None:
         """Return the type with which an event about feedback is sent on this route; ``None`` if it is not sent.
 
@@ -148,6 +162,50 @@ class Route:
             # Alerts have no ratings, tags or statuses.
             return False
         return not self.agents or (alert.subject.by == "agent" and alert.subject.value in self.agents)
+
+
+def _types_about(feedback: Feedback) -> Iterator[EventType]:
+    yield EventType.CREATED
+    if feedback.revisions:
+        yield EventType.UPDATED
+    if feedback.moderation.decided_at is not None:
+        yield EventType.MODERATED
+    if feedback.withdrawn:
+        yield EventType.WITHDRAWN
+
+
+def _history_of(feedback: Feedback) -> Iterator[Traits]:
+    """The traits that feedback has, or had before it was withdrawn."""
+    moderation = feedback.moderation
+    statuses = {moderation.status, moderation.previous or moderation.status}
+    for content in (feedback.content, *(revision.content for revision in feedback.revisions)):
+        for status in statuses:
+            yield Traits(rating=content.rating, status=status, agent_id=feedback.agent_id, tags=content.tags)
+
+
+@frozen(kw_only=True)
+class RouteDryRun:
+    """What a route would have sent in a period.
+
+    Attributes:
+        since: the start of the period, in UTC.
+        until: the end of the period, in UTC.
+        matched: the number of entries of feedback about which an event would have been sent.
+        total: the number of entries that were examined, in any state: the newest ones of the period.
+        is_complete: whether these are all entries of the period.
+        matched_alerts: the number of alerts that would have been sent.
+        total_alerts: the number of alerts that were examined.
+        examples: the newest matching entries, at most three.
+    """
+
+    since: datetime
+    until: datetime
+    matched: int
+    total: int
+    is_complete: bool
+    matched_alerts: int
+    total_alerts: int
+    examples: tuple[Feedback, ...] = ()
 
 
 def destinations(routes: Iterable[Route], event: Event, after: Traits) -> dict[str, EventType]:

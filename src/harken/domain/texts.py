@@ -40,3 +40,12 @@ def escape_unprintable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def excerpt(text: str, most: int) -> str:
+    """Return the beginning of a foreign text in one line: printable, and at most ``most`` characters."""
+    if len(text) <= most and text.isprintable():
+        return text.strip()
+    beginning = text[: 10 * most]
+    line = " ".join("".join(one if one.isprintable() else " " for one in beginning).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -130,11 +130,11 @@ def _median_thumbs(points: Sequence[TrendPoint]) -> float:
     return (thumbs[len(thumbs) // 2] + thumbs[~(len(thumbs) // 2)]) / 2
 
 
-def by_day(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> list[tuple[datetime, Summary]]:
-    """The local days that have feedback, oldest first, each with its start and its sum."""
+def by_period(slots: Mapping[datetime, Summary], zone: ZoneInfo, period: Period) -> list[tuple[datetime, Summary]]:
+    """The local periods that have feedback, oldest first, each with its start and its sum. A repeated hour is one."""
     sums: defaultdict[datetime, Summary] = defaultdict(Summary)
     for slot, summary in slots.items():
-        sums[begin_of(slot.astimezone(zone), Period.DAY)] += summary
+        sums[begin_of(slot.astimezone(zone), period)] += summary
     # By way of UTC, as the clocks may skip midnight.
     return [(start.replace(tzinfo=zone).astimezone(UTC).astimezone(zone), sums[start]) for start in sorted(sums)]
 

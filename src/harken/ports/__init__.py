@@ -22,13 +22,18 @@ from harken.domain.errors import (
     StorageUnavailable,
 )
 from harken.domain.events import (
+    Attempt,
+    AttemptOutcome,
+    CauseCount,
     Delivery,
+    DeliveryQuery,
     DeliveryState,
     Event,
     EventType,
     Traits,
     erasure_deliveries,
     event_order,
+    group_by_cause,
 )
 from harken.domain.feedback import Content, Context, Feedback, Rating, Revision, Sentiment, Target
 from harken.domain.metadata import MetadataSize
@@ -51,6 +56,9 @@ __all__ = [
     "AlertKind",
     "AlertRepository",
     "ApiKey",
+    "Attempt",
+    "AttemptOutcome",
+    "CauseCount",
     "Clock",
     "ConfigurationError",
     "Conflict",
@@ -60,6 +68,7 @@ __all__ = [
     "Cursor",
     "Delivery",
     "DeliveryNotFound",
+    "DeliveryQuery",
     "DeliveryState",
     "DuplicateOf",
     "Erased",
@@ -106,4 +115,5 @@ __all__ = [
     "Traits",
     "erasure_deliveries",
     "event_order",
+    "group_by_cause",
 ]

@@ -49,14 +49,29 @@ class Notification:
     text: str | None = None
 
 
+@frozen
+class ReceiverAnswer:
+    """The answer of a receiver that accepted a notification.
+
+    Attributes:
+        status: its status, such as ``200 OK``.
+        words: its own words; empty if there are none.
+    """
+
+    status: str = ""
+    words: str = ""
+
+
 class Notifier(ABC):
     """Sends notifications to one channel. Several threads may use it at the same time."""
 
     @abstractmethod
-    def deliver(self, notification: Notification) -> None:
+    def deliver(self, notification: Notification) -> ReceiverAnswer | None:
         """Send a notification; on return the receiver has accepted it. It must give up after 20 seconds.
 
         The same id may be sent again, even if it has arrived before.
+
+        Returns the receiver's answer, if there is one that people should see.
 
         Raises:
             DeliveryFailed: the receiver did not accept it; the error says whether and when to retry.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
-from harken.domain.events import Delivery, DeliveryState, Event
+from harken.domain.events import CauseCount, Delivery, DeliveryQuery, Event
 
 
 class Outbox(ABC):
@@ -74,6 +74,8 @@ class Outbox(ABC):
 
         Returns those that could not be settled, in order: the claim is no longer the latest, the delivery is settled or
         dead, or it was erased. A delivery of an erasure that awaits one of these claims can then be claimed.
+
+        ``settle``, :meth:`back_off` and :meth:`bury` store the ``history`` of the deliveries that they are given.
         """
 
     @abstractmethod
@@ -115,15 +117,20 @@ class Outbox(ABC):
 
     @abstractmethod
     def deliveries(
-        self,
-        state: DeliveryState,
-        *,
-        limit: int,
-        after: Delivery | None = None,
-        application: str | None = None,
-        channel: str | None = None,
+        self, query: DeliveryQuery, *, limit: int, after: Delivery | None = None, newest_first: bool = False
     ) -> Sequence[Delivery]:
-        """Deliveries in that state, earliest due first, then by ``id``; continues after ``after``, if given."""
+        """The deliveries that match, earliest due first, then by ``id``; or in the reverse order.
+
+        Continues after ``after``, which need not exist any more, if it is given.
+        """
+
+    @abstractmethod
+    def counts(self, query: DeliveryQuery) -> Mapping[str, int]:
+        """The number of deliveries that match, by channel, sorted by channel; channels without any are left out."""
+
+    @abstractmethod
+    def causes(self, query: DeliveryQuery) -> Sequence[CauseCount]:
+        """The dead deliveries that match, by channel and cause: the most first, then by channel and cause."""
 
     @abstractmethod
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
@@ -143,10 +150,6 @@ class Outbox(ABC):
         It stays stored which channels were notified of feedback, as long as the feedback: they are notified of its
         erasure.
         """
-
-    @abstractmethod
-    def pending(self) -> Mapping[str, int]:
-        """The number of pending deliveries of each channel that has any, sorted by channel."""
 
     def watching(self, nudge: Callable[[], object]) -> AbstractContextManager[object]:  # noqa: ARG002 - for overriding
         """Inside the context, call ``nudge`` soon after any process has stored an event; ``nudge`` must not block.

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
-from typing import Final, TypeVar, cast
+from math import isqrt
+from typing import Final, TypeVar
 
 from harken.domain.insight.sampling import AuthorRatings, count_by_period, design_effect, design_effects
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
-from harken.services.erasures import Erasures
-from harken.services.forks import ForkSafeLock
+from harken.services.kept import Kept
 from harken.services.newest import NEWEST
 
 _Value = TypeVar("_Value")
 
 _SLOT: Final = GroupBy(Dimension.SLOT)
-#: How many results are kept.
-_KEPT: Final = 200
+_UNNOTICED: Final = 0.02
 
 
 class DesignEffects:
     """Computes design effects from the newest 20,000 thumbs of a selection. Thread-safe.
 
-    They are kept until the statistics of the selection change, or feedback of the application is erased.
+    They are kept until the selection changes by more than a few entries: ``k`` thumbs of one author among ``n`` add at
+    most about ``k ** 2 / n``, which is kept under 0.02.
     """
 
-    def __init__(self, repository: FeedbackRepository, erasures: Erasures) -> None:
+    def __init__(self, repository: FeedbackRepository, kept: Kept) -> None:
         self._repository = repository
-        self._erasures = erasures
-        self._lock = ForkSafeLock()
-        self._kept: OrderedDict[Hashable, tuple[Hashable, object]] = OrderedDict()
+        self._kept = kept
 
     def of(self, query: FeedbackQuery, summary: Summary) -> float:
         """The design effect of a selection, which has these statistics."""
@@ -61,16 +58,5 @@ class DesignEffects:
         return list(self._repository.ratings_by_author(query, group_by, limit=NEWEST))
 
     def _keep(self, query: FeedbackQuery, summary: Summary, name: Hashable, compute: Callable[[], _Value]) -> _Value:
-        # Counted before the ratings are read, so that an erasure in between makes the result outdated.
-        state = summary, self._erasures.count(query.application)
-        place = query, name
-        kept = self._kept.get(place)
-        if kept is not None and kept[0] == state:
-            return cast("_Value", kept[1])
-        value = compute()
-        with self._lock:
-            self._kept[place] = state, value
-            self._kept.move_to_end(place)
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return value
+        slack = isqrt(int(_UNNOTICED * min(summary.decided, NEWEST)))
+        return self._kept.get(query, summary, ("design effect", name), compute, slack=slack)

@@ -544,7 +544,13 @@ class Feed:
 
 @frozen
 class Missed:
-    """Events were lost, because too many happened or too long ago. What is displayed should be loaded again."""
+    """Events were lost, because too many happened or too long ago. What is displayed should be loaded again.
+
+    ``count`` is how much feedback was created meanwhile, where a client of the HTTP API receives events; otherwise, and
+    if it is not known, ``None``.
+    """
+
+    count: int | None = None
 
 
 class Events:

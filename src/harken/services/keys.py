@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from harken.domain.access import ApiKey, Scope
-from harken.domain.errors import ConfigurationError, InvalidCredentials, KeyNotFound, KeyRejected
+from harken.domain.errors import ConfigurationError, InvalidCredentials, KeyNotFound, KeyRejected, StorageError
+from harken.domain.instants import parse_instant
 from harken.domain.rules import label_problem
 from harken.domain.text_lists import as_texts
 from harken.ports.keys import KeyRepository, NewSecret
+from harken.ports.state import StateEntry, StateRepository
 from harken.ports.time import Clock
+from harken.services.background import Background
 from harken.services.forks import ForkSafeLock
+
+logger = logging.getLogger(__name__)
 
 _ID_BYTES: Final = 8
 _SECRET_BYTES: Final = 32
@@ -34,6 +42,10 @@ MAX_FAILURES: Final = 100
 FLOOD: Final = timedelta(seconds=1)
 #: The maximum number of agents of a key: more than a team has, and few enough for one request to check.
 MAX_AGENTS: Final = 100
+_USE: Final = "key_use"
+_USED_AT: Final = "at"
+#: A use of a key is not recorded this soon after another one.
+RESOLUTION: Final = timedelta(hours=1)
 _REFUSED: Final = "This API key is not valid: it is unknown, incomplete or revoked; ask for a new one"
 
 
@@ -52,8 +64,11 @@ class KeyService:
     found from the digest, and a slow hash would not add security.
     """
 
-    def __init__(self, repository: KeyRepository, *, clock: Clock, new_secret: NewSecret) -> None:
+    def __init__(
+        self, repository: KeyRepository, state: StateRepository, *, clock: Clock, new_secret: NewSecret
+    ) -> None:
         self._repository = repository
+        self._uses = _Uses(state, clock=clock)
         self._clock = clock
         self._new_secret = new_secret
         self._lock = ForkSafeLock()
@@ -96,9 +111,13 @@ class KeyService:
             f"new_secret returned the ids of other keys {_TRIES} times; it must return random bytes"
         )
 
-    def keys(self) -> Sequence[ApiKey]:
-        """All keys of all applications, revoked ones too, oldest first."""
-        return self._repository.keys()
+    def keys(self, application: str | None = None) -> Sequence[ApiKey]:
+        """All keys of an application, or of all applications; revoked ones too, oldest first.
+
+        ``last_used_at`` of each is exact to an hour: a key may have been used again in the hour after it.
+        """
+        found, last = self._repository.keys(), self._uses.last()
+        return [evolve(key, last_used_at=last.get(key.id)) for key in found if application in (None, key.application)]
 
     def revoke(self, key_id: str) -> ApiKey:
         """Revoke a key, immediately and permanently. Revoking it again changes nothing.
@@ -117,7 +136,7 @@ class KeyService:
         revoked = self._repository.revoke(named, at=self._clock())
         if revoked is None:
             raise KeyNotFound(f"No API key with id {named!r}; list the keys to find the right one")
-        return revoked
+        return evolve(revoked, last_used_at=self._uses.last_of(revoked.id))
 
     def authenticate(self, text: str) -> ApiKey:
         """The key with that text.
@@ -133,15 +152,24 @@ class KeyService:
             with self._lock:
                 self._failures += 1
             raise InvalidCredentials(_REFUSED)
+        self.record_use(key)
         return key
 
     def find(self, key_id: str) -> ApiKey | None:
         """The key with that id, revoked or not; ``None`` if there is none."""
         return self._repository.get(key_id)
 
+    def record_use(self, key: ApiKey) -> None:
+        """Record that a key is used now, as :meth:`authenticate` does. Neither waits for the storage nor fails."""
+        self._uses.record(key.id)
+
+    def close(self) -> None:
+        """Record no more uses of keys."""
+        self._uses.close()
+
     def in_use(self) -> bool:
         """Whether a key was ever created, even if all are revoked now."""
-        return bool(self.keys())
+        return bool(self._repository.keys())
 
     def _may_be_valid(self, digest: str) -> bool:
         """Whether to look the key up: always, unless there were too many invalid keys recently."""
@@ -153,7 +181,8 @@ class KeyService:
                 return True
             if self._listed is None:
                 # Under the lock: other threads wait for this list instead of reading it again.
-                self._listed = frozenset(key.digest for key in self.keys() if not key.revoked)
+                stored = self._repository.keys()
+                self._listed = frozenset(key.digest for key in stored if not key.revoked)
             return digest in self._listed
 
     def _build(self, application: str, scopes: frozenset[Scope], name: str, agents: frozenset[str] | None) -> NewKey:
@@ -170,6 +199,79 @@ class KeyService:
             agents=agents,
         )
         return NewKey(key, text)
+
+
+class _Uses:
+    """Records when keys were last used, at most once an hour for each key, in state entries that processes share.
+
+    Only valid keys are recorded, so there are never more entries than keys.
+    """
+
+    def __init__(self, state: StateRepository, *, clock: Clock) -> None:
+        self._state = state
+        self._clock = clock
+        self._lock = ForkSafeLock()
+        # The uses that this process has recorded, or need not.
+        self._recorded: dict[str, datetime] = {}
+        self._background = _background()
+        self._pid = os.getpid()
+
+    def record(self, key_id: str) -> None:
+        """Record that a key is used now. Neither waits for the storage nor fails."""
+        now = self._clock()
+        with self._lock:
+            if _is_recent(self._recorded.get(key_id), now):
+                return
+            self._recorded[key_id] = now
+            if os.getpid() != self._pid:
+                # The threads of the parent are not there.
+                self._background, self._pid = _background(), os.getpid()
+            background = self._background
+        if not background.soon(partial(self._store, key_id, now)):
+            self._forget(key_id)
+
+    def last(self) -> Mapping[str, datetime]:
+        """When each key was last used, by id. It may have been used again in the hour after that."""
+        return {entry.name: _time_of(entry) for entry in self._state.all(_USE)}
+
+    def last_of(self, key_id: str) -> datetime | None:
+        """When that key was last used, if known."""
+        entry = self._state.get(_USE, key_id)
+        return None if entry is None else _time_of(entry)
+
+    def close(self) -> None:
+        """Record nothing more."""
+        self._background.close()
+
+    def _store(self, key_id: str, at: datetime) -> None:
+        try:
+            before = self._state.get(_USE, key_id)
+            if before is not None and _is_recent(_time_of(before), at):
+                # By another process. An hour after that, the next use is recorded.
+                self._recorded[key_id] = _time_of(before)
+                return
+            # If another process is faster, it has recorded the same hour.
+            version = before.version + 1 if before else 1
+            self._state.put(_USE, StateEntry(key_id, {_USED_AT: at.isoformat()}, version))
+        except StorageError as error:
+            logger.warning("The use of the key %s could not be recorded: %s", key_id, error)
+            self._forget(key_id)
+
+    def _forget(self, key_id: str) -> None:
+        """Record the next use instead."""
+        self._recorded.pop(key_id, None)
+
+
+def _background() -> Background:
+    return Background("harken-keys", threads=1)
+
+
+def _is_recent(before: datetime | None, now: datetime) -> bool:
+    return before is not None and abs(now - before) < RESOLUTION
+
+
+def _time_of(entry: StateEntry) -> datetime:
+    return parse_instant(str(entry.value[_USED_AT]))
 
 
 def _digest(text: str) -> str:

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.comparison import Proportion, ProportionChange, Verdict, decide_together
+from harken.domain.insight.issues import Examples, Issue, Issues
 from harken.domain.insight.sampling import design_effect
 from harken.domain.insight.terms import TermCounts, TermTally, words
 from harken.domain.insight.themes import Theme, discover, enough, frequent_words
@@ -23,7 +24,7 @@ from harken.ports.repository import FeedbackRepository
 from harken.ports.text import ThemeNamer
 from harken.ports.time import Clock
 from harken.services.forks import ForkSafeLock
-from harken.services.newest import newest_comments
+from harken.services.newest import NEWEST, newest_comments
 
 logger = logging.getLogger(__name__)
 
@@ -202,26 +203,55 @@ class ThemeService:
         Raises:
             InvalidQuery: the limit is not from 1 to 50.
         """
-        if not 1 <= limit <= MAX_THEMES:
-            raise InvalidQuery(f"limit must be from 1 to {MAX_THEMES}, got {limit}")
+        check_limit(limit)
+        found, _ = self._find(query, query.previous_period(self._clock()), limit)
+        return found
+
+    def issues(self, query: FeedbackQuery, before: FeedbackQuery, *, limit: int) -> Issues:
+        """The same themes as issues, the most frequent first, each with one new example.
+
+        Args:
+            query: the selection.
+            before: the earlier selection.
+            limit: the maximum number of themes.
+
+        Raises:
+            InvalidQuery: the limit is not from 1 to 50.
+        """
+        check_limit(limit)
+        found, comments = self._find(query, before, limit)
+        examples = Examples(comments)
+        issues = []
+        for one in sorted(found.themes, key=lambda one: (-one.theme.count, one.name)):
+            share = one.change.after if one.change else Proportion(one.theme.count, found.comments)
+            example = examples.choose(comment for comment in comments if comment.id in one.theme.comments)
+            # Without earlier comments, there is nothing to compare with.
+            change = one.change if one.change and one.change.before.total else None
+            issues.append(Issue(one.name, share, change, change.direction if change else 0, example, one.theme.words))
+        return Issues(tuple(issues), len(issues), found.comments, is_complete=found.comments < NEWEST)
+
+    def _find(self, query: FeedbackQuery, before: FeedbackQuery | None, limit: int) -> tuple[Themes, list[Feedback]]:
+        """The themes, and the comments that they were found in, the newest first."""
         feedback = self._negative(query)
         complaints = _complaints(feedback)
         counts, stop_words = self._counts(query), frozenset(self._stop_words())
         themes = discover(counts, complaints, stop_words, limit)
-        previous = query.previous_period(self._clock())
-        changes = _changes(themes, _complaints(self._negative(previous)), complaints) if previous else {}
+        changes = _changes(themes, _complaints(self._negative(before)), complaints) if before else {}
         by_id = {one.id: one for one in feedback}
         tags = Counter(tag for one in feedback for tag in one.tags)
         found = []
         for theme in themes:
             examples = tuple(by_id[example] for example in theme.examples)
             found.append(FoundTheme(self._name(theme, examples), theme, changes.get(theme.words), examples))
-        return Themes(
-            themes=tuple(found),
-            comments=len(complaints),
-            is_enough=enough(complaints),
-            tags=tuple(sorted(tags.items(), key=lambda item: (-item[1], item[0]))),
-            frequent_words=tuple(frequent_words(counts, stop_words)),
+        return (
+            Themes(
+                themes=tuple(found),
+                comments=len(complaints),
+                is_enough=enough(complaints),
+                tags=tuple(sorted(tags.items(), key=lambda item: (-item[1], item[0]))),
+                frequent_words=tuple(frequent_words(counts, stop_words)),
+            ),
+            feedback,
         )
 
     def compare_windows(self, window: FeedbackQuery, earlier: Iterable[FeedbackQuery]) -> ThemeWindow:
@@ -256,6 +286,12 @@ class ThemeService:
 
     def _name(self, theme: Theme, examples: Iterable[Feedback]) -> str:
         return self._names.name(theme, [one.comment for one in examples]) if self._names else theme.label
+
+
+def check_limit(limit: int) -> None:
+    """Raise ``InvalidQuery`` unless this number of themes can be asked for."""
+    if not 1 <= limit <= MAX_THEMES:
+        raise InvalidQuery(f"limit must be from 1 to {MAX_THEMES}, got {limit}")
 
 
 def _complaints(feedback: Iterable[Feedback]) -> list[_Complaint]:

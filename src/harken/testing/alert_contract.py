@@ -10,7 +10,7 @@ from attrs import evolve
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.erasure import Erased
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event, EventType
 from harken.domain.instants import MICROSECOND
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
@@ -137,7 +137,7 @@ class AlertContract(FreshStorage):
             removed = storage.feedback.erase(FeedbackQuery().in_any_state(), at=NOON)
             check_same(removed, Erased(feedback=1, deliveries=1))
             check_same(list(storage.outbox.events(limit=9)), [waiting.event()])
-            pending = storage.outbox.deliveries(DeliveryState.PENDING, limit=9)
+            pending = storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)
             check_same(list(pending), [Delivery.of(unrelated.event(), "log", due_at=NOON)])
             check_same(storage.alerts.get("default", unrelated.id), unrelated)
 

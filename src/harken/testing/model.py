@@ -18,7 +18,16 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
-from harken.domain.events import Delivery, DeliveryState, Event, erasure_deliveries, event_order
+from harken.domain.events import (
+    CauseCount,
+    Delivery,
+    DeliveryQuery,
+    DeliveryState,
+    Event,
+    erasure_deliveries,
+    event_order,
+    group_by_cause,
+)
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.sampling import AuthorRatings, count_by_author
 from harken.domain.insight.terms import TermCounts
@@ -237,17 +246,18 @@ class _Outbox(Outbox):
             self._remove(claim)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
-        lost = [claim for claim in claimed if not self._end(claim, state=DeliveryState.DELIVERED, error="")]
+        lost = [claim for claim in claimed if not self._settle(claim)]
         for claim in lost:
             self._hand_over(claim, sent=True)
         return lost
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
-        self._must_end(delivery, due_at=due_at, error=error)
+        self._must_end(delivery, due_at=due_at, error=error, history=delivery.history)
 
     def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
         attempts = delivery.attempts if sent else delivery.attempts - 1
-        self._must_end(delivery, sent=sent, state=DeliveryState.DEAD, error=error, attempts=attempts)
+        dead = {"state": DeliveryState.DEAD, "error": error, "attempts": attempts, "history": delivery.history}
+        self._must_end(delivery, sent=sent, **dead)
 
     def move(self, delivery: Delivery, channel: str) -> None:
         if not self._holds(delivery):
@@ -267,22 +277,20 @@ class _Outbox(Outbox):
         raise DeliveryNotFound(delivery_id)
 
     def deliveries(
-        self,
-        state: DeliveryState,
-        *,
-        limit: int,
-        after: Delivery | None = None,
-        application: str | None = None,
-        channel: str | None = None,
+        self, query: DeliveryQuery, *, limit: int, after: Delivery | None = None, newest_first: bool = False
     ) -> Sequence[Delivery]:
-        wanted = [
-            delivery
-            for delivery in self._in(state)
-            if application in (None, delivery.event.application)
-            and channel in (None, delivery.channel)
-            and (after is None or (delivery.due_at, delivery.id) > (after.due_at, after.id))
-        ]
-        return wanted[:limit]
+        found = sorted(filter(query.matches, self.made), key=_due_place, reverse=newest_first)
+        if after is None:
+            return found[:limit]
+        place = _due_place(after)
+        rest = [one for one in found if (_due_place(one) < place if newest_first else _due_place(one) > place)]
+        return rest[:limit]
+
+    def counts(self, query: DeliveryQuery) -> Mapping[str, int]:
+        return dict(sorted(Counter(one.channel for one in self.made if query.matches(one)).items()))
+
+    def causes(self, query: DeliveryQuery) -> Sequence[CauseCount]:
+        return group_by_cause(filter(query.matches, self.made))
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         delivery = self.delivery(delivery_id)
@@ -295,9 +303,6 @@ class _Outbox(Outbox):
             self._remember(delivery)
             self._remove(delivery)
         return len(old)
-
-    def pending(self) -> Mapping[str, int]:
-        return dict(sorted(Counter(delivery.channel for delivery in self._in(DeliveryState.PENDING)).items()))
 
     def erase(self, feedback: Feedback, at: datetime) -> int:
         """Remove events and deliveries of the feedback, add erasure notifications, and return the number removed."""
@@ -314,10 +319,7 @@ class _Outbox(Outbox):
         return len(removed)
 
     def _in(self, state: DeliveryState) -> list[Delivery]:
-        return sorted(
-            (delivery for delivery in self.made if delivery.state is state),
-            key=lambda delivery: (delivery.due_at, delivery.id),
-        )
+        return sorted((delivery for delivery in self.made if delivery.state is state), key=_due_place)
 
     def _is_late(self, delivery: Delivery) -> bool:
         """Whether an earlier event of the same subject is still waiting for the channel."""
@@ -355,6 +357,9 @@ class _Outbox(Outbox):
         self._put(evolve(self.delivery(claim.id), leased_until=None, **changes))
         return True
 
+    def _settle(self, claim: Delivery) -> bool:
+        return self._end(claim, state=DeliveryState.DELIVERED, error="", history=claim.history)
+
     def _must_end(self, claim: Delivery, *, sent: bool = True, **changes: Any) -> None:
         if not self._end(claim, **changes):
             self._hand_over(claim, sent=sent)
@@ -366,6 +371,10 @@ class _Outbox(Outbox):
             self._remove(waiting)
             if free := waiting.handed_over(sent=sent):
                 self._put(free)
+
+
+def _due_place(delivery: Delivery) -> tuple[datetime, str]:
+    return delivery.due_at, delivery.id
 
 
 def _same_subject(one: Event, other: Event) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event, EventType
 from harken.domain.instants import MICROSECOND
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
@@ -35,7 +35,7 @@ class OutboxContract(FreshStorage):
             check_same([one.id for one in made], [f"{events[0].id}:log", f"{events[0].id}:webhook"])
             check_same(list(storage.outbox.fan_out([(events[0], ["log"])], due_at=NOON)), [])
             check_same(list(storage.outbox.events(limit=9)), list(events[1:]))
-            check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), list(made))
+            check_same(list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)), list(made))
 
     def test_a_plan_is_executed_in_order(self) -> None:
         """Each event of a plan gets its own channels; an event that is no longer waiting gets none."""
@@ -59,7 +59,7 @@ class OutboxContract(FreshStorage):
             check_same(list(storage.outbox.events(limit=9)), [last])
             check_same(list(storage.outbox.fan_out([], due_at=NOON)), [])
             check_same([storage.outbox.delivery(one.id) for one in made], made)
-            check_same(len(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), 5)
+            check_same(len(storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)), 5)
 
     def test_one_event_is_fanned_out_with_several_types(self) -> None:
         """Each delivery has the type that the plan gives for its channel, and the id of the event."""
@@ -92,7 +92,7 @@ class OutboxContract(FreshStorage):
             expected = sorted((one for one in made if one.channel == "a"), key=lambda one: one.id)
             check_same(claimed, [evolve(one, attempts=1, leased_until=NOON + MINUTE) for one in expected])
             check_same(list(storage.outbox.settle(claimed)), [])
-            check_same(len(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=999)), 300)
+            check_same(len(storage.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=999)), 300)
 
     def test_racing_workers_fan_out_an_event_once(self) -> None:
         """Workers that execute the same plan concurrently create each delivery once in total."""
@@ -102,7 +102,7 @@ class OutboxContract(FreshStorage):
             answers = at_once([lambda: storage.outbox.fan_out(plan, due_at=NOON)] * 4)
             made = sorted(delivery.id for answer in answers for delivery in answer)
             check_same(made, sorted(f"{event.id}:log" for event, _ in plan))
-            check_same(len(storage.outbox.deliveries(DeliveryState.PENDING, limit=99)), 12)
+            check_same(len(storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=99)), 12)
 
     def test_events_of_one_instant_keep_the_order_of_versions(self) -> None:
         """If clock readings are equal, the events of one feedback entry are ordered by version."""
@@ -168,7 +168,7 @@ class OutboxContract(FreshStorage):
             check_same(list(storage.outbox.settle([second])), [])
             check_same(list(storage.outbox.settle([second])), [second])
             settled = evolve(second, state=DeliveryState.DELIVERED, leased_until=None)
-            check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), [settled])
+            check_same(list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=9)), [settled])
 
     def test_racing_workers_share_the_deliveries(self) -> None:
         """Workers that claim concurrently get different deliveries, and together they get all of them."""
@@ -211,7 +211,8 @@ class OutboxContract(FreshStorage):
             storage.outbox.release([])
             given_back = [evolve(one, attempts=1, leased_until=None) for one in (first, fourth)]
             check_same(
-                list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [given_back[0], third, given_back[1]]
+                list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)),
+                [given_back[0], third, given_back[1]],
             )
             again = claim_due(storage, now=NOON + MINUTE)
             check_same(again, [first, fourth])
@@ -232,7 +233,7 @@ class OutboxContract(FreshStorage):
             storage.feedback.erase(_only(erased.event.subject_id), at=NOON)
             check_same(list(storage.outbox.settle(claimed)), [backed_off, settled, buried, erased])
             delivered = [evolve(one, state=DeliveryState.DELIVERED, leased_until=None) for one in (settled, good, last)]
-            check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), delivered)
+            check_same(list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=9)), delivered)
             check_same(storage.outbox.delivery(backed_off.id).error, "refused")
             check_same(storage.outbox.delivery(buried.id).state, DeliveryState.DEAD)
             check_same(list(storage.outbox.settle([])), [])
@@ -248,13 +249,13 @@ class OutboxContract(FreshStorage):
             (claim,) = claim_due(storage, now=NOON + 2 * MINUTE)
             check_same((claim.id, claim.attempts, claim.error), (delivery.id, 2, "refused"))
             storage.outbox.bury(claim, error="gone")
-            (dead,) = storage.outbox.deliveries(DeliveryState.DEAD, limit=9)
+            (dead,) = storage.outbox.deliveries(DeliveryQuery(DeliveryState.DEAD), limit=9)
             check_same((dead.id, dead.error, dead.leased_until), (delivery.id, "gone", None))
             check_same(claim_due(storage, now=NOON + 9 * MINUTE), [])
             revived = storage.outbox.replay(delivery.id, due_at=NOON)
             pending = evolve(dead, state=DeliveryState.PENDING, due_at=NOON, error="", attempts_before=2)
             check_same(revived, pending)
-            check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [revived])
+            check_same(list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)), [revived])
 
     def test_a_replay_resets_the_retries(self) -> None:
         """After a replay, ``attempts`` continues, so that old claims stay invalid, and ``tries`` begins at zero."""
@@ -288,7 +289,7 @@ class OutboxContract(FreshStorage):
             check_same(replayed, evolve(third, due_at=NOON - MINUTE, attempts_before=1))
             check_same(list(storage.outbox.settle([third])), [])
             delivered = evolve(replayed, state=DeliveryState.DELIVERED, leased_until=None)
-            check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), [delivered])
+            check_same(list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=9)), [delivered])
             check_same([one.id for one in claim_due(storage, now=NOON + MINUTE)], [first.id, second.id])
 
     def test_a_discarded_claim_is_gone(self) -> None:
@@ -303,8 +304,11 @@ class OutboxContract(FreshStorage):
             storage.outbox.discard([])
             for gone in (first, fourth):
                 check_raises(DeliveryNotFound, partial(storage.outbox.delivery, gone.id))
-            check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [third])
-            check_same([one.id for one in storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)], [second.id])
+            check_same(list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)), [third])
+            check_same(
+                [one.id for one in storage.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=9)],
+                [second.id],
+            )
             check_same(storage.outbox.delivery(third.id), third)
 
     def test_a_claim_is_moved_to_another_channel(self) -> None:
@@ -316,17 +320,17 @@ class OutboxContract(FreshStorage):
             (claim,) = claim_due(storage, "old", now=NOON + 2 * MINUTE)
             check_raises(LeaseLost, lambda: storage.outbox.move(lost, "new"))
             storage.outbox.move(claim, "old")
-            check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [claim])
+            check_same(list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)), [claim])
             storage.outbox.move(claim, "new")
             moved = Delivery.of(claim.event, "new", due_at=claim.due_at)
-            check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [moved])
+            check_same(list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)), [moved])
             add_and_fan_out(storage, 1, "old", "there")
             storage.outbox.settle(claim_due(storage, "there"))
-            there = list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9))
+            there = list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=9))
             (claim,) = claim_due(storage, "old")
             storage.outbox.move(claim, "there")
-            check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [moved])
-            check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), there)
+            check_same(list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)), [moved])
+            check_same(list(storage.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=9)), there)
 
     def test_an_unknown_delivery_is_not_found(self) -> None:
         """An unknown or erased delivery cannot be read, replayed or held."""
@@ -355,9 +359,8 @@ class OutboxContract(FreshStorage):
             in_order = sorted(made, key=lambda one: (one.due_at, one.id))
             for application in (None, "default", "other", "nobody"):
                 for channel in (None, "a", "b", "c"):
-                    listed = partial(
-                        storage.outbox.deliveries, DeliveryState.PENDING, application=application, channel=channel
-                    )
+                    query = DeliveryQuery(DeliveryState.PENDING, application=application, channel=channel)
+                    listed = partial(storage.outbox.deliveries, query)
                     expected = [
                         one
                         for one in in_order
@@ -368,10 +371,14 @@ class OutboxContract(FreshStorage):
                         page = listed(limit=2, after=expected[start - 1] if start else None)
                         check_same(list(page), expected[start : start + 2])
             storage.outbox.settle(claim_due(storage, "a"))
-            check_same({one.channel for one in storage.outbox.deliveries(DeliveryState.PENDING, limit=99)}, {"b"})
+            check_same(
+                {one.channel for one in storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=99)},
+                {"b"},
+            )
             # The delivery at the cursor need not exist any longer.
             after = evolve(in_order[0], id=f"{in_order[0].id} gone")
-            listed_after = storage.outbox.deliveries(DeliveryState.PENDING, limit=99, after=after, channel="b")
+            of_channel = DeliveryQuery(DeliveryState.PENDING, channel="b")
+            listed_after = storage.outbox.deliveries(of_channel, limit=99, after=after)
             expected = [
                 one for one in in_order if one.channel == "b" and (one.due_at, one.id) > (after.due_at, after.id)
             ]
@@ -385,23 +392,23 @@ class OutboxContract(FreshStorage):
             storage.outbox.bury(claim_due(storage, "b")[0], error="gone")
             claim_due(storage, "c", limit=1)
             check_same(storage.outbox.forget(before=NOON), 0)
-            check_same(len(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=99)), 5)
+            check_same(len(storage.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=99)), 5)
             check_same(storage.outbox.forget(before=NOON + MICROSECOND), 5)
             check_same(storage.outbox.forget(before=NOON + MINUTE), 0)
-            left = {state: len(storage.outbox.deliveries(state, limit=99)) for state in DeliveryState}
+            left = {state: len(storage.outbox.deliveries(DeliveryQuery(state), limit=99)) for state in DeliveryState}
             check_same(left, {DeliveryState.PENDING: 3, DeliveryState.DELIVERED: 0, DeliveryState.DEAD: 1})
 
     def test_pending_deliveries_are_counted_by_channel(self) -> None:
         """Waiting, leased and overdue deliveries of all applications count; a channel without any is left out."""
         with self.open_storage() as storage:
-            check_same(storage.outbox.pending(), {})
+            check_same(storage.outbox.counts(DeliveryQuery(DeliveryState.PENDING)), {})
             add_and_fan_out(storage, 3, "b", "a", "c")
             storage.feedback.add(accepted(*a_series(2, application="other")))
             fan_out(storage, "größe", "b", due_at=NOON + MINUTE)
             storage.outbox.settle(claim_due(storage, "a"))
             storage.outbox.bury(claim_due(storage, "b")[0], error="gone")
             claim_due(storage, "c", limit=1)
-            check_same(storage.outbox.pending(), {"b": 4, "c": 3, "größe": 2})
+            check_same(storage.outbox.counts(DeliveryQuery(DeliveryState.PENDING)), {"b": 4, "c": 3, "größe": 2})
 
 
 def _only(feedback_id: str) -> FeedbackQuery:

@@ -14,7 +14,7 @@ from hypothesis.strategies import SearchStrategy
 
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import Subject
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event, EventType
 from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
@@ -60,9 +60,27 @@ def _end(storage: Storage, claims: Sequence[Delivery], how: str) -> None:
 
 
 def _deliveries(
-    storage: Storage, state: DeliveryState, after: Delivery | None, limit: int, **filters: str | None
+    storage: Storage, query: DeliveryQuery, after: Delivery | None, limit: int, newest_first: bool = False
 ) -> Sequence[Delivery]:
-    return storage.outbox.deliveries(state, limit=limit, after=after, **filters)
+    return storage.outbox.deliveries(query, limit=limit, after=after, newest_first=newest_first)
+
+
+def _query_like(delivery: Delivery, filters: set[str]) -> DeliveryQuery:
+    """Return the query with these filters that matches a delivery."""
+    event = delivery.event
+    subject = "alert_id" if event.type.about_alert else "feedback_id"
+    values: dict[str, Any] = {
+        "state": delivery.state,
+        "application": event.application,
+        "channel": delivery.channel,
+        "type": event.type,
+        "cause": delivery.cause,
+        "due_since": delivery.due_at,
+    }
+    chosen = {name: value for name, value in values.items() if name in filters}
+    return DeliveryQuery(
+        **chosen | ({"application": event.application, subject: event.subject_id} if "subject" in filters else {})
+    )
 
 
 def _latest(storage: Storage, application: str, rule: str, subject: Subject) -> Alert | None:
@@ -82,7 +100,7 @@ class OutboxMachine(ComparingMachine):
 
     def _all_deliveries(self) -> list[Delivery]:
         """Return all deliveries in any state."""
-        return [one for state in DeliveryState for one in self._model.outbox.deliveries(state, limit=1_000)]
+        return list(self._model.outbox.deliveries(DeliveryQuery(), limit=1_000))
 
     def _all_alerts(self) -> list[Alert]:
         return [one for name in hst.APPLICATIONS for one in self._model.alerts.find(name, limit=1_000)]
@@ -157,7 +175,7 @@ class OutboxMachine(ComparingMachine):
         self._both(lambda storage: storage.outbox.events(limit=20))
         self._both(partial(_alerts, application=query.application, after=None, limit=20))
         for state in DeliveryState:
-            self._both(partial(_deliveries, state=state, after=None, limit=20))
+            self._both(partial(_deliveries, query=DeliveryQuery(state), after=None, limit=20))
 
     @precondition(lambda self: self._all_deliveries())
     @rule(
@@ -213,7 +231,10 @@ class OutboxMachine(ComparingMachine):
     @rule(data=st.data())
     def settle(self, data: st.DataObject) -> None:
         claims = data.draw(self._some_claims())
+        if data.draw(st.booleans()):
+            claims = [claim.after(data.draw(hst.attempts())) for claim in claims]
         self._both(lambda storage: storage.outbox.settle(claims))
+        self._both(partial(_deliveries, query=DeliveryQuery(DeliveryState.DELIVERED), after=None, limit=20))
 
     @precondition(lambda self: self._claims)
     @rule(data=st.data())
@@ -235,12 +256,14 @@ class OutboxMachine(ComparingMachine):
             self._both(lambda storage: storage.outbox.move(claims[0], channel))
         self._claims = [claim for claim in self._claims if claim not in claims]
         for state in DeliveryState:
-            self._both(partial(_deliveries, state=state, after=None, limit=20))
+            self._both(partial(_deliveries, query=DeliveryQuery(state), after=None, limit=20))
 
     @precondition(lambda self: self._claims)
     @rule(data=st.data(), due_at=hst.moments_near_noon(), error=hst.texts(20), dies=st.booleans(), sent=st.booleans())
     def fail(self, data: st.DataObject, due_at: datetime, error: str, dies: bool, sent: bool) -> None:
         claim = data.draw(st.sampled_from(self._claims[::-1]))
+        if data.draw(st.booleans()):
+            claim = claim.after(data.draw(hst.attempts()))
         if dies:
             self._both(lambda storage: storage.outbox.bury(claim, error=error, sent=sent))
         else:
@@ -256,7 +279,7 @@ class OutboxMachine(ComparingMachine):
     @precondition(lambda self: self._all_deliveries())
     @rule(data=st.data(), due_at=hst.moments_near_noon())
     def replay(self, data: st.DataObject, due_at: datetime) -> None:
-        dead = self._model.outbox.deliveries(DeliveryState.DEAD, limit=1_000)
+        dead = self._model.outbox.deliveries(DeliveryQuery(DeliveryState.DEAD), limit=1_000)
         delivery = data.draw(st.sampled_from([*dead, *self._all_deliveries()]))
         self._both(lambda storage: storage.outbox.replay(delivery.id, due_at=due_at))
         self._both(lambda storage: storage.outbox.delivery(delivery.id))
@@ -273,19 +296,26 @@ class OutboxMachine(ComparingMachine):
     @rule(before=hst.moments_near_noon())
     def forget(self, before: datetime) -> None:
         self._both(lambda storage: storage.outbox.forget(before=before))
-        self._both(lambda storage: storage.outbox.pending())
+        self._both(lambda storage: storage.outbox.counts(DeliveryQuery(DeliveryState.PENDING)))
         for state in DeliveryState:
-            self._both(partial(_deliveries, state=state, after=None, limit=20))
+            self._both(partial(_deliveries, query=DeliveryQuery(state), after=None, limit=20))
 
     @precondition(lambda self: self._all_deliveries())
-    @rule(
-        state=st.sampled_from(DeliveryState),
-        limit=st.integers(1, 20),
-        application=st.none() | st.sampled_from(hst.APPLICATIONS),
-        channel=st.none() | st.sampled_from(hst.CHANNELS),
-    )
-    def list_deliveries(self, state: DeliveryState, limit: int, application: str | None, channel: str | None) -> None:
-        self._page_through(partial(_deliveries, state=state, application=application, channel=channel), limit)
+    @rule(data=st.data(), limit=st.integers(1, 20), newest_first=st.booleans())
+    def list_deliveries(self, data: st.DataObject, limit: int, newest_first: bool) -> None:
+        query = data.draw(self._queries())
+        self._page_through(partial(_deliveries, query=query, newest_first=newest_first), limit)
+        self._both(lambda storage: storage.outbox.counts(query))
+        self._both(lambda storage: storage.outbox.causes(query))
+
+    def _queries(self) -> SearchStrategy[DeliveryQuery]:
+        """Queries with any filters, among them those that match a stored delivery."""
+        stored = st.sampled_from(self._all_deliveries())
+        return st.builds(
+            _query_like,
+            stored,
+            st.sets(st.sampled_from(("state", "application", "channel", "type", "subject", "cause", "due_since"))),
+        )
 
     @rule(alert=hst.alerts())
     def raise_alert(self, alert: Alert) -> None:

@@ -20,6 +20,7 @@ from harken.testing.alert_contract import AlertContract
 from harken.testing.comparison import ComparingMachine
 from harken.testing.conversation_contract import ConversationContract
 from harken.testing.conversation_machine import ConversationMachine
+from harken.testing.delivery_contract import DeliveryContract
 from harken.testing.erasure_contract import ErasureContract
 from harken.testing.feedback_contract import FeedbackContract
 from harken.testing.feedback_machine import FeedbackMachine
@@ -38,6 +39,7 @@ class StorageContract(
     StatisticsContract,
     SessionContract,
     OutboxContract,
+    DeliveryContract,
     OrderContract,
     ErasureContract,
     KeyContract,

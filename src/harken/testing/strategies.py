@@ -19,7 +19,7 @@ from hypothesis.strategies import SearchStrategy
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import AlertKind, Subject
-from harken.domain.events import EventType
+from harken.domain.events import Attempt, AttemptOutcome, EventType
 from harken.domain.feedback import Content, Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
 from harken.domain.instants import SLOT
 from harken.domain.moderation import Moderation, ModerationStatus, RuleMatch
@@ -261,6 +261,19 @@ def api_keys() -> SearchStrategy[ApiKey]:
 def feedback_event_types() -> SearchStrategy[EventType]:
     """The types of events that leave the feedback stored."""
     return st.sampled_from([type_ for type_ in EventType if type_.about_feedback])
+
+
+def attempts() -> SearchStrategy[Attempt]:
+    """Attempts of deliveries."""
+    return st.builds(
+        Attempt,
+        at=moments_near_noon(),
+        duration=st.integers(0, 20_000_000).map(lambda number: timedelta(microseconds=number)),
+        outcome=st.sampled_from(AttemptOutcome),
+        status=st.sampled_from(("", "410 Gone")) | texts(20),
+        words=texts(20),
+        error=texts(20),
+    )
 
 
 def alerts() -> SearchStrategy[Alert]:

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from harken.domain.alerts.patterns import Subject
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, StaleFeedback
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event, EventType
 from harken.domain.feedback import Context, Feedback, Rating
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy
 from harken.domain.summary import Summary
@@ -98,7 +98,7 @@ class TenantContract(FreshStorage):
                 left = sorted(one.id for one in stored[1:])
                 check_same(sorted(one.id for one in storage.feedback.stream(FeedbackQuery())), left)
                 check_same(sorted(event.subject_id for event in _events(storage)), left)
-                pending = storage.outbox.deliveries(DeliveryState.PENDING, limit=99)
+                pending = storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=99)
                 check_same(
                     sorted(one.id for one in pending), sorted(one.id for one in made if one.event.subject_id in left)
                 )
@@ -231,7 +231,7 @@ class TenantContract(FreshStorage):
                 made = _all_in(state, storage, twins)
                 storage.feedback.erase(_all_of(mine), at=NOON)
                 left = [one for one in made if one.event.application != mine]
-                found = storage.outbox.deliveries(state or DeliveryState.PENDING, limit=99)
+                found = storage.outbox.deliveries(DeliveryQuery(state or DeliveryState.PENDING), limit=99)
                 check_same(_ids([one for one in found if one.event.type is not EventType.ERASED]), _ids(left))
                 for one in made:
                     if one.event.application == mine:
@@ -251,10 +251,13 @@ class TenantContract(FreshStorage):
             storage.outbox.bury(second, error="gone")
             storage.outbox.back_off(third, due_at=NOON + MINUTE, error="later")
             for state, expected in ((DeliveryState.DELIVERED, [first]), (DeliveryState.DEAD, [second])):
-                check_same([one.id for one in storage.outbox.deliveries(state, limit=9)], [one.id for one in expected])
+                check_same(
+                    [one.id for one in storage.outbox.deliveries(DeliveryQuery(state), limit=9)],
+                    [one.id for one in expected],
+                )
             check_same(storage.outbox.replay(second.id, due_at=NOON).event, second.event)
             check_same(list(storage.outbox.settle(others)), [])
-            pending = storage.outbox.deliveries(DeliveryState.PENDING, limit=99)
+            pending = storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=99)
             check_same(sorted(one.id for one in pending), sorted([second.id, third.id]))
 
     def test_deliveries_are_filtered_by_exact_names(self) -> None:
@@ -266,7 +269,8 @@ class TenantContract(FreshStorage):
                 made = _all_in(state, storage, twins, *channels)
                 for application in (None, *TENANTS, "sh"):
                     for channel in (None, "fast", "fas", "f%", "fa"):
-                        found = storage.outbox.deliveries(state, limit=999, application=application, channel=channel)
+                        query = DeliveryQuery(state, application=application, channel=channel)
+                        found = storage.outbox.deliveries(query, limit=999)
                         wanted = [
                             one.id
                             for one in made

@@ -386,6 +386,23 @@ def test_themes(one: Any, filled: Harken) -> None:
     assert one.themes("slow") == filled.themes("slow")
 
 
+def test_overview(one: Any, filled: Harken) -> None:
+    """The headline, reasons, rankings and facets are equal, with all that is computed from them."""
+    for period in ({}, {"since": NOON - timedelta(days=6), "until": NOON}, {"rating": "down"}):
+        assert one.headline("Europe/Berlin", **period) == filled.headline("Europe/Berlin", **period)
+        assert one.headline(same_weekdays=True, **period) == filled.headline(same_weekdays=True, **period)
+    recent = {"since": NOON - timedelta(days=6), "until": NOON}
+    found, expected = one.reasons(limit=3, **recent), filled.reasons(limit=3, **recent)
+    assert expected.issues
+    without = [evolve(each, example=each.example and without_keys(each.example)) for each in expected.issues]
+    assert [evolve(each, example=each.example and without_keys(each.example)) for each in found.issues] == without
+    assert evolve(found, issues=()) == evolve(expected, issues=())
+    for by in ("agent", "context.tier"):
+        assert one.ranking(by, **recent) == filled.ranking(by, **recent)
+    assert one.facets() == filled.facets()
+    assert one.facets(agent_id="agent 1", tag="slow") == filled.facets(agent_id="agent 1", tag="slow")
+
+
 def test_summaries_can_be_merged(one: Any, filled: Harken) -> None:
     """The sum of the parts is the whole."""
     assert sum(one.groups("agent").values(), Summary()) == filled.summary() == one.summary()
@@ -412,6 +429,11 @@ def test_summaries_can_be_merged(one: Any, filled: Harken) -> None:
         lambda one: one.changes("a\ud800"),
         lambda one: one.heat_map("\0"),
         lambda one: one.themes(limit=51),
+        lambda one: one.headline("Mars/Base"),
+        lambda one: one.headline(since=NOON, until=NOON),
+        lambda one: one.reasons(limit=51),
+        lambda one: one.ranking("session"),
+        lambda one: one.facets(tag="\ud800"),
         lambda one: one.compare_to_previous(),
         lambda one: one.compare_to_previous(since=NOON, until=NOON),
         lambda one: one.events("?"),

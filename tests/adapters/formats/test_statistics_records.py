@@ -13,19 +13,28 @@ from harken import (
     Cell,
     Comparison,
     Estimate,
+    Facets,
     Feedback,
+    Finding,
     FoundTheme,
+    Growth,
+    Headline,
+    Issue,
+    Issues,
     Keyword,
+    Mix,
     Page,
     Proportion,
     ProportionChange,
     SatisfactionChange,
+    Silence,
     Summary,
     Theme,
     Themes,
     TrendPoint,
     Verdict,
 )
+from harken.domain.insight.ranking import rank
 from harken.domain.query import Cursor
 from harken.testing.strategies import feedback_entries, later_versions
 from harken_adapters.formats.record import feedback_record, from_record, page_from, page_record, stamp
@@ -37,12 +46,20 @@ from harken_adapters.formats.statistics import (
     comparison_record,
     estimate_from,
     estimate_record,
+    facets_from,
+    facets_record,
     groups_from,
+    headline_from,
+    headline_record,
     heat_map_from,
     heat_map_record,
+    issues_from,
+    issues_record,
     keywords_from,
     keywords_record,
     period_points,
+    ranking_from,
+    ranking_record,
     summary_from,
     themes_from,
     themes_record,
@@ -158,6 +175,65 @@ def test_changes(zone: str, changes: list[Any]) -> None:
 def test_a_heat_map(cells: list[Cell]) -> None:
     """Cells are equal, with a date or without."""
     assert heat_map_from(sent(heat_map_record("UTC", cells))) == cells
+
+
+SMALL_PROPORTIONS = st.integers(0, 1000).flatmap(
+    lambda total: st.builds(Proportion, st.integers(0, total), st.just(total), EFFECTS)
+)
+SHARE_CHANGES = st.builds(ProportionChange, SMALL_PROPORTIONS, SMALL_PROPORTIONS, alpha=ALPHAS)
+MIXES = st.builds(Mix, st.lists(KEYS).map(tuple), st.just(("gone",)), COMPARISONS)
+
+
+@given(st.data(), ZONES)
+def test_a_headline(data: st.DataObject, zone: str) -> None:
+    """It is equal, with or without its parts."""
+    moments = INSTANTS.map(lambda at: at.astimezone(ZoneInfo(zone)))
+    seconds = st.integers(0, 10**7).map(lambda number: timedelta(seconds=number))
+    headline = data.draw(
+        st.builds(
+            Headline,
+            finding=st.sampled_from(Finding),
+            before=st.tuples(moments, moments),
+            after=st.tuples(moments, moments),
+            is_running=st.booleans(),
+            comparison=COMPARISONS,
+            began=st.none() | st.builds(SatisfactionChange, moments, SUMMARIES, SUMMARIES),
+            began_to_the_hour=st.booleans(),
+            growth=st.none() | st.builds(Growth, TEXTS, st.booleans(), SHARE_CHANGES),
+            mix=st.none() | MIXES,
+            silence=st.none() | st.builds(Silence, moments, seconds, st.floats(0, 1e6)),
+        )
+    )
+    assert headline_from(sent(headline_record(headline))) == headline
+
+
+@given(st.data())
+def test_issues(data: st.DataObject) -> None:
+    """They have their shares, changes and examples."""
+    downs = data.draw(st.integers(0, 100))
+    shares = st.builds(Proportion, st.integers(0, downs), st.just(downs), EFFECTS)
+    words = st.lists(TEXTS, max_size=2).map(tuple)
+    directions = st.sampled_from([1, 0, -1])
+    issue = st.builds(Issue, TEXTS, shares, st.none() | SHARE_CHANGES, directions, st.none() | entries(), words)
+    issues = Issues(tuple(data.draw(st.lists(issue, max_size=3))), data.draw(COUNTS), downs, data.draw(st.booleans()))
+    record = issues_record(issues, feedback_record)
+    assert issues_from(sent(record), lambda one: from_record(one, "shop")) == issues
+
+
+@given(st.dictionaries(KEYS, st.tuples(st.builds(Estimate, SMALL, EFFECTS), st.builds(Estimate, SMALL, EFFECTS))))
+def test_a_ranking(groups: dict[Any, Any]) -> None:
+    """It has its order, its changes and its pairs."""
+    after, before = ({key: pair[side] for key, pair in groups.items()} for side in (0, 1))
+    for earlier in (before, None):
+        ranking = rank(after, earlier, Estimate(Summary(), 1.0))
+        assert ranking_from(sent(ranking_record("agent", ranking))) == ranking
+
+
+@given(st.lists(st.tuples(TEXTS, COUNTS)).map(tuple), st.booleans())
+def test_facets(counts: Any, is_complete: bool) -> None:
+    """They have their values, in order."""
+    facets = Facets(counts, counts[:1], {"tier": counts}, len(counts), is_complete)
+    assert facets_from(sent(facets_record(facets))) == facets
 
 
 @given(st.lists(st.builds(Keyword, TEXTS, COUNTS), max_size=4).map(tuple))

@@ -32,7 +32,7 @@ from adapters.notifiers.receiver import (
     receiving,
 )
 from harken.domain.errors import ConfigurationError, DeliveryFailed
-from harken.ports.notifier import Notification, Notifier
+from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
 from harken_adapters.notifiers.webhook import WebhookNotifier, open_notifier
 from support import PATIENCE, eventually, in_threads
 
@@ -508,3 +508,50 @@ def test_the_text_of_a_template_is_sent() -> None:
     """``data.text`` is the text that the template of the route rendered."""
     received = sent(a_notification(text="Bad news from “s”"))
     assert json.loads(received.body)["data"]["text"] == "Bad news from “s”"
+
+
+# --- What people see of the answer ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (answering("410 Gone", body=b"endpoint retired, see /v2"), "410 Gone", "endpoint retired, see /v2"),
+        (answering("410 Other", "content-type: text/html", body=b"<h1>Gone</h1>"), "410 Gone", ""),
+        (
+            answering("400 Bad Request", body=b'{"error": "no\\u0000\\u202esuch field"}'),
+            "400 Bad Request",
+            "no such field",
+        ),
+        (answering("499 Odd", body=b"\xff\xfe\nline 2"), "499", "line 2"),
+        (answering("503 Later", body=b"x" * 100_000), "503 Service Unavailable", "x" * 300),
+    ],
+)
+def test_a_failure_has_the_status_and_words_of_the_receiver(answer: AnswerTo, status: str, words: str) -> None:
+    """The status has its standard phrase; the words are those of the body, unless it is a page."""
+    with receiving(answer) as receiver, notifier_to(receiver) as notifier, pytest.raises(DeliveryFailed) as caught:
+        notifier.deliver(a_notification())
+    assert (caught.value.status, caught.value.words) == (status, words)
+
+
+def test_a_success_has_the_status_and_words_of_the_receiver() -> None:
+    """A receiver that accepts a notification may say something, too."""
+    with (
+        receiving(answering("202 Accepted", body=b'{"message": "queued"}')) as receiver,
+        notifier_to(receiver) as notifier,
+    ):
+        answer = notifier.deliver(a_notification())
+    assert answer == ReceiverAnswer("202 Accepted", "queued")
+
+
+def test_a_failure_without_an_answer_says_so_in_a_few_words() -> None:
+    """The same for all failures with the same cause, so that they can be grouped."""
+    with (
+        receiving(dripping()) as receiver,
+        a_notifier(receiver.url, limit=SHORT) as notifier,
+        pytest.raises(DeliveryFailed) as slow,
+    ):
+        notifier.deliver(a_notification())
+    with a_notifier(receiver.url) as notifier, pytest.raises(DeliveryFailed) as closed:
+        notifier.deliver(a_notification())
+    assert (slow.value.status, closed.value.status) == ("timed out", "unreachable")

@@ -14,7 +14,7 @@ from attrs import evolve
 from pymongo import MongoClient
 
 from harken.domain.alerts.patterns import Subject
-from harken.domain.events import DeliveryState, Event, EventType
+from harken.domain.events import DeliveryQuery, DeliveryState, Event, EventType
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing import accepted, an_alert
@@ -73,7 +73,7 @@ class Relay:
             assert len(notices) == bool(about), (channel, sent)
             assert not about or sent[-1][1] is EventType.ERASED, (channel, sent)
         for state in (DeliveryState.PENDING, DeliveryState.DEAD):
-            assert self._storage.outbox.deliveries(state, limit=9) == []
+            assert self._storage.outbox.deliveries(DeliveryQuery(state), limit=9) == []
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_a_second_process_may_complete_an_erasure(
                 other.feedback.erase(EVERYTHING, at=at)
             else:
                 # It finds deliveries about erased feedback.
-                other.outbox.deliveries(DeliveryState.PENDING, limit=9)
+                other.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)
             if end == "released":
                 other.outbox.release([claim])  # noqa: B023
             else:
@@ -182,7 +182,7 @@ def test_a_second_process_may_complete_an_erasure(
         was_sent = end == "settled" or EventType.CREATED in log
         assert log.count(EventType.ERASED) == was_sent, command
         assert mail == [EventType.CREATED, EventType.ERASED], command
-        assert other.outbox.pending() == {}
+        assert other.outbox.counts(DeliveryQuery(DeliveryState.PENDING)) == {}
         other.outbox.forget(before=LATER)
         command += 1
     assert command > 10
@@ -222,7 +222,7 @@ def test_a_claim_may_end_between_any_two_commands_of_an_erasure(
             assert kinds == [EventType.ERASED]
         else:
             assert kinds == [], command
-        assert outbox.pending() == {}
+        assert outbox.counts(DeliveryQuery(DeliveryState.PENDING)) == {}
         outbox.forget(before=LATER)
         command += 1
     assert command > 10

@@ -26,6 +26,7 @@ DIGESTS = (
     "e61e61d2d15f3a1b",
     "75c1b75f0bd969e5",
     "f7c1569aa28687e1",
+    "001f2c4ba21520df",
 )
 
 

@@ -13,7 +13,7 @@ import pytest
 from pymongo import MongoClient
 
 import mongod
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event, EventType
 from harken.ports.storage import Storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage, open_storage
@@ -82,7 +82,7 @@ def test_a_batch_needs_as_many_calls_as_one_event(ours: Storage, interference: I
 
 def _forget_all(storage: Storage) -> None:
     storage.outbox.forget(before=SOON)
-    assert storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9) == []
+    assert storage.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=9) == []
 
 
 def test_concurrent_relays_share_the_work(ours: Storage, other: Storage) -> None:
@@ -94,7 +94,7 @@ def test_concurrent_relays_share_the_work(ours: Storage, other: Storage) -> None
     assert ours.outbox.events(limit=9) == []
     settled = [one for some in in_threads([lambda one=one: _send_all(one) for one in storages]) for one in some]
     assert sorted(settled) == sorted(_ids(_deliveries_of(events, "log")))
-    assert len(ours.outbox.deliveries(DeliveryState.DELIVERED, limit=1_000)) == 150
+    assert len(ours.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=1_000)) == 150
 
 
 def _deliveries_of(events: list[Event], *channels: str) -> list[Delivery]:
@@ -118,7 +118,7 @@ def test_another_relay_may_take_some_events_first(ours: Storage, other: Storage,
     made = ours.outbox.fan_out(_to(events, "log"), due_at=NOON)
     assert _ids(theirs) == _ids(_deliveries_of(events[:3], "log"))
     assert _ids(made) == _ids(_deliveries_of(events[3:], "log"))
-    assert len(ours.outbox.deliveries(DeliveryState.PENDING, limit=99)) == 10
+    assert len(ours.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=99)) == 10
 
 
 def test_feedback_erased_during_a_fan_out_leaves_no_delivery(
@@ -325,7 +325,7 @@ def test_a_waiting_delivery_is_found_on_a_busy_channel(ours: Storage, mongodb_ur
         claimed = _claim(ours, now=NOON + timedelta(minutes=minute))
         assert f"busy{minute}" in [one.event.subject_id for one in claimed]
         ours.outbox.settle(claimed)
-    assert second.id in _ids(ours.outbox.deliveries(DeliveryState.DELIVERED, limit=9))
+    assert second.id in _ids(ours.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=9))
 
 
 @pytest.mark.parametrize("blocked_by", ["one", "each"])
@@ -355,7 +355,9 @@ def test_a_long_queue_is_read_once(ours: Storage, mongodb_url: str, blocked_by: 
         ]
         # Each claim also checks a hundred long-waiting deliveries.
         assert _documents_read(client) - before < 3_000
-        assert ours.outbox.pending() == {"log": deliveries.count_documents({"state": {"$ne": "delivered"}})}
+        assert ours.outbox.counts(DeliveryQuery(DeliveryState.PENDING)) == {
+            "log": deliveries.count_documents({"state": {"$ne": "delivered"}})
+        }
 
 
 def _add_blocked(storage: Storage, deliveries: Any, number: int, blocked_by: str) -> int:

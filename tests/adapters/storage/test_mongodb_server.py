@@ -23,7 +23,7 @@ from harken.domain.errors import (
     StorageIncompatible,
     StorageUnavailable,
 )
-from harken.domain.events import DeliveryState, EventType, Traits
+from harken.domain.events import DeliveryQuery, DeliveryState, EventType, Traits
 from harken.domain.moderation import Backlog, Moderation
 from harken.domain.query import Dimension
 from harken.domain.routes import Route
@@ -195,8 +195,8 @@ def _move_events_on(storage: Storage) -> None:
     outbox.replay(claimed[2].id, due_at=NOON)
     filters = [{}, {"application": "default"}, {"channel": "mail"}, {"application": "default", "channel": "mail"}]
     for some in filters:
-        outbox.deliveries(DeliveryState.PENDING, limit=3, **some)
-        outbox.deliveries(DeliveryState.PENDING, limit=3, after=claimed[3], **some)
+        outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=3, **some)
+        outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=3, after=claimed[3], **some)
     outbox.forget(before=until)
     storage.state.put("route", StateEntry("all", {"channel": "log"}))
     storage.state.put("route", StateEntry("all", {"channel": "mail"}, version=2))
@@ -379,12 +379,12 @@ def test_deliveries_left_by_an_interrupted_erasure_are_not_sent(client: MongoCli
     claimed = outbox.claim("log", now=NOON, until=later, limit=9)
     for claim in claimed[:2]:
         outbox.bury(claim, error="gone")
-    assert len(outbox.deliveries(DeliveryState.DEAD, limit=9)) == 2
+    assert len(outbox.deliveries(DeliveryQuery(DeliveryState.DEAD), limit=9)) == 2
     client[name]["harken_feedback"].delete_many({})
     assert outbox.claim("log", now=later, until=later + timedelta(minutes=1), limit=9) == []
     with pytest.raises(DeliveryNotFound):
         outbox.replay(claimed[0].id, due_at=NOON)
-    assert outbox.deliveries(DeliveryState.DEAD, limit=9) == []
+    assert outbox.deliveries(DeliveryQuery(DeliveryState.DEAD), limit=9) == []
     assert client[name]["harken_deliveries"].count_documents({}) == 0
 
 

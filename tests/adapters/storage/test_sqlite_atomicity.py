@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harken.domain.errors import StorageError
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event, EventType
 from harken.domain.query import FeedbackQuery, GroupBy
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, accepted, an_alert
@@ -90,7 +90,7 @@ def contents(storage: Storage) -> list[object]:
         list(storage.feedback.stream(everything)),
         sorted(storage.feedback.summarize(FeedbackQuery(), GroupBy.parse("slot")).items()),
         sorted(storage.outbox.events(limit=99), key=lambda event: event.id),
-        [storage.outbox.deliveries(state, limit=99) for state in DeliveryState],
+        [storage.outbox.deliveries(DeliveryQuery(state), limit=99) for state in DeliveryState],
         storage.alerts.find("default", limit=9),
         list(storage.sessions.stream()),
         [storage.conversations.agents("default", "s"), storage.conversations.count("default", "s")],

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harken.domain.events import DeliveryState
+from harken.domain.events import DeliveryQuery, DeliveryState
 from harken.domain.query import FeedbackQuery, GroupBy
 from harken.domain.summary import Summary
 from harken.ports.storage import Storage
@@ -194,7 +194,7 @@ def test_lists_of_several_statements_are_consistent(tmp_path: Path) -> None:
 
     with writing_between_reads(tmp_path / "f.db", write) as storage:
         for _ in range(3):
-            found = storage.outbox.deliveries(DeliveryState.PENDING, limit=999)
+            found = storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=999)
             channels = [sum(one.channel == name for one in found) for name in "abc"]
             assert len(set(channels)) == 1
         assert channels[0] > 0

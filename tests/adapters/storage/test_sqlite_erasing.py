@@ -13,7 +13,7 @@ from harken import FeedbackQuery
 from harken.configuration.storage_urls import open_storage
 from harken.domain.erasure import Erased
 from harken.domain.errors import StorageError
-from harken.domain.events import DeliveryState, EventType
+from harken.domain.events import DeliveryQuery, DeliveryState, EventType
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_series, accepted
 
@@ -61,7 +61,7 @@ def test_other_processes_can_write_during_a_large_erasure(tmp_path: Path, beginn
         def write() -> None:
             beginnings.before = lambda: None
             other.sessions.update("default", "session", {"writes": len(left)})
-            known = [len(other.outbox.deliveries(state, limit=2_000)) for state in DeliveryState]
+            known = [len(other.outbox.deliveries(DeliveryQuery(state), limit=2_000)) for state in DeliveryState]
             left.append(len(list(other.feedback.stream(EVERYTHING))))
             assert known == [1_200 - left[-1], left[-1], 0]
             beginnings.before = write
@@ -90,10 +90,10 @@ def test_an_interrupted_erasure_can_be_repeated(tmp_path: Path, beginnings: Begi
         beginnings.before = lambda: None
         left = {one.id for one in storage.feedback.stream(EVERYTHING)}
         assert 0 < len(left) < 1_200
-        settled = storage.outbox.deliveries(DeliveryState.DELIVERED, limit=2_000)
+        settled = storage.outbox.deliveries(DeliveryQuery(DeliveryState.DELIVERED), limit=2_000)
         assert {one.event.subject_id for one in settled} == left
         assert storage.feedback.erase(EVERYTHING, at=NOON) == Erased(feedback=len(left), deliveries=len(left))
-        notices = storage.outbox.deliveries(DeliveryState.PENDING, limit=2_000)
+        notices = storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=2_000)
         assert {one.event.type for one in notices} == {EventType.ERASED}
         assert len({one.event.subject_id for one in notices}) == len(notices) == 1_200
 

@@ -27,7 +27,7 @@ from harken import (
 )
 from harken.configuration.storage_urls import open_storage
 from harken.domain.erasure import Erased
-from harken.domain.events import DeliveryState, Event, EventType
+from harken.domain.events import DeliveryQuery, DeliveryState, Event, EventType
 from harken.domain.insight.terms import TermCounts
 from harken.ports.repository import Accepted
 from harken.ports.state import StateEntry
@@ -119,6 +119,16 @@ def test_an_empty_file_is_used(path: Path) -> None:
 
 #: Statements that turn a file of this version into one of the previous version.
 _UNDONE = {
+    8: (
+        "DROP INDEX delivery_list",
+        "DROP INDEX delivery_dead",
+        "DROP INDEX delivery_channel",
+        "CREATE INDEX delivery_channel ON delivery (channel, state, late, due_at, id)",
+        "ALTER TABLE delivery DROP COLUMN history",
+        "ALTER TABLE delivery DROP COLUMN cause",
+        "DELETE FROM sqlite_stat1 WHERE idx IN ('delivery_list', 'delivery_dead', 'delivery_channel')",
+        "INSERT INTO sqlite_stat1 VALUES ('delivery', 'delivery_channel', '1000000 300000 100000 100000 1 1')",
+    ),
     7: (
         "DROP TRIGGER terms_added",
         "DROP TRIGGER terms_removed",
@@ -236,11 +246,13 @@ def test_a_file_of_the_second_version_is_migrated(path: Path) -> None:
         dead, pending, waiting = storage.outbox.events(limit=9)
         storage.outbox.fan_out([(dead, ["log"]), (pending, ["log", "mail"])], due_at=NOON)
         storage.outbox.bury(storage.outbox.claim("log", now=NOON, until=later, limit=1)[0], error="gone")
-        before = {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState}
+        before = {state: list(storage.outbox.deliveries(DeliveryQuery(state), limit=9)) for state in DeliveryState}
     downgrade(path, 2)
     with open_storage(url_of(path)) as storage:
         assert list(storage.outbox.events(limit=9)) == [waiting]
-        assert {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState} == before
+        assert {
+            state: list(storage.outbox.deliveries(DeliveryQuery(state), limit=9)) for state in DeliveryState
+        } == before
         revived = storage.outbox.replay(f"{before[DeliveryState.DEAD][0].event.id}:log", due_at=NOON)
         assert (revived.attempts, revived.tries) == (1, 0)
         alert = an_alert()
@@ -291,19 +303,41 @@ def test_a_file_of_the_fifth_version_is_migrated(path: Path) -> None:
         changed_event = next(event for event in storage.outbox.events(limit=9) if event.version > 1)
         storage.outbox.fan_out([(changed_event, ["log", "mail"])], due_at=NOON)
         storage.outbox.settle(storage.outbox.claim("mail", now=later, until=later, limit=1))
-        before = {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState}
+        before = {state: list(storage.outbox.deliveries(DeliveryQuery(state), limit=9)) for state in DeliveryState}
     downgrade(path, 5)
     with open_storage(url_of(path)) as storage:
         assert list(storage.outbox.events(limit=9)) == [second]
-        assert {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState} == before
+        assert {
+            state: list(storage.outbox.deliveries(DeliveryQuery(state), limit=9)) for state in DeliveryState
+        } == before
         assert not storage.outbox.claim("log", now=NOON, until=later, limit=9)
         (claim,) = storage.outbox.claim("mail", now=NOON, until=later, limit=9)
         assert claim.event == changed_event
         storage.outbox.settle([claim])
         removed = storage.feedback.erase(FeedbackQuery().in_any_state(), at=later)
         assert removed == Erased(feedback=2, deliveries=4)
-        (notice,) = storage.outbox.deliveries(DeliveryState.PENDING, limit=9)
+        (notice,) = storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=9)
         assert (notice.channel, notice.event) == ("mail", Event.erasure(changed, at=later))
+        assert storage.check() == []
+
+
+def test_a_file_of_the_seventh_version_is_migrated(path: Path) -> None:
+    """Deliveries from before attempts were stored have none; dead ones are grouped by their errors."""
+    with open_storage(url_of(path)) as storage:
+        storage.feedback.add(accepted(*a_series(3)))
+        storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
+        first, second, third = storage.outbox.claim("log", now=NOON, until=NOON, limit=9)
+        storage.outbox.bury(first, error="refused " * 20)
+        storage.outbox.bury(second, error="refused " * 20)
+        storage.outbox.settle([third])
+        everything = list(storage.outbox.deliveries(DeliveryQuery(), limit=9))
+        causes = storage.outbox.causes(DeliveryQuery())
+    downgrade(path, 7)
+    with open_storage(url_of(path)) as storage:
+        assert list(storage.outbox.deliveries(DeliveryQuery(), limit=9)) == everything
+        assert storage.outbox.causes(DeliveryQuery(application="default")) == causes
+        assert [(one.cause, one.count) for one in causes] == [(("refused " * 20)[:100], 2)]
+        assert storage.outbox.replay(first.id, due_at=NOON).history == ()
         assert storage.check() == []
 
 
@@ -329,7 +363,7 @@ def test_the_order_is_kept_while_the_previous_version_is_running(path: Path) -> 
         assert claim.id == "2:log"
         before.execute("DELETE FROM feedback")
         for state in DeliveryState:
-            assert not storage.outbox.deliveries(state, limit=9)
+            assert not storage.outbox.deliveries(DeliveryQuery(state), limit=9)
     before.close()
 
 

@@ -15,7 +15,7 @@ from harken import Cursor, FeedbackQuery, GroupBy, Harken, Moderation
 from harken.configuration.storage_urls import open_storage
 from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
-from harken.domain.events import Delivery, DeliveryState
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, EventType
 from harken.domain.instants import slot_number, slot_start
 from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
@@ -68,8 +68,11 @@ def _claim(storage: Storage) -> Sequence[Delivery]:
     return storage.outbox.claim("log", now=_LATER, until=_LATER, limit=9)
 
 
-def _list(storage: Storage, **filters: Any) -> Sequence[Delivery]:
-    return storage.outbox.deliveries(DeliveryState.PENDING, limit=2, **filters)
+def _list(
+    storage: Storage, *, after: Delivery | None = None, newest: bool = False, **filters: Any
+) -> Sequence[Delivery]:
+    query = DeliveryQuery(**{"state": DeliveryState.PENDING, **filters})
+    return storage.outbox.deliveries(query, limit=2, after=after, newest_first=newest)
 
 
 def _replay(storage: Storage) -> Delivery:
@@ -110,10 +113,37 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: _list(st, channel="log", application="default"),
         "delivery_channel (channel=? AND state=? AND late=?)",
     ),
+    "dead deliveries of an application": (
+        lambda st: _list(st, application="default", state=DeliveryState.DEAD),
+        "delivery_list (application=? AND channel=? AND state=?)",
+    ),
+    "count pending deliveries of an application": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.PENDING, application="default")),
+        "COVERING INDEX delivery_channel (channel=? AND state=? AND late=?)",
+    ),
+    "the newest deliveries of an application": (
+        lambda st: _list(st, application="default", state=DeliveryState.DEAD, newest=True, after=_list(st)[0]),
+        "delivery_list (application=? AND channel=? AND state=? AND (due_at,id)<(?,?))",
+    ),
+    "deliveries with a cause": (
+        lambda st: _list(st, application="default", state=DeliveryState.DEAD, cause="410 Gone"),
+        "delivery_dead (application=? AND channel=? AND cause=?)",
+    ),
+    "count deliveries of an application": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.DEAD, application="default", type=EventType.CREATED)),
+        "COVERING INDEX delivery_list (application=? AND channel=? AND state=?)",
+    ),
+    "count those that arrived lately": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.DELIVERED, application="default", due_since=NOON)),
+        "COVERING INDEX delivery_list (application=? AND channel=? AND state=? AND due_at>?)",
+    ),
     "deliveries of all channels": (_list, "delivery_channel (channel>?)"),
     "discard": (lambda st: st.outbox.discard(_claim(st)), "delivery USING PRIMARY KEY (id=?)"),
     "move": (lambda st: st.outbox.move(_claim(st)[0], "new"), "delivery USING PRIMARY KEY (id=?)"),
-    "count pending": (lambda st: st.outbox.pending(), "COVERING INDEX delivery_channel (channel=? AND state=?)"),
+    "count pending": (
+        lambda st: st.outbox.counts(DeliveryQuery(DeliveryState.PENDING)),
+        "COVERING INDEX delivery_channel (channel=? AND state=? AND late=?)",
+    ),
     "an erasure that waits for a claim": (
         lambda st: st.outbox.release([evolve(claim, attempts=0) for claim in _claim(st)]),
         "delivery_feedback (application=? AND feedback_id=?)",

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import harken
+from support import eventually
 
 URL = "sqlite:///feedback.db"
 
@@ -47,6 +48,19 @@ def test_a_key_is_limited_to_agents(cli: Any) -> None:
     assert (limited["agents"], limited["scopes"], other["agents"]) == (["Al", "zoe"], ["read"], None)
     lines = cli("keys", "list").out.splitlines()
     assert ["agents: Al, zoe" in line for line in lines] == [True, False]
+
+
+def test_the_last_use_is_listed(cli: Any) -> None:
+    """``keys list`` shows when a key was last used."""
+    text = cli("keys", "create", "--scope", "read").out.removesuffix("\n")
+    cli("keys", "create", "--scope", "read")
+    with harken.connect(URL) as hk:
+        hk.keys.authenticate(text)
+        eventually(lambda: any(key.last_used_at for key in hk.keys.keys("default")))
+    used, unused = cli("keys", "list", "--json").json["keys"]
+    assert used["last_used_at"] is not None
+    assert unused["last_used_at"] is None
+    assert ["  used 2" in line for line in cli("keys", "list").out.splitlines()] == [True, False]
 
 
 def test_keys_of_all_applications_are_listed(cli: Any) -> None:

@@ -380,8 +380,11 @@ def test_a_channel_is_switched_off_and_on(cli: Any, tmp_path: Path, receiver: Re
 @pytest.mark.usefixtures("empty_storage")
 def test_a_channel_as_json(cli: Any) -> None:
     """The JSON output has the status, since when, and the reason."""
-    on = {"name": "log", "on": True, "failing_since": None, "off_since": None, "reason": ""}
-    assert cli("channels", "list", "--json").json == {"channels": [on], "stranded": {}}
+    listed = cli("channels", "list", "--json").json
+    (on,) = listed["channels"]
+    assert listed["stranded"] == {}
+    state = {"name": "log", "on": True, "failing_since": None, "off_since": None, "reason": "", "cause": ""}
+    assert on == {**on, **state, "kind": "log", "destination": "", "configured": True, "pending": 0, "dead": 0}
     off = cli("channels", "off", "log", "--json").json
     assert {**off, "off_since": None} == {**on, "on": False, "reason": "switched off manually"}
     assert cli("channels", "list", "--json").json == {"channels": [off], "stranded": {}}
@@ -402,7 +405,7 @@ def test_a_failing_channel(cli: Any, tmp_path: Path, receiver: Receiver) -> None
     receiver.status = 204
     cli("submit", "s", "up")
     cli("relay", "--once")
-    assert cli("channels", "list").out == "support  on\n"
+    assert cli("channels", "list").out == "support  on  1 pending\n"
 
 
 def test_doctor_counts_dead_deliveries(cli: Any, dead: list[str]) -> None:
@@ -520,6 +523,20 @@ def test_invalid_settings_of_a_channel_are_listed(cli: Any, tmp_path: Path) -> N
     assert ran.out.startswith("support  on\nProblem: Channel 'support': A secret of the webhook is invalid")
 
 
+def test_a_dry_run_adds_no_route(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """``--dry-run`` says what the route would have sent in the last 24 hours, with examples, and stores nothing."""
+    configured(tmp_path, receiver)
+    for rating in ("down", "up", "down"):
+        cli("submit", "s", rating, f"so {rating}", "--agent", "a")
+    tried = ("routes", "add", "downs", "--channel", "support", "--rating", "down", "--agent", "a", "--dry-run")
+    first, *examples = cli(*tried).out.splitlines()
+    assert first == "downs would have matched 2 of 3 entries of the last 24 hours"
+    assert [line.strip() for line in examples[1::2]] == ["so down"] * 2
+    found = cli(*tried, "--json").json
+    assert (found["matched"], found["total"], found["matched_alerts"], found["total_alerts"]) == (2, 3, 0, 0)
+    assert "downs" not in [route["name"] for route in cli("routes", "list", "--json").json["routes"]]
+
+
 def test_routes_are_listed_with_their_origin(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
     """Routes in the settings come first and are marked; adding a route again replaces it."""
     configured(
@@ -612,3 +629,39 @@ def test_what_is_restored_is_never_announced(cli: Any) -> None:
     cli("import", "backup.jsonl", "--announce", storage="sqlite:///copy.db")
     with harken.connect("sqlite:///copy.db") as hk:
         assert (hk.summary().total, list(hk.outbox.events(limit=10))) == (1, [])
+
+
+def test_why_deliveries_are_dead(cli: Any, dead: list[str], receiver: Receiver) -> None:
+    """The summary counts by channel and names the cause; a delivery shows its attempts; the cause selects a replay."""
+    counted = cli("deliveries", "summary")
+    first, cause = counted.out.splitlines()
+    assert first == "support  0 pending, 2 dead, 0 delivered"
+    assert cause.startswith("2 dead deliveries to support: ")
+    record = cli("deliveries", "summary", "--json").json
+    (found,) = record["causes"]
+    assert (record["dead"], found["count"]) == (2, 2)
+    assert cli("--application", "shop", "deliveries", "summary", "--json").json["dead"] == 1
+    shown = cli("deliveries", "show", dead[0]).out
+    assert "attempt       20" in shown
+    assert found["cause"] in shown
+    assert cli("deliveries", "list", "--cause", "other").out == "No dead deliveries\n"
+    listed = cli("deliveries", "list", "--newest-first", "--json").json["deliveries"]
+    assert [one["id"] for one in listed] == dead[::-1]
+    subject = listed[-1]["event"]["subject_id"]
+    assert [one["id"] for one in cli("deliveries", "list", "--feedback", subject, "--json").json["deliveries"]] == dead[
+        :1
+    ]
+    replay = ("deliveries", "replay", "--all", "--cause", found["cause"])
+    assert cli(*replay, "--at-most", "1", "--as-of", record["as_of"], "--json").json == {"replayed": 1}
+    assert cli("deliveries", "summary").out.splitlines()[0] == "support  1 pending, 1 dead, 0 delivered"
+
+
+def test_nothing_is_replayed_while_the_channel_is_off(cli: Any, dead: list[str]) -> None:
+    """The command is refused and says why; nothing changes."""
+    cli("channels", "off", "support", "--reason", "it moves")
+    assert cli("channels", "list").out.endswith(": it moves  2 dead\n")
+    for arguments in (("--all",), (dead[0],)):
+        refused = cli("deliveries", "replay", *arguments)
+        assert (refused.code, refused.out) == (3, "")
+        assert "Channel 'support' has been off since 2" in refused.err
+    assert len(cli("deliveries", "list", "--json").json["deliveries"]) == 2

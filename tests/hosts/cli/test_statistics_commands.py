@@ -208,6 +208,53 @@ def test_a_heat_map(cli: Any) -> None:
     ]
 
 
+def test_the_headline(cli: Any) -> None:
+    """It is a sentence, with how sure it is; as JSON also with all values."""
+
+    def rate(up: int, down: int, at: datetime) -> None:
+        with harken.connect(URL, clock=lambda: at) as hk:
+            for number in range(up + down):
+                hk.submit(f"{at}-{number}", "up" if number < up else "down", "A comment")
+
+    rate(30, 10, NOON)
+    since = ("--since", "2026-03-04", "--until", "2026-03-05")
+    assert cli("headline", *since).out.splitlines() == [
+        "There is nothing before 4 Mar to compare with",
+        "Satisfaction is 75% of 40 thumbs.",
+    ]
+    rate(0, 40, NOON - timedelta(days=7))
+    assert cli("headline", *since, "--same-weekdays").out.startswith("Satisfaction rose 75.0 points, to 75%\n")
+    found = cli("headline", *since, "--same-weekdays", "--json").json
+    assert (found["title"], found["finding"]) == ("Satisfaction rose 75.0 points, to 75%", "rose")
+    assert found["before"] == {"since": "2026-02-25T00:00:00+00:00", "until": "2026-02-26T00:00:00+00:00"}
+    refused = cli("headline", "--since", "2999-01-01")
+    assert (refused.code, refused.out) == (2, "")
+    assert "The period is empty" in refused.err
+
+
+def test_reasons_a_ranking_and_facets(cli: Any) -> None:
+    """As text and as JSON."""
+    fill()
+    week = ("--since", "2026-03-04", "--until", "2026-03-11")
+    found = cli("reasons", *week, "--json").json
+    assert found["issues"]
+    first = found["issues"][0]
+    shown = cli("reasons", *week, "--limit", "1").out
+    assert f"the most frequent, {first['name']}, is in {first['count']} of them" in shown.replace("\n", " ")
+    assert len(cli("reasons", *week, "--limit", "1", "--json").json["issues"]) == 1
+    groups = cli("ranking", *week, "--json").json["groups"]
+    names = ["(none)" if one["key"] is None else one["key"] for one in groups]
+    rows = cli("ranking", *week).out.partition("\nAgent ")[2].splitlines()[1:]
+    assert [row.split()[0] for row in rows[: len(names)]] == names
+    facets = cli("facets", "--json").json
+    assert {one["value"] for one in facets["agents"]} == {*names} - {"(none)"}
+    assert cli("facets").out.splitlines()[0].split() == ["filter", "value", "entries"]
+    assert (
+        cli("facets", "--agent", "nobody", "--since", "2030-01-01").out
+        == "No feedback has an agent, a tag or context\n"
+    )
+
+
 STATISTICS = (
     "stats",
     "stats --by agent",
@@ -224,6 +271,8 @@ STATISTICS = (
     "compare --by context.version",
     "compare --since 2026-03-04 --until 2026-03-11",
     "compare --before-agent helper --after-agent travel-desk",
+    "reasons --since 2026-03-04 --until 2026-03-11",
+    "ranking --since 2026-03-04 --until 2026-03-11",
 )
 
 

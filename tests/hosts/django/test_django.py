@@ -28,8 +28,8 @@ from harken import ConfigurationError, Harken, MissingExtra, StorageClosed
 from harken_adapters.hosts.django import current_harken
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.pages import PUBLIC_PAGES
-from harken_adapters.hosts.web.routes import PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.web.routes import PAGES
 from hosts.django_serving import MIDDLEWARE, a_project, serve_django, serve_django_in_loop
 from hosts.events import listening, room
 from hosts.serving import OPEN, raw_request, stored_feedback

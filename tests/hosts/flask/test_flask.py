@@ -17,8 +17,8 @@ from harken_adapters.hosts import flask
 from harken_adapters.hosts.flask import create_app, current_harken
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.pages import PUBLIC_PAGES
-from harken_adapters.hosts.web.routes import PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.web.routes import PAGES
 from hosts.serving import OPEN, stored_feedback
 
 PATH = "/api/sessions/s/feedback"

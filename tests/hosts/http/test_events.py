@@ -29,6 +29,12 @@ def give(server: Server, comment: str = "", **options: Any) -> str:
     return str(given["feedback_id"])
 
 
+def rate(server: Server, comment: str, rating: str, **parts: Any) -> None:
+    """Submit feedback with a rating."""
+    body = {"rating": rating, "comment": comment, **parts}
+    assert server.ask("POST", "/api/sessions/s/feedback", json=body).ok
+
+
 def comments(stream: Stream, count: int) -> list[str]:
     """The comments of the next events."""
     return [stream.event().feedback["comment"] for _ in range(count)]
@@ -178,8 +184,66 @@ def test_missed_events_are_reported(server: Server) -> None:
         missed = stream.event()
         assert missed.event == "missed"
         assert "id" not in missed.fields
+        # Nothing was given yet.
+        assert missed.data["count"] == 0
         give(server, "new")
         assert comments(stream, 1) == ["new"]
+
+
+def test_missed_events_are_counted(server: Server) -> None:
+    """The number is that of the feedback since then, under the filters of the stream."""
+    for comment, rating in (("a", "up"), ("b", "down"), ("c", "down")):
+        rate(server, comment, rating)
+    long_ago = str(Place(Cursor(NOON - 2 * RESUMABLE, "x")))
+    for query, count in (("", 3), ("?rating=down", 2), ("?rating=down&until=2020-01-01", 0), ("?status=pending", 0)):
+        with listening(server.url, f"/api/events{query}", Last_Event_ID=long_ago) as stream:
+            assert stream.event().data["count"] == count, query
+
+
+# --- Filters ----------------------------------------------------------------------------------------------------------
+
+
+def test_filters_select_events(server: Server, hk: Harken) -> None:
+    """A page counts what is new under its filters: events of other feedback are not sent, those of alerts are."""
+    path = "/api/events?rating=down&status=approved&withdrawn=false"
+    with listening(server.url, path) as stream, listening(server.url, "/api/events?tag=a") as tagged:
+        rate(server, "good", "up")
+        rate(server, "bad", "down")
+        rate(server, "marked", "up", tags=["a"])
+        assert comments(stream, 1) == ["bad"]
+        assert comments(tagged, 1) == ["marked"]
+        hk.channels.switch_off("log", "by hand")
+        hk.feed.nudge()
+        assert stream.event().event == "alert.raised"
+    problem(server.ask("GET", "/api/events?rating=sideways"), 422, "invalid")
+    problem(server.ask("GET", "/api/events?colour=red"), 422, "invalid")
+
+
+def test_filters_include_any_state_by_default(server: Server) -> None:
+    """Without a filter on the state, withdrawn feedback is reported too."""
+    with listening(server.url, "/api/events?rating=up") as stream:
+        feedback_id = give(server, "taken back")
+        assert server.ask("DELETE", f"/api/feedback/{feedback_id}").ok
+        types = [stream.event().event]
+        while types[-1] != "feedback.withdrawn":
+            types.append(stream.event().event)
+        assert set(types) <= {"feedback.created", "feedback.withdrawn"}
+
+
+def test_a_signed_in_browser_listens_with_its_cookie(hk: Harken) -> None:
+    """The cookie of the sign-in opens the stream and resumes it; a page of another origin gets nothing to read."""
+    key = hk.keys.create(APPLICATION, [Scope.READ]).text
+    with served(hk, access="keys") as server:
+        with listening(server.url, Cookie=f"harken_key={key}") as stream:
+            hk.submit("s", "up", "heard")
+            first = stream.event()
+        assert first.feedback["comment"] == "heard"
+        hk.submit("s", "up", "not heard")
+        with listening(server.url, Cookie=f"harken_key={key}", Last_Event_ID=first.id) as stream:
+            assert comments(stream, 1) == ["not heard"]
+        problem(server.ask("GET", "/api/events", headers={"Cookie": "harken_key=hk_wrong"}), 401, "unauthorized")
+        with listening(server.url, Cookie=f"harken_key={key}", Origin="https://evil.example") as stream:
+            assert "access-control-allow-origin" not in stream.answer.headers
 
 
 @pytest.mark.parametrize("token", ["nonsense", "AAAA.x", "-"])

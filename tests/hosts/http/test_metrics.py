@@ -24,7 +24,7 @@ from channels import Recorder, connect_without_relay
 from harken import ConfigurationError, Harken, StorageUnavailable
 from harken.configuration.storage_urls import open_storage
 from harken.domain.errors import DeliveryFailed
-from harken.domain.events import Delivery, DeliveryState, Event
+from harken.domain.events import Delivery, DeliveryQuery, Event
 from harken.domain.moderation import Backlog, Moderation
 from harken.ports.notifier import Notification
 from harken.ports.outbox import Outbox
@@ -74,8 +74,8 @@ class Events:
             raise self.error
         return self.outbox.events(limit=limit)
 
-    def deliveries(self, state: DeliveryState, *, limit: int, channel: str) -> Sequence[Delivery]:
-        return self.outbox.deliveries(state, limit=limit, channel=channel)
+    def deliveries(self, query: DeliveryQuery, *, limit: int) -> Sequence[Delivery]:
+        return self.outbox.deliveries(query, limit=limit)
 
 
 @pytest.fixture

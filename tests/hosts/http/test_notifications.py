@@ -35,7 +35,8 @@ class Channels:
     def refuse(self, _: Notification) -> None:
         """Fails like a receiver that rejects the request."""
         if self.refusing:
-            raise DeliveryFailed("The receiver answered 400", retryable=False)
+            status, words = "400 Bad Request", "unknown field"
+            raise DeliveryFailed("The receiver answered 400", retryable=False, status=status, words=words)
 
 
 @pytest.fixture
@@ -196,7 +197,22 @@ class TestChannels:
     def test_off_and_on(self, hk: Harken, server: Server, clock: ManualClock) -> None:
         """A channel is switched off with a reason, which raises an alert, and on again, which resolves it."""
         good, bad = server.get("/api/channels")["channels"]
-        assert good == {"name": "good", "on": True, "failing_since": None, "off_since": None, "reason": ""}
+        assert good == {
+            "name": "good",
+            "kind": "Recorder",
+            "destination": "",
+            "configured": True,
+            "on": True,
+            "failing_since": None,
+            "off_since": None,
+            "reason": "",
+            "cause": "",
+            "pending": 0,
+            "dead": 0,
+            "delivered": 0,
+            "last_delivered_at": None,
+            "next_attempt": None,
+        }
         off = server.post("/api/channels/bad/off", {"reason": "it moves"}, status=200)
         assert off == {**bad, "on": False, "off_since": "2026-03-04T12:00:00.000000Z", "reason": "it moves"}
         assert server.get("/api/channels")["channels"] == [good, off]
@@ -457,3 +473,101 @@ class TestRelay:
         """An invalid concurrency is rejected."""
         with pytest.raises(harken.ConfigurationError, match="relay_concurrency must be at least 1"):
             ServerSettings(relay_concurrency=number)
+
+
+class TestWhatPeopleSee:
+    """The page of deliveries and alerts, over HTTP."""
+
+    def test_attempts_and_causes(self, hk: Harken, server: Server, channels: Channels) -> None:
+        """A delivery shows its attempts; the summary has the numbers, the commonest cause and its latest delivery."""
+        given(hk, 2)
+        summary = server.get("/api/deliveries/summary")
+        assert {name: summary[name] for name in ("pending", "delivered", "dead")} == {
+            "pending": 0,
+            "delivered": len(channels.good.ids),
+            "dead": 2,
+        }
+        (cause,) = summary["causes"]
+        assert (cause["channel"], cause["cause"], cause["count"]) == ("bad", "400 Bad Request", 2)
+        (attempt,) = cause["latest"]["history"]
+        assert attempt == {
+            "at": "2026-03-04T12:00:00.000000Z",
+            "seconds": attempt["seconds"],
+            "outcome": "failed",
+            "status": "400 Bad Request",
+            "words": "unknown field",
+            "error": "The receiver answered 400",
+        }
+        (bad,) = (one for one in summary["channels"] if one["channel"] == "bad")
+        assert bad == {"channel": "bad", "pending": 0, "delivered": 0, "dead": 2}
+        assert server.get("/api/deliveries/summary?cause=other")["dead"] == 0
+        later = server.get("/api/deliveries/summary?delivered_since=2026-03-04T13:00:00Z")
+        assert later["delivered"] == 0
+
+    def test_filters(self, hk: Harken, server: Server) -> None:
+        """By feedback in any state, by type, by cause and the newest first; a wrong filter is rejected."""
+        given(hk, 2)
+        feedback_id = hk.submit("s", "up").feedback.id
+        hk.relay.run_due()
+        about = server.get(f"/api/deliveries?feedback_id={feedback_id}")["deliveries"]
+        assert {one["channel"]: one["state"] for one in about} == {"bad": "dead", "good": "delivered"}
+        assert server.get(f"/api/deliveries?feedback_id={feedback_id}&state=pending")["deliveries"] == []
+        assert server.get(f"/api/deliveries?alert_id={feedback_id}")["deliveries"] == []
+        oldest = server.get("/api/deliveries?state=any")["deliveries"]
+        assert server.get("/api/deliveries?state=any&newest_first=true")["deliveries"] == oldest[::-1]
+        assert len(server.get("/api/deliveries?cause=400+Bad+Request")["deliveries"]) == 3
+        assert server.get("/api/deliveries?type=feedback.erased")["deliveries"] == []
+        for wrong in ("type=feedback", "state=none", "newest_first=1", "feedback_id=a&alert_id=b", "cause=%00"):
+            problem(server.ask("GET", f"/api/deliveries?{wrong}"), 422, "invalid")
+
+    def test_replaying_no_more_than_was_counted(self, hk: Harken, server: Server, clock: ManualClock) -> None:
+        """``as_of`` and ``at_most`` limit a replay; ids select deliveries; nothing goes to a channel that is off."""
+        given(hk, 3)
+        clock.turn(seconds=1)
+        as_of = server.get("/api/deliveries/summary")["as_of"]
+        clock.turn(seconds=1)
+        given(hk, 1)
+        selected = {"as_of": as_of, "cause": "400 Bad Request", "channel": "bad"}
+        assert server.post("/api/deliveries/replay", {**selected, "at_most": 2}, status=200) == {"replayed": 2}
+        assert server.post("/api/deliveries/replay", selected, status=200) == {"replayed": 1}
+        assert server.post("/api/deliveries/replay", selected, status=200) == {"replayed": 0}
+        (left,) = server.get("/api/deliveries")["deliveries"]
+        server.post("/api/channels/bad/off", {"reason": "it moves"}, status=200)
+        for path, body in (
+            ("/api/deliveries/replay", {"ids": [left["id"]]}),
+            ("/api/deliveries/replay", {}),
+            (f"/api/deliveries/{left['id']}/replay", None),
+        ):
+            refused = problem(server.ask("POST", path, json=body), 409, "conflict")
+            assert refused["detail"].startswith("Channel 'bad' has been off since 2026-03-04 12:00 UTC: it moves.")
+        assert server.get(f"/api/deliveries/{left['id']}") == left
+        server.post("/api/channels/bad/on", None, status=200)
+        assert server.post("/api/deliveries/replay", {"ids": [left["id"]]}, status=200) == {"replayed": 1}
+        assert server.get(f"/api/deliveries/{left['id']}")["state"] == "pending"
+        for wrong in ({"ids": "a"}, {"ids": [1]}, {"ids": [], "channel": "bad"}, {"at_most": True}, {"at_most": -1}):
+            problem(server.ask("POST", "/api/deliveries/replay", json=wrong), 422, "invalid")
+        problem(server.ask("POST", "/api/deliveries/replay", json={"ids": ["nothing"]}), 404, "not-found")
+
+    def test_numbers_are_those_of_one_application(self, hk: Harken, locked: Server) -> None:
+        """A key counts deliveries of its own application only."""
+        given(hk, 2)
+        given(hk, 1, "shop")
+        assert locked.get("/api/deliveries/summary", **bearing(hk))["dead"] == 2
+        shop = bearing(hk, "shop")
+        assert locked.get("/api/deliveries/summary", **shop)["dead"] == 1
+        good, bad = locked.get("/api/channels", **shop)["channels"]
+        assert (good["dead"], bad["dead"], good["delivered"]) == (0, 1, 1)
+
+    def test_an_alert_links_to_its_feedback(self, hk: Harken, server: Server) -> None:
+        """The selection of an alert has the filters that find exactly the feedback that it is about."""
+        for _ in range(2):
+            hk.submit("session-1", "down", "slow")
+        hk.submit("session-2", "down", "slow")
+        hk.relay.run_due()
+        (alert,) = server.get("/api/alerts?open=true")["alerts"]
+        assert (alert["satisfaction"], alert["interval"], alert["thumbs"]) == (None, None, None)
+        query = "&".join(f"{name}={value}" for name, value in alert["selection"].items())
+        found = server.get(f"/api/feedback?{query}")["feedbacks"]
+        assert sorted(one["id"] for one in found) == sorted(alert["feedback_ids"])
+        notified = server.get(f"/api/deliveries?alert_id={alert['id']}")["deliveries"]
+        assert {one["channel"]: one["state"] for one in notified} == {"bad": "dead", "good": "delivered"}

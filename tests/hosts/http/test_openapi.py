@@ -129,13 +129,16 @@ class Client:
     feedback_id: str
     delivery_id: str = "none"
     alert_id: str = "none"
+    key_id: str = "none"
 
     def ask(
         self, operation: Operation, *, query: str | None = None, body: bytes | None = None, **headers: str
     ) -> Response:
         """Send a request, check that the document describes the response, and return it."""
         parts = {name: parameter["example"] for name, parameter in parameters(operation, "path").items()}
-        parts |= {name: getattr(self, name) for name in parts.keys() & {"feedback_id", "delivery_id", "alert_id"}}
+        parts |= {
+            name: getattr(self, name) for name in parts.keys() & {"feedback_id", "delivery_id", "alert_id", "key_id"}
+        }
         needed = [
             f"{name}={one['example']}" for name, one in parameters(operation, "query").items() if "required" in one
         ]
@@ -194,7 +197,7 @@ def client(hk: Harken) -> Iterator[Client]:
     hk.relay.run_due()
     (alert,), (delivery, *_) = hk.alerts.find("default"), hk.deliveries.find("dead")
     api = Api(hk, OPEN)
-    yield Client(api, feedback_id, delivery.id, alert.id)
+    yield Client(api, feedback_id, delivery.id, alert.id, hk.keys.create("default", ["read"]).key.id)
     api.close()
 
 
@@ -408,13 +411,17 @@ class TestSchemas:
     def test_allowed_bodies_are_not_malformed(self, operation: Operation, data: st.DataObject) -> None:
         """A body that its schema allows is never malformed; it can only violate rules."""
         drawn = data.draw(_BODIES[operation.path][operation.method].as_strategy(), label="request").body
-        if operation.name == "put_route":
+        if operation.body == "Route":
             # A schema cannot express whether something exists or to whom it belongs, nor whether a template is valid.
             drawn = {name: value for name, value in drawn.items() if name not in ("name", "applications", "template")}
             drawn["channel"] = "support"
         if operation.name == "replay_deliveries":
             # A schema cannot express the range of valid instants in UTC.
-            drawn = {name: value for name, value in (drawn or {}).items() if name not in ("since", "until")}
+            drawn = {name: value for name, value in (drawn or {}).items() if name not in ("since", "until", "as_of")}
+            # It could express these, but generators do not follow it: ids stand alone, and a delivery has one subject.
+            exclusive = ("ids",) if len(drawn) > 1 else ()
+            exclusive += ("alert_id",) if drawn.get("feedback_id") is not None else ()
+            drawn = {name: value for name, value in drawn.items() if name not in exclusive}
         for name in ("decisions", "entries"):
             # A schema cannot express that each entry is there once.
             if entries := (drawn or {}).get(name):

@@ -15,6 +15,8 @@ import requests
 import harken
 from harken import GroupBy, Harken, ModerationStatus, Period, Rating, Receipt, Summary
 from harken.testing.builders import with_content
+from harken_adapters.charts.comparison import ranking_sentence
+from harken_adapters.charts.headline import headline_details, headline_title
 from harken_adapters.formats.exporting import export
 from harken_adapters.formats.statistics import WEEKDAYS
 from hosts.serving import Server, problem, served, stored_feedback
@@ -427,6 +429,29 @@ class TestStatistics:
         found = server.get("/api/analytics/changes", params={**parameters, "zone": zone})
         assert found == {"zone": zone, "changes": []}
         assert hk.analytics.changes(query, zone) == []
+
+    def test_overview(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
+        """The headline with its words, the reasons, the ranking and the values to filter by."""
+        query = hk.query(**filters)
+        periods = hk.analytics.periods(query, "Asia/Kathmandu")
+        in_zone = {**parameters, "zone": "Asia/Kathmandu"}
+        found = server.get("/api/analytics/headline", params=in_zone)
+        headline = hk.analytics.headline(query, "Asia/Kathmandu")
+        assert (found["title"], tuple(found["details"])) == (headline_title(headline), headline_details(headline))
+        assert (found["finding"], found["zone"]) == (headline.finding.value, "Asia/Kathmandu")
+        assert found["after"]["since"] == periods.span[0].isoformat()
+        found = server.get("/api/analytics/reasons", params={**in_zone, "limit": 2})
+        reasons = hk.analytics.reasons(periods, limit=2)
+        assert [(one["name"], one["count"]) for one in found["issues"]] == [
+            (one.name, one.share.count) for one in reasons.issues
+        ]
+        assert (found["found"], found["downs"]) == (reasons.found, reasons.downs)
+        found = server.get("/api/analytics/ranking", params={**in_zone, "by": "context.tier"})
+        ranking = hk.analytics.ranking(periods, GroupBy.parse("context.tier"))
+        assert [one["key"] for one in found["groups"]] == [one.key for one in ranking.groups]
+        assert found["sentence"] == ranking_sentence(ranking, "context.tier")
+        found = server.get("/api/analytics/facets", params=parameters)
+        assert [(one["value"], one["count"]) for one in found["tags"]] == list(hk.analytics.facets(query).tags)
 
     @pytest.mark.parametrize("chosen", ["jsonl", "csv"])
     def test_export(

@@ -16,7 +16,7 @@ import harken
 from harken import Feedback, FeedbackQuery, Harken, Moderation, ModerationStatus, Scope, Target
 from harken.clock import utc_now
 from harken.ports.storage import Storage
-from harken.testing import an_alert
+from harken.testing import a_key, an_alert
 from harken_adapters.hosts.fastapi import SessionTokens
 from harken_adapters.hosts.http.guards import access
 from harken_adapters.hosts.http.operations import OPERATIONS
@@ -64,9 +64,16 @@ FOR_AGENTS = {
     "analytics_groups",
     "analytics_heat_map",
     "analytics_changes",
+    "analytics_headline",
+    "analytics_reasons",
+    "analytics_ranking",
+    "analytics_facets",
     "export_feedback",
     "erase_feedback",
     "watch_events",
+    "list_keys",
+    "create_key",
+    "revoke_key",
 }
 NOT_FOR_AGENTS = {
     "moderation_rules",
@@ -80,8 +87,10 @@ NOT_FOR_AGENTS = {
     "switch_channel_off",
     "list_routes",
     "put_route",
+    "dry_run_route",
     "delete_route",
     "list_deliveries",
+    "summarize_deliveries",
     "get_delivery",
     "replay_delivery",
     "replay_deliveries",
@@ -121,6 +130,7 @@ def shop() -> Iterator[Shop]:
         )
         alert = an_alert()
         storage.alerts.add(alert, alert.event())
+        storage.keys.add(a_key("0123456789abcdef", agents=frozenset({"mine"})))
         hk.sessions.update("default", "s", {"tier": "pro"})
         yield Shop(hk, storage, server, mine, other, without_agent)
 
@@ -188,6 +198,10 @@ class TestKeysForAgents:
             "/api/analytics/groups",
             "/api/analytics/heat-map",
             "/api/analytics/changes",
+            "/api/analytics/headline",
+            "/api/analytics/reasons",
+            "/api/analytics/ranking",
+            "/api/analytics/facets",
         ],
     )
     def test_lists_are_of_all_their_agents(self, shop: Shop, path: str) -> None:
@@ -221,6 +235,13 @@ class TestKeysForAgents:
         whole = bearing(shop.hk.keys.create("default", (Scope.READ,)).text)
         for headers, agents in ((shop.key("mine"), ["mine"]), (whole, ["mine", "other"])):
             assert shop.server.get(path, headers=headers)["mix"]["new"] == agents
+
+    def test_facets(self, shop: Shop) -> None:
+        """The values to filter by are those of feedback about the agent only."""
+        whole = bearing(shop.hk.keys.create("default", (Scope.READ,)).text)
+        for headers, agents in ((shop.key("mine"), {"mine"}), (whole, {"mine", "other"})):
+            found = shop.server.get("/api/analytics/facets", headers=headers)["agents"]
+            assert {one["value"] for one in found} == agents
 
     def test_themes(self, shop: Shop) -> None:
         """Themes, and their examples, are found in feedback about the agent only."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from harken import Alert, Harken
 from harken.domain.alerts.rules import AlertRule, StreakRule
 from harken.domain.alerts.tables import parse_rule
-from harken_adapters.formats.notification import alert_record
+from harken_adapters.formats.notification import alert_details, alert_record
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, text_or_none, with_filters
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
@@ -25,7 +25,7 @@ _BACKTESTED = "backtest"
 def list_(
     context: typer.Context,
     *,
-    open_: Annotated[bool, typer.Option("--open", help="Only open alerts.")] = False,
+    open_: Annotated[bool | None, typer.Option("--open/--resolved", help="Only open, or only resolved alerts.")] = None,
     rule: Annotated[str | None, typer.Option(metavar="NAME", help="Only alerts of this rule.")] = None,
     limit: Limit = 20,
     after: Annotated[str | None, typer.Option(metavar="ID", help="Continue after this alert.")] = None,
@@ -36,18 +36,19 @@ def list_(
     with cli_context(context).open_existing() as hk:
 
         def page(limit: int, after: Alert | None) -> Sequence[Alert]:
-            return hk.alerts.find(hk.application, limit=limit, after=after, open=open_ or None, rule=of)
+            return hk.alerts.find(hk.application, limit=limit, after=after, open=open_, rule=of)
 
         found = page(limit, None if after is None else hk.alerts.get(hk.application, after))
         more = len(found) == limit and bool(page(1, found[-1]))
+        records = [alert_details(one, hk.alerts.selection(one)) for one in found]
     if as_json:
-        print_json({"alerts": list(map(alert_record, found)), "next": found[-1].id if more else None})
+        print_json({"alerts": records, "next": found[-1].id if more else None})
         return
     _print(found)
     if more:
         say(f"More results: add --after {found[-1].id}", style="dim")
     if not found:
-        say("No open alerts" if open_ else "No alerts")
+        say("No alerts" if open_ is None else f"No {'open' if open_ else 'resolved'} alerts")
 
 
 @alerts.command()
@@ -59,10 +60,11 @@ def show(
     """Show one alert in full."""
     with cli_context(context).open_existing() as hk:
         alert = hk.alerts.get(hk.application, alert_id)
+        record = alert_details(alert, hk.alerts.selection(alert))
     if as_json:
-        print_json(alert_record(alert))
+        print_json(record)
         return
-    for name, value in _facts(alert):
+    for name, value in _facts(alert, record):
         if value:
             say(f"{name:<12}  {in_one_line(value)}")
 
@@ -129,7 +131,9 @@ def _print(found: Sequence[Alert]) -> None:
         say(f"    {in_one_line(alert.message)}")
 
 
-def _facts(alert: Alert) -> list[tuple[str, str]]:
+def _facts(alert: Alert, record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    interval, selection = record["interval"], record["selection"] or {}
+    certain = f"{record['satisfaction']}% ({interval['low']} - {interval['high']}, 95% confidence)" if interval else ""
     return [
         ("id", alert.id),
         ("application", alert.application),
@@ -138,6 +142,8 @@ def _facts(alert: Alert) -> list[tuple[str, str]]:
         ("subject", str(alert.subject)),
         ("message", alert.message),
         *((name, f"{count:,}") for name, count in alert.figures.items()),
+        ("satisfaction", certain),
+        ("selection", " ".join(f"{name}={value}" for name, value in selection.items())),
         ("began", time_text(alert.began_at)),
         ("raised", time_text(alert.raised_at)),
         ("resolved", time_text(alert.resolved_at)),

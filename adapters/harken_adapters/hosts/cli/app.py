@@ -45,6 +45,7 @@ from harken_adapters.hosts.cli import (
     mcp,
     migrate,
     moderation,
+    overview,
     rebuild,
     relay,
     routes,
@@ -100,6 +101,10 @@ app.command("stats")(statistics.stats)
 app.command("trends")(statistics.trends)
 app.command("themes")(statistics.themes)
 app.command("compare")(statistics.compare)
+app.command("headline")(overview.headline)
+app.command("reasons")(overview.reasons)
+app.command("ranking")(overview.ranking)
+app.command("facets")(overview.facets)
 app.command("sentiment")(sentiment.sentiment)
 app.add_typer(moderation.moderate, name="moderate")
 app.add_typer(keys.keys, name="keys")

@@ -11,7 +11,7 @@ import typer
 
 from harken import ConfigurationError, Harken
 from harken.configuration.notifications import NotificationSettings
-from harken.services.notifications.channels import ChannelState
+from harken.services.notifications.channels import ChannelState, ChannelStatus
 from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context, text
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text, warn
@@ -29,13 +29,14 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
     """
     cli = cli_context(context)
     with cli.open_existing() as hk:
-        states, stranded = hk.channels.states(), hk.deliveries.stranded()
+        statuses, stranded = hk.channels.statuses(cli.application), hk.deliveries.stranded()
     if as_json:
-        print_json({"channels": list(map(channel_record, states)), "stranded": stranded})
+        print_json({"channels": list(map(channel_record, statuses)), "stranded": stranded})
         return
-    for state in states:
-        say(channel_line(state), style=_style(state))
-    if not states:
+    for status in statuses:
+        if status.is_configured or status.dead:
+            say(_status_line(status), style=_style(status.state) if status.is_configured else "yellow")
+    if not any(status.is_configured for status in statuses):
         say("No channels: the settings define none")
     for name, number in stranded.items():
         say(stranded_line(name, number, cli), style="yellow")
@@ -58,9 +59,11 @@ def on(context: typer.Context, name: Name, as_json: Json = False) -> None:
 
     Deliveries that became dead while it was off must be replayed.
     """
-    with cli_context(context).open() as hk:
-        state = hk.channels.switch_on(name)
-    _show(state, as_json=as_json)
+    cli = cli_context(context)
+    with cli.open() as hk:
+        hk.channels.switch_on(name)
+        status = _status_of(hk, name, cli.application)
+    _show(status, as_json=as_json)
 
 
 @channels.command("off")
@@ -74,9 +77,11 @@ def off(
 
     While it is off, its deliveries become dead. They can be replayed.
     """
-    with cli_context(context).open() as hk:
-        state = hk.channels.switch_off(name, text("--reason", reason))
-    _show(state, as_json=as_json)
+    cli = cli_context(context)
+    with cli.open() as hk:
+        hk.channels.switch_off(name, text("--reason", reason))
+        status = _status_of(hk, name, cli.application)
+    _show(status, as_json=as_json)
 
 
 def channel_line(state: ChannelState) -> str:
@@ -112,8 +117,22 @@ def _style(state: ChannelState) -> str:
     return "" if state.on and state.failing_since is None else "yellow"
 
 
-def _show(state: ChannelState, *, as_json: bool) -> None:
+def _status_line(status: ChannelStatus) -> str:
+    """The status of a channel, and how many of its deliveries have not arrived."""
+    name = in_one_line(status.state.name)
+    line = channel_line(status.state) if status.is_configured else f"{name}  not in the settings"
+    numbers = (
+        f"{number:,} {state}" for state, number in (("pending", status.pending), ("dead", status.dead)) if number
+    )
+    return "  ".join((line, *numbers))
+
+
+def _status_of(hk: Harken, name: str, application: str | None) -> ChannelStatus:
+    return next(one for one in hk.channels.statuses(application) if one.state.name == name)
+
+
+def _show(status: ChannelStatus, *, as_json: bool) -> None:
     if as_json:
-        print_json(channel_record(state))
+        print_json(channel_record(status))
     else:
-        say(channel_line(state))
+        say(channel_line(status.state))

@@ -1,16 +1,17 @@
-"""The commands ``deliveries list``, ``show``, ``replay``, ``move`` and ``bury``."""
+"""The commands ``deliveries list``, ``summary``, ``show``, ``replay``, ``move`` and ``bury``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from harken import Harken
-from harken.domain.events import Delivery, DeliveryState
-from harken_adapters.formats.delivery import delivery_record
+from harken.domain.events import Attempt, AttemptOutcome, Delivery, DeliveryState
+from harken.services.notifications.deliveries import Cause, DeliveryFilters
+from harken_adapters.formats.delivery import delivery_record, summary_record
 from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, instant, text, text_or_none
@@ -18,7 +19,17 @@ from harken_adapters.hosts.cli.output import count_text, in_one_line, print_json
 
 deliveries = typer.Typer(no_args_is_help=True, help="Inspect deliveries, and send them again.")
 
+#: The options for filters whose names differ.
+_OPTIONS: Final = {"feedback_id": "--feedback", "alert_id": "--alert"}
 Channel = Annotated[str | None, typer.Option(metavar="NAME", help="Only deliveries to this channel.")]
+
+
+Type = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only events of this type.")]
+About = Annotated[str | None, typer.Option("--feedback", metavar="ID", help="Only deliveries about this feedback.")]
+AboutAlert = Annotated[str | None, typer.Option("--alert", metavar="ID", help="Only deliveries about this alert.")]
+CauseOption = Annotated[
+    str | None, typer.Option("--cause", metavar="TEXT", help="Only dead deliveries with this cause, as in `summary`.")
+]
 
 
 @deliveries.command("list")
@@ -26,23 +37,35 @@ def list_(
     context: typer.Context,
     *,
     state: Annotated[
-        DeliveryState,
-        typer.Option(metavar="STATE", help="Only deliveries in this state: pending, delivered or dead."),
-    ] = DeliveryState.DEAD,
+        DeliveryState | None,
+        typer.Option(
+            metavar="STATE",
+            help="Only deliveries in this state: pending, delivered or dead. By default dead, or any with --feedback "
+            "or --alert.",
+        ),
+    ] = None,
     channel: Channel = None,
+    type_: Type = None,
+    feedback: About = None,
+    alert: AboutAlert = None,
+    cause: CauseOption = None,
+    newest_first: Annotated[bool, typer.Option("--newest-first", help="List the latest due first.")] = False,
     limit: Limit = 20,
     after: Annotated[str | None, typer.Option(metavar="ID", help="Continue after this delivery.")] = None,
     as_json: Json = False,
 ) -> None:
     """List deliveries, earliest due first.
 
-    Covers all applications, unless --application is given.
+    Covers all applications, unless --application is given. --feedback and --alert refer to one application.
     """
-    cli, to = cli_context(context), text_or_none("--channel", channel)
+    cli = cli_context(context)
+    if state is None and feedback is None and alert is None:
+        state = DeliveryState.DEAD
     with cli.open_existing() as hk:
+        filters = _filters(hk, cli, channel=channel, type=type_, feedback_id=feedback, alert_id=alert, cause=cause)
 
         def page(limit: int, after: str | None) -> Sequence[Delivery]:
-            return hk.deliveries.find(state, limit=limit, after=after, application=cli.application, channel=to)
+            return hk.deliveries.find(state, limit=limit, after=after, newest_first=newest_first, **filters)
 
         found = page(limit, after)
         more = len(found) == limit and bool(page(1, found[-1].id))
@@ -56,7 +79,45 @@ def list_(
     if more:
         say(f"More results: add --after {found[-1].id}", style="dim")
     if not found:
-        say(f"No {state.value} deliveries")
+        say(f"No {state.value} deliveries" if state else "No deliveries")
+
+
+@deliveries.command()
+def summary(
+    context: typer.Context,
+    *,
+    channel: Channel = None,
+    type_: Type = None,
+    feedback: About = None,
+    alert: AboutAlert = None,
+    cause: CauseOption = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="DATE", parser=instant, help="Count deliveries that arrived since then; today by default."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Count deliveries by channel and state, and show why the dead ones are dead.
+
+    Covers all applications, unless --application is given. --feedback and --alert refer to one application.
+    """
+    cli = cli_context(context)
+    with cli.open_existing() as hk:
+        filters = _filters(hk, cli, channel=channel, type=type_, feedback_id=feedback, alert_id=alert, cause=cause)
+        found = hk.deliveries.summary(since=since, **filters)
+    if as_json:
+        print_json(summary_record(found))
+        return
+    names = sorted({*found.pending, *found.delivered, *found.dead})
+    for name in names:
+        numbers = f"{found.pending.get(name, 0):,} pending, {found.dead.get(name, 0):,} dead"
+        say(f"{in_one_line(name)}  {numbers}, {found.delivered.get(name, 0):,} delivered")
+    if not names:
+        say("No deliveries")
+    for one in found.causes:
+        say(_cause_line(one), style="yellow")
 
 
 @deliveries.command()
@@ -75,6 +136,8 @@ def show(
     for name, value in _facts(delivery):
         if value:
             say(f"{name:<12}  {in_one_line(value)}")
+    for attempt in delivery.history:
+        say(f"{'attempt':<12}  {in_one_line(_attempt_text(attempt))}")
 
 
 @deliveries.command()
@@ -103,31 +166,50 @@ def replay(
         datetime | None,
         typer.Option(metavar="DATE", parser=instant, help="With --all: only events before this time; UTC."),
     ] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="With --all: only events of this type.")
+    ] = None,
+    cause: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="With --all: only dead deliveries with this cause.")
+    ] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(metavar="DATE", parser=instant, help="With --all: none that died or arrived later; UTC."),
+    ] = None,
+    at_most: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="With --all: at most this many deliveries.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Send deliveries again.
 
-    They keep their ids and have the current feedback. A running relay sends them at once.
+    They keep their ids and have the current feedback. A running relay sends them at once. Refused while a channel is
+    off.
 
     --all covers all applications, unless --application is given, and dead deliveries, unless --state is given.
 
     Delivered ones can be replayed for a week.
     """
-    cli = cli_context(context)
-    to, by = text_or_none("--channel", channel), text_or_none("--route", route)
+    cli, by = cli_context(context), text_or_none("--route", route)
     ids = list(dict.fromkeys(delivery_ids or ()))
     if bool(ids) == everything:
         raise WrongUsage("Give either delivery ids or --all")
-    narrowed = (state, to, by, since, until) != (DeliveryState.DEAD, None, None, None, None)
-    if narrowed and not everything:
-        raise WrongUsage("--state, --channel, --route, --since and --until need --all; omit them, or the ids")
+    narrowing = (channel, by, since, until, type_, cause, as_of, at_most)
+    if not everything and (state is not DeliveryState.DEAD or any(one is not None for one in narrowing)):
+        raise WrongUsage("Options that select deliveries need --all; omit them, or the ids")
     with cli.open_existing() as hk:
         if everything:
             replayed = hk.deliveries.replay_all(
-                state, application=cli.application, channel=to, route=by, since=since, until=until
+                state,
+                route=by,
+                since=since,
+                until=until,
+                as_of=as_of,
+                at_most=at_most,
+                **_filters(hk, cli, channel=channel, type=type_, cause=cause),
             )
         else:
-            replayed = _replay(hk, ids, cli.application)
+            replayed = len(hk.deliveries.replay_many(ids, application=cli.application))
         if as_json:
             print_json({"replayed": replayed})
         elif replayed:
@@ -184,13 +266,23 @@ def _for_all(context: typer.Context) -> CliContext:
     return cli
 
 
-def _replay(hk: Harken, ids: Sequence[str], application: str | None) -> int:
-    # Check all ids before replaying any, so that a mistyped id leaves nothing half done.
-    for delivery_id in ids:
-        hk.deliveries.get(delivery_id, application=application)
-    for delivery_id in ids:
-        hk.deliveries.replay(delivery_id, application=application)
-    return len(ids)
+def _filters(hk: Harken, cli: CliContext, **values: str | None) -> DeliveryFilters:
+    """The filters; those by feedback and alert need an application."""
+    about_one = values.get("feedback_id") is not None or values.get("alert_id") is not None
+    filters: DeliveryFilters = {"application": hk.application if about_one else cli.application}
+    for name, value in values.items():
+        if value is not None:
+            filters[name] = text(_OPTIONS.get(name, f"--{name}"), value)  # type: ignore[literal-required] # by name
+    return filters
+
+
+def _cause_line(cause: Cause) -> str:
+    counted, latest = cause.counted, cause.latest
+    last = latest.last_attempt if latest else None
+    words = f' "{in_one_line(last.words)}"' if last and last.words else ""
+    number = count_text(counted.count, "dead delivery", "dead deliveries")
+    times = f"{time_text(counted.first_at)} to {time_text(counted.last_at)}"
+    return f"{number} to {in_one_line(counted.channel)}: {in_one_line(counted.cause)}{words} ({times})"
 
 
 def _line(delivery: Delivery) -> str:
@@ -201,6 +293,14 @@ def _line(delivery: Delivery) -> str:
     # Only a pending delivery has another attempt.
     facts += [f"due {time_text(delivery.due_at)}"] if delivery.state is DeliveryState.PENDING else []
     return "  ".join(facts)
+
+
+def _attempt_text(attempt: Attempt) -> str:
+    outcome = attempt.outcome.value.replace("_", " ")
+    took = "" if attempt.outcome is AttemptOutcome.NOT_SENT else f" in {attempt.duration.total_seconds():.2f} s"
+    status = f": {attempt.status}" if attempt.status else ""
+    words = f' "{attempt.words}"' if attempt.words else ""
+    return f"{time_text(attempt.at)}  {outcome}{took}{status}{words}"
 
 
 def _facts(delivery: Delivery) -> list[tuple[str, str]]:

@@ -74,11 +74,11 @@ def _report(cli: CliContext) -> dict[str, Any]:
             now, queues = utc_now(), _queues(hk, cli.application)
             report["moderation"] = {name: _queue_record(queue, now) for name, queue in queues.items()}
             report["problems"] += _overdue(hk, queues, now)
-            states = hk.channels.states()
-            report["channels"] = list(map(channel_record, states))
-            report["dead_letters"] = dead = _dead_letters(hk, cli.application)
+            statuses = hk.channels.statuses(cli.application)
+            report["channels"] = list(map(channel_record, statuses))
+            report["dead_letters"] = dead = sum(status.dead for status in statuses)
             report["stranded"] = stranded = hk.deliveries.stranded()
-        problems = (_channel_problem(state, cli.command) for state in states)
+        problems = (_channel_problem(status.state, cli.command) for status in statuses)
         report["problems"] += [*filter(None, problems), *_dead_letter_problems(dead, cli.command)]
         report["problems"] += [stranded_line(*waiting, cli) for waiting in stranded.items()]
     except HarkenError as error:
@@ -92,14 +92,6 @@ def _report(cli: CliContext) -> dict[str, Any]:
 def _shown_url(url: str) -> str:
     """The URL without its password. That of a file has none, but its path may contain ``@``."""
     return url if scheme_of(url) == "sqlite" else without_password(url)
-
-
-def _dead_letters(hk: Harken, application: str | None) -> int:
-    total = 0
-    after: str | None = None
-    while page := hk.deliveries.find(limit=_PAGE, after=after, application=application):
-        total, after = total + len(page), page[-1].id
-    return total
 
 
 def _queues(hk: Harken, application: str | None) -> dict[str, Backlog]:

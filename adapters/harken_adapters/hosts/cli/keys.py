@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harken import ApiKey, Scope
-from harken_adapters.formats.record import stamp, stamp_or_none
+from harken_adapters.formats.key import key_record
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import print_json, say, time_text, warn
 
@@ -42,7 +42,7 @@ def create(
     with cli_context(context).open() as hk:
         created = hk.keys.create(hk.application, scope, name=name, agents=agent or None)
     if as_json:
-        print_json({**_record(created.key), "key": created.text})
+        print_json({**key_record(created.key), "key": created.text})
         return
     say(created.text)
     # On stderr, so that stdout has only the key, for scripts.
@@ -58,7 +58,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
     with cli_context(context).open_existing() as hk:
         found = hk.keys.keys()
     if as_json:
-        print_json({"keys": list(map(_record, found))})
+        print_json({"keys": list(map(key_record, found))})
         return
     for key in found:
         say(_line(key), style="dim" if key.revoked else "")
@@ -72,7 +72,7 @@ def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None
     with cli_context(context).open_existing() as hk:
         revoked = hk.keys.revoke(key_id)
     if as_json:
-        print_json(_record(revoked))
+        print_json(key_record(revoked))
     else:
         say(f"{revoked.id} was revoked at {time_text(revoked.revoked_at)}")
 
@@ -80,6 +80,7 @@ def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None
 def _line(key: ApiKey) -> str:
     """One line. Not a table row, which could truncate the id on a narrow terminal."""
     facts = [key.id, key.application, ", ".join(_scopes(key)), f"created {time_text(key.created_at)}"]
+    facts += [f"used {time_text(key.last_used_at)}"] if key.last_used_at else []
     facts += [f"agents: {', '.join(sorted(key.agents))}"] if key.agents is not None else []
     facts += [f"revoked {time_text(key.revoked_at)}"] if key.revoked else []
     return "  ".join([*facts, key.name] if key.name else facts)
@@ -87,16 +88,3 @@ def _line(key: ApiKey) -> str:
 
 def _scopes(key: ApiKey) -> list[str]:
     return [scope.value for scope in Scope if scope in key.scopes]
-
-
-def _record(key: ApiKey) -> dict[str, object]:
-    """The key as a JSON value, without its digest."""
-    return {
-        "id": key.id,
-        "application": key.application,
-        "scopes": _scopes(key),
-        "agents": None if key.agents is None else sorted(key.agents),
-        "name": key.name,
-        "created_at": stamp(key.created_at),
-        "revoked_at": stamp_or_none(key.revoked_at),
-    }

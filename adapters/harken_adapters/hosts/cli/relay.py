@@ -68,18 +68,19 @@ def _print_attempts(attempted: int, *, as_json: bool) -> None:
 
 
 def _print_start(hk: Harken, *, as_json: bool) -> None:
-    states, routes = hk.channels.states(), hk.routes.routes()
+    statuses = [status for status in hk.channels.statuses() if status.is_configured]
+    routes = hk.routes.routes()
     if as_json:
         print_json(
             {
-                "channels": list(map(channel_record, states)),
+                "channels": list(map(channel_record, statuses)),
                 "routes": [route_as_json(hk, route) for route in routes],
             }
         )
         return
     say("Relay started; press Ctrl-C to stop")
-    for state in states:
-        say(f"  channel  {channel_line(state)}")
+    for status in statuses:
+        say(f"  channel  {channel_line(status.state)}")
     for route in routes:
         say(f"  route    {route_line(hk, route)}")
 

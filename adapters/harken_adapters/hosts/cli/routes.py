@@ -8,8 +8,9 @@ import typer
 
 from harken import Harken, ModerationStatus, NoSuchRoute, Route
 from harken.domain.routes import ROUTABLE, name_problem, parse_route, route_record
+from harken_adapters.formats.route import dry_run_record
 from harken_adapters.hosts.cli.options import Json, cli_context
-from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
+from harken_adapters.hosts.cli.output import count_text, feedback_entry, in_one_line, print_json, say, table
 
 routes = typer.Typer(no_args_is_help=True, help="Choose which events go to which channel.")
 
@@ -67,11 +68,14 @@ def add(
         ),
     ] = None,
     template: Annotated[str | None, typer.Option(metavar="TEXT", help="The template of the notification text.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what the route would have sent in the last 24 hours.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Add a route, or replace the one with the same name.
 
-    Running relays use it at once.
+    Running relays use it at once. With --dry-run, nothing is added or sent.
 
     Without filters it takes every event except new or changed feedback that is not approved.
     """
@@ -88,12 +92,29 @@ def add(
             "template": template,
         }
     )
+    if dry_run:
+        _dry_run(context, route, as_json=as_json)
+        return
     with cli_context(context).open() as hk:
         hk.routes.put(route)
         if as_json:
             print_json(route_as_json(hk, route))
         else:
             say(route_line(hk, route))
+
+
+def _dry_run(context: typer.Context, route: Route, *, as_json: bool) -> None:
+    with cli_context(context).open_existing() as hk:
+        found = hk.routes.dry_run(route, hk.application)
+    if as_json:
+        print_json(dry_run_record(found))
+        return
+    of = f"{found.total:,}" if found.is_complete else f"the newest {found.total:,}"
+    say(f"{route.name} would have matched {found.matched:,} of {of} entries of the last 24 hours")
+    if found.total_alerts:
+        say(f"and {found.matched_alerts:,} of {count_text(found.total_alerts, 'alert')}")
+    for feedback in found.examples:
+        feedback_entry(feedback)
 
 
 @routes.command()

@@ -16,7 +16,7 @@ from typing import Final, Literal, get_args
 
 from harken import ConfigurationError, Harken, MissingExtra, StorageError
 from harken.clock import utc_now
-from harken.domain.events import DeliveryState
+from harken.domain.events import DeliveryQuery, DeliveryState
 from harken.domain.texts import no_such
 from harken.ports.time import Clock
 from harken.services.forks import ForkSafeLock
@@ -249,7 +249,7 @@ class _NotificationMetrics(_FromStorage):
             labels=["channel"],
         )
         for state in self._harken.channels.states():
-            first = self._harken.outbox.deliveries(DeliveryState.PENDING, limit=1, channel=state.name)
+            first = self._harken.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING, channel=state.name), limit=1)
             on.add_metric([state.name], int(state.on))
             failing.add_metric([state.name], _seconds(now, state.failing_since))
             late.add_metric([state.name], _seconds(now, first[0].due_at if first else None))

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Any, Final
 
-from harken import FeedbackQuery, Harken, Overloaded, StorageClosed, StorageError
+from attrs import evolve
+
+from harken import FeedbackQuery, Harken, HarkenError, Overloaded, StorageClosed, StorageError
 from harken.services.feed import News, Place
 from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.guards.access import ANONYMOUS, TRUSTED_FOR, Principal
@@ -24,9 +26,7 @@ def _always_admitted() -> None:
 
 
 class EventStream:
-    """The event stream of one listener, limited to the events that ``principal`` may see.
-
-    With ``wanted``, events of feedback that does not match it are left out.
+    """The event stream of one listener, limited to the events that ``principal`` may see, and to ``wanted`` feedback.
 
     Iterate over it, which blocks; or call :meth:`take` after each call of ``on_news``, and after each ``heartbeat``
     without one.
@@ -45,19 +45,26 @@ class EventStream:
         application: str,
         after: Place | None,
         *,
-        principal: Principal = ANONYMOUS,
         wanted: FeedbackQuery | None = None,
+        principal: Principal = ANONYMOUS,
         check_admitted: Callable[[], object] = _always_admitted,
         share: tuple[str, ...] | None = None,
     ) -> None:
         self._news = Event()
         self._stopped = False
+        self._harken = hk
         self._principal = principal
+        #: The feedback that is counted if events are lost; ``None`` if the caller may not see some of it.
+        self._counted = wanted or (
+            FeedbackQuery(application=application).in_any_state() if principal.agents is None else None
+        )
+        self._sent_until = after.at.created_at if after else None
         self._check_admitted = check_admitted
         self._closed = False
         #: Called from another thread when events are available, or when the stream is to end.
         self.on_news: Callable[[], object] = self._news.set
         self._listener = hk.feed.listen(application, self._notify, after=after, share=share, wanted=wanted)
+        self._missed_first = self._missed_frame()
 
     @property
     def stopped(self) -> bool:
@@ -78,7 +85,7 @@ class EventStream:
             self.on_news()
         begin = self._listener.begin
         place = f"id: {begin}\n" if begin else ""
-        return f"retry: {_RETRY}\n{place}\n".encode() + self._missed_frame()
+        return f"retry: {_RETRY}\n{place}\n".encode() + self._missed_first
 
     def take(self) -> bytes:
         """The frames to send now, possibly empty. Reads from the storage; after an error, a later call retries."""
@@ -92,7 +99,10 @@ class EventStream:
             return b""
         if self._listener.waiting:
             self.on_news()
-        return self._missed_frame() + b"".join(self._frame_of(one) for one in news if self._is_visible(one))
+        missed = self._missed_frame()
+        if news:
+            self._sent_until = news[-1].place.at.created_at
+        return missed + b"".join(self._frame_of(one) for one in news if self._is_visible(one))
 
     def stop(self) -> None:
         """End the stream."""
@@ -106,15 +116,17 @@ class EventStream:
         self.on_news = self._news.set
 
     def _is_visible(self, news: News) -> bool:
-        # An alert may concern several agents, so it is treated like feedback without an agent.
-        return self._principal.may_see(news.feedback.agent_id if news.feedback else None)
+        if news.feedback is None:
+            # An alert may concern several agents, so it is treated like feedback without an agent.
+            return self._principal.may_see(None)
+        return self._principal.may_see(news.feedback.agent_id)
 
     def _frame_of(self, news: News) -> bytes:
         return _frame(news.type.value, str(news.place), self._record_of(news))
 
     def _record_of(self, news: News) -> dict[str, Any]:
         if news.alert is not None:
-            return alert_event_record(news.alert)
+            return alert_event_record(news.alert, self._harken.alerts.selection(news.alert))
         assert news.feedback is not None  # noqa: S101 - one of the two is set
         return {
             "type": news.type.value,
@@ -125,7 +137,21 @@ class EventStream:
     def _missed_frame(self) -> bytes:
         if not self._listener.missed:
             return b""
-        return _frame("missed", None, {"detail": "Some events were missed; reload the data"})
+        return _frame(
+            "missed", None, {"detail": "Some events were missed; reload the data", "count": self._count_missed()}
+        )
+
+    def _count_missed(self) -> int | None:
+        """How much feedback was created since the last event that was sent; ``None`` if it cannot be counted."""
+        query, since = self._counted, self._sent_until
+        if query is None or since is None:
+            return None
+        since = since if query.since is None else max(since, query.since)
+        try:
+            return self._harken.analytics.summary(evolve(query, since=since)).total
+        except HarkenError:
+            # Only the number is unknown.
+            return None
 
     def _notify(self) -> None:
         # Looked up on each call, as the host may replace it.

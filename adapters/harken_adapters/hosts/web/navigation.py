@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -19,6 +20,7 @@ class Entry:
 
     Attributes:
         name: the name of the page.
+        path: its path.
         link: a link to it, with the same selection.
         is_current: whether it is the page that is shown.
         count: the number of things that wait there; ``None`` for other pages.
@@ -27,11 +29,39 @@ class Entry:
     """
 
     name: str
+    path: str
     link: str
     is_current: bool
     count: int | None = None
     counted: str = ""
     is_bad: bool = False
+
+
+@frozen
+class Choice:
+    """An application that the visitor can choose."""
+
+    name: str
+    link: str
+    is_current: bool
+
+
+def application_choices(visit: Visit, selection: Selection, entries: Sequence[Entry]) -> list[Choice]:
+    """The applications, with links to the same page about each; empty if the visitor can choose none.
+
+    The links keep the period, but no filters, as another application has other agents, sessions and reasons.
+    """
+    if visit.principal.application is not None:
+        return []
+    names = sorted({*visit.harken.moderation.applications(), visit.harken.application, visit.application})
+    if len(names) == 1:
+        return []
+    path = next((entry.path for entry in entries if entry.is_current), visit.home)
+    filters = {name for name, _ in selection.filters}
+    return [
+        Choice(name, selection.link(path, ("application", name), without=filters), name == visit.application)
+        for name in names
+    ]
 
 
 def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
@@ -41,6 +71,7 @@ def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
     def entry(name: str, path: str, count: int | None = None, counted: str = "", *, is_bad: bool = False) -> Entry:
         return Entry(
             name=name,
+            path=f"{visit.home}{path}",
             link=selection.link(f"{visit.home}{path}"),
             is_current=name == current,
             count=count or None,

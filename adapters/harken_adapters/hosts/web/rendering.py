@@ -17,6 +17,8 @@ _SYMBOL: Final = re.compile(r'<symbol id="i-([\w-]+)".*?</symbol>')
 #: The filters of templates: functions that turn values into texts.
 _FILTERS: Final[Mapping[str, Callable[..., object]]] = {
     "age": wording.age_markup,
+    "date": wording.date_markup,
+    "since": wording.since_text,
     "amount": wording.amount,
     "count": wording.count_markup,
     "duration": wording.duration_text,

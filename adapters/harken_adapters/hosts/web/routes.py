@@ -8,7 +8,15 @@ from harken import Scope
 from harken_adapters.hosts.http.serving.pages import SERVICE_PAGES, Page
 from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.web.assets import asset_response
-from harken_adapters.hosts.web.pages import decisions, feedback_detail, feedback_list, moderation, overview
+from harken_adapters.hosts.web.pages import (
+    decisions,
+    feedback_detail,
+    feedback_list,
+    moderation,
+    overview,
+    preferences,
+    settings,
+)
 from harken_adapters.hosts.web.visit import DASHBOARD, page
 
 
@@ -23,5 +31,26 @@ DASHBOARD_PAGES: Final = (
     page("feedback_detail", feedback_detail.PATH, feedback_detail.show),
     page("moderation", moderation.PATH, moderation.show, scope=Scope.MODERATE),
     page("decisions", decisions.PATH, decisions.show, scope=Scope.MODERATE, methods=("GET", "HEAD", "POST")),
+    page("settings", settings.PATH, settings.show, scope=Scope.ADMIN),
+    page("create_key", settings.KEYS_PATH, settings.create, scope=Scope.ADMIN, methods=("POST",), is_secret=True),
+    page("revoke_key", settings.KEY_PATH, settings.revoke, scope=Scope.ADMIN, methods=("POST",)),
+    page(
+        "save_route",
+        settings.ROUTES_PATH,
+        settings.save_route,
+        scope=Scope.ADMIN,
+        methods=("POST",),
+        agent_keys=False,
+    ),
+    page(
+        "remove_route",
+        settings.ROUTE_PATH,
+        settings.remove_route,
+        scope=Scope.ADMIN,
+        methods=("POST",),
+        agent_keys=False,
+    ),
+    page("preferences", preferences.PATH, preferences.show, scope=None),
+    *preferences.FORMS,
 )
 PAGES: Final = (*SERVICE_PAGES, *DASHBOARD_PAGES)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from attrs import evolve, frozen
 
@@ -22,7 +22,7 @@ from harken_adapters.hosts.http.wire.messages import Headers, Request, Response,
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 from harken_adapters.hosts.web.assets import assets
 from harken_adapters.hosts.web.compression import compress
-from harken_adapters.hosts.web.navigation import Entry, navigation
+from harken_adapters.hosts.web.navigation import Choice, Entry, application_choices, navigation
 from harken_adapters.hosts.web.rendering import render
 from harken_adapters.hosts.web.selection import Selection
 
@@ -44,7 +44,11 @@ _ERRORS: Final = {
     ),
     "forbidden": ("You may not see this", ""),
 }
-_THEME: Final = re.compile(r"(?:\A|;)[ \t]*harken_theme=(light|dark)[ \t]*(?:;|\Z)")
+#: The cookies of preferences.
+THEME: Final = "harken_theme"
+LETTER_KEYS: Final = "harken_letter_keys"
+_THEME: Final = re.compile(rf"(?:\A|;)[ \t]*{THEME}=(light|dark)[ \t]*(?:;|\Z)")
+_NO_LETTER_KEYS: Final = re.compile(rf"(?:\A|;)[ \t]*{LETTER_KEYS}=off[ \t]*(?:;|\Z)")
 
 
 @frozen(kw_only=True)
@@ -55,22 +59,28 @@ class Frame:
         root: the prefix of all paths.
         home: the path of the overview.
         theme: ``light`` or ``dark``, if the visitor has chosen one.
+        letter_keys: whether single letters are keys.
         application: the application that the page is about; empty if that is not known.
+        applications: the applications that the visitor can choose from, with links; empty if there is no choice.
         entries: the main menu.
         back: the address of the page.
         who: who is signed in, for people.
         signed_in: whether the visitor can sign out.
+        ends_at: when the visitor is signed out, in UTC, if that can be later.
         events: the address of the event stream; empty if the page does not listen.
     """
 
     root: str
     home: str
     theme: str | None
+    letter_keys: bool
     application: str = ""
+    applications: Sequence[Choice] = ()
     entries: Sequence[Entry] = ()
     back: str = ""
     who: str = ""
     signed_in: bool = False
+    ends_at: datetime | None = None
     events: str = ""
 
 
@@ -108,6 +118,11 @@ class Visit:
     def theme(self) -> str | None:
         """``light`` or ``dark``, if the visitor has chosen one."""
         return _theme_of(self.request)
+
+    @property
+    def is_form(self) -> bool:
+        """Whether the request is a submitted form, to whose address no link can lead."""
+        return self.request.method in WITH_BODY
 
     def may(self, scope: Scope) -> bool:
         """Whether the visitor may do what needs this scope."""
@@ -151,17 +166,21 @@ class Visit:
             current: the name of the page in the main menu.
             selection: the selection that links keep.
         """
-        key = self.principal.key
+        browser, request = self.principal.browser, self.request
+        entries = navigation(self, current, selection)
         return Frame(
             root=self.root,
             home=self.home,
             theme=self.theme,
+            letter_keys=_uses_letter_keys(request),
             application=self.application,
-            entries=navigation(self, current, selection),
-            back=f"{self.request.path}?{self.request.query}" if self.request.query else self.request.path,
-            who=f"Signed in with key {self.principal.name}" if key else "Anyone may see this: access is open",
-            signed_in=key is not None,
-            events=f"{self.root}/api/events",
+            applications=application_choices(self, selection, entries),
+            entries=entries,
+            back=self.home if self.is_form else f"{request.path}?{request.query}" if request.query else request.path,
+            who=_who(self.principal),
+            signed_in=browser is not None,
+            ends_at=browser.expires_at if browser and browser.can_extend else None,
+            events=f"{self.root}/api/events{_only(selection, 'application')}",
         )
 
     def show(self, template: str, *, frame: Frame, status: int = 200, **values: Any) -> Response:
@@ -181,9 +200,10 @@ def page(
     path: str,
     show: Show,
     *,
-    scope: Scope = Scope.READ,
+    scope: Scope | None = Scope.READ,
     methods: tuple[str, ...] = ("GET", "HEAD"),
     agent_keys: bool = True,
+    is_secret: bool = False,
 ) -> Page:
     """A page of the dashboard.
 
@@ -191,21 +211,24 @@ def page(
         name: its name, for web frameworks and logs.
         path: its path below :data:`DASHBOARD`.
         show: returns the response.
-        scope: the scope that an API key needs.
+        scope: the scope that an API key needs; ``None`` if any will do.
         methods: the allowed HTTP methods. Forms of other sites are refused.
         agent_keys: whether keys that are limited to agents may see it.
+        is_secret: whether it contains a secret. It is not compressed, as its length would tell about the secret.
     """
 
     def respond(pages: Pages, root: str, request: Request) -> Response:
-        return compress(_respond(pages.api, root, request, show, scope, agent_keys=agent_keys), request)
+        response = _respond(pages.api, root, request, show, scope, agent_keys=agent_keys)
+        return response if is_secret else compress(response, request)
 
     return Page(f"dashboard_{name}", f"{DASHBOARD}{path}", respond, methods, needs="nothing")
 
 
-def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope, *, agent_keys: bool) -> Response:
+def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | None, *, agent_keys: bool) -> Response:
     try:
         principal = api.recognise(request)
-        check_scope(principal, scope, tokens=False, session_id=None)
+        if scope is not None or principal.token is not None:
+            check_scope(principal, scope or Scope.READ, tokens=False, session_id=None)
         check_agent_keys(principal, allowed=agent_keys)
         if request.method in WITH_BODY:
             check_own_page(request, needs_proof=principal.browser is not None)
@@ -229,7 +252,8 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope, *,
 
 def _error(root: str, request: Request, problem: Problem) -> Response:
     """The error page, which needs nothing of the storage."""
-    frame = Frame(root=root, home=f"{root}{DASHBOARD}", theme=_theme_of(request))
+    home, letter_keys = f"{root}{DASHBOARD}", _uses_letter_keys(request)
+    frame = Frame(root=root, home=home, theme=_theme_of(request), letter_keys=letter_keys)
     title, sentence = _ERRORS.get(problem.kind, (problem.title, problem.detail))
     response = _html(
         "error.html",
@@ -253,3 +277,22 @@ def _html(template: str, frame: Frame, *, status: int, **values: Any) -> Respons
 def _theme_of(request: Request) -> str | None:
     found = _THEME.search(request.header("cookie") or "")
     return found[1] if found else None
+
+
+def _who(principal: Principal) -> str:
+    key, browser = principal.key, principal.browser
+    if key is None:
+        return "Anyone may see this: access is open"
+    if browser is not None and browser.person is not None:
+        return f"Signed in as {key.name or key.id}"
+    return f"Signed in with key {key.name or key.id}"
+
+
+def _uses_letter_keys(request: Request) -> bool:
+    return _NO_LETTER_KEYS.search(request.header("cookie") or "") is None
+
+
+def _only(selection: Selection, name: str) -> str:
+    """A query string with one parameter of a selection; empty if it does not have it."""
+    values = [(name, value) for value in selection.values(name)]
+    return f"?{urlencode(values)}" if values else ""

@@ -14,6 +14,7 @@ __all__ = [
     "amount",
     "clock_markup",
     "count_markup",
+    "date_markup",
     "day_text",
     "duration_text",
     "first_upper",
@@ -21,6 +22,7 @@ __all__ = [
     "moment_markup",
     "points_text",
     "share_text",
+    "since_text",
     "weekday_text",
 ]
 
@@ -84,6 +86,22 @@ def moment_markup(moment: datetime) -> Markup:
     """A local time with its day: ``Sun 22 Feb, 18:35``."""
     text = f"{WEEKDAYS[moment.weekday()]} {moment.day} {MONTHS[moment.month - 1]}, {moment:%H:%M}"
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), text)
+
+
+def date_markup(moment: datetime) -> Markup:
+    """A local day with its year: ``22 Feb 2015``."""
+    return Markup('<time datetime="{}">{}</time>').format(
+        moment.isoformat(), f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"
+    )
+
+
+def since_text(age: timedelta) -> str:
+    """How long ago something was that is known to the hour: ``within the hour``, ``3 h ago``, ``2 days ago``."""
+    if age.total_seconds() < _HOUR:
+        return "within the hour"
+    if age.total_seconds() < _DAY:
+        return f"{int(age.total_seconds()) // _HOUR} h ago"
+    return f"{duration_text(age)} ago"
 
 
 def long_day_text(day: date) -> str:

@@ -11,18 +11,14 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from harken.domain.errors import DeliveryFailed
-from harken_adapters.notifiers.endpoint import LIMIT, Endpoint, pause
+from harken_adapters.notifiers.endpoint import LIMIT, Endpoint, pause, status_of, words_of
 from harken_adapters.notifiers.transport import Answer, Headers
-from harken_adapters.notifiers.wording import one_line
 
 JSON: Final = b"application/json"
 #: Statuses below 500 after which a later attempt may succeed. Credentials can be corrected.
 _RETRIED: Final = frozenset({401, 403, 407, 408, 425, 429})
 #: The maximum number of bytes of a response. A page of MLflow's experiments has their notes.
 _MAX_CONTENT: Final = 4_000_000
-_LONGEST_REASON: Final = 300
-#: Where responses have the reason of an error.
-_REASONS: Final = ("message", "detail", "error")
 
 
 @frozen
@@ -34,12 +30,14 @@ class Exchange:
         headers: the headers of every request.
         sent_at: the time of the attempt.
         deadline: when the last response must have arrived, as a time of ``time.monotonic``.
+        statuses: the status codes of the responses so far.
     """
 
     endpoint: Endpoint
     headers: Headers
     sent_at: datetime
     deadline: float = field(factory=lambda: monotonic() + LIMIT)
+    statuses: list[int] = field(factory=list)
 
     def send(self, method: str, path: str, content: bytes, content_type: bytes) -> Answer:
         """Send a request to a path below the URL, and return the response with any status.
@@ -49,9 +47,11 @@ class Exchange:
         """
         base = self.endpoint.target.partition(b"?")[0].rstrip(b"/")
         headers = (*self.headers, (b"content-type", content_type))
-        return self.endpoint.request(
+        answer = self.endpoint.request(
             method, base + path.encode(), headers, content, deadline=self.deadline, max_content=_MAX_CONTENT
         )
+        self.statuses.append(answer.status)
+        return answer
 
     def call(
         self,
@@ -96,7 +96,10 @@ class Exchange:
         except ValueError:
             parsed = None
         if not isinstance(parsed, dict):
-            raise DeliveryFailed(f"{self.endpoint.describe(answer)}, but not with a JSON object; check the url")
+            raise DeliveryFailed(
+                f"{self.endpoint.describe(answer)}, but not with a JSON object; check the url",
+                status=f"{status_of(answer.status)}, unexpected answer",
+            )
         return parsed
 
     def require_success(self, answer: Answer, *, accept: Collection[int] = (), retry: Collection[int] = ()) -> Answer:
@@ -107,25 +110,12 @@ class Exchange:
         """
         if 200 <= answer.status < 300 or answer.status in accept:
             return answer
-        reason = _reason(answer)
+        words = words_of(answer)
         permanent = 400 <= answer.status < 500 and answer.status not in _RETRIED and answer.status not in retry
         raise DeliveryFailed(
-            f"{self.endpoint.describe(answer)}{f': {reason}' if reason else ''}",
+            f"{self.endpoint.describe(answer)}{f': {words}' if words else ''}",
             retryable=not permanent,
             retry_after=pause(answer, self.sent_at),
+            status=status_of(answer.status),
+            words=words,
         )
-
-
-def _reason(answer: Answer) -> str:
-    """What the product says about an error, in one line."""
-    if b"html" in answer.header(b"content-type").encode():
-        return ""
-    text = answer.content.decode(errors="ignore")
-    try:
-        parsed = json.loads(text)
-    except ValueError:
-        parsed = None
-    if isinstance(parsed, dict):
-        parts = [parsed[name] for name in _REASONS if parsed.get(name)]
-        text = ": ".join(part if isinstance(part, str) else json.dumps(part) for part in parts) or text
-    return one_line(text[:_LONGEST_REASON])

@@ -10,7 +10,7 @@ from typing import Final
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.ports.notifier import Notification, Notifier
 from harken_adapters.formats.record import stamp
-from harken_adapters.notifiers.endpoint import Endpoint
+from harken_adapters.notifiers.endpoint import Endpoint, status_of
 from harken_adapters.notifiers.tracing.exchange import Exchange
 from harken_adapters.notifiers.tracing.ids import SpanContext, TraceSource
 from harken_adapters.notifiers.tracing.notifier import Score, TracingNotifier, metadata, score_id
@@ -93,7 +93,9 @@ class LangfuseNotifier(TracingNotifier):
             **environment,
         }
         if exchange.read("POST", _SCORES, body).get("id") != score.id:
-            raise DeliveryFailed(f"Langfuse at {self._endpoint.where} did not confirm the score; check the url")
+            raise DeliveryFailed(
+                f"Langfuse at {self._endpoint.where} did not confirm the score; check the url", status="not confirmed"
+            )
 
     def remove(self, exchange: Exchange, notification: Notification) -> None:
         """Delete the score, and require a second attempt soon after the event.
@@ -108,6 +110,7 @@ class LangfuseNotifier(TracingNotifier):
                 "The score was deleted, but Langfuse may still be storing it: the deletion will be repeated",
                 retry_after=min(left, _STORED_AFTER),
                 planned=True,
+                status=status_of(exchange.statuses[-1]),
             )
 
     def _delete(self, exchange: Exchange, identifier: str) -> None:

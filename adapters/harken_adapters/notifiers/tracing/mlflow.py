@@ -71,7 +71,10 @@ class MlflowNotifier(TracingNotifier):
             answer = create(retry=(404,))
         created = exchange.parse_object(exchange.require_success(answer)).get("assessment")
         if not isinstance(created, dict) or created.get("assessment_id") != identifier:
-            raise DeliveryFailed(f"MLflow at {self._endpoint.where} did not confirm the assessment; check the url")
+            raise DeliveryFailed(
+                f"MLflow at {self._endpoint.where} did not confirm the assessment; check the url",
+                status="not confirmed",
+            )
 
     def remove(self, exchange: Exchange, notification: Notification) -> None:
         """Delete the assessment and its tag."""
@@ -96,7 +99,9 @@ def _tagged(exchange: Exchange, score: str) -> Iterator[str]:
         page = exchange.read("POST", _EXPERIMENTS, search)
         experiments = _ids(exchange, page, "experiments", "experiment_id")
         if not experiments:
-            raise DeliveryFailed("MLflow shows no experiment to Harken, so that the trace cannot be found")
+            raise DeliveryFailed(
+                "MLflow shows no experiment to Harken, so that the trace cannot be found", status="no experiment"
+            )
         locations = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": one}} for one in experiments]
         body = {"locations": locations, "filter": query, "max_results": _MAX_TRACES}
         yield from _ids(exchange, exchange.read("POST", f"{_TRACES}/search", body), "traces", "trace_id")
@@ -108,7 +113,9 @@ def _ids(exchange: Exchange, response: Mapping[str, Any], items: str, key: str) 
     try:
         ids = [item[key] for item in response.get(items, ())]
     except (KeyError, TypeError) as error:
-        raise DeliveryFailed(f"MLflow at {exchange.endpoint.where} did not respond with {items}") from error
+        raise DeliveryFailed(
+            f"MLflow at {exchange.endpoint.where} did not respond with {items}", status="unexpected answer"
+        ) from error
     return [str(one) for one in ids]
 
 
@@ -126,6 +133,7 @@ def _trace_id(text: str) -> str:
         f"{text!a} is not the id of a trace in MLflow; expected 'tr-' and 32 hexadecimal digits, a trace id of "
         "OpenTelemetry or a traceparent. Select the feedback that has one with a route, or set trace",
         retryable=False,
+        status="invalid trace id",
     )
 
 

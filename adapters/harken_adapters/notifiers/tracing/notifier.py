@@ -8,8 +8,8 @@ from hashlib import blake2b
 from attrs import frozen
 
 from harken.domain.feedback import Feedback
-from harken.ports.notifier import Notification, Notifier
-from harken_adapters.notifiers.endpoint import Endpoint
+from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
+from harken_adapters.notifiers.endpoint import Endpoint, status_of
 from harken_adapters.notifiers.tracing.exchange import Exchange
 from harken_adapters.notifiers.tracing.ids import TraceSource
 from harken_adapters.notifiers.transport import Headers
@@ -54,13 +54,14 @@ class TracingNotifier(Notifier):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} to {self._endpoint.where}>"
 
-    def deliver(self, notification: Notification) -> None:
+    def deliver(self, notification: Notification) -> ReceiverAnswer:
         """Write or remove the score of the feedback. Writing it again changes nothing."""
         exchange = Exchange(self._endpoint, self._headers, notification.sent_at)
         if notification.erased is not None:
             self.remove(exchange, notification)
         elif notification.feedback is not None:
             self._follow(exchange, notification, notification.feedback)
+        return ReceiverAnswer(status_of(exchange.statuses[-1]) if exchange.statuses else "nothing to send")
 
     def close(self) -> None:
         """Close the connections."""

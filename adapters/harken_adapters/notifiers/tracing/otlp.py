@@ -128,11 +128,13 @@ class OtlpNotifier(TracingNotifier):
             result = ExportLogsServiceResponse.FromString(content).partial_success
         except DecodeError as error:
             raise DeliveryFailed(
-                f"OTLP at {self._endpoint.where} did not respond as specified by OTLP; check the url"
+                f"OTLP at {self._endpoint.where} did not respond as specified by OTLP; check the url",
+                status="unexpected answer",
             ) from error
         if result.rejected_log_records:
             reason = one_line(result.error_message[:300]) or "no reason given"
-            raise DeliveryFailed(f"OTLP at {self._endpoint.where} rejected the event: {reason}", retryable=False)
+            message = f"OTLP at {self._endpoint.where} rejected the event: {reason}"
+            raise DeliveryFailed(message, retryable=False, status="rejected", words=result.error_message)
 
 
 def _status(feedback: Feedback) -> str:

@@ -62,6 +62,7 @@ class PhoenixNotifier(TracingNotifier):
                 f"{score.trace!a} is not the id of a span or trace in Phoenix; expected 16 or 32 hexadecimal digits or "
                 "a traceparent. Select the feedback that has one with a route, or set trace",
                 retryable=False,
+                status="invalid trace id",
             )
         if score.moved:
             self._remove(exchange, score.id)
@@ -69,7 +70,10 @@ class PhoenixNotifier(TracingNotifier):
         # A span may arrive after the feedback on it. Only a synchronous request reports that it is unknown.
         written = exchange.read("POST", f"/v1/{kind}_annotations?sync=true", body, retry=(404,))
         if not written.get("data"):
-            raise DeliveryFailed(f"Phoenix at {self._endpoint.where} did not confirm the annotation; check the url")
+            raise DeliveryFailed(
+                f"Phoenix at {self._endpoint.where} did not confirm the annotation; check the url",
+                status="not confirmed",
+            )
 
     def remove(self, exchange: Exchange, notification: Notification) -> None:
         """Delete the annotation, wherever it is in the project."""

@@ -16,7 +16,7 @@ from harken.domain.access import ApiKey
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import Subject
 from harken.domain.errors import StorageClosed
-from harken.domain.events import Delivery, DeliveryState, Event, event_order
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event, event_order
 from harken.domain.feedback import Feedback
 from harken.domain.instants import slot_number
 from harken.domain.moderation import ModerationStatus
@@ -361,15 +361,22 @@ class Deliveries(_Stepwise):
         version, _ = self._lanes[_lane(delivery)][0]
         return version
 
-    def within(self, state: DeliveryState, channel: str | None, *, after: Delivery | None = None) -> Iterator[Delivery]:
-        """Iterate over the deliveries in a state, of one channel or of all, earliest due first."""
-        orders = [order for (in_state, of), order in self.order.items() if in_state is state and channel in (None, of)]
-        if after is None:
-            places = merge(*orders)
+    def among(
+        self, query: DeliveryQuery, *, after: Delivery | None = None, newest_first: bool = False
+    ) -> Iterator[Delivery]:
+        """Iterate over the deliveries that may match, earliest due first, or in the reverse order."""
+        subject_id = query.feedback_id or query.alert_id
+        if subject_id is not None:
+            about = self._subjects.get((query.application or "", subject_id, query.alert_id is not None), ())
+            orders = [sorted(_due_place(self.by_id[one]) for one in about)]
         else:
-            place = _due_place(after)
-            places = merge(*(islice(order, bisect_right(order, place), None) for order in orders))
-        return (self.by_id[delivery_id] for _, delivery_id in places)
+            orders = [
+                order
+                for (state, channel), order in self.order.items()
+                if state in query.states and query.channel in (None, channel)
+            ]
+        parts = (_part(order, after, newest_first=newest_first) for order in orders)
+        return (self.by_id[delivery_id] for _, delivery_id in merge(*parts, reverse=newest_first))
 
     def _place_steps(self, change: Callable[[list[Any], Any], None], delivery: Delivery) -> Iterator[_Step]:
         """Yield the steps for the indexes that depend on the state of a delivery."""
@@ -396,6 +403,14 @@ _DuePlace = tuple[datetime, str]
 
 def _due_place(delivery: Delivery) -> _DuePlace:
     return delivery.due_at, delivery.id
+
+
+def _part(order: list[_DuePlace], after: Delivery | None, *, newest_first: bool) -> Iterator[_DuePlace]:
+    """Iterate over the places after a delivery, in either direction."""
+    if newest_first:
+        end = len(order) if after is None else bisect_left(order, _due_place(after))
+        return (order[index] for index in range(end - 1, -1, -1))
+    return islice(order, 0 if after is None else bisect_right(order, _due_place(after)), None)
 
 
 def _stays(before: Delivery, after: Delivery) -> bool:

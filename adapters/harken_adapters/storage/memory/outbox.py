@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice, takewhile
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound
-from harken.domain.events import Delivery, DeliveryState, Event
+from harken.domain.events import CauseCount, Delivery, DeliveryQuery, DeliveryState, Event, group_by_cause
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.memory.data import Data
 
@@ -51,7 +52,7 @@ class MemoryOutbox(Outbox):
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         with self._data.locked():
-            pending = self._data.deliveries.within(DeliveryState.PENDING, channel)
+            pending = self._data.deliveries.among(DeliveryQuery(DeliveryState.PENDING, channel=channel))
             due = takewhile(lambda delivery: delivery.due_at <= now, pending)
             free = (d for d in due if (d.leased_until is None or d.leased_until <= now) and self._is_next(d))
             claimed = [delivery.claimed(until=until) for delivery in islice(free, limit)]
@@ -77,17 +78,18 @@ class MemoryOutbox(Outbox):
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         with self._data.locked():
-            lost = [claim for claim in claimed if not self._end(claim, state=DeliveryState.DELIVERED, error="")]
+            lost = [claim for claim in claimed if not self._settle(claim)]
             for claim in lost:
                 self._hand_over(claim, sent=True)
             return lost
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
-        self._must_end(delivery, due_at=due_at, error=error)
+        self._must_end(delivery, due_at=due_at, error=error, history=delivery.history)
 
     def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
         attempts = delivery.attempts if sent else delivery.attempts - 1
-        self._must_end(delivery, sent=sent, state=DeliveryState.DEAD, error=error, attempts=attempts)
+        dead = {"state": DeliveryState.DEAD, "error": error, "attempts": attempts, "history": delivery.history}
+        self._must_end(delivery, sent=sent, **dead)
 
     def move(self, delivery: Delivery, channel: str) -> None:
         with self._data.locked():
@@ -109,17 +111,20 @@ class MemoryOutbox(Outbox):
         return stored
 
     def deliveries(
-        self,
-        state: DeliveryState,
-        *,
-        limit: int,
-        after: Delivery | None = None,
-        application: str | None = None,
-        channel: str | None = None,
+        self, query: DeliveryQuery, *, limit: int, after: Delivery | None = None, newest_first: bool = False
     ) -> Sequence[Delivery]:
         with self._data.locked():
-            found = self._data.deliveries.within(state, channel, after=after)
-            return list(islice((d for d in found if application in (None, d.event.application)), limit))
+            found = self._data.deliveries.among(query, after=after, newest_first=newest_first)
+            return list(islice(filter(query.matches, found), limit))
+
+    def counts(self, query: DeliveryQuery) -> Mapping[str, int]:
+        with self._data.locked():
+            found = Counter(delivery.channel for delivery in self._matching(query))
+        return dict(sorted(found.items()))
+
+    def causes(self, query: DeliveryQuery) -> Sequence[CauseCount]:
+        with self._data.locked():
+            return group_by_cause(self._matching(query))
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         with self._data.locked():
@@ -133,21 +138,22 @@ class MemoryOutbox(Outbox):
 
     def forget(self, *, before: datetime) -> int:
         with self._data.locked():
-            delivered = self._data.deliveries.within(DeliveryState.DELIVERED, None)
+            delivered = self._data.deliveries.among(DeliveryQuery(DeliveryState.DELIVERED))
             old = list(takewhile(lambda delivery: delivery.due_at < before, delivered))
             for delivery in old:
                 self._data.deliveries.record_notified(delivery)
                 self._data.deliveries.remove(delivery)
             return len(old)
 
-    def pending(self) -> Mapping[str, int]:
-        with self._data.locked():
-            orders = sorted(self._data.deliveries.order.items(), key=lambda item: item[0][1])
-            return {name: len(places) for (state, name), places in orders if places and state is DeliveryState.PENDING}
+    def _matching(self, query: DeliveryQuery) -> Iterator[Delivery]:
+        return filter(query.matches, self._data.deliveries.among(query))
 
     def _is_next(self, delivery: Delivery) -> bool:
         """Whether no earlier event of the same subject is pending for the channel."""
         return delivery.event.version == self._data.deliveries.next_version(delivery)
+
+    def _settle(self, claim: Delivery) -> bool:
+        return self._end(claim, state=DeliveryState.DELIVERED, error="", history=claim.history)
 
     def _must_end(self, claim: Delivery, *, sent: bool = True, **changes: Any) -> None:
         with self._data.locked():

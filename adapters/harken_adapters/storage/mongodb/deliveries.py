@@ -13,6 +13,7 @@ from typing import Final
 
 from harken.domain.events import Delivery, DeliveryState
 from harken.domain.instants import from_microseconds, from_microseconds_or_none, to_microseconds
+from harken_adapters.storage.attempts import attempts_of, attempts_value
 from harken_adapters.storage.mongodb.documents import Document, event_document, event_of
 
 #: The name of the subject's field depends on its kind, so that an erasure finds only deliveries about feedback.
@@ -62,7 +63,13 @@ def delivery_document(delivery: Delivery) -> Document:
         document["awaits"] = delivery.awaits
     if not delivery.certain:
         document["certain"] = False
-    return document
+    return document | history_fields(delivery)
+
+
+def history_fields(delivery: Delivery) -> Document:
+    """Return the fields with the attempts, and with the cause of a dead delivery; absent ones are empty."""
+    fields: Document = {"history": attempts_value(delivery.history)} if delivery.history else {}
+    return fields | ({"cause": delivery.cause} if delivery.cause else {})
 
 
 def delivery_of(document: Document) -> Delivery:
@@ -81,4 +88,5 @@ def delivery_of(document: Document) -> Delivery:
         error=document["error"],
         awaits=document.get("awaits"),
         certain=document.get("certain", True),
+        history=attempts_of(document.get("history", ())),
     )

@@ -15,20 +15,28 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 from bson import ObjectId
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import CauseCount, Delivery, DeliveryQuery, DeliveryState, Event, EventType
 from harken.domain.instants import to_microseconds
 from harken.ports.outbox import Outbox
 from harken.services.forks import ForkSafeLock
 from harken_adapters.storage.mongodb.database import Database, at_once
-from harken_adapters.storage.mongodb.deliveries import HELD, STORED, among, delivery_document, delivery_of
+from harken_adapters.storage.mongodb.deliveries import (
+    HELD,
+    among,
+    delivery_document,
+    delivery_of,
+    history_fields,
+)
+from harken_adapters.storage.mongodb.delivery_lists import DeliveryLists
 from harken_adapters.storage.mongodb.documents import Document, event_of, identity
 from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
@@ -54,6 +62,7 @@ class MongoOutbox(Outbox):
         self._erasures = erasures
         self._order = Order(database)
         self._deliveries = database.deliveries
+        self._lists = DeliveryLists(database)
         #: Threads of one process take turns, so that they do not compete for the same deliveries.
         self._claiming = ForkSafeLock()
 
@@ -125,16 +134,18 @@ class MongoOutbox(Outbox):
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         with self._database.calling():
-            lost = self._end(claimed, {"$set": {"state": DeliveryState.DELIVERED.value, "error": ""}})
+            delivered = {"$set": {"state": DeliveryState.DELIVERED.value, "error": ""}}
+            lost = self._end(claimed, delivered, with_history=True)
             self._erasures.hand_over(lost, sent=True)
             self._order.wake(claimed)
         return lost
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
-        self._end_one(delivery, due=to_microseconds(due_at), error=error)
+        self._end_one(delivery, due=to_microseconds(due_at), error=error, **history_fields(delivery))
 
     def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
-        self._end_one(delivery, sent=sent, state=DeliveryState.DEAD.value, error=error)
+        dead = evolve(delivery, state=DeliveryState.DEAD, error=error)
+        self._end_one(delivery, sent=sent, state=dead.state.value, error=error, **history_fields(dead))
         with self._database.calling():
             self._order.wake([delivery])
 
@@ -160,28 +171,22 @@ class MongoOutbox(Outbox):
         return found
 
     def deliveries(
-        self,
-        state: DeliveryState,
-        *,
-        limit: int,
-        after: Delivery | None = None,
-        application: str | None = None,
-        channel: str | None = None,
+        self, query: DeliveryQuery, *, limit: int, after: Delivery | None = None, newest_first: bool = False
     ) -> Sequence[Delivery]:
-        wanted: Document = {} if application is None else {"application": {"$eq": application}}
-        wanted |= {} if channel is None else {"channel": {"$eq": channel}}
-        ways: list[Document] = [{}] if after is None else _conditions_after(after)
-        # Each of these is one range of the index.
-        ranges = [{"state": stored, **wanted, **way} for stored in STORED[state] for way in ways]
-        condition = ranges[0] if len(ranges) == 1 else {"$or": ranges}
-        index = "due" if channel is None else "claims"
         with self._database.calling():
             while True:
-                cursor = self._deliveries.find(condition).sort(_EARLIEST_DUE).hint(index).limit(limit)
-                found = list(map(delivery_of, at_once(cursor, limit)))
+                found = self._lists.find(query, limit=limit, after=after, newest_first=newest_first)
                 # Orphans were removed, so other deliveries take their places.
                 if (kept := self._without_orphans(found)) == found:
                     return kept
+
+    def counts(self, query: DeliveryQuery) -> Mapping[str, int]:
+        with self._database.calling():
+            return self._lists.counts(query)
+
+    def causes(self, query: DeliveryQuery) -> Sequence[CauseCount]:
+        with self._database.calling():
+            return self._lists.causes(query)
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         while found := self._find_one({"_id": {"$eq": delivery_id}}):
@@ -189,7 +194,9 @@ class MongoOutbox(Outbox):
             as_found = {**among([found]), "attempts": found.attempts}
             with self._database.calling():
                 revived = self._deliveries.find_one_and_update(
-                    as_found, {"$set": pending, "$unset": {"again": ""}}, return_document=ReturnDocument.AFTER
+                    as_found,
+                    {"$set": pending, "$unset": {"again": "", "cause": ""}},
+                    return_document=ReturnDocument.AFTER,
                 )
             if revived is not None:
                 return delivery_of(revived)
@@ -209,13 +216,6 @@ class MongoOutbox(Outbox):
                 self._erasures.note_notified(_notified_channels(found))
                 ids = [document["_id"] for document in found]
                 forgotten += self._deliveries.delete_many({"_id": {"$in": ids}, **old}).deleted_count
-
-    def pending(self) -> Mapping[str, int]:
-        with self._database.calling():
-            # Both are answered from the index alone, and the first reads each channel once.
-            channels = sorted(self._deliveries.distinct("channel"))
-            counts = {channel: self._count_pending(channel) for channel in channels}
-        return {channel: number for channel, number in counts.items() if number}
 
     def watching(self, nudge: Callable[[], object]) -> AbstractContextManager[object]:
         return watching(self._database, nudge)
@@ -295,10 +295,6 @@ class MongoOutbox(Outbox):
             self._order.wake(self._without_orphans(overdue))
             self._order.postpone(overdue, now)
 
-    def _count_pending(self, channel: str) -> int:
-        pending = {"channel": {"$eq": channel}, "state": {"$in": list(STORED[DeliveryState.PENDING])}}
-        return self._deliveries.count_documents(pending, hint="claims")
-
     def _lease(self, found: Sequence[Delivery], due: Document, until: datetime) -> list[Delivery]:
         """Lease the deliveries that are still due and unchanged. Returns them."""
         leased: list[Delivery] = []
@@ -373,15 +369,23 @@ class MongoOutbox(Outbox):
         self._order.wake(claimed)
         return removed
 
-    def _change_held(self, claimed: Iterable[Delivery], change: Document) -> int:
+    def _change_held(self, claimed: Sequence[Delivery], change: Document, *, with_history: bool) -> int:
         """Change the deliveries whose claim is the latest. Returns their number."""
+        if with_history and any(claim.history for claim in claimed):
+            changes = [(_held(claim), _with_history(claim, change)) for claim in claimed]
+            if not self._database.served:
+                # A simulated server has no bulk writes.
+                return sum(self._deliveries.update_one(*one).matched_count for one in changes)
+            return self._deliveries.bulk_write(list(starmap(UpdateOne, changes)), ordered=False).matched_count
         return sum(self._deliveries.update_many(held, change).matched_count for held in _held_among(claimed))
 
-    def _end(self, claimed: Sequence[Delivery], change: Document, *, given_back: int = 0) -> list[Delivery]:
-        """End the leases of claims with this change. Returns those that were lost."""
+    def _end(
+        self, claimed: Sequence[Delivery], change: Document, *, given_back: int = 0, with_history: bool = False
+    ) -> list[Delivery]:
+        """End the leases of claims with this change, and store their attempts. Returns those that were lost."""
         batch = ObjectId()
         change = {**change, "$set": {**change.get("$set", {}), "batch": batch}, "$unset": {"leased_until": ""}}
-        if self._change_held(claimed, change) == len(claimed):
+        if self._change_held(claimed, change, with_history=with_history) == len(claimed):
             return []
         ours = at_once(self._deliveries.find({**among(claimed), "batch": batch}, {"attempts": 1}), len(claimed))
         ended = {(document["_id"], document["attempts"] + given_back) for document in ours}
@@ -447,11 +451,10 @@ def _held_among(claimed: Iterable[Delivery]) -> Iterator[Document]:
         yield {**among(some), **HELD, "attempts": {"$eq": attempts}}
 
 
+def _with_history(claim: Delivery, change: Document) -> Document:
+    """Return the change of one claimed delivery, with its attempts."""
+    return {**change, "$set": {**change["$set"], **history_fields(claim)}}
+
+
 def _held(claim: Delivery) -> Document:
     return {"_id": {"$eq": claim.id}, **HELD, "attempts": {"$eq": claim.attempts}}
-
-
-def _conditions_after(after: Delivery) -> list[Document]:
-    """Return two alternative conditions for being after a delivery, each of which is one range of an index."""
-    due = to_microseconds(after.due_at)
-    return [{"due": {"$gt": due}}, {"due": {"$eq": due}, "_id": {"$gt": after.id}}]

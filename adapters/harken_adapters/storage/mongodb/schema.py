@@ -134,6 +134,24 @@ _INDEXES_FOR_ERASURES: Final[_Indexes] = {
     },
 }
 
+_INDEXES_FOR_LISTS: Final[_Indexes] = {
+    "deliveries": {
+        "list": (
+            (("application", 1), ("channel", 1), ("state", 1), ("due", 1), ("_id", 1), ("event.type", 1)),
+            {},
+        ),
+        # Only for dead deliveries, so that one that arrives writes nothing here.
+        "dead": (
+            (("state", 1), ("application", 1), ("channel", 1), ("cause", 1), ("due", 1), ("_id", 1)),
+            {"partialFilterExpression": {"state": "dead"}},
+        ),
+        "alert": (
+            (("application", 1), ("alert_id", 1)),
+            {"partialFilterExpression": {"alert_id": {"$exists": True}}},
+        ),
+    },
+}
+
 _TEXT: Final = {"bsonType": "string"}
 _MOMENT: Final = {"bsonType": "date"}
 _WHOLE: Final = {"bsonType": ["int", "long"]}
@@ -293,6 +311,12 @@ _DELIVERIES_IN_ORDER: Final = {
     },
 }
 
+#: Like the previous version, with the latest attempts, and with the cause of dead ones.
+_DELIVERIES_WITH_HISTORY: Final = {
+    **_DELIVERIES_IN_ORDER,
+    "properties": {**_DELIVERIES_IN_ORDER["properties"], "history": {"bsonType": "array"}, "cause": _TEXT},
+}
+
 #: Like the first version, with the notified channels.
 _FEEDBACK_NOTIFIED: Final = {
     **_VALIDATION["feedback"],
@@ -373,6 +397,17 @@ def _counts_of_terms(database: Database) -> None:
         _create(database, "days", _DAYS_WITH_TERMS)
 
 
+def _attempts(database: Database) -> None:
+    with database.calling():
+        _create(database, "deliveries", _DELIVERIES_WITH_HISTORY)
+    _index(database, _INDEXES_FOR_LISTS)
+    if database.served:
+        with database.calling(timeout=_BUILDING):
+            cause = {"$set": {"cause": {"$substrCP": ["$error", 0, 100]}}}
+            without = {"state": "dead", "cause": {"$exists": False}, "error": {"$gt": ""}}
+            database.deliveries.update_many(without, [cause])
+
+
 _MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _first,
     _changes_and_keys,
@@ -381,6 +416,7 @@ _MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _authors_and_agents,
     _erasures_and_order,
     _counts_of_terms,
+    _attempts,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from typing import Final
@@ -13,15 +14,16 @@ from harken.domain.instants import (
     to_microseconds,
     to_microseconds_or_none,
 )
+from harken_adapters.storage.attempts import attempts_of, attempts_value
 from harken_adapters.storage.sqlite.events import EVENT, EVENT_WIDTH, event_row, to_event
-from harken_adapters.storage.sqlite.rows import Row
+from harken_adapters.storage.sqlite.rows import Row, dump
 
 _COLUMNS: Final = (
     f"{EVENT.replace('id', 'event_id', 1)}, session_id, "
-    "id, channel, state, attempts, attempts_before, due_at, leased_until, error, awaits, certain"
+    "id, channel, state, attempts, attempts_before, due_at, leased_until, error, awaits, certain, history, cause"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM delivery"  # noqa: S608
-_PUT: Final = f"INSERT OR REPLACE INTO delivery ({_COLUMNS}) VALUES ({', '.join('?' * 17)})"  # noqa: S608
+_PUT: Final = f"INSERT OR REPLACE INTO delivery ({_COLUMNS}) VALUES ({', '.join('?' * 19)})"  # noqa: S608
 #: An alert may have the id of a feedback entry.
 _ABOUT: Final = "WHERE application = ? AND feedback_id = ? AND type NOT GLOB 'alert.*'"
 _STATES: Final = {state.value: state for state in DeliveryState}
@@ -56,12 +58,19 @@ def _row(delivery: Delivery) -> Row:
         delivery.error,
         delivery.awaits,
         int(delivery.certain),
+        history_text(delivery),
+        delivery.cause,
     )
+
+
+def history_text(delivery: Delivery) -> str | None:
+    """Return the stored form of the attempts of a delivery."""
+    return dump(attempts_value(delivery.history)) if delivery.history else None
 
 
 def _delivery(row: Row) -> Delivery:
     session_id, delivery_id, channel, state, attempts, attempts_before, *rest = row[EVENT_WIDTH:]
-    due_at, leased_until, error, awaits, certain = rest
+    due_at, leased_until, error, awaits, certain, history, _ = rest
     return Delivery(
         id=delivery_id,
         event=to_event(row[:EVENT_WIDTH], session_id=session_id),
@@ -74,4 +83,5 @@ def _delivery(row: Row) -> Delivery:
         error=error,
         awaits=awaits,
         certain=bool(certain),
+        history=() if history is None else attempts_of(json.loads(history)),
     )

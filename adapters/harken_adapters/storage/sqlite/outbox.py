@@ -5,16 +5,23 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from heapq import merge
-from itertools import islice
+from functools import partial
 from typing import Final
 
+from attrs import evolve
+
 from harken.domain.errors import DeliveryNotFound
-from harken.domain.events import Delivery, DeliveryState, Event
+from harken.domain.events import CauseCount, Delivery, DeliveryQuery, DeliveryState, Event
 from harken.domain.instants import to_microseconds
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.sqlite.database import Database
-from harken_adapters.storage.sqlite.deliveries import put_deliveries, select_deliveries
+from harken_adapters.storage.sqlite.deliveries import history_text, put_deliveries, select_deliveries
+from harken_adapters.storage.sqlite.delivery_lists import (
+    channels_in_use,
+    count_causes,
+    count_deliveries,
+    find_deliveries,
+)
 from harken_adapters.storage.sqlite.events import EVENT, to_event
 from harken_adapters.storage.sqlite.rows import dump
 
@@ -31,27 +38,15 @@ _DUE: Final = (
 )
 _CLAIM: Final = "UPDATE delivery SET leased_until = ?, attempts = attempts + 1, awaits = NULL, certain = 1 WHERE id = ?"
 _REPLAY: Final = (
-    "UPDATE delivery SET state = 'pending', due_at = ?, error = '', attempts_before = attempts WHERE id = ?"
+    "UPDATE delivery SET state = 'pending', due_at = ?, error = '', cause = '', attempts_before = attempts WHERE id = ?"
 )
+_SETTLED: Final = "state = 'delivered', error = '', history = ?"
 _HELD: Final = "id = ? AND state = 'pending' AND leased_until IS NOT NULL AND attempts = ?"
-#: Jumps in the index from each channel to the next one, however many deliveries it has.
-_CHANNELS: Final = """
-    WITH RECURSIVE found (channel) AS (
-        SELECT min(channel) FROM delivery
-        UNION ALL
-        SELECT (SELECT min(channel) FROM delivery WHERE channel > found.channel)
-        FROM found WHERE found.channel IS NOT NULL
-    )
-    SELECT channel FROM found WHERE channel IS NOT NULL
-"""
-_PENDING: Final = "SELECT count(*) FROM delivery WHERE channel = ? AND state = 'pending'"
 _REMEMBER: Final = "INSERT INTO told VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _AWAITING: Final = "WHERE application = ? AND feedback_id = ? AND awaits = ?"
 _REMOVE: Final = "DELETE FROM delivery WHERE id = ?"
 #: The number of deliveries that one transaction removes, so that it does not block other writers for long.
 _CHUNK: Final = 1_000
-#: Only pending deliveries can be late.
-_LATE: Final = {DeliveryState.PENDING: (0, 1), DeliveryState.DELIVERED: (0,), DeliveryState.DEAD: (0,)}
 
 
 class SqliteOutbox(Outbox):
@@ -132,7 +127,7 @@ class SqliteOutbox(Outbox):
             return []
 
         def settle(connection: sqlite3.Connection) -> Sequence[Delivery]:
-            lost = [claim for claim in claimed if not _end(connection, claim, "state = 'delivered', error = ''")]
+            lost = [claim for claim in claimed if not _end(connection, claim, _SETTLED, history_text(claim))]
             for claim in lost:
                 _hand_over(connection, claim, sent=True)
             return lost
@@ -140,11 +135,14 @@ class SqliteOutbox(Outbox):
         return self._database.write(settle)
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
-        self._must_end(delivery, "due_at = ?, error = ?", to_microseconds(due_at), error)
+        change = "due_at = ?, error = ?, history = ?"
+        self._must_end(delivery, change, to_microseconds(due_at), error, history_text(delivery))
 
     def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
         attempts = delivery.attempts if sent else delivery.attempts - 1
-        self._must_end(delivery, "state = 'dead', error = ?, attempts = ?", error, attempts, sent=sent)
+        dead = evolve(delivery, state=DeliveryState.DEAD, error=error)
+        change = "state = 'dead', error = ?, attempts = ?, history = ?, cause = ?"
+        self._must_end(delivery, change, error, attempts, history_text(dead), dead.cause, sent=sent)
 
     def move(self, delivery: Delivery, channel: str) -> None:
 
@@ -169,32 +167,17 @@ class SqliteOutbox(Outbox):
         return found[0]
 
     def deliveries(
-        self,
-        state: DeliveryState,
-        *,
-        limit: int,
-        after: Delivery | None = None,
-        application: str | None = None,
-        channel: str | None = None,
+        self, query: DeliveryQuery, *, limit: int, after: Delivery | None = None, newest_first: bool = False
     ) -> Sequence[Delivery]:
-        wanted = "WHERE channel = ? AND state = ? AND late = ?"
-        parameters: list[object] = []
-        if after is not None:
-            wanted += " AND (due_at, id) > (?, ?)"
-            parameters += [to_microseconds(after.due_at), after.id]
-        if application is not None:
-            # The plus sign prevents the use of an index on the application, which would not give the required order.
-            wanted += " AND +application = ?"
-            parameters.append(application)
-        wanted += " ORDER BY due_at, id LIMIT ?"
+        return self._database.read(
+            partial(find_deliveries, query=query, limit=limit, after=after, newest_first=newest_first)
+        )
 
-        def select(connection: sqlite3.Connection) -> list[list[Delivery]]:
-            names = _channels(connection) if channel is None else [channel]
-            places = [(name, state.value, late) for name in names for late in _LATE[state]]
-            return [select_deliveries(connection, wanted, (*place, *parameters, limit)) for place in places]
+    def counts(self, query: DeliveryQuery) -> Mapping[str, int]:
+        return self._database.read(partial(count_deliveries, query=query))
 
-        found = self._database.read(select)
-        return list(islice(merge(*found, key=lambda delivery: (delivery.due_at, delivery.id)), limit))
+    def causes(self, query: DeliveryQuery) -> Sequence[CauseCount]:
+        return self._database.read(partial(count_causes, query=query))
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
 
@@ -211,18 +194,11 @@ class SqliteOutbox(Outbox):
         return self._database.write(replay)
 
     def forget(self, *, before: datetime) -> int:
-        forgotten = sum(self._forget(channel, before) for channel in self._database.read(_channels))
+        forgotten = sum(self._forget(channel, before) for channel in self._database.read(channels_in_use))
         if forgotten:
             # Erasure notifications contain the ids of erased feedback.
             self._database.forget()
         return forgotten
-
-    def pending(self) -> Mapping[str, int]:
-
-        def count(connection: sqlite3.Connection) -> dict[str, int]:
-            return {name: connection.execute(_PENDING, (name,)).fetchone()[0] for name in _channels(connection)}
-
-        return {name: number for name, number in self._database.read(count).items() if number}
 
     def _forget(self, channel: str, before: datetime) -> int:
         old = "WHERE channel = ? AND state = 'delivered' AND late = 0 AND due_at < ? ORDER BY due_at, id LIMIT ?"
@@ -292,8 +268,3 @@ def _hand_over(connection: sqlite3.Connection, claim: Delivery, *, sent: bool) -
             connection.execute(_REMOVE, (waiting.id,))
         else:
             put_deliveries(connection, [free])
-
-
-def _channels(connection: sqlite3.Connection) -> list[str]:
-    """Return the channels that have deliveries."""
-    return [channel for (channel,) in connection.execute(_CHANNELS).fetchall()]

@@ -553,6 +553,24 @@ _TERMS: Final = (
     + _correcting("terms_added_after_change", "UPDATE", "NEW", 1, unless=_SAME_TERMS)
 )
 
+#: Only dead deliveries have a cause, so that a delivery that arrives writes nothing to that index. One that waits is
+#: not in the list of its application: that of its channel shows the application, and few wait.
+_ATTEMPTS: Final = """
+    ALTER TABLE delivery ADD COLUMN history TEXT;                   -- the latest attempts, as a JSON list
+    ALTER TABLE delivery ADD COLUMN cause TEXT NOT NULL DEFAULT ''; -- why it is dead
+    UPDATE delivery SET cause = substr(error, 1, 100) WHERE state = 'dead';
+    DROP INDEX delivery_channel;
+    CREATE INDEX delivery_channel ON delivery (channel, state, late, due_at, id, application, type);
+    CREATE INDEX delivery_list ON delivery (application, channel, state, due_at, id, type) WHERE state <> 'pending';
+    CREATE INDEX delivery_dead ON delivery (application, channel, cause, due_at, id) WHERE state = 'dead';
+    DELETE FROM sqlite_stat1 WHERE idx = 'delivery_channel';
+    INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+        ('delivery', 'delivery_channel', '1000000 300000 100000 100000 1 1 1 1'),
+        ('delivery', 'delivery_list', '1000000 1000000 300000 100000 1 1 1'),
+        ('delivery', 'delivery_dead', '1000 1000 300 100 1 1');
+    ANALYZE sqlite_schema;
+"""
+
 MIGRATIONS: Final = (
     _FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,
     _CHANGES + _KEYS + _PLANNING,
@@ -561,4 +579,5 @@ MIGRATIONS: Final = (
     _AUTHORS_AND_AGENTS,
     _ERASURES + _LATE_DELIVERIES + _ALERTED + _FORGETTING,
     _TERMS,
+    _ATTEMPTS,
 )

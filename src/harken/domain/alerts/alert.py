@@ -15,6 +15,7 @@ from harken.domain.alerts.rules import StreakRule
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.instants import MICROSECOND, utc
+from harken.domain.summary import Summary
 
 #: Part of the id of the first alert of a rule about a subject. Later ids contain the id of the previous alert.
 _FIRST: Final = "first"
@@ -63,6 +64,12 @@ class Alert:
     def is_empty(self) -> bool:
         """Whether the alert was emptied because feedback that it listed was erased."""
         return not self.message
+
+    @property
+    def summary(self) -> Summary | None:
+        """The thumbs that the alert counted, for their satisfaction and its interval; ``None`` if it counted none."""
+        up, down = self.figures.get("positive"), self.figures.get("negative")
+        return None if up is None or down is None else Summary(positive=up, negative=down)
 
     def resolved(self, *, at: datetime) -> Alert:
         """Return the alert resolved at this time, as its next version."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from math import log, log2, sqrt
@@ -43,11 +44,26 @@ class Day:
 
 
 @frozen
+class Hour:
+    """An hour's thumbs.
+
+    Attributes:
+        up: thumbs-up.
+        decided: thumbs, up or down.
+        hour: the local hour of the day, 0 to 23.
+    """
+
+    up: int
+    decided: int
+    hour: int
+
+
+@frozen
 class SatisfactionChange:
     """A change of satisfaction.
 
     Attributes:
-        at: when the first day after the change began.
+        at: when the first day, or hour, after the change began.
         before: the statistics before it, from the change before that on.
         after: the statistics from then on, up to the next change.
     """
@@ -82,6 +98,22 @@ def change_points(days: Sequence[Day]) -> list[int]:
     """
     adjusted = without_weekday_effects(days)
     return list(_split(adjusted, 0, len(adjusted), dispersion_of(adjusted)))
+
+
+def hourly_change_points(hours: Sequence[Hour], earlier: Sequence[Hour] = ()) -> list[int]:
+    """The same for hours, of which no weekday is known: effects of the hour of the day are removed first.
+
+    Args:
+        hours: the series.
+        earlier: hours of an earlier period, from which the effects and the dispersion are known better.
+    """
+    effects = _hour_effects([*earlier, *hours])
+    adjusted = [
+        Day(min(max(hour.up - hour.decided * effects[hour.hour], 0.0), hour.decided), hour.decided, 0)
+        for hour in (*earlier, *hours)
+    ]
+    start = len(earlier)
+    return [index - start for index in _split(adjusted, start, len(adjusted), dispersion_of(adjusted))]
 
 
 def _split(days: Sequence[Day], start: int, end: int, dispersion: float) -> Iterator[int]:
@@ -170,6 +202,28 @@ def without_weekday_effects(days: Sequence[Day]) -> list[Day]:
         Day(min(max(day.up - day.decided * effects[day.weekday], 0.0), day.decided), day.decided, day.weekday)
         for day in days
     ]
+
+
+def _hour_effects(hours: Sequence[Hour]) -> Mapping[int, float]:
+    """By how much the share of each hour of the day differs from all, as far as that is more than chance.
+
+    Each difference is shrunk by the part of its variance that chance explains: R. DerSimonian, N. Laird, "Meta-analysis
+    in clinical trials", Controlled Clinical Trials 7 (1986).
+    """
+    sums: defaultdict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for hour in hours:
+        up, decided = sums[hour.hour]
+        sums[hour.hour] = up + hour.up, decided + hour.decided
+    total_up, total = (sum(column) for column in zip(*sums.values(), strict=True)) if sums else (0, 0)
+    share = total_up / total if total else 0.0
+    variance = share * (1 - share)
+    if not variance:
+        return dict.fromkeys(range(24), 0.0)
+    effects = {hour: up / decided - share if decided else 0.0 for hour, (up, decided) in sums.items()}
+    spread = sum(sums[hour][1] * effect**2 for hour, effect in effects.items()) / variance
+    scale = total - sum(decided**2 for _, decided in sums.values()) / total
+    between = max(0.0, (spread - len(sums) + 1) * variance / scale) if scale else 0.0
+    return {hour: effect * between / (between + variance / max(1, sums[hour][1])) for hour, effect in effects.items()}
 
 
 def dispersion_of(days: Sequence[Day]) -> float:

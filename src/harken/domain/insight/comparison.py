@@ -189,7 +189,7 @@ class TwoProportions(ABC):
             return f"{verdict} by {low:.{0 if low >= 1 else 1}f} to {high:.0f} points"
         if self._is_empty:
             return f"{verdict}: one side has no {entries}"
-        return f"{verdict}: about {_rounded(self.needed):,} more {entries} needed" if self.needed else verdict
+        return f"{verdict}: about {round_up(self.needed):,} more {entries} needed" if self.needed else verdict
 
     @property
     def _is_empty(self) -> bool:
@@ -294,7 +294,7 @@ def decide_together(comparisons: Mapping[Key, Compared]) -> dict[Key, Compared]:
     return {key: evolve(comparison, alpha=alpha) for key, comparison in comparisons.items()}
 
 
-def _rounded(number: int) -> int:
+def round_up(number: int) -> int:
     """Two significant digits, rounded up: an estimate is not more exact than that."""
     unit: int = 10 ** max(0, len(str(number)) - 2)
     return ceil(number / unit) * unit

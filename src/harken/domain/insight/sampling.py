@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from datetime import datetime
 from math import comb, log, sqrt
 from typing import Final
@@ -71,7 +71,7 @@ def count_by_period(
     return counts.values()
 
 
-def design_effect(clusters: Iterable[tuple[int, int]]) -> float:
+def design_effect(clusters: Iterable[tuple[int, int]], without: Mapping[int, int] | None = None) -> float:
     """By what factor the variance of a share exceeds that of independent ratings; at least 1.
 
     The ratio estimator for clusters of unequal sizes, with the share shrunk as ``p = (x + 1) / (n + 2)``: W. G.
@@ -82,6 +82,7 @@ def design_effect(clusters: Iterable[tuple[int, int]]) -> float:
 
     Args:
         clusters: for each author, how many thumbs they gave, and how many of these were up.
+        without: more authors, none of whose thumbs were up: how many gave each number of thumbs.
     """
     count = total = ups = 0
     squares = products = up_squares = 0
@@ -96,6 +97,11 @@ def design_effect(clusters: Iterable[tuple[int, int]]) -> float:
         if given > 1:
             repeated += given
             within += up * (given - up) / (given - 1)
+    for given, authors in (without or {}).items():
+        count += authors
+        total += given * authors
+        squares += given * given * authors
+        repeated += given * authors if given > 1 else 0
     # Ratings by different authors are independent.
     if not repeated:
         return 1.0
@@ -149,19 +155,19 @@ def log_e_value(change: float, variance: float) -> float:
     return 0.5 * log(variance / mixed) + change**2 * SCALE**2 / (2 * variance * mixed)
 
 
-def holm_level(log_e_values: Iterable[float]) -> float:
-    """The level at which each of many comparisons is decided, so that all together are wrong at most 5% of the time.
+def holm_level(log_e_values: Iterable[float], alpha: float = ALPHA) -> float:
+    """The level at which each of many comparisons is decided, so that all together are wrong with this probability.
 
     S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979), on
     ``1 / e`` as the p-values. The level is that of the step at which the procedure stops: exactly the comparisons that
-    it rejects have ``1 / e`` of at most this level.
+    it rejects have ``1 / e`` of at most this level. For p-values, give ``-log(p)``.
     """
     ranked = sorted(log_e_values, reverse=True)
     for place, value in enumerate(ranked):
-        level = ALPHA / (len(ranked) - place)
+        level = alpha / (len(ranked) - place)
         if value < log(1 / level):
             return level
-    return ALPHA
+    return alpha
 
 
 def mid_p(before: tuple[int, int], after: tuple[int, int]) -> float:

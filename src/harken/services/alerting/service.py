@@ -6,11 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from attrs import evolve
+
 from harken.domain.alerts.alert import Alert, pattern_alert, streak_alert
 from harken.domain.alerts.patterns import AlertKind, Finding, Streak, Subject, next_streak
-from harken.domain.alerts.rules import CHANNEL_RULE, AlertRule, StreakRule
+from harken.domain.alerts.rules import CHANNEL_RULE, AlertRule, RateRule, StreakRule
 from harken.domain.errors import AlertNotFound, ConfigurationError
-from harken.domain.feedback import Feedback
+from harken.domain.feedback import Feedback, Rating
+from harken.domain.instants import MICROSECOND
+from harken.domain.moderation import ModerationStatus
 from harken.domain.query import FeedbackQuery, check_limit
 from harken.domain.rules import text_problem
 from harken.ports.alerts import AlertRepository
@@ -129,6 +133,42 @@ class AlertingService:
             raise AlertNotFound(f"No alert {alert_id!r} in application {application!r}")
         return alert
 
+    def selection(self, alert: Alert) -> FeedbackQuery | None:
+        """The query for the feedback that an alert is about; ``None`` if it is not about feedback that can be selected.
+
+        For a window of time, it selects the feedback that the alert counted. For a streak or silence, it goes on until
+        the alert is resolved. The text of a theme is not part of it. If the rule is not configured here any more, what
+        only the rule says is missing: its agent, and the rating of a rate.
+        """
+        if alert.kind is AlertKind.CHANNEL or not alert.subject.value:
+            return None
+        rule = next((one for one in self.rules if one.name == alert.rule and one.kind is alert.kind), None)
+        by, value = alert.subject.by, alert.subject.value
+        agent_id = rule.agent if rule else None
+        if by == "agent":
+            agent_id = value
+        elif by == "theme" and ": " in value:
+            agent_id = value.partition(": ")[2]
+        query = FeedbackQuery(
+            application=alert.application, agent_id=agent_id, session_id=value if by == "session" else None
+        )
+        if alert.kind is AlertKind.QUEUE:
+            return evolve(query, statuses=frozenset({ModerationStatus.PENDING}))
+        if alert.kind in (AlertKind.STREAK, AlertKind.SILENCE):
+            rating = Rating.DOWN if alert.kind is AlertKind.STREAK else None
+            return evolve(query, rating=rating, since=alert.began_at, until=alert.resolved_at)
+        if alert.kind is AlertKind.CHANGE:
+            # By days; the last one was not over.
+            until = alert.raised_at.replace(hour=0, minute=0, second=0, microsecond=0)
+            return evolve(query, since=alert.began_at, until=until)
+        return evolve(
+            query,
+            rating=_rating_of(alert.kind, rule),
+            # A window begins after its first instant, and contains its last one.
+            since=alert.began_at + MICROSECOND,
+            until=alert.raised_at + MICROSECOND,
+        )
+
     def backtest(self, query: FeedbackQuery, rule: StreakRule) -> Iterator[Alert]:
         """The alerts that a rule would have raised about stored feedback, oldest first; raises none of them.
 
@@ -193,6 +233,13 @@ class AlertingService:
                 if ended:
                     yield subject, ended
         yield from ((subject, streak) for subject, streak in current.items() if streak.downs >= rule.length)
+
+
+def _rating_of(kind: AlertKind, rule: AlertRule | None) -> Rating | None:
+    """The rating of the feedback in the window of an alert; ``None`` for any."""
+    if kind is AlertKind.THEME:
+        return Rating.DOWN
+    return rule.rating if isinstance(rule, RateRule) else None
 
 
 def _backtested_alert(rule: StreakRule, application: str, subject: Subject, streak: Streak) -> Alert:

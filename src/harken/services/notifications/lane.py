@@ -9,15 +9,24 @@ from functools import partial
 from time import perf_counter
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from harken.domain.alerts.alert import Alert
 from harken.domain.errors import DeliveryFailed, LeaseLost, TemplateTooCostly
-from harken.domain.events import Delivery, Event, EventType
+from harken.domain.events import (
+    MAX_STATUS,
+    MAX_WORDS,
+    Attempt,
+    AttemptOutcome,
+    Delivery,
+    Event,
+    EventType,
+)
 from harken.domain.feedback import Feedback
 from harken.domain.routes import Route, feedback_to_send
+from harken.domain.texts import excerpt
 from harken.ports.alerts import AlertRepository
-from harken.ports.notifier import ErasedFeedback, Notification, Notifier
+from harken.ports.notifier import ErasedFeedback, Notification, Notifier, ReceiverAnswer
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock, Random
@@ -55,6 +64,10 @@ MAX_CLAIM: Final = 100
 _UNSETTLED: Final = 0.5
 #: After an attempt that takes longer than this many seconds, the lane claims one delivery at a time.
 _SLOW: Final = 1.0
+_LONGEST_ERROR: Final = 1_000
+#: Why nothing was sent, where the channel does not say.
+_OFF: Final = "switched off"
+_TOO_COSTLY: Final = "template too costly"
 
 
 @frozen(kw_only=True)
@@ -164,25 +177,27 @@ class Lane:
         self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route], ended: _Ended
     ) -> None:
         """Send one delivery, unless it is obsolete, and record its outcome."""
+        started = _Started(self._dependencies.clock())
         try:
-            notification = self._notification(delivery, subject, routes)
+            notification = self._notification(delivery, subject, routes, started.at)
             if notification is None:
                 ended.obsolete.append(delivery)
                 return
-            self._notifier.deliver(notification)
+            answer = self._notifier.deliver(notification)
         except TemplateTooCostly as error:
             # Not the receiver's fault, and a retry does not help.
-            self._bury(delivery, str(error), sent=False)
+            self._bury(delivery.after(_not_sent(started.at, _TOO_COSTLY, str(error))), str(error), sent=False)
         except DeliveryFailed as failure:
-            self._record_failure(delivery, failure)
+            self._record_failure(delivery, failure, started)
         except Exception as error:
             logger.exception("Channel %s raised an unexpected error", self.channel)
-            self._record_failure(delivery, DeliveryFailed(f"{type(error).__name__}: {error}"))
+            name = type(error).__name__
+            self._record_failure(delivery, DeliveryFailed(f"{name}: {error}", status=name), started)
         else:
-            ended.delivered.append(delivery)
+            ended.delivered.append(delivery.after(started.arrived(answer)))
 
     def _notification(
-        self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route]
+        self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route], sent_at: datetime
     ) -> Notification | None:
         """The notification to send; ``None`` if the delivery is obsolete."""
         event = delivery.event
@@ -201,7 +216,7 @@ class Lane:
             type=event.type,
             application=event.application,
             occurred_at=event.occurred_at,
-            sent_at=self._dependencies.clock(),
+            sent_at=sent_at,
             feedback=feedback,
             alert=alert,
             erased=erased,
@@ -209,9 +224,11 @@ class Lane:
         text = self._dependencies.routes.text(routes, notification, subject)
         return notification if text is None else evolve(notification, text=text)
 
-    def _record_failure(self, delivery: Delivery, failure: DeliveryFailed) -> None:
+    def _record_failure(self, delivery: Delivery, failure: DeliveryFailed, started: _Started) -> None:
         now = self._dependencies.clock()
-        message = str(failure)
+        # A notifier of someone else may quote anything.
+        message = excerpt(str(failure), _LONGEST_ERROR)
+        delivery = delivery.after(started.failed(failure))
         outcome = "is to be repeated" if failure.planned else "failed"
         logger.log(
             logging.INFO if failure.planned else logging.WARNING,
@@ -230,9 +247,9 @@ class Lane:
             except LeaseLost:
                 _log_lost(delivery)
         if failure.gone:
-            self._dependencies.channels.switch_off(self.channel, message)
+            self._dependencies.channels.switch_off(self.channel, message, cause=failure.status)
         elif not failure.planned:
-            self._dependencies.channels.failed(self.channel, at=now)
+            self._dependencies.channels.failed(self.channel, at=now, cause=failure.status)
 
     def _wait(self, delivery: Delivery, failure: DeliveryFailed) -> timedelta | None:
         """How long until the next attempt; ``None`` if there is none."""
@@ -258,9 +275,46 @@ class Lane:
             _log_lost(delivery)
 
     def _bury_all(self, claimed: Sequence[Delivery], state: ChannelState) -> int:
+        error = f"The channel is switched off: {state.reason}"
+        attempt = _not_sent(self._dependencies.clock(), state.cause or _OFF, error)
         for delivery in claimed:
-            self._bury(delivery, f"The channel is switched off: {state.reason}", sent=False)
+            self._bury(delivery.after(attempt), error, sent=False)
         return len(claimed)
+
+
+@frozen
+class _Started:
+    """An attempt that was started: when, by the shared clock and by one that measures durations."""
+
+    at: datetime
+    timer: float = field(factory=perf_counter)
+
+    def arrived(self, answer: ReceiverAnswer | None) -> Attempt:
+        status, words = ("", "") if answer is None else (answer.status, answer.words)
+        return self._ended(AttemptOutcome.ARRIVED, status, words)
+
+    def failed(self, failure: DeliveryFailed) -> Attempt:
+        outcome = AttemptOutcome.ACCEPTED if failure.planned else AttemptOutcome.FAILED
+        return self._ended(outcome, failure.status, failure.words, str(failure))
+
+    def _ended(self, outcome: AttemptOutcome, status: str, words: str, error: str = "") -> Attempt:
+        return Attempt(
+            at=self.at,
+            duration=timedelta(seconds=perf_counter() - self.timer),
+            outcome=outcome,
+            status=excerpt(status, MAX_STATUS),
+            words=excerpt(words, MAX_WORDS),
+            error=excerpt(error, MAX_WORDS),
+        )
+
+
+def _not_sent(at: datetime, status: str, error: str) -> Attempt:
+    return Attempt(
+        at=at,
+        outcome=AttemptOutcome.NOT_SENT,
+        status=excerpt(status, MAX_STATUS),
+        error=excerpt(error, MAX_WORDS),
+    )
 
 
 def subjects_of(dependencies: RelayDependencies, events: Iterable[Event]) -> Subjects:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from functools import cache
 from typing import Final
 
@@ -17,17 +18,26 @@ from harken.domain.errors import (
     TemplateValueMissing,
 )
 from harken.domain.feedback import Feedback
-from harken.domain.routes import Route, name_problem, parse_route, route_record
+from harken.domain.query import MAX_PAGE, FeedbackQuery
+from harken.domain.routes import Route, RouteDryRun, name_problem, parse_route, route_record
 from harken.domain.texts import no_such
+from harken.ports.alerts import AlertRepository
 from harken.ports.notifier import Notification
+from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry, StateRepository
 from harken.ports.text import TemplateRenderer
+from harken.ports.time import Clock
+from harken.services.newest import newest
 from harken.services.notifications.template_values import largest_values, template_values
 
 logger = logging.getLogger(__name__)
 
 _KIND: Final = "route"
+#: The period of a dry run, and the number of entries that it examines at most.
+DRY_RUN_PERIOD: Final = timedelta(days=1)
+DRY_RUN_LIMIT: Final = 10_000
+_EXAMPLES: Final = 3
 
 
 class RouteService:
@@ -40,11 +50,17 @@ class RouteService:
         self,
         state: StateRepository,
         *,
+        feedback: FeedbackRepository,
+        alerts: AlertRepository,
         configured: Sequence[Route],
         channels: Sequence[str],
         renderer: Callable[[], TemplateRenderer],
+        clock: Clock,
     ) -> None:
         self._state = state
+        self._feedback = feedback
+        self._alerts = alerts
+        self._clock = clock
         self._configured = {route.name: route for route in configured}
         self._channels = tuple(channels)
         self._renderer = cache(renderer)
@@ -66,6 +82,29 @@ class RouteService:
     def leading_to(self, channel: str) -> list[Route]:
         """The routes to a channel, in their order."""
         return [route for route in self.routes() if route.channel == channel]
+
+    def dry_run(self, route: Route, application: str) -> RouteDryRun:
+        """What a route would have sent about feedback and alerts of the last 24 hours. Nothing is stored or sent.
+
+        Of these, the newest 10,000 entries and 1,000 alerts are examined. The channel need not exist.
+        """
+        now = self._clock()
+        since = now - DRY_RUN_PERIOD
+        query = FeedbackQuery(application=application, since=since).in_any_state()
+        examined = list(newest(self._feedback, query, limit=DRY_RUN_LIMIT + 1))
+        entries = examined[:DRY_RUN_LIMIT]
+        matching = [one for one in entries if route.would_take(one)]
+        alerts = self._alerts.find(application, limit=MAX_PAGE, since=since)
+        return RouteDryRun(
+            since=since,
+            until=now,
+            matched=len(matching),
+            total=len(entries),
+            is_complete=len(entries) == len(examined),
+            matched_alerts=sum(map(route.would_take_alert, alerts)),
+            total_alerts=len(alerts),
+            examples=tuple(matching[:_EXAMPLES]),
+        )
 
     def text(self, routes: Sequence[Route], notification: Notification, subject: Feedback | Alert | None) -> str | None:
         """The rendered template of the first of these routes that takes the notification and has a template.

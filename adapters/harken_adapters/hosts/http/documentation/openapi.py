@@ -12,6 +12,7 @@ from harken import Violation
 from harken.domain.query import MAX_PAGE, MAX_VALUES
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
 from harken.services.feedback.rule_counts import MAX_DAYS
+from harken.services.reasons import MAX_REASONS
 from harken.services.themes import MAX_THEMES
 from harken_adapters.formats.exporting import WRITERS
 from harken_adapters.formats.statistics import By
@@ -19,6 +20,7 @@ from harken_adapters.hosts.http.documentation.references import map_references
 from harken_adapters.hosts.http.documentation.schemas import (
     CHANNEL_NAME,
     DELIVERY_STATE,
+    EVENT_TYPE,
     EXAMPLES,
     LABEL,
     MOMENT,
@@ -32,6 +34,7 @@ from harken_adapters.hosts.http.documentation.schemas import (
 )
 from harken_adapters.hosts.http.operation import Answer, Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.operations.deliveries import ANY
 from harken_adapters.hosts.http.wire.messages import JSON
 from harken_adapters.hosts.http.wire.problems import KINDS, MEDIA_TYPE, Problem
 
@@ -104,6 +107,7 @@ _TAGS: Final = {
     "Events": "A live stream of events.",
     "Alerts": "Patterns in feedback that alert rules have found.",
     "Notifications": "Channels, routes and deliveries of notifications.",
+    "Keys": "API keys of the application.",
 }
 _SECURITY_SCHEMES: Final = {
     "apiKey": {
@@ -206,7 +210,7 @@ def _headers_of_request(operation: Operation) -> Iterator[str]:
 def _is_strict(operation: Operation) -> bool:
     """Whether invalid ids are rejected. Other operations only look ids up, and find nothing."""
     stores = "idempotency-key-reused" in operation.problems
-    return stores or operation.tag == "Metadata" or operation.body in ("Erasure", "Route")
+    return stores or operation.tag == "Metadata" or operation.body in ("Erasure", "NewKey", "Route")
 
 
 def _streams(operation: Operation) -> bool:
@@ -216,11 +220,9 @@ def _streams(operation: Operation) -> bool:
 def _own_parameter(operation: Operation, name: str) -> Document:
     """A query parameter of an operation that is not a filter."""
     if name == "limit":
-        if operation.name == "analytics_themes":
-            return _limit(15, MAX_THEMES)
-        return _limit(MAX_PAGE if operation.name == "list_session_feedback" else 100)
-    if name == "by" and "zone" in operation.parameters:
-        return _BY_TIME
+        return _limit(*_LIMITS.get(operation.name, (100, MAX_PAGE)))
+    if name == "by" and operation.name in _BY:
+        return _BY[operation.name]
     if name == "after":
         return _after(operation)
     if operation.body and name in _NAMED_IN_QUERY:
@@ -301,6 +303,22 @@ _BY_TIME: Final = _in_query(
     "The length or kind of each point.",
     {"type": "string", "enum": [by.value for by in By], "default": By.DAY.value},
 )
+_BY_AGENT_OR_CONTEXT: Final = _in_query(
+    "by",
+    "The dimension to group by.",
+    {
+        "type": "string",
+        "pattern": rf"^(?:agent|context\.[\p{{L}}\p{{N}}_-]{{1,{MAX_CONTEXT_NAME_LENGTH}}})$",
+        "default": "agent",
+    },
+)
+#: The default and the maximum of a limit, where they are not 100 and 1,000.
+_LIMITS: Final = {
+    "analytics_themes": (15, MAX_THEMES),
+    "analytics_reasons": (10, MAX_REASONS),
+    "list_session_feedback": (MAX_PAGE, MAX_PAGE),
+}
+_BY: Final = {"analytics_trend": _BY_TIME, "analytics_ranking": _BY_AGENT_OR_CONTEXT}
 _AFTER_EVENT: Final = _in_query("after", "The same as Last-Event-ID, for clients that cannot send headers.", _PLACE)
 _AFTER_DELIVERY: Final = _in_query(
     "after",
@@ -323,9 +341,28 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "path.delivery_id.any": _in_path("delivery_id", "The id of the delivery.", PATH_TEXT, EXAMPLES["Delivery"]["id"]),
     "path.alert_id.any": _in_path("alert_id", "The id of the alert.", PATH_TEXT, EXAMPLES["Alert"]["id"]),
     "path.channel.any": _in_path("channel", "The name of the channel.", PATH_TEXT, EXAMPLES["Channel"]["name"]),
+    "path.key_id.any": _in_path("key_id", "The id of the key.", PATH_TEXT, EXAMPLES["Key"]["id"]),
     "path.route": _in_path("route", "The name of the route.", CHANNEL_NAME, EXAMPLES["StoredRoute"]["name"]),
     "path.route.any": _in_path("route", "The name of the route.", PATH_TEXT, EXAMPLES["StoredRoute"]["name"]),
-    "state": _in_query("state", "The state of the deliveries.", {**DELIVERY_STATE, "default": "dead"}),
+    "state": _in_query(
+        "state",
+        "The state of the deliveries; `dead` by default, or `any` with feedback_id or alert_id.",
+        {"type": "string", "enum": [*DELIVERY_STATE["enum"], ANY]},
+    ),
+    "type": _in_query("type", "Only deliveries of events of this type.", EVENT_TYPE),
+    "feedback_id": _in_query("feedback_id", "Only deliveries about this feedback.", TEXT),
+    "alert_id": _in_query("alert_id", "Only deliveries about this alert.", TEXT),
+    "cause": _in_query("cause", "Only dead deliveries with this cause.", TEXT),
+    "newest_first": _in_query(
+        "newest_first",
+        "Whether those that were due last come first.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
+    "delivered_since": _in_query(
+        "delivered_since",
+        "Since when deliveries that arrived are counted; by default, since midnight in UTC.",
+        MOMENT,
+    ),
     "channel": _in_query("channel", "Only deliveries to this channel.", CHANNEL_NAME),
     "open": _in_query(
         "open",
@@ -387,6 +424,11 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "prefer_dates": _in_query(
         "prefer_dates",
         "Whether the hours are those of dates, if the feedback spans less than 14 days.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
+    "same_weekdays": _in_query(
+        "same_weekdays",
+        "Whether the earlier period is a whole number of weeks earlier.",
         {"type": "string", "enum": ["true", "false"], "default": "false"},
     ),
     "keyword": _in_query(

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from harken import ModerationStatus, Verdict
+from harken import Finding, ModerationStatus, Scope, Verdict
 from harken.domain.alerts.patterns import AlertKind
-from harken.domain.events import DeliveryState, EventType
+from harken.domain.events import AttemptOutcome, DeliveryState, EventType
 from harken.domain.feedback import Rating
+from harken.domain.insight.ranking import MOST_RANKED
 from harken.domain.routes import MAX_TEMPLATE_LENGTH, ROUTABLE
 from harken.domain.rules import (
     MAX_COMMENT_LENGTH,
@@ -24,6 +25,8 @@ from harken.domain.rules import (
     MAX_TAGS,
 )
 from harken.services.feedback.moderation import MAX_DECISIONS
+from harken.services.keys import MAX_AGENTS
+from harken.services.notifications.deliveries import MAX_IDS
 from harken.services.spam import RESEMBLES_REJECTED
 from harken_adapters.formats.moderation import OUTCOMES
 from harken_adapters.formats.statistics import By
@@ -57,6 +60,7 @@ CHANNEL_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z
 
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _SECONDS: Final[Schema] = {"type": "number", "minimum": 0}
+_DELIVERY_COUNTS: Final[Mapping[str, Schema]] = {state.value: _COUNT for state in DeliveryState}
 _LIKELIHOOD: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
 #: An instant in a request.
 MOMENT: Final[Schema] = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
@@ -120,8 +124,25 @@ _SUBMISSION_FIELDS: Final[Mapping[str, Schema]] = {
     "author": _describe(_nullable(LABEL), "An opaque id of the author. With a session token, the author of the token."),
 }
 _VOTE_FIELDS: Final = {name: schema for name, schema in _SUBMISSION_FIELDS.items() if name != "message_id"}
+_SCOPE: Final[Schema] = {"type": "string", "enum": [scope.value for scope in Scope]}
+_NAME_OF_KEY: Final[Schema] = {**LABEL, "minLength": 0, "pattern": rf"^$|{LABEL['pattern']}"}
+_KEY_FIELDS: Final[Mapping[str, Schema]] = {
+    "id": _ANY_TEXT,
+    "application": _ANY_TEXT,
+    "scopes": _list(_SCOPE),
+    "agents": {
+        **_nullable(_list(_ANY_TEXT)),
+        "description": "The agents that the key is limited to; null for all agents.",
+    },
+    "name": _ANY_TEXT,
+    "created_at": _INSTANT,
+    "revoked_at": _describe(_nullable(_INSTANT), "When it was revoked; null while it is valid."),
+    "last_used_at": _describe(
+        _nullable(_INSTANT), "When it was last used, exact to an hour; null if it was not used, or that is not known."
+    ),
+}
 _ERASURE_FIELDS: Final = ("session_id", "author", "feedback_id")
-_EVENT_TYPE: Final[Schema] = {"type": "string", "enum": [type_.value for type_ in EventType]}
+EVENT_TYPE: Final[Schema] = {"type": "string", "enum": [type_.value for type_ in EventType]}
 _EXPECTED_VERSION: Final = _describe(
     {"type": ["integer", "null"], "minimum": 1, "maximum": 2**63 - 1},
     "The version that the moderator saw. If the feedback has changed since, the response is 409. Without a version, a "
@@ -231,6 +252,18 @@ _REQUESTS: Final[Mapping[str, Schema]] = {
         optional=tuple(name for name in _ROUTE_FIELDS if name != "channel"),
         description="Sends events that match all filters to a channel; an empty filter matches everything.",
     ),
+    "NewKey": _object(
+        {
+            "scopes": _describe(_list(_SCOPE, minItems=1), "What the key permits; `admin` includes the others."),
+            "name": _describe(_NAME_OF_KEY, "A label for people, such as the program that uses the key."),
+            "agents": {
+                **_nullable(_list(LABEL, minItems=1, maxItems=MAX_AGENTS)),
+                "description": "The agents that the key is limited to; null for all agents that the caller may use.",
+            },
+        },
+        optional=("name", "agents"),
+        description="An API key to create.",
+    ),
     "SwitchOff": _object(
         {"reason": {**TEXT, "minLength": 1, "maxLength": 1_000, "description": "The reason."}},
         description="The reason for switching off a channel.",
@@ -239,14 +272,37 @@ _REQUESTS: Final[Mapping[str, Schema]] = {
         {
             "state": _describe(DELIVERY_STATE, "The state of the deliveries; dead by default."),
             "channel": _describe(_nullable(CHANNEL_NAME), "Only deliveries to this channel."),
+            "type": _describe(_nullable(EVENT_TYPE), "Only deliveries of events of this type."),
+            "feedback_id": _describe(_nullable(TEXT), "Only deliveries about this feedback."),
+            "alert_id": _describe(_nullable(TEXT), "Only deliveries about this alert."),
+            "cause": _describe(_nullable(TEXT), "Only dead deliveries with this cause."),
             "route": _describe(
                 _nullable(CHANNEL_NAME), "Only deliveries of events that this route matches, to its channel."
             ),
             "since": _describe(_nullable(MOMENT), "Only events from this time on; UTC by default."),
             "until": _describe(_nullable(MOMENT), "Only events before this time."),
+            "as_of": _describe(_nullable(MOMENT), "No deliveries that died or arrived later."),
+            "at_most": _describe(_nullable(_COUNT), "The maximum number of deliveries."),
+            "ids": _describe(
+                {"type": ["array", "null"], "items": {"type": "string"}, "maxItems": MAX_IDS},
+                "The deliveries with these ids, in any state; without other conditions.",
+            ),
         },
-        optional=("state", "channel", "route", "since", "until"),
-        description="The deliveries to replay: conditions, combined with AND.",
+        optional=(
+            "state",
+            "channel",
+            "type",
+            "feedback_id",
+            "alert_id",
+            "cause",
+            "route",
+            "since",
+            "until",
+            "as_of",
+            "at_most",
+            "ids",
+        ),
+        description="The deliveries to replay: conditions, combined with AND, or ids.",
     ),
     "MetadataChanges": {
         "type": "object",
@@ -396,6 +452,7 @@ _COMPARISON: Final[Mapping[str, Schema]] = {
         "approximation, which takes repeated authors into account.",
     ),
 }
+_FACET: Final = _list(_object({"value": _ANY_TEXT, "count": _COUNT}))
 _MIX: Final = _object(
     {
         "new": _describe(_list({"type": ["string", "null"]}), "The agents that hardly any feedback before is about."),
@@ -883,27 +940,156 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
         description="The hours of the local week that have feedback, each compared with all others together.",
     ),
     "Changes": _object(
+        {"zone": _ANY_TEXT, "changes": _list(reference("SatisfactionChange"))},
+        description="The changes of satisfaction, oldest first.",
+    ),
+    "SatisfactionChange": _object(
         {
+            "at": _describe(_INSTANT, "The start of the first local day, or hour, after the change."),
+            "before": _describe(
+                {"type": "number", "minimum": 0, "maximum": 100},
+                "The satisfaction in percent, from the change before on.",
+            ),
+            "after": _describe(
+                {"type": "number", "minimum": 0, "maximum": 100},
+                "The satisfaction in percent, up to the next change.",
+            ),
+            "before_summary": _object({**_RATINGS, **_SUMS}, description="The statistics before."),
+            "after_summary": _object({**_RATINGS, **_SUMS}, description="The statistics after."),
+        }
+    ),
+    "Span": _object({"since": _INSTANT, "until": _describe(_INSTANT, "Exclusive.")}),
+    "ShareChange": _object(
+        {
+            **{
+                f"{side}_{name}": schema
+                for side in ("previous", "current")
+                for name, schema in (("count", _COUNT), ("total", _COUNT), ("design_effect", _DESIGN_EFFECT))
+            },
+            "alpha": _ALPHA,
+            "difference": {"type": "number", "description": "In percentage points."},
+            "interval": reference("Interval"),
+        },
+        description="A share of thumbs-down entries in the previous period and in this one.",
+    ),
+    "Headline": _object(
+        {
+            "title": _describe(_ANY_TEXT, "What can be said, in one sentence."),
+            "details": _describe(
+                _list(_ANY_TEXT), "Further sentences: how sure it is, since when, what grew most, what would mislead."
+            ),
+            "finding": {"enum": [finding.value for finding in Finding]},
             "zone": _ANY_TEXT,
-            "changes": _list(
+            "before": reference("Span"),
+            "after": reference("Span"),
+            "is_running": _describe(
+                {"type": "boolean"},
+                "Whether the period has not ended. `before` is then the same part of the one before.",
+            ),
+            "comparison": _object(_COMPARISON),
+            "began": _describe(_or_null("SatisfactionChange"), "When the fall or rise began, if that is known."),
+            "began_to_the_hour": _describe({"type": "boolean"}, "Whether that is an hour; else it is a day."),
+            "growth": _describe(
+                {
+                    "anyOf": [
+                        _object(
+                            {
+                                "name": _ANY_TEXT,
+                                "is_reason": _describe(
+                                    {"type": "boolean"}, "Whether it is a tag; else it is a theme of comments."
+                                ),
+                                "change": reference("ShareChange"),
+                            }
+                        ),
+                        {"type": "null"},
+                    ]
+                },
+                "The reason or theme that grew most, if any grew by more than chance.",
+            ),
+            "mix": _describe(
+                {"anyOf": [_MIX, {"type": "null"}]},
+                "The agents that only one period has, if they change the result by at least a point.",
+            ),
+            "silence": _describe(
+                {
+                    "anyOf": [
+                        _object(
+                            {
+                                "since": _INSTANT,
+                                "seconds": {"type": "number", "minimum": 0},
+                                "usual_per_hour": {"type": "number", "minimum": 0},
+                            }
+                        ),
+                        {"type": "null"},
+                    ]
+                },
+                "No feedback at a time when it usually comes.",
+            ),
+        },
+        description="What changed in a period since the one before.",
+    ),
+    "Issues": _object(
+        {
+            "issues": _list(
                 _object(
                     {
-                        "at": _describe(_INSTANT, "The start of the first local day after the change."),
-                        "before": _describe(
-                            {"type": "number", "minimum": 0, "maximum": 100},
-                            "The satisfaction in percent, from the change before on.",
+                        "name": _ANY_TEXT,
+                        "count": _COUNT,
+                        "share": _describe({"type": "number"}, "In percent of the counted entries."),
+                        "design_effect": _DESIGN_EFFECT,
+                        "change": _or_null("ShareChange"),
+                        "verdict": _describe(
+                            {"enum": ["more frequent", "rarer", Verdict.UNDECIDED.value]},
+                            "Whether the share changed by more than chance among all; wrong in 1% of cases.",
                         ),
-                        "after": _describe(
-                            {"type": "number", "minimum": 0, "maximum": 100},
-                            "The satisfaction in percent, up to the next change.",
-                        ),
-                        "before_summary": _object({**_RATINGS, **_SUMS}, description="The statistics before."),
-                        "after_summary": _object({**_RATINGS, **_SUMS}, description="The statistics after."),
+                        "example": _describe(_or_null("Feedback"), "The newest entry that makes a good example."),
+                        "words": _describe(_list(_ANY_TEXT), "The words of a theme; empty for a reason."),
                     }
                 )
             ),
+            "found": _describe(_COUNT, "The number of all reasons."),
+            "downs": _describe(_COUNT, "The number of thumbs-down entries that were counted."),
+            "is_complete": _describe({"type": "boolean"}, "Whether these are all of the period."),
         },
-        description="The changes of satisfaction, oldest first.",
+        description="The reasons of negative feedback, the most frequent first.",
+    ),
+    "Ranking": _object(
+        {
+            "by": _describe(_ANY_TEXT, "The dimension of the groups."),
+            "sentence": _describe(_ANY_TEXT, "Which of the best groups differ by more than chance."),
+            "groups": _list(
+                _statistics(
+                    key=_describe(
+                        {"type": ["string", "null"]}, "The value of the group; null for feedback without one."
+                    ),
+                    change=_describe(
+                        {"anyOf": [_object(_COMPARISON), {"type": "null"}]},
+                        "Since the previous period, if there is one.",
+                    ),
+                    is_new=_describe(
+                        {"type": "boolean"}, "Whether it had fewer than 20 thumbs in the previous period."
+                    ),
+                ),
+                maxItems=MOST_RANKED,
+            ),
+            "found": _describe(_COUNT, "The number of all groups."),
+            "total": reference("Statistics"),
+            "pairs": _describe(_COUNT, "The number of compared pairs, for which the sentence is corrected."),
+            "is_complete": _describe(
+                {"type": "boolean"}, "Whether all ratings were counted; else the newest 20,000 thumbs."
+            ),
+        },
+        description="Groups by descending satisfaction, those with fewer than 20 thumbs last.",
+    ),
+    "Facets": _object(
+        {
+            "agents": _FACET,
+            "tags": _FACET,
+            "context": _by_id(_FACET, "The values of each context name that has at most 50."),
+            "entries": _describe(_COUNT, "The number of entries in which they were counted."),
+            "is_complete": _describe({"type": "boolean"}, "Whether these are all."),
+        },
+        description="The values to filter by, the most frequent first.",
     ),
     "Alert": _object(
         {
@@ -929,6 +1115,23 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "version": _describe(
                 {"type": "integer", "minimum": 1}, "1 if it was raised, 2 if it was resolved, and so on if it reopens."
             ),
+            "satisfaction": _describe(
+                {"type": ["number", "null"], "minimum": 0, "maximum": 100},
+                "The satisfaction in percent that the alert is about; null for other kinds.",
+            ),
+            "interval": {
+                "type": ["object", "null"],
+                "description": "Its 95% confidence interval.",
+                "required": ["low", "high"],
+                "properties": {"low": {"type": "number"}, "high": {"type": "number"}},
+                "additionalProperties": False,
+            },
+            "thumbs": _describe(_nullable(_COUNT), "The number of thumbs that it is computed from."),
+            "selection": {
+                "type": ["object", "null"],
+                "additionalProperties": {"type": "string"},
+                "description": "The feedback that the alert is about, as filters; null if it is about none.",
+            },
         },
         description="A pattern that an alert rule has found.",
     ),
@@ -942,6 +1145,26 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             ),
             "off_since": _nullable(_INSTANT),
             "reason": _describe(_ANY_TEXT, "Why the channel was switched off."),
+            "cause": _describe(_ANY_TEXT, "The same in a few words, if a receiver caused it, such as `410 Gone`."),
+            "kind": _describe(_ANY_TEXT, "The kind of the channel, such as webhook; empty if it is not configured."),
+            "destination": _describe(_ANY_TEXT, "Where it sends to, without secrets; empty if unknown."),
+            "configured": _describe({"type": "boolean"}, "Whether the settings of this server have the channel."),
+            "pending": _describe(_COUNT, "The number of pending deliveries of the application."),
+            "dead": _describe(_COUNT, "The number of its dead deliveries."),
+            "delivered": _describe(_COUNT, "The number of its deliveries that arrived since `delivered_since`."),
+            "last_delivered_at": _describe(
+                _nullable(_INSTANT), "When the newest notification arrived; null if none did in the last week."
+            ),
+            "next_attempt": {
+                "type": ["object", "null"],
+                "description": "The next attempt of a delivery that has failed; null if none has.",
+                "required": ["at", "number"],
+                "properties": {
+                    "at": _describe(_INSTANT, "When it is due."),
+                    "number": _describe(_COUNT, "The number of that attempt since the last replay."),
+                },
+                "additionalProperties": False,
+            },
         },
         description="The status of a channel.",
     ),
@@ -956,6 +1179,25 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             ),
         }
     ),
+    "RouteDryRun": _object(
+        {
+            "since": _INSTANT,
+            "until": _INSTANT,
+            "matched": _describe(_COUNT, "The number of entries of feedback about which an event would be sent."),
+            "total": _describe(_COUNT, "The number of entries that were examined, in any state."),
+            "is_complete": {"type": "boolean", "description": "Whether these are all entries of the period."},
+            "matched_alerts": _describe(_COUNT, "The number of alerts that would be sent."),
+            "total_alerts": _describe(_COUNT, "The number of alerts that were examined."),
+            "examples": _describe(_list(reference("Feedback"), maxItems=3), "The newest matching feedback."),
+        },
+        description="What a route would have sent in a period.",
+    ),
+    "Key": _object(_KEY_FIELDS, description="An API key, without its text."),
+    "CreatedKey": _object(
+        {**_KEY_FIELDS, "key": _describe(_ANY_TEXT, "The text of the key, which cannot be shown again.")},
+        description="A new API key.",
+    ),
+    "Keys": _object({"keys": _list(reference("Key"))}),
     "Delivery": _object(
         {
             "id": _ANY_TEXT,
@@ -964,7 +1206,7 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "event": _object(
                 {
                     "id": _ANY_TEXT,
-                    "type": _EVENT_TYPE,
+                    "type": EVENT_TYPE,
                     "application": _ANY_TEXT,
                     "subject_id": _describe(_ANY_TEXT, "The id of the feedback or alert."),
                     "version": {"type": "integer", "minimum": 1},
@@ -978,8 +1220,51 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
                 _nullable(_INSTANT), "Until when a relay holds it for sending; null if none does."
             ),
             "error": _describe(_ANY_TEXT, "The error of the last attempt."),
+            "cause": _describe(_ANY_TEXT, "Why it is dead, in a few words, such as `410 Gone`; empty in other states."),
+            "history": _describe(_list(reference("Attempt")), "The latest attempts, oldest first; 10 at most."),
         },
         description="The delivery of one event to one channel.",
+    ),
+    "Attempt": _object(
+        {
+            "at": _describe(_INSTANT, "When it began."),
+            "seconds": _describe({"type": "number", "minimum": 0}, "How long it took."),
+            "outcome": _describe(
+                {"type": "string", "enum": [outcome.value for outcome in AttemptOutcome]},
+                "`accepted` means that the receiver needs it once more; `not_sent`, that nothing was sent.",
+            ),
+            "status": _describe(_ANY_TEXT, "The status of the receiver's answer, or in a few words why there is none."),
+            "words": _describe(_ANY_TEXT, "The receiver's own words, 200 characters at most."),
+            "error": _describe(_ANY_TEXT, "Why it failed."),
+        },
+        description="One attempt to send a delivery.",
+    ),
+    "DeliverySummary": _object(
+        {
+            "as_of": _describe(_INSTANT, "When the deliveries were counted."),
+            "delivered_since": _describe(_INSTANT, "Since when deliveries that arrived are counted."),
+            **_DELIVERY_COUNTS,
+            "channels": _list(_object({"channel": _ANY_TEXT, **_DELIVERY_COUNTS})),
+            "causes": _describe(
+                _list(
+                    _object(
+                        {
+                            "channel": _ANY_TEXT,
+                            "cause": _ANY_TEXT,
+                            "count": _COUNT,
+                            "first_at": _describe(_INSTANT, "When the first of them was due."),
+                            "last_at": _describe(_INSTANT, "When the last of them was due."),
+                            "latest": _describe(
+                                {"anyOf": [reference("Delivery"), {"type": "null"}]},
+                                "That last one; null if it was replayed or erased meanwhile.",
+                            ),
+                        }
+                    )
+                ),
+                "The causes of dead deliveries by channel, the most common first; 20 at most.",
+            ),
+        },
+        description="The numbers of deliveries of a selection.",
     ),
     "Deliveries": _object({"deliveries": _list(reference("Delivery")), "next": _CURSOR_OR_NULL}),
     "Replayed": _object({"replayed": _describe(_COUNT, "The number of replayed deliveries.")}),
@@ -1061,8 +1346,27 @@ _ALERT: Final = {
     "raised_at": _AT,
     "resolved_at": None,
     "version": 1,
+    "satisfaction": None,
+    "interval": None,
+    "thumbs": None,
+    "selection": {"session_id": "user-123", "rating": "down", "since": _AT},
 }
-_CHANNEL: Final = {"name": "support", "on": True, "failing_since": None, "off_since": None, "reason": ""}
+_CHANNEL: Final = {
+    "name": "support",
+    "kind": "webhook",
+    "destination": "hooks.example.com",
+    "configured": True,
+    "on": True,
+    "failing_since": None,
+    "off_since": None,
+    "reason": "",
+    "cause": "",
+    "pending": 4,
+    "dead": 0,
+    "delivered": 1204,
+    "last_delivered_at": _AT,
+    "next_attempt": {"at": _AT, "number": 3},
+}
 _ROUTE: Final = {
     "name": "downs",
     "channel": "support",
@@ -1073,6 +1377,16 @@ _ROUTE: Final = {
     "tags": [],
     "statuses": [],
     "template": None,
+}
+_KEY: Final = {
+    "id": "3f9c0a1b2d4e5f60",
+    "application": "default",
+    "scopes": ["submit", "read"],
+    "agents": None,
+    "name": "web backend",
+    "created_at": _AT,
+    "revoked_at": None,
+    "last_used_at": _AT,
 }
 _DELIVERY: Final = {
     "id": "9d1c3b5a7f8e6d4c2b0a19283746556a:support",
@@ -1091,6 +1405,35 @@ _DELIVERY: Final = {
     "due_at": _AT,
     "leased_until": None,
     "error": "The receiver responded with 503",
+    "cause": "503 Service Unavailable",
+    "history": [
+        {
+            "at": _AT,
+            "seconds": 0.21,
+            "outcome": "failed",
+            "status": "503 Service Unavailable",
+            "words": "try again later",
+            "error": "The receiver responded with 503",
+        }
+    ],
+}
+_DELIVERY_SUMMARY: Final = {
+    "as_of": _AT,
+    "delivered_since": _AT,
+    "pending": 4,
+    "delivered": 1204,
+    "dead": 1,
+    "channels": [{"channel": "support", "pending": 4, "delivered": 1204, "dead": 1}],
+    "causes": [
+        {
+            "channel": "support",
+            "cause": "503 Service Unavailable",
+            "count": 1,
+            "first_at": _AT,
+            "last_at": _AT,
+            "latest": _DELIVERY,
+        }
+    ],
 }
 _BY_HOUR: Final = [0] * 12 + [4] + [0] * 11
 _STATISTICS_EXAMPLE: Final = {
@@ -1171,6 +1514,25 @@ _COMPARISON_EXAMPLE: Final = {
     "always_valid_interval": {"low": -100.0, "high": 100.0},
     "p_value": 0.733,
     "p_value_is_exact": True,
+}
+
+_CHANGE_EXAMPLE: Final = {
+    "at": "2026-01-31T00:00:00+01:00",
+    "before": 50.0,
+    "after": 75.0,
+    "before_summary": {name: _WORSE[name] for name in (*_RATINGS, *_SUMS)},
+    "after_summary": {name: _STATISTICS_EXAMPLE[name] for name in (*_RATINGS, *_SUMS)},
+}
+_SHARE_CHANGE_EXAMPLE: Final = {
+    "previous_count": 161,
+    "previous_total": 2199,
+    "previous_design_effect": 1.0,
+    "current_count": 401,
+    "current_total": 3759,
+    "current_design_effect": 1.0,
+    "alpha": 0.05,
+    "difference": 3.3,
+    "interval": {"low": 1.9, "high": 4.8},
 }
 
 #: Examples of responses, for operations without their own example.
@@ -1284,8 +1646,22 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "Channels": {"channels": [_CHANNEL]},
     "StoredRoute": _ROUTE,
     "Routes": {"routes": [_ROUTE], "shared": []},
+    "RouteDryRun": {
+        "since": "2026-02-15T09:05:00.000000Z",
+        "until": _AT,
+        "matched": 41,
+        "total": 512,
+        "is_complete": True,
+        "matched_alerts": 0,
+        "total_alerts": 2,
+        "examples": [_FEEDBACK],
+    },
+    "Key": _KEY,
+    "Keys": {"keys": [_KEY]},
+    "CreatedKey": {**_KEY, "last_used_at": None, "key": "hk_3f9c0a1b2d4e5f60_..."},
     "Delivery": _DELIVERY,
     "Deliveries": {"deliveries": [_DELIVERY], "next": None},
+    "DeliverySummary": _DELIVERY_SUMMARY,
     "ThemesOrKeywords": {
         "themes": [
             {
@@ -1339,17 +1715,54 @@ EXAMPLES: Final[Mapping[str, Any]] = {
             }
         ],
     },
-    "Changes": {
+    "Changes": {"zone": "Europe/Berlin", "changes": [_CHANGE_EXAMPLE]},
+    "Headline": {
+        "title": "Too little to tell: 4 thumbs so far",
+        "details": ["The true value lies anywhere from 30 to 95%. About 280 more thumbs would decide the comparison."],
+        "finding": "too little to tell",
         "zone": "Europe/Berlin",
-        "changes": [
+        "before": {"since": "2025-12-07T00:00:00+01:00", "until": "2026-01-04T00:00:00+01:00"},
+        "after": {"since": "2026-01-04T00:00:00+01:00", "until": "2026-02-01T00:00:00+01:00"},
+        "is_running": False,
+        "comparison": _COMPARISON_EXAMPLE,
+        "began": None,
+        "began_to_the_hour": False,
+        "growth": {"name": "Cancelled Flight", "is_reason": True, "change": _SHARE_CHANGE_EXAMPLE},
+        "mix": None,
+        "silence": None,
+    },
+    "Issues": {
+        "issues": [
             {
-                "at": "2026-01-31T00:00:00+01:00",
-                "before": 50.0,
-                "after": 75.0,
-                "before_summary": {name: _WORSE[name] for name in (*_RATINGS, *_SUMS)},
-                "after_summary": {name: _STATISTICS_EXAMPLE[name] for name in (*_RATINGS, *_SUMS)},
+                "name": "Cancelled Flight",
+                "count": 401,
+                "share": 10.7,
+                "design_effect": 1.0,
+                "change": _SHARE_CHANGE_EXAMPLE,
+                "verdict": "more frequent",
+                "example": _FEEDBACK,
+                "words": [],
             }
         ],
+        "found": 10,
+        "downs": 3759,
+        "is_complete": True,
+    },
+    "Ranking": {
+        "by": "agent",
+        "sentence": "No agent has 20 thumbs yet.",
+        "groups": [{"key": "helper", **_STATISTICS_EXAMPLE, "change": _COMPARISON_EXAMPLE, "is_new": True}],
+        "found": 1,
+        "total": _STATISTICS_EXAMPLE,
+        "pairs": 0,
+        "is_complete": True,
+    },
+    "Facets": {
+        "agents": [{"value": "helper", "count": 3120}],
+        "tags": [{"value": "slow", "count": 212}],
+        "context": {"version": [{"value": "1.6", "count": 1804}, {"value": "1.5", "count": 1316}]},
+        "entries": 3120,
+        "is_complete": True,
     },
     "Comparison": {**_COMPARISON_EXAMPLE, "mix": None},
 }

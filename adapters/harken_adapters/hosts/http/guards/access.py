@@ -252,6 +252,7 @@ class Access:
         key = self._keys.find(session.key_id or "")
         if key is None or key.revoked:
             return unauthorized("The API key with which this browser signed in was revoked; use another", wrong=True)
+        self._keys.record_use(key)
         return Principal(application=key.application, key=key, browser=session)
 
     def _person(self, session: BrowserSession) -> Principal | Problem:

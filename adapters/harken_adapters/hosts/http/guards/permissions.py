@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from harken import Scope
+from harken import ApiKey, Scope
 from harken_adapters.hosts.http.guards.access import Principal
 from harken_adapters.hosts.http.wire.problems import Problem
 
@@ -55,6 +55,27 @@ def agent_filter(principal: Principal, named: frozenset[str] | None) -> frozense
     if named is None:
         return principal.agents
     _check_agents(principal, named)
+    return named
+
+
+def may_manage(principal: Principal, key: ApiKey) -> bool:
+    """Whether a principal may see and revoke an API key of its application: one that permits no more than its own."""
+    return principal.agents is None or (key.agents is not None and key.agents <= principal.agents)
+
+
+def agents_of_new_key(principal: Principal, named: Sequence[str] | None) -> Sequence[str] | None:
+    """The agents of a new API key: ``named``, or those that the API key of the caller is limited to.
+
+    Raises:
+        Problem: the API key is limited to other agents.
+    """
+    if principal.agents is None:
+        return named
+    if named is None:
+        return sorted(principal.agents)
+    if others := set(named) - principal.agents:
+        detail = f"This API key is limited to the agents {_join(principal.agents)}, got {_join(others)}"
+        raise Problem("forbidden", detail)
     return named
 
 

@@ -13,6 +13,7 @@ from harken_adapters.hosts.http.operations import (
     erasing,
     exporting,
     feedback,
+    keys,
     metadata,
     moderating,
     routes,
@@ -35,5 +36,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *alerts.OPERATIONS,
     *channels.OPERATIONS,
     *routes.OPERATIONS,
+    *keys.OPERATIONS,
     *deliveries.OPERATIONS,
 )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from harken import Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.rules import text_problem
-from harken_adapters.formats.notification import alert_record
+from harken_adapters.formats.notification import alert_details
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import invalid
@@ -19,7 +19,7 @@ def _list(call: Call) -> Response:
     found = _page(call, limit, call.harken.alerts.get(call.application, after) if after else None)
     more = len(found) == limit and _page(call, 1, found[-1])
     following = found[-1].id if more else None
-    document = {"alerts": list(map(alert_record, found)), "next": following}
+    document = {"alerts": [_record(call, alert) for alert in found], "next": following}
     return answer(document, headers=call.link_to_next(following))
 
 
@@ -38,7 +38,11 @@ def _page(call: Call, limit: int, after: Alert | None) -> Sequence[Alert]:
 
 
 def _get(call: Call) -> Response:
-    return answer(alert_record(call.harken.alerts.get(call.application, call.part("alert_id"))))
+    return answer(_record(call, call.harken.alerts.get(call.application, call.part("alert_id"))))
+
+
+def _record(call: Call, alert: Alert) -> dict[str, Any]:
+    return alert_details(alert, call.harken.alerts.selection(alert))
 
 
 OPERATIONS: Final = (

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from harken import GroupBy, Scope
+from harken import ComparedPeriods, GroupBy, Scope
 from harken.domain.query import Dimension
+from harken_adapters.charts.comparison import ranking_sentence
+from harken_adapters.charts.headline import headline_details, headline_title
 from harken_adapters.formats.readings import survey_record
 from harken_adapters.formats.statistics import (
     By,
@@ -14,11 +16,15 @@ from harken_adapters.formats.statistics import (
     compared_groups_record,
     comparison_record,
     estimate_record,
+    facets_record,
     group_key,
+    headline_record,
     heat_map_record,
+    issues_record,
     keywords_record,
     mix_record,
     parse_group,
+    ranking_record,
     themes_record,
     trend_points,
 )
@@ -29,6 +35,7 @@ from harken_adapters.hosts.http.wire.records import visible_record
 
 _MOST_KEYWORDS: Final = 50
 _DEFAULT_THEMES: Final = 15
+_DEFAULT_REASONS: Final = 10
 _SIDES: Final = ("before.", "after.")
 _BY_AGENT: Final = GroupBy(Dimension.AGENT)
 
@@ -94,6 +101,36 @@ def _heat_map(call: Call) -> Response:
 def _changes(call: Call) -> Response:
     zone = call.parameters.get("zone", "UTC")
     return answer(changes_record(zone, call.harken.analytics.changes(call.query(), zone)))
+
+
+def _periods(call: Call) -> ComparedPeriods:
+    zone, weekdays = call.parameters.get("zone", "UTC"), call.parameters.truth("same_weekdays")
+    return call.harken.analytics.periods(call.query(), zone, same_weekdays=bool(weekdays))
+
+
+def _headline(call: Call) -> Response:
+    zone, weekdays = call.parameters.get("zone", "UTC"), call.parameters.truth("same_weekdays")
+    found = call.harken.analytics.headline(call.query(), zone, same_weekdays=bool(weekdays))
+    words = {"title": headline_title(found), "details": list(headline_details(found))}
+    return answer(words | headline_record(found))
+
+
+def _reasons(call: Call) -> Response:
+    limit = call.parameters.integer("limit", _DEFAULT_REASONS)
+    found = call.harken.analytics.reasons(_periods(call), limit=limit)
+    return answer(issues_record(found, partial(visible_record, call.principal)))
+
+
+def _ranking(call: Call) -> Response:
+    by = call.parameters.get("by", Dimension.AGENT.value)
+    found = call.harken.analytics.ranking(_periods(call), _group_by(by))
+    return answer(ranking_record(by, found) | {"sentence": ranking_sentence(found, by)})
+
+
+def _facets(call: Call) -> Response:
+    # A key that is limited to agents must not see others.
+    keep_agents = call.principal.agents is not None
+    return answer(facets_record(call.harken.analytics.facets(call.query(), keep_agents=keep_agents)))
 
 
 OPERATIONS: Final = (
@@ -232,5 +269,74 @@ OPERATIONS: Final = (
         parameters=("zone",),
         filters=FILTERS,
         answers={200: Answer(description="The changes, oldest first.", schema="Changes")},
+    ),
+    Operation(
+        name="analytics_headline",
+        method="GET",
+        path="/api/analytics/headline",
+        scope=Scope.READ,
+        handle=_headline,
+        summary="Say what changed",
+        description=(
+            "What changed in a period since the one before, since when, which reason or theme grew most, and which new "
+            "or vanished agents would mislead; as values and in words. Without ``since``, of the last 28 days. A "
+            "period that has not ended is compared with the same part of the one before. With ``same_weekdays``, that "
+            "one is a whole number of weeks earlier."
+        ),
+        tag="Analytics",
+        agent_keys=True,
+        parameters=("zone", "same_weekdays"),
+        filters=FILTERS,
+        answers={200: Answer(description="The headline.", schema="Headline")},
+    ),
+    Operation(
+        name="analytics_reasons",
+        method="GET",
+        path="/api/analytics/reasons",
+        scope=Scope.READ,
+        handle=_reasons,
+        summary="Count the reasons of negative feedback",
+        description=(
+            "The tags of thumbs-down feedback, each with its share, its change since the previous period and an "
+            "example. Counted in the newest 20,000 thumbs-down entries of the periods of ``headline``."
+        ),
+        tag="Analytics",
+        agent_keys=True,
+        parameters=("limit", "zone", "same_weekdays"),
+        filters=FILTERS,
+        answers={200: Answer(description="The reasons, the most frequent first.", schema="Issues")},
+    ),
+    Operation(
+        name="analytics_ranking",
+        method="GET",
+        path="/api/analytics/ranking",
+        scope=Scope.READ,
+        handle=_ranking,
+        summary="Rank groups by satisfaction",
+        description=(
+            "Each agent (the default) or value of context.NAME with its satisfaction and change since the previous "
+            "period, and whether the best ones differ by more than chance. The periods are those of ``headline``."
+        ),
+        tag="Analytics",
+        agent_keys=True,
+        parameters=("by", "zone", "same_weekdays"),
+        filters=FILTERS,
+        answers={200: Answer(description="The groups, the best first.", schema="Ranking")},
+    ),
+    Operation(
+        name="analytics_facets",
+        method="GET",
+        path="/api/analytics/facets",
+        scope=Scope.READ,
+        handle=_facets,
+        summary="List the values to filter by",
+        description=(
+            "Agents, tags and context values with the number of entries of each, in the newest 5,000 entries. Each "
+            "filter is ignored for its own values. Context names with more than 50 values are left out."
+        ),
+        tag="Analytics",
+        agent_keys=True,
+        filters=FILTERS,
+        answers={200: Answer(description="The values, the most frequent first.", schema="Facets")},
     ),
 )

@@ -6,6 +6,7 @@ from typing import Final
 
 from harken import Scope
 from harken.domain.rules import text_problem
+from harken.services.notifications.channels import ChannelState
 from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
@@ -16,11 +17,13 @@ MAX_REASON: Final = 1_000
 
 
 def _list(call: Call) -> Response:
-    return answer({"channels": list(map(channel_record, call.harken.channels.states()))})
+    since = call.parameters.moment("delivered_since")
+    statuses = call.harken.channels.statuses(call.application, since=since)
+    return answer({"channels": list(map(channel_record, statuses))})
 
 
 def _switch_on(call: Call) -> Response:
-    return answer(channel_record(call.harken.channels.switch_on(call.part("channel"))))
+    return _answer(call, call.harken.channels.switch_on(call.part("channel")))
 
 
 def _switch_off(call: Call) -> Response:
@@ -29,7 +32,12 @@ def _switch_off(call: Call) -> Response:
         raise invalid(problem.field, problem.code, problem.message)
     if not (isinstance(reason, str) and 0 < len(reason) <= MAX_REASON):
         raise invalid("reason", "range", f"reason must be a string of 1 to {MAX_REASON:,} characters")
-    return answer(channel_record(call.harken.channels.switch_off(call.part("channel"), reason)))
+    return _answer(call, call.harken.channels.switch_off(call.part("channel"), reason))
+
+
+def _answer(call: Call, state: ChannelState) -> Response:
+    statuses = call.harken.channels.statuses(call.application)
+    return answer(next(channel_record(one) for one in statuses if one.state.name == state.name))
 
 
 _SHARED: Final = "All applications share the channels, so an API key must be for the default application of the server."
@@ -42,8 +50,12 @@ OPERATIONS: Final = (
         scope=Scope.ADMIN,
         handle=_list,
         summary="List channels",
-        description="The configured channels: whether they are on, and since when deliveries have been failing.",
+        description=(
+            "The channels: whether they are on, since when deliveries have been failing, and how many deliveries of "
+            "the application are pending, dead or delivered. Removed channels that still have deliveries come last."
+        ),
         tag="Notifications",
+        parameters=("delivered_since",),
         answers={200: Answer(description="The channels, in the order of the settings.", schema="Channels")},
     ),
     Operation(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from harken import Scope
+from attrs import evolve
+
+from harken import FeedbackQuery, Scope
 from harken.services.feed import Place
 from harken_adapters.hosts.http.guards.addresses import rate_key
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.messages import Headers, Response
-from harken_adapters.hosts.http.wire.parameters import FILTERS_IN_ANY_STATE
+from harken_adapters.hosts.http.wire.parameters import FILTERS
 
 MEDIA_TYPE: Final = "text/event-stream"
 #: Tells proxies such as nginx not to buffer the response, which never ends.
@@ -26,12 +28,23 @@ def _watch(call: Call) -> Response:
         call.harken,
         call.application,
         after,
+        wanted=_wanted(call),
         principal=call.principal,
-        wanted=call.query().in_any_state(),
         check_admitted=call.check_admitted,
         share=share,
     )
     return Response(200, b"", MEDIA_TYPE, _UNBUFFERED, chunks=stream)
+
+
+def _wanted(call: Call) -> FeedbackQuery | None:
+    """The query that the filters describe, in any state unless a filter is about that; ``None`` without filters."""
+    given = call.parameters.values.keys() - {"after", "application"}
+    if not given:
+        return None
+    query, anything = call.query(), FeedbackQuery().in_any_state()
+    if "status" not in given:
+        query = evolve(query, statuses=anything.statuses)
+    return query if "withdrawn" in given else evolve(query, withdrawn=anything.withdrawn)
 
 
 _EXAMPLE: Final = (
@@ -52,15 +65,18 @@ OPERATIONS: Final = (
             "Server-sent events: feedback.created, feedback.updated, feedback.moderated and feedback.withdrawn, each "
             "with the current feedback; alert.raised and alert.resolved, each with the alert; from all processes. "
             "Last-Event-ID (or ``after``) resumes the stream up to an hour later; an event ``missed`` reports that "
-            "events were lost. Each event is sent at least once; a repeated event has a version that was already sent. "
+            "events were lost, and how much feedback was created meanwhile. "
+            "Each event is sent at least once; a repeated event has a version that was already sent. "
+            "Filters select the feedback by its current state; without ``status`` and ``withdrawn``, in any state. "
+            "They do not apply to alerts. "
             "With an API key that is limited to agents, the stream has only events of feedback about these agents, and "
-            "no alerts. With filters, it has only events of feedback that now matches them; alerts are not filtered."
+            "no alerts."
         ),
         tag="Events",
         agent_keys=True,
         listens=True,
         parameters=("after",),
-        filters=FILTERS_IN_ANY_STATE,
+        filters=FILTERS,
         answers={
             200: Answer(
                 description="The event stream, which does not end.", media_types=(MEDIA_TYPE,), example=_EXAMPLE

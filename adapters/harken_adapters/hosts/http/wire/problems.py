@@ -22,7 +22,16 @@ from harken import (
     StorageError,
     Violation,
 )
-from harken.domain.errors import AlertNotFound, DeliveryNotFound, NoSuchChannel, NoSuchRoute, RouteRejected
+from harken.domain.errors import (
+    AlertNotFound,
+    ChannelOff,
+    DeliveryNotFound,
+    KeyNotFound,
+    KeyRejected,
+    NoSuchChannel,
+    NoSuchRoute,
+    RouteRejected,
+)
 from harken_adapters.formats.record import current_record
 from harken_adapters.hosts.http.wire.messages import Headers, Response, to_json
 
@@ -142,8 +151,11 @@ _KIND_OF: Final[tuple[tuple[type[HarkenError], str], ...]] = (
     (InvalidQuery, "invalid"),
     (InvalidMetadata, "invalid"),
     (RouteRejected, "invalid"),
+    (KeyRejected, "invalid"),
+    (KeyNotFound, "not-found"),
     (AlertNotFound, "not-found"),
     (DeliveryNotFound, "not-found"),
+    (ChannelOff, "conflict"),
     (NoSuchChannel, "not-found"),
     (NoSuchRoute, "not-found"),
 )

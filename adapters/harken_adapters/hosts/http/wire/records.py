@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from harken import Feedback, ModerationStatus, Page, Receipt
+from harken import Feedback, FeedbackQuery, ModerationStatus, Page, Receipt
 from harken.domain.alerts.alert import Alert
-from harken_adapters.formats.notification import alert_record
+from harken_adapters.formats.notification import alert_details
 from harken_adapters.formats.record import author_record, feedback_record, stamp
 
 
@@ -82,7 +82,8 @@ def vote_record(feedback: Feedback) -> dict[str, Any]:
     return {"feedback_id": feedback.id} | {name: known[name] for name in fields}
 
 
-def alert_event_record(alert: Alert) -> dict[str, Any]:
-    """The latest event of an alert (raised or resolved), with the same fields as a notification."""
+def alert_event_record(alert: Alert, selection: FeedbackQuery | None) -> dict[str, Any]:
+    """The latest event of an alert (raised or resolved), with the alert as elsewhere in the API."""
     event = alert.event()
-    return {"type": event.type.value, "timestamp": stamp(event.occurred_at), "data": alert_record(alert)}
+    data = alert_details(alert, selection)
+    return {"type": event.type.value, "timestamp": stamp(event.occurred_at), "data": data}

@@ -52,6 +52,7 @@ def ask(hk: Harken, selection: Selection, *, after: Cursor | None, before: Curso
     query = selection.query
     total = hk.analytics.summary(query).total
     if before is not None:
+        entries: Sequence[Feedback]
         entries, more = _newer(hk, query, before)
         newer = Cursor.of(entries[0]) if more else None
         older = Cursor.of(entries[-1]) if entries else None

@@ -12,6 +12,7 @@ function start() {
   document.addEventListener("change", countPicked);
   document.addEventListener("reset", () => setTimeout(countPicked));
   document.addEventListener("turned", prepare);
+  for (const form of document.querySelectorAll("[data-ends]")) warnBeforeEnd(form);
   prepare();
   listen();
 }
@@ -138,6 +139,12 @@ function retry(notice) {
     const answer = await fetch(location.href, { method: "HEAD" }).catch(() => null);
     if (answer?.ok) location.reload();
   }, 1000);
+}
+
+// Two minutes before the visitor is signed out, offer to stay. Clocks may differ, so the server decides.
+function warnBeforeEnd(form) {
+  const left = new Date(form.dataset.ends) - Date.now() - 120_000;
+  setTimeout(() => (form.hidden = false), Math.max(0, left));
 }
 
 // --- Forms and links whose answer is shown in place ----------------------------------------------------------------------

@@ -1,0 +1,123 @@
+"""The commands ``headline``, ``reasons``, ``ranking`` and ``facets``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harken import Facets
+from harken_adapters.charts.headline import headline_details, headline_title
+from harken_adapters.charts.terminal import issues_text, ranking_text
+from harken_adapters.formats.record import feedback_record
+from harken_adapters.formats.statistics import (
+    facets_record,
+    headline_record,
+    issues_record,
+    parse_group,
+    ranking_record,
+)
+from harken_adapters.hosts.cli.options import Filters, Json, cli_context, with_filters
+from harken_adapters.hosts.cli.output import chart, chart_width, print_json, say, table, wrap
+
+_Zone = Annotated[str, typer.Option(metavar="IANA", help="The time zone of days, such as Europe/Berlin.")]
+_SameWeekdays = Annotated[
+    bool, typer.Option("--same-weekdays", help="Compare with a period a whole number of weeks earlier.")
+]
+
+
+@with_filters
+def headline(
+    context: typer.Context,
+    filters: Filters,
+    *,
+    zone: _Zone = "UTC",
+    same_weekdays: _SameWeekdays = False,
+    as_json: Json = False,
+) -> None:
+    """Say what changed since the period before, since when, and why.
+
+    Without --since, the period is the last 28 days. A period that has not ended is compared with the same part of the
+    one before.
+    """
+    with cli_context(context).open_existing() as hk:
+        found = hk.analytics.headline(filters.query(hk), zone, same_weekdays=same_weekdays)
+    title, details = headline_title(found), headline_details(found)
+    if as_json:
+        print_json({"title": title, "details": list(details)} | headline_record(found))
+        return
+    wrap(title)
+    for sentence in details:
+        wrap(sentence)
+
+
+@with_filters
+def reasons(
+    context: typer.Context,
+    filters: Filters,
+    *,
+    limit: Annotated[int, typer.Option(help="The maximum number of reasons, from 1 to 50.")] = 10,
+    zone: _Zone = "UTC",
+    same_weekdays: _SameWeekdays = False,
+    as_json: Json = False,
+) -> None:
+    """Show the reasons that people chose for thumbs-down feedback, each with its change and an example.
+
+    The periods are those of 'harken headline'.
+    """
+    with cli_context(context).open_existing() as hk:
+        periods = hk.analytics.periods(filters.query(hk), zone, same_weekdays=same_weekdays)
+        found = hk.analytics.reasons(periods, limit=limit)
+    if as_json:
+        print_json(issues_record(found, feedback_record))
+        return
+    chart(issues_text(found, width=chart_width()))
+
+
+@with_filters
+def ranking(
+    context: typer.Context,
+    filters: Filters,
+    *,
+    by: Annotated[str, typer.Option(metavar="agent|context.NAME", help="Group by this.")] = "agent",
+    zone: _Zone = "UTC",
+    same_weekdays: _SameWeekdays = False,
+    as_json: Json = False,
+) -> None:
+    """Show agents, or the values of a context name, by satisfaction, and which differ by more than chance.
+
+    The periods are those of 'harken headline'.
+    """
+    with cli_context(context).open_existing() as hk:
+        periods = hk.analytics.periods(filters.query(hk), zone, same_weekdays=same_weekdays)
+        found = hk.analytics.ranking(periods, parse_group(by, over_time="'harken trends'"))
+    if as_json:
+        print_json(ranking_record(by, found))
+        return
+    chart(ranking_text(found, by=by.removeprefix("context."), width=chart_width()))
+
+
+@with_filters
+def facets(context: typer.Context, filters: Filters, as_json: Json = False) -> None:
+    """List the agents, tags and context values of feedback, with the number of entries of each."""
+    with cli_context(context).open_existing() as hk:
+        found = hk.analytics.facets(filters.query(hk))
+    if as_json:
+        print_json(facets_record(found))
+        return
+    _print_facets(found)
+
+
+def _print_facets(found: Facets) -> None:
+    context = [(f"context.{name}", values) for name, values in found.context.items()]
+    rows = [
+        (name, value, f"{count:,}")
+        for name, values in (("agent", found.agents), ("tag", found.tags), *context)
+        for value, count in values
+    ]
+    if not rows:
+        say("No feedback has an agent, a tag or context")
+        return
+    table(("filter", "value", "entries"), rows)
+    if not found.is_complete:
+        wrap(f"Tags and context were counted in the newest {found.entries:,} entries")

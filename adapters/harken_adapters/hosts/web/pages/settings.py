@@ -1,0 +1,267 @@
+"""The settings of an application: its API keys, its routes, and the preferences of the browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from attrs import evolve, frozen
+
+from harken import ApiKey, Harken, HarkenError, Route, RouteDryRun, Scope
+from harken_adapters.charts.labels import amount
+from harken_adapters.hosts.http.guards.access import Principal
+from harken_adapters.hosts.http.operations.keys import create_key, manageable_keys, revoke_key
+from harken_adapters.hosts.http.operations.routes import (
+    build_route,
+    delete_route,
+    own_routes,
+    put_route,
+    shared_routes,
+)
+from harken_adapters.hosts.http.wire.messages import Response
+from harken_adapters.hosts.http.wire.parameters import Parameters
+from harken_adapters.hosts.http.wire.problems import Problem, problem_of
+from harken_adapters.hosts.web.entries import entry_view
+from harken_adapters.hosts.web.forms import form_of, lines_of
+from harken_adapters.hosts.web.route_sentences import EVENT_NAMES, STATUS_NAMES, route_sentence
+from harken_adapters.hosts.web.selection import Selection
+from harken_adapters.hosts.web.visit import Frame, Visit
+
+PATH: Final = "/settings"
+KEYS_PATH: Final = f"{PATH}/keys"
+KEY_PATH: Final = f"{KEYS_PATH}/{{key_id}}"
+ROUTES_PATH: Final = f"{PATH}/routes"
+ROUTE_PATH: Final = f"{ROUTES_PATH}/{{route}}"
+#: The fields of the form for routes; lists of choices, and texts with one value a line.
+_CHOICES: Final = ("events", "ratings", "statuses")
+_LINES: Final = ("agents", "tags")
+_ROUTE_FIELDS: Final = ("name", "channel", *_CHOICES, *_LINES)
+_EMPTY: Final = Parameters()
+_DRY_RUN: Final = "dry_run"
+#: What the page says after a form, by the parameter ``done``.
+_DONE: Final = {
+    "revoked": "The key is revoked. Programs that use it are refused within five seconds.",
+    "saved": "The route is saved. It applies from now on.",
+    "removed": "The route is removed. Deliveries that wait are still sent.",
+}
+#: A key that was not used for this long is probably not needed.
+_UNUSED: Final = timedelta(days=90)
+
+
+@frozen
+class Rule:
+    """A route in the list.
+
+    Attributes:
+        route: the route.
+        sentence: what it sends, and where to.
+        is_own: whether it can be changed here.
+        is_configured: whether it comes from the settings; otherwise, a shared one is for several applications.
+    """
+
+    route: Route
+    sentence: str
+    is_own: bool
+    is_configured: bool
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What the page shows.
+
+    Attributes:
+        keys: the valid keys, the oldest first.
+        revoked: the revoked keys, the last revoked first.
+        unused: the number of valid keys that were not used for 90 days.
+        channels: the names of the channels.
+        routes: the routes; ``None`` if the visitor may not see them.
+    """
+
+    keys: Sequence[ApiKey]
+    revoked: Sequence[ApiKey]
+    unused: int
+    channels: Sequence[str]
+    routes: Sequence[Rule] | None
+
+    @property
+    def headline(self) -> str:
+        """How many keys and routes there are."""
+        keys = f"{amount(len(self.keys), 'key')} {'gives' if len(self.keys) == 1 else 'give'} access"
+        if self.routes is None:
+            return keys
+        verb = "sends" if len(self.routes) == 1 else "send"
+        return f"{keys}, {amount(len(self.routes), 'route')} {verb} notifications"
+
+
+def ask(hk: Harken, principal: Principal, application: str, now: datetime) -> Settings:
+    """The keys and routes of an application that the visitor may see."""
+    keys = manageable_keys(hk, principal, application)
+    valid = [key for key in keys if not key.revoked]
+    return Settings(
+        keys=valid,
+        revoked=sorted(
+            (key for key in keys if key.revoked), key=lambda key: (key.revoked_at or now, key.id), reverse=True
+        ),
+        unused=sum(now - (key.last_used_at or key.created_at) > _UNUSED for key in valid),
+        channels=hk.channels.names,
+        routes=None if principal.agents is not None else [*_rules(hk, application)],
+    )
+
+
+def _rules(hk: Harken, application: str) -> Iterator[Rule]:
+    for route in shared_routes(hk, application):
+        yield Rule(route, route_sentence(route), is_own=False, is_configured=hk.routes.configured(route.name))
+    for route in own_routes(hk, application):
+        yield Rule(route, route_sentence(route), is_own=True, is_configured=False)
+
+
+def show(visit: Visit) -> Response:
+    """The response with the page; with ``dry_run``, what the route in the query string would have sent."""
+    selection = _selection(visit, known=(*_ROUTE_FIELDS, _DRY_RUN, "done"))
+    form = selection.parameters
+    if form.get(_DRY_RUN) is None or visit.principal.agents is not None:
+        return _page(visit, selection, route_form=form)
+    try:
+        route = build_route(visit.harken, visit.application, _route_table(form))
+        tried = visit.harken.routes.dry_run(route, visit.application)
+    except (Problem, HarkenError) as error:
+        return _page(visit, selection, route_form=form, route_problem=_problem(error))
+    return _page(visit, selection, route_form=form, route=route, tried=tried)
+
+
+def create(visit: Visit) -> Response:
+    """Create a key, and show it once: the response is not stored anywhere."""
+    form = form_of(visit.request)
+    agents = lines_of(form, "agents") or None
+    try:
+        created = create_key(
+            visit.harken,
+            visit.principal,
+            visit.application,
+            form.all("scopes"),
+            name=form.get("name", "").strip(),
+            agents=agents,
+        )
+    except (Problem, HarkenError) as error:
+        return _page(visit, _selection(visit), key_form=form, key_problem=_problem(error))
+    selection = _selection(visit)
+    return visit.show(
+        "new_key.html",
+        title="Copy the new key now",
+        created=created,
+        frame=_frame(visit, selection),
+        back=selection.link(f"{visit.home}{PATH}"),
+    )
+
+
+def revoke(visit: Visit) -> Response:
+    """Revoke a key."""
+    revoke_key(visit.harken, visit.principal, visit.application, visit.request.parts["key_id"])
+    return _done(visit, "revoked")
+
+
+def save_route(visit: Visit) -> Response:
+    """Add or replace a route."""
+    form = form_of(visit.request)
+    try:
+        route = build_route(visit.harken, visit.application, _route_table(form))
+        before = next((one for one in own_routes(visit.harken, visit.application) if one.name == route.name), None)
+        # The form has no template.
+        put_route(visit.harken, visit.application, evolve(route, template=before.template if before else None))
+    except (Problem, HarkenError) as error:
+        return _page(visit, _selection(visit), route_form=form, route_problem=_problem(error))
+    return _done(visit, "saved")
+
+
+def remove_route(visit: Visit) -> Response:
+    """Remove a route."""
+    delete_route(visit.harken, visit.application, visit.request.parts["route"])
+    return _done(visit, "removed")
+
+
+def _page(
+    visit: Visit,
+    selection: Selection,
+    *,
+    key_form: Parameters = _EMPTY,
+    key_problem: Problem | None = None,
+    route_form: Parameters = _EMPTY,
+    route_problem: Problem | None = None,
+    route: Route | None = None,
+    tried: RouteDryRun | None = None,
+) -> Response:
+    found = ask(visit.harken, visit.principal, visit.application, visit.now)
+    path, problem = f"{visit.home}{PATH}", key_problem or route_problem
+    return visit.show(
+        "settings.html",
+        status=problem.status if problem else 200,
+        title=found.headline,
+        found=found,
+        done=_DONE.get(selection.parameters.get("done", "")),
+        rules=[(rule, _link(selection, path, rule.route)) for rule in found.routes or ()],
+        scopes=tuple(Scope),
+        events=EVENT_NAMES,
+        statuses=STATUS_NAMES,
+        key_form=key_form,
+        key_problem=key_problem,
+        route_form=route_form,
+        route_problem=route_problem,
+        is_known=any(rule.is_own and rule.route.name == route_form.get("name") for rule in found.routes or ()),
+        tried=tried,
+        sentence=route_sentence(route) if route else "",
+        examples=[entry_view(visit, selection, one) for one in tried.examples] if tried else [],
+        frame=_frame(visit, selection),
+        selection=selection,
+        path=path,
+    )
+
+
+def _selection(visit: Visit, known: Sequence[str] = ()) -> Selection:
+    """The selection that links keep. No feedback is read with it, so the agents of the visitor do not matter."""
+    return Selection.parse(visit.request.query, visit.application, visit.now, known=known)
+
+
+def _frame(visit: Visit, selection: Selection) -> Frame:
+    # Nothing here changes with new feedback.
+    return evolve(visit.frame("Settings", selection), events="")
+
+
+def _link(selection: Selection, path: str, route: Route) -> str:
+    """A link to the dry run of a route, which also fills the form."""
+    lists: Mapping[str, Sequence[str]] = {
+        "events": [type_.value for type_ in EVENT_NAMES if type_ in route.events],
+        "ratings": sorted(rating.word for rating in route.ratings),
+        "statuses": [status.value for status in STATUS_NAMES if status in route.statuses],
+        "agents": sorted(route.agents),
+        "tags": sorted(route.tags),
+    }
+    fields = [(name, value) for name, values in lists.items() for value in values]
+    return selection.link(path, ("name", route.name), ("channel", route.channel), *fields, (_DRY_RUN, "true"))
+
+
+def _route_table(form: Parameters) -> dict[str, object]:
+    """The fields of a route, as a settings table has them."""
+    return {
+        "name": form.get("name", "").strip(),
+        "channel": form.get("channel", ""),
+        **{name: list(form.all(name)) for name in _CHOICES},
+        **{name: lines_of(form, name) for name in _LINES},
+    }
+
+
+def _problem(error: Problem | HarkenError) -> Problem:
+    """What a form reports.
+
+    Raises:
+        HarkenError: the error does not concern the form.
+    """
+    problem = problem_of(error)
+    if problem is None or problem.status >= 500:
+        raise error
+    return problem
+
+
+def _done(visit: Visit, what: str) -> Response:
+    # Without a fragment of its own, browsers would keep that of the form.
+    return visit.redirect(f"{_selection(visit).link(f'{visit.home}{PATH}', ('done', what))}#main")

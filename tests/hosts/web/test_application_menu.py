@@ -1,0 +1,86 @@
+"""The menu of applications in the top bar."""
+
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+import harken
+from harken import Harken
+from hosts.serving import Server, served
+from hosts.web.site import Visitor, WebPage, links_of, texts_of
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def hk() -> Iterator[Harken]:
+    """A Harken with feedback in two applications besides the default one."""
+    with harken.connect("memory://") as connected:
+        connected.submit("s", "down", "of the shop", application="shop", agent_id="till")
+        connected.submit("s", "up", "of the bank", application="bank & co")
+        yield connected
+
+
+@pytest.fixture
+def server(hk: Harken) -> Iterator[Server]:
+    """A server with open access."""
+    with served(hk) as serving:
+        yield serving
+
+
+def menu(page: WebPage) -> dict[str, dict[str, list[str]]]:
+    """The parameters of the links in the menu, by application."""
+    found = (parse_qs(urlsplit(link).query) for link in links_of(page) if "application=" in link)
+    return {query["application"][0]: query for query in found}
+
+
+def test_the_menu_leads_to_the_same_page_of_another_application(server: Server) -> None:
+    """With open access, each application has a link, which keeps the period, but no filters."""
+    visitor = Visitor(server)
+    page = visitor.page("/dashboard/feedback?period=week&zone=Asia%2FTokyo&agent_id=till")
+    assert set(menu(page)) == {"default", "shop", "bank & co"}
+    assert menu(page)["shop"] == {"period": ["week"], "zone": ["Asia/Tokyo"], "application": ["shop"]}
+    link = next(link for link in links_of(page) if "application=bank" in link)
+    assert urlsplit(link).path == "/dashboard/feedback"
+    shown = texts_of(visitor.page(link))
+    assert "of the bank" in shown
+    assert "of the shop" not in shown
+
+
+def test_links_and_forms_keep_the_application(server: Server) -> None:
+    """Every link of the main menu, the brand and the event stream stay with the chosen application."""
+    page = Visitor(server).page("/dashboard/settings?application=shop")
+    own = [link for link in links_of(page) if urlsplit(link).path.startswith("/dashboard") and "#" not in link]
+    others = {link for link in own if "application=shop" not in link}
+    assert {urlsplit(link).path for link in others} <= {"/dashboard/settings", "/dashboard/preferences"}
+    assert "Application shop." in texts_of(page)
+    listening = Visitor(server).page("/dashboard/feedback?application=shop")
+    (stream,) = (one["data-events"] for one in listening.attributes("span") if "data-events" in one)
+    assert stream == "/api/events?application=shop"
+
+
+def test_a_key_has_no_choice(hk: Harken) -> None:
+    """A key belongs to one application: there is no menu, and another application is refused."""
+    with served(hk, access="keys") as server:
+        visitor = Visitor.signed_in(server, hk.keys.create("shop", ["admin"]).text)
+        page = visitor.page("/dashboard/feedback")
+        assert menu(page) == {}
+        assert "of the shop" in texts_of(page)
+        assert "bank" not in visitor.get("/dashboard/settings").text
+        visitor.page("/dashboard/feedback?application=default", status=403)
+
+
+def test_a_single_application_needs_no_menu() -> None:
+    """Where nothing can be chosen, there is no menu."""
+    with harken.connect("memory://") as hk, served(hk) as server:
+        hk.submit("s", "up")
+        assert menu(Visitor(server).page("/dashboard/feedback")) == {}
+
+
+def test_forms_change_the_chosen_application(hk: Harken, server: Server) -> None:
+    """A key that is created while another application is shown belongs to that application."""
+    visitor = Visitor(server)
+    assert visitor.post("/dashboard/settings/keys?application=shop", {"scopes": "read"}).status_code == 200
+    assert [key.application for key in hk.keys.keys("shop")] == ["shop"]
+    assert hk.keys.keys("default") == []
