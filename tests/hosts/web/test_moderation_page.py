@@ -11,6 +11,7 @@ from attrs import evolve
 import harken
 from harken import Change, Feedback, FeedbackQuery, Harken, Moderation, ModerationStatus, RatingPolicy, Violation
 from hosts.browser.test_hostile_texts import TEXTS
+from hosts.http.test_every_host import HOSTS
 from hosts.serving import Server
 from hosts.web.site import Visitor, WebPage, links_of, served_at, texts_of
 from support import ManualClock
@@ -546,3 +547,19 @@ def test_addresses_that_lead_nowhere(sam: Visitor, hold: Callable[..., Feedback]
     assert answer.status_code in {200, 422}, answer.text
     page = WebPage(answer.text)
     assert len(page.attributes("h1")) == 1
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_every_web_host_takes_its_forms(hk: Harken, hold: Callable[..., Feedback], host: str) -> None:
+    """Decisions, previews and undo do the same on each."""
+    one, two = hold("casino 1"), hold("casino 2")
+    with HOSTS[host](hk, access="keys") as server:
+        visitor = Visitor.signed_in(server, hk.keys.create("default", ["read", "moderate"], name="Sam").text)
+        answer = decide(visitor, one, "rejected", f"?current={one.id}", reason="spam")
+        page = page_after(visitor, answer)
+        assert (rows(page), current(page)) == ([two.id], two.id)
+        assert visitor.get(FORM).headers["location"] == PAGE
+        preview = visitor.post(FORM, {"entry": entry(two), "preview": "approved"})
+        assert "Approve 1?" in preview.text
+        undone = page_after(visitor, visitor.post(FORM, {"entry": entry(stored(hk, one)), "undo": "yes"}))
+        assert rows(undone) == [one.id, two.id]
