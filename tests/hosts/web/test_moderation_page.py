@@ -181,6 +181,8 @@ class TestTheQueue:
         two = hold("casino", agent_id="Ann", author="kim")
         three = hold("casino", agent_id="Bob", author="jo")
         four = hold("casino", agent_id="Ann", author="jo")
+        links = links_of(sam.page(PAGE))
+        assert {f"{PAGE}?held_by=spam+phrases", f"{PAGE}?held_by=mentions+a+lawyer", f"{PAGE}?agent_id=Bob"} <= {*links}
         assert rows(sam.page(f"{PAGE}?held_by=spam+phrases")) == [two.id, three.id, four.id]
         assert rows(sam.page(f"{PAGE}?agent_id=Bob")) == [three.id]
         assert rows(sam.page(f"{PAGE}?author=jo&period=today")) == [one.id, three.id, four.id]

@@ -307,7 +307,7 @@ def ask(visit: Visit, view: View) -> Moderation:
         card=_card(visit, view, current, items) if current else None,
         decided=evolve(decided, items=tuple(map(visit.principal.redact, decided.items))),
         rules=rules,
-        held_by=_held_by(view, waiting, rules),
+        held_by=_held_by(view, waiting, rules, items),
         others=_others(visit, decided),
         missing=missing,
     )
@@ -450,10 +450,16 @@ def _count(visit: Visit, query: FeedbackQuery) -> int:
     return visit.harken.analytics.summary(evolve(query, statuses=_PENDING)).total
 
 
-def _held_by(view: View, waiting: Waiting, rules: Sequence[RuleCount]) -> list[tuple[str, int | None]]:
-    if view.rule is not None or not waiting.count:
+def _held_by(
+    view: View, waiting: Waiting, rules: Sequence[RuleCount], items: Sequence[Feedback]
+) -> list[tuple[str, int | None]]:
+    """The rules that something waits for. Without filters, it is those that are known, as counting reads everything."""
+    if view.tab != "waiting" or view.rule is not None or not waiting.count:
         return []
-    return [*waiting.by_rule.items()] or [(rule.rule, None) for rule in rules if rule.held]
+    if waiting.by_rule:
+        return [*waiting.by_rule.items()]
+    listed = [rule for one in items for rule in one.moderation.rules]
+    return [(rule, None) for rule in dict.fromkeys([*listed, *(rule.rule for rule in rules if rule.held)])]
 
 
 def _alike(visit: Visit, feedback_id: str) -> list[Feedback]:
