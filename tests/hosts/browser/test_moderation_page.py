@@ -82,7 +82,7 @@ def open_page(browser: Browser, hk: Harken, server: Server, application: str) ->
     yield open_as
     for context in contexts:
         context.close()
-    assert [one for one in problems if "ERR_FAILED" not in one] == []
+    assert [one for one in problems if "Failed to load resource" not in one] == []
 
 
 def status_of(hk: Harken, feedback: Feedback) -> str:
