@@ -38,14 +38,22 @@ def newest_changes(
 ) -> Sequence[Feedback]:
     """The newest changed feedback since a time, at most ``limit`` entries, oldest change first.
 
-    Storages read changes forwards. So they are read in windows, the newest first, each as long as all before it.
+    Storages read changes forwards. So they are read in windows, the newest first, each twice as long as the one before
+    it, or half as long if it has more changes than are wanted: after a burst, most of it is not read.
     """
     found: deque[Feedback] = deque()
     length, until = _FIRST_WINDOW, _LAST
     while len(found) < limit and until > since:
-        start = max(now - length, since)
-        changes = repository.changes(application, since=start)
-        window = deque(_before(changes, until), maxlen=limit - len(found))
+        wanted = limit - len(found)
+        start = max(min(until, now) - length, since)
+        changes = _before(repository.changes(application, since=start), until)
+        if length > _FIRST_WINDOW:
+            window = deque(islice(changes, wanted + 1))
+            if len(window) > wanted:
+                length /= 2
+                continue
+        else:
+            window = deque(changes, maxlen=wanted)
         found.extendleft(reversed(window))
         length, until = 2 * length, start
     return found

@@ -52,7 +52,9 @@ def assets() -> Mapping[str, Asset]:
     found: dict[str, Asset] = {}
     for name in _FILES:
         # A module imports another one by its name with the digest, so that each browser loads it once.
-        text = _IMPORT.sub(lambda match: f"{match[1]}{found[match[2]].name}{match[3]}", (folder / name).read_text("utf-8"))
+        text = _IMPORT.sub(
+            lambda match: f"{match[1]}{found[match[2]].name}{match[3]}", (folder / name).read_text("utf-8")
+        )
         found[name] = _build(name, text.encode())
     return found
 

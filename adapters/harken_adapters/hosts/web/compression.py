@@ -15,7 +15,9 @@ _LEVEL: Final = 5
 
 def accepts_gzip(request: Request) -> bool:
     """Whether the client accepts gzip."""
-    parts = (part.replace(" ", "").partition(";") for part in (request.header("accept-encoding") or "").lower().split(","))
+    parts = (
+        part.replace(" ", "").partition(";") for part in (request.header("accept-encoding") or "").lower().split(",")
+    )
     return any(name in ("gzip", "*") and weight.strip("0.") != "q=" for name, _, weight in parts)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from harken import Scope
+from harken import FeedbackQuery, Scope
 from harken_adapters.hosts.web.selection import Selection
 
 if TYPE_CHECKING:
@@ -82,14 +82,19 @@ def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
     entries = []
     if visit.may(Scope.READ):
         entries += [entry("Overview", ""), entry("Feedback", "/feedback")]
-    # A key that is limited to agents must not see counts of others.
-    sees_all = visit.principal.agents is None
     if visit.may(Scope.MODERATE):
-        waiting = hk.moderation.backlog(application).waiting if sees_all else 0
-        entries.append(entry("Moderation", "/moderation", waiting, "waiting"))
-    if visit.may(Scope.READ) and sees_all:
+        entries.append(entry("Moderation", "/moderation", _waiting(visit), "waiting"))
+    if visit.may(Scope.READ) and visit.principal.agents is None:
         open_alerts = len(hk.alerts.find(application, open=True, limit=100))
         entries.append(entry("Alerts", "/alerts", open_alerts, "open", is_bad=True))
     if visit.may(Scope.ADMIN):
         entries.append(entry("Settings", "/settings"))
     return entries
+
+
+def _waiting(visit: Visit) -> int:
+    """The number of entries that wait for a decision, of those that the visitor may see."""
+    moderation = visit.harken.moderation
+    if visit.principal.agents is None:
+        return moderation.backlog(visit.application).waiting
+    return moderation.waiting(visit.visible(FeedbackQuery(application=visit.application))).count

@@ -67,7 +67,7 @@ class Icons:
     def shapes(self) -> Markup:
         """The shapes of the icons that were used, to be placed after them."""
         symbols = "".join(_symbols()[name] for name in self._used)
-        return Markup(f'<svg width="0" height="0" class="vh" aria-hidden="true">{symbols}</svg>')
+        return Markup(f'<svg id="shapes" width="0" height="0" class="vh" aria-hidden="true">{symbols}</svg>')
 
 
 def render(template: str, values: Mapping[str, Any]) -> bytes:

@@ -10,10 +10,12 @@ from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.web.assets import asset_response
 from harken_adapters.hosts.web.pages import (
     alerts,
+    decisions,
     feedback_detail,
     feedback_list,
     filter_values,
     issues,
+    moderation,
     overview,
     preferences,
     replay_all,
@@ -59,6 +61,8 @@ DASHBOARD_PAGES: Final = (
         methods=("POST",),
         agent_keys=False,
     ),
+    page("moderation", moderation.PATH, moderation.show, scope=Scope.MODERATE),
+    page("decisions", decisions.PATH, decisions.show, scope=Scope.MODERATE, methods=("GET", "HEAD", "POST")),
     page("settings", settings.PATH, settings.show, scope=Scope.ADMIN),
     page("create_key", settings.KEYS_PATH, settings.create, scope=Scope.ADMIN, methods=("POST",), is_secret=True),
     page("revoke_key", settings.KEY_PATH, settings.revoke, scope=Scope.ADMIN, methods=("POST",)),

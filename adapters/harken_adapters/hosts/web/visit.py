@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from harken import Harken, HarkenError, Scope
+from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, HarkenError, Scope
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.access import Principal, application_of, check_own_page
 from harken_adapters.hosts.http.guards.permissions import agent_filter, check_agent_keys, check_scope
@@ -142,6 +142,23 @@ class Visit:
         selection = Selection.parse(self.request.query, self.application, self.now, known=known)
         agent_filter(self.principal, selection.query.agent_id)
         return selection.limited(self.principal.agents)
+
+    def visible(self, query: FeedbackQuery) -> FeedbackQuery:
+        """The query, restricted to the agents that the visitor may see.
+
+        Raises:
+            Problem: it names other agents.
+        """
+        return evolve(query, agent_id=agent_filter(self.principal, query.agent_id))
+
+    def check_visible(self, feedback: Feedback) -> None:
+        """Check that the visitor may see feedback.
+
+        Raises:
+            FeedbackNotFound: the visitor may not, which is not distinguished from missing feedback.
+        """
+        if not self.principal.may_see(feedback.agent_id):
+            raise FeedbackNotFound(self.application, feedback.id)
 
     def frame(self, current: str, selection: Selection) -> Frame:
         """What surrounds a page: the main menu, the theme and the visitor.

@@ -51,7 +51,7 @@ MAX_DECISIONS: Final = 500
 _READ: Final = 10_000
 _MOST_RULES: Final = 50
 #: How many changes are searched for decisions at most.
-_MAX_CHANGES: Final = 10_000
+MAX_CHANGES: Final = 10_000
 _A_DAY: Final = timedelta(days=1)
 _PENDING: Final = frozenset({ModerationStatus.PENDING})
 _DECIDED: Final = frozenset({ModerationStatus.APPROVED, ModerationStatus.REJECTED})
@@ -67,8 +67,8 @@ class Decisions:
         count: the number of decisions on all pages.
         by_moderator: the number of decisions by moderator, the largest first; ``None`` for unnamed moderators.
         response_time: how long those that were pending had waited; ``None`` if none was.
-        is_complete: whether all decisions were found. If not, there were more than 10,000 changes of feedback since
-            then, of which only the newest 10,000 were read.
+        is_complete: whether all decisions were found. If not, there were more changes of feedback since then than were
+            searched.
     """
 
     items: tuple[Feedback, ...]
@@ -209,6 +209,7 @@ class ModerationService:
         statuses: frozenset[ModerationStatus] = _DECIDED,
         limit: int = 100,
         after: Cursor | None = None,
+        searched: int = MAX_CHANGES,
     ) -> Decisions:
         """The feedback that moderators approved or rejected since a time, the latest decision first.
 
@@ -220,16 +221,18 @@ class ModerationService:
             statuses: which decisions to list.
             limit: the maximum number of entries of the page, from 1 to 1,000.
             after: the ``next`` of the page before.
+            searched: how many of the newest changes of feedback are searched, at most 10,000.
 
         Raises:
             InvalidQuery: the limit is out of range.
         """
         check_limit(limit)
+        searched = min(searched, MAX_CHANGES)
         query = evolve(query, statuses=statuses & _DECIDED, withdrawn=None)
         now = self._clock()
         start = now - _A_DAY if since is None else since
         # Each decision is a change, so those since then are among the changes since then.
-        changes = newest_changes(self._repository, query.application, since=start, now=now, limit=_MAX_CHANGES)
+        changes = newest_changes(self._repository, query.application, since=start, now=now, limit=searched)
         decided = {_place(one): one for one in changes if query.matches(one) and _was_decided(one, start)}
         places = sorted(decided, reverse=True)
         rest = [place for place in places if after is None or place < after]
@@ -240,7 +243,7 @@ class ModerationService:
             count=len(decided),
             by_moderator=dict(moderators.most_common()),
             response_time=ResponseTime.of(wait for one in decided.values() if (wait := _waited(one)) is not None),
-            is_complete=len(changes) < _MAX_CHANGES,
+            is_complete=len(changes) < searched,
         )
 
     def applications(self) -> Sequence[str]:

@@ -65,6 +65,11 @@ class Principal:
         return (self.token.author or self.token.session_id) if self.token else None
 
     @property
+    def name(self) -> str | None:
+        """The name of the API key or of the person, or else the id of the key; ``None`` without a key."""
+        return (self.key.name or self.key.id) if self.key else None
+
+    @property
     def agents(self) -> frozenset[str] | None:
         """The agents that the API key is limited to; ``None`` if it is not limited."""
         return self.key.agents if self.key else None

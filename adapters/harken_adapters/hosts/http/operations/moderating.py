@@ -143,8 +143,8 @@ def _undo(call: Call) -> Response:
 
 def _moderator(call: Call, body: dict[str, Any]) -> Any:
     """The moderator in the body; by default, the name or id of the API key."""
-    key, moderator = call.principal.key, body.get("moderator")
-    return key.name or key.id if moderator is None and key else moderator
+    moderator = body.get("moderator")
+    return call.principal.name if moderator is None else moderator
 
 
 def _version(call: Call, body: dict[str, Any]) -> int | None:

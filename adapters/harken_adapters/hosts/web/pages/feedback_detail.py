@@ -10,13 +10,14 @@ from urllib.parse import quote
 
 from attrs import evolve, frozen
 
-from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Harken, ModerationStatus, Scope
+from harken import Cursor, Feedback, FeedbackQuery, Harken, ModerationStatus, Scope
 from harken.domain.events import DeliveryState
 from harken.domain.feedback import Content
 from harken_adapters.formats.messages import Message
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.delivery_words import STATES
 from harken_adapters.hosts.web.entries import count_entries, entry_view
+from harken_adapters.hosts.web.held import REASONS
 from harken_adapters.hosts.web.pages.alerts import may_see_deliveries
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
@@ -243,8 +244,7 @@ def show(visit: Visit) -> Response:
     """The response with the page."""
     selection = visit.selection()
     feedback = visit.harken.collection.get(visit.application, visit.request.parts["feedback_id"])
-    if not visit.principal.may_see(feedback.agent_id):
-        raise FeedbackNotFound(visit.application, feedback.id)
+    visit.check_visible(feedback)
     feedback = visit.principal.redact(feedback)
     found = ask(visit.harken, selection, feedback)
     path = f"{visit.home}/feedback"
@@ -262,6 +262,7 @@ def show(visit: Visit) -> Response:
         selection=selection,
         path=path,
         may_moderate=visit.may(Scope.MODERATE),
+        reasons=REASONS,
     )
 
 

@@ -1,5 +1,5 @@
 // What every page of the dashboard does with JavaScript. Without it, all of it works as links and forms.
-import { listen } from "./live.js";
+import { listen, turn } from "./live.js";
 
 const page = document.documentElement;
 
@@ -8,13 +8,25 @@ function start() {
   document.addEventListener("click", onClick);
   document.addEventListener("keydown", onEscape);
   document.addEventListener("keydown", onLetter);
-  for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
-  for (const notice of document.querySelectorAll("[data-retry]")) retry(notice);
-  fetchLater();
-  document.addEventListener("refreshed", fetchLater);
+  document.addEventListener("submit", onSubmit);
+  document.addEventListener("change", countPicked);
+  document.addEventListener("reset", () => setTimeout(countPicked));
+  document.addEventListener("turned", prepare);
   for (const form of document.querySelectorAll("[data-ends]")) warnBeforeEnd(form);
-  for (const part of document.querySelectorAll("[data-refresh]")) refreshSoon(part);
+  prepare();
   listen();
+}
+
+// What each state of the page needs.
+function prepare() {
+  for (const button of document.querySelectorAll("[data-copy], [data-pick-all]")) button.hidden = false;
+  for (const notice of document.querySelectorAll("[data-retry]")) retry(notice);
+  for (const toast of document.querySelectorAll("[data-fades]")) fade(toast);
+  for (const part of document.querySelectorAll("[data-refresh]")) refreshSoon(part);
+  fetchLater();
+  const message = document.querySelector("[data-say]");
+  if (message) say(message.dataset.say);
+  countPicked();
 }
 
 // The time zone is in the address, so that a link shows everybody the same; the first visit takes that of the browser.
@@ -28,10 +40,12 @@ function useZoneOfBrowser() {
 
 function onClick(event) {
   closeMenus(event.target);
-  const chosen = event.target.closest("a[data-popover], button[data-copy]");
+  if (event.target.matches("[data-picks] .cb")) pick(event.target, event.shiftKey);
+  const chosen = event.target.closest("a[data-popover], a[data-turn], button[data-copy]");
   if (!chosen || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   if (chosen.dataset.copy) copy(chosen);
+  else if ("turn" in chosen.dataset) follow(chosen);
   else openPopover(chosen);
 }
 
@@ -155,6 +169,7 @@ function retry(notice) {
   let left = Number(notice.dataset.retries);
   let seconds = Number(notice.dataset.retry);
   const timer = setInterval(async () => {
+    if (!notice.isConnected) clearInterval(timer);
     seconds -= 1;
     if (seconds > 0) {
       notice.textContent = `This page tries again in ${seconds} s.`;
@@ -178,10 +193,89 @@ function warnBeforeEnd(form) {
   setTimeout(() => (form.hidden = false), Math.max(0, left));
 }
 
-// Tell people what happened, also those who do not see the page.
-export function say(text) {
+// --- Forms and links whose answer is shown in place ----------------------------------------------------------------------
+
+let isTurning = false;
+
+async function onSubmit(event) {
+  const form = event.target;
+  if (!("turn" in form.dataset)) return;
+  event.preventDefault();
+  // A key that is pressed twice is one decision.
+  if (isTurning) return;
+  const body = new URLSearchParams(new FormData(form, event.submitter));
+  if (!(await turnKeeping(form.action, body))) say("Not saved: the server does not answer. Try again.", true);
+}
+
+async function follow(link) {
+  if (!isTurning && !(await turnKeeping(link.href))) location.assign(link.href);
+}
+
+// What was selected stays so.
+async function turnKeeping(address, body) {
+  const picked = new Set([...document.querySelectorAll("[data-picks] .q :checked")].map((box) => box.value));
+  isTurning = true;
+  try {
+    if (!(await turn(address, body))) return false;
+  } finally {
+    isTurning = false;
+  }
+  for (const box of document.querySelectorAll("[data-picks] .q .cb")) box.checked ||= picked.has(box.value);
+  countPicked();
+  return true;
+}
+
+// --- Selecting several ---------------------------------------------------------------------------------------------------
+
+let lastPicked = null;
+
+function pick(box, isRange) {
+  const boxes = [...document.querySelectorAll("[data-picks] .q .cb:not(:disabled)")];
+  if (box.closest("[data-pick-all]")) {
+    for (const one of boxes) one.checked = box.checked;
+    box.checked = false;
+  } else if (isRange && boxes.includes(lastPicked)) {
+    const [first, last] = [boxes.indexOf(lastPicked), boxes.indexOf(box)].sort((a, b) => a - b);
+    for (const one of boxes.slice(first, last + 1)) one.checked = box.checked;
+  }
+  lastPicked = box;
+  countPicked();
+}
+
+function countPicked() {
+  for (const label of document.querySelectorAll("[data-picked]")) {
+    label.textContent = `${document.querySelectorAll("[data-picks] .q :checked").length} selected`;
+  }
+}
+
+// --- Messages ------------------------------------------------------------------------------------------------------------
+
+// A message goes after some seconds, but not while it is hovered or has the focus.
+function fade(toast) {
+  let left = Number(toast.dataset.fades);
+  const timer = setInterval(() => {
+    if (toast.matches(":hover, :focus-within")) return;
+    left -= 1;
+    if (left > 0 && toast.isConnected) return;
+    clearInterval(timer);
+    toast.remove();
+  }, 1000);
+}
+
+// Tell people what happened, also those who do not see the page; a failure is shown too.
+export function say(text, isFailure = false) {
   const region = document.querySelector("#said");
   if (region) region.textContent = text;
+  if (!isFailure) return;
+  const toast = document.createElement("div");
+  toast.className = "toastwrap";
+  toast.dataset.fades = "10";
+  const words = document.createElement("div");
+  words.className = "toast";
+  words.textContent = text;
+  toast.append(words);
+  document.querySelector("main").prepend(toast);
+  fade(toast);
 }
 
 // --- Keys. Elements name theirs in data-key, so that a key exists exactly where its hint is shown -------------------------
@@ -192,7 +286,7 @@ let isGoing = false;
 // A key is for the page only if nothing else can want it: a field, a menu, a dialog, or the browser.
 function isFree(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented || event.isComposing) return false;
-  if (event.target.closest("input, textarea, select, [contenteditable], [role=dialog], dialog, details[open]")) return false;
+  if (event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable], [role=dialog], dialog, details[open]")) return false;
   return !document.querySelector("dialog[open]") && document.documentElement.dataset.keys !== "off";
 }
 

@@ -16,7 +16,8 @@ export function listen() {
       const closed = source.readyState === EventSource.CLOSED;
       show(state, closed ? "Not live" : "Not live: trying again", false);
     };
-    source.addEventListener("feedback.created", () => add(1));
+    source.addEventListener("feedback.created", (event) => isCounted(event) && add(1));
+    source.addEventListener("feedback.moderated", (event) => markDecided(JSON.parse(event.data).data));
     source.addEventListener("missed", (event) => add(JSON.parse(event.data).missed ?? 1));
   };
   const pause = () => {
@@ -25,7 +26,7 @@ export function listen() {
     show(state, "Paused", false);
   };
   document.addEventListener("visibilitychange", () => (document.hidden ? pause() : source ?? open()));
-  for (const pill of document.querySelectorAll(".pill")) pill.addEventListener("click", refresh);
+  document.addEventListener("click", (event) => event.target.closest(".pill") && refresh());
   addEventListener("pagehide", () => source?.close());
   open();
 }
@@ -52,24 +53,57 @@ function add(number) {
   document.querySelector("#said").textContent = `${count} new`;
 }
 
+// A list of one state counts only what is in it.
+function isCounted(event) {
+  const wanted = document.querySelector(".pill")?.dataset.counts;
+  return !wanted || JSON.parse(event.data).data.status === wanted;
+}
+
+// What others have decided goes grey where it is, and leaves the page when that is loaded again.
+function markDecided(feedback) {
+  const done = feedback.status === "pending" ? "put back" : feedback.status;
+  const words = `${feedback.moderation?.moderator ?? "A moderator"} ${done} it just now`;
+  for (const part of document.querySelectorAll(`[data-feedback="${CSS.escape(feedback.id)}"]`)) {
+    if (Number(part.dataset.version) >= feedback.version) continue;
+    part.classList.add("gone");
+    for (const note of part.querySelectorAll("[data-gone]")) note.hidden = false;
+    for (const why of part.querySelectorAll("[data-why]")) why.textContent = words;
+    for (const box of part.querySelectorAll("input[type=checkbox]")) {
+      box.checked = false;
+      box.disabled = true;
+      box.dispatchEvent(new Event("change", { bubbles: true }));
+    }
+  }
+}
+
 // Load the page again in place, and put the focus on the heading of its list.
 async function refresh() {
-  let answer;
+  if (!(await turn(location.href))) location.reload();
+}
+
+// Show another state of the page in place of this one: the answer to a link or a form. The focus goes to what it says
+// is next, or to the heading of the list. Returns whether there was an answer.
+export async function turn(address, form) {
+  let answer, text;
   try {
-    answer = await fetch(location.href);
+    answer = await fetch(address, form && { method: "POST", body: form });
+    text = await answer.text();
   } catch {
-    answer = null;
+    return false;
   }
-  if (!answer?.ok) {
-    location.reload();
-    return;
+  const fresh = new DOMParser().parseFromString(text, "text/html");
+  if (!fresh.querySelector(".nav")) {
+    // Another kind of page, such as that to sign in.
+    location.assign(answer.url);
+    return true;
   }
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const part of ["main", ".nav"]) document.querySelector(part)?.replaceWith(fresh.querySelector(part));
-  for (const pill of document.querySelectorAll(".pill")) pill.hidden = true;
+  for (const part of ["#bar", "main", ".nav", ".small", "#shapes"]) document.querySelector(part)?.replaceWith(fresh.querySelector(part));
+  document.title = fresh.title;
+  history.replaceState(null, "", answer.url);
   count = 0;
-  document.dispatchEvent(new Event("refreshed"));
-  const heading = document.querySelector("[data-latest]") ?? document.querySelector("h1");
-  heading.tabIndex = -1;
-  heading.focus();
+  const next = document.querySelector("[data-focus]") ?? document.querySelector("[data-latest]") ?? document.querySelector("h1");
+  next.tabIndex = -1;
+  next.focus();
+  document.dispatchEvent(new Event("turned"));
+  return true;
 }

@@ -1,0 +1,262 @@
+"""The forms of moderation: decisions on one or several entries, their preview, and undoing them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import quote
+
+from attrs import evolve, frozen
+
+from harken import (
+    DecisionConflict,
+    Feedback,
+    FeedbackNotFound,
+    FeedbackRejected,
+    FeedbackWithdrawn,
+    InvalidTransition,
+    ModerationStatus,
+)
+from harken.domain.moderation import Decision
+from harken.services.feedback.moderation import DecisionResult
+from harken_adapters.charts.labels import amount
+from harken_adapters.hosts.http.wire.bodies import WITH_BODY
+from harken_adapters.hosts.http.wire.messages import Response
+from harken_adapters.hosts.http.wire.parameters import Parameters, invalid
+from harken_adapters.hosts.web.forms import form_of
+from harken_adapters.hosts.web.held import REASONS, decided_text, held, who
+from harken_adapters.hosts.web.pages import moderation
+from harken_adapters.hosts.web.pages.moderation import Outcome, View
+from harken_adapters.hosts.web.visit import Visit
+from harken_adapters.hosts.web.wording import first_upper
+
+PATH: Final = f"{moderation.PATH}/decisions"
+#: The choice of a reason that is typed.
+_OTHER: Final = "other"
+#: In code points. A reason that was not saved is part of an address.
+_LONGEST_REASON: Final = 1_000
+_VERBS: Final = {ModerationStatus.APPROVED: "Approve", ModerationStatus.REJECTED: "Reject"}
+
+
+@frozen(kw_only=True)
+class Line:
+    """An entry of the preview.
+
+    Attributes:
+        feedback: the entry.
+        note: why it is held; or why it cannot be decided any more.
+        is_open: whether it can be decided.
+    """
+
+    feedback: Feedback
+    note: str
+    is_open: bool
+
+
+def show(visit: Visit) -> Response:
+    """The response to a form. Its address leads to the page for moderation."""
+    view = View.of(visit)
+    if visit.request.method not in WITH_BODY:
+        return visit.redirect(view.link())
+    form = form_of(visit.request)
+    entries = _entries(form)
+    if form.get("undo") is not None:
+        return _undo(visit, view, entries)
+    if (word := form.get("preview")) is not None:
+        return _preview(visit, view, entries, _status("preview", word))
+    return _decide(visit, view, entries, form)
+
+
+def _entries(form: Parameters) -> dict[str, int]:
+    """The versions of the entries of a form, by id, in order.
+
+    Raises:
+        Problem: there are none, or one is invalid.
+    """
+    lines = [line.removesuffix("\r") for text in form.all("entry") for line in text.split("\n")]
+    entries = dict(moderation.parse_entry(line) for line in lines if line)
+    if not entries:
+        raise invalid("entry", "required", "No entry is selected. Go back, and select at least one.")
+    return entries
+
+
+def _status(name: str, word: str) -> ModerationStatus:
+    if word not in (ModerationStatus.APPROVED.value, ModerationStatus.REJECTED.value):
+        raise invalid(name, "unknown", f"{name} must be approved or rejected; got {word[:100]!a}")
+    return ModerationStatus(word)
+
+
+def _reason(form: Parameters, status: ModerationStatus) -> str:
+    """The chosen or typed reason of a rejection; approvals have none."""
+    if status is not ModerationStatus.REJECTED:
+        return ""
+    chosen = form.get("reason", "")
+    reason = form.get("words", "").strip() if chosen == _OTHER else chosen
+    if len(reason) > _LONGEST_REASON:
+        raise invalid("words", "too_long", f"A reason has at most {_LONGEST_REASON:,} characters, got {len(reason):,}")
+    return reason
+
+
+def _decide(visit: Visit, view: View, entries: Mapping[str, int], form: Parameters) -> Response:
+    status = _status("decide", form.get("decide", ""))
+    reason = _reason(form, status)
+    if len(entries) > 1:
+        return _decide_several(visit, view, entries, status, reason)
+    [(feedback_id, version)] = entries.items()
+    try:
+        decided = visit.harken.moderation.decide(
+            visit.application,
+            feedback_id,
+            status,
+            moderator=visit.principal.name,
+            reason=reason,
+            expected_version=version,
+            check=visit.check_visible,
+        )
+    except (FeedbackNotFound, FeedbackWithdrawn, InvalidTransition):
+        return _lost(visit, view, feedback_id, seen=version, wanted=status.value, reason=reason)
+    if form.get("page") == "feedback":
+        return visit.redirect(view.selection.link(f"{visit.home}/feedback/{quote(feedback_id, safe='')}"))
+    following = moderation.following(visit, view, decided) if view.tab == "waiting" else None
+    return visit.redirect(view.link(current=following, decided=moderation.entry(decided)))
+
+
+def _undo(visit: Visit, view: View, entries: Mapping[str, int]) -> Response:
+    if len(entries) > 1:
+        results = visit.harken.moderation.undo_many(
+            visit.application, entries, moderator=visit.principal.name, check=visit.check_visible
+        )
+        return _outcome(visit, view, entries, results, "undone", can_undo=False)
+    [(feedback_id, version)] = entries.items()
+    try:
+        undone = visit.harken.moderation.undo(
+            visit.application,
+            feedback_id,
+            moderator=visit.principal.name,
+            expected_version=version,
+            check=visit.check_visible,
+        )
+    except (FeedbackNotFound, FeedbackWithdrawn, InvalidTransition):
+        return _lost(visit, view, feedback_id, seen=version, wanted="undo")
+    # The entry that waits again is the one to decide on.
+    is_pending = undone.moderation.status is ModerationStatus.PENDING
+    shown = view.link(tab=None, current=undone.id, decided=moderation.entry(undone))
+    return visit.redirect(shown if is_pending else view.link(decided=moderation.entry(undone)))
+
+
+def _lost(visit: Visit, view: View, feedback_id: str, *, seen: int, wanted: str, reason: str = "") -> Response:
+    """The redirect after a decision that was not saved, as the entry is not as it was seen any more."""
+    return visit.redirect(view.link(current=feedback_id, wanted=wanted, seen=str(seen), reason=reason or None))
+
+
+def _decide_several(
+    visit: Visit, view: View, entries: Mapping[str, int], status: ModerationStatus, reason: str
+) -> Response:
+    decisions = [
+        Decision(feedback_id=feedback_id, version=version, status=status, reason=reason)
+        for feedback_id, version in entries.items()
+    ]
+    results = visit.harken.moderation.decide_many(
+        visit.application, decisions, moderator=visit.principal.name, check=visit.check_visible
+    )
+    return _outcome(visit, view, entries, results, status.value)
+
+
+def _outcome(
+    visit: Visit,
+    view: View,
+    entries: Mapping[str, int],
+    results: Sequence[DecisionResult],
+    done: str,
+    *,
+    can_undo: bool = True,
+) -> Response:
+    """The page with the outcome of several decisions. Sending the form again changes nothing."""
+    saved = [one for one in results if isinstance(one, Feedback)]
+    lost = [
+        (feedback_id, _why_lost(visit, result))
+        for feedback_id, result in zip(entries, results, strict=True)
+        if not isinstance(result, Feedback)
+    ]
+    counts = Counter(why for _, why in lost)
+    parts = [f"{len(saved):,} {done}", *(f"{count:,} {why}" for why, count in counts.items())]
+    outcome = Outcome(
+        text=", ".join(parts),
+        undo=tuple(map(moderation.entry, saved)) if can_undo else (),
+        failures=tuple((feedback_id, _comment(visit, feedback_id), first_upper(why)) for feedback_id, why in lost),
+    )
+    return moderation.show(visit, outcome, evolve(view, like=None, current=None))
+
+
+def _comment(visit: Visit, feedback_id: str) -> str:
+    found = moderation.find(visit, feedback_id)
+    return "" if found is None or found.withdrawn else found.comment
+
+
+def _why_lost(visit: Visit, error: object) -> str:
+    """Why a decision was not saved, to follow the number of entries."""
+    if isinstance(error, DecisionConflict) and error.decided_at is not None:
+        return f"was decided by {who(error.moderator, visit.principal.name)} meanwhile"
+    if isinstance(error, FeedbackNotFound):
+        return "was not found; it may have been erased"
+    if isinstance(error, FeedbackWithdrawn):
+        return "was withdrawn by its author"
+    if isinstance(error, FeedbackRejected):
+        return "cannot get this reason"
+    return "was changed meanwhile"
+
+
+def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: ModerationStatus) -> Response:
+    """The page that asks before several entries are decided. Nothing is changed."""
+    hk = visit.harken
+    preview = hk.moderation.preview(moderation.everything(visit), entries, status, check=visit.check_visible)
+    open_ids = {one.feedback_id for one in preview.entries}
+    found = {feedback_id: moderation.find(visit, feedback_id) for feedback_id in entries}
+    lines = [
+        _line(visit, feedback, is_open=feedback_id in open_ids and feedback.moderation.status is not status)
+        for feedback_id, feedback in found.items()
+        if feedback is not None
+    ]
+    is_open = [one.feedback for one in lines if one.is_open]
+    texts = len({" ".join(one.comment.casefold().split()) for one in is_open})
+    facts = [
+        f"{len(is_open):,} of {len(entries):,} can be decided"
+        if len(is_open) < len(entries)
+        else f"All {len(entries):,} can be decided"
+    ]
+    facts += [f"{amount(len({one.session_id for one in is_open}), 'session')}, {amount(texts, 'text')}"]
+    effect = moderation.effect_text(preview.effect)
+    facts += [effect or "No statistics change"]
+    return visit.show(
+        "moderation_preview.html",
+        title=f"{_VERBS[status]} {len(is_open):,}?",
+        status_wanted=status,
+        verb=_VERBS[status],
+        facts=". ".join(facts) + ".",
+        lines=lines,
+        count=len(is_open),
+        entries="\n".join(map(moderation.entry, is_open)),
+        reason=_common_reason(is_open),
+        reasons=REASONS,
+        view=view,
+        back=view.link(),
+        action=view.action,
+        frame=visit.frame("Moderation", view.selection),
+        selection=view.selection,
+    )
+
+
+def _common_reason(entries: Sequence[Feedback]) -> str:
+    is_spam = [any("spam" in rule.lower() for rule in one.moderation.rules) for one in entries]
+    return "spam" if is_spam and all(is_spam) else ""
+
+
+def _line(visit: Visit, feedback: Feedback, *, is_open: bool) -> Line:
+    if feedback.withdrawn:
+        return Line(feedback=feedback.without_words(), note="Its author took it back", is_open=False)
+    if feedback.moderation.status is ModerationStatus.PENDING:
+        note = held(feedback).title if is_open else "Its author changed it meanwhile"
+        return Line(feedback=feedback, note=note, is_open=is_open)
+    note = first_upper(decided_text(feedback.moderation, visit.principal.name))
+    return Line(feedback=feedback, note=note, is_open=is_open)
