@@ -127,8 +127,8 @@ def _filters(query: FeedbackQuery) -> dict[str, str]:
     moments = {"since": query.since, "until": query.until}
     return {
         **({"session_id": query.session_id} if query.session_id is not None else {}),
-        **{"agent_id": agent for agent in query.agent_id or ()},
-        **{"rating": rating.word for rating in query.rating or ()},
+        **({"agent_id": min(query.agent_id)} if query.agent_id else {}),
+        **({"rating": min(rating.word for rating in query.rating)} if query.rating else {}),
         **({"status": "pending"} if query.statuses == {ModerationStatus.PENDING} else {}),
         **{name: stamp(moment) for name, moment in moments.items() if moment is not None},
     }

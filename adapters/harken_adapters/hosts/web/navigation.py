@@ -1,4 +1,4 @@
-"""The main menu, with what needs somebody."""
+"""The main menu, with the number of things that wait on each page."""
 
 from __future__ import annotations
 

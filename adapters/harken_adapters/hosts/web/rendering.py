@@ -48,9 +48,9 @@ def _environment() -> Environment:
 
 
 @cache
-def _symbols() -> Mapping[str, str]:
+def _symbols() -> Mapping[str, Markup]:
     text = (files("harken_adapters.hosts.web") / "static" / "icons.svg").read_text("utf-8")
-    return {match[1]: match[0] for match in _SYMBOL.finditer(text)}
+    return {match[1]: Markup(match[0]) for match in _SYMBOL.finditer(text)}  # noqa: S704 - Harken's own file
 
 
 class Icons:
@@ -62,12 +62,13 @@ class Icons:
     def __call__(self, name: str, size: str = "") -> Markup:
         """An icon; ``size`` is a CSS class, ``s`` for a small one."""
         self._used[name] = None
-        return Markup(f'<svg class="{f"i {size}".strip()}" aria-hidden="true"><use href="#i-{name}"/></svg>')
+        kind = f"i {size}" if size else "i"
+        return Markup('<svg class="{}" aria-hidden="true"><use href="#i-{}"/></svg>').format(kind, name)
 
     def shapes(self) -> Markup:
         """The shapes of the icons that were used, to be placed after them."""
-        symbols = "".join(_symbols()[name] for name in self._used)
-        return Markup(f'<svg id="shapes" width="0" height="0" class="vh" aria-hidden="true">{symbols}</svg>')
+        symbols = Markup().join(_symbols()[name] for name in self._used)
+        return Markup('<svg id="shapes" width="0" height="0" class="vh" aria-hidden="true">{}</svg>').format(symbols)
 
 
 def render(template: str, values: Mapping[str, Any]) -> bytes:

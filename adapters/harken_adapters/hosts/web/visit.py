@@ -1,4 +1,4 @@
-"""A visit: a request for a page of the dashboard, by somebody who may see it."""
+"""A visit: a request for a page of the dashboard, by a visitor who may see it."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Final
 from urllib.parse import quote
 
@@ -159,7 +159,7 @@ def _steps(selection: Selection, feedback: Feedback) -> Iterator[Step]:
     kind = {"up": "u", "down": "d"}.get(first.rating.word, "")
     words = "with a comment" if first.comment else "without a comment"
     yield Step(title=f"{first.rating.word.capitalize()} {words}", at=local(feedback.created_at), kind=kind)
-    for revision, (before, after) in zip(feedback.revisions, zip(contents, contents[1:], strict=False), strict=True):
+    for revision, (before, after) in zip(feedback.revisions, pairwise(contents), strict=True):
         yield Step(title="Changed by its author", text=_difference(before, after), at=local(revision.replaced_at))
     moderation = feedback.moderation
     if moderation.decided_at is not None:

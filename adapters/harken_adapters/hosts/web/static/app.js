@@ -29,7 +29,7 @@ function prepare() {
   countPicked();
 }
 
-// The time zone is in the address, so that a link shows everybody the same; the first visit takes that of the browser.
+// The time zone is in the address, so that a link shows the same to every reader; the first visit takes that of the browser.
 function useZoneOfBrowser() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const address = new URL(location.href);
