@@ -18,7 +18,7 @@ from harken.services.feedback.rule_counts import RuleCount
 from harken_adapters.charts.labels import amount, satisfaction_text, share_text
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
-from harken_adapters.hosts.web.filter_bar import Chip, name_of
+from harken_adapters.hosts.web.filter_bar import Chip, name_of, value_text
 from harken_adapters.hosts.web.held import (
     REASONS,
     Held,
@@ -698,8 +698,8 @@ def _chips(view: View) -> list[Chip]:
     chips = [
         Chip(
             name=name_of(name),
-            verb="is",
-            values=", ".join(view.selection.values(name)),
+            verb="has" if name == "text" else "is",
+            values=", ".join(value_text(name, value) for value in view.selection.values(name)),
             remove=view.link_without(name),
             edit=None,
         )
