@@ -27,6 +27,7 @@ from harken.ports import (
     ModerationStatus,
     Rating,
     Revision,
+    RuleMatch,
     Scope,
     Sentiment,
     StateEntry,
@@ -44,7 +45,7 @@ def by_name(*kinds: Any) -> dict[str, Any]:
 # A line can be decoded to these types only, even if an attacker wrote it. Pickle could not guarantee that.
 MICROSECOND = timedelta(microseconds=1)
 VALUES = by_name(Accepted, Alert, ApiKey, Attempt, Delivery, Event, Feedback, FeedbackQuery, StateEntry)
-VALUES |= by_name(Content, Moderation, Revision, Sentiment, Subject, Target, Traits)
+VALUES |= by_name(Content, Moderation, Revision, RuleMatch, Sentiment, Subject, Target, Traits)
 ENUMS = by_name(AlertKind, AttemptOutcome, DeliveryState, EventType, ModerationStatus, Rating, Scope)
 GROUPS = by_name(list, tuple, frozenset, dict, Context)
 JSON_GROUPS = by_name(list, dict)

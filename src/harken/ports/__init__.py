@@ -37,7 +37,7 @@ from harken.domain.events import (
 )
 from harken.domain.feedback import Content, Context, Feedback, Rating, Revision, Sentiment, Target
 from harken.domain.metadata import MetadataSize
-from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.moderation import Moderation, ModerationStatus, RuleMatch
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.alerts import AlertRepository
@@ -95,6 +95,7 @@ __all__ = [
     "Page",
     "Rating",
     "Revision",
+    "RuleMatch",
     "Scope",
     "Sentiment",
     "SessionRepository",
