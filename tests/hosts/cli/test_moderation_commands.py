@@ -30,7 +30,7 @@ def test_the_queue_and_why(cli: Any, held: list[str]) -> None:
 
 
 def test_several(cli: Any, held: list[str]) -> None:
-    """Each entry is decided on its own; the exit code says whether all were, and a repetition is no conflict."""
+    """Each entry is decided on its own; the exit code says whether all were, and a repetition is not a conflict."""
     entries = [f"{one}:1" for one in held]
     preview = cli("moderate", "several", "approve", *entries, "--preview").out
     assert "3 of 3 entries can be decided" in preview

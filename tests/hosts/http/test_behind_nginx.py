@@ -16,8 +16,8 @@ from harken import Harken
 from harken_adapters.hosts import flask
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.browser_files import MODULES
-from harken_adapters.hosts.web.routes import PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.web.routes import PAGES
 from hosts.http.test_serve import typed
 from hosts.serving import served, serving_wsgi
 from support import PATIENCE

@@ -89,10 +89,12 @@ def _conditions(query: FeedbackQuery) -> Iterator[Condition]:
     yield from (_label_condition(name, labels) for name, labels in query.context.items())
     if query.has_comment is not None:
         yield f"feedback.comment {'<>' if query.has_comment else '='} ''", ()
-    if query.since is not None:
-        yield "feedback.created_at >= ?", (to_microseconds(query.since),)
-    if query.until is not None:
-        yield "feedback.created_at < ?", (to_microseconds(query.until),)
+    limits = {">=": query.since, "<": query.until}
+    yield from (
+        (f"feedback.created_at {sign} ?", (to_microseconds(limit),))
+        for sign, limit in limits.items()
+        if limit is not None
+    )
     if query.statuses != ANY_STATUS:
         yield _status_condition(query.statuses), ()
     if query.withdrawn is not None:
