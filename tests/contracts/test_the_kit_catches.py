@@ -1121,7 +1121,9 @@ class MatchesTagsBySubstring(MemoryFeedbackRepository):
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         found = super().find(evolve(query, tag=None), limit=9_999, after=after).items
-        items = [one for one in found if query.tag is None or any(query.tag in tag for tag in one.tags)]
+        items = [
+            one for one in found if query.tag is None or any(part in tag for part in query.tag for tag in one.tags)
+        ]
         return Page(tuple(items[:limit]), Cursor.of(items[limit - 1]) if len(items) > limit else None)
 
 
