@@ -49,6 +49,9 @@ _BACKLOG: Final = 2048
 #: The variable in which the process of the command passes a random secret to the serving processes.
 _DEMO: Final = "HARKEN_DEMO_SECRET"
 _SECRET_BYTES: Final = 32
+#: A worker that does not answer its parent for this long is replaced. On a busy machine, one needs more than the five
+#: seconds of uvicorn's default until it can answer; all would be replaced for ever.
+_STARTING_SECONDS: Final = 30
 #: For how many seconds requests may continue after a signal.
 GRACE: Final = 5
 
@@ -114,6 +117,7 @@ def serve(settings: ServerSettings, on_start: Callable[[Started], object], *, co
             http=GuardedProtocol,
             ws="none",
             timeout_graceful_shutdown=GRACE,
+            timeout_worker_healthcheck=_STARTING_SECONDS,
         )
 
 
