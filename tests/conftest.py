@@ -14,7 +14,7 @@ from harken import Harken
 from support import ManualClock, counting_ids
 
 settings.register_profile("quick", max_examples=10, deadline=None, derandomize="CI" in os.environ)
-settings.register_profile("thorough", max_examples=50, deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("thorough", max_examples=100, deadline=None, derandomize="CI" in os.environ)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
