@@ -138,6 +138,22 @@ def test_messages_disappear(visit: Visit) -> None:
     visit.stores(None)
 
 
+def test_a_rejection_after_the_panel_was_closed(visit: Visit) -> None:
+    """If the panel is closed before the server rejects the vote, the reason is beside the thumbs; nothing is stored."""
+    held = Held(visit)
+    visit.answer(held)
+    widget = visit.open()
+    widget.down.click()
+    widget.send.click()
+    held.wait()
+    widget.input.press("Escape")
+    held.release()
+    widget.says(NEEDED)
+    widget.is_open(False)
+    widget.shows(None)
+    visit.stores(None)
+
+
 def test_saving_is_shown_after_400_milliseconds(visit: Visit) -> None:
     """A quick server causes no flicker; for a slow one, the button says so. The focus stays where it is."""
     held = Held(visit)
