@@ -1,8 +1,10 @@
 """What an overview says: the headline, reasons, rankings and facets of a whole storage."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -24,7 +26,7 @@ from harken import (
     Summary,
 )
 from harken.configuration.storage_urls import open_storage
-from support import NOON, ManualClock, a_submission
+from support import NOON, PATIENCE, ManualClock, a_submission
 
 DAY = timedelta(days=1)
 BY_AGENT = GroupBy.parse("agent")
@@ -279,6 +281,56 @@ def test_themes_that_are_known(hk: Harken) -> None:
     assert hk.analytics.page().knows_theme_issues(periods)
     hk.submit("two-more", "down", "Wrong again")
     assert not hk.analytics.knows_theme_issues(periods)
+
+
+def test_themes_that_are_known_while_the_period_runs(hk: Harken, clock: ManualClock) -> None:
+    """Time that passes without new feedback does not make them unknown, although more of the earlier period counts."""
+    rated(hk, 20, 150)
+    rated(hk, 2, 1, NOON - 28 * DAY + timedelta(minutes=35))
+    hk.analytics.theme_issues(hk.analytics.periods(hk.query()))
+    clock.now += timedelta(minutes=16)
+    assert hk.analytics.knows_theme_issues(hk.analytics.periods(hk.query()))
+    clock.now += timedelta(minutes=15)
+    periods = hk.analytics.periods(hk.query())
+    assert hk.analytics.summary(periods.before).total == 3
+    assert not hk.analytics.knows_theme_issues(periods)
+
+
+def test_readers_at_once_compute_a_result_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that several people open at the same time costs as much as for one of them."""
+    with open_storage("memory://") as storage, harken.connect(storage, clock=ManualClock(NOON)) as hk:
+        rated(hk, 20, 150)
+        summarize, find = storage.feedback.summarize, storage.feedback.find
+        came, finds = Barrier(4), []
+
+        def summarize_together(query: FeedbackQuery, by: GroupBy | None = None) -> Any:
+            found = summarize(query, by)
+            if by is None:
+                came.wait(PATIENCE)
+            return found
+
+        def count(*args: Any, **parts: Any) -> Any:
+            finds.append(args)
+            return find(*args, **parts)
+
+        monkeypatch.setattr(storage.feedback, "summarize", summarize_together)
+        monkeypatch.setattr(storage.feedback, "find", count)
+        with ThreadPoolExecutor(4) as readers:
+            found = [one.result() for one in [readers.submit(hk.facets) for _ in range(4)]]
+        assert [one.agents for one in found] == [found[0].agents] * 4
+        assert len(finds) == 1
+
+
+def test_one_application_does_not_evict_the_results_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result is still known after another application has had many more."""
+    with open_storage("memory://") as storage, harken.connect(storage, clock=ManualClock(NOON)) as hk:
+        rated(hk, 20, 150)
+        rated(hk, 1, 1, application="other")
+        hk.facets()
+        for number in range(500):
+            hk.facets(application="other", tag=f"tag-{number}")
+        monkeypatch.setattr(storage.feedback, "find", None)
+        assert hk.facets()
 
 
 def test_the_fitting_period(hk: Harken) -> None:

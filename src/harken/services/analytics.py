@@ -78,7 +78,7 @@ class AnalyticsService:
         self._themes = themes
         self._clock = clock
         #: The summaries that were read for a page; ``None`` if they are not kept.
-        self._read: dict[tuple[str, GroupBy | None], Mapping[GroupKey, Summary]] | None = None
+        self._read: dict[tuple[FeedbackQuery, GroupBy | None], Mapping[GroupKey, Summary]] | None = None
 
     def _use(self, kept: Kept) -> None:
         self._kept = kept
@@ -351,28 +351,33 @@ class AnalyticsService:
     def theme_issues(self, periods: ComparedPeriods, *, limit: int = 15) -> Issues:
         """The :meth:`themes` of a period as issues, the most frequent first.
 
-        They are kept until 1% of the thumbs-down entries are new. To find them takes seconds if there are thousands.
+        They are kept until the periods have 1% as many new entries as thumbs-down feedback. To find them takes seconds
+        if there are thousands.
 
         Raises:
             InvalidQuery: the limit is not from 1 to 50.
         """
         check_limit(limit)
         before, after = (_of_any_rating(one) for one in (periods.before, periods.after))
-        summary, name, slack = self._themes_place(before, after, limit)
-        return self._kept.get(
-            after, summary, name, lambda: self._themes.issues(after, before, limit=limit), slack=slack
-        )
+        both, summary, name, slack = self._themes_place(before, after, limit)
+        return self._kept.get(both, summary, name, lambda: self._themes.issues(after, before, limit=limit), slack=slack)
 
     def knows_theme_issues(self, periods: ComparedPeriods, *, limit: int = 15) -> bool:
         """Whether :meth:`theme_issues` has kept a result, and takes no time."""
         before, after = (_of_any_rating(one) for one in (periods.before, periods.after))
-        summary, name, slack = self._themes_place(before, after, limit)
-        return self._kept.has(after, summary, name, slack=slack)
+        both, summary, name, slack = self._themes_place(before, after, limit)
+        return self._kept.has(both, summary, name, slack=slack)
 
-    def _themes_place(self, before: FeedbackQuery, after: FeedbackQuery, limit: int) -> tuple[Summary, Hashable, int]:
-        """The statistics of a selection, the name of its kept themes, and how many new entries do not matter."""
-        summary, earlier = self.summary(after), self.summary(before)
-        return summary, ("themes", limit, repr(before), earlier), min(summary.negative, NEWEST) // 100
+    def _themes_place(
+        self, before: FeedbackQuery, after: FeedbackQuery, limit: int
+    ) -> tuple[FeedbackQuery, Summary, Hashable, int]:
+        """The selection of both periods, its statistics, the name of its kept themes, and how many new do not matter.
+
+        The name does not have the end of the earlier period, which moves while the period runs.
+        """
+        summary = self.summary(after)
+        slack = min(summary.negative, NEWEST) // 100
+        return evolve(after, since=before.since), summary + self.summary(before), ("themes", limit, after.since), slack
 
     def ranking(self, periods: ComparedPeriods, by: GroupBy) -> Ranking[GroupKey]:
         """Groups on one axis: the satisfaction of each, its change, and which pairs differ by more than chance.
@@ -415,7 +420,7 @@ class AnalyticsService:
             return evolve(found, agents=tuple(agents[:MOST_SHOWN]))
 
         slack = min(summary.total, _FACET_ENTRIES) // 100
-        return self._kept.get(wide, summary, ("facets", repr(query)), count, slack=slack)
+        return self._kept.get(wide, summary, ("facets", query), count, slack=slack)
 
     def discrepancies(self, query: FeedbackQuery) -> list[str]:
         """A sentence for each summary, of all feedback, by agent or by slot, that differs from a recount.
@@ -455,8 +460,7 @@ class AnalyticsService:
     def _summarize(self, query: FeedbackQuery, by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         if self._read is None:
             return self._repository.summarize(query, by)
-        # As text, because filters by 1 and by True are different but equal.
-        place = repr(query), by
+        place = query, by
         if place not in self._read:
             # Pages show agents, whose sum is the total.
             self._read[place] = (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence, Sized
 from copy import copy
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final, TypeVar, cast
+from threading import RLock
+from typing import Final, TypeAlias, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from attrs import frozen
 
@@ -20,6 +22,8 @@ from harken.services.erasures import Erasures
 from harken.services.forks import ForkSafeLock
 
 _Value = TypeVar("_Value")
+#: The place of a result: its application, selection and name.
+_Place: TypeAlias = tuple[str, FeedbackQuery, Hashable]
 
 #: How many results are kept.
 _KEPT: Final = 400
@@ -68,7 +72,8 @@ class Kept:
         self._erasures = erasures
         self._clock = clock
         self._lock = ForkSafeLock()
-        self._results: OrderedDict[tuple[str, FeedbackQuery, Hashable], Result] = OrderedDict()
+        self._results: OrderedDict[_Place, Result] = OrderedDict()
+        self._locks: WeakValueDictionary[_Place, ForkSafeLock] = WeakValueDictionary()
         self._checks: _Checks | None = None
 
     def page(self) -> Kept:
@@ -102,28 +107,46 @@ class Kept:
         at = self._clock() - _MARGIN
         erasures = self._count_erasures(query.application)
         place = query.application, query, name
-        kept = self._valid(place, erasures)
-        if kept:
-            value = cast("_Value", kept.value)
-            added = summary - kept.summary
-            if kept.summary == summary or _is_addition(added, slack):
-                return value
-            extended = extend(value, added) if extend and _is_addition(added, added.total) else None
-            if extended is not None:
-                return self._keep(place, Result(extended, summary, erasures, at), extended)
-        value = compute()
-        return self._keep(place, Result(value, summary, erasures, at), value)
+
+        def known() -> Result | None:
+            kept = self._valid(place, erasures)
+            return kept if kept and (kept.at > at or _is_good(kept, summary, slack)) else None
+
+        def computed() -> _Value:
+            kept = self._valid(place, erasures)
+            if kept and extend:
+                added = summary - kept.summary
+                extended = extend(cast("_Value", kept.value), added) if _is_addition(added, added.total) else None
+                if extended is not None:
+                    return extended
+            return compute()
+
+        result = known()
+        if result is None:
+            # Readers that come meanwhile wait, as they need the same. A name keeps the lock alive for them.
+            computing = self._computing(place)
+            with computing:
+                result = known() or self._keep(place, Result(computed(), summary, erasures, at))
+        return cast("_Value", result.value)
 
     def has(self, query: FeedbackQuery, summary: Summary, name: Hashable, *, slack: int = 0) -> bool:
         """Whether :meth:`get` returns an earlier value, and computes nothing."""
         kept = self._valid((query.application, query, name), self._count_erasures(query.application))
-        return kept is not None and (kept.summary == summary or _is_addition(summary - kept.summary, slack))
+        return kept is not None and _is_good(kept, summary, slack)
 
-    def _valid(self, place: tuple[str, FeedbackQuery, Hashable], erasures: int) -> Result | None:
+    def _computing(self, place: _Place) -> ForkSafeLock:
+        """The lock for computing a result. It is reentrant, so that a result cannot wait for itself."""
+        with self._lock:
+            return self._locks.setdefault(place, ForkSafeLock(RLock))
+
+    def _valid(self, place: _Place, erasures: int) -> Result | None:
         """The result, unless it is outdated for another reason than added feedback."""
         application, query, _ = place
         self._forget(application, erasures)
-        kept = self._results.get(place)
+        with self._lock:
+            kept = self._results.get(place)
+            if kept:
+                self._results.move_to_end(place)
         return None if kept is None or self._has_changes(query, kept.at) else kept
 
     def _forget(self, application: str, erasures: int) -> None:
@@ -135,15 +158,17 @@ class Kept:
             for place in outdated:
                 del self._results[place]
 
-    def _keep(self, place: tuple[str, FeedbackQuery, Hashable], result: Result, value: _Value) -> _Value:
-        if isinstance(value, Sized) and len(value) > _LARGEST:
-            return value
+    def _keep(self, place: _Place, result: Result) -> Result:
+        if isinstance(result.value, Sized) and len(result.value) > _LARGEST:
+            return result
         with self._lock:
             self._results[place] = result
             self._results.move_to_end(place)
             if len(self._results) > _KEPT:
-                self._results.popitem(last=False)
-        return value
+                # Of the application with the most results, so that none evicts those of others.
+                [(largest, _)] = Counter(application for application, *_ in self._results).most_common(1)
+                del self._results[next(one for one in self._results if one[0] == largest)]
+        return result
 
     def _count_erasures(self, application: str) -> int:
         if self._checks is None:
@@ -171,6 +196,11 @@ class Kept:
         if self._checks is not None:
             self._checks.changes[application] = since, changed
         return changed
+
+
+def _is_good(kept: Result, summary: Summary, slack: int) -> bool:
+    """Whether a result is good enough for a selection with these statistics."""
+    return kept.summary == summary or _is_addition(summary - kept.summary, slack)
 
 
 def _is_addition(added: Summary, most: int) -> bool:
