@@ -285,10 +285,10 @@ class _History:
             return
         at = self._at_work(feedback.created_at + _HOUR * self._random.expovariate(2.5))
         if feedback.rating is not Rating.DOWN:
-            self._decide(feedback, ModerationStatus.REJECTED, "Advertising", at)
+            self._decide(feedback, ModerationStatus.REJECTED, "spam", at)
             return
         if self._random.random() < 0.2:
-            moderator = self._decide(feedback, ModerationStatus.REJECTED, "Spam", at)
+            moderator = self._decide(feedback, ModerationStatus.REJECTED, "spam", at)
             at += timedelta(seconds=25)
             self._later(at, lambda: self._hk.moderation.undo(feedback.application, feedback.id, moderator=moderator))
             at += timedelta(seconds=20)

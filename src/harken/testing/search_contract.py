@@ -125,11 +125,6 @@ class SearchContract(FreshStorage):
             check_same(sum(one.given for one in everyone), len(rated))
 
 
-def _created_earlier(feedback: Feedback) -> Feedback:
-    at = feedback.created_at - timedelta(days=9)
-    return evolve(feedback, created_at=at, updated_at=at)
-
-
 def _check_found(storage: Storage, text: str, *expected: Feedback) -> None:
     found = {one.id for one in storage.feedback.find(FeedbackQuery(text=text), limit=100).items}
     check_same(sorted(found), sorted(one.id for one in expected))

@@ -184,6 +184,14 @@ class Api:
         """
         return self._principal(request, self._address(request))
 
+    def count_visit(self, request: Request, principal: Principal) -> None:
+        """Count a request for a page that reads feedback, like one for an operation. May block on a storage.
+
+        Raises:
+            Problem: a limit is exceeded.
+        """
+        _check_limits(self._limiter.check(self._hits(_caller(principal, self._address(request)))))
+
     def sign_out(self, session: BrowserSession, *, everywhere: bool) -> None:
         """End a browser session, or all of its API key or person. Other processes notice within five seconds.
 
@@ -324,8 +332,7 @@ class Api:
 
     def _hits_of(self, operation: Operation, call: Call) -> list[Hit]:
         """What a request counts against: the limit of the caller first, then those shared with others."""
-        key = call.principal.key
-        subjects = {"address": _subject(call.address)} if key is None else {"key": key.id}
+        subjects = _caller(call.principal, call.address)
         if operation.production:
             subjects["production"] = _subject(call.address)
         if operation.gives_feedback:
@@ -354,6 +361,11 @@ def _subject(address: str | None) -> str:
 
 def _session_subject(application: str, session_id: str | None) -> str:
     return f"{application}\0{session_id}"
+
+
+def _caller(principal: Principal, address: str | None) -> dict[str, str]:
+    """Whose requests are counted together: those with a key, or else those of an address."""
+    return {"address": _subject(address)} if principal.key is None else {"key": principal.key.id}
 
 
 def _check_limits(verdicts: Sequence[Verdict]) -> Headers:

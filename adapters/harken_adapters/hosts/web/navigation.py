@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from harken import FeedbackQuery, Scope
+from harken import FeedbackQuery, ModerationStatus, Scope
 from harken_adapters.hosts.web.selection import Selection
 
 if TYPE_CHECKING:
@@ -51,17 +51,24 @@ def application_choices(visit: Visit, selection: Selection, entries: Sequence[En
 
     The links keep the period, but no filters, as another application has other agents, sessions and reasons.
     """
-    if visit.principal.application is not None:
-        return []
-    names = sorted({*visit.harken.moderation.applications(), visit.harken.application, visit.application})
-    if len(names) == 1:
+    names = _applications(visit)
+    if len(names) < 2:
         return []
     path = next((entry.path for entry in entries if entry.is_current), visit.home)
     filters = {name for name, _ in selection.filters}
     return [
         Choice(name, selection.link(path, ("application", name), without=filters), name == visit.application)
-        for name in names
+        for name in sorted(names)
     ]
+
+
+def _applications(visit: Visit) -> set[str]:
+    """The applications that the visitor may see."""
+    if visit.principal.choices:
+        return {choice.application for choice in visit.principal.choices}
+    if visit.principal.application is not None:
+        return {visit.principal.application}
+    return {*visit.harken.moderation.applications(), visit.harken.application, visit.application}
 
 
 def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
@@ -94,7 +101,7 @@ def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
 
 def _waiting(visit: Visit) -> int:
     """The number of entries that wait for a decision, of those that the visitor may see."""
-    moderation = visit.harken.moderation
     if visit.principal.agents is None:
-        return moderation.backlog(visit.application).waiting
-    return moderation.waiting(visit.visible(FeedbackQuery(application=visit.application))).count
+        return visit.harken.moderation.backlog(visit.application).waiting
+    pending = FeedbackQuery(application=visit.application, statuses=frozenset({ModerationStatus.PENDING}))
+    return visit.harken.analytics.summary(visit.visible(pending)).total

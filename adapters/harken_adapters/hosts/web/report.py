@@ -187,7 +187,13 @@ def subject_text(report: Report) -> str:
 
 def filters_of(query: FeedbackQuery) -> Iterator[tuple[str, str]]:
     """The names and values of the filters in use, besides the period."""
-    single = {"session": query.session_id, "message": query.message_id, "author": query.author}
+    single = {
+        "feedback": query.feedback_id,
+        "session": query.session_id,
+        "message": query.message_id,
+        "author": query.author,
+        "text": query.text,
+    }
     yield from ((name, value) for name, value in single.items() if value is not None)
     ratings = None if query.rating is None else {rating.word for rating in query.rating}
     several: dict[str, Collection[str | None] | None] = {

@@ -228,6 +228,7 @@ def page(
 def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | None, *, agent_keys: bool) -> Response:
     try:
         principal = api.recognise(request)
+        api.count_visit(request, principal)
         if scope is not None or principal.token is not None:
             check_scope(principal, scope or Scope.READ, tokens=False, session_id=None)
         check_agent_keys(principal, allowed=agent_keys)

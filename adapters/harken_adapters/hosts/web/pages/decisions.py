@@ -180,7 +180,7 @@ def _outcome(
         if not isinstance(result, Feedback)
     ]
     counts = Counter(why for _, why in lost)
-    parts = [f"{len(saved):,} {done}", *(f"{count:,} {why}" for why, count in counts.items())]
+    parts = [f"{len(saved):,} {done}", *(f"{count:,} {_of_several(why, count)}" for why, count in counts.items())]
     outcome = Outcome(
         text=", ".join(parts),
         undo=tuple(map(moderation.entry, saved)) if can_undo else (),
@@ -205,6 +205,11 @@ def _why_lost(visit: Visit, error: object) -> str:
     if isinstance(error, FeedbackRejected):
         return "cannot get this reason"
     return "was changed meanwhile"
+
+
+def _of_several(why: str, count: int) -> str:
+    """The same for this number of entries."""
+    return why if count == 1 else why.replace("was ", "were ", 1).replace("it may", "they may").replace("its", "their")
 
 
 def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: ModerationStatus) -> Response:

@@ -79,7 +79,8 @@ class Detail:
         total: the number of messages in the session.
         steps: what happened, in order.
         session: the metadata of the session.
-        others: other feedback of the session, the newest first.
+        in_session: the number of approved entries of the session.
+        others: the newest of them, without this one.
         position: its number in the list that led here, from 1; ``None`` if it is not in it.
         matching: the number of entries in that list.
         newer: the id of the entry before it in the list.
@@ -91,6 +92,7 @@ class Detail:
     total: int
     steps: Sequence[Step]
     session: Mapping[str, object]
+    in_session: int
     others: Sequence[Feedback]
     position: int | None
     matching: int
@@ -102,15 +104,15 @@ def ask(hk: Harken, selection: Selection, feedback: Feedback) -> Detail:
     """Everything that the page shows."""
     application, session_id, query = feedback.application, feedback.session_id, selection.query
     is_listed = query.matches(feedback)
-    others = hk.collection.find(
-        FeedbackQuery(application=application, session_id=session_id, agent_id=query.agent_id), limit=_OTHERS
-    )
+    in_session = FeedbackQuery(application=application, session_id=session_id, agent_id=query.agent_id)
+    others = hk.collection.find(in_session, limit=_OTHERS)
     return Detail(
         feedback=feedback,
         conversation=_conversation(hk, selection, feedback),
         total=hk.conversations.count(application, session_id),
         steps=list(_steps(selection, feedback)),
         session=hk.sessions.get(application, session_id),
+        in_session=hk.analytics.summary(in_session).total,
         others=[one for one in others.items if one.id != feedback.id],
         position=_position(hk, query, feedback) if is_listed else None,
         matching=count_entries(hk, query),

@@ -18,7 +18,7 @@ def show(visit: Visit, selection: Selection) -> Response:
         "first_feedback.html",
         title="No feedback yet",
         way=selection.choice("from", WAYS),
-        address=f"{_origin(visit.request)}{visit.root}",
+        address=visit.api.settings.public_url or f"{_origin(visit.request)}{visit.root}",
         frame=visit.frame("Overview", selection),
         selection=selection,
         path=visit.home,
@@ -26,7 +26,11 @@ def show(visit: Visit, selection: Selection) -> Response:
 
 
 def _origin(request: Request) -> str:
-    """The origin of the server, as the browser sees it; browsers do not send it with a request for a page."""
+    """The origin of the server, as the browser sees it; browsers do not send it with a request for a page.
+
+    They send Sec-Fetch-Site only over TLS and to the same machine.
+    """
     host = request.header("host") or "127.0.0.1:8000"
     name = host.rpartition(":")[0] or host
-    return f"{'http' if name == 'localhost' or is_loopback(name) else 'https'}://{host}"
+    is_local = name == "localhost" or is_loopback(name)
+    return f"{'https' if request.header('sec-fetch-site') and not is_local else 'http'}://{host}"

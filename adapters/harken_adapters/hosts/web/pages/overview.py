@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 PATH: Final = ""
 _LATEST: Final = 6
 ISSUES: Final = 5
-_ALERTS: Final = 3
 #: The number of groupings to choose from.
 _GROUPINGS: Final = 3
 #: Changes within shorter periods are found to the hour.

@@ -10,14 +10,13 @@ from urllib.parse import parse_qs
 
 from attrs import evolve
 
-from harken import HarkenError
+from harken import HarkenError, Scope
 from harken.configuration.extras import requires
 from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.guards.access import KEY_PREFIX, check_own_page, unauthorized
+from harken_adapters.hosts.http.guards.access import KEY_PREFIX, Principal, check_own_page, unauthorized
 from harken_adapters.hosts.http.guards.browser_sessions import BrowserSession, Person
 from harken_adapters.hosts.http.guards.cookies import MAX_COOKIE, find_cookie, set_cookie
-from harken_adapters.hosts.http.serving.abilities import Abilities
 from harken_adapters.hosts.http.serving.sign_in import page, paths
 from harken_adapters.hosts.http.serving.sign_in.page import View
 from harken_adapters.hosts.http.wire.messages import Request, Response, answer
@@ -133,7 +132,7 @@ class SignIn:
             if problem.kind != "unauthorized":
                 raise
             return answer({"signed_in": False})
-        return answer({"signed_in": True, **_record(Abilities.of(principal, self._api.harken.application))})
+        return answer({"signed_in": True, **_record(principal, self._api.harken.application)})
 
     def start(self, root: str, request: Request) -> Response:
         """Redirect to the OpenID Connect provider."""
@@ -283,14 +282,17 @@ def _problem(error: Exception) -> Problem:
     return problem_of(error) or internal()
 
 
-def _record(abilities: Abilities) -> dict[str, Any]:
-    """The abilities for scripts of pages."""
+def _record(principal: Principal, default: str) -> dict[str, Any]:
+    """Who is signed in, and what they may do, for scripts of pages; ``default`` is the application of the service."""
+    key, browser = principal.key, principal.browser
+    choices = [choice.application for choice in principal.choices]
+    scopes = [] if principal.token else [scope.value for scope in Scope if key is None or scope in key.scopes]
     return {
-        "name": abilities.name,
-        "application": abilities.application,
-        "applications": list(abilities.applications),
-        "scopes": [scope.value for scope in abilities.scopes],
-        "agents": None if abilities.agents is None else sorted(abilities.agents),
-        "expires_at": None if abilities.expires_at is None else stamp(abilities.expires_at),
-        "can_stay": abilities.can_stay,
+        "name": principal.name or principal.author or "",
+        "application": principal.application or default,
+        "applications": choices or list(filter(None, [principal.application])),
+        "scopes": scopes,
+        "agents": None if principal.agents is None else sorted(principal.agents),
+        "expires_at": stamp(browser.expires_at) if browser else None,
+        "can_stay": browser is not None and browser.can_extend,
     }
