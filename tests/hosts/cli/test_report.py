@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.hosts.html_forms import Html
+from attrs import fields
 
 import harken
-from harken import Harken, Submission, Target
+from harken import FeedbackQuery, Harken, ModerationStatus, Rating, Submission, Target
 from harken_adapters.charts.labels import DASH
-from harken_adapters.hosts.web.report import ask, report_page, report_text
+from harken_adapters.hosts.web.report import ask, filters_of, report_page, report_text
+from hosts.html_forms import Html
 
 NOW = datetime(2026, 3, 30, 10, tzinfo=UTC)
 COMMENT = 'I waited for a minute & "more", and then the answer wasn\'t about my question'
@@ -91,6 +92,27 @@ def test_filters_are_named() -> None:
     assert f"agent is helper, reason is slow {HOSTILE}, rating is down" in text
     assert "times in Asia/Kathmandu" in text
     assert "North" not in text
+
+
+def test_every_filter_is_named() -> None:
+    """No filter is left out of the sentence that says what the report is of."""
+    values: dict[str, Any] = {
+        "feedback_id": "f-1",
+        "session_id": "s-1",
+        "message_id": "m-1",
+        "agent_id": "helper",
+        "author": "kim",
+        "rating": Rating.DOWN,
+        "tag": "slow",
+        "context": {"tier": "free"},
+        "text": "on hold",
+        "has_comment": True,
+        "statuses": frozenset({ModerationStatus.REJECTED}),
+        "withdrawn": None,
+    }
+    assert values.keys() == {one.name for one in fields(FeedbackQuery)} - {"application", "since", "until"}
+    for name, value in values.items():
+        assert len(list(filters_of(FeedbackQuery(**{name: value})))) == 1, name
 
 
 def test_a_long_period() -> None:

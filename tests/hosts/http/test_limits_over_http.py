@@ -108,6 +108,21 @@ def invalid_key(number: int) -> dict[str, str]:
     return bearing(f"hk_{number:016x}_{'A' * 43}")
 
 
+def test_pages_count(hk: Harken, clock: ManualClock) -> None:
+    """Pages of the dashboard count against the limit of their key, like calls, and say when to come back."""
+    with limited(hk, clock, access="keys", limit_by_key="3/minute") as server:
+        one, other = ({"Authorization": f"Bearer {hk.keys.create('default', ['read']).text}"} for _ in range(2))
+        server.get("/api/feedback", headers=one)
+        pages = ("/dashboard", "/dashboard/feedback", "/dashboard", "/dashboard/preferences")
+        found = statuses(4, lambda number: server.ask("GET", pages[number], headers=one))
+        assert found == [200, 200, 429, 429]
+        answer = server.ask("GET", "/dashboard", headers=one)
+        assert (answer.headers["retry-after"], "3 requests in 60 seconds" in answer.text) == ("60", True)
+        assert server.ask("GET", "/dashboard", headers=other).status_code == 200
+        clock.turn(seconds=60)
+        assert server.ask("GET", "/dashboard", headers=one).status_code == 200
+
+
 def test_made_up_keys(hk: Harken, clock: ManualClock) -> None:
     """Invalid credentials from one address are limited until the window ends, whether or not they are cached."""
     with limited(hk, clock, access="keys", limit_by_address="3/minute") as server:

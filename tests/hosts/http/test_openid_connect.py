@@ -141,6 +141,12 @@ class TestRealProvider:
             assert (shop["application"], shop["scopes"]) == ("shop", ["admin"])
             assert len(server.get("/api/feedback?application=shop", headers=cookie)["feedbacks"]) == 1
             assert server.get("/api/feedback", headers=cookie)["feedbacks"] == []
+            for path in ("/dashboard/feedback", "/dashboard/feedback?application=shop"):
+                menu = server.ask("GET", path, headers=cookie).text
+                assert set(re.findall(r'href="[^"]*application=(\w+)"[^>]*>(\w+)<', menu)) >= {
+                    ("default", "default"),
+                    ("shop", "shop"),
+                }
             for query in ("application=other", "application=", "application=shop&application=default"):
                 assert server.ask("GET", f"/api/feedback?{query}", headers=cookie).status_code in (403, 422)
             assert server.ask("GET", "/api/deliveries", headers=cookie).status_code == 403

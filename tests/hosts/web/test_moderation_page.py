@@ -363,6 +363,18 @@ class TestSeveral:
         picks = next(form for form in page.forms if ("preview", "rejected") in form.buttons)
         assert [value for name, value in picks.fields if name == "entry"] == [entry(one) for one in alike]
 
+    def test_another_moderator_decided_several(
+        self, sam: Visitor, priya: Visitor, hold: Callable[..., Feedback]
+    ) -> None:
+        """The outcome counts them, in a sentence about several entries."""
+        held = [hold(f"casino {number}", session=f"s{number}") for number in range(3)]
+        for one in held[:2]:
+            decide(priya, one, "approved")
+        fields = [*(("entry", entry(one)) for one in held), ("decide", "rejected"), ("reason", "spam")]
+        page = WebPage(sam.post(FORM, fields).text)
+        assert "1 rejected, 2 were decided by Priya meanwhile" in texts_of(page)
+        assert texts_of(page).count("Was decided by Priya meanwhile") == 2
+
     def test_they_are_previewed_decided_and_undone(
         self, hk: Harken, sam: Visitor, priya: Visitor, hold: Callable[..., Feedback]
     ) -> None:
