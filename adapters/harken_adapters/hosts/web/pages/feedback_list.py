@@ -19,6 +19,8 @@ from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import long_day_text, quoted
 
 PATH: Final = "/feedback"
+#: How many filters are left out in turn if nothing matches.
+_MOST_TRIED: Final = 5
 _PAGE: Final = 50
 _NOUNS: Final = {"up": "up", "down": "down", "neutral": "neutral response"}
 
@@ -76,8 +78,10 @@ def _newer(hk: Harken, query: FeedbackQuery, before: Cursor) -> tuple[list[Feedb
 
 
 def _helpful(hk: Harken, selection: Selection) -> tuple[Pair, int] | None:
-    """The filter without which the most entries match."""
-    counts = [(pair, hk.analytics.summary(selection.without(pair[0])).total) for pair in selection.filters]
+    """The filter without which the most entries match, of the first ones."""
+    names = dict.fromkeys(name for name, _ in selection.filters)
+    filters = [(name, selection.values(name)[0]) for name in islice(names, _MOST_TRIED)]
+    counts = [(pair, count_entries(hk, selection.without(pair[0]))) for pair in filters]
     best = max(counts, key=lambda one: one[1], default=None)
     return best if best and best[1] else None
 
