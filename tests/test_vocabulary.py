@@ -53,7 +53,7 @@ BANNED = {
     "It is a down, and": "a down",
     "Each down counts": "each down",
     "For an up": "an up",
-    "Three downs in a row": "downs i",
+    "Three downs arrived": "downs a",
     "It suspects spam": "suspects spam",
     "Only this machine is served": "only this machine is served",
     "There is no such thing": "there is no such thing",

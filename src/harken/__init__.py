@@ -17,6 +17,7 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.erasure import Erased
 from harken.domain.errors import (
     AlertNotFound,
+    ChannelOff,
     ConfigurationError,
     ConversationConflict,
     DeliveryFailed,
@@ -137,6 +138,7 @@ __all__ = [
     "AverageReading",
     "Cell",
     "Change",
+    "ChannelOff",
     "ComparedPeriods",
     "Comparison",
     "ConfigurationError",

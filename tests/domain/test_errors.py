@@ -3,6 +3,7 @@
 import inspect
 import pickle
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -14,6 +15,7 @@ from harken import (
     HarkenError,
     IdempotencyConflict,
     Moderation,
+    SearchNotReady,
     Violation,
 )
 from harken.domain import errors
@@ -24,6 +26,7 @@ SPECIAL: dict[type[HarkenError], HarkenError] = {
     FeedbackRejected: FeedbackRejected(VIOLATIONS),
     IdempotencyConflict: IdempotencyConflict(VIOLATIONS[:1]),
     FeedbackNotFound: FeedbackNotFound("shop", "f1"),
+    SearchNotReady: SearchNotReady(40_960, 1_204_331, retry_after=timedelta(seconds=70)),
     DecisionConflict: DecisionConflict("f1", 2, Moderation.held("spam")),
 }
 

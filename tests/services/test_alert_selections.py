@@ -66,12 +66,12 @@ def test_rates_and_themes_select_their_rating() -> None:
     rate = an_alert(rule="ups", kind=harken.domain.alerts.patterns.AlertKind.RATE, **window)
     selected = hk.alerts.selection(rate)
     assert selected is not None
-    assert (selected.rating, selected.agent_id) == (Rating.UP, None)
+    assert (selected.rating, selected.agent_id) == (frozenset({Rating.UP}), None)
     subject = harken.domain.alerts.patterns.Subject("theme", "wifi: american")
     theme = an_alert(rule="wifi", kind=harken.domain.alerts.patterns.AlertKind.THEME, subject=subject, **window)
     selected = hk.alerts.selection(theme)
     assert selected is not None
-    assert (selected.rating, selected.agent_id) == (Rating.DOWN, "american")
+    assert (selected.rating, selected.agent_id) == (frozenset({Rating.DOWN}), frozenset({"american"}))
     # A rule that was removed: what only it knows is left out.
     gone = hk.alerts.selection(an_alert(rule="gone", kind=rate.kind, **window))
     assert gone is not None

@@ -23,6 +23,7 @@ from harken import (
     Rating,
     RatingPolicy,
     Receipt,
+    RuleMatch,
     StaleFeedback,
     Submission,
     Target,
@@ -326,7 +327,10 @@ class TestModerationAfterChanges:
         with harken.connect("memory://", policy=RatingPolicy.standard(spam="hold")) as hk:
             feedback = hk.submit("s", "up", "Fine").feedback
             held = hk.collection.change(APP, feedback.id, Change(comment="casino"))
-            assert held.moderation == Moderation(status=ModerationStatus.PENDING, reason="Spam detected")
+            match = RuleMatch("spam phrases", ((0, 6),))
+            assert held.moderation == Moderation(
+                status=ModerationStatus.PENDING, reason="Spam detected", held_by=(match,)
+            )
             freed = hk.collection.change(APP, feedback.id, Change(comment="Fine"))
             assert freed.moderation.status is ModerationStatus.PENDING
             assert hk.summary().total == 0

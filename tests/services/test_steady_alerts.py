@@ -595,7 +595,7 @@ def test_the_backlog_in_every_storage(url: str, tmp_path: Any, request: pytest.F
             watch.hold(1, ago=minutes * MINUTE)
         watch.hold(7, application="shop")
         assert hk.moderation.backlog(APP) == Backlog(3, NOON - 30 * MINUTE)
-        oldest, second, _ = hk.moderation.queue(hk.query()).items[::-1]
+        oldest, second, _ = hk.moderation.queue(hk.query()).items
         clock.turn(minutes=5)
         hk.moderation.decide(APP, oldest.id, "approved")
         assert hk.moderation.backlog(APP) == Backlog(2, NOON - 20 * MINUTE)

@@ -18,7 +18,7 @@ from harken import FeedbackQuery
 from harken.configuration.storage_urls import open_storage
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_series, accepted
-from harken_adapters.storage.sqlite import rows
+from harken_adapters.storage.sqlite import feedback as sqlite_feedback
 
 FOLDER = str(Path(package.__file__).parent)
 
@@ -128,7 +128,7 @@ def test_a_read_may_be_interrupted_at_any_point(tmp_path: Path) -> None:
 
 def test_a_stored_traceback_holds_no_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A traceback that is kept, as the interactive interpreter does, holds no cursor of the connection."""
-    decode, left = rows.from_row, [2]
+    decode, left = sqlite_feedback.from_row, [2]
 
     def interrupted(row: Any) -> Any:
         left[0] -= 1
@@ -138,7 +138,7 @@ def test_a_stored_traceback_holds_no_old_state(tmp_path: Path, monkeypatch: pyte
 
     with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
         storage.feedback.add(accepted(*a_series(5)))
-        monkeypatch.setattr(rows, "from_row", interrupted)
+        monkeypatch.setattr(sqlite_feedback, "from_row", interrupted)
         with pytest.raises(Interrupted) as kept:
             storage.feedback.find(FeedbackQuery(), limit=5)
         storage.feedback.add(accepted(*a_series(1)))
