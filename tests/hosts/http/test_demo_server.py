@@ -75,7 +75,8 @@ def refused(folder: Path, storage: str) -> str:
     return ran.stderr
 
 
-def test_it_serves_two_months_and_removes_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_it_serves_two_months_and_removes_them(tmp_path: Path, number: signal.Signals) -> None:
     """Without a storage it serves feedback that grows from a temporary one, uses no settings of the folder, and leaves
     nothing when a signal ends it.
     """
@@ -88,7 +89,7 @@ def test_it_serves_two_months_and_removes_them(tmp_path: Path) -> None:
         assert names == ["log", "product-team", "orders", "help-desk"]
         eventually(lambda: asked(address, "/api/analytics/summary", credentials)["total_feedbacks"] > total)
         assert list((tmp_path / "temporary").iterdir())
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         assert process.wait(PATIENCE) == 0
     assert "is removed when the server ends" in log.read_text()
     assert "Traceback" not in log.read_text()

@@ -258,13 +258,22 @@ def _shared_metrics(workers: int) -> Iterator[None]:
 
 @contextmanager
 def exit_on_signal() -> Iterator[None]:
-    """Exit with status 0 on SIGTERM, instead of being killed by the signal."""
+    """Exit with status 0 on SIGTERM, and if the terminal is closed, instead of being killed by the signal."""
 
     def exit_(_: int, __: FrameType | None) -> None:
         raise SystemExit(0)
 
-    before = signal.signal(signal.SIGTERM, exit_)
+    def terminate(_: int, __: FrameType | None) -> None:
+        # Not an exit, as a running server handles this signal, and ends its requests.
+        signal.raise_signal(signal.SIGTERM)
+
+    hang_up = getattr(signal, "SIGHUP", None)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, exit_)}
+    # ``nohup`` ignores it.
+    if hang_up is not None and signal.getsignal(hang_up) is signal.SIG_DFL:
+        before[hang_up] = signal.signal(hang_up, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice, pairwise
 from typing import Final
@@ -100,18 +100,27 @@ class Detail:
     older: str | None
 
 
-def ask(hk: Harken, selection: Selection, feedback: Feedback) -> Detail:
-    """Everything that the page shows."""
+def ask(hk: Harken, selection: Selection, feedback: Feedback, *, agents: Collection[str] | None) -> Detail:
+    """Everything that the page shows.
+
+    Args:
+        hk: the Harken that is served.
+        selection: the list that led here.
+        feedback: the entry.
+        agents: the agents that the reader is limited to, who sees no words of others and, as in the API, no metadata
+            of the session; ``None`` for all.
+    """
     application, session_id, query = feedback.application, feedback.session_id, selection.query
     is_listed = query.matches(feedback)
     in_session = FeedbackQuery(application=application, session_id=session_id, agent_id=query.agent_id)
     others = hk.collection.find(in_session, limit=_OTHERS)
+    speakers = [one for one in hk.conversations.speakers(application, session_id) if agents is None or one in agents]
     return Detail(
         feedback=feedback,
-        conversation=_conversation(hk, selection, feedback),
-        total=hk.conversations.count(application, session_id),
+        conversation=_conversation(hk, selection, feedback, speakers),
+        total=sum(hk.conversations.count(application, session_id, one) for one in speakers),
         steps=list(_steps(selection, feedback)),
-        session=hk.sessions.get(application, session_id),
+        session=hk.sessions.get(application, session_id) if agents is None else {},
         in_session=hk.analytics.summary(in_session).total,
         others=[one for one in others.items if one.id != feedback.id],
         position=_position(hk, query, feedback) if is_listed else None,
@@ -121,10 +130,8 @@ def ask(hk: Harken, selection: Selection, feedback: Feedback) -> Detail:
     )
 
 
-def _conversation(hk: Harken, selection: Selection, feedback: Feedback) -> list[Spoken]:
+def _conversation(hk: Harken, selection: Selection, feedback: Feedback, speakers: Sequence[str]) -> list[Spoken]:
     """The messages around the one in question, or the last ones."""
-    application, session_id = feedback.application, feedback.session_id
-    speakers = hk.conversations.speakers(application, session_id)
     # That of the named agent first: ids could be repeated.
     for agent_id in sorted(speakers, key=lambda speaker: speaker != feedback.agent_id):
         messages = list(_messages(hk, feedback, agent_id))
@@ -248,7 +255,7 @@ def show(visit: Visit) -> Response:
     feedback = visit.harken.collection.get(visit.application, visit.request.parts["feedback_id"])
     visit.check_visible(feedback)
     feedback = visit.principal.redact(feedback)
-    found = ask(visit.harken, selection, feedback)
+    found = ask(visit.harken, selection, feedback, agents=visit.principal.agents)
     path = f"{visit.home}/feedback"
     return visit.show(
         "feedback_detail.html",
