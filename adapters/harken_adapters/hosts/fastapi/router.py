@@ -34,8 +34,8 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None, *, p
     the application controls access itself, use ``ServerSettings(access="open")`` and protect the router:
     ``app.include_router(router, dependencies=[Depends(...)])``.
 
-    The dependencies apply to the dashboard and the pages for signing in, too, but not to their style sheets and scripts,
-    which contain no data. Nor do they apply to the widget, such as ``/widget.js``, which is public, and to
+    The dependencies apply to the dashboard and the pages for signing in, too, but not to their style sheets and
+    scripts, which contain no data. Nor do they apply to the widget, such as ``/widget.js``, which is public, and to
     ``/vote/{link}``, the page of feedback links: people who open one from a mail have only the link. Without
     ``token_secrets``, that page responds with 404.
 
