@@ -93,7 +93,7 @@ def test_a_prefix_leads_nowhere_else(prefix: str, encoded: str) -> None:
         ("/d", "/d/dashboard/alerts", b"/d/dashboard/alerts", "/d/dashboard/alerts", "/d"),
         # The path does not include the root path, although it begins with the same letter.
         ("/d", "/dashboard/alerts", b"/dashboard/alerts", "/d/dashboard/alerts", "/d"),
-        ("/ü", "/ü/dashboard/alerts", "/%C3%BC/dashboard/alerts".encode(), "/%C3%BC/dashboard/alerts", "/%C3%BC"),
+        ("/ü", "/ü/dashboard/alerts", b"/%C3%BC/dashboard/alerts", "/%C3%BC/dashboard/alerts", "/%C3%BC"),
         ("/ü", "/dashboard/alerts", None, "/%C3%BC/dashboard/alerts", "/%C3%BC"),
         ("", "/x/dashboard/alerts", b"/x%2Fdashboard/alerts", "/x%2Fdashboard/alerts", "/x"),
     ],
