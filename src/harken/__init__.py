@@ -67,12 +67,10 @@ from harken.domain.feedback import (
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate, Proportion, ProportionChange, Verdict
 from harken.domain.insight.evaluation import Evaluation
-from harken.domain.insight.facets import Facets
 from harken.domain.insight.headline import Finding, Growth, Headline, Silence
 from harken.domain.insight.heat_map import Cell
 from harken.domain.insight.issues import Issue, Issues
 from harken.domain.insight.mix import Mix
-from harken.domain.insight.periods import ComparedPeriods
 from harken.domain.insight.ranking import RankedGroup, Ranking
 from harken.domain.insight.themes import Theme
 from harken.domain.keywords import Keyword
@@ -114,14 +112,23 @@ from harken.services.themes import FoundTheme, Themes
 if TYPE_CHECKING:
     from harken.asynchronous import AsyncHarken, connect_async
     from harken.container import Container, create_container, open_harken
+    from harken.domain.insight.facets import Facets
+    from harken.domain.insight.periods import ComparedPeriods
 else:
 
     def __getattr__(name: str) -> object:
-        """Import on first use what is slow: dependency_injector imports all web frameworks, asyncio sockets and TLS."""
+        """Import on first use what is slow or rarely used.
+
+        dependency_injector imports all web frameworks, asyncio sockets and TLS.
+        """
         if name in ("AsyncHarken", "connect_async"):
             from harken import asynchronous as module  # noqa: PLC0415
         elif name in ("Container", "create_container", "open_harken"):
             from harken import container as module  # noqa: PLC0415
+        elif name == "Facets":
+            from harken.domain.insight import facets as module  # noqa: PLC0415
+        elif name == "ComparedPeriods":
+            from harken.domain.insight import periods as module  # noqa: PLC0415
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(module, name)

@@ -20,7 +20,6 @@ from harken.domain.feedback import (
 )
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate
-from harken.domain.insight.facets import Facets
 from harken.domain.insight.headline import Headline
 from harken.domain.insight.heat_map import Cell
 from harken.domain.insight.issues import Issues
@@ -50,6 +49,7 @@ from harken.services.spam import SpamService
 from harken.services.themes import Themes
 
 if TYPE_CHECKING:
+    from harken.domain.insight.facets import Facets
     from harken.services.notifications.digests import DigestService
 
 

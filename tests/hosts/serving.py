@@ -156,7 +156,7 @@ _BODIES: dict[str, Any] = {
     "replay_deliveries": {},
 }
 #: Path parameters other than feedback ids. Unauthorized requests are rejected whether or not these exist.
-_NAMED = {
+NAMED = {
     "session_id": "s",
     "message_id": "m",
     "channel": "log",
@@ -180,7 +180,7 @@ def call_operation(
     server: Server, operation: Operation, feedback_id: str, *, query: str = "", **options: Any
 ) -> requests.Response:
     """The response to a valid request for an operation, on the session ``s``; streams are not read."""
-    path = operation.path.format(**_NAMED, feedback_id=feedback_id)
+    path = operation.path.format(**NAMED, feedback_id=feedback_id)
     wanted = "&".join(filter(None, [_QUERIES.get(operation.name, ""), query]))
     entry = {"feedback_id": feedback_id, "version": 1}
     of_entries: dict[str, Any] = {

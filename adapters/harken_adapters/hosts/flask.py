@@ -18,9 +18,10 @@ with requires("The Flask host", "flask"):
     from harken_adapters.hosts.http.operations import OPERATIONS
     from harken_adapters.hosts.http.serving.pages import PUBLIC_PAGES, Page
     from harken_adapters.hosts.http.serving.process_service import ProcessService
-    from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
+    from harken_adapters.hosts.http.serving.wsgi import Input, body_of, headers_of, request_of
     from harken_adapters.hosts.http.settings import ServerSettings
     from harken_adapters.hosts.http.wire.bodies import ended_early
+    from harken_adapters.hosts.http.wire.paths import encode_path, encode_root
     from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status
     from harken_adapters.hosts.web.routes import PAGES
     from harken_adapters.tokens import FeedbackLinks, SessionTokens
@@ -160,7 +161,7 @@ def _add(blueprint: Blueprint, path: str, name: str, methods: Iterable[str], res
 
 
 def _respond(service: ProcessService, prefix: str) -> Response:
-    root = encode_path(request.script_root + prefix)
+    root = encode_root(request.script_root + prefix)
     asked = request_of(request.environ, request.method, encode_path(request.script_root + request.path))
     body = Input(request.environ, _Body().read)
     response = service.respond(asked, request.path.removeprefix(prefix), root, body)

@@ -11,8 +11,9 @@ from harken.configuration.extras import requires
 
 with requires("The WSGI host", "http"):
     from harken_adapters.hosts.http.serving.process_service import ProcessService
-    from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
+    from harken_adapters.hosts.http.serving.wsgi import Input, body_of, headers_of, request_of
     from harken_adapters.hosts.http.settings import ServerSettings
+    from harken_adapters.hosts.http.wire.paths import encode_path, encode_root
     from harken_adapters.hosts.web.routes import PAGES
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class WsgiApp:
         root, path = (_decode(environ.get(name, "")) for name in ("SCRIPT_NAME", "PATH_INFO"))
         request = request_of(environ, environ["REQUEST_METHOD"], encode_path(root + path))
         body = Input(environ)
-        response = self.service.respond(request, path, encode_path(root), body)
+        response = self.service.respond(request, path, encode_root(root), body)
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", headers_of(response))
         return body_of(response, request.method, body)
 

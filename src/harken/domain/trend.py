@@ -8,14 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import pairwise
-from typing import Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import frozen
 
 from harken.domain.errors import InvalidQuery
 from harken.domain.insight.comparison import Estimate
 from harken.domain.summary import Summary
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 MAX_PERIODS: Final = 20_000
 #: The maximum number of points of a fitting period, except for weeks.
@@ -83,6 +85,8 @@ def zone_named(name: str) -> ZoneInfo:
     Raises:
         InvalidQuery: the name is unknown.
     """
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - keeps `import harken` light
+
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import evolve
 
@@ -14,7 +14,6 @@ from harken.domain.errors import InvalidQuery, StorageCorrupt
 from harken.domain.feedback import Rating
 from harken.domain.insight.change_points import Day, Hour, SatisfactionChange, change_points, hourly_change_points
 from harken.domain.insight.comparison import Comparison, Estimate, decide_together
-from harken.domain.insight.facets import MOST_SHOWN, Facets, count_facets, without_facets
 from harken.domain.insight.headline import (
     SHORTEST_SILENCE,
     Growth,
@@ -28,7 +27,6 @@ from harken.domain.insight.headline import (
 from harken.domain.insight.heat_map import Cell, heat_map, is_short, place_of
 from harken.domain.insight.issues import Issues
 from harken.domain.insight.mix import Mix, mix
-from harken.domain.insight.periods import ComparedPeriods, compared_periods
 from harken.domain.insight.ranking import Ranking, count_thumbs, rank
 from harken.domain.insight.terms import TermCounts, TermTally
 from harken.domain.keywords import KEYWORDS, Keyword, count_keywords
@@ -53,6 +51,10 @@ from harken.services.kept import Kept
 from harken.services.newest import NEWEST, newest
 from harken.services.reasons import MAX_REASONS, ReasonService
 from harken.services.themes import Themes, ThemeService, check_limit
+
+if TYPE_CHECKING:
+    from harken.domain.insight.facets import Facets
+    from harken.domain.insight.periods import ComparedPeriods
 
 _Value = TypeVar("_Value")
 
@@ -335,6 +337,8 @@ class AnalyticsService:
         Raises:
             InvalidQuery: the time zone is unknown, or the period is empty.
         """
+        from harken.domain.insight.periods import compared_periods  # noqa: PLC0415 - keeps `import harken` light
+
         return compared_periods(query, self._clock(), zone_named(zone), same_weekdays=same_weekdays)
 
     def reasons(self, periods: ComparedPeriods, *, limit: int = 10) -> Issues:
@@ -409,6 +413,8 @@ class AnalyticsService:
             query: the selection.
             keep_agents: whether the filter on agents applies to agents too, as the reader may not see others.
         """
+        from harken.domain.insight.facets import MOST_SHOWN, count_facets, without_facets  # noqa: PLC0415 - as above
+
         wide = without_facets(query, keep_agents=keep_agents)
         summary = self.summary(wide)
 

@@ -104,7 +104,7 @@ def test_every_operation_has_a_name(project: Callable[..., Client]) -> None:
     """The project can reverse the URL of each operation and page by its name."""
     project()
     parts = {"session_id": "s", "message_id": "m", "feedback_id": "f", "channel": "c", "route": "r", "name": "n"}
-    parts |= {"alert_id": "a", "delivery_id": "d", "link": "l"}
+    parts |= {"alert_id": "a", "delivery_id": "d", "link": "l", "key_id": "k"}
     for target in (*OPERATIONS, *PAGES):
         needed = {name: part for name, part in parts.items() if f"{{{name}}}" in target.path}
         assert reverse(f"harken:{target.name}", kwargs=needed) == "/feedback" + target.path.format(**parts)

@@ -4,6 +4,7 @@ import re
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -30,6 +31,8 @@ UP = {"rating": "up"}
 #: The paths that need no key: health, sign-in, feedback links and the modules for web pages.
 FOR_ALL = {"/healthz", "/readyz", "/sign-in", "/sign-in/style.css", "/sign-in/start.js", "/sign-out"}
 FOR_ALL |= {"/sign-in/current", "/sign-in/openid", "/sign-in/openid/callback"}
+#: The preferences of the browser, and a file that the dashboard does not have.
+FOR_ALL |= {"/dashboard/theme", "/dashboard/letter-keys", "/dashboard/static/swagger-ui.css"}
 FOR_ALL |= {"/vote/none", "/vote/assets/style.css", "/demo/style.css", *(f"/{name}.js" for name in MODULES)}
 NAMED = {
     "session_id": "s",
@@ -38,6 +41,7 @@ NAMED = {
     "route": "r",
     "delivery_id": "d:log",
     "alert_id": "a",
+    "key_id": "0123456789abcdef",
     "name": "swagger-ui.css",
     "link": "none",
 }
@@ -76,10 +80,13 @@ def test_without_the_key_nothing_is_served(tmp_path: Path) -> None:
         feedback_id = give(service)
         for method, path in everything(feedback_id):
             answer = asked(outside, method, path)
-            if path in ("/docs", "/demo", "/sign-in/stay"):
-                expected = "/sign-in?next=%2Fdemo" if path == "/demo" else "/sign-in"
+            if path in FOR_ALL:
+                continue
+            if path in ("/docs", "/demo", "/sign-in/stay") or path.startswith("/dashboard"):
+                leads_back = method == "GET" and path != "/dashboard"
+                expected = f"/sign-in?next={quote(path, safe='')}" if leads_back else "/sign-in"
                 assert (answer.status_code, answer.headers["location"]) == (303, expected)
-            elif path not in FOR_ALL:
+            else:
                 assert (answer.status_code, answer.json()["type"]) == (401, "urn:harken:problem:unauthorized")
         assert asked(outside, "POST", "/api/erasures", json={"session_id": "s"}).status_code == 401
         assert asked(outside, "GET", "/healthz").status_code == 200
@@ -97,9 +104,9 @@ def test_with_the_key_it_works(tmp_path: Path) -> None:
             # The service does not see the address that the browser uses, except in headers of the browser.
             browser = {"Origin": outside, "Sec-Fetch-Site": "same-origin"}
             signed_in = asked(outside, "POST", "/sign-in", data={"key": service.key}, headers=browser)
-            assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/docs")
+            assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/dashboard")
             cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
-            assert asked(outside, "GET", "/docs", headers=cookie).status_code == 200
+            assert asked(outside, "GET", "/dashboard", headers=cookie).status_code == 200
             path = f"/api/feedback/{answer.json()['feedback_id']}"
             for headers in ({}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
                 assert asked(outside, "DELETE", path, headers={**cookie, **headers}).status_code == 403
@@ -142,7 +149,7 @@ def test_the_documented_site(hk: Harken, tmp_path: Path) -> None:
         bearing = {"Authorization": f"Bearer {key}"}
         assert asked(outside, "POST", PATH, json=UP, headers=bearing).status_code == 201
         signed_in = asked(outside, "POST", "/sign-in", data={"key": key}, headers={"Origin": outside})
-        assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/docs")
+        assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/dashboard")
         app.extensions["harken"].close()
 
 

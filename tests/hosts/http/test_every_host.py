@@ -20,7 +20,7 @@ from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.tokens import FeedbackLinks, SessionTokens
 from hosts.events import listening
-from hosts.serving import OPEN, RawAnswer, Server, problem, raw_request, served, serving_wsgi, signed_in
+from hosts.serving import NAMED, OPEN, RawAnswer, Server, problem, raw_request, served, serving_wsgi, signed_in
 from support import ManualClock, counting_ids
 
 pytestmark = pytest.mark.slow
@@ -659,10 +659,9 @@ FORMS: Final = (
 
 def changing() -> Iterator[tuple[str, str]]:
     """The method and path of each operation that changes data."""
-    named = {"session_id": "s", "message_id": "m", "channel": "log", "route": "r", "delivery_id": "d:log"}
     for one in OPERATIONS:
         if one.method != "GET":
-            yield one.method, one.path.format(**named, feedback_id="nothing")
+            yield one.method, one.path.format(**NAMED, feedback_id="nothing")
 
 
 @case(allowed_origins=(ORIGIN,))
@@ -711,12 +710,15 @@ def a_browser_signs_in_and_out(visit: Visit) -> None:
     own = f"http://{visit.server.host}:{visit.server.port}"
     for path in ("/openapi.json", "/docs/start.js", "/docs/assets/swagger-ui.css", "/metrics"):
         visit.refused("GET", path, 401, "unauthorized")
-    assert visit.ask("GET", "/docs", 303, allow_redirects=False).headers["location"] == "/sign-in"
+    assert visit.ask("GET", "/docs", 303, allow_redirects=False).headers["location"] == "/sign-in?next=%2Fdocs"
+    for path in ("/dashboard", "/dashboard/alerts"):
+        shown = visit.ask("GET", path, 303, allow_redirects=False).headers["location"]
+        assert shown == ("/sign-in" if path == "/dashboard" else "/sign-in?next=%2Fdashboard%2Falerts")
     page = visit.ask("GET", "/sign-in")
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert page.headers["referrer-policy"] == "same-origin"
     for link in re.findall(r'(?:src|href)="([^"]+)"', page.text):
-        visit.ask("GET", link, 303 if link == "/docs" else 200, allow_redirects=False)
+        visit.ask("GET", link, 303 if link == "/dashboard" else 200, allow_redirects=False)
 
     for sent in ("", "key=", "key=nonsense", "key=hk_0123456789abcdef_x", "other=1", "key=%3Cb%3E%00"):
         answer = visit.ask("POST", "/sign-in", 401, data=sent, allow_redirects=False)
@@ -739,7 +741,7 @@ def a_browser_signs_in_and_out(visit: Visit) -> None:
         answer = visit.server.ask(
             "POST", "/sign-in", data={"key": f" {key} "}, headers={"Origin": origin}, allow_redirects=False
         )
-        assert (answer.status_code, answer.headers["location"], answer.content) == (303, "/docs", b"")
+        assert (answer.status_code, answer.headers["location"], answer.content) == (303, "/dashboard", b"")
         name, _, value = answer.headers["set-cookie"].partition("=")
         assert re.fullmatch("harken_session_[0-9a-f]{8}", name)
         session, _, attributes = value.partition("; ")

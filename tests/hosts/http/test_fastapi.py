@@ -21,6 +21,8 @@ from harken import Harken, StorageClosed, StorageError
 from harken.ports.repository import Accepted, Outcome
 from harken_adapters.hosts.fastapi import ServerSettings, create_app, feedback_router
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.serving.pages import PUBLIC_PAGES, SIGN_IN_FILES, SIGN_IN_PAGES
+from harken_adapters.hosts.web.routes import DASHBOARD_PAGES, PAGES
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.events import listening
@@ -137,6 +139,100 @@ def test_dependencies_apply(hk: Harken) -> None:
         assert stored_feedback(hk) == before
         server.post(PATH, UP, headers={"X-Shop": "friend", "Authorization": "Bearer of-the-shop"})
         assert len(stored_feedback(hk)) == 2
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+def test_dependencies_apply_to_the_dashboard(hk: Harken, prefix: str) -> None:
+    """A dependency of the application applies to each page of the dashboard and to signing in, but not to the style
+    sheets and scripts.
+    """
+
+    def only_staff(request: Request) -> None:
+        if request.cookies.get("staff") != "yes":
+            raise HTTPException(403, "not of the staff")
+
+    with serving(included(hk, prefix, dependencies=[Depends(only_staff)])) as server:
+        for page in (*DASHBOARD_PAGES, *SIGN_IN_PAGES):
+            path = page.path.format(feedback_id="f", key_id="k", route="r", channel="c")
+            for method in page.methods:
+                answer = server.ask(method, f"{prefix}{path}", data={}, allow_redirects=False)
+                assert answer.status_code == 403, (method, path)
+                assert method == "HEAD" or answer.json() == {"detail": "not of the staff"}
+        staff = {"cookies": {"staff": "yes"}}
+        shown = server.ask("GET", f"{prefix}/dashboard", **staff)
+        assert shown.status_code == 200
+        assert server.ask("HEAD", f"{prefix}/dashboard", **staff).status_code == 200
+        files = re.findall(r'(?:src|href)="([^"]+\.(?:js|css))"', shown.text)
+        assert len(files) == 2
+        for path in (*files, *(f"{prefix}{file.path}" for file in SIGN_IN_FILES)):
+            assert server.ask("GET", path).status_code == 200
+        form = {"data": {"name": "web", "scopes": "submit"}, **staff}
+        assert server.ask("POST", f"{prefix}/dashboard/settings/keys", **form).status_code == 200
+        assert [key.name for key in hk.keys.keys("default")] == ["web"]
+        foreign = {"headers": {"Origin": "https://evil.example"}, **form}
+        assert server.ask("POST", f"{prefix}/dashboard/settings/keys", **foreign).status_code == 403
+        assert len(hk.keys.keys("default")) == 1
+
+
+def test_the_dashboard_is_not_in_the_hosts_documentation(hk: Harken) -> None:
+    """The OpenAPI document of the application has the API, but no pages; it finds the address of a page by its name."""
+    app = included(hk, "/v1")
+    paths = app.openapi()["paths"]
+    assert {path.removeprefix("/v1") for path in paths} == {"/own", *(operation.path for operation in OPERATIONS)}
+    assert app.url_path_for("dashboard_overview") == "/v1/dashboard"
+
+
+def test_without_pages(hk: Harken) -> None:
+    """Without pages, only the API, the widget and feedback links are served."""
+    app = FastAPI()
+    app.include_router(feedback_router(hk, SETTINGS, pages=False), prefix="/v1")
+    with serving(app) as server:
+        server.post(f"/v1{PATH}", UP)
+        for page in PAGES:
+            if page not in PUBLIC_PAGES:
+                assert server.ask("GET", f"/v1{page.path}").status_code == 404, page.path
+        assert server.ask("GET", "/v1/widget.js").status_code == 200
+        assert server.ask("GET", "/v1/vote/assets/style.css").status_code == 200
+
+
+def test_pages_that_the_application_has_itself(hk: Harken) -> None:
+    """Documentation, health and metrics are those of the application, also without a prefix."""
+    app = included(hk)
+
+    @app.get("/healthz")
+    def healthy() -> str:
+        return "the shop is healthy"
+
+    with serving(app) as server:
+        assert server.get("/healthz") == "the shop is healthy"
+        assert server.ask("GET", "/metrics").status_code == server.ask("GET", "/readyz").status_code == 404
+        assert server.get("/openapi.json")["info"]["title"] == "Shop"
+        assert "<h1>No feedback yet</h1>" in server.ask("GET", "/dashboard").text
+
+
+def test_two_harkens_in_one_application() -> None:
+    """Each of two routers shows its own feedback below its own prefix, and a browser can be signed in to both."""
+    settings = ServerSettings(**{**OPEN, "access": "keys"})
+    with harken.connect("memory://") as first, harken.connect("memory://") as second:
+        app, harkens = FastAPI(), {"/a": first, "/b": second}
+        for prefix, hk in harkens.items():
+            hk.submit("s", "up", f"of {prefix}")
+            app.include_router(feedback_router(hk, settings), prefix=prefix)
+        with serving(app) as server, requests.Session() as browser:
+            for prefix, hk in harkens.items():
+                key = hk.keys.create("default", ["read"]).text
+                page = browser.get(f"{server.url}{prefix}/dashboard/feedback", timeout=PATIENCE)
+                assert page.url.startswith(f"{server.url}{prefix}/sign-in?next=")
+                form = {"key": key, "next": f"{prefix}/dashboard/feedback"}
+                browser.post(f"{server.url}{prefix}/sign-in", data=form, timeout=PATIENCE)
+            assert {cookie.path for cookie in browser.cookies} == {"/a", "/b"}
+            for prefix in harkens:
+                page = browser.get(f"{server.url}{prefix}/dashboard/feedback", timeout=PATIENCE)
+                assert page.url == f"{server.url}{prefix}/dashboard/feedback"
+                assert re.findall("of /.", page.text) == [f"of {prefix}"]
+                links = re.findall('(?:href|src|action)="(/[^"]*)"', page.text)
+                assert links
+                assert all(link.startswith(f"{prefix}/") for link in links)
 
 
 def test_a_dependency_may_read_the_body(hk: Harken) -> None:

@@ -112,14 +112,14 @@ def test_a_browser_signs_in_where_it_is_mounted(hk: Harken, way: str) -> None:
     key = hk.keys.create("default", ["read"]).text
     with mounted(hk, way, ServerSettings(**{**OPEN, "access": "keys"})) as server:
         asked = server.ask("GET", "/a/b/docs", allow_redirects=False)
-        assert (asked.status_code, asked.headers["location"]) == (303, "/a/b/sign-in")
+        assert (asked.status_code, asked.headers["location"]) == (303, "/a/b/sign-in?next=%2Fa%2Fb%2Fdocs")
         page = server.ask("GET", "/a/b/sign-in").text
-        assert 'action="/a/b/sign-in" data-current="/a/b/sign-in/current" data-next="/a/b/docs"' in page
+        assert 'action="/a/b/sign-in" data-current="/a/b/sign-in/current" data-next="/a/b/dashboard"' in page
         asked = server.ask("GET", "/a/b/demo?x=1", allow_redirects=False)
         assert asked.headers["location"] == "/a/b/sign-in?next=%2Fa%2Fb%2Fdemo%3Fx%3D1"
         with requests.Session() as browser:
             signed_in = browser.post(f"{server.url}/a/b/sign-in", data={"key": key}, timeout=PATIENCE)
-            assert (signed_in.url, signed_in.status_code) == (f"{server.url}/a/b/docs", 200)
+            assert (signed_in.url, signed_in.status_code) == (f"{server.url}/a/b/dashboard", 200)
             assert [(one.name[:15], one.path) for one in browser.cookies] == [("harken_session_", "/a/b")]
             assert browser.get(f"{server.url}/a/b/api/feedback", timeout=PATIENCE).ok
             out = browser.post(f"{server.url}/a/b/sign-out", timeout=PATIENCE)

@@ -8,8 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.routing import Match, Route
 
+from harken_adapters.hosts.fastapi.messages import path_of, root_of
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.wire.paths import Paths
+from harken_adapters.hosts.http.wire.paths import Paths, encode_root
 from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.hosts.web.routes import PAGES
 
@@ -65,3 +66,40 @@ def test_paths_match_like_those_of_a_framework(method: str, path: str) -> None:
     assert method not in allowed
     for other in filter(None, allowed):
         PATHS.find(other, path)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "encoded"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("/a/b", "/a/b"),
+        ("/a/b/", "/a/b"),
+        ("/ü b", "/%C3%BC%20b"),
+        ("//evil.example/a", "/evil.example/a"),
+        ("/x; Domain=evil.example", "/x%3B%20Domain=evil.example"),
+        ("/a\r\nb", "/a%0D%0Ab"),
+    ],
+)
+def test_a_prefix_leads_nowhere_else(prefix: str, encoded: str) -> None:
+    """The prefix in links and cookies is a path of the same host, for any value of a parameter in it."""
+    assert encode_root(prefix) == encoded
+
+
+@pytest.mark.parametrize(
+    ("root_path", "path", "raw_path", "full", "root"),
+    [
+        ("", "/dashboard/alerts", b"/dashboard/alerts", "/dashboard/alerts", ""),
+        ("/d", "/d/dashboard/alerts", b"/d/dashboard/alerts", "/d/dashboard/alerts", "/d"),
+        # The path does not include the root path, although it begins with the same letter.
+        ("/d", "/dashboard/alerts", b"/dashboard/alerts", "/d/dashboard/alerts", "/d"),
+        ("/ü", "/ü/dashboard/alerts", b"/%C3%BC/dashboard/alerts", "/%C3%BC/dashboard/alerts", "/%C3%BC"),
+        ("/ü", "/dashboard/alerts", None, "/%C3%BC/dashboard/alerts", "/%C3%BC"),
+        ("", "/x/dashboard/alerts", b"/x%2Fdashboard/alerts", "/x%2Fdashboard/alerts", "/x"),
+    ],
+)
+def test_the_prefix_of_a_router(root_path: str, path: str, raw_path: bytes | None, full: str, root: str) -> None:
+    """The prefix is what precedes the path of the page, with or without a root path that the path includes."""
+    scope = {"root_path": root_path, "path": path, "raw_path": raw_path}
+    assert path_of(scope) == full
+    assert root_of(scope, "/dashboard/alerts") == root

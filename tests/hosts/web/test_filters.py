@@ -138,3 +138,22 @@ def test_the_filter_bar_without_javascript(visitor: Visitor) -> None:
         assert read(visitor, edit).select("main form, main a.o")
     chips = [" ".join(one.get_text(" ").split()) for one in bar.select(".f.on")]
     assert chips == ["Agent is Ann", "Rating is Up, Down", "Session is s1", "version is 1"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "?period=today&zone=Asia/Tokyo&compare=none", "?agent_id=Bob+%26+Co+%3Cb%3E&rating=down&rating=up&tag=slow"],
+)
+def test_the_export_has_what_the_list_shows(hk: Harken, clock: ManualClock, visitor: Visitor, query: str) -> None:
+    """The link to the export keeps the filters, with the times of the period, and leads to as many rows."""
+    clock.turn(days=2)
+    hk.submit("later", "down", "=1+1", agent_id="Bob & Co <b>", tags=["slow"])
+    clock.turn(days=20)
+    hk.submit("today", "up", "", agent_id="Ann")
+    page = read(visitor, f"/dashboard/feedback{query}")
+    (link,) = (one for one in page.select("a.link") if one.get_text().startswith("Export these"))
+    answer = visitor.get(str(link["href"]))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    rows = answer.text.splitlines()[1:]
+    assert len(rows) == len(page.select("ol.feed > li")) > 0
+    assert link.get_text() == f"Export these {len(rows)}"

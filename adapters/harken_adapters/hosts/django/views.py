@@ -17,11 +17,11 @@ from django.views.decorators.csrf import csrf_exempt
 from harken_adapters.hosts.django.configuration import current_service
 from harken_adapters.hosts.http.serving.async_chunks import chunks_in_loop, events_in_loop
 from harken_adapters.hosts.http.serving.threaded_host import Chunks
-from harken_adapters.hosts.http.serving.wsgi import Input, encode_path, headers_of, raw_path, request_of
+from harken_adapters.hosts.http.serving.wsgi import Input, headers_of, raw_path, request_of
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.bodies import Read, ended_early
 from harken_adapters.hosts.http.wire.messages import Response
-from harken_adapters.hosts.http.wire.paths import is_encoded_utf8
+from harken_adapters.hosts.http.wire.paths import encode_path, encode_root, is_encoded_utf8
 
 #: Chunks of abandoned responses. The next request closes them: a finalizer may run in any thread at any time, and
 #: closing takes locks that the thread may already hold.
@@ -45,8 +45,9 @@ def answer_rest(request: HttpRequest, *, rest: str) -> HttpResponseBase:
 
 def _answer(request: HttpRequest, path: str) -> HttpResponseBase:
     _close_abandoned()
-    root = encode_path(request.path.removesuffix(path))
-    asked = request_of(request.META, request.method or "GET", encode_path(request.path), utf8=_path_is_utf8(request))
+    root = encode_root(request.path.removesuffix(path))
+    full = root + encode_path(path)
+    asked = request_of(request.META, request.method or "GET", full, utf8=_path_is_utf8(request))
     body = _body(request)
     response = current_service().respond(asked, path, root, body)
     answer = _http_response(request, response, body)

@@ -9,7 +9,6 @@ from typing import Final
 
 import starlette.requests
 import starlette.responses
-from starlette.datastructures import URL
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
@@ -19,7 +18,7 @@ from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY, check_length, check_size, ended_early, too_slow
 from harken_adapters.hosts.http.wire.messages import WITHOUT_BODY, Headers, Request, Response
-from harken_adapters.hosts.http.wire.paths import is_encoded_utf8
+from harken_adapters.hosts.http.wire.paths import encode_path, encode_root, is_encoded_utf8
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -68,12 +67,28 @@ def request_of(request: starlette.requests.Request) -> Request:
 def path_of(scope: AsgiScope) -> str:
     """The full path, percent-encoded. It is encoded again if the server does not provide it."""
     raw: bytes | None = scope.get("raw_path")
-    if raw is None:
-        return URL(scope=scope).path
+    path = encode_path(scope["path"]) if raw is None else raw.partition(b"?")[0].decode("latin-1")
+    return encode_path(_missing_root(scope)) + path
+
+
+def root_of(scope: AsgiScope, template: str) -> str:
+    """The prefix of the API's paths, percent-encoded and without a trailing slash, in a request to a known path.
+
+    A router does not know the prefix with which the application includes it.
+
+    Args:
+        scope: the request.
+        template: the template that its path matches.
+    """
+    path: str = _missing_root(scope) + scope["path"]
+    return encode_root(path.rsplit("/", template.count("/"))[0])
+
+
+def _missing_root(scope: AsgiScope) -> str:
+    """The root path, if the path does not include it."""
+    # According to the ASGI specification, the path includes it, but not all servers do that.
     root: str = scope.get("root_path", "")
-    path = raw.partition(b"?")[0].decode("latin-1")
-    # According to the ASGI specification, the path includes the root path, but not all servers do that.
-    return path if path.startswith(root) else root + path
+    return "" if f"{scope['path']}/".startswith(f"{root}/") else root
 
 
 def path_is_utf8(scope: AsgiScope) -> bool:

@@ -1,4 +1,4 @@
-"""The API as a FastAPI router."""
+"""The API and the dashboard as a FastAPI router."""
 
 from __future__ import annotations
 
@@ -13,33 +13,36 @@ from starlette.responses import Response
 
 from harken import Harken
 from harken_adapters.hosts.fastapi.host import Host
-from harken_adapters.hosts.fastapi.pages import page_route
+from harken_adapters.hosts.fastapi.pages import page_endpoint, page_route
 from harken_adapters.hosts.fastapi.schema_models import SCHEMA_PREFIX, models_in
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.documentation.openapi import operation_document
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.serving.pages import PUBLIC_PAGES
+from harken_adapters.hosts.http.serving.pages import PUBLIC_PAGES, SIGN_IN_FILES, SIGN_IN_PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.web.routes import DASHBOARD_FILES, DASHBOARD_PAGES
 
 _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="harken", description="An API key or a session token.")
 #: Declares the security scheme in the OpenAPI document of the application. The API itself checks credentials.
 _DOCUMENTED: Final = Security(_BEARER)
 
 
-def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> APIRouter:
-    """The API as a router: ``app.include_router(feedback_router(hk))``.
+def feedback_router(harken: Harken, settings: ServerSettings | None = None, *, pages: bool = True) -> APIRouter:
+    """The API and the dashboard as a router: ``app.include_router(feedback_router(hk))``.
 
     Every request needs an API key, created with ``harken keys create`` or ``hk.keys.create``, or a session token. If
     the application controls access itself, use ``ServerSettings(access="open")`` and protect the router:
     ``app.include_router(router, dependencies=[Depends(...)])``.
 
-    The dependencies do not apply to the widget, such as ``/widget.js``, which is public, nor to ``/vote/{link}``, the
-    page of feedback links: people who open one from a mail have only the link. Without ``token_secrets``, the page
-    responds with 404.
+    The dependencies apply to the dashboard and the pages for signing in, too, but not to their style sheets and
+    scripts, which contain no data. Nor do they apply to the widget, such as ``/widget.js``, which is public, and to
+    ``/vote/{link}``, the page of feedback links: people who open one from a mail have only the link. Without
+    ``token_secrets``, that page responds with 404.
 
     Args:
         harken: the Harken to serve. The application closes it.
         settings: the settings of the server; by default from ``harken.toml`` and ``HARKEN_SERVER_*``.
+        pages: whether to serve the dashboard and the pages for signing in too.
 
     Raises:
         ConfigurationError: a setting is invalid.
@@ -73,5 +76,16 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
             status_code=status,
             openapi_extra=described,
         )
-    router.routes += [page_route(host, page) for page in PUBLIC_PAGES]
+    for page in (*SIGN_IN_PAGES, *DASHBOARD_PAGES) if pages else ():
+        router.add_api_route(
+            page.path,
+            page_endpoint(host, page),
+            methods=list(page.methods),
+            name=page.name,
+            response_model=None,
+            include_in_schema=False,
+        )
+    files = (*SIGN_IN_FILES, *DASHBOARD_FILES) if pages else ()
+    # Plain routes ignore the dependencies.
+    router.routes += [page_route(host, page) for page in (*PUBLIC_PAGES, *files)]
     return router

@@ -28,8 +28,11 @@ def _asset(_: object, __: str, request: Request) -> Response:
     return asset_response(request.parts["name"], request)
 
 
-DASHBOARD_PAGES: Final = (
+#: The files that the pages of the dashboard load. They are the same for everyone.
+DASHBOARD_FILES: Final = (
     Page("dashboard_asset", f"{DASHBOARD}/static/{{name}}", _asset, needs="nothing", blocks=False),
+)
+DASHBOARD_PAGES: Final = (
     page("overview", overview.PATH, overview.show),
     page("issues", issues.PATH, issues.show),
     page("filter", filter_values.PATH, filter_values.show),
@@ -85,4 +88,4 @@ DASHBOARD_PAGES: Final = (
     page("preferences", preferences.PATH, preferences.show, scope=None),
     *preferences.FORMS,
 )
-PAGES: Final = (*SERVICE_PAGES, *DASHBOARD_PAGES)
+PAGES: Final = (*SERVICE_PAGES, *DASHBOARD_FILES, *DASHBOARD_PAGES)

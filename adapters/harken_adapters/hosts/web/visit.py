@@ -284,7 +284,7 @@ def _theme_of(request: Request) -> str | None:
 def _who(principal: Principal) -> str:
     key, browser = principal.key, principal.browser
     if key is None:
-        return "Anyone may see this: access is open"
+        return "Not signed in: access is open"
     if browser is not None and browser.person is not None:
         return f"Signed in as {key.name or key.id}"
     return f"Signed in with key {key.name or key.id}"

@@ -6,13 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date, datetime
 from operator import itemgetter
-from typing import Final
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from harken.domain.insight.comparison import Comparison, Estimate, Verdict, decide_together
 from harken.domain.summary import Summary
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 #: A cell with fewer thumbs says nothing.
 MIN_THUMBS: Final = 10

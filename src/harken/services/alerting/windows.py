@@ -41,7 +41,6 @@ from harken.services.themes import ThemeService
 KNOWN: Final = timedelta(days=30)
 _BY_AGENT: Final = GroupBy(Dimension.AGENT)
 _BY_SLOT: Final = GroupBy(Dimension.SLOT)
-_UTC: Final = zone_named("UTC")
 _PAGE: Final = 500
 
 T = TypeVar("T")
@@ -277,7 +276,7 @@ class WindowWatch:
             query = window.query(application, subject.value if subject.by == "agent" else rule.agent)
             groups = self._repository.summarize(query, _BY_SLOT)
             slots = {slot: summary for slot, summary in groups.items() if isinstance(slot, datetime)}
-            points = trend(slots, Period.DAY, _UTC)
+            points = trend(slots, Period.DAY, zone_named("UTC"))
             days = [Day(one.summary.positive, one.summary.decided, one.start.weekday()) for one in points]
             if (change := alarm(days)) and (finding := rule.finding(subject, change, points)):
                 found[subject] = finding, points[change.began].start

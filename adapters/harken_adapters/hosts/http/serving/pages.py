@@ -221,6 +221,7 @@ def _show_module(name: str, _: Pages, __: str, request: Request) -> Response:
 
 
 _LINK: Final = "/vote/{link}"
+_SIGN_IN: Final = paths.SIGN_IN
 #: Served even where the pages for operators are not. Modules need no credentials; a signed link is its own.
 PUBLIC_PAGES: Final = (
     *(
@@ -231,18 +232,7 @@ PUBLIC_PAGES: Final = (
     Page("feedback_link_form", _LINK, Pages.feedback_link, methods=("POST",), needs="nothing"),
     Page("feedback_link_style", "/vote/assets/style.css", lambda *_: _asset(style(), "text/css"), needs="nothing"),
 )
-_SIGN_IN: Final = paths.SIGN_IN
-SERVICE_PAGES: Final = (
-    *PUBLIC_PAGES,
-    Page("healthz", "/healthz", lambda pages, _, __: pages.healthz(), needs="nothing", blocks=False),
-    Page("readyz", "/readyz", lambda pages, _, __: pages.readyz(), needs="nothing"),
-    Page("metrics", "/metrics", lambda pages, _, __: pages.metrics(), needs="operator"),
-    Page("openapi", "/openapi.json", lambda pages, root, _: pages.openapi(root)),
-    Page("docs", "/docs", Pages.docs, signs_in=True),
-    Page("docs_script", "/docs/start.js", lambda pages, root, _: pages.docs_script(root)),
-    Page("docs_asset", "/docs/assets/{name}", lambda pages, _, sent: pages.docs_asset(sent.parts["name"])),
-    Page("demo", "/demo", Pages.demo, signs_in=True),
-    Page("demo_style", "/demo/style.css", lambda *_: _asset(demo.STYLE, "text/css"), needs="nothing", blocks=False),
+SIGN_IN_PAGES: Final = (
     Page(
         "sign_in",
         _SIGN_IN,
@@ -293,6 +283,9 @@ SERVICE_PAGES: Final = (
         methods=("POST",),
         needs="nothing",
     ),
+)
+#: The files that the pages for signing in load.
+SIGN_IN_FILES: Final = (
     Page(
         "sign_in_style",
         f"{_SIGN_IN}/style.css",
@@ -307,4 +300,18 @@ SERVICE_PAGES: Final = (
         needs="nothing",
         blocks=False,
     ),
+)
+SERVICE_PAGES: Final = (
+    *PUBLIC_PAGES,
+    *SIGN_IN_PAGES,
+    *SIGN_IN_FILES,
+    Page("healthz", "/healthz", lambda pages, _, __: pages.healthz(), needs="nothing", blocks=False),
+    Page("readyz", "/readyz", lambda pages, _, __: pages.readyz(), needs="nothing"),
+    Page("metrics", "/metrics", lambda pages, _, __: pages.metrics(), needs="operator"),
+    Page("openapi", "/openapi.json", lambda pages, root, _: pages.openapi(root)),
+    Page("docs", "/docs", Pages.docs, signs_in=True),
+    Page("docs_script", "/docs/start.js", lambda pages, root, _: pages.docs_script(root)),
+    Page("docs_asset", "/docs/assets/{name}", lambda pages, _, sent: pages.docs_asset(sent.parts["name"])),
+    Page("demo", "/demo", Pages.demo, signs_in=True),
+    Page("demo_style", "/demo/style.css", lambda *_: _asset(demo.STYLE, "text/css"), needs="nothing", blocks=False),
 )

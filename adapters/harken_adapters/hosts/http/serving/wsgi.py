@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from socket import socket
 from typing import Any, Final
-from urllib.parse import quote
 
 from harken_adapters.hosts.http.logs import request_id
 from harken_adapters.hosts.http.serving.deadlines import read_deadline
@@ -15,8 +14,6 @@ from harken_adapters.hosts.http.wire.messages import WITHOUT_BODY, Request, Resp
 from harken_adapters.hosts.http.wire.paths import is_encoded_utf8, is_utf8
 from harken_adapters.hosts.http.wire.problems import Problem
 
-#: The characters of a path that need no percent-encoding (RFC 3986).
-_PLAIN: Final = "/:@!$&'()*+,;="
 _CHUNK: Final = 64 * 1024
 #: Headers that only the server may send.
 _OF_THE_SERVER: Final = frozenset({"connection"})
@@ -28,7 +25,7 @@ def request_of(environ: Mapping[str, Any], method: str, path: str, *, utf8: bool
     Args:
         environ: the WSGI environment; ``META`` in Django.
         method: the method, in upper case.
-        path: the full path, percent-encoded; see :func:`encode_path`.
+        path: the full path, percent-encoded.
         utf8: whether the path that the client sent is UTF-8; by default, determined from the environment.
     """
     headers = _headers_in(environ)
@@ -59,11 +56,6 @@ def _path_is_utf8(environ: Mapping[str, Any]) -> bool:
     # WSGI passes each byte as a character, but some servers replace bytes that are not UTF-8.
     path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     return is_utf8(path.encode("latin-1")) and is_encoded_utf8(raw_path(environ))
-
-
-def encode_path(path: str) -> str:
-    """Percent-encode a path."""
-    return quote(path, safe=_PLAIN, errors="replace")
 
 
 def _headers_in(environ: Mapping[str, Any]) -> dict[str, str]:

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Generic, Protocol, TypeVar
-from urllib.parse import unquote_to_bytes
+from typing import Final, Generic, Protocol, TypeVar
+from urllib.parse import quote, unquote_to_bytes
 
 from attrs import frozen
 
 from harken_adapters.hosts.http.wire.messages import Request
 from harken_adapters.hosts.http.wire.problems import malformed_path, method_not_allowed, path_not_found
+
+#: The characters of a path that need no percent-encoding (RFC 3986).
+_PLAIN: Final = "/:@!$&'()*+,;="
+
+
+def encode_path(path: str) -> str:
+    """Percent-encode a path."""
+    return quote(path, safe=_PLAIN, errors="replace")
+
+
+def encode_root(prefix: str) -> str:
+    """Percent-encode the prefix of the API's paths, for links, redirects and cookies; without a trailing slash.
+
+    The prefix may have a parameter, whose value the client chooses. Therefore the result does not begin with ``//``,
+    which would lead to another host, and has no semicolon, which would end the path of a cookie.
+    """
+    encoded = encode_path(prefix.strip("/")).replace(";", "%3B")
+    return f"/{encoded}" if encoded else ""
 
 
 def is_utf8(raw: bytes) -> bool:

@@ -57,7 +57,7 @@ class SignIn:
         self._openid = _openid_connect(api) if api.settings.oidc_issuer else None
 
     def show(self, root: str, request: Request) -> Response:
-        """The sign-in page; if access is open, a redirect to the documentation."""
+        """The sign-in page; if access is open, a redirect to the page that it leads to."""
         asked = parse_qs(request.query, keep_blank_values=True)
         following = paths.landing(root, asked.get("next", [None])[0])
         if self._api.settings.access == "open":
