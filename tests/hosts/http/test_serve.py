@@ -101,7 +101,7 @@ def test_it_serves_until_a_signal_ends_it(tmp_path: Path, workers: int, number: 
         addresses = [word for word in service.output.split() if word.startswith(f"{service.url}/")]
         for address in (one for one in addresses if "/api/" not in one):
             assert service.ask("GET", address.removeprefix(service.url)).ok
-        assert service.ask("GET", "/").url == f"{service.url}/docs"
+        assert service.ask("GET", "/").url == f"{service.url}/dashboard"
         assert typed(service)["status"] == "success"
         credentials = service.credentials
         with listening(service.url, **credentials) as one, listening(service.url, **credentials) as two:

@@ -134,7 +134,7 @@ def app() -> Starlette:
         demo_secret=os.environ.pop(_DEMO, None),
     )
     # There is no host application that serves the root path.
-    created.router.routes.append(Route("/", lambda _: RedirectResponse("docs", 303)))
+    created.router.routes.append(Route("/", lambda _: RedirectResponse("dashboard", 303)))
     if settings.access == "open":
         # There is no host application that controls access.
         created.add_middleware(LoopbackOnly)
