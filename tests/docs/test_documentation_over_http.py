@@ -26,8 +26,8 @@ from hosts.serving import served
 
 __all__ = ["reader"]
 
-#: The methods of the facade that clients have, except those about the client itself. What is a service of the facade, such
-#: as ``deliveries``, is a method of a client with other arguments.
+#: The methods of the facade that clients have, except those about the client itself. A service of the facade, such as
+#: ``deliveries``, is a method of clients, but with other arguments.
 METHODS = {name for name in vars(Client) if not name.startswith("_") and name in vars(Harken)} - {"close"}
 #: Pages whose examples make hundreds of calls.
 MANY_CALLS = {"docs/statistics.md", "docs/text.md"}
