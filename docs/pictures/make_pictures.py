@@ -37,22 +37,31 @@ from harken_adapters.text import text_adapters
 FOLDER = Path(__file__).parent
 #: A Wednesday afternoon.
 NOW = datetime(2026, 5, 13, 14, 20, tzinfo=UTC)
-SETTINGS = ServerSettings(access="open", token_secrets=("a secret of the pictures only, which signs nothing else",))
+SETTINGS = ServerSettings(
+    access="open", token_secrets=("a secret of the pictures only, which signs nothing else",), listeners=16
+)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-WIDTH = 1280
 #: Draws a PNG on a canvas, and returns it as WebP, which is less than half as large.
 TO_WEBP = """async png => {
     const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
     const canvas = new OffscreenCanvas(image.width, image.height);
     canvas.getContext("2d").drawImage(image, 0, 0);
-    const webp = await canvas.convertToBlob({type: "image/webp", quality: 0.9});
+    const webp = await canvas.convertToBlob({type: "image/webp", quality: 0.7});
     const bytes = new Uint8Array(await webp.arrayBuffer());
     return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(""));
 }"""
 
 
-def nothing(page: Page) -> None:
-    """Show the page as it opens."""
+def wait_until_live(page: Page) -> None:
+    """Wait until the page receives events, which its top bar shows."""
+    page.locator(".live:not(.off)").wait_for()
+
+
+def choose_complaint(page: Page) -> None:
+    """Choose a real complaint among the spam, in which the phrase that held it is marked."""
+    page.locator(".q a", has_text="Really? Click here").click()
+    page.locator("mark").first.wait_for()
+    wait_until_live(page)
 
 
 def explain(page: Page) -> None:
@@ -63,11 +72,12 @@ def explain(page: Page) -> None:
     second.locator("textarea").fill("The app still wants 25 € for it")
 
 
-#: For each picture: the path of the page, what is done on it, and its height in pixels.
-PICTURES: dict[str, tuple[str, Callable[[Page], None], int]] = {
-    "overview": ("/dashboard", nothing, 860),
-    "moderation": ("/dashboard/moderation", nothing, 760),
-    "widget": ("/demo", explain, 860),
+#: For each picture: the path of the page, what is done on it, and its width and height in pixels.
+PICTURES: dict[str, tuple[str, Callable[[Page], None], tuple[int, int]]] = {
+    # Two weeks until the bad release was replaced.
+    "overview": ("/dashboard?since=2026-04-20&until=2026-05-04", wait_until_live, (1280, 1345)),
+    "moderation": ("/dashboard/moderation", choose_complaint, (1280, 690)),
+    "widget": ("/demo", explain, (560, 776)),
 }
 
 
@@ -86,11 +96,13 @@ def served_demo() -> Iterator[str]:
             server = make_server("127.0.0.1", 0, app, threaded=True)
             thread = Thread(target=server.serve_forever)
             thread.start()
-            yield f"http://127.0.0.1:{server.port}"
-            host.stop_streams()
-            server.shutdown()
-            thread.join()
-            host.close()
+            try:
+                yield f"http://127.0.0.1:{server.port}"
+            finally:
+                host.stop_streams()
+                server.shutdown()
+                thread.join()
+                host.close()
 
 
 def steady(page: Page) -> bytes:
@@ -103,9 +115,9 @@ def steady(page: Page) -> bytes:
 
 def take(browser: Browser, url: str, name: str, theme: Literal["light", "dark"]) -> bytes:
     """Take a picture, as WebP."""
-    path, prepare, height = PICTURES[name]
+    path, prepare, (width, height) = PICTURES[name]
     context = browser.new_context(
-        viewport={"width": WIDTH, "height": height}, color_scheme=theme, reduced_motion="reduce", timezone_id="UTC"
+        viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce", timezone_id="UTC"
     )
     context.clock.set_fixed_time(NOW)
     page = context.new_page()

@@ -26,8 +26,9 @@ from hosts.serving import served
 
 __all__ = ["reader"]
 
-#: The methods that clients have, except those about the client itself.
-METHODS = {name for name in vars(Client) if not name.startswith("_")} - {"close"}
+#: The methods of the facade that clients have, except those about the client itself. A service of the facade, such as
+#: ``deliveries``, is a method of clients, but with other arguments.
+METHODS = {name for name in vars(Client) if not name.startswith("_") and name in vars(Harken)} - {"close"}
 #: Pages whose examples make hundreds of calls.
 MANY_CALLS = {"docs/statistics.md", "docs/text.md"}
 #: A call that goes through a client; most pages name the Harken ``hk``.

@@ -88,6 +88,7 @@ def _print_start(started: Started, *, command: str) -> None:
     address = started.address.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
     if started.access != "open":
         say(f"  sign in        {address}/sign-in{f'#{key.text}' if key and key.created else ''}")
+    say(f"  dashboard      {address}/dashboard")
     say(f"  documentation  {address}/docs")
     say(f"  widget demo    {address}/demo")
     say(f"  health         {address}/healthz  {address}/readyz  {address}/metrics")

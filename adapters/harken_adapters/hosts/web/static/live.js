@@ -18,7 +18,7 @@ export function listen() {
     };
     source.addEventListener("feedback.created", (event) => isCounted(event) && add(1));
     source.addEventListener("feedback.moderated", (event) => markDecided(JSON.parse(event.data).data));
-    source.addEventListener("missed", (event) => add(JSON.parse(event.data).missed ?? 1));
+    source.addEventListener("missed", (event) => add(JSON.parse(event.data).count ?? 1));
   };
   const pause = () => {
     source?.close();
