@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from attrs import evolve, frozen
 
-from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, HarkenError, Scope
+from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, Scope
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.access import Principal, application_of, check_own_page
 from harken_adapters.hosts.http.guards.cookies import find_cookie, theme_of
@@ -35,6 +35,8 @@ _POLICY: Final = (
 )
 #: Forms are checked for their origin, which browsers hide with ``no-referrer``.
 _SECURITY: Final[Headers] = security_headers(_POLICY, referrer_policy="same-origin")
+#: The problems that the log explains: failures of the program or the storage.
+_LOGGED: Final = ("internal", "unavailable")
 #: What the error page says instead of the title and the detail of a problem; an empty sentence is the detail.
 _ERRORS: Final = {
     "not-found": ("Not found", "There is nothing here. It may have been erased."),
@@ -253,20 +255,19 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | N
             api=api, request=request, root=root, principal=principal, application=application, now=api.clock()
         )
         return show(visit)
-    except Problem as problem:
+    except Exception as error:  # noqa: BLE001 - every request needs a page
+        problem = problem_of(error) or internal()
         if problem.kind == "unauthorized":
             return Response(303, b"", None, (("location", sign_in_path(root, request, problem)),))
-        return _error(root, request, problem, principal)
-    except FeedbackNotFound as error:
-        return _error(root, request, Problem("not-found", str(error)), principal, title="Feedback not found")
-    except HarkenError as error:
-        return _error(root, request, problem_of(error) or internal(), principal)
-    except Exception as error:  # noqa: BLE001 - every request needs a page
-        log_failure(request.id, request.path, error)
-        return _error(root, request, internal(), principal)
+        if is_logged := problem.kind in _LOGGED:
+            log_failure(request.id, request.path, error)
+        title = "Feedback not found" if isinstance(error, FeedbackNotFound) else ""
+        return _error(root, request, problem, principal, title=title, is_logged=is_logged)
 
 
-def _error(root: str, request: Request, problem: Problem, principal: Principal | None, *, title: str = "") -> Response:
+def _error(
+    root: str, request: Request, problem: Problem, principal: Principal | None, *, title: str, is_logged: bool
+) -> Response:
     """The error page, which needs nothing of the storage. ``principal`` is ``None`` if it is not known."""
     is_form = request.method in WITH_BODY
     address = f"{request.path}?{request.query}" if request.query else request.path
@@ -289,6 +290,7 @@ def _error(root: str, request: Request, problem: Problem, principal: Principal |
         sentence=sentence or f"{problem.detail.removesuffix('.')}.",
         problem=problem,
         request=request,
+        is_logged=is_logged,
         again="" if is_form else address,
     )
     response.headers += problem.headers
