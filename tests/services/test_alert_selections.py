@@ -66,16 +66,32 @@ def test_rates_and_themes_select_their_rating() -> None:
     rate = an_alert(rule="ups", kind=harken.domain.alerts.patterns.AlertKind.RATE, **window)
     selected = hk.alerts.selection(rate)
     assert selected is not None
-    assert (selected.rating, selected.agent_id) == (frozenset({Rating.UP}), None)
+    assert (selected.rating, selected.agent_id) == ({Rating.UP}, None)
     subject = harken.domain.alerts.patterns.Subject("theme", "wifi: american")
     theme = an_alert(rule="wifi", kind=harken.domain.alerts.patterns.AlertKind.THEME, subject=subject, **window)
     selected = hk.alerts.selection(theme)
     assert selected is not None
-    assert (selected.rating, selected.agent_id) == (frozenset({Rating.DOWN}), frozenset({"american"}))
+    assert (selected.rating, selected.agent_id) == ({Rating.DOWN}, {"american"})
     # A rule that was removed: what only it knows is left out.
     gone = hk.alerts.selection(an_alert(rule="gone", kind=rate.kind, **window))
     assert gone is not None
     assert gone.rating is None
+    hk.close()
+
+
+def test_an_alert_that_was_resolved_at_once() -> None:
+    """Its selection is not empty, so that a page can show it."""
+    clock = ManualClock()
+    hk = connected(clock)
+    give(hk, ["down"])
+    streak = an_alert(
+        kind=harken.domain.alerts.patterns.AlertKind.STREAK, began_at=clock(), raised_at=clock(), resolved_at=clock()
+    )
+    selected = hk.alerts.selection(streak)
+    assert selected is not None
+    assert selected.since is not None
+    assert selected.until is not None
+    assert selected.since < selected.until
     hk.close()
 
 

@@ -20,9 +20,9 @@ from harken.domain.insight.headline import (
     Headline,
     Silence,
     find,
+    largest_change,
     misleading,
     silence,
-    strongest,
 )
 from harken.domain.insight.heat_map import Cell, heat_map, is_short, place_of
 from harken.domain.insight.issues import Issues
@@ -493,7 +493,7 @@ class AnalyticsService:
 
     def _began(self, periods: ComparedPeriods, direction: int, *, by_hour: bool) -> SatisfactionChange | None:
         changes = self.hourly_changes(periods) if by_hour else self.changes(periods.after, periods.zone.key)
-        return strongest(changes, direction)
+        return largest_change(changes, direction)
 
     def _growth(self, periods: ComparedPeriods, *, themes: bool) -> Growth | None:
         """The reason that grew most; if no reason was chosen, the theme."""

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from harken import Comparison, Finding, SatisfactionChange, Summary
-from harken.domain.insight.headline import find, misleading, silence, strongest
+from harken.domain.insight.headline import find, largest_change, misleading, silence
 from harken.domain.insight.mix import mix
 from support import NOON
 
@@ -78,15 +78,15 @@ class TestSilence:
         assert silence({}, NOON - 6 * HOUR, NOON) is None
 
 
-def test_the_strongest_change_in_a_direction() -> None:
-    """Of several changes, the one with most evidence is named, and never one in the other direction."""
-    small = SatisfactionChange(NOON, _rated(80, 20), _rated(70, 30))
-    large = SatisfactionChange(NOON + DAY, _rated(700, 300), _rated(500, 500))
+def test_the_largest_change_in_a_direction() -> None:
+    """Of several changes, the largest is named, as in charts, and never one in the other direction."""
+    small = SatisfactionChange(NOON, _rated(8000, 2000), _rated(7000, 3000))
+    large = SatisfactionChange(NOON + DAY, _rated(70, 30), _rated(50, 50))
     rise = SatisfactionChange(NOON + 2 * DAY, _rated(500, 500), _rated(900, 100))
     changes = [small, large, rise]
-    assert strongest(changes, -1) == large
-    assert strongest(changes, 1) == rise
-    assert strongest([small, large], 1) is None
+    assert largest_change(changes, -1) == large
+    assert largest_change(changes, 1) == rise
+    assert largest_change([small, large], 1) is None
 
 
 def test_what_would_mislead() -> None:

@@ -26,6 +26,7 @@ WORDS: Final = "endpoint retired, see </td><script>alert(1)</script>"
 RULES: Final[list[Any]] = [
     {"name": "low", "kind": "satisfaction", "by": "agent", "below": 60, "window": "3h", "at_least": 20},
     {"name": "in a row", "kind": "streak", "by": "session", "length": 3},
+    {"name": "words", "kind": "theme", "by": "agent", "keywords": ["wifi"]},
 ]
 
 
@@ -115,7 +116,7 @@ class TestAlerts:
         assert "Ann is under 60% open 4% of 24 thumbs within 3 h (1 \N{EN DASH} 20, 95% confidence)." in shown
         assert "3 downs in a row from one session" in shown
         assert "Session s-1. 23 downs by now. Since 12:00, for 45 min." in shown
-        assert "rule “low” sent to log, support (dead)" in shown
+        assert "rule “low” · sent to log, support (dead)" in shown
 
     def test_see_them_leads_to_exactly_the_feedback_of_the_alert(
         self, hk: Harken, clock: ManualClock, admin: Visitor
@@ -136,6 +137,18 @@ class TestAlerts:
         of_session = next(link for link, query in zip(links, queries, strict=True) if query.get("session_id") == "b")
         assert "24 downs" in words_of(admin.page(of_session))
         assert {query["zone"] for query in queries} == {"Asia/Tokyo"}
+
+    def test_a_theme_is_searched_for(self, hk: Harken, clock: ManualClock, admin: Visitor) -> None:
+        """Of all comments of its agent, only those that mention the theme are shown."""
+        hk.submit("before", "up")
+        clock.turn(days=7)
+        for number in range(12):
+            hk.submit(f"s{number}", "down", "The wifi is slow" if number else "Too expensive", agent_id="Ann")
+        hk.alerts.evaluate_windows()
+        clock.turn(minutes=1)
+        (link,) = [link for link in links_of(admin.page(ALERTS)) if "text=" in link]
+        assert "mention “wifi”" in (shown := words_of(admin.page(link)))
+        assert "11 of 11" in shown
 
     def test_resolved_alerts_have_pages(self, hk: Harken, clock: ManualClock, admin: Visitor) -> None:
         """Resolved alerts are on a tab of their own, ten on a page."""
@@ -366,7 +379,7 @@ class TestAccess:
     def test_readers_see_alerts_only(self, hk: Harken, server: Server) -> None:
         """A key with the scope read sees alerts, but neither channels nor deliveries, and changes nothing."""
         give(hk, 3)
-        delivery = dead(hk)[-1]
+        delivery = next(one for one in dead(hk) if one.event.type.about_feedback)
         reader = with_scopes(hk, server, "read")
         shown = words_of(reader.page(ALERTS))
         assert "3 downs in a row" in shown
@@ -435,8 +448,18 @@ class TestElsewhere:
         assert "3 downs in a row from one session alert · open since 12:00" in shown
         assert "4 deliveries are dead support answered 410 Gone at 12:00 and is off" in shown
         assert "wait for review" not in shown
-        hk.moderation.decide("default", dead(hk)[-1].event.subject_id, "pending", moderator="Mo")
+        about = next(one.event.subject_id for one in dead(hk) if one.event.type.about_feedback)
+        hk.moderation.decide("default", about, "pending", moderator="Mo")
         assert "1 waits for review oldest 0 s · not counted yet" in words_of(admin.page("/dashboard"))
+
+    def test_each_thing_is_said_once(self, hk: Harken, clock: ManualClock, admin: Visitor) -> None:
+        """A channel that is off is not named again as an alert, if its dead deliveries are named."""
+        give(hk, 1)
+        hk.relay.run_due()
+        assert "Channel support is off" in words_of(admin.page(ALERTS))
+        shown = words_of(admin.page("/dashboard"))
+        assert "1 delivery is dead support answered 410 Gone at 12:00 and is off" in shown
+        assert "Channel support is off" not in shown
 
     def test_nothing_needs_you(self, hk: Harken, admin: Visitor, support: Support) -> None:
         """Without alerts, dead deliveries and a queue there is no such card."""

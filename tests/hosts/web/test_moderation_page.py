@@ -404,6 +404,18 @@ class TestSeveral:
         assert "10 wait for a decision" in texts_of(page)
         assert stored(hk, held[3]).moderation.status is APPROVED
 
+    def test_cancel_keeps_the_selection(self, hk: Harken, sam: Visitor, hold: Callable[..., Feedback]) -> None:
+        """After the preview, the same entries are selected, on the same page of the list."""
+        held = [hold(f"casino {number}") for number in range(4)]
+        picked = [entry(one) for one in held[1:3]]
+        preview = WebPage(sam.post(f"{FORM}?held_by=spam+phrases", {"entry": picked, "preview": "approved"}).text)
+        form = next(form for form in preview.forms if ("cancel", "yes") in form.buttons)
+        answer = sam.post(f"{FORM}?held_by=spam+phrases", form.data(("cancel", "yes")))
+        assert answer.status_code == 200
+        picks = next(form for form in WebPage(answer.text).forms if ("preview", "approved") in form.buttons)
+        assert [value for name, value in picks.fields if name == "entry"] == picked
+        assert [stored(hk, one) for one in held] == held
+
     def test_the_preview_counts_what_still_waits(
         self, sam: Visitor, priya: Visitor, hold: Callable[..., Feedback]
     ) -> None:

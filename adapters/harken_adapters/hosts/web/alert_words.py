@@ -41,6 +41,11 @@ def alert_values(alert: Alert) -> str:
     return _VALUES[alert.kind](alert)
 
 
+def theme_of(alert: Alert) -> str:
+    """The keyword or the label of the theme that an alert is about."""
+    return alert.subject.value.partition(": ")[0]
+
+
 # --- Titles -----------------------------------------------------------------------------------------------------------
 
 
@@ -61,8 +66,8 @@ def _rate_title(alert: Alert, rule: AlertRule | None) -> str:
 
 
 def _theme_title(alert: Alert, _: AlertRule | None) -> str:
-    label, agent = (*alert.subject.value.split(": ", 1), "")[:2]
-    return f"More about “{label}” than usual{f' for {agent}' if agent else ''}"
+    agent = alert.subject.value.partition(": ")[2]
+    return f"More about “{theme_of(alert)}” than usual{f' for {agent}' if agent else ''}"
 
 
 def _change_title(alert: Alert, _: AlertRule | None) -> str:

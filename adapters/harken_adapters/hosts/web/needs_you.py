@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
 from markupsafe import Markup
 
 from harken import Scope
+from harken.domain.alerts.alert import Alert
+from harken.domain.alerts.patterns import AlertKind
+from harken.services.notifications.deliveries import Cause
 from harken_adapters.hosts.web.alert_words import alert_title, alert_values
 from harken_adapters.hosts.web.delivery_words import cause_text
 from harken_adapters.hosts.web.pages.alerts import PATH, may_see_deliveries
@@ -17,6 +20,8 @@ from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import duration_text, when_markup
 
 _ALERTS: Final = 3
+#: More open alerts are not read.
+_MANY: Final = 20
 
 
 @frozen(kw_only=True)
@@ -40,14 +45,25 @@ class Need:
 
 def needs_you(visit: Visit, selection: Selection) -> list[Need]:
     """What needs the visitor, the most urgent first; empty if nothing does."""
-    return [*_alerts(visit, selection), *_deliveries(visit, selection), *_queue(visit, selection)]
+    causes: Sequence[Cause] = ()
+    if may_see_deliveries(visit):
+        causes = visit.harken.deliveries.summary(application=visit.application).causes
+    queue = [*_queue(visit, selection)]
+
+    def is_said(alert: Alert) -> bool:
+        """Whether another entry says the same, with present numbers."""
+        if alert.kind is AlertKind.QUEUE:
+            return bool(queue)
+        return alert.kind is AlertKind.CHANNEL and alert.subject.value in [one.counted.channel for one in causes[:1]]
+
+    return [*_alerts(visit, selection, is_said), *_deliveries(visit, selection, causes), *queue]
 
 
-def _alerts(visit: Visit, selection: Selection) -> Iterator[Need]:
+def _alerts(visit: Visit, selection: Selection, is_said: Callable[[Alert], bool]) -> Iterator[Need]:
     if visit.principal.agents is not None:
         return
     hk, link = visit.harken, f"{selection.link(f'{visit.home}{PATH}')}#alerts"
-    found = hk.alerts.find(visit.application, open=True, limit=_ALERTS + 1)
+    found = [alert for alert in hk.alerts.find(visit.application, open=True, limit=_MANY) if not is_said(alert)]
     for alert in found[:_ALERTS]:
         since = when_markup(selection.local(alert.raised_at), visit.now)
         text = Markup(" · ").join(filter(None, (Markup("alert · open since {}").format(since), alert_values(alert))))
@@ -56,13 +72,10 @@ def _alerts(visit: Visit, selection: Selection) -> Iterator[Need]:
         yield Need(icon="bell", kind="bad", title="More alerts are open", text="", link=link)
 
 
-def _deliveries(visit: Visit, selection: Selection) -> Iterator[Need]:
-    if not may_see_deliveries(visit):
-        return
-    hk = visit.harken
-    causes = hk.deliveries.summary(application=visit.application).causes
+def _deliveries(visit: Visit, selection: Selection, causes: Sequence[Cause]) -> Iterator[Need]:
     if not causes:
         return
+    hk = visit.harken
     total, first = sum(one.counted.count for one in causes), causes[0].counted
     states = {state.name: state for state in hk.channels.states()}
     text = cause_text(first, states.get(first.channel), selection.local(first.first_at), visit.now)

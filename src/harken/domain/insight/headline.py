@@ -162,11 +162,11 @@ def _count(slots: Mapping[datetime, Summary], since: datetime, until: datetime) 
     return sum(summary.total for slot, summary in slots.items() if since <= slot < until)
 
 
-def strongest(changes: Iterable[SatisfactionChange], direction: int) -> SatisfactionChange | None:
-    """The change in this direction with the strongest evidence, 1 for a rise and -1 for a fall."""
+def largest_change(changes: Iterable[SatisfactionChange], direction: int) -> SatisfactionChange | None:
+    """The largest change in this direction, 1 for a rise and -1 for a fall. Charts mark the largest, too."""
     compared = [(one, Comparison(one.before, one.after)) for one in changes]
     alike = [(change, both) for change, both in compared if both.difference * direction > 0]
-    return max(alike, key=lambda one: one[1].log_e_value)[0] if alike else None
+    return max(alike, key=lambda one: abs(one[1].difference))[0] if alike else None
 
 
 def misleading(found: Mix[GroupKey], comparison: Comparison) -> Mix[GroupKey] | None:

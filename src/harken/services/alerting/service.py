@@ -156,7 +156,8 @@ class AlertingService:
             return evolve(query, statuses=frozenset({ModerationStatus.PENDING}))
         if alert.kind in (AlertKind.STREAK, AlertKind.SILENCE):
             rating = Rating.DOWN if alert.kind is AlertKind.STREAK else None
-            return evolve(query, rating=rating, since=alert.began_at, until=alert.resolved_at)
+            until = alert.resolved_at and max(alert.resolved_at, alert.began_at + MICROSECOND)
+            return evolve(query, rating=rating, since=alert.began_at, until=until)
         if alert.kind is AlertKind.CHANGE:
             # By days; the last one was not over.
             until = alert.raised_at.replace(hour=0, minute=0, second=0, microsecond=0)

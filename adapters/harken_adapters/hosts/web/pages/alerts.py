@@ -22,7 +22,7 @@ from harken_adapters.hosts.http.guards.permissions import check_operator
 from harken_adapters.hosts.http.operations.channels import MAX_REASON, reason_of
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
-from harken_adapters.hosts.web.alert_words import alert_title, alert_values
+from harken_adapters.hosts.web.alert_words import alert_title, alert_values, theme_of
 from harken_adapters.hosts.web.delivery_words import (
     STATES,
     Outcome,
@@ -56,6 +56,8 @@ FILTERS: Final = ("channel", "type", "cause", "feedback_id", "alert_id")
 _ABOUT_ONE: Final = ("feedback_id", "alert_id")
 _TABS: Final = {"dead": DeliveryState.DEAD, "waiting": DeliveryState.PENDING, "arrived": DeliveryState.DELIVERED}
 _ANY: Final = "any"
+#: The marks of channels, in the order in which they are listed.
+_BY_MARK: Final = ("e", "w", "u", "")
 _OWN: Final = ("alerts", "alerts_after", "state", *FILTERS, "after", "open", "done", "count")
 #: What the page that asks before many are replayed does not know.
 _NOT_ASKED: Final = ("alerts", "alerts_after", "state")
@@ -223,7 +225,7 @@ def show(visit: Visit) -> Response:
         kept=[*selection.pairs, *_own(selection, without=("channel", "type")).items()],
         total=_total(outbound.summary, state) if outbound else None,
         rows=_rows(visit, selection, outbound) if outbound else [],
-        channels=[_channel(selection, visit.now, one) for one in outbound.channels] if outbound else [],
+        channels=_channels(selection, visit.now, outbound.channels) if outbound else [],
         cause=_cause(selection, outbound, visit.now) if outbound else None,
         done=_done(selection),
         may_switch=may_switch(visit),
@@ -371,6 +373,8 @@ def see_alert(visit: Visit, selection: Selection, alert: Alert) -> str | None:
     selected = alert_details(alert, visit.harken.alerts.selection(alert))["selection"]
     if selected is None:
         return None
+    if alert.kind is AlertKind.THEME:
+        selected = selected | {"text": theme_of(alert)}
     # What waits may be older than the default period.
     pairs = selected.items() if "since" in selected else (selected | {"period": "year"}).items()
     return selection.link(f"{visit.home}/feedback", *pairs, without=_names(selection))
@@ -379,6 +383,11 @@ def see_alert(visit: Visit, selection: Selection, alert: Alert) -> str | None:
 def _names(selection: Selection) -> set[str]:
     """The filters and times of a selection, which another selection replaces."""
     return {name for name, _ in selection.filters} | {"since", "until", "period", "compare"}
+
+
+def _channels(selection: Selection, now: datetime, statuses: Sequence[ChannelStatus]) -> list[dict[str, object]]:
+    """The channels, those with failures first."""
+    return sorted((_channel(selection, now, one) for one in statuses), key=lambda one: _BY_MARK.index(str(one["mark"])))
 
 
 def _channel(selection: Selection, now: datetime, status: ChannelStatus) -> dict[str, object]:

@@ -60,6 +60,8 @@ def show(visit: Visit) -> Response:
     if visit.request.method not in WITH_BODY:
         return visit.redirect(view.link())
     form = form_of(visit.request)
+    if form.get("cancel") is not None:
+        return moderation.show(visit, view=view, picked=form.all("selected"))
     entries = _entries(form)
     if form.get("undo") is not None:
         return _undo(visit, view, entries)
@@ -245,7 +247,7 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
         reason=_common_reason(is_open),
         reasons=REASONS,
         view=view,
-        back=view.link(),
+        selected=list(entries),
         action=view.action,
         frame=visit.frame("Moderation", view.selection),
         selection=view.selection,

@@ -13,7 +13,7 @@ from harken import Cursor, Feedback, FeedbackQuery, Harken
 from harken_adapters.charts.labels import amount, share_text
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.entries import MOST_COUNTED, count_entries, entry_view
-from harken_adapters.hosts.web.filter_bar import filter_bar, name_of, value_text
+from harken_adapters.hosts.web.filter_bar import filter_bar, value_text
 from harken_adapters.hosts.web.selection import Pair, Selection
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import long_day_text, quoted
@@ -107,7 +107,6 @@ def show(visit: Visit) -> Response:
         selection=selection,
         path=path,
         without_value=quoted(value_text(*found.without[0])) if found.without else "",
-        without_name=name_of(found.without[0][0]) if found.without else "",
     )
 
 

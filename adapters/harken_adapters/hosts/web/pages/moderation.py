@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Final
 
@@ -313,13 +313,17 @@ def ask(visit: Visit, view: View) -> Moderation:
     )
 
 
-def show(visit: Visit, outcome: Outcome | None = None, view: View | None = None) -> Response:
+def show(
+    visit: Visit, outcome: Outcome | None = None, view: View | None = None, picked: Collection[str] | None = None
+) -> Response:
     """The response with the page.
 
     Args:
         visit: the request.
         outcome: what became of several decisions, which the request has made.
         view: the state of the page; by default, that of the query string.
+        picked: the ids of the entries that are selected; by default, all if only those with the same text are listed,
+            and none otherwise.
     """
     view = view or View.of(visit)
     outcome = outcome or _decided(visit, view)
@@ -344,6 +348,7 @@ def show(visit: Visit, outcome: Outcome | None = None, view: View | None = None)
             if (decided_at := one.moderation.decided_at)
         ],
         entry=entry,
+        picked=picked if picked is not None else [one.feedback.id for one in found.rows] if view.like else (),
         selection=view.selection,
         frame=frame,
         reasons=REASONS,
