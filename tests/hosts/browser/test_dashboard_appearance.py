@@ -71,9 +71,10 @@ def nothing(_: Page) -> None:
 
 
 def open_everything(page: Page) -> None:
-    """Open whatever can be opened in the page, except menus, of which only one can be open."""
+    """Open whatever can be opened in the page; of menus, only the last one, as a click closes the others."""
     page.locator("main details:not(.menu-of)").evaluate_all("all => all.forEach(one => { one.open = true })")
-    page.locator("main details.menu-of summary").last.click()
+    for menu in page.locator("main details.menu-of summary").all()[-1:]:
+        menu.click()
 
 
 def open_filter(page: Page) -> None:
