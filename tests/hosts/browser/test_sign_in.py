@@ -107,7 +107,7 @@ def test_pages_of_the_service_and_of_others(hk: Harken, server: Server, page: Pa
     assert page.evaluate(submit, path) == 201
     assert page.evaluate("async () => (await (await fetch('/sign-in/current')).json()).name") == "Priya"
     stay = "async () => (await fetch('/sign-in/stay', {method: 'POST'})).url"
-    assert page.evaluate(stay) == f"{server.url}/docs"
+    assert page.evaluate(stay) == f"{server.url}/dashboard"
     form = f'<form method="post" action="{server.url}/sign-out"><button>Win</button></form>'
     page.goto(site.show(form))
     page.get_by_role("button").click()
@@ -123,8 +123,9 @@ def test_pages_of_the_service_and_of_others(hk: Harken, server: Server, page: Pa
 def test_signing_out(hk: Harken, server: Server, page: Page) -> None:
     """After signing out, the cookie is gone and the page says so."""
     page.goto(f"{server.url}/sign-in#{new_key(hk)}")
-    page.wait_for_url(f"{server.url}/docs", wait_until="networkidle")
-    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{server.url}/dashboard")
+    page.get_by_label("Signed in with key Priya").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
     expect(page.get_by_role("status")).to_have_text("You are signed out.")
     assert page.context.cookies() == []
 

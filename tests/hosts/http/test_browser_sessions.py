@@ -380,11 +380,11 @@ class TestReturning:
         """Nothing leads to another site, or in circles."""
         key = service.hk.keys.create("default", ["read"]).text
         page = service.server.ask("GET", f"/sign-in?next={quote(asked, safe='')}").text
-        assert 'name="next" value="/docs"' in page
+        assert 'name="next" value="/dashboard"' in page
         answer = service.post("/sign-in", {}, key=key, next=asked)
-        assert (answer.status_code, answer.headers["location"]) == (303, "/docs")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard")
         stay = service.post("/sign-in/stay", service.sign_in(), next=asked)
-        assert stay.headers["location"] == "/docs"
+        assert stay.headers["location"] == "/dashboard"
 
     def test_only_below_the_root(self) -> None:
         """Where Harken is mounted, paths of the rest of the application are not its own."""

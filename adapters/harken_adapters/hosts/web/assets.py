@@ -15,10 +15,11 @@ from attrs import frozen
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
 from harken_adapters.hosts.http.wire.problems import path_not_found
 from harken_adapters.hosts.web.compression import accepts_gzip
+from harken_adapters.hosts.web.style import style
 
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 #: In the order in which modules import each other.
-_FILES: Final = ("dashboard.css", "live.js", "app.js")
+_MODULES: Final = ("live.js", "app.js")
 _IMPORT: Final = re.compile(r'(from "\./)([\w.-]+)(")')
 _SECURITY: Final[Headers] = (
     ("x-content-type-options", "nosniff"),
@@ -49,8 +50,8 @@ class Asset:
 def assets() -> Mapping[str, Asset]:
     """The files by their names in the folder."""
     folder = files("harken_adapters.hosts.web") / "static"
-    found: dict[str, Asset] = {}
-    for name in _FILES:
+    found = {"dashboard.css": _build("dashboard.css", style())}
+    for name in _MODULES:
         # A module imports another one by its name with the digest, so that each browser loads it once.
         text = _IMPORT.sub(
             lambda match: f"{match[1]}{found[match[2]].name}{match[3]}", (folder / name).read_text("utf-8")

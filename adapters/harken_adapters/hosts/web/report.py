@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import cache
-from importlib.resources import files
 from typing import Final
 
 from attrs import frozen
@@ -47,6 +45,7 @@ from harken_adapters.charts.terminal import (
 from harken_adapters.charts.text_cells import COLUMNS, wrap_text
 from harken_adapters.charts.themes import ThemeRow, issue_rows
 from harken_adapters.hosts.web.rendering import render
+from harken_adapters.hosts.web.style import style
 
 #: The points of longer periods consist of whole days.
 _IN_HOURS: Final = timedelta(days=90)
@@ -137,7 +136,7 @@ def report_page(report: Report) -> bytes:
         "report.html",
         {
             "report": report,
-            "style": _style(),
+            "style": style().decode(),
             "title": headline_title(report.headline),
             "details": headline_details(report.headline),
             "subject": subject_text(report),
@@ -205,11 +204,6 @@ def filters_of(query: FeedbackQuery) -> Iterator[tuple[str, str]]:
         yield "status", ", ".join(sorted(status.value for status in query.statuses))
     if query.withdrawn is not False:
         yield "withdrawn", "yes" if query.withdrawn else "yes or no"
-
-
-@cache
-def _style() -> str:
-    return (files("harken_adapters.hosts.web") / "static" / "dashboard.css").read_text("utf-8")
 
 
 def _draw_trend(report: Report) -> Chart:

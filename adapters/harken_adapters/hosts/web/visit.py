@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -13,6 +12,7 @@ from attrs import evolve, frozen
 from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, HarkenError, Scope
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.access import Principal, application_of, check_own_page
+from harken_adapters.hosts.http.guards.cookies import find_cookie, theme_of
 from harken_adapters.hosts.http.guards.permissions import agent_filter, check_agent_keys, check_scope
 from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.serving.pages import Page, Pages
@@ -38,18 +38,30 @@ _SECURITY: Final[Headers] = security_headers(_POLICY, referrer_policy="same-orig
 #: What the error page says instead of the title and the detail of a problem; an empty sentence is the detail.
 _ERRORS: Final = {
     "not-found": ("Not found", "There is nothing here. It may have been erased."),
+    "invalid": ("This cannot be shown", ""),
+    "forbidden": ("You may not see this", ""),
     "unavailable": (
         "Statistics are unavailable right now",
         "The storage does not respond. Feedback that was accepted is safe.",
     ),
+    "overloaded": ("Too much to do right now", "The service is overloaded. Feedback that was accepted is safe."),
     "indexing": ("Comments cannot be searched yet", ""),
-    "forbidden": ("You may not see this", ""),
+    "internal": (
+        "This page could not be shown",
+        "Something unexpected failed on the server. Feedback that was accepted is safe.",
+    ),
 }
-#: The cookies of preferences.
-THEME: Final = "harken_theme"
+#: The same after a form.
+_FORM_ERRORS: Final = {
+    "not-found": ("Not found", "What you wanted to change is not there. It may have been erased."),
+    "invalid": ("Not saved", ""),
+    "forbidden": ("You may not do this", ""),
+    "unavailable": ("The storage does not respond", "Look whether it was saved before you send it again."),
+    "overloaded": ("Not saved", "The service is overloaded. Go back and send it again in a moment."),
+    "internal": ("This could not be done", "Something unexpected failed on the server. Look whether it was saved."),
+}
+#: The cookie of the preference whether single letters are keys.
 LETTER_KEYS: Final = "harken_letter_keys"
-_THEME: Final = re.compile(rf"(?:\A|;)[ \t]*{THEME}=(light|dark)[ \t]*(?:;|\Z)")
-_NO_LETTER_KEYS: Final = re.compile(rf"(?:\A|;)[ \t]*{LETTER_KEYS}=off[ \t]*(?:;|\Z)")
 
 
 @frozen(kw_only=True)
@@ -118,7 +130,7 @@ class Visit:
     @property
     def theme(self) -> str | None:
         """``light`` or ``dark``, if the visitor has chosen one."""
-        return _theme_of(self.request)
+        return theme_of(self.request)
 
     @property
     def is_form(self) -> bool:
@@ -226,6 +238,7 @@ def page(
 
 
 def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | None, *, agent_keys: bool) -> Response:
+    principal = None
     try:
         principal = api.recognise(request)
         if scope is not None or principal.token is not None:
@@ -243,28 +256,40 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | N
     except Problem as problem:
         if problem.kind == "unauthorized":
             return Response(303, b"", None, (("location", sign_in_path(root, request, problem)),))
-        return _error(root, request, problem)
+        return _error(root, request, problem, principal)
+    except FeedbackNotFound as error:
+        return _error(root, request, Problem("not-found", str(error)), principal, title="Feedback not found")
     except HarkenError as error:
-        return _error(root, request, problem_of(error) or internal())
+        return _error(root, request, problem_of(error) or internal(), principal)
     except Exception as error:  # noqa: BLE001 - every request needs a page
         log_failure(request.id, request.path, error)
-        return _error(root, request, internal())
+        return _error(root, request, internal(), principal)
 
 
-def _error(root: str, request: Request, problem: Problem) -> Response:
-    """The error page, which needs nothing of the storage."""
-    home, letter_keys = f"{root}{DASHBOARD}", _uses_letter_keys(request)
-    frame = Frame(root=root, home=home, theme=_theme_of(request), letter_keys=letter_keys)
-    title, sentence = _ERRORS.get(problem.kind, (problem.title, problem.detail))
+def _error(root: str, request: Request, problem: Problem, principal: Principal | None, *, title: str = "") -> Response:
+    """The error page, which needs nothing of the storage. ``principal`` is ``None`` if it is not known."""
+    is_form = request.method in WITH_BODY
+    address = f"{request.path}?{request.query}" if request.query else request.path
+    frame = Frame(
+        root=root,
+        home=f"{root}{DASHBOARD}",
+        theme=theme_of(request),
+        letter_keys=_uses_letter_keys(request),
+        back="" if is_form else address,
+        who=_who(principal) if principal else "",
+        signed_in=principal is not None and principal.browser is not None,
+    )
+    heading, sentence = (_FORM_ERRORS if is_form else _ERRORS).get(problem.kind, (problem.title, ""))
     response = _html(
         "error.html",
         frame,
         status=problem.status,
-        title=title,
-        sentence=sentence or problem.detail,
+        title=title or heading,
+        # Details have no full stop at their end, as they are parts of messages elsewhere.
+        sentence=sentence or f"{problem.detail.removesuffix('.')}.",
         problem=problem,
         request=request,
-        again=f"{request.path}?{request.query}" if request.query else request.path,
+        again="" if is_form else address,
     )
     response.headers += problem.headers
     return response
@@ -273,11 +298,6 @@ def _error(root: str, request: Request, problem: Problem) -> Response:
 def _html(template: str, frame: Frame, *, status: int, **values: Any) -> Response:
     body = render(template, {"frame": frame, "assets": assets(), **values})
     return Response(status, body, _HTML, security=_SECURITY)
-
-
-def _theme_of(request: Request) -> str | None:
-    found = _THEME.search(request.header("cookie") or "")
-    return found[1] if found else None
 
 
 def _who(principal: Principal) -> str:
@@ -290,7 +310,7 @@ def _who(principal: Principal) -> str:
 
 
 def _uses_letter_keys(request: Request) -> bool:
-    return _NO_LETTER_KEYS.search(request.header("cookie") or "") is None
+    return find_cookie(request, LETTER_KEYS) != "off"
 
 
 def _only(selection: Selection, name: str) -> str:

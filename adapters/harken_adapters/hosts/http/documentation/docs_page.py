@@ -11,7 +11,7 @@ from html import escape
 from importlib.resources import files
 from typing import Final
 
-from harken_adapters.hosts.http import frame
+from harken_adapters.hosts import frame
 
 _JAVASCRIPT: Final = "text/javascript; charset=utf-8"
 _CSS: Final = "text/css; charset=utf-8"
@@ -58,10 +58,11 @@ _SIGN_OUT: Final = """\
 _STYLE: Final = (
     frame.STYLE
     + b"""\
+.top .in { max-width: 1420px; }
 header form { margin: 0 0 0 auto; }
-header button { padding: 8px 14px; border: 1px solid var(--edge); border-radius: 7px; background: none;
-  color: var(--text); font: 500 14px Inter, system-ui, sans-serif; cursor: pointer; }
-main > p, noscript { display: block; max-width: 1420px; margin: 0 auto; padding: 24px 40px 0; }
+header button { padding: 6px 12px; border: 1px solid var(--control); border-radius: var(--r1); background: none;
+  color: var(--ink); font: 500 14px/20px var(--sans); cursor: pointer; }
+main > p, noscript { display: block; max-width: 1420px; margin: 0 auto; padding: 24px 20px 0; }
 noscript p { margin: 0; }
 main a { color: var(--accent); }
 @media (prefers-color-scheme: dark) {

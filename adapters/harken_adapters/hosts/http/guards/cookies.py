@@ -10,12 +10,20 @@ from harken_adapters.hosts.http.wire.messages import Request
 
 #: Browsers store up to 4,096 bytes, including the name and the attributes.
 MAX_COOKIE: Final = 3_800
+#: The cookie of the theme that people have chosen on the dashboard.
+THEME: Final = "harken_theme"
 
 
 def find_cookie(request: Request, name: str) -> str | None:
     """The value of a cookie; ``None`` if there is none, or it is too long."""
     found = _pattern(name).search(request.header("cookie") or "")
     return found and found[1].rstrip()
+
+
+def theme_of(request: Request) -> str | None:
+    """``light`` or ``dark``, if the visitor has chosen one."""
+    theme = find_cookie(request, THEME)
+    return theme if theme in ("light", "dark") else None
 
 
 def set_cookie(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
-from harken_adapters.hosts.http import frame
+from harken_adapters.hosts import frame
 from harken_adapters.hosts.http.wire.messages import security_headers
 
 SESSION: Final = "demo"
@@ -73,21 +73,22 @@ NOT_ALLOWED: Final = (
 STYLE: Final = (
     frame.STYLE
     + b"""\
+.top .in { max-width: 1000px; padding: 0 40px; }
 main { display: grid; grid-template-columns: minmax(0, 420px) minmax(0, 1fr); gap: 48px; max-width: 1000px;
   margin: 0 auto; padding: 32px 40px; }
 section:first-child { display: flex; flex-direction: column; gap: 12px; padding: 18px; background: var(--surface);
   border: 1px solid var(--line); border-radius: 16px; align-self: start; }
 h1 { margin: 0 -18px 6px; padding: 0 18px 14px; border-bottom: 1px solid var(--line); font-size: 15px; }
-h2 { margin: 0 0 8px; font-size: 17px; }
+h2 { margin: 0 0 8px; font-size: 17px; line-height: 24px; }
 p + h2 { margin-top: 32px; }
-.asked { align-self: end; max-width: 85%; margin: 0; padding: 9px 13px; border-radius: 14px; background: #0f4c81;
-  color: #fff; }
+.asked { align-self: end; max-width: 85%; margin: 0; padding: 9px 13px; border-radius: 14px;
+  background: var(--accentsoft); }
 .answer { max-width: 92%; }
-.answer p { width: fit-content; margin: 0; padding: 9px 13px; border-radius: 14px; background: var(--ground); }
+.answer p { width: fit-content; margin: 0; padding: 9px 13px; border-radius: 14px; background: var(--sunken); }
 pre { overflow-x: auto; padding: 12px; border: 1px solid var(--line); border-radius: 7px; background: var(--surface); }
 harken-feedback { display: block; min-height: 38px; }
 @media (max-width: 800px) {
-  header { padding: 16px 20px; }
+  .top .in { padding: 0 20px; }
   main { grid-template-columns: minmax(0, 1fr); padding: 20px; gap: 32px; }
 }
 """

@@ -9,12 +9,13 @@ from typing import Final
 from attrs import evolve
 
 from harken_adapters.hosts.http.guards.access import check_own_page
+from harken_adapters.hosts.http.guards.cookies import THEME
 from harken_adapters.hosts.http.serving.pages import Page, Pages
 from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.forms import form_of
 from harken_adapters.hosts.web.selection import Selection
-from harken_adapters.hosts.web.visit import DASHBOARD, LETTER_KEYS, THEME, Visit
+from harken_adapters.hosts.web.visit import DASHBOARD, LETTER_KEYS, Visit
 
 PATH: Final = "/preferences"
 _A_YEAR: Final = 365 * 24 * 60 * 60

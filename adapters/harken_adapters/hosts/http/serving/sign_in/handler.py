@@ -16,7 +16,7 @@ from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.access import KEY_PREFIX, check_own_page, unauthorized
 from harken_adapters.hosts.http.guards.browser_sessions import BrowserSession, Person
-from harken_adapters.hosts.http.guards.cookies import MAX_COOKIE, find_cookie, set_cookie
+from harken_adapters.hosts.http.guards.cookies import MAX_COOKIE, find_cookie, set_cookie, theme_of
 from harken_adapters.hosts.http.serving.abilities import Abilities
 from harken_adapters.hosts.http.serving.sign_in import page, paths
 from harken_adapters.hosts.http.serving.sign_in.page import View
@@ -68,13 +68,13 @@ class SignIn:
             paths.ENDED: page.ENDED,
         }
         notice = next((text for name, text in notices.items() if name in asked), "")
-        return self._page(View(root=root, next=following, notice=notice))
+        return self._page(evolve(_view(root, request, following), notice=notice))
 
     def submit(self, root: str, request: Request) -> Response:
         """Exchange the submitted API key for a cookie. On failure, show the sign-in page with the reason."""
         form = parse_qs(request.body.decode("latin-1"))
         key = form.get("key", [""])[0].strip()
-        view = View(root=root, next=paths.landing(root, form.get("next", [None])[0]))
+        view = _view(root, request, paths.landing(root, form.get("next", [None])[0]))
         try:
             check_own_page(request)
         except Problem as problem:
@@ -99,7 +99,8 @@ class SignIn:
             if session := self._session(request):
                 self._api.sign_out(session, everywhere=everywhere)
         except (Problem, HarkenError) as error:
-            return self._failure(View(root=root, next=paths.landing(root), title="Not signed out."), _problem(error))
+            view = _view(root, request, paths.landing(root))
+            return self._failure(evolve(view, title="Not signed out."), _problem(error))
         query = f"{paths.SIGNED_OUT}&{paths.EVERYWHERE}" if everywhere else paths.SIGNED_OUT
         name = self._api.browsers.cookie
         removal = [set_cookie(name, "", path=root, max_age=0, secure=self._is_secure(request))] if name else []
@@ -137,7 +138,7 @@ class SignIn:
 
     def start(self, root: str, request: Request) -> Response:
         """Redirect to the OpenID Connect provider."""
-        view = View(root=root, next=paths.landing(root, parse_qs(request.query).get("next", [None])[0]))
+        view = _view(root, request, paths.landing(root, parse_qs(request.query).get("next", [None])[0]))
         flow = {name: token_urlsafe(32) for name in ("state", "nonce", "verifier")}
         try:
             url = self._provider().authorization_url(**flow)
@@ -157,7 +158,7 @@ class SignIn:
 
     def finish(self, root: str, request: Request) -> Response:
         """Sign in the person whom the provider sent back, or show why that is not possible."""
-        view = View(root=root, next=paths.landing(root))
+        view = _view(root, request, paths.landing(root))
         try:
             flow = self._flow(request)
             view = evolve(view, next=paths.landing(root, flow["next"]))
@@ -165,7 +166,7 @@ class SignIn:
             cookie = self._cookie(root, request, *self._api.browsers.begin(person=person))
         except (Problem, HarkenError) as error:
             return self._failure(view, self._counted(request, _problem(error)))
-        body = page.continue_page(root, view.next)
+        body = page.continue_page(root, view.next, view.theme)
         return Response(200, body, HTML, (cookie,), security=page.SECURITY)
 
     # --- Helpers ----------------------------------------------------------------------------------------------------
@@ -277,6 +278,10 @@ def _openid_connect(api: Api) -> OpenIdConnect:
         # Its packages may be missing, and few services use it.
         from harken_adapters.hosts.http.serving.sign_in.openid_connect import OpenIdConnect  # noqa: PLC0415
     return OpenIdConnect(api.settings, clock=api.clock)
+
+
+def _view(root: str, request: Request, following: str) -> View:
+    return View(root=root, next=following, theme=theme_of(request))
 
 
 def _problem(error: Exception) -> Problem:

@@ -11,7 +11,7 @@ from attrs import frozen
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from harken_adapters.hosts.http import frame
+from harken_adapters.hosts import frame
 from harken_adapters.hosts.http.wire.messages import security_headers
 
 SIGNED_OUT: Final = "You are signed out."
@@ -32,6 +32,7 @@ class View:
     Attributes:
         root: the prefix of the API's paths.
         next: the path of the page to show afterwards.
+        theme: ``light`` or ``dark``, if the visitor has chosen one.
         provider: the name of the OpenID Connect provider; empty for none.
         notice: a message that is not an error.
         title: the title of the error, as a sentence.
@@ -42,6 +43,7 @@ class View:
 
     root: str
     next: str
+    theme: str | None = None
     provider: str = ""
     notice: str = ""
     title: str = "Not signed in."
@@ -56,21 +58,21 @@ class View:
 
     def html(self) -> bytes:
         """The page."""
-        return _render("page.html", view=self, root=self.root)
+        return _render("page.html", view=self, root=self.root, theme=self.theme)
 
 
-def continue_page(root: str, following: str) -> bytes:
+def continue_page(root: str, following: str, theme: str | None) -> bytes:
     """The page that leads to another one, as HTML.
 
     After a redirect from another site, the browser does not send the cookie. From this page, it does.
     """
-    return _render("continue.html", next=following, root=root)
+    return _render("continue.html", next=following, root=root, theme=theme)
 
 
 @cache
 def style() -> bytes:
     """The style sheet."""
-    return frame.STYLE + files(__package__).joinpath("style.css").read_bytes()
+    return frame.STYLE + frame.CONTROLS
 
 
 @cache
