@@ -18,6 +18,7 @@ from harken import FeedbackQuery
 from harken.domain.insight.periods import ComparedPeriods, compared_periods
 from harken.domain.trend import zone_named
 from harken_adapters.charts.labels import DASH, MONTHS, day_text
+from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.wire.parameters import FILTERS, Parameters, invalid, moment
 
 #: The number of local days of each period that ends now. All but the first are whole weeks, so that the previous period
@@ -197,6 +198,16 @@ class Selection:
         ]
         pairs = [*kept, *(pair for pair in more if pair not in kept)]
         return f"{path}?{urlencode(pairs)}" if pairs else path
+
+    def export_link(self, path: str) -> str:
+        """A link to the export of the same feedback, as CSV.
+
+        Args:
+            path: the path of the export, with the prefix. The HTTP API knows no periods, only times.
+        """
+        start, end = self.periods.span
+        times = (("since", stamp(start)), ("until", stamp(end)))
+        return self.link(path, *times, ("format", "csv"), without=_OWN)
 
     def choice(self, name: str, values: Sequence[str]) -> str:
         """The value of a parameter of the page that has these values, the default first.
