@@ -164,6 +164,27 @@ EMPTY: Final = (
 )
 
 
+@ONE_DASHBOARD
+@pytest.mark.parametrize("scripts", [True, False], ids=["javascript", "no javascript"])
+def test_what_is_against_the_policy_is_reported(dashboard: Dashboard, browser: Browser, scripts: bool) -> None:
+    """What these tests rely on: blocked styles, scripts and requests to other origins make a test fail."""
+    page = '<p style="color: red"><img src="https://other.example/x"></p><script>window.hacked = 1</script>'
+    with (
+        pytest.raises(AssertionError) as failed,
+        watched_tabs(browser, dashboard.service.url) as open_tab,
+    ):
+        tab = open_tab(scripts=scripts)
+        policy = dashboard.service.ask("GET", "/dashboard/nothing").headers["Content-Security-Policy"]
+        headers = {"Content-Security-Policy": policy}
+        tab.route("**/page", lambda route: route.fulfill(body=page, content_type="text/html", headers=headers))
+        tab.goto(f"{dashboard.service.url}/page")
+        if scripts:
+            tab.evaluate("window.hacked = 1")
+    expected = ["Applying inline style", "another origin: https://other.example/x"]
+    expected += ["policy: script-src", "policy: style-src", "a script of a text ran"] if scripts else []
+    assert [one for one in expected if one not in str(failed.value)] == []
+
+
 def examine(page: Page) -> None:
     """Fail if the page has a problem in either theme, at either width."""
     for width in WIDTHS:

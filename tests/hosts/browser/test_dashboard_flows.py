@@ -289,11 +289,16 @@ def test_a_refused_delivery(dashboard: Dashboard, application: str, open_tab: Op
 def test_a_key_for_somebody_else(dashboard: Dashboard, application: str, open_tab: OpenTab, scripts: bool) -> None:
     """An administrator creates a key; who signs in with it sees what it permits; once revoked, that ends."""
     dashboard.hk.submit("s", "up", f"At the {HELD}", application=application)
-    admin = dashboard.sign_in(open_tab(scripts=scripts), dashboard.key(application), "/settings")
+    options = {"permissions": ["clipboard-read", "clipboard-write"]} if scripts else {}
+    admin = dashboard.sign_in(open_tab(scripts=scripts, **options), dashboard.key(application), "/settings")
     admin.get_by_label("Name").first.fill("Priya")
     admin.get_by_label("Moderate").check()
     admin.get_by_role("button", name="Create key").click()
     key = admin.locator("#new-key").inner_text()
+    if scripts:
+        admin.get_by_role("button", name="Copy", exact=True).click()
+        expect(admin.locator("#said")).to_have_text("Copied")
+        assert admin.evaluate("navigator.clipboard.readText()") == key
     priya = dashboard.sign_in(open_tab(scripts=scripts), key, "/moderation")
     expect(priya.get_by_role("navigation", name="Main").get_by_role("link")).to_have_count(1)
     expect(main_menu(priya, "Moderation 1 waiting")).to_have_attribute("aria-current", "page")
