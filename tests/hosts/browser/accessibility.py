@@ -7,6 +7,6 @@ from playwright.sync_api import Page
 
 
 def accessibility_problems(page: Page) -> list[str]:
-    """The accessibility problems of the page as it is, with the elements."""
+    """The accessibility problems of the page in its present state, with the elements."""
     found = Axe().run(page).response["violations"]
     return [f"{one['id']}: {node['html']} {node['failureSummary']}" for one in found for node in one["nodes"]]

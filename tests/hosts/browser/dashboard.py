@@ -97,8 +97,8 @@ class Dashboard:
 
     Attributes:
         service: the processes.
-        hk: a Harken of the test on the same storage, with the same settings. Only its relay sends anything, when it is
-            told to.
+        hk: a Harken of the test on the same storage, with the same settings. Only its relay sends anything, when
+            the test calls it.
         support: the receiver of the channel ``support``, which downs go to. That of alerts is ``desk``.
         connect: connects another Harken like ``hk``, with another clock.
         metrics: the folder in which each worker counts its requests.

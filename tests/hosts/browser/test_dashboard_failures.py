@@ -36,7 +36,7 @@ class Outage:
 
 @contextmanager
 def moved_file(folder: Path) -> Iterator[Outage]:
-    """An SQLite file that somebody moves."""
+    """An SQLite file that is moved to another name."""
     file, elsewhere = folder / "feedback.db", folder / "elsewhere.db"
 
     @contextmanager

@@ -21,6 +21,8 @@ SCRIPTS = pytest.mark.parametrize("scripts", [True, False], ids=["javascript", "
 #: The number of entries that :func:`fill` adds.
 ENTRIES: Final = 60
 DOWNS: Final = 20
+#: The title of the list with all filters of a test.
+FOUND: Final = "for Ann or Bob about slow or wrong mention “slow”"
 
 
 def fill(dashboard: Dashboard, application: str) -> None:
@@ -109,10 +111,10 @@ def test_filters_survive_every_tab_reload_and_back(
             for chip in ("Agent is Ann, Bob", "Rating is Down", "Reason is slow, wrong", "version is 1"):
                 expect(page.get_by_role("search", name="Filters").get_by_text(chip)).to_be_visible()
             expect(page.locator(".period summary")).to_contain_text(str(utc_now().year))
-    expect(page.locator("h1")).to_contain_text("10 downs for Ann or Bob about slow or wrong mention “slow”")
+    expect(page.locator("h1")).to_contain_text(FOUND)
     page.reload()
     assert page.url == visited[-1]
-    expect(page.locator("h1")).to_contain_text("10 downs for Ann or Bob about slow or wrong mention “slow”")
+    expect(page.locator("h1")).to_contain_text(FOUND)
     for address in visited[-2::-1]:
         page.go_back()
         page.wait_for_url(address)
@@ -286,7 +288,7 @@ def test_a_refused_delivery(dashboard: Dashboard, application: str, open_tab: Op
 
 
 @SCRIPTS
-def test_a_key_for_somebody_else(dashboard: Dashboard, application: str, open_tab: OpenTab, scripts: bool) -> None:
+def test_a_key_for_a_colleague(dashboard: Dashboard, application: str, open_tab: OpenTab, scripts: bool) -> None:
     """An administrator creates a key; who signs in with it sees what it permits; once revoked, that ends."""
     dashboard.hk.submit("s", "up", f"At the {HELD}", application=application)
     options = {"permissions": ["clipboard-read", "clipboard-write"]} if scripts else {}
@@ -349,7 +351,7 @@ def test_signing_out_everywhere(dashboard: Dashboard, application: str, open_tab
 
 
 def test_reading_without_a_mouse(dashboard: Dashboard, application: str, open_tab: OpenTab) -> None:
-    """From signing in to the words of a person, with the keyboard alone; keys do nothing while somebody writes."""
+    """From signing in to the words of a person, with the keyboard alone; keys do nothing in a field."""
     fill(dashboard, application)
     page = open_tab(timezone_id="UTC")
     press = page.keyboard.press

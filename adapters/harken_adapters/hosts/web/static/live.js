@@ -93,7 +93,7 @@ export async function turn(address, form) {
   }
   const fresh = new DOMParser().parseFromString(text, "text/html");
   if (form && !answer.ok) {
-    // The page stays as it is. Its address is not that of the form, to which no link can lead.
+    // The page is left unchanged. Its address is not that of the form, to which no link can lead.
     return [...fresh.querySelectorAll("h1, .lead")].map((one) => one.textContent.trim()).join(". ");
   }
   if (!fresh.querySelector(".nav")) {
