@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,13 @@ from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 import harken
 import mongod
 from harken import Harken
+from hosts.browser.dashboard import Dashboard, OpenTab, serving_dashboard, watched_tabs
 from hosts.browser.site import Site, serving_site
 from hosts.browser.visits import SECRET, Visit, stop_clock
 from hosts.serving import Server, served
 from support import PATIENCE
 
+_numbers = count(1)
 #: For tests that depend on the browser only.
 ONE_STORAGE = pytest.mark.parametrize("storage", ["sqlite"], indirect=True, scope="module")
 
@@ -91,3 +95,27 @@ def visit(context: BrowserContext, server: Server, site: Site, hk: Harken) -> It
     yield opened
     opened.page.close()
     assert opened.problems == []
+
+
+@pytest.fixture(scope="session", params=["sqlite", "mongodb"])
+def dashboard(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """A dashboard on a storage of each kind, served by two processes. Each test has applications of its own."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    with ExitStack() as ends:
+        storage = f"sqlite:///{folder}/feedback.db"
+        if request.param == "mongodb":
+            storage = ends.enter_context(mongod.database(request.getfixturevalue("mongodb_server")))
+        yield ends.enter_context(serving_dashboard(storage, folder))
+
+
+@pytest.fixture
+def application() -> str:
+    """The name of an application that no other test uses."""
+    return f"app-{next(_numbers)}"
+
+
+@pytest.fixture
+def open_tab(browser: Browser, dashboard: Dashboard) -> Iterator[OpenTab]:
+    """Opens tabs. The test fails if a browser reports anything but a response that says that a request failed."""
+    with watched_tabs(browser, dashboard.service.url, expected=["Failed to load resource"]) as opening:
+        yield opening

@@ -1,9 +1,9 @@
-"""The page of alerts and deliveries in a browser: replaying, enabling, keyboard, hostile words of receivers."""
+"""The page of alerts and deliveries in a browser: switching channels, and the keyboard."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -13,7 +13,6 @@ from channels import Recorder
 from harken import DeliveryFailed, Harken
 from harken.domain.events import DeliveryState
 from harken.ports.notifier import Notification
-from hosts.browser.test_appearance import problems_of
 from hosts.browser.test_hostile_texts import TEXTS
 from hosts.serving import Server, served
 
@@ -90,42 +89,6 @@ def page(request: pytest.FixtureRequest, browser: Browser, server: Server) -> It
     assert problems == []
 
 
-def test_one_delivery_is_replayed(request: pytest.FixtureRequest, hk: Harken, support: Support, page: Page) -> None:
-    """The row says that it waits, and then that it arrived: with JavaScript without a reload."""
-    row = page.locator("#deliveries tbody[id]").nth(1)
-    identity = row.get_attribute("id") or ""
-    row.locator("a.rowb").click()
-    row = page.locator(f"[id='{identity}']")
-    expect(row.locator("a.rowb")).to_have_attribute("aria-expanded", "true")
-    expect(row.locator(".tl li")).to_have_count(1)
-    row.get_by_role("button", name="Replay").click()
-    expect(row.locator("[data-news]")).to_have_text("waiting")
-    support.is_fixed = True
-    hk.relay.run_due()
-    if "no javascript" in request.node.name:
-        page.reload()
-    else:
-        expect(page.locator("#said")).to_have_text("arrived")
-    expect(row.locator("[data-news]")).to_have_text("arrived")
-    expect(row.locator(".tl li")).to_have_count(2)
-    assert hk.deliveries.get(identity.removeprefix("delivery-")).state is DeliveryState.DELIVERED
-
-
-def test_all_are_replayed(hk: Harken, support: Support, page: Page) -> None:
-    """It asks once, with count and channel; Cancel changes nothing."""
-    dead = len(hk.deliveries.find("dead", channel="support"))
-    page.get_by_role("link", name=f"Replay all {dead}").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(f"Replay {dead} to support?")
-    page.get_by_role("link", name="Cancel").click()
-    assert len(hk.deliveries.find("dead", channel="support")) == dead
-    page.get_by_role("link", name=f"Replay all {dead}").click()
-    support.is_fixed = True
-    page.get_by_role("button", name=f"Replay all {dead}").click()
-    expect(page.get_by_role("status").filter(has_text=f"{dead} deliveries are sent again")).to_be_visible()
-    hk.relay.run_due()
-    assert not hk.deliveries.find("dead", channel="support")
-
-
 def test_a_channel_is_disabled_and_enabled(hk: Harken, page: Page) -> None:
     """Disabling asks for a reason; while the channel is off, nothing can be replayed to it."""
     row = page.locator("#channels tr", has_text="support")
@@ -161,34 +124,4 @@ def test_keyboard_only(browser: Browser, server: Server, hk: Harken) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").filter(has_text="Sent again")).to_be_visible()
     assert hk.deliveries.get(identity.removeprefix("delivery-")).state is DeliveryState.PENDING
-    context.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_hostile_words_do_no_harm(browser: Browser, server: Server, hk: Harken, width: int, scheme: Any) -> None:
-    """With hostile words everywhere, nothing runs, nothing scrolls sideways, and axe finds nothing."""
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    page, problems = context.new_page(), []
-    page.on("dialog", lambda dialog: problems.append(dialog.message))
-    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
-    newest = hk.deliveries.find("dead", newest_first=True, limit=50)
-    one = next(one for one in hk.deliveries.find("dead", channel="support") if one.event.type.about_feedback)
-    paths = (
-        f"{ALERTS}?open={one.id}",
-        *(f"{ALERTS}?after={newest[place].id}" for place in (24, 49)),
-        f"{ALERTS}?alerts=resolved&state=arrived",
-        f"{ALERTS}?state=any&feedback_id={one.event.subject_id}",
-        f"{ALERTS}?application=empty",
-        f"{ALERTS}/replay-all?channel=support&cause=400+Bad+Request",
-        f"/dashboard/feedback/{one.event.subject_id}",
-    )
-    for path in paths:
-        page.goto(f"{server.url}{path}")
-        for details in page.locator("main details").all():
-            details.evaluate("details => { details.open = true }")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-        assert problems_of(page) == [], path
-        assert page.evaluate("window.hacked") is None
-    assert problems == []
     context.close()

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from hosts.browser.accessibility import accessibility_problems
 from hosts.browser.conftest import ONE_STORAGE
 from hosts.browser.states import open_every_state
 from hosts.browser.visits import Visit
@@ -56,9 +56,9 @@ def problems_of(page: Page) -> list[str]:
     """The accessibility problems of the page, with the elements."""
     # It needs a clock that runs.
     page.clock.resume()
-    found = Axe().run(page).response["violations"]
+    found = accessibility_problems(page)
     page.clock.pause_at(datetime.fromtimestamp(page.evaluate("Date.now()") / 1000 + 1, UTC))
-    return [f"{one['id']}: {node['html']} {node['failureSummary']}" for one in found for node in one["nodes"]]
+    return found
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

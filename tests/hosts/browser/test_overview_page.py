@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 import harken
 from harken import Harken
-from hosts.browser.test_appearance import problems_of
 from hosts.serving import Server, served
 from support import ManualClock
 
@@ -160,39 +159,6 @@ def test_search(page: Page, server: Server) -> None:
     page.locator(".filters input[type=search]").fill("")
     page.keyboard.press("Enter")
     expect(page.locator("mark")).to_have_count(0)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize(
-    "path",
-    [
-        "?by=context.version",
-        "?trend=table&hours=table&issues=words&rating=down&compare=none",
-        "?agent_id=nobody",
-        "/issues?issues=reasons",
-        "/filter?name=tag&page=overview",
-        "/feedback?text=froze",
-    ],
-)
-def test_hostile_texts_do_no_harm(browser: Browser, server: Server, path: str, width: int, scheme: Any) -> None:
-    """With hostile texts everywhere, nothing runs, nothing scrolls sideways, and axe finds nothing."""
-    with browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
-    ) as context:
-        page, alerts = context.new_page(), list[str]()
-        page.on("dialog", lambda dialog: alerts.append(dialog.message))
-        page.on("console", lambda message: alerts.append(message.text))
-        page.goto(f"{server.url}/dashboard{path}&zone=UTC")
-        assert page.evaluate("document.documentElement.scrollWidth") == width
-        assert problems_of(page) == []
-        chip = page.locator(".filters a[data-popover]").first
-        if chip.count():
-            chip.click()
-            expect(page.get_by_role("dialog")).to_be_visible()
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-            assert problems_of(page) == []
-        assert alerts == []
 
 
 @pytest.mark.parametrize("path", ["", "/feedback", "/issues"])

@@ -204,11 +204,12 @@ async function onSubmit(event) {
   // A key that is pressed twice is one decision.
   if (isTurning) return;
   const body = new URLSearchParams(new FormData(form, event.submitter));
-  if (!(await turnKeeping(form.action, body))) say("Not saved: the server does not answer. Try again.", true);
+  const problem = await turnKeeping(form.action, body);
+  if (problem) say(problem, true);
 }
 
 async function follow(link) {
-  if (!isTurning && !(await turnKeeping(link.href))) location.assign(link.href);
+  if (!isTurning && (await turnKeeping(link.href))) location.assign(link.href);
 }
 
 // What was selected stays so.
@@ -216,13 +217,14 @@ async function turnKeeping(address, body) {
   const picked = new Set([...document.querySelectorAll("[data-picks] .q :checked")].map((box) => box.value));
   isTurning = true;
   try {
-    if (!(await turn(address, body))) return false;
+    const problem = await turn(address, body);
+    if (problem) return problem;
   } finally {
     isTurning = false;
   }
   for (const box of document.querySelectorAll("[data-picks] .q .cb")) box.checked ||= picked.has(box.value);
   countPicked();
-  return true;
+  return "";
 }
 
 // --- Selecting several ---------------------------------------------------------------------------------------------------

@@ -78,24 +78,28 @@ function markDecided(feedback) {
 
 // Load the page again in place, and put the focus on the heading of its list.
 async function refresh() {
-  if (!(await turn(location.href))) location.reload();
+  if (await turn(location.href)) location.reload();
 }
 
 // Show another state of the page in place of this one: the answer to a link or a form. The focus goes to what it says
-// is next, or to the heading of the list. Returns whether there was an answer.
+// is next, or to the heading of the list. Returns what failed; nothing if the other state, or another page, is shown.
 export async function turn(address, form) {
   let answer, text;
   try {
     answer = await fetch(address, form && { method: "POST", body: form });
     text = await answer.text();
   } catch {
-    return false;
+    return "Not saved: the server does not answer. Try again.";
   }
   const fresh = new DOMParser().parseFromString(text, "text/html");
+  if (form && !answer.ok) {
+    // The page is left unchanged. Its address is not that of the form, to which no link can lead.
+    return [...fresh.querySelectorAll("h1, .lead")].map((one) => one.textContent.trim()).join(". ");
+  }
   if (!fresh.querySelector(".nav")) {
     // Another kind of page, such as that to sign in.
     location.assign(answer.url);
-    return true;
+    return "";
   }
   for (const part of ["#bar", "main", ".nav", ".small", "#shapes"]) document.querySelector(part)?.replaceWith(fresh.querySelector(part));
   document.title = fresh.title;
@@ -105,5 +109,5 @@ export async function turn(address, form) {
   next.tabIndex = -1;
   next.focus();
   document.dispatchEvent(new Event("turned"));
-  return true;
+  return "";
 }
