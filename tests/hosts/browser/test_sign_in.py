@@ -71,6 +71,30 @@ def test_the_link(hk: Harken, server: Server, page: Page) -> None:
     assert "hk_" not in page.url
 
 
+@pytest.mark.parametrize("accepts", [True, False])
+def test_a_link_does_not_replace_who_is_signed_in(
+    hk: Harken, server: Server, page: Page, site: Site, accepts: bool
+) -> None:
+    """Whoever follows a link with the key of another on another site is asked, and stays signed in by default."""
+    key = new_key(hk)
+    page.goto(f"{server.url}/sign-in?next=/demo#{key}")
+    page.wait_for_url(f"{server.url}/demo")
+    other = hk.keys.create("default", ["admin"], name="Mallory").text
+    page.goto(site.show(f'<a href="{server.url}/sign-in?next=/demo#{other}">Look</a>'))
+    page.get_by_role("link").click()
+    expect(page.get_by_role("status")).to_contain_text("This browser is signed in as Priya.")
+    if accepts:
+        page.get_by_role("button", name="Sign in").click()
+    else:
+        page.get_by_role("link", name="continue as Priya").click()
+    page.wait_for_url(f"{server.url}/demo")
+    name = "async () => (await (await fetch('/sign-in/current')).json()).name"
+    assert page.evaluate(name) == ("Mallory" if accepts else "Priya")
+    # The same key needs no question.
+    page.goto(f"{server.url}/sign-in?next=/demo#{other if accepts else key}")
+    page.wait_for_url(f"{server.url}/demo")
+
+
 def test_a_key(hk: Harken, server: Server, page: Page) -> None:
     """A wrong key is explained and stays in the field; the right one leads to the page that was asked for."""
     page.goto(f"{server.url}/demo")

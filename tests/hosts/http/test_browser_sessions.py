@@ -439,10 +439,11 @@ class TestSignInPage:
 
 def test_what_a_page_shows(service: Service) -> None:
     """A key of one application shows that application; its name is who is signed in."""
-    key = service.hk.keys.create("shop", ["read", "moderate"], name="Priya", agents=["b", "a"]).text
-    shown = service.server.get("/sign-in/current", headers=signed_in(service.server, key))
+    new = service.hk.keys.create("shop", ["read", "moderate"], name="Priya", agents=["b", "a"])
+    shown = service.server.get("/sign-in/current", headers=signed_in(service.server, new.text))
     assert shown == {
         "signed_in": True,
+        "id": new.key.id,
         "name": "Priya",
         "application": "shop",
         "applications": ["shop"],

@@ -71,6 +71,17 @@ def test_a_key_has_no_choice(hk: Harken) -> None:
         visitor.page("/dashboard/feedback?application=default", status=403)
 
 
+def test_a_key_that_may_only_moderate(hk: Harken) -> None:
+    """Signing in leads to the pages that it may see; a key that may see none is told so, and can sign out."""
+    with served(hk, access="keys") as server:
+        visitor = Visitor.signed_in(server, hk.keys.create("default", ["moderate"]).text)
+        answer = visitor.get("/dashboard")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard/moderation")
+        visitor.page("/dashboard/moderation")
+        visitor = Visitor.signed_in(server, hk.keys.create("default", ["submit"]).text)
+        assert 'action="/sign-out"' in visitor.get("/dashboard").text
+
+
 def test_a_single_application_needs_no_menu() -> None:
     """Where nothing can be chosen, there is no menu."""
     with harken.connect("memory://") as hk, served(hk) as server:

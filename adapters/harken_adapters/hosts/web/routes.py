@@ -33,7 +33,7 @@ DASHBOARD_FILES: Final = (
     Page("dashboard_asset", f"{DASHBOARD}/static/{{name}}", _asset, needs="nothing", blocks=False),
 )
 DASHBOARD_PAGES: Final = (
-    page("overview", overview.PATH, overview.show),
+    page("overview", overview.PATH, overview.show, scope=None),
     page("issues", issues.PATH, issues.show),
     page("filter", filter_values.PATH, filter_values.show),
     page("feedback", feedback_list.PATH, feedback_list.show),

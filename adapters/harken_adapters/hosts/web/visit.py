@@ -143,6 +143,14 @@ class Visit:
         """Whether the visitor may do what needs this scope."""
         return self.principal.key is None or self.principal.key.allows(scope)
 
+    def require(self, scope: Scope) -> None:
+        """Check that the visitor may do what needs this scope.
+
+        Raises:
+            Problem: the visitor may not.
+        """
+        check_scope(self.principal, scope, tokens=False, session_id=None)
+
     def selection(self, known: Iterable[str] = ()) -> Selection:
         """The selection in the query string, restricted to what the visitor may see.
 

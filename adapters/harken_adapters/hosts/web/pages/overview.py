@@ -207,7 +207,10 @@ def _ranking(analytics: AnalyticsService, selection: Selection, periods: Compare
 
 
 def show(visit: Visit) -> Response:
-    """The response with the page."""
+    """The response with the page; a redirect for a visitor who may only moderate, as this is where signing in leads."""
+    if not visit.may(Scope.READ) and visit.may(Scope.MODERATE):
+        return visit.redirect(f"{visit.home}/moderation")
+    visit.require(Scope.READ)
     selection = visit.selection(known=(*KEPT, "from"))
     if is_empty(visit.harken, visit.application):
         return first_feedback.show(visit, selection)

@@ -293,6 +293,7 @@ def _record(principal: Principal, default: str) -> dict[str, Any]:
     choices = [choice.application for choice in principal.choices]
     scopes = [] if principal.token else [scope.value for scope in Scope if key is None or scope in key.scopes]
     return {
+        "id": key.id if key else "",
         "name": principal.name or principal.author or "",
         "application": principal.application or default,
         "applications": choices or list(filter(None, [principal.application])),

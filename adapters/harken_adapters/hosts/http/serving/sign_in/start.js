@@ -2,25 +2,58 @@
 
 const form = document.querySelector("form");
 
-function signIn() {
-  if (!location.hash.startsWith("#hk_")) return false;
-  form.elements.key.value = location.hash.slice(1);
+async function currentSession() {
+  try {
+    const answer = await fetch(form.dataset.current);
+    return answer.ok ? await answer.json() : {};
+  } catch {
+    return {};
+  }
+}
+
+function linkTo(address, text) {
+  const link = document.createElement("a");
+  link.className = "link";
+  link.href = address;
+  link.textContent = text;
+  return link;
+}
+
+async function signInWithLink() {
+  const key = location.hash.slice(1);
+  form.elements.key.value = key;
   // Keep the key out of the history and bookmarks.
   history.replaceState(null, "", location.pathname + location.search);
   for (const notice of document.querySelectorAll("[role=alert], [role=status]")) notice.remove();
   form.elements.key.removeAttribute("aria-invalid");
-  form.submit();
-  return true;
+  const current = await currentSession();
+  if (!current.signed_in) form.submit();
+  else if (key.startsWith(`hk_${current.id}_`)) location.replace(form.dataset.next);
+  else askBefore(current.name);
 }
 
-// If a tab already shows this page, following a link with a key changes only the fragment.
-addEventListener("hashchange", signIn);
+// A link on another site must not replace the person who is signed in without a word.
+function askBefore(name) {
+  const notice = document.createElement("p");
+  notice.className = "note mt2";
+  notice.setAttribute("role", "status");
+  notice.append(
+    `This browser is signed in as ${name}. To use the key of the link instead, sign in. Otherwise, `,
+    linkTo(form.dataset.next, `continue as ${name}`),
+    ".",
+  );
+  form.before(notice);
+}
 
-if (!signIn() && !document.querySelector("[role=alert]")) {
+const hasKey = () => location.hash.startsWith("#hk_");
+
+// If a tab already shows this page, following a link with a key changes only the fragment.
+addEventListener("hashchange", () => hasKey() && signInWithLink());
+
+if (hasKey()) signInWithLink();
+else if (!document.querySelector("[role=alert]")) {
   // A browser does not send the cookie after following a link on another site, so it may already be signed in.
-  fetch(form.dataset.current)
-    .then((answer) => (answer.ok ? answer.json() : {}))
-    .then((current) => {
-      if (current.signed_in) location.replace(form.dataset.next);
-    }, () => {});
+  currentSession().then((current) => {
+    if (current.signed_in) location.replace(form.dataset.next);
+  });
 }
