@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import harken
 from channels import Recorder
 from harken import DeliveryFailed, Harken
+from harken_adapters.hosts.web.selection import is_filter
 from hosts.serving import Server
 from hosts.web.site import Visitor, served_at
 from hosts.web.test_selection import NAMES, VALUES, check
@@ -107,15 +108,16 @@ def server(hk: Harken) -> Iterator[Server]:
 
 
 def shape(address: str) -> tuple[str, frozenset[str]]:
-    """An address without the values of its parameters, and with one entry for all."""
+    """An address without the values of its parameters; all entries are one, and so are all filters."""
     parts = urlsplit(address)
     path = "/dashboard/feedback/ID" if parts.path.startswith("/dashboard/feedback/") else parts.path
-    return path, frozenset(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    names = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    return path, frozenset("filter" if is_filter(name) else name for name in names)
 
 
 def fields_of(form: Tag) -> list[tuple[str, str]]:
-    """What a browser sends with the first button; required fields have a text."""
-    sent = []
+    """What a browser sends with the first button; required fields have a text, and one of several boxes is checked."""
+    sent: list[tuple[str, str]] = []
     for one in form.select("input[name], select[name], textarea[name]"):
         kind, name, value = one.get("type"), str(one["name"]), str(one.get("value", ""))
         if one.name == "select":
@@ -123,7 +125,7 @@ def fields_of(form: Tag) -> list[tuple[str, str]]:
             value = str(chosen.get("value", chosen.get_text())) if chosen else ""
         elif one.name == "textarea":
             value = one.get_text()
-        elif kind in ("checkbox", "radio") and not one.has_attr("checked"):
+        elif kind in ("checkbox", "radio") and name in dict(sent):
             continue
         sent.append((name, value or ("x" if one.has_attr("required") else "")))
     button = form.select_one("button[name]:not([disabled])")
@@ -138,7 +140,7 @@ def sentence(html: str) -> str:
 
 @define
 class Crawl:
-    """Follows links, each shape of an address once.
+    """Follows links, each shape of an address once. All combinations of parameters would be too many.
 
     Attributes:
         visitor: who follows them.
@@ -151,13 +153,19 @@ class Crawl:
     forms: dict[tuple[str, frozenset[str]], tuple[str, list[tuple[str, str]]]] = field(factory=dict)
 
     def follow(self, addresses: Sequence[str]) -> None:
-        """Follow addresses and, in turn, what they lead to."""
-        waiting = list(addresses)
+        """Follow addresses, the links of their pages, and the links of pages that these lead to for the first time."""
+        paths = {shape(address)[0] for address in addresses}
+        waiting = [(address, True) for address in addresses]
         while waiting:
-            address = waiting.pop().partition("#")[0]
-            if shape(address) not in self.seen:
-                self.seen.add(shape(address))
-                waiting += self._links(address)
+            address, goes_on = waiting.pop(0)
+            if shape(address) in self.seen:
+                continue
+            self.seen.add(shape(address))
+            found = self._links(address)
+            path = shape(address)[0]
+            if goes_on or path not in paths:
+                waiting += [(one.partition("#")[0], False) for one in found]
+            paths.add(path)
 
     def _links(self, address: str) -> list[str]:
         answer = self.visitor.get(address)
@@ -185,8 +193,9 @@ def test_every_link_and_form_leads_on(server: Server, selection: str) -> None:
     starts = [f"/dashboard?{selection}", *(f"/dashboard{page}{'&' if '?' in page else '?'}{shared}" for page in PAGES)]
     crawl.follow(starts)
     assert len(crawl.seen) > 40
-    # Signing out is last.
-    for action, fields in sorted(crawl.forms.values(), key=lambda form: "/sign-out" in form[0]):
+    assert len(crawl.forms) > 7
+    # What is sent to a channel that is off is refused.
+    for action, fields in sorted(crawl.forms.values(), key=lambda form: "/off" in form[0]):
         answer = crawl.visitor.post(action, fields)
         if answer.status_code == 303:
             answer = crawl.visitor.get(answer.headers["location"].partition("#")[0])
