@@ -435,7 +435,8 @@ class TestElsewhere:
         assert "3 downs in a row from one session alert · open since 12:00" in shown
         assert "4 deliveries are dead support answered 410 Gone at 12:00 and is off" in shown
         assert "wait for review" not in shown
-        hk.moderation.decide("default", dead(hk)[-1].event.subject_id, "pending", moderator="Mo")
+        about = next(one.event.subject_id for one in dead(hk) if one.event.type.about_feedback)
+        hk.moderation.decide("default", about, "pending", moderator="Mo")
         assert "1 waits for review oldest 0 s · not counted yet" in words_of(admin.page("/dashboard"))
 
     def test_nothing_needs_you(self, hk: Harken, admin: Visitor, support: Support) -> None:
