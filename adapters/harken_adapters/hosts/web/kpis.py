@@ -126,7 +126,7 @@ def _satisfaction(comparison: Comparison, selection: Selection) -> Kpi:
 def _meaning(summary: Summary) -> str:
     return (
         f"The share of thumbs up among all thumbs: {summary.positive:,} of {summary.decided:,}. "
-        f"{amount(summary.neutral, 'neutral response')} and feedback that is held, rejected or withdrawn do not count. "
+        "Neutral responses do not count. "
         "The interval has the true share with 95% confidence; it is wider if authors gave several thumbs."
     )
 
