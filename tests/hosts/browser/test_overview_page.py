@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 import harken
 from harken import Harken
+from hosts.browser.accessibility import accessibility_problems
 from hosts.serving import Server, served
 from support import ManualClock
 
@@ -138,6 +139,47 @@ def test_a_popover_that_cannot_be_loaded(context: BrowserContext, server: Server
     with page.expect_navigation(url="**/dashboard/filter?zone=UTC&name=rating&page=overview"):
         chip_of(page, "Rating").click()
     expect(page.locator("h1")).to_have_text("Filter by rating")
+
+
+def test_only_the_popover_that_was_asked_for_last_opens(page: Page, server: Server) -> None:
+    """An answer that comes late shows nothing: not over another popover, nor after Escape."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.goto(f"{server.url}/dashboard?zone=UTC")
+    page.route("**/filter?*name=rating*fragment=true", hold)
+    for leave in (lambda: chip_of(page, "Agent").click(), lambda: page.keyboard.press("Escape")):
+        with page.expect_request("**/filter?*name=rating*"):
+            chip_of(page, "Rating").click()
+        leave()
+        with page.expect_response("**/filter?*name=rating*") as answer:
+            held.pop().continue_()
+        answer.value.finished()
+        # The next frame comes after what the answer led to.
+        page.evaluate("new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)))")
+        expect(page.get_by_role("dialog", name="Rating")).to_have_count(0)
+        page.keyboard.press("Escape")
+
+
+def test_what_comes_later_and_fails(context: BrowserContext, server: Server) -> None:
+    """Its box says so, and that the rest of the page is right."""
+    page = context.new_page()
+    page.route("**/issues?*fragment=true", lambda route: route.abort())
+    page.goto(f"{server.url}/dashboard?zone=UTC&application=plain")
+    alert = page.get_by_role("alert")
+    expect(alert).to_have_text("Issues could not be counted. The rest of the page is right.Try again")
+    expect(page.locator("[aria-busy]")).to_have_count(0)
+    assert accessibility_problems(page) == []
+
+
+def test_what_satisfaction_is(page: Page, server: Server) -> None:
+    """Its name opens the formula, with the numbers of this page."""
+    page.goto(f"{server.url}/dashboard?zone=UTC&application=plain")
+    page.locator(".kpi summary").click()
+    expect(page.get_by_text("The share of thumbs up among all thumbs: 250 of 500.")).to_be_visible()
+    assert accessibility_problems(page) == []
 
 
 def test_what_takes_long_comes_later(page: Page, server: Server) -> None:

@@ -102,3 +102,18 @@ def test_everybody_who_is_signed_in_has_preferences(scope: str) -> None:
 def signed_in(hk: Harken, server: Server, scope: str) -> Visitor:
     """A visitor with a key that has this scope."""
     return Visitor.signed_in(server, hk.keys.create("default", [scope]).text)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "path", "sentence"),
+    [
+        (["read"], "/moderation", "This key may read, but not decide. Ask for one with the scope moderate"),
+        (["moderate"], "", "This key may decide, but not read. Ask for one with the scope read"),
+        (["submit", "read"], "/settings", "may submit feedback and read, but not change settings. Ask for one with"),
+    ],
+)
+def test_a_missing_scope(scopes: list[str], path: str, sentence: str) -> None:
+    """The page says what the key may do, what it may not, and what to ask for."""
+    with harken.connect("memory://") as hk, served(hk, access="keys") as server:
+        visitor = Visitor.signed_in(server, hk.keys.create("default", scopes).text)
+        assert sentence in texts_of(visitor.page(f"/dashboard{path}", status=403))

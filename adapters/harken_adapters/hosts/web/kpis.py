@@ -78,6 +78,7 @@ class Kpi:
         unit: its unit, such as ``%``; may be empty.
         detail: what it was before, or what it is based on.
         change: the change, as a badge; may be empty.
+        meaning: how it is computed; may be empty.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Kpi:
     unit: str = ""
     detail: str | Markup = ""
     change: str | Markup = ""
+    meaning: str = ""
 
 
 def kpis_of(comparison: Comparison, selection: Selection, *, of_any_rating: Summary) -> Sequence[Kpi]:
@@ -117,7 +119,16 @@ def _satisfaction(comparison: Comparison, selection: Selection) -> Kpi:
     if selection.is_compared and before.decided:
         basis.append(f"was {satisfaction_text(before)}")
     change = _change(comparison) if selection.is_compared and before.decided else ""
-    return Kpi("Satisfaction", satisfaction_text(after).removesuffix("%"), "%", " · ".join(basis), change)
+    value = satisfaction_text(after).removesuffix("%")
+    return Kpi("Satisfaction", value, "%", " · ".join(basis), change, _meaning(after))
+
+
+def _meaning(summary: Summary) -> str:
+    return (
+        f"The share of thumbs up among all thumbs: {summary.positive:,} of {summary.decided:,}. "
+        "Neutral responses do not count. "
+        "The interval has the true share with 95% confidence; it is wider if authors gave several thumbs."
+    )
 
 
 def _change(comparison: Comparison) -> Markup:

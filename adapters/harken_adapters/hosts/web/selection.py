@@ -1,13 +1,14 @@
 """The selection of a page: period, time zone, comparison and filters, all in the query string.
 
 The filters have the names of the HTTP API. The period is ``period`` (one of :data:`PERIODS`, until now), or ``since``
-and ``until``, in which dates without a time are local dates. ``zone`` is an IANA time zone.
+and ``until``, in which dates without a time are local dates. ``zone`` is an IANA time zone; by default, it is that of
+the browser.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -33,6 +34,8 @@ CONTEXT: Final = "context."
 #: The filters that can have several values, besides those on context.
 _SEVERAL: Final = ("agent_id", "rating", "tag")
 Pair = tuple[str, str]
+#: What pages list without filters on the state. The event stream has events of feedback in any state.
+_LISTED: Final = (("status", "approved"), ("withdrawn", "false"))
 
 
 @frozen
@@ -51,6 +54,12 @@ class Span:
     def length(self) -> timedelta:
         """Its length on the wall clock."""
         return _on_clock(self.end) - _on_clock(self.start)
+
+    @property
+    def dates(self) -> tuple[date, date]:
+        """Its first day, and the day after its last one."""
+        last = (_on_clock(self.end) - timedelta.resolution).date()
+        return self.start.date(), last if last == date.max else last + _DAY
 
     def shifted(self, times: int) -> Span:
         """The period before (-1) or after (1), on the wall clock."""
@@ -93,7 +102,9 @@ class Selection:
     agents: frozenset[str] | None = None
 
     @classmethod
-    def parse(cls, text: str, application: str, now: datetime, *, known: Iterable[str] = ()) -> Selection:
+    def parse(
+        cls, text: str, application: str, now: datetime, *, known: Iterable[str] = (), zone: str = "UTC"
+    ) -> Selection:
         """The selection in a query string.
 
         A period of a day or less is compared with the same weekday a week earlier, a longer one with the one before.
@@ -103,24 +114,25 @@ class Selection:
             application: the application of the feedback.
             now: the current time.
             known: the names of further parameters of the page.
+            zone: the time zone, unless the query string has one.
 
         Raises:
             Problem: a parameter is unknown or invalid.
             InvalidQuery: a filter, the period or the time zone is invalid.
         """
         parameters = _without_empty_search(Parameters.parse(text, (*_OWN, *known), filters=FILTERS))
-        zone = zone_named(parameters.get("zone", "UTC"))
+        local = zone_named(parameters.get("zone", zone))
         if parameters.get("compare", "previous") not in ("previous", "none"):
             raise invalid("compare", "unknown", "compare must be previous or none")
         base = Parameters({name: values for name, values in parameters.values.items() if name not in _TIMES})
         try:
-            since, until = _bounds(parameters, zone, now)
+            since, until = _bounds(parameters, local, now)
             query = evolve(base.query(application), since=since, until=until)
         except OverflowError:
             raise invalid("since", "range", "since and until must be in the years 1 to 9999") from None
-        is_short = _on_clock(until or now.astimezone(zone)) - _on_clock(since) <= _DAY
+        is_short = _on_clock(until or now.astimezone(local)) - _on_clock(since) <= _DAY
         return cls(
-            periods=compared_periods(query, now, zone, same_weekdays=is_short),
+            periods=compared_periods(query, now, local, same_weekdays=is_short),
             is_compared=parameters.get("compare") != "none",
             now=now,
             pairs=tuple(_pairs(parameters, known)),
@@ -208,6 +220,21 @@ class Selection:
         start, end = self.periods.span
         times = (("since", stamp(start)), ("until", stamp(end)))
         return self.link(path, *times, ("format", "csv"), without=_OWN)
+
+    def events_link(self, path: str, *, in_any_state: bool = False) -> str:
+        """A link to the events of the feedback that the page lists, or would list if it were loaded again.
+
+        Args:
+            path: the path of the event stream, with the prefix.
+            in_any_state: whether the page lists feedback of any time, and needs the events of feedback in any state.
+        """
+        if in_any_state:
+            return self.link(path, without=(*_OWN, *_TIMES, "status", "withdrawn"))
+        states = [pair for pair in _LISTED if not self.values(pair[0])]
+        start, end = self.periods.span
+        # A period that has not ended goes on.
+        times = [("since", stamp(start)), *([] if self.periods.is_running else [("until", stamp(end))])]
+        return self.link(path, *states, *times, without=(*_OWN, *_TIMES))
 
     def choice(self, name: str, values: Sequence[str]) -> str:
         """The value of a parameter of the page that has these values, the default first.

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from attrs import evolve, frozen
 
-from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, Scope
+from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Harken, InvalidQuery, Scope
+from harken.domain.trend import zone_named
+from harken.services.feed import Place
+from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.access import Principal, application_of, check_own_page
 from harken_adapters.hosts.http.guards.cookies import find_cookie, theme_of
@@ -62,8 +65,18 @@ _FORM_ERRORS: Final = {
     "overloaded": ("Not saved", "The service is overloaded. Go back and send it again in a moment."),
     "internal": ("This could not be done", "Something unexpected failed on the server. Look whether it was saved."),
 }
+#: What each scope permits.
+_VERBS: Final = {
+    Scope.SUBMIT: "submit feedback",
+    Scope.READ: "read",
+    Scope.MODERATE: "decide",
+    Scope.ADMIN: "change settings",
+}
 #: The cookie of the preference whether single letters are keys.
 LETTER_KEYS: Final = "harken_letter_keys"
+#: The cookie with the time zone of the browser, which scripts set.
+ZONE: Final = "harken_zone"
+_LONGEST_ZONE: Final = 64
 
 
 @frozen(kw_only=True)
@@ -82,7 +95,10 @@ class Frame:
         who: who is signed in, for people.
         signed_in: whether the visitor can sign out.
         ends_at: when the visitor is signed out, in UTC, if that can be later.
+        zone: the time zone of the page; empty if it cannot be loaded again in another one.
         events: the address of the event stream; empty if the page does not listen.
+        events_after: the place in that stream at which the page was made.
+        made_at: when the page was made, in ISO 8601 and UTC.
     """
 
     root: str
@@ -96,7 +112,10 @@ class Frame:
     who: str = ""
     signed_in: bool = False
     ends_at: datetime | None = None
+    zone: str = ""
     events: str = ""
+    events_after: str = ""
+    made_at: str = ""
 
 
 @frozen(kw_only=True)
@@ -135,6 +154,15 @@ class Visit:
         return theme_of(self.request)
 
     @property
+    def zone(self) -> str:
+        """The name of the time zone of the browser; UTC if that is not known."""
+        name = find_cookie(self.request, ZONE) or ""
+        try:
+            return zone_named(name[:_LONGEST_ZONE]).key
+        except InvalidQuery:
+            return "UTC"
+
+    @property
     def is_form(self) -> bool:
         """Whether the request is a submitted form, to whose address no link can lead."""
         return self.request.method in WITH_BODY
@@ -149,7 +177,7 @@ class Visit:
         Raises:
             Problem: the visitor may not.
         """
-        check_scope(self.principal, scope, tokens=False, session_id=None)
+        _check_key(self.principal, scope)
 
     def selection(self, known: Iterable[str] = ()) -> Selection:
         """The selection in the query string, restricted to what the visitor may see.
@@ -161,9 +189,13 @@ class Visit:
             Problem: a parameter is unknown or invalid.
             InvalidQuery: a filter or the time zone is invalid.
         """
-        selection = Selection.parse(self.request.query, self.application, self.now, known=known)
+        selection = self.unlimited_selection(known)
         agent_filter(self.principal, selection.query.agent_id)
         return selection.limited(self.principal.agents)
+
+    def unlimited_selection(self, known: Iterable[str] = ()) -> Selection:
+        """Like :meth:`selection`, for pages that read no feedback with it: the agents of the visitor do not matter."""
+        return Selection.parse(self.request.query, self.application, self.now, known=known, zone=self.zone)
 
     def visible(self, query: FeedbackQuery) -> FeedbackQuery:
         """The query, restricted to the agents that the visitor may see.
@@ -182,12 +214,13 @@ class Visit:
         if not self.principal.may_see(feedback.agent_id):
             raise FeedbackNotFound(self.application, feedback.id)
 
-    def frame(self, current: str, selection: Selection) -> Frame:
+    def frame(self, current: str, selection: Selection, *, in_any_state: bool = False) -> Frame:
         """What surrounds a page: the main menu, the theme and the visitor.
 
         Args:
             current: the name of the page in the main menu.
             selection: the selection that links keep.
+            in_any_state: whether the page is about feedback in any state, of any time.
         """
         browser, request = self.principal.browser, self.request
         entries = navigation(self, current, selection)
@@ -203,7 +236,10 @@ class Visit:
             who=_who(self.principal),
             signed_in=browser is not None,
             ends_at=browser.expires_at if browser and browser.can_extend else None,
-            events=f"{self.root}/api/events{_only(selection, 'application')}",
+            zone="" if self.is_form else selection.zone.key,
+            events=selection.events_link(f"{self.root}/api/events", in_any_state=in_any_state),
+            events_after=str(Place(Cursor(self.now, ""))),
+            made_at=stamp(self.now),
         )
 
     def show(self, template: str, *, frame: Frame, status: int = 200, **values: Any) -> Response:
@@ -252,7 +288,8 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | N
     try:
         principal = api.recognise(request)
         api.count_visit(request, principal)
-        if scope is not None or principal.token is not None:
+        _check_key(principal, scope)
+        if principal.token is not None:
             check_scope(principal, scope or Scope.READ, tokens=False, session_id=None)
         check_agent_keys(principal, allowed=agent_keys)
         if request.method in WITH_BODY:
@@ -272,6 +309,21 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | N
             log_failure(request.id, request.path, error)
         title = "Feedback not found" if isinstance(error, FeedbackNotFound) else ""
         return _error(root, request, problem, principal, title=title, is_logged=is_logged)
+
+
+def _check_key(principal: Principal, scope: Scope | None) -> None:
+    """Check that the key of a visitor has a scope.
+
+    Raises:
+        Problem: it does not. It says what the visitor may do, and what to ask for.
+    """
+    key = principal.key
+    if key is None or scope is None or key.allows(scope):
+        return
+    may = " and ".join(verb for one, verb in _VERBS.items() if one in key.scopes)
+    who, wanted = ("You", "a group") if principal.choices else ("This key", "one")
+    detail = f"{who} may {may}, but not {_VERBS[scope]}. Ask for {wanted} with the scope {scope.value}"
+    raise Problem("forbidden", detail)
 
 
 def _error(
@@ -322,9 +374,3 @@ def _who(principal: Principal) -> str:
 
 def _uses_letter_keys(request: Request) -> bool:
     return find_cookie(request, LETTER_KEYS) != "off"
-
-
-def _only(selection: Selection, name: str) -> str:
-    """A query string with one parameter of a selection; empty if it does not have it."""
-    values = [(name, value) for value in selection.values(name)]
-    return f"?{urlencode(values)}" if values else ""

@@ -266,8 +266,8 @@ def replay(visit: Visit) -> Response:
 
 
 def _selection(visit: Visit) -> Selection:
-    """The selection that links keep. No feedback is read with it."""
-    return Selection.parse(visit.request.query, visit.application, visit.now, known=_OWN)
+    """The selection that links keep."""
+    return visit.unlimited_selection(_OWN)
 
 
 def filters_of(selection: Selection, application: str) -> DeliveryFilters:

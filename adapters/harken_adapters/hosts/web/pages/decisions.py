@@ -249,7 +249,7 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
         view=view,
         selected=list(entries),
         action=view.action,
-        frame=visit.frame("Moderation", view.selection),
+        frame=visit.frame("Moderation", view.selection, in_any_state=True),
         selection=view.selection,
     )
 

@@ -19,7 +19,7 @@ def show(visit: Visit, selection: Selection) -> Response:
         title="No feedback yet",
         way=selection.choice("from", WAYS),
         address=visit.api.settings.public_url or f"{_origin(visit.request)}{visit.root}",
-        frame=visit.frame("Overview", selection),
+        frame=visit.frame("Overview", selection, in_any_state=True),
         selection=selection,
         path=visit.home,
     )

@@ -328,7 +328,7 @@ def show(
     view = view or View.of(visit)
     outcome = outcome or _decided(visit, view)
     found = ask(visit, view)
-    frame = visit.frame("Moderation", view.selection)
+    frame = visit.frame("Moderation", view.selection, in_any_state=True)
     if not visit.may(Scope.READ):
         frame = evolve(frame, events="")
     left = f"{found.waiting.count:,} left" if found.waiting.count else "Nothing waits"

@@ -14,7 +14,6 @@ from harken_adapters.hosts.http.serving.pages import Page, Pages
 from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.forms import form_of
-from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import DASHBOARD, LETTER_KEYS, Visit
 
 PATH: Final = "/preferences"
@@ -25,7 +24,7 @@ _OWN_PATH: Final = re.compile(r"/(?!/)[!-\[\]-~]*")
 
 def show(visit: Visit) -> Response:
     """The response with the page."""
-    selection = Selection.parse(visit.request.query, visit.application, visit.now)
+    selection = visit.unlimited_selection()
     frame = evolve(visit.frame("", selection), events="")
     return visit.show("preferences.html", title="Preferences", frame=frame, selection=selection)
 

@@ -218,8 +218,8 @@ def _page(
 
 
 def _selection(visit: Visit, known: Sequence[str] = ()) -> Selection:
-    """The selection that links keep. No feedback is read with it, so the agents of the visitor do not matter."""
-    return Selection.parse(visit.request.query, visit.application, visit.now, known=known)
+    """The selection that links keep."""
+    return visit.unlimited_selection(known)
 
 
 def _frame(visit: Visit, selection: Selection) -> Frame:

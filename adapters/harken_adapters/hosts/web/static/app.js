@@ -1,10 +1,12 @@
 // What every page of the dashboard does with JavaScript. Without it, all of it works as links and forms.
 import { listen, turn } from "./live.js";
 
-const page = document.documentElement;
-
 function start() {
-  useZoneOfBrowser();
+  if (usesOtherZone()) {
+    location.reload();
+    return;
+  }
+  addEventListener("popstate", onBack);
   document.addEventListener("click", onClick);
   document.addEventListener("keydown", onEscape);
   document.addEventListener("keydown", onLetter);
@@ -23,19 +25,25 @@ function prepare() {
   for (const notice of document.querySelectorAll("[data-retry]")) retry(notice);
   for (const toast of document.querySelectorAll("[data-fades]")) fade(toast);
   for (const part of document.querySelectorAll("[data-refresh]")) refreshSoon(part);
+  for (const words of document.querySelectorAll(".feed a.words")) offerMore(words);
+  for (const strip of document.querySelectorAll(".keys")) showKeysIn(strip);
   fetchLater();
+  shown = withoutFragment(location.href);
   const message = document.querySelector("[data-say]");
   if (message) say(message.dataset.say);
   countPicked();
 }
 
-// The time zone is in the address, so that a link shows the same to every reader; the first visit takes that of the browser.
-function useZoneOfBrowser() {
+// The time zone of the browser is that of pages whose address has none. Signing in has stored it; without that, the
+// first page is loaded again.
+function usesOtherZone() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const address = new URL(location.href);
-  if (!page.querySelector("[data-zone]") || address.searchParams.has("zone") || !zone || zone === "UTC") return;
-  address.searchParams.set("zone", zone);
-  location.replace(address);
+  const { root, zone: used } = document.body.dataset;
+  const kept = `harken_zone=${zone}`;
+  const isKept = () => document.cookie.split("; ").includes(kept);
+  if (!used || !zone || isKept()) return false;
+  document.cookie = `${kept}; path=${root || "/"}; max-age=31536000; samesite=lax`;
+  return isKept() && used !== zone && !new URLSearchParams(location.search).has("zone");
 }
 
 function onClick(event) {
@@ -51,6 +59,7 @@ function onClick(event) {
 
 function onEscape(event) {
   if (event.key !== "Escape") return;
+  wishes += 1;
   const open = document.querySelector("details.menu-of[open]");
   if (open) {
     open.open = false;
@@ -60,6 +69,7 @@ function onEscape(event) {
 }
 
 function closeMenus(target) {
+  wishes += 1;
   for (const menu of document.querySelectorAll("details.menu-of[open]")) {
     if (!menu.contains(target)) menu.open = false;
   }
@@ -68,19 +78,48 @@ function closeMenus(target) {
 }
 
 async function copy(button) {
-  const text = button.dataset.copy === "location" ? location.href : document.querySelector(button.dataset.copy).textContent;
-  await navigator.clipboard.writeText(text.trim());
+  const text = button.dataset.copy === "location" ? linkToThis() : document.querySelector(button.dataset.copy).textContent.trim();
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Browsers have no clipboard for pages that came without encryption, or do not allow it.
+    if (!copyAsSelected(text, button)) return say("Not copied: the browser does not allow it.", true);
+  }
   say("Copied");
+}
+
+// Everyone who follows the link sees the same, in any time zone.
+function linkToThis() {
+  const address = new URL(location.href);
+  if (document.body.dataset.zone && !address.searchParams.has("zone")) address.searchParams.set("zone", document.body.dataset.zone);
+  return address.href;
+}
+
+function copyAsSelected(text, button) {
+  const field = document.createElement("textarea");
+  field.className = "vh";
+  field.value = text;
+  button.after(field);
+  field.select();
+  const isCopied = document.execCommand("copy");
+  field.remove();
+  button.focus();
+  return isCopied;
 }
 
 // --- Popovers: the form of another page, beside the link to it ---------------------------------------------------------
 
 let opener = null;
+// The number of times that the reader wanted a popover, or none.
+let wishes = 0;
 
 async function openPopover(link) {
   // A link in a popover leads on to another one of the same opener.
   const from = link.closest(".popover") ? opener : link;
+  wishes += 1;
+  const own = wishes;
   const part = await fetchPart(link.href);
+  if (own !== wishes) return;
   if (!part) {
     location.assign(link.href);
     return;
@@ -118,13 +157,28 @@ async function fetchPart(href) {
   return answer?.ok && !answer.redirected ? document.createRange().createContextualFragment(await answer.text()) : null;
 }
 
-// What takes long comes after the page.
+// What takes long comes after the page. If it fails, the box says so, in words that it has.
 async function fetchLater() {
   for (const box of document.querySelectorAll("[data-later]")) {
     const part = await fetchPart(box.dataset.later);
-    if (part) box.replaceChildren(part);
+    box.replaceChildren(part ?? box.querySelector("template").content);
     box.removeAttribute("aria-busy");
   }
+}
+
+// A comment is shown up to a number of lines.
+function offerMore(words) {
+  if (words.scrollHeight <= words.clientHeight + 1 || words.nextElementSibling?.matches(".more-of")) return;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "link bare more-of";
+  button.textContent = "more";
+  button.addEventListener("click", () => {
+    words.classList.add("whole");
+    button.remove();
+    words.focus();
+  });
+  words.after(button);
 }
 
 function narrowOptions(box, text) {
@@ -169,7 +223,10 @@ function retry(notice) {
   let left = Number(notice.dataset.retries);
   let seconds = Number(notice.dataset.retry);
   const timer = setInterval(async () => {
-    if (!notice.isConnected) clearInterval(timer);
+    if (!notice.isConnected) {
+      clearInterval(timer);
+      return;
+    }
     seconds -= 1;
     if (seconds > 0) {
       notice.textContent = `This page tries again in ${seconds} s.`;
@@ -204,20 +261,31 @@ async function onSubmit(event) {
   // A key that is pressed twice is one decision.
   if (isTurning) return;
   const body = new URLSearchParams(new FormData(form, event.submitter));
-  const problem = await turnKeeping(form.action, body);
+  const problem = await turnKeeping(form.action, { form: body });
   if (problem) say(problem, true);
 }
 
 async function follow(link) {
-  if (!isTurning && (await turnKeeping(link.href))) location.assign(link.href);
+  if (!isTurning && (await turnKeeping(link.href, { isNext: true }))) location.assign(link.href);
+}
+
+// The address of what is shown, which Back and Forward change.
+let shown;
+
+function withoutFragment(address) {
+  return address.split("#", 1)[0];
+}
+
+async function onBack() {
+  if (withoutFragment(location.href) !== shown && (await turnKeeping(location.href))) location.reload();
 }
 
 // What was selected stays so.
-async function turnKeeping(address, body) {
+async function turnKeeping(address, options) {
   const picked = new Set([...document.querySelectorAll("[data-picks] .q :checked")].map((box) => box.value));
   isTurning = true;
   try {
-    const problem = await turn(address, body);
+    const problem = await turn(address, options);
     if (problem) return problem;
   } finally {
     isTurning = false;
@@ -309,9 +377,12 @@ function onLetter(event) {
   }
 }
 
+function linkTo(name) {
+  return [...document.querySelectorAll(".nav a")].find((one) => one.firstChild.textContent.trim() === name);
+}
+
 function followPage(name, event) {
-  const links = [...document.querySelectorAll(".nav a")];
-  const link = links.find((one) => one.firstChild.textContent.trim() === name);
+  const link = linkTo(name);
   if (!link) return;
   event.preventDefault();
   link.click();
@@ -319,11 +390,44 @@ function followPage(name, event) {
 
 function press(key, event) {
   const targets = [...document.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)];
-  const target = targets.find((one) => one.checkVisibility() || one.closest("details.menu-of"));
+  const target = targets.find((one) => one.checkVisibility() || one.closest("details.menu-of")) ?? rowFor(key);
   if (!target || target.getAttribute("aria-disabled") === "true") return;
   event.preventDefault();
-  if (target.matches("input:not([type=checkbox])")) target.focus();
+  if (target.matches("input:not([type=checkbox]), [data-rows] *")) target.focus();
   else target.click();
+}
+
+// The row of a list to which a key leads from the one that has the focus.
+function rowFor(key) {
+  const rows = [...document.querySelectorAll("[data-rows] a.words")];
+  const place = rows.indexOf(document.activeElement);
+  if (place < 0) return "JK".includes(key) ? rows[0] : null;
+  return { J: rows[place + 1], K: rows[place - 1] }[key];
+}
+
+// The keys that do something here, with what they do; without menus, only those outside of them.
+function keysHere(inMenus) {
+  const keys = new Map();
+  for (const one of document.querySelectorAll("[data-key]")) {
+    if (inMenus || !one.closest("details")) keys.set(one.dataset.key, nameOf(one));
+  }
+  if (!document.querySelector("[data-rows]")) return keys;
+  return keys.set("J", "Next").set("K", "Previous").set("Enter", "Open");
+}
+
+function showKeysIn(strip) {
+  const hints = [...keysHere(false), ["?", "All keys"]].map(([key, name]) => {
+    const hint = document.createElement("span");
+    hint.append(keycap(key), ` ${name}`);
+    return hint;
+  });
+  strip.replaceChildren(...hints);
+}
+
+function keycap(key) {
+  const cap = document.createElement("kbd");
+  cap.textContent = key;
+  return cap;
 }
 
 function showKeys() {
@@ -332,15 +436,11 @@ function showKeys() {
   box.setAttribute("aria-label", "Keys");
   const list = document.createElement("dl");
   list.className = "kv";
-  const rows = new Map(Object.entries(PAGES).map(([key, name]) => [`G ${key}`, name]));
-  for (const one of document.querySelectorAll("[data-key]")) rows.set(one.dataset.key, nameOf(one));
-  rows.set("?", "This list");
-  rows.set("Esc", "Close");
+  const pages = Object.entries(PAGES).filter(([, name]) => linkTo(name));
+  const rows = [...pages.map(([key, name]) => [`G ${key}`, name]), ...keysHere(true), ["?", "This list"], ["Esc", "Close"]];
   for (const [key, name] of rows) {
     const term = document.createElement("dt");
-    const hint = document.createElement("kbd");
-    hint.textContent = key;
-    term.append(hint);
+    term.append(keycap(key));
     const value = document.createElement("dd");
     value.textContent = name;
     list.append(term, value);

@@ -1,62 +1,121 @@
 // New feedback is counted and announced; the page changes only when the reader asks for it.
 
 const EVERY = 30_000;
-let count = 0;
+const AGAIN = 5_000;
+
+let source = null;
+let address = "";
+let last = "";
+let reopening;
+// The ids of what is new, how much more there is of which the events were lost, and whether there is an unknown number.
+const fresh = new Set();
+let missed = 0;
+let isUncounted = false;
 let saidAt = -EVERY;
 
 export function listen() {
-  const slot = document.querySelector("[data-events]");
-  if (!slot) return;
-  const state = document.querySelector(".live");
-  let source = null;
-  const open = () => {
-    source = new EventSource(slot.dataset.events);
-    source.onopen = () => show(state, "Live", true);
-    source.onerror = () => {
-      const closed = source.readyState === EventSource.CLOSED;
-      show(state, closed ? "Not live" : "Not live: trying again", false);
-    };
-    source.addEventListener("feedback.created", (event) => isCounted(event) && add(1));
-    source.addEventListener("feedback.moderated", (event) => markDecided(JSON.parse(event.data).data));
-    source.addEventListener("missed", (event) => add(JSON.parse(event.data).count ?? 1));
-  };
-  const pause = () => {
-    source?.close();
-    source = null;
-    show(state, "Paused", false);
-  };
-  document.addEventListener("visibilitychange", () => (document.hidden ? pause() : source ?? open()));
+  if (!slot()) return;
+  document.addEventListener("visibilitychange", () => (document.hidden ? pause() : open()));
   document.addEventListener("click", (event) => event.target.closest(".pill") && refresh());
-  addEventListener("pagehide", () => source?.close());
+  document.addEventListener("turned", restart);
+  addEventListener("pagehide", pause);
+  addEventListener("pageshow", (event) => event.persisted && open());
+  if (document.hidden) pause();
+  else open();
+}
+
+// The element with the address of the event stream, the place in it of the page, and the time of the page.
+function slot() {
+  return document.querySelector("[data-events]");
+}
+
+function open() {
+  if (source) return;
+  address = slot().dataset.events;
+  const url = new URL(address, location.href);
+  url.searchParams.set("after", last || slot().dataset.after);
+  source = new EventSource(url);
+  source.onopen = () => show("Live", true);
+  // A browser does not try again after a response such as 503.
+  source.onerror = () => {
+    close();
+    show("Not live: trying again in 5 s", false);
+    reopening = setTimeout(open, AGAIN);
+  };
+  for (const type of ["created", "updated", "moderated"]) source.addEventListener(`feedback.${type}`, hear);
+  source.addEventListener("missed", hear);
+}
+
+function close() {
+  clearTimeout(reopening);
+  source?.close();
+  source = null;
+}
+
+function pause() {
+  close();
+  show("Paused", false);
+}
+
+// The page shows something else now. Where the stream would go on is in the page.
+function restart() {
+  last = "";
+  if (!source || slot().dataset.events === address) return;
+  close();
   open();
 }
 
-function show(state, text, isLive) {
-  if (!state) return;
-  state.hidden = false;
-  state.classList.toggle("off", !isLive);
-  state.lastChild.textContent = text;
+function show(text, isLive) {
+  slot().hidden = false;
+  slot().classList.toggle("off", !isLive);
+  slot().lastChild.textContent = text;
 }
 
-function add(number) {
-  count += number;
-  if (document.querySelector("[data-becomes]")) {
-    refresh();
-    return;
+function hear(event) {
+  last = event.lastEventId || last;
+  const news = JSON.parse(event.data);
+  if (event.type === "missed") {
+    missed += news.count ?? 0;
+    isUncounted ||= news.count === null;
+  } else {
+    if (event.type === "feedback.moderated") markDecided(news.data);
+    if (!isNew(event.type, news)) return;
+    fresh.add(news.data.id);
   }
+  if (!showCount()) return;
+  if (document.querySelector("[data-becomes]")) refresh();
+  else announce();
+}
+
+// Whether it is not on the page yet, and would be. The stream is filtered like the page, but repeats what was shortly
+// before its place; and a list of one state counts only what is new in it.
+function isNew(type, { timestamp, data }) {
+  const wanted = document.querySelector("[data-counts]")?.dataset.counts;
+  const isApproval = type === "feedback.moderated" && !wanted;
+  return (isApproval ? timestamp : data.created_at) >= slot().dataset.now && (!wanted || data.status === wanted);
+}
+
+function words() {
+  const count = fresh.size + missed;
+  if (count) return `${count.toLocaleString("en")}${isUncounted ? " or more" : ""} new`;
+  return isUncounted ? "New feedback" : "";
+}
+
+// Only pages with a place for the count count. Returns whether there is something to say.
+function showCount() {
+  const isCounting = document.querySelector("#bar .pill, [data-becomes]");
+  const text = isCounting ? words() : "";
   for (const pill of document.querySelectorAll(".pill")) {
-    pill.hidden = false;
-    pill.textContent = `${count.toLocaleString("en")} new · show`;
+    pill.hidden = !text;
+    pill.textContent = `${text} · show`;
   }
+  return text !== "";
+}
+
+function announce() {
   if (performance.now() - saidAt < EVERY) return;
   saidAt = performance.now();
-  document.querySelector("#said").textContent = `${count} new`;
-}
-
-// A list of one state counts only what is in it.
-function isCounted(event) {
-  const wanted = document.querySelector(".pill")?.dataset.counts;
-  return !wanted || JSON.parse(event.data).data.status === wanted;
+  document.querySelector("#said").textContent = words();
 }
 
 // What others have decided goes grey where it is, and leaves the page when that is loaded again.
@@ -81,30 +140,44 @@ async function refresh() {
   if (await turn(location.href)) location.reload();
 }
 
+let turns = 0;
+
 // Show another state of the page in place of this one: the answer to a link or a form. The focus goes to what it says
 // is next, or to the heading of the list. Returns what failed; nothing if the other state, or another page, is shown.
-export async function turn(address, form) {
+export async function turn(target, { form, isNext = false } = {}) {
+  turns += 1;
+  const own = turns;
   let answer, text;
   try {
-    answer = await fetch(address, form && { method: "POST", body: form });
+    answer = await fetch(target, form && { method: "POST", body: form });
     text = await answer.text();
   } catch {
     return "Not saved: the server does not answer. Try again.";
   }
-  const fresh = new DOMParser().parseFromString(text, "text/html");
+  const page = new DOMParser().parseFromString(text, "text/html");
   if (form && !answer.ok) {
     // The page is left unchanged. Its address is not that of the form, to which no link can lead.
-    return [...fresh.querySelectorAll("h1, .lead")].map((one) => one.textContent.trim()).join(". ");
+    return [...page.querySelectorAll("h1, .lead")].map((one) => one.textContent.trim()).join(". ");
   }
-  if (!fresh.querySelector(".nav")) {
+  // The reader has gone elsewhere meanwhile.
+  if (own !== turns) return "";
+  if (!page.querySelector(".nav")) {
     // Another kind of page, such as that to sign in.
     location.assign(answer.url);
     return "";
   }
-  for (const part of ["#bar", "main", ".nav", ".small", "#shapes"]) document.querySelector(part)?.replaceWith(fresh.querySelector(part));
-  document.title = fresh.title;
-  history.replaceState(null, "", answer.url);
-  count = 0;
+  for (const part of ["#bar", "main", ".nav", ".small", "#shapes"]) document.querySelector(part)?.replaceWith(page.querySelector(part));
+  Object.assign(slot()?.dataset ?? {}, page.querySelector("[data-events]")?.dataset);
+  // Forms outside of these parts lead back to what is shown now.
+  const back = page.querySelector(".theme [name=back]");
+  for (const field of document.querySelectorAll(".theme [name=back], .ending [name=next]")) field.value = back?.value ?? "";
+  document.title = page.title;
+  if (isNext) history.pushState(null, "", answer.url);
+  else history.replaceState(null, "", answer.url);
+  fresh.clear();
+  missed = 0;
+  isUncounted = false;
+  showCount();
   const next = document.querySelector("[data-focus]") ?? document.querySelector("[data-latest]") ?? document.querySelector("h1");
   next.tabIndex = -1;
   next.focus();

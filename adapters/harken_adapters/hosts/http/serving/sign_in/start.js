@@ -47,6 +47,11 @@ function askBefore(name) {
 
 const hasKey = () => location.hash.startsWith("#hk_");
 
+// Pages show times in this zone, unless their address has another one.
+const root = form.dataset.current.slice(0, -"/sign-in/current".length);
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone) document.cookie = `harken_zone=${zone}; path=${root || "/"}; max-age=31536000; samesite=lax`;
+
 // If a tab already shows this page, following a link with a key changes only the fragment.
 addEventListener("hashchange", () => hasKey() && signInWithLink());
 
