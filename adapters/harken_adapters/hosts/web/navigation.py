@@ -94,7 +94,6 @@ def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
 
 def _waiting(visit: Visit) -> int:
     """The number of entries that wait for a decision, of those that the visitor may see."""
-    moderation = visit.harken.moderation
     if visit.principal.agents is None:
-        return moderation.backlog(visit.application).waiting
-    return moderation.waiting(visit.visible(FeedbackQuery(application=visit.application))).count
+        return visit.backlog.waiting
+    return visit.harken.moderation.waiting(visit.visible(FeedbackQuery(application=visit.application))).count

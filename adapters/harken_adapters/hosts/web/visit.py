@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from attrs import evolve, frozen
 
 from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, HarkenError, Scope
+from harken.domain.moderation import Backlog
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.access import Principal, application_of, check_own_page
 from harken_adapters.hosts.http.guards.permissions import agent_filter, check_agent_keys, check_scope
@@ -124,6 +126,11 @@ class Visit:
     def is_form(self) -> bool:
         """Whether the request is a submitted form, to whose address no link can lead."""
         return self.request.method in WITH_BODY
+
+    @cached_property
+    def backlog(self) -> Backlog:
+        """What waits for moderation, of all agents. Several parts of a page show it."""
+        return self.harken.moderation.backlog(self.application)
 
     def may(self, scope: Scope) -> bool:
         """Whether the visitor may do what needs this scope."""
