@@ -15,13 +15,12 @@ from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any, Final, Self
 from urllib.parse import quote_plus, urlsplit
 
 import requests
 from attrs import field, frozen
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Request, sync_playwright
 from pymongo import MongoClient
 from tests import mongod
 from tests.benchmarks import dashboard_entries
@@ -44,7 +43,6 @@ LIST: Final = "/dashboard/feedback"
 PAGE_BOUND, SEARCH_BOUND = 100, 200
 #: Of a first visit, and in KB of 1,024 bytes with the headers of responses.
 REQUESTS_BOUND, SIZE_BOUND = 4, 45
-_UNBOUNDED: Final = float("inf")
 #: More than what MongoDB needs to consider writes as settled.
 _SETTLED: Final = timedelta(minutes=5)
 
@@ -192,7 +190,7 @@ def _timed(
 
 def _first_visit(name: str, visitor: Visitor) -> Iterator[Result]:
     """The requests of a browser without a cache, until nothing more is loaded."""
-    origin, received = visitor.service.url, []
+    origin, received = visitor.service.url, list[Request]()
     program = shutil.which("chromium")
     if program is None:
         raise RuntimeError("This benchmark needs Chromium; install it, for example with 'apt-get install chromium'")
@@ -201,7 +199,7 @@ def _first_visit(name: str, visitor: Visitor) -> Iterator[Result]:
         context = browser.new_context()
         context.add_cookies([{"name": one.name, "value": one.value or "", "url": origin} for one in visitor.cookies])
         page = context.new_page()
-        page.on("request", lambda request: received.append(request))
+        page.on("request", lambda request: received.append(request))  # noqa: PLW0108 - Playwright needs a function
         page.goto(f"{origin}{OVERVIEW}")
         page.wait_for_load_state("load")
         # The stream of events is opened last. It has no size, as it does not end.

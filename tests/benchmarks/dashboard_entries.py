@@ -1,4 +1,4 @@
-"""A year of believable feedback for the benchmark of the dashboard: a daily rhythm, several agents, reasons, versions of
+"""A year of believable feedback for the benchmark of the dashboard: a daily rhythm, agents, reasons, versions of
 a model, sessions of a few entries, comments that are held, and deliveries that a receiver refused.
 """
 
@@ -44,7 +44,7 @@ _RHYTHM: Final = list(accumulate([1, 1, 1, 1, 1, 2, 4, 7, 9, 10, 10, 9, 8, 9, 10
 
 
 def entries(total: int, until: datetime) -> Iterator[Feedback]:
-    """Feedback of the year before ``until``, in the order of time. It is that of the search's benchmark, with more in it.
+    """Feedback of the year before ``until``, in the order of time: that of the benchmark of search, with more in it.
 
     Half of the thumbs-down entries have reasons; four in five entries have a comment.
     """
