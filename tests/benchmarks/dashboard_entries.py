@@ -62,7 +62,7 @@ def entries(total: int, until: datetime) -> Iterator[Feedback]:
 
 
 def _moment(days: float) -> timedelta:
-    """How long after the beginning so many average days have passed, by the rhythm of the day."""
+    """How long after the beginning this number of average days has passed, by the rhythm of the day."""
     day, rest = divmod(days, 1)
     place = rest * _RHYTHM[-1]
     hour = bisect(_RHYTHM, place)

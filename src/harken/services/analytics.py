@@ -49,7 +49,6 @@ from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.design_effects import DesignEffects
 from harken.services.erasures import Erasures
-from harken.services.filtered import FilteredSummaries
 from harken.services.kept import Kept
 from harken.services.newest import NEWEST, newest
 from harken.services.reasons import MAX_REASONS, ReasonService
@@ -84,7 +83,6 @@ class AnalyticsService:
     def _use(self, kept: Kept) -> None:
         self._kept = kept
         self._effects = DesignEffects(self._repository, kept)
-        self._filtered = FilteredSummaries(self._repository, kept)
         self._reasons = ReasonService(self._repository, kept)
 
     def page(self) -> AnalyticsService:
@@ -473,7 +471,9 @@ class AnalyticsService:
         # Results by slot are large. They are not kept, but what is computed from them is.
         if by != _BY_AGENT or query == evolve(period, agent_id=query.agent_id) or not _reads_much(query):
             return self._repository.summarize(query, by)
-        return self._filtered.summarize(query, period, self.summary(period), by)
+        from harken.services.filtered import FilteredSummaries  # noqa: PLC0415 - keeps `import harken` light
+
+        return FilteredSummaries(self._repository, self._kept).summarize(query, period, self.summary(period), by)
 
     def _keep(self, query: FeedbackQuery, name: Hashable, compute: Callable[[], _Value]) -> _Value:
         return self._kept.get(query, self.summary(query), name, compute)
