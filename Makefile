@@ -16,7 +16,7 @@ PORT ?= 8000
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint format javascript bench bench-large measure docs pictures lock clean
+.PHONY: help run demo test check lint format javascript bench bench-pages bench-large measure docs pictures lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ javascript: $(JAVASCRIPT_READY) ## Build the modules for web pages that the host
 
 bench: $(READY) ## Measure speed, relative to the bare driver in the same run
 	$(BIN)/python -m tests.benchmarks
+
+bench-pages: $(READY) ## Measure the dashboard over a million entries on SQLite and MongoDB; 15 minutes, 3 GB
+	$(BIN)/python -m tests.benchmarks.dashboard
 
 bench-large: $(READY) ## Measure ten million entries on MongoDB; 30 minutes, 20 GB
 	$(BIN)/python -m tests.benchmarks.ten_million

@@ -51,6 +51,11 @@ class TestMonoid:
         assert a + b - b == a
         assert a - a == Summary()
 
+    @given(st.lists(summaries, max_size=5))
+    def test_the_sum_of_several(self, parts: list[Summary]) -> None:
+        """Adding several at once is the same as adding one after the other."""
+        assert Summary.sum_of(parts) == sum(parts, Summary())
+
     @given(lists, st.randoms(use_true_random=False))
     def test_order_does_not_matter(self, several: list[Feedback], random: Random) -> None:
         """Any order and grouping of feedback gives the same sum."""

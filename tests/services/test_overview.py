@@ -176,7 +176,7 @@ STEPS = st.one_of(
 
 @given(st.lists(STEPS, max_size=12))
 def test_kept_results_are_never_outdated(steps: list[tuple[str, Any]]) -> None:
-    """After each write, reasons, trends and facets are those that a new process computes."""
+    """After each write, reasons, trends, facets and filtered statistics are those that a new process computes."""
     with open_storage("memory://") as storage, harken.connect(storage, clock=ManualClock(NOON)) as hk:
         ids: list[str] = []
         for step, of in steps:
@@ -208,7 +208,13 @@ def _write(hk: Harken, step: str, feedback_id: str) -> None:
 
 def _counts(hk: Harken) -> list[object]:
     reasons = hk.reasons()
+    filters: list[dict[str, Any]] = [
+        {"tag": "slow"},
+        {"rating": "down", "since": NOON - 20 * DAY},
+        {"has_comment": False},
+    ]
     return [
+        *(hk.analytics.page().groups(hk.query(**one), BY_AGENT) for one in filters),
         reasons.downs,
         [(one.name, one.share.count, one.example) for one in reasons.issues],
         hk.trend("day"),
@@ -230,6 +236,41 @@ def test_new_entries_are_added_to_kept_reasons() -> None:
         rated(hk, 0, 1, NOON - DAY, tags=["wrong"])
         assert [(one.name, one.share.count) for one in hk.reasons().issues] == [("slow", 202), ("wrong", 3)]
         assert calls
+
+
+def test_new_entries_are_added_to_kept_statistics_of_a_filter() -> None:
+    """A page counts the entries of a tag once. Later pages add new entries; what is not newer is counted again."""
+    with harken.connect("memory://", clock=ManualClock(NOON)) as hk:
+        rated(hk, 10, 20, NOON - timedelta(hours=1), tags=["slow"], agent_id="a")
+        slow = hk.query(tag="slow", since=NOON - DAY)
+        assert _totals_of_page(hk, slow) == {"a": 30}
+        read = _record_queries(hk)
+        assert _totals_of_page(hk, slow) == {"a": 30}
+        rated(hk, 1, 1, NOON, tags=["slow"], agent_id="b")
+        rated(hk, 2, 0, NOON + timedelta(minutes=1), tags=["wrong"], agent_id="b")
+        assert _totals_of_page(hk, slow) == {"a": 30, "b": 2}
+        assert slow not in read
+        rated(hk, 0, 1, NOON - timedelta(hours=2), tags=["slow"], agent_id="b")
+        assert _totals_of_page(hk, slow) == {"a": 30, "b": 3}
+        assert slow in read
+
+
+def _totals_of_page(hk: Harken, query: FeedbackQuery) -> dict[Any, int]:
+    return {agent: summary.total for agent, summary in hk.analytics.page().groups(query, BY_AGENT).items()}
+
+
+def _record_queries(hk: Harken) -> list[FeedbackQuery]:
+    """The queries whose statistics are read from the repository from now on."""
+    repository: Any = hk.analytics._repository
+    read: list[FeedbackQuery] = []
+    original = repository.summarize
+
+    def recorded(query: FeedbackQuery, group_by: GroupBy | None = None) -> Any:
+        read.append(query)
+        return original(query, group_by)
+
+    repository.summarize = recorded
+    return read
 
 
 def _count_calls(hk: Harken, method: str) -> list[str]:

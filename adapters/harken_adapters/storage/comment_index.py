@@ -47,7 +47,8 @@ WALKED: Final = 10_000
 SCANNED: Final = 100_000
 #: How much longer it takes to look up an entry than to read it together with its neighbours.
 _COST: Final = 5
-_FIRST_SLICE: Final = 250
+_FIRST_PIECE: Final = 250
+_LARGEST_PIECE: Final = 4_000
 #: How long a note protects a segment that is being built.
 BUILDING: Final = timedelta(minutes=1)
 #: How many seconds pass before a search looks again for comments to index.
@@ -62,11 +63,12 @@ END: Final = to_microseconds(datetime.max.replace(tzinfo=UTC)) + 1
 
 @frozen
 class Segment:
-    """A complete segment: its key, and its range of times in microseconds, without the end."""
+    """A complete segment: its key, its range of times in microseconds, without the end, and its number of entries."""
 
     key: Any
     since: int
     until: int
+    entries: int = 0
 
 
 @frozen
@@ -229,13 +231,30 @@ def cost(left: int, parts: Iterable[Part]) -> int:
     return left + _COST * sum(len(part.times) for part in parts if part.times is not None)
 
 
-def slices(times: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Split the times of a part, the newest first: few at first, as a page may need no more."""
-    size, end = _FIRST_SLICE, len(times)
-    while end > 0:
-        start = max(0, end - size)
-        yield times[start:end]
-        end, size = start, size * 4
+def pieces(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts, newest first, with other borders between those that have times.
+
+    The first ones have few times, as a page may need no more, and later ones many, as each takes a query.
+    """
+    size = _FIRST_PIECE
+    times: list[int] = []
+    for part in parts:
+        if part.times is None:
+            yield from _piece(times)
+            times = []
+            yield part
+            continue
+        times = [*part.times, *times]
+        while len(times) >= size:
+            yield from _piece(times[-size:])
+            times = times[:-size]
+            size = min(size * 4, _LARGEST_PIECE)
+    yield from _piece(times)
+
+
+def _piece(times: Sequence[int]) -> Iterator[Part]:
+    if times:
+        yield Part(times[0], times[-1] + 1, times)
 
 
 def not_ready(indexed: int, left: int) -> SearchNotReady:

@@ -81,6 +81,28 @@ class Summary:
         """Return the summary of all entries, added one at a time. Storages must return equal results."""
         return sum((cls.of(one) for one in feedback), cls())
 
+    @classmethod
+    def sum_of(cls, parts: Iterable[Summary]) -> Summary:
+        """Return the sum of summaries. It is faster than adding one after the other."""
+        rows = [
+            (
+                one.positive,
+                one.negative,
+                one.neutral,
+                one.comments,
+                one.comment_characters,
+                one.sentiments,
+                one.polarity_millionths,
+                one.subjectivity_millionths,
+                *one.by_hour,
+            )
+            for one in parts
+        ]
+        if not rows:
+            return cls()
+        sums = [sum(column) for column in zip(*rows, strict=True)]
+        return cls.from_counts(sums[:-24], sums[-24:])
+
     def __add__(self, other: Summary) -> Summary:
         return Summary(
             positive=self.positive + other.positive,

@@ -102,12 +102,12 @@ def trend(slots: Mapping[datetime, Summary], period: Period, zone: ZoneInfo) -> 
     if not slots:
         return []
     bounds = _bounds(min(slots), max(slots), period, zone)
-    sums = [Summary()] * (len(bounds) - 1)
+    parts: list[list[Summary]] = [[] for _ in bounds[1:]]
     for slot, summary in slots.items():
-        sums[bisect_right(bounds, slot) - 1] += summary
+        parts[bisect_right(bounds, slot) - 1].append(summary)
     return [
-        TrendPoint(start.astimezone(zone), end.astimezone(zone), summary)
-        for (start, end), summary in zip(pairwise(bounds), sums, strict=True)
+        TrendPoint(start.astimezone(zone), end.astimezone(zone), Summary.sum_of(part))
+        for (start, end), part in zip(pairwise(bounds), parts, strict=True)
     ]
 
 
@@ -136,11 +136,14 @@ def _median_thumbs(points: Sequence[TrendPoint]) -> float:
 
 def by_period(slots: Mapping[datetime, Summary], zone: ZoneInfo, period: Period) -> list[tuple[datetime, Summary]]:
     """The local periods that have feedback, oldest first, each with its start and its sum. A repeated hour is one."""
-    sums: defaultdict[datetime, Summary] = defaultdict(Summary)
+    parts: defaultdict[datetime, list[Summary]] = defaultdict(list)
     for slot, summary in slots.items():
-        sums[begin_of(slot.astimezone(zone), period)] += summary
+        parts[begin_of(slot.astimezone(zone), period)].append(summary)
     # By way of UTC, as the clocks may skip midnight.
-    return [(start.replace(tzinfo=zone).astimezone(UTC).astimezone(zone), sums[start]) for start in sorted(sums)]
+    return [
+        (start.replace(tzinfo=zone).astimezone(UTC).astimezone(zone), Summary.sum_of(parts[start]))
+        for start in sorted(parts)
+    ]
 
 
 def by_hour_of_day(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> tuple[Summary, ...]:
@@ -154,10 +157,10 @@ def by_weekday(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> tuple[Summa
 
 
 def _by(slots: Mapping[datetime, Summary], size: int, index: Callable[[datetime], int]) -> tuple[Summary, ...]:
-    sums = [Summary()] * size
+    parts: list[list[Summary]] = [[] for _ in range(size)]
     for slot, summary in slots.items():
-        sums[index(slot)] += summary
-    return tuple(sums)
+        parts[index(slot)].append(summary)
+    return tuple(map(Summary.sum_of, parts))
 
 
 _LENGTHS: Final = {

@@ -470,11 +470,20 @@ class AnalyticsService:
         if place not in self._read:
             # Pages show agents, whose sum is the total.
             self._read[place] = (
-                {None: sum(self._summarize(query, _BY_AGENT).values(), Summary())}
+                {None: Summary.sum_of(self._summarize(query, _BY_AGENT).values())}
                 if by is None
-                else self._repository.summarize(query, by)
+                else self._groups_of_page(query, by)
             )
         return self._read[place]
+
+    def _groups_of_page(self, query: FeedbackQuery, by: GroupBy) -> Mapping[GroupKey, Summary]:
+        period = FeedbackQuery(application=query.application, since=query.since, until=query.until)
+        # Results by slot are large. They are not kept, but what is computed from them is.
+        if by != _BY_AGENT or query == evolve(period, agent_id=query.agent_id) or not _reads_much(query):
+            return self._repository.summarize(query, by)
+        from harken.services.filtered import FilteredSummaries  # noqa: PLC0415 - keeps `import harken` light
+
+        return FilteredSummaries(self._repository, self._kept).summarize(query, period, self.summary(period), by)
 
     def _keep(self, query: FeedbackQuery, name: Hashable, compute: Callable[[], _Value]) -> _Value:
         return self._kept.get(query, self.summary(query), name, compute)
@@ -524,10 +533,16 @@ class AnalyticsService:
         return self._effects.within_periods(query, self.summary(query), name, period_of)
 
 
+def _reads_much(query: FeedbackQuery) -> bool:
+    """Whether a storage reads all counted feedback of a period: it has no index for the other filters."""
+    is_counted = (query.statuses, query.withdrawn) == (FeedbackQuery().statuses, FeedbackQuery().withdrawn)
+    return is_counted and (query.feedback_id, query.session_id, query.author) == (None, None, None)
+
+
 def _parts(series: Sequence[tuple[datetime, Summary]], found: Sequence[int]) -> list[SatisfactionChange]:
     """The changes of a series of periods that begin at these places."""
     parts = [series[start:end] for start, end in pairwise([0, *found, len(series)])]
-    summaries = [sum((one for _, one in part), Summary()) for part in parts]
+    summaries = [Summary.sum_of(one for _, one in part) for part in parts]
     return [
         SatisfactionChange(part[0][0], before, after)
         for part, (before, after) in zip(parts[1:], pairwise(summaries), strict=True)

@@ -118,7 +118,7 @@ class SearchContract(FreshStorage):
                 for key, summary in groups.items():
                     check_same(summary, Summary.fold(one for one in found if key in group_by.keys(one)))
                 keys = {key for one in found for key in group_by.keys(one)}
-                check_same(sorted(groups, key=repr), sorted(keys, key=repr))
+                check_same(sorted(groups, key=str), sorted(keys, key=str))
             rated = [one for one in found if one.rating is not Rating.NEUTRAL]
             given = storage.feedback.ratings_by_author(query, limit=2)
             check_same(sum(one.given for one in given), min(2, len(rated)))

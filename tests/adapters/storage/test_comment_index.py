@@ -85,6 +85,20 @@ def comments(number: int) -> list[Feedback]:
     ]
 
 
+@pytest.mark.parametrize("first", [1, 3, 100])
+def test_results_between_segments(first: int, indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comments of one millisecond are found once and in order, however many the index asks the storage for at once."""
+    monkeypatch.setattr(comment_index, "_FIRST_PIECE", first)
+    series = [evolve(one, created_at=NOON + timedelta(microseconds=place)) for place, one in enumerate(comments(9))]
+    # Enough for the words to be looked up.
+    later = a_series(100, created_at=NOON + timedelta(days=1))
+    others = [evolve(one, created_at=one.created_at + timedelta(minutes=place)) for place, one in enumerate(later)]
+    indexed.storage.feedback.add(accepted(*series, *others))
+    indexed.storage.index_comments("default")
+    assert indexed.storage.feedback.find(SLOW, limit=50).items == tuple(reversed(series))
+    assert indexed.storage.feedback.count(SLOW, limit=50) == 9
+
+
 def test_a_search_of_too_many_comments_tells_the_progress(indexed: Indexed) -> None:
     """It is refused until the comments are indexed, but what the newest entries answer is answered."""
     storage, series = indexed.storage, comments(30)

@@ -340,6 +340,28 @@ def test_words_are_looked_up_once_for_several_agents(
     assert all("feedback_time (application=? AND created_at=?)" in plan for plan in plans)
 
 
+def test_statistics_of_a_period_read_its_counters_only(tmp_path: Path, sent: list[str]) -> None:
+    """Counters are sorted by agent: those of a period are found agent by agent, without those of other times."""
+    path = tmp_path / "feedback.db"
+    entries = [
+        a_feedback(agent_id=agent, created_at=NOON - timedelta(days=days))
+        for agent in ("helper", "b", None)
+        for days in (0, 1, 40)
+    ]
+    with harken.connect(f"sqlite:///{path}") as hk:
+        hk.collection.restore(entries)
+        sent.clear()
+        week = hk.query(since=slot_start(slot_number(NOON)) - timedelta(days=7))
+        found = hk.analytics.groups(week, GroupBy.parse("agent"))
+        hk.analytics.summary(week)
+        hk.analytics.groups(week, GroupBy.parse("slot"))
+        statements = [text for text in sent if "FROM counter" in text]
+    assert {agent: summary.total for agent, summary in found.items()} == {"helper": 2, "b": 2, None: 2}
+    assert len(statements) == 3
+    for text in statements:
+        assert any("agent_id=? AND bucket>? AND bucket<?" in plan for plan in _plans(path, text))
+
+
 @pytest.mark.parametrize("agents", ["helper", ["helper", "b", "c"]])
 def test_statistics_of_agents_come_from_counters(agents: str | list[str], tmp_path: Path, sent: list[str]) -> None:
     """Counts of one or several agents, in all or by agent or time, read their counters and no feedback."""

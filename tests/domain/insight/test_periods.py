@@ -27,7 +27,7 @@ def test_the_last_28_days() -> None:
     assert found.span == (at(2, 5), at(3, 5))
     assert found.before_span == (at(1, 8), at(2, 4, 13, 15))
     assert found.is_running
-    assert found.before.agent_id == found.after.agent_id == frozenset({"a"})
+    assert found.before.agent_id == found.after.agent_id == {"a"}
     assert (found.before.since, found.before.until) == found.before_span
     assert [one.weekday() for one, _ in (found.span, found.before_span)] == [3, 3]
 

@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 import harken
-from harken import Harken, SearchNotReady
+from harken import Harken, Page, SearchNotReady
 from harken.services.feedback.collection import CollectionService
 from hosts.web.site import Visitor, served_at
 from support import ManualClock
@@ -112,10 +112,10 @@ def test_what_cannot_be_searched_for(visitor: Visitor, text: str) -> None:
 def test_comments_that_are_not_indexed_yet(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page says how far it is, and tries again."""
 
-    def count(*_: Any, **__: Any) -> int:
+    def find(*_: Any, **__: Any) -> Page:
         raise SearchNotReady(300_000, 1_000_000, retry_after=timedelta(seconds=20))
 
-    monkeypatch.setattr(CollectionService, "count", count)
+    monkeypatch.setattr(CollectionService, "find", find)
     answer = visitor.get("/dashboard/feedback?text=hold")
     assert answer.status_code == 503
     page = BeautifulSoup(answer.text, "html.parser")

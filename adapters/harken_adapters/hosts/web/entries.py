@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harken_adapters.hosts.web.visit import Visit
 
 #: A search counts no more hits, as each of them has to be read.
-MOST_COUNTED: Final = 10_000
+MOST_COUNTED: Final = 2_000
 
 
 @frozen(kw_only=True)
@@ -59,5 +59,5 @@ def _parts(query: FeedbackQuery, comment: str) -> Iterator[tuple[str, bool]]:
 def count_entries(hk: Harken, query: FeedbackQuery) -> int:
     """How many entries match; with a search, at most :data:`MOST_COUNTED`."""
     if query.search is None:
-        return hk.analytics.summary(query).total
+        return hk.analytics.page().summary(query).total
     return hk.collection.count(query, limit=MOST_COUNTED)

@@ -102,6 +102,6 @@ def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
 def _waiting(visit: Visit) -> int:
     """The number of entries that wait for a decision, of those that the visitor may see."""
     if visit.principal.agents is None:
-        return visit.harken.moderation.backlog(visit.application).waiting
+        return visit.backlog.waiting
     pending = FeedbackQuery(application=visit.application, statuses=frozenset({ModerationStatus.PENDING}))
     return visit.harken.analytics.summary(visit.visible(pending)).total

@@ -87,7 +87,7 @@ def _deliveries(visit: Visit, selection: Selection, causes: Sequence[Cause]) -> 
 def _queue(visit: Visit, selection: Selection) -> Iterator[Need]:
     if not visit.may(Scope.MODERATE) or visit.principal.agents is not None:
         return
-    backlog = visit.harken.moderation.backlog(visit.application)
+    backlog = visit.backlog
     if backlog.waiting:
         yield Need(
             icon="clock",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from attrs import evolve, frozen
 
 from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Harken, InvalidQuery, Scope
+from harken.domain.moderation import Backlog
 from harken.domain.trend import zone_named
 from harken.services.feed import Place
 from harken_adapters.formats.record import stamp
@@ -166,6 +168,11 @@ class Visit:
     def is_form(self) -> bool:
         """Whether the request is a submitted form, to whose address no link can lead."""
         return self.request.method in WITH_BODY
+
+    @cached_property
+    def backlog(self) -> Backlog:
+        """What waits for moderation, of all agents. Several parts of a page show it."""
+        return self.harken.moderation.backlog(self.application)
 
     def may(self, scope: Scope) -> bool:
         """Whether the visitor may do what needs this scope."""

@@ -33,7 +33,7 @@ from harken_adapters.storage.comment_index import (
     cost,
     covered_parts,
     not_ready,
-    slices,
+    pieces,
     times_of,
 )
 from harken_adapters.storage.mongodb.conditions import NEWEST_FIRST, index_for, where, where_after, where_before
@@ -66,8 +66,8 @@ class MongoCommentIndex(CommentIndexer):
     def segments(self, application: str, since: int, until: int) -> Sequence[Segment]:
         condition = _covering(application, since, until)
         with self._database.calling():
-            found = list(self._segments.find(condition, {"since": 1, "until": 1}).hint("time"))
-        return [Segment(one["_id"], one["since"], one["until"]) for one in found]
+            found = list(self._segments.find(condition, {"since": 1, "until": 1, "entries": 1}).hint("time"))
+        return [Segment(one["_id"], one["since"], one["until"], one["entries"]) for one in found]
 
     def horizon(self, _application: str, /) -> int | None:
         # Later feedback is changed without a mark.
@@ -209,22 +209,20 @@ class MongoCommentIndex(CommentIndexer):
         until = END if query.until is None else to_microseconds(query.until)
         times = self._times(query, since, until)
         parts = covered_parts(times, since, until, times.__getitem__)
-        spans = [_within(query, part) for part in parts]
         plain, limit = _by_index(query), comment_index.SCANNED + 1
-        uncovered = [_by_index(span) for part, span in zip(parts, spans, strict=True) if part.times is None]
-        left = sum(self._count(span, limit) for span in uncovered)
+        uncovered = [_within(query, part) for part in parts if part.times is None]
+        left = sum(self._count(_by_index(span), limit) for span in uncovered)
         to_check = cost(left, parts)
-        # Other filters may leave less to check than the words.
-        if self._count(plain, to_check + 1) <= to_check:
+        # Other filters may leave less to check than the words. All of them are at most ``everything``.
+        everything = left + sum(segment.entries for segment in times)
+        is_frequent = left <= comment_index.SCANNED and everything <= to_check
+        if is_frequent or self._count(plain, to_check + 1) <= to_check:
             yield query, None
             return
         if left > comment_index.SCANNED:
             raise not_ready(*self._progress(query.application))
-        for part, span in zip(parts, spans, strict=True):
-            if part.times is None:
-                yield span, None
-            else:
-                yield from ((span, some) for some in slices(part.times))
+        for piece in pieces(parts):
+            yield _within(query, piece), piece.times
 
     def _times(self, query: FeedbackQuery, since: int, until: int) -> Mapping[Segment, Sequence[int]]:
         """Return the segments in a range of times, with the times at which they may have what is searched for."""
@@ -233,12 +231,12 @@ class MongoCommentIndex(CommentIndexer):
         # In one query, so that no segment is removed between its range and its words.
         words = {f"words.{bucket}": 1 for bucket in buckets_of(search)}
         condition = _covering(query.application, since, until)
-        found = self._segments.find(condition, {"since": 1, "until": 1, "times": 1, **words}).hint("time")
+        found = self._segments.find(condition, {"since": 1, "until": 1, "entries": 1, "times": 1, **words}).hint("time")
         times: dict[Segment, Sequence[int]] = {}
         while chunk := self._next(found):
             for one in chunk:
                 buckets = {int(name): blob for name, blob in one["words"].items()}
-                segment = Segment(one["_id"], one["since"], one["until"])
+                segment = Segment(one["_id"], one["since"], one["until"], one["entries"])
                 times[segment] = times_of(search, one["times"], buckets)
         return times
 

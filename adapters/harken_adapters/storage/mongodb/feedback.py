@@ -48,6 +48,9 @@ from harken_adapters.storage.mongodb.statistics.summarize import MongoStatistics
 from harken_adapters.storage.mongodb.statistics.terms import DailyTerms
 
 _CHUNK: Final = 1_000
+#: The first chunk of a stream is small, as many readers only want the oldest entries.
+_FIRST_CHUNK: Final = 20
+_GROWTH: Final = 7
 #: The number of events in a document above which they are merged, as it must stay below 16 MB.
 _MAX_WAITING: Final = 1_000
 #: The number of attempts to insert an item if each conflicting document is erased before it can be read.
@@ -129,13 +132,15 @@ class MongoFeedbackRepository(FeedbackRepository):
             return
         until = Cursor.of(newest[0])
         place: Cursor | None = None
+        size = _FIRST_CHUNK
         while True:
             condition = where_after(query, place, until=until)
-            chunk = self._select(condition, _OLDEST_FIRST, index_for(query), _CHUNK)
+            chunk = self._select(condition, _OLDEST_FIRST, index_for(query), size)
             yield from filter(query.matches, chunk) if query.text else chunk
-            if len(chunk) < _CHUNK:
+            if len(chunk) < size:
                 return
             place = Cursor.of(chunk[-1])
+            size = min(size * _GROWTH, _CHUNK)
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         # In chunks, as in a stream, up to the last change at the start, so that it ends.

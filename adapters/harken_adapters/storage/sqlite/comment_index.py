@@ -31,7 +31,7 @@ from harken_adapters.storage.comment_index import (
     cost,
     covered_parts,
     not_ready,
-    slices,
+    pieces,
     times_of,
 )
 from harken_adapters.storage.sqlite.conditions import Condition, one_of, select_in_order, where
@@ -44,7 +44,7 @@ _CHUNK: Final = 500
 _NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC"
 
 _SEGMENTS: Final = (
-    "SELECT number, since, until FROM comment_segment "
+    "SELECT number, since, until, entries FROM comment_segment "
     "WHERE application = ? AND until > ? AND since < ? AND version = ? AND begun IS NULL"
 )
 _PLACES_A_SEGMENT: Final = 256
@@ -154,17 +154,16 @@ def _parts(
     plain, limit = by_indexes(query), comment_index.SCANNED + 1
     left = sum(_count(connection, plain, _within(part), limit=limit) for part in parts if part.times is None)
     to_check = cost(left, parts)
-    # Other filters may leave less to check than the words.
-    if _count(connection, plain, *more, limit=to_check + 1) <= to_check:
+    # Other filters may leave less to check than the words. All of them are at most ``everything``.
+    everything = left + sum(segment.entries for segment in segments)
+    is_frequent = left <= comment_index.SCANNED and everything <= to_check
+    if is_frequent or _count(connection, plain, *more, limit=to_check + 1) <= to_check:
         yield query, ()
         return
     if left > comment_index.SCANNED:
         raise not_ready(*_progress(connection, query.application))
-    for part in parts:
-        if part.times is None:
-            yield query, (_within(part),)
-        else:
-            yield from (_at(query, times) for times in slices(part.times))
+    for piece in pieces(parts):
+        yield (query, (_within(piece),)) if piece.times is None else _at(query, piece.times)
 
 
 def _at(query: FeedbackQuery, times: Sequence[int]) -> tuple[FeedbackQuery, Sequence[Condition]]:

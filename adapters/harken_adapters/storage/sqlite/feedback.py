@@ -31,6 +31,9 @@ from harken_adapters.storage.sqlite.statistics import NEWEST_FIRST, ratings_by_a
 from harken_adapters.storage.sqlite.terms import drop_term_counts, read_term_counts
 
 _CHUNK: Final = 1_000
+#: The first chunk of a stream is small, as many readers only want the oldest entries.
+_FIRST_CHUNK: Final = 20
+_GROWTH: Final = 7
 #: The number of rows that one statement inserts. More would save little, and the rows are inserted one by one if one of
 #: them has a conflict.
 _TOGETHER: Final = 250
@@ -99,7 +102,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
         return self._database.read(lambda connection: _count(connection, query, limit))
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        return chain.from_iterable(self._chunks(query, _CHUNK))
+        return chain.from_iterable(self._chunks(query, _FIRST_CHUNK, _CHUNK))
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         # In chunks, as in a stream, up to the last change at the start, so that it ends.
@@ -136,7 +139,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         # One transaction for each chunk, so that writers do not wait long, and memory is bounded.
         removed = Erased()
-        for number, chunk in enumerate(self._chunks(query, _ERASED_TOGETHER)):
+        for number, chunk in enumerate(self._chunks(query, _ERASED_TOGETHER, _ERASED_TOGETHER)):
             if number == 1:
                 # Counting again what remains takes less than correcting the counts chunk by chunk.
                 self._database.write(partial(drop_term_counts, application=query.application))
@@ -163,8 +166,8 @@ class SqliteFeedbackRepository(FeedbackRepository):
         if query.text is not None:
             self._index.wake(query.application)
 
-    def _chunks(self, query: FeedbackQuery, size: int) -> Iterator[list[Feedback]]:
-        """Yield lists of matching feedback, oldest first, of at most this size."""
+    def _chunks(self, query: FeedbackQuery, size: int, largest: int) -> Iterator[list[Feedback]]:
+        """Yield lists of matching feedback, oldest first: the first of at most ``size``, later ones of more."""
         # One transaction for each list, so that a slow reader does not make SQLite keep an old state of the file.
         # Feedback that is newer than the newest at the start is left out, so that it ends.
         # Without the words, which a search would look for in all of the feedback.
@@ -179,6 +182,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
             if len(chunk) < size:
                 return
             place = (_compare(">", Cursor.of(chunk[-1])),)
+            size = min(size * _GROWTH, largest)
 
     def _select_in_order(self, query: FeedbackQuery, *more: Condition, order: str, limit: int) -> list[Feedback]:
         statement, parameters = select_in_order(SELECTED, query, *more, order=f"{order} LIMIT ?")

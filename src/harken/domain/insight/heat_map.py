@@ -66,10 +66,11 @@ def heat_map(
         cell_effect: the design effect within cells.
         by_date: whether the cells are hours of dates.
     """
-    sums: defaultdict[tuple[date | None, int, int], Summary] = defaultdict(Summary)
+    parts: defaultdict[tuple[date | None, int, int], list[Summary]] = defaultdict(list)
     for slot, summary in slots.items():
-        sums[place_of(slot, zone, by_date=by_date)] += summary
-    total = sum(sums.values(), Summary())
+        parts[place_of(slot, zone, by_date=by_date)].append(summary)
+    sums = {place: Summary.sum_of(part) for place, part in parts.items()}
+    total = Summary.sum_of(sums.values())
     compared = decide_together(
         {
             place: Comparison(total - summary, summary, total_effect, cell_effect)

@@ -52,7 +52,6 @@ class FeedbackList:
 def ask(hk: Harken, selection: Selection, *, after: Cursor | None, before: Cursor | None) -> FeedbackList:
     """A page of feedback: the newest; or those after a position; or those before one, which are newer."""
     query = selection.query
-    total = count_entries(hk, query)
     if before is not None:
         entries: Sequence[Feedback]
         entries, more = _newer(hk, query, before)
@@ -62,6 +61,9 @@ def ask(hk: Harken, selection: Selection, *, after: Cursor | None, before: Curso
         page = hk.collection.find(query, limit=_PAGE, after=after)
         entries, older = page.items, page.next
         newer = Cursor.of(entries[0]) if after is not None and entries else None
+    # What is seldom takes as long to count as to find.
+    is_all = after is None and before is None and older is None
+    total = len(entries) if is_all else count_entries(hk, query)
     days = [
         (day, list(group)) for day, group in groupby(entries, key=lambda one: selection.local(one.created_at).date())
     ]
@@ -130,7 +132,7 @@ def lead(hk: Harken, selection: Selection, total: int) -> str:
     if not selection.query.search or not total or total >= MOST_COUNTED:
         return ""
     without = selection.without("text")
-    of_all = hk.analytics.summary(without).total
+    of_all = hk.analytics.page().summary(without).total
     others = tuple(pair for pair in selection.pairs if pair[0] != "text")
     if not of_all:
         return ""

@@ -447,8 +447,7 @@ def _waiting(visit: Visit, view: View) -> Waiting:
     """How much waits. Without filters, nothing is read to count it, however much that is."""
     if view.is_filtered or visit.principal.agents is not None:
         return visit.harken.moderation.waiting(view.query, rule=view.rule)
-    backlog = visit.harken.moderation.backlog(visit.application)
-    return Waiting(backlog.waiting, backlog.since)
+    return Waiting(visit.backlog.waiting, visit.backlog.since)
 
 
 def _count(visit: Visit, query: FeedbackQuery) -> int:

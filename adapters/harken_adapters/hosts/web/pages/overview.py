@@ -69,7 +69,6 @@ class Overview:
         ranking: satisfaction by group.
         heat_map: satisfaction by hour.
         latest: the newest entries.
-        backlog: what waits for moderation.
     """
 
     headline: Headline
@@ -83,10 +82,9 @@ class Overview:
     ranking: Ranking[GroupKey] | None
     heat_map: Chart | None
     latest: Sequence[Feedback] | None
-    backlog: Backlog
 
 
-def ask(hk: Harken, selection: Selection, *, views: dict[str, str], by: str, sees_all: bool) -> Overview:
+def ask(hk: Harken, selection: Selection, *, views: dict[str, str], by: str) -> Overview:
     """Everything that the overview shows.
 
     Args:
@@ -94,7 +92,6 @@ def ask(hk: Harken, selection: Selection, *, views: dict[str, str], by: str, see
         selection: what is selected.
         views: the views of the cards, by parameter.
         by: how feedback is grouped: ``agent`` or ``context.NAME``; empty for the first that there is.
-        sees_all: whether the visitor may see what concerns all agents.
     """
     analytics, periods, zone = hk.analytics.page(), selection.periods, selection.zone.key
     of_any_rating = evolve(
@@ -123,7 +120,6 @@ def ask(hk: Harken, selection: Selection, *, views: dict[str, str], by: str, see
             ),
         ),
         latest=_card("latest", lambda: hk.collection.find(newest, limit=_LATEST).items),
-        backlog=hk.moderation.backlog(selection.query.application) if sees_all else Backlog(),
     )
 
 
@@ -217,7 +213,7 @@ def show(visit: Visit) -> Response:
     views = {name: selection.choice(name, values) for name, values in VIEWS.items()}
     by = _grouping(selection)
     sees_all = visit.principal.agents is None
-    found = ask(visit.harken, selection, views=views, by=by, sees_all=sees_all)
+    found = ask(visit.harken, selection, views=views, by=by)
     here, path = selection.keeping(KEPT), visit.home
     return visit.show(
         "overview.html",
@@ -243,6 +239,7 @@ def show(visit: Visit) -> Response:
         is_rated=selection.query.rating is not None,
         may_moderate=visit.may(Scope.MODERATE),
         sees_all=sees_all,
+        backlog=visit.backlog if sees_all else Backlog(),
     )
 
 
