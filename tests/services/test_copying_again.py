@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+import harken
 import mongod
 from harken import (
+    Change,
     Content,
     Feedback,
     FeedbackNotFound,
@@ -27,6 +29,7 @@ from harken.ports.storage import Storage
 from harken.services.copying import ConversationPart, Copyable, Copying, SessionValue
 from harken.services.mirroring import Extra, Kind
 from harken.testing import NOON, a_feedback, accepted, with_content
+from support import ManualClock
 
 KINDS = ("memory", "sqlite", "mongodb")
 PAIRS = [
@@ -380,3 +383,18 @@ def test_an_interrupted_copy_is_repeated(two: Pair) -> None:
         if len(written) < writes:
             break
     assert {"add", "replace", "erase", "update", "delete", "append", "put_agent"} <= set(written)
+
+
+def test_statistics_that_were_kept(pair: Pair) -> None:
+    """A service on the target that was running during the copy shows the later versions, although their times are old."""
+    source, target = pair
+    clock = ManualClock(NOON)
+    with harken.connect(source, clock=clock) as ours, harken.connect(target, clock=clock) as theirs:
+        first = [ours.submit(f"s-{number}", "up", tags=["fast"]).feedback for number in range(5)][0]
+        two(source, target)
+        clock.turn(hours=1)
+        ours.change(first.id, Change(tags=("kind",)))
+        clock.turn(hours=5)
+        assert theirs.facets().tags == (("fast", 5),)
+        two(source, target)
+        assert theirs.facets().tags == (("fast", 4), ("kind", 1))

@@ -27,6 +27,7 @@ from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, St
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
 from harken.services.conversations import ConversationService
+from harken.services.erasures import Erasures
 from harken.services.mirroring import BATCH, Extra, Kind, Mirroring
 from harken.services.sessions import SessionService
 
@@ -221,8 +222,13 @@ class Copying:
         reasons = ["; ".join(violation.message for violation in restore_violations(one)) for one in batch]
         valid = [Accepted(one) for one, reason in zip(batch, reasons, strict=True) if not reason]
         outcomes = iter(self._target.feedback.add(valid) if valid else ())
+        updated = self.feedback.updated
         for one, reason in zip(batch, reasons, strict=True):
             self._count(one, reason or next(outcomes))
+        if self.feedback.updated > updated:
+            # Later versions keep their times, so that others would not notice the change.
+            for application in {one.application for one in batch}:
+                Erasures(self._target.state).add(application)
 
     def _count(self, feedback: Feedback, outcome: Outcome | str) -> None:
         self.feedback.read += 1

@@ -1,4 +1,4 @@
-"""Counts erasures, so that what a process derived from feedback is known to be outdated after an erasure in another."""
+"""Counts erasures, so that what a process derived from feedback is known to be outdated after one in another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ _KIND: Final = "erasures"
 
 
 class Erasures:
-    """Counts the calls that erase feedback of an application. All processes on a storage share the count.
+    """Counts the calls that erase feedback of an application, or replace it by a copy with earlier times.
+
+    All processes on a storage share the count.
 
     To keep something that was derived from feedback, read the count before the feedback: when the count differs, it
     must be derived again.
@@ -25,7 +27,7 @@ class Erasures:
         return entry.version if entry else 0
 
     def add(self, application: str) -> None:
-        """Count a call, after the feedback was erased.
+        """Count a call, after the feedback was erased or replaced.
 
         Also if nothing was found: an earlier call may have been interrupted between the two steps.
         """
