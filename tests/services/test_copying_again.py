@@ -386,15 +386,15 @@ def test_an_interrupted_copy_is_repeated(two: Pair) -> None:
 
 
 def test_statistics_that_were_kept(pair: Pair) -> None:
-    """A service on the target that was running during the copy shows the later versions, although their times are old."""
+    """A service on the target that runs during the copy shows the later versions, although their times are old."""
     source, target = pair
     clock = ManualClock(NOON)
     with harken.connect(source, clock=clock) as ours, harken.connect(target, clock=clock) as theirs:
-        first = [ours.submit(f"s-{number}", "up", tags=["fast"]).feedback for number in range(5)][0]
-        two(source, target)
+        first, *_ = [ours.submit(f"s-{number}", "up", tags=["fast"]).feedback for number in range(5)]
+        copied(source, target)
         clock.turn(hours=1)
         ours.change(first.id, Change(tags=("kind",)))
         clock.turn(hours=5)
         assert theirs.facets().tags == (("fast", 5),)
-        two(source, target)
+        copied(source, target)
         assert theirs.facets().tags == (("fast", 4), ("kind", 1))
