@@ -75,7 +75,7 @@ def test_the_link(hk: Harken, server: Server, page: Page) -> None:
 def test_a_link_does_not_replace_who_is_signed_in(
     hk: Harken, server: Server, page: Page, site: Site, accepts: bool
 ) -> None:
-    """Whoever follows a link with the key of another on another site is asked, and stays signed in by default."""
+    """A person who follows a link with a key on another site is asked, and stays signed in by default."""
     key = new_key(hk)
     page.goto(f"{server.url}/sign-in?next=/demo#{key}")
     page.wait_for_url(f"{server.url}/demo")

@@ -72,7 +72,7 @@ def test_a_key_has_no_choice(hk: Harken) -> None:
 
 
 def test_a_key_that_may_only_moderate(hk: Harken) -> None:
-    """Signing in leads to the pages that it may see; a key that may see none is told so, and can sign out."""
+    """Signing in leads to the pages that it may see; a key that may see none gets an explanation and can sign out."""
     with served(hk, access="keys") as server:
         visitor = Visitor.signed_in(server, hk.keys.create("default", ["moderate"]).text)
         answer = visitor.get("/dashboard")

@@ -37,7 +37,7 @@ def feedback(hk: Harken) -> Feedback:
     for _ in range(28):
         hk.submit("s", "up", agent_id="helper")
     hk.submit("other", "up", agent_id="helper")
-    return hk.submit("s", "down", "That was no answer", agent_id="helper").feedback
+    return hk.submit("s", "down", "Not an answer", agent_id="helper").feedback
 
 
 @pytest.fixture
