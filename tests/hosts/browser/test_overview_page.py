@@ -219,17 +219,6 @@ def test_filters_without_javascript(browser: Browser, server: Server, path: str)
         assert page.url == f"{server.url}/dashboard{path}?zone=UTC&tag=froze"
 
 
-def test_a_first_visit_takes_the_zone_of_the_browser(browser: Browser, server: Server) -> None:
-    """The zone is then in the address, with the filters; one that is in the address already stays."""
-    with browser.new_context(timezone_id="America/St_Johns") as context:
-        page = context.new_page()
-        page.goto(f"{server.url}/dashboard?rating=down")
-        page.wait_for_url(f"{server.url}/dashboard?rating=down&zone=America%2FSt_Johns")
-        expect(page.get_by_text("America/St_Johns").first).to_be_visible()
-        page.goto(f"{server.url}/dashboard?zone=Europe/Berlin", wait_until="networkidle")
-        assert page.url == f"{server.url}/dashboard?zone=Europe/Berlin"
-
-
 def test_missed_events_are_counted(page: Page, server: Server) -> None:
     """After a time without a connection, the page offers all feedback that was created meanwhile."""
     missed = 'event: missed\ndata: {"detail": "Some events were missed; reload the data", "count": 12}\n\n'
