@@ -436,14 +436,17 @@ def test_any_division_into_chunks(cuts: list[int], comment: str) -> None:
     comment = comment.encode(errors="replace").decode()
     with harken.connect("memory://", clock=ManualClock(), new_id=counting_ids()) as hk:
         stream = EventStream(hk, "default", None)
-        data = stream.begin()
-        hk.submit("s", "up", comment)
-        with hk.events() as events:
-            hk.submit("t", "up")
-            next(events)
-        data += stream.take()
+        parts = [stream.begin()]
+        for session_id in ("s", "t"):
+            hk.submit(session_id, "up", comment if session_id == "s" else "")
+
+        def has_both() -> bool:
+            parts.append(stream.take())
+            return b"".join(parts).count(b"event: feedback.created") == 2
+
+        eventually(has_both)
         stream.close()
-    data += b": keep-alive\r\n\r\nevent: missed\ndata: {}\n\nevent: feedback.invented\ndata: {}\n\n"
+    data = b"".join(parts) + b": keep-alive\r\n\r\nevent: missed\ndata: {}\n\nevent: feedback.invented\ndata: {}\n\n"
     places = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     reader = EventReader(Calls().events(None, {}))
     reader.connected("shop")

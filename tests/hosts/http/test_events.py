@@ -16,7 +16,7 @@ from harken.services.feed import MAX_LISTENERS, RESUMABLE, Place
 from harken_adapters.hosts.fastapi import ServerSettings, create_app
 from harken_adapters.hosts.http.streaming import EventStream
 from hosts.events import Stream, listening, room
-from hosts.serving import OPEN, Server, problem, served, serving
+from hosts.serving import OPEN, Server, problem, served, serving, signed_in
 from support import NOON, PATIENCE, ManualClock, counting_ids, eventually
 
 APPLICATION = "default"
@@ -234,15 +234,16 @@ def test_a_signed_in_browser_listens_with_its_cookie(hk: Harken) -> None:
     """The cookie of the sign-in opens the stream and resumes it; a page of another origin gets nothing to read."""
     key = hk.keys.create(APPLICATION, [Scope.READ]).text
     with served(hk, access="keys") as server:
-        with listening(server.url, Cookie=f"harken_key={key}") as stream:
+        cookie = signed_in(server, key)
+        with listening(server.url, **cookie) as stream:
             hk.submit("s", "up", "heard")
             first = stream.event()
         assert first.feedback["comment"] == "heard"
         hk.submit("s", "up", "not heard")
-        with listening(server.url, Cookie=f"harken_key={key}", Last_Event_ID=first.id) as stream:
+        with listening(server.url, **cookie, Last_Event_ID=first.id) as stream:
             assert comments(stream, 1) == ["not heard"]
-        problem(server.ask("GET", "/api/events", headers={"Cookie": "harken_key=hk_wrong"}), 401, "unauthorized")
-        with listening(server.url, Cookie=f"harken_key={key}", Origin="https://evil.example") as stream:
+        problem(server.ask("GET", "/api/events", headers={"Cookie": f"{cookie['Cookie']}x"}), 401, "unauthorized")
+        with listening(server.url, **cookie, Origin="https://evil.example") as stream:
             assert "access-control-allow-origin" not in stream.answer.headers
 
 
