@@ -399,7 +399,7 @@ class Harken:
         Raises:
             InvalidQuery: a filter is invalid, the time zone is unknown, or the period is empty.
         """
-        return self.analytics.headline(self.query(**filters), zone, same_weekdays=same_weekdays)
+        return self.analytics.headline(self.analytics.periods(self.query(**filters), zone, same_weekdays=same_weekdays))
 
     def reasons(
         self, zone: str = "UTC", *, limit: int = 10, same_weekdays: bool = False, **filters: Unpack[Filters]

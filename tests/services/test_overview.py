@@ -113,7 +113,7 @@ def test_themes_of_a_headline(hk: Harken) -> None:
     found = hk.headline().growth
     assert found is not None
     assert (found.name, found.is_reason) == ("wifi", False)
-    assert hk.analytics.headline(hk.query(), themes=False).growth is None
+    assert hk.analytics.headline(hk.analytics.periods(hk.query()), themes=False).growth is None
     issues = hk.analytics.theme_issues(hk.analytics.periods(hk.query()))
     first, *others = issues.issues
     assert (first.name, first.share.count, first.direction) == ("wifi", 4 * 28, 1)
@@ -294,7 +294,7 @@ def test_a_page_reads_each_selection_once(hk: Harken) -> None:
     periods = page.periods(hk.query())
     total = page.ranking(periods, BY_AGENT).total.summary
     rated(hk, 0, 50, agent_id="b")
-    assert page.headline(hk.query()).comparison.after == total
+    assert page.headline(page.periods(hk.query())).comparison.after == total
     assert page.estimate(periods.after).summary == total
     assert page.groups(periods.after, BY_AGENT) == {"a": total}
     assert hk.analytics.page().summary(periods.after).total == 150
@@ -388,5 +388,4 @@ def test_a_headline_of_known_periods(hk: Harken) -> None:
     """It is that of the query."""
     rated(hk, 30, 20, NOON - 30 * DAY)
     rated(hk, 20, 40)
-    query = hk.query()
-    assert hk.analytics.headline_of(hk.analytics.periods(query)) == hk.analytics.headline(query)
+    assert hk.analytics.headline(hk.analytics.periods(hk.query())) == hk.headline()

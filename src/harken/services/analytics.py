@@ -290,27 +290,16 @@ class AnalyticsService:
         before = self.summary(periods.before)
         return list(self._keep(periods.after, ("changes by hour", repr(periods), before), compute))
 
-    def headline(
-        self, query: FeedbackQuery, zone: str = "UTC", *, same_weekdays: bool = False, themes: bool = True
-    ) -> Headline:
+    def headline(self, periods: ComparedPeriods, *, themes: bool = True) -> Headline:
         """What changed in a period since the one before, since when, what grew most, and what would mislead.
 
+        With a filter on the rating, only the numbers of entries are compared.
+
         Args:
-            query: the selection. Without ``since``, the last 28 days; without ``until``, up to now. With a filter on
-                the rating, only the numbers of entries are compared.
-            zone: an IANA time zone.
-            same_weekdays: whether the earlier period is a whole number of weeks earlier, even if it does not end where
-                the other begins.
+            periods: what to compare; see :meth:`periods`.
             themes: whether to look for themes that grew if no reason was chosen. The first time, that can take
                 seconds.
-
-        Raises:
-            InvalidQuery: the time zone is unknown, or the period is empty.
         """
-        return self.headline_of(self.periods(query, zone, same_weekdays=same_weekdays), themes=themes)
-
-    def headline_of(self, periods: ComparedPeriods, *, themes: bool = True) -> Headline:
-        """The :meth:`headline` of periods that are known already."""
         before, after = periods.before, periods.after
         comparison = self.compare(before, after)
         is_rated = after.rating is not None
@@ -333,6 +322,12 @@ class AnalyticsService:
 
     def periods(self, query: FeedbackQuery, zone: str = "UTC", *, same_weekdays: bool = False) -> ComparedPeriods:
         """The period of a query and the one before it; see :func:`harken.domain.insight.periods.compared_periods`.
+
+        Args:
+            query: the selection. Without ``since``, the last 28 days; without ``until``, up to now.
+            zone: an IANA time zone.
+            same_weekdays: whether the earlier period is a whole number of weeks earlier, even if it does not end where
+                the other begins.
 
         Raises:
             InvalidQuery: the time zone is unknown, or the period is empty.

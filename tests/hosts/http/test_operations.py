@@ -436,7 +436,7 @@ class TestStatistics:
         periods = hk.analytics.periods(query, "Asia/Kathmandu")
         in_zone = {**parameters, "zone": "Asia/Kathmandu"}
         found = server.get("/api/analytics/headline", params=in_zone)
-        headline = hk.analytics.headline(query, "Asia/Kathmandu")
+        headline = hk.analytics.headline(hk.analytics.periods(query, "Asia/Kathmandu"))
         assert (found["title"], tuple(found["details"])) == (headline_title(headline), headline_details(headline))
         assert (found["finding"], found["zone"]) == (headline.finding.value, "Asia/Kathmandu")
         assert found["after"]["since"] == periods.span[0].isoformat()

@@ -41,7 +41,7 @@ def headline(
     one before.
     """
     with cli_context(context).open_existing() as hk:
-        found = hk.analytics.headline(filters.query(hk), zone, same_weekdays=same_weekdays)
+        found = hk.analytics.headline(hk.analytics.periods(filters.query(hk), zone, same_weekdays=same_weekdays))
     title, details = headline_title(found), headline_details(found)
     if as_json:
         print_json({"title": title, "details": list(details)} | headline_record(found))

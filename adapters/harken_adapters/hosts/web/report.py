@@ -118,7 +118,7 @@ def ask(hk: Harken, query: FeedbackQuery, zone: str, *, now: datetime) -> Report
         query=query,
         periods=periods,
         made_at=now.astimezone(periods.zone),
-        headline=analytics.headline(query, zone),
+        headline=analytics.headline(periods),
         trend=merge_points(analytics.trend(after, unit, zone)),
         trend_before=merge_points(analytics.trend(before, unit, zone)),
         changes=analytics.changes(after, zone),

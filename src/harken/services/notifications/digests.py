@@ -172,7 +172,7 @@ class DigestService:
             name=rule.name,
             application=application,
             zone=rule.zone,
-            headline=analytics.headline(query, rule.zone),
+            headline=analytics.headline(periods),
             days=rule.all_days(analytics.trend(query, Period.DAY, rule.zone), end),
             issues=issues,
             link=self._link(rule, application, end),

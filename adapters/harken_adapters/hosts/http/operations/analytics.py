@@ -109,8 +109,7 @@ def _periods(call: Call) -> ComparedPeriods:
 
 
 def _headline(call: Call) -> Response:
-    zone, weekdays = call.parameters.get("zone", "UTC"), call.parameters.truth("same_weekdays")
-    found = call.harken.analytics.headline(call.query(), zone, same_weekdays=bool(weekdays))
+    found = call.harken.analytics.headline(_periods(call))
     words = {"title": headline_title(found), "details": list(headline_details(found))}
     return answer(words | headline_record(found))
 

@@ -125,7 +125,7 @@ def ask(hk: Harken, selection: Selection, *, views: dict[str, str], by: str) -> 
 
 def _headline(analytics: AnalyticsService, periods: ComparedPeriods) -> Headline:
     """What to say first. If the reasons for it cannot be found, only what changed."""
-    explained = _card("headline", lambda: analytics.headline_of(periods, themes=analytics.knows_theme_issues(periods)))
+    explained = _card("headline", lambda: analytics.headline(periods, themes=analytics.knows_theme_issues(periods)))
     if explained is not None:
         return explained
     comparison = analytics.compare(periods.before, periods.after)
