@@ -199,10 +199,10 @@ class Lane:
         except Exception as error:
             logger.exception("Channel %s raised an unexpected error", self.channel)
             name = type(error).__name__
-            failure = DeliveryFailed(f"{name}: {error}", status=name)
+            unexpected = DeliveryFailed(f"{name}: {error}", status=name)
             if not _keeps_words(delivery.event.type):
-                failure = _without_words(failure)
-            self._record_failure(delivery, failure, started)
+                unexpected = _without_words(unexpected)
+            self._record_failure(delivery, unexpected, started)
         else:
             ended.delivered.append(delivery.after(started.arrived(answer)))
             if notification.digest is not None:
