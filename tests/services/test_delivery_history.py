@@ -157,7 +157,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_erased_text_is_in_no_attempt_of_alerts_digests_and_erasures(
-    url: str, receiver: Receiver, clock: ManualClock, failure: Exception | None
+    url: str, tmp_path: Path, receiver: Receiver, clock: ManualClock, failure: Exception | None
 ) -> None:
     """A receiver may quote feedback in its answer to a delivery that an erasure does not remove."""
     options = {
@@ -182,6 +182,7 @@ def test_erased_text_is_in_no_attempt_of_alerts_digests_and_erasures(
         assert "my address" not in str(found)
         status = "200 OK" if failure is None else getattr(failure, "status", "ValueError")
         assert {one.history[0].status for one in found if one.history} == {status}
+    assert not any(b"my address" in file.read_bytes() for file in tmp_path.glob("a.db*"))
 
 
 # --- Lists and numbers ------------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ def test_old_days_are_removed(clock: ManualClock) -> None:
 def test_a_clock_that_is_wrong_for_a_moment_removes_nothing(
     storage_url: str, clock: ManualClock, jump: timedelta
 ) -> None:
-    """Writes of a process whose clock is far ahead, or far behind, remove the counts of no other day."""
+    """Writes of a process whose clock is more than a year ahead or late, remove the counts of no other day."""
     right, wrong = clock, ManualClock(clock() + jump)
     with harken.connect(storage_url, clock=right) as hk, harken.connect(storage_url, clock=wrong) as other:
         for _ in range(31):
