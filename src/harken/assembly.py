@@ -210,8 +210,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         channels=channel_names,
         application=parts.application,
         public_url=notifications.public_url,
-        clock=clock,
-        shared_clock=shared_clock,
+        clock=shared_clock,
     )
     dependencies = RelayDependencies(
         outbox=storage.outbox,

@@ -146,6 +146,45 @@ def test_erasing_feedback_removes_the_attempts(hk: Harken, receiver: Receiver) -
     assert "slow" not in str(hk.deliveries.find(None))
 
 
+FAILURES = {
+    "arrived": None,
+    "refused": DeliveryFailed("It said 'my address'", status="400 Bad Request", words="'my address'", retryable=False),
+    "later": DeliveryFailed("It said 'my address'", status="503 Service Unavailable", words="'my address'"),
+    "planned": DeliveryFailed("It said 'my address'", status="200 OK", words="'my address'", planned=True),
+    "unexpected": ValueError("my address"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_erased_text_is_in_no_attempt_of_alerts_digests_and_erasures(
+    url: str, tmp_path: Path, receiver: Receiver, clock: ManualClock, failure: Exception | None
+) -> None:
+    """A receiver may quote feedback in its answer to a delivery that an erasure does not remove."""
+    options = {
+        "channels": {"support": receiver, "first": receiver},
+        "digests": [{"name": "weekly", "channel": "support"}],
+        "alert_rules": [{"name": "streak", "kind": "streak", "length": 1}],
+    }
+    with (
+        harken.open_storage(url) as storage,
+        connect_without_relay(clock, evolve(storage, clock=same_clock), **options) as hk,
+    ):
+        feedback_id = hk.submit("s", "down", "my address").feedback.id
+        receiver.answer, receiver.failure = ReceiverAnswer("200 OK", "posted: my address"), failure
+        hk.relay.run_due()
+        assert hk.digests.send("weekly")
+        hk.relay.run_due()
+        hk.collection.erase(FeedbackQuery(feedback_id=feedback_id).in_any_state())
+        hk.relay.run_due()
+        found = hk.deliveries.find(None)
+        attempted = {one.event.type for one in found if one.history}
+        assert attempted >= {EventType.ALERT_RAISED, EventType.DIGEST, EventType.ERASED}
+        assert "my address" not in str(found)
+        status = "200 OK" if failure is None else getattr(failure, "status", "ValueError")
+        assert {one.history[0].status for one in found if one.history} == {status}
+    assert not any(b"my address" in file.read_bytes() for file in tmp_path.glob("a.db*"))
+
+
 # --- Lists and numbers ------------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 import harken
 from harken import (
@@ -25,6 +26,7 @@ from harken import (
 )
 from harken.domain.digest import DigestRule, parse_digest
 from harken.domain.events import DeliveryQuery, DeliveryState, EventType
+from harken.ports.storage import same_clock
 from harken.testing.assertions import at_once
 
 MONDAY = datetime(2026, 3, 30, tzinfo=UTC)
@@ -76,13 +78,22 @@ def inbox() -> Inbox:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mongodb", marks=pytest.mark.slow)])
-def connect(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, inbox: Inbox) -> Callable[..., Harken]:
-    """Connects several times to one storage."""
+def connect(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, inbox: Inbox
+) -> Iterator[Callable[..., Harken]]:
+    """Connects several times to one storage, which has the same clock."""
     is_mongodb = request.param == "mongodb"
     url = request.getfixturevalue("mongodb_url") if is_mongodb else f"sqlite:///{tmp_path}/feedback.db"
     channels = {"mail": inbox, "other": Inbox()}
     defaults: dict[str, Any] = {"routes": ROUTES, "digests": [WEEKLY], "channels": channels, "clock": clock}
-    return lambda **options: harken.connect(url, **{**defaults, **options})
+    with ExitStack() as opened:
+
+        def connect(shared: Callable[[Any], Any] = same_clock, **options: Any) -> Harken:
+            # Else the relay would follow the clock of the MongoDB server.
+            storage = evolve(opened.enter_context(harken.open_storage(url)), clock=shared)
+            return harken.connect(storage, **{**defaults, **options})
+
+        yield connect
 
 
 def complain(hk: Harken, comment: str = COMMENT, *, at: datetime = MONDAY - timedelta(days=2), **target: Any) -> str:
@@ -149,10 +160,59 @@ def test_a_crash_between_the_two_writes_does_not_repeat_it(connect: Any, clock: 
     with connect() as hk:
         assert hk.digests.send("weekly") is True
         hk.relay.run_due()
-        hk.state.delete("digest", "weekly")
+        assert hk.state.delete("digest", "weekly:default")
         assert hk.digests.send("weekly") is False
         hk.relay.run_due()
     assert inbox.types == ["digest"]
+
+
+def test_services_with_other_applications_send_their_own(connect: Any, clock: Clock, inbox: Inbox) -> None:
+    """Two services on one storage, with one configuration but other default applications, both send the digest."""
+    with connect(application="shop") as shop, connect(application="bank") as bank:
+        for _ in range(3):
+            for hk in (shop, bank):
+                hk.relay.run_due()
+            clock.now += timedelta(days=7)
+    assert sorted(one.application for one in inbox.received) == ["bank", "bank", "shop", "shop"]
+
+
+@pytest.mark.parametrize("back", [timedelta(), timedelta(days=2), timedelta(days=4)])
+def test_a_clock_that_was_wrong_for_a_moment_stops_no_digest(
+    connect: Any, clock: Clock, inbox: Inbox, back: timedelta
+) -> None:
+    """After a jump of a year and back, each week is sent, and none twice, although old deliveries were removed."""
+    with connect() as hk:
+        hk.relay.run_due()
+        clock.now = MONDAY + timedelta(hours=9)
+        hk.relay.run_due()
+        clock.now += timedelta(days=365)
+        hk.relay.run_due()
+        hk.outbox.forget(before=clock.now)
+        clock.now += back - timedelta(days=365)
+        for _ in range(4):
+            hk.relay.run_due()
+            clock.now += timedelta(days=7)
+    ends = [one.digest.headline.after[1].date() for one in inbox.received if one.digest is not None]
+    assert [end for end in ends if end.year == 2026] == [
+        date(2026, 3, 30) + week * timedelta(days=7) for week in range(4)
+    ]
+    assert len(ends) == 5
+
+
+def test_the_clock_of_one_process_does_not_count(connect: Any, clock: Clock, inbox: Inbox) -> None:
+    """A process whose clock is a year ahead sends the digests by the time that the storage's processes agree on."""
+    ahead = Clock(clock.now + timedelta(days=365))
+    with connect(shared=lambda _: clock, clock=ahead) as hk:
+        hk.relay.run_due()
+        ahead.now += timedelta(days=7)
+        hk.relay.run_due()
+        assert inbox.received == []
+        clock.now = MONDAY + timedelta(hours=9)
+        hk.relay.run_due()
+        (digest,) = [one.digest for one in inbox.received]
+        assert digest is not None
+        assert digest.headline.after[1].date() == date(2026, 3, 30)
+        assert hk.digests.build("weekly").headline.after == digest.headline.after
 
 
 def test_a_digest_that_was_missed_is_sent_late_and_only_the_latest(connect: Any, clock: Clock, inbox: Inbox) -> None:

@@ -172,7 +172,7 @@ def test_a_storage_that_fails(clock: ManualClock, caplog: pytest.LogCaptureFixtu
 
 
 def test_old_days_are_removed(clock: ManualClock) -> None:
-    """Counts are kept for 31 days, with today."""
+    """Counts can be read for 31 days, with today; the latest 62 days with counts are stored."""
     with harken.open_storage("memory://") as storage:
         hk = harken.assemble(storage, harken.Parts(clock=clock))
         refuse(hk, "casino")
@@ -181,15 +181,36 @@ def test_old_days_are_removed(clock: ManualClock) -> None:
         assert counted(hk, days=31) == {"spam phrases": (2, 0)}
         clock.turn(days=1)
         assert counted(hk, days=31) == {"spam phrases": (1, 0)}
-        refuse(hk, "viagra")
-        assert counted(hk, days=31) == {"spam phrases": (2, 0)}
+        for _ in range(70):
+            refuse(hk, "viagra")
+            assert counted(hk, days=1) == {"spam phrases": (1, 0)}
+            clock.turn(days=1)
         entry = storage.state.get("rule-counts", APP)
         assert entry is not None
-        assert len(entry.value) == 2
+        assert len(entry.value) == 62
         for days in (0, 32):
             with pytest.raises(InvalidQuery, match="days must be from 1 to 31"):
                 hk.moderation.rule_counts(APP, days=days)
         hk.close()
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=400), timedelta(days=-400)])
+def test_a_clock_that_is_wrong_for_a_moment_removes_nothing(
+    storage_url: str, clock: ManualClock, jump: timedelta
+) -> None:
+    """Writes of a process whose clock is more than a year ahead or late, remove the counts of no other day."""
+    right, wrong = clock, ManualClock(clock() + jump)
+    with harken.connect(storage_url, clock=right) as hk, harken.connect(storage_url, clock=wrong) as other:
+        for _ in range(31):
+            refuse(hk, "casino")
+            assert counted(hk, days=1) == {"spam phrases": (1, 0)}
+            right.turn(days=1)
+        for _ in range(3):
+            refuse(other, "casino")
+            assert counted(other, days=1) == {"spam phrases": (1, 0)}
+            wrong.turn(days=1)
+        refuse(hk, "casino")
+        assert counted(hk, days=31) == {"spam phrases": (31, 0)}
 
 
 def test_erasing_an_application(clock: ManualClock) -> None:

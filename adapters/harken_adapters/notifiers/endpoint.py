@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -19,6 +19,7 @@ from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.texts import as_texts
 from harken.ports.notifier import ReceiverAnswer
 from harken_adapters.notifiers.addresses import Guard, LookUp, UnsafeAddress, look_up
+from harken_adapters.notifiers.secrets import Secrets, secrets_of
 from harken_adapters.notifiers.transport import SHORT, Answer, Connections, Headers, within
 from harken_adapters.notifiers.wording import one_line
 
@@ -49,6 +50,7 @@ class Endpoint:
         example: a valid URL for messages.
         credentials: what authenticates requests, as the URL must not have a password.
         allow: host names, addresses and networks that are allowed although they are not public.
+        secrets: what must not be shown in the receiver's words, in addition to the path and query of the URL.
         limit: the seconds that an exchange may take.
         look_up: resolves a host.
 
@@ -66,6 +68,7 @@ class Endpoint:
         example: str,
         credentials: str,
         allow: str | Sequence[str] = (),
+        secrets: Iterable[str] = (),
         limit: float = LIMIT,
         look_up: LookUp = look_up,
     ) -> None:
@@ -74,6 +77,7 @@ class Endpoint:
         _check_host(parsed, guard, channel)
         self._url = parsed
         self._receiver = receiver
+        self._secrets = Secrets([*secrets_of(parsed.raw_path.decode("ascii")), *secrets])
         self._limit = limit
         self._connections = Connections(parsed, guard, limit=limit)
 
@@ -127,6 +131,32 @@ class Endpoint:
             message += f", a redirect{self._redirect(answer)}, which is not followed"
         return message
 
+    def words_of(self, answer: Answer) -> str:
+        """What the receiver says in a response: the message of a JSON object, or the text; empty for a page.
+
+        The secrets of the channel are hidden, as a receiver may quote the request.
+        """
+        if b"html" in answer.header(b"content-type").encode():
+            return ""
+        text = answer.content[:_MAX_READ].decode(errors="ignore")
+        try:
+            parsed = json.loads(text)
+        except (ValueError, RecursionError):
+            parsed = None
+        if isinstance(parsed, dict):
+            parts = [parsed[name] for name in _MESSAGES if parsed.get(name)]
+            text = ": ".join(part if isinstance(part, str) else json.dumps(part) for part in parts) or text
+        return self.quote(text)
+
+    def quote(self, text: str) -> str:
+        """The beginning of a text of the receiver, in one line and without the secrets of the channel."""
+        # Hidden first: a secret that is cut off would not be recognised.
+        return self._secrets.hide(one_line(text))[:_LONGEST_WORDS]
+
+    def accepted(self, answer: Answer) -> ReceiverAnswer:
+        """The answer of a receiver that accepted a notification."""
+        return ReceiverAnswer(status_of(answer.status), self.words_of(answer))
+
     def close(self) -> None:
         """Close the connections."""
         self._connections.close()
@@ -143,7 +173,7 @@ class Endpoint:
         except (httpx.InvalidURL, ValueError):
             return ""
         origin = f"{target.scheme}://{target.netloc.decode()}"
-        return " to another path there" if origin == self.where else f" to {origin[:200]}"
+        return " to another path there" if origin == self.where else f" to {self._secrets.hide(origin)[:200]}"
 
 
 def status_of(code: int) -> str:
@@ -152,26 +182,6 @@ def status_of(code: int) -> str:
         return f"{code} {HTTPStatus(code).phrase}"
     except ValueError:
         return str(code)
-
-
-def words_of(answer: Answer) -> str:
-    """What the receiver says in a response: the message of a JSON object, or the text; empty for a page."""
-    if b"html" in answer.header(b"content-type").encode():
-        return ""
-    text = answer.content[:_MAX_READ].decode(errors="ignore")
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        parsed = None
-    if isinstance(parsed, dict):
-        parts = [parsed[name] for name in _MESSAGES if parsed.get(name)]
-        text = ": ".join(part if isinstance(part, str) else json.dumps(part) for part in parts) or text
-    return one_line(text[:_LONGEST_WORDS])
-
-
-def accepted(answer: Answer) -> ReceiverAnswer:
-    """The answer of a receiver that accepted a notification."""
-    return ReceiverAnswer(status_of(answer.status), words_of(answer))
 
 
 def pause(answer: Answer, sent_at: datetime) -> timedelta | None:

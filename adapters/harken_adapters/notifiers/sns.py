@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
 from unicodedata import combining, normalize
@@ -17,6 +19,7 @@ from harken.domain.templates import fill_template, template_problem
 from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
 from harken_adapters.formats.record import stamp
 from harken_adapters.notifiers.missing import missing
+from harken_adapters.notifiers.secrets import Secrets, secrets_of
 from harken_adapters.notifiers.tables import check_keys, text_at
 from harken_adapters.notifiers.wording import headline, lines_of, one_line, paragraphs, visible_comment
 
@@ -45,6 +48,8 @@ _MAX_SUBJECT: Final = 99
 _MAX_BODY: Final = 240_000
 #: The number of characters of a text that are read for a subject.
 _MAX_SUBJECT_INPUT: Final = 500
+#: The code of an error. Another text of the server may quote what was sent.
+_CODE: Final = re.compile(r"[A-Za-z.]{1,64}")
 #: An endpoint may have two addresses, so this is 15 seconds in all.
 _CONNECT_TIMEOUT: Final = 3
 _READ_TIMEOUT: Final = 9
@@ -76,8 +81,15 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
     topics = _topics(texts)
     subject = _template("subject", texts["subject"]) or _SUBJECT
     region = _region(texts["region"], topics)
-    client = _client(region, _endpoint(texts["endpoint_url"]))
-    return SnsNotifier(client, topics, subject=subject, body=_template("body", texts["body"]))
+    endpoint = _endpoint(texts["endpoint_url"])
+    session, client = _client(region, endpoint)
+    return SnsNotifier(
+        client,
+        topics,
+        subject=subject,
+        body=_template("body", texts["body"]),
+        secrets=partial(_secrets, session, endpoint),
+    )
 
 
 @frozen
@@ -96,13 +108,23 @@ class SnsNotifier(Notifier):
         topics: the topics.
         subject: the template of subjects, with the values in :data:`PLACES`.
         body: the template of bodies; the default is a text with all details.
+        secrets: returns what must not be shown in the words of the server.
     """
 
-    def __init__(self, client: Any, topics: Topics, *, subject: str = _SUBJECT, body: str | None = None) -> None:
+    def __init__(
+        self,
+        client: Any,
+        topics: Topics,
+        *,
+        subject: str = _SUBJECT,
+        body: str | None = None,
+        secrets: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._client = client
         self._topics = topics
         self._subject = subject
         self._body = body
+        self._secrets = secrets
 
     def deliver(self, notification: Notification) -> ReceiverAnswer:
         """Publish the notification. One without a topic counts as delivered; an erasure goes to all feedback topics.
@@ -122,7 +144,7 @@ class SnsNotifier(Notifier):
             for topic in self._topics_of(notification):
                 answers.append(self._client.publish(TopicArn=topic, **message, **_order(topic, notification)))
         except ClientError as error:
-            raise _rejection(error.response) from error
+            raise self._rejection(error.response) from error
         except ResponseParserError as error:
             problem = "The response is not from SNS; check endpoint_url"
             raise DeliveryFailed(problem, status="unexpected answer") from error
@@ -130,7 +152,7 @@ class SnsNotifier(Notifier):
             # A timeout while connecting is also a kind of unreachable.
             status = "timed out" if isinstance(error, ReadTimeoutError) else "unreachable"
             status = status if isinstance(error, HTTPClientError) else type(error).__name__
-            raise DeliveryFailed(f"SNS cannot be reached: {one_line(str(error))}", status=status) from error
+            raise DeliveryFailed(f"SNS cannot be reached: {self._quote(str(error))}", status=status) from error
         if not answers:
             return ReceiverAnswer("nothing to send")
         return ReceiverAnswer("200 OK", ", ".join(f"MessageId {one.get('MessageId', '?')}" for one in answers))
@@ -138,6 +160,24 @@ class SnsNotifier(Notifier):
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _rejection(self, response: Mapping[str, Any]) -> DeliveryFailed:
+        """The failure for an SNS error, with an explanation of known codes."""
+        error = response.get("Error", {})
+        words = self._quote(str(error.get("Message", "")))
+        code = str(error.get("Code", ""))
+        code = code if _CODE.fullmatch(code) or code.isdecimal() else ""
+        number = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        parts = (code or "no reason given", _ERRORS.get(code, ""), words[:300])
+        return DeliveryFailed(
+            f"SNS rejected the message: {': '.join(filter(None, parts))}",
+            status=one_line(" ".join(str(part) for part in (number, code) if part)),
+            words=words,
+        )
+
+    def _quote(self, text: str) -> str:
+        """A text of the server or of boto3 in one line, without secrets."""
+        return Secrets(self._secrets()).hide(one_line(text))
 
     def _topics_of(self, notification: Notification) -> list[str]:
         if notification.erased is not None:
@@ -238,22 +278,6 @@ def _fit_body(text: str) -> str:
     return encoded.decode() if len(encoded) <= _MAX_BODY else f"{encoded[:_MAX_BODY].decode(errors='ignore')}…"
 
 
-def _rejection(response: Mapping[str, Any]) -> DeliveryFailed:
-    error = response.get("Error", {})
-    code = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    status = " ".join(str(part) for part in (code, error.get("Code")) if part)
-    message = f"SNS rejected the message: {_describe_error(response)}"
-    return DeliveryFailed(message, status=one_line(status), words=one_line(str(error.get("Message", ""))))
-
-
-def _describe_error(response: Mapping[str, Any]) -> str:
-    """The code and message of an SNS error, with an explanation of known codes."""
-    error = response.get("Error", {})
-    code = str(error.get("Code", "")) or "no reason given"
-    message = one_line(str(error.get("Message", "")))[:300]
-    return ": ".join(part for part in (code, _ERRORS.get(code, ""), message) if part)
-
-
 # --- configuration ----------------------------------------------------------------------------------------------------
 
 
@@ -319,7 +343,20 @@ def _template(key: str, text: str | None) -> str | None:
     return text
 
 
-def _client(region: str, endpoint: str | None) -> Any:
+def _secrets(session: Any, endpoint: str | None) -> Iterator[str]:
+    """The parts of the endpoint's URL, and the current credentials, which expire."""
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - it may be missing
+
+    parts = urlsplit(endpoint or "")
+    yield from secrets_of(f"{parts.path}?{parts.query}" if parts.query else parts.path)
+    # Without credentials, none were sent.
+    with suppress(BotoCoreError):
+        if (credentials := session.get_credentials()) is not None:
+            yield from filter(None, credentials.get_frozen_credentials())
+
+
+def _client(region: str, endpoint: str | None) -> tuple[Any, Any]:
+    """A session of boto3, and its client."""
     try:
         import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 - it may be missing
         from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415
@@ -334,6 +371,7 @@ def _client(region: str, endpoint: str | None) -> Any:
         max_pool_connections=50,
     )
     try:
-        return boto3.session.Session().client("sns", region_name=region, endpoint_url=endpoint, config=config)
+        session = boto3.session.Session()
+        return session, session.client("sns", region_name=region, endpoint_url=endpoint, config=config)
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationError(f"The SNS channel cannot be opened: {one_line(str(error))}") from error

@@ -13,7 +13,7 @@ from typing import Final
 try:
     from standardwebhooks import Webhook
 
-    from harken_adapters.notifiers.endpoint import LIMIT, Endpoint, accepted, pause, status_of, words_of
+    from harken_adapters.notifiers.endpoint import LIMIT, Endpoint, pause, status_of
 except ModuleNotFoundError as error:
     from harken_adapters.notifiers.missing import missing
 
@@ -82,6 +82,7 @@ class WebhookNotifier(Notifier):
             example="https://example.com/hooks",
             credentials="a receiver verifies the signature instead",
             allow=allow,
+            secrets=[secret.removeprefix(_PREFIX) for secret in as_texts(secrets)],
             limit=limit,
             look_up=look_up,
         )
@@ -113,14 +114,15 @@ class WebhookNotifier(Notifier):
         answer = self._endpoint.request("POST", self._endpoint.target, headers, content)
         if not 200 <= answer.status < 300:
             raise self._failure(answer, sent_at)
-        return accepted(answer)
+        return self._endpoint.accepted(answer)
 
     def close(self) -> None:
         """Close the connections."""
         self._endpoint.close()
 
     def _failure(self, answer: Answer, sent_at: datetime) -> DeliveryFailed:
-        message, status, words = self._endpoint.describe(answer), status_of(answer.status), words_of(answer)
+        message, status = self._endpoint.describe(answer), status_of(answer.status)
+        words = self._endpoint.words_of(answer)
         if answer.status == _GONE:
             message += ": it no longer accepts deliveries"
             return DeliveryFailed(message, gone=True, status=status, words=words)

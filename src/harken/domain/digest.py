@@ -121,6 +121,10 @@ class DigestRule:
         day = local.date() - (local.weekday() - self.weekday) % DAYS * _DAY
         return day if datetime.combine(day, self.at, self._zone) <= local else day - DAYS * _DAY
 
+    def today(self, now: datetime) -> date:
+        """The local day."""
+        return now.astimezone(self._zone).date()
+
     @staticmethod
     def begin(end: date) -> date:
         """The first day of the period before a day."""

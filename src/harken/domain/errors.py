@@ -151,6 +151,10 @@ class DeliveryNotFound(HarkenError, LookupError):
 class DeliveryFailed(HarkenError):
     """A channel's receiver did not accept a notification.
 
+    The message and the words are stored with deliveries about feedback, and erased with it. Of other deliveries only
+    the status is stored, as the rest may quote feedback. So the status must not quote anything, and neither must the
+    message of a receiver that is gone, which is stored with the channel.
+
     Attributes:
         retryable: whether a later attempt may succeed.
         retry_after: how long the receiver asks to wait before the next attempt.
@@ -159,7 +163,7 @@ class DeliveryFailed(HarkenError):
             failing.
         status: the status that the receiver answered with, such as ``410 Gone``, or in a few words why there is none,
             such as ``timed out``. The same for failures with the same cause.
-        words: the receiver's own words; empty if there are none.
+        words: the receiver's own words, without secrets of the channel; empty if there are none.
     """
 
     def __init__(

@@ -61,7 +61,8 @@ class ReceiverAnswer:
 
     Attributes:
         status: its status, such as ``200 OK``.
-        words: its own words; empty if there are none.
+        words: its own words; empty if there are none. They are stored only with deliveries about feedback, and erased
+            with it. They must not contain a secret of the channel.
     """
 
     status: str = ""

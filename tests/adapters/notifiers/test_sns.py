@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from time import monotonic
 from typing import Any
@@ -254,6 +254,28 @@ def test_errors_are_retried(answer: AnswerTo, message: str) -> None:
         assert caught.value.retryable
         assert len(receiver.received) == 1
         assert "very-secret" not in str(caught.value)
+
+
+def test_words_have_no_secrets() -> None:
+    """An endpoint may quote the path of its URL, and the credentials in the headers."""
+    token = ENVIRON["AWS_SESSION_TOKEN"]
+
+    def quoting(sent: Received) -> Iterable[bytes]:
+        message = f"{sent.path} {sent.headers['x-amz-security-token']} is unknown"
+        error = f"<Error><Code>Odd</Code><Message>{message}</Message></Error>"
+        return answering("403 Forbidden", body=f"<ErrorResponse>{error}</ErrorResponse>".encode())(sent)
+
+    with receiving(quoting) as receiver:
+        url = receiver.url.replace("/hook", "/gate/SECRET-PATH")
+        table = {"topic": ARN, "endpoint_url": url}
+        with closing(open_notifier(table)) as notifier, pytest.raises(DeliveryFailed) as refused:
+            notifier.deliver(rated(Rating.DOWN))
+    with closing(open_notifier(table)) as notifier, pytest.raises(DeliveryFailed, match="reached") as unreachable:
+        notifier.deliver(rated(Rating.DOWN))
+    assert refused.value.words.endswith("*** is unknown")
+    for error in (refused.value, unreachable.value):
+        assert token not in f"{error} {error.words}"
+        assert "SECRET-PATH" not in f"{error} {error.words}"
 
 
 def test_a_read_timeout() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 from threading import Event
 from time import monotonic
 from typing import Any
+from urllib.parse import parse_qs, quote, unquote, unquote_plus
 
 import pytest
 from standardwebhooks import Webhook
@@ -555,3 +557,55 @@ def test_a_failure_without_an_answer_says_so_in_a_few_words() -> None:
     with a_notifier(receiver.url) as notifier, pytest.raises(DeliveryFailed) as closed:
         notifier.deliver(a_notification())
     assert (slow.value.status, closed.value.status) == ("timed out", "unreachable")
+
+
+SECRET_PATH = "/services/T0/p%C3%A4th-WORD/a%20b"
+SECRET_QUERY = "token=query+VALUE%2Fx&pin=42&FLAGVALUE"
+QUOTATIONS: dict[str, Callable[[Received], str]] = {
+    "Fastify": lambda sent: json.dumps({"message": f"Route POST:{sent.path} not found", "statusCode": 404}),
+    "Express": lambda sent: f"Cannot POST {html.escape(sent.path)}",
+    "PHP": lambda sent: json.dumps({"error": sent.path}).replace("/", "\\/"),
+    "decoded": lambda sent: json.dumps({"detail": {"path": unquote_plus(sent.path)}}),
+    "decoded, as text": lambda sent: f"no such path: {unquote(sent.path)}",
+    "encoded": lambda sent: f"login?next={quote(sent.path, safe='')}",
+    "nested JSON": lambda sent: json.dumps({"message": json.dumps({"input": json.dumps(sent.path)})}),
+    "in lower case": lambda sent: sent.path.lower(),
+    "without a prefix": lambda sent: sent.path.removeprefix("/services/T0"),
+    "values": lambda sent: json.dumps({"message": parse_qs(sent.path.partition("?")[2], keep_blank_values=True)}),
+    "cut off later": lambda sent: f"{'x' * 290} {sent.path}",
+    "the signing secret": lambda _: f"expected a signature by {SECRET} ({SECRET.removeprefix('whsec_')})",
+}
+
+
+@pytest.mark.parametrize("quotation", QUOTATIONS.values(), ids=QUOTATIONS)
+@pytest.mark.parametrize("status", ["404 Not Found", "200 OK"])
+def test_the_words_of_a_receiver_have_no_secrets(quotation: Callable[[Received], str], status: str) -> None:
+    """A receiver may quote the request: path, query and signing secrets are hidden in any spelling."""
+
+    def quoting(sent: Received) -> Iterable[bytes]:
+        return answering(status, body=quotation(sent).encode())(sent)
+
+    with receiving(quoting) as receiver:
+        url = receiver.url.replace("/hook", f"{SECRET_PATH}?{SECRET_QUERY}")
+        with notifier_to(receiver, url=url) as notifier:
+            try:
+                answer = notifier.deliver(a_notification())
+                assert answer is not None
+                words = shown = answer.words
+            except DeliveryFailed as error:
+                words, shown = error.words, f"{error.words} {error}"
+    assert "***" in words
+    for secret in ("p%c3%a4th", "päth", "u00e4th", "word", "value", "flag", SECRET.lower()[6:], "pin=42"):
+        assert secret not in shown.lower()
+
+
+@pytest.mark.parametrize(
+    "words", ["services are busy", "no token", "retry with pin 7", "the hooks of T0", "value missing"]
+)
+def test_other_words_are_kept(words: str) -> None:
+    """Common words are shown although they are in the URL."""
+    with receiving(answering("503 Later", body=words.encode())) as receiver:
+        url = receiver.url.replace("/hook", f"{SECRET_PATH}/hooks/?{SECRET_QUERY}")
+        with notifier_to(receiver, url=url) as notifier, pytest.raises(DeliveryFailed) as caught:
+            notifier.deliver(a_notification())
+    assert caught.value.words == words

@@ -11,7 +11,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from harken.domain.errors import DeliveryFailed
-from harken_adapters.notifiers.endpoint import LIMIT, Endpoint, pause, status_of, words_of
+from harken_adapters.notifiers.endpoint import LIMIT, Endpoint, pause, status_of
 from harken_adapters.notifiers.transport import Answer, Headers
 
 JSON: Final = b"application/json"
@@ -110,7 +110,7 @@ class Exchange:
         """
         if 200 <= answer.status < 300 or answer.status in accept:
             return answer
-        words = words_of(answer)
+        words = self.endpoint.words_of(answer)
         permanent = 400 <= answer.status < 500 and answer.status not in _RETRIED and answer.status not in retry
         raise DeliveryFailed(
             f"{self.endpoint.describe(answer)}{f': {words}' if words else ''}",

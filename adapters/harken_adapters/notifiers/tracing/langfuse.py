@@ -49,11 +49,12 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
             "environment of a Langfuse channel must have up to 40 lower-case letters, digits, '-' and '_', and must "
             f"not begin with 'langfuse', got {environment!r}"
         )
+    headers = read.basic("public_key", "secret_key")
     return LangfuseNotifier(
-        read.endpoint(example=_URL, credentials="set public_key and secret_key", default=_URL),
+        read.endpoint(example=_URL, credentials="set public_key and secret_key", headers=headers, default=_URL),
         read.source(),
         read.name(),
-        read.basic("public_key", "secret_key"),
+        headers,
         environment=environment,
     )
 

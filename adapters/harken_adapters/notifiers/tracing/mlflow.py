@@ -42,11 +42,13 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
     read.check_keys("token", "username", "password")
     if "token" in table and "username" in table:
         raise ConfigurationError("An MLflow channel must have either token or username and password, not both")
+    headers = read.bearer("token") if "token" in table else read.basic("username", "password")
+    credentials = "set username and password, or token"
     return MlflowNotifier(
-        read.endpoint(example="http://localhost:5000", credentials="set username and password, or token"),
+        read.endpoint(example="http://localhost:5000", credentials=credentials, headers=headers),
         read.source(),
         read.name(),
-        read.bearer("token") if "token" in table else read.basic("username", "password"),
+        headers,
     )
 
 

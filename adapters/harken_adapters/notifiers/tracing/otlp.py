@@ -25,7 +25,6 @@ from harken_adapters.notifiers.tracing.ids import SpanContext, TraceSource
 from harken_adapters.notifiers.tracing.notifier import Score, TracingNotifier
 from harken_adapters.notifiers.tracing.settings import Table, headers
 from harken_adapters.notifiers.transport import Headers
-from harken_adapters.notifiers.wording import one_line
 from harken_adapters.telemetry.evaluation import EVENT, evaluation_attributes, event_time, nanoseconds
 
 _LOGS: Final = "/v1/logs"
@@ -55,11 +54,12 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
     comments = table.get("comments", False)
     if not isinstance(comments, bool):
         raise ConfigurationError(f"comments of an OTLP channel must be true or false, got {comments!r}")
+    sent = _headers(read)
     return OtlpNotifier(
-        read.endpoint(example="http://localhost:4318", credentials="set headers"),
+        read.endpoint(example="http://localhost:4318", credentials="set headers", headers=sent),
         read.source(),
         read.name(),
-        _headers(read),
+        sent,
         comments=comments,
     )
 
@@ -132,9 +132,9 @@ class OtlpNotifier(TracingNotifier):
                 status="unexpected answer",
             ) from error
         if result.rejected_log_records:
-            reason = one_line(result.error_message[:300]) or "no reason given"
-            message = f"OTLP at {self._endpoint.where} rejected the event: {reason}"
-            raise DeliveryFailed(message, retryable=False, status="rejected", words=result.error_message)
+            words = self._endpoint.quote(result.error_message)
+            message = f"OTLP at {self._endpoint.where} rejected the event: {words or 'no reason given'}"
+            raise DeliveryFailed(message, retryable=False, status="rejected", words=words)
 
 
 def _status(feedback: Feedback) -> str:

@@ -31,11 +31,12 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
     """
     read = Table("Phoenix", table)
     read.check_keys("api_key", "project")
+    headers = read.bearer("api_key")
     return PhoenixNotifier(
-        read.endpoint(example="http://localhost:6006", credentials="set api_key"),
+        read.endpoint(example="http://localhost:6006", credentials="set api_key", headers=headers),
         read.source(),
         read.name(),
-        read.bearer("api_key"),
+        headers,
         project=read.text("project") or _PROJECT,
     )
 

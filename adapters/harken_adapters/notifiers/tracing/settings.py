@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Final
 
@@ -55,8 +55,8 @@ class Table:
         text = text_at(self.channel, self.values, key)
         return None if text is None else text.strip()
 
-    def endpoint(self, *, example: str, credentials: str, default: str | None = None) -> Endpoint:
-        """The server at ``url``.
+    def endpoint(self, *, example: str, credentials: str, headers: Headers, default: str | None = None) -> Endpoint:
+        """The server at ``url``, which gets these headers.
 
         Raises:
             ConfigurationError: the URL is missing or invalid, or its address is neither public nor allowed.
@@ -71,6 +71,7 @@ class Table:
             example=example,
             credentials=credentials,
             allow=texts_at(self.channel, self.values, "allow"),
+            secrets=_secrets_in(headers),
         )
 
     def source(self) -> TraceSource:
@@ -132,3 +133,16 @@ def headers(**more: str) -> Headers:
     """The headers of every request."""
     known = {"user-agent": f"Harken/{version('harken')}", "accept": "application/json", **more}
     return tuple((name.encode(), value.encode()) for name, value in known.items())
+
+
+def _secrets_in(headers: Headers) -> Iterator[str]:
+    """The credentials in headers, and the password in these."""
+    for name, value in headers:
+        if name in {b"user-agent", b"accept"}:
+            continue
+        scheme, _, credentials = value.decode().rpartition(" ")
+        yield credentials
+        if scheme == "Basic":
+            pair = b64decode(credentials).decode()
+            yield pair
+            yield pair.partition(":")[2]

@@ -24,8 +24,11 @@ from harken.services.interruption import Latch
 
 logger = logging.getLogger(__name__)
 
-#: How many days are kept, with today.
+#: How many days can be read, with today.
 MAX_DAYS: Final = 31
+#: How many days with counts are stored: the latest. Days are not removed by their age, as a clock that is wrong for a
+#: moment would then remove all.
+_STORED_DAYS: Final = 2 * MAX_DAYS
 #: How many rules of an application and a day are counted one by one. All others count as one.
 MAX_RULES: Final = 50
 OTHERS: Final = "other rules"
@@ -216,13 +219,12 @@ class RuleCounts:
             logger.warning("The counts of rules could not be stored; they are written with the next ones: %s", error)
 
     def _store(self, application: str, counts: Mapping[_Key, _Counts]) -> None:
-        oldest = (self._clock().date() - timedelta(days=MAX_DAYS - 1)).isoformat()
         for _ in range(_TRIES):
             entry = self._state.get(_KIND, application)
             days = _decode(entry.value) if entry else {}
             for (_, day, rule), one in counts.items():
                 _count(days.setdefault(day.isoformat(), {}), rule, one)
-            value = {day: _encode(rules) for day, rules in days.items() if day >= oldest}
+            value = {day: _encode(days[day]) for day in sorted(days)[-_STORED_DAYS:]}
             if self._state.put(_KIND, StateEntry(application, value, entry.version + 1 if entry else 1)):
                 return
         raise StorageUnavailable("Other processes keep writing the counts of rules; try again")

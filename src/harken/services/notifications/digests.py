@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
@@ -21,6 +21,8 @@ from harken.services.analytics import AnalyticsService
 
 _KIND: Final = "digest"
 _ISSUES: Final = 3
+#: How far ahead a day may be by the clock or the time zone of another process.
+_SKEW: Final = timedelta(days=1)
 
 
 class DigestService:
@@ -41,11 +43,10 @@ class DigestService:
         application: str,
         public_url: str,
         clock: Clock,
-        shared_clock: Clock,
     ) -> None:
         """``public_url`` is the URL of the HTTP service for browsers; empty if unknown.
 
-        ``shared_clock`` is the time that all relays on the storage agree on.
+        ``clock`` is the time that all relays on the storage agree on.
 
         Raises:
             ConfigurationError: two rules have one name, or the channel of a rule does not exist.
@@ -58,7 +59,6 @@ class DigestService:
         self._application = application
         self._public_url = public_url.rstrip("/")
         self._clock = clock
-        self._shared_clock = shared_clock
         if len(self._rules) < len(rules):
             raise ConfigurationError("Each digest needs a name of its own")
         for rule in rules:
@@ -119,7 +119,7 @@ class DigestService:
         erased = digest.quoted - self._feedback.get_many(digest.application, digest.quoted).keys()
         for feedback_id in sorted(erased):
             for notice in self._erasures(digest.application, feedback_id, channel):
-                self._outbox.replay(notice.id, due_at=self._shared_clock())
+                self._outbox.replay(notice.id, due_at=self._clock())
 
     def _erasures(self, application: str, feedback_id: str, channel: str) -> Iterator[Delivery]:
         query = DeliveryQuery(
@@ -141,8 +141,8 @@ class DigestService:
 
     def _send_due(self, rule: DigestRule) -> bool:
         end = rule.latest_end(self._clock())
-        if self._state.get(_KIND, rule.name) is None:
-            return not self._state.put(_KIND, _entry(rule, end, None)) and self._send(rule, end)
+        if self._state.get(_KIND, self._key(rule)) is None:
+            return not self._note(rule, end, None) and self._send(rule, end)
         return self._send(rule, end)
 
     def _send(self, rule: DigestRule, end: date) -> bool:
@@ -151,15 +151,25 @@ class DigestService:
         The delivery is stored first, under an id that every process derives. So a crash or another process between the
         two writes neither loses nor repeats it.
         """
-        stored = self._state.get(_KIND, rule.name)
-        if stored is not None and str(stored.value["sent_until"]) >= end.isoformat():
+        stored = self._state.get(_KIND, self._key(rule))
+        now = self._clock()
+        last = _last_sent(stored, rule.today(now))
+        if last is not None and last >= end:
             return False
-        now = self._shared_clock()
         event = rule.event(self._application_of(rule), end, at=now)
         added = self._outbox.add(Delivery.of(event, rule.channel, due_at=now))
         # If another process was faster, it stored the same.
-        self._state.put(_KIND, _entry(rule, end, stored))
+        self._note(rule, end, stored, before=last)
         return added
+
+    def _key(self, rule: DigestRule) -> str:
+        """The name of the state, which services with other default applications do not share."""
+        return f"{rule.name}:{self._application_of(rule)}"
+
+    def _note(self, rule: DigestRule, end: date, stored: StateEntry | None, *, before: date | None = None) -> bool:
+        """Store that the period before a day was sent, and which one before that."""
+        value = {"sent_until": end.isoformat(), "before": before.isoformat() if before else None}
+        return self._state.put(_KIND, StateEntry(self._key(rule), value, stored.version + 1 if stored else 1))
 
     def _build(self, rule: DigestRule, application: str, end: date) -> Digest:
         query = rule.query(application, end)
@@ -190,5 +200,11 @@ class DigestService:
         return f"{self._public_url}/dashboard?{urlencode(pairs)}".replace("_", "%5F")
 
 
-def _entry(rule: DigestRule, end: date, stored: StateEntry | None) -> StateEntry:
-    return StateEntry(rule.name, {"sent_until": end.isoformat()}, 1 if stored is None else stored.version + 1)
+def _last_sent(stored: StateEntry | None, today: date) -> date | None:
+    """The day after the latest period that was sent; ``None`` if it is unknown.
+
+    A later day than tomorrow was noted when the clock was wrong, and must not stop the digests until then.
+    """
+    noted = [] if stored is None else [stored.value["sent_until"], stored.value.get("before")]
+    ends = [date.fromisoformat(str(one)) for one in noted if one is not None]
+    return next((end for end in ends if end <= today + _SKEW), None)

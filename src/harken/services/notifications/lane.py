@@ -190,7 +190,7 @@ class Lane:
             if notification is None:
                 ended.obsolete.append(delivery)
                 return
-            answer = self._notifier.deliver(notification)
+            answer = self._deliver(notification)
         except TemplateTooCostly as error:
             # Not the receiver's fault, and a retry does not help.
             self._bury(delivery.after(_not_sent(started.at, _TOO_COSTLY, str(error))), str(error), sent=False)
@@ -199,11 +199,24 @@ class Lane:
         except Exception as error:
             logger.exception("Channel %s raised an unexpected error", self.channel)
             name = type(error).__name__
-            self._record_failure(delivery, DeliveryFailed(f"{name}: {error}", status=name), started)
+            unexpected = DeliveryFailed(f"{name}: {error}", status=name)
+            if not _keeps_words(delivery.event.type):
+                unexpected = _without_words(unexpected)
+            self._record_failure(delivery, unexpected, started)
         else:
             ended.delivered.append(delivery.after(started.arrived(answer)))
             if notification.digest is not None:
                 self._dependencies.digests.sent(notification.digest, self.channel)
+
+    def _deliver(self, notification: Notification) -> ReceiverAnswer | None:
+        """Send a notification; keeps only the status of the answer if no erasure would remove its words."""
+        if _keeps_words(notification.type):
+            return self._notifier.deliver(notification)
+        try:
+            answer = self._notifier.deliver(notification)
+        except DeliveryFailed as failure:
+            raise _without_words(failure) from failure
+        return None if answer is None else ReceiverAnswer(answer.status)
 
     def _notification(
         self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route], sent_at: datetime
@@ -248,7 +261,7 @@ class Lane:
             delivery.id,
             self.channel,
             delivery.tries,
-            message,
+            excerpt(str(_original(failure)), _LONGEST_ERROR),
         )
         wait = self._wait(delivery, failure)
         if wait is None:
@@ -318,6 +331,30 @@ class _Started:
             words=excerpt(words, MAX_WORDS),
             error=excerpt(error, MAX_WORDS),
         )
+
+
+def _keeps_words(type: EventType) -> bool:  # noqa: A002 - the field's name
+    """Whether the words of a receiver are kept, which may quote what it was sent.
+
+    Erasing feedback removes the deliveries about it. Those of alerts, digests and erasures stay.
+    """
+    return type.about_feedback
+
+
+def _without_words(failure: DeliveryFailed) -> DeliveryFailed:
+    return DeliveryFailed(
+        f"The channel reported: {failure.status}" if failure.status else "The channel reported no status",
+        retryable=failure.retryable,
+        retry_after=failure.retry_after,
+        gone=failure.gone,
+        planned=failure.planned,
+        status=failure.status,
+    )
+
+
+def _original(failure: DeliveryFailed) -> DeliveryFailed:
+    """The failure before its words were removed, for the log."""
+    return failure.__cause__ if isinstance(failure.__cause__, DeliveryFailed) else failure
 
 
 def _not_sent(at: datetime, status: str, error: str) -> Attempt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import timedelta
@@ -130,6 +131,16 @@ class TestLangfuse(FollowsFeedback):
             notifier.deliver(a_notification(feedback=a_feedback(message_id="t")))
         assert str(caught.value) == f"Langfuse at {self.server.url} responded with 401: Invalid credentials."
         assert caught.value.retryable
+
+    def test_words_have_no_credentials(self) -> None:
+        """A server, or a proxy before it, may quote the headers of the request."""
+        token = b64encode(b"pk-lf-public:sk-lf-SECRET").decode()
+        self.server.outage = Response(403, {"message": f"not allowed: Basic {token}", "detail": "sk-lf-SECRET"})
+        keys = {"public_key": "pk-lf-public", "secret_key": "sk-lf-SECRET"}
+        with self.opened(**keys) as notifier, pytest.raises(DeliveryFailed) as caught:
+            notifier.deliver(a_notification(feedback=a_feedback(message_id="t")))
+        assert caught.value.words == "not allowed: Basic ***: ***"
+        assert str(caught.value).endswith(caught.value.words)
 
     @pytest.mark.parametrize(
         ("response", "reason", "retryable", "pause"),

@@ -234,3 +234,16 @@ def test_a_warning_is_not_a_failure(collector: Collector) -> None:
 
 def _attributes(record: LogRecord) -> dict[str, Any]:
     return {one.key: getattr(one.value, str(one.value.WhichOneof("value"))) for one in record.attributes}
+
+
+def test_words_have_no_credentials(collector: Collector) -> None:
+    """Receivers may quote the headers, also when they accept the request but reject the event."""
+    headers = {"x-api-key": "KEY-1234", "authorization": "Bearer TOKEN-1234"}
+    partial = ExportLogsPartialSuccess(rejected_log_records=1, error_message="KEY-1234 and TOKEN-1234 expired")
+    content = ExportLogsServiceResponse(partial_success=partial).SerializeToString()
+    for response in (Response(200, content), Response(401, b"KEY-1234 and TOKEN-1234 expired")):
+        collector.response = response
+        with opened(collector, headers=headers) as notifier, pytest.raises(DeliveryFailed) as caught:
+            notifier.deliver(a_notification(feedback=a_feedback(message_id="m-1")))
+        assert caught.value.words == "*** and *** expired"
+        assert str(caught.value).endswith(caught.value.words)
