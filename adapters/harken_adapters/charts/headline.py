@@ -24,7 +24,7 @@ def headline_title(headline: Headline) -> str:
         case Finding.EMPTY:
             return "No feedback in this period"
         case Finding.COUNT:
-            return f"{_entries(after.total)}, {_more_or_fewer(headline.comparison.total_change)}"
+            return f"{_entries(after.total)}, {more_or_fewer(headline.comparison.total_change)}"
         case Finding.NO_COMPARISON:
             return f"There is nothing before {day_text(headline.after[0])} to compare with"
         case _:
@@ -168,5 +168,6 @@ def _entries(count: int) -> str:
     return f"{count:,} {'entry' if count == 1 else 'entries'}"
 
 
-def _more_or_fewer(change: int) -> str:
+def more_or_fewer(change: int) -> str:
+    """A change of a number: ``12 more than before``."""
     return f"{abs(change):,} {'fewer' if change < 0 else 'more'} than before" if change else "as many as before"

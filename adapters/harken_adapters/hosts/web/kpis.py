@@ -12,7 +12,7 @@ from harken import Finding, Headline, Rating
 from harken.domain.insight.comparison import Comparison, Estimate
 from harken.domain.summary import Summary
 from harken_adapters.charts import headline_details, headline_title
-from harken_adapters.charts.headline import growth_text, mix_text
+from harken_adapters.charts.headline import growth_text, mix_text, more_or_fewer
 from harken_adapters.charts.labels import DASH, amount, count_text, interval_text, satisfaction_text, share_text
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.wording import points_text
@@ -30,16 +30,11 @@ def title_of(found: Headline, selection: Selection) -> str:
     """The title of the page."""
     summary = found.comparison.after
     if found.finding is Finding.COUNT:
-        more = f", {_difference_text(found.comparison)}" if selection.is_compared else ""
+        more = f", {more_or_fewer(found.comparison.total_change)}" if selection.is_compared else ""
         return f"{amount(summary.total, noun_of(selection))}{more}"
     if selection.is_compared or found.finding in _UNCOMPARED:
         return headline_title(found)
     return f"Satisfaction is {satisfaction_text(summary)}" if summary.decided else "No thumbs in this period"
-
-
-def _difference_text(comparison: Comparison) -> str:
-    change = comparison.total_change
-    return f"{abs(change):,} {'fewer' if change < 0 else 'more'} than before" if change else "as many as before"
 
 
 def noun_of(selection: Selection) -> str:

@@ -14,6 +14,7 @@ from harken_adapters.charts.labels import amount, share_text
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.entries import MOST_COUNTED, count_entries, entry_view
 from harken_adapters.hosts.web.filter_bar import filter_bar, value_text
+from harken_adapters.hosts.web.kpis import noun_of
 from harken_adapters.hosts.web.selection import Pair, Selection
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import long_day_text, quoted
@@ -22,7 +23,6 @@ PATH: Final = "/feedback"
 #: How many filters are left out in turn if nothing matches.
 _MOST_TRIED: Final = 5
 _PAGE: Final = 50
-_NOUNS: Final = {"up": "up", "down": "down", "neutral": "neutral response"}
 
 
 @frozen(kw_only=True)
@@ -114,11 +114,9 @@ def show(visit: Visit) -> Response:
 
 def headline(selection: Selection, total: int) -> str:
     """What was found: ``25 responses for American mention “on hold”``."""
-    ratings, agents = selection.values("rating"), selection.values("agent_id")
-    noun = _NOUNS.get(ratings[0], "response") if len(ratings) == 1 else "response"
     is_partial = bool(selection.query.search) and total >= MOST_COUNTED
-    words = [f"{'At least ' if is_partial else ''}{amount(total, noun)}"]
-    if agents:
+    words = [f"{'At least ' if is_partial else ''}{amount(total, noun_of(selection))}"]
+    if agents := selection.values("agent_id"):
         words.append(f"for {_join(agents)}")
     if tags := selection.values("tag"):
         words.append(f"about {_join(tags)}")

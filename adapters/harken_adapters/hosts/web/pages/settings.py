@@ -50,7 +50,7 @@ _UNUSED: Final = timedelta(days=90)
 
 
 @frozen
-class Rule:
+class RouteRow:
     """A route in the list.
 
     Attributes:
@@ -82,7 +82,7 @@ class Settings:
     revoked: Sequence[ApiKey]
     unused: int
     channels: Sequence[str]
-    routes: Sequence[Rule] | None
+    routes: Sequence[RouteRow] | None
 
     @property
     def headline(self) -> str:
@@ -105,15 +105,15 @@ def ask(hk: Harken, principal: Principal, application: str, now: datetime) -> Se
         ),
         unused=sum(now - (key.last_used_at or key.created_at) > _UNUSED for key in valid),
         channels=hk.channels.names,
-        routes=None if principal.agents is not None else [*_rules(hk, application)],
+        routes=None if principal.agents is not None else [*_routes(hk, application)],
     )
 
 
-def _rules(hk: Harken, application: str) -> Iterator[Rule]:
+def _routes(hk: Harken, application: str) -> Iterator[RouteRow]:
     for route in shared_routes(hk, application):
-        yield Rule(route, route_sentence(route), is_own=False, is_configured=hk.routes.configured(route.name))
+        yield RouteRow(route, route_sentence(route), is_own=False, is_configured=hk.routes.configured(route.name))
     for route in own_routes(hk, application):
-        yield Rule(route, route_sentence(route), is_own=True, is_configured=False)
+        yield RouteRow(route, route_sentence(route), is_own=True, is_configured=False)
 
 
 def show(visit: Visit) -> Response:
