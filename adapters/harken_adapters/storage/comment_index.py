@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zlib import crc32
 
 from attrs import evolve, frozen
@@ -55,6 +55,7 @@ _PAUSE: Final = 5.0
 #: About how long indexing an entry takes.
 _PER_ENTRY: Final = timedelta(microseconds=60)
 
+_Time = TypeVar("_Time")
 _PENDING: Final = frozenset({ModerationStatus.PENDING})
 BEGINNING: Final = 0
 END: Final = to_microseconds(datetime.max.replace(tzinfo=UTC)) + 1
@@ -229,7 +230,7 @@ def cost(left: int, parts: Iterable[Part]) -> int:
     return left + _COST * sum(len(part.times) for part in parts if part.times is not None)
 
 
-def slices(times: Sequence[int]) -> Iterator[Sequence[int]]:
+def slices(times: Sequence[_Time]) -> Iterator[Sequence[_Time]]:
     """Split the times of a part, the newest first: few at first, as a page may need no more."""
     size, end = _FIRST_SLICE, len(times)
     while end > 0:

@@ -177,6 +177,30 @@ def test_words_are_found_with_several_values_of_filters(indexed: Indexed, filter
         assert sum(one.given for one in storage.feedback.ratings_by_author(query, limit=2)) == min(2, len(rated))
 
 
+def test_entries_of_one_millisecond_are_found_once(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if a search goes through them in several steps: pages and counts have each of them once, in order."""
+    monkeypatch.setattr(comment_index, "ENTRIES", 40)
+    monkeypatch.setattr(comment_index, "_FIRST_SLICE", 1)
+    # Otherwise all of so few entries are checked, one after the other.
+    monkeypatch.setattr(comment_index, "_COST", 0)
+    storage = indexed.storage
+    together = [
+        evolve(one, created_at=NOON - timedelta(days=200) + timedelta(microseconds=300 * number))
+        for number, one in enumerate(comments(40))
+    ]
+    newer = [evolve(one, id=f"newer-{one.id}", created_at=one.created_at) for one in comments(9)]
+    storage.feedback.add(accepted(*together, *newer))
+    storage.index_comments("default")
+    series = [*together, *newer]
+    assert storage.feedback.find(SLOW, limit=50).items == tuple(reversed(series))
+    assert storage.feedback.count(SLOW, limit=100) == len(series)
+    assert storage.feedback.summarize(SLOW)[None].total == len(series)
+    pages = [storage.feedback.find(SLOW, limit=3)]
+    while pages[-1].next:
+        pages.append(storage.feedback.find(SLOW, limit=3, after=pages[-1].next))
+    assert [one for page in pages for one in page.items] == series[::-1]
+
+
 def changes(storage: Storage, series: list[Feedback]) -> dict[str, Change]:
     """Changes of feedback in the first segment."""
     edited = series[2].revised(Content(Rating.DOWN, "fast"), at=NOON)

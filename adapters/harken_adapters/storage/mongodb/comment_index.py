@@ -172,7 +172,8 @@ class MongoCommentIndex(CommentIndexer):
         assert search is not None  # noqa: S101 - for mypy
         self.wake(query.application)
         for part, times in self._narrowed(query, after):
-            condition = {"$and": [where_before(part, after), *([more] if more else []), *_at(times)]}
+            at_times = [] if times is None else [{"created_at": {"$in": times}}]
+            condition = {"$and": [where_before(part, after), *([more] if more else []), *at_times]}
             # By time: for several agents, each time would be looked up for each agent.
             index = index_for(part) if times is None else index_for(evolve(part, agent_id=None))
             found = self._database.feedback.find(condition, fields).sort(NEWEST_FIRST).hint(index)
@@ -186,8 +187,8 @@ class MongoCommentIndex(CommentIndexer):
 
     def _narrowed(
         self, query: FeedbackQuery, after: Cursor | None
-    ) -> Iterator[tuple[FeedbackQuery, Sequence[int] | None]]:
-        """Split a query into parts, newest first, with the times at which matching feedback may have been created."""
+    ) -> Iterator[tuple[FeedbackQuery, Sequence[datetime] | None]]:
+        """Split a query into parts, newest first, with the milliseconds in which matching feedback may be."""
         place = self._walk(query, after)
         if place is None:
             yield query, None
@@ -204,7 +205,7 @@ class MongoCommentIndex(CommentIndexer):
             found = list(newest.hint(index_for(plain)).skip(comment_index.WALKED).limit(1))
         return join_time(found[0], "created") if found else None
 
-    def _by_segments(self, query: FeedbackQuery) -> Iterator[tuple[FeedbackQuery, Sequence[int] | None]]:
+    def _by_segments(self, query: FeedbackQuery) -> Iterator[tuple[FeedbackQuery, Sequence[datetime] | None]]:
         since = BEGINNING if query.since is None else to_microseconds(query.since)
         until = END if query.until is None else to_microseconds(query.until)
         times = self._times(query, since, until)
@@ -224,7 +225,9 @@ class MongoCommentIndex(CommentIndexer):
             if part.times is None:
                 yield span, None
             else:
-                yield from ((span, some) for some in slices(part.times))
+                # The server finds entries by the millisecond, so no two slices may have the same one.
+                found = sorted({milliseconds(from_microseconds(time)) for time in part.times})
+                yield from ((span, some) for some in slices(found))
 
     def _times(self, query: FeedbackQuery, since: int, until: int) -> Mapping[Segment, Sequence[int]]:
         """Return the segments in a range of times, with the times at which they may have what is searched for."""
@@ -260,12 +263,6 @@ def _by_index(query: FeedbackQuery) -> FeedbackQuery:
     """The filters of a query that its index has: no index has many agents."""
     plain = by_indexes(query)
     return plain if index_for(plain) == "agent" else evolve(plain, agent_id=None)
-
-
-def _at(times: Sequence[int] | None) -> list[Document]:
-    if times is None:
-        return []
-    return [{"created_at": {"$in": sorted({milliseconds(from_microseconds(time)) for time in times})}}]
 
 
 def _within(query: FeedbackQuery, part: Part) -> FeedbackQuery:
