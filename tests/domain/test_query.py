@@ -161,6 +161,7 @@ class TestFilters:
             {"a": object()},
             "tier",
             [("a", 1)],
+            {f"name-{number}": 1 for number in range(51)},
         ],
     )
     def test_invalid_context_filters(self, context: Any) -> None:

@@ -2,8 +2,10 @@
 
 import pickle
 import re
+import unicodedata
 from datetime import timedelta
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 from hypothesis import example, given
@@ -38,6 +40,8 @@ _NO_QUOTES = re.compile('["\u201c\u201d\u201e\u201f\u00ab\u00bb]')
         ("\U0001f44d", "good \U0001f44d\U0001f3fd", ["\U0001f44d"]),
         ("naive", "na\u00adive", ["na\u00adive"]),
         ("हिन्दी", "हिन्दी में", ["हिन्दी"]),
+        ("\u3160\u3160", "왜 \u3160\u3160", ["\u3160\u3160"]),
+        ("\uac01", "\u1100\u3163 \u1100\u1161\u11a8!", ["\u1100\u1161\u11a8"]),
     ],
 )
 def test_a_search_finds_equal_words(text: str, comment: str, hits: list[str]) -> None:
@@ -120,6 +124,20 @@ def test_long_runs_of_marks_take_no_time() -> None:
     hostile = "a" + "\u0300\u0323" * 100_000
     assert not TextSearch.parse("b").is_in(hostile)
     assert TextSearch.parse("b").spans(hostile) == ()
+
+
+@pytest.mark.parametrize("comment", ["日本の天気は良い" * 500, "caf\u00e9 \u00e0 Paris " * 500])
+def test_hits_in_a_long_comment_are_found_quickly(comment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each different character is normalised once, and not each time that it occurs."""
+    normalised: list[str] = []
+
+    def normalize(form: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
+        normalised.append(text)
+        return unicodedata.normalize(form, text)
+
+    monkeypatch.setattr("harken.domain.search.normalize", normalize)
+    assert len(TextSearch.parse("日 caf\u00e9").spans(comment)) == 500
+    assert len(normalised) < 50
 
 
 def test_the_progress_of_indexing_survives_pickling() -> None:

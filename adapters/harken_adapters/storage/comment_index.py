@@ -19,7 +19,9 @@ import struct
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from math import inf
 from threading import Event, Thread
 from time import monotonic
 from typing import Any, Final
@@ -49,8 +51,15 @@ SCANNED: Final = 100_000
 _COST: Final = 5
 _FIRST_PIECE: Final = 250
 _LARGEST_PIECE: Final = 4_000
-#: How long a note protects a segment that is being built.
-BUILDING: Final = timedelta(minutes=1)
+#: How long a note protects a segment that is being built, unless it is renewed. What a process left that was killed
+#: delays the others this long.
+BUILDING: Final = timedelta(seconds=10)
+#: After how many seconds a note is renewed.
+_RENEWAL: Final = 2.0
+#: How many seconds pass before an attempt to index what others are indexing or changing is repeated.
+_RETRY: Final = 0.5
+#: How many seconds ``index_comments`` waits for others while it can index nothing.
+_PATIENCE: Final = 300.0
 #: How many seconds pass before a search looks again for comments to index.
 _PAUSE: Final = 5.0
 #: About how long indexing an entry takes.
@@ -257,9 +266,18 @@ def _piece(times: Sequence[int]) -> Iterator[Part]:
         yield Part(times[0], times[-1] + 1, times)
 
 
-def not_ready(indexed: int, left: int) -> SearchNotReady:
-    """The error of a search that would have to scan too many of the entries that are left to index."""
-    return SearchNotReady(indexed, indexed + left, retry_after=left * _PER_ENTRY)
+def settled(parts: Iterable[Part], horizon: int | None) -> list[Part]:
+    """What can be indexed of the parts that no segment covers: what is before the horizon."""
+    end = BEGINNING if horizon is None else horizon
+    return [evolve(part, until=min(part.until, end)) for part in parts if part.times is None and part.since < end]
+
+
+def not_ready(indexed: int, total: int, delay: timedelta = timedelta(0)) -> SearchNotReady:
+    """The error of a search that would have to scan too many entries that are not indexed.
+
+    ``delay`` is how long others prevent that they are indexed.
+    """
+    return SearchNotReady(indexed, total, retry_after=delay + (total - indexed) * _PER_ENTRY)
 
 
 # --- Filling ----------------------------------------------------------------------------------------------------------
@@ -280,7 +298,7 @@ class CommentIndexer(ABC):
         """Index the comments of an application soon, if there are enough that are not indexed."""
         now = monotonic()
         with self._lock:
-            if self._closed.is_set() or self._woken.get(application, 0.0) > now - _PAUSE:
+            if self._closed.is_set() or now - self._woken.get(application, -inf) < _PAUSE:
                 return
             if len(self._woken) > SCANNED:
                 self._woken.clear()
@@ -297,9 +315,18 @@ class CommentIndexer(ABC):
             thread.join()
 
     def fill(self, application: str) -> None:
-        """Index all comments of an application for which it is worth it, unless another process does so."""
-        while not self._closed.is_set() and self._fill_once(application):
-            pass
+        """Index all comments of an application for which it is worth it; waits while others index or change them.
+
+        Raises:
+            SearchNotReady: others prevented it for minutes.
+            StorageClosed: the storage was closed.
+        """
+        deadline = monotonic() + _PATIENCE
+        while not self._fill_free(application):
+            if self._closed.wait(_RETRY):
+                raise StorageClosed("The storage was closed while comments were indexed; connect again")
+            if monotonic() > deadline:
+                raise self.not_ready(application)
 
     def check(self) -> Iterator[str]:
         """Yield a sentence for each application whose index differs from its comments."""
@@ -313,7 +340,8 @@ class CommentIndexer(ABC):
             segments = self.segments(application, BEGINNING, END)
             if [one for one in segments if self._is_wrong(application, one) and self.drop(one)]:
                 yield f"The search index of {application!r} differed from its comments, and is made again"
-            self.fill(application)
+            # What others index or change now is left to them, or to the next search.
+            self._fill_free(application)
 
     def _is_wrong(self, application: str, segment: Segment) -> bool:
         stored = self.stored(segment)
@@ -331,26 +359,66 @@ class CommentIndexer(ABC):
                 application = next(iter(self._wanted))
                 del self._wanted[application]
             try:
-                self.fill(application)
+                is_done = self._fill_free(application)
             except StorageClosed:
                 return
             except HarkenError:
                 logger.warning("Comments of %r were not indexed for text search", application, exc_info=True)
+                continue
+            if not is_done:
+                # After the other applications, which do not wait for this one.
+                with self._lock:
+                    self._wanted[application] = None
+                self._closed.wait(_RETRY)
 
-    def _fill_once(self, application: str) -> bool:
-        """Build one segment, if there are enough comments. Returns whether there may be more to do."""
-        gap = self._next_gap(application)
-        if gap is None:
-            return False
-        since, until = gap
+    def _fill_free(self, application: str) -> bool:
+        """Index what nobody else indexes or changes. Returns whether searches do not have to wait for the rest."""
+        while (gap := self._next_gap(application)) is not None:
+            if self._closed.is_set() or not self._build(application, *gap):
+                return False
+        return self._left(application) <= SCANNED
+
+    def _left(self, application: str) -> int:
+        """The number of entries that can be indexed and are not: at most a little more than a search scans."""
+        horizon = self.horizon(application)
+        if horizon is None:
+            return 0
+        return self.number_in(application, gaps(self.segments(application, BEGINNING, END), horizon))
+
+    def number_in(self, application: str, ranges: Iterable[tuple[int, int]]) -> int:
+        """The number of entries in ranges of times: at most a little more than a search scans."""
+        number = 0
+        for since, until in ranges:
+            number += self.number_of(application, since, until, SCANNED + 1 - number)
+            if number > SCANNED:
+                break
+        return number
+
+    def _build(self, application: str, since: int, until: int) -> bool:
+        """Build one segment. Returns whether nobody else was at it."""
         key = self.begin(application, since, until)
         if key is None:
             return False
         builder = SegmentBuilder()
-        entries, until = builder.add_all(self.entries(application, since, until), until)
+        try:
+            entries, until = builder.add_all(self._renewing(key, self.entries(application, since, until)), until)
+        except BaseException:
+            # If this fails as well, others wait until the note is outdated.
+            with suppress(HarkenError):
+                self.drop(Segment(key, since, until))
+            raise
+        # Not stored if something changed: the range is indexed again.
         self.finish(key, until, entries, builder)
-        # Also if it was not stored because something changed.
         return True
+
+    def _renewing(self, key: Any, entries: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+        """Yield the entries, and keep the note of their segment."""
+        renewed = monotonic()
+        for entry in entries:
+            if monotonic() - renewed > _RENEWAL:
+                self.renew(key)
+                renewed = monotonic()
+            yield entry
 
     def _next_gap(self, application: str) -> tuple[int, int] | None:
         """The range of times of the next segment."""
@@ -398,7 +466,22 @@ class CommentIndexer(ABC):
 
     @abstractmethod
     def begin(self, application: str, since: int, until: int) -> object | None:
-        """Store the note that a segment is being built; ``None`` if there is another one, or the range is blocked."""
+        """Store the note that a segment is being built; ``None`` if there is another one, or the range is blocked.
+
+        Removes outdated notes: those that were not renewed, and, as clocks are corrected, those of the future.
+        """
+
+    @abstractmethod
+    def renew(self, key: Any) -> None:
+        """Let a note protect its segment for longer."""
+
+    @abstractmethod
+    def number_of(self, application: str, since: int, until: int, limit: int) -> int:
+        """The number of entries in a range of times, at most ``limit``."""
+
+    @abstractmethod
+    def not_ready(self, application: str) -> SearchNotReady:
+        """The error that comments are not indexed, with the progress."""
 
     @abstractmethod
     def entries(self, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:

@@ -15,7 +15,7 @@ from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import DEFAULT_APPLICATION, Feedback, FrozenMapping, Rating, RatingValue, Scalar
 from harken.domain.instants import from_microseconds, slot_number, slot_start, to_microseconds, utc
 from harken.domain.moderation import ModerationStatus
-from harken.domain.rules import name_problem, text_problem
+from harken.domain.rules import MAX_CONTEXT_KEYS, name_problem, text_problem
 from harken.domain.search import TextSearch
 
 ANY_STATUS: Final = frozenset(ModerationStatus)
@@ -96,6 +96,8 @@ def _to_ratings(given: _Ratings) -> frozenset[Rating] | None:
 def _to_labels(given: Mapping[str, Scalar | Collection[Scalar]] | None) -> FrozenMapping[Labels]:
     if given is not None and not isinstance(given, Mapping):
         raise InvalidQuery(f"context must map names to values, got {type(given).__name__}")
+    if len(given or ()) > MAX_CONTEXT_KEYS:
+        raise InvalidQuery(f"context must have at most {MAX_CONTEXT_KEYS} names, got {len(given or ()):,}")
     return FrozenMapping({name: _labels_of(name, values) for name, values in (given or {}).items()})
 
 
@@ -148,7 +150,7 @@ class FeedbackQuery:
         author: the author.
         rating: the ratings; ``None`` for any, also if all ratings were given.
         tag: the tags, of which feedback has at least one; ``None`` for any, also for none.
-        context: the labels by name. The label ``None`` matches feedback without a value.
+        context: the labels by name, at most 50 names. The label ``None`` matches feedback without a value.
         text: words that the comment has, in any order; words in quotation marks follow each other.
         has_comment: whether there is a comment; ``None`` for both.
         since: the earliest time of creation.

@@ -28,7 +28,12 @@ MAX_SEARCH_LENGTH: Final = 1_000
 _QUOTES: Final = str.maketrans(dict.fromkeys("“”„‟«»", '"'))
 #: Unicode ignores these when it compares texts: soft hyphens, joiners and other invisible characters, and the selectors
 #: of variants of symbols.
-_IGNORED: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff]+")
+_INVISIBLE: Final = "\u00ad\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff"
+_IGNORED: Final = re.compile(f"[{_INVISIBLE}]+")
+_HALF_WIDTH_VOICING: Final = "\uff9e\uff9f"
+#: Letters of Hangul, of which a syllable may be composed, also in their compatible forms; and its syllables.
+_HANGUL_LETTERS: Final = "\u1100-\u11ff\u3131-\u318e\uffa0-\uffdc"
+_HANGUL: Final = f"{_HANGUL_LETTERS}\uac00-\ud7a3"
 # Also the later extensions of Han.
 _LETTER_BY_LETTER: Final = f"{UNSPACED}\U00020000-\U0003ffff"
 _EMOJI: Final = "\u2600-\u27bf\U0001f300-\U0001faff"
@@ -48,8 +53,10 @@ def _word() -> re.Pattern[str]:
 
 
 @cache
-def _mark() -> re.Pattern[str]:
-    return re.compile(f"[{combining_marks()}]")
+def _cluster() -> re.Pattern[str]:
+    """The parts of a comment that can be folded one by one: a run of ASCII, or a character with what joins it."""
+    joined = f"[{combining_marks()}{_INVISIBLE}{_HALF_WIDTH_VOICING}]"
+    return re.compile(rf"[\0-\x7f]+(?!{joined})|.(?:{joined}|(?<=[{_HANGUL}])[{_HANGUL_LETTERS}])*", re.DOTALL)
 
 
 @cache
@@ -195,31 +202,20 @@ def _origins(comment: str, folded: str) -> tuple[Sequence[int], Sequence[int]]:
     starts: list[int] = []
     ends: list[int] = []
     again: list[str] = []
-    for start, cluster in _clusters(comment):
-        part = _fold(cluster)
+    # Texts repeat their characters.
+    folds: dict[str, str] = {}
+    for found in _cluster().finditer(comment):
+        cluster, (start, end) = found[0], found.span()
+        if (part := folds.get(cluster)) is None:
+            part = folds[cluster] = _fold(cluster)
         again.append(part)
-        starts += [start] * len(part)
-        ends += [start + len(cluster)] * len(part)
+        if cluster.isascii():
+            starts += range(start, end)
+            ends += range(start + 1, end + 1)
+        else:
+            starts += [start] * len(part)
+            ends += [end] * len(part)
     if "".join(again) != folded:
         # Characters of two clusters were composed, which is not known to happen: the whole comment is the place.
         return [0] * len(folded), [len(comment)] * len(folded)
     return starts, ends
-
-
-def _clusters(comment: str) -> Iterator[tuple[int, str]]:
-    """Split a comment where its parts can be folded one by one; yield the start of each part, and the part."""
-    is_mark, is_ignored = _mark().match, _IGNORED.match
-    start = 0
-    for place in range(1, len(comment) + 1):
-        after = comment[place : place + 1]
-        if after and (is_mark(after) or is_ignored(after) or _compose(comment[place - 1], after)):
-            continue
-        yield start, comment[start:place]
-        start = place
-
-
-def _compose(first: str, second: str) -> bool:
-    """Whether the normal form of two characters differs from those of each."""
-    if first.isascii() and second.isascii():
-        return False
-    return normalize("NFKC", first + second) != normalize("NFKC", first) + normalize("NFKC", second)

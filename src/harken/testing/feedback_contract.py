@@ -253,6 +253,36 @@ class FeedbackContract(FreshStorage):
                 page = storage.feedback.find(query, limit=2, after=page.next)
             check_same([*seen, *page.items], matching[::-1])
 
+    def test_filters_may_have_many_values(self) -> None:
+        """Each filter may have 100 values, and ``context`` 50 names: pages, counts and statistics are right."""
+        series = [
+            evolve(
+                with_content(one, tags=(f"tag-{number}",), context=Context({"tier": f"tier-{number}"})),
+                target=evolve(one.target, agent_id=f"agent-{number}"),
+            )
+            for number, one in enumerate(a_series(6))
+        ]
+        several: dict[str, list[str | None]] = {
+            "tier": [f"tier-{number}" for number in range(1, 101)],
+            **{f"name-{name}": [None, *map(str, range(99))] for name in range(49)},
+        }
+        query = FeedbackQuery(
+            agent_id=[f"agent-{number}" for number in range(100)],
+            tag=[f"tag-{number}" for number in range(100)],
+            rating=[Rating.UP, Rating.DOWN],
+            context=several,
+        )
+        expected = [one for one in series if query.matches(one)]
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            page = storage.feedback.find(query, limit=2)
+            check_same([*page.items], expected[:-3:-1])
+            rest = storage.feedback.find(query, limit=10, after=page.next)
+            check_same([*page.items, *rest.items], expected[::-1])
+            check_same(storage.feedback.count(query, limit=10), len(expected))
+            check_same(list(storage.feedback.stream(query)), expected)
+            check_same(dict(storage.feedback.summarize(query)), {None: Summary.fold(expected)})
+
     def test_the_last_page_has_no_next_cursor(self) -> None:
         """``next`` is ``None`` exactly if no more feedback matches, also if the last page is full."""
         series = a_series(4)

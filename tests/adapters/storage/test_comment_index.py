@@ -2,10 +2,12 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import mongomock
@@ -18,6 +20,7 @@ from harken.domain.feedback import Context
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, a_series, accepted, with_content
 from harken_adapters.storage import comment_index
+from harken_adapters.storage.mongodb import comment_index as mongodb_index
 from harken_adapters.storage.mongodb import mongo_storage
 from harken_adapters.storage.sqlite import comment_index as sqlite_index
 from harken_adapters.storage.sqlite import open_storage
@@ -37,6 +40,8 @@ class Indexed:
     damage: Callable[[], object]
     #: Lets the notes of segments that are being built look as old as this.
     age: Callable[[timedelta], object]
+    #: When the oldest of these notes was stored or renewed.
+    begun: Callable[[], Any]
 
 
 def distant_times() -> Iterator[datetime]:
@@ -51,13 +56,14 @@ def _mongo(client: Any, name: str) -> Indexed:
         lambda: comments.count_documents({}),
         lambda: comments.update_many({}, {"$set": {f"words.{bucket}": b"\7\0" for bucket in range(128)}}),
         lambda age: comments.update_many({"begun": {"$exists": True}}, {"$set": {"begun": datetime.now(UTC) - age}}),
+        lambda: min(one["begun"] for one in comments.find({"begun": {"$exists": True}})),
     )
 
 
 @pytest.fixture(params=["sqlite", "mongomock", pytest.param("mongodb", marks=pytest.mark.slow)])
 def indexed(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Indexed]:
     """A storage with segments of five entries, which is not filled by searches."""
-    for name, value in {"ENTRIES": 5, "WALKED": 2, "SCANNED": 7, "_PAUSE": 0.0}.items():
+    for name, value in {"ENTRIES": 5, "WALKED": 2, "SCANNED": 7, "_PAUSE": 0.0, "_RETRY": 0.01}.items():
         monkeypatch.setattr(comment_index, name, value)
     monkeypatch.setattr(comment_index.CommentIndexer, "wake", lambda *_: None)
     monkeypatch.setattr(sqlite_index, "_NEWEST", 2)
@@ -69,6 +75,7 @@ def indexed(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
                 lambda: int(file.execute("SELECT count(*) FROM comment_segment").fetchone()[0]),
                 lambda: file.execute("UPDATE comment_words SET content = x'0700' WHERE place % 256 < 128"),
                 lambda age: file.execute("UPDATE comment_segment SET begun = begun - ?", (age.total_seconds(),)),
+                lambda: file.execute("SELECT min(begun) FROM comment_segment").fetchone()[0],
             )
     elif request.param == "mongomock":
         yield _mongo(mongomock.MongoClient(), "harken")
@@ -119,7 +126,7 @@ def test_a_search_of_too_many_comments_tells_the_progress(indexed: Indexed) -> N
 def test_searches_fill_the_index(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search wakes the thread that builds the index, and later searches are answered."""
     monkeypatch.undo()
-    for name, value in {"ENTRIES": 5, "WALKED": 2, "SCANNED": 7, "_PAUSE": 0.0}.items():
+    for name, value in {"ENTRIES": 5, "WALKED": 2, "SCANNED": 7, "_PAUSE": 0.0, "_RETRY": 0.01}.items():
         monkeypatch.setattr(comment_index, name, value)
     monkeypatch.setattr(sqlite_index, "_NEWEST", 2)
     series = comments(30)
@@ -191,6 +198,31 @@ def test_words_are_found_with_several_values_of_filters(indexed: Indexed, filter
         assert sum(one.given for one in storage.feedback.ratings_by_author(query, limit=2)) == min(2, len(rated))
 
 
+def test_entries_of_one_millisecond_are_found_once(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if a search goes through them in several steps: pages and counts have each of them once, in order."""
+    monkeypatch.setattr(comment_index, "ENTRIES", 40)
+    monkeypatch.setattr(comment_index, "SCANNED", 60)
+    monkeypatch.setattr(comment_index, "_FIRST_PIECE", 1)
+    # Otherwise all of so few entries are checked, one after the other.
+    monkeypatch.setattr(comment_index, "_COST", 0)
+    storage = indexed.storage
+    together = [
+        evolve(one, created_at=NOON - timedelta(days=200) + timedelta(microseconds=300 * number))
+        for number, one in enumerate(comments(40))
+    ]
+    newer = [evolve(one, id=f"newer-{one.id}", created_at=one.created_at) for one in comments(9)]
+    storage.feedback.add(accepted(*together, *newer))
+    storage.index_comments("default")
+    series = [*together, *newer]
+    assert storage.feedback.find(SLOW, limit=50).items == tuple(reversed(series))
+    assert storage.feedback.count(SLOW, limit=100) == len(series)
+    assert storage.feedback.summarize(SLOW)[None].total == len(series)
+    pages = [storage.feedback.find(SLOW, limit=3)]
+    while pages[-1].next:
+        pages.append(storage.feedback.find(SLOW, limit=3, after=pages[-1].next))
+    assert [one for page in pages for one in page.items] == series[::-1]
+
+
 def changes(storage: Storage, series: list[Feedback]) -> dict[str, Change]:
     """Changes of feedback in the first segment."""
     edited = series[2].revised(Content(Rating.DOWN, "fast"), at=NOON)
@@ -230,18 +262,152 @@ def test_a_change_while_a_segment_is_built_is_not_lost(
     assert list(storage.rebuild()) == []
 
 
-def test_a_process_that_was_killed_does_not_stop_the_others(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one process builds a segment, others leave it alone; after a minute they take over."""
-    storage = indexed.storage
-    storage.feedback.add(accepted(*comments(30)))
+def leave_a_note(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do what a process does that is killed while it builds a segment."""
     with monkeypatch.context() as killed:
         killed.setattr(comment_index.SegmentBuilder, "add_all", lambda *_: 1 / 0)
+        for index in (sqlite_index.SqliteCommentIndex, mongodb_index.MongoCommentIndex):
+            killed.setattr(index, "drop", lambda *_: False)
         with pytest.raises(ZeroDivisionError):
             storage.index_comments("default")
+
+
+@pytest.mark.parametrize("age", [timedelta(seconds=10), timedelta(days=-365)])
+def test_a_process_that_was_killed_does_not_stop_the_others(
+    indexed: Indexed, age: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was building is soon taken over; and at once if the clock was wrong when it began."""
+    storage = indexed.storage
+    storage.feedback.add(accepted(*comments(30)))
+    leave_a_note(storage, monkeypatch)
     assert indexed.segments() == 1
-    indexed.age(timedelta(hours=1))
+    indexed.age(age)
     storage.index_comments("default")
     assert indexed.segments() >= 5
+
+
+def test_an_interrupted_process_leaves_no_note(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error or Ctrl-C while a segment is built, others do not have to wait."""
+    indexed.storage.feedback.add(accepted(*comments(30)))
+    monkeypatch.setattr(comment_index.SegmentBuilder, "add_all", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        indexed.storage.index_comments("default")
+    assert indexed.segments() == 0
+
+
+def test_a_slow_process_keeps_its_note(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The note of a segment that takes long is renewed, so that two slow processes do not stop each other."""
+    indexed.storage.feedback.add(accepted(*comments(30)))
+    monkeypatch.setattr(comment_index, "_RENEWAL", -1.0)
+    add, seen = comment_index.SegmentBuilder.add, []
+
+    def add_slowly(*arguments: Any) -> None:
+        if not seen:
+            indexed.age(timedelta(days=365))
+        seen.append(indexed.begun())
+        add(*arguments)
+
+    monkeypatch.setattr(comment_index.SegmentBuilder, "add", add_slowly)
+    indexed.storage.index_comments("default")
+    assert seen[0] < seen[1]
+
+
+def test_index_comments_waits_for_those_who_index(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a thread or another process is building a segment, it returns after that, and searches are answered."""
+    storage, series = indexed.storage, comments(30)
+    storage.feedback.add(accepted(*series))
+    started, finish = Event(), Event()
+    add_all = comment_index.SegmentBuilder.add_all
+
+    def add_all_slowly(*arguments: Any) -> tuple[int, int]:
+        if not started.is_set():
+            started.set()
+            assert finish.wait(20)
+        return add_all(*arguments)
+
+    monkeypatch.setattr(comment_index.SegmentBuilder, "add_all", add_all_slowly)
+    for index in (sqlite_index.SqliteCommentIndex, mongodb_index.MongoCommentIndex):
+
+        def begin(*arguments: Any, begin: Callable[..., object] = index.begin) -> object:
+            key = begin(*arguments)
+            if key is None:
+                finish.set()
+            return key
+
+        monkeypatch.setattr(index, "begin", begin)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(storage.index_comments, "default")
+        assert started.wait(20)
+        threads.submit(storage.index_comments, "default").result(timeout=20)
+        assert storage.feedback.find(FeedbackQuery(text="12"), limit=2).items == (series[12],)
+        finish.set()
+        first.result(timeout=20)
+
+
+def test_entries_that_are_too_new_to_be_indexed_are_scanned(indexed: Indexed) -> None:
+    """However many they are: nobody can index them, so a search does not wait for that."""
+    moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1_000)
+    storage, series = indexed.storage, [evolve(one, created_at=moment) for one in comments(30)]
+    storage.feedback.add(accepted(*series))
+    storage.index_comments("default")
+    assert indexed.segments() == 0
+    assert storage.feedback.find(FeedbackQuery(text="12"), limit=2).items == (series[12],)
+    assert storage.feedback.summarize(SLOW)[None].total == 30
+
+
+@frozen
+class Marked:
+    """A storage of MongoDB with entries whose days are marked as being changed for two minutes."""
+
+    storage: Storage
+    series: list[Feedback]
+    #: The times that its clock shows next; then it stands still.
+    times: list[datetime]
+
+
+@pytest.fixture
+def marked(monkeypatch: pytest.MonkeyPatch) -> Marked:
+    """The clock stands still, and no search finds a word that is only in old entries."""
+    for name, value in {"ENTRIES": 5, "WALKED": 2, "SCANNED": 7, "_PAUSE": 1e9, "_RETRY": 0.01}.items():
+        monkeypatch.setattr(comment_index, name, value)
+    times = [NOON]
+    clock = lambda: times.pop(0) if len(times) > 1 else times[0]  # noqa: E731
+    storage, series = mongo_storage(mongomock.MongoClient(), clock=clock), comments(30)
+    storage.feedback.add(accepted(*series))
+    return Marked(storage, series, times)
+
+
+def test_index_comments_waits_until_writes_have_finished(marked: Marked) -> None:
+    """After an import, it returns when the comments can be indexed, and are."""
+    marked.times.extend(NOON + number * timedelta(seconds=1) for number in range(130))
+    marked.storage.index_comments("default")
+    assert marked.times == [NOON + timedelta(seconds=129)]
+    assert marked.storage.feedback.find(FeedbackQuery(text="12"), limit=2).items == (marked.series[12],)
+
+
+def test_index_comments_does_not_wait_for_ever(marked: Marked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If writes never finish, it raises the error of a search, which says how long they may take."""
+    monkeypatch.setattr(comment_index, "_PATIENCE", 0.0)
+    for refused in (
+        lambda: marked.storage.index_comments("default"),
+        lambda: marked.storage.feedback.find(FeedbackQuery(text="12"), limit=2),
+    ):
+        with pytest.raises(SearchNotReady, match=r"0 of 30 .* about 120 s"):
+            refused()
+
+
+def test_comments_are_indexed_when_writes_have_finished(marked: Marked) -> None:
+    """The thread that a search starts waits for them: no other search has to start it again."""
+
+    def found() -> bool:
+        with suppress(SearchNotReady):
+            page = marked.storage.feedback.find(FeedbackQuery(text="12"), limit=2)
+            return page.items == (marked.series[12],)
+        return False
+
+    assert not found()
+    marked.times.append(NOON + timedelta(minutes=3))
+    eventually(found)
 
 
 def test_damage_is_found_and_corrected(indexed: Indexed) -> None:

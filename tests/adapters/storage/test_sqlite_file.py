@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -505,6 +506,26 @@ def test_a_rebuild_corrects_changed_counters(path: Path, damage: str, wrong: int
         assert hk.check() == []
         hk.submit("session", "down", "still counted")
         assert (hk.check(), hk.rebuild()) == ([], [])
+
+
+def test_a_rebuild_creates_missing_triggers_and_indexes(path: Path) -> None:
+    """``check`` names what was dropped; after ``rebuild`` it is there again, and everything is right."""
+    fill(path, 3)
+    with closing(sqlite3.connect(path)) as file:
+        parts = file.execute("SELECT type, name FROM sqlite_schema WHERE type <> 'table' AND sql NOT NULL").fetchall()
+        for kind, name in parts:
+            file.execute(f"DROP {kind} {name}")
+    with harken.connect(url_of(path)) as hk:
+        # Not counted, as there is no trigger.
+        hk.submit("session", "down", "still here")
+        named = {f"{path}: the {kind} {name} is missing; run 'harken rebuild'" for kind, name in parts}
+        assert named <= set(hk.check())
+        created = {f"The {kind} {name} was missing, and is created again" for kind, name in parts}
+        assert created < set(hk.rebuild())
+        assert (hk.check(), hk.rebuild()) == ([], [])
+        assert hk.summary().total == 4
+        hk.submit("another", "down", "is counted")
+        assert (hk.check(), hk.summary().total) == ([], 5)
 
 
 def test_a_rebuild_reports_the_counts(path: Path) -> None:

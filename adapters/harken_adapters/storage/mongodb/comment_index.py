@@ -7,14 +7,15 @@ process that builds a segment sees the mark, or its document is removed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 from bson import Binary, Int64, ObjectId
 
+from harken.domain.errors import SearchNotReady
 from harken.domain.instants import from_microseconds, slot_start, to_microseconds
 from harken.domain.query import Cursor, FeedbackQuery
 from harken.domain.search import SEARCH_VERSION
@@ -34,12 +35,13 @@ from harken_adapters.storage.comment_index import (
     covered_parts,
     not_ready,
     pieces,
+    settled,
     times_of,
 )
 from harken_adapters.storage.mongodb.conditions import NEWEST_FIRST, index_for, where, where_after, where_before
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document, join_time, milliseconds
-from harken_adapters.storage.mongodb.statistics.day import SLOTS_A_DAY, Horizon, spans_of
+from harken_adapters.storage.mongodb.statistics.day import SETTLING, SLOTS_A_DAY, spans_of
 
 if TYPE_CHECKING:
     from pymongo.cursor import Cursor as MongoCursor
@@ -71,14 +73,16 @@ class MongoCommentIndex(CommentIndexer):
 
     def horizon(self, _application: str, /) -> int | None:
         # Later feedback is changed without a mark.
-        return to_microseconds(slot_start(Horizon.at(self._clock()).slot))
+        return to_microseconds(self._clock() - SETTLING)
 
     def blocked(self, application: str, /) -> Collection[tuple[int, int]]:
+        return [span for day in self._open_days(application) for span in _dirty_spans(day)]
+
+    def _open_days(self, application: str) -> list[Document]:
+        """The days with an open mark."""
         is_open = {"application": {"$eq": application}, "open_until": {"$gt": milliseconds(self._clock())}}
         with self._database.calling():
-            days = list(self._database.days.find(is_open, {"day": 1, "dirty": 1}).hint("open"))
-        spans = [span for day in days for span in spans_of(day["day"] * SLOTS_A_DAY + slot for slot in day["dirty"])]
-        return [(_slot_time(span.first), _slot_time(span.end or span.first + 1)) for span in spans]
+            return list(self._database.days.find(is_open, {"day": 1, "dirty": 1, "open_until": 1}).hint("open"))
 
     def time_of(self, application: str, since: int, until: int, number: int) -> int | None:
         condition = where(_between(application, since, until))
@@ -90,7 +94,11 @@ class MongoCommentIndex(CommentIndexer):
 
     def begin(self, application: str, since: int, until: int) -> object | None:
         now = milliseconds(self._clock())
-        outdated = [{"begun": {"$lte": now - BUILDING}}, {"version": {"$ne": SEARCH_VERSION}}]
+        outdated = [
+            {"begun": {"$lte": now - BUILDING}},
+            {"begun": {"$gte": now + BUILDING}},
+            {"version": {"$ne": SEARCH_VERSION}},
+        ]
         note = {
             "_id": ObjectId(),
             "application": application,
@@ -110,6 +118,13 @@ class MongoCommentIndex(CommentIndexer):
             self.drop(Segment(note["_id"], since, until))
             return None
         return note["_id"]
+
+    def renew(self, key: Any) -> None:
+        with self._database.calling():
+            self._segments.update_one({"_id": key, **_BEGUN}, {"$set": {"begun": milliseconds(self._clock())}})
+
+    def number_of(self, application: str, since: int, until: int, limit: int) -> int:
+        return self._count(_between(application, since, until), limit)
 
     def entries(self, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:
         query = _between(application, since, until)
@@ -209,18 +224,16 @@ class MongoCommentIndex(CommentIndexer):
         until = END if query.until is None else to_microseconds(query.until)
         times = self._times(query, since, until)
         parts = covered_parts(times, since, until, times.__getitem__)
-        plain, limit = _by_index(query), comment_index.SCANNED + 1
-        uncovered = [_within(query, part) for part in parts if part.times is None]
-        left = sum(self._count(_by_index(span), limit) for span in uncovered)
-        to_check = cost(left, parts)
+        left = self._number_in(query, [part for part in parts if part.times is None])
+        to_check, limit = cost(left, parts), comment_index.SCANNED
         # Other filters may leave less to check than the words. All of them are at most ``everything``.
         everything = left + sum(segment.entries for segment in times)
-        is_frequent = left <= comment_index.SCANNED and everything <= to_check
-        if is_frequent or self._count(plain, to_check + 1) <= to_check:
+        is_frequent = left <= limit and everything <= to_check
+        if is_frequent or self._count(_by_index(query), to_check + 1) <= to_check:
             yield query, None
             return
-        if left > comment_index.SCANNED:
-            raise not_ready(*self._progress(query.application))
+        if left > limit and self._number_in(query, settled(parts, self.horizon(query.application))) > limit:
+            raise self.not_ready(query.application)
         for piece in pieces(parts):
             yield _within(query, piece), piece.times
 
@@ -240,18 +253,31 @@ class MongoCommentIndex(CommentIndexer):
                 times[segment] = times_of(search, one["times"], buckets)
         return times
 
+    def _number_in(self, query: FeedbackQuery, parts: Iterable[Part]) -> int:
+        """The number of entries in parts, as far as it matters, that the filters with an index leave."""
+        limit = comment_index.SCANNED + 1
+        return sum(self._count(_by_index(_within(query, part)), limit) for part in parts)
+
     def _count(self, query: FeedbackQuery, limit: int) -> int:
         with self._database.calling():
             return self._database.feedback.count_documents(where(query), limit=limit, hint=index_for(query))
 
-    def _progress(self, application: str) -> tuple[int, int]:
-        """How many entries are indexed, and how many are not."""
+    def not_ready(self, application: str) -> SearchNotReady:
         complete = {"$match": {"application": {"$eq": application}, **_COMPLETE}}
         with self._database.calling():
             sums = self._segments.aggregate([complete, {"$group": {"_id": None, "entries": {"$sum": "$entries"}}}])
             indexed = sum(one["entries"] for one in sums)
             total = self._database.feedback.count_documents({"application": {"$eq": application}}, hint="time")
-        return min(indexed, total), max(0, total - indexed)
+        return not_ready(min(indexed, total), total, self._delay(application))
+
+    def _delay(self, application: str) -> timedelta:
+        """How long marks prevent that enough is indexed."""
+        days = self._open_days(application)
+        marked = self.number_in(application, (span for day in days for span in _dirty_spans(day)))
+        if marked <= comment_index.SCANNED:
+            return timedelta(0)
+        end: datetime = max(day["open_until"] for day in days)
+        return end.replace(tzinfo=UTC) - self._clock()
 
 
 def _by_index(query: FeedbackQuery) -> FeedbackQuery:
@@ -281,6 +307,12 @@ def _between(application: str, since: int, until: int) -> FeedbackQuery:
     return FeedbackQuery(
         application=application, since=from_microseconds(since), until=from_microseconds(until)
     ).in_any_state()
+
+
+def _dirty_spans(day: Document) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of times that are marked."""
+    for span in spans_of(day["day"] * SLOTS_A_DAY + slot for slot in day["dirty"]):
+        yield _slot_time(span.first), _slot_time(span.end or span.first + 1)
 
 
 def _slot_time(slot: int) -> int:

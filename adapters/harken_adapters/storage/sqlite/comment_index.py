@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from harken.domain.errors import SearchNotReady
 from harken.domain.instants import from_microseconds, to_microseconds
 from harken.domain.query import FeedbackQuery
 from harken.domain.search import SEARCH_VERSION, TextSearch
@@ -32,6 +33,7 @@ from harken_adapters.storage.comment_index import (
     covered_parts,
     not_ready,
     pieces,
+    settled,
     times_of,
 )
 from harken_adapters.storage.sqlite.conditions import Condition, one_of, select_in_order, where
@@ -63,9 +65,7 @@ class SqliteCommentIndex(CommentIndexer):
         return self._database.read(lambda connection: _segments(connection, application, since, until))
 
     def horizon(self, application: str, /) -> int | None:
-        newest = "SELECT created_at FROM feedback WHERE application = ? ORDER BY created_at DESC LIMIT 1 OFFSET ?"
-        found = self._database.rows(newest, (application, _NEWEST))
-        return found[0][0] if found else None
+        return self._database.read(partial(_horizon, application=application))
 
     def time_of(self, application: str, since: int, until: int, number: int) -> int | None:
         found = self._database.rows(
@@ -77,6 +77,18 @@ class SqliteCommentIndex(CommentIndexer):
 
     def begin(self, application: str, since: int, until: int) -> object | None:
         return self._database.write(partial(_begin, application=application, since=since, until=until), durable=False)
+
+    def renew(self, key: Any) -> None:
+        renewed = "UPDATE comment_segment SET begun = unixepoch() WHERE number = ? AND begun IS NOT NULL"
+        self._database.write(lambda connection: connection.execute(renewed, (key,)).rowcount, durable=False)
+
+    def number_of(self, application: str, since: int, until: int, limit: int) -> int:
+        query = FeedbackQuery(application=application).in_any_state()
+        within = _within(Part(since, until, None))
+        return self._database.read(lambda connection: _count(connection, query, within, limit=limit))
+
+    def not_ready(self, application: str) -> SearchNotReady:
+        return self._database.read(partial(_not_ready, application=application))
 
     def entries(self, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:
         # In chunks, as comments may be long, and as the reader takes its time. A change in between removes the note.
@@ -151,17 +163,19 @@ def _parts(
     segments = _segments(connection, query.application, since, until)
     content = _content(connection, segments, search)
     parts = covered_parts(segments, since, until, lambda segment: times_of(search, *content(segment)))
-    plain, limit = by_indexes(query), comment_index.SCANNED + 1
-    left = sum(_count(connection, plain, _within(part), limit=limit) for part in parts if part.times is None)
+    left = _number_in(connection, query, [part for part in parts if part.times is None])
     to_check = cost(left, parts)
     # Other filters may leave less to check than the words. All of them are at most ``everything``.
+    limit = comment_index.SCANNED
     everything = left + sum(segment.entries for segment in segments)
-    is_frequent = left <= comment_index.SCANNED and everything <= to_check
-    if is_frequent or _count(connection, plain, *more, limit=to_check + 1) <= to_check:
+    is_frequent = left <= limit and everything <= to_check
+    if is_frequent or _count(connection, by_indexes(query), *more, limit=to_check + 1) <= to_check:
         yield query, ()
         return
-    if left > comment_index.SCANNED:
-        raise not_ready(*_progress(connection, query.application))
+    if left > limit:
+        horizon = _horizon(connection, query.application)
+        if _number_in(connection, query, settled(parts, horizon)) > limit:
+            raise _not_ready(connection, query.application)
     for piece in pieces(parts):
         yield (query, (_within(piece),)) if piece.times is None else _at(query, piece.times)
 
@@ -187,12 +201,26 @@ def _count(connection: sqlite3.Connection, query: FeedbackQuery, *more: Conditio
     return count
 
 
-def _progress(connection: sqlite3.Connection, application: str) -> tuple[int, int]:
-    """How many entries are indexed, and how many are not."""
-    complete = "SELECT ifnull(sum(entries), 0) FROM comment_segment WHERE application = ? AND begun IS NULL"
-    (indexed,) = connection.execute(complete, (application,)).fetchone()
+def _number_in(connection: sqlite3.Connection, query: FeedbackQuery, parts: Sequence[Part]) -> int:
+    """The number of entries in parts, as far as it matters, that the filters with an index leave."""
+    plain, limit = by_indexes(query), comment_index.SCANNED + 1
+    return sum(_count(connection, plain, _within(part), limit=limit) for part in parts)
+
+
+def _horizon(connection: sqlite3.Connection, application: str) -> int | None:
+    newest = "SELECT created_at FROM feedback WHERE application = ? ORDER BY created_at DESC LIMIT 1 OFFSET ?"
+    found = connection.execute(newest, (application, _NEWEST)).fetchone()
+    return found[0] if found else None
+
+
+def _not_ready(connection: sqlite3.Connection, application: str) -> SearchNotReady:
+    complete = "application = ? AND begun IS NULL AND version = ?"
+    (indexed,) = connection.execute(
+        f"SELECT ifnull(sum(entries), 0) FROM comment_segment WHERE {complete}",  # noqa: S608 - made of constants
+        (application, SEARCH_VERSION),
+    ).fetchone()
     (total,) = connection.execute("SELECT count(*) FROM feedback WHERE application = ?", (application,)).fetchone()
-    return indexed, total - indexed
+    return not_ready(indexed, total)
 
 
 def _segments(connection: sqlite3.Connection, application: str, since: int, until: int) -> list[Segment]:
@@ -230,8 +258,8 @@ def _begin(connection: sqlite3.Connection, application: str, since: int, until: 
     (now,) = connection.execute("SELECT unixepoch()").fetchone()
     # Also what a process left that was killed, and what another version of the search made.
     connection.execute(
-        "DELETE FROM comment_segment WHERE application = ? AND (begun <= ? OR version <> ?)",
-        (application, now - int(BUILDING.total_seconds()), SEARCH_VERSION),
+        "DELETE FROM comment_segment WHERE application = ? AND (abs(begun - ?) >= ? OR version <> ?)",
+        (application, now, BUILDING.total_seconds(), SEARCH_VERSION),
     )
     if connection.execute(
         "SELECT 1 FROM comment_segment WHERE application = ? AND begun IS NOT NULL", (application,)

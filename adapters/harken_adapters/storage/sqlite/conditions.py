@@ -11,11 +11,14 @@ from harken.domain.instants import to_microseconds
 from harken.domain.moderation import ModerationStatus
 from harken.domain.query import ANY_STATUS, FeedbackQuery, Labels
 from harken.domain.search import TextSearch
-from harken_adapters.storage.sqlite.rows import rating_number
+from harken_adapters.storage.sqlite.rows import dump, rating_number
 
 Condition = tuple[str, tuple[object, ...]]
 
 _PENDING: Final = frozenset({ModerationStatus.PENDING})
+#: The longest conditions are those on the context, which are repeated for each agent. A statement has at most a million
+#: characters and 32,766 parameters.
+_MOST_REPEATED: Final = 1_000
 _CONTEXT_LABEL: Final = """
     CASE json_type(feedback.context, ?)
         WHEN 'text' THEN feedback.context ->> ? WHEN 'null' THEN NULL ELSE feedback.context -> ?
@@ -49,6 +52,8 @@ def _split_by_agent(query: FeedbackQuery) -> list[FeedbackQuery]:
     """Return a query for each agent, unless the feedback is found by another index."""
     found_otherwise = (query.feedback_id, query.session_id, query.author) != (None, None, None)
     if query.agent_id is None or found_otherwise or query.statuses == _PENDING:
+        return [query]
+    if len(query.agent_id) * len(query.context) > _MOST_REPEATED:
         return [query]
     return [evolve(query, agent_id=agent_id) for agent_id in query.agent_id]
 
@@ -84,8 +89,8 @@ def _conditions(query: FeedbackQuery) -> Iterator[Condition]:
     if query.rating is not None:
         yield one_of("feedback.rating", [*map(rating_number, query.rating)])
     if query.tag is not None:
-        condition, tags = one_of("value", query.tag)
-        yield f"EXISTS (SELECT 1 FROM json_each(feedback.tags) WHERE {condition})", tags  # noqa: S608
+        condition, tags = _in_list("tag.value", query.tag)
+        yield f"EXISTS (SELECT 1 FROM json_each(feedback.tags) AS tag WHERE {condition})", tags  # noqa: S608
     yield from (_label_condition(name, labels) for name, labels in query.context.items())
     if query.has_comment is not None:
         yield f"feedback.comment {'<>' if query.has_comment else '='} ''", ()
@@ -105,9 +110,19 @@ def _status_condition(statuses: Collection[ModerationStatus]) -> str:
     return f"feedback.status = {literals[0]}" if len(literals) == 1 else f"feedback.status IN ({', '.join(literals)})"
 
 
+def _in_list(sql: str, values: Collection[object]) -> Condition:
+    """Return the same condition with one parameter, for filters of which a statement may have many."""
+    return f"{sql} IN (SELECT value FROM json_each(?))", (dump(list(values)),)  # noqa: S608 - made of constants
+
+
 def _label_condition(name: str, labels: Labels) -> Condition:
     sql, path = context_label(name)
-    # Alternatives, as IN does not find NULL.
-    places = ", ".join("?" * len(labels))
-    missing = f" OR {sql} IS NULL" if None in labels else ""
-    return f"({sql} IN ({places}){missing})", (*path, *labels, *(path if missing else ()))
+    ways: list[Condition] = []
+    if texts := labels - {None}:
+        condition, parameters = _in_list(sql, texts)
+        ways.append((condition, (*path, *parameters)))
+    if None in labels:
+        # IN does not find NULL.
+        ways.append((f"{sql} IS NULL", path))
+    any_of = " OR ".join(condition for condition, _ in ways)
+    return f"({any_of})", tuple(parameter for _, parameters in ways for parameter in parameters)

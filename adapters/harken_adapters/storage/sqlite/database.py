@@ -16,7 +16,7 @@ from harken.domain.errors import StorageClosed, StorageCorrupt, StorageUnavailab
 from harken_adapters.storage.sqlite.connections import Pool, Slot, connect, let_forks_through
 from harken_adapters.storage.sqlite.errors import is_busy, translate_errors
 from harken_adapters.storage.sqlite.files import Place
-from harken_adapters.storage.sqlite.opening import check_file, check_library, prepare
+from harken_adapters.storage.sqlite.opening import check_file, check_library, missing_parts, prepare
 from harken_adapters.storage.sqlite.rows import Row
 
 #: The number of seconds to wait for readers before emptying the log is postponed.
@@ -154,12 +154,14 @@ class Database:
                 sleep(_pause())
 
     def check(self) -> Sequence[str]:
-        """Check the whole file. Returns one sentence for each damage that SQLite finds."""
+        """Check the whole file. Returns one sentence for each damage that SQLite finds, and for what is missing."""
         try:
             found = self.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchall())
+            missing = self.read(missing_parts)
         except StorageCorrupt as error:
             return [str(error)]
-        return [f"{self._path}: {line}" for (line,) in found if line != "ok"]
+        damage = [f"{self._path}: {line}" for (line,) in found if line != "ok"]
+        return [*damage, *(f"{self._path}: the {part} is missing; run 'harken rebuild'" for part in missing)]
 
     def close(self) -> None:
         """Close all connections, those in use when their users have finished."""

@@ -111,6 +111,20 @@ def prepare(connection: sqlite3.Connection, path: Path, run: Callable[[str], obj
         raise _too_new(path, version)
 
 
+def missing_parts(connection: sqlite3.Connection) -> dict[str, str]:
+    """The triggers and indexes of the current schema that the file lacks: what each is, and the SQL that creates it."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        for migration in MIGRATIONS:
+            model.executescript(migration)
+        expected, found = _parts(model), _parts(connection)
+    return {part: sql for part, sql in expected.items() if part not in found}
+
+
+def _parts(connection: sqlite3.Connection) -> dict[str, str]:
+    parts = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE type IN ('trigger', 'index') AND sql IS NOT NULL"
+    return dict(connection.execute(parts).fetchall())
+
+
 def _size(path: Path) -> int:
     try:
         found = path.stat()

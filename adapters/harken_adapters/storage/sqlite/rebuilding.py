@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Final
 
 from harken.domain.instants import slot_start
 from harken_adapters.storage.sqlite.comment_index import SqliteCommentIndex
 from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.opening import missing_parts
 from harken_adapters.storage.sqlite.schema import COUNTS, recount_sql
 from harken_adapters.storage.sqlite.terms import drop_term_counts, wrong_term_counts
 
@@ -25,7 +26,7 @@ _Counters = dict[_Key, tuple[int, ...]]
 def rebuild(database: Database, index: SqliteCommentIndex) -> Sequence[str]:
     """Correct the counters, counts of terms and search index that differ from the feedback, and complete the index.
 
-    Returns one sentence for each correction.
+    Triggers and indexes that are missing are created first. Returns one sentence for each correction.
 
     The counters are corrected in one transaction, so that nothing is written in between.
     """
@@ -43,7 +44,15 @@ def rebuild(database: Database, index: SqliteCommentIndex) -> Sequence[str]:
         connection.execute("DROP TABLE recount")
         return wrong, right
 
-    return [*_sentences(*database.write(rebuild)), *_rebuild_term_counts(database), *index.rebuild()]
+    created = [f"The {part} was missing, and is created again" for part in database.write(_create_missing)]
+    return [*created, *_sentences(*database.write(rebuild)), *_rebuild_term_counts(database), *index.rebuild()]
+
+
+def _create_missing(connection: sqlite3.Connection) -> Collection[str]:
+    missing = missing_parts(connection)
+    for sql in missing.values():
+        connection.execute(sql)
+    return missing.keys()
 
 
 def _rebuild_term_counts(database: Database) -> Iterator[str]:
