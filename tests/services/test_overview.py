@@ -128,6 +128,32 @@ def test_a_selection_of_one_rating(hk: Harken) -> None:
     assert hk.reasons(rating="up") == hk.reasons()
 
 
+def test_feedback_with_a_reason_of_one_thumb(hk: Harken) -> None:
+    """Its satisfaction is always 0%, so the headline compares numbers; that of other reasons is compared."""
+    for number in (1, 2):
+        at = NOON - (28 * DAY if number == 1 else timedelta(0))
+        rated(hk, 0, 40 * number, at, tags=["wrong"])
+        rated(hk, 40, 20, at, tags=["long"])
+    found = hk.headline(tag="wrong")
+    assert (found.finding, found.comparison.after.total, found.mix, found.began) == (Finding.COUNT, 80, None, None)
+    assert hk.headline(tag="long").finding is not Finding.COUNT
+
+
+def test_a_fall_that_ended(hk: Harken) -> None:
+    """The headline has the change that ended it, if that is in the period."""
+    for days in range(56):
+        is_worse = 5 <= days < 14
+        rated(hk, 20 if is_worse else 42, 30 if is_worse else 8, NOON - days * DAY)
+    found = hk.headline()
+    assert found.finding is Finding.FELL
+    assert found.began is not None
+    assert found.next_change is not None
+    assert found.began.at == (NOON - 13 * DAY).replace(hour=0)
+    assert found.next_change.at == (NOON - 4 * DAY).replace(hour=0)
+    assert found.next_change.after.positive == 5 * 42
+    assert hk.headline(until=(NOON - 5 * DAY).replace(hour=23)).next_change is None
+
+
 @pytest.mark.parametrize(
     "call",
     [

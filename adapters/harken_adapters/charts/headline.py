@@ -98,17 +98,27 @@ def _needed_text(needed: int | None) -> str:
 
 
 def began_text(headline: Headline) -> str:
-    """When the fall or rise began: "The fall began on Saturday at 18:00 UTC: 23.1% before, 13.3% since."."""
+    """When the fall or rise began: "The fall began on Saturday at 18:00 UTC: 23.1% before, 13.3% since.".
+
+    If satisfaction changed again, until when: "79.5% before, 63.1% until 23 Nov, then 76.6%.".
+    """
     began = headline.began
     if began is None:
         return ""
     what = "fall" if began.after.satisfaction < began.before.satisfaction else "rise"
-    when = _day_of(began.at, headline.after[1])
-    if headline.began_to_the_hour:
-        when = f"{when} at {began.at:%H:%M} {zone_text(began.at)}"
-    return (
-        f"The {what} began on {when}: {satisfaction_text(began.before)} before, {satisfaction_text(began.after)} since."
+    next_change = headline.next_change
+    since = satisfaction_text(began.after)
+    since += (
+        " since"
+        if next_change is None
+        else f" until {_when(headline, next_change.at)}, then {satisfaction_text(next_change.after)}"
     )
+    return f"The {what} began on {_when(headline, began.at)}: {satisfaction_text(began.before)} before, {since}."
+
+
+def _when(headline: Headline, at: datetime) -> str:
+    day = _day_of(at, headline.after[1])
+    return f"{day} at {at:%H:%M} {zone_text(at)}" if headline.began_to_the_hour else day
 
 
 def growth_text(headline: Headline) -> str:

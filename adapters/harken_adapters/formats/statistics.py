@@ -252,6 +252,7 @@ def headline_record(headline: Headline) -> dict[str, Any]:
         "is_running": headline.is_running,
         "comparison": comparison_record(headline.comparison),
         "began": None if began is None else _change_record(began),
+        "next_change": None if headline.next_change is None else _change_record(headline.next_change),
         "began_to_the_hour": headline.began_to_the_hour,
         "growth": None
         if growth is None
@@ -477,6 +478,7 @@ def headline_from(record: Json) -> Headline:
     """The inverse of :func:`headline_record`."""
     zone = zone_named(record["zone"])
     began, growth, silence = record["began"], record["growth"], record["silence"]
+    next_change = record["next_change"]
     return Headline(
         finding=Finding(record["finding"]),
         before=_span_from(record["before"], zone),
@@ -484,6 +486,7 @@ def headline_from(record: Json) -> Headline:
         is_running=record["is_running"],
         comparison=comparison_from(record["comparison"]),
         began=None if began is None else _satisfaction_change_from(began, zone),
+        next_change=None if next_change is None else _satisfaction_change_from(next_change, zone),
         began_to_the_hour=record["began_to_the_hour"],
         growth=None
         if growth is None

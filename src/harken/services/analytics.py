@@ -20,6 +20,7 @@ from harken.domain.insight.headline import (
     Headline,
     Silence,
     find,
+    is_of_one_rating,
     largest_change,
     misleading,
     silence,
@@ -293,7 +294,7 @@ class AnalyticsService:
     def headline(self, periods: ComparedPeriods, *, themes: bool = True) -> Headline:
         """What changed in a period since the one before, since when, what grew most, and what would mislead.
 
-        With a filter on the rating, only the numbers of entries are compared.
+        With a filter on the rating, or on reasons that only one thumb has, only the numbers of entries are compared.
 
         Args:
             periods: what to compare; see :meth:`periods`.
@@ -302,18 +303,20 @@ class AnalyticsService:
         """
         before, after = periods.before, periods.after
         comparison = self.compare(before, after)
-        is_rated = after.rating is not None
+        is_rated = is_of_one_rating(after, comparison)
         silence = self._silence(periods)
         finding = find(comparison, silence, is_rated=is_rated)
         by_hour = periods.length < _SHORT_PERIOD
         explains = comparison.direction != 0 and not is_rated
+        began, next_change = self._began(periods, comparison.direction, by_hour=by_hour) if explains else (None, None)
         return Headline(
             finding=finding,
             before=periods.before_span,
             after=periods.span,
             is_running=periods.is_running,
             comparison=comparison,
-            began=self._began(periods, comparison.direction, by_hour=by_hour) if explains else None,
+            began=began,
+            next_change=next_change,
             began_to_the_hour=by_hour,
             growth=self._growth(periods, themes=themes),
             mix=None if is_rated else misleading(self.mix(before, after, _BY_AGENT), comparison),
@@ -495,9 +498,13 @@ class AnalyticsService:
         found = silence(self._slots(evolve(periods.after, since=now - _KNOWN, until=None)), at, now)
         return evolve(found, since=at.astimezone(periods.zone)) if found else None
 
-    def _began(self, periods: ComparedPeriods, direction: int, *, by_hour: bool) -> SatisfactionChange | None:
+    def _began(
+        self, periods: ComparedPeriods, direction: int, *, by_hour: bool
+    ) -> tuple[SatisfactionChange | None, SatisfactionChange | None]:
+        """The largest change in a direction, and the one after it."""
         changes = self.hourly_changes(periods) if by_hour else self.changes(periods.after, periods.zone.key)
-        return largest_change(changes, direction)
+        began = largest_change(changes, direction)
+        return began, next((one for one in changes if began and one.at > began.at), None)
 
     def _growth(self, periods: ComparedPeriods, *, themes: bool) -> Growth | None:
         """The reason that grew most; if no reason was chosen, the theme."""

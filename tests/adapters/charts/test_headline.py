@@ -114,6 +114,10 @@ def test_since_when() -> None:
     )
     day = SatisfactionChange(START - WEEK, _rated(1, 3), _rated(3, 1))
     assert _details(began=day) == "The rise began on 9 Feb: 25% before, 75% since."
+    later = SatisfactionChange(START - WEEK + timedelta(days=5), _rated(3, 1), _rated(1, 1))
+    assert _details(began=day, next_change=later) == (
+        "The rise began on 9 Feb: 25% before, 75% until 14 Feb, then 50%."
+    )
 
 
 def test_what_grew() -> None:

@@ -13,7 +13,7 @@ from harken.domain.insight.best_groups import ENOUGH_THUMBS
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.insight.comparison import Comparison, Estimate, ProportionChange
 from harken.domain.insight.mix import Mix
-from harken.domain.query import GroupKey
+from harken.domain.query import FeedbackQuery, GroupKey
 from harken.domain.summary import Summary
 
 #: Satisfaction is about the same if it changed by less than this number of points, for all that is known.
@@ -82,7 +82,8 @@ class Headline:
         is_running: whether the period has not ended. The earlier one is then the same part of its period.
         comparison: the statistics of both periods, and the change of satisfaction with its intervals.
         began: when the fall or rise began, with the statistics before and since, if that is known.
-        began_to_the_hour: whether this is an hour; else it is a day.
+        next_change: the next change after that in the period, if there is one: it may have ended the fall or rise.
+        began_to_the_hour: whether these are hours; else they are days.
         growth: the issue that grew most, if any grew by more than chance.
         mix: the agents that only one of the periods has, and the comparison without them; ``None`` unless they change
             the result by at least a point.
@@ -95,6 +96,7 @@ class Headline:
     is_running: bool
     comparison: Comparison
     began: SatisfactionChange | None = None
+    next_change: SatisfactionChange | None = None
     began_to_the_hour: bool = False
     growth: Growth | None = None
     mix: Mix[GroupKey] | None = None
@@ -106,13 +108,20 @@ class Headline:
         return Estimate(self.comparison.after, self.comparison.after_effect)
 
 
+def is_of_one_rating(query: FeedbackQuery, comparison: Comparison) -> bool:
+    """Whether only the numbers of entries have a meaning: they are selected by rating, or by reasons of one thumb."""
+    sides = (comparison.before, comparison.after)
+    is_one_sided = not any(one.positive for one in sides) or not any(one.negative for one in sides)
+    return query.rating is not None or (query.tag is not None and is_one_sided)
+
+
 def find(comparison: Comparison, silence: Silence | None = None, *, is_rated: bool = False) -> Finding:
     """What can be said about a period.
 
     Args:
         comparison: of the period with the one before.
         silence: the silence that it ends with, if any.
-        is_rated: whether the selection has a filter on the rating, so that only the number of entries has a meaning.
+        is_rated: whether only the number of entries has a meaning; see :func:`is_of_one_rating`.
     """
     if silence is not None:
         return Finding.SILENT

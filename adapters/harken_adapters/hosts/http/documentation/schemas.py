@@ -988,7 +988,8 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             ),
             "comparison": _object(_COMPARISON),
             "began": _describe(_or_null("SatisfactionChange"), "When the fall or rise began, if that is known."),
-            "began_to_the_hour": _describe({"type": "boolean"}, "Whether that is an hour; else it is a day."),
+            "next_change": _describe(_or_null("SatisfactionChange"), "The next change after that, if there is one."),
+            "began_to_the_hour": _describe({"type": "boolean"}, "Whether these are hours; else they are days."),
             "growth": _describe(
                 {
                     "anyOf": [
@@ -1726,6 +1727,7 @@ EXAMPLES: Final[Mapping[str, Any]] = {
         "is_running": False,
         "comparison": _COMPARISON_EXAMPLE,
         "began": None,
+        "next_change": None,
         "began_to_the_hour": False,
         "growth": {"name": "Cancelled Flight", "is_reason": True, "change": _SHARE_CHANGE_EXAMPLE},
         "mix": None,

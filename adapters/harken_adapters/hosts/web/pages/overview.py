@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from attrs import evolve, frozen
 
 from harken import Facets, Feedback, FeedbackQuery, GroupBy, Harken, HarkenError, Headline, Issues, Rating, Scope
-from harken.domain.insight.headline import find
+from harken.domain.insight.headline import find, is_of_one_rating
 from harken.domain.insight.periods import ComparedPeriods
 from harken.domain.insight.ranking import Ranking
 from harken.domain.moderation import Backlog
@@ -130,7 +130,7 @@ def _headline(analytics: AnalyticsService, periods: ComparedPeriods) -> Headline
         return explained
     comparison = analytics.compare(periods.before, periods.after)
     return Headline(
-        finding=find(comparison, is_rated=periods.after.rating is not None),
+        finding=find(comparison, is_rated=is_of_one_rating(periods.after, comparison)),
         before=periods.before_span,
         after=periods.span,
         is_running=periods.is_running,
