@@ -373,7 +373,7 @@ class TestSeveral:
         fields = [*(("entry", entry(one)) for one in held), ("decide", "rejected"), ("reason", "spam")]
         page = WebPage(sam.post(FORM, fields).text)
         assert "1 rejected, 2 were decided by Priya meanwhile" in texts_of(page)
-        assert texts_of(page).count("Was decided by Priya meanwhile") == 2
+        assert texts_of(page).count("Priya approved this meanwhile") == 2
 
     def test_they_are_previewed_decided_and_undone(
         self, hk: Harken, sam: Visitor, priya: Visitor, hold: Callable[..., Feedback]
@@ -393,7 +393,7 @@ class TestSeveral:
         assert outcome.status_code == 200
         page = WebPage(outcome.text)
         assert "10 rejected, 1 was decided by Priya meanwhile Undo 10 Z" in texts_of(page)
-        assert "“casino 3” Was decided by Priya meanwhile" in texts_of(page)
+        assert "“casino 3” Priya approved this meanwhile" in texts_of(page)
         assert {stored(hk, one).moderation.moderator for one in held} == {"Sam", "Priya"}
         # A reload sends the form again.
         again = WebPage(sam.post(FORM, form.data(("decide", "rejected"), reason="spam")).text)

@@ -18,7 +18,8 @@ _MOST_QUOTES: Final = 3
 _LONGEST_QUOTE: Final = 60
 #: The reasons that can be chosen; others are typed.
 REASONS: Final = ("spam", "off-topic", "abusive", "personal data", "duplicate")
-_VERBS: Final = {
+#: What a moderator did.
+VERBS: Final = {
     ModerationStatus.APPROVED: "approved",
     ModerationStatus.REJECTED: "rejected",
     ModerationStatus.PENDING: "put back",
@@ -92,7 +93,7 @@ def _parts(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[str, b
 
 def verb(moderation: Moderation) -> str:
     """What a moderator did: ``approved``, ``rejected`` or ``put back``."""
-    return _VERBS[moderation.status]
+    return VERBS[moderation.status]
 
 
 def reason_text(moderation: Moderation) -> str:

@@ -13,7 +13,8 @@ from harken.ports.repository import FeedbackRepository
 def backlog(repository: FeedbackRepository, application: str) -> Backlog:
     """The size of an application's moderation queue, and since when its oldest entry waits.
 
-    An entry waits since its author submitted or last changed it, or since a moderator held it.
+    An entry waits since its author submitted or last changed it, or since a moderator held it. A decision that was
+    undone does not matter.
     """
     pending = FeedbackQuery(application=application, statuses=frozenset({ModerationStatus.PENDING}))
     waiting = sum(summary.total for summary in repository.summarize(pending).values())
@@ -31,5 +32,6 @@ def waits_since(feedback: Feedback) -> datetime:
     """Since when pending feedback waits: see :func:`backlog`."""
     # A change that is held drops the decision before it. It is not stored which change was held: take the last one.
     held_at = feedback.revisions[-1].replaced_at if feedback.revisions else feedback.created_at
+    moderation = feedback.moderation
     # Never earlier than its creation, even if clocks differ.
-    return max(feedback.created_at, feedback.moderation.decided_at or held_at)
+    return max(feedback.created_at, held_at if moderation.is_undo else moderation.decided_at or held_at)

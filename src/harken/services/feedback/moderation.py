@@ -253,7 +253,8 @@ class ModerationService:
     def backlog(self, application: str) -> Backlog:
         """The size of an application's queue, and since when its oldest entry waits.
 
-        An entry waits since its author submitted or last changed it, or since a moderator held it.
+        An entry waits since its author submitted or last changed it, or since a moderator held it. A decision that was
+        undone does not matter.
         """
         return backlog(self._repository, application)
 

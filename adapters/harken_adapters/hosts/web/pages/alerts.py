@@ -326,12 +326,18 @@ def headline(open_alerts: int, channels: Sequence[ChannelStatus]) -> tuple[str, 
     if off:
         title += f", {amount(off, 'channel')} {'is' if off == 1 else 'are'} off"
     if not dead:
-        return title, "Everything that was sent has arrived." if channels and not off else ""
+        return title, _arrived_text(channels) if channels and not off else ""
     total = sum(dead.values())
     names = " and ".join(f"“{name}”" for name in dead) if len(dead) < 3 else amount(len(dead), "channel")
     number = "1 delivery" if total == 1 else f"{total:,} deliveries"
     kept = "It is kept until you replay it." if total == 1 else "They are kept until you replay them."
     return title, f"{number} to {names} did not arrive. {kept}"
+
+
+def _arrived_text(channels: Sequence[ChannelStatus]) -> str:
+    if waiting := sum(one.pending for one in channels):
+        return "1 delivery waits to be sent." if waiting == 1 else f"{waiting:,} deliveries wait to be sent."
+    return "Everything that was sent has arrived."
 
 
 def _count(hk: Harken, application: str, *, is_open: bool) -> int:

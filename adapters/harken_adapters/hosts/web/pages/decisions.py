@@ -25,7 +25,7 @@ from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import Parameters, invalid
 from harken_adapters.hosts.web.forms import form_of
-from harken_adapters.hosts.web.held import REASONS, decided_text, held, who
+from harken_adapters.hosts.web.held import REASONS, VERBS, decided_text, held, who
 from harken_adapters.hosts.web.pages import moderation
 from harken_adapters.hosts.web.pages.moderation import Outcome, View
 from harken_adapters.hosts.web.visit import Visit
@@ -177,16 +177,19 @@ def _outcome(
     """The page with the outcome of several decisions. Sending the form again changes nothing."""
     saved = [one for one in results if isinstance(one, Feedback)]
     lost = [
-        (feedback_id, _why_lost(visit, result))
+        (feedback_id, result)
         for feedback_id, result in zip(entries, results, strict=True)
         if not isinstance(result, Feedback)
     ]
-    counts = Counter(why for _, why in lost)
+    counts = Counter(_why_lost(visit, error) for _, error in lost)
     parts = [f"{len(saved):,} {done}", *(f"{count:,} {_of_several(why, count)}" for why, count in counts.items())]
     outcome = Outcome(
         text=", ".join(parts),
         undo=tuple(map(moderation.entry, saved)) if can_undo else (),
-        failures=tuple((feedback_id, _comment(visit, feedback_id), first_upper(why)) for feedback_id, why in lost),
+        failures=tuple(
+            (feedback_id, _comment(visit, feedback_id), first_upper(_reason_lost(visit, error)))
+            for feedback_id, error in lost
+        ),
     )
     return moderation.show(visit, outcome, evolve(view, like=None, current=None))
 
@@ -207,6 +210,13 @@ def _why_lost(visit: Visit, error: object) -> str:
     if isinstance(error, FeedbackRejected):
         return "cannot get this reason"
     return "was changed meanwhile"
+
+
+def _reason_lost(visit: Visit, error: object) -> str:
+    """Why a decision on one entry was not saved: who decided what."""
+    if isinstance(error, DecisionConflict) and error.decided_at is not None:
+        return f"{who(error.moderator, visit.principal.name)} {VERBS[error.status]} this meanwhile"
+    return _why_lost(visit, error)
 
 
 def _of_several(why: str, count: int) -> str:

@@ -115,7 +115,11 @@ def show(visit: Visit) -> Response:
 def headline(selection: Selection, total: int) -> str:
     """What was found: ``25 responses for American mention “on hold”``."""
     is_partial = bool(selection.query.search) and total >= MOST_COUNTED
-    words = [f"{'At least ' if is_partial else ''}{amount(total, noun_of(selection))}"]
+    return f"{'At least ' if is_partial else ''}{_found_text(selection, total)}"
+
+
+def _found_text(selection: Selection, total: int) -> str:
+    words = [amount(total, noun_of(selection))]
     if agents := selection.values("agent_id"):
         words.append(f"for {_join(agents)}")
     if tags := selection.values("tag"):
@@ -134,7 +138,7 @@ def lead(hk: Harken, selection: Selection, total: int) -> str:
     others = tuple(pair for pair in selection.pairs if pair[0] != "text")
     if not of_all:
         return ""
-    return f"{share_text(total / of_all)} of {headline(evolve(selection, pairs=others), of_all)}."
+    return f"{share_text(total / of_all)} of {_found_text(evolve(selection, pairs=others), of_all)}."
 
 
 def _join(names: Sequence[str]) -> str:

@@ -520,7 +520,7 @@ def _row(visit: Visit, view: View, feedback: Feedback, current: Feedback | None)
         why=held(feedback).title
         if is_pending
         else first_upper(decided_text(feedback.moderation, visit.principal.name)),
-        age=visit.now - (_waits_since(feedback) if is_pending else feedback.created_at),
+        age=visit.now - (waits_since(feedback) if is_pending else feedback.created_at),
         is_current=current is not None and current.id == feedback.id,
     )
 
@@ -530,7 +530,7 @@ def _card(visit: Visit, view: View, feedback: Feedback, items: Sequence[Feedback
     review = hk.moderation.review(everything(visit), feedback.id)
     is_pending = moderation.status is ModerationStatus.PENDING
     why = held(feedback) if is_pending else None
-    age = visit.now - (_waits_since(feedback) if is_pending else moderation.decided_at or feedback.created_at)
+    age = visit.now - (waits_since(feedback) if is_pending else moderation.decided_at or feedback.created_at)
     reading = hk.spam.readings([feedback]).get(feedback.id)
     return Card(
         feedback=feedback.without_words() if feedback.withdrawn else feedback,
@@ -548,14 +548,6 @@ def _card(visit: Visit, view: View, feedback: Feedback, items: Sequence[Feedback
         choices=() if feedback.withdrawn else _choices(moderation.status),
         previous=_previous(visit, view, feedback, items),
         next=_next(visit, view, feedback, items),
-    )
-
-
-def _waits_since(feedback: Feedback) -> datetime:
-    """Since when an entry waits. One whose decision was undone waits as long as if it had not been made."""
-    moderation = feedback.moderation
-    return waits_since(
-        evolve(feedback, moderation=evolve(moderation, decided_at=None)) if moderation.is_undo else feedback
     )
 
 
