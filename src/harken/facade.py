@@ -471,7 +471,11 @@ class Harken:
         """Index the comments of this application for text search, about 20,000 a second.
 
         Searches do so in the background. Until that is done, a search may raise ``SearchNotReady``; after this, none
-        does.
+        does unless many old comments are changed. It waits for other processes that index comments and, on MongoDB
+        after an import, two minutes for writes to finish.
+
+        Raises:
+            SearchNotReady: other processes prevented it for five minutes.
         """
         self._storage.index_comments(self.application)
 

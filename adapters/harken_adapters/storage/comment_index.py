@@ -57,7 +57,7 @@ BUILDING: Final = timedelta(seconds=10)
 #: After how many seconds a note is renewed.
 _RENEWAL: Final = 2.0
 #: How many seconds pass before an attempt to index what others are indexing or changing is repeated.
-_RETRY: Final = 0.5
+_RETRY: Final = 1.0
 #: How many seconds ``index_comments`` waits for others while it can index nothing.
 _PATIENCE: Final = 300.0
 #: How many seconds pass before a search looks again for comments to index.

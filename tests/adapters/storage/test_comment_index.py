@@ -344,10 +344,11 @@ def test_index_comments_waits_for_those_who_index(indexed: Indexed, monkeypatch:
         first.result(timeout=20)
 
 
-def test_entries_that_are_too_new_to_be_indexed_are_scanned(indexed: Indexed) -> None:
+def test_entries_that_are_too_new_to_be_indexed_are_scanned(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many they are: nobody can index them, so a search does not wait for that."""
-    moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1_000)
-    storage, series = indexed.storage, [evolve(one, created_at=moment) for one in comments(30)]
+    monkeypatch.setattr(sqlite_index, "_NEWEST", 50)
+    storage = indexed.storage
+    series = [evolve(one, created_at=one.created_at + timedelta(days=9_000)) for one in comments(30)]
     storage.feedback.add(accepted(*series))
     storage.index_comments("default")
     assert indexed.segments() == 0
