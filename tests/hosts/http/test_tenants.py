@@ -218,18 +218,6 @@ class TestKeysForAgents:
         answer = shop.server.ask("GET", f"{about}other", headers=shop.key("mine"))
         assert "got agent_id 'other'" in problem(answer, 403, "forbidden")["detail"]
 
-    def test_facets(self, shop: Shop) -> None:
-        """The values that filters can have are those of all their agents, also with a filter on one of them."""
-        path, whole = "/api/analytics/facets", bearing(shop.hk.keys.create("default", [Scope.ADMIN]).text)
-        for query in ("", "?agent_id=mine"):
-            found = shop.server.get(f"{path}{query}", headers=shop.key("mine", "third"))
-            assert {one["value"] for one in found["agents"]} == {"mine"}
-            assert (
-                found["entries"]
-                == shop.server.get("/api/analytics/summary?agent_id=mine", headers=whole)["total_feedbacks"]
-            )
-        problem(shop.server.ask("GET", f"{path}?agent_id=other", headers=shop.key("mine")), 403, "forbidden")
-
     def test_comparisons(self, shop: Shop) -> None:
         """Neither side of a comparison can be about another agent."""
         for side in ("before", "after"):
