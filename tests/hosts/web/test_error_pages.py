@@ -70,7 +70,10 @@ def test_not_found(reader: Visitor) -> None:
 def test_a_scope_that_is_missing(reader: Visitor) -> None:
     """It names the scope, and offers to sign in with another key."""
     page = reader.page("/dashboard/settings", status=403)
-    assert "You may not see this This operation requires the scope 'admin'" in texts_of(page)
+    assert (
+        "You may not see this This key may read, but not change settings. Ask for one with the scope admin."
+        in texts_of(page)
+    )
     assert "Sign in with another key" in texts_of(page)
     answer = reader.post("/dashboard/settings/keys", {"name": "x", "scopes": "read"})
     assert answer.status_code == 403

@@ -108,7 +108,7 @@ def signed_in(hk: Harken, server: Server, scope: str) -> Visitor:
     ("scopes", "path", "sentence"),
     [
         (["read"], "/moderation", "This key may read, but not decide. Ask for one with the scope moderate"),
-        (["moderate"], "", "This key may decide, but not read. Ask for one with the scope read"),
+        (["moderate"], "/feedback", "This key may decide, but not read. Ask for one with the scope read"),
         (["submit", "read"], "/settings", "may submit feedback and read, but not change settings. Ask for one with"),
     ],
 )
