@@ -6,7 +6,7 @@ Triggers remove the segments that a change concerns, in the transaction of the c
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -128,7 +128,7 @@ class SqliteCommentIndex(CommentIndexer):
 
 def narrowed(
     connection: sqlite3.Connection, query: FeedbackQuery, *more: Condition
-) -> Iterator[tuple[FeedbackQuery, Sequence[Condition]]]:
+) -> Generator[tuple[FeedbackQuery, Sequence[Condition]], None, None]:
     """Split a query into parts, newest first: matching rows meet the query and the conditions of exactly one part.
 
     The parts are such that a search checks few comments. ``more`` are conditions that limit the rows.

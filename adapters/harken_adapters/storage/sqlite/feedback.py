@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -202,22 +203,25 @@ def _find(
 ) -> list[Feedback]:
     """Return the newest matching entries before a position."""
     found: list[Feedback] = []
-    for part, more in narrowed(connection, query, *position):
-        statement, parameters = select_in_order(SELECTED, part, *position, *more, order=f"{NEWEST_FIRST} LIMIT ?")
-        found += map(from_row, connection.execute(statement, (*parameters, limit - len(found))).fetchall())
-        if len(found) == limit:
-            break
+    # Closed here, as an interruption would be lost while the interpreter closes it.
+    with closing(narrowed(connection, query, *position)) as parts:
+        for part, more in parts:
+            statement, parameters = select_in_order(SELECTED, part, *position, *more, order=f"{NEWEST_FIRST} LIMIT ?")
+            found += map(from_row, connection.execute(statement, (*parameters, limit - len(found))).fetchall())
+            if len(found) == limit:
+                break
     return found
 
 
 def _count(connection: sqlite3.Connection, query: FeedbackQuery, limit: int) -> int:
     count = 0
-    for part, more in narrowed(connection, query):
-        condition, parameters = where(part, *more)
-        newest = f"SELECT count(*) FROM (SELECT 1 FROM feedback WHERE {condition} LIMIT ?)"  # noqa: S608
-        count += connection.execute(newest, (*parameters, limit - count)).fetchone()[0]
-        if count == limit:
-            break
+    with closing(narrowed(connection, query)) as parts:
+        for part, more in parts:
+            condition, parameters = where(part, *more)
+            newest = f"SELECT count(*) FROM (SELECT 1 FROM feedback WHERE {condition} LIMIT ?)"  # noqa: S608
+            count += connection.execute(newest, (*parameters, limit - count)).fetchone()[0]
+            if count == limit:
+                break
     return count
 
 
