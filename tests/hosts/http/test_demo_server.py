@@ -30,6 +30,8 @@ def demo(folder: Path, *options: str, before: tuple[str, ...] = ()) -> Iterator[
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment(TMPDIR=str(folder / "temporary"), XDG_STATE_HOME=str(folder / "state")),
+            # As in a terminal, also if the tests run under nohup.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         try:
             yield process, log
