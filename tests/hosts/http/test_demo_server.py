@@ -31,7 +31,7 @@ def demo(folder: Path, *options: str, before: tuple[str, ...] = ()) -> Iterator[
             stderr=subprocess.STDOUT,
             env=environment(TMPDIR=str(folder / "temporary"), XDG_STATE_HOME=str(folder / "state")),
             # As in a terminal, also if the tests run under nohup.
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509 - takes no lock
         )
         try:
             yield process, log
