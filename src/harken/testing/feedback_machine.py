@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from attrs import evolve
 from hypothesis import strategies as st
@@ -170,6 +171,23 @@ class FeedbackMachine(ComparingMachine):
     ) -> None:
         query = FeedbackQuery(application=application, agent_id=agent_id, since=since, until=until)
         self._both(lambda storage: _groups(storage, query, group_by))
+
+    @precondition(lambda self: self._all_feedback())
+    @rule(data=st.data())
+    def read_several_values(self, data: st.DataObject) -> None:
+        # Those of stored feedback, as others would seldom find several entries.
+        some = data.draw(st.lists(st.sampled_from(self._all_feedback()), min_size=2, max_size=4))
+        filters: dict[str, Any] = {
+            "agent_id": [one.agent_id for one in some if one.agent_id is not None],
+            "rating": [one.rating for one in some],
+            "tag": [tag for one in some for tag in one.tags],
+            # Those without a value have None, as for entries that lack the name.
+            "context": {name: [one.context.get(name) for one in some] for name in list(some[0].context)[:1]},
+        }
+        chosen = data.draw(st.sampled_from([{name: values} for name, values in filters.items() if values]))
+        query = FeedbackQuery(application=some[0].application, **chosen).in_any_state()
+        self._both(partial(_stream, query=query))
+        self._both(lambda storage: _groups(storage, query, None))
 
     @rule(query=hst.queries(), limit=st.integers(1, 4), group_by=hst.groupings())
     def count_by_author(self, query: FeedbackQuery, limit: int, group_by: GroupBy | None) -> None:
