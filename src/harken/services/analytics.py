@@ -149,7 +149,7 @@ class AnalyticsService:
         """The period that :meth:`trend` chooses.
 
         Raises:
-            InvalidQuery: there is no such zone.
+            InvalidQuery: the time zone is unknown.
         """
         named = zone_named(zone)
         return self._keep(query, ("fitting period", zone), lambda: fitting_period(self._slots(query), named))

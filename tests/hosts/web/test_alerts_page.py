@@ -462,7 +462,7 @@ class TestElsewhere:
         assert "Channel support is off" not in shown
 
     def test_nothing_needs_you(self, hk: Harken, admin: Visitor, support: Support) -> None:
-        """Without alerts, dead deliveries and a queue there is no such card."""
+        """Without alerts, dead deliveries and a queue, the card is absent."""
         support.status = None
         hk.submit("s", "up")
         hk.relay.run_due()

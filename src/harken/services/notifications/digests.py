@@ -75,7 +75,7 @@ class DigestService:
         """The digest of the latest period.
 
         Raises:
-            InvalidQuery: there is no such digest.
+            InvalidQuery: no digest has this name.
         """
         rule = self._rule(name)
         return self._build(rule, self._application_of(rule), rule.latest_end(self._clock()))
@@ -84,7 +84,7 @@ class DigestService:
         """Create the delivery of the digest of the latest period; ``False`` if there was one before.
 
         Raises:
-            InvalidQuery: there is no such digest.
+            InvalidQuery: no digest has this name.
         """
         rule = self._rule(name)
         return self._send(rule, rule.latest_end(self._clock()))
@@ -100,7 +100,7 @@ class DigestService:
         """The digest of an event, as it is now, after recording that the channel is notified of what it quotes.
 
         Raises:
-            DeliveryFailed: there is no such digest in the settings of this process.
+            DeliveryFailed: the digest is not in the settings of this process.
         """
         name, end = name_and_end(event)
         if (rule := self._rules.get(name)) is None:
