@@ -24,7 +24,7 @@ from harken_adapters.storage.mongodb import comment_index as mongodb_index
 from harken_adapters.storage.mongodb import mongo_storage
 from harken_adapters.storage.sqlite import comment_index as sqlite_index
 from harken_adapters.storage.sqlite import open_storage
-from support import eventually
+from support import PATIENCE, eventually
 
 SLOW = FeedbackQuery(text="slow")
 Change = Callable[[], object]
@@ -338,10 +338,10 @@ def test_index_comments_waits_for_those_who_index(indexed: Indexed, monkeypatch:
     with ThreadPoolExecutor() as threads:
         first = threads.submit(storage.index_comments, "default")
         assert started.wait(20)
-        threads.submit(storage.index_comments, "default").result(timeout=20)
+        threads.submit(storage.index_comments, "default").result(timeout=PATIENCE)
         assert storage.feedback.find(FeedbackQuery(text="12"), limit=2).items == (series[12],)
         finish.set()
-        first.result(timeout=20)
+        first.result(timeout=PATIENCE)
 
 
 def test_entries_that_are_too_new_to_be_indexed_are_scanned(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ class TestList:
             (tool.name, tool.description, tool.input_schema, tool.annotations and tool.annotations.title)
             for tool in tools_of(hk).values()
         ]
-        assert len(json.dumps(listed)) < 16_500
+        assert len(json.dumps(listed)) < 15_000
 
     def test_quotes_come_with_a_warning(self, rated: Harken) -> None:
         """Tools that return what people wrote say that it is not to be obeyed, before and with each result."""

@@ -19,6 +19,17 @@ _OMITTED: Final = frozenset({"pattern", "propertyNames", "minItems", "format"})
 _SCALAR: Final[Schema] = {"type": ["string", "number", "boolean"]}
 #: Without its items, which would make the schemas much longer; the call checks them.
 _SCALARS: Final[Schema] = {"type": ["string", "number", "boolean", "array"]}
+#: Of filters, which many tools have. In every conversation, short ones matter more than those of the documentation.
+_SHORT: Final = {
+    "agent_id": "Only about these agents.",
+    "author": "Only by this author.",
+    "message_id": "Only on this message.",
+    "rating": "Only these ratings.",
+    "session_id": "Only on this session.",
+    "since": "Only from this time on, such as 2026-01-31T12:00Z; UTC by default.",
+    "tag": "Only with any of these tags.",
+    "text": 'Only comments with these words; "on hold" is a phrase.',
+}
 _IDEMPOTENCY_KEY: Final[Schema] = {
     "type": "string",
     "minLength": 1,
@@ -72,7 +83,7 @@ def _argument(tool: Tool, name: str) -> Schema:
         return _IDEMPOTENCY_KEY
     body = SCHEMAS[tool.operation.body]["properties"] if tool.operation.body else {}
     if plain == "context":
-        what = "Further values by name." if body else "Only feedback with any of these context values, by name."
+        what = "Further values by name." if body else "Only with any of these values, by name."
         return {
             "type": "object",
             "additionalProperties": _SCALAR if body else _SCALARS,
@@ -95,9 +106,9 @@ def _argument(tool: Tool, name: str) -> Schema:
 
 def _parameter(tool: Tool, name: str) -> Schema:
     described = next(one for one in operation_document(tool.operation, "")["parameters"] if one["name"] == name)
-    # The operation checks the number of values.
-    schema = {key: value for key, value in described["schema"].items() if key != "maxItems"}
-    return {**schema, "description": described["description"]}
+    # The operation checks the number and length of values.
+    schema = {key: value for key, value in described["schema"].items() if key not in ("maxItems", "maxLength")}
+    return {**schema, "description": _SHORT.get(name, described["description"])}
 
 
 def _of_side(side: str, description: str) -> str:
