@@ -477,3 +477,9 @@ class TestWhyFeedbackIsHeld:
         assert [one.field for one in restore_violations(held)] == ["held_by"]
         many = a_feedback(moderation=Moderation.held("why", (RuleMatch("rule"),) * 21))
         assert [one.code for one in restore_violations(many)] == ["too_many"]
+
+    @pytest.mark.parametrize("rule", ["", "x" * 101, "a\0b"])
+    def test_invalid_names_are_not_restored(self, rule: str) -> None:
+        """Nor are names of rules that are empty, too long, or text that some storage could not store."""
+        held = a_feedback(moderation=Moderation.held("why", (RuleMatch(rule),)))
+        assert [one.field for one in restore_violations(held)] == ["held_by"]

@@ -42,6 +42,7 @@ _NO_QUOTES = re.compile('["\u201c\u201d\u201e\u201f\u00ab\u00bb]')
         ("हिन्दी", "हिन्दी में", ["हिन्दी"]),
         ("\u3160\u3160", "왜 \u3160\u3160", ["\u3160\u3160"]),
         ("\uac01", "\u1100\u3163 \u1100\u1161\u11a8!", ["\u1100\u1161\u11a8"]),
+        ('"on hold on"', "on hold on hold on", ["on hold on hold on"]),
     ],
 )
 def test_a_search_finds_equal_words(text: str, comment: str, hits: list[str]) -> None:
@@ -95,6 +96,14 @@ def test_hits_are_where_the_words_are(text: str, comment: str) -> None:
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
     if search.is_in(comment):
         assert spans
+
+
+def test_a_composed_letter_has_one_place() -> None:
+    """Each letter of Unicode is found in its decomposed form, and highlighted as a whole."""
+    for letter in map(chr, range(0x110000)):
+        parts = unicodedata.normalize("NFD", letter)
+        if letter.isalpha() and len(parts) > 1 and len(search_words(parts)) == 1:
+            assert TextSearch.parse(letter).spans(f"- {parts} -") == ((2, 2 + len(parts)),), letter
 
 
 @given(strategies.searches(), strategies.comments())

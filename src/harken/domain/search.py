@@ -188,34 +188,30 @@ def _starts(words: Sequence[str], phrase: Phrase) -> list[int]:
 
 def _places(comment: str) -> Iterator[tuple[str, int, int]]:
     """Yield the words of a comment, each with its start and end in the comment."""
-    folded = _fold(comment)
-    starts, ends = _origins(comment, folded)
+    folded, starts, ends = _folded_with_places(comment)
     pattern = _ASCII_WORD if folded.isascii() else _word()
     for found in pattern.finditer(folded):
         yield found[0], starts[found.start()], ends[found.end() - 1]
 
 
-def _origins(comment: str, folded: str) -> tuple[Sequence[int], Sequence[int]]:
-    """Where each character of the folded comment comes from: the starts and ends of places in the comment."""
+def _folded_with_places(comment: str) -> tuple[str, Sequence[int], Sequence[int]]:
+    """The folded comment, and where each of its characters comes from: the starts and ends of places in the comment."""
     if comment.isascii():
-        return range(len(comment)), range(1, len(comment) + 1)
+        return comment.lower(), range(len(comment)), range(1, len(comment) + 1)
+    parts: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    again: list[str] = []
     # Texts repeat their characters.
     folds: dict[str, str] = {}
     for found in _cluster().finditer(comment):
         cluster, (start, end) = found[0], found.span()
         if (part := folds.get(cluster)) is None:
             part = folds[cluster] = _fold(cluster)
-        again.append(part)
+        parts.append(part)
         if cluster.isascii():
             starts += range(start, end)
             ends += range(start + 1, end + 1)
         else:
             starts += [start] * len(part)
             ends += [end] * len(part)
-    if "".join(again) != folded:
-        # Characters of two clusters were composed, which is not known to happen: the whole comment is the place.
-        return [0] * len(folded), [len(comment)] * len(folded)
-    return starts, ends
+    return "".join(parts), starts, ends

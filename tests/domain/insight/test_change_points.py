@@ -6,9 +6,11 @@ import pytest
 
 from harken.domain.insight.change_points import (
     Day,
+    Hour,
     alarm,
     change_points,
     dispersion_of,
+    hourly_change_points,
     threshold,
     without_weekday_effects,
 )
@@ -58,6 +60,14 @@ def test_too_few_days_have_no_change() -> None:
     assert change_points(_series([0.9, 0.1], 50)) == []
     assert change_points([Day(0, 0, number % 7) for number in range(30)]) == []
     assert change_points([Day(5, 5, number % 7) for number in range(30)]) == []
+
+
+def test_hours_without_a_difference_have_no_change() -> None:
+    """Hours without ratings, or with only one kind of them."""
+    assert hourly_change_points([]) == []
+    assert hourly_change_points([Hour(0, 0, number % 24) for number in range(72)]) == []
+    assert hourly_change_points([Hour(5, 5, number % 24) for number in range(72)]) == []
+    assert hourly_change_points([Hour(0, 5, number % 24) for number in range(72)]) == []
 
 
 def test_thresholds_grow_with_the_number_of_days() -> None:
