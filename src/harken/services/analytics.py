@@ -66,6 +66,8 @@ _SHORT_PERIOD: Final = timedelta(days=14)
 _KNOWN: Final = timedelta(weeks=5)
 _BY_AGENT: Final = GroupBy(Dimension.AGENT)
 _RECOUNTED: Final = (None, _BY_AGENT, GroupBy(Dimension.SLOT))
+#: The statistics of longer periods are kept, as it takes long to add their counters.
+_LONG: Final = timedelta(days=14)
 #: In how many entries the values of filters are counted.
 _FACET_ENTRIES: Final = 5_000
 
@@ -477,11 +479,22 @@ class AnalyticsService:
     def _groups_of_page(self, query: FeedbackQuery, by: GroupBy) -> Mapping[GroupKey, Summary]:
         period = FeedbackQuery(application=query.application, since=query.since, until=query.until)
         # Results by slot are large. They are not kept, but what is computed from them is.
-        if by != _BY_AGENT or query == evolve(period, agent_id=query.agent_id) or not _reads_much(query):
+        if by != _BY_AGENT or not _reads_much(query):
             return self._repository.summarize(query, by)
+        if query == evolve(period, agent_id=query.agent_id):
+            if not self._is_long(period):
+                return self._repository.summarize(query, by)
+            # There are counters for all times.
+            period = FeedbackQuery(application=query.application)
         from harken.services.filtered import FilteredSummaries  # noqa: PLC0415 - keeps `import harken` light
 
         return FilteredSummaries(self._repository, self._kept).summarize(query, period, self.summary(period), by)
+
+    def _is_long(self, period: FeedbackQuery) -> bool:
+        """Whether a storage adds many counters for a period."""
+        if period.since is None:
+            return period.until is not None
+        return (period.until or self._clock()) - period.since > _LONG
 
     def _keep(self, query: FeedbackQuery, name: Hashable, compute: Callable[[], _Value]) -> _Value:
         return self._kept.get(query, self.summary(query), name, compute)

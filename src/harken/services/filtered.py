@@ -17,18 +17,18 @@ _MOST_ADDED: Final = 200
 
 
 @frozen
-class _Counted:
-    """The statistics by group, and the newest entry of the period, if more can be added."""
+class _Kept:
+    """The statistics by group, and the newest entry that was counted, if more can be added."""
 
     groups: Mapping[GroupKey, Summary]
     newest: Cursor | None
 
 
 class FilteredSummaries:
-    """Keeps the statistics of filters such as a tag, for which a storage reads all feedback of the period.
+    """Keeps the statistics of filters such as a tag, for which a storage reads much.
 
-    They are valid while the statistics of all feedback of the period are the same, which storages have counters for.
-    New entries are added to them.
+    They are valid while the statistics of more feedback, which storages have counters for, are the same. New entries
+    are added to them.
     """
 
     def __init__(self, repository: FeedbackRepository, kept: Kept) -> None:
@@ -36,47 +36,47 @@ class FilteredSummaries:
         self._kept = kept
 
     def summarize(
-        self, query: FeedbackQuery, period: FeedbackQuery, total: Summary, by: GroupBy | None
+        self, query: FeedbackQuery, counted: FeedbackQuery, total: Summary, by: GroupBy | None
     ) -> Mapping[GroupKey, Summary]:
         """The statistics of the matching feedback by group.
 
         Args:
             query: the selection.
-            period: the same period without other filters.
+            counted: the same period or all times, without other filters: what storages have counters for.
             total: its statistics.
             by: how to group.
         """
-        counted = self._kept.get(
+        kept = self._kept.get(
             query,
             total,
             ("filtered", by),
-            lambda: self._count(query, period, by),
-            extend=lambda kept, added: self._extend(query, period, by, kept, added),
+            lambda: self._count(query, counted, by),
+            extend=lambda earlier, added: self._extend(query, counted, by, earlier, added),
         )
-        return counted.groups
+        return kept.groups
 
-    def _count(self, query: FeedbackQuery, period: FeedbackQuery, by: GroupBy | None) -> _Counted:
-        newest = self._newest(period)
+    def _count(self, query: FeedbackQuery, counted: FeedbackQuery, by: GroupBy | None) -> _Kept:
+        newest = self._newest(counted)
         groups = self._repository.summarize(query, by)
         # Entries that arrive while counting would be added again.
-        return _Counted(groups, newest if newest == self._newest(period) else None)
+        return _Kept(groups, newest if newest == self._newest(counted) else None)
 
     def _extend(
-        self, query: FeedbackQuery, period: FeedbackQuery, by: GroupBy | None, counted: _Counted, added: Summary
-    ) -> _Counted | None:
-        if counted.newest is None or added.total > _MOST_ADDED:
+        self, query: FeedbackQuery, counted: FeedbackQuery, by: GroupBy | None, kept: _Kept, added: Summary
+    ) -> _Kept | None:
+        if kept.newest is None or added.total > _MOST_ADDED:
             return None
-        page = self._repository.find(evolve(period, since=counted.newest.created_at), limit=added.total + 1).items
-        entries = [one for one in page if Cursor.of(one) > counted.newest]
+        page = self._repository.find(evolve(counted, since=kept.newest.created_at), limit=added.total + 1).items
+        entries = [one for one in page if Cursor.of(one) > kept.newest]
         if len(entries) != added.total:
             # Some have an earlier time, or arrived since the statistics were read.
             return None
-        groups = dict(counted.groups)
+        groups = dict(kept.groups)
         for one in filter(query.matches, entries):
             for key in by.keys(one) if by else (None,):
                 groups[key] = groups.get(key, Summary()) + Summary.of(one)
-        return _Counted(groups, Cursor.of(entries[0]) if entries else counted.newest)
+        return _Kept(groups, Cursor.of(entries[0]) if entries else kept.newest)
 
-    def _newest(self, period: FeedbackQuery) -> Cursor | None:
-        items = self._repository.find(period, limit=1).items
+    def _newest(self, counted: FeedbackQuery) -> Cursor | None:
+        items = self._repository.find(counted, limit=1).items
         return Cursor.of(items[0]) if items else None
