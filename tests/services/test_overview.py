@@ -286,6 +286,20 @@ def test_new_entries_are_added_to_kept_statistics(filters: dict[str, Any]) -> No
         assert selection not in read
 
 
+def test_a_change_outside_of_a_long_period(clock: ManualClock) -> None:
+    """A withdrawal before the period does not hide feedback of the period that is equal."""
+    with harken.connect("memory://", clock=clock) as hk:
+        rated(hk, 1, 0, NOON - 100 * DAY)
+        rated(hk, 1, 0, NOON - DAY)
+        selection = hk.query(since=NOON - 28 * DAY)
+        assert _totals_of_page(hk, selection) == {None: 1}
+        clock.turn(minutes=5)
+        hk.withdraw(next(iter(hk.collection.stream(hk.query(until=NOON - 50 * DAY)))).id)
+        rated(hk, 1, 0, clock.now)
+        clock.turn(minutes=5)
+        assert _totals_of_page(hk, selection) == {None: 2}
+
+
 def _totals_of_page(hk: Harken, query: FeedbackQuery) -> dict[Any, int]:
     return {agent: summary.total for agent, summary in hk.analytics.page().groups(query, BY_AGENT).items()}
 

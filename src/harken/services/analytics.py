@@ -477,24 +477,23 @@ class AnalyticsService:
         return self._read[place]
 
     def _groups_of_page(self, query: FeedbackQuery, by: GroupBy) -> Mapping[GroupKey, Summary]:
-        period = FeedbackQuery(application=query.application, since=query.since, until=query.until)
         # Results by slot are large. They are not kept, but what is computed from them is.
         if by != _BY_AGENT or not _reads_much(query):
             return self._repository.summarize(query, by)
-        if query == evolve(period, agent_id=query.agent_id):
-            if not self._is_long(period):
+        counted = FeedbackQuery(application=query.application, since=query.since, until=query.until)
+        if query == evolve(counted, agent_id=query.agent_id):
+            if not self._is_long(query):
                 return self._repository.summarize(query, by)
-            # There are counters for all times.
-            period = FeedbackQuery(application=query.application)
+            counted = FeedbackQuery(application=query.application)
         from harken.services.filtered import FilteredSummaries  # noqa: PLC0415 - keeps `import harken` light
 
-        return FilteredSummaries(self._repository, self._kept).summarize(query, period, self.summary(period), by)
+        return FilteredSummaries(self._repository, self._kept).by_agent(query, counted, self.summary(counted))
 
-    def _is_long(self, period: FeedbackQuery) -> bool:
-        """Whether a storage adds many counters for a period."""
-        if period.since is None:
-            return period.until is not None
-        return (period.until or self._clock()) - period.since > _LONG
+    def _is_long(self, query: FeedbackQuery) -> bool:
+        """Whether a storage adds many counters for the period of a query. There are other counters for all times."""
+        if query.since is None:
+            return query.until is not None
+        return (query.until or self._clock()) - query.since > _LONG
 
     def _keep(self, query: FeedbackQuery, name: Hashable, compute: Callable[[], _Value]) -> _Value:
         return self._kept.get(query, self.summary(query), name, compute)

@@ -7,11 +7,12 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey
+from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
 from harken.services.kept import Kept
 
+_BY_AGENT: Final = GroupBy(Dimension.AGENT)
 #: How many new entries are added to earlier statistics before all entries are read again.
 _MOST_ADDED: Final = 200
 
@@ -35,35 +36,31 @@ class FilteredSummaries:
         self._repository = repository
         self._kept = kept
 
-    def summarize(
-        self, query: FeedbackQuery, counted: FeedbackQuery, total: Summary, by: GroupBy | None
-    ) -> Mapping[GroupKey, Summary]:
-        """The statistics of the matching feedback by group.
+    def by_agent(self, query: FeedbackQuery, counted: FeedbackQuery, total: Summary) -> Mapping[GroupKey, Summary]:
+        """The statistics of the matching feedback by agent.
 
         Args:
             query: the selection.
             counted: the same period or all times, without other filters: what storages have counters for.
             total: its statistics.
-            by: how to group.
         """
         kept = self._kept.get(
-            query,
+            # Of all that is counted, as a change outside of the selection changes the total as well.
+            counted,
             total,
-            ("filtered", by),
-            lambda: self._count(query, counted, by),
-            extend=lambda earlier, added: self._extend(query, counted, by, earlier, added),
+            ("filtered", query),
+            lambda: self._count(query, counted),
+            extend=lambda earlier, added: self._extend(query, counted, earlier, added),
         )
         return kept.groups
 
-    def _count(self, query: FeedbackQuery, counted: FeedbackQuery, by: GroupBy | None) -> _Kept:
+    def _count(self, query: FeedbackQuery, counted: FeedbackQuery) -> _Kept:
         newest = self._newest(counted)
-        groups = self._repository.summarize(query, by)
+        groups = self._repository.summarize(query, _BY_AGENT)
         # Entries that arrive while counting would be added again.
         return _Kept(groups, newest if newest == self._newest(counted) else None)
 
-    def _extend(
-        self, query: FeedbackQuery, counted: FeedbackQuery, by: GroupBy | None, kept: _Kept, added: Summary
-    ) -> _Kept | None:
+    def _extend(self, query: FeedbackQuery, counted: FeedbackQuery, kept: _Kept, added: Summary) -> _Kept | None:
         if kept.newest is None or added.total > _MOST_ADDED:
             return None
         page = self._repository.find(evolve(counted, since=kept.newest.created_at), limit=added.total + 1).items
@@ -73,7 +70,7 @@ class FilteredSummaries:
             return None
         groups = dict(kept.groups)
         for one in filter(query.matches, entries):
-            for key in by.keys(one) if by else (None,):
+            for key in _BY_AGENT.keys(one):
                 groups[key] = groups.get(key, Summary()) + Summary.of(one)
         return _Kept(groups, Cursor.of(entries[0]) if entries else kept.newest)
 
