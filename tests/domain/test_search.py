@@ -42,6 +42,7 @@ _NO_QUOTES = re.compile('["\u201c\u201d\u201e\u201f\u00ab\u00bb]')
         ("हिन्दी", "हिन्दी में", ["हिन्दी"]),
         ("\u3160\u3160", "왜 \u3160\u3160", ["\u3160\u3160"]),
         ("\uac01", "\u1100\u3163 \u1100\u1161\u11a8!", ["\u1100\u1161\u11a8"]),
+        ("\uac00", "\u1100\u200b\u1161!", ["\u1100\u200b\u1161"]),
         ('"on hold on"', "on hold on hold on", ["on hold on hold on"]),
     ],
 )
@@ -120,6 +121,18 @@ def test_every_comment_is_found_by_itself(comment: str) -> None:
     search = TextSearch.parse(f'"{_NO_QUOTES.sub(" ", comment)}"')
     assert search.is_in(comment)
     assert len(search.spans(comment)) == 1
+
+
+@given(
+    st.text("ab _-\u00e9", max_size=12), st.lists(st.text("ab\u00e9", min_size=1, max_size=2), min_size=1, max_size=3)
+)
+@example("ab a b", ["a", "b"])
+@example("a_b", ["a", "b"])
+def test_a_phrase_is_found_where_its_words_are_consecutive(comment: str, phrase: list[str]) -> None:
+    """In ASCII and in other texts: the words of the comment have those of the phrase, one after the other."""
+    words, length = search_words(comment), len(phrase)
+    is_there = any(words[start : start + length] == phrase for start in range(len(words)))
+    assert TextSearch.parse(f'"{" ".join(phrase)}"').is_in(comment) == is_there
 
 
 @given(st.text(st.characters(max_codepoint=127)))

@@ -17,12 +17,14 @@ from __future__ import annotations
 import logging
 import struct
 from abc import ABC, abstractmethod
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from math import inf
-from threading import Event, Thread
+from sys import byteorder
+from threading import Thread
 from time import monotonic
 from typing import Any, Final
 from zlib import crc32
@@ -30,11 +32,12 @@ from zlib import crc32
 from attrs import evolve, frozen
 
 from harken.domain.errors import HarkenError, SearchNotReady, StorageClosed, StorageCorrupt
-from harken.domain.instants import to_microseconds
+from harken.domain.instants import from_microseconds, to_microseconds
 from harken.domain.moderation import ModerationStatus
 from harken.domain.query import FeedbackQuery
 from harken.domain.search import TextSearch, search_terms
 from harken.services.forks import ForkSafeLock
+from harken.services.interruption import Latch
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ _CHARACTERS: Final = 2_000_000
 #: How many parts the words of a segment are stored in, so that a search reads few of them.
 BUCKETS: Final = 128
 #: A search checks this many of the newest entries at first, which finds most words.
-WALKED: Final = 10_000
+WALKED: Final = 4_000
 #: The largest number of entries that a search scans because no segment covers them.
 SCANNED: Final = 100_000
 #: How much longer it takes to look up an entry than to read it together with its neighbours.
@@ -164,7 +167,7 @@ def times_of(search: TextSearch, times: bytes, buckets: Mapping[int, bytes]) -> 
     """
     try:
         return _times_of(search, times, buckets)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, ValueError) as error:
         raise StorageCorrupt("The search index of comments is damaged; run 'harken rebuild'") from error
 
 
@@ -175,7 +178,7 @@ def _times_of(search: TextSearch, times: bytes, buckets: Mapping[int, bytes]) ->
         common = set(ordinals) if common is None else common.intersection(ordinals)
         if not common:
             return []
-    all_times = struct.unpack(f"<{len(times) // 8}q", times)
+    all_times = _numbers("q", times)
     return [all_times[ordinal] for ordinal in sorted(common or ())]
 
 
@@ -187,12 +190,22 @@ def _ordinals_of(word: int, bucket: bytes) -> Sequence[int]:
     if not bucket:
         return ()
     (count,) = struct.unpack_from("<I", bucket)
-    words = struct.unpack_from(f"<{count}I", bucket, 4)
+    words = _numbers("I", bucket[4 : 4 + 4 * count])
     place = bisect_left(words, word)
     if place == count or words[place] != word:
         return ()
-    lengths = struct.unpack_from(f"<{count}I", bucket, 4 + 4 * count)
-    return struct.unpack_from(f"<{lengths[place]}H", bucket, 4 + 8 * count + 2 * sum(lengths[:place]))
+    lengths = _numbers("I", bucket[4 + 4 * count : 4 + 8 * count])
+    start = 4 + 8 * count + 2 * sum(lengths[:place])
+    return _numbers("H", bucket[start : start + 2 * lengths[place]])
+
+
+def _numbers(code: str, stored: bytes) -> Sequence[int]:
+    """Stored numbers of a type code; this is faster than unpacking them."""
+    numbers = array(code)
+    numbers.frombytes(stored)
+    if byteorder == "big":
+        numbers.byteswap()
+    return numbers
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -226,10 +239,17 @@ def gaps(segments: Iterable[Segment], until: int) -> list[tuple[int, int]]:
     return [(part.since, part.until) for part in reversed(parts) if part.times is None]
 
 
-def by_indexes(query: FeedbackQuery) -> FeedbackQuery:
+def with_indexed_filters(query: FeedbackQuery) -> FeedbackQuery:
     """The filters of a query for which storages have an index."""
     plain = evolve(query, text=None, message_id=None, rating=None, tag=None, context=None, has_comment=None)
     return plain if query.statuses == _PENDING else plain.in_any_state()
+
+
+def part_of(query: FeedbackQuery, part: Part) -> FeedbackQuery:
+    """The part of a query in a range of times within its period."""
+    # The end of time is not a time.
+    until = query.until if part.until == END else from_microseconds(part.until)
+    return evolve(query, since=from_microseconds(part.since), until=until)
 
 
 def cost(left: int, parts: Iterable[Part]) -> int:
@@ -238,6 +258,57 @@ def cost(left: int, parts: Iterable[Part]) -> int:
     ``left`` is the number of entries that no segment covers.
     """
     return left + _COST * sum(len(part.times) for part in parts if part.times is not None)
+
+
+def plan(
+    query: FeedbackQuery,
+    times: Mapping[Segment, Sequence[int]],
+    *,
+    count: Callable[[FeedbackQuery, int], int],
+    horizon: Callable[[], int | None],
+    not_ready: Callable[[], SearchNotReady],
+) -> list[Part] | None:
+    """What to check for a query with words: parts, newest first; ``None`` if checking all entries is as fast.
+
+    Args:
+        query: the query.
+        times: the segments of its period, with the times at which they may have what is searched for.
+        count: counts what the filters with an index leave of a query, up to a limit.
+        horizon: returns the time from which on nothing is indexed.
+        not_ready: makes the error if too many entries would be scanned.
+
+    Raises:
+        SearchNotReady: too many comments are not indexed.
+    """
+    parts = covered_parts(times, *range_of(query), times.__getitem__)
+
+    def number_in(some: Iterable[Part]) -> int:
+        return number_up_to_scanned(some, lambda part, limit: count(part_of(query, part), limit))
+
+    left = number_in(part for part in parts if part.times is None)
+    if left > SCANNED and number_in(indexable(parts, horizon())) > SCANNED:
+        raise not_ready()
+    to_check = cost(left, parts)
+    # Other filters may leave less to check than the words. All of them are at most ``everything``.
+    everything = left + sum(segment.entries for segment in times)
+    is_frequent = left <= SCANNED and everything <= to_check
+    return None if is_frequent or count(query, to_check + 1) <= to_check else list(pieces(parts))
+
+
+def range_of(query: FeedbackQuery) -> tuple[int, int]:
+    """The period of a query in microseconds, without the end."""
+    since = BEGINNING if query.since is None else to_microseconds(query.since)
+    return since, END if query.until is None else to_microseconds(query.until)
+
+
+def number_up_to_scanned(parts: Iterable[Part], count: Callable[[Part, int], int]) -> int:
+    """The number of entries in parts, by a function that counts up to a limit: at most one more than is scanned."""
+    number = 0
+    for part in parts:
+        number += count(part, SCANNED + 1 - number)
+        if number > SCANNED:
+            break
+    return number
 
 
 def pieces(parts: Iterable[Part]) -> Iterator[Part]:
@@ -266,7 +337,7 @@ def _piece(times: Sequence[int]) -> Iterator[Part]:
         yield Part(times[0], times[-1] + 1, times)
 
 
-def settled(parts: Iterable[Part], horizon: int | None) -> list[Part]:
+def indexable(parts: Iterable[Part], horizon: int | None) -> list[Part]:
     """What can be indexed of the parts that no segment covers: what is before the horizon."""
     end = BEGINNING if horizon is None else horizon
     return [evolve(part, until=min(part.until, end)) for part in parts if part.times is None and part.since < end]
@@ -277,6 +348,8 @@ def not_ready(indexed: int, total: int, delay: timedelta = timedelta(0)) -> Sear
 
     ``delay`` is how long others prevent that they are indexed.
     """
+    # Segments also count entries that were removed since, if these had no words.
+    indexed = min(indexed, total)
     return SearchNotReady(indexed, total, retry_after=delay + (total - indexed) * _PER_ENTRY)
 
 
@@ -289,7 +362,9 @@ class CommentIndexer(ABC):
     def __init__(self) -> None:
         #: Held for moments only, never during a call.
         self._lock = ForkSafeLock()
-        self._closed = Event()
+        self._is_closed = False
+        #: Wakes what waits for others, when the storage is closed.
+        self._closing = Latch()
         self._thread: Thread | None = None
         self._wanted: dict[str, None] = {}
         self._woken: dict[str, float] = {}
@@ -298,7 +373,7 @@ class CommentIndexer(ABC):
         """Index the comments of an application soon, if there are enough that are not indexed."""
         now = monotonic()
         with self._lock:
-            if self._closed.is_set() or now - self._woken.get(application, -inf) < _PAUSE:
+            if self._is_closed or now - self._woken.get(application, -inf) < _PAUSE:
                 return
             if len(self._woken) > SCANNED:
                 self._woken.clear()
@@ -310,7 +385,8 @@ class CommentIndexer(ABC):
 
     def close(self) -> None:
         """End the thread, after the segment that it is building."""
-        self._closed.set()
+        self._is_closed = True
+        self._closing.open()
         if (thread := self._thread) is not None:
             thread.join()
 
@@ -323,7 +399,7 @@ class CommentIndexer(ABC):
         """
         deadline = monotonic() + _PATIENCE
         while not self._fill_free(application):
-            if self._closed.wait(_RETRY):
+            if self._waits_in_vain():
                 raise StorageClosed("The storage was closed while comments were indexed; connect again")
             if monotonic() > deadline:
                 raise self.not_ready(application)
@@ -338,8 +414,9 @@ class CommentIndexer(ABC):
         """Make the index again where it differs from the comments, with a sentence for each application."""
         for application in self.applications():
             segments = self.segments(application, BEGINNING, END)
-            if [one for one in segments if self._is_wrong(application, one) and self.drop(one)]:
-                yield f"The search index of {application!r} differed from its comments, and is made again"
+            dropped = sum(self.drop(one) for one in segments if self._is_wrong(application, one))
+            if dropped:
+                yield f"The search index of {application!r} differed from its comments, and was rebuilt"
             # What others index or change now is left to them, or to the next search.
             self._fill_free(application)
 
@@ -351,7 +428,7 @@ class CommentIndexer(ABC):
         return stored not in (None, (builder.times(), dict(builder.buckets())))
 
     def _run(self) -> None:
-        while not self._closed.is_set():
+        while not self._is_closed:
             with self._lock:
                 if not self._wanted:
                     self._thread = None
@@ -369,30 +446,35 @@ class CommentIndexer(ABC):
                 # After the other applications, which do not wait for this one.
                 with self._lock:
                     self._wanted[application] = None
-                self._closed.wait(_RETRY)
+                self._waits_in_vain()
+
+    def _waits_in_vain(self) -> bool:
+        """Wait before an attempt is repeated. Returns whether the storage was closed meanwhile."""
+        if self._closing.wait(_RETRY):
+            # For the others that wait.
+            self._closing.open()
+        return self._is_closed
 
     def _fill_free(self, application: str) -> bool:
         """Index what nobody else indexes or changes. Returns whether searches do not have to wait for the rest."""
         while (gap := self._next_gap(application)) is not None:
-            if self._closed.is_set() or not self._build(application, *gap):
+            if self._is_closed or not self._build(application, *gap):
                 return False
         return self._left(application) <= SCANNED
 
     def _left(self, application: str) -> int:
-        """The number of entries that can be indexed and are not: at most a little more than a search scans."""
+        """The number of entries that can be indexed and are not: at most one more than a search scans."""
         horizon = self.horizon(application)
         if horizon is None:
             return 0
         return self.number_in(application, gaps(self.segments(application, BEGINNING, END), horizon))
 
     def number_in(self, application: str, ranges: Iterable[tuple[int, int]]) -> int:
-        """The number of entries in ranges of times: at most a little more than a search scans."""
-        number = 0
-        for since, until in ranges:
-            number += self.number_of(application, since, until, SCANNED + 1 - number)
-            if number > SCANNED:
-                break
-        return number
+        """The number of entries in ranges of times: at most one more than a search scans."""
+        return number_up_to_scanned(
+            (Part(since, until, None) for since, until in ranges),
+            lambda part, limit: self.number_of(application, part.since, part.until, limit),
+        )
 
     def _build(self, application: str, since: int, until: int) -> bool:
         """Build one segment. Returns whether nobody else was at it."""
@@ -453,12 +535,12 @@ class CommentIndexer(ABC):
         """The complete segments in a range of times."""
 
     @abstractmethod
-    def horizon(self, application: str, /) -> int | None:
+    def horizon(self, application: str) -> int | None:
         """The time from which on nothing is indexed, as new entries may still appear there."""
 
-    def blocked(self, _application: str, /) -> Collection[tuple[int, int]]:
+    @abstractmethod
+    def blocked(self, application: str) -> Collection[tuple[int, int]]:
         """The ranges of times that must not be indexed now."""
-        return ()
 
     @abstractmethod
     def time_of(self, application: str, since: int, until: int, number: int) -> int | None:

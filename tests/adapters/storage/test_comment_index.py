@@ -50,7 +50,7 @@ def distant_times() -> Iterator[datetime]:
 
 
 def _mongo(client: Any, name: str) -> Indexed:
-    comments = client[name]["harken_comments"]
+    comments = client[name]["harken_comment_segments"]
     return Indexed(
         mongo_storage(client, name, clock=distant_times().__next__),
         lambda: comments.count_documents({}),
@@ -121,6 +121,34 @@ def test_a_search_of_too_many_comments_tells_the_progress(indexed: Indexed) -> N
     assert indexed.segments() >= 5
     assert storage.feedback.find(FeedbackQuery(text="12"), limit=2).items == (series[12],)
     assert storage.feedback.summarize(SLOW)[None].total == 30
+
+
+def test_a_frequent_word_is_not_searched_in_too_many_comments_that_are_not_indexed(indexed: Indexed) -> None:
+    """Neither if these are in many places, each of which has few."""
+    storage, series = indexed.storage, comments(60)
+    storage.feedback.add(accepted(*series))
+    storage.index_comments("default")
+    for one in series[2::10]:
+        storage.feedback.erase(FeedbackQuery(feedback_id=one.id), at=NOON)
+    assert indexed.segments() <= 6
+    with pytest.raises(SearchNotReady):
+        storage.feedback.count(SLOW, limit=50)
+    storage.index_comments("default")
+    assert storage.feedback.count(SLOW, limit=50) == 50
+
+
+def test_the_progress_does_not_count_what_was_erased(indexed: Indexed) -> None:
+    """At most as many entries are indexed as there are."""
+    storage, series = indexed.storage, comments(60)
+    silent = [with_content(one, comment="") for one in series[:40]]
+    storage.feedback.add(accepted(*silent, series[40]))
+    storage.index_comments("default")
+    storage.feedback.erase(FeedbackQuery(has_comment=False), at=NOON)
+    storage.feedback.add(accepted(*series[41:]))
+    with pytest.raises(SearchNotReady) as raised:
+        storage.feedback.find(FeedbackQuery(text="40"), limit=2)
+    assert raised.value.indexed <= raised.value.total == 20
+    assert raised.value.retry_after >= timedelta(0)
 
 
 def test_searches_fill_the_index(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,7 +450,7 @@ def test_damage_is_found_and_corrected(indexed: Indexed) -> None:
     assert "differs from its comments; run 'harken rebuild'" in str(storage.check())
     with pytest.raises(StorageCorrupt, match="run 'harken rebuild'"):
         storage.feedback.find(FeedbackQuery(text="12"), limit=2)
-    assert list(storage.rebuild()) == ["The search index of 'default' differed from its comments, and is made again"]
+    assert list(storage.rebuild()) == ["The search index of 'default' differed from its comments, and was rebuilt"]
     assert indexed.segments() == before
     assert list(storage.check()) == []
     assert storage.feedback.find(FeedbackQuery(text="12"), limit=2).items == (series[12],)

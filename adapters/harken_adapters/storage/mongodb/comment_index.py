@@ -7,8 +7,9 @@ process that builds a segment sees the mark, or its document is removed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,25 +19,21 @@ from bson import Binary, Int64, ObjectId
 from harken.domain.errors import SearchNotReady
 from harken.domain.instants import from_microseconds, slot_start, to_microseconds
 from harken.domain.query import Cursor, FeedbackQuery
-from harken.domain.search import SEARCH_VERSION
+from harken.domain.search import SEARCH_VERSION, TextSearch
 from harken.ports.time import Clock
 from harken_adapters.storage import comment_index
 from harken_adapters.storage.comment_index import (
-    BEGINNING,
     BUILDING,
-    END,
     CommentIndexer,
-    Part,
     Segment,
     SegmentBuilder,
     buckets_of,
-    by_indexes,
-    cost,
-    covered_parts,
     not_ready,
-    pieces,
-    settled,
+    part_of,
+    plan,
+    range_of,
     times_of,
+    with_indexed_filters,
 )
 from harken_adapters.storage.mongodb.conditions import NEWEST_FIRST, index_for, where, where_after, where_before
 from harken_adapters.storage.mongodb.database import Database
@@ -61,7 +58,7 @@ class MongoCommentIndex(CommentIndexer):
         super().__init__()
         self._database = database
         self._clock = clock
-        self._segments = database.comments
+        self._segments = database.comment_segments
 
     # --- building --------------------------------------------------------------------------------------------------
 
@@ -71,11 +68,11 @@ class MongoCommentIndex(CommentIndexer):
             found = list(self._segments.find(condition, {"since": 1, "until": 1, "entries": 1}).hint("time"))
         return [Segment(one["_id"], one["since"], one["until"], one["entries"]) for one in found]
 
-    def horizon(self, _application: str, /) -> int | None:
+    def horizon(self, application: str) -> int | None:  # noqa: ARG002 - it is the same for all
         # Later feedback is changed without a mark.
         return to_microseconds(self._clock() - SETTLING)
 
-    def blocked(self, application: str, /) -> Collection[tuple[int, int]]:
+    def blocked(self, application: str) -> Collection[tuple[int, int]]:
         return [span for day in self._open_days(application) for span in _dirty_spans(day)]
 
     def _open_days(self, application: str) -> list[Document]:
@@ -170,12 +167,19 @@ class MongoCommentIndex(CommentIndexer):
     # --- finding ---------------------------------------------------------------------------------------------------
 
     def matches(
-        self, query: FeedbackQuery, fields: Document, *, after: Cursor | None = None, more: Document | None = None
+        self,
+        query: FeedbackQuery,
+        search: TextSearch,
+        fields: Document,
+        *,
+        after: Cursor | None = None,
+        more: Document | None = None,
     ) -> Iterator[Document]:
         """Yield what matches a query with words, newest first.
 
         Args:
             query: the query.
+            search: its words.
             fields: the projection, which has the comment.
             after: continues after this place.
             more: a condition in addition to the query.
@@ -183,10 +187,8 @@ class MongoCommentIndex(CommentIndexer):
         Raises:
             SearchNotReady: too many comments are not indexed.
         """
-        search = query.search
-        assert search is not None  # noqa: S101 - for mypy
         self.wake(query.application)
-        for part, times in self._narrowed(query, after):
+        for part, times in self._split(query, search, after):
             condition = {"$and": [where_before(part, after), *([more] if more else []), *_at(times)]}
             # By time: for several agents, each time would be looked up for each agent.
             index = index_for(part) if times is None else index_for(evolve(part, agent_id=None))
@@ -199,51 +201,47 @@ class MongoCommentIndex(CommentIndexer):
         with self._database.calling():
             return list(islice(found, _CHUNK))
 
-    def _narrowed(
-        self, query: FeedbackQuery, after: Cursor | None
+    def _split(
+        self, query: FeedbackQuery, search: TextSearch, after: Cursor | None
     ) -> Iterator[tuple[FeedbackQuery, Sequence[int] | None]]:
         """Split a query into parts, newest first, with the times at which matching feedback may have been created."""
-        place = self._walk(query, after)
-        if place is None:
+        walked_since = self._walked_since(query, after)
+        if walked_since is None:
             yield query, None
             return
         # The newest entries are checked first, as most words are found there.
-        yield evolve(query, since=place), None
-        yield from self._by_segments(evolve(query, until=place))
+        yield evolve(query, since=walked_since), None
+        yield from self._split_by_index(evolve(query, until=walked_since), search)
 
-    def _walk(self, query: FeedbackQuery, after: Cursor | None) -> datetime | None:
+    def _walked_since(self, query: FeedbackQuery, after: Cursor | None) -> datetime | None:
         """Return the time down to which entries are checked without the index; ``None`` if these are all."""
-        plain = _by_index(query)
+        plain = _with_filters_of_an_index(query)
         with self._database.calling():
             newest = self._database.feedback.find(where_before(plain, after), _TIME).sort(NEWEST_FIRST)
             found = list(newest.hint(index_for(plain)).skip(comment_index.WALKED).limit(1))
         return join_time(found[0], "created") if found else None
 
-    def _by_segments(self, query: FeedbackQuery) -> Iterator[tuple[FeedbackQuery, Sequence[int] | None]]:
-        since = BEGINNING if query.since is None else to_microseconds(query.since)
-        until = END if query.until is None else to_microseconds(query.until)
-        times = self._times(query, since, until)
-        parts = covered_parts(times, since, until, times.__getitem__)
-        left = self._number_in(query, [part for part in parts if part.times is None])
-        to_check, limit = cost(left, parts), comment_index.SCANNED
-        # Other filters may leave less to check than the words. All of them are at most ``everything``.
-        everything = left + sum(segment.entries for segment in times)
-        is_frequent = left <= limit and everything <= to_check
-        if is_frequent or self._count(_by_index(query), to_check + 1) <= to_check:
+    def _split_by_index(
+        self, query: FeedbackQuery, search: TextSearch
+    ) -> Iterator[tuple[FeedbackQuery, Sequence[int] | None]]:
+        parts = plan(
+            query,
+            self._times(query, search),
+            count=lambda part, limit: self._count(_with_filters_of_an_index(part), limit),
+            horizon=partial(self.horizon, query.application),
+            not_ready=partial(self.not_ready, query.application),
+        )
+        if parts is None:
             yield query, None
             return
-        if left > limit and self._number_in(query, settled(parts, self.horizon(query.application))) > limit:
-            raise self.not_ready(query.application)
-        for piece in pieces(parts):
-            yield _within(query, piece), piece.times
+        for part in parts:
+            yield part_of(query, part), part.times
 
-    def _times(self, query: FeedbackQuery, since: int, until: int) -> Mapping[Segment, Sequence[int]]:
-        """Return the segments in a range of times, with the times at which they may have what is searched for."""
-        search = query.search
-        assert search is not None  # noqa: S101 - for mypy
+    def _times(self, query: FeedbackQuery, search: TextSearch) -> Mapping[Segment, Sequence[int]]:
+        """Return the segments of a period, with the times at which they may have what is searched for."""
         # In one query, so that no segment is removed between its range and its words.
         words = {f"words.{bucket}": 1 for bucket in buckets_of(search)}
-        condition = _covering(query.application, since, until)
+        condition = _covering(query.application, *range_of(query))
         found = self._segments.find(condition, {"since": 1, "until": 1, "entries": 1, "times": 1, **words}).hint("time")
         times: dict[Segment, Sequence[int]] = {}
         while chunk := self._next(found):
@@ -252,11 +250,6 @@ class MongoCommentIndex(CommentIndexer):
                 segment = Segment(one["_id"], one["since"], one["until"], one["entries"])
                 times[segment] = times_of(search, one["times"], buckets)
         return times
-
-    def _number_in(self, query: FeedbackQuery, parts: Iterable[Part]) -> int:
-        """The number of entries in parts, as far as it matters, that the filters with an index leave."""
-        limit = comment_index.SCANNED + 1
-        return sum(self._count(_by_index(_within(query, part)), limit) for part in parts)
 
     def _count(self, query: FeedbackQuery, limit: int) -> int:
         with self._database.calling():
@@ -268,7 +261,7 @@ class MongoCommentIndex(CommentIndexer):
             sums = self._segments.aggregate([complete, {"$group": {"_id": None, "entries": {"$sum": "$entries"}}}])
             indexed = sum(one["entries"] for one in sums)
             total = self._database.feedback.count_documents({"application": {"$eq": application}}, hint="time")
-        return not_ready(min(indexed, total), total, self._delay(application))
+        return not_ready(indexed, total, self._delay(application))
 
     def _delay(self, application: str) -> timedelta:
         """How long marks prevent that enough is indexed."""
@@ -280,9 +273,9 @@ class MongoCommentIndex(CommentIndexer):
         return end.replace(tzinfo=UTC) - self._clock()
 
 
-def _by_index(query: FeedbackQuery) -> FeedbackQuery:
+def _with_filters_of_an_index(query: FeedbackQuery) -> FeedbackQuery:
     """The filters of a query that its index has: no index has many agents."""
-    plain = by_indexes(query)
+    plain = with_indexed_filters(query)
     return plain if index_for(plain) == "agent" else evolve(plain, agent_id=None)
 
 
@@ -290,12 +283,6 @@ def _at(times: Sequence[int] | None) -> list[Document]:
     if times is None:
         return []
     return [{"created_at": {"$in": sorted({milliseconds(from_microseconds(time)) for time in times})}}]
-
-
-def _within(query: FeedbackQuery, part: Part) -> FeedbackQuery:
-    # The end of time is not a time.
-    until = query.until if part.until == END else from_microseconds(part.until)
-    return evolve(query, since=from_microseconds(part.since), until=until)
 
 
 def _covering(application: str, since: int, until: int) -> Document:

@@ -73,7 +73,7 @@ class Database:
         self.alerts = self.collection("alerts")
         self.documents = self.collection("documents")
         self.erasures = self.collection("erasures")
-        self.comments = self.collection("comments")
+        self.comment_segments = self.collection("comment_segments")
         self.meta = self.collection("meta")
 
     def collection(self, name: str) -> Collection[Document]:

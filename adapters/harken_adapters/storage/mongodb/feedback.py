@@ -110,17 +110,18 @@ class MongoFeedbackRepository(FeedbackRepository):
             return {document["id"]: from_document(document) for document in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
-        if query.text is None:
-            found = self._select(where_before(query, after), NEWEST_FIRST, index_for(query), limit + 1)
-        else:
-            matches = self._index.matches(query, {"events": 0}, after=after)
+        if search := query.search:
+            matches = self._index.matches(query, search, {"events": 0}, after=after)
             found = list(map(from_document, islice(matches, limit + 1)))
+        else:
+            found = self._select(where_before(query, after), NEWEST_FIRST, index_for(query), limit + 1)
         items = tuple(found[:limit])
         return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
 
     def count(self, query: FeedbackQuery, *, limit: int) -> int:
-        if query.text is not None:
-            return sum(1 for _ in islice(self._index.matches(query, {"_id": 0, "comment": 1}), limit))
+        if search := query.search:
+            matches = self._index.matches(query, search, {"_id": 0, "comment": 1})
+            return sum(1 for _ in islice(matches, limit))
         with self._database.calling():
             return self._collection.count_documents(where(query), limit=limit, hint=index_for(query))
 

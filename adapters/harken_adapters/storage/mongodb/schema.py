@@ -349,13 +349,13 @@ _DAYS_WITH_TERMS: Final = {
 
 
 #: Segments of the index of comments.
-_COMMENTS: Final = _documents(
+_COMMENT_SEGMENTS: Final = _documents(
     {"application": _TEXT, "since": _WHOLE, "until": _WHOLE, "version": _WHOLE},
     {"begun": _MOMENT, "entries": _WHOLE, "times": {"bsonType": "binData"}, "words": {"bsonType": "object"}},
 )
 _WITH_OPEN_UNTIL: Final = {"open_until": {"$exists": True}}
 _INDEXES_FOR_SEARCH: Final[_Indexes] = {
-    "comments": {"time": ((("application", 1), ("until", 1), ("since", 1)), {})},
+    "comment_segments": {"time": ((("application", 1), ("until", 1), ("since", 1)), {})},
     # The days with an open mark, in which nothing is indexed.
     "days": {"open": ((("application", 1), ("open_until", 1)), {"partialFilterExpression": _WITH_OPEN_UNTIL})},
 }
@@ -424,7 +424,7 @@ def _attempts(database: Database) -> None:
 def _comment_index(database: Database) -> None:
     # Also refuses earlier versions, whose changes would not reach the index.
     with database.calling():
-        _create(database, "comments", _COMMENTS)
+        _create(database, "comment_segments", _COMMENT_SEGMENTS)
     _index(database, _INDEXES_FOR_SEARCH)
 
 

@@ -50,5 +50,7 @@ def open_storage(url: str, *, existing: bool = False) -> Iterator[Storage]:
             index_comments=index.fill,
         )
     finally:
-        index.close()
-        database.close()
+        try:
+            index.close()
+        finally:
+            database.close()

@@ -6,7 +6,7 @@ Triggers remove the segments that a change concerns, in the transaction of the c
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -14,27 +14,24 @@ from typing import Any, Final
 from attrs import evolve
 
 from harken.domain.errors import SearchNotReady
-from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.instants import from_microseconds
 from harken.domain.query import FeedbackQuery
 from harken.domain.search import SEARCH_VERSION, TextSearch
 from harken_adapters.storage import comment_index
 from harken_adapters.storage.comment_index import (
-    BEGINNING,
     BUCKETS,
     BUILDING,
-    END,
     CommentIndexer,
     Part,
     Segment,
     SegmentBuilder,
     buckets_of,
-    by_indexes,
-    cost,
-    covered_parts,
     not_ready,
-    pieces,
-    settled,
+    part_of,
+    plan,
+    range_of,
     times_of,
+    with_indexed_filters,
 )
 from harken_adapters.storage.sqlite.conditions import Condition, one_of, select_in_order, where
 from harken_adapters.storage.sqlite.database import Database
@@ -64,8 +61,12 @@ class SqliteCommentIndex(CommentIndexer):
     def segments(self, application: str, since: int, until: int) -> Sequence[Segment]:
         return self._database.read(lambda connection: _segments(connection, application, since, until))
 
-    def horizon(self, application: str, /) -> int | None:
-        return self._database.read(partial(_horizon, application=application))
+    def horizon(self, application: str) -> int | None:
+        return self._database.read(lambda connection: _horizon(connection, application))
+
+    def blocked(self, application: str) -> Collection[tuple[int, int]]:  # noqa: ARG002
+        # Triggers remove what a change concerns in the same transaction.
+        return ()
 
     def time_of(self, application: str, since: int, until: int, number: int) -> int | None:
         found = self._database.rows(
@@ -83,12 +84,11 @@ class SqliteCommentIndex(CommentIndexer):
         self._database.write(lambda connection: connection.execute(renewed, (key,)).rowcount, durable=False)
 
     def number_of(self, application: str, since: int, until: int, limit: int) -> int:
-        query = FeedbackQuery(application=application).in_any_state()
-        within = _within(Part(since, until, None))
-        return self._database.read(lambda connection: _count(connection, query, within, limit=limit))
+        query = part_of(FeedbackQuery(application=application).in_any_state(), Part(since, until, None))
+        return self._database.read(lambda connection: _count(connection, query, limit=limit))
 
     def not_ready(self, application: str) -> SearchNotReady:
-        return self._database.read(partial(_not_ready, application=application))
+        return self._database.read(lambda connection: _not_ready(connection, application))
 
     def entries(self, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:
         # In chunks, as comments may be long, and as the reader takes its time. A change in between removes the note.
@@ -126,7 +126,7 @@ class SqliteCommentIndex(CommentIndexer):
         return bool(self._database.execute("DELETE FROM comment_segment WHERE number = ?", (segment.key,)))
 
 
-def narrowed(
+def split(
     connection: sqlite3.Connection, query: FeedbackQuery, *more: Condition
 ) -> Generator[tuple[FeedbackQuery, Sequence[Condition]], None, None]:
     """Split a query into parts, newest first: matching rows meet the query and the conditions of exactly one part.
@@ -136,48 +136,40 @@ def narrowed(
     Raises:
         SearchNotReady: too many comments are not indexed.
     """
-    place = None if query.text is None else _walk(connection, query, more)
-    if place is None:
+    search = query.search
+    walked_since = None if search is None else _walked_since(connection, query, more)
+    if search is None or walked_since is None:
         yield query, ()
         return
     # The newest entries are checked first, as most words are found there.
-    yield evolve(query, since=place), ()
-    yield from _parts(connection, evolve(query, until=place), more)
+    yield evolve(query, since=walked_since), ()
+    yield from _split_by_index(connection, evolve(query, until=walked_since), search, more)
 
 
-def _walk(connection: sqlite3.Connection, query: FeedbackQuery, more: Sequence[Condition]) -> datetime | None:
+def _walked_since(connection: sqlite3.Connection, query: FeedbackQuery, more: Sequence[Condition]) -> datetime | None:
     """Return the time down to which entries are checked without the index; ``None`` if these are all."""
     order = f"{_NEWEST_FIRST} LIMIT 1 OFFSET ?"
-    newest, parameters = select_in_order("feedback.created_at", by_indexes(query), *more, order=order)
+    newest, parameters = select_in_order("feedback.created_at", with_indexed_filters(query), *more, order=order)
     found = connection.execute(newest, (*parameters, comment_index.WALKED)).fetchone()
     return None if found is None else from_microseconds(found[0])
 
 
-def _parts(
-    connection: sqlite3.Connection, query: FeedbackQuery, more: Sequence[Condition]
+def _split_by_index(
+    connection: sqlite3.Connection, query: FeedbackQuery, search: TextSearch, more: Sequence[Condition]
 ) -> Iterator[tuple[FeedbackQuery, Sequence[Condition]]]:
-    search = query.search
-    assert search is not None  # noqa: S101 - for mypy
-    since = BEGINNING if query.since is None else to_microseconds(query.since)
-    until = END if query.until is None else to_microseconds(query.until)
-    segments = _segments(connection, query.application, since, until)
-    content = _content(connection, segments, search)
-    parts = covered_parts(segments, since, until, lambda segment: times_of(search, *content(segment)))
-    left = _number_in(connection, query, [part for part in parts if part.times is None])
-    to_check = cost(left, parts)
-    # Other filters may leave less to check than the words. All of them are at most ``everything``.
-    limit = comment_index.SCANNED
-    everything = left + sum(segment.entries for segment in segments)
-    is_frequent = left <= limit and everything <= to_check
-    if is_frequent or _count(connection, by_indexes(query), *more, limit=to_check + 1) <= to_check:
+    segments = _segments(connection, query.application, *range_of(query))
+    parts = plan(
+        query,
+        _times(connection, segments, search),
+        count=lambda part, limit: _count(connection, with_indexed_filters(part), *more, limit=limit),
+        horizon=partial(_horizon, connection, query.application),
+        not_ready=partial(_not_ready, connection, query.application),
+    )
+    if parts is None:
         yield query, ()
         return
-    if left > limit:
-        horizon = _horizon(connection, query.application)
-        if _number_in(connection, query, settled(parts, horizon)) > limit:
-            raise _not_ready(connection, query.application)
-    for piece in pieces(parts):
-        yield (query, (_within(piece),)) if piece.times is None else _at(query, piece.times)
+    for part in parts:
+        yield (part_of(query, part), ()) if part.times is None else _at(query, part.times)
 
 
 def _at(query: FeedbackQuery, times: Sequence[int]) -> tuple[FeedbackQuery, Sequence[Condition]]:
@@ -188,10 +180,6 @@ def _at(query: FeedbackQuery, times: Sequence[int]) -> tuple[FeedbackQuery, Sequ
     return evolve(query, agent_id=None), (at_times, one_of("feedback.agent_id", query.agent_id))
 
 
-def _within(part: Part) -> Condition:
-    return "feedback.created_at >= ? AND feedback.created_at < ?", (part.since, part.until)
-
-
 def _count(connection: sqlite3.Connection, query: FeedbackQuery, *more: Condition, limit: int) -> int:
     condition, parameters = where(query, *more)
     count: int = connection.execute(
@@ -199,12 +187,6 @@ def _count(connection: sqlite3.Connection, query: FeedbackQuery, *more: Conditio
         (*parameters, limit),
     ).fetchone()[0]
     return count
-
-
-def _number_in(connection: sqlite3.Connection, query: FeedbackQuery, parts: Sequence[Part]) -> int:
-    """The number of entries in parts, as far as it matters, that the filters with an index leave."""
-    plain, limit = by_indexes(query), comment_index.SCANNED + 1
-    return sum(_count(connection, plain, _within(part), limit=limit) for part in parts)
 
 
 def _horizon(connection: sqlite3.Connection, application: str) -> int | None:
@@ -228,21 +210,24 @@ def _segments(connection: sqlite3.Connection, application: str, since: int, unti
     return [Segment(*row) for row in found]
 
 
-def _content(connection: sqlite3.Connection, segments: Sequence[Segment], search: TextSearch) -> Any:
-    """Read the times of segments, and the buckets of the search. Returns a function that gives them for a segment."""
-    buckets = [_TIMES, *sorted(buckets_of(search))]
-    places = [segment.key * _PLACES_A_SEGMENT + bucket for segment in segments for bucket in buckets]
-    found = dict(
+def _times(
+    connection: sqlite3.Connection, segments: Sequence[Segment], search: TextSearch
+) -> dict[Segment, Sequence[int]]:
+    """The times at which each segment may have what is searched for."""
+    buckets = buckets_of(search)
+    places = [segment.key * _PLACES_A_SEGMENT + bucket for segment in segments for bucket in (_TIMES, *buckets)]
+    content = dict(
         connection.execute(
             "SELECT place, content FROM comment_words WHERE place IN (SELECT value FROM json_each(?))", (dump(places),)
         ).fetchall()
     )
 
-    def content(segment: Segment) -> tuple[bytes, dict[int, bytes]]:
+    def times(segment: Segment) -> Sequence[int]:
         first = segment.key * _PLACES_A_SEGMENT
-        return found.get(first + _TIMES, b""), {bucket: found.get(first + bucket, b"") for bucket in buckets[1:]}
+        words = {bucket: content.get(first + bucket, b"") for bucket in buckets}
+        return times_of(search, content.get(first + _TIMES, b""), words)
 
-    return content
+    return {segment: times(segment) for segment in segments}
 
 
 def _stored(connection: sqlite3.Connection, segment: Segment) -> tuple[bytes, Mapping[int, bytes]] | None:

@@ -22,7 +22,7 @@ from harken.domain.instants import to_microseconds
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
-from harken_adapters.storage.sqlite.comment_index import SqliteCommentIndex, narrowed
+from harken_adapters.storage.sqlite.comment_index import SqliteCommentIndex, split
 from harken_adapters.storage.sqlite.conditions import Condition, select_in_order, where
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.erasing import erase
@@ -204,7 +204,7 @@ def _find(
     """Return the newest matching entries before a position."""
     found: list[Feedback] = []
     # Closed here, as an interruption would be lost while the interpreter closes it.
-    with closing(narrowed(connection, query, *position)) as parts:
+    with closing(split(connection, query, *position)) as parts:
         for part, more in parts:
             statement, parameters = select_in_order(SELECTED, part, *position, *more, order=f"{NEWEST_FIRST} LIMIT ?")
             found += map(from_row, connection.execute(statement, (*parameters, limit - len(found))).fetchall())
@@ -215,7 +215,7 @@ def _find(
 
 def _count(connection: sqlite3.Connection, query: FeedbackQuery, limit: int) -> int:
     count = 0
-    with closing(narrowed(connection, query)) as parts:
+    with closing(split(connection, query)) as parts:
         for part, more in parts:
             condition, parameters = where(part, *more)
             newest = f"SELECT count(*) FROM (SELECT 1 FROM feedback WHERE {condition} LIMIT ?)"  # noqa: S608

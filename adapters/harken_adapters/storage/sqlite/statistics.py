@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import chain
 from operator import add
@@ -15,7 +16,7 @@ from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.instants import EPOCH, slot_number, slot_start
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
-from harken_adapters.storage.sqlite.comment_index import narrowed
+from harken_adapters.storage.sqlite.comment_index import split
 from harken_adapters.storage.sqlite.conditions import Condition, context_label, one_of, select_in_order, where
 from harken_adapters.storage.sqlite.rows import Row, dump
 from harken_adapters.storage.sqlite.schema import hour_of, slot_of, sums, sums_of_rows
@@ -86,11 +87,12 @@ def _newest_rated(connection: sqlite3.Connection, query: FeedbackQuery, limit: i
         newest, parameters = select_in_order(_RATED, query, rated, order=order)
         return newest, (*parameters, limit)
     found: list[Row] = []
-    for part, more in narrowed(connection, query):
-        newest, parameters = select_in_order("created_at, id", part, rated, *more, order=order)
-        found += connection.execute(newest, (*parameters, limit - len(found))).fetchall()
-        if len(found) == limit:
-            break
+    with closing(split(connection, query)) as parts:
+        for part, more in parts:
+            newest, parameters = select_in_order("created_at, id", part, rated, *more, order=order)
+            found += connection.execute(newest, (*parameters, limit - len(found))).fetchall()
+            if len(found) == limit:
+                break
     ids = dump([feedback_id for _, feedback_id in found])
     wanted = "application = ? AND id IN (SELECT value FROM json_each(?))"
     return f"SELECT {_RATED} FROM feedback WHERE {wanted}", (query.application, ids)  # noqa: S608 - made of constants
@@ -102,13 +104,14 @@ def _newest_rated(connection: sqlite3.Connection, query: FeedbackQuery, limit: i
 def _from_rows(connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None) -> Iterator[Row]:
     key, key_parameters = _row_key(group_by)
     joined = " LEFT JOIN json_each(feedback.tags) AS tag" if key == "tag.value" else ""
-    for part, more in narrowed(connection, query):
-        condition, parameters = where(part, *more)
-        yield from connection.execute(
-            f"SELECT {key}, {hour_of('feedback.created_at')}, {sums_of_rows()} FROM feedback{joined} "  # noqa: S608
-            f"WHERE {condition} GROUP BY 1, 2",
-            (*key_parameters, *parameters),
-        )
+    with closing(split(connection, query)) as parts:
+        for part, more in parts:
+            condition, parameters = where(part, *more)
+            yield from connection.execute(
+                f"SELECT {key}, {hour_of('feedback.created_at')}, {sums_of_rows()} "  # noqa: S608
+                f"FROM feedback{joined} WHERE {condition} GROUP BY 1, 2",
+                (*key_parameters, *parameters),
+            )
 
 
 def _row_key(group_by: GroupBy | None) -> Condition:

@@ -40,7 +40,7 @@ class Marks:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._days = database.days
-        self._comments = database.comments
+        self._segments = database.comment_segments
         self._clock = clock
         #: By day, the slots that this process has marked, and the end of the mark.
         self._marked: dict[_Day, tuple[frozenset[int], datetime]] = {}
@@ -88,7 +88,7 @@ class Marks:
             for (application, number), slots in marks.items()
         ]
         for start in range(0, len(covering), _TOGETHER):
-            self._comments.delete_many({"$or": covering[start : start + _TOGETHER]})
+            self._segments.delete_many({"$or": covering[start : start + _TOGETHER]})
 
     def _is_marked(self, day: _Day, slots: frozenset[int], now: datetime) -> bool:
         marked, until = self._marked.get(day, (frozenset(), now))

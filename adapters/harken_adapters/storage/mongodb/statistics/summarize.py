@@ -49,8 +49,8 @@ class MongoStatistics:
         is_rated: Document = {"rating": {"$in": ["up", "down"]}}
         condition: Document = {"$and": [where(query), is_rated]}
         index = index_for(query)
-        if query.text is not None:
-            matches = islice(self._index.matches(query, _COMMENT, more=is_rated), limit)
+        if search := query.search:
+            matches = islice(self._index.matches(query, search, _COMMENT, more=is_rated), limit)
             condition, index = {"_id": {"$in": [one["_id"] for one in matches]}}, "_id_"
         by_author = {"$concat": ["a", "$author"]}
         author = {"$cond": [{"$gt": ["$author", None]}, by_author, {"$concat": ["s", "$session_id"]}]}
@@ -81,8 +81,8 @@ class MongoStatistics:
             yield from self._group(spans_condition(plain, counted.missing), index_for(plain), group_by)
 
     def _from_feedback(self, query: FeedbackQuery, group_by: GroupBy | None) -> list[_Row]:
-        if query.text is not None:
-            found = self._index.matches(query, _COMMENT)
+        if search := query.search:
+            found = self._index.matches(query, search, _COMMENT)
             rows: list[_Row] = []
             while ids := [one["_id"] for one in islice(found, _CHUNK)]:
                 rows += self._group({"_id": {"$in": ids}}, "_id_", group_by)
