@@ -4,11 +4,22 @@ import logging
 import threading
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 import harken
-from harken import FeedbackQuery, FeedbackRejected, Harken, InvalidQuery, RatingPolicy, StorageUnavailable, Violation
+from harken import (
+    Change,
+    FeedbackQuery,
+    FeedbackRejected,
+    Harken,
+    InvalidQuery,
+    RatingPolicy,
+    StorageUnavailable,
+    Violation,
+)
+from harken.configuration.storage_urls import open_storage
 from harken.services.feedback.rule_counts import MAX_RULES, OTHERS, DayCount, RuleCounts
 from harken.testing import Faults
 from support import NOON, ManualClock, a_submission, eventually, in_threads
@@ -74,6 +85,25 @@ def test_held_feedback(clock: ManualClock) -> None:
         hk.vote("s", "up", "casino", author="ann")
         hk.vote("s", "up", "casino", author="ann")
         assert counted(hk) == {"spam phrases": (0, 6)}
+
+
+def test_changes_that_are_repeated_or_fail(storage_url: str, clock: ManualClock) -> None:
+    """A change counts once, however often it is tried again because of others, and not if it is not stored."""
+    policy, faults = RatingPolicy.standard(spam="hold"), Faults()
+    with open_storage(storage_url) as storage, harken.connect(storage, clock=clock, policy=policy) as hk:
+        feedback_id = hk.submit("s", "up", "Fine").feedback.id
+
+        def change(number: int, hk: Harken = hk) -> None:
+            hk.collection.change(APP, feedback_id, Change(comment=f"viagra {number}"))
+
+        in_threads([partial(change, number) for number in range(8)])
+        assert counted(hk) == {"spam phrases": (0, 8)}
+        with harken.connect(faults.around(storage), clock=clock, policy=policy) as failing:
+            faults.arm(at=2)
+            with pytest.raises(StorageUnavailable):
+                change(9, failing)
+            assert faults.failed == "feedback.replace"
+        assert counted(hk) == {"spam phrases": (0, 8)}
 
 
 def test_invalid_applications_are_not_counted(clock: ManualClock) -> None:

@@ -43,7 +43,10 @@ logger = logging.getLogger(__name__)
 
 #: A segment has about this many entries, unless its comments are very long.
 ENTRIES: Final = 4_096
-_CHARACTERS: Final = 2_000_000
+#: A segment of this many bytes gets no more comments.
+_FULL: Final = 4_000_000
+#: A larger segment, of very long comments of one time, is not stored: MongoDB has documents of 16 MB. They are scanned.
+_LARGEST: Final = 12_000_000
 #: How many parts the words of a segment are stored in, so that a search reads few of them.
 BUCKETS: Final = 128
 #: A search checks this many of the newest entries at first, which finds most words.
@@ -101,12 +104,17 @@ class SegmentBuilder:
     def __init__(self) -> None:
         self._times: list[int] = []
         self._ordinals: dict[int, list[int]] = {}
-        self._characters = 0
+        self._places = 0
+
+    @property
+    def size(self) -> int:
+        """The number of bytes that are stored, about."""
+        return 8 * len(self._times) + 8 * len(self._ordinals) + 2 * self._places
 
     @property
     def is_full(self) -> bool:
         """Whether no more comments should be added."""
-        return self._characters >= _CHARACTERS or len(self._times) >= 1 << 16
+        return self.size >= _FULL or len(self._times) >= 1 << 16
 
     def is_at(self, time: int) -> bool:
         """Whether this is the time of the last comment."""
@@ -128,11 +136,11 @@ class SegmentBuilder:
         if not self.is_at(time):
             self._times.append(time)
         ordinal = len(self._times) - 1
-        self._characters += len(comment)
         for term in search_terms(comment):
             ordinals = self._ordinals.setdefault(_number(term), [])
             if not ordinals or ordinals[-1] != ordinal:
                 ordinals.append(ordinal)
+                self._places += 1
 
     def times(self) -> bytes:
         """The times of the comments."""
@@ -368,6 +376,8 @@ class CommentIndexer(ABC):
         self._thread: Thread | None = None
         self._wanted: dict[str, None] = {}
         self._woken: dict[str, float] = {}
+        #: The ranges of times that were too large for a segment, by application.
+        self._too_large: dict[str, list[tuple[int, int]]] = {}
 
     def wake(self, application: str) -> None:
         """Index the comments of an application soon, if there are enough that are not indexed."""
@@ -380,8 +390,14 @@ class CommentIndexer(ABC):
             self._woken[application] = now
             self._wanted[application] = None
             if self._thread is None or not self._thread.is_alive():
-                self._thread = Thread(target=self._run, name="harken-comment-index", daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._run, name="harken-comment-index", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    # Too many threads: a later search tries again.
+                    logger.warning("The thread that indexes comments could not be started: %s", error)
+                else:
+                    self._thread = thread
 
     def close(self) -> None:
         """End the thread, after the segment that it is building."""
@@ -424,8 +440,10 @@ class CommentIndexer(ABC):
         stored = self.stored(segment)
         builder = SegmentBuilder()
         builder.add_all(self.entries(application, segment.since, segment.until), segment.until)
+        if stored in (None, (builder.times(), dict(builder.buckets()))):
+            return False
         # A segment that was removed in between is not wrong.
-        return stored not in (None, (builder.times(), dict(builder.buckets())))
+        return self.stored(segment) == stored
 
     def _run(self) -> None:
         while not self._is_closed:
@@ -484,13 +502,17 @@ class CommentIndexer(ABC):
         builder = SegmentBuilder()
         try:
             entries, until = builder.add_all(self._renewing(key, self.entries(application, since, until)), until)
+            if builder.size > _LARGEST:
+                self._too_large.setdefault(application, []).append((since, until))
+                self.drop(Segment(key, since, until))
+            else:
+                # Not stored if something changed: the range is indexed again.
+                self.finish(key, until, entries, builder)
         except BaseException:
             # If this fails as well, others wait until the note is outdated.
             with suppress(HarkenError):
                 self.drop(Segment(key, since, until))
             raise
-        # Not stored if something changed: the range is indexed again.
-        self.finish(key, until, entries, builder)
         return True
 
     def _renewing(self, key: Any, entries: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -508,7 +530,10 @@ class CommentIndexer(ABC):
         if horizon is None:
             return None
         segments = self.segments(application, BEGINNING, END)
-        blocked = [Segment(None, since, until) for since, until in self.blocked(application)]
+        blocked = [
+            Segment(None, since, until)
+            for since, until in (*self.blocked(application), *self._too_large.get(application, ()))
+        ]
         for since, until in gaps([*segments, *blocked], horizon):
             # The newest range waits until there is enough for a segment; others have no new entries.
             least = ENTRIES - 1 if until == horizon else 0

@@ -20,6 +20,11 @@ _SLOT: Final = GroupBy(Dimension.SLOT)
 _UNNOTICED: Final = 0.02
 
 
+def unnoticed(thumbs: int) -> int:
+    """How many thumbs more, even of one author, do not matter for the design effect of this many thumbs."""
+    return isqrt(int(_UNNOTICED * min(thumbs, NEWEST)))
+
+
 class DesignEffects:
     """Computes design effects from the newest 20,000 thumbs of a selection. Thread-safe.
 
@@ -58,5 +63,5 @@ class DesignEffects:
         return list(self._repository.ratings_by_author(query, group_by, limit=NEWEST))
 
     def _keep(self, query: FeedbackQuery, summary: Summary, name: Hashable, compute: Callable[[], _Value]) -> _Value:
-        slack = isqrt(int(_UNNOTICED * min(summary.decided, NEWEST)))
+        slack = unnoticed(summary.decided)
         return self._kept.get(query, summary, ("design effect", name), compute, slack=slack)

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence, Sized
 from copy import copy
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import count, islice
 from threading import RLock
 from typing import Final, TypeAlias, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -44,12 +44,14 @@ class Result:
         summary: the statistics of the selection.
         erasures: how many erasures the application had had.
         at: a time before the feedback was read.
+        number: of the call that computed it, in order.
     """
 
     value: object
     summary: Summary
     erasures: int
     at: datetime
+    number: int
 
 
 @frozen
@@ -75,6 +77,7 @@ class Kept:
         self._results: OrderedDict[_Place, Result] = OrderedDict()
         self._locks: WeakValueDictionary[_Place, ForkSafeLock] = WeakValueDictionary()
         self._checks: _Checks | None = None
+        self._numbers = count()
 
     def page(self) -> Kept:
         """The same results for one page, which looks for erasures and changes only once."""
@@ -104,13 +107,14 @@ class Kept:
                 is not possible.
         """
         # Before the feedback is read, so that a change in between makes the result outdated.
-        at = self._clock() - _MARGIN
+        at, number = self._clock() - _MARGIN, next(self._numbers)
         erasures = self._count_erasures(query.application)
         place = query.application, query, name
 
         def known() -> Result | None:
             kept = self._valid(place, erasures)
-            return kept if kept and (kept.at > at or _is_good(kept, summary, slack)) else None
+            # A later call has read the statistics later.
+            return kept if kept and (kept.number > number or _is_good(kept, summary, slack)) else None
 
         def computed() -> _Value:
             kept = self._valid(place, erasures)
@@ -126,7 +130,7 @@ class Kept:
             # Readers that come meanwhile wait, as they need the same. A name keeps the lock alive for them.
             computing = self._computing(place)
             with computing:
-                result = known() or self._keep(place, Result(computed(), summary, erasures, at))
+                result = known() or self._keep(place, Result(computed(), summary, erasures, at, number))
         return cast("_Value", result.value)
 
     def has(self, query: FeedbackQuery, summary: Summary, name: Hashable, *, slack: int = 0) -> bool:
@@ -147,7 +151,10 @@ class Kept:
             kept = self._results.get(place)
             if kept:
                 self._results.move_to_end(place)
-        return None if kept is None or self._has_changes(query, kept.at) else kept
+        # If the clock was set back, later changes are not found by their time.
+        if kept is None or kept.at > self._clock() or self._has_changes(query, kept.at):
+            return None
+        return kept
 
     def _forget(self, application: str, erasures: int) -> None:
         """Drop all results from before the last erasure, as they may have comments that were erased."""

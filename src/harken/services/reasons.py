@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from harken.domain.insight.issues import Examples, Issue, Issues, ReasonShares, 
 from harken.domain.query import MAX_PAGE, Cursor, Dimension, FeedbackQuery, GroupBy
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
+from harken.services.design_effects import unnoticed
 from harken.services.kept import Kept
 from harken.services.newest import NEWEST
 
@@ -24,11 +26,11 @@ _MOST_ADDED: Final = 200
 
 @frozen
 class _Counted:
-    """Counted reasons, the newest entry if more can be added, and how many were added."""
+    """Counted reasons, the newest entry that was counted if more can be added, and the reasons with those added."""
 
-    shares: ReasonShares
+    counted: ReasonShares
     newest: Cursor | None
-    added: int = 0
+    shares: ReasonShares
 
 
 class ReasonService:
@@ -97,20 +99,25 @@ class ReasonService:
             self._repository.ratings_by_author(downs, _BY_TAG, limit=NEWEST),
         )
         # Entries that arrive while counting would be counted again.
-        return _Counted(shares, newest if newest == self._newest(downs) else None)
+        return _Counted(shares, newest if newest == self._newest(downs) else None, shares)
 
     def _extend(self, downs: FeedbackQuery, counted: _Counted, added: Summary) -> _Counted | None:
         if not added.negative:
             return counted
-        number = counted.added + added.negative
+        number = counted.shares.downs - counted.counted.downs + added.negative
         if counted.newest is None or number > _MOST_ADDED:
             return None
         page = self._repository.find(evolve(downs, since=counted.newest.created_at), limit=number + 1).items
         entries = [one for one in page if Cursor.of(one) > counted.newest]
-        if len(entries) != added.negative:
+        if len(entries) != number:
             # Some have an earlier time, or arrived since the statistics were read.
             return None
-        return _Counted(counted.shares.with_entries([one.tags for one in entries]), Cursor.of(entries[0]), number)
+        known = counted.counted.shares
+        added_tags = Counter(tag for one in entries for tag in one.tags)
+        if any(times > (unnoticed(known[tag].count) if tag in known else 1) for tag, times in added_tags.items()):
+            # They may all be of one author, which would change the design effects.
+            return None
+        return evolve(counted, shares=counted.counted.with_entries([one.tags for one in entries]))
 
     def _newest(self, downs: FeedbackQuery) -> Cursor | None:
         items = self._repository.find(downs, limit=1).items

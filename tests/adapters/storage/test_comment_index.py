@@ -15,7 +15,7 @@ import pytest
 from attrs import evolve, frozen
 from pymongo import MongoClient
 
-from harken import Content, Feedback, FeedbackQuery, Rating, SearchNotReady, StorageCorrupt, Summary
+from harken import Content, Feedback, FeedbackQuery, Rating, SearchNotReady, StorageCorrupt, StorageUnavailable, Summary
 from harken.domain.feedback import Context
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, a_series, accepted, with_content
@@ -470,6 +470,101 @@ def test_many_entries_of_one_time_and_long_comments_are_indexed(
     assert storage.feedback.find(FeedbackQuery(text="so slow end"), limit=50).next is None
     assert len(storage.feedback.find(FeedbackQuery(text="so slow end"), limit=50).items) == 12
     assert len(storage.feedback.find(FeedbackQuery(text="7"), limit=50).items) == 3
+
+
+def test_comments_that_are_too_large_for_a_segment_are_scanned(
+    indexed: Indexed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What many different words of one time need does not keep what is newer out of the index."""
+    monkeypatch.setattr(comment_index, "_FULL", 300)
+    monkeypatch.setattr(comment_index, "_LARGEST", 900)
+    storage, series = indexed.storage, comments(40)
+    words = " ".join(f"word{number}" for number in range(30))
+    at = series[10].created_at
+    many = [evolve(one, created_at=at) for one in (with_content(one, comment=words) for one in a_series(3))]
+    long = [evolve(with_content(one, comment=f"{words} {one.id}"), created_at=at) for one in many]
+    storage.feedback.add(accepted(*series[:10], *long, *series[11:]))
+    storage.index_comments("default")
+    assert indexed.segments() >= 5
+    assert len(storage.feedback.find(FeedbackQuery(text="word7"), limit=9).items) == 3
+    assert storage.feedback.find(FeedbackQuery(text="12"), limit=9).items == (series[12],)
+    assert storage.check() == []
+
+
+def test_a_segment_that_cannot_be_stored_leaves_no_note(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next attempt does not have to wait for it."""
+    indexed.storage.feedback.add(accepted(*comments(30)))
+
+    def fail(*_: object) -> None:
+        raise StorageUnavailable("The disk is full")
+
+    with monkeypatch.context() as patched:
+        for index in (sqlite_index.SqliteCommentIndex, mongodb_index.MongoCommentIndex):
+            patched.setattr(index, "finish", fail)
+        with pytest.raises(StorageUnavailable):
+            indexed.storage.index_comments("default")
+    assert indexed.segments() == 0
+    indexed.storage.index_comments("default")
+    assert indexed.segments() >= 5
+
+
+def test_a_search_when_no_thread_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is answered, and the storage can be closed."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
+        storage.feedback.add(accepted(*comments(3)))
+        monkeypatch.setattr("threading.Thread.start", fail)
+        assert len(storage.feedback.find(SLOW, limit=9).items) == 3
+
+
+def test_a_check_during_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment that a change removes while it is compared with the comments does not count as wrong."""
+    monkeypatch.setattr(comment_index, "ENTRIES", 5)
+    monkeypatch.setattr(sqlite_index, "_NEWEST", 2)
+    with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
+        series = comments(12)
+        storage.feedback.add(accepted(*series))
+        storage.index_comments("default")
+        entries = sqlite_index.SqliteCommentIndex.entries
+
+        def change_before(index: Any, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:
+            if left:
+                storage.feedback.erase(FeedbackQuery(feedback_id=left.pop().id), at=NOON)
+            return entries(index, application, since, until)
+
+        left = [series[1]]
+        monkeypatch.setattr(sqlite_index.SqliteCommentIndex, "entries", change_before)
+        assert storage.check() == []
+        assert not left
+
+
+@pytest.mark.parametrize("back", [timedelta(minutes=30), timedelta(hours=2)])
+def test_feedback_after_the_clock_was_set_back_is_found(back: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that connects after the clock of MongoDB was set back finds what is stored then, also later."""
+    monkeypatch.setattr(comment_index, "ENTRIES", 15)
+    monkeypatch.setattr(comment_index, "WALKED", 2)
+    client: MongoClient[Any] = mongomock.MongoClient()
+    now = NOON
+    storage = mongo_storage(client, "harken", clock=lambda: now)
+    series = a_series(600)
+    storage.feedback.add(
+        accepted(*(evolve(one, created_at=NOON - timedelta(minutes=place)) for place, one in enumerate(series)))
+    )
+    now = NOON + timedelta(minutes=30)
+    storage.index_comments("default")
+    now -= back
+    storage = mongo_storage(client, "harken", clock=lambda: now)
+    needle = evolve(with_content(a_feedback(id="needle"), comment="needle"), created_at=now, updated_at=now)
+    storage.feedback.add(accepted(needle))
+    query = FeedbackQuery(text="needle")
+    assert storage.feedback.find(query, limit=9).items == (needle,)
+    now += timedelta(hours=5)
+    storage.index_comments("default")
+    assert storage.feedback.find(query, limit=9).items == (needle,)
+    assert storage.check() == []
 
 
 def test_an_index_of_another_version_is_not_used(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,13 +195,14 @@ def filters_of(query: FeedbackQuery) -> Iterator[tuple[str, str]]:
     }
     yield from ((name, value) for name, value in single.items() if value is not None)
     ratings = None if query.rating is None else {rating.word for rating in query.rating}
-    several: dict[str, Collection[str | None] | None] = {
-        "agent": query.agent_id,
-        "reason": query.tag,
-        "rating": ratings,
-        **(query.context or {}),
-    }
-    for name, values in several.items():
+    # Names in the context may be those of other filters.
+    several: list[tuple[str, Collection[str | None] | None]] = [
+        ("agent", query.agent_id),
+        ("reason", query.tag),
+        ("rating", ratings),
+        *(query.context or {}).items(),
+    ]
+    for name, values in several:
         if values is not None:
             yield name, ", ".join(sorted("(none)" if value is None else value for value in values))
     if query.has_comment is not None:

@@ -137,6 +137,7 @@ def _storage(database: Database, given: Clock | None) -> Storage:
     terms = DailyTerms(database, editions, clock)
     erasures = Erasures(database, clock)
     index = MongoCommentIndex(database, clock)
+    index.drop_newer()
     return Storage(
         feedback=MongoFeedbackRepository(database, editions, terms, Marks(database, clock), erasures, index=index),
         sessions=MongoSessionRepository(database),

@@ -39,6 +39,7 @@ from harken_adapters.storage.mongodb.conditions import NEWEST_FIRST, index_for, 
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document, join_time, milliseconds
 from harken_adapters.storage.mongodb.statistics.day import SETTLING, SLOTS_A_DAY, spans_of
+from harken_adapters.storage.mongodb.statistics.marks import RECENT
 
 if TYPE_CHECKING:
     from pymongo.cursor import Cursor as MongoCursor
@@ -68,6 +69,13 @@ class MongoCommentIndex(CommentIndexer):
             found = list(self._segments.find(condition, {"since": 1, "until": 1, "entries": 1}).hint("time"))
         return [Segment(one["_id"], one["since"], one["until"], one["entries"]) for one in found]
 
+    def drop_newer(self) -> None:
+        """Remove the segments of times whose feedback is changed without a mark: the clock was set back."""
+        with self._database.calling():
+            newer = [one["_id"] for one in self._segments.find(_newer(self._clock()), {"_id": 1}).hint("time")]
+            if newer:
+                self._segments.delete_many({"_id": {"$in": newer}})
+
     def horizon(self, application: str) -> int | None:  # noqa: ARG002 - it is the same for all
         # Later feedback is changed without a mark.
         return to_microseconds(self._clock() - SETTLING)
@@ -95,6 +103,7 @@ class MongoCommentIndex(CommentIndexer):
             {"begun": {"$lte": now - BUILDING}},
             {"begun": {"$gte": now + BUILDING}},
             {"version": {"$ne": SEARCH_VERSION}},
+            _newer(now),
         ]
         note = {
             "_id": ObjectId(),
@@ -283,6 +292,10 @@ def _at(times: Sequence[int] | None) -> list[Document]:
     if times is None:
         return []
     return [{"created_at": {"$in": sorted({milliseconds(from_microseconds(time)) for time in times})}}]
+
+
+def _newer(now: datetime) -> Document:
+    return {"until": {"$gt": to_microseconds(now.replace(tzinfo=UTC) - RECENT)}}
 
 
 def _covering(application: str, since: int, until: int) -> Document:

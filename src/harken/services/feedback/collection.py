@@ -297,15 +297,23 @@ class CollectionService:
             FeedbackRejected: the changed feedback would break rules.
             StaleFeedback: it has another version than expected.
         """
+        by_policy = Moderation()
 
         def edit(current: Feedback) -> Feedback:
+            nonlocal by_policy
             _check_version(current, expected_version)
             _check_not_withdrawn(current)
-            return self._apply_change(current, change.applied_to(current))
+            wanted = change.applied_to(current)
+            if wanted.comment != current.comment:
+                wanted = evolve(self._clean(wanted), sentiment=None)
+            by_policy = self._apply_policy(wanted)
+            return self._apply_change(current, wanted, by_policy)
 
         updated = self._editor.update(application, feedback_id, edit, EventType.UPDATED, check=check)
-        if self._replying and updated.changed:
-            self._replying.ask(updated.feedback)
+        if updated.changed:
+            self._count_if_held(application, by_policy)
+            if self._replying:
+                self._replying.ask(updated.feedback)
         return updated.feedback
 
     def withdraw(self, application: str, feedback_id: str, *, check: Check | None = None) -> Feedback:
@@ -438,9 +446,10 @@ class CollectionService:
             self._rule_counts.refused(submission, violations)
         return FeedbackRejected(violations)
 
-    def _count_if_held(self, feedback: Feedback) -> None:
-        if feedback.moderation.held_by and self._rule_counts:
-            self._rule_counts.held(feedback.application, feedback.moderation)
+    def _count_if_held(self, application: str, moderation: Moderation) -> None:
+        """Count stored feedback for the rules that held it."""
+        if moderation.held_by and self._rule_counts:
+            self._rule_counts.held(application, moderation)
 
     def _add_sentiment(self, submission: Submission) -> Submission:
         if self._sentiment_analyzer is None or submission.sentiment is not None or not submission.comment:
@@ -457,7 +466,7 @@ class CollectionService:
     def _receipt(self, item: Accepted, outcome: Outcome, check: Check | None = None) -> Receipt:
         receipt = self._settle(item, outcome, check)
         if not receipt.duplicate:
-            self._count_if_held(item.feedback)
+            self._count_if_held(item.feedback.application, item.feedback.moderation)
         if self._replying and item.events and not receipt.duplicate:
             self._replying.ask(receipt.feedback)
         return receipt
@@ -493,11 +502,8 @@ class CollectionService:
 
     # --- Steps of a change -------------------------------------------------------------------------------------------
 
-    def _apply_change(self, current: Feedback, wanted: Submission) -> Feedback:
+    def _apply_change(self, current: Feedback, wanted: Submission, moderation: Moderation) -> Feedback:
         """The feedback as its author wants it; ``current`` itself if that is the same."""
-        if wanted.comment != current.comment:
-            wanted = evolve(self._clean(wanted), sentiment=None)
-        moderation = self._apply_policy(wanted)
         content = build_feedback(
             self._add_sentiment(wanted),
             moderation,
@@ -507,7 +513,6 @@ class CollectionService:
         )
         if same_content(current, content):
             return current
-        self._count_if_held(content)
         return self._revise_and_reply(current, content)
 
     def _revise(self, current: Feedback, content: Feedback) -> Feedback:
