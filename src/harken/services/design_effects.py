@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
-from math import isqrt
 from typing import Final, TypeVar
 
-from harken.domain.insight.sampling import AuthorRatings, count_by_period, design_effect, design_effects
+from harken.domain.insight.sampling import AuthorRatings, count_by_period, design_effect, design_effects, unnoticed
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
@@ -17,19 +16,12 @@ from harken.services.newest import NEWEST
 _Value = TypeVar("_Value")
 
 _SLOT: Final = GroupBy(Dimension.SLOT)
-_UNNOTICED: Final = 0.02
-
-
-def unnoticed(thumbs: int) -> int:
-    """How many thumbs more, even of one author, do not matter for the design effect of this many thumbs."""
-    return isqrt(int(_UNNOTICED * min(thumbs, NEWEST)))
 
 
 class DesignEffects:
     """Computes design effects from the newest 20,000 thumbs of a selection. Thread-safe.
 
-    They are kept until the selection changes by more than a few entries: ``k`` thumbs of one author among ``n`` add at
-    most about ``k ** 2 / n``, which is kept under 0.02.
+    They are kept until the selection changes by more than a few entries.
     """
 
     def __init__(self, repository: FeedbackRepository, kept: Kept) -> None:
@@ -63,5 +55,5 @@ class DesignEffects:
         return list(self._repository.ratings_by_author(query, group_by, limit=NEWEST))
 
     def _keep(self, query: FeedbackQuery, summary: Summary, name: Hashable, compute: Callable[[], _Value]) -> _Value:
-        slack = unnoticed(summary.decided)
+        slack = unnoticed(min(summary.decided, NEWEST))
         return self._kept.get(query, summary, ("design effect", name), compute, slack=slack)

@@ -11,10 +11,10 @@ from attrs import evolve, frozen
 from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.issues import Examples, Issue, Issues, ReasonShares, directions
+from harken.domain.insight.sampling import unnoticed
 from harken.domain.query import MAX_PAGE, Cursor, Dimension, FeedbackQuery, GroupBy
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
-from harken.services.design_effects import unnoticed
 from harken.services.kept import Kept
 from harken.services.newest import NEWEST
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from datetime import datetime
-from math import comb, log, sqrt
+from math import comb, isqrt, log, sqrt
 from typing import Final
 
 from attrs import frozen
@@ -119,6 +119,14 @@ def design_effects(ratings: Iterable[AuthorRatings]) -> dict[GroupKey, float]:
     for one in ratings:
         groups[one.group].append((one.given, one.up))
     return {group: design_effect(of_group) for group, of_group in groups.items()}
+
+
+def unnoticed(thumbs: int) -> int:
+    """How many thumbs more, even if all are of one author, hardly change the design effect of this many thumbs.
+
+    ``k`` thumbs of one author among ``n`` add at most about ``k ** 2 / n``, which is kept under 0.02.
+    """
+    return isqrt(thumbs // 50)
 
 
 def variance_of_change(before: tuple[float, float], after: tuple[float, float]) -> float:
