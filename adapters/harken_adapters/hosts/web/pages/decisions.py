@@ -181,22 +181,22 @@ def _outcome(
         for feedback_id, result in zip(entries, results, strict=True)
         if not isinstance(result, Feedback)
     ]
+    found = moderation.find_many(visit, [feedback_id for feedback_id, _ in lost])
     counts = Counter(_why_lost(visit, error) for _, error in lost)
     parts = [f"{len(saved):,} {done}", *(f"{count:,} {_of_several(why, count)}" for why, count in counts.items())]
     outcome = Outcome(
         text=", ".join(parts),
         undo=tuple(map(moderation.entry, saved)) if can_undo else (),
         failures=tuple(
-            (feedback_id, _comment(visit, feedback_id), first_upper(_reason_lost(visit, error)))
+            (feedback_id, _comment(found.get(feedback_id)), first_upper(_reason_lost(visit, error)))
             for feedback_id, error in lost
         ),
     )
     return moderation.show(visit, outcome, evolve(view, like=None, current=None))
 
 
-def _comment(visit: Visit, feedback_id: str) -> str:
-    found = moderation.find(visit, feedback_id)
-    return "" if found is None or found.withdrawn else found.comment
+def _comment(feedback: Feedback | None) -> str:
+    return "" if feedback is None or feedback.withdrawn else feedback.comment
 
 
 def _why_lost(visit: Visit, error: object) -> str:
@@ -229,11 +229,10 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
     hk = visit.harken
     preview = hk.moderation.preview(moderation.everything(visit), entries, status, check=visit.check_visible)
     open_ids = {one.feedback_id for one in preview.entries}
-    found = {feedback_id: moderation.find(visit, feedback_id) for feedback_id in entries}
+    found = moderation.find_many(visit, entries)
     lines = [
         _line(visit, feedback, is_open=feedback_id in open_ids and feedback.moderation.status is not status)
         for feedback_id, feedback in found.items()
-        if feedback is not None
     ]
     is_open = [one.feedback for one in lines if one.is_open]
     texts = len({" ".join(one.comment.casefold().split()) for one in is_open})
