@@ -23,7 +23,7 @@ from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.serving.pages import Page, Pages
 from harken_adapters.hosts.http.serving.sign_in.paths import sign_in_path
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
-from harken_adapters.hosts.http.wire.messages import Headers, Request, Response, security_headers
+from harken_adapters.hosts.http.wire.messages import HTML, Headers, Request, Response, redirect, security_headers
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 from harken_adapters.hosts.web.assets import assets
 from harken_adapters.hosts.web.compression import compress
@@ -32,7 +32,6 @@ from harken_adapters.hosts.web.rendering import render
 from harken_adapters.hosts.web.selection import Selection
 
 DASHBOARD: Final = "/dashboard"
-_HTML: Final = "text/html; charset=utf-8"
 #: Pages have no inline style or script.
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -239,7 +238,7 @@ class Visit:
             application=self.application,
             applications=application_choices(self, selection, entries),
             entries=entries,
-            back=self.home if self.is_form else f"{request.path}?{request.query}" if request.query else request.path,
+            back=self.home if self.is_form else request.target,
             who=_who(self.principal),
             signed_in=browser is not None,
             ends_at=browser.expires_at if browser and browser.can_extend else None,
@@ -253,9 +252,9 @@ class Visit:
         """The response with a page."""
         return _html(template, frame, status=status, visit=self, **values)
 
-    def redirect(self, target: str, *headers: tuple[str, str]) -> Response:
+    def redirect(self, target: str) -> Response:
         """The response after a form: a redirect to a page."""
-        return Response(303, b"", None, (("location", target), *headers))
+        return redirect(target)
 
 
 Show = Callable[[Visit], Response]
@@ -311,7 +310,7 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | N
     except Exception as error:  # noqa: BLE001 - every request needs a page
         problem = problem_of(error) or internal()
         if problem.kind == "unauthorized":
-            return Response(303, b"", None, (("location", sign_in_path(root, request, problem)),))
+            return redirect(sign_in_path(root, request, problem))
         if is_logged := problem.kind in _LOGGED:
             log_failure(request.id, request.path, error)
         title = "Feedback not found" if isinstance(error, FeedbackNotFound) else ""
@@ -338,13 +337,12 @@ def _error(
 ) -> Response:
     """The error page, which needs nothing of the storage. ``principal`` is ``None`` if it is not known."""
     is_form = request.method in WITH_BODY
-    address = f"{request.path}?{request.query}" if request.query else request.path
     frame = Frame(
         root=root,
         home=f"{root}{DASHBOARD}",
         theme=theme_of(request),
         letter_keys=_uses_letter_keys(request),
-        back="" if is_form else address,
+        back="" if is_form else request.target,
         who=_who(principal) if principal else "",
         signed_in=principal is not None and principal.browser is not None,
     )
@@ -359,7 +357,7 @@ def _error(
         problem=problem,
         request=request,
         is_logged=is_logged,
-        again="" if is_form else address,
+        again="" if is_form else request.target,
     )
     response.headers += problem.headers
     return response
@@ -367,7 +365,7 @@ def _error(
 
 def _html(template: str, frame: Frame, *, status: int, **values: Any) -> Response:
     body = render(template, {"frame": frame, "assets": assets(), **values})
-    return Response(status, body, _HTML, security=_SECURITY)
+    return Response(status, body, HTML, security=_SECURITY)
 
 
 def _who(principal: Principal) -> str:

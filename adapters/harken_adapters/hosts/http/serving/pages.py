@@ -26,9 +26,17 @@ from harken_adapters.hosts.http.serving.feedback_links.handler import answer_lin
 from harken_adapters.hosts.http.serving.feedback_links.page import style
 from harken_adapters.hosts.http.serving.sign_in import page as sign_in_files
 from harken_adapters.hosts.http.serving.sign_in import paths
-from harken_adapters.hosts.http.serving.sign_in.handler import HTML, SignIn, redirect
+from harken_adapters.hosts.http.serving.sign_in.handler import SignIn
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
-from harken_adapters.hosts.http.wire.messages import Request, Response, answer, security_headers, to_json
+from harken_adapters.hosts.http.wire.messages import (
+    HTML,
+    Request,
+    Response,
+    answer,
+    redirect,
+    security_headers,
+    to_json,
+)
 from harken_adapters.hosts.http.wire.problems import Problem, internal, path_not_found, problem_of
 
 #: The timeout of the readiness check, in seconds.
