@@ -220,13 +220,14 @@ class Visit:
         if not self.principal.may_see(feedback.agent_id):
             raise FeedbackNotFound(self.application, feedback.id)
 
-    def frame(self, current: str, selection: Selection, *, in_any_state: bool = False) -> Frame:
+    def frame(self, current: str, selection: Selection, *, in_any_state: bool = False, listens: bool = True) -> Frame:
         """What surrounds a page: the main menu, the theme and the visitor.
 
         Args:
             current: the name of the page in the main menu.
             selection: the selection that links keep.
             in_any_state: whether the page is about feedback in any state, of any time.
+            listens: whether new feedback changes the page.
         """
         browser, request = self.principal.browser, self.request
         entries = navigation(self, current, selection)
@@ -243,7 +244,7 @@ class Visit:
             signed_in=browser is not None,
             ends_at=browser.expires_at if browser and browser.can_extend else None,
             zone="" if self.is_form else selection.zone.key,
-            events=selection.events_link(f"{self.root}/api/events", in_any_state=in_any_state),
+            events=selection.events_link(f"{self.root}/api/events", in_any_state=in_any_state) if listens else "",
             events_after=str(Place(Cursor(self.now, ""))),
             made_at=stamp(self.now),
         )

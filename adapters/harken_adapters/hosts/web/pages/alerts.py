@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 from urllib.parse import quote
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from harken import DeliveryNotFound, Harken, Scope
 from harken.domain.alerts.alert import Alert
@@ -230,7 +230,7 @@ def show(visit: Visit) -> Response:
         may_switch=may_switch(visit),
         types=[type_.value for type_ in EventType],
         longest_reason=MAX_REASON,
-        frame=evolve(visit.frame("Alerts", selection), events=""),
+        frame=visit.frame("Alerts", selection, listens=False),
         selection=selection,
         path=path,
         link=partial(_link, selection, path),

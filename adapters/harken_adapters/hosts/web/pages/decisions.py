@@ -21,7 +21,6 @@ from harken import (
 from harken.domain.moderation import Decision
 from harken.services.feedback.moderation import DecisionResult
 from harken_adapters.charts.labels import amount
-from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import Parameters, invalid
 from harken_adapters.hosts.web.forms import form_of
@@ -57,7 +56,7 @@ class Line:
 def show(visit: Visit) -> Response:
     """The response to a form. Its address leads to the page for moderation."""
     view = View.of(visit)
-    if visit.request.method not in WITH_BODY:
+    if not visit.is_form:
         return visit.redirect(view.link())
     form = form_of(visit.request)
     if form.get("cancel") is not None:

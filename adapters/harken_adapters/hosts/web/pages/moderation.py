@@ -21,6 +21,7 @@ from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.filter_bar import Chip, name_of, value_text
 from harken_adapters.hosts.web.held import (
     REASONS,
+    VERBS,
     Held,
     Parts,
     decided_text,
@@ -28,7 +29,6 @@ from harken_adapters.hosts.web.held import (
     held,
     marked,
     reason_text,
-    verb,
     who,
 )
 from harken_adapters.hosts.web.selection import Selection
@@ -346,9 +346,6 @@ def show(
     view = view or View.of(visit)
     outcome = outcome or _decided(visit, view)
     found = ask(visit, view)
-    frame = visit.frame("Moderation", view.selection, in_any_state=True)
-    if not visit.may(Scope.READ):
-        frame = evolve(frame, events="")
     left = f"{found.waiting.count:,} left" if found.waiting.count else "Nothing waits"
     return visit.show(
         "moderation.html",
@@ -368,7 +365,7 @@ def show(
         entry=entry,
         picked=picked if picked is not None else [one.feedback.id for one in found.rows] if view.like else (),
         selection=view.selection,
-        frame=frame,
+        frame=visit.frame("Moderation", view.selection, in_any_state=True, listens=visit.may(Scope.READ)),
         reasons=REASONS,
         choices=TABS[view.tab],
         may_read=visit.may(Scope.READ),
@@ -646,7 +643,7 @@ def _conflict(visit: Visit, view: View, feedback: Feedback) -> Conflict | None:
     if feedback.withdrawn:
         sentence = f"Its author took this back {ago}."
     elif is_decision:
-        done = f"{verb(moderation)} this" if not moderation.is_undo else "undid a decision on this"
+        done = f"{VERBS[moderation.status]} this" if not moderation.is_undo else "undid a decision on this"
         reason = reason_text(moderation)
         sentence = f"{first_upper(who(moderation.moderator, name))} {done}{f' {reason}' if reason else ''} {ago}."
     else:
@@ -674,8 +671,9 @@ def _decided(visit: Visit, view: View) -> Outcome | None:
         return None
     if found.moderation.is_undo:
         is_pending = found.moderation.status is ModerationStatus.PENDING
-        return Outcome(text="Undone: it waits again" if is_pending else f"Undone: it is {verb(found.moderation)} again")
-    done = " ".join(filter(None, [verb(found.moderation), reason_text(found.moderation)]))
+        status = VERBS[found.moderation.status]
+        return Outcome(text="Undone: it waits again" if is_pending else f"Undone: it is {status} again")
+    done = " ".join(filter(None, [VERBS[found.moderation.status], reason_text(found.moderation)]))
     return Outcome(text=first_upper(done), undo=(entry(found),))
 
 

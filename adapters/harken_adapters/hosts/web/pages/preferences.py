@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from attrs import evolve
-
 from harken_adapters.hosts.http.guards.access import check_own_page
 from harken_adapters.hosts.http.guards.cookies import THEME
 from harken_adapters.hosts.http.serving.pages import Page, Pages
@@ -23,7 +21,7 @@ _A_YEAR: Final = 365 * 24 * 60 * 60
 def show(visit: Visit) -> Response:
     """The response with the page."""
     selection = visit.unlimited_selection()
-    frame = evolve(visit.frame("", selection), events="")
+    frame = visit.frame("", selection, listens=False)
     return visit.show("preferences.html", title="Preferences", frame=frame, selection=selection)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from harken import Harken
 from harken.domain.events import DeliveryState
@@ -66,7 +66,7 @@ def show(visit: Visit) -> Response:
         filters=given,
         action=selection.link(f"{visit.home}{alerts.REPLAY_ALL_PATH}", *given),
         back=f"{selection.link(path, ('channel', channel))}#deliveries",
-        frame=evolve(visit.frame("Alerts", selection), events=""),
+        frame=visit.frame("Alerts", selection, listens=False),
         selection=selection,
     )
 
