@@ -37,6 +37,7 @@ from harken_adapters.hosts.web.delivery_words import (
     what_of,
 )
 from harken_adapters.hosts.web.forms import form_of
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.selection import Pair, Selection
 from harken_adapters.hosts.web.visit import Visit
 
@@ -230,7 +231,7 @@ def show(visit: Visit) -> Response:
         may_switch=may_switch(visit),
         types=[type_.value for type_ in EventType],
         longest_reason=MAX_REASON,
-        frame=visit.frame("Alerts", selection, listens=False),
+        frame=frame_of(visit, "Alerts", selection, listens=False),
         selection=selection,
         path=path,
         link=partial(_link, selection, path),

@@ -25,6 +25,7 @@ from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import Parameters, invalid
 from harken_adapters.hosts.web.forms import form_of
 from harken_adapters.hosts.web.held import REASONS, VERBS, decided_text, held, who
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages import moderation
 from harken_adapters.hosts.web.pages.moderation import Outcome, View
 from harken_adapters.hosts.web.visit import Visit
@@ -257,7 +258,7 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
         view=view,
         selected=list(entries),
         action=view.action,
-        frame=visit.frame("Moderation", view.selection, in_any_state=True),
+        frame=frame_of(visit, "Moderation", view.selection, in_any_state=True),
         selection=view.selection,
     )
 

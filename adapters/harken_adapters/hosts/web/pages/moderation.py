@@ -31,6 +31,7 @@ from harken_adapters.hosts.web.held import (
     reason_text,
     who,
 )
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import duration_text, first_upper
@@ -365,7 +366,7 @@ def show(
         entry=entry,
         picked=picked if picked is not None else [one.feedback.id for one in found.rows] if view.like else (),
         selection=view.selection,
-        frame=visit.frame("Moderation", view.selection, in_any_state=True, listens=visit.may(Scope.READ)),
+        frame=frame_of(visit, "Moderation", view.selection, in_any_state=True, listens=visit.may(Scope.READ)),
         reasons=REASONS,
         choices=TABS[view.tab],
         may_read=visit.may(Scope.READ),

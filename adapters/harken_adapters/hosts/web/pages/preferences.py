@@ -12,7 +12,9 @@ from harken_adapters.hosts.http.serving.sign_in.paths import own_path
 from harken_adapters.hosts.http.wire.messages import Request, Response, redirect
 from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.forms import form_of
-from harken_adapters.hosts.web.visit import DASHBOARD, LETTER_KEYS, Visit
+from harken_adapters.hosts.web.frame import LETTER_KEYS
+from harken_adapters.hosts.web.navigation import frame_of
+from harken_adapters.hosts.web.visit import DASHBOARD, Visit
 
 PATH: Final = "/preferences"
 _A_YEAR: Final = 365 * 24 * 60 * 60
@@ -21,7 +23,7 @@ _A_YEAR: Final = 365 * 24 * 60 * 60
 def show(visit: Visit) -> Response:
     """The response with the page."""
     selection = visit.unlimited_selection()
-    frame = visit.frame("", selection, listens=False)
+    frame = frame_of(visit, "", selection, listens=False)
     return visit.show("preferences.html", title="Preferences", frame=frame, selection=selection)
 
 

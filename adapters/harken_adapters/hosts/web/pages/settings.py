@@ -24,6 +24,7 @@ from harken_adapters.hosts.http.wire.parameters import Parameters
 from harken_adapters.hosts.http.wire.problems import Problem, problem_of
 from harken_adapters.hosts.web.entries import entry_view
 from harken_adapters.hosts.web.forms import form_of, lines_of
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.route_sentences import EVENT_NAMES, STATUS_NAMES, route_sentence
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
@@ -150,7 +151,7 @@ def create(visit: Visit) -> Response:
         "new_key.html",
         title="Copy the new key now",
         created=created,
-        frame=visit.frame("Settings", selection, listens=False),
+        frame=frame_of(visit, "Settings", selection, listens=False),
         back=selection.link(f"{visit.home}{PATH}"),
     )
 
@@ -211,7 +212,7 @@ def _page(
         tried=tried,
         sentence=route_sentence(route) if route else "",
         examples=[entry_view(visit, selection, one) for one in tried.examples] if tried else [],
-        frame=visit.frame("Settings", selection, listens=False),
+        frame=frame_of(visit, "Settings", selection, listens=False),
         selection=selection,
         path=path,
     )
