@@ -341,6 +341,15 @@ def test_the_name_of_a_theme() -> None:
     assert len(set(themes)) == 8
     assert themes[0] == Subject("theme", "a")
     assert {theme.by for theme in themes} == {"theme"}
+    parts = [(theme.label, theme.agent) for theme in themes[:4]]
+    assert parts == [("a", None), ("a", "a"), ("a", "b: a"), ("a", "b")]
+
+
+@pytest.mark.parametrize("by", ["application", "agent", "session", "channel"])
+def test_the_parts_of_other_subjects(by: str) -> None:
+    """Only agents, and themes that belong to one, have an agent; a colon in a name means nothing."""
+    subject = Subject(by, "a: b")
+    assert (subject.label, subject.agent) == ("a: b", "a: b" if by == "agent" else None)
 
 
 def test_silence_begins_with_the_last_feedback() -> None:

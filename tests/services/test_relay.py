@@ -373,8 +373,35 @@ def test_unknown_channels() -> None:
         for switch in (hk.channels.switch_on, lambda name: hk.channels.switch_off(name, "")):
             with pytest.raises(NoSuchChannel, match="Unknown channel 'oops'; expected ops"):
                 switch("oops")
-        with pytest.raises(FeedbackRejected, match="reason contains a lone surrogate"):
-            hk.channels.switch_off("ops", "\udc80")
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("", "reason must not be empty"),
+        (" \n", "reason must not be empty"),
+        ("x" * 1_001, r"reason too long: 1001 characters \(max: 1000\)"),
+        ("\udc80", "reason contains a lone surrogate"),
+    ],
+)
+def test_a_channel_is_switched_off_with_a_reason_only(reason: str, message: str) -> None:
+    """The channel stays on without a reason that people can read."""
+    with connect_without_relay(channels={"ops": Recorder()}) as hk:
+        with pytest.raises(FeedbackRejected, match=message):
+            hk.channels.switch_off("ops", reason)
+        assert hk.channels.state("ops").on
+
+
+def test_a_notifier_may_not_say_why_its_receiver_is_gone() -> None:
+    """The channel is switched off all the same, with a reason in general words."""
+
+    def refuse_silently(_: Notification) -> None:
+        raise DeliveryFailed("", gone=True)
+
+    with connect_without_relay(channels={"ops": Recorder(refuse_silently)}) as hk:
+        hk.submit("s", "down", "slow")
+        hk.relay.run_due()
+        assert hk.channels.state("ops").reason == "the receiver accepts no notifications any more"
 
 
 # --- Erasure ----------------------------------------------------------------------------------------------------------

@@ -158,6 +158,15 @@ class AttemptOutcome(Enum):
     NOT_SENT = "not_sent"
 
 
+#: The beginning of the error of a delivery that was not sent because its channel was off.
+OFF_ERROR: Final = "The channel is switched off"
+
+
+def is_answer(status: str) -> bool:
+    """Whether the status of an attempt, or a cause, is the status of an answer, such as ``410 Gone``."""
+    return status[:3].isdigit()
+
+
 #: How many attempts of a delivery are stored: the latest ones.
 MAX_HISTORY: Final = 10
 #: The maximum number of characters of the texts of an attempt.
@@ -185,6 +194,11 @@ class Attempt:
     status: str = ""
     words: str = ""
     error: str = ""
+
+    @property
+    def found_channel_off(self) -> bool:
+        """Whether nothing was sent because the channel was off."""
+        return self.outcome is AttemptOutcome.NOT_SENT and self.error.startswith(OFF_ERROR)
 
 
 @frozen(kw_only=True)

@@ -484,6 +484,13 @@ def test_a_reason_that_is_not_valid_text_is_refused(cli: Any) -> None:
     assert cli("channels", "list").out == "log  on\n"
 
 
+def test_a_channel_is_not_switched_off_without_a_reason(cli: Any) -> None:
+    """An empty reason is refused, like in the API."""
+    ran = cli("channels", "off", "log", "--reason", "")
+    assert (ran.code, ran.err) == (3, "Error: reason must not be empty\n")
+    assert cli("channels", "list").out == "log  on\n"
+
+
 @pytest.mark.parametrize("command", ["on", "off"])
 def test_an_unknown_channel_is_not_found(cli: Any, command: str) -> None:
     """The error lists the known channels."""

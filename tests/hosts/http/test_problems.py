@@ -272,7 +272,7 @@ class TestValues:
         body = b"{" + b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items()) + b"}"
         refused(sent(steady, "PUT", "/api/routes/r", JSON, body=body), field)
 
-    @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b"null", b'""', b'"' + b"x" * 1_001 + b'"'])
+    @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b"null", b'""', b'" "', b'"' + b"x" * 1_001 + b'"'])
     def test_of_a_reason(self, steady: Server, state: str, value: bytes) -> None:
         """The reason for switching off a channel is a string."""
         refused(sent(steady, "POST", "/api/channels/log/off", JSON, body=b'{"reason":%b}' % value), "reason")

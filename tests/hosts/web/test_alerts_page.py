@@ -16,7 +16,7 @@ from harken import Harken
 from harken.domain.events import Delivery, DeliveryState
 from hosts.html_forms import Html
 from hosts.serving import Server
-from hosts.web.site import Visitor, links_of, served_at, texts_of
+from hosts.web.site import Visitor, WebPage, links_of, served_at, texts_of
 from support import ManualClock
 
 pytestmark = pytest.mark.slow
@@ -198,6 +198,7 @@ class TestChannels:
         """Disabling needs a reason, which people see; enabling does not replay anything."""
         refused = admin.post(f"{ALERTS}/channels/log/off", {"reason": " "})
         assert (refused.status_code, hk.channels.states()[1].on) == (422, True)
+        assert "reason must not be empty." in words_of(WebPage(refused.text))
         answer = admin.post(f"{ALERTS}/channels/log/off?zone=Asia/Tokyo", {"reason": "it <moves>"})
         assert answer.status_code == 303
         shown = words_of(admin.page(answer.headers["location"]))

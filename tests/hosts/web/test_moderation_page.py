@@ -1,6 +1,7 @@
 """The moderation page without JavaScript: the queue, decisions on one and on several entries, conflicts, undo."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -10,6 +11,8 @@ from attrs import evolve
 
 import harken
 from harken import Change, Feedback, FeedbackQuery, Harken, Moderation, ModerationStatus, RatingPolicy, Violation
+from harken.testing import Faults
+from harken_adapters.storage.memory import open_storage
 from hosts.browser.test_hostile_texts import TEXTS
 from hosts.http.test_every_host import HOSTS
 from hosts.serving import Server
@@ -80,6 +83,18 @@ def hold(hk: Harken, clock: ManualClock) -> Callable[..., Feedback]:
         return held
 
     return submit
+
+
+class Calls(Faults):
+    """Counts the calls to a storage by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def call(self, name: str, work: Callable[[], Any]) -> Any:
+        self.counts[name] += 1
+        return super().call(name, work)
 
 
 def entry(feedback: Feedback) -> str:
@@ -362,6 +377,34 @@ class TestSeveral:
         assert rows(page) == [one.id for one in alike]
         picks = next(form for form in page.forms if ("preview", "rejected") in form.buttons)
         assert [value for name, value in picks.fields if name == "entry"] == [entry(one) for one in alike]
+
+    @pytest.mark.parametrize("number", [2, 40])
+    def test_many_entries_take_one_read(self, clock: ManualClock, number: int) -> None:
+        """Pages about several entries read them together, and compare their texts once."""
+        calls = Calls()
+        with (
+            open_storage() as storage,
+            harken.connect(calls.around(storage), clock=clock, policy=POLICY) as hk,
+            served_at(hk, clock) as server,
+        ):
+            held = [hk.submit(f"s{one}", "up", "click here").feedback for one in range(number)]
+            visitor, several = Visitor(server), [("entry", entry(one)) for one in held]
+            calls.counts.clear()
+            listed = visitor.page(f"{PAGE}?like={held[0].id}&current={held[0].id}")
+            assert len(rows(listed)) == number
+            assert (calls.counts["feedback.get"], calls.counts["feedback.get_many"]) == (2, 1)
+            # Of one review: the entries of its session, and those with the same text.
+            assert calls.counts["feedback.find"] == 2
+            calls.counts.clear()
+            preview = visitor.post(FORM, [*several, ("preview", "rejected")])
+            assert f"All {number} can be decided" in preview.text
+            assert (calls.counts["feedback.get"], calls.counts["feedback.get_many"]) == (0, 2)
+            hk.collection.erase(hk.query().in_any_state())
+            calls.counts.clear()
+            lost = WebPage(visitor.post(FORM, [*several, ("decide", "rejected")]).text)
+            assert f"{number} were not found" in texts_of(lost)
+            # Each decision reads its own entry.
+            assert (calls.counts["feedback.get"], calls.counts["feedback.get_many"]) == (number, 1)
 
     def test_another_moderator_decided_several(
         self, sam: Visitor, priya: Visitor, hold: Callable[..., Feedback]

@@ -63,6 +63,9 @@ def test_single_letter_keys_are_turned_off(server: Server) -> None:
         "dashboard",
         "/dashboard\r\nset-cookie: a=b",
         "/dashboard/ü",
+        "/dashboard/../other",
+        "/dashboard/%2E%2e/other",
+        "/sign-in?next=/dashboard",
         "",
     ],
 )
@@ -71,6 +74,13 @@ def test_the_way_back_is_an_own_page(server: Server, back: str) -> None:
     answer = Visitor(server).post("/dashboard/theme", {"value": "dark", "back": back})
     assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard")
     assert "a=b" not in str(answer.headers)
+
+
+def test_the_way_back_to_a_page_with_many_filters(server: Server) -> None:
+    """Its address may be long."""
+    back = "/dashboard/feedback?" + "&".join(f"tag={'x' * 90}{number}" for number in range(100))
+    answer = Visitor(server).post("/dashboard/theme", {"value": "dark", "back": back})
+    assert (answer.status_code, answer.headers["location"]) == (303, back)
 
 
 @pytest.mark.parametrize("value", ["", "blue", "dark; Path=/", "dark\r\nx: y"])

@@ -12,6 +12,7 @@ import typer
 from harken import ConfigurationError, Harken
 from harken.configuration.notifications import NotificationSettings
 from harken.services.notifications.channels import ChannelState, ChannelStatus
+from harken_adapters.charts.labels import amount
 from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context, text
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text, warn
@@ -97,7 +98,7 @@ def warn_of_stranded(hk: Harken, cli: CliContext) -> None:
 
 def stranded_line(name: str, number: int, cli: CliContext) -> str:
     """A message about pending deliveries to a channel that is not in the settings, and how to resolve it."""
-    pending = "1 delivery is" if number == 1 else f"{number:,} deliveries are"
+    pending = amount(number, "delivery is", "deliveries are")
     shown, quoted, command = in_one_line(name), shlex.quote(name), cli.command_for_all
     return (
         f"{pending} pending for channel {shown}, which is not in the settings; if it was renamed, run: "

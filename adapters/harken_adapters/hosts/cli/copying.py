@@ -16,10 +16,11 @@ from harken.clock import utc_now
 from harken.configuration.storage_urls import open_existing_storage, open_storage, same_storage
 from harken.services.copying import ConversationPart, Copied, Copyable, Copying, SessionValue
 from harken.services.mirroring import Extra, Kind
+from harken_adapters.charts.labels import amount
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context
-from harken_adapters.hosts.cli.output import confirm, count_text, print_json, run_through, say
+from harken_adapters.hosts.cli.output import confirm, print_json, run_through, say
 
 _REJECTED = Path("copy.rejected.jsonl")
 #: The exit code if the target differs from the source after the copy.
@@ -126,7 +127,7 @@ def _kind(replaced: SessionValue | ConversationPart) -> str:
 
 def _list(counts: Counter[tuple[str, str]]) -> str:
     return ", ".join(
-        f"{count_text(count, *_NOUNS[kind])} of application {name!r}" for (kind, name), count in counts.items()
+        f"{amount(count, *_NOUNS[kind])} of application {name!r}" for (kind, name), count in counts.items()
     )
 
 
@@ -168,7 +169,7 @@ def _show(copying: Copying, rejected_file: Path | None, seconds: float, *, as_js
         names = ", ".join(map(repr, copying.other_applications))
         say(f"Applications only in the target: {names}", style="yellow")
     if rejected_file:
-        say(f"{count_text(copying.differences, 'difference')}, with reasons, in {rejected_file}", style="yellow")
+        say(f"{amount(copying.differences, 'difference')}, with reasons, in {rejected_file}", style="yellow")
 
 
 def _counts(copied: Copied) -> str:

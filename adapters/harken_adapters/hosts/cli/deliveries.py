@@ -11,11 +11,12 @@ import typer
 from harken import Harken
 from harken.domain.events import Attempt, AttemptOutcome, Delivery, DeliveryState
 from harken.services.notifications.deliveries import Cause, DeliveryFilters
+from harken_adapters.charts.labels import amount
 from harken_adapters.formats.delivery import delivery_record, summary_record
 from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, instant, text, text_or_none
-from harken_adapters.hosts.cli.output import count_text, in_one_line, print_json, say, time_text
+from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
 
 deliveries = typer.Typer(no_args_is_help=True, help="Inspect deliveries, and send them again.")
 
@@ -213,7 +214,7 @@ def replay(
         if as_json:
             print_json({"replayed": replayed})
         elif replayed:
-            say(f"{count_text(replayed, 'delivery', 'deliveries')} will be sent again; outdated ones are skipped")
+            say(f"{amount(replayed, 'delivery', 'deliveries')} will be sent again; outdated ones are skipped")
         else:
             say(f"No {state.value} deliveries match; nothing will be sent again")
         warn_of_stranded(hk, cli)
@@ -235,7 +236,7 @@ def move(
     if as_json:
         print_json({"moved": moved})
     else:
-        say(f"{count_text(moved, 'delivery', 'deliveries')} moved from {channel} to {to}")
+        say(f"{amount(moved, 'delivery', 'deliveries')} moved from {channel} to {to}")
 
 
 @deliveries.command()
@@ -255,7 +256,7 @@ def bury(
     if as_json:
         print_json({"buried": buried})
     else:
-        say(f"{count_text(buried, 'delivery', 'deliveries')} marked as dead")
+        say(f"{amount(buried, 'delivery', 'deliveries')} marked as dead")
 
 
 def _for_all(context: typer.Context) -> CliContext:
@@ -280,7 +281,7 @@ def _cause_line(cause: Cause) -> str:
     counted, latest = cause.counted, cause.latest
     last = latest.last_attempt if latest else None
     words = f' "{in_one_line(last.words)}"' if last and last.words else ""
-    number = count_text(counted.count, "dead delivery", "dead deliveries")
+    number = amount(counted.count, "dead delivery", "dead deliveries")
     times = f"{time_text(counted.first_at)} to {time_text(counted.last_at)}"
     return f"{number} to {in_one_line(counted.channel)}: {in_one_line(counted.cause)}{words} ({times})"
 
@@ -288,7 +289,7 @@ def _cause_line(cause: Cause) -> str:
 def _line(delivery: Delivery) -> str:
     """One line. Not a table row, which could truncate the id on a narrow terminal."""
     event = delivery.event
-    attempts = count_text(delivery.tries, "attempt")
+    attempts = amount(delivery.tries, "attempt")
     facts = [delivery.id, delivery.state.value, event.type.value, event.application, attempts]
     # Only a pending delivery has another attempt.
     facts += [f"due {time_text(delivery.due_at)}"] if delivery.state is DeliveryState.PENDING else []

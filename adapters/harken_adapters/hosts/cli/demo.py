@@ -22,11 +22,12 @@ from harken import (
     Submission,
     Target,
 )
+from harken_adapters.charts.labels import amount
 from harken_adapters.demo.story import Story
 from harken_adapters.demo.visitors import Visitors, arrivals
 from harken_adapters.formats.statistics import estimate_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
-from harken_adapters.hosts.cli.output import count_text, print_json, say
+from harken_adapters.hosts.cli.output import print_json, say
 from harken_adapters.hosts.cli.statistics import print_groups, print_stats, print_themes, print_trend
 
 _DAYS = 14
@@ -131,7 +132,7 @@ def _moderate_spam(hk: Harken) -> Feedback:
 
 
 def _print_scenes(added: int, scenes: Scenes) -> None:
-    entries = count_text(added, "sample entry", "sample entries")
+    entries = amount(added, "sample entry", "sample entries")
     say(f"Added {entries} from the last {_DAYS} days; duplicates are not added again.\n")
     held = scenes.held
     violations = scenes.refused.violations if scenes.refused else ()

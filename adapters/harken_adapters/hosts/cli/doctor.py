@@ -25,6 +25,7 @@ from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
 from harken.domain.texts import without_password
 from harken.services.notifications.channels import ChannelState
+from harken_adapters.charts.labels import amount
 from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.channels import channels_problem, status_text, stranded_line
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
@@ -125,7 +126,7 @@ def _channel_problem(state: ChannelState, command: str) -> str | None:
 def _dead_letter_problems(dead: int, command: str) -> list[str]:
     if not dead:
         return []
-    subject = "1 delivery is" if dead == 1 else f"{dead:,} deliveries are"
+    subject = amount(dead, "delivery is", "deliveries are")
     listing, replaying = f"{command} deliveries list", f"{command} deliveries replay --all"
     return [f"{subject} dead; to see why, run: {listing}; to send all again, run: {replaying}"]
 

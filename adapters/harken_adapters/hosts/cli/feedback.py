@@ -11,6 +11,7 @@ from attrs import asdict, evolve
 from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
 from harken.domain.rules import label_problem
 from harken.services.feedback.receipt import Receipt
+from harken_adapters.charts.labels import amount
 from harken_adapters.formats.readings import readings_record
 from harken_adapters.formats.record import erasure_record, feedback_record, page_record
 from harken_adapters.hosts.cli.evaluation import reading_note
@@ -26,7 +27,6 @@ from harken_adapters.hosts.cli.options import (
 )
 from harken_adapters.hosts.cli.output import (
     confirm,
-    count_text,
     feedback_list,
     in_one_line,
     print_json,
@@ -250,7 +250,7 @@ def _show_erased(erased: Erased, command: str) -> None:
 
 
 def _question(query: FeedbackQuery, total: int) -> str:
-    entries = count_text(total, "feedback entry", "feedback entries")
+    entries = amount(total, "feedback entry", "feedback entries")
     if query.feedback_id is not None:
         return f"Erase {entries} permanently?"
     if query.author is not None:
@@ -261,6 +261,6 @@ def _question(query: FeedbackQuery, total: int) -> str:
 def _list_erased(erased: Erased) -> str:
     """What was erased, such as ``2 feedback entries, 3 messages and 1 alert``."""
     numbers = {name: number for name, number in asdict(erased).items() if name in _NOUNS and number}
-    parts = [count_text(number, *_NOUNS[name]) for name, number in numbers.items()]
-    *first, last = [count_text(erased.feedback, "feedback entry", "feedback entries"), *parts]
+    parts = [amount(number, *_NOUNS[name]) for name, number in numbers.items()]
+    *first, last = [amount(erased.feedback, "feedback entry", "feedback entries"), *parts]
     return f"{', '.join(first)} and {last}" if first else last

@@ -19,7 +19,7 @@ STANDARD = "-"
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
 
-def describe(error: OSError, path: Path) -> str:
+def _describe(error: OSError, path: Path) -> str:
     """Why a file cannot be created at the path."""
     folder = path.resolve().parent
     missing = isinstance(error, FileNotFoundError) and not folder.exists()
@@ -72,7 +72,7 @@ def open_output(file: str) -> Iterator[BinaryIO]:
     try:
         data = unfinished.open("wb")
     except OSError as error:
-        raise WrongUsage(f"Cannot write {file}: {describe(error, path)}") from error
+        raise WrongUsage(f"Cannot write {file}: {_describe(error, path)}") from error
     if unfinished == path:
         with data:
             yield data
@@ -127,7 +127,7 @@ class Rejects:
             return self.path.open(self._mode, encoding="ascii")
         except OSError as error:
             raise WrongUsage(
-                f"Cannot write rejected rows to {self.path}: {describe(error, self.path)}; choose another path "
+                f"Cannot write rejected rows to {self.path}: {_describe(error, self.path)}; choose another path "
                 "with --rejected"
             ) from error
 

@@ -12,12 +12,13 @@ import typer
 from attrs import asdict
 
 from harken import StorageError
+from harken_adapters.charts.labels import amount
 from harken_adapters.formats.importing import Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migration
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.options import Json, NothingAccepted, WrongUsage, cli_context, pairs
-from harken_adapters.hosts.cli.output import count_text, print_json, run_through, say, warn
+from harken_adapters.hosts.cli.output import print_json, run_through, say, warn
 
 migrate = typer.Typer(no_args_is_help=True, help="Import feedback from the database of another program.")
 
@@ -100,7 +101,7 @@ def _default_rejects_path(collection: str) -> Path:
 def _remedy(place: str | None, migration: Migration) -> str:
     if place is None or not migration.tally.documents:
         return ""
-    done = count_text(migration.tally.documents, "session is", "sessions are")
+    done = amount(migration.tally.documents, "session is", "sessions are")
     return f"{done} done; continue with --after {shlex.quote(place)}"
 
 
@@ -115,7 +116,7 @@ def _show(migration: Migration, rejected_file: Path | None, seconds: float, *, a
             }
         )
         return
-    say(f"{count_text(tally.documents, 'session')} read; {seconds:.1f} s, {tally.feedback.read / seconds:,.0f} rows/s")
+    say(f"{amount(tally.documents, 'session')} read; {seconds:.1f} s, {tally.feedback.read / seconds:,.0f} rows/s")
     say(f"Feedback: {_counts(tally.feedback)}")
     say(f"Metadata values: {_counts(tally.metadata)}")
     if rejected_file:
@@ -123,5 +124,5 @@ def _show(migration: Migration, rejected_file: Path | None, seconds: float, *, a
 
 
 def _counts(tally: Tally) -> str:
-    duplicates = count_text(tally.duplicates, "duplicate")
+    duplicates = amount(tally.duplicates, "duplicate")
     return f"{tally.read:,} read: {tally.added:,} added, {duplicates}, {tally.rejected:,} rejected"

@@ -14,6 +14,7 @@ from harken.domain.moderation import Decision
 from harken.services.feedback.moderation import DecisionResult
 from harken.services.feedback.reviewing import BeforeAfter, Effect, Review
 from harken.services.spam import MIN_DECISIONS
+from harken_adapters.charts.labels import amount
 from harken_adapters.formats.moderation import (
     decisions_record,
     outcomes_record,
@@ -28,7 +29,6 @@ from harken_adapters.hosts.cli.evaluation import evaluation_table, spam_note
 from harken_adapters.hosts.cli.feedback import After, Limit
 from harken_adapters.hosts.cli.options import FeedbackId, Json, WrongUsage, cli_context, instant
 from harken_adapters.hosts.cli.output import (
-    count_text,
     feedback_entry,
     feedback_list,
     print_json,
@@ -187,7 +187,7 @@ def waiting(
     if not found.count:
         say("No pending feedback")
         return
-    say(f"{count_text(found.count, 'entry', 'entries')} waiting, the oldest since {time_text(found.since)}")
+    say(f"{amount(found.count, 'entry', 'entries')} waiting, the oldest since {time_text(found.since)}")
     table(("held by", "entries"), list(found.by_rule.items()))
 
 
@@ -222,7 +222,7 @@ def decisions(
     if found.count:
         people = ", ".join(f"{count:,} by {name or 'unnamed moderators'}" for name, count in found.by_moderator.items())
         wait = f"; median wait {found.response_time.median:,.0f} s" if found.response_time else ""
-        say(f"{count_text(found.count, 'decision')}: {people}{wait}\n")
+        say(f"{amount(found.count, 'decision')}: {people}{wait}\n")
     notes = {one.id: _decision_note(one) for one in found.items}
     feedback_list(Page(found.items, found.next), versions=True, notes=notes, empty="No decisions")
 
@@ -258,11 +258,11 @@ def _review_rows(found: Review) -> list[tuple[str, str]]:
     if author is not None:
         counts = f"{author.approved:,} approved, {author.rejected:,} rejected, {author.pending:,} pending"
         rows.append(("author", f"{found.feedback.author}, {author.total:,} before: {counts}"))
-    rows.append(("session", f"{found.feedback.session_id}, {count_text(found.in_session, 'entry', 'entries')}"))
+    rows.append(("session", f"{found.feedback.session_id}, {amount(found.in_session, 'entry', 'entries')}"))
     if similar.since is not None and similar.until is not None:
         minutes = (similar.until - similar.since).total_seconds() / 60
-        times = count_text(len(similar.entries), "time")
-        sessions = count_text(similar.sessions, "session")
+        times = amount(len(similar.entries), "time")
+        sessions = amount(similar.sessions, "session")
         rows.append(("same text", f"{times} in {minutes:,.0f} minutes, from {sessions}"))
     return rows + _effect_rows(found.if_approved, "if approved")
 
@@ -305,7 +305,7 @@ def several(
             if as_json:
                 print_json(preview_record(shown))
                 return
-            say(f"{len(shown.entries):,} of {count_text(len(versions), 'entry', 'entries')} can be decided\n")
+            say(f"{len(shown.entries):,} of {amount(len(versions), 'entry', 'entries')} can be decided\n")
             table(("", "effect"), _effect_rows(shown.effect, "would change"), wrap=True)
             return
         if wanted is None:

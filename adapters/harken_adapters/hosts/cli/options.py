@@ -27,9 +27,11 @@ from harken.domain.query import ANY_STATUS
 from harken.domain.rules import SpamHandling, text_problem
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Zone = Annotated[str, typer.Option(metavar="IANA", help="The time zone of days, such as Europe/Berlin.")]
 FeedbackId = Annotated[str, typer.Argument(metavar="ID", help="The id of the feedback.")]
 
-_PANEL = "Filters (combined with AND; repeated ones with OR)"
+#: The heading of the filter options in the help.
+FILTER_PANEL = "Filters (combined with AND; repeated ones with OR)"
 
 
 class WrongUsage(HarkenError, ValueError):
@@ -126,7 +128,7 @@ class Status(Enum):
         return ANY_STATUS if self is Status.ANY else frozenset({ModerationStatus(self.value)})
 
 
-@frozen
+@frozen(kw_only=True)
 class Filters:
     """The filter options."""
 
@@ -235,18 +237,20 @@ def instant(text: str) -> datetime:
 
 def _filters(
     *,
-    session: Annotated[str | None, typer.Option(help="Feedback on this session.", rich_help_panel=_PANEL)] = None,
+    session: Annotated[str | None, typer.Option(help="Feedback on this session.", rich_help_panel=FILTER_PANEL)] = None,
     agent: Annotated[
-        list[str] | None, typer.Option(help="Feedback on this agent; repeatable.", rich_help_panel=_PANEL)
+        list[str] | None, typer.Option(help="Feedback on this agent; repeatable.", rich_help_panel=FILTER_PANEL)
     ] = None,
-    message: Annotated[str | None, typer.Option(help="Feedback on this message.", rich_help_panel=_PANEL)] = None,
-    author: Annotated[str | None, typer.Option(help="Feedback by this author.", rich_help_panel=_PANEL)] = None,
+    message: Annotated[str | None, typer.Option(help="Feedback on this message.", rich_help_panel=FILTER_PANEL)] = None,
+    author: Annotated[str | None, typer.Option(help="Feedback by this author.", rich_help_panel=FILTER_PANEL)] = None,
     rating: Annotated[
         list[str] | None,
-        typer.Option(metavar="up|down|neutral", help="Feedback with this rating; repeatable.", rich_help_panel=_PANEL),
+        typer.Option(
+            metavar="up|down|neutral", help="Feedback with this rating; repeatable.", rich_help_panel=FILTER_PANEL
+        ),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(help="Feedback with this tag; repeatable.", rich_help_panel=_PANEL)
+        list[str] | None, typer.Option(help="Feedback with this tag; repeatable.", rich_help_panel=FILTER_PANEL)
     ] = None,
     text: Annotated[
         str | None,
@@ -254,7 +258,7 @@ def _filters(
             metavar="WORDS",
             help='Feedback whose comment has these words, in any order; words in quotation marks, such as "on hold", '
             "follow each other.",
-            rich_help_panel=_PANEL,
+            rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
     context_values: Annotated[
@@ -263,25 +267,33 @@ def _filters(
             "--context",
             metavar="NAME=VALUE",
             help="Feedback with this context value; repeatable.",
-            rich_help_panel=_PANEL,
+            rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
     has_comment: Annotated[
         bool | None,
         typer.Option(
-            "--with-comment/--without-comment", help="Feedback with a comment, or without one.", rich_help_panel=_PANEL
+            "--with-comment/--without-comment",
+            help="Feedback with a comment, or without one.",
+            rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
     since: Annotated[
         datetime | None,
         typer.Option(
-            metavar="DATE", parser=instant, help="Created at this time or later; ISO 8601, UTC.", rich_help_panel=_PANEL
+            metavar="DATE",
+            parser=instant,
+            help="Created at this time or later; ISO 8601, UTC.",
+            rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
     until: Annotated[
         datetime | None,
         typer.Option(
-            metavar="DATE", parser=instant, help="Created before this time; ISO 8601, UTC.", rich_help_panel=_PANEL
+            metavar="DATE",
+            parser=instant,
+            help="Created before this time; ISO 8601, UTC.",
+            rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
     status: Annotated[
@@ -289,27 +301,27 @@ def _filters(
         typer.Option(
             metavar="STATUS",
             help="Feedback with this moderation status: approved, pending, rejected or any.",
-            rich_help_panel=_PANEL,
+            rich_help_panel=FILTER_PANEL,
         ),
     ] = Status.APPROVED,
     withdrawn: Annotated[
-        bool, typer.Option("--withdrawn", help="Include withdrawn feedback.", rich_help_panel=_PANEL)
+        bool, typer.Option("--withdrawn", help="Include withdrawn feedback.", rich_help_panel=FILTER_PANEL)
     ] = False,
 ) -> Filters:
     return Filters(
-        session,
-        agent or (),
-        message,
-        author,
-        rating or (),
-        tag or (),
-        text,
-        context_values or (),
-        has_comment,
-        since,
-        until,
-        status,
-        withdrawn,
+        session=session,
+        agents=agent or (),
+        message=message,
+        author=author,
+        ratings=rating or (),
+        tags=tag or (),
+        text=text,
+        context_values=context_values or (),
+        has_comment=has_comment,
+        since=since,
+        until=until,
+        status=status,
+        withdrawn=withdrawn,
     )
 
 

@@ -152,11 +152,6 @@ def confirm(question: str) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def count_text(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: ``1 row``, ``2,000 rows``."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
-
-
 def rating_text(rating: Rating) -> Text:
     """The rating, coloured."""
     return Text(rating.word, style=_STYLES[rating])

@@ -17,10 +17,9 @@ from harken_adapters.formats.statistics import (
     parse_group,
     ranking_record,
 )
-from harken_adapters.hosts.cli.options import Filters, Json, cli_context, with_filters
+from harken_adapters.hosts.cli.options import Filters, Json, Zone, cli_context, with_filters
 from harken_adapters.hosts.cli.output import chart, chart_width, print_json, say, table, wrap
 
-_Zone = Annotated[str, typer.Option(metavar="IANA", help="The time zone of days, such as Europe/Berlin.")]
 _SameWeekdays = Annotated[
     bool, typer.Option("--same-weekdays", help="Compare with a period a whole number of weeks earlier.")
 ]
@@ -31,7 +30,7 @@ def headline(
     context: typer.Context,
     filters: Filters,
     *,
-    zone: _Zone = "UTC",
+    zone: Zone = "UTC",
     same_weekdays: _SameWeekdays = False,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +56,7 @@ def reasons(
     filters: Filters,
     *,
     limit: Annotated[int, typer.Option(help="The maximum number of reasons, from 1 to 50.")] = 10,
-    zone: _Zone = "UTC",
+    zone: Zone = "UTC",
     same_weekdays: _SameWeekdays = False,
     as_json: Json = False,
 ) -> None:
@@ -80,7 +79,7 @@ def ranking(
     filters: Filters,
     *,
     by: Annotated[str, typer.Option(metavar="agent|context.NAME", help="Group by this.")] = "agent",
-    zone: _Zone = "UTC",
+    zone: Zone = "UTC",
     same_weekdays: _SameWeekdays = False,
     as_json: Json = False,
 ) -> None:

@@ -18,10 +18,11 @@ import typer
 from harken import Harken
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import scheme_of
+from harken_adapters.charts.labels import amount
 from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.channels import channel_line, warn_of_stranded
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context
-from harken_adapters.hosts.cli.output import count_text, escape, in_one_line, print_json, say, time_text
+from harken_adapters.hosts.cli.output import escape, in_one_line, print_json, say, time_text
 from harken_adapters.hosts.cli.routes import route_as_json, route_line
 
 #: The logger of the log channel.
@@ -64,7 +65,7 @@ def _print_attempts(attempted: int, *, as_json: bool) -> None:
     if as_json:
         print_json({"attempted": attempted})
     else:
-        say(f"{count_text(attempted, 'delivery', 'deliveries')} attempted" if attempted else "No deliveries were due")
+        say(f"{amount(attempted, 'delivery', 'deliveries')} attempted" if attempted else "No deliveries were due")
 
 
 def _print_start(hk: Harken, *, as_json: bool) -> None:

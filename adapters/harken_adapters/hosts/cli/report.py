@@ -10,7 +10,7 @@ import typer
 
 from harken.configuration.extras import requires
 from harken_adapters.hosts.cli.files import STANDARD, open_output, refuse_database
-from harken_adapters.hosts.cli.options import Filters, cli_context, with_filters
+from harken_adapters.hosts.cli.options import Filters, Zone, cli_context, with_filters
 from harken_adapters.hosts.cli.output import chart, chart_width, say
 
 
@@ -22,7 +22,7 @@ def report(
     html: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write a page to this file, or with - to stdout.")
     ] = None,
-    zone: Annotated[str, typer.Option(metavar="IANA", help="The time zone of days, such as Europe/Berlin.")] = "UTC",
+    zone: Zone = "UTC",
 ) -> None:
     """Show what changed, satisfaction over time, issues, agents and hours; or write them to a page for printing.
 

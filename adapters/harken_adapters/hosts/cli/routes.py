@@ -8,16 +8,16 @@ import typer
 
 from harken import Harken, ModerationStatus, NoSuchRoute, Route
 from harken.domain.routes import ROUTABLE, name_problem, parse_route, route_record
+from harken_adapters.charts.labels import amount
 from harken_adapters.formats.route import dry_run_record
-from harken_adapters.hosts.cli.options import Json, cli_context
-from harken_adapters.hosts.cli.output import count_text, feedback_entry, in_one_line, print_json, say, table
+from harken_adapters.hosts.cli.options import FILTER_PANEL, Json, cli_context
+from harken_adapters.hosts.cli.output import feedback_entry, in_one_line, print_json, say, table
 
 routes = typer.Typer(no_args_is_help=True, help="Choose which events go to which channel.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the route.")]
 
 _TYPES = ", ".join(type_.value for type_ in ROUTABLE)
-_PANEL = "Filters (combined with AND; repeated ones with OR)"
 
 
 @routes.command("list")
@@ -43,28 +43,32 @@ def add(
     channel: Annotated[str, typer.Option(help="The channel to send to.")],
     event: Annotated[
         list[str] | None,
-        typer.Option(metavar="TYPE", help=f"Events of this type; repeatable: {_TYPES}.", rich_help_panel=_PANEL),
+        typer.Option(metavar="TYPE", help=f"Events of this type; repeatable: {_TYPES}.", rich_help_panel=FILTER_PANEL),
     ] = None,
     rating: Annotated[
         list[str] | None,
-        typer.Option(metavar="up|down|neutral", help="Feedback with this rating; repeatable.", rich_help_panel=_PANEL),
+        typer.Option(
+            metavar="up|down|neutral", help="Feedback with this rating; repeatable.", rich_help_panel=FILTER_PANEL
+        ),
     ] = None,
     for_application: Annotated[
         list[str] | None,
-        typer.Option(metavar="APPLICATION", help="Feedback of this application; repeatable.", rich_help_panel=_PANEL),
+        typer.Option(
+            metavar="APPLICATION", help="Feedback of this application; repeatable.", rich_help_panel=FILTER_PANEL
+        ),
     ] = None,
     agent: Annotated[
-        list[str] | None, typer.Option(help="Feedback on this agent; repeatable.", rich_help_panel=_PANEL)
+        list[str] | None, typer.Option(help="Feedback on this agent; repeatable.", rich_help_panel=FILTER_PANEL)
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(help="Feedback with this tag; repeatable.", rich_help_panel=_PANEL)
+        list[str] | None, typer.Option(help="Feedback with this tag; repeatable.", rich_help_panel=FILTER_PANEL)
     ] = None,
     status: Annotated[
         list[ModerationStatus] | None,
         typer.Option(
             metavar="STATUS",
             help="Feedback with this moderation status: approved, pending or rejected; repeatable.",
-            rich_help_panel=_PANEL,
+            rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
     template: Annotated[str | None, typer.Option(metavar="TEXT", help="The template of the notification text.")] = None,
@@ -112,7 +116,7 @@ def _dry_run(context: typer.Context, route: Route, *, as_json: bool) -> None:
     of = f"{found.total:,}" if found.is_complete else f"the newest {found.total:,}"
     say(f"{route.name} would have matched {found.matched:,} of {of} entries of the last 24 hours")
     if found.total_alerts:
-        say(f"and {found.matched_alerts:,} of {count_text(found.total_alerts, 'alert')}")
+        say(f"and {found.matched_alerts:,} of {amount(found.total_alerts, 'alert')}")
     for feedback in found.examples:
         feedback_entry(feedback)
 

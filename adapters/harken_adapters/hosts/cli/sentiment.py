@@ -9,13 +9,13 @@ from rich.text import Text
 
 from harken import AverageReading, EmbeddingsEvaluation, Rating, SentimentEvaluation, SentimentSurvey
 from harken.services.embeddings import MAX_COMMENTS
+from harken_adapters.charts.labels import amount
 from harken_adapters.formats.readings import sentiment_evaluation_record, survey_record
 from harken_adapters.formats.record import feedback_record
 from harken_adapters.hosts.cli.evaluation import evaluation_table, reading_note
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, with_filters
 from harken_adapters.hosts.cli.output import (
-    count_text,
     feedback_entry,
     print_json,
     rating_text,
@@ -83,7 +83,7 @@ def _show_survey(survey: SentimentSurvey) -> None:
         return
     more = survey.contradicting - len(survey.contradictions)
     shown = f"; the newest {len(survey.contradictions):,}:" if more else ":"
-    found = count_text(survey.contradicting, "comment contradicts its rating", "comments contradict their rating")
+    found = amount(survey.contradicting, "comment contradicts its rating", "comments contradict their rating")
     say(f"{found}{shown}")
     for feedback, reading in survey.contradictions:
         feedback_entry(feedback, note=reading_note(reading))

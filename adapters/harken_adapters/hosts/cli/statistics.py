@@ -26,6 +26,7 @@ from harken import (
 )
 from harken.domain.instants import format_duration
 from harken.domain.query import Dimension, GroupKey
+from harken_adapters.charts.labels import amount
 from harken_adapters.charts.terminal import (
     change_text,
     comparison_text,
@@ -57,12 +58,13 @@ from harken_adapters.hosts.cli.options import (
     Filters,
     Json,
     WrongUsage,
+    Zone,
     cli_context,
     instant,
     values_by_name,
     with_filters,
 )
-from harken_adapters.hosts.cli.output import Cell, chart, chart_width, count_text, print_json, say, table, wrap
+from harken_adapters.hosts.cli.output import Cell, chart, chart_width, print_json, say, table, wrap
 
 #: A design effect that is shown: from here on, the interval is about 5% wider than it would be without it.
 _NOTABLE = 1.1
@@ -134,7 +136,7 @@ def print_stats(estimate: Estimate, response_time: ResponseTime | None = None) -
             for seconds in (response_time.median, response_time.percentile_90)
         )
         rows.append(
-            ("moderation", f"{count_text(response_time.decisions, 'decision')}, median {median}, 90% within {high}")
+            ("moderation", f"{amount(response_time.decisions, 'decision')}, median {median}, 90% within {high}")
         )
     table(("statistic", "value"), rows, wrap=True)
 
@@ -161,7 +163,7 @@ def trends(
             help="The period of a line: hour, 3-hours, 6-hours, day or week; or the recurring hour-of-day or weekday.",
         ),
     ] = By.DAY,
-    zone: Annotated[str, typer.Option(metavar="IANA", help="The time zone, such as Europe/Berlin.")] = "UTC",
+    zone: Zone = "UTC",
     with_changes: Annotated[
         bool, typer.Option("--changes", help="Also name the days on which satisfaction changed.")
     ] = False,
@@ -369,7 +371,7 @@ def _print_mix(mix: Mix[GroupKey]) -> None:
     say("")
     for what, agents in (("new", mix.new), ("gone", mix.gone)):
         if agents:
-            wrap(f"{count_text(len(agents), f'{what} agent')}: {', '.join(map(_name, agents[:5]))}")
+            wrap(f"{amount(len(agents), f'{what} agent')}: {', '.join(map(_name, agents[:5]))}")
     wrap(f"Without them: {mix.without.sentence}")
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, BinaryIO, Final, cast
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from harken_adapters.charts.labels import amount
 from harken_adapters.formats.exporting import WRITERS, write_all
 from harken_adapters.formats.importing import Importer, Tally
 from harken_adapters.formats.mapping import Columns
@@ -32,7 +33,7 @@ from harken_adapters.hosts.cli.options import (
     pairs,
     with_filters,
 )
-from harken_adapters.hosts.cli.output import count_text, err, escape, escape_json, print_json, say, warn
+from harken_adapters.hosts.cli.output import err, escape, escape_json, print_json, say, warn
 
 
 class Format(Enum):
@@ -165,7 +166,7 @@ def _show_tally(tally: Tally, rejected_file: Path | None, seconds: float, *, as_
         )
         return
     say(
-        f"{count_text(tally.read, 'row')} read: {tally.added:,} added, {count_text(tally.duplicates, 'duplicate')}, "
+        f"{amount(tally.read, 'row')} read: {tally.added:,} added, {amount(tally.duplicates, 'duplicate')}, "
         f"{tally.rejected:,} rejected; {seconds:.1f} s, {tally.read / seconds:,.0f} rows/s"
     )
     if rejected_file:
@@ -220,12 +221,12 @@ def export(
     if as_json and file != STANDARD:
         print_json({**record, "file": file})
     else:
-        tell(f"{count_text(record['exported'], *noun)} exported{'' if file == STANDARD else f' to {file}'}")
+        tell(f"{amount(record['exported'], *noun)} exported{'' if file == STANDARD else f' to {file}'}")
         for name, number in record.get("left_out", {}).items():
             if number:
-                tell(f"Left out: {count_text(number, 'entry', 'entries')} {_LEFT_OUT[name]}", style="yellow")
+                tell(f"Left out: {amount(number, 'entry', 'entries')} {_LEFT_OUT[name]}", style="yellow")
     if (left_out := total - exported) > 0:
-        entries = count_text(left_out, "entry is", "entries are")
+        entries = amount(left_out, "entry is", "entries are")
         warn(f"{entries} pending, rejected or withdrawn; to export all states, add --all")
 
 

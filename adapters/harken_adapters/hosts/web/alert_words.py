@@ -41,11 +41,6 @@ def alert_values(alert: Alert) -> str:
     return _VALUES[alert.kind](alert)
 
 
-def theme_of(alert: Alert) -> str:
-    """The keyword or the label of the theme that an alert is about."""
-    return alert.subject.value.partition(": ")[0]
-
-
 # --- Titles -----------------------------------------------------------------------------------------------------------
 
 
@@ -66,8 +61,7 @@ def _rate_title(alert: Alert, rule: AlertRule | None) -> str:
 
 
 def _theme_title(alert: Alert, _: AlertRule | None) -> str:
-    agent = alert.subject.value.partition(": ")[2]
-    return f"More about “{theme_of(alert)}” than usual{f' for {agent}' if agent else ''}"
+    return f"More about “{alert.subject.label}” than usual{_agent(alert, ' for ')}"
 
 
 def _change_title(alert: Alert, _: AlertRule | None) -> str:
@@ -142,7 +136,7 @@ def _before(alert: Alert) -> Summary:
 
 
 def _agent(alert: Alert, preposition: str = "") -> str:
-    return f"{preposition}{alert.subject.value}" if alert.subject.by == "agent" else ""
+    return f"{preposition}{alert.subject.agent}" if alert.subject.agent else ""
 
 
 def _window(alert: Alert) -> str:

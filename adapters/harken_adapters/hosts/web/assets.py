@@ -12,9 +12,9 @@ from typing import Final
 
 from attrs import frozen
 
+from harken_adapters.hosts.http.wire.encodings import preferred_encoding
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
 from harken_adapters.hosts.http.wire.problems import path_not_found
-from harken_adapters.hosts.web.compression import accepts_gzip
 from harken_adapters.hosts.web.style import style
 
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
@@ -69,7 +69,7 @@ def asset_response(name: str, request: Request) -> Response:
     asset = _by_digest().get(name)
     if asset is None:
         raise path_not_found()
-    if accepts_gzip(request):
+    if preferred_encoding(request, ("gzip",)):
         headers: Headers = (("content-encoding", "gzip"),)
         return Response(200, asset.compressed, asset.media_type, headers, security=_SECURITY)
     return Response(200, asset.body, asset.media_type, security=_SECURITY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from typing import Final
 
+from harken_adapters.hosts.http.wire.encodings import preferred_encoding
 from harken_adapters.hosts.http.wire.messages import Request, Response
 
 #: Smaller bodies fit one packet anyway.
@@ -13,21 +14,13 @@ _WORTHWHILE: Final = 1_024
 _LEVEL: Final = 5
 
 
-def accepts_gzip(request: Request) -> bool:
-    """Whether the client accepts gzip."""
-    parts = (
-        part.replace(" ", "").partition(";") for part in (request.header("accept-encoding") or "").lower().split(",")
-    )
-    return any(name in ("gzip", "*") and weight.strip("0.") != "q=" for name, _, weight in parts)
-
-
 def compress(response: Response, request: Request) -> Response:
     """Compress the body of a response, if it is worthwhile and the client accepts it.
 
     Pages have no secrets, such as tokens against forged requests, that an attacker could guess from their length.
     """
     response.headers += (("vary", "Accept-Encoding, Cookie"),)
-    if len(response.body) >= _WORTHWHILE and accepts_gzip(request):
+    if len(response.body) >= _WORTHWHILE and preferred_encoding(request, ("gzip",)):
         response.body = gzip.compress(response.body, _LEVEL, mtime=0)
         response.headers += (("content-encoding", "gzip"),)
     return response

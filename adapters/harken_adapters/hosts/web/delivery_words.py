@@ -12,9 +12,8 @@ from markupsafe import Markup
 from harken import Feedback
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.rules import AlertRule
-from harken.domain.events import Attempt, AttemptOutcome, CauseCount, Delivery, DeliveryState
+from harken.domain.events import Attempt, AttemptOutcome, CauseCount, Delivery, DeliveryState, is_answer
 from harken.services.notifications.channels import ChannelState, ChannelStatus
-from harken.services.notifications.lane import OFF_ERROR
 from harken_adapters.hosts.web.alert_words import alert_title
 from harken_adapters.hosts.web.wording import duration_text, when_markup
 
@@ -83,8 +82,8 @@ def outcome_of(delivery: Delivery, now: datetime) -> Outcome:
         return Outcome(name="arrived", kind="u", details=last.status if last else "")
     if delivery.state is DeliveryState.DEAD:
         if last and last.outcome is AttemptOutcome.NOT_SENT:
-            was_off = last.error.startswith(OFF_ERROR)
-            return Outcome(name="not attempted", kind="e", details=f"{delivery.channel} was off" if was_off else words)
+            details = f"{delivery.channel} was off" if last.found_channel_off else words
+            return Outcome(name="not attempted", kind="e", details=details)
         return Outcome(name=delivery.cause or "failed", kind="e", details=words)
     if delivery.leased_until is not None and delivery.leased_until > now:
         return Outcome(name="waiting", kind="w", details="being sent now")
@@ -128,7 +127,7 @@ def channel_text(status: ChannelStatus, local: Local, now: datetime) -> Markup |
     """The status of a channel in words: ``off since 16:19: the receiver answered 410 Gone``."""
     state = status.state
     if state.off_since is not None:
-        reason = f"the receiver answered {state.cause}" if state.cause[:3].isdigit() else state.reason
+        reason = f"the receiver answered {state.cause}" if is_answer(state.cause) else state.reason
         return Markup("off since {}: {}").format(when_markup(local(state.off_since), now), reason)
     if not status.is_configured:
         return "removed from the settings: nothing is sent"
@@ -169,7 +168,7 @@ def cause_text(cause: CauseCount, channel: ChannelState | None, at: datetime, no
         at: when the first of them died, in local time.
         now: the current time.
     """
-    is_answer = cause.cause[:3].isdigit()
-    what = f"{cause.channel} answered {cause.cause}" if is_answer else f"{cause.channel}: {cause.cause}"
+    was_answered = is_answer(cause.cause)
+    what = f"{cause.channel} answered {cause.cause}" if was_answered else f"{cause.channel}: {cause.cause}"
     is_off = " and is off" if channel is not None and not channel.on else ""
-    return Markup("{}{} {}{}").format(what, " at" if is_answer else ",", when_markup(at, now), is_off)
+    return Markup("{}{} {}{}").format(what, " at" if was_answered else ",", when_markup(at, now), is_off)

@@ -91,11 +91,6 @@ def _parts(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[str, b
         yield text[start:end], any(first <= start and end <= last for first, last in spans)
 
 
-def verb(moderation: Moderation) -> str:
-    """What a moderator did: ``approved``, ``rejected`` or ``put back``."""
-    return VERBS[moderation.status]
-
-
 def reason_text(moderation: Moderation) -> str:
     """The reason of a decision, to follow the verb: ``as spam``, or the moderator's own words in quotes."""
     reason = moderation.reason
@@ -106,7 +101,7 @@ def reason_text(moderation: Moderation) -> str:
 
 def decided_text(moderation: Moderation, me: str | None) -> str:
     """Who decided what: ``Priya approved``, ``you rejected as spam``."""
-    return " ".join(filter(None, [who(moderation.moderator, me), verb(moderation), reason_text(moderation)]))
+    return " ".join(filter(None, [who(moderation.moderator, me), VERBS[moderation.status], reason_text(moderation)]))
 
 
 def decision_sentence(feedback: Feedback, me: str | None, age: str) -> str:
@@ -114,7 +109,8 @@ def decision_sentence(feedback: Feedback, me: str | None, age: str) -> str:
     moderation = feedback.moderation
     if moderation.decided_at is None:
         return "This was approved at once, as no rule held it."
-    words = (first_upper(who(moderation.moderator, me)), verb(moderation), "this", reason_text(moderation), age)
+    name, verb = first_upper(who(moderation.moderator, me)), VERBS[moderation.status]
+    words = (name, verb, "this", reason_text(moderation), age)
     return f"{' '.join(filter(None, words))} ago."
 
 

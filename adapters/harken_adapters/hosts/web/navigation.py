@@ -1,49 +1,48 @@
-"""The main menu, with the number of things that wait on each page."""
+"""What surrounds a page: the main menu, with the number of things that wait on each page, and the visitor."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from attrs import frozen
-
-from harken import FeedbackQuery, ModerationStatus, Scope
+from harken import Cursor, FeedbackQuery, ModerationStatus, Scope
+from harken.services.feed import Place
+from harken_adapters.formats.record import stamp
+from harken_adapters.hosts.web.frame import Choice, Entry, Frame, uses_letter_keys, who_text
 from harken_adapters.hosts.web.selection import Selection
-
-if TYPE_CHECKING:
-    from harken_adapters.hosts.web.visit import Visit
+from harken_adapters.hosts.web.visit import Visit
 
 
-@frozen(kw_only=True)
-class Entry:
-    """An entry of the main menu.
+def frame_of(
+    visit: Visit, current: str, selection: Selection, *, in_any_state: bool = False, listens: bool = True
+) -> Frame:
+    """What surrounds a page: the main menu, the theme and the visitor.
 
-    Attributes:
-        name: the name of the page.
-        path: its path.
-        link: a link to it, with the same selection.
-        is_current: whether it is the page that is shown.
-        count: the number of things that wait there; ``None`` for other pages.
-        counted: what is counted, for screen readers: ``waiting``.
-        is_bad: whether the count is of failures.
+    Args:
+        visit: the request.
+        current: the name of the page in the main menu.
+        selection: the selection that links keep.
+        in_any_state: whether the page is about feedback in any state, of any time.
+        listens: whether new feedback changes the page.
     """
-
-    name: str
-    path: str
-    link: str
-    is_current: bool
-    count: int | None = None
-    counted: str = ""
-    is_bad: bool = False
-
-
-@frozen
-class Choice:
-    """An application that the visitor can choose."""
-
-    name: str
-    link: str
-    is_current: bool
+    browser, request = visit.principal.browser, visit.request
+    entries = navigation(visit, current, selection)
+    return Frame(
+        root=visit.root,
+        home=visit.home,
+        theme=visit.theme,
+        letter_keys=uses_letter_keys(request),
+        application=visit.application,
+        applications=application_choices(visit, selection, entries),
+        entries=entries,
+        back=visit.home if visit.is_form else request.target,
+        who=who_text(visit.principal),
+        signed_in=browser is not None,
+        ends_at=browser.expires_at if browser and browser.can_extend else None,
+        zone="" if visit.is_form else selection.zone.key,
+        events=selection.events_link(f"{visit.root}/api/events", in_any_state=in_any_state) if listens else "",
+        events_after=str(Place(Cursor(visit.now, ""))),
+        made_at=stamp(visit.now),
+    )
 
 
 def application_choices(visit: Visit, selection: Selection, entries: Sequence[Entry]) -> list[Choice]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -10,11 +10,9 @@ from urllib.parse import parse_qsl
 
 from attrs import evolve, frozen
 
-from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Harken, InvalidQuery, Scope
+from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, InvalidQuery, Scope
 from harken.domain.moderation import Backlog
 from harken.domain.trend import zone_named
-from harken.services.feed import Place
-from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.access import Principal, application_of, check_own_page
 from harken_adapters.hosts.http.guards.cookies import find_cookie, theme_of
@@ -23,16 +21,15 @@ from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.serving.pages import Page, Pages
 from harken_adapters.hosts.http.serving.sign_in.paths import sign_in_path
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
-from harken_adapters.hosts.http.wire.messages import Headers, Request, Response, security_headers
+from harken_adapters.hosts.http.wire.messages import HTML, Headers, Request, Response, redirect, security_headers
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 from harken_adapters.hosts.web.assets import assets
 from harken_adapters.hosts.web.compression import compress
-from harken_adapters.hosts.web.navigation import Choice, Entry, application_choices, navigation
+from harken_adapters.hosts.web.frame import Frame, uses_letter_keys, who_text
 from harken_adapters.hosts.web.rendering import render
 from harken_adapters.hosts.web.selection import Selection
 
 DASHBOARD: Final = "/dashboard"
-_HTML: Final = "text/html; charset=utf-8"
 #: Pages have no inline style or script.
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -74,50 +71,9 @@ _VERBS: Final = {
     Scope.MODERATE: "decide",
     Scope.ADMIN: "change settings",
 }
-#: The cookie of the preference whether single letters are keys.
-LETTER_KEYS: Final = "harken_letter_keys"
 #: The cookie with the time zone of the browser, which scripts set.
 ZONE: Final = "harken_zone"
 _LONGEST_ZONE: Final = 64
-
-
-@frozen(kw_only=True)
-class Frame:
-    """What surrounds a page.
-
-    Attributes:
-        root: the prefix of all paths.
-        home: the path of the overview.
-        theme: ``light`` or ``dark``, if the visitor has chosen one.
-        letter_keys: whether single letters are keys.
-        application: the application that the page is about; empty if that is not known.
-        applications: the applications that the visitor can choose from, with links; empty if there is no choice.
-        entries: the main menu.
-        back: the address of the page.
-        who: who is signed in, for people.
-        signed_in: whether the visitor can sign out.
-        ends_at: when the visitor is signed out, in UTC, if that can be later.
-        zone: the time zone of the page; empty if it cannot be loaded again in another one.
-        events: the address of the event stream; empty if the page does not listen.
-        events_after: the place in that stream at which the page was made.
-        made_at: when the page was made, in ISO 8601 and UTC.
-    """
-
-    root: str
-    home: str
-    theme: str | None
-    letter_keys: bool
-    application: str = ""
-    applications: Sequence[Choice] = ()
-    entries: Sequence[Entry] = ()
-    back: str = ""
-    who: str = ""
-    signed_in: bool = False
-    ends_at: datetime | None = None
-    zone: str = ""
-    events: str = ""
-    events_after: str = ""
-    made_at: str = ""
 
 
 @frozen(kw_only=True)
@@ -221,41 +177,13 @@ class Visit:
         if not self.principal.may_see(feedback.agent_id):
             raise FeedbackNotFound(self.application, feedback.id)
 
-    def frame(self, current: str, selection: Selection, *, in_any_state: bool = False) -> Frame:
-        """What surrounds a page: the main menu, the theme and the visitor.
-
-        Args:
-            current: the name of the page in the main menu.
-            selection: the selection that links keep.
-            in_any_state: whether the page is about feedback in any state, of any time.
-        """
-        browser, request = self.principal.browser, self.request
-        entries = navigation(self, current, selection)
-        return Frame(
-            root=self.root,
-            home=self.home,
-            theme=self.theme,
-            letter_keys=_uses_letter_keys(request),
-            application=self.application,
-            applications=application_choices(self, selection, entries),
-            entries=entries,
-            back=self.home if self.is_form else f"{request.path}?{request.query}" if request.query else request.path,
-            who=_who(self.principal),
-            signed_in=browser is not None,
-            ends_at=browser.expires_at if browser and browser.can_extend else None,
-            zone="" if self.is_form else selection.zone.key,
-            events=selection.events_link(f"{self.root}/api/events", in_any_state=in_any_state),
-            events_after=str(Place(Cursor(self.now, ""))),
-            made_at=stamp(self.now),
-        )
-
     def show(self, template: str, *, frame: Frame, status: int = 200, **values: Any) -> Response:
         """The response with a page."""
         return _html(template, frame, status=status, visit=self, **values)
 
-    def redirect(self, target: str, *headers: tuple[str, str]) -> Response:
+    def redirect(self, target: str) -> Response:
         """The response after a form: a redirect to a page."""
-        return Response(303, b"", None, (("location", target), *headers))
+        return redirect(target)
 
 
 Show = Callable[[Visit], Response]
@@ -311,7 +239,7 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | N
     except Exception as error:  # noqa: BLE001 - every request needs a page
         problem = problem_of(error) or internal()
         if problem.kind == "unauthorized":
-            return Response(303, b"", None, (("location", sign_in_path(root, request, problem)),))
+            return redirect(sign_in_path(root, request, problem))
         if is_logged := problem.kind in _LOGGED:
             log_failure(request.id, request.path, error)
         title = "Feedback not found" if isinstance(error, FeedbackNotFound) else ""
@@ -338,14 +266,13 @@ def _error(
 ) -> Response:
     """The error page, which needs nothing of the storage. ``principal`` is ``None`` if it is not known."""
     is_form = request.method in WITH_BODY
-    address = f"{request.path}?{request.query}" if request.query else request.path
     frame = Frame(
         root=root,
         home=f"{root}{DASHBOARD}",
         theme=theme_of(request),
-        letter_keys=_uses_letter_keys(request),
-        back="" if is_form else address,
-        who=_who(principal) if principal else "",
+        letter_keys=uses_letter_keys(request),
+        back="" if is_form else request.target,
+        who=who_text(principal) if principal else "",
         signed_in=principal is not None and principal.browser is not None,
     )
     heading, sentence = (_FORM_ERRORS if is_form else _ERRORS).get(problem.kind, (problem.title, ""))
@@ -359,7 +286,7 @@ def _error(
         problem=problem,
         request=request,
         is_logged=is_logged,
-        again="" if is_form else address,
+        again="" if is_form else request.target,
     )
     response.headers += problem.headers
     return response
@@ -367,17 +294,4 @@ def _error(
 
 def _html(template: str, frame: Frame, *, status: int, **values: Any) -> Response:
     body = render(template, {"frame": frame, "assets": assets(), **values})
-    return Response(status, body, _HTML, security=_SECURITY)
-
-
-def _who(principal: Principal) -> str:
-    key, browser = principal.key, principal.browser
-    if key is None:
-        return "Not signed in: access is open"
-    if browser is not None and browser.person is not None:
-        return f"Signed in as {key.name or key.id}"
-    return f"Signed in with key {key.name or key.id}"
-
-
-def _uses_letter_keys(request: Request) -> bool:
-    return find_cookie(request, LETTER_KEYS) != "off"
+    return Response(status, body, HTML, security=_SECURITY)

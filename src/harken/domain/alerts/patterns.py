@@ -43,6 +43,23 @@ class Subject:
         """The same without its value, for an alert that was emptied."""
         return Subject(self.by, "")
 
+    @classmethod
+    def theme(cls, label: str, agent: str | None = None) -> Subject:
+        """The theme with this keyword or label; of one agent, if the theme belongs to one."""
+        return cls("theme", label if agent is None else f"{label}: {agent}")
+
+    @property
+    def label(self) -> str:
+        """The keyword or the label of a theme, without its agent; the value of other subjects."""
+        return self.value.partition(": ")[0] if self.by == "theme" else self.value
+
+    @property
+    def agent(self) -> str | None:
+        """The agent that it is, or to which the theme belongs; ``None`` for others."""
+        if self.by == "theme":
+            return self.value.partition(": ")[2] or None
+        return self.value if self.by == "agent" else None
+
     def __str__(self) -> str:
         return f"{self.by} {self.value}"
 

@@ -314,14 +314,13 @@ class ThemeRule(_RisingRule):
 
     def subject(self, keyword: str, group: Subject) -> Subject:
         """Return the theme: the keyword, with the agent if the rule evaluates each agent."""
-        return Subject("theme", f"{keyword}: {group.value}" if group.by == "agent" else keyword)
+        return Subject.theme(keyword, group.agent)
 
     def label(self, subject: Subject, group: Subject) -> str | None:
         """Return the keyword or label of a theme, or ``None`` if it belongs to another group; see :meth:`subject`."""
         if group.by != "agent":
             return subject.value
-        label, _, agent = subject.value.partition(": ")
-        return label if agent == group.value else None
+        return subject.label if subject.agent == group.value else None
 
     def finding(self, keyword: str, group: Subject, count: int, baseline: int, weeks: int) -> Finding | None:
         """Return the finding if the number of mentions matches the rule; see :meth:`RateRule.finding`."""

@@ -144,11 +144,7 @@ class AlertingService:
             return None
         rule = next((one for one in self.rules if one.name == alert.rule and one.kind is alert.kind), None)
         by, value = alert.subject.by, alert.subject.value
-        agent_id = rule.agent if rule else None
-        if by == "agent":
-            agent_id = value
-        elif by == "theme" and ": " in value:
-            agent_id = value.partition(": ")[2]
+        agent_id = alert.subject.agent or (rule.agent if rule else None)
         query = FeedbackQuery(
             application=alert.application, agent_id=agent_id, session_id=value if by == "session" else None
         )

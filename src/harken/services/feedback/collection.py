@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Unpack
 
@@ -23,6 +23,7 @@ from harken.domain.rules import (
     build_feedback,
     long_text_problem,
     restore_violations,
+    text_problem,
     trim_comment,
 )
 from harken.domain.violation import Violation
@@ -372,6 +373,17 @@ class CollectionService:
             FeedbackNotFound: there is no such feedback.
         """
         return get(self._repository, application, feedback_id)
+
+    def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
+        """The feedback with these ids, in any state, by id; ids without feedback are left out.
+
+        Takes a few thousand ids at most.
+        """
+        if text_problem("application", application):
+            return {}
+        # No stored feedback has an id that is not valid.
+        valid = [one for one in feedback_ids if text_problem("id", one) is None]
+        return self._repository.get_many(application, valid)
 
     def find(self, query: FeedbackQuery, *, limit: int = 100, after: Cursor | None = None) -> Page:
         """A page of at most ``limit`` (1 to 1,000) matching entries, newest first; ``after`` is the last ``next``.

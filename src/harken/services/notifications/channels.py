@@ -14,6 +14,7 @@ from harken.domain.events import Delivery, DeliveryQuery, DeliveryState
 from harken.domain.instants import from_microseconds, to_microseconds_or_none
 from harken.domain.rules import text_problem
 from harken.domain.texts import no_such
+from harken.domain.violation import Violation
 from harken.ports.outbox import Outbox
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry, StateRepository
@@ -22,6 +23,8 @@ from harken.services.alerting.service import AlertingService
 
 #: A channel to which nothing was delivered for this long is switched off.
 PATIENCE: Final = timedelta(days=5)
+#: The maximum number of characters of the reason for switching a channel off.
+MAX_REASON: Final = 1_000
 #: How long the status of a channel is cached.
 _FRESH: Final = timedelta(seconds=1)
 _KIND: Final = "channel"
@@ -191,15 +194,15 @@ class ChannelService:
 
         Args:
             name: the channel.
-            reason: why.
+            reason: why, in 1 to 1,000 characters.
             cause: the same in a few words, if a receiver caused it.
 
         Raises:
             NoSuchChannel: there is no channel with that name.
-            FeedbackRejected: the reason is not text that every storage can store.
+            FeedbackRejected: the reason is empty, too long, or not text that every storage can store.
         """
         self._check_exists(name)
-        if problem := text_problem("reason", reason):
+        if problem := _reason_problem(reason):
             raise FeedbackRejected([problem])
         now = self._clock()
 
@@ -253,6 +256,16 @@ class ChannelService:
     def _remember(self, state: ChannelState) -> ChannelState:
         self._seen[state.name] = (self._clock(), state)
         return state
+
+
+def _reason_problem(reason: str) -> Violation | None:
+    if problem := text_problem("reason", reason):
+        return problem
+    if not reason.strip():
+        return Violation("reason", "empty", "reason must not be empty")
+    if len(reason) > MAX_REASON:
+        return Violation("reason", "too_long", f"reason too long: {len(reason)} characters (max: {MAX_REASON})")
+    return None
 
 
 def _value(state: ChannelState) -> dict[str, JsonValue]:

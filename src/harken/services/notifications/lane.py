@@ -16,6 +16,7 @@ from harken.domain.errors import DeliveryFailed, LeaseLost, TemplateTooCostly
 from harken.domain.events import (
     MAX_STATUS,
     MAX_WORDS,
+    OFF_ERROR,
     Attempt,
     AttemptOutcome,
     Delivery,
@@ -68,10 +69,10 @@ _UNSETTLED: Final = 0.5
 #: After an attempt that takes longer than this many seconds, the lane claims one delivery at a time.
 _SLOW: Final = 1.0
 _LONGEST_ERROR: Final = 1_000
-#: The beginning of the error of a delivery that was not sent because its channel was off.
-OFF_ERROR: Final = "The channel is switched off"
 #: Why nothing was sent, where the channel does not say.
 _OFF: Final = "switched off"
+#: Why a channel is off, where the notifier does not say.
+_GONE: Final = "the receiver accepts no notifications any more"
 _TOO_COSTLY: Final = "template too costly"
 
 
@@ -272,7 +273,7 @@ class Lane:
             except LeaseLost:
                 _log_lost(delivery)
         if failure.gone:
-            self._dependencies.channels.switch_off(self.channel, message, cause=failure.status)
+            self._dependencies.channels.switch_off(self.channel, message or _GONE, cause=failure.status)
         elif not failure.planned:
             self._dependencies.channels.failed(self.channel, at=now, cause=failure.status)
 

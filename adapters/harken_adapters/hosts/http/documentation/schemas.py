@@ -26,6 +26,7 @@ from harken.domain.rules import (
 )
 from harken.services.feedback.moderation import MAX_DECISIONS
 from harken.services.keys import MAX_AGENTS
+from harken.services.notifications.channels import MAX_REASON
 from harken.services.notifications.deliveries import MAX_IDS
 from harken.services.spam import RESEMBLES_REJECTED
 from harken_adapters.formats.moderation import OUTCOMES
@@ -265,7 +266,14 @@ _REQUESTS: Final[Mapping[str, Schema]] = {
         description="An API key to create.",
     ),
     "SwitchOff": _object(
-        {"reason": {**TEXT, "minLength": 1, "maxLength": 1_000, "description": "The reason."}},
+        {
+            "reason": {
+                "type": "string",
+                "maxLength": MAX_REASON,
+                "pattern": r"^[^\x00]*[^\x00\s][^\x00]*$",
+                "description": "The reason.",
+            }
+        },
         description="The reason for switching off a channel.",
     ),
     "Replay": _object(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from harken import Scope
-from harken.domain.rules import text_problem
 from harken.services.notifications.channels import ChannelState
 from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
-from harken_adapters.hosts.http.wire.parameters import invalid, json_object
+from harken_adapters.hosts.http.wire.parameters import json_object
 
 _PATH: Final = "/api/channels/{channel}"
-MAX_REASON: Final = 1_000
 
 
 def _list(call: Call) -> Response:
@@ -27,21 +25,8 @@ def _switch_on(call: Call) -> Response:
 
 
 def _switch_off(call: Call) -> Response:
-    reason = reason_of(json_object(call.request, ("reason",)).get("reason"))
+    reason: Any = json_object(call.request, ("reason",)).get("reason")
     return _answer(call, call.harken.channels.switch_off(call.part("channel"), reason))
-
-
-def reason_of(value: object) -> str:
-    """The reason for switching a channel off.
-
-    Raises:
-        Problem: it is not a text of 1 to 1,000 characters.
-    """
-    if problem := text_problem("reason", value):
-        raise invalid(problem.field, problem.code, problem.message)
-    if not (isinstance(value, str) and 0 < len(value) <= MAX_REASON):
-        raise invalid("reason", "range", f"reason must be a string of 1 to {MAX_REASON:,} characters")
-    return value
 
 
 def _answer(call: Call, state: ChannelState) -> Response:

@@ -11,6 +11,7 @@ from typing import Final
 
 from attrs import frozen
 
+from harken_adapters.hosts.http.wire.encodings import preferred_encoding
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
 
 #: The widget loads its other languages from a module beside it.
@@ -51,14 +52,6 @@ def module_response(name: str, request: Request) -> Response:
     known = request.header("if-none-match") or ""
     if module.etag in known or known.strip() == "*":
         return Response(304, b"", None, headers, security=_SECURITY)
-    accepted = _accepted_encodings(request.header("accept-encoding") or "")
-    encoding = next(name for name in module.encoded if name in accepted)
-    if encoding:
+    if encoding := preferred_encoding(request, ("br", "gzip")):
         headers += (("content-encoding", encoding),)
     return Response(200, module.encoded[encoding], _JAVASCRIPT, headers, security=_SECURITY)
-
-
-def _accepted_encodings(header: str) -> set[str]:
-    """The names in an ``Accept-Encoding`` header, without those that it excludes with ``q=0``, and no encoding."""
-    parts = (part.replace(" ", "").partition(";") for part in header.lower().split(","))
-    return {"", *(name for name, _, weight in parts if not weight or weight.strip("0.") != "q=")}

@@ -46,7 +46,7 @@ class ApiHost:
     def show(self, page: Page, root: str, request: Request) -> Response:
         """The response to a request for a page. ``root`` is the prefix of the API's paths. May block on a storage."""
         start = perf_counter()
-        response = page.answer(self.pages, self.api, root, request)
+        response = page.answer(self.pages, root, request)
         if request.method in WITH_BODY or page.is_logged:
             # Sign-in and sign-out are logged like operations.
             self.record(page, request, response, perf_counter() - start)

@@ -26,9 +26,17 @@ from harken_adapters.hosts.http.serving.feedback_links.handler import answer_lin
 from harken_adapters.hosts.http.serving.feedback_links.page import style
 from harken_adapters.hosts.http.serving.sign_in import page as sign_in_files
 from harken_adapters.hosts.http.serving.sign_in import paths
-from harken_adapters.hosts.http.serving.sign_in.handler import HTML, SignIn, redirect
+from harken_adapters.hosts.http.serving.sign_in.handler import SignIn
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
-from harken_adapters.hosts.http.wire.messages import Request, Response, answer, security_headers, to_json
+from harken_adapters.hosts.http.wire.messages import (
+    HTML,
+    Request,
+    Response,
+    answer,
+    redirect,
+    security_headers,
+    to_json,
+)
 from harken_adapters.hosts.http.wire.problems import Problem, internal, path_not_found, problem_of
 
 #: The timeout of the readiness check, in seconds.
@@ -192,16 +200,16 @@ class Page:
     signs_in: bool = False
     is_logged: bool = False
 
-    def answer(self, pages: Pages, api: Api, root: str, request: Request) -> Response:
+    def answer(self, pages: Pages, root: str, request: Request) -> Response:
         """The response to a request for this page, or an error response. May block on a storage."""
         try:
             if self.needs != "nothing":
-                principal = api.recognise(request)
+                principal = pages.api.recognise(request)
                 if request.method in WITH_BODY:
                     check_own_page(request, needs_proof=principal.browser is not None)
                 if self.needs == "operator":
                     check_scope(principal, Scope.READ, tokens=False, session_id=None)
-                    check_operator(principal, api.harken.application)
+                    check_operator(principal, pages.api.harken.application)
                     check_agent_keys(principal, allowed=False)
             return self.show(pages, root, request)
         except Problem as problem:
@@ -221,7 +229,6 @@ def _show_module(name: str, _: Pages, __: str, request: Request) -> Response:
 
 
 _LINK: Final = "/vote/{link}"
-_SIGN_IN: Final = paths.SIGN_IN
 #: Served even where the pages for operators are not. Modules need no credentials; a signed link is its own.
 PUBLIC_PAGES: Final = (
     *(
@@ -235,34 +242,34 @@ PUBLIC_PAGES: Final = (
 SIGN_IN_PAGES: Final = (
     Page(
         "sign_in",
-        _SIGN_IN,
+        paths.SIGN_IN,
         lambda pages, root, sent: pages.sign_in.show(root, sent),
         needs="nothing",
         blocks=False,
     ),
     Page(
         "sign_in_form",
-        _SIGN_IN,
+        paths.SIGN_IN,
         lambda pages, root, sent: pages.sign_in.submit(root, sent),
         methods=("POST",),
         needs="nothing",
     ),
     Page(
         "sign_in_current",
-        f"{_SIGN_IN}/current",
+        f"{paths.SIGN_IN}/current",
         lambda pages, root, sent: pages.sign_in.current(root, sent),
         needs="nothing",
     ),
     Page(
         "sign_in_stay",
-        f"{_SIGN_IN}/stay",
+        f"{paths.SIGN_IN}/stay",
         lambda pages, root, sent: pages.sign_in.stay(root, sent),
         methods=("POST",),
         signs_in=True,
     ),
     Page(
         "openid",
-        f"{_SIGN_IN}/openid",
+        f"{paths.SIGN_IN}/openid",
         lambda pages, root, sent: pages.sign_in.start(root, sent),
         methods=("GET",),
         needs="nothing",
@@ -270,7 +277,7 @@ SIGN_IN_PAGES: Final = (
     ),
     Page(
         "openid_callback",
-        f"{_SIGN_IN}/openid/callback",
+        f"{paths.SIGN_IN}/openid/callback",
         lambda pages, root, sent: pages.sign_in.finish(root, sent),
         methods=("GET",),
         needs="nothing",
@@ -288,14 +295,14 @@ SIGN_IN_PAGES: Final = (
 SIGN_IN_FILES: Final = (
     Page(
         "sign_in_style",
-        f"{_SIGN_IN}/style.css",
+        f"{paths.SIGN_IN}/style.css",
         lambda *_: _asset(sign_in_files.style(), "text/css"),
         needs="nothing",
         blocks=False,
     ),
     Page(
         "sign_in_script",
-        f"{_SIGN_IN}/start.js",
+        f"{paths.SIGN_IN}/start.js",
         lambda *_: _asset(sign_in_files.script(), "text/javascript"),
         needs="nothing",
         blocks=False,

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from harken import Receipt
 
 JSON: Final = "application/json"
+HTML: Final = "text/html; charset=utf-8"
 
 #: The longest query string or body, in bytes, that is processed in the event loop. Parsing it and processing its text
 #: takes 5 ms at most.
@@ -84,6 +85,11 @@ class Request:
     multithread: bool | None = None
     socket: socket | None = None
 
+    @property
+    def target(self) -> str:
+        """The path with the query string, if there is one."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
 
 @define
 class Response:
@@ -120,6 +126,11 @@ def to_json(document: object) -> bytes:
 def answer(document: Mapping[str, object], status: int = 200, headers: Headers = ()) -> Response:
     """A JSON response."""
     return Response(status, to_json(document), JSON, headers)
+
+
+def redirect(target: str, *headers: tuple[str, str], security: Headers = SECURITY_HEADERS) -> Response:
+    """A redirect after a form, or to another page."""
+    return Response(303, b"", None, (("location", target), *headers), security=security)
 
 
 def no_content() -> Response:

@@ -8,21 +8,20 @@ from functools import partial
 from typing import Final
 from urllib.parse import quote
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from harken import DeliveryNotFound, Harken, Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import AlertKind
 from harken.domain.events import Delivery, DeliveryState, EventType
-from harken.services.notifications.channels import ChannelStatus
+from harken.services.notifications.channels import MAX_REASON, ChannelStatus
 from harken.services.notifications.deliveries import DeliveryFilters, DeliverySummary
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.notification import alert_details
 from harken_adapters.hosts.http.guards.permissions import check_operator
-from harken_adapters.hosts.http.operations.channels import MAX_REASON, reason_of
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
-from harken_adapters.hosts.web.alert_words import alert_title, alert_values, theme_of
+from harken_adapters.hosts.web.alert_words import alert_title, alert_values
 from harken_adapters.hosts.web.delivery_words import (
     STATES,
     Outcome,
@@ -38,6 +37,7 @@ from harken_adapters.hosts.web.delivery_words import (
     what_of,
 )
 from harken_adapters.hosts.web.forms import form_of
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.selection import Pair, Selection
 from harken_adapters.hosts.web.visit import Visit
 
@@ -231,7 +231,7 @@ def show(visit: Visit) -> Response:
         may_switch=may_switch(visit),
         types=[type_.value for type_ in EventType],
         longest_reason=MAX_REASON,
-        frame=evolve(visit.frame("Alerts", selection), events=""),
+        frame=frame_of(visit, "Alerts", selection, listens=False),
         selection=selection,
         path=path,
         link=partial(_link, selection, path),
@@ -250,7 +250,7 @@ def switch_on(visit: Visit) -> Response:
 def switch_off(visit: Visit) -> Response:
     """Switch a channel off, with a reason."""
     check_operator(visit.principal, visit.harken.application)
-    reason = reason_of(form_of(visit.request).get("reason", "").strip())
+    reason = form_of(visit.request).get("reason", "").strip()
     visit.harken.channels.switch_off(visit.request.parts["channel"], reason)
     return _back(visit, ("done", "disabled"))
 
@@ -380,7 +380,7 @@ def see_alert(visit: Visit, selection: Selection, alert: Alert) -> str | None:
     if selected is None:
         return None
     if alert.kind is AlertKind.THEME:
-        selected = selected | {"text": theme_of(alert)}
+        selected = selected | {"text": alert.subject.label}
     # What waits may be older than the default period.
     pairs = selected.items() if "since" in selected else (selected | {"period": "year"}).items()
     return selection.link(f"{visit.home}/feedback", *pairs, without=_names(selection))

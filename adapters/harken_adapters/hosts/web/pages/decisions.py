@@ -21,11 +21,11 @@ from harken import (
 from harken.domain.moderation import Decision
 from harken.services.feedback.moderation import DecisionResult
 from harken_adapters.charts.labels import amount
-from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import Parameters, invalid
 from harken_adapters.hosts.web.forms import form_of
 from harken_adapters.hosts.web.held import REASONS, VERBS, decided_text, held, who
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages import moderation
 from harken_adapters.hosts.web.pages.moderation import Outcome, View
 from harken_adapters.hosts.web.visit import Visit
@@ -57,7 +57,7 @@ class Line:
 def show(visit: Visit) -> Response:
     """The response to a form. Its address leads to the page for moderation."""
     view = View.of(visit)
-    if visit.request.method not in WITH_BODY:
+    if not visit.is_form:
         return visit.redirect(view.link())
     form = form_of(visit.request)
     if form.get("cancel") is not None:
@@ -181,22 +181,22 @@ def _outcome(
         for feedback_id, result in zip(entries, results, strict=True)
         if not isinstance(result, Feedback)
     ]
+    found = moderation.find_many(visit, [feedback_id for feedback_id, _ in lost])
     counts = Counter(_why_lost(visit, error) for _, error in lost)
     parts = [f"{len(saved):,} {done}", *(f"{count:,} {_of_several(why, count)}" for why, count in counts.items())]
     outcome = Outcome(
         text=", ".join(parts),
         undo=tuple(map(moderation.entry, saved)) if can_undo else (),
         failures=tuple(
-            (feedback_id, _comment(visit, feedback_id), first_upper(_reason_lost(visit, error)))
+            (feedback_id, _comment(found.get(feedback_id)), first_upper(_reason_lost(visit, error)))
             for feedback_id, error in lost
         ),
     )
     return moderation.show(visit, outcome, evolve(view, like=None, current=None))
 
 
-def _comment(visit: Visit, feedback_id: str) -> str:
-    found = moderation.find(visit, feedback_id)
-    return "" if found is None or found.withdrawn else found.comment
+def _comment(feedback: Feedback | None) -> str:
+    return "" if feedback is None or feedback.withdrawn else feedback.comment
 
 
 def _why_lost(visit: Visit, error: object) -> str:
@@ -229,11 +229,10 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
     hk = visit.harken
     preview = hk.moderation.preview(moderation.everything(visit), entries, status, check=visit.check_visible)
     open_ids = {one.feedback_id for one in preview.entries}
-    found = {feedback_id: moderation.find(visit, feedback_id) for feedback_id in entries}
+    found = moderation.find_many(visit, entries)
     lines = [
         _line(visit, feedback, is_open=feedback_id in open_ids and feedback.moderation.status is not status)
         for feedback_id, feedback in found.items()
-        if feedback is not None
     ]
     is_open = [one.feedback for one in lines if one.is_open]
     texts = len({" ".join(one.comment.casefold().split()) for one in is_open})
@@ -259,7 +258,7 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
         view=view,
         selected=list(entries),
         action=view.action,
-        frame=visit.frame("Moderation", view.selection, in_any_state=True),
+        frame=frame_of(visit, "Moderation", view.selection, in_any_state=True),
         selection=view.selection,
     )
 

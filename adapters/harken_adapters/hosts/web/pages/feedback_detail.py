@@ -18,6 +18,7 @@ from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.delivery_words import STATES
 from harken_adapters.hosts.web.entries import count_entries, entry_view
 from harken_adapters.hosts.web.held import REASONS
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages.alerts import may_see_deliveries
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
@@ -267,7 +268,7 @@ def show(visit: Visit) -> Response:
         others=[entry_view(visit, selection, one) for one in found.others],
         newer=_link(selection, path, found.newer),
         older=_link(selection, path, found.older),
-        frame=visit.frame("Feedback", selection),
+        frame=frame_of(visit, "Feedback", selection),
         selection=selection,
         path=path,
         may_moderate=visit.may(Scope.MODERATE),

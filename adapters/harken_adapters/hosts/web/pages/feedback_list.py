@@ -15,6 +15,7 @@ from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.entries import MOST_COUNTED, count_entries, entry_view
 from harken_adapters.hosts.web.filter_bar import filter_bar, value_text
 from harken_adapters.hosts.web.kpis import noun_of
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.selection import Pair, Selection
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import long_day_text, quoted
@@ -105,7 +106,7 @@ def show(visit: Visit) -> Response:
             (long_day_text(day), [entry_view(visit, selection, one) for one in entries]) for day, entries in found.days
         ],
         bar=filter_bar(selection, path, visit.home, "feedback"),
-        frame=visit.frame("Feedback", selection),
+        frame=frame_of(visit, "Feedback", selection),
         selection=selection,
         path=path,
         without_value=quoted(value_text(*found.without[0])) if found.without else "",

@@ -11,6 +11,7 @@ from harken import Facets, Harken
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.filter_bar import CHOICES, name_of, value_text
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages.overview import KEPT
 from harken_adapters.hosts.web.selection import CONTEXT, Selection
 from harken_adapters.hosts.web.visit import Visit
@@ -117,7 +118,7 @@ def show(visit: Visit) -> Response:
         target=target,
         path=f"{visit.home}{PATH}",
         clear=here.link(target, without=[name]),
-        frame=visit.frame("Feedback" if page == "feedback" else "Overview", selection),
+        frame=frame_of(visit, "Feedback" if page == "feedback" else "Overview", selection),
         here=here,
         kept=[pair for pair in here.pairs if pair[0] != name],
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 from harken_adapters.hosts.http.guards.addresses import is_loopback
 from harken_adapters.hosts.http.wire.messages import Request, Response
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 
@@ -19,7 +20,7 @@ def show(visit: Visit, selection: Selection) -> Response:
         title="No feedback yet",
         way=selection.choice("from", WAYS),
         address=visit.api.settings.public_url or f"{_origin(visit.request)}{visit.root}",
-        frame=visit.frame("Overview", selection, in_any_state=True),
+        frame=frame_of(visit, "Overview", selection, in_any_state=True),
         selection=selection,
         path=visit.home,
     )

@@ -9,6 +9,7 @@ from harken_adapters.charts.themes import downs_text, issues_sentence
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.filter_bar import filter_bar
 from harken_adapters.hosts.web.issues import rows_of
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 
@@ -44,7 +45,7 @@ def show(visit: Visit) -> Response:
         downs=downs_text(found),
         rows=rows[:_FEW] if is_part else rows,
         bar=filter_bar(here, path, visit.home, "issues"),
-        frame=visit.frame("Overview", selection),
+        frame=frame_of(visit, "Overview", selection),
         selection=selection,
         here=here,
         path=path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Final
 
@@ -21,6 +21,7 @@ from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.filter_bar import Chip, name_of, value_text
 from harken_adapters.hosts.web.held import (
     REASONS,
+    VERBS,
     Held,
     Parts,
     decided_text,
@@ -28,9 +29,9 @@ from harken_adapters.hosts.web.held import (
     held,
     marked,
     reason_text,
-    verb,
     who,
 )
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import duration_text, first_upper
@@ -286,13 +287,31 @@ class Moderation:
     missing: bool
 
 
+@frozen(kw_only=True)
+class _Listed:
+    """A page of the list.
+
+    Attributes:
+        items: its entries.
+        following: the position after it, if there is more.
+        total: the number of entries on all pages; ``None``: all that wait.
+        review: the review of the entry with whose text they are listed, if they are.
+    """
+
+    items: Sequence[Feedback]
+    following: Cursor | None = None
+    total: int | None = None
+    review: Review | None = None
+
+
 def ask(visit: Visit, view: View) -> Moderation:
     """Everything that the page shows."""
     moderation = visit.harken.moderation
-    items, following, listed = _list(visit, view)
-    if not items and view.after is not None:
+    listed = _list(visit, view)
+    if not listed.items and view.after is not None:
         view = evolve(view, after=None)
-        items, following, listed = _list(visit, view)
+        listed = _list(visit, view)
+    items = listed.items
     current, missing = _current(visit, view, items)
     waiting = _waiting(visit, view)
     rules = moderation.rule_counts(visit.application) if visit.principal.agents is None else []
@@ -300,11 +319,11 @@ def ask(visit: Visit, view: View) -> Moderation:
     return Moderation(
         waiting=waiting,
         everything=_count(visit, everything(visit)) if view.is_filtered else waiting.count,
-        total=listed if listed is not None else waiting.count,
+        total=listed.total if listed.total is not None else waiting.count,
         rows=[_row(visit, view, one, current) for one in items],
-        following=following,
+        following=listed.following,
         agents=[] if "agent_id" in view.filters else _agents(visit, view),
-        card=_card(visit, view, current, items) if current else None,
+        card=_card(visit, view, current, listed) if current else None,
         decided=evolve(decided, items=tuple(map(visit.principal.redact, decided.items))),
         rules=rules,
         held_by=_held_by(view, waiting, rules, items),
@@ -328,9 +347,6 @@ def show(
     view = view or View.of(visit)
     outcome = outcome or _decided(visit, view)
     found = ask(visit, view)
-    frame = visit.frame("Moderation", view.selection, in_any_state=True)
-    if not visit.may(Scope.READ):
-        frame = evolve(frame, events="")
     left = f"{found.waiting.count:,} left" if found.waiting.count else "Nothing waits"
     return visit.show(
         "moderation.html",
@@ -350,7 +366,7 @@ def show(
         entry=entry,
         picked=picked if picked is not None else [one.feedback.id for one in found.rows] if view.like else (),
         selection=view.selection,
-        frame=frame,
+        frame=frame_of(visit, "Moderation", view.selection, in_any_state=True, listens=visit.may(Scope.READ)),
         reasons=REASONS,
         choices=TABS[view.tab],
         may_read=visit.may(Scope.READ),
@@ -423,24 +439,24 @@ def following(visit: Visit, view: View, feedback: Feedback) -> str | None:
     return None
 
 
-def _list(visit: Visit, view: View) -> tuple[list[Feedback], Cursor | None, int | None]:
-    """A page of the list, the position after it, and the number of entries on all pages; ``None``: all that wait."""
+def _list(visit: Visit, view: View) -> _Listed:
+    """A page of the list."""
     hk, redact = visit.harken, visit.principal.redact
     if view.tab == "rejected":
         rejected = evolve(view.query, statuses=frozenset({ModerationStatus.REJECTED}))
         page = hk.collection.find(rejected, limit=_PAGE, after=view.after)
-        return [*map(redact, page.items)], page.next, hk.analytics.summary(rejected).total
+        total = hk.analytics.summary(rejected).total
+        return _Listed(items=[*map(redact, page.items)], following=page.next, total=total)
     if view.tab == "approved":
         approved = frozenset({ModerationStatus.APPROVED})
         found = hk.moderation.decisions(
             view.query, since=visit.now - _RECENT, statuses=approved, limit=_PAGE, after=view.after
         )
-        return [*map(redact, found.items)], found.next, found.count
+        return _Listed(items=[*map(redact, found.items)], following=found.next, total=found.count)
     if view.like is not None:
-        alike = _alike(visit, view.like)
-        return alike, None, len(alike)
+        return _alike(visit, view.like)
     page = hk.moderation.queue(view.query, limit=_PAGE, after=view.after, rule=view.rule)
-    return [*map(redact, page.items)], page.next, None
+    return _Listed(items=[*map(redact, page.items)], following=page.next)
 
 
 def _waiting(visit: Visit, view: View) -> Waiting:
@@ -466,14 +482,14 @@ def _held_by(
     return [(rule, None) for rule in dict.fromkeys([*listed, *(rule.rule for rule in rules if rule.held)])]
 
 
-def _alike(visit: Visit, feedback_id: str) -> list[Feedback]:
+def _alike(visit: Visit, feedback_id: str) -> _Listed:
     """The waiting entries with the same text as an entry."""
-    reference = find(visit, feedback_id)
-    if reference is None:
-        return []
-    similar = visit.harken.moderation.review(everything(visit), feedback_id).similar
-    found = (find(visit, one.feedback_id) for one in similar.entries[:_ALIKE])
-    return [one for one in found if one and one.moderation.status is ModerationStatus.PENDING and not one.withdrawn]
+    if find(visit, feedback_id) is None:
+        return _Listed(items=(), total=0)
+    review = visit.harken.moderation.review(everything(visit), feedback_id)
+    found = find_many(visit, [one.feedback_id for one in review.similar.entries[:_ALIKE]]).values()
+    waiting = [one for one in found if one.moderation.status is ModerationStatus.PENDING and not one.withdrawn]
+    return _Listed(items=waiting, total=len(waiting), review=review)
 
 
 def find(visit: Visit, feedback_id: str) -> Feedback | None:
@@ -484,6 +500,18 @@ def find(visit: Visit, feedback_id: str) -> Feedback | None:
     except FeedbackNotFound:
         return None
     return visit.principal.redact(found)
+
+
+def find_many(visit: Visit, feedback_ids: Iterable[str]) -> dict[str, Feedback]:
+    """The entries with these ids that exist and that the visitor may see, by id and in this order."""
+    ids = list(feedback_ids)
+    stored = visit.harken.collection.get_many(visit.application, ids)
+    found = {one: stored[one] for one in ids if one in stored}
+    return {
+        one: visit.principal.redact(feedback)
+        for one, feedback in found.items()
+        if visit.principal.may_see(feedback.agent_id)
+    }
 
 
 def _current(visit: Visit, view: View, items: Sequence[Feedback]) -> tuple[Feedback | None, bool]:
@@ -525,9 +553,10 @@ def _row(visit: Visit, view: View, feedback: Feedback, current: Feedback | None)
     )
 
 
-def _card(visit: Visit, view: View, feedback: Feedback, items: Sequence[Feedback]) -> Card:
-    hk, moderation = visit.harken, feedback.moderation
-    review = hk.moderation.review(everything(visit), feedback.id)
+def _card(visit: Visit, view: View, feedback: Feedback, listed: _Listed) -> Card:
+    hk, moderation, items, review = visit.harken, feedback.moderation, listed.items, listed.review
+    if review is None or review.feedback.id != feedback.id:
+        review = hk.moderation.review(everything(visit), feedback.id)
     is_pending = moderation.status is ModerationStatus.PENDING
     why = held(feedback) if is_pending else None
     age = visit.now - (waits_since(feedback) if is_pending else moderation.decided_at or feedback.created_at)
@@ -615,7 +644,7 @@ def _conflict(visit: Visit, view: View, feedback: Feedback) -> Conflict | None:
     if feedback.withdrawn:
         sentence = f"Its author took this back {ago}."
     elif is_decision:
-        done = f"{verb(moderation)} this" if not moderation.is_undo else "undid a decision on this"
+        done = f"{VERBS[moderation.status]} this" if not moderation.is_undo else "undid a decision on this"
         reason = reason_text(moderation)
         sentence = f"{first_upper(who(moderation.moderator, name))} {done}{f' {reason}' if reason else ''} {ago}."
     else:
@@ -643,8 +672,9 @@ def _decided(visit: Visit, view: View) -> Outcome | None:
         return None
     if found.moderation.is_undo:
         is_pending = found.moderation.status is ModerationStatus.PENDING
-        return Outcome(text="Undone: it waits again" if is_pending else f"Undone: it is {verb(found.moderation)} again")
-    done = " ".join(filter(None, [verb(found.moderation), reason_text(found.moderation)]))
+        status = VERBS[found.moderation.status]
+        return Outcome(text="Undone: it waits again" if is_pending else f"Undone: it is {status} again")
+    done = " ".join(filter(None, [VERBS[found.moderation.status], reason_text(found.moderation)]))
     return Outcome(text=first_upper(done), undo=(entry(found),))
 
 

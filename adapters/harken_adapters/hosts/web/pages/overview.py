@@ -25,8 +25,9 @@ from harken_adapters.hosts.web.entries import entry_view
 from harken_adapters.hosts.web.filter_bar import filter_bar
 from harken_adapters.hosts.web.issues import rows_of
 from harken_adapters.hosts.web.kpis import kpis_of, lead_of, title_of
-from harken_adapters.hosts.web.needs_you import needs_you
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages import first_feedback
+from harken_adapters.hosts.web.pages.needs_you import needs_you
 from harken_adapters.hosts.web.selection import CONTEXT, Selection
 from harken_adapters.hosts.web.visit import Visit
 
@@ -232,7 +233,7 @@ def show(visit: Visit) -> Response:
         is_clear=found.ranking is not None and _is_clear(found.ranking),
         latest=None if found.latest is None else [entry_view(visit, selection, one) for one in found.latest],
         bar=filter_bar(here, path, visit.home, "overview"),
-        frame=visit.frame("Overview", selection),
+        frame=frame_of(visit, "Overview", selection),
         selection=selection,
         here=here,
         path=path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from harken import Harken
 from harken.domain.events import DeliveryState
@@ -14,6 +14,7 @@ from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.forms import form_of
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages import alerts
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
@@ -66,7 +67,7 @@ def show(visit: Visit) -> Response:
         filters=given,
         action=selection.link(f"{visit.home}{alerts.REPLAY_ALL_PATH}", *given),
         back=f"{selection.link(path, ('channel', channel))}#deliveries",
-        frame=evolve(visit.frame("Alerts", selection), events=""),
+        frame=frame_of(visit, "Alerts", selection, listens=False),
         selection=selection,
     )
 

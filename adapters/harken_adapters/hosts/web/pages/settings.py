@@ -24,9 +24,10 @@ from harken_adapters.hosts.http.wire.parameters import Parameters
 from harken_adapters.hosts.http.wire.problems import Problem, problem_of
 from harken_adapters.hosts.web.entries import entry_view
 from harken_adapters.hosts.web.forms import form_of, lines_of
+from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.route_sentences import EVENT_NAMES, STATUS_NAMES, route_sentence
 from harken_adapters.hosts.web.selection import Selection
-from harken_adapters.hosts.web.visit import Frame, Visit
+from harken_adapters.hosts.web.visit import Visit
 
 PATH: Final = "/settings"
 KEYS_PATH: Final = f"{PATH}/keys"
@@ -118,7 +119,7 @@ def _routes(hk: Harken, application: str) -> Iterator[RouteRow]:
 
 def show(visit: Visit) -> Response:
     """The response with the page; with ``dry_run``, what the route in the query string would have sent."""
-    selection = _selection(visit, known=(*_ROUTE_FIELDS, _DRY_RUN, "done"))
+    selection = visit.unlimited_selection((*_ROUTE_FIELDS, _DRY_RUN, "done"))
     form = selection.parameters
     if form.get(_DRY_RUN) is None or visit.principal.agents is not None:
         return _page(visit, selection, route_form=form)
@@ -144,13 +145,13 @@ def create(visit: Visit) -> Response:
             agents=agents,
         )
     except (Problem, HarkenError) as error:
-        return _page(visit, _selection(visit), key_form=form, key_problem=_problem(error))
-    selection = _selection(visit)
+        return _page(visit, visit.unlimited_selection(), key_form=form, key_problem=_problem(error))
+    selection = visit.unlimited_selection()
     return visit.show(
         "new_key.html",
         title="Copy the new key now",
         created=created,
-        frame=_frame(visit, selection),
+        frame=frame_of(visit, "Settings", selection, listens=False),
         back=selection.link(f"{visit.home}{PATH}"),
     )
 
@@ -170,7 +171,7 @@ def save_route(visit: Visit) -> Response:
         # The form has no template.
         put_route(visit.harken, visit.application, evolve(route, template=before.template if before else None))
     except (Problem, HarkenError) as error:
-        return _page(visit, _selection(visit), route_form=form, route_problem=_problem(error))
+        return _page(visit, visit.unlimited_selection(), route_form=form, route_problem=_problem(error))
     return _done(visit, "saved")
 
 
@@ -211,20 +212,10 @@ def _page(
         tried=tried,
         sentence=route_sentence(route) if route else "",
         examples=[entry_view(visit, selection, one) for one in tried.examples] if tried else [],
-        frame=_frame(visit, selection),
+        frame=frame_of(visit, "Settings", selection, listens=False),
         selection=selection,
         path=path,
     )
-
-
-def _selection(visit: Visit, known: Sequence[str] = ()) -> Selection:
-    """The selection that links keep."""
-    return visit.unlimited_selection(known)
-
-
-def _frame(visit: Visit, selection: Selection) -> Frame:
-    # Nothing here changes with new feedback.
-    return evolve(visit.frame("Settings", selection), events="")
 
 
 def _link(selection: Selection, path: str, route: Route) -> str:
@@ -264,4 +255,4 @@ def _problem(error: Problem | HarkenError) -> Problem:
 
 def _done(visit: Visit, what: str) -> Response:
     # Without a fragment of its own, browsers would keep that of the form.
-    return visit.redirect(f"{_selection(visit).link(f'{visit.home}{PATH}', ('done', what))}#main")
+    return visit.redirect(f"{visit.unlimited_selection().link(f'{visit.home}{PATH}', ('done', what))}#main")

@@ -16,12 +16,11 @@ from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.serving.feedback_links.form import Form, content_version
 from harken_adapters.hosts.http.serving.feedback_links.page import View
 from harken_adapters.hosts.http.serving.feedback_links.texts import TEXTS, Texts, preferred_language
-from harken_adapters.hosts.http.wire.messages import Headers, Request, Response, security_headers
+from harken_adapters.hosts.http.wire.messages import HTML, Headers, Request, Response, redirect, security_headers
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 from harken_adapters.tokens import ExpiredToken, FeedbackLink, InvalidToken
 from harken_adapters.tokens.feedback_links import language_of
 
-_HTML: Final = "text/html; charset=utf-8"
 _POLICY: Final = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 #: These include ``Referrer-Policy: no-referrer``, so that the link is not sent to other sites.
 _SECURITY: Final = security_headers(_POLICY)
@@ -253,8 +252,8 @@ def _closed(request: Request, language: str, *, status: int, title: str, hint: s
 
 def _html(status: int, view: View, headers: Headers = ()) -> Response:
     more = (*headers, *_HEADERS, ("content-language", view.language))
-    return Response(status, view.html(), _HTML, more, security=_SECURITY)
+    return Response(status, view.html(), HTML, more, security=_SECURITY)
 
 
 def _redirect(query: str) -> Response:
-    return Response(303, b"", None, (("location", query), *_HEADERS), security=_SECURITY)
+    return redirect(query, *_HEADERS, security=_SECURITY)

@@ -19,7 +19,7 @@ from harken_adapters.hosts.http.guards.browser_sessions import BrowserSession, P
 from harken_adapters.hosts.http.guards.cookies import MAX_COOKIE, find_cookie, set_cookie, theme_of
 from harken_adapters.hosts.http.serving.sign_in import page, paths
 from harken_adapters.hosts.http.serving.sign_in.page import View
-from harken_adapters.hosts.http.wire.messages import Request, Response, answer
+from harken_adapters.hosts.http.wire.messages import HTML, Request, Response, answer, redirect
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 from harken_adapters.tokens import InvalidToken
 from harken_adapters.tokens.signing import Signer
@@ -27,7 +27,6 @@ from harken_adapters.tokens.signing import Signer
 if TYPE_CHECKING:
     from harken_adapters.hosts.http.serving.sign_in.openid_connect import OpenIdConnect
 
-HTML: Final = "text/html; charset=utf-8"
 #: A longer text in the field is not a key, and is not sent back.
 _LONGEST_KEY: Final = 200
 #: How long people may take at the provider.
@@ -265,11 +264,6 @@ class SignIn:
         shown = evolve(view, provider=self._api.settings.oidc_name if self._openid else "")
         status, headers = (200, ()) if problem is None else (problem.status, problem.headers)
         return Response(status, shown.html(), HTML, headers, security=page.SECURITY)
-
-
-def redirect(path: str, *headers: tuple[str, str]) -> Response:
-    """A redirect after a form, or to another page."""
-    return Response(303, b"", None, (("location", path), *headers))
 
 
 def _openid_connect(api: Api) -> OpenIdConnect:

@@ -17,6 +17,7 @@ LANDING: Final = "/dashboard"
 SIGNED_OUT: Final = "signed-out"
 EVERYWHERE: Final = "everywhere"
 ENDED: Final = "ended"
+#: A longer path is not returned to, as a cookie keeps it meanwhile.
 _LONGEST: Final = 2_000
 #: Browsers treat a backslash like a slash, and ignore tabs and line ends.
 _PATH: Final = re.compile(r"/(?:(?!/)[!-\[\]-~]*)?")
@@ -29,7 +30,7 @@ def own_path(root: str, text: str | None) -> str | None:
         root: the prefix of the API's paths.
         text: the path, as sent by the browser.
     """
-    if not text or len(text) > _LONGEST or not _PATH.fullmatch(text) or not text.startswith(f"{root}/"):
+    if not text or not _PATH.fullmatch(text) or not text.startswith(f"{root}/"):
         return None
     path = re.split(r"[?#]", text, maxsplit=1)[0]
     if any(unquote(part) in (".", "..") for part in path.split("/")):
@@ -40,15 +41,16 @@ def own_path(root: str, text: str | None) -> str | None:
 
 def landing(root: str, text: str | None = None) -> str:
     """The page to show after signing in: the one that was asked for, if it is one of this service."""
+    if text and len(text) > _LONGEST:
+        text = None
     return own_path(root, text) or f"{root}{LANDING}"
 
 
 def sign_in_path(root: str, request: Request, problem: Problem) -> str:
     """The path of the sign-in page for a page that needs credentials, to which it returns afterwards."""
     query = {}
-    page = f"{request.path}?{request.query}" if request.query else request.path
-    if request.method in ("GET", "HEAD") and landing(root, page) != f"{root}{LANDING}":
-        query["next"] = page
+    if request.method in ("GET", "HEAD") and landing(root, request.target) != f"{root}{LANDING}":
+        query["next"] = request.target
     if isinstance(problem, CredentialsRefused):
         query[ENDED] = ""
     return f"{root}{SIGN_IN}?{urlencode(query)}" if query else f"{root}{SIGN_IN}"
