@@ -31,9 +31,9 @@ def count_text(count: int) -> str:
     return f"{count / 1_000_000:,.1f} M"
 
 
-def amount(count: int, noun: str) -> str:
-    """An exact count with its noun, which gets an ``s`` unless the count is one."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def amount(count: int, noun: str, plural: str = "") -> str:
+    """An exact count with its noun, in the plural unless the count is one; by default, that has an ``s``."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def percent_text(value: float, thumbs: int) -> str:

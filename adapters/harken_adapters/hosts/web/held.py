@@ -22,7 +22,7 @@ REASONS: Final = ("spam", "off-topic", "abusive", "personal data", "duplicate")
 VERBS: Final = {
     ModerationStatus.APPROVED: "approved",
     ModerationStatus.REJECTED: "rejected",
-    ModerationStatus.PENDING: "put back",
+    ModerationStatus.PENDING: "held again",
 }
 Parts = tuple[tuple[str, bool], ...]
 
@@ -46,7 +46,7 @@ def held(feedback: Feedback) -> Held:
     """Why feedback is held. Of entries that were held before Harken stored rules, only the reason is known."""
     moderation = feedback.moderation
     if moderation.decided_at is not None and not moderation.is_undo:
-        title = f"Put back by {moderation.moderator or 'a moderator'}"
+        title = f"Held again by {moderation.moderator or 'a moderator'}"
         return Held(title=title, more=f": {moderation.reason}" if moderation.reason else "", rules=())
     if not moderation.held_by:
         return Held(title=first_upper(moderation.reason) or "Held without a reason", more="", rules=())
@@ -92,8 +92,14 @@ def _parts(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[str, b
 
 
 def verb(moderation: Moderation) -> str:
-    """What a moderator did: ``approved``, ``rejected`` or ``put back``."""
+    """What a moderator did: ``approved``, ``rejected`` or ``held again``."""
     return VERBS[moderation.status]
+
+
+def verb_this(status: ModerationStatus) -> str:
+    """What a moderator did with an entry: ``approved this``, ``held this again``."""
+    first, *more = VERBS[status].split(" ")
+    return " ".join([first, "this", *more])
 
 
 def reason_text(moderation: Moderation) -> str:
@@ -114,8 +120,13 @@ def decision_sentence(feedback: Feedback, me: str | None, age: str) -> str:
     moderation = feedback.moderation
     if moderation.decided_at is None:
         return "This was approved at once, as no rule held it."
-    words = (first_upper(who(moderation.moderator, me)), verb(moderation), "this", reason_text(moderation), age)
+    words = (first_upper(who(moderation.moderator, me)), verb_this(moderation.status), reason_text(moderation), age)
     return f"{' '.join(filter(None, words))} ago."
+
+
+def suggested_reason(feedback: Feedback) -> str:
+    """The reason that is chosen first for a rejection; empty for none."""
+    return "spam" if any("spam" in rule.lower() for rule in feedback.moderation.rules) else ""
 
 
 def who(moderator: str | None, me: str | None) -> str:

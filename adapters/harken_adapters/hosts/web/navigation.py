@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from harken import FeedbackQuery, ModerationStatus, Scope
 from harken_adapters.hosts.web.selection import Selection
+from harken_adapters.hosts.web.wording import capped_text, count_markup
 
 if TYPE_CHECKING:
     from harken_adapters.hosts.web.visit import Visit
+
+#: More open alerts are not counted.
+MOST_ALERTS: Final = 100
 
 
 @frozen(kw_only=True)
@@ -23,7 +27,7 @@ class Entry:
         path: its path.
         link: a link to it, with the same selection.
         is_current: whether it is the page that is shown.
-        count: the number of things that wait there; ``None`` for other pages.
+        count: the number of things that wait there, as text; empty for none, and for other pages.
         counted: what is counted, for screen readers: ``waiting``.
         is_bad: whether the count is of failures.
     """
@@ -32,7 +36,7 @@ class Entry:
     path: str
     link: str
     is_current: bool
-    count: int | None = None
+    count: str = ""
     counted: str = ""
     is_bad: bool = False
 
@@ -73,15 +77,14 @@ def _applications(visit: Visit) -> set[str]:
 
 def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
     """The entries that the visitor may use."""
-    hk, application = visit.harken, visit.application
 
-    def entry(name: str, path: str, count: int | None = None, counted: str = "", *, is_bad: bool = False) -> Entry:
+    def entry(name: str, path: str, count: str = "", counted: str = "", *, is_bad: bool = False) -> Entry:
         return Entry(
             name=name,
             path=f"{visit.home}{path}",
             link=selection.link(f"{visit.home}{path}"),
             is_current=name == current,
-            count=count or None,
+            count=count,
             counted=counted,
             is_bad=is_bad,
         )
@@ -90,10 +93,11 @@ def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
     if visit.may(Scope.READ):
         entries += [entry("Overview", ""), entry("Feedback", "/feedback")]
     if visit.may(Scope.MODERATE):
-        entries.append(entry("Moderation", "/moderation", _waiting(visit), "waiting"))
+        waiting = _waiting(visit)
+        entries.append(entry("Moderation", "/moderation", count_markup(waiting) if waiting else "", "waiting"))
     if visit.may(Scope.READ) and visit.principal.agents is None:
-        open_alerts = len(hk.alerts.find(application, open=True, limit=100))
-        entries.append(entry("Alerts", "/alerts", open_alerts, "open", is_bad=True))
+        count = capped_text(len(visit.open_alerts), MOST_ALERTS) if visit.open_alerts else ""
+        entries.append(entry("Alerts", "/alerts", count, "open", is_bad=True))
     if visit.may(Scope.ADMIN):
         entries.append(entry("Settings", "/settings"))
     return entries

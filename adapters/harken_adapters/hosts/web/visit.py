@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from attrs import evolve, frozen
 
 from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Harken, InvalidQuery, Scope
+from harken.domain.alerts.alert import Alert
 from harken.domain.moderation import Backlog
 from harken.domain.trend import zone_named
 from harken.services.feed import Place
@@ -27,9 +28,10 @@ from harken_adapters.hosts.http.wire.messages import Headers, Request, Response,
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 from harken_adapters.hosts.web.assets import assets
 from harken_adapters.hosts.web.compression import compress
-from harken_adapters.hosts.web.navigation import Choice, Entry, application_choices, navigation
+from harken_adapters.hosts.web.navigation import MOST_ALERTS, Choice, Entry, application_choices, navigation
 from harken_adapters.hosts.web.rendering import render
 from harken_adapters.hosts.web.selection import Selection
+from harken_adapters.hosts.web.wording import join_words
 
 DASHBOARD: Final = "/dashboard"
 _HTML: Final = "text/html; charset=utf-8"
@@ -47,11 +49,8 @@ _ERRORS: Final = {
     "not-found": ("Not found", "There is nothing here. It may have been erased."),
     "invalid": ("This cannot be shown", ""),
     "forbidden": ("You may not see this", ""),
-    "unavailable": (
-        "Statistics are unavailable right now",
-        "The storage does not respond. Feedback that was accepted is safe.",
-    ),
-    "overloaded": ("Too much to do right now", "The service is overloaded. Feedback that was accepted is safe."),
+    "unavailable": ("The storage does not respond", "Feedback that was accepted is safe."),
+    "overloaded": ("The service is overloaded", "Feedback that was accepted is safe."),
     "indexing": ("Comments cannot be searched yet", ""),
     "internal": (
         "This page could not be shown",
@@ -63,9 +62,9 @@ _FORM_ERRORS: Final = {
     "not-found": ("Not found", "What you wanted to change is not there. It may have been erased."),
     "invalid": ("Not saved", ""),
     "forbidden": ("You may not do this", ""),
-    "unavailable": ("The storage does not respond", "Look whether it was saved before you send it again."),
+    "unavailable": ("The storage does not respond", "Check whether it was saved before you send it again."),
     "overloaded": ("Not saved", "The service is overloaded. Go back and send it again in a moment."),
-    "internal": ("This could not be done", "Something unexpected failed on the server. Look whether it was saved."),
+    "internal": ("This could not be done", "Something unexpected failed on the server. Check whether it was saved."),
 }
 #: What each scope permits.
 _VERBS: Final = {
@@ -88,11 +87,13 @@ class Frame:
     Attributes:
         root: the prefix of all paths.
         home: the path of the overview.
+        overview: a link to the overview of the same application.
         theme: ``light`` or ``dark``, if the visitor has chosen one.
         letter_keys: whether single letters are keys.
         application: the application that the page is about; empty if that is not known.
         applications: the applications that the visitor can choose from, with links; empty if there is no choice.
         entries: the main menu.
+        preferences: a link to the preferences.
         back: the address of the page.
         who: who is signed in, for people.
         signed_in: whether the visitor can sign out.
@@ -105,11 +106,13 @@ class Frame:
 
     root: str
     home: str
+    overview: str
     theme: str | None
     letter_keys: bool
     application: str = ""
     applications: Sequence[Choice] = ()
     entries: Sequence[Entry] = ()
+    preferences: str = ""
     back: str = ""
     who: str = ""
     signed_in: bool = False
@@ -174,6 +177,11 @@ class Visit:
         """What waits for moderation, of all agents. Several parts of a page show it."""
         return self.harken.moderation.backlog(self.application)
 
+    @cached_property
+    def open_alerts(self) -> Sequence[Alert]:
+        """The open alerts of all agents, the last raised first, and one more than are counted if there are more."""
+        return self.harken.alerts.find(self.application, open=True, limit=MOST_ALERTS + 1)
+
     def may(self, scope: Scope) -> bool:
         """Whether the visitor may do what needs this scope."""
         return self.principal.key is None or self.principal.key.allows(scope)
@@ -234,11 +242,13 @@ class Visit:
         return Frame(
             root=self.root,
             home=self.home,
+            overview=selection.link(self.home),
             theme=self.theme,
             letter_keys=_uses_letter_keys(request),
             application=self.application,
             applications=application_choices(self, selection, entries),
             entries=entries,
+            preferences=selection.link(f"{self.home}/preferences"),
             back=self.home if self.is_form else f"{request.path}?{request.query}" if request.query else request.path,
             who=_who(self.principal),
             signed_in=browser is not None,
@@ -271,7 +281,7 @@ def page(
     agent_keys: bool = True,
     is_secret: bool = False,
 ) -> Page:
-    """A page of the dashboard.
+    """A page of the dashboard, which authenticates its visitor itself: the answer to a wrong key is a page, too.
 
     Args:
         name: its name, for web frameworks and logs.
@@ -327,7 +337,7 @@ def _check_key(principal: Principal, scope: Scope | None) -> None:
     key = principal.key
     if key is None or scope is None or key.allows(scope):
         return
-    may = " and ".join(verb for one, verb in _VERBS.items() if one in key.scopes)
+    may = join_words([verb for one, verb in _VERBS.items() if one in key.scopes])
     who, wanted = ("You", "a group") if principal.choices else ("This key", "one")
     detail = f"{who} may {may}, but not {_VERBS[scope]}. Ask for {wanted} with the scope {scope.value}"
     raise Problem("forbidden", detail)
@@ -339,9 +349,13 @@ def _error(
     """The error page, which needs nothing of the storage. ``principal`` is ``None`` if it is not known."""
     is_form = request.method in WITH_BODY
     address = f"{request.path}?{request.query}" if request.query else request.path
+    home, application = f"{root}{DASHBOARD}", dict(parse_qsl(request.query)).get("application")
+    # An application that the visitor may not see leads nowhere.
+    is_chosen = application is not None and application == request.application
     frame = Frame(
         root=root,
-        home=f"{root}{DASHBOARD}",
+        home=home,
+        overview=f"{home}?{urlencode({'application': application})}" if is_chosen else home,
         theme=theme_of(request),
         letter_keys=_uses_letter_keys(request),
         back="" if is_form else address,
@@ -359,6 +373,7 @@ def _error(
         problem=problem,
         request=request,
         is_logged=is_logged,
+        address=address,
         again="" if is_form else address,
     )
     response.headers += problem.headers

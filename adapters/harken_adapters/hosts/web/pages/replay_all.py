@@ -67,7 +67,6 @@ def show(visit: Visit) -> Response:
         action=selection.link(f"{visit.home}{alerts.REPLAY_ALL_PATH}", *given),
         back=f"{selection.link(path, ('channel', channel))}#deliveries",
         frame=evolve(visit.frame("Alerts", selection), events=""),
-        selection=selection,
     )
 
 
