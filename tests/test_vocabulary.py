@@ -103,8 +103,6 @@ def test_every_pattern_is_tested(checker: ModuleType) -> None:
         "It runs behind a proxy, behind nginx, or behind a real nginx",
         "It runs behind one or several proxies: behind_a_proxy",
         "Scale it down, and clean it up",
-        "3 downs in a row",
-        "Downs about American go to team",
         "streak.downs >= length",
         'rating="down", rating="up"',
         "[one for one in downs if one.comment]",

@@ -39,11 +39,7 @@ BANNED: Final = (
     (r"\b(?:a|each|every|another|one|the first|the last) down\b(?! to\b)", "a thumbs-down"),
     (r"\b(?:an|each|every|another|one) up\b(?! to\b)", "a thumbs-up"),
     (
-        # "Downs about American go to team" and "3 downs in a row" are the words of the dashboard.
-        (
-            r"(?<![-\w.`\"'/(\[=])(?:downs|ups)\x20"
-            r"(?!if\b|for \w+ in\b|(?:about \w+ )?go\b|in a(?: row|ll)\b|by now|than\b|with\b)[a-z]"
-        ),
+        r"(?<![-\w.`\"'/(\[=])(?:downs|ups)\x20(?!if\b|for \w+ in\b|than\b|with\b)[a-z]",
         "thumbs-down feedback, negative ratings",
     ),
     (r"\bsuspects? spam\b|\bhow they sound\b", "spam filter, sentiment analysis"),

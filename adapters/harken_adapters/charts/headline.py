@@ -122,12 +122,12 @@ def _when(headline: Headline, at: datetime) -> str:
 
 
 def growth_text(headline: Headline) -> str:
-    """What grew most: "Cancelled Flight grew from 7% to 11% of downs."."""
+    """What grew most: "Cancelled Flight grew from 7% to 11% of thumbs-down ratings."."""
     growth = headline.growth
     if growth is None:
         return ""
     before, after = (share_text(side.percent / 100) for side in growth.change.proportions)
-    of = "downs" if growth.is_reason else "comments on downs"
+    of = "thumbs-down ratings" if growth.is_reason else "thumbs-down comments"
     return f"{growth.name} grew from {before} to {after} of {of}."
 
 

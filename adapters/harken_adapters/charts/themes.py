@@ -92,7 +92,8 @@ def issue_rows(found: Issues) -> list[ThemeRow]:
             one.share.count,
             one.share.percent / 100,
             _direction_text(one.change, one.direction) if one.change else "",
-            one.example.comment if one.example else "",
+            # Its author may have taken the words back.
+            one.example.comment if one.example and not one.example.withdrawn else "",
         )
         for one in found.issues
     ]
@@ -113,8 +114,8 @@ def issues_sentence(found: Issues, *, reasons: bool) -> str:
 
 
 def downs_text(found: Issues) -> str:
-    """``3,759 downs``, or ``the newest 20,000 downs``."""
-    return f"{'' if found.is_complete else 'the newest '}{amount(found.downs, 'down')}"
+    """``3,759 thumbs-down ratings``, or ``the newest 20,000 thumbs-down ratings``."""
+    return f"{'' if found.is_complete else 'the newest '}{amount(found.downs, 'thumbs-down rating')}"
 
 
 def title_of(reasons: bool) -> str:

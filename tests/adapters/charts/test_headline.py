@@ -121,12 +121,12 @@ def test_since_when() -> None:
 
 
 def test_what_grew() -> None:
-    """A reason is a share of the downs, a theme one of their comments."""
+    """A reason is a share of the thumbs-down ratings, a theme one of their comments."""
     change = ProportionChange(Proportion(75, 1000), Proportion(107, 1000))
     assert _details(growth=Growth("Cancelled Flight", True, change)) == (
-        "Cancelled Flight grew from 8% to 11% of downs."
+        "Cancelled Flight grew from 8% to 11% of thumbs-down ratings."
     )
-    assert _details(growth=Growth("on hold", False, change)) == "on hold grew from 8% to 11% of comments on downs."
+    assert _details(growth=Growth("on hold", False, change)) == "on hold grew from 8% to 11% of thumbs-down comments."
 
 
 @pytest.mark.parametrize(

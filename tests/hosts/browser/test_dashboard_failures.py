@@ -177,4 +177,4 @@ def test_nothing_is_missed(dashboard: Dashboard, outage: Outage, key: str, open_
 def is_unavailable(page: Page, act: Callable[[], object]) -> None:
     """Do something, and wait for the page that says that the storage does not respond."""
     act()
-    expect(page.locator("h1")).to_have_text("Statistics are unavailable right now")
+    expect(page.locator("h1")).to_have_text("The storage does not respond")

@@ -282,7 +282,7 @@ def test_a_refused_delivery(dashboard: Dashboard, application: str, open_tab: Op
         page.goto(f"{dashboard.url}/alerts")
         page.get_by_role("link", name="Replay all 2").click()
         page.get_by_role("button", name="Replay all 2").click()
-        expect(page.get_by_role("status").filter(has_text="2 deliveries are sent again")).to_be_visible()
+        expect(page.get_by_role("status").filter(has_text="2 deliveries will be sent again")).to_be_visible()
         dashboard.hk.relay.run_due()
     assert dashboard.hk.deliveries.summary(application=application).dead == {}
 

@@ -21,7 +21,7 @@ def test_a_digest_is_sent_once(cli: Any, tmp_path: Path) -> None:
     given(tmp_path)
     assert cli("digest", "send", "weekly").out == "The digest waits for a relay\n"
     assert cli("digest", "send", "weekly", "--json").json == {"sent": False}
-    assert cli("digest", "send", "weekly").out == "The digest of this week was sent before\n"
+    assert cli("digest", "send", "weekly").out == "The digest of this week has already been sent\n"
     assert cli("relay", "--once").code == 0
     (delivery,) = [
         one

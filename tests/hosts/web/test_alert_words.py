@@ -66,14 +66,14 @@ def raised(rule: AlertRule, subject: Subject, finding: Finding | None) -> Alert:
             _RATE,
             ANN,
             _RATE.finding(ANN, 50, 8, 4),
-            "More downs than usual for Ann",
+            "More thumbs-down ratings than usual for Ann",
             "50 within 3 h, 8 in the same hours of the 4 weeks before",
         ),
         (
             _RATE,
             ALL,
             _RATE.finding(ALL, 50, 2, 1),
-            "More downs than usual",
+            "More thumbs-down ratings than usual",
             "50 within 3 h, 2 in the same hours of the week before",
         ),
         (
@@ -88,7 +88,7 @@ def raised(rule: AlertRule, subject: Subject, finding: Finding | None) -> Alert:
             _THEME.subject("lost bag", ALL),
             _THEME.theme_finding("lost bag", ALL, _MORE, 4, ()),
             "More about “lost bag” than usual",
-            "20 of 40 downs with a comment within 3 h, 2 of 200 in the same hours of the 4 weeks before",
+            "20 of 40 thumbs-down comments within 3 h, 2 of 200 in the same hours of the 4 weeks before",
         ),
         (
             _CHANGE,
@@ -122,7 +122,7 @@ def test_rules_that_are_not_configured_here() -> None:
     for rules in ([], [_QUEUE]):
         assert alert_title(low, rules, NOON) == "Satisfaction of Ann is low"
         assert alert_title(more, rules, NOON) == "More responses than usual"
-    assert alert_title(more, [RateRule(name="r", rating=Rating.UP)], NOON) == "More ups than usual"
+    assert alert_title(more, [RateRule(name="r", rating=Rating.UP)], NOON) == "More thumbs-up ratings than usual"
 
 
 def test_channels() -> None:

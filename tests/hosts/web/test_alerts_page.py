@@ -12,7 +12,7 @@ from attrs import define
 
 import harken
 from adapters.notifiers.receiver import SECRET, TAKEN, Received, answering, receiving
-from harken import Harken
+from harken import Change, Harken
 from harken.domain.events import Delivery, DeliveryState
 from hosts.html_forms import Html
 from hosts.serving import Server
@@ -114,9 +114,36 @@ class TestAlerts:
         shown = words_of(admin.page(ALERTS))
         assert "3 open alerts, 1 channel is off" in shown
         assert "Ann is under 60% open 4% of 24 thumbs within 3 h (1 \N{EN DASH} 20, 95% confidence)." in shown
-        assert "3 downs in a row from one session" in shown
-        assert "Session s-1. 23 downs by now. Since 12:00, for 45 min." in shown
+        assert "3 thumbs-down ratings in a row from one session" in shown
+        assert "Session s-1. 23 thumbs-down ratings so far. Since 12:00, for 45 min." in shown
         assert "rule “low” · sent to log, support (dead)" in shown
+
+    def test_more_alerts_than_are_counted(self, hk: Harken, admin: Visitor) -> None:
+        """The menu and the page give the same number."""
+        for number in range(102):
+            for _ in range(3):
+                hk.submit(f"s{number}", "down", "slow")
+        hk.relay.run_due()
+        page = admin.page(ALERTS)
+        assert "Alerts 100+ open" in texts_of(page)
+        assert "100+ open alerts" in texts_of(page)
+        assert "Open 100+ Resolved 0" in texts_of(page)
+
+    def test_the_last_of_many_deliveries_says_how_a_channel_stands(
+        self, hk: Harken, clock: ManualClock, admin: Visitor, support: Support
+    ) -> None:
+        """However often the feedback was changed before."""
+        support.status = None
+        given = hk.submit("s", "down", "0", author="kim", message_id="m").feedback
+        for number in range(1, 110):
+            clock.turn(minutes=1)
+            hk.change(given.id, Change(comment=f"{number}"))
+            hk.relay.run_due()
+        support.status = "410 Gone"
+        clock.turn(minutes=1)
+        hk.change(given.id, Change(comment="last"))
+        hk.relay.run_due()
+        assert "support dead, it is off" in texts_of(admin.page(f"/dashboard/feedback/{given.id}"))
 
     def test_see_them_leads_to_exactly_the_feedback_of_the_alert(
         self, hk: Harken, clock: ManualClock, admin: Visitor
@@ -135,7 +162,7 @@ class TestAlerts:
         of_ann = next(link for link, query in zip(links, queries, strict=True) if query.get("agent_id") == "Ann")
         assert "25 responses for Ann" in words_of(admin.page(of_ann))
         of_session = next(link for link, query in zip(links, queries, strict=True) if query.get("session_id") == "b")
-        assert "24 downs" in words_of(admin.page(of_session))
+        assert "24 thumbs-down ratings" in words_of(admin.page(of_session))
         assert {query["zone"] for query in queries} == {"Asia/Tokyo"}
 
     def test_a_theme_is_searched_for(self, hk: Harken, clock: ManualClock, admin: Visitor) -> None:
@@ -158,10 +185,10 @@ class TestAlerts:
             hk.submit(f"s-{number}", "up")
             hk.relay.run_due()
         page = admin.page(f"{ALERTS}?alerts=resolved")
-        assert words_of(page).count("3 downs in all") == 10
+        assert words_of(page).count("3 thumbs-down ratings in all") == 10
         assert "Resolved 12" in words_of(page)
         (older,) = [link for link in links_of(page) if "alerts_after=" in link]
-        assert words_of(admin.page(older)).count("3 downs in all") == 2
+        assert words_of(admin.page(older)).count("3 thumbs-down ratings in all") == 2
         assert "No alert" not in words_of(page)
 
     def test_erased_feedback(self, hk: Harken, admin: Visitor) -> None:
@@ -350,7 +377,7 @@ class TestReplays:
         form = next(form for form in asked.forms if any(name == "as_of" for name, _ in form.fields))
         answer = admin.post(link, form.data())
         shown = words_of(admin.page(answer.headers["location"]))
-        assert "6 deliveries are sent again, each under its own id." in shown
+        assert "6 deliveries will be sent again, each under its own id." in shown
         left = {one.id for one in dead(hk)}
         assert len(left) == len(later) - 6
         support.status = None
@@ -383,7 +410,7 @@ class TestAccess:
         delivery = next(one for one in dead(hk) if one.event.type.about_feedback)
         reader = with_scopes(hk, server, "read")
         shown = words_of(reader.page(ALERTS))
-        assert "3 downs in a row" in shown
+        assert "3 thumbs-down ratings in a row" in shown
         assert "support" not in shown.replace("Channel support is off", "")
         assert "Deliveries" not in shown
         assert reader.post(f"{ALERTS}/replay", {"id": delivery.id}).status_code == 403
@@ -446,7 +473,7 @@ class TestElsewhere:
         """The overview has open alerts, dead deliveries with their cause, and what waits; nothing if nothing does."""
         give(hk, 3)
         shown = words_of(admin.page("/dashboard"))
-        assert "3 downs in a row from one session alert · open since 12:00" in shown
+        assert "3 thumbs-down ratings in a row from one session alert · open since 12:00" in shown
         assert "4 deliveries are dead support answered 410 Gone at 12:00 and is off" in shown
         assert "wait for review" not in shown
         about = next(one.event.subject_id for one in dead(hk) if one.event.type.about_feedback)

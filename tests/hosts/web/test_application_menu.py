@@ -1,16 +1,18 @@
 """The menu of applications in the top bar."""
 
 from collections.abc import Iterator
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
 import harken
-from harken import Harken
+from harken import FeedbackQuery, Harken
 from hosts.serving import Server, served
 from hosts.web.site import Visitor, WebPage, links_of, texts_of
 
 pytestmark = pytest.mark.slow
+
+PREFERENCES = ("/dashboard/theme", "/dashboard/letter-keys")
 
 
 @pytest.fixture
@@ -48,13 +50,25 @@ def test_the_menu_leads_to_the_same_page_of_another_application(server: Server) 
     assert "of the shop" not in shown
 
 
-def test_links_and_forms_keep_the_application(server: Server) -> None:
-    """Every link of the main menu, the brand and the event stream stay with the chosen application."""
-    page = Visitor(server).page("/dashboard/settings?application=shop")
-    own = [link for link in links_of(page) if urlsplit(link).path.startswith("/dashboard") and "#" not in link]
-    others = {link for link in own if "application=shop" not in link}
-    assert {urlsplit(link).path for link in others} <= {"/dashboard/settings", "/dashboard/preferences"}
-    assert "Application shop." in texts_of(page)
+def test_links_and_forms_keep_the_application(hk: Harken, server: Server) -> None:
+    """Every link and form of every page stay with the chosen application, as does the event stream."""
+    visitor = Visitor(server)
+    one = hk.collection.find(FeedbackQuery(application="shop")).items[0]
+    pages = ("", "/feedback", f"/feedback/{one.id}", "/issues", "/filter?name=tag", "/alerts", "/settings")
+    tabs = [f"/moderation?{tab}" for tab in ("", "tab=rejected", "tab=approved", "author=nobody", "held_by=spam")]
+    failures = ("/feedback/unknown", "/feedback?rating=maybe", "/alerts?type=none")
+    for path in (*pages, *tabs, *failures, "/preferences"):
+        page = WebPage(visitor.get(f"/dashboard{path}{'&' if '?' in path else '?'}application=shop").text)
+        # The menu of applications leads to the others.
+        links = [link for link in links_of(page) if urlsplit(link).path.startswith("/dashboard")]
+        others = [link for link in links if parse_qs(urlsplit(link).query).get("application") != ["shop"]]
+        assert {link for link in others if not parse_qs(urlsplit(link).query).get("application")} == set(), path
+        actions = [form["action"] or "" for form in page.attributes("form")]
+        for action, form in zip(actions, page.forms, strict=True):
+            # Forms of GET replace the query string; those of preferences lead back to the page.
+            given = form.fields if form.method == "get" else parse_qsl(urlsplit(action).query)
+            assert ("application", "shop") in given or urlsplit(action).path in PREFERENCES, (path, action)
+    assert "Application shop." in texts_of(visitor.page("/dashboard/settings?application=shop"))
     listening = Visitor(server).page("/dashboard/feedback?application=shop")
     (stream,) = (one["data-events"] for one in listening.attributes("span") if "data-events" in one)
     assert stream.startswith("/api/events?application=shop&")
@@ -77,6 +91,8 @@ def test_a_key_that_may_only_moderate(hk: Harken) -> None:
         visitor = Visitor.signed_in(server, hk.keys.create("default", ["moderate"]).text)
         answer = visitor.get("/dashboard")
         assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard/moderation")
+        answer = visitor.get("/dashboard?application=default")
+        assert answer.headers["location"] == "/dashboard/moderation?application=default"
         visitor.page("/dashboard/moderation")
         visitor = Visitor.signed_in(server, hk.keys.create("default", ["submit"]).text)
         assert 'action="/sign-out"' in visitor.get("/dashboard").text

@@ -47,7 +47,7 @@ BY_HAND = Moderation(status=ModerationStatus.PENDING, moderator="Priya", decided
         ),
         (Moderation.held("mentions a lawsuit"), "Mentions a lawsuit", ""),
         (Moderation.held(""), "Held without a reason", ""),
-        (BY_HAND, "Put back by Priya", ": ask the author"),
+        (BY_HAND, "Held again by Priya", ": ask the author"),
         (evolve(BY_HAND, is_undo=True, held_by=(LAWYER,)), "Mentions a lawyer “please”", ""),
     ],
 )

@@ -365,6 +365,42 @@ class TestTwoPeople:
         assert stored(hk, one).moderation.status is REJECTED
 
 
+class TestFilters:
+    def test_the_menus_stay_on_the_tab(self, sam: Visitor, hold: Callable[..., Feedback]) -> None:
+        """They add to the filters in use, and their numbers are those of the tab."""
+        for number, agent in enumerate(("Ann", "Ann", "Ben")):
+            decide(sam, hold(f"casino {number}", session=f"s{number}", agent_id=agent), "rejected")
+        hold("my lawyer", agent_id="Cleo")
+        page = sam.page(f"{PAGE}?tab=rejected")
+        (link,) = [link for link in links_of(page) if "agent_id=Ann" in link]
+        assert "Agent Ann 2 Ben 1 Author" in texts_of(page)
+        assert "tab=rejected" in link
+        assert "2 rejected" in texts_of(sam.page(link))
+        page = sam.page(f"{PAGE}?held_by=legal")
+        (link,) = [link for link in links_of(page) if "agent_id=Cleo" in link]
+        assert "held_by=legal" in link
+        form = next(form for form in page.forms if dict(form.fields).get("held_by"))
+        assert dict(form.fields)["held_by"] == "legal"
+        assert "Agent Cleo Author" in texts_of(page)
+        assert "Agent" not in texts_of(sam.page(f"{PAGE}?tab=approved")).partition("Author")[0].partition("hand")[2]
+
+    def test_what_to_do_if_nothing_fits(self, sam: Visitor, hold: Callable[..., Feedback]) -> None:
+        """Each tab says what is missing there, and its filters can be removed without leaving it."""
+        hold("click here")
+        text = texts_of(sam.page(f"{PAGE}?author=nobody"))
+        assert "Nothing fits all of these filters 1 waits without them. Remove them" in text
+        for tab, words in (("rejected", "rejected"), ("approved", "approved by hand")):
+            page = sam.page(f"{PAGE}?tab={tab}&author=nobody&zone=Asia%2FTokyo")
+            assert f"Nothing {words} fits all of these filters Remove them" in texts_of(page)
+            assert f"{PAGE}?zone=Asia%2FTokyo&tab={tab}" in links_of(page)
+            assert f"Nothing is {words}." in texts_of(sam.page(f"{PAGE}?tab={tab}"))
+
+    def test_a_search_has_the_same_words_as_elsewhere(self, sam: Visitor, hold: Callable[..., Feedback]) -> None:
+        """A comment has words; it is not one of them."""
+        hold("click here")
+        assert "Comment has “click”" in texts_of(sam.page(f"{PAGE}?text=click"))
+
+
 class TestSeveral:
     def test_similar_texts_are_selected(self, sam: Visitor, hold: Callable[..., Feedback]) -> None:
         """The link lists the entries with the same text, all of them selected."""
@@ -417,6 +453,20 @@ class TestSeveral:
         page = WebPage(sam.post(FORM, fields).text)
         assert "1 rejected, 2 were decided by Priya meanwhile" in texts_of(page)
         assert texts_of(page).count("Priya approved this meanwhile") == 2
+
+    def test_a_name_in_the_outcome_of_several(
+        self, hk: Harken, sam: Visitor, moderator: Callable[..., Visitor], hold: Callable[..., Feedback]
+    ) -> None:
+        """A name is never changed, even if it contains words of the sentence."""
+        team = moderator("QA was its units")
+        held = [hold(f"casino {number}", session=f"s{number}") for number in range(5)]
+        for one in held[:2]:
+            decide(team, one, "approved")
+        for one in held[2:4]:
+            hk.withdraw(one.id)
+        fields = [*(("entry", entry(one)) for one in held), ("decide", "rejected"), ("reason", "spam")]
+        text = texts_of(WebPage(sam.post(FORM, fields).text))
+        assert "1 rejected, 2 were decided by QA was its units meanwhile, 2 were withdrawn by their authors" in text
 
     def test_they_are_previewed_decided_and_undone(
         self, hk: Harken, sam: Visitor, priya: Visitor, hold: Callable[..., Feedback]

@@ -231,7 +231,7 @@ def test_the_headline(page: BeautifulSoup, before: list[Row], after: list[Row]) 
         f"By {-change - half:.1f} to {-change + half:.1f} points, 95% confidence; "
         f"{ups(after)[1]:,} thumbs now, {ups(before)[1]:,} before. "
         f"The fall began on Saturday at 18:00 UTC: {sides[0]:.1f}% before, {sides[1]:.1f}% since. "
-        f"Cancelled Flight grew from {shares[0]:.0%} to {shares[1]:.0%} of downs. "
+        f"Cancelled Flight grew from {shares[0]:.0%} to {shares[1]:.0%} of thumbs-down ratings. "
         f"American is new in this period: without it, satisfaction fell {percent(others[0]) - percent(others[1]):.1f} "
         "points."
     )
@@ -304,7 +304,7 @@ def test_the_issues(page: BeautifulSoup, before: list[Row], after: list[Row]) ->
     downs, earlier = ([row for row in side if row["rating"] == "down"] for side in (after, before))
     counts = Counter(row["reason"] for row in downs)
     issues = card(page, "Common issues")
-    assert texts(issues.select(".hd .grow")) == [f"share of {len(downs):,} downs"]
+    assert texts(issues.select(".hd .grow")) == [f"share of {len(downs):,} thumbs-down ratings"]
     assert texts(issues.select(".r")) == [f"{n:,} · {n / len(downs):.0%}" for _, n in counts.most_common(5)]
     grown = counts["Cancelled Flight"] / len(downs) - Counter(row["reason"] for row in earlier)[
         "Cancelled Flight"
@@ -395,9 +395,9 @@ def test_a_rating_filter(server: Server, before: list[Row], after: list[Row]) ->
     """Under a filter on the rating, the count takes the place of satisfaction; other cards say that they ignore it."""
     downs, earlier = (sum(row["rating"] == "down" for row in side) for side in (after, before))
     page = read(server, f"/dashboard?{PERIOD}&rating=down")
-    assert texts(page.select("h1")) == [f"{downs:,} downs, {downs - earlier:,} more than before"]
+    assert texts(page.select("h1")) == [f"{downs:,} thumbs-down ratings, {downs - earlier:,} more than before"]
     assert texts(page.select(".kpi"))[:2] == [
-        f"Downs {downs:,} ▲ {downs / earlier - 1:.0%} from {earlier:,}",
+        f"Thumbs-down ratings {downs:,} ▲ {downs / earlier - 1:.0%} from {earlier:,}",
         f"Of all responses {downs / len(after):.0%} of {len(after):,} responses".replace("%", " %", 1),
     ]
     assert texts(card(page, "Satisfaction over time").select(".hd .grow"))[0].endswith(" · not by rating")

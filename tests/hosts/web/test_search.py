@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from logging import WARNING
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,8 +10,9 @@ import pytest
 from bs4 import BeautifulSoup
 
 import harken
-from harken import Harken, Page, SearchNotReady
+from harken import FeedbackQuery, Harken, Page, SearchNotReady
 from harken.services.feedback.collection import CollectionService
+from harken_adapters.hosts.web.pages import overview
 from hosts.web.site import Visitor, served_at
 from support import ManualClock
 
@@ -65,8 +67,8 @@ def test_hits_are_highlighted(visitor: Visitor) -> None:
 def test_the_headline(visitor: Visitor) -> None:
     """It counts what is found, names the filters, and how frequent that is."""
     page = search(visitor, '"on hold"', agent_id="Ann", rating="neutral")
-    assert page.select("h1")[0].get_text() == "2 neutral responses for Ann mention “on hold”"
-    assert page.select(".lead")[0].get_text() == "40% of 5 neutral responses for Ann."
+    assert page.select("h1")[0].get_text() == "2 neutral ratings for Ann mention “on hold”"
+    assert page.select(".lead")[0].get_text() == "40% of 5 neutral ratings for Ann."
     assert search(visitor, "fine").select("h1")[0].get_text() == "1 response mentions “fine”"
 
 
@@ -101,6 +103,29 @@ def test_nothing_is_found(visitor: Visitor) -> None:
     assert page.find("a", string="Remove it")["href"] == "/dashboard/feedback?agent_id=Ann"
 
 
+def test_more_hits_than_are_counted(hk: Harken, clock: ManualClock, visitor: Visitor) -> None:
+    """The list and the page of an entry say that there may be more; places further down are not given."""
+    first = hk.submit("first", "up", "needle", agent_id="Ben").feedback
+    clock.turn(minutes=1)
+    for _ in range(2_000):
+        hk.submit("s", "up", "needle")
+    clock.turn(minutes=1)
+    last = hk.submit("last", "up", "needle").feedback
+    assert "At least 2,000 responses" in str(search(visitor, "needle").h1)
+
+    def place(feedback_id: str) -> str:
+        """The breadcrumb of an entry."""
+        crumb = search(visitor, "needle", f"/feedback/{feedback_id}").select_one("nav.crumb")
+        assert crumb
+        return " ".join(crumb.get_text(" ").split())
+
+    assert "1 of at least 2,000" in place(last.id)
+    assert "of" not in place(first.id).split()
+    without = search(visitor, "needle", author="nobody").select_one(".empty")
+    assert without
+    assert "Without “nobody” there are at least 2,000." in without.get_text()
+
+
 @pytest.mark.parametrize("text", ["!!!", '""', "x" * 2_000, " ".join(f"w{n}" for n in range(40))])
 def test_what_cannot_be_searched_for(visitor: Visitor, text: str) -> None:
     """The error says what a search needs."""
@@ -109,14 +134,21 @@ def test_what_cannot_be_searched_for(visitor: Visitor, text: str) -> None:
     assert "text must have at" in answer.text
 
 
-def test_comments_that_are_not_indexed_yet(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page says how far it is, and tries again."""
+@pytest.mark.parametrize("path", ["/feedback", ""])
+def test_comments_that_are_not_indexed_yet(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """The page says how far it is, and tries again. Nothing is logged, as nothing failed."""
 
-    def find(*_: Any, **__: Any) -> Page:
+    def find(_: object, query: FeedbackQuery, **__: Any) -> Page:
+        if query.search is None:
+            return Page((), None)
         raise SearchNotReady(300_000, 1_000_000, retry_after=timedelta(seconds=20))
 
     monkeypatch.setattr(CollectionService, "find", find)
-    answer = visitor.get("/dashboard/feedback?text=hold")
+    monkeypatch.setattr(overview, "is_empty", lambda *_: False)
+    answer = visitor.get(f"/dashboard{path}?text=hold")
+    assert not [one for one in caplog.records if one.levelno >= WARNING]
     assert answer.status_code == 503
     page = BeautifulSoup(answer.text, "html.parser")
     assert page.select("h1")[0].get_text() == "Comments cannot be searched yet"
@@ -137,4 +169,4 @@ def test_words_of_issues_are_links(hk: Harken, visitor: Visitor) -> None:
     for word, link in links.items():
         assert link == f"/dashboard/feedback?zone=UTC&rating=down&text={word}"
     found = BeautifulSoup(visitor.get(links["froze"]).text, "html.parser")
-    assert found.select("h1")[0].get_text().split() == ["20", "downs", "mention", "“froze”"]
+    assert found.select("h1")[0].get_text().split() == ["20", "thumbs-down", "ratings", "mention", "“froze”"]

@@ -185,8 +185,7 @@ def test_periods(query: str, period: tuple[str, str], before: tuple[str, str], l
     """Which period a query string selects, what it is compared with, and what that is called."""
     found = Selection.parse(query, "default", NOW)
     assert (found.query.since, found.query.until) == tuple(map(utc, period))
-    assert found.previous
-    assert (found.previous.since, found.previous.until) == tuple(map(utc, before))
+    assert (found.periods.before.since, found.periods.before.until) == tuple(map(utc, before))
     assert found.label_before.replace(DASH, "to") == label
 
 

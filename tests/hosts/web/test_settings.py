@@ -68,6 +68,13 @@ class TestKeys:
         assert made.key.digest not in page.text
         assert not page.attributes("b") or "<b>" not in [name for name, _ in page.elements]
 
+    def test_access_without_keys(self, hk: Harken, clock: ManualClock) -> None:
+        """Where access is open, the page does not say that a key is needed."""
+        with served_at(hk, clock) as server:
+            text = texts_of(Visitor(server).page(SETTINGS))
+        assert "Access is open, 1 route sends notifications" in text
+        assert "There is no key. Access is open: the API can be used without one." in text
+
     def test_keys_that_nobody_uses_are_counted(self, hk: Harken, clock: ManualClock, server: Server) -> None:
         """A key that was not used for 90 days is probably not needed."""
         hk.keys.create("default", ["read"])
@@ -130,9 +137,10 @@ class TestRoutes:
         )
         hk.routes.put(Route(name="for-all", channel="team"))
         text = texts_of(admin.page(SETTINGS))
-        assert "Ups go to support settings from-settings · changed in the settings of the service" in text
+        own = "Thumbs-up feedback goes to support settings from-settings"
+        assert f"{own} · changed in the settings of the service" in text
         assert "Everything goes to team shared for-all" in text
-        assert "Downs about Ann go to team downs" in text
+        assert "Thumbs-down feedback about Ann goes to team downs" in text
         assert "Remove downs" in text
         assert "Remove from-settings" not in text
         assert "Remove for-all" not in text
@@ -202,7 +210,8 @@ class TestRoutes:
         link = next(link for link in links_of(admin.page(SETTINGS)) if "name=downs" in link)
         page = admin.page(link)
         text = texts_of(page)
-        assert "“Downs about Ann go to team” would have matched 3 of the 4 responses of the last 24 hours" in text
+        sentence = "“Thumbs-down feedback about Ann goes to team”"
+        assert f"{sentence} would have matched 3 of the 4 responses of the last 24 hours" in text
         assert "slow 2" in text
         assert "too old" not in text
         (form,) = (form for form in page.forms if ("dry_run", "true") in form.buttons)

@@ -31,7 +31,7 @@ def show(context: typer.Context, name: _Name, as_json: Json = False) -> None:
 
 @digest.command()
 def send(context: typer.Context, name: _Name, as_json: Json = False) -> None:
-    """Send the digest of the latest week, unless that was done before.
+    """Send the digest of the latest week, unless it has already been sent.
 
     A digest without a weekday is about the seven days before today. A relay delivers it.
     """
@@ -40,4 +40,4 @@ def send(context: typer.Context, name: _Name, as_json: Json = False) -> None:
     if as_json:
         print_json({"sent": is_new})
     else:
-        say("The digest waits for a relay" if is_new else "The digest of this week was sent before")
+        say("The digest waits for a relay" if is_new else "The digest of this week has already been sent")

@@ -20,7 +20,7 @@ def report(
     filters: Filters,
     *,
     html: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write a page to this file, or with - to stdout.")
+        str | None, typer.Option(metavar="FILE", help="Write an HTML page to this file; - for stdout.")
     ] = None,
     zone: Zone = "UTC",
 ) -> None:

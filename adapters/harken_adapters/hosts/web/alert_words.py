@@ -14,7 +14,11 @@ from harken.domain.summary import Summary
 from harken_adapters.charts.labels import amount, interval_text, satisfaction_text
 from harken_adapters.hosts.web.wording import duration_text
 
-_RATINGS: Final = {Rating.UP: "ups", Rating.DOWN: "downs", Rating.NEUTRAL: "neutral responses"}
+_RATINGS: Final = {
+    Rating.UP: "thumbs-up ratings",
+    Rating.DOWN: "thumbs-down ratings",
+    Rating.NEUTRAL: "neutral ratings",
+}
 
 
 def alert_title(alert: Alert, rules: Sequence[AlertRule], now: datetime) -> str:
@@ -52,7 +56,7 @@ def _satisfaction_title(alert: Alert, rule: AlertRule | None) -> str:
 
 def _streak_title(alert: Alert, _: AlertRule | None) -> str:
     whose = " from one session" if alert.subject.by == "session" else _agent(alert, " for ")
-    return f"{amount(alert.figures['downs'], 'down')} in a row{whose}"
+    return f"{amount(alert.figures['downs'], 'thumbs-down rating')} in a row{whose}"
 
 
 def _rate_title(alert: Alert, rule: AlertRule | None) -> str:
@@ -105,7 +109,7 @@ def _rise(alert: Alert) -> str:
     weeks = "week" if counts["weeks"] == 1 else f"{counts['weeks']} weeks"
     now, before = f"{counts['count']:,}", f"{counts['baseline']:,}"
     if "comments" in counts:
-        now += f" of {amount(counts['comments'], 'down')} with a comment"
+        now += f" of {amount(counts['comments'], 'thumbs-down comment')}"
         before += f" of {counts['baseline_comments']:,}"
     return f"{now} within {_window(alert)}, {before} in the same hours of the {weeks} before"
 

@@ -17,7 +17,8 @@ _LEVEL: Final = 5
 def compress(response: Response, request: Request) -> Response:
     """Compress the body of a response, if it is worthwhile and the client accepts it.
 
-    Pages have no secrets, such as tokens against forged requests, that an attacker could guess from their length.
+    Not for pages with a secret, such as a new key or a token against forged requests: an attacker could guess it from
+    their length.
     """
     response.headers += (("vary", "Accept-Encoding, Cookie"),)
     if len(response.body) >= _WORTHWHILE and preferred_encoding(request, ("gzip",)):

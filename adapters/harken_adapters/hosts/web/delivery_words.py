@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Unpack
 
 from attrs import frozen
 from markupsafe import Markup
 
-from harken import Feedback
+from harken import Feedback, Harken
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.rules import AlertRule
 from harken.domain.events import Attempt, AttemptOutcome, CauseCount, Delivery, DeliveryState, is_answer
 from harken.services.notifications.channels import ChannelState, ChannelStatus
+from harken.services.notifications.deliveries import DeliveryFilters
 from harken_adapters.hosts.web.alert_words import alert_title
 from harken_adapters.hosts.web.wording import duration_text, when_markup
 
@@ -27,6 +28,8 @@ _OUTCOMES: Final = {
     AttemptOutcome.FAILED: "failed",
     AttemptOutcome.NOT_SENT: "not sent",
 }
+#: The number of deliveries about one thing that are read.
+_NEWEST: Final = 100
 #: The states of deliveries, for people.
 STATES: Final = {DeliveryState.DEAD: "dead", DeliveryState.PENDING: "waiting", DeliveryState.DELIVERED: "arrived"}
 
@@ -61,6 +64,15 @@ class Step:
     text: str
     words: str
     kind: str
+
+
+def last_deliveries(hk: Harken, **filters: Unpack[DeliveryFilters]) -> dict[str, Delivery]:
+    """The last delivery to each channel of those that match, which says how the channel stands.
+
+    Those to channels that only older deliveries went to are left out.
+    """
+    newest = hk.deliveries.find(None, limit=_NEWEST, newest_first=True, **filters)
+    return {one.channel: one for one in reversed(newest)}
 
 
 def what_of(delivery: Delivery, subjects: Subjects, rules: Sequence[AlertRule], now: datetime) -> str:

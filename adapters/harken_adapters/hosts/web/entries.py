@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harken_adapters.hosts.web.visit import Visit
 
 #: A search counts no more hits, as each of them has to be read.
-MOST_COUNTED: Final = 2_000
+_MOST_COUNTED: Final = 2_000
 
 
 @frozen(kw_only=True)
@@ -24,7 +24,7 @@ class EntryView:
     """An entry of a list.
 
     Attributes:
-        feedback: the feedback.
+        feedback: the feedback, as pages show it.
         link: a link to its page.
         parts: its comment in parts, each with whether it is a hit of the search.
         time: the local time.
@@ -36,8 +36,15 @@ class EntryView:
     time: datetime
 
 
+def shown_of(visit: Visit, feedback: Feedback) -> Feedback:
+    """Feedback as pages show it: the parts that the visitor may see, without the words that its author took back."""
+    visible = visit.principal.redact(feedback)
+    return visible.without_words() if visible.withdrawn else visible
+
+
 def entry_view(visit: Visit, selection: Selection, feedback: Feedback) -> EntryView:
     """An entry of a list of the selection."""
+    feedback = shown_of(visit, feedback)
     return EntryView(
         feedback=feedback,
         link=selection.link(f"{visit.home}/feedback/{quote(feedback.id, safe='')}"),
@@ -56,8 +63,13 @@ def _parts(query: FeedbackQuery, comment: str) -> Iterator[tuple[str, bool]]:
     yield comment[end:], False
 
 
+def is_cut_off(query: FeedbackQuery, count: int) -> bool:
+    """Whether a count of :func:`count_entries` ended at its limit, so that more may match."""
+    return query.search is not None and count >= _MOST_COUNTED
+
+
 def count_entries(hk: Harken, query: FeedbackQuery) -> int:
-    """How many entries match; with a search, at most :data:`MOST_COUNTED`."""
+    """How many entries match; with a search, not counted beyond a limit, see :func:`is_cut_off`."""
     if query.search is None:
         return hk.analytics.page().summary(query).total
-    return hk.collection.count(query, limit=MOST_COUNTED)
+    return hk.collection.count(query, limit=_MOST_COUNTED)

@@ -37,17 +37,17 @@ class Chip:
 
     Attributes:
         name: what is filtered: ``Agent``.
-        verb: how the values belong to it: ``is``.
         values: the values, of which feedback has any: ``United, US Airways``.
         remove: a link without it.
+        verb: how the values belong to it.
         edit: the path of the page that changes it; ``None`` if it cannot be chosen.
     """
 
     name: str
-    verb: str
     values: str
     remove: str
-    edit: str | None
+    verb: str = "is"
+    edit: str | None = None
 
 
 @frozen(kw_only=True)
@@ -169,13 +169,19 @@ def _chips(selection: Selection, path: str, home: str, page: str) -> Iterator[Ch
             # The search field shows it.
             continue
         can_choose = name in CHOICES or name.startswith(CONTEXT)
-        yield Chip(
-            name=name_of(name),
-            verb="has" if name == "text" else "is",
-            values=", ".join(value_text(name, value) for value in selection.values(name)),
-            remove=selection.link(path, without=(name,)),
-            edit=_choose(selection, home, page, name) if can_choose else None,
-        )
+        edit = _choose(selection, home, page, name) if can_choose else None
+        yield chip_of(selection, name, remove=selection.link(path, without=(name,)), edit=edit)
+
+
+def chip_of(selection: Selection, name: str, *, remove: str, edit: str | None = None) -> Chip:
+    """The chip of a filter of the selection."""
+    return Chip(
+        name=name_of(name),
+        verb="has" if name == "text" else "is",
+        values=", ".join(value_text(name, value) for value in selection.values(name)),
+        remove=remove,
+        edit=edit,
+    )
 
 
 def _choose(selection: Selection, home: str, page: str, name: str) -> str:

@@ -25,7 +25,7 @@ class Entry:
         path: its path.
         link: a link to it, with the same selection.
         is_current: whether it is the page that is shown.
-        count: the number of things that wait there; ``None`` for other pages.
+        count: the number of things that wait there, as text; empty for none, and for other pages.
         counted: what is counted, for screen readers: ``waiting``.
         is_bad: whether the count is of failures.
     """
@@ -34,7 +34,7 @@ class Entry:
     path: str
     link: str
     is_current: bool
-    count: int | None = None
+    count: str = ""
     counted: str = ""
     is_bad: bool = False
 
@@ -55,11 +55,13 @@ class Frame:
     Attributes:
         root: the prefix of all paths.
         home: the path of the overview.
+        overview: a link to the overview of the same application.
         theme: ``light`` or ``dark``, if the visitor has chosen one.
         letter_keys: whether single letters are keys.
         application: the application that the page is about; empty if that is not known.
         applications: the applications that the visitor can choose from, with links; empty if there is no choice.
         entries: the main menu.
+        preferences: a link to the preferences.
         back: the address of the page.
         who: who is signed in, for people.
         signed_in: whether the visitor can sign out.
@@ -72,11 +74,13 @@ class Frame:
 
     root: str
     home: str
+    overview: str
     theme: str | None
     letter_keys: bool
     application: str = ""
     applications: Sequence[Choice] = ()
     entries: Sequence[Entry] = ()
+    preferences: str = ""
     back: str = ""
     who: str = ""
     signed_in: bool = False

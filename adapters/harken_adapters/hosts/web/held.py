@@ -22,7 +22,7 @@ REASONS: Final = ("spam", "off-topic", "abusive", "personal data", "duplicate")
 VERBS: Final = {
     ModerationStatus.APPROVED: "approved",
     ModerationStatus.REJECTED: "rejected",
-    ModerationStatus.PENDING: "put back",
+    ModerationStatus.PENDING: "held again",
 }
 Parts = tuple[tuple[str, bool], ...]
 
@@ -46,7 +46,7 @@ def held(feedback: Feedback) -> Held:
     """Why feedback is held. Of entries that were held before Harken stored rules, only the reason is known."""
     moderation = feedback.moderation
     if moderation.decided_at is not None and not moderation.is_undo:
-        title = f"Put back by {moderation.moderator or 'a moderator'}"
+        title = f"Held again by {moderation.moderator or 'a moderator'}"
         return Held(title=title, more=f": {moderation.reason}" if moderation.reason else "", rules=())
     if not moderation.held_by:
         return Held(title=first_upper(moderation.reason) or "Held without a reason", more="", rules=())
@@ -91,6 +91,12 @@ def _parts(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[str, b
         yield text[start:end], any(first <= start and end <= last for first, last in spans)
 
 
+def verb_this(status: ModerationStatus) -> str:
+    """What a moderator did with an entry: ``approved this``, ``held this again``."""
+    first, *more = VERBS[status].split(" ")
+    return " ".join([first, "this", *more])
+
+
 def reason_text(moderation: Moderation) -> str:
     """The reason of a decision, to follow the verb: ``as spam``, or the moderator's own words in quotes."""
     reason = moderation.reason
@@ -109,9 +115,13 @@ def decision_sentence(feedback: Feedback, me: str | None, age: str) -> str:
     moderation = feedback.moderation
     if moderation.decided_at is None:
         return "This was approved at once, as no rule held it."
-    name, verb = first_upper(who(moderation.moderator, me)), VERBS[moderation.status]
-    words = (name, verb, "this", reason_text(moderation), age)
+    words = (first_upper(who(moderation.moderator, me)), verb_this(moderation.status), reason_text(moderation), age)
     return f"{' '.join(filter(None, words))} ago."
+
+
+def suggested_reason(feedback: Feedback) -> str:
+    """The reason that is chosen first for a rejection; empty for none."""
+    return "spam" if any("spam" in rule.lower() for rule in feedback.moderation.rules) else ""
 
 
 def who(moderator: str | None, me: str | None) -> str:

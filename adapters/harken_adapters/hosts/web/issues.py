@@ -7,10 +7,12 @@ from typing import Final
 
 from attrs import frozen
 
-from harken import Feedback, Issues
+from harken import Feedback, Issue, Issues
 from harken_adapters.charts.labels import UNCLEAR
 from harken_adapters.charts.themes import issue_rows, scale_of
+from harken_adapters.hosts.web.entries import shown_of
 from harken_adapters.hosts.web.selection import Selection
+from harken_adapters.hosts.web.visit import Visit
 
 #: The words of a theme that are shown.
 _MOST_WORDS: Final = 6
@@ -43,13 +45,13 @@ class IssueRow:
     words: Sequence[tuple[str, str]]
 
 
-def rows_of(found: Issues, selection: Selection, path: str, *, here: Selection, reasons: bool) -> Sequence[IssueRow]:
-    """The rows of a list of issues.
+def rows_of(visit: Visit, found: Issues, selection: Selection, *, here: Selection, reasons: bool) -> Sequence[IssueRow]:
+    """The rows of a list of issues, each of which selects its issue on the overview.
 
     Args:
+        visit: the visit of the page.
         found: the issues.
         selection: what is selected.
-        path: the path of the overview, where a row selects its issue.
         here: the selection with the parameters of the overview.
         reasons: whether the issues are reasons, and not themes.
     """
@@ -63,12 +65,18 @@ def rows_of(found: Issues, selection: Selection, path: str, *, here: Selection, 
             width=round(min(1.0, row.share / scale) * 100, 3),
             change=row.change if selection.is_compared and row.change != UNCLEAR else "",
             grew=issue.direction > 0,
-            example=issue.example,
-            words=[(word, _search(selection, path, word)) for word in issue.words[:_MOST_WORDS]],
-            link=here.link(path, ("tag", issue.name), without=["tag"]) if reasons else "",
+            example=_example(visit, issue),
+            words=[(word, _search(selection, visit.home, word)) for word in issue.words[:_MOST_WORDS]],
+            link=here.link(visit.home, ("tag", issue.name), without=["tag"]) if reasons else "",
         )
         for row, issue in zip(rows, found.issues, strict=True)
     ]
+
+
+def _example(visit: Visit, issue: Issue) -> Feedback | None:
+    """The entry whose comment is shown, unless there is nothing to show of it."""
+    example = issue.example and shown_of(visit, issue.example)
+    return example if example and example.comment else None
 
 
 def _search(selection: Selection, path: str, word: str) -> str:

@@ -19,7 +19,7 @@ from harken_adapters.hosts.web.wording import points_text
 
 #: A part of a sentence, and where it links to; empty for nowhere.
 Part = tuple[str, str]
-_NOUNS: Final = {Rating.UP: "up", Rating.DOWN: "down", Rating.NEUTRAL: "neutral response"}
+_NOUNS: Final = {Rating.UP: "thumbs-up rating", Rating.DOWN: "thumbs-down rating", Rating.NEUTRAL: "neutral rating"}
 #: A smaller change of a number rounds to 0%.
 _VISIBLE: Final = 0.005
 #: Without a comparison, these say what there is instead of what changed.
@@ -122,7 +122,7 @@ def _meaning(summary: Summary) -> str:
     return (
         f"The share of thumbs up among all thumbs: {summary.positive:,} of {summary.decided:,}. "
         "Neutral responses do not count. "
-        "The interval has the true share with 95% confidence; it is wider if authors gave several thumbs."
+        "The interval contains the true share with 95% confidence; it is wider if authors gave several thumbs."
     )
 
 

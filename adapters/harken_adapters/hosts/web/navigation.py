@@ -9,7 +9,8 @@ from harken.services.feed import Place
 from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.web.frame import Choice, Entry, Frame, uses_letter_keys, who_text
 from harken_adapters.hosts.web.selection import Selection
-from harken_adapters.hosts.web.visit import Visit
+from harken_adapters.hosts.web.visit import MOST_ALERTS, Visit
+from harken_adapters.hosts.web.wording import capped_text, count_markup
 
 
 def frame_of(
@@ -29,11 +30,13 @@ def frame_of(
     return Frame(
         root=visit.root,
         home=visit.home,
+        overview=selection.link(visit.home),
         theme=visit.theme,
         letter_keys=uses_letter_keys(request),
         application=visit.application,
         applications=application_choices(visit, selection, entries),
         entries=entries,
+        preferences=selection.link(f"{visit.home}/preferences"),
         back=visit.home if visit.is_form else request.target,
         who=who_text(visit.principal),
         signed_in=browser is not None,
@@ -72,15 +75,14 @@ def _applications(visit: Visit) -> set[str]:
 
 def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
     """The entries that the visitor may use."""
-    hk, application = visit.harken, visit.application
 
-    def entry(name: str, path: str, count: int | None = None, counted: str = "", *, is_bad: bool = False) -> Entry:
+    def entry(name: str, path: str, count: str = "", counted: str = "", *, is_bad: bool = False) -> Entry:
         return Entry(
             name=name,
             path=f"{visit.home}{path}",
             link=selection.link(f"{visit.home}{path}"),
             is_current=name == current,
-            count=count or None,
+            count=count,
             counted=counted,
             is_bad=is_bad,
         )
@@ -89,10 +91,11 @@ def navigation(visit: Visit, current: str, selection: Selection) -> list[Entry]:
     if visit.may(Scope.READ):
         entries += [entry("Overview", ""), entry("Feedback", "/feedback")]
     if visit.may(Scope.MODERATE):
-        entries.append(entry("Moderation", "/moderation", _waiting(visit), "waiting"))
+        waiting = _waiting(visit)
+        entries.append(entry("Moderation", "/moderation", count_markup(waiting) if waiting else "", "waiting"))
     if visit.may(Scope.READ) and visit.principal.agents is None:
-        open_alerts = len(hk.alerts.find(application, open=True, limit=100))
-        entries.append(entry("Alerts", "/alerts", open_alerts, "open", is_bad=True))
+        count = capped_text(len(visit.open_alerts), MOST_ALERTS) if visit.open_alerts else ""
+        entries.append(entry("Alerts", "/alerts", count, "open", is_bad=True))
     if visit.may(Scope.ADMIN):
         entries.append(entry("Settings", "/settings"))
     return entries

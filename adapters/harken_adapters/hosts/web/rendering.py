@@ -43,7 +43,6 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(_FILTERS)
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     return environment
 
 

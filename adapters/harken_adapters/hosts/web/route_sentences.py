@@ -1,14 +1,15 @@
-"""Routes as sentences: ``Downs about American go to team``."""
+"""Routes as sentences: ``Thumbs-down feedback about American goes to team``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from harken.domain.events import EventType
 from harken.domain.feedback import Rating
 from harken.domain.moderation import ModerationStatus
 from harken.domain.routes import ROUTABLE, Route
+from harken_adapters.hosts.web.wording import join_words
 
 _ABOUT_FEEDBACK: Final = tuple(type_ for type_ in ROUTABLE if type_.about_feedback)
 _ABOUT_ALERTS: Final = tuple(type_ for type_ in ROUTABLE if type_.about_alert)
@@ -21,7 +22,7 @@ EVENT_NAMES: Final = {
     EventType.ALERT_RAISED: "raised",
     EventType.ALERT_RESOLVED: "resolved",
 }
-_RATING_NAMES: Final = {Rating.UP: "ups", Rating.DOWN: "downs", Rating.NEUTRAL: "neutral feedback"}
+_RATING_NAMES: Final = {Rating.UP: "thumbs-up", Rating.DOWN: "thumbs-down", Rating.NEUTRAL: "neutral"}
 STATUS_NAMES: Final = {
     ModerationStatus.APPROVED: "approved",
     ModerationStatus.PENDING: "held",
@@ -32,28 +33,27 @@ STATUS_NAMES: Final = {
 def route_sentence(route: Route) -> str:
     """What a route sends, and where to."""
     feedback, alerts = _feedback(route), _alerts(route)
-    about = f" about {_any_of(sorted(route.agents))}" if route.agents else ""
+    about = f" about {join_words(sorted(route.agents), 'or')}" if route.agents else ""
     if feedback == "feedback" and alerts == "alerts":
         what = f"Feedback and alerts{about}" if about else "Everything"
         return f"{what} {'go' if about else 'goes'} to {route.channel}"
     what = " and ".join(filter(None, [feedback, alerts]))
     if not what:
         return f"Nothing goes to {route.channel}: alerts have no rating, reason or status"
-    reasons = f" with the reason {_any_of(sorted(route.tags))}" if route.tags else ""
-    is_singular = what.endswith("feedback") and "and neutral feedback" not in what
-    verb = "goes" if is_singular else "go"
+    reasons = f" with the reason {join_words(sorted(route.tags), 'or')}" if route.tags else ""
+    verb = "goes" if what.endswith("feedback") else "go"
     return f"{what[0].upper()}{what[1:]}{about}{reasons} {verb} to {route.channel}"
 
 
 def _feedback(route: Route) -> str:
-    """The feedback that a route sends: ``new and changed downs``; empty if it sends none."""
+    """The feedback that a route sends: ``new and changed thumbs-down feedback``; empty if it sends none."""
     if route.events and route.events.isdisjoint(_ABOUT_FEEDBACK):
         return ""
     ratings = [name for rating, name in _RATING_NAMES.items() if rating in route.ratings]
-    noun = _list(ratings) if ratings and len(ratings) < len(_RATING_NAMES) else "feedback"
+    rating = join_words(ratings) if len(ratings) < len(_RATING_NAMES) else ""
     states = [name for status, name in STATUS_NAMES.items() if status in route.statuses]
-    state = _list(states, "or") if len(states) < len(STATUS_NAMES) else ""
-    return " ".join(filter(None, [_kinds(route, _ABOUT_FEEDBACK), state, noun]))
+    state = join_words(states, "or") if len(states) < len(STATUS_NAMES) else ""
+    return " ".join(filter(None, [_kinds(route, _ABOUT_FEEDBACK), state, rating, "feedback"]))
 
 
 def _alerts(route: Route) -> str:
@@ -66,13 +66,4 @@ def _alerts(route: Route) -> str:
 def _kinds(route: Route, types: Sequence[EventType]) -> str:
     """The adjectives of the events of these types that a route selects; empty for all of them."""
     chosen = [name for type_, name in EVENT_NAMES.items() if type_ in types and type_ in route.events]
-    return _list(chosen) if len(chosen) < len(types) else ""
-
-
-def _any_of(names: Sequence[str]) -> str:
-    return _list(names, "or")
-
-
-def _list(names: Iterable[str], word: str = "and") -> str:
-    *others, last = names or [""]
-    return f"{', '.join(others)} {word} {last}" if others else last
+    return join_words(chosen) if len(chosen) < len(types) else ""

@@ -150,11 +150,6 @@ class Selection:
         return self.periods.after
 
     @property
-    def previous(self) -> FeedbackQuery | None:
-        """Selects the feedback of the period before; ``None`` if nothing is compared."""
-        return self.periods.before if self.is_compared else None
-
-    @property
     def span(self) -> Span:
         """The period."""
         return Span(*self.periods.span)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from attrs import evolve, frozen
 
 from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, InvalidQuery, Scope
+from harken.domain.alerts.alert import Alert
 from harken.domain.moderation import Backlog
 from harken.domain.trend import zone_named
 from harken_adapters.hosts.http.api import Api
@@ -28,6 +29,7 @@ from harken_adapters.hosts.web.compression import compress
 from harken_adapters.hosts.web.frame import Frame, uses_letter_keys, who_text
 from harken_adapters.hosts.web.rendering import render
 from harken_adapters.hosts.web.selection import Selection
+from harken_adapters.hosts.web.wording import join_words
 
 DASHBOARD: Final = "/dashboard"
 #: Pages have no inline style or script.
@@ -44,11 +46,8 @@ _ERRORS: Final = {
     "not-found": ("Not found", "There is nothing here. It may have been erased."),
     "invalid": ("This cannot be shown", ""),
     "forbidden": ("You may not see this", ""),
-    "unavailable": (
-        "Statistics are unavailable right now",
-        "The storage does not respond. Feedback that was accepted is safe.",
-    ),
-    "overloaded": ("Too much to do right now", "The service is overloaded. Feedback that was accepted is safe."),
+    "unavailable": ("The storage does not respond", "Feedback that was accepted is safe."),
+    "overloaded": ("The service is overloaded", "Feedback that was accepted is safe."),
     "indexing": ("Comments cannot be searched yet", ""),
     "internal": (
         "This page could not be shown",
@@ -60,9 +59,9 @@ _FORM_ERRORS: Final = {
     "not-found": ("Not found", "What you wanted to change is not there. It may have been erased."),
     "invalid": ("Not saved", ""),
     "forbidden": ("You may not do this", ""),
-    "unavailable": ("The storage does not respond", "Look whether it was saved before you send it again."),
+    "unavailable": ("The storage does not respond", "Check whether it was saved before you send it again."),
     "overloaded": ("Not saved", "The service is overloaded. Go back and send it again in a moment."),
-    "internal": ("This could not be done", "Something unexpected failed on the server. Look whether it was saved."),
+    "internal": ("This could not be done", "Something unexpected failed on the server. Check whether it was saved."),
 }
 #: What each scope permits.
 _VERBS: Final = {
@@ -74,6 +73,8 @@ _VERBS: Final = {
 #: The cookie with the time zone of the browser, which scripts set.
 ZONE: Final = "harken_zone"
 _LONGEST_ZONE: Final = 64
+#: More open alerts are not counted.
+MOST_ALERTS: Final = 100
 
 
 @frozen(kw_only=True)
@@ -129,6 +130,11 @@ class Visit:
     def backlog(self) -> Backlog:
         """What waits for moderation, of all agents. Several parts of a page show it."""
         return self.harken.moderation.backlog(self.application)
+
+    @cached_property
+    def open_alerts(self) -> Sequence[Alert]:
+        """The open alerts of all agents, the last raised first, and one more than are counted if there are more."""
+        return self.harken.alerts.find(self.application, open=True, limit=MOST_ALERTS + 1)
 
     def may(self, scope: Scope) -> bool:
         """Whether the visitor may do what needs this scope."""
@@ -199,7 +205,7 @@ def page(
     agent_keys: bool = True,
     is_secret: bool = False,
 ) -> Page:
-    """A page of the dashboard.
+    """A page of the dashboard, which authenticates its visitor itself: the answer to a wrong key is a page, too.
 
     Args:
         name: its name, for web frameworks and logs.
@@ -255,7 +261,7 @@ def _check_key(principal: Principal, scope: Scope | None) -> None:
     key = principal.key
     if key is None or scope is None or key.allows(scope):
         return
-    may = " and ".join(verb for one, verb in _VERBS.items() if one in key.scopes)
+    may = join_words([verb for one, verb in _VERBS.items() if one in key.scopes])
     who, wanted = ("You", "a group") if principal.choices else ("This key", "one")
     detail = f"{who} may {may}, but not {_VERBS[scope]}. Ask for {wanted} with the scope {scope.value}"
     raise Problem("forbidden", detail)
@@ -266,9 +272,13 @@ def _error(
 ) -> Response:
     """The error page, which needs nothing of the storage. ``principal`` is ``None`` if it is not known."""
     is_form = request.method in WITH_BODY
+    home, application = f"{root}{DASHBOARD}", dict(parse_qsl(request.query)).get("application")
+    # An application that the visitor may not see leads nowhere.
+    is_chosen = application is not None and application == request.application
     frame = Frame(
         root=root,
-        home=f"{root}{DASHBOARD}",
+        home=home,
+        overview=f"{home}?{urlencode({'application': application})}" if is_chosen else home,
         theme=theme_of(request),
         letter_keys=uses_letter_keys(request),
         back="" if is_form else request.target,
@@ -286,6 +296,7 @@ def _error(
         problem=problem,
         request=request,
         is_logged=is_logged,
+        address=request.target,
         again="" if is_form else request.target,
     )
     response.headers += problem.headers

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
 from markupsafe import Markup
 
-from harken_adapters.charts.labels import MONTHS, WEEKDAYS, amount, count_text, day_text, share_text, weekday_text
+from harken_adapters.charts.labels import MONTHS, WEEKDAYS, amount, count_text, day_text, share_text
 
 __all__ = [
     "age_markup",
     "amount",
+    "capped_text",
     "clock_markup",
     "count_markup",
     "date_markup",
     "day_text",
     "duration_text",
     "first_upper",
+    "join_words",
     "long_day_text",
     "moment_markup",
     "points_text",
     "quoted",
     "share_text",
     "since_text",
-    "weekday_text",
     "when_markup",
 ]
 
@@ -53,6 +55,17 @@ def count_markup(count: int) -> str:
     text = count_text(count)
     exact = f"{count:,}"
     return text if text == exact else Markup('<span title="{}">{}</span>').format(exact, text)
+
+
+def capped_text(count: int, most: int) -> str:
+    """A count that ends above a limit: ``100+`` if there are more."""
+    return f"{most:,}+" if count > most else f"{count:,}"
+
+
+def join_words(words: Sequence[str], conjunction: str = "and") -> str:
+    """Words as a list of a sentence: ``Ann, Ben and Kim``."""
+    *others, last = words or [""]
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 
 def points_text(change: float) -> str:

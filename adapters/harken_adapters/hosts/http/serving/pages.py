@@ -51,7 +51,7 @@ _PAGE_SECURITY: Final = security_headers(_PAGE_POLICY, referrer_policy="same-ori
 
 
 class Pages:
-    """Health, metrics, documentation and sign-in.
+    """Health, metrics, documentation, sign-in, the demo of the widget and feedback links.
 
     The argument ``root`` of its methods is the prefix of the API's paths, percent-encoded and without a trailing slash.
     """

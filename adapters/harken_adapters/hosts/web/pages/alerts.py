@@ -32,6 +32,7 @@ from harken_adapters.hosts.web.delivery_words import (
     channel_count,
     channel_mark,
     channel_text,
+    last_deliveries,
     outcome_of,
     steps_of,
     what_of,
@@ -39,7 +40,8 @@ from harken_adapters.hosts.web.delivery_words import (
 from harken_adapters.hosts.web.forms import form_of
 from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.selection import Pair, Selection
-from harken_adapters.hosts.web.visit import Visit
+from harken_adapters.hosts.web.visit import MOST_ALERTS, Visit
+from harken_adapters.hosts.web.wording import capped_text, join_words
 
 PATH: Final = "/alerts"
 REPLAY_PATH: Final = f"{PATH}/replay"
@@ -48,9 +50,6 @@ CHANNEL_ON_PATH: Final = f"{PATH}/channels/{{channel}}/on"
 CHANNEL_OFF_PATH: Final = f"{PATH}/channels/{{channel}}/off"
 _ALERTS: Final = 10
 _DELIVERIES: Final = 25
-#: More alerts are not counted.
-_MANY: Final = 100
-_FEW: Final = 50
 #: The filters of deliveries, with the names of the HTTP API.
 FILTERS: Final = ("channel", "type", "cause", "feedback_id", "alert_id")
 _ABOUT_ONE: Final = ("feedback_id", "alert_id")
@@ -208,15 +207,16 @@ def show(visit: Visit) -> Response:
     state, outbound = "", None
     if may_see_deliveries(visit):
         state, outbound = _outbound(visit, selection)
-    open_count, resolved_count = (_count(hk, visit.application, is_open=is_open) for is_open in (True, False))
-    title, lead = headline(open_count, outbound.channels if outbound else ())
+    # Nothing counts alerts, which are few; those that are resolved are read for their number alone.
+    resolved = hk.alerts.find(visit.application, open=False, limit=MOST_ALERTS + 1)
+    title, lead = headline(len(visit.open_alerts), outbound.channels if outbound else ())
     return visit.show(
         "alerts.html",
         title=title,
         lead=lead,
         tab_name=tab,
-        open_count=_count_text(open_count),
-        resolved_count=_count_text(resolved_count),
+        open_count=capped_text(len(visit.open_alerts), MOST_ALERTS),
+        resolved_count=capped_text(len(resolved), MOST_ALERTS),
         alerts=[_alert_view(visit, selection, one) for one in found[:_ALERTS]],
         older_alerts=found[_ALERTS - 1].id if len(found) > _ALERTS else None,
         outbound=outbound,
@@ -322,39 +322,31 @@ def headline(open_alerts: int, channels: Sequence[ChannelStatus]) -> tuple[str, 
     """The title of the page and the sentence below it: ``2 open alerts, 1 channel is off``."""
     off = sum(not one.state.on for one in channels)
     dead = {one.state.name: one.dead for one in channels if one.dead}
-    title = f"{_count_text(open_alerts) if open_alerts else 'No'} open alert{'' if open_alerts == 1 else 's'}"
+    count = capped_text(open_alerts, MOST_ALERTS) if open_alerts else "No"
+    title = f"{count} open alert{'' if open_alerts == 1 else 's'}"
     if off:
         title += f", {amount(off, 'channel')} {'is' if off == 1 else 'are'} off"
     if not dead:
         return title, _arrived_text(channels) if channels and not off else ""
     total = sum(dead.values())
-    names = " and ".join(f"“{name}”" for name in dead) if len(dead) < 3 else amount(len(dead), "channel")
-    number = "1 delivery" if total == 1 else f"{total:,} deliveries"
+    names = join_words([f"“{name}”" for name in dead]) if len(dead) < 3 else amount(len(dead), "channel")
     kept = "It is kept until you replay it." if total == 1 else "They are kept until you replay them."
-    return title, f"{number} to {names} did not arrive. {kept}"
+    return title, f"{amount(total, 'delivery', 'deliveries')} to {names} did not arrive. {kept}"
 
 
 def _arrived_text(channels: Sequence[ChannelStatus]) -> str:
     if waiting := sum(one.pending for one in channels):
-        return "1 delivery waits to be sent." if waiting == 1 else f"{waiting:,} deliveries wait to be sent."
+        return f"{amount(waiting, 'delivery', 'deliveries')} {'waits' if waiting == 1 else 'wait'} to be sent."
     return "Everything that was sent has arrived."
-
-
-def _count(hk: Harken, application: str, *, is_open: bool) -> int:
-    return len(hk.alerts.find(application, open=is_open, limit=_MANY + 1))
-
-
-def _count_text(count: int) -> str:
-    return f"{_MANY}+" if count > _MANY else str(count)
 
 
 def _alert_view(visit: Visit, selection: Selection, alert: Alert) -> AlertView:
     hk = visit.harken
     sent = []
     if may_see_deliveries(visit):
-        deliveries = hk.deliveries.find(None, alert_id=alert.id, application=alert.application, limit=_FEW)
         # The resolution comes after the alert, so the last state of each channel counts.
-        sent = list({one.channel: STATES[one.state] for one in deliveries}.items())
+        last = last_deliveries(hk, alert_id=alert.id, application=alert.application)
+        sent = [(channel, STATES[one.state]) for channel, one in last.items()]
     return AlertView(
         alert=alert,
         title=alert_title(alert, hk.alerts.rules, visit.now),
@@ -369,7 +361,8 @@ def _values(hk: Harken, alert: Alert) -> str:
     selected = hk.alerts.selection(alert) if alert.kind is AlertKind.STREAK and not alert.is_empty else None
     if selected is None:
         return alert_values(alert)
-    return f"{amount(hk.analytics.summary(selected).total, 'down')} {'by now' if alert.is_open else 'in all'}"
+    ratings = amount(hk.analytics.summary(selected).total, "thumbs-down rating")
+    return f"{ratings} {'so far' if alert.is_open else 'in all'}"
 
 
 def see_alert(visit: Visit, selection: Selection, alert: Alert) -> str | None:
@@ -484,6 +477,7 @@ def _total(summary: DeliverySummary, state: str) -> int | None:
 def _done(selection: Selection) -> str:
     done, count = selection.parameters.get("done", ""), selection.parameters.integer("count", 0)
     if done == "replayed" and not selection.parameters.get("open"):
-        number = "1 delivery is" if count == 1 else f"{count:,} deliveries are"
-        return f"{number} sent again, each under its own id." if count else "Nothing was left to replay."
+        under = " under the same id" if count == 1 else ", each under its own id"
+        replayed = f"{amount(count, 'delivery', 'deliveries')} will be sent again{under}."
+        return replayed if count else "Nothing was left to replay."
     return _DONE.get(done, "")

@@ -24,7 +24,7 @@ from harken_adapters.charts.labels import amount
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import Parameters, invalid
 from harken_adapters.hosts.web.forms import form_of
-from harken_adapters.hosts.web.held import REASONS, VERBS, decided_text, held, who
+from harken_adapters.hosts.web.held import REASONS, decided_text, held, suggested_reason, verb_this, who
 from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages import moderation
 from harken_adapters.hosts.web.pages.moderation import Outcome, View
@@ -183,7 +183,8 @@ def _outcome(
     ]
     found = moderation.find_many(visit, [feedback_id for feedback_id, _ in lost])
     counts = Counter(_why_lost(visit, error) for _, error in lost)
-    parts = [f"{len(saved):,} {done}", *(f"{count:,} {_of_several(why, count)}" for why, count in counts.items())]
+    parts = [f"{len(saved):,} {done}"]
+    parts += [f"{count:,} {one if count == 1 else several}" for (one, several), count in counts.items()]
     outcome = Outcome(
         text=", ".join(parts),
         undo=tuple(map(moderation.entry, saved)) if can_undo else (),
@@ -199,29 +200,25 @@ def _comment(feedback: Feedback | None) -> str:
     return "" if feedback is None or feedback.withdrawn else feedback.comment
 
 
-def _why_lost(visit: Visit, error: object) -> str:
-    """Why a decision was not saved, to follow the number of entries."""
+def _why_lost(visit: Visit, error: object) -> tuple[str, str]:
+    """Why decisions were not saved, to follow the number of entries: of one, and of several."""
     if isinstance(error, DecisionConflict) and error.decided_at is not None:
-        return f"was decided by {who(error.moderator, visit.principal.name)} meanwhile"
+        decided = f"decided by {who(error.moderator, visit.principal.name)} meanwhile"
+        return f"was {decided}", f"were {decided}"
     if isinstance(error, FeedbackNotFound):
-        return "was not found; it may have been erased"
+        return "was not found; it may have been erased", "were not found; they may have been erased"
     if isinstance(error, FeedbackWithdrawn):
-        return "was withdrawn by its author"
+        return "was withdrawn by its author", "were withdrawn by their authors"
     if isinstance(error, FeedbackRejected):
-        return "cannot get this reason"
-    return "was changed meanwhile"
+        return "cannot get this reason", "cannot get this reason"
+    return "was changed meanwhile", "were changed meanwhile"
 
 
 def _reason_lost(visit: Visit, error: object) -> str:
     """Why a decision on one entry was not saved: who decided what."""
     if isinstance(error, DecisionConflict) and error.decided_at is not None:
-        return f"{who(error.moderator, visit.principal.name)} {VERBS[error.status]} this meanwhile"
-    return _why_lost(visit, error)
-
-
-def _of_several(why: str, count: int) -> str:
-    """The same for this number of entries."""
-    return why if count == 1 else why.replace("was ", "were ", 1).replace("it may", "they may").replace("its", "their")
+        return f"{who(error.moderator, visit.principal.name)} {verb_this(error.status)} meanwhile"
+    return _why_lost(visit, error)[0]
 
 
 def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: ModerationStatus) -> Response:
@@ -259,18 +256,17 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
         selected=list(entries),
         action=view.action,
         frame=frame_of(visit, "Moderation", view.selection, in_any_state=True),
-        selection=view.selection,
     )
 
 
 def _common_reason(entries: Sequence[Feedback]) -> str:
-    is_spam = [any("spam" in rule.lower() for rule in one.moderation.rules) for one in entries]
-    return "spam" if is_spam and all(is_spam) else ""
+    reasons = {suggested_reason(one) for one in entries}
+    return reasons.pop() if len(reasons) == 1 else ""
 
 
 def _line(visit: Visit, feedback: Feedback, *, is_open: bool) -> Line:
     if feedback.withdrawn:
-        return Line(feedback=feedback.without_words(), note="Its author took it back", is_open=False)
+        return Line(feedback=feedback, note="Its author took it back", is_open=False)
     if feedback.moderation.status is ModerationStatus.PENDING:
         note = held(feedback).title if is_open else "Its author changed it meanwhile"
         return Line(feedback=feedback, note=note, is_open=is_open)

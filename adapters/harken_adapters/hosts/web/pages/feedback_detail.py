@@ -15,13 +15,14 @@ from harken.domain.events import DeliveryState
 from harken.domain.feedback import Content
 from harken_adapters.formats.messages import Message
 from harken_adapters.hosts.http.wire.messages import Response
-from harken_adapters.hosts.web.delivery_words import STATES
-from harken_adapters.hosts.web.entries import count_entries, entry_view
-from harken_adapters.hosts.web.held import REASONS
+from harken_adapters.hosts.web.delivery_words import STATES, last_deliveries
+from harken_adapters.hosts.web.entries import count_entries, entry_view, is_cut_off, shown_of
+from harken_adapters.hosts.web.held import REASONS, VERBS
 from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages.alerts import may_see_deliveries
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
+from harken_adapters.hosts.web.wording import first_upper
 
 PATH: Final = "/feedback/{feedback_id}"
 #: The number of messages before and after the one in question.
@@ -29,7 +30,6 @@ _BEFORE: Final = 20
 _AFTER: Final = 10
 _LONGEST: Final = 2_000
 _OTHERS: Final = 20
-_DELIVERIES: Final = 100
 
 
 @frozen(kw_only=True)
@@ -75,28 +75,26 @@ class Detail:
     """What the page shows.
 
     Attributes:
-        feedback: the entry.
         conversation: the messages around the one in question; empty if none is stored.
         total: the number of messages in the session.
-        steps: what happened, in order.
         session: the metadata of the session.
         in_session: the number of approved entries of the session.
         others: the newest of them, without this one.
-        position: its number in the list that led here, from 1; ``None`` if it is not in it.
+        position: its number in the list that led here, from 1; ``None`` if it is not in it, or not known.
         matching: the number of entries in that list.
+        is_partial: whether there may be more of them.
         newer: the id of the entry before it in the list.
         older: the id of the entry after it.
     """
 
-    feedback: Feedback
     conversation: Sequence[Spoken]
     total: int
-    steps: Sequence[Step]
     session: Mapping[str, object]
     in_session: int
     others: Sequence[Feedback]
     position: int | None
     matching: int
+    is_partial: bool
     newer: str | None
     older: str | None
 
@@ -112,20 +110,19 @@ def ask(hk: Harken, selection: Selection, feedback: Feedback, *, agents: Collect
             of the session; ``None`` for all.
     """
     application, session_id, query = feedback.application, feedback.session_id, selection.query
-    is_listed = query.matches(feedback)
+    is_listed, matching = query.matches(feedback), count_entries(hk, query)
     in_session = FeedbackQuery(application=application, session_id=session_id, agent_id=query.agent_id)
     others = hk.collection.find(in_session, limit=_OTHERS)
     speakers = [one for one in hk.conversations.speakers(application, session_id) if agents is None or one in agents]
     return Detail(
-        feedback=feedback,
         conversation=_conversation(hk, selection, feedback, speakers),
         total=sum(hk.conversations.count(application, session_id, one) for one in speakers),
-        steps=list(_steps(selection, feedback)),
         session=hk.sessions.get(application, session_id) if agents is None else {},
         in_session=hk.analytics.summary(in_session).total,
         others=[one for one in others.items if one.id != feedback.id],
         position=_position(hk, query, feedback) if is_listed else None,
-        matching=count_entries(hk, query),
+        matching=matching,
+        is_partial=is_cut_off(query, matching),
         newer=_newer(hk, query, feedback) if is_listed else None,
         older=_older(hk, query, feedback) if is_listed else None,
     )
@@ -163,20 +160,22 @@ def _spoken(selection: Selection, feedback: Feedback, agent_id: str, message: Me
 
 
 def _steps(selection: Selection, feedback: Feedback) -> Iterator[Step]:
-    """What happened to an entry, as far as it is stored."""
+    """What happened to an entry, as far as it is stored and shown."""
     contents = [one.content for one in feedback.revisions] + [feedback.content]
     first, local = contents[0], selection.local
     kind = {"up": "u", "down": "d"}.get(first.rating.word, "")
     words = "with a comment" if first.comment else "without a comment"
-    yield Step(title=f"{first.rating.word.capitalize()} {words}", at=local(feedback.created_at), kind=kind)
+    # What its author took back, and whether they changed it before, is not shown.
+    title = "Given" if feedback.withdrawn else f"{first.rating.word.capitalize()} {words}"
+    yield Step(title=title, at=local(feedback.created_at), kind=kind)
     for revision, (before, after) in zip(feedback.revisions, pairwise(contents), strict=True):
         yield Step(title="Changed by its author", text=_difference(before, after), at=local(revision.replaced_at))
     moderation = feedback.moderation
     if moderation.decided_at is not None:
         who = moderation.moderator or "a moderator"
+        title = f"{first_upper(VERBS[moderation.status])} by {who}"
         kind = {ModerationStatus.APPROVED: "u", ModerationStatus.REJECTED: "e"}.get(moderation.status, "")
-        name = moderation.status.value.capitalize() if moderation.status is not ModerationStatus.PENDING else "Held"
-        yield Step(title=f"{name} by {who}", text=moderation.reason, at=local(moderation.decided_at), kind=kind)
+        yield Step(title=title, text=moderation.reason, at=local(moderation.decided_at), kind=kind)
     elif moderation.status is ModerationStatus.PENDING:
         yield Step(title="Held", text=moderation.reason)
     else:
@@ -191,18 +190,16 @@ def _notified(visit: Visit, selection: Selection, feedback: Feedback) -> Iterato
     """Which channels were notified of an entry, for those who may see deliveries."""
     if not may_see_deliveries(visit):
         return
-    hk, application = visit.harken, feedback.application
-    deliveries = hk.deliveries.find(None, feedback_id=feedback.id, application=application, limit=_DELIVERIES)
-    if not deliveries:
+    hk = visit.harken
+    last = last_deliveries(hk, feedback_id=feedback.id, application=feedback.application)
+    if not last:
         return
     off = {state.name for state in hk.channels.states() if not state.on}
-    # What was due last says how a channel stands.
-    last = {one.channel: one for one in deliveries}
     parts = [
         f"{name} {STATES[one.state]}{', it is off' if name in off and one.state is DeliveryState.DEAD else ''}"
         for name, one in last.items()
     ]
-    attempts = [one.last_attempt.at for one in deliveries if one.last_attempt]
+    attempts = [one.last_attempt.at for one in last.values() if one.last_attempt]
     link = selection.link(f"{visit.home}/alerts", ("feedback_id", feedback.id))
     yield Step(
         title="Notified",
@@ -227,9 +224,10 @@ def _difference(before: Content, after: Content) -> str:
     return ", ".join(parts)
 
 
-def _position(hk: Harken, query: FeedbackQuery, feedback: Feedback) -> int:
-    """The number of an entry in the list of a query, the newest first, from 1."""
-    return max(1, count_entries(hk, evolve(query, since=feedback.created_at)))
+def _position(hk: Harken, query: FeedbackQuery, feedback: Feedback) -> int | None:
+    """The number of an entry in the list of a query, the newest first, from 1; ``None`` if it is too far down."""
+    place = count_entries(hk, evolve(query, since=feedback.created_at))
+    return None if is_cut_off(query, place) else max(1, place)
 
 
 def _newer(hk: Harken, query: FeedbackQuery, feedback: Feedback) -> str | None:
@@ -253,17 +251,17 @@ def title_of(feedback: Feedback) -> str:
 def show(visit: Visit) -> Response:
     """The response with the page."""
     selection = visit.selection()
-    feedback = visit.harken.collection.get(visit.application, visit.request.parts["feedback_id"])
-    visit.check_visible(feedback)
-    feedback = visit.principal.redact(feedback)
-    found = ask(visit.harken, selection, feedback, agents=visit.principal.agents)
+    stored = visit.harken.collection.get(visit.application, visit.request.parts["feedback_id"])
+    visit.check_visible(stored)
+    found = ask(visit.harken, selection, stored, agents=visit.principal.agents)
+    feedback = shown_of(visit, stored)
     path = f"{visit.home}/feedback"
     return visit.show(
         "feedback_detail.html",
         title=title_of(feedback),
         found=found,
-        steps=[*found.steps, *_notified(visit, selection, feedback)],
-        one=feedback.without_words() if feedback.withdrawn else feedback,
+        steps=[*_steps(selection, feedback), *_notified(visit, selection, feedback)],
+        one=feedback,
         at=selection.local(feedback.created_at),
         others=[entry_view(visit, selection, one) for one in found.others],
         newer=_link(selection, path, found.newer),

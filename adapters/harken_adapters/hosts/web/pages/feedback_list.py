@@ -12,13 +12,13 @@ from attrs import evolve, frozen
 from harken import Cursor, Feedback, FeedbackQuery, Harken
 from harken_adapters.charts.labels import amount, share_text
 from harken_adapters.hosts.http.wire.messages import Response
-from harken_adapters.hosts.web.entries import MOST_COUNTED, count_entries, entry_view
+from harken_adapters.hosts.web.entries import count_entries, entry_view, is_cut_off
 from harken_adapters.hosts.web.filter_bar import filter_bar, value_text
 from harken_adapters.hosts.web.kpis import noun_of
 from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.selection import Pair, Selection
 from harken_adapters.hosts.web.visit import Visit
-from harken_adapters.hosts.web.wording import long_day_text, quoted
+from harken_adapters.hosts.web.wording import join_words, long_day_text, quoted
 
 PATH: Final = "/feedback"
 #: How many filters are left out in turn if nothing matches.
@@ -100,7 +100,7 @@ def show(visit: Visit) -> Response:
         "feedback_list.html",
         title=title,
         lead=lead(visit.harken, selection, found.total),
-        is_partial=found.total >= MOST_COUNTED and selection.query.search is not None,
+        is_partial=is_cut_off(selection.query, found.total),
         found=found,
         days=[
             (long_day_text(day), [entry_view(visit, selection, one) for one in entries]) for day, entries in found.days
@@ -110,21 +110,22 @@ def show(visit: Visit) -> Response:
         selection=selection,
         path=path,
         without_value=quoted(value_text(*found.without[0])) if found.without else "",
+        without_is_partial=found.without is not None
+        and is_cut_off(selection.without(found.without[0][0]), found.without[1]),
     )
 
 
 def headline(selection: Selection, total: int) -> str:
     """What was found: ``25 responses for American mention “on hold”``."""
-    is_partial = bool(selection.query.search) and total >= MOST_COUNTED
-    return f"{'At least ' if is_partial else ''}{_found_text(selection, total)}"
+    return f"{'At least ' if is_cut_off(selection.query, total) else ''}{_found_text(selection, total)}"
 
 
 def _found_text(selection: Selection, total: int) -> str:
     words = [amount(total, noun_of(selection))]
     if agents := selection.values("agent_id"):
-        words.append(f"for {_join(agents)}")
+        words.append(f"for {join_words(agents, 'or')}")
     if tags := selection.values("tag"):
-        words.append(f"about {_join(tags)}")
+        words.append(f"about {join_words(tags, 'or')}")
     if searched := selection.values("text"):
         words.append(f"{'mentions' if total == 1 else 'mention'} {quoted(searched[0])}")
     return " ".join(words)
@@ -132,7 +133,7 @@ def _found_text(selection: Selection, total: int) -> str:
 
 def lead(hk: Harken, selection: Selection, total: int) -> str:
     """How frequent what was searched for is: ``4% of 605 responses for American.``."""
-    if not selection.query.search or not total or total >= MOST_COUNTED:
+    if not selection.query.search or not total or is_cut_off(selection.query, total):
         return ""
     without = selection.without("text")
     of_all = hk.analytics.page().summary(without).total
@@ -140,8 +141,3 @@ def lead(hk: Harken, selection: Selection, total: int) -> str:
     if not of_all:
         return ""
     return f"{share_text(total / of_all)} of {_found_text(evolve(selection, pairs=others), of_all)}."
-
-
-def _join(names: Sequence[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last

@@ -35,10 +35,10 @@ def show(visit: Visit) -> Response:
     reasons = selection.choice("issues", ("reasons", "words")) == "reasons"
     found = ask(visit.harken, selection, reasons=reasons)
     here, path = selection.keeping(["issues"]), f"{visit.home}{PATH}"
-    rows = rows_of(found, selection, visit.home, here=selection, reasons=reasons)
+    rows = rows_of(visit, found, selection, here=selection, reasons=reasons)
     return visit.show(
         "issues_part.html" if is_part else "issues.html",
-        title="Issues",
+        title="Common issues",
         sentence=issues_sentence(found, reasons=reasons),
         found=found,
         kind="reasons" if reasons else "words",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta
+from functools import partial
 from typing import Final
 
 from attrs import evolve, frozen
@@ -18,7 +19,8 @@ from harken.services.feedback.rule_counts import RuleCount
 from harken_adapters.charts.labels import amount, satisfaction_text, share_text
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
-from harken_adapters.hosts.web.filter_bar import Chip, name_of, value_text
+from harken_adapters.hosts.web.entries import shown_of
+from harken_adapters.hosts.web.filter_bar import Chip, chip_of
 from harken_adapters.hosts.web.held import (
     REASONS,
     VERBS,
@@ -29,10 +31,12 @@ from harken_adapters.hosts.web.held import (
     held,
     marked,
     reason_text,
+    suggested_reason,
+    verb_this,
     who,
 )
 from harken_adapters.hosts.web.navigation import frame_of
-from harken_adapters.hosts.web.selection import Selection
+from harken_adapters.hosts.web.selection import Pair, Selection
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import duration_text, first_upper
 
@@ -115,6 +119,11 @@ class View:
         )
 
     @property
+    def tab_words(self) -> str:
+        """What is true of the entries of the tab: ``approved by hand``."""
+        return _TAB_NAMES[self.tab].lower()
+
+    @property
     def is_filtered(self) -> bool:
         """Whether it lists a part of what waits only."""
         return bool(self.rule or self.like or self.filters)
@@ -133,9 +142,25 @@ class View:
         """A link to another state of the page, in which these parameters differ; ``None`` is their default."""
         return self._link(self.path, own)
 
+    def link_with(self, name: str, value: str) -> str:
+        """A link to the start of the list with one more filter."""
+        return self._link(self.path, {"like": None, "after": None, "current": None, name: value})
+
     def link_without(self, name: str) -> str:
         """A link to the start of the list without a filter."""
         return self._link(self.path, {"after": None, "current": None}, without=[name])
+
+    @property
+    def unfiltered(self) -> str:
+        """A link to the start of the same tab without filters."""
+        own = {"held_by": None, "like": None, "after": None, "current": None}
+        return self._link(self.path, own, without=self.filters)
+
+    @property
+    def kept(self) -> list[Pair]:
+        """The parameters that a form for one more filter keeps."""
+        own = [("tab", self.tab)] if self.tab != "waiting" else []
+        return [*self.selection.pairs, *own, *([("held_by", self.rule)] if self.rule else [])]
 
     def _link(self, path: str, own: Mapping[str, str | None], without: Sequence[str] = ()) -> str:
         kept = {
@@ -265,7 +290,7 @@ class Moderation:
         rows: the list.
         following: the position after the list, if there is more.
         held_by: the rules that the page can be filtered by, each with the number of entries if that is known.
-        agents: the number of waiting entries by agent, if the page can be filtered by agent.
+        agents: the agents that the page can be filtered by, each with the number of entries if that is known.
         card: the current entry; ``None`` if there is none.
         decided: what was decided today.
         rules: what rules refused and held in the last 7 days.
@@ -279,7 +304,7 @@ class Moderation:
     rows: Sequence[Row]
     following: Cursor | None
     held_by: Sequence[tuple[str, int | None]]
-    agents: Sequence[tuple[str, int]]
+    agents: Sequence[tuple[str, int | None]]
     card: Card | None
     decided: Decisions
     rules: Sequence[RuleCount]
@@ -322,9 +347,9 @@ def ask(visit: Visit, view: View) -> Moderation:
         total=listed.total if listed.total is not None else waiting.count,
         rows=[_row(visit, view, one, current) for one in items],
         following=listed.following,
-        agents=[] if "agent_id" in view.filters else _agents(visit, view),
+        agents=_agents(visit, view),
         card=_card(visit, view, current, listed) if current else None,
-        decided=evolve(decided, items=tuple(map(visit.principal.redact, decided.items))),
+        decided=evolve(decided, items=tuple(shown_of(visit, one) for one in decided.items)),
         rules=rules,
         held_by=_held_by(view, waiting, rules, items),
         others=_others(visit, decided),
@@ -441,22 +466,22 @@ def following(visit: Visit, view: View, feedback: Feedback) -> str | None:
 
 def _list(visit: Visit, view: View) -> _Listed:
     """A page of the list."""
-    hk, redact = visit.harken, visit.principal.redact
+    hk, shown = visit.harken, partial(shown_of, visit)
     if view.tab == "rejected":
         rejected = evolve(view.query, statuses=frozenset({ModerationStatus.REJECTED}))
         page = hk.collection.find(rejected, limit=_PAGE, after=view.after)
         total = hk.analytics.summary(rejected).total
-        return _Listed(items=[*map(redact, page.items)], following=page.next, total=total)
+        return _Listed(items=[*map(shown, page.items)], following=page.next, total=total)
     if view.tab == "approved":
         approved = frozenset({ModerationStatus.APPROVED})
         found = hk.moderation.decisions(
             view.query, since=visit.now - _RECENT, statuses=approved, limit=_PAGE, after=view.after
         )
-        return _Listed(items=[*map(redact, found.items)], following=found.next, total=found.count)
+        return _Listed(items=[*map(shown, found.items)], following=found.next, total=found.count)
     if view.like is not None:
         return _alike(visit, view.like)
     page = hk.moderation.queue(view.query, limit=_PAGE, after=view.after, rule=view.rule)
-    return _Listed(items=[*map(redact, page.items)], following=page.next)
+    return _Listed(items=[*map(shown, page.items)], following=page.next)
 
 
 def _waiting(visit: Visit, view: View) -> Waiting:
@@ -499,7 +524,7 @@ def find(visit: Visit, feedback_id: str) -> Feedback | None:
         visit.check_visible(found)
     except FeedbackNotFound:
         return None
-    return visit.principal.redact(found)
+    return shown_of(visit, found)
 
 
 def find_many(visit: Visit, feedback_ids: Iterable[str]) -> dict[str, Feedback]:
@@ -508,7 +533,7 @@ def find_many(visit: Visit, feedback_ids: Iterable[str]) -> dict[str, Feedback]:
     stored = visit.harken.collection.get_many(visit.application, ids)
     found = {one: stored[one] for one in ids if one in stored}
     return {
-        one: visit.principal.redact(feedback)
+        one: shown_of(visit, feedback)
         for one, feedback in found.items()
         if visit.principal.may_see(feedback.agent_id)
     }
@@ -532,12 +557,19 @@ def _midnight(visit: Visit, view: View) -> datetime:
     return datetime.combine(view.selection.local(visit.now).date(), time(), view.selection.zone)
 
 
-def _agents(visit: Visit, view: View) -> list[tuple[str, int]]:
-    """The agents about which something waits, the most first."""
-    waiting = evolve(view.query, statuses=_PENDING)
-    counts = visit.harken.analytics.groups(waiting, GroupBy(Dimension.AGENT))
+def _agents(visit: Visit, view: View) -> list[tuple[str, int | None]]:
+    """The agents of what a tab lists, those of the most entries first.
+
+    What moderators approved is not counted, and of what waits not what one rule held, as both would read everything.
+    """
+    status = {"waiting": ModerationStatus.PENDING, "rejected": ModerationStatus.REJECTED}.get(view.tab)
+    if status is None or "agent_id" in view.filters:
+        return []
+    listed = evolve(view.query, statuses=frozenset({status}))
+    counts = visit.harken.analytics.groups(listed, GroupBy(Dimension.AGENT))
     named = [(str(agent), summary.total) for agent, summary in counts.items() if agent is not None and summary.total]
-    return sorted(named, key=lambda one: (-one[1], one[0]))[:20]
+    most = sorted(named, key=lambda one: (-one[1], one[0]))[:20]
+    return [(agent, None if view.rule or view.like else total) for agent, total in most]
 
 
 def _row(visit: Visit, view: View, feedback: Feedback, current: Feedback | None) -> Row:
@@ -562,17 +594,17 @@ def _card(visit: Visit, view: View, feedback: Feedback, listed: _Listed) -> Card
     age = visit.now - (waits_since(feedback) if is_pending else moderation.decided_at or feedback.created_at)
     reading = hk.spam.readings([feedback]).get(feedback.id)
     return Card(
-        feedback=feedback.without_words() if feedback.withdrawn else feedback,
+        feedback=feedback,
         review=review,
         held=why,
         decided="" if is_pending else decision_sentence(feedback, visit.principal.name, duration_text(age)),
-        parts=() if feedback.withdrawn else marked(feedback),
+        parts=marked(feedback),
         at=view.selection.local(feedback.created_at),
         age=age,
         position=_position(visit, view, feedback, items),
         effect=_effect(visit, feedback, review),
         likelihood=share_text(reading.likelihood) if reading else "",
-        reason="spam" if any("spam" in rule.lower() for rule in moderation.rules) else "",
+        reason=suggested_reason(feedback),
         conflict=_conflict(visit, view, feedback),
         choices=() if feedback.withdrawn else _choices(moderation.status),
         previous=_previous(visit, view, feedback, items),
@@ -644,7 +676,7 @@ def _conflict(visit: Visit, view: View, feedback: Feedback) -> Conflict | None:
     if feedback.withdrawn:
         sentence = f"Its author took this back {ago}."
     elif is_decision:
-        done = f"{VERBS[moderation.status]} this" if not moderation.is_undo else "undid a decision on this"
+        done = verb_this(moderation.status) if not moderation.is_undo else "undid a decision on this"
         reason = reason_text(moderation)
         sentence = f"{first_upper(who(moderation.moderator, name))} {done}{f' {reason}' if reason else ''} {ago}."
     else:
@@ -721,27 +753,10 @@ def _tab_link(view: View, tab: str) -> str:
 
 def _chips(view: View) -> list[Chip]:
     """The filters in use, each with a link without it."""
-    chips = [
-        Chip(
-            name=name_of(name),
-            verb="has" if name == "text" else "is",
-            values=", ".join(value_text(name, value) for value in view.selection.values(name)),
-            remove=view.link_without(name),
-            edit=None,
-        )
-        for name in view.filters
-    ]
+    chips = [chip_of(view.selection, name, remove=view.link_without(name)) for name in view.filters]
     if view.rule is not None:
-        chips.append(
-            Chip(
-                name="Why held",
-                verb="is",
-                values=view.rule,
-                remove=view.link(held_by=None, after=None, current=None),
-                edit=None,
-            )
-        )
+        remove = view.link(held_by=None, after=None, current=None)
+        chips.append(Chip(name="Why held", values=view.rule, remove=remove))
     if view.like is not None:
-        remove = view.link(like=None, after=None)
-        chips.append(Chip(name="Text", verb="is", values="the same", remove=remove, edit=None))
+        chips.append(Chip(name="Text", values="the same", remove=view.link(like=None, after=None)))
     return chips

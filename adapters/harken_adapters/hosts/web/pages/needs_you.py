@@ -17,11 +17,9 @@ from harken_adapters.hosts.web.delivery_words import cause_text
 from harken_adapters.hosts.web.pages.alerts import PATH, may_see_deliveries
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
-from harken_adapters.hosts.web.wording import duration_text, when_markup
+from harken_adapters.hosts.web.wording import amount, duration_text, when_markup
 
 _ALERTS: Final = 3
-#: More open alerts are not read.
-_MANY: Final = 20
 
 
 @frozen(kw_only=True)
@@ -63,7 +61,7 @@ def _alerts(visit: Visit, selection: Selection, is_said: Callable[[Alert], bool]
     if visit.principal.agents is not None:
         return
     hk, link = visit.harken, f"{selection.link(f'{visit.home}{PATH}')}#alerts"
-    found = [alert for alert in hk.alerts.find(visit.application, open=True, limit=_MANY) if not is_said(alert)]
+    found = [alert for alert in visit.open_alerts if not is_said(alert)]
     for alert in found[:_ALERTS]:
         since = when_markup(selection.local(alert.raised_at), visit.now)
         text = Markup(" · ").join(filter(None, (Markup("alert · open since {}").format(since), alert_values(alert))))
@@ -79,7 +77,7 @@ def _deliveries(visit: Visit, selection: Selection, causes: Sequence[Cause]) -> 
     total, first = sum(one.counted.count for one in causes), causes[0].counted
     states = {state.name: state for state in hk.channels.states()}
     text = cause_text(first, states.get(first.channel), selection.local(first.first_at), visit.now)
-    title = "1 delivery is dead" if total == 1 else f"{total:,} deliveries are dead"
+    title = f"{amount(total, 'delivery', 'deliveries')} {'is' if total == 1 else 'are'} dead"
     link = f"{selection.link(f'{visit.home}{PATH}')}#deliveries"
     yield Need(icon="replay", kind="bad", title=title, text=text, link=link)
 

@@ -9,7 +9,20 @@ from typing import Final, TypeVar
 
 from attrs import evolve, frozen
 
-from harken import Facets, Feedback, FeedbackQuery, GroupBy, Harken, HarkenError, Headline, Issues, Rating, Scope
+from harken import (
+    Facets,
+    Feedback,
+    FeedbackQuery,
+    GroupBy,
+    Harken,
+    Headline,
+    Issues,
+    Overloaded,
+    Rating,
+    Scope,
+    SearchNotReady,
+    StorageError,
+)
 from harken.domain.insight.headline import find, is_of_one_rating
 from harken.domain.insight.periods import ComparedPeriods
 from harken.domain.insight.ranking import Ranking
@@ -140,10 +153,13 @@ def _headline(analytics: AnalyticsService, periods: ComparedPeriods) -> Headline
 
 
 def _card(name: str, ask: Callable[[], _Value]) -> _Value | None:
-    """The value of a card; ``None`` if it fails, as the rest of the page is right."""
+    """The value of a card; ``None`` if the storage fails, as the rest of the page is right."""
     try:
         return ask()
-    except HarkenError:
+    except SearchNotReady:
+        # Nothing failed, and no card of this search can be computed yet: the page says so.
+        raise
+    except (StorageError, Overloaded):
         logger.exception("The card %r of the overview failed", name)
         return None
 
@@ -206,7 +222,7 @@ def _ranking(analytics: AnalyticsService, selection: Selection, periods: Compare
 def show(visit: Visit) -> Response:
     """The response with the page; a redirect for a visitor who may only moderate, as this is where signing in leads."""
     if not visit.may(Scope.READ) and visit.may(Scope.MODERATE):
-        return visit.redirect(f"{visit.home}/moderation")
+        return visit.redirect(visit.selection(known=(*KEPT, "from")).link(f"{visit.home}/moderation"))
     visit.require(Scope.READ)
     selection = visit.selection(known=(*KEPT, "from"))
     if is_empty(visit.harken, visit.application):
@@ -218,14 +234,13 @@ def show(visit: Visit) -> Response:
     here, path = selection.keeping(KEPT), visit.home
     return visit.show(
         "overview.html",
-        title="Overview",
+        title=title_of(found.headline, selection),
         needs=_card("needs", lambda: needs_you(visit, selection)),
-        headline=title_of(found.headline, selection),
         lead=lead_of(found.headline, here, path),
         found=found,
         views=views,
         kpis=kpis_of(found.headline.comparison, selection, of_any_rating=found.of_any_rating),
-        issues=rows_of(found.issues, selection, path, here=here, reasons=found.issues_kind == "reasons")[:ISSUES]
+        issues=rows_of(visit, found.issues, selection, here=here, reasons=found.issues_kind == "reasons")[:ISSUES]
         if found.issues
         else (),
         downs=downs_text(found.issues) if found.issues else "",

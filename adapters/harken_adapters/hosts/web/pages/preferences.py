@@ -24,7 +24,7 @@ def show(visit: Visit) -> Response:
     """The response with the page."""
     selection = visit.unlimited_selection()
     frame = frame_of(visit, "", selection, listens=False)
-    return visit.show("preferences.html", title="Preferences", frame=frame, selection=selection)
+    return visit.show("preferences.html", title="Preferences", frame=frame)
 
 
 def preference(cookie: str, path: str, values: Sequence[str]) -> Page:

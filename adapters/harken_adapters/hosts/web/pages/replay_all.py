@@ -68,7 +68,6 @@ def show(visit: Visit) -> Response:
         action=selection.link(f"{visit.home}{alerts.REPLAY_ALL_PATH}", *given),
         back=f"{selection.link(path, ('channel', channel))}#deliveries",
         frame=frame_of(visit, "Alerts", selection, listens=False),
-        selection=selection,
     )
 
 

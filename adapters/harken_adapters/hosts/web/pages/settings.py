@@ -77,6 +77,7 @@ class Settings:
         unused: the number of valid keys that were not used for 90 days.
         channels: the names of the channels.
         routes: the routes; ``None`` if the visitor may not see them.
+        is_open: whether the API can be used without a key.
     """
 
     keys: Sequence[ApiKey]
@@ -84,18 +85,21 @@ class Settings:
     unused: int
     channels: Sequence[str]
     routes: Sequence[RouteRow] | None
+    is_open: bool
 
     @property
     def headline(self) -> str:
-        """How many keys and routes there are."""
+        """Who has access, and how many routes there are."""
         keys = f"{amount(len(self.keys), 'key')} {'gives' if len(self.keys) == 1 else 'give'} access"
+        if self.is_open:
+            keys = "Access is open"
         if self.routes is None:
             return keys
         verb = "sends" if len(self.routes) == 1 else "send"
         return f"{keys}, {amount(len(self.routes), 'route')} {verb} notifications"
 
 
-def ask(hk: Harken, principal: Principal, application: str, now: datetime) -> Settings:
+def ask(hk: Harken, principal: Principal, application: str, now: datetime, *, is_open: bool) -> Settings:
     """The keys and routes of an application that the visitor may see."""
     keys = manageable_keys(hk, principal, application)
     valid = [key for key in keys if not key.revoked]
@@ -107,6 +111,7 @@ def ask(hk: Harken, principal: Principal, application: str, now: datetime) -> Se
         unused=sum(now - (key.last_used_at or key.created_at) > _UNUSED for key in valid),
         channels=hk.channels.names,
         routes=None if principal.agents is not None else [*_routes(hk, application)],
+        is_open=is_open,
     )
 
 
@@ -125,10 +130,10 @@ def show(visit: Visit) -> Response:
         return _page(visit, selection, route_form=form)
     try:
         route = build_route(visit.harken, visit.application, _route_table(form))
-        tried = visit.harken.routes.dry_run(route, visit.application)
+        dry_run = visit.harken.routes.dry_run(route, visit.application)
     except (Problem, HarkenError) as error:
         return _page(visit, selection, route_form=form, route_problem=_problem(error))
-    return _page(visit, selection, route_form=form, route=route, tried=tried)
+    return _page(visit, selection, route_form=form, route=route, dry_run=dry_run)
 
 
 def create(visit: Visit) -> Response:
@@ -190,9 +195,10 @@ def _page(
     route_form: Parameters = _EMPTY,
     route_problem: Problem | None = None,
     route: Route | None = None,
-    tried: RouteDryRun | None = None,
+    dry_run: RouteDryRun | None = None,
 ) -> Response:
-    found = ask(visit.harken, visit.principal, visit.application, visit.now)
+    is_open = visit.api.settings.access == "open"
+    found = ask(visit.harken, visit.principal, visit.application, visit.now, is_open=is_open)
     path, problem = f"{visit.home}{PATH}", key_problem or route_problem
     return visit.show(
         "settings.html",
@@ -200,7 +206,7 @@ def _page(
         title=found.headline,
         found=found,
         done=_DONE.get(selection.parameters.get("done", "")),
-        rules=[(rule, _link(selection, path, rule.route)) for rule in found.routes or ()],
+        routes=[(row, _link(selection, path, row.route)) for row in found.routes or ()],
         scopes=tuple(Scope),
         events=EVENT_NAMES,
         statuses=STATUS_NAMES,
@@ -208,10 +214,10 @@ def _page(
         key_problem=key_problem,
         route_form=route_form,
         route_problem=route_problem,
-        is_known=any(rule.is_own and rule.route.name == route_form.get("name") for rule in found.routes or ()),
-        tried=tried,
+        is_known=any(row.is_own and row.route.name == route_form.get("name") for row in found.routes or ()),
+        dry_run=dry_run,
         sentence=route_sentence(route) if route else "",
-        examples=[entry_view(visit, selection, one) for one in tried.examples] if tried else [],
+        examples=[entry_view(visit, selection, one) for one in dry_run.examples] if dry_run else [],
         frame=frame_of(visit, "Settings", selection, listens=False),
         selection=selection,
         path=path,
