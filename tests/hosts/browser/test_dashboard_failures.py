@@ -108,7 +108,7 @@ def key(dashboard: Dashboard) -> str:
 
 
 def test_a_page_comes_back_by_itself(dashboard: Dashboard, outage: Outage, key: str, open_tab: OpenTab) -> None:
-    """It says what is safe and when it tries again, stops after some attempts, and continues where it was."""
+    """It says what is safe and when it tries again, and continues where it was."""
     tab = open_tab(timezone_id="UTC")
     tab.clock.install()
     page = dashboard.sign_in(tab, key, "/feedback")
@@ -122,6 +122,19 @@ def test_a_page_comes_back_by_itself(dashboard: Dashboard, outage: Outage, key: 
     page.clock.run_for(8_000)
     expect(page.get_by_role("link", name="Slow")).to_be_visible()
     assert page.url == f"{dashboard.url}/feedback?rating=down"
+
+
+def test_a_page_gives_up(dashboard: Dashboard, outage: Outage, key: str, open_tab: OpenTab) -> None:
+    """After its attempts, it says how many there were and what to do."""
+    tab = open_tab(timezone_id="UTC")
+    tab.clock.install()
+    page = dashboard.sign_in(tab, key)
+    with outage.away():
+        is_unavailable(page, lambda: page.goto(f"{dashboard.url}/feedback"))
+        page.clock.run_for(60_000)
+        expect(page.locator(".lead")).to_contain_text("Gave up after 5 attempts. Reload the page to try again.")
+    page.reload()
+    expect(page.get_by_role("link", name="Slow")).to_be_visible()
 
 
 def test_a_page_without_javascript(dashboard: Dashboard, outage: Outage, key: str, open_tab: OpenTab) -> None:

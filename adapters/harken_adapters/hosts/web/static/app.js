@@ -1,5 +1,5 @@
 // What every page of the dashboard does with JavaScript. Without it, all of it works as links and forms.
-import { listen, turn } from "./live.js";
+import { fade, listen, say, turn } from "./live.js";
 
 function start() {
   if (usesOtherZone()) {
@@ -236,7 +236,7 @@ function retry(notice) {
     seconds = Number(notice.dataset.retry);
     if (left < 0) {
       clearInterval(timer);
-      notice.textContent = "It did not work after several attempts.";
+      notice.textContent = `Gave up after ${notice.dataset.retries} attempts. Reload the page to try again.`;
       return;
     }
     const answer = await fetch(location.href, { method: "HEAD" }).catch(() => null);
@@ -316,36 +316,6 @@ function countPicked() {
   for (const label of document.querySelectorAll("[data-picked]")) {
     label.textContent = `${document.querySelectorAll("[data-picks] .q :checked").length} selected`;
   }
-}
-
-// --- Messages ------------------------------------------------------------------------------------------------------------
-
-// A message goes after some seconds, but not while it is hovered or has the focus.
-function fade(toast) {
-  let left = Number(toast.dataset.fades);
-  const timer = setInterval(() => {
-    if (toast.matches(":hover, :focus-within")) return;
-    left -= 1;
-    if (left > 0 && toast.isConnected) return;
-    clearInterval(timer);
-    toast.remove();
-  }, 1000);
-}
-
-// Tell people what happened, also those who do not see the page; a failure is shown too.
-export function say(text, isFailure = false) {
-  const region = document.querySelector("#said");
-  if (region) region.textContent = text;
-  if (!isFailure) return;
-  const toast = document.createElement("div");
-  toast.className = "toastwrap";
-  toast.dataset.fades = "10";
-  const words = document.createElement("div");
-  words.className = "toast";
-  words.textContent = text;
-  toast.append(words);
-  document.querySelector("main").prepend(toast);
-  fade(toast);
 }
 
 // --- Keys. Elements name theirs in data-key, so that a key exists exactly where its hint is shown -------------------------

@@ -1,4 +1,7 @@
-// New feedback is counted and announced; the page changes only when the reader asks for it.
+// What changes a page after it was loaded: events, another state in place of this one, and messages. One module, as each
+// more is one more request.
+
+// --- Events: new feedback is counted and announced; the page changes only when the reader asks for it -------------------
 
 const EVERY = 30_000;
 const AGAIN = 5_000;
@@ -60,6 +63,10 @@ function pause() {
 // The page shows something else now. Where the stream would go on is in the page.
 function restart() {
   last = "";
+  fresh.clear();
+  missed = 0;
+  isUncounted = false;
+  showCount();
   if (!source || slot().dataset.events === address) return;
   close();
   open();
@@ -115,7 +122,7 @@ function showCount() {
 function announce() {
   if (performance.now() - saidAt < EVERY) return;
   saidAt = performance.now();
-  document.querySelector("#said").textContent = words();
+  say(words());
 }
 
 // What others have decided goes grey where it is, and leaves the page when that is loaded again.
@@ -139,6 +146,8 @@ function markDecided(feedback) {
 async function refresh() {
   if (await turn(location.href)) location.reload();
 }
+
+// --- Another state of the page -------------------------------------------------------------------------------------------
 
 let turns = 0;
 
@@ -174,13 +183,38 @@ export async function turn(target, { form, isNext = false } = {}) {
   document.title = page.title;
   if (isNext) history.pushState(null, "", answer.url);
   else history.replaceState(null, "", answer.url);
-  fresh.clear();
-  missed = 0;
-  isUncounted = false;
-  showCount();
   const next = document.querySelector("[data-focus]") ?? document.querySelector("[data-latest]") ?? document.querySelector("h1");
   next.tabIndex = -1;
   next.focus();
   document.dispatchEvent(new Event("turned"));
   return "";
+}
+
+// --- Messages ------------------------------------------------------------------------------------------------------------
+
+// A message goes after some seconds, but not while it is hovered or has the focus.
+export function fade(toast) {
+  let left = Number(toast.dataset.fades);
+  const timer = setInterval(() => {
+    if (toast.matches(":hover, :focus-within")) return;
+    left -= 1;
+    if (left > 0 && toast.isConnected) return;
+    clearInterval(timer);
+    toast.remove();
+  }, 1000);
+}
+
+// Tell people what happened, also those who do not see the page; a failure is shown too.
+export function say(text, isFailure = false) {
+  document.querySelector("#said").textContent = text;
+  if (!isFailure) return;
+  const toast = document.createElement("div");
+  toast.className = "toastwrap";
+  toast.dataset.fades = "10";
+  const words = document.createElement("div");
+  words.className = "toast";
+  words.textContent = text;
+  toast.append(words);
+  document.querySelector("main").prepend(toast);
+  fade(toast);
 }
