@@ -533,9 +533,7 @@ def find_many(visit: Visit, feedback_ids: Iterable[str]) -> dict[str, Feedback]:
     stored = visit.harken.collection.get_many(visit.application, ids)
     found = {one: stored[one] for one in ids if one in stored}
     return {
-        one: shown_of(visit, feedback)
-        for one, feedback in found.items()
-        if visit.principal.may_see(feedback.agent_id)
+        one: shown_of(visit, feedback) for one, feedback in found.items() if visit.principal.may_see(feedback.agent_id)
     }
 
 
