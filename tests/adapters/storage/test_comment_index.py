@@ -445,7 +445,7 @@ def test_many_entries_of_one_time_and_long_comments_are_indexed(
 
 
 def test_an_index_of_another_version_is_not_used(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an update of the rules for words, the index is made again."""
+    """After an update of the rules for words, the index is rebuilt."""
     storage, series = indexed.storage, comments(30)
     storage.feedback.add(accepted(*series))
     storage.index_comments("default")
