@@ -89,8 +89,8 @@ measure: $(READY) ## How good sentiment, themes and verdicts are; DATA=folder ha
 docs: $(READY) ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
-pictures: $(READY) ## Make the pictures of the README from the demo, with Chromium
-	$(BIN)/python docs/pictures/make_pictures.py
+pictures: $(READY) ## Take the pictures of the README and the documentation from the demo, with Chromium
+	$(BIN)/python docs/images/make_pictures.py
 
 lock: $(READY) ## Update the pinned versions in constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --upgrade \

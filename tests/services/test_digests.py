@@ -399,7 +399,7 @@ def test_wrong_channels_and_names(connect: Any) -> None:
     """Digests to unknown channels, and two of one name, are refused at the start; an unknown name names the others."""
     with pytest.raises(ConfigurationError, match="In the digest 'weekly': Unknown channel 'fax'"):
         connect(digests=[WEEKLY | {"channel": "fax"}])
-    with pytest.raises(ConfigurationError, match="a name of its own"):
+    with pytest.raises(ConfigurationError, match="names must be unique"):
         connect(digests=[WEEKLY, WEEKLY])
     with connect() as hk, pytest.raises(InvalidQuery, match="Unknown digest 'daily'; expected weekly"):
         hk.digests.send("daily")

@@ -311,7 +311,7 @@ class TestNaming:
             assert secret.comment not in named(hk.themes())
 
     def test_the_number_of_names_is_bounded(self, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Older names are forgotten, and made again."""
+        """Older names are forgotten, and asked for again."""
         monkeypatch.setattr(service, "_MAX_NAMES", 2)
         namer = Namer("Name")
         with harken.connect("memory://", clock=clock, theme_namer=namer) as hk:

@@ -319,7 +319,7 @@ def test_moderated_feedback(one: Any, hk: Harken) -> None:
         {"agent_id": "nobody ü &=+#"},
         {"agent_id": ["agent 1", "agent 2", "nobody"]},
         {"rating": ["down", None], "has_comment": True},
-        {"tag": ("slow", "wrong"), "has_comment": False},
+        {"tag": {"slow": 1, "wrong": 2}.keys(), "has_comment": False},
         {"context": {"tier": [1, True, "1.5"]}},
     ],
     ids=repr,

@@ -568,7 +568,7 @@ def test_feedback_after_the_clock_was_set_back_is_found(back: timedelta, monkeyp
 
 
 def test_an_index_of_another_version_is_not_used(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an update of the rules for words, the index is made again."""
+    """After an update of the rules for words, the index is rebuilt."""
     storage, series = indexed.storage, comments(30)
     storage.feedback.add(accepted(*series))
     storage.index_comments("default")

@@ -520,7 +520,7 @@ def test_a_rebuild_creates_missing_triggers_and_indexes(path: Path) -> None:
         hk.submit("session", "down", "still here")
         named = {f"{path}: the {kind} {name} is missing; run 'harken rebuild'" for kind, name in parts}
         assert named <= set(hk.check())
-        created = {f"The {kind} {name} was missing, and is created again" for kind, name in parts}
+        created = {f"The {kind} {name} was missing and was recreated" for kind, name in parts}
         assert created < set(hk.rebuild())
         assert (hk.check(), hk.rebuild()) == ([], [])
         assert hk.summary().total == 4

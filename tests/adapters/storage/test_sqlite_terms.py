@@ -226,7 +226,7 @@ def test_thumbs_without_comments_are_passed_over_once(url: str, path: Path, monk
 
 
 def test_a_power_cut_leaves_a_whole_record(ours: Storage, path: Path, tmp_path: Path) -> None:
-    """Storing a record does not wait for the disk: one that is lost, or written in part, is made again."""
+    """Storing a record does not wait for the disk: one that is lost, or written in part, is rebuilt."""
     log = Path(f"{path}-wal")
     before = log.stat().st_size
     ours.feedback.term_counts("default")

@@ -99,8 +99,8 @@ class Dashboard:
         service: the processes.
         hk: a Harken of the test on the same storage, with the same settings. Only its relay sends anything, when
             the test calls it.
-        support: the receiver of the channel ``support``, to which thumbs-down feedback goes. That of alerts is
-            ``desk``.
+        support: the receiver of the channel ``support``, to which thumbs-down feedback goes. That of alerts
+            is ``desk``.
         connect: connects another Harken like ``hk``, with another clock.
         metrics: the folder in which each worker counts its requests.
     """

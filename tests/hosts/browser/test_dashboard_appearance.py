@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 from typing import Final, Literal
 
@@ -10,10 +11,12 @@ import pytest
 from attrs import frozen
 from playwright.sync_api import Browser, Page, expect
 
+import harken
 from hosts.browser.accessibility import accessibility_problems
 from hosts.browser.dashboard import HELD, Dashboard, OpenTab, watched_tabs
 from hosts.browser.filling import NAMES, fill
 from hosts.browser.test_hostile_texts import TEXTS
+from hosts.serving import served
 
 pytestmark = pytest.mark.slow
 
@@ -221,6 +224,24 @@ def test_empty_pages(dashboard: Dashboard, application: str, open_tab: OpenTab) 
     tab.goto(f"{dashboard.url}/settings")
     expect(tab.locator("h1")).to_have_text("You may not see this")
     examine(tab)
+
+
+def test_a_long_name_of_an_application(browser: Browser) -> None:
+    """The menu of applications, which only visitors without a key have, fits at any width."""
+    with (
+        harken.connect("memory://") as hk,
+        served(hk) as server,
+        closing(browser.new_context(reduced_motion="reduce")) as context,
+    ):
+        hk.submit("s", "up")
+        hk.submit("s", "up", application="a" * 200)
+        page = context.new_page()
+        page.goto(f"{server.url}/dashboard/settings")
+        page.locator("details.apps summary").click()
+        examine(page)
+        page.get_by_role("navigation", name="Applications").get_by_role("link", name="a" * 200).click()
+        page.locator("details.apps summary").click()
+        examine(page)
 
 
 def test_texts_are_shown_as_they_were_written(full: Full) -> None:

@@ -148,7 +148,7 @@ def test_a_page_without_javascript(dashboard: Dashboard, outage: Outage, key: st
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["javascript", "no javascript"])
 def test_a_decision(dashboard: Dashboard, outage: Outage, key: str, open_tab: OpenTab, scripts: bool) -> None:
-    """A decision that cannot be saved is said to be so, changes nothing, and can be made again."""
+    """A decision that cannot be saved is reported as such, changes nothing, and can be repeated."""
     page = dashboard.sign_in(open_tab(scripts=scripts), key, "/moderation")
     approve = page.locator(".decide").get_by_role("button", name="Approve")
     with outage.away():

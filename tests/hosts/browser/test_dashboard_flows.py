@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from harken import Rating, Route
 from harken.clock import utc_now
 from hosts.browser.dashboard import HELD, Dashboard, OpenTab
 from support import ManualClock, eventually
@@ -297,6 +298,7 @@ def test_a_key_for_a_colleague(dashboard: Dashboard, application: str, open_tab:
     admin.get_by_label("Moderate").check()
     admin.get_by_role("button", name="Create key").click()
     key = admin.locator("#new-key").inner_text()
+    assert dashboard.hk.keys.authenticate(key).name == "Priya"
     if scripts:
         admin.get_by_role("button", name="Copy", exact=True).click()
         expect(admin.locator("#said")).to_have_text("Copied")
@@ -309,9 +311,11 @@ def test_a_key_for_a_colleague(dashboard: Dashboard, application: str, open_tab:
     admin.get_by_role("link", name="I have it").click()
     row = admin.locator("tr", has_text="Priya")
     row.locator("summary").click()
+    expect(row.get_by_text("Programs that use Priya are refused")).to_be_visible()
     row.get_by_role("button", name="Revoke Priya").click()
     expect(admin.get_by_role("status").filter(has_text="The key is revoked")).to_be_visible()
     assert key not in admin.content()
+    assert [one.revoked for one in dashboard.hk.keys.keys(application) if one.name == "Priya"] == [True]
     eventually(lambda: priya.goto(f"{dashboard.url}/moderation") and is_signed_out(priya))
 
 
@@ -329,6 +333,8 @@ def test_a_new_route(dashboard: Dashboard, application: str, open_tab: OpenTab, 
     form.get_by_role("button", name="Add route").click()
     row = page.locator("#routes li", has_text=f"{application}-downs")
     expect(row).to_contain_text("Downs go to support")
+    added = Route(name=f"{application}-downs", channel="support", ratings=[Rating.DOWN], applications=[application])
+    assert added in dashboard.hk.routes.routes()
     row.locator("summary").click()
     row.get_by_role("button", name=f"Remove {application}-downs").click()
     expect(row).to_have_count(0)

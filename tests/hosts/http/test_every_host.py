@@ -731,8 +731,8 @@ def a_browser_signs_in_and_out(visit: Visit) -> None:
             answer = visit.server.ask("POST", path, data={"key": key}, headers=headers)
             assert answer.status_code == 403
             assert answer.headers["content-type"] == "text/html; charset=utf-8"
-            assert 'role="alert">' in answer.text
-            assert f"<b>{title}</b>" in answer.text
+            # With an icon before the title.
+            assert re.search(rf'role="alert"><svg [^\n]*</svg>\n<p class="grow"><b>{title}</b>', answer.text)
             assert ("proxy_set_header Host $http_host" in answer.text) == ("Sec-Fetch-Site" not in headers)
             assert "set-cookie" not in answer.headers
     visit.refused("POST", "/sign-in", 413, "body-too-large", data="x" * 100_000)

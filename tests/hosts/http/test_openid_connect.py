@@ -90,7 +90,7 @@ def alert_of(answer: requests.Response, status: int) -> str:
     """The error on the sign-in page."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
     assert "harken_session" not in answer.headers.get("set-cookie", "")
-    found = re.search(r'role="alert">.*?<b>Not signed in\.</b> (.*?)</p>', answer.text, re.DOTALL)
+    found = re.search(r'role="alert"><svg [^\n]*</svg>\n<p class="grow"><b>Not signed in\.</b> (.*?)</p>', answer.text)
     assert found is not None, answer.text
     return found[1].replace("&#39;", "'")
 

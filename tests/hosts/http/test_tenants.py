@@ -241,6 +241,11 @@ class TestKeysForAgents:
         for headers, agents in ((shop.key("mine"), {"mine"}), (whole, {"mine", "other"})):
             found = shop.server.get("/api/analytics/facets", headers=headers)["agents"]
             assert {one["value"] for one in found} == agents
+        for named in ("other", "", "mine&agent_id=other"):
+            answer = shop.server.ask(
+                "GET", f"/api/analytics/facets?agent_id={named}", headers=shop.key("mine", "third")
+            )
+            assert "limited to the agents 'mine', 'third'" in problem(answer, 403, "forbidden")["detail"]
 
     def test_themes(self, shop: Shop) -> None:
         """Themes, and their examples, are found in feedback about the agent only."""

@@ -245,8 +245,8 @@ def test_the_main_statistics(page: BeautifulSoup, before: list[Row], after: list
     assert commented == [1, 1]
     satisfaction = (
         f"Satisfaction , what it means The share of thumbs up among all thumbs: {up:,} of {thumbs:,}. "
-        "Neutral responses do not count. The interval contains the true share with 95% confidence; it is wider if authors "
-        "gave several thumbs. "
+        "Neutral responses do not count. The interval contains the true share with 95% confidence; it is wider if "
+        "authors gave several thumbs. "
         f"{percent(after):.1f} % ▼ {percent(before) - percent(after):.1f} points "
         f"{wilson(up, thumbs, effect(after))}, 95% confidence · from {thumbs:,} thumbs · was {percent(before):.1f}%"
     )

@@ -25,7 +25,7 @@ NEWEST_FIRST: Final = [("created_at", -1), ("created_us", -1), ("id", -1)]
 
 
 def where(query: FeedbackQuery) -> Document:
-    """Return the filter for all matching feedback; for a query with words, also for some that lacks them."""
+    """Return the filter for all matching feedback; for a query with words, also for some that lack them."""
     return _between(query, above=_since(query), below=_until(query))
 
 

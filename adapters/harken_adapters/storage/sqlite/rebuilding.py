@@ -44,7 +44,7 @@ def rebuild(database: Database, index: SqliteCommentIndex) -> Sequence[str]:
         connection.execute("DROP TABLE recount")
         return wrong, right
 
-    created = [f"The {part} was missing, and is created again" for part in database.write(_create_missing)]
+    created = [f"The {part} was missing and was recreated" for part in database.write(_create_missing)]
     return [*created, *_sentences(*database.write(rebuild)), *_rebuild_term_counts(database), *index.rebuild()]
 
 

@@ -60,7 +60,7 @@ class DigestService:
         self._public_url = public_url.rstrip("/")
         self._clock = clock
         if len(self._rules) < len(rules):
-            raise ConfigurationError("Each digest needs a name of its own")
+            raise ConfigurationError("Digest names must be unique")
         for rule in rules:
             if rule.channel not in channels:
                 problem = no_such("channel", rule.channel, channels)

@@ -1,4 +1,4 @@
-"""Make the pictures of the README: ``make pictures``, or ``python docs/pictures/make_pictures.py overview``.
+"""Make the pictures of the README: ``make pictures``, or ``python docs/images/make_pictures.py overview``.
 
 They show the demo at a fixed time, in Chromium, light and dark. The same program and fonts give the same pictures.
 """
