@@ -154,8 +154,15 @@ class AttemptOutcome(Enum):
     #: The receiver accepted it, but needs it once more.
     ACCEPTED = "accepted"
     FAILED = "failed"
-    #: Nothing was sent, for example because the channel is switched off.
+    #: Nothing was sent, because the channel is switched off.
+    CHANNEL_OFF = "channel_off"
+    #: Nothing was sent, for example because the channel was removed.
     NOT_SENT = "not_sent"
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether something was sent, or may have been."""
+        return self not in {AttemptOutcome.CHANNEL_OFF, AttemptOutcome.NOT_SENT}
 
 
 #: How many attempts of a delivery are stored: the latest ones.
