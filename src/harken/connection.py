@@ -49,6 +49,7 @@ def connect(
     alert_rules: Sequence[AlertRule | Mapping[str, object]] | None = None,
     replies: Sequence[ReplyRule | Mapping[str, object]] | None = None,
     digests: Sequence[DigestRule | Mapping[str, object]] | None = None,
+    public_url: str | None = None,
     responder: Responder | None = None,
     clock: Clock | None = None,
     new_id: NewId | None = None,
@@ -84,6 +85,8 @@ def connect(
         alert_rules: the patterns that raise alerts.
         replies: the rules for replies to submitters.
         digests: the digests that channels get each week.
+        public_url: the URL at which browsers reach the HTTP service, to which digests link; by default that of the
+            settings of the HTTP service.
         responder: writes replies that no rule has; runs in the background, after the feedback is stored.
         clock: returns the current time, in UTC.
         new_id: returns a new feedback id.
@@ -118,6 +121,7 @@ def connect(
         alert_rules=alert_rules,
         replies=replies,
         digests=digests,
+        public_url=public_url,
     )
     container = create_container(settings)
     override(container.storage, storage if isinstance(storage, Storage) else None)

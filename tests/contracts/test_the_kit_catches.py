@@ -606,18 +606,17 @@ class AddsAgain(MemoryOutbox):
 class RecordsTwins(MemoryOutbox):
     """Records channels for the feedback with the same id in other applications."""
 
-    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> None:
         for other in list(self._data.applications):
             super().record_notified(other, feedback_ids, channel)
-        return super().record_notified(application, feedback_ids, channel)
 
 
 class RecordsMissing(MemoryOutbox):
-    """Says that it recorded feedback that does not exist."""
+    """Records channels for feedback that does not exist."""
 
-    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
-        super().record_notified(application, feedback_ids, channel)
-        return set(feedback_ids)
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> None:
+        for feedback_id in feedback_ids:
+            self._data.deliveries.notified[application, feedback_id] |= {channel: None}
 
 
 class ReplaysDeadOnly(MemoryOutbox):

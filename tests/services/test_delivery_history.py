@@ -106,6 +106,17 @@ def test_each_attempt_shows_when_and_how_it_ended(hk: Harken, receiver: Receiver
     assert all(timedelta() <= one.duration < timedelta(seconds=10) for one in (first, second, third))
 
 
+def test_the_log_has_the_failure_that_was_raised(
+    hk: Harken, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not the one that caused it."""
+    receiver.failure = DeliveryFailed("It gave up")
+    receiver.failure.__cause__ = DeliveryFailed("The proxy refused")
+    give(hk)
+    assert "It gave up" in caplog.text
+    assert "The proxy refused" not in caplog.text
+
+
 def test_a_receiver_without_an_answer(hk: Harken, receiver: Receiver) -> None:
     """A channel that reports no answer still shows that the delivery arrived."""
     receiver.answer = None
@@ -235,7 +246,7 @@ def test_the_most_common_cause(hk: Harken, receiver: Receiver, clock: ManualCloc
     assert (rare.counted.cause, rare.counted.count) == ("timed out", 2)
     assert common.latest is not None
     last = common.latest.history[-1]
-    assert (last.outcome, last.status) == (AttemptOutcome.NOT_SENT, "410 Gone")
+    assert (last.outcome, last.status) == (AttemptOutcome.CHANNEL_OFF, "410 Gone")
     assert last.error.startswith("The channel is switched off: It responded with 410")
     assert common.latest.attempts == 0
 

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from attrs import evolve
@@ -21,11 +22,14 @@ from harken import (
     InvalidQuery,
     Notification,
     Notifier,
+    StorageUnavailable,
     Submission,
     Target,
 )
+from harken.configuration.notifications import NotificationSettings
 from harken.domain.digest import DigestRule, parse_digest
-from harken.domain.events import DeliveryQuery, DeliveryState, EventType
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, EventType
+from harken.ports.state import StateEntry
 from harken.ports.storage import same_clock
 from harken.testing.assertions import at_once
 
@@ -262,7 +266,7 @@ def test_a_digest_is_as_current_as_its_attempt(connect: Any, clock: Clock, inbox
         clock.now += timedelta(minutes=1)
         hk.relay.run_due()
     digest = next(one.digest for one in inbox.received if one.digest is not None)
-    assert digest.quoted == frozenset()
+    assert digest.quoted == {}
     assert digest.headline.comparison.after.total == 0
     # The failed attempt may have arrived.
     assert "feedback.erased" in inbox.types
@@ -286,7 +290,7 @@ def test_what_is_erased_while_a_digest_is_built_is_not_quoted(
         hk.relay.run_due()
     (one,) = inbox.received
     assert one.digest is not None
-    assert one.digest.quoted == frozenset()
+    assert one.digest.quoted == {}
 
 
 def test_an_erasure_during_the_attempt_is_notified_after_it(connect: Any, clock: Clock, inbox: Inbox) -> None:
@@ -306,6 +310,156 @@ def test_an_erasure_during_the_attempt_is_notified_after_it(connect: Any, clock:
     assert inbox.types == ["feedback.erased", "digest", "feedback.erased"]
 
 
+def erase(hk: Harken, feedback_id: str) -> None:
+    """Erase one entry."""
+    hk.collection.erase(FeedbackQuery(feedback_id=feedback_id).in_any_state())
+
+
+def test_an_erasure_that_is_being_notified_during_the_attempt_is_notified_after_it(
+    connect: Any, clock: Clock, inbox: Inbox
+) -> None:
+    """Although another relay has sent the notification before the digest arrived, and settles it afterwards."""
+    clock.now = MONDAY + timedelta(hours=9)
+    held: list[Delivery] = []
+    with connect() as hk, connect() as other:
+        doomed = complain(hk)
+
+        def erase_once() -> None:
+            inbox.before = lambda: None
+            erase(other, doomed)
+            other.relay.dispatch()
+            held.extend(other.outbox.claim("mail", now=clock.now, until=clock.now + timedelta(minutes=1), limit=9))
+
+        inbox.before = erase_once
+        hk.digests.send("weekly")
+        hk.relay.run_due()
+        assert [one.event.type for one in held] == [EventType.ERASED]
+        other.outbox.settle(held)
+        hk.relay.run_due()
+    assert inbox.types == ["digest", "feedback.erased"]
+
+
+def test_an_erasure_during_an_attempt_that_fails_is_notified_after_it(connect: Any, clock: Clock, inbox: Inbox) -> None:
+    """The digest may have arrived nevertheless, and the next attempt does not quote the feedback."""
+    clock.now = MONDAY + timedelta(hours=9)
+    with connect() as hk, connect() as other:
+        doomed = complain(hk)
+
+        def erase_once() -> None:
+            inbox.before = lambda: None
+            erase(other, doomed)
+            other.relay.run_due()
+            raise DeliveryFailed("timed out")
+
+        inbox.before = erase_once
+        hk.digests.send("weekly")
+        hk.relay.run_due()
+        assert inbox.types == ["feedback.erased", "feedback.erased"]
+        clock.now += timedelta(minutes=1)
+        hk.relay.run_due()
+        assert inbox.types == ["feedback.erased", "feedback.erased", "digest"]
+
+
+def test_a_storage_that_fails_after_the_attempt_loses_no_erasure(
+    connect: Any, clock: Clock, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digest is sent again, without the quotation, and the erasure of what it quoted before is notified."""
+    clock.now = MONDAY + timedelta(hours=9)
+    with connect() as hk, connect() as other:
+        doomed = complain(hk)
+
+        def fail(*_: object) -> None:
+            raise StorageUnavailable("for a moment")
+
+        def erase_once() -> None:
+            inbox.before = lambda: None
+            erase(other, doomed)
+            other.relay.run_due()
+            monkeypatch.setattr(hk.outbox, "add", fail)
+
+        inbox.before = erase_once
+        hk.digests.send("weekly")
+        with pytest.raises(StorageUnavailable):
+            hk.relay.run_due()
+        monkeypatch.undo()
+        clock.now += timedelta(minutes=1)
+        hk.relay.run_due()
+        assert inbox.types == ["feedback.erased", "digest", "digest", "feedback.erased"]
+        quoted = [list(one.digest.quoted) for one in inbox.received if one.digest is not None]
+        assert quoted == [[doomed], []]
+        assert hk.state.all("digest-quotations") == []
+
+
+def test_a_storage_that_fails_while_a_digest_is_built_is_not_the_fault_of_the_channel(
+    connect: Any, clock: Clock, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No attempt is counted, and the digest is sent as soon as the storage works."""
+    clock.now = MONDAY + timedelta(hours=9)
+
+    def fail(*_: object) -> None:
+        raise StorageUnavailable("for a moment")
+
+    with connect() as hk:
+        hk.digests.send("weekly")
+        monkeypatch.setattr(hk.outbox, "record_notified", fail)
+        with pytest.raises(StorageUnavailable):
+            hk.relay.run_due()
+        (waiting,) = hk.deliveries.find("pending", channel="mail")
+        assert (waiting.attempts, waiting.history) == (0, ())
+        monkeypatch.undo()
+        hk.relay.run_due()
+    assert inbox.types == ["digest"]
+
+
+@pytest.mark.parametrize("value", [{}, {"sent_until": "soon"}, {"sent_until": None}])
+def test_a_note_that_cannot_be_read_stops_nothing(
+    connect: Any, clock: Clock, inbox: Inbox, value: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other digests and events are sent; the digest goes on at its next time, and no week is sent twice."""
+    other = WEEKLY | {"name": "other", "channel": "other"}
+    with connect(digests=[WEEKLY, other]) as hk:
+        hk.relay.run_due()
+        clock.now = MONDAY + timedelta(hours=9)
+        hk.relay.run_due()
+        (note,) = [one for one in hk.state.all("digest") if one.name == "weekly:default"]
+        hk.state.put("digest", StateEntry(note.name, value, note.version + 1))
+        hk.outbox.forget(before=clock.now + timedelta(days=1))
+        for _ in range(2):
+            complain(hk, at=clock.now)
+            clock.now += timedelta(minutes=2)
+            hk.relay.run_due()
+        assert hk.outbox.events(limit=9) == []
+        assert "It is unknown when the digest 'weekly' was sent" in caplog.text
+        assert inbox.types == ["digest"]
+        clock.now += timedelta(days=7)
+        hk.relay.run_due()
+        delivered = hk.deliveries.find("delivered", type="digest", channel="other")
+        assert len(delivered) == 1
+    assert inbox.types == ["digest", "digest"]
+
+
+def test_a_digest_with_an_error_does_not_stop_others(
+    connect: Any, clock: Clock, inbox: Inbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error is logged with the name of the digest."""
+    latest_end = DigestRule.latest_end
+
+    def fail_for_one(rule: DigestRule, now: datetime) -> date:
+        if rule.name == "broken":
+            raise RuntimeError("a day that does not exist")
+        return latest_end(rule, now)
+
+    monkeypatch.setattr(DigestRule, "latest_end", fail_for_one)
+    with connect(digests=[WEEKLY | {"name": "broken"}, WEEKLY]) as hk:
+        hk.relay.run_due()
+        clock.now = MONDAY + timedelta(hours=9)
+        complain(hk)
+        hk.relay.run_due()
+        assert hk.outbox.events(limit=9) == []
+    assert inbox.types == ["digest"]
+    assert "The digest 'broken' waits" in caplog.text
+
+
 def test_digests_keep_applications_apart(connect: Any, clock: Clock, inbox: Inbox) -> None:
     """A digest has the feedback of its application, agents and context only."""
     rules = [
@@ -320,7 +474,7 @@ def test_digests_keep_applications_apart(connect: Any, clock: Clock, inbox: Inbo
         theirs, ours = hk.digests.build("theirs"), hk.digests.build("ours")
         assert (theirs.application, theirs.headline.comparison.after.total) == ("theirs", 1)
         assert (ours.application, ours.headline.comparison.after.total) == ("default", 1)
-        assert theirs.quoted.isdisjoint(ours.quoted)
+        assert theirs.quoted.keys().isdisjoint(ours.quoted)
         assert hk.digests.send_due() == set()
 
 
@@ -374,6 +528,24 @@ def test_the_link_selects_the_same(connect: Any, clock: Clock, monkeypatch: pyte
     assert link == f"https://example.com/harken/dashboard?{expected}"
 
 
+def test_the_link_has_each_value_of_a_context(connect: Any, clock: Clock) -> None:
+    """As the dashboard reads them; the address itself is not changed."""
+    clock.now = MONDAY
+    rule = WEEKLY | {"context": {"tier": ["pro", "free"], "seats": [1, None], "is_new": True}}
+    with connect(digests=[rule], public_url="https://my_host/f_b") as hk:
+        address, _, selection = hk.digests.build("weekly").link.partition("?")
+    assert address == "https://my_host/f_b/dashboard"
+    pairs = parse_qsl(selection, keep_blank_values=True)
+    assert pairs[3:] == [
+        ("context.is_new", "true"),
+        ("context.seats", ""),
+        ("context.seats", "1"),
+        ("context.tier", "free"),
+        ("context.tier", "pro"),
+    ]
+    assert "_" not in selection
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -405,10 +577,9 @@ def test_wrong_channels_and_names(connect: Any) -> None:
         hk.digests.send("daily")
 
 
-def test_settings_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_the_file(tmp_path: Path) -> None:
     """``[[digests]]`` in harken.toml has the same keys; TOML times may be written without quotes."""
     text = '[channels.mail]\nkind = "log"\n[[digests]]\nname = "weekly"\nchannel = "mail"\nat = 08:30:00\n'
     (tmp_path / "harken.toml").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    with harken.connect("memory://") as hk:
-        assert list(hk.digests.rules) == [DigestRule(name="weekly", channel="mail", at=time(8, 30))]
+    settings = NotificationSettings.load({}, tmp_path)
+    assert settings.digests == (DigestRule(name="weekly", channel="mail", at=time(8, 30)),)

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from channels import Recorder, connect_without_relay
-from harken import Change, DeliveryFailed, Harken, Notification, Route, Target
+from harken import Change, DeliveryFailed, Harken, Notification, Route, StorageUnavailable, Target
 from harken.configuration.storage_urls import open_storage
 from harken.domain.events import DeliveryQuery, DeliveryState
 from harken.services.notifications import lane as lane_module
@@ -222,6 +222,30 @@ def test_an_alert_is_emptied_before_it_is_sent(at: str) -> None:
         assert pending(hk) == []
     assert "alert.raised" not in channel.types
     assert [one.alert.message for one in channel.arrived if one.alert is not None] == [""]
+
+
+def test_an_attempt_counts_although_its_outcome_could_not_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The feedback may have arrived, so the channel is notified of its erasure."""
+    clock, channel = ManualClock(), Recorder()
+
+    def fail(*_: object, **__: object) -> None:
+        raise StorageUnavailable("for a moment")
+
+    def refuse(_: Notification) -> None:
+        raise DeliveryFailed("timed out")
+
+    channel.refuse = refuse
+    with connect_without_relay(clock, channels={"ops": channel}) as hk:
+        hk.submit("s", "down", SECRET, author="victim")
+        monkeypatch.setattr(hk.outbox, "back_off", fail)
+        with pytest.raises(StorageUnavailable):
+            hk.relay.run_due()
+        monkeypatch.undo()
+        channel.refuse = lambda _: None
+        erase(hk)
+        clock.turn(minutes=1)
+        hk.relay.run_due()
+    assert channel.types == ["feedback.erased"]
 
 
 def test_an_erasure_wakes_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,14 @@ from harken.domain.digest import Digest
 from harken.domain.insight.issues import Issue
 from harken.domain.summary import Summary
 from harken_adapters.formats.record import Record
+from harken_adapters.formats.statistics import VERDICTS_OF_DIRECTIONS
 
 
 def digest_record(digest: Digest) -> Record:
-    """A digest in notifications and for the command line. Its size is bounded, however many agents there are."""
+    """A digest in notifications and for the command line. Its size is bounded, however many agents there are.
+
+    The names are those of the statistics in the HTTP API. Without thumbs, there is no ``satisfaction_score``.
+    """
     headline, comparison = digest.headline, digest.headline.comparison
     interval = comparison.always_valid_interval
     compared = bool(comparison.before.decided and comparison.after.decided)
@@ -22,8 +26,8 @@ def digest_record(digest: Digest) -> Record:
         "finding": headline.finding.value,
         "statistics": _statistics(comparison.after),
         "before": _statistics(comparison.before),
-        "change": round(comparison.satisfaction_change, 1) if compared else None,
-        "change_interval": {"low": round(interval.low, 1), "high": round(interval.high, 1)} if compared else None,
+        "satisfaction_change": round(comparison.satisfaction_change, 1) if compared else None,
+        "always_valid_interval": {"low": round(interval.low, 1), "high": round(interval.high, 1)} if compared else None,
         "days": [{"start": one.start.isoformat()} | _statistics(one.summary) for one in digest.days],
         "issues": [_issue(one) for one in digest.issues.issues],
         "link": digest.link,
@@ -32,11 +36,11 @@ def digest_record(digest: Digest) -> Record:
 
 def _statistics(summary: Summary) -> Record:
     return {
-        "total": summary.total,
+        "total_feedbacks": summary.total,
         "positive": summary.positive,
         "negative": summary.negative,
         "neutral": summary.neutral,
-        "satisfaction": round(summary.satisfaction, 1) if summary.decided else None,
+        "satisfaction_score": round(summary.satisfaction, 1) if summary.decided else None,
     }
 
 
@@ -45,8 +49,7 @@ def _issue(issue: Issue) -> Record:
     return {
         "name": issue.name,
         "count": issue.share.count,
-        "percent": round(issue.share.percent, 1),
-        "direction": issue.direction,
-        "comment": "" if example is None else example.comment,
-        "feedback_id": None if example is None else example.id,
+        "share": round(issue.share.percent, 1),
+        "verdict": VERDICTS_OF_DIRECTIONS[issue.direction],
+        "example": None if example is None else {"id": example.id, "comment": example.comment},
     }

@@ -124,14 +124,18 @@ def alert_details(alert: Alert, selection: FeedbackQuery | None) -> Record:
 
 def _filters(query: FeedbackQuery) -> dict[str, str]:
     """The filters of a query as query parameters, as far as that of an alert has them: it is of one agent or rating."""
+    filters: dict[str, str] = {}
+    if query.session_id is not None:
+        filters["session_id"] = query.session_id
+    if query.agent_id is not None:
+        (filters["agent_id"],) = query.agent_id
+    if query.rating is not None:
+        (rating,) = query.rating
+        filters["rating"] = rating.word
+    if query.statuses == {ModerationStatus.PENDING}:
+        filters["status"] = "pending"
     moments = {"since": query.since, "until": query.until}
-    return {
-        **({"session_id": query.session_id} if query.session_id is not None else {}),
-        **({"agent_id": min(query.agent_id)} if query.agent_id else {}),
-        **({"rating": min(rating.word for rating in query.rating)} if query.rating else {}),
-        **({"status": "pending"} if query.statuses == {ModerationStatus.PENDING} else {}),
-        **{name: stamp(moment) for name, moment in moments.items() if moment is not None},
-    }
+    return filters | {name: stamp(moment) for name, moment in moments.items() if moment is not None}
 
 
 def alert_from(record: Mapping[str, Any]) -> Alert:

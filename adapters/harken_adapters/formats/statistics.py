@@ -49,8 +49,9 @@ T = TypeVar("T")
 
 #: The sums of a summary besides the ratings and the counts by hour.
 _SUMS: Final = ("comments", "comment_characters", "sentiments", "polarity_millionths", "subjectivity_millionths")
-_DIRECTIONS: Final = {1: "more frequent", -1: "rarer", 0: Verdict.UNDECIDED.value}
-_WORDS_OF_DIRECTIONS: Final = {word: direction for direction, word in _DIRECTIONS.items()}
+#: The verdicts on the shares of issues, by :attr:`.Issue.direction`.
+VERDICTS_OF_DIRECTIONS: Final = {1: "more frequent", -1: "rarer", 0: Verdict.UNDECIDED.value}
+_DIRECTIONS_OF_VERDICTS: Final = {verdict: direction for direction, verdict in VERDICTS_OF_DIRECTIONS.items()}
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -301,7 +302,7 @@ def issues_record(issues: Issues, feedback_record: Callable[[Feedback], dict[str
                 "share": round(one.share.percent, 1),
                 "design_effect": one.share.design_effect,
                 "change": None if one.change is None else _share_change_record(one.change),
-                "verdict": _DIRECTIONS[one.direction],
+                "verdict": VERDICTS_OF_DIRECTIONS[one.direction],
                 "example": None if one.example is None else feedback_record(one.example),
                 "words": list(one.words),
             }
@@ -523,7 +524,7 @@ def issues_from(document: Json, feedback_from: Callable[[Json], Feedback]) -> Is
                 one["name"],
                 Proportion(one["count"], downs, one["design_effect"]),
                 None if one["change"] is None else _share_change_from(one["change"]),
-                _WORDS_OF_DIRECTIONS[one["verdict"]],
+                _DIRECTIONS_OF_VERDICTS[one["verdict"]],
                 None if one["example"] is None else feedback_from(one["example"]),
                 tuple(one["words"]),
             )

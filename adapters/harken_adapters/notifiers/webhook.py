@@ -26,7 +26,7 @@ from harken.domain.texts import as_texts
 from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
 from harken_adapters.formats.notification import body
 from harken_adapters.notifiers.addresses import LookUp, look_up
-from harken_adapters.notifiers.digests import digest_lines
+from harken_adapters.notifiers.digest_text import digest_lines
 from harken_adapters.notifiers.tables import check_keys, texts_at
 from harken_adapters.notifiers.transport import Answer
 

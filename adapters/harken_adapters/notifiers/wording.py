@@ -11,7 +11,7 @@ from harken.domain.events import EventType
 from harken.domain.feedback import Feedback, Rating
 from harken.ports.notifier import Notification
 from harken_adapters.formats.record import stamp
-from harken_adapters.notifiers.digests import digest_lines, digest_title
+from harken_adapters.notifiers.digest_text import digest_lines, digest_title
 
 _EVENT_WORDS: Final = {
     EventType.CREATED: "New feedback",

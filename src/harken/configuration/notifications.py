@@ -53,6 +53,7 @@ class NotificationSettings:
         alert_rules: Sequence[AlertRule | Mapping[str, object]] | None = None,
         replies: Sequence[ReplyRule | Mapping[str, object]] | None = None,
         digests: Sequence[DigestRule | Mapping[str, object]] | None = None,
+        public_url: str | None = None,
     ) -> NotificationSettings:
         """The settings: arguments that are not ``None``, then the file.
 
@@ -75,7 +76,7 @@ class NotificationSettings:
             ),
             replies=_parse_all(_read_list(file, "replies") if replies is None else replies, ReplyRule, parse_reply),
             digests=_digests(_read_list(file, "digests") if digests is None else digests),
-            public_url=_public_url(environ, file),
+            public_url=_public_url(environ, file) if public_url is None else public_url,
         )
 
 

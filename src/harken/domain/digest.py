@@ -14,6 +14,7 @@ from attrs import evolve, field, fields, frozen
 
 from harken.domain.errors import ConfigurationError, InvalidQuery
 from harken.domain.events import Event, EventType
+from harken.domain.feedback import DEFAULT_APPLICATION, Feedback, FrozenMapping
 from harken.domain.insight.headline import Headline
 from harken.domain.insight.issues import Issues
 from harken.domain.query import FeedbackQuery
@@ -23,7 +24,7 @@ from harken.domain.summary import Summary
 from harken.domain.texts import unknown_names
 from harken.domain.trend import TrendPoint, zone_named
 
-DAYS: Final = 7
+_DAYS: Final = 7
 _PREFIX: Final = "digest"
 _DAY: Final = timedelta(days=1)
 
@@ -66,10 +67,10 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _context(value: Any) -> Mapping[str, Any]:
+def _context(value: Any) -> FrozenMapping[Any]:
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"context of a digest must be a table such as {{tier = 'premium'}}, got {value!r}")
-    return dict(value)
+    return FrozenMapping({name: tuple(one) if isinstance(one, list) else one for name, one in value.items()})
 
 
 @frozen(kw_only=True)
@@ -97,7 +98,7 @@ class DigestRule:
     zone: str = "UTC"
     application: str | None = None
     agents: tuple[str, ...] = field(default=(), converter=_texts)
-    context: Mapping[str, Any] = field(factory=dict, converter=_context, hash=False)
+    context: FrozenMapping[Any] = field(factory=FrozenMapping, converter=_context)
 
     def __attrs_post_init__(self) -> None:
         problems = [name_problem("A digest's name", self.name), name_problem("A channel's name", self.channel)]
@@ -106,7 +107,7 @@ class DigestRule:
         if message := next(filter(None, problems), None):
             raise ConfigurationError(message)
         try:
-            self.query(self.application or "default", date(2000, 1, 8))
+            self.query(self.application or DEFAULT_APPLICATION, date(2000, 1, 8))
         except InvalidQuery as error:
             raise ConfigurationError(f"In the digest {self.name!r}: {error}") from error
 
@@ -118,8 +119,8 @@ class DigestRule:
         local = now.astimezone(self._zone)
         if self.weekday is None:
             return local.date()
-        day = local.date() - (local.weekday() - self.weekday) % DAYS * _DAY
-        return day if datetime.combine(day, self.at, self._zone) <= local else day - DAYS * _DAY
+        day = local.date() - (local.weekday() - self.weekday) % _DAYS * _DAY
+        return day if datetime.combine(day, self.at, self._zone) <= local else day - _DAYS * _DAY
 
     def today(self, now: datetime) -> date:
         """The local day."""
@@ -128,7 +129,7 @@ class DigestRule:
     @staticmethod
     def begin(end: date) -> date:
         """The first day of the period before a day."""
-        return end - DAYS * _DAY
+        return end - _DAYS * _DAY
 
     def query(self, application: str, end: date) -> FeedbackQuery:
         """What the digest of the seven local days before a day counts."""
@@ -145,7 +146,7 @@ class DigestRule:
         """The points of a trend by day, with empty ones for days before the first and after the last."""
         known = {point.start.date(): point for point in points}
         midnights = [
-            datetime.combine(self.begin(end) + number * _DAY, time(), self._zone) for number in range(DAYS + 1)
+            datetime.combine(self.begin(end) + number * _DAY, time(), self._zone) for number in range(_DAYS + 1)
         ]
         return tuple(
             known.get(start.date()) or TrendPoint(start, after, Summary()) for start, after in pairwise(midnights)
@@ -211,9 +212,9 @@ class Digest:
     link: str = ""
 
     @property
-    def quoted(self) -> frozenset[str]:
-        """The ids of the feedback that it quotes."""
-        return frozenset(one.example.id for one in self.issues.issues if one.example is not None)
+    def quoted(self) -> Mapping[str, Feedback]:
+        """The feedback that it quotes, by id."""
+        return {one.example.id: one.example for one in self.issues.issues if one.example is not None}
 
     def without(self, feedback_ids: Collection[str]) -> Digest:
         """Return the digest without quotations of this feedback."""

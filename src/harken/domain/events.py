@@ -154,12 +154,15 @@ class AttemptOutcome(Enum):
     #: The receiver accepted it, but needs it once more.
     ACCEPTED = "accepted"
     FAILED = "failed"
-    #: Nothing was sent, for example because the channel is switched off.
+    #: Nothing was sent, because the channel is switched off.
+    CHANNEL_OFF = "channel_off"
+    #: Nothing was sent, for example because the channel was removed.
     NOT_SENT = "not_sent"
 
-
-#: The beginning of the error of a delivery that was not sent because its channel was off.
-OFF_ERROR: Final = "The channel is switched off"
+    @property
+    def was_sent(self) -> bool:
+        """Whether something was sent, or may have been."""
+        return self not in {AttemptOutcome.CHANNEL_OFF, AttemptOutcome.NOT_SENT}
 
 
 def is_answer(status: str) -> bool:
@@ -194,11 +197,6 @@ class Attempt:
     status: str = ""
     words: str = ""
     error: str = ""
-
-    @property
-    def found_channel_off(self) -> bool:
-        """Whether nothing was sent because the channel was off."""
-        return self.outcome is AttemptOutcome.NOT_SENT and self.error.startswith(OFF_ERROR)
 
 
 @frozen(kw_only=True)

@@ -42,17 +42,17 @@ class Outbox(ABC):
 
     @abstractmethod
     def add(self, delivery: Delivery) -> bool:
-        """Store a pending delivery of an event that no write has caused, such as a digest.
+        """Store a pending delivery of an event that no write has caused, such as a digest, or of an erasure once more.
 
         Returns ``False``, and stores nothing, if there is a delivery with that id, in any state.
         """
 
     @abstractmethod
-    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> None:
         """Record durably that a channel is notified of feedback, by a delivery that is about something else.
 
-        Returns the ids of those that are stored. The channel is notified of their erasure, as after a delivery about
-        them. Takes a few ids.
+        The channel is notified of its erasure, as after a delivery about it. Ignores feedback that is not stored. Takes
+        a few ids.
         """
 
     @abstractmethod

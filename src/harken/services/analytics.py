@@ -305,11 +305,11 @@ class AnalyticsService:
         """
         before, after = periods.before, periods.after
         comparison = self.compare(before, after)
-        is_rated = is_of_one_rating(after, comparison)
+        counts_only = is_of_one_rating(after, comparison)
         silence = self._silence(periods)
-        finding = find(comparison, silence, is_rated=is_rated)
+        finding = find(comparison, silence, counts_only=counts_only)
         by_hour = periods.length < _SHORT_PERIOD
-        explains = comparison.direction != 0 and not is_rated
+        explains = comparison.direction != 0 and not counts_only
         began, next_change = self._began(periods, comparison.direction, by_hour=by_hour) if explains else (None, None)
         return Headline(
             finding=finding,
@@ -321,7 +321,7 @@ class AnalyticsService:
             next_change=next_change,
             began_to_the_hour=by_hour,
             growth=self._growth(periods, themes=themes),
-            mix=None if is_rated else misleading(self.mix(before, after, _BY_AGENT), comparison),
+            mix=None if counts_only else misleading(self.mix(before, after, _BY_AGENT), comparison),
             silence=silence,
         )
 

@@ -82,21 +82,44 @@ class ErasureContract(FreshStorage):
 
     def test_a_channel_that_was_notified_by_something_else_is_notified(self) -> None:
         """Such as a digest that quotes the feedback; other channels, entries and applications are not affected."""
-        one, other, kept = a_feedback(), a_feedback(application="other"), a_feedback()
+        one, other, kept, late = a_feedback(), a_feedback(application="other"), a_feedback(), a_feedback()
         twin = evolve(other, id=one.id)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one, twin, kept))
-            fan_out(storage)
             for _ in range(2):
-                found = storage.outbox.record_notified("default", [one.id, kept.id, "missing"], "mail")
-                check_same(sorted(found), sorted([one.id, kept.id]))
-            check_same(list(storage.outbox.record_notified("other", [], "mail")), [])
+                storage.outbox.record_notified("default", [one.id, kept.id, late.id], "mail")
+            storage.outbox.record_notified("other", [], "mail")
+            # It was not stored, so nobody was notified of it.
+            storage.feedback.add(accepted(late))
+            fan_out(storage)
             check_same(list(_waiting(storage)), [])
+            storage.feedback.erase(evolve(EVERYTHING, feedback_id=late.id), at=NOON)
+            check_same(_pending(storage), {})
             storage.feedback.erase(FeedbackQuery(application="other").in_any_state(), at=NOON)
             check_same(_pending(storage), {})
             storage.feedback.erase(evolve(EVERYTHING, feedback_id=one.id), at=NOON)
             check_same(list(_waiting(storage)), [Delivery.of(Event.erasure(one, at=NOON), "mail", due_at=NOON)])
-            check_same(list(storage.outbox.record_notified("default", [one.id], "mail")), [])
+
+    def test_a_channel_can_be_notified_of_an_erasure_once_more(self) -> None:
+        """By an added delivery with another id, while the first one is pending, leased or delivered."""
+        one = a_feedback()
+        again = evolve(Event.erasure(one, at=NOON), id="again")
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one))
+            fan_out(storage, "mail")
+            storage.outbox.settle(claim_due(storage, "mail"))
+            storage.feedback.erase(EVERYTHING, at=NOON)
+            (notice,) = claim_due(storage, "mail")
+            second = Delivery.of(again, "mail", due_at=NOON)
+            check_same(storage.outbox.add(second), True)
+            check_same(storage.outbox.add(second), False)
+            check_same([claim.event for claim in claim_due(storage, "mail")], [again])
+            check_same(list(storage.outbox.settle([notice])), [])
+            check_same(storage.outbox.add(evolve(second, id="third:mail", event=evolve(again, id="third"))), True)
+            check_same(_pending(storage), {"mail": 2})
+            # Feedback that is restored from a backup is erased as before.
+            storage.feedback.add(accepted(one))
+            check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased(feedback=1))
 
     def test_a_channel_whose_delivery_was_buried_unsent_is_not_notified(self) -> None:
         """A channel that was off when its delivery was claimed is not notified, unless an earlier attempt was made."""

@@ -222,10 +222,8 @@ class _Outbox(Outbox):
         self._put(delivery)
         return True
 
-    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
-        stored = set(self._feedback.get_many(application, feedback_ids))
-        self.known |= {(application, one, channel) for one in stored}
-        return stored
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> None:
+        self.known |= {(application, one, channel) for one in self._feedback.get_many(application, feedback_ids)}
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         due = [

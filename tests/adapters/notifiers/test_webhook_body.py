@@ -272,15 +272,16 @@ def test_a_digest() -> None:
     data = record["data"]
     assert record["type"] == "digest"
     assert (data["since"], data["until"]) == ("2025-12-29T00:00:00+00:00", "2026-01-05T00:00:00+00:00")
-    assert (data["finding"], data["change"], data["change_interval"]) == ("fell", -30.0, {"low": -58.8, "high": -1.2})
-    assert data["statistics"] == {"total": 100, "positive": 50, "negative": 50, "neutral": 0, "satisfaction": 50.0}
+    assert (data["finding"], data["satisfaction_change"]) == ("fell", -30.0)
+    assert data["always_valid_interval"] == {"low": -58.8, "high": -1.2}
+    statistics = {"total_feedbacks": 100, "positive": 50, "negative": 50, "neutral": 0, "satisfaction_score": 50.0}
+    assert data["statistics"] == statistics
     assert data["issues"] == [
         {
             "name": "slow",
             "count": 25,
-            "percent": 50.0,
-            "direction": 1,
-            "comment": "Too slow for me",
-            "feedback_id": example,
+            "share": 50.0,
+            "verdict": "more frequent",
+            "example": {"id": example, "comment": "Too slow for me"},
         }
     ]

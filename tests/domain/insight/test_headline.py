@@ -41,8 +41,8 @@ def test_only_neutral_ratings() -> None:
 
 def test_a_filter_on_the_rating() -> None:
     """It leaves only numbers to compare: the satisfaction would be 0 or 100."""
-    assert find(Comparison(_rated(0, 400), _rated(0, 900)), is_rated=True) is Finding.COUNT
-    assert find(Comparison(_rated(0, 400), _rated(0, 0)), is_rated=True) is Finding.EMPTY
+    assert find(Comparison(_rated(0, 400), _rated(0, 900)), counts_only=True) is Finding.COUNT
+    assert find(Comparison(_rated(0, 400), _rated(0, 0)), counts_only=True) is Finding.EMPTY
 
 
 class TestSilence:

@@ -37,7 +37,7 @@ def test_a_digest_is_shown(cli: Any, tmp_path: Path) -> None:
     shown = cli("digest", "show", "weekly").out
     assert "No feedback in this period" in shown
     assert shown.count("no thumbs") == 7
-    assert cli("digest", "show", "weekly", "--json").json["statistics"]["total"] == 0
+    assert cli("digest", "show", "weekly", "--json").json["statistics"]["total_feedbacks"] == 0
     assert cli("digest", "send", "weekly", "--json").json == {"sent": True}
 
 

@@ -155,6 +155,18 @@ def test_an_invalid_configuration(config: dict[str, Any], says: str) -> None:
         flask.Harken(app)
 
 
+def test_digests_link_to_the_public_url_of_the_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the settings of the server, although they are neither in the environment nor in the file."""
+    monkeypatch.chdir(tmp_path)
+    Path("harken.toml").write_text('[[digests]]\nname = "weekly"\nchannel = "log"\n')
+    app = shop(HARKEN_STORAGE="memory://")
+    flask.Harken(app, settings=ServerSettings(**OPEN, public_url="https://example.com/feedback"))
+    with app.app_context():
+        link = current_harken().digests.build("weekly").link
+    app.extensions["harken"].close()
+    assert link.startswith("https://example.com/feedback/dashboard?")
+
+
 def test_an_application_without_harken() -> None:
     """The error for an application without a Harken says how to add one."""
     with shop().app_context(), pytest.raises(RuntimeError, match=r"add one with Harken\(app\)"):

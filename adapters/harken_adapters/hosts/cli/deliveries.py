@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from harken import Harken
-from harken.domain.events import Attempt, AttemptOutcome, Delivery, DeliveryState
+from harken.domain.events import Attempt, Delivery, DeliveryState
 from harken.services.notifications.deliveries import Cause, DeliveryFilters
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.delivery import delivery_record, summary_record
@@ -298,7 +298,7 @@ def _line(delivery: Delivery) -> str:
 
 def _attempt_text(attempt: Attempt) -> str:
     outcome = attempt.outcome.value.replace("_", " ")
-    took = "" if attempt.outcome is AttemptOutcome.NOT_SENT else f" in {attempt.duration.total_seconds():.2f} s"
+    took = f" in {attempt.duration.total_seconds():.2f} s" if attempt.outcome.was_sent else ""
     status = f": {attempt.status}" if attempt.status else ""
     words = f' "{attempt.words}"' if attempt.words else ""
     return f"{time_text(attempt.at)}  {outcome}{took}{status}{words}"

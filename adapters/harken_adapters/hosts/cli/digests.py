@@ -9,7 +9,7 @@ import typer
 from harken_adapters.formats.digest import digest_record
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import print_json, say
-from harken_adapters.notifiers.digests import digest_lines, digest_title
+from harken_adapters.notifiers.digest_text import digest_lines, digest_title
 
 digest = typer.Typer(help="Show and send the weekly digests of the settings.", no_args_is_help=True)
 _Name = Annotated[str, typer.Argument(help="The name of the digest.")]

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from harken import Feedback, Harken
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.rules import AlertRule
-from harken.domain.events import Attempt, AttemptOutcome, CauseCount, Delivery, DeliveryState, is_answer
+from harken.domain.digest import name_and_end
+from harken.domain.events import Attempt, AttemptOutcome, CauseCount, Delivery, DeliveryState, EventType, is_answer
 from harken.services.notifications.channels import ChannelState, ChannelStatus
 from harken.services.notifications.deliveries import DeliveryFilters
 from harken_adapters.hosts.web.alert_words import alert_title
@@ -26,6 +27,7 @@ _OUTCOMES: Final = {
     AttemptOutcome.ARRIVED: "arrived",
     AttemptOutcome.ACCEPTED: "accepted, to be sent once more",
     AttemptOutcome.FAILED: "failed",
+    AttemptOutcome.CHANNEL_OFF: "not sent",
     AttemptOutcome.NOT_SENT: "not sent",
 }
 #: The number of deliveries about one thing that are read.
@@ -78,6 +80,9 @@ def last_deliveries(hk: Harken, **filters: Unpack[DeliveryFilters]) -> dict[str,
 def what_of(delivery: Delivery, subjects: Subjects, rules: Sequence[AlertRule], now: datetime) -> str:
     """What a delivery is about: ``down · US Airways · da33a9ab7b18``."""
     event = delivery.event
+    if event.type is EventType.DIGEST:
+        name, _ = name_and_end(event)
+        return f"digest {name}"
     subject = subjects.get((event.application, event.subject_id))
     if isinstance(subject, Alert):
         return alert_title(subject, rules, now)
@@ -93,9 +98,9 @@ def outcome_of(delivery: Delivery, now: datetime) -> Outcome:
     if delivery.state is DeliveryState.DELIVERED:
         return Outcome(name="arrived", kind="u", details=last.status if last else "")
     if delivery.state is DeliveryState.DEAD:
-        if last and last.outcome is AttemptOutcome.NOT_SENT:
-            details = f"{delivery.channel} was off" if last.found_channel_off else words
-            return Outcome(name="not attempted", kind="e", details=details)
+        if last and not last.outcome.was_sent:
+            was_off = last.outcome is AttemptOutcome.CHANNEL_OFF
+            return Outcome(name="not attempted", kind="e", details=f"{delivery.channel} was off" if was_off else words)
         return Outcome(name=delivery.cause or "failed", kind="e", details=words)
     if delivery.leased_until is not None and delivery.leased_until > now:
         return Outcome(name="waiting", kind="w", details="being sent now")
@@ -116,11 +121,11 @@ def steps_of(delivery: Delivery, local: Local) -> list[Step]:
 
 def attempts_of(delivery: Delivery) -> int:
     """How often something was sent, or may have been."""
-    return max(0, delivery.attempts - sum(one.outcome is AttemptOutcome.NOT_SENT for one in delivery.history))
+    return max(0, delivery.attempts - sum(not one.outcome.was_sent for one in delivery.history))
 
 
 def _attempt_text(attempt: Attempt) -> str:
-    if attempt.outcome is AttemptOutcome.NOT_SENT:
+    if not attempt.outcome.was_sent:
         return f"not sent: {attempt.error or attempt.status}"
     text = attempt.status or attempt.error or _OUTCOMES[attempt.outcome]
     return f"{text} in {attempt.duration.total_seconds():.2f} s"

@@ -57,13 +57,12 @@ class MemoryOutbox(Outbox):
             self._data.deliveries.put(delivery)
             return True
 
-    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> None:
         with self._data.locked():
             feedback = self._data.applications[application].feedback
-            stored = {one for one in feedback_ids if one in feedback}
-            for feedback_id in stored:
-                self._data.deliveries.notified[application, feedback_id] |= {channel: None}
-            return stored
+            for feedback_id in feedback_ids:
+                if feedback_id in feedback:
+                    self._data.deliveries.notified[application, feedback_id] |= {channel: None}
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         with self._data.locked():

@@ -90,14 +90,12 @@ class SqliteOutbox(Outbox):
 
         return self._database.write(add)
 
-    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> Collection[str]:
-        def record(connection: sqlite3.Connection) -> Collection[str]:
-            rows = connection.execute(_STORED, (application, dump(list(feedback_ids)))).fetchall()
-            stored = {feedback_id for (feedback_id,) in rows}
-            connection.executemany(_REMEMBER, [(application, feedback_id, channel) for feedback_id in stored])
-            return stored
+    def record_notified(self, application: str, feedback_ids: Collection[str], channel: str) -> None:
+        def record(connection: sqlite3.Connection) -> None:
+            stored = connection.execute(_STORED, (application, dump(list(feedback_ids)))).fetchall()
+            connection.executemany(_REMEMBER, [(application, feedback_id, channel) for (feedback_id,) in stored])
 
-        return self._database.write(record)
+        self._database.write(record)
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         moment = to_microseconds(now)

@@ -115,19 +115,19 @@ def is_of_one_rating(query: FeedbackQuery, comparison: Comparison) -> bool:
     return query.rating is not None or (query.tag is not None and is_one_sided)
 
 
-def find(comparison: Comparison, silence: Silence | None = None, *, is_rated: bool = False) -> Finding:
+def find(comparison: Comparison, silence: Silence | None = None, *, counts_only: bool = False) -> Finding:
     """What can be said about a period.
 
     Args:
         comparison: of the period with the one before.
         silence: the silence that it ends with, if any.
-        is_rated: whether only the number of entries has a meaning; see :func:`is_of_one_rating`.
+        counts_only: whether only the number of entries has a meaning; see :func:`is_of_one_rating`.
     """
     if silence is not None:
         return Finding.SILENT
     if not comparison.after.total:
         return Finding.EMPTY
-    return Finding.COUNT if is_rated else _find_change(comparison)
+    return Finding.COUNT if counts_only else _find_change(comparison)
 
 
 def _find_change(comparison: Comparison) -> Finding:

@@ -152,6 +152,7 @@ class AlertingService:
             return evolve(query, statuses=frozenset({ModerationStatus.PENDING}))
         if alert.kind in (AlertKind.STREAK, AlertKind.SILENCE):
             rating = Rating.DOWN if alert.kind is AlertKind.STREAK else None
+            # A period must not be empty.
             until = alert.resolved_at and max(alert.resolved_at, alert.began_at + MICROSECOND)
             return evolve(query, rating=rating, since=alert.began_at, until=until)
         if alert.kind is AlertKind.CHANGE:

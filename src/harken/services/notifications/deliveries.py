@@ -10,7 +10,6 @@ from typing import Final, TypedDict, Unpack
 
 from attrs import evolve, frozen
 
-from harken.domain.alerts.alert import Alert
 from harken.domain.errors import DeliveryNotFound, InvalidQuery, LeaseLost, NoSuchChannel, NoSuchRoute
 from harken.domain.events import (
     Attempt,
@@ -21,7 +20,6 @@ from harken.domain.events import (
     DeliveryState,
     EventType,
 )
-from harken.domain.feedback import Feedback
 from harken.domain.instants import utc
 from harken.domain.query import FeedbackQuery, check_limit
 from harken.domain.routes import Route
@@ -32,6 +30,7 @@ from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.notifications.channels import ChannelService
+from harken.services.notifications.read_ahead import Subjects, read_subjects
 from harken.services.notifications.routes import RouteService
 
 _BATCH: Final = 500
@@ -173,19 +172,13 @@ class DeliveryService:
             raise DeliveryNotFound(f"No delivery with id {delivery_id!r}")
         return found
 
-    def subjects(self, deliveries: Iterable[Delivery]) -> Mapping[tuple[str, str], Feedback | Alert]:
+    def subjects(self, deliveries: Iterable[Delivery]) -> Subjects:
         """What deliveries are about, by application and id, without what was erased."""
-        feedback_ids: dict[str, set[str]] = {}
-        found: dict[tuple[str, str], Feedback | Alert] = {}
-        for event in {(one.event.application, one.event.subject_id): one.event for one in deliveries}.values():
-            if not event.type.about_alert:
-                feedback_ids.setdefault(event.application, set()).add(event.subject_id)
-            elif alert := self._alerts.get(event.application, event.subject_id):
-                found[event.application, event.subject_id] = alert
-        for application, ids in feedback_ids.items():
-            for feedback_id, feedback in self._feedback.get_many(application, ids).items():
-                found[application, feedback_id] = feedback
-        return found
+        events = [one.event for one in deliveries if one.event.type.about_stored]
+        different = {(event.application, event.subject_id): event for event in events}.values()
+        return read_subjects(
+            different, self._feedback, lambda event: self._alerts.get(event.application, event.subject_id)
+        )
 
     def replay(self, delivery_id: str, *, application: str | None = None) -> Delivery:
         """Send a delivery in any state again, from now on, with its id and the current content.

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Collection, Sequence
 from datetime import date, timedelta
+from hashlib import blake2b
 from typing import Final
 from urllib.parse import urlencode
 
+from attrs import evolve
+
 from harken.domain.digest import Digest, DigestRule, name_and_end
-from harken.domain.errors import ConfigurationError, DeliveryFailed, InvalidQuery
-from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event, EventType
-from harken.domain.query import label
+from harken.domain.errors import ConfigurationError, DeliveryFailed, InvalidQuery, StorageError
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, EventType
 from harken.domain.texts import no_such
 from harken.domain.trend import Period
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
+from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry, StateRepository
 from harken.ports.time import Clock
 from harken.services.analytics import AnalyticsService
 
+logger = logging.getLogger(__name__)
+
 _KIND: Final = "digest"
+#: The kind of the state that says which feedback an attempt in progress quotes, by the id of the delivery.
+_QUOTED: Final = "digest-quotations"
 _ISSUES: Final = 3
 #: How far ahead a day may be by the clock or the time zone of another process.
 _SKEW: Final = timedelta(days=1)
@@ -66,11 +74,6 @@ class DigestService:
                 problem = no_such("channel", rule.channel, channels)
                 raise ConfigurationError(f"In the digest {rule.name!r}: {problem}")
 
-    @property
-    def rules(self) -> Sequence[DigestRule]:
-        """The digests that are configured."""
-        return tuple(self._rules.values())
-
     def build(self, name: str) -> Digest:
         """The digest of the latest period.
 
@@ -92,44 +95,81 @@ class DigestService:
     def send_due(self) -> set[str]:
         """Create the deliveries of all digests that have become due; returns their channels.
 
-        The first one of a new digest becomes due at its next time, not at once.
-        """
-        return {rule.channel for rule in self._rules.values() if rule.weekday is not None and self._send_due(rule)}
+        The first one of a new digest becomes due at its next time, not at once. An error of one digest is logged, and
+        does not stop the others.
 
-    def to_send(self, event: Event, channel: str) -> Digest:
-        """The digest of an event, as it is now, after recording that the channel is notified of what it quotes.
+        Raises:
+            StorageError: the storage failed.
+        """
+        channels: set[str] = set()
+        for rule in self._rules.values():
+            try:
+                if rule.weekday is not None and self._send_due(rule):
+                    channels.add(rule.channel)
+            except StorageError:
+                raise
+            except Exception:
+                logger.exception("The digest %r waits", rule.name)
+        return channels
+
+    def to_send(self, delivery: Delivery) -> Digest:
+        """The digest to deliver, as it is now, after recording that the channel is notified of what it quotes.
+
+        Call :meth:`repeat_erasures` after the attempt.
 
         Raises:
             DeliveryFailed: the digest is not in the settings of this process.
         """
+        event, channel = delivery.event, delivery.channel
         name, end = name_and_end(event)
         if (rule := self._rules.get(name)) is None:
             problem = f"The settings of this relay have no digest {name!r}; run all relays with the same digests"
             raise DeliveryFailed(problem, status="unknown digest")
         digest = self._build(rule, event.application, end)
-        examples = {one.example.id: one.example for one in digest.issues.issues if one.example is not None}
-        self._outbox.record_notified(event.application, list(examples), channel)
+        quoted = digest.quoted
+        self._outbox.record_notified(event.application, list(quoted), channel)
         # Read afterwards: what is erased from now on is notified.
-        current = self._feedback.get_many(event.application, list(examples))
-        same = {one for one, feedback in examples.items() if one in current and current[one] == feedback}
-        return digest.without(digest.quoted - same)
+        current = self._feedback.get_many(event.application, list(quoted))
+        digest = digest.without({one for one, feedback in quoted.items() if current.get(one) != feedback})
+        self._record_quoted(delivery, digest.quoted)
+        return digest
 
-    def sent(self, digest: Digest, channel: str) -> None:
-        """Repeat the notification of erasures that may have arrived before the digest that quotes the feedback."""
-        erased = digest.quoted - self._feedback.get_many(digest.application, digest.quoted).keys()
-        for feedback_id in sorted(erased):
-            for notice in self._erasures(digest.application, feedback_id, channel):
-                self._outbox.replay(notice.id, due_at=self._clock())
+    def repeat_erasures(self, delivery: Delivery) -> None:
+        """Notify the channel of erasures again, if their notifications may have arrived before an attempt.
 
-    def _erasures(self, application: str, feedback_id: str, channel: str) -> Iterator[Delivery]:
+        That is the erasure of feedback that this attempt quoted, or an earlier one after which this was not done.
+        """
+        if (stored := self._state.get(_QUOTED, delivery.id)) is None:
+            return
+        application, quoted = delivery.event.application, _ids_of(stored)
+        for feedback_id in sorted(quoted - self._feedback.get_many(application, quoted).keys()):
+            self._repeat_erasure(delivery, feedback_id)
+        self._state.delete(_QUOTED, delivery.id)
+
+    def _record_quoted(self, delivery: Delivery, feedback_ids: Collection[str]) -> None:
+        """Record what an attempt quotes, durably: the next one does not quote what is erased meanwhile."""
+        if not feedback_ids:
+            return
+        stored = self._state.get(_QUOTED, delivery.id)
+        quoted = _ids_of(stored).union(feedback_ids)
+        value: dict[str, JsonValue] = {"feedback_ids": [*sorted(quoted)]}
+        self._state.put(_QUOTED, StateEntry(delivery.id, value, stored.version + 1 if stored else 1))
+
+    def _repeat_erasure(self, delivery: Delivery, feedback_id: str) -> None:
         query = DeliveryQuery(
-            DeliveryState.DELIVERED,
-            application=application,
+            application=delivery.event.application,
             feedback_id=feedback_id,
-            channel=channel,
+            channel=delivery.channel,
             type=EventType.ERASED,
         )
-        yield from self._outbox.deliveries(query, limit=1)
+        for notice in self._outbox.deliveries(query, limit=1):
+            if notice.state is DeliveryState.PENDING and notice.leased_until is None:
+                # It is sent after the digest in any case.
+                continue
+            # Not a replay: receivers may discard an id that they know, and another relay may hold the lease.
+            event_id = blake2b(f"{notice.event.id}\0{delivery.id}".encode(), digest_size=16).hexdigest()
+            event = evolve(notice.event, id=event_id)
+            self._outbox.add(Delivery.of(event, delivery.channel, due_at=self._clock()))
 
     def _rule(self, name: str) -> DigestRule:
         if (rule := self._rules.get(name)) is None:
@@ -140,9 +180,14 @@ class DigestService:
         return rule.application or self._application
 
     def _send_due(self, rule: DigestRule) -> bool:
+        """Create the delivery of the latest period, if it was not sent."""
         end = rule.latest_end(self._clock())
-        if self._state.get(_KIND, self._key(rule)) is None:
-            return not self._note(rule, end, None) and self._send(rule, end)
+        stored = self._state.get(_KIND, self._key(rule))
+        if stored is not None and not _noted_ends(stored):
+            logger.warning("It is unknown when the digest %r was sent; the next one is sent at its time", rule.name)
+        if not _noted_ends(stored) and self._note(rule, end, stored):
+            # A new digest waits for its next time.
+            return False
         return self._send(rule, end)
 
     def _send(self, rule: DigestRule, end: date) -> bool:
@@ -193,11 +238,13 @@ class DigestService:
             return ""
         pairs = [("since", rule.begin(end).isoformat()), ("until", end.isoformat()), ("zone", rule.zone)]
         pairs += [("agent_id", agent) for agent in rule.agents]
-        pairs += [(f"context.{name}", label(value) or "") for name, value in rule.context.items()]
+        for name, labels in rule.query(application, end).context.items():
+            pairs += [(f"context.{name}", value) for value in sorted(one or "" for one in labels)]
         if application != self._application:
             pairs.append(("application", application))
         # Some channels read underscores as emphasis.
-        return f"{self._public_url}/dashboard?{urlencode(pairs)}".replace("_", "%5F")
+        selection = urlencode(pairs).replace("_", "%5F")
+        return f"{self._public_url}/dashboard?{selection}"
 
 
 def _last_sent(stored: StateEntry | None, today: date) -> date | None:
@@ -205,6 +252,21 @@ def _last_sent(stored: StateEntry | None, today: date) -> date | None:
 
     A later day than tomorrow was noted when the clock was wrong, and must not stop the digests until then.
     """
-    noted = [] if stored is None else [stored.value["sent_until"], stored.value.get("before")]
-    ends = [date.fromisoformat(str(one)) for one in noted if one is not None]
-    return next((end for end in ends if end <= today + _SKEW), None)
+    return next((end for end in _noted_ends(stored) if end <= today + _SKEW), None)
+
+
+def _noted_ends(stored: StateEntry | None) -> list[date]:
+    """The days that were noted, the latest note first; none if they cannot be read."""
+    if stored is None:
+        return []
+    try:
+        noted = [stored.value["sent_until"], stored.value.get("before")]
+        return [date.fromisoformat(str(one)) for one in noted if one is not None]
+    except (KeyError, ValueError):
+        return []
+
+
+def _ids_of(stored: StateEntry | None) -> set[str]:
+    """The ids of the feedback that attempts quoted."""
+    ids = None if stored is None else stored.value.get("feedback_ids")
+    return {one for one in ids if isinstance(one, str)} if isinstance(ids, list) else set()

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, field, frozen
 
 from harken.domain.alerts.alert import Alert
-from harken.domain.errors import DeliveryFailed, LeaseLost, TemplateTooCostly
+from harken.domain.errors import DeliveryFailed, LeaseLost, StorageError, TemplateTooCostly
 from harken.domain.events import (
     MAX_STATUS,
     MAX_WORDS,
-    OFF_ERROR,
     Attempt,
     AttemptOutcome,
     Delivery,
@@ -32,7 +31,7 @@ from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock, Random
 from harken.services.notifications.channels import ChannelService, ChannelState
-from harken.services.notifications.read_ahead import ReadAhead, Subjects
+from harken.services.notifications.read_ahead import ReadAhead, Subjects, read_subjects
 from harken.services.notifications.routes import RouteService
 
 if TYPE_CHECKING:
@@ -163,8 +162,12 @@ class Lane:
                 if stopping() or self._dependencies.clock() >= latest:
                     break
                 began = perf_counter()
-                self._send(delivery, ahead.subject(dealt), routes, ended)
+                started = _Started(self._dependencies.clock())
+                notification = self._prepare(delivery, ahead.subject(dealt), routes, started, ended)
+                # Now it may arrive, so the claim counts as an attempt even if the storage fails.
                 dealt += 1
+                if notification is not None:
+                    self._send(delivery, notification, started, ended)
                 slow = perf_counter() - began > _SLOW
                 self._claim_size = 1 if slow else min(MAX_CLAIM, self._claim_size * 2)
                 if slow or not self._dependencies.channels.state(self.channel).on:
@@ -181,43 +184,58 @@ class Lane:
                     self._dependencies.outbox.release(claimed[dealt:])
         return dealt
 
-    def _send(
-        self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route], ended: _Ended
-    ) -> None:
-        """Send one delivery, unless it is obsolete, and record its outcome."""
-        started = _Started(self._dependencies.clock())
+    def _prepare(
+        self,
+        delivery: Delivery,
+        subject: Feedback | Alert | None,
+        routes: Sequence[Route],
+        started: _Started,
+        ended: _Ended,
+    ) -> Notification | None:
+        """The notification to send; ``None``, and the outcome is recorded, if there is nothing to send."""
         try:
             notification = self._notification(delivery, subject, routes, started.at)
-            if notification is None:
-                ended.obsolete.append(delivery)
-                return
-            answer = self._deliver(notification)
+        except StorageError:
+            # Not the channel's fault.
+            raise
         except TemplateTooCostly as error:
             # Not the receiver's fault, and a retry does not help.
-            self._bury(delivery.after(_not_sent(started.at, _TOO_COSTLY, str(error))), str(error), sent=False)
+            attempt = _not_sent(started.at, AttemptOutcome.NOT_SENT, _TOO_COSTLY, str(error))
+            self._bury(delivery.after(attempt), str(error), sent=False)
+            return None
         except DeliveryFailed as failure:
-            self._record_failure(delivery, failure, started)
-        except Exception as error:
-            logger.exception("Channel %s raised an unexpected error", self.channel)
-            name = type(error).__name__
-            unexpected = DeliveryFailed(f"{name}: {error}", status=name)
-            if not _keeps_words(delivery.event.type):
-                unexpected = _without_words(unexpected)
-            self._record_failure(delivery, unexpected, started)
-        else:
-            ended.delivered.append(delivery.after(started.arrived(answer)))
-            if notification.digest is not None:
-                self._dependencies.digests.sent(notification.digest, self.channel)
+            self._record_failure(delivery, failure, started, is_ours=True)
+            return None
+        except Exception as error:  # noqa: BLE001 - logged
+            self._record_failure(delivery, self._as_failure(error), started)
+            return None
+        if notification is None:
+            ended.obsolete.append(delivery)
+        return notification
 
-    def _deliver(self, notification: Notification) -> ReceiverAnswer | None:
-        """Send a notification; keeps only the status of the answer if no erasure would remove its words."""
-        if _keeps_words(notification.type):
-            return self._notifier.deliver(notification)
+    def _send(self, delivery: Delivery, notification: Notification, started: _Started, ended: _Ended) -> None:
+        """Send one delivery, and record its outcome."""
+        answer, failure = None, None
         try:
             answer = self._notifier.deliver(notification)
-        except DeliveryFailed as failure:
-            raise _without_words(failure) from failure
-        return None if answer is None else ReceiverAnswer(answer.status)
+        except Exception as error:  # noqa: BLE001 - logged
+            failure = self._as_failure(error)
+        if notification.digest is not None:
+            # Before the outcome is stored: if the storage fails here, the digest is sent again, and then this is done.
+            # Also after a failure, as the digest may have arrived.
+            self._dependencies.digests.repeat_erasures(delivery)
+        if failure is not None:
+            self._record_failure(delivery, failure, started)
+        else:
+            ended.delivered.append(delivery.after(started.arrived(answer, delivery.event.type)))
+
+    def _as_failure(self, error: Exception) -> DeliveryFailed:
+        """The failure of an attempt; an error that the notifier must not raise is logged."""
+        if isinstance(error, DeliveryFailed):
+            return error
+        name = type(error).__name__
+        logger.error("Channel %s raised an unexpected error", self.channel, exc_info=error)
+        return DeliveryFailed(f"{name}: {error}", status=name)
 
     def _notification(
         self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route], sent_at: datetime
@@ -228,7 +246,7 @@ class Lane:
         if event.type is EventType.ERASED:
             erased = ErasedFeedback(event.subject_id, event.session_id or "")
         elif event.type is EventType.DIGEST:
-            digest = self._dependencies.digests.to_send(event, self.channel)
+            digest = self._dependencies.digests.to_send(delivery)
         elif isinstance(subject, Feedback):
             routes = [route for route in routes if not route.applications or event.application in route.applications]
             feedback = feedback_to_send(routes, event.type, subject)
@@ -250,11 +268,15 @@ class Lane:
         text = self._dependencies.routes.text(routes, notification, subject)
         return notification if text is None else evolve(notification, text=text)
 
-    def _record_failure(self, delivery: Delivery, failure: DeliveryFailed, started: _Started) -> None:
+    def _record_failure(
+        self, delivery: Delivery, failure: DeliveryFailed, started: _Started, *, is_ours: bool = False
+    ) -> None:
+        """Log and store a failure; ``is_ours`` says that its words are not those of a channel."""
         now = self._dependencies.clock()
+        stored = failure if is_ours or delivery.event.type.about_feedback else _without_words(failure)
         # A notifier of someone else may quote anything.
-        message = excerpt(str(failure), _LONGEST_ERROR)
-        delivery = delivery.after(started.failed(failure))
+        message = excerpt(str(stored), _LONGEST_ERROR)
+        delivery = delivery.after(started.failed(stored))
         outcome = "is to be repeated" if failure.planned else "failed"
         logger.log(
             logging.INFO if failure.planned else logging.WARNING,
@@ -262,7 +284,7 @@ class Lane:
             delivery.id,
             self.channel,
             delivery.tries,
-            excerpt(str(_original(failure)), _LONGEST_ERROR),
+            excerpt(str(failure), _LONGEST_ERROR),
         )
         wait = self._wait(delivery, failure)
         if wait is None:
@@ -301,8 +323,8 @@ class Lane:
             _log_lost(delivery)
 
     def _bury_all(self, claimed: Sequence[Delivery], state: ChannelState) -> int:
-        error = f"{OFF_ERROR}: {state.reason}"
-        attempt = _not_sent(self._dependencies.clock(), state.cause or _OFF, error)
+        error = f"The channel is switched off: {state.reason}"
+        attempt = _not_sent(self._dependencies.clock(), AttemptOutcome.CHANNEL_OFF, state.cause or _OFF, error)
         for delivery in claimed:
             self._bury(delivery.after(attempt), error, sent=False)
         return len(claimed)
@@ -315,9 +337,10 @@ class _Started:
     at: datetime
     timer: float = field(factory=perf_counter)
 
-    def arrived(self, answer: ReceiverAnswer | None) -> Attempt:
-        status, words = ("", "") if answer is None else (answer.status, answer.words)
-        return self._ended(AttemptOutcome.ARRIVED, status, words)
+    def arrived(self, answer: ReceiverAnswer | None, type: EventType) -> Attempt:  # noqa: A002 - the field's name
+        answer = answer or ReceiverAnswer()
+        # Its words may quote what it was sent, and an erasure removes only the deliveries about the feedback.
+        return self._ended(AttemptOutcome.ARRIVED, answer.status, answer.words if type.about_feedback else "")
 
     def failed(self, failure: DeliveryFailed) -> Attempt:
         outcome = AttemptOutcome.ACCEPTED if failure.planned else AttemptOutcome.FAILED
@@ -334,15 +357,8 @@ class _Started:
         )
 
 
-def _keeps_words(type: EventType) -> bool:  # noqa: A002 - the field's name
-    """Whether the words of a receiver are kept, which may quote what it was sent.
-
-    Erasing feedback removes the deliveries about it. Those of alerts, digests and erasures stay.
-    """
-    return type.about_feedback
-
-
 def _without_words(failure: DeliveryFailed) -> DeliveryFailed:
+    """The failure as it is stored with deliveries that an erasure does not remove: a receiver may quote feedback."""
     return DeliveryFailed(
         f"The channel reported: {failure.status}" if failure.status else "The channel reported no status",
         retryable=failure.retryable,
@@ -353,36 +369,21 @@ def _without_words(failure: DeliveryFailed) -> DeliveryFailed:
     )
 
 
-def _original(failure: DeliveryFailed) -> DeliveryFailed:
-    """The failure before its words were removed, for the log."""
-    return failure.__cause__ if isinstance(failure.__cause__, DeliveryFailed) else failure
-
-
-def _not_sent(at: datetime, status: str, error: str) -> Attempt:
+def _not_sent(at: datetime, outcome: AttemptOutcome, status: str, error: str) -> Attempt:
     return Attempt(
         at=at,
-        outcome=AttemptOutcome.NOT_SENT,
+        outcome=outcome,
         status=excerpt(status, MAX_STATUS),
         error=excerpt(error, MAX_WORDS),
     )
 
 
 def subjects_of(dependencies: RelayDependencies, events: Iterable[Event]) -> Subjects:
-    """The current subjects of events, by application and id, without erased ones."""
-    wanted: dict[str, set[str]] = {}
-    found: dict[tuple[str, str], Feedback | Alert] = {}
-    for event in events:
-        if event.type.about_feedback:
-            wanted.setdefault(event.application, set()).add(event.subject_id)
-        elif event.type.about_alert and (alert := alert_now(dependencies, event)):
-            found[event.application, event.subject_id] = alert
-    for application, ids in wanted.items():
-        for feedback_id, one in dependencies.feedback.get_many(application, ids).items():
-            found[application, feedback_id] = one
-    return found
+    """The current subjects of events, without erased ones, and without alerts that must not be sent any more."""
+    return read_subjects(events, dependencies.feedback, partial(_alert_now, dependencies))
 
 
-def alert_now(dependencies: RelayDependencies, event: Event) -> Alert | None:
+def _alert_now(dependencies: RelayDependencies, event: Event) -> Alert | None:
     """The current alert of an event; ``None`` if no channel may be notified of it any more.
 
     The raising of an alert that was emptied by an erasure is not sent, but its resolution is.

@@ -1,20 +1,38 @@
-"""Reading the subjects of deliveries right before they are sent."""
+"""Reading the subjects of events, for deliveries right before they are sent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Final
 
 from harken.domain.alerts.alert import Alert
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
+from harken.ports.repository import FeedbackRepository
 from harken.services.feedback.erasing import FRESH
 
 _MOST: Final = 25
 
 #: Feedback and alerts by application and id.
 Subjects = Mapping[tuple[str, str], Feedback | Alert]
+
+
+def read_subjects(
+    events: Iterable[Event], feedback: FeedbackRepository, alert_of: Callable[[Event], Alert | None]
+) -> Subjects:
+    """The current subjects of events, without those that do not exist any more."""
+    wanted: dict[str, set[str]] = {}
+    found: dict[tuple[str, str], Feedback | Alert] = {}
+    for event in events:
+        if event.type.about_feedback:
+            wanted.setdefault(event.application, set()).add(event.subject_id)
+        elif event.type.about_alert and (alert := alert_of(event)):
+            found[event.application, event.subject_id] = alert
+    for application, ids in wanted.items():
+        for feedback_id, one in feedback.get_many(application, ids).items():
+            found[application, feedback_id] = one
+    return found
 
 
 class ReadAhead:

@@ -156,11 +156,23 @@ class Relay:
     def dispatch(self) -> int:
         """Pass a batch of events to alert rules and routes, and create deliveries; returns the number of events.
 
+        Also does what is due from time to time.
+
         Raises:
             StorageError: the storage failed; the remaining events are dispatched by the next call.
         """
-        self._run_periodic()
+        # First, so that no error of the rest stops them.
+        dispatched = self._fan_out()
+        if self._run_periodic() and not dispatched:
+            # Alerts that were raised or resolved have events, too; after others, the next call dispatches them.
+            dispatched = self._fan_out()
         self._tidy()
+        return dispatched
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    def _fan_out(self) -> int:
+        """Pass a batch of events to alert rules and routes, and create deliveries; returns the number of events."""
         events = self._dependencies.outbox.events(limit=MAX_EVENTS)
         if not events:
             return 0
@@ -171,8 +183,6 @@ class Relay:
         deliveries = self._dependencies.outbox.fan_out(self._plan(events, subjects), due_at=now)
         self._nudge({delivery.channel for delivery in deliveries})
         return len(events)
-
-    # --- steps -------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         if not self._lanes:
@@ -216,13 +226,15 @@ class Relay:
         outbox = self._dependencies.outbox
         return [*events, *(event for where, ids in newer.items() for event in outbox.events_about(where, ids))]
 
-    def _run_periodic(self) -> None:
+    def _run_periodic(self) -> bool:
+        """Evaluate windows of time, and send digests, if that is due; returns whether it was."""
         now = self._dependencies.clock()
         if self._evaluated is not None and timedelta(0) <= now - self._evaluated < EVALUATE_EVERY:
-            return
+            return False
         self._alerting.evaluate_windows()
         self._nudge(self._dependencies.digests.send_due())
         self._evaluated = now
+        return True
 
     def _tidy(self) -> None:
         now = self._dependencies.clock()

@@ -1240,7 +1240,8 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
             "seconds": _describe({"type": "number", "minimum": 0}, "How long it took."),
             "outcome": _describe(
                 {"type": "string", "enum": [outcome.value for outcome in AttemptOutcome]},
-                "`accepted` means that the receiver needs it once more; `not_sent`, that nothing was sent.",
+                "`accepted` means that the receiver needs it once more; `channel_off` and `not_sent`, that nothing was "
+                "sent.",
             ),
             "status": _describe(_ANY_TEXT, "The status of the receiver's answer, or in a few words why there is none."),
             "words": _describe(_ANY_TEXT, "The receiver's own words, 200 characters at most."),

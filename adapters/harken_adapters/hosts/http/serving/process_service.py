@@ -48,7 +48,13 @@ def connect_harken(
         StorageError: the storage cannot be opened.
     """
     adapters = text_adapters(sanitize=settings.sanitize, sentiment=settings.sentiment)
-    return harken.connect(storage, application=application, **adapters, middleware=_middleware(settings))
+    return harken.connect(
+        storage,
+        application=application,
+        **adapters,
+        middleware=_middleware(settings),
+        public_url=settings.public_url or None,
+    )
 
 
 def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:

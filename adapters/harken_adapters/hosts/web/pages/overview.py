@@ -144,7 +144,7 @@ def _headline(analytics: AnalyticsService, periods: ComparedPeriods) -> Headline
         return explained
     comparison = analytics.compare(periods.before, periods.after)
     return Headline(
-        finding=find(comparison, is_rated=is_of_one_rating(periods.after, comparison)),
+        finding=find(comparison, counts_only=is_of_one_rating(periods.after, comparison)),
         before=periods.before_span,
         after=periods.span,
         is_running=periods.is_running,

@@ -19,7 +19,8 @@ _CELLS: Final = 10
 def digest_title(digest: Digest) -> str:
     """The digest in one line, without comments."""
     start, end = digest.headline.after
-    return f"{digest.application}, {day_text(start)} {DASH} {day_text(end - timedelta(days=1))}: {_title(digest)}"
+    days = f"{day_text(start)} {DASH} {day_text(end - timedelta(days=1))}"
+    return f"{digest.application}, {days}: {headline_title(digest.headline)}"
 
 
 def digest_lines(digest: Digest) -> list[str]:
@@ -28,16 +29,12 @@ def digest_lines(digest: Digest) -> list[str]:
     The lines of comments begin with ``>``, so that they cannot imitate the others. The bars are at the beginning of
     the lines, so that they are aligned in proportional fonts, too.
     """
-    parts = [_title(digest), *headline_details(digest.headline), "", "Satisfaction by day:"]
+    parts = [headline_title(digest.headline), *headline_details(digest.headline), "", "Satisfaction by day:"]
     parts += [_draw_day(point) for point in digest.days]
     if digest.issues.issues:
         parts += ["", f"Most frequent in {downs_text(digest.issues)}:"]
         parts += [line for issue in digest.issues.issues for line in _describe(issue)]
     return [*parts, *(["", digest.link] if digest.link else [])]
-
-
-def _title(digest: Digest) -> str:
-    return headline_title(digest.headline)
 
 
 def _draw_day(point: TrendPoint) -> str:
