@@ -1,11 +1,12 @@
 """The index of comments for text search, as far as it is the same in every storage.
 
-A segment has the words of all comments of one application that were created in a range of time, about 4,000 entries.
-For each word, it has the times at which comments with that word were created: a superset of what is found, as the
+A segment has the words and tags of all comments of one application that were created in a range of time, about 4,000
+entries. For each of them, it has the times at which such comments were created: a superset of what is found, as the
 reader checks each comment. What no segment covers is scanned. So submissions write nothing here, and only two things
 must hold:
 
-- Before a comment in the range of a segment is added, changed or removed, or at the same time, the segment is removed.
+- Before a comment in the range of a segment is added, changed or removed, or its tags are, or at the same time, the
+  segment is removed.
 - So is the note that a segment is being built, which is stored before its comments are read. A segment is only stored
   in place of its note.
 
@@ -86,6 +87,12 @@ class Segment:
     entries: int = 0
 
 
+#: The time, comment and tags of an entry.
+IndexedEntry = tuple[int, str, Collection[str]]
+#: What a comment must have: of each group, one of the terms.
+WantedTerms = Sequence[Collection[str]]
+
+
 @frozen
 class Part:
     """A range of times in microseconds, and the times at which comments in it may be found; without these, any time."""
@@ -120,23 +127,23 @@ class SegmentBuilder:
         """Whether this is the time of the last comment."""
         return bool(self._times) and self._times[-1] == time
 
-    def add_all(self, entries: Iterable[tuple[int, str]], until: int) -> tuple[int, int]:
+    def add_all(self, entries: Iterable[IndexedEntry], until: int) -> tuple[int, int]:
         """Add comments until it is full. Returns their number, and the time before which all were added."""
         number = 0
-        for time, comment in entries:
+        for time, comment, tags in entries:
             if self.is_full and not self.is_at(time):
                 return number, time
             number += 1
             if comment:
-                self.add(time, comment)
+                self.add(time, comment, tags)
         return number, until
 
-    def add(self, time: int, comment: str) -> None:
-        """Add the words of a comment."""
+    def add(self, time: int, comment: str, tags: Collection[str]) -> None:
+        """Add the words of a comment, and its tags."""
         if not self.is_at(time):
             self._times.append(time)
         ordinal = len(self._times) - 1
-        for term in search_terms(comment):
+        for term in (*search_terms(comment), *map(_term_of_tag, tags)):
             ordinals = self._ordinals.setdefault(_number(term), [])
             if not ordinals or ordinals[-1] != ordinal:
                 ordinals.append(ordinal)
@@ -162,32 +169,45 @@ class SegmentBuilder:
             )
 
 
-def buckets_of(search: TextSearch) -> set[int]:
+def wanted_terms(query: FeedbackQuery, search: TextSearch) -> WantedTerms:
+    """What a query with words asks of the terms of a comment."""
+    words = [{term} for term in search.terms]
+    return words if query.tag is None else [*words, {_term_of_tag(tag) for tag in query.tag}]
+
+
+def buckets_of(wanted: WantedTerms) -> set[int]:
     """The buckets that a search reads."""
-    return {_number(term) % BUCKETS for term in search.terms}
+    return {_number(term) % BUCKETS for terms in wanted for term in terms}
 
 
-def times_of(search: TextSearch, times: bytes, buckets: Mapping[int, bytes]) -> list[int]:
+def times_of(wanted: WantedTerms, times: bytes, buckets: Mapping[int, bytes]) -> list[int]:
     """The times at which a segment may have what is searched for, oldest first.
 
     Raises:
         StorageCorrupt: the segment is damaged.
     """
     try:
-        return _times_of(search, times, buckets)
+        return _times_of(wanted, times, buckets)
     except (struct.error, IndexError, ValueError) as error:
         raise StorageCorrupt("The search index of comments is damaged; run 'harken rebuild'") from error
 
 
-def _times_of(search: TextSearch, times: bytes, buckets: Mapping[int, bytes]) -> list[int]:
+def _times_of(wanted: WantedTerms, times: bytes, buckets: Mapping[int, bytes]) -> list[int]:
     common: set[int] | None = None
-    for word in map(_number, search.terms):
-        ordinals = _ordinals_of(word, buckets.get(word % BUCKETS, b""))
-        common = set(ordinals) if common is None else common.intersection(ordinals)
+    for terms in wanted:
+        found = set[int]()
+        for number in map(_number, terms):
+            found.update(_ordinals_of(number, buckets.get(number % BUCKETS, b"")))
+        common = found if common is None else common & found
         if not common:
             return []
     all_times = _numbers("q", times)
     return [all_times[ordinal] for ordinal in sorted(common or ())]
+
+
+def _term_of_tag(tag: str) -> str:
+    # No word has this sign.
+    return f"#{tag}"
 
 
 def _number(term: str) -> int:
@@ -515,7 +535,7 @@ class CommentIndexer(ABC):
             raise
         return True
 
-    def _renewing(self, key: Any, entries: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    def _renewing(self, key: Any, entries: Iterable[IndexedEntry]) -> Iterator[IndexedEntry]:
         """Yield the entries, and keep the note of their segment."""
         renewed = monotonic()
         for entry in entries:
@@ -591,8 +611,8 @@ class CommentIndexer(ABC):
         """The error that comments are not indexed, with the progress."""
 
     @abstractmethod
-    def entries(self, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:
-        """The times and comments of the entries in a range of times, oldest first."""
+    def entries(self, application: str, since: int, until: int) -> Iterator[IndexedEntry]:
+        """The times, comments and tags of the entries in a range of times, oldest first."""
 
     @abstractmethod
     def finish(self, key: Any, until: int, entries: int, builder: SegmentBuilder) -> None:

@@ -15,7 +15,17 @@ import pytest
 from attrs import evolve, frozen
 from pymongo import MongoClient
 
-from harken import Content, Feedback, FeedbackQuery, Rating, SearchNotReady, StorageCorrupt, StorageUnavailable, Summary
+from harken import (
+    Content,
+    Feedback,
+    FeedbackQuery,
+    Rating,
+    SearchNotReady,
+    StorageCorrupt,
+    StorageUnavailable,
+    Summary,
+    TextSearch,
+)
 from harken.domain.feedback import Context
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, a_series, accepted, with_content
@@ -460,7 +470,7 @@ def test_many_entries_of_one_time_and_long_comments_are_indexed(
     indexed: Indexed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An import may give all entries the same time; and a segment of long comments has fewer of them."""
-    monkeypatch.setattr(comment_index, "_CHARACTERS", 40)
+    monkeypatch.setattr(comment_index, "_FULL", 50)
     storage = indexed.storage
     together = [evolve(one, created_at=NOON - timedelta(days=200)) for one in comments(12)]
     long = [with_content(one, comment=f"{one.comment} {'word ' * 9}end") for one in comments(12)]
@@ -530,7 +540,7 @@ def test_a_check_during_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         storage.index_comments("default")
         entries = sqlite_index.SqliteCommentIndex.entries
 
-        def change_before(index: Any, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:
+        def change_before(index: Any, application: str, since: int, until: int) -> Iterator[comment_index.IndexedEntry]:
             if left:
                 storage.feedback.erase(FeedbackQuery(feedback_id=left.pop().id), at=NOON)
             return entries(index, application, since, until)
@@ -564,6 +574,42 @@ def test_feedback_after_the_clock_was_set_back_is_found(back: timedelta, monkeyp
     now += timedelta(hours=5)
     storage.index_comments("default")
     assert storage.feedback.find(query, limit=9).items == (needle,)
+    assert storage.check() == []
+
+
+def test_a_word_is_looked_up_together_with_a_tag(indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frequent word with a rare tag is not looked for in all comments; a change of tags is found."""
+    monkeypatch.setattr(comment_index, "SCANNED", 20)
+    storage = indexed.storage
+    series = [
+        with_content(one, comment="so slow", tags=("rude",) if place == 7 else ())
+        for place, one in enumerate(comments(60))
+    ]
+    storage.feedback.add(accepted(*series))
+    storage.index_comments("default")
+    segments = indexed.segments()
+    checked: list[str] = []
+    is_in = TextSearch.is_in
+
+    def record(search: TextSearch, comment: str) -> bool:
+        checked.append(comment)
+        return is_in(search, comment)
+
+    monkeypatch.setattr(TextSearch, "is_in", record)
+    assert storage.feedback.find(FeedbackQuery(text="slow", tag="rude"), limit=9).items == (series[7],)
+    assert len(checked) < 20
+    assert storage.feedback.count(FeedbackQuery(text="slow", tag=["rude", "other"]), limit=9) == 1
+    retagged = series[9].revised(
+        evolve(series[9].content, tags=("rude",)),
+        target=series[9].target,
+        moderation=series[9].moderation,
+        at=series[9].updated_at + timedelta(seconds=1),
+    )
+    storage.feedback.replace(retagged, [])
+    assert indexed.segments() < segments
+    assert storage.feedback.find(FeedbackQuery(text="slow", tag="rude"), limit=9).items == (retagged, series[7])
+    storage.index_comments("default")
+    assert storage.feedback.find(FeedbackQuery(text="slow", tag="rude"), limit=9).items == (retagged, series[7])
     assert storage.check() == []
 
 

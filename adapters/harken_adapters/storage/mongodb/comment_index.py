@@ -25,6 +25,7 @@ from harken_adapters.storage import comment_index
 from harken_adapters.storage.comment_index import (
     BUILDING,
     CommentIndexer,
+    IndexedEntry,
     Segment,
     SegmentBuilder,
     buckets_of,
@@ -33,6 +34,7 @@ from harken_adapters.storage.comment_index import (
     plan,
     range_of,
     times_of,
+    wanted_terms,
     with_indexed_filters,
 )
 from harken_adapters.storage.mongodb.conditions import NEWEST_FIRST, index_for, where, where_after, where_before
@@ -132,18 +134,18 @@ class MongoCommentIndex(CommentIndexer):
     def number_of(self, application: str, since: int, until: int, limit: int) -> int:
         return self._count(_between(application, since, until), limit)
 
-    def entries(self, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:
+    def entries(self, application: str, since: int, until: int) -> Iterator[IndexedEntry]:
         query = _between(application, since, until)
         place: Cursor | None = None
         while True:
             # Ids are not empty, so this is just before ``until``.
             condition = where_after(query, place, until=Cursor(from_microseconds(until), ""))
-            fields = {**_TIME, "id": 1, "comment": 1}
+            fields = {**_TIME, "id": 1, "comment": 1, "tags": 1}
             with self._database.calling():
                 found = self._database.feedback.find(condition, fields).sort(_OLDEST_FIRST).hint("time").limit(_CHUNK)
                 chunk = list(found)
             for one in chunk:
-                yield to_microseconds(join_time(one, "created")), one["comment"]
+                yield to_microseconds(join_time(one, "created")), one["comment"], one.get("tags") or ()
             if len(chunk) < _CHUNK:
                 return
             place = Cursor(join_time(chunk[-1], "created"), chunk[-1]["id"])
@@ -249,7 +251,8 @@ class MongoCommentIndex(CommentIndexer):
     def _times(self, query: FeedbackQuery, search: TextSearch) -> Mapping[Segment, Sequence[int]]:
         """Return the segments of a period, with the times at which they may have what is searched for."""
         # In one query, so that no segment is removed between its range and its words.
-        words = {f"words.{bucket}": 1 for bucket in buckets_of(search)}
+        wanted = wanted_terms(query, search)
+        words = {f"words.{bucket}": 1 for bucket in buckets_of(wanted)}
         condition = _covering(query.application, *range_of(query))
         found = self._segments.find(condition, {"since": 1, "until": 1, "entries": 1, "times": 1, **words}).hint("time")
         times: dict[Segment, Sequence[int]] = {}
@@ -257,7 +260,7 @@ class MongoCommentIndex(CommentIndexer):
             for one in chunk:
                 buckets = {int(name): blob for name, blob in one["words"].items()}
                 segment = Segment(one["_id"], one["since"], one["until"], one["entries"])
-                times[segment] = times_of(search, one["times"], buckets)
+                times[segment] = times_of(wanted, one["times"], buckets)
         return times
 
     def _count(self, query: FeedbackQuery, limit: int) -> int:

@@ -22,20 +22,23 @@ from harken_adapters.storage.comment_index import (
     BUCKETS,
     BUILDING,
     CommentIndexer,
+    IndexedEntry,
     Part,
     Segment,
     SegmentBuilder,
+    WantedTerms,
     buckets_of,
     not_ready,
     part_of,
     plan,
     range_of,
     times_of,
+    wanted_terms,
     with_indexed_filters,
 )
 from harken_adapters.storage.sqlite.conditions import Condition, one_of, select_in_order, where
 from harken_adapters.storage.sqlite.database import Database
-from harken_adapters.storage.sqlite.rows import dump
+from harken_adapters.storage.sqlite.rows import decode_tags, dump
 
 #: The number of the newest entries that are not indexed: others may still be stored before them.
 _NEWEST: Final = 1_000
@@ -90,19 +93,19 @@ class SqliteCommentIndex(CommentIndexer):
     def not_ready(self, application: str) -> SearchNotReady:
         return self._database.read(lambda connection: _not_ready(connection, application))
 
-    def entries(self, application: str, since: int, until: int) -> Iterator[tuple[int, str]]:
+    def entries(self, application: str, since: int, until: int) -> Iterator[IndexedEntry]:
         # In chunks, as comments may be long, and as the reader takes its time. A change in between removes the note.
         place: tuple[int, str] = (since, "")
         while True:
             chunk = self._database.rows(
-                "SELECT created_at, comment, id FROM feedback WHERE application = ? AND created_at < ? "
+                "SELECT created_at, id, comment, tags FROM feedback WHERE application = ? AND created_at < ? "
                 "AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?",
                 (application, until, *place, _CHUNK),
             )
-            yield from ((time, comment) for time, comment, _ in chunk)
+            yield from ((time, comment, decode_tags(tags)) for time, _, comment, tags in chunk)
             if len(chunk) < _CHUNK:
                 return
-            place = chunk[-1][0], chunk[-1][2]
+            place = chunk[-1][:2]
 
     def finish(self, key: Any, until: int, entries: int, builder: SegmentBuilder) -> None:
         content = [(key * _PLACES_A_SEGMENT + bucket, blob) for bucket, blob in builder.buckets()]
@@ -160,7 +163,7 @@ def _split_by_index(
     segments = _segments(connection, query.application, *range_of(query))
     parts = plan(
         query,
-        _times(connection, segments, search),
+        _times(connection, segments, wanted_terms(query, search)),
         count=lambda part, limit: _count(connection, with_indexed_filters(part), *more, limit=limit),
         horizon=partial(_horizon, connection, query.application),
         not_ready=partial(_not_ready, connection, query.application),
@@ -211,10 +214,10 @@ def _segments(connection: sqlite3.Connection, application: str, since: int, unti
 
 
 def _times(
-    connection: sqlite3.Connection, segments: Sequence[Segment], search: TextSearch
+    connection: sqlite3.Connection, segments: Sequence[Segment], wanted: WantedTerms
 ) -> dict[Segment, Sequence[int]]:
     """The times at which each segment may have what is searched for."""
-    buckets = buckets_of(search)
+    buckets = buckets_of(wanted)
     places = [segment.key * _PLACES_A_SEGMENT + bucket for segment in segments for bucket in (_TIMES, *buckets)]
     content = dict(
         connection.execute(
@@ -225,7 +228,7 @@ def _times(
     def times(segment: Segment) -> Sequence[int]:
         first = segment.key * _PLACES_A_SEGMENT
         words = {bucket: content.get(first + bucket, b"") for bucket in buckets}
-        return times_of(search, content.get(first + _TIMES, b""), words)
+        return times_of(wanted, content.get(first + _TIMES, b""), words)
 
     return {segment: times(segment) for segment in segments}
 

@@ -56,6 +56,11 @@ _RATINGS: Final = {number: rating for rating, number in _NUMBERS.items()}
 _STATUSES: Final = {status.value: status for status in ModerationStatus}
 
 
+def decode_tags(stored: str) -> Sequence[str]:
+    """The tags of a row."""
+    return () if stored == "[]" else json.loads(stored)
+
+
 def rating_number(rating: Rating) -> int:
     """Return the stored number of a rating: 1, -1 or 0."""
     return _NUMBERS[rating]
@@ -109,7 +114,7 @@ def from_row(row: Row) -> Feedback:
         content=_decode_content(
             rating,
             comment,
-            () if tags == "[]" else json.loads(tags),
+            decode_tags(tags),
             None if context == "{}" else json.loads(context),
             None if polarity is None else (polarity, subjectivity),
         ),

@@ -599,7 +599,8 @@ _COMMENT_INDEX: Final = f"""
         WHEN NEW.comment <> ''
         AND NEW.created_at < (SELECT max(until) FROM comment_segment WHERE application = NEW.application)
     BEGIN {_UNCOVER.format(row="NEW")} END;
-    CREATE TRIGGER comment_changed AFTER UPDATE OF comment ON feedback WHEN OLD.comment <> NEW.comment
+    CREATE TRIGGER comment_changed AFTER UPDATE OF comment, tags ON feedback
+        WHEN OLD.comment <> NEW.comment OR OLD.tags <> NEW.tags AND OLD.comment <> ''
     BEGIN {_UNCOVER.format(row="OLD")} END;
     CREATE TRIGGER comment_removed AFTER DELETE ON feedback WHEN OLD.comment <> ''
     BEGIN {_UNCOVER.format(row="OLD")} END;
