@@ -7,11 +7,12 @@ from typing import Final
 
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.axis import Axis
+from harken_adapters.charts.change_labels import BASELINE, DISTANCE, LINE_HEIGHT, ChangeLabel, place_labels
 from harken_adapters.charts.labels import count_text, estimate_text, span_text, zone_text
 from harken_adapters.charts.svg import Element, element, line, path, percent, stretched, title
 from harken_adapters.charts.time_axis import time_ticks
 from harken_adapters.charts.trend_plot import LINES_HEIGHT, TrendPlot, find_runs, is_few, is_silent, is_solid
-from harken_adapters.charts.trend_sentences import PlacedChange, change_texts
+from harken_adapters.charts.trend_sentences import PlacedChange
 
 #: Vertical positions in pixels: the top and the bottom of the bars, and the height of the chart.
 _BARS_TOP: Final = 204
@@ -24,8 +25,6 @@ HATCH_FILL: Final = "url(#harken-hatch)"
 #: The least widths of gaps with a horizontal and with a vertical label, as shares of the width.
 _WIDE_GAP: Final = 0.12
 _SLIM_GAP: Final = 0.03
-#: The width of the label of a change, as a share of the width.
-_CHANGE_LABEL: Final = 0.3
 
 
 def draw_trend(plot: TrendPlot, shown: Sequence[PlacedChange], ends: Mapping[int, int]) -> Iterator[Element]:
@@ -49,7 +48,7 @@ def draw_trend(plot: TrendPlot, shown: Sequence[PlacedChange], ends: Mapping[int
     for tick in time_ticks(plot.points):
         yield from tick.elements(_BARS_BOTTOM)
     yield from (part for indices in gaps for part in _label_gap(plot, indices))
-    yield from (_label_change(plot, change, lower) for change, lower in _avoid_overlap(plot, shown))
+    yield from map(_draw_label, place_labels(plot, shown))
     yield from _draw_hover_areas(plot)
 
 
@@ -158,26 +157,18 @@ def _mark_change(plot: TrendPlot, change: PlacedChange, end: int) -> Iterator[El
     yield line(f"mark{_direction_class(change)}", (x, x), (0, _BARS_BOTTOM))
 
 
-def _avoid_overlap(plot: TrendPlot, shown: Sequence[PlacedChange]) -> Iterator[tuple[PlacedChange, bool]]:
-    """The changes, and whether their labels are moved down because they would overlap the previous label."""
-    before = None
-    for change in shown:
-        share = plot.start(change.index)
-        yield change, before is not None and share - before < 2 * _CHANGE_LABEL
-        before = share
-
-
-def _label_change(plot: TrendPlot, change: PlacedChange, lower: bool) -> Element:
-    share = plot.start(change.index)
-    is_left = share > 1 - _CHANGE_LABEL
-    event, size = change_texts(plot.points, change)
-    top = 48 if lower else 14
-    position = {"x": percent(share), "dx": -10 if is_left else 10, "text_anchor": "end" if is_left else None}
-    first = element("tspan", event, class_=f"mkb{_direction_class(change)}")
+def _draw_label(label: ChangeLabel) -> Element:
+    kind, top = _direction_class(label.change), label.top + BASELINE
+    position = {
+        "x": percent(label.marker),
+        "dx": -DISTANCE if label.is_left else DISTANCE,
+        "text_anchor": "end" if label.is_left else None,
+    }
+    first = element("tspan", label.event, class_=f"mkb{kind}")
     return element(
         "g",
-        element("text", first, class_=f"mk{_direction_class(change)}", y=top, **position),
-        element("text", size, y=top + 17, **position),
+        element("text", first, class_=f"mk{kind}", y=top, **position),
+        element("text", label.size, y=top + LINE_HEIGHT, **position),
         class_="only-l halo",
     )
 

@@ -109,11 +109,14 @@ def is_silent(summary: Summary) -> bool:
 def axis_values(estimates: Iterable[Estimate], previous: Iterable[Summary] = ()) -> Iterator[float]:
     """The percentages that the axis has to include.
 
-    The intervals of points with few thumbs are left out: they are clipped at the ends of the axis.
+    The intervals of points with few thumbs are left out: they are clipped at the ends of the axis. If all points have
+    few, their intervals are what there is to see.
     """
-    for estimate in estimates:
-        if is_solid(estimate.summary):
+    rated = [one for one in estimates if one.summary.decided]
+    has_many = any(is_solid(one.summary) for one in rated)
+    for estimate in rated:
+        if is_solid(estimate.summary) or not has_many:
             yield from (estimate.interval.low, estimate.interval.high)
-        elif estimate.summary.decided:
+        else:
             yield estimate.summary.satisfaction
     yield from (summary.satisfaction for summary in previous if is_solid(summary))

@@ -74,6 +74,19 @@ def test_a_whisker_ends_where_the_axis_does() -> None:
     assert whisker.get("y2") == "184"
 
 
+@pytest.mark.parametrize("only", [Summary(positive=1), Summary(positive=1, negative=3)])
+def test_the_axis_has_the_intervals_of_few_thumbs_if_there_are_no_others(only: Summary) -> None:
+    """The first chart that a newcomer sees does not contradict its own interval."""
+    points = days(SILENT, only)
+    chart = trend_chart(points)
+    (whisker,) = of_class(chart.svg, "whisk")
+    interval = points[1].estimate.interval
+    axis = satisfaction_axis([interval.low, interval.high])
+    ends = [184 * (1 - (end - axis.low) / (axis.high - axis.low)) for end in (interval.high, interval.low)]
+    assert [float(whisker.get(name, "")) for name in ("y1", "y2")] == pytest.approx(ends, abs=0.001)
+    assert "axis starts" not in chart.caption
+
+
 def test_a_point_between_gaps_is_seen() -> None:
     """It is drawn as a point with a whisker."""
     chart = trend_chart(days(SILENT, GOOD, SILENT))
@@ -128,11 +141,11 @@ def test_the_two_largest_changes_are_marked() -> None:
     assert (fall.get("x"), fall.get("width")) == ("20%", "30%")
     assert (rise.get("x"), rise.get("width")) == ("70%", "30%")
     assert chart.notes == (
-        "Fell on Wed 4 Mar: 90.0% before, 60.0% since",
+        "Fell on Wed 4 Mar: 90.0% before, 60.0% until 7 Mar",
         "Rose on Mon 9 Mar: 62.0% before, 80.0% since",
     )
     assert "Fell on Wed 4 Mar" in texts(chart.svg)
-    assert "it fell on Wed 4 Mar, 90.0% before, 60.0% since" in chart.description
+    assert "it fell on Wed 4 Mar, 90.0% before, 60.0% until 7 Mar" in chart.description
 
 
 def test_changes_at_other_times_are_not_marked() -> None:
@@ -142,6 +155,33 @@ def test_changes_at_other_times_are_not_marked() -> None:
     inside = SatisfactionChange(START + 9 * DAY, GOOD, Summary(positive=100))
     weeks = trend_chart(days(GOOD, GOOD, length=7 * DAY), changes=[*change, inside])
     assert weeks.notes == ("Rose in the week of 9 Mar: 80.0% before, 100.0% since",)
+
+
+def test_a_change_that_did_not_last_says_until_when() -> None:
+    """By the hour of the next change, in points of hours."""
+    points = days(*[GOOD] * 8, length=timedelta(hours=3))
+    changes = [
+        SatisfactionChange(points[4].start, GOOD, Summary(negative=100)),
+        SatisfactionChange(points[6].start, Summary(negative=100), GOOD),
+    ]
+    assert trend_chart(points, changes=changes).notes == (
+        "Fell at Mon 12:00: 80.0% before, 0.0% until Mon 18:00",
+        "Rose at Mon 18:00: 0.0% before, 80.0% since",
+    )
+
+
+def test_weeks_of_another_year_have_it() -> None:
+    """Else, a week of December would be taken for the one to come."""
+    starts = [datetime(2025, 12, 1, tzinfo=UTC) + 7 * DAY * number for number in range(20)]
+    points = [TrendPoint(start, start + 7 * DAY, GOOD) for start in starts]
+    bad = Summary(negative=100)
+    changes = [SatisfactionChange(starts[1], GOOD, bad), SatisfactionChange(starts[9], bad, GOOD)]
+    chart = trend_chart(points, changes=changes)
+    assert chart.notes == (
+        "Fell in the week of 8 Dec 2025: 80.0% before, 0.0% until 2 Feb",
+        "Rose in the week of 2 Feb: 0.0% before, 80.0% since",
+    )
+    assert f"29 Dec 2025 {DASH} 4 Jan 2026" in chart.table
 
 
 def test_a_change_within_a_point_has_its_own_hour() -> None:

@@ -15,7 +15,7 @@ from harken_adapters.charts import headline_details, headline_title
 from harken_adapters.charts.headline import growth_text, mix_text, more_or_fewer
 from harken_adapters.charts.labels import DASH, amount, count_text, interval_text, satisfaction_text, share_text
 from harken_adapters.hosts.web.selection import Selection
-from harken_adapters.hosts.web.wording import points_text
+from harken_adapters.hosts.web.wording import points_text, quoted
 
 #: A part of a sentence, and where it links to; empty for nowhere.
 Part = tuple[str, str]
@@ -54,6 +54,8 @@ def _linked(sentence: str, found: Headline, selection: Selection, path: str) -> 
     name, link = "", ""
     if found.growth and found.growth.is_reason and sentence == growth_text(found):
         name, link = found.growth.name, selection.link(path, ("tag", found.growth.name), without=["tag"])
+        # The link marks the name as one.
+        sentence = sentence.removeprefix(quoted(name))
     elif found.mix and sentence == mix_text(found):
         agents = [*found.mix.new, *found.mix.gone]
         if len(agents) == 1 and isinstance(agents[0], str):

@@ -7,7 +7,16 @@ from typing import Final
 
 from markupsafe import Markup
 
-from harken_adapters.charts.labels import MONTHS, WEEKDAYS, amount, count_text, day_text, share_text, weekday_text
+from harken_adapters.charts.labels import (
+    MONTHS,
+    WEEKDAYS,
+    amount,
+    count_text,
+    day_text,
+    quoted,
+    share_text,
+    weekday_text,
+)
 
 __all__ = [
     "age_markup",
@@ -125,8 +134,3 @@ def long_day_text(day: date) -> str:
 def first_upper(text: str) -> str:
     """The text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
-
-
-def quoted(text: str) -> str:
-    """The text in quotation marks, which replace its own ones."""
-    return f"“{text.strip().strip(chr(34) + '“”')}”"
