@@ -13,8 +13,8 @@ from harken.domain.insight.comparison import Estimate
 from harken.domain.summary import Interval, Summary
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.axis import Axis, satisfaction_axis
-from harken_adapters.charts.labels import length_of
-from harken_adapters.charts.svg import number
+from harken_adapters.charts.labels import length_of, span_text
+from harken_adapters.charts.svg import Element, element, number
 
 #: Points with fewer thumbs are not connected to others.
 FEW_THUMBS: Final = 10
@@ -71,6 +71,12 @@ class TrendPlot:
     def y(self, value: float) -> float:
         """The vertical position of a percentage, in pixels from the top."""
         return (1 - self.axis.share(value)) * LINES_HEIGHT
+
+    def time_element(self, index: int) -> Element:
+        """The time of a point, for tables."""
+        so_far = " so far" if self.is_running and index == self.last else ""
+        point = self.points[index]
+        return element("time", f"{span_text(point)}{so_far}", datetime=point.start.isoformat(), class_="nowrap")
 
     def commands(self, indices: Iterable[int], value: Callable[[int], float]) -> str:
         """The commands of a path through the values of points, without the initial ``M``.

@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element, fromstring
 from zoneinfo import ZoneInfo
 
 import pytest
+from attrs import frozen
 
 from harken import Summary
 from harken.domain.insight.change_points import SatisfactionChange
@@ -146,6 +147,71 @@ def test_the_two_largest_changes_are_marked() -> None:
     )
     assert "Fell on Wed 4 Mar" in texts(chart.svg)
     assert "it fell on Wed 4 Mar, 90.0% before, 60.0% until 7 Mar" in chart.description
+
+
+NARROWEST = 600
+#: The most pixels of a letter of 12 pixels.
+LETTER = 6.5
+
+
+@frozen
+class Box:
+    """A label in the narrowest picture, in pixels."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
+def labels_of(svg: str) -> list[Box]:
+    """The labels of changes."""
+    boxes = []
+    for group in of_class(svg, "only-l halo"):
+        lines = list(group)
+        width = max(len("".join(line.itertext())) for line in lines) * LETTER
+        start = float(lines[0].get("x", "").removesuffix("%")) / 100 * NARROWEST + float(lines[0].get("dx", ""))
+        left = start - width if lines[0].get("text-anchor") == "end" else start
+        baselines = [float(line.get("y", "")) for line in lines]
+        boxes.append(Box(left, left + width, baselines[0] - 10, baselines[-1] + 3))
+    return boxes
+
+
+@pytest.mark.parametrize("count", [12, 28, 56])
+def test_labels_of_close_changes_do_not_cover_anything(count: int) -> None:
+    """Neither each other nor a marker nor the line of satisfaction, wherever the changes are."""
+    bad = Summary(positive=60, negative=40)
+    for first in range(1, count - 5):
+        second = first + 5
+        points = days(*(bad if first <= place < second else GOOD for place in range(count)))
+        changes = [
+            SatisfactionChange(points[first].start, GOOD, bad),
+            SatisfactionChange(points[second].start, bad, GOOD),
+        ]
+        svg = trend_chart(points, changes=changes).svg
+        one, other = labels_of(svg)
+        apart = one.right <= other.left or other.right <= one.left or one.bottom <= other.top or other.bottom <= one.top
+        assert apart, (first, one, other)
+        markers = [*of_class(svg, "mark"), *of_class(svg, "mark rise")]
+        crossed = [
+            marker
+            for marker in markers
+            for box in (one, other)
+            if box.left < float(marker.get("x1", "").removesuffix("%")) / 100 * NARROWEST < box.right
+            and float(marker.get("y1", "")) < box.bottom
+        ]
+        assert not crossed, (first, one, other)
+        # Up to the padding of the card.
+        assert all(box.left >= -16 and box.right <= NARROWEST + 16 for box in (one, other)), (first, one, other)
+        (path,) = of_class(svg, "ln")
+        places = [tuple(map(float, pair.split())) for pair in path.get("d", "")[1:].split("L")]
+        hidden = [
+            (x, y)
+            for x, y in places
+            for box in (one, other)
+            if box.left < x * NARROWEST / 1000 < box.right and box.top < y < box.bottom
+        ]
+        assert not hidden, (first, one, other)
 
 
 def test_changes_at_other_times_are_not_marked() -> None:

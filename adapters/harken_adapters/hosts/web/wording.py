@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -20,7 +21,9 @@ from harken_adapters.charts.labels import (
 
 __all__ = [
     "age_markup",
+    "all_of",
     "amount",
+    "any_of",
     "clock_markup",
     "count_markup",
     "date_markup",
@@ -134,3 +137,15 @@ def long_day_text(day: date) -> str:
 def first_upper(text: str) -> str:
     """The text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
+
+
+def any_of(names: Sequence[str]) -> str:
+    """A choice of names: ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def all_of(names: Sequence[str]) -> str:
+    """Names that go together: ``a, b and c``."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import groupby, islice
 from typing import Final
@@ -15,9 +15,9 @@ from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.entries import MOST_COUNTED, count_entries, entry_view
 from harken_adapters.hosts.web.filter_bar import filter_bar, value_text
 from harken_adapters.hosts.web.kpis import noun_of
-from harken_adapters.hosts.web.selection import Pair, Selection
+from harken_adapters.hosts.web.selection import CONTEXT, Pair, Selection
 from harken_adapters.hosts.web.visit import Visit
-from harken_adapters.hosts.web.wording import long_day_text, quoted
+from harken_adapters.hosts.web.wording import all_of, any_of, long_day_text, quoted
 
 PATH: Final = "/feedback"
 #: How many filters are left out in turn if nothing matches.
@@ -121,12 +121,29 @@ def headline(selection: Selection, total: int) -> str:
 def _found_text(selection: Selection, total: int) -> str:
     words = [amount(total, noun_of(selection))]
     if agents := selection.values("agent_id"):
-        words.append(f"for {_join(agents)}")
+        words.append(f"for {any_of(agents)}")
     if tags := selection.values("tag"):
-        words.append(f"about {_join(tags)}")
+        words.append(f"about {any_of([quoted(tag) for tag in tags])}")
+    words += _conditions(selection)
     if searched := selection.values("text"):
         words.append(f"{'mentions' if total == 1 else 'mention'} {quoted(searched[0])}")
     return " ".join(words)
+
+
+def _conditions(selection: Selection) -> Iterator[str]:
+    """The filters on comments, context, authors and places, in words."""
+    names = dict.fromkeys(name for name, _ in selection.filters if name.startswith(CONTEXT))
+    given = [f"{name.removeprefix(CONTEXT)} {any_of(selection.values(name))}" for name in names]
+    has_comment = selection.query.has_comment
+    if has_comment:
+        given.insert(0, "a comment")
+    if has_comment is False:
+        yield "without a comment"
+    if given:
+        yield f"with {all_of(given)}"
+    for name, preposition in (("author", "by"), ("session_id", "in session"), ("message_id", "on message")):
+        if values := selection.values(name):
+            yield f"{preposition} {any_of(values)}"
 
 
 def lead(hk: Harken, selection: Selection, total: int) -> str:
@@ -139,8 +156,3 @@ def lead(hk: Harken, selection: Selection, total: int) -> str:
     if not of_all:
         return ""
     return f"{share_text(total / of_all)} of {_found_text(evolve(selection, pairs=others), of_all)}."
-
-
-def _join(names: Sequence[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
