@@ -10,7 +10,7 @@ from harken.domain.summary import Summary
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.chart import Chart, LegendItem, empty_chart
 from harken_adapters.charts.labels import amount, bucket_text, length_of, rating_counts, span_text
-from harken_adapters.charts.svg import Element, line, path, stretched
+from harken_adapters.charts.svg import Element, line, number, path, stretched
 from harken_adapters.charts.table import Column, build_table
 from harken_adapters.charts.time_axis import time_ticks
 from harken_adapters.charts.trend import GUTTER, Previous, align_previous, period_captions, rating_legend
@@ -65,7 +65,7 @@ def _draw(plot: TrendPlot, *, has_previous: bool) -> Iterator[Element]:
     if has_previous:
         height = (LINES_HEIGHT - _TOP) / most
         places = (
-            f"{(index + 0.5) / len(plot.points) * 1000:.1f} {LINES_HEIGHT - summary.total * height:.1f}"
+            f"{number(plot.middle(index) * 1000)} {number(LINES_HEIGHT - summary.total * height)}"
             for index, summary in enumerate(plot.previous)
         )
         yield stretched(LINES_HEIGHT, path("ln prev", f"M{'L'.join(places)}"))

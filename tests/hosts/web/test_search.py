@@ -70,6 +70,26 @@ def test_the_headline(visitor: Visitor) -> None:
     assert search(visitor, "fine").select("h1")[0].get_text() == "1 response mentions “fine”"
 
 
+@pytest.mark.parametrize(
+    ("filters", "title"),
+    [
+        ({"rating": "neutral", "has_comment": "true"}, "5 neutral responses with a comment"),
+        ({"has_comment": "false"}, "0 responses without a comment"),
+        ({"context.plan": "free"}, "0 responses with plan free"),
+        (
+            {"context.plan": ["free", "plus"], "context.n": "1", "has_comment": "true", "tag": ["a", "b"]},
+            "0 responses about “a” or “b” with a comment, plan free or plus and n 1",
+        ),
+        ({"author": "u-1", "text": "hold"}, "0 responses by u-1 mention “hold”"),
+        ({"session_id": "s1", "message_id": "m1"}, "0 responses in session s1 on message m1"),
+    ],
+)
+def test_the_headline_names_every_filter(visitor: Visitor, filters: dict[str, str | list[str]], title: str) -> None:
+    """So that its number is not taken for that of all feedback."""
+    answer = visitor.get(f"/dashboard/feedback?{urlencode(filters, doseq=True)}")
+    assert BeautifulSoup(answer.text, "html.parser").select("h1")[0].get_text() == title
+
+
 def test_the_field(visitor: Visitor) -> None:
     """It keeps its text and all filters; the search is not a chip beside it, but is one on the overview."""
     page = search(visitor, "hold", agent_id="Ann", zone="UTC")
