@@ -158,3 +158,16 @@ def test_words_of_issues_are_links(hk: Harken, visitor: Visitor) -> None:
         assert link == f"/dashboard/feedback?zone=UTC&rating=down&text={word}"
     found = BeautifulSoup(visitor.get(links["froze"]).text, "html.parser")
     assert found.select("h1")[0].get_text().split() == ["20", "downs", "mention", "“froze”"]
+
+
+def test_days_of_another_year_have_it(visitor: Visitor, clock: ManualClock) -> None:
+    """In the list, and on the page of an entry."""
+    year = clock.now.year
+    listed = BeautifulSoup(visitor.get("/dashboard/feedback?zone=UTC").text, "html.parser")
+    assert str(year) not in listed.select(".day")[0].get_text()
+    clock.turn(days=365)
+    listed = BeautifulSoup(visitor.get(f"/dashboard/feedback?zone=UTC&since={year}-01-01").text, "html.parser")
+    assert listed.select(".day")[0].get_text().endswith(f" {year}")
+    link = listed.select(".feed a[href*='/feedback/']")[0]["href"]
+    detail = BeautifulSoup(visitor.get(str(link)).text, "html.parser")
+    assert f" {year}, " in detail.select(".lead")[0].get_text()

@@ -95,6 +95,7 @@ def show(visit: Visit) -> Response:
     parameters = selection.parameters
     found = ask(visit.harken, selection, after=parameters.cursor(), before=parameters.cursor("before"))
     title = headline(selection, found.total)
+    today = selection.local(selection.now).date()
     return visit.show(
         "feedback_list.html",
         title=title,
@@ -102,7 +103,8 @@ def show(visit: Visit) -> Response:
         is_partial=found.total >= MOST_COUNTED and selection.query.search is not None,
         found=found,
         days=[
-            (long_day_text(day), [entry_view(visit, selection, one) for one in entries]) for day, entries in found.days
+            (long_day_text(day, today), [entry_view(visit, selection, one) for one in entries])
+            for day, entries in found.days
         ],
         bar=filter_bar(selection, path, visit.home, "feedback"),
         frame=visit.frame("Feedback", selection),
