@@ -104,7 +104,7 @@ def test_the_headline_in_words(airlines: Harken) -> None:
     assert headline_details(found) == (
         "By 5.3 to 12.8 points, 95% confidence; 4,564 thumbs now, 3,000 before.",
         "The fall began on Saturday at 18:00 UTC: 23.1% before, 13.3% since.",
-        "Cancelled Flight grew from 7% to 11% of downs.",
+        "“Cancelled Flight” grew from 7% to 11% of thumbs-down ratings.",
         "American is new in this period: without it, satisfaction fell 7.8 points.",
     )
 

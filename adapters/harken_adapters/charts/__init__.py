@@ -9,6 +9,7 @@ from harken_adapters.charts.comparison import change_chart, comparison_chart, ra
 from harken_adapters.charts.headline import headline_details, headline_title
 from harken_adapters.charts.heat_map import heat_map_chart
 from harken_adapters.charts.rating_split import rating_split
+from harken_adapters.charts.responses import responses_chart
 from harken_adapters.charts.themes import issues_chart, themes_chart
 from harken_adapters.charts.trend import Previous, trend_chart
 
@@ -24,6 +25,7 @@ __all__ = [
     "merge_points",
     "ranking_chart",
     "rating_split",
+    "responses_chart",
     "themes_chart",
     "trend_chart",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from harken_adapters.charts.standalone import LegendEntry, Panel, build_standalone
 from harken_adapters.charts.svg import Element, element
@@ -39,6 +39,7 @@ class Chart:
         description: its result, in one sentence.
         table: the values as an HTML table, or a paragraph if there are none.
         caption: what is needed to read it: the length of points, the time zone, the start of the axis. May be empty.
+        table_caption: the same for the table, which has no axis; by default the caption.
         notes: the texts of labels that a narrow picture hides.
         foot: the method, to be shown below. May be empty.
         is_empty: whether there is nothing to show: then the picture is the description.
@@ -53,6 +54,7 @@ class Chart:
     description: str
     table: str = field(repr=False)
     caption: str = ""
+    table_caption: str = field(default=Factory(lambda chart: chart.caption, takes_self=True))
     notes: tuple[str, ...] = ()
     foot: str = ""
     is_empty: bool = False

@@ -9,7 +9,7 @@ from harken import Finding, Headline
 from harken.domain.insight.best_groups import ENOUGH_THUMBS
 from harken.domain.insight.comparison import round_up
 from harken.domain.query import GroupKey
-from harken_adapters.charts.labels import amount, day_text, satisfaction_text, share_text, zone_text
+from harken_adapters.charts.labels import amount, dated_text, quoted, satisfaction_text, share_text, zone_text
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _WEEK = timedelta(weeks=1)
@@ -26,7 +26,7 @@ def headline_title(headline: Headline) -> str:
         case Finding.COUNT:
             return f"{_entries(after.total)}, {more_or_fewer(headline.comparison.total_change)}"
         case Finding.NO_COMPARISON:
-            return f"There is nothing before {day_text(headline.after[0])} to compare with"
+            return f"There is nothing before {_date_in(headline, headline.after[0])} to compare with"
         case _:
             return _satisfaction_title(headline)
 
@@ -73,7 +73,7 @@ def certainty_text(headline: Headline) -> str:
             last, usual = headline.silence.since, headline.silence.usual
             when = f"{last:%H:%M} {zone_text(last)}"
             if headline.silence.length >= timedelta(hours=20):
-                when = f"{day_text(last)} at {when}"
+                when = f"{_date_in(headline, last)} at {when}"
             return f"The last feedback came {'on' if ' at ' in when else 'at'} {when}; usually {usual:,.0f} an hour."
         case _:
             return ""
@@ -117,18 +117,18 @@ def began_text(headline: Headline) -> str:
 
 
 def _when(headline: Headline, at: datetime) -> str:
-    day = _day_of(at, headline.after[1])
+    day = _day_of(headline, at)
     return f"{day} at {at:%H:%M} {zone_text(at)}" if headline.began_to_the_hour else day
 
 
 def growth_text(headline: Headline) -> str:
-    """What grew most: "Cancelled Flight grew from 7% to 11% of thumbs-down ratings."."""
+    """What grew most: "“Cancelled Flight” grew from 7% to 11% of thumbs-down ratings."."""
     growth = headline.growth
     if growth is None:
         return ""
     before, after = (share_text(side.percent / 100) for side in growth.change.proportions)
     of = "thumbs-down ratings" if growth.is_reason else "thumbs-down comments"
-    return f"{growth.name} grew from {before} to {after} of {of}."
+    return f"{quoted(growth.name)} grew from {before} to {after} of {of}."
 
 
 def mix_text(headline: Headline) -> str:
@@ -160,9 +160,15 @@ def _names(keys: Sequence[GroupKey]) -> str:
     return f"{names[0]} and {len(names) - 1} other agents"
 
 
-def _day_of(moment: datetime, end: datetime) -> str:
-    """The weekday of the last week, or else the date."""
-    return _DAYS[moment.weekday()] if end - moment <= _WEEK else day_text(moment)
+def _day_of(headline: Headline, moment: datetime) -> str:
+    """The weekday of the last week, unless the period is over and may be read about later; or else the date."""
+    is_recent = headline.is_running and headline.after[1] - moment <= _WEEK
+    return _DAYS[moment.weekday()] if is_recent else _date_in(headline, moment)
+
+
+def _date_in(headline: Headline, moment: datetime) -> str:
+    """A date of the period, with its year if the period ends in another one."""
+    return dated_text(moment, headline.after[1].replace(tzinfo=None) - timedelta.resolution)
 
 
 def _silence_text(headline: Headline) -> str:

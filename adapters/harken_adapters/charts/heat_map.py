@@ -24,6 +24,7 @@ from harken_adapters.charts.labels import (
 from harken_adapters.charts.svg import Element, element, percent, title
 from harken_adapters.charts.table import Column, build_table
 
+_RESPONSES: Final = "Responses by day and hour"
 _TITLE: Final = "Satisfaction by day and hour"
 _HEAD: Final = 18
 _ROW: Final = 22
@@ -114,9 +115,9 @@ def heat_map_chart(cells: Sequence[Cell], *, zone: str = "UTC", shows_responses:
         return empty_chart(_TITLE, "No feedback in this period.")
     marks = _draw_responses(grid, zone) if shows_responses else _draw_satisfaction(grid, zone)
     return Chart(
-        title="Responses by day and hour" if shows_responses else _TITLE,
+        title=_RESPONSES if shows_responses else _TITLE,
         description=_describe_responses(grid, zone) if shows_responses else heat_sentence(grid, zone),
-        table=str(_build_table(grid, zone)),
+        table=str(_build_responses_table(grid, zone) if shows_responses else _build_table(grid, zone)),
         caption=zone,
         height=_HEAD + _ROW * len(grid.rows),
         gutter=_GUTTER,
@@ -257,6 +258,18 @@ def _draw_swatch(kind: str, fill_opacity: float | None = None) -> Element:
     return element("rect", class_=kind, x=3, width=10, height=10, rx=2, fill_opacity=fill_opacity)
 
 
+def _build_responses_table(grid: HeatGrid, zone: str) -> Element:
+    columns = [Column("Day"), Column("Hour"), Column("Responses", is_number=True)]
+    rows = ([_day_of(cell), _format_hours(cell.hour), f"{cell.summary.total:,}"] for cell in _cells_of(grid))
+    return build_table(f"{_RESPONSES}, {zone}", columns, rows)
+
+
+def _cells_of(grid: HeatGrid) -> Iterator[Cell]:
+    """The cells with feedback, in the order of time."""
+    cells = sorted(grid.cells, key=lambda cell: (str(_row_of(cell)), cell.hour))
+    return (cell for cell in cells if cell.summary.total)
+
+
 def _build_table(grid: HeatGrid, zone: str) -> Element:
     columns = [
         Column("Day"),
@@ -264,10 +277,7 @@ def _build_table(grid: HeatGrid, zone: str) -> Element:
         *(Column(name, is_number=True) for name in ("Satisfaction", "95% interval", "Responses")),
         Column("Compared with the average"),
     ]
-    cells = sorted(grid.cells, key=lambda cell: (str(_row_of(cell)), cell.hour))
-    return build_table(
-        f"{_TITLE}, {zone}", columns, (_build_table_row(grid, cell) for cell in cells if cell.summary.total)
-    )
+    return build_table(f"{_TITLE}, {zone}", columns, (_build_table_row(grid, cell) for cell in _cells_of(grid)))
 
 
 def _build_table_row(grid: HeatGrid, cell: Cell) -> list[str]:

@@ -36,6 +36,11 @@ def amount(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
+def quoted(text: str) -> str:
+    """The text in quotation marks, which replace its own ones."""
+    return f"“{text.strip().strip(chr(34) + '“”')}”"
+
+
 def percent_text(value: float, thumbs: int) -> str:
     """A percentage (0 to 100) with one decimal; without decimals below 100 thumbs; a dash if there are none."""
     if not thumbs:
@@ -73,6 +78,21 @@ def weekday_text(day: date) -> str:
     return f"{WEEKDAYS[day.weekday()]} {day_text(day)}"
 
 
+def days_text(first: date, last: date, *, with_year: bool = False) -> str:
+    """A range of days, without what both ends share: ``3`` to ``30 Nov``; with years if they differ, and on request."""
+    spans_years = first.year != last.year
+    until = f"{day_text(last)} {last.year}" if with_year or spans_years else day_text(last)
+    if first == last:
+        return until
+    since = str(first.day) if (first.year, first.month) == (last.year, last.month) else day_text(first)
+    return f"{since}{f' {first.year}' if spans_years else ''} {DASH} {until}"
+
+
+def dated_text(day: date, end: date) -> str:
+    """A day of a period with this end: ``20 Feb``, with its year if the period ends in another one."""
+    return day_text(day) if day.year == end.year else f"{day_text(day)} {day.year}"
+
+
 def zone_text(moment: datetime) -> str:
     """The name of the zone of an aware time: ``Europe/Berlin``, ``UTC``."""
     return str(getattr(moment.tzinfo, "key", None) or moment.tzname() or "UTC")
@@ -98,18 +118,22 @@ def span_text(point: TrendPoint) -> str:
         return f"{weekday_text(start)}, {start:%H:%M} {DASH} {end:%H:%M}"
     if end - start < 2 * DAY:
         return weekday_text(start)
-    last = end - DAY
-    first = str(start.day) if start.month == last.month else day_text(start)
-    return f"{first} {DASH} {day_text(last)}"
+    return days_text(start.date(), (end - DAY).date())
 
 
-def moment_text(start: datetime, length: timedelta) -> str:
-    """The time of a change with its preposition: ``at Sat 18:00``, ``on Sat 21 Feb``, ``in the week of 16 Feb``."""
+def moment_text(start: datetime, length: timedelta, end: datetime) -> str:
+    """The time of a change with its preposition: ``at Sat 18:00``, ``on Sat 21 Feb``, ``in the week of 16 Feb``.
+
+    Args:
+        start: the time.
+        length: the length of the points of the trend.
+        end: when the trend ends; a week of another year has its year.
+    """
     if length < DAY:
         return f"at {WEEKDAYS[start.weekday()]} {start:%H:%M}"
     if length < 7 * DAY:
         return f"on {weekday_text(start)}"
-    return f"in the week of {day_text(start)}"
+    return f"in the week of {dated_text(start, end)}"
 
 
 def rating_counts(summary: Summary) -> str:

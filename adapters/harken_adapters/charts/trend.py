@@ -13,7 +13,7 @@ from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.summary import Summary
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.chart import Chart, LegendItem, empty_chart
-from harken_adapters.charts.labels import DAY, bucket_text, interval_text, satisfaction_text, span_text, zone_text
+from harken_adapters.charts.labels import DAY, bucket_text, interval_text, satisfaction_text, zone_text
 from harken_adapters.charts.svg import Element, element, line
 from harken_adapters.charts.table import Column, build_table
 from harken_adapters.charts.trend_marks import HATCH_FILL, HEIGHT, draw_trend
@@ -29,7 +29,8 @@ from harken_adapters.charts.trend_sentences import (
 )
 
 _TITLE: Final = "Satisfaction over time"
-_GUTTER: Final = 42
+#: The space for the labels of the vertical axis, in pixels.
+GUTTER: Final = 42
 
 
 @frozen
@@ -66,23 +67,26 @@ def trend_chart(
     """
     if not any(point.summary.total for point in points):
         return empty_chart(_TITLE, NO_FEEDBACK)
-    plot = TrendPlot(points, _align_previous(points, previous), is_unfinished(points, now))
+    plot = TrendPlot(points, align_previous(points, previous), is_unfinished(points, now))
     placed = place_changes(points, changes)
     shown = largest_changes(placed)
+    captions = period_captions(plot)
     return Chart(
         title=_TITLE,
         description=trend_sentence(points, shown),
         table=str(_build_table(plot)),
-        caption=_build_caption(plot),
+        caption=" · ".join([*captions, *([f"axis starts at {plot.axis.low}%"] if plot.axis.low else [])]),
+        table_caption=" · ".join(captions),
         notes=tuple(": ".join(change_texts(points, change)) for change in shown),
         height=HEIGHT,
-        gutter=_GUTTER,
+        gutter=GUTTER,
         content=tuple(draw_trend(plot, shown, _find_ends(placed, len(points)))),
         legend_items=tuple(_build_legend(plot, previous)),
     )
 
 
-def _align_previous(points: Sequence[TrendPoint], previous: Previous | None) -> list[Summary]:
+def align_previous(points: Sequence[TrendPoint], previous: Previous | None) -> list[Summary]:
+    """The summary of the previous period for each point; zero where it has none."""
     if previous is None:
         return [Summary()] * len(points)
     earlier = {point.start.replace(tzinfo=None): point.summary for point in previous.points}
@@ -94,13 +98,12 @@ def _find_ends(changes: Sequence[PlacedChange], count: int) -> dict[int, int]:
     return dict(pairwise([*(change.index for change in changes), count]))
 
 
-def _build_caption(plot: TrendPlot) -> str:
+def period_captions(plot: TrendPlot) -> list[str]:
+    """What is needed to read the times: the length of points, the zone, and whether the last one has not ended."""
     parts = [f"by {bucket_text(plot.length)}", zone_text(plot.points[0].start)]
     if plot.is_running:
         parts.append("today so far" if plot.length < 2 * DAY else f"this {bucket_text(plot.length)} so far")
-    if plot.axis.low:
-        parts.append(f"axis starts at {plot.axis.low}%")
-    return " · ".join(parts)
+    return parts
 
 
 def _build_legend(plot: TrendPlot, previous: Previous | None) -> Iterator[LegendItem]:
@@ -114,9 +117,16 @@ def _build_legend(plot: TrendPlot, previous: Previous | None) -> Iterator[Legend
         yield LegendItem((hollow,), f"Under {FEW_THUMBS} thumbs")
     if plot.runs(is_silent):
         yield LegendItem((element("rect", width=16, height=10, fill=HATCH_FILL),), "No feedback")
-    for kind, label in (("fu", "Up"), ("fn", "Neutral"), ("fd", "Down")):
+    yield from rating_legend()
+
+
+def rating_legend(total: Summary | None = None) -> Iterator[LegendItem]:
+    """The legend of the bars: of all ratings, or of those that a summary has."""
+    counts = (1, 1, 1) if total is None else (total.positive, total.neutral, total.negative)
+    parts = [one for one, count in zip((("fu", "Up"), ("fn", "Neutral"), ("fd", "Down")), counts, strict=True) if count]
+    for place, (kind, label) in enumerate(parts):
         mark = element("rect", class_=kind, x=3, width=10, height=10, rx=2)
-        yield LegendItem((mark,), label, is_apart=kind == "fu")
+        yield LegendItem((mark,), label, is_apart=place == 0)
 
 
 def _swatch_line(kind: str) -> Element:
@@ -137,10 +147,9 @@ def _build_table(plot: TrendPlot) -> Element:
 
 
 def _build_row(plot: TrendPlot, index: int, has_previous: bool) -> list[Element | str]:
-    point, summary = plot.points[index], plot.summary(index)
-    so_far = " so far" if plot.is_running and index == plot.last else ""
+    summary = plot.summary(index)
     return [
-        element("time", f"{span_text(point)}{so_far}", datetime=point.start.isoformat(), class_="nowrap"),
+        plot.time_element(index),
         satisfaction_text(summary),
         interval_text(plot.interval(index), summary.decided),
         *([satisfaction_text(plot.previous[index])] if has_previous else []),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.axis import Axis
+from harken_adapters.charts.change_labels import BASELINE, DISTANCE, LINE_HEIGHT, ChangeLabel, marker_top, place_labels
 from harken_adapters.charts.labels import count_text, estimate_text, span_text, zone_text
 from harken_adapters.charts.svg import Element, element, line, path, percent, stretched, title
 from harken_adapters.charts.time_axis import time_ticks
 from harken_adapters.charts.trend_plot import LINES_HEIGHT, TrendPlot, find_runs, is_few, is_silent, is_solid
-from harken_adapters.charts.trend_sentences import PlacedChange, change_texts
+from harken_adapters.charts.trend_sentences import PlacedChange
 
 #: Vertical positions in pixels: the top and the bottom of the bars, and the height of the chart.
 _BARS_TOP: Final = 204
@@ -24,8 +25,6 @@ HATCH_FILL: Final = "url(#harken-hatch)"
 #: The least widths of gaps with a horizontal and with a vertical label, as shares of the width.
 _WIDE_GAP: Final = 0.12
 _SLIM_GAP: Final = 0.03
-#: The width of the label of a change, as a share of the width.
-_CHANGE_LABEL: Final = 0.3
 
 
 def draw_trend(plot: TrendPlot, shown: Sequence[PlacedChange], ends: Mapping[int, int]) -> Iterator[Element]:
@@ -39,18 +38,20 @@ def draw_trend(plot: TrendPlot, shown: Sequence[PlacedChange], ends: Mapping[int
     gaps = plot.runs(is_silent)
     if gaps:
         yield _define_hatch()
-    for change in shown:
-        yield from _mark_change(plot, change, ends[change.index])
+    labels = place_labels(plot, shown)
+    for label in labels:
+        yield from _mark_change(plot, label.change, ends[label.change.index], marker_top(labels, label.marker))
     yield from (_draw_gap(plot, indices) for indices in gaps)
     yield from _draw_grid(plot.axis)
     yield stretched(LINES_HEIGHT, *_draw_bands(plot), *_draw_previous(plot), *_draw_lines(plot))
     yield from _draw_points(plot)
-    yield from _draw_bars(plot)
+    most = max(point.summary.total for point in plot.points)
+    yield from draw_bars(plot, top=_BARS_TOP, bottom=_BARS_BOTTOM, most=most)
     for tick in time_ticks(plot.points):
         yield from tick.elements(_BARS_BOTTOM)
     yield from (part for indices in gaps for part in _label_gap(plot, indices))
-    yield from (_label_change(plot, change, lower) for change, lower in _avoid_overlap(plot, shown))
-    yield from _draw_hover_areas(plot)
+    yield from map(_draw_label, labels)
+    yield from draw_hover_areas(plot, _BARS_BOTTOM, lambda point: estimate_text(point.estimate))
 
 
 def _draw_grid(axis: Axis) -> Iterator[Element]:
@@ -151,49 +152,41 @@ def _direction_class(change: PlacedChange) -> str:
     return " rise" if change.points > 0 else ""
 
 
-def _mark_change(plot: TrendPlot, change: PlacedChange, end: int) -> Iterator[Element]:
+def _mark_change(plot: TrendPlot, change: PlacedChange, end: int, top: int) -> Iterator[Element]:
     x, width = percent(plot.start(change.index)), percent(plot.start(end) - plot.start(change.index))
     wash = f"wash{_direction_class(change)}{' fu' if _direction_class(change) else ''}"
     yield element("rect", class_=wash, x=x, y=0, width=width, height=_BARS_BOTTOM)
-    yield line(f"mark{_direction_class(change)}", (x, x), (0, _BARS_BOTTOM))
+    yield line(f"mark{_direction_class(change)}", (x, x), (top, _BARS_BOTTOM))
 
 
-def _avoid_overlap(plot: TrendPlot, shown: Sequence[PlacedChange]) -> Iterator[tuple[PlacedChange, bool]]:
-    """The changes, and whether their labels are moved down because they would overlap the previous label."""
-    before = None
-    for change in shown:
-        share = plot.start(change.index)
-        yield change, before is not None and share - before < 2 * _CHANGE_LABEL
-        before = share
-
-
-def _label_change(plot: TrendPlot, change: PlacedChange, lower: bool) -> Element:
-    share = plot.start(change.index)
-    is_left = share > 1 - _CHANGE_LABEL
-    event, size = change_texts(plot.points, change)
-    top = 48 if lower else 14
-    position = {"x": percent(share), "dx": -10 if is_left else 10, "text_anchor": "end" if is_left else None}
-    first = element("tspan", event, class_=f"mkb{_direction_class(change)}")
+def _draw_label(label: ChangeLabel) -> Element:
+    kind, top = _direction_class(label.change), label.top + BASELINE
+    position = {
+        "x": percent(label.marker),
+        "dx": -DISTANCE if label.is_left else DISTANCE,
+        "text_anchor": "end" if label.is_left else None,
+    }
+    first = element("tspan", label.event, class_=f"mkb{kind}")
     return element(
         "g",
-        element("text", first, class_=f"mk{_direction_class(change)}", y=top, **position),
-        element("text", size, y=top + 17, **position),
+        element("text", first, class_=f"mk{kind}", y=top, **position),
+        *(element("text", text, y=top + LINE_HEIGHT * place, **position) for place, text in enumerate(label.size, 1)),
         class_="only-l halo",
     )
 
 
-def _draw_bars(plot: TrendPlot) -> Iterator[Element]:
-    most = max(point.summary.total for point in plot.points)
-    yield element("text", count_text(most), title(f"{most:,}"), x=-8, y=_BARS_TOP + 10, text_anchor="end")
-    yield element("text", "0", x=-8, y=_BARS_BOTTOM, text_anchor="end")
-    yield line("g0", ("0", "100%"), (_BARS_BOTTOM, _BARS_BOTTOM))
+def draw_bars(plot: TrendPlot, *, top: int, bottom: int, most: int) -> Iterator[Element]:
+    """The responses as stacked bars on an axis from 0 at ``bottom`` to ``most`` at ``top``."""
+    yield element("text", count_text(most), title(f"{most:,}"), x=-8, y=top + 10, text_anchor="end")
+    yield element("text", "0", x=-8, y=bottom, text_anchor="end")
+    yield line("g0", ("0", "100%"), (bottom, bottom))
     for index in range(len(plot.points)):
-        yield from _draw_bar(plot, index, (_BARS_BOTTOM - _BARS_TOP) / most)
+        yield from _draw_bar(plot, index, bottom, (bottom - top) / most)
 
 
-def _draw_bar(plot: TrendPlot, index: int, unit: float) -> Iterator[Element]:
+def _draw_bar(plot: TrendPlot, index: int, bottom: float, unit: float) -> Iterator[Element]:
     """The ratings of a point, stacked: down at the bottom, then neutral, then up; ``unit`` pixels for each."""
-    summary, bottom = plot.summary(index), float(_BARS_BOTTOM)
+    summary = plot.summary(index)
     part = " partbar" if plot.is_running and index == plot.last else ""
     x, width = plot.start(index) + (1 - _BAR_WIDTH) / 2 / len(plot.points), _BAR_WIDTH / len(plot.points)
     for kind, count in (("fd", summary.negative), ("fn", summary.neutral), ("fu", summary.positive)):
@@ -207,21 +200,17 @@ def _draw_bar(plot: TrendPlot, index: int, unit: float) -> Iterator[Element]:
         bottom -= height
 
 
-def _draw_hover_areas(plot: TrendPlot) -> Iterator[Element]:
+def draw_hover_areas(plot: TrendPlot, height: float, describe: Callable[[TrendPoint], str]) -> Iterator[Element]:
     """An invisible area for each point, with its values as a tooltip."""
     for index, point in enumerate(plot.points):
+        so_far = " so far" if plot.is_running and index == plot.last else ""
         yield element(
             "rect",
-            title(_describe_point(plot, point)),
+            title(f"{span_text(point)} {zone_text(point.start)}{so_far}: {describe(point)}"),
             x=percent(plot.start(index)),
             y=0,
             width=percent(1 / len(plot.points)),
-            height=_BARS_BOTTOM,
+            height=height,
             fill="none",
             pointer_events="all",
         )
-
-
-def _describe_point(plot: TrendPlot, point: TrendPoint) -> str:
-    so_far = " so far" if plot.is_running and point is plot.points[-1] else ""
-    return f"{span_text(point)} {zone_text(point.start)}{so_far}: {estimate_text(point.estimate)}"

@@ -13,8 +13,8 @@ from harken.domain.insight.comparison import Estimate
 from harken.domain.summary import Interval, Summary
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.axis import Axis, satisfaction_axis
-from harken_adapters.charts.labels import length_of
-from harken_adapters.charts.svg import number
+from harken_adapters.charts.labels import length_of, span_text
+from harken_adapters.charts.svg import Element, element, number
 
 #: Points with fewer thumbs are not connected to others.
 FEW_THUMBS: Final = 10
@@ -72,6 +72,12 @@ class TrendPlot:
         """The vertical position of a percentage, in pixels from the top."""
         return (1 - self.axis.share(value)) * LINES_HEIGHT
 
+    def time_element(self, index: int) -> Element:
+        """The time of a point, for tables."""
+        so_far = " so far" if self.is_running and index == self.last else ""
+        point = self.points[index]
+        return element("time", f"{span_text(point)}{so_far}", datetime=point.start.isoformat(), class_="nowrap")
+
     def commands(self, indices: Iterable[int], value: Callable[[int], float]) -> str:
         """The commands of a path through the values of points, without the initial ``M``.
 
@@ -109,11 +115,14 @@ def is_silent(summary: Summary) -> bool:
 def axis_values(estimates: Iterable[Estimate], previous: Iterable[Summary] = ()) -> Iterator[float]:
     """The percentages that the axis has to include.
 
-    The intervals of points with few thumbs are left out: they are clipped at the ends of the axis.
+    The intervals of points with few thumbs are left out: they are clipped at the ends of the axis. If all points have
+    few, their intervals are what there is to see.
     """
-    for estimate in estimates:
-        if is_solid(estimate.summary):
+    rated = [one for one in estimates if one.summary.decided]
+    has_many = any(is_solid(one.summary) for one in rated)
+    for estimate in rated:
+        if is_solid(estimate.summary) or not has_many:
             yield from (estimate.interval.low, estimate.interval.high)
-        elif estimate.summary.decided:
+        else:
             yield estimate.summary.satisfaction
     yield from (summary.satisfaction for summary in previous if is_solid(summary))

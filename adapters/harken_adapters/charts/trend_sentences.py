@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Final
 
 from attrs import frozen
@@ -14,8 +15,10 @@ from harken.domain.summary import Summary
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.labels import (
     DAY,
+    WEEKDAYS,
     amount,
     bucket_text,
+    dated_text,
     length_of,
     moment_text,
     satisfaction_text,
@@ -40,10 +43,12 @@ class PlacedChange:
     Attributes:
         index: of the first point after the change, at least 1.
         change: the statistics before and after it.
+        until: when satisfaction changed again, if it did.
     """
 
     index: int
     change: SatisfactionChange
+    until: datetime | None
 
     @property
     def points(self) -> float:
@@ -54,12 +59,12 @@ class PlacedChange:
 def place_changes(points: Sequence[TrendPoint], changes: Iterable[SatisfactionChange]) -> list[PlacedChange]:
     """The changes in order, without those that are not after the first of ``points`` and before the end."""
     starts = [point.start.timestamp() for point in points]
+    known = sorted((one for one in changes if points and one.at < points[-1].end), key=lambda one: one.at)
     placed = [
-        PlacedChange(bisect_right(starts, change.at.timestamp()) - 1, change)
-        for change in changes
-        if points and change.at < points[-1].end
+        PlacedChange(bisect_right(starts, change.at.timestamp()) - 1, change, after.at if after else None)
+        for change, after in zip_longest(known, known[1:])
     ]
-    return sorted((one for one in placed if one.index > 0), key=lambda one: one.index)
+    return [one for one in placed if one.index > 0]
 
 
 def largest_changes(changes: Iterable[PlacedChange]) -> list[PlacedChange]:
@@ -69,13 +74,24 @@ def largest_changes(changes: Iterable[PlacedChange]) -> list[PlacedChange]:
 
 
 def change_texts(points: Sequence[TrendPoint], placed: PlacedChange) -> tuple[str, str]:
-    """The direction and time of a change, and its size: ``Fell at Sat 18:00``, ``23.1% before, 13.3% since``."""
+    """The direction and time of a change, and its size: ``Fell at Sat 18:00``, ``23.1% before, 13.3% since``.
+
+    If satisfaction changed again, until when: ``23.1% before, 13.3% until Sun 09:00``.
+    """
     verb = "Rose" if placed.points > 0 else "Fell"
     length = length_of(points)
     # A change within a point of several hours has its own hour, as in the headline.
-    when = moment_text(placed.change.at if length < DAY else points[placed.index].start, length)
+    when = moment_text(placed.change.at if length < DAY else points[placed.index].start, length, points[-1].start)
     before, after = (satisfaction_text(side) for side in (placed.change.before, placed.change.after))
-    return f"{verb} {when}", f"{before} before, {after} since"
+    return f"{verb} {when}", f"{before} before, {after} {_until_text(placed.until, points)}"
+
+
+def _until_text(until: datetime | None, points: Sequence[TrendPoint]) -> str:
+    if until is None:
+        return "since"
+    if length_of(points) < DAY:
+        return f"until {WEEKDAYS[until.weekday()]} {until:%H:%M}"
+    return f"until {dated_text(until, points[-1].start)}"
 
 
 def trend_sentence(points: Sequence[TrendPoint], changes: Sequence[PlacedChange]) -> str:

@@ -310,17 +310,15 @@ class _History:
         rating = feedback.rating
         if random.random() < 0.7:
             rating = Rating.UP if rating is Rating.DOWN else Rating.DOWN
-        language = str(feedback.context["locale"]).partition("-")[0]
-        writer = self._visitors.writer
-        subject = writer.subject(language, rating, feedback.agent_id or "")
+        comment, tags = self._visitors.opinion_on(feedback, rating)
         self._hk.vote(
             feedback.session_id,
             rating,
-            writer.comment(subject),
+            comment,
             author=feedback.author or "",
             message_id=feedback.message_id,
             agent_id=feedback.agent_id,
-            tags=() if subject.tag is None else (subject.tag,),
+            tags=tags,
             context=feedback.context,
         )
 

@@ -41,7 +41,7 @@ class Trickle:
         self._last: Feedback | None = None
 
     def submit(self) -> Feedback:
-        """Submit feedback: mostly of a new visitor, sometimes spam, or the last vote with the other thumb.
+        """Submit feedback: mostly of a new visitor, sometimes spam, or the last visitor's vote with the other thumb.
 
         Raises:
             HarkenError: it could not be stored.
@@ -49,19 +49,26 @@ class Trickle:
         last, chance = self._last, self._random.random()
         if last is not None and last.vote and last.author and chance < _CHANGED:
             rating = Rating.DOWN if last.rating is Rating.UP else Rating.UP
-            tags = ("other",) if rating is Rating.DOWN else ()
+            comment, tags = self._visitors.opinion_on(last, rating)
             self._last = None
             return self._hk.vote(
                 last.session_id,
                 rating,
+                comment,
                 author=last.author,
                 message_id=last.message_id,
                 tags=tags,
                 context=last.context,
             ).feedback
-        submission = self._visitors.spam(self._clock(), "spam") if chance > 1 - _SPAM else self._visit()
-        self._last = self._hk.collection.submit(evolve(submission, created_at=None)).feedback
+        if chance > 1 - _SPAM:
+            # Its author does not come back.
+            self._last = None
+            return self._submit(self._visitors.spam(self._clock(), "spam"))
+        self._last = self._submit(self._visit())
         return self._last
+
+    def _submit(self, submission: Submission) -> Feedback:
+        return self._hk.collection.submit(evolve(submission, created_at=None)).feedback
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from harken import Rating, Submission, Target
+from harken import Feedback, Rating, Submission, Target
 from harken_adapters.demo.story import AGENTS, Release, Story
 from harken_adapters.demo.writer import Writer
 
@@ -131,6 +131,12 @@ class Visitors:
             if self._random.random() > _MORE:
                 return
             at += timedelta(seconds=self._random.randrange(25, 400))
+
+    def opinion_on(self, feedback: Feedback, rating: Rating) -> tuple[str, tuple[str, ...]]:
+        """The comment and the reason tags of an author who gives the same answer this rating now."""
+        language = str(feedback.context["locale"]).partition("-")[0]
+        subject = self.writer.subject(language, rating, feedback.agent_id or "")
+        return self.writer.comment(subject), () if subject.tag is None else (subject.tag,)
 
     def spam(self, at: datetime, kind: str, *, author: str | None = None) -> Submission:
         """Spam of a kind in ``comments/spam.toml``."""

@@ -136,6 +136,10 @@ class Writer:
         used: list[str] = []
 
         def word(match: re.Match[str]) -> str:
+            begins_sentence = match.string[: match.start()].rstrip().endswith(_STOPS)
+            return _capitalize(chosen(match)) if begins_sentence else chosen(match)
+
+        def chosen(match: re.Match[str]) -> str:
             if match[0] in known:
                 return known[match[0]]
             # Not "from Oslo to Oslo".

@@ -10,7 +10,7 @@ from harken import TrendPoint
 from harken.domain.digest import Digest
 from harken.domain.insight.issues import Issue
 from harken_adapters.charts.headline import headline_details, headline_title
-from harken_adapters.charts.labels import DASH, amount, day_text, satisfaction_text, share_text, weekday_text
+from harken_adapters.charts.labels import amount, days_text, satisfaction_text, share_text, weekday_text
 from harken_adapters.charts.themes import downs_text
 
 _CELLS: Final = 10
@@ -19,7 +19,7 @@ _CELLS: Final = 10
 def digest_title(digest: Digest) -> str:
     """The digest in one line, without comments."""
     start, end = digest.headline.after
-    days = f"{day_text(start)} {DASH} {day_text(end - timedelta(days=1))}"
+    days = days_text(start.date(), (end - timedelta(days=1)).date())
     return f"{digest.application}, {days}: {headline_title(digest.headline)}"
 
 

@@ -16,8 +16,8 @@ START = datetime(2026, 2, 16, tzinfo=MADRID)
 WEEK = timedelta(weeks=1)
 
 
-def _headline(before: Summary, after: Summary, **parts: Any) -> Headline:
-    comparison = Comparison(before, after)
+def _headline(earlier: Summary, later: Summary, **parts: Any) -> Headline:
+    comparison = Comparison(earlier, later)
     known: dict[str, Any] = {
         "finding": find(comparison),
         "before": (START - WEEK, START),
@@ -106,11 +106,15 @@ def _details(**parts: Any) -> str:
 
 
 def test_since_when() -> None:
-    """An hour of the last week has its weekday, an earlier day its date."""
+    """An hour of the last week has its weekday while the period is running, and its date later; an earlier day too."""
     hour = SatisfactionChange((START + timedelta(days=5)).replace(hour=18), _rated(231, 769), _rated(133, 867))
     assert (
-        _details(began=hour, began_to_the_hour=True)
+        _details(began=hour, began_to_the_hour=True, is_running=True)
         == "The fall began on Saturday at 18:00 Europe/Madrid: 23.1% before, 13.3% since."
+    )
+    assert (
+        _details(began=hour, began_to_the_hour=True)
+        == "The fall began on 21 Feb at 18:00 Europe/Madrid: 23.1% before, 13.3% since."
     )
     day = SatisfactionChange(START - WEEK, _rated(1, 3), _rated(3, 1))
     assert _details(began=day) == "The rise began on 9 Feb: 25% before, 75% since."
@@ -120,13 +124,33 @@ def test_since_when() -> None:
     )
 
 
+def test_dates_of_another_year_have_it() -> None:
+    """So that 2 Dec is not taken for the one to come."""
+    start = datetime(2025, 12, 2, tzinfo=MADRID)
+    year = (start, start + 52 * WEEK)
+    title = headline_title(_headline(Summary(), _rated(15, 5), after=year))
+    assert title == "There is nothing before 2 Dec 2025 to compare with"
+    changes = [SatisfactionChange(start + weeks * WEEK, _rated(1, 3), _rated(3, 1)) for weeks in (2, 10)]
+    assert _details(after=year, began=changes[0], next_change=changes[1]) == (
+        "The rise began on 16 Dec 2025: 25% before, 75% until 10 Feb, then 75%."
+    )
+
+
+def test_a_period_that_ends_with_a_year_is_of_that_year() -> None:
+    """It ends at the first midnight of the next one."""
+    end = datetime(2026, 1, 1, tzinfo=MADRID)
+    assert headline_title(_headline(Summary(), _rated(15, 5), after=(end - 4 * WEEK, end))) == (
+        "There is nothing before 4 Dec to compare with"
+    )
+
+
 def test_what_grew() -> None:
     """A reason is a share of the thumbs-down ratings, a theme one of their comments."""
     change = ProportionChange(Proportion(75, 1000), Proportion(107, 1000))
     assert _details(growth=Growth("Cancelled Flight", True, change)) == (
-        "Cancelled Flight grew from 8% to 11% of thumbs-down ratings."
+        "“Cancelled Flight” grew from 8% to 11% of thumbs-down ratings."
     )
-    assert _details(growth=Growth("on hold", False, change)) == "on hold grew from 8% to 11% of thumbs-down comments."
+    assert _details(growth=Growth("on hold", False, change)) == "“on hold” grew from 8% to 11% of thumbs-down comments."
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from harken_adapters.charts import (
     heat_map_chart,
     merge_points,
     rating_split,
+    responses_chart,
     themes_chart,
     trend_chart,
 )
@@ -120,7 +121,7 @@ slot_maps = st.dictionaries(
 
 @st.composite
 def trends(draw: st.DrawFn) -> Chart:
-    """Trends with any period before, any changes, finished or not."""
+    """Trends of satisfaction or numbers with any period before, any changes, finished or not."""
     points = draw(series())
     length = points[0].end - points[0].start if points else timedelta(days=1)
     earlier = [
@@ -131,6 +132,8 @@ def trends(draw: st.DrawFn) -> Chart:
     previous = Previous(earlier, 60 * length, draw(TEXTS)) if draw(YES_OR_NO) else None
     is_running = draw(YES_OR_NO)
     now = points[-1].start if points and is_running else None
+    if draw(YES_OR_NO):
+        return responses_chart(points, previous=previous, now=now)
     return trend_chart(points, previous=previous, changes=draw(change_lists), now=now)
 
 

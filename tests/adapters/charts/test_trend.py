@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element, fromstring
 from zoneinfo import ZoneInfo
 
 import pytest
+from attrs import frozen
 
 from harken import Summary
 from harken.domain.insight.change_points import SatisfactionChange
@@ -74,6 +75,19 @@ def test_a_whisker_ends_where_the_axis_does() -> None:
     assert whisker.get("y2") == "184"
 
 
+@pytest.mark.parametrize("only", [Summary(positive=1), Summary(positive=1, negative=3)])
+def test_the_axis_has_the_intervals_of_few_thumbs_if_there_are_no_others(only: Summary) -> None:
+    """The first chart that a newcomer sees does not contradict its own interval."""
+    points = days(SILENT, only)
+    chart = trend_chart(points)
+    (whisker,) = of_class(chart.svg, "whisk")
+    interval = points[1].estimate.interval
+    axis = satisfaction_axis([interval.low, interval.high])
+    ends = [184 * (1 - (end - axis.low) / (axis.high - axis.low)) for end in (interval.high, interval.low)]
+    assert [float(whisker.get(name, "")) for name in ("y1", "y2")] == pytest.approx(ends, abs=0.001)
+    assert "axis starts" not in chart.caption
+
+
 def test_a_point_between_gaps_is_seen() -> None:
     """It is drawn as a point with a whisker."""
     chart = trend_chart(days(SILENT, GOOD, SILENT))
@@ -128,11 +142,76 @@ def test_the_two_largest_changes_are_marked() -> None:
     assert (fall.get("x"), fall.get("width")) == ("20%", "30%")
     assert (rise.get("x"), rise.get("width")) == ("70%", "30%")
     assert chart.notes == (
-        "Fell on Wed 4 Mar: 90.0% before, 60.0% since",
+        "Fell on Wed 4 Mar: 90.0% before, 60.0% until 7 Mar",
         "Rose on Mon 9 Mar: 62.0% before, 80.0% since",
     )
     assert "Fell on Wed 4 Mar" in texts(chart.svg)
-    assert "it fell on Wed 4 Mar, 90.0% before, 60.0% since" in chart.description
+    assert "it fell on Wed 4 Mar, 90.0% before, 60.0% until 7 Mar" in chart.description
+
+
+NARROWEST = 600
+#: The most pixels of a letter of 12 pixels.
+LETTER = 6.5
+
+
+@frozen
+class Box:
+    """A label in the narrowest picture, in pixels."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
+def labels_of(svg: str) -> list[Box]:
+    """The labels of changes."""
+    boxes = []
+    for group in of_class(svg, "only-l halo"):
+        lines = list(group)
+        width = max(len("".join(line.itertext())) for line in lines) * LETTER
+        start = float(lines[0].get("x", "").removesuffix("%")) / 100 * NARROWEST + float(lines[0].get("dx", ""))
+        left = start - width if lines[0].get("text-anchor") == "end" else start
+        baselines = [float(line.get("y", "")) for line in lines]
+        boxes.append(Box(left, left + width, baselines[0] - 10, baselines[-1] + 3))
+    return boxes
+
+
+@pytest.mark.parametrize("count", [12, 28, 56])
+def test_labels_of_close_changes_do_not_cover_anything(count: int) -> None:
+    """Neither each other nor a marker nor the line of satisfaction, wherever the changes are."""
+    bad = Summary(positive=60, negative=40)
+    for first in range(1, count - 5):
+        second = first + 5
+        points = days(*(bad if first <= place < second else GOOD for place in range(count)))
+        changes = [
+            SatisfactionChange(points[first].start, GOOD, bad),
+            SatisfactionChange(points[second].start, bad, GOOD),
+        ]
+        svg = trend_chart(points, changes=changes).svg
+        one, other = labels_of(svg)
+        apart = one.right <= other.left or other.right <= one.left or one.bottom <= other.top or other.bottom <= one.top
+        assert apart, (first, one, other)
+        markers = [*of_class(svg, "mark"), *of_class(svg, "mark rise")]
+        crossed = [
+            marker
+            for marker in markers
+            for box in (one, other)
+            if box.left < float(marker.get("x1", "").removesuffix("%")) / 100 * NARROWEST < box.right
+            and float(marker.get("y1", "")) < box.bottom
+        ]
+        assert not crossed, (first, one, other)
+        # Up to the padding of the card.
+        assert all(box.left >= -16 and box.right <= NARROWEST + 16 for box in (one, other)), (first, one, other)
+        (path,) = of_class(svg, "ln")
+        places = [tuple(map(float, pair.split())) for pair in path.get("d", "")[1:].split("L")]
+        hidden = [
+            (x, y)
+            for x, y in places
+            for box in (one, other)
+            if box.left < x * NARROWEST / 1000 < box.right and box.top < y < box.bottom
+        ]
+        assert not hidden, (first, one, other)
 
 
 def test_changes_at_other_times_are_not_marked() -> None:
@@ -142,6 +221,33 @@ def test_changes_at_other_times_are_not_marked() -> None:
     inside = SatisfactionChange(START + 9 * DAY, GOOD, Summary(positive=100))
     weeks = trend_chart(days(GOOD, GOOD, length=7 * DAY), changes=[*change, inside])
     assert weeks.notes == ("Rose in the week of 9 Mar: 80.0% before, 100.0% since",)
+
+
+def test_a_change_that_did_not_last_says_until_when() -> None:
+    """By the hour of the next change, in points of hours."""
+    points = days(*[GOOD] * 8, length=timedelta(hours=3))
+    changes = [
+        SatisfactionChange(points[4].start, GOOD, Summary(negative=100)),
+        SatisfactionChange(points[6].start, Summary(negative=100), GOOD),
+    ]
+    assert trend_chart(points, changes=changes).notes == (
+        "Fell at Mon 12:00: 80.0% before, 0.0% until Mon 18:00",
+        "Rose at Mon 18:00: 0.0% before, 80.0% since",
+    )
+
+
+def test_weeks_of_another_year_have_it() -> None:
+    """Else, a week of December would be taken for the one to come."""
+    starts = [datetime(2025, 12, 1, tzinfo=UTC) + 7 * DAY * number for number in range(20)]
+    points = [TrendPoint(start, start + 7 * DAY, GOOD) for start in starts]
+    bad = Summary(negative=100)
+    changes = [SatisfactionChange(starts[1], GOOD, bad), SatisfactionChange(starts[9], bad, GOOD)]
+    chart = trend_chart(points, changes=changes)
+    assert chart.notes == (
+        "Fell in the week of 8 Dec 2025: 80.0% before, 0.0% until 2 Feb",
+        "Rose in the week of 2 Feb: 0.0% before, 80.0% since",
+    )
+    assert f"29 Dec 2025 {DASH} 4 Jan 2026" in chart.table
 
 
 def test_a_change_within_a_point_has_its_own_hour() -> None:

@@ -1,5 +1,6 @@
 """What the people of the demo write, and when they come."""
 
+import re
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -50,6 +51,13 @@ def test_comments_are_all_different() -> None:
     """Thousands of comments differ in more than case and the full stop; most of those who rate down find words."""
     comments = [one.comment.lower().rstrip(".") for one in written(Story.until(NOW), 56) if one.comment]
     assert len(comments) == len(set(comments)) > 2_000
+
+
+def test_sentences_of_agents_begin_with_a_capital() -> None:
+    """Also those that begin with a word from a list, such as a seat."""
+    writer = Writer(Random(1))
+    talks = [writer.conversation("en", agent.id, answers=3) for agent in AGENTS for _ in range(20)]
+    assert not [turn for talk in talks for turn in talk if re.search(r"[.!?] [a-z]", turn)]
 
 
 def test_submissions_are_valid_and_follow_from_the_seed() -> None:

@@ -7,7 +7,7 @@ from threading import enumerate as threads
 import pytest
 
 import harken
-from harken import Harken
+from harken import Harken, ModerationStatus, Rating
 from harken_adapters.demo import trickle
 from harken_adapters.demo.story import Story
 from harken_adapters.demo.trickle import Trickle
@@ -34,6 +34,10 @@ def test_feedback_is_given_now(clock: ManualClock) -> None:
         changed = [one for one in stored if one.revisions]
         assert len(stored) + len(changed) == 150
         assert len(changed) > 3
+        # Spam does not turn into an opinion, and a change of opinion has a reason.
+        assert all(one.comment for one in changed)
+        assert all(one.moderation.status is ModerationStatus.APPROVED for one in changed)
+        assert all(one.tags for one in changed if one.rating is Rating.DOWN)
         assert hk.moderation.backlog("default").waiting > 3
 
 

@@ -123,7 +123,7 @@ def test_a_digest(receiver: Receiver) -> None:
     deliver(a_notification(digest=digest), f"json://127.0.0.1:{receiver.port}")
     message = posted(receiver)
     (example,) = digest.quoted
-    assert message["title"] == f"default, 29 Dec {DASH} 4 Jan: Satisfaction fell 30.0 points, to 50.0%"
+    assert message["title"] == f"default, 29 Dec 2025 {DASH} 4 Jan 2026: Satisfaction fell 30.0 points, to 50.0%"
     assert message["type"] == "info"
     assert message["message"].splitlines() == [
         "Satisfaction fell 30.0 points, to 50.0%",
@@ -132,7 +132,7 @@ def test_a_digest(receiver: Receiver) -> None:
         "Satisfaction by day:",
         "█████░░░░░ Mon 29 Dec: 50.0% of 100 thumbs",
         "",
-        "Most frequent in 50 downs:",
+        "Most frequent in 50 thumbs-down ratings:",
         "slow: 25, 50%, ▲ 25.0 points",
         "> Hello @\u200beveryone",
         "> slow: 100, 100%",

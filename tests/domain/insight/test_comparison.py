@@ -62,7 +62,7 @@ class TestVerdict:
         comparison = Comparison(*sides)
         assert comparison.verdict is Verdict.UNDECIDED
         assert comparison.p_value == 1.0
-        assert comparison.sentence == "too close to tell: one side has no ratings"
+        assert comparison.sentence == "too close to tell: one side has no thumbs"
 
     @pytest.mark.parametrize(
         ("before", "after", "verdict", "low", "high"),
@@ -163,7 +163,7 @@ class TestManyComparisons:
         nothing = {number: Comparison(_rated(6, 10), _rated(6, 10)) for number in range(39)}
         first = decide_together({"close": close, **nothing})["close"]
         assert first.needed
-        assert first.sentence == "too close to tell: about 130 more ratings needed"
+        assert first.sentence == "too close to tell: about 130 more thumbs needed"
         interval = first.always_valid_interval
         assert (round(interval.low, 1), round(interval.high, 1)) == (-0.3, 17.9)
         for times, verdict in ((0.5, Verdict.UNDECIDED), (1.5, Verdict.BETTER)):

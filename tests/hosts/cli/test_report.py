@@ -50,7 +50,7 @@ def test_the_page_has_everything(page: bytes) -> None:
     text = " ".join(Html(page.decode()).text.split())
     assert "Satisfaction fell 30.0 points, to 50.0%" in text
     assert "95% confidence · from 280 thumbs" in text
-    assert f"default, 3 Mar {DASH} 30 Mar 2026 so far, times in UTC" in text
+    assert f"default, 3 {DASH} 30 Mar 2026 so far, times in UTC" in text
     assert f"slow {HOSTILE}" in text
     assert f"{COMMENT} 55 5" in text
     assert "North & Süd" in text

@@ -512,7 +512,7 @@ class TestComparing:
         found = server.get("/api/analytics/compare?before.until=2026-03-09&after.since=2026-03-09")
         assert (found["p_value"], found["p_value_is_exact"]) == (0.0102, True)
         assert (found["significant"], found["verdict"], found["needed"]) == (False, "too close to tell", 70)
-        assert found["sentence"] == "too close to tell: about 70 more ratings needed"
+        assert found["sentence"] == "too close to tell: about 70 more thumbs needed"
 
     def test_the_previous_period(self, server: Server, hk: Harken) -> None:
         """Without a prefix, the period is compared with the one before, which is as long."""

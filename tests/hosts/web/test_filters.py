@@ -115,7 +115,7 @@ def test_only_one_value_of_has_comment(visitor: Visitor) -> None:
     assert len(page.select("[type=radio][name=has_comment]")) == 2
     listed = read(visitor, "/dashboard/feedback?has_comment=false")
     assert "Comment is missing" in " ".join(listed.select(".filters")[0].get_text(" ").split())
-    assert listed.select("h1")[0].get_text() == "2 responses"
+    assert listed.select("h1")[0].get_text() == "2 responses without a comment"
 
 
 def test_unknown_filters_and_pages(visitor: Visitor) -> None:

@@ -170,14 +170,112 @@ class TestIssues:
     def test_a_row_selects_the_reason(self, hk: Harken, visitor: Visitor) -> None:
         """It replaces another reason, and keeps all other filters."""
         fill(hk, agent_id="Ann", tags=["slow", "wrong"])
-        page = read(visitor, "/dashboard?zone=UTC&agent_id=Ann&tag=slow")
+        page = read(visitor, "/dashboard?zone=UTC&agent_id=Ann&tag=slow&issues=reasons")
         links = {text_of(one.select_one(".t")): one["href"] for one in card(page, "Common issues").select("a.iss")}
-        assert links["wrong"] == "/dashboard?zone=UTC&agent_id=Ann&tag=wrong"
+        assert links["wrong"] == "/dashboard?zone=UTC&agent_id=Ann&issues=reasons&tag=wrong"
 
     def test_nothing_to_complain_about(self, hk: Harken, visitor: Visitor) -> None:
         """It says so."""
         fill(hk, rating="up")
         assert "There is no thumbs-down feedback" in text_of(card(read(visitor), "Common issues"))
+
+
+class TestOneRating:
+    """Reasons are given with thumbs-down, so the satisfaction of a reason says nothing."""
+
+    @pytest.fixture
+    def page(self, hk: Harken, visitor: Visitor, clock: ManualClock) -> BeautifulSoup:
+        """The overview of a reason of 2 of 10 thumbs-down entries of the period before, and 12 of 30 of this one."""
+        fill(hk, 2, agent_id="Bob", rating="down", tags=["slow"])
+        fill(hk, 8, agent_id="Bob", rating="down", tags=["wrong"])
+        clock.turn(days=28, minutes=20)
+        fill(hk, 9, agent_id="Ann", rating="down", tags=["slow"], context={"n": "1"})
+        fill(hk, 3, agent_id="Cy", rating="down", tags=["slow"], context={"n": "1"})
+        fill(hk, 18, agent_id="Ann", rating="down", tags=["wrong"], context={"n": "2"})
+        fill(hk, 30, agent_id="Ann", rating="up", context={"n": "2"})
+        return read(visitor, "/dashboard?zone=UTC&tag=slow")
+
+    def test_numbers_take_the_place_of_satisfaction(self, page: BeautifulSoup) -> None:
+        """The title and the statistics have the number, its change, and its share."""
+        title = text_of(page.select_one("h1"))
+        assert title.split(" about ") == ["12 thumbs-down ratings", "“slow”, 10 more than before"]
+        assert [text_of(one) for one in page.select(".kpi")][:3] == [
+            "Thumbs-down ratings 12 ▲ 500% from 2",
+            "Of all thumbs-down ratings 40 % of 30 thumbs-down ratings · was 20%",
+            "With a comment 100 % same as before",
+        ]
+        assert "0.0%" not in page.get_text()
+        assert "confidence" not in page.get_text()
+        assert "too close to tell" not in page.get_text()
+
+    def test_the_trend_is_one_of_numbers(self, page: BeautifulSoup, visitor: Visitor) -> None:
+        """As bars, and in the table."""
+        chart = card(page, "Responses over time")
+        assert chart.select("rect.fd, rect.fd.partbar")
+        assert not chart.select(".ln:not(.prev), .band, .pt, .whisk")
+        table = card(read(visitor, "/dashboard?zone=UTC&tag=slow&trend=table"), "Responses over time")
+        assert [text_of(one) for one in table.select("th")] == ["Time", "Responses", "Before", "Up", "Neutral", "Down"]
+        assert [text_of(one) for one in table.select("tbody tr")[-1].select("td")][1:] == ["12", "2", "0", "0", "12"]
+
+    def test_agents_have_numbers(self, page: BeautifulSoup) -> None:
+        """And the share of their own downs; each selects its agent."""
+        table = card(page, "By agent")
+        assert [text_of(one) for one in table.select("tbody tr")] == ["Ann 9 33%", "Cy 3 100%"]
+        assert [text_of(one) for one in table.select("th")] == ["Agent", "Number", "Thumbs-down ratings", "Of its thumbs-down ratings"]
+        assert table.select("a[href*=agent_id]")[0]["href"] == "/dashboard?zone=UTC&tag=slow&agent_id=Ann"
+
+    def test_other_groups_have_numbers(self, page: BeautifulSoup, visitor: Visitor) -> None:
+        """Such as the values of a context key."""
+        grouped = card(read(visitor, "/dashboard?zone=UTC&tag=slow&by=context.n"), "By n")
+        assert [text_of(one) for one in grouped.select("tbody tr")] == ["1 12 100%"]
+
+    def test_hours_have_numbers(self, page: BeautifulSoup, visitor: Visitor) -> None:
+        """There is no satisfaction to colour them by."""
+        assert [text_of(one) for one in card(page, "By hour").select(".tabs a")] == ["Responses", "Table"]
+        table = card(read(visitor, "/dashboard?zone=UTC&tag=slow&hours=table"), "By hour")
+        assert [text_of(one) for one in table.select("th")] == ["Day", "Hour", "Responses"]
+
+    def test_its_comments_are_the_issues(self, page: BeautifulSoup) -> None:
+        """All chose the reason; what they wrote about it is new."""
+        current = card(page, "Common issues").select_one(".tabs [aria-current]")
+        assert text_of(current) == "Words"
+
+    def test_a_reason_of_both_thumbs_has_satisfaction(self, hk: Harken, visitor: Visitor) -> None:
+        """Then it means something."""
+        fill(hk, tags=["slow"])
+        page = read(visitor, "/dashboard?zone=UTC&tag=slow")
+        assert text_of(page.select_one(".kpi .row")) == "50 %"
+        assert card(page, "Satisfaction over time")
+
+    def test_what_cannot_be_counted_is_said(
+        self, hk: Harken, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In the place of the groups."""
+        fill(hk, rating="down", tags=["slow"])
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise StorageUnavailable("the disk is on fire")
+
+        monkeypatch.setattr(AnalyticsService, "ranking", fail)
+        page = read(visitor, "/dashboard?tag=slow")
+        assert "The ranking could not be computed." in text_of(card(page, "By agent"))
+
+    def test_nothing_was_found(self, hk: Harken, visitor: Visitor) -> None:
+        """The cards say so."""
+        fill(hk)
+        page = read(visitor, "/dashboard?tag=slow")
+        assert text_of(page.select_one("h1")) == "No feedback in this period"
+        assert "No feedback in this period." in text_of(card(page, "Responses over time"))
+        assert "There are no thumbs in this period." in text_of(card(page, "By agent"))
+
+    def test_neutral_feedback_is_a_part_of_all(self, hk: Harken, visitor: Visitor) -> None:
+        """Also if a reason was chosen for it."""
+        for place in range(10):
+            hk.submit(f"s{place}", None, "It took a while", tags=["slow"])
+        fill(hk, 30)
+        page = read(visitor, "/dashboard?zone=UTC&compare=none&tag=slow")
+        assert text_of(page.select_one("h1")) == "10 responses about “slow”"
+        assert text_of(page.select(".kpi")[1]) == "Of all responses 25 % of 40 responses"
 
 
 class TestRanking:

@@ -392,14 +392,20 @@ def test_the_hours(server: Server, after: list[Row]) -> None:
 
 
 def test_a_rating_filter(server: Server, before: list[Row], after: list[Row]) -> None:
-    """Under a filter on the rating, the count takes the place of satisfaction; other cards say that they ignore it."""
+    """Under a filter on the rating, numbers take the place of satisfaction, also over time and by agent."""
     downs, earlier = (sum(row["rating"] == "down" for row in side) for side in (after, before))
     page = read(server, f"/dashboard?{PERIOD}&rating=down")
     assert texts(page.select("h1")) == [f"{downs:,} thumbs-down ratings, {downs - earlier:,} more than before"]
+    share = f"Of all responses {downs / len(after):.0%} of {len(after):,} responses".replace("%", " %", 1)
     assert texts(page.select(".kpi"))[:2] == [
         f"Thumbs-down ratings {downs:,} ▲ {downs / earlier - 1:.0%} from {earlier:,}",
-        f"Of all responses {downs / len(after):.0%} of {len(after):,} responses".replace("%", " %", 1),
+        f"{share} · was {earlier / len(before):.0%}",
     ]
-    assert texts(card(page, "Satisfaction over time").select(".hd .grow"))[0].endswith(" · not by rating")
-    assert texts(card(page, "By agent").select(".hd .grow")) == ["not by rating"]
+    trend = read(server, f"/dashboard?{PERIOD}&rating=down&trend=table")
+    assert sum(int(row[-1].replace(",", "")) for row in cells(card(trend, "Responses over time"))) == downs
+    of_agent = Counter(row["agent_id"] for row in after if row["rating"] == "down")
+    all_of_agent = Counter(row["agent_id"] for row in after)
+    assert [[row[0], *row[2:]] for row in cells(card(page, "By agent"))] == [
+        [agent, f"{count:,}", f"{count / all_of_agent[agent]:.0%}"] for agent, count in of_agent.most_common()
+    ]
     assert {one.get_text() for one in card(page, "Latest feedback").select(".th")} == {"Down"}

@@ -72,6 +72,26 @@ def test_the_headline(visitor: Visitor) -> None:
     assert search(visitor, "fine").select("h1")[0].get_text() == "1 response mentions “fine”"
 
 
+@pytest.mark.parametrize(
+    ("filters", "title"),
+    [
+        ({"rating": "neutral", "has_comment": "true"}, "5 neutral ratings with a comment"),
+        ({"has_comment": "false"}, "0 responses without a comment"),
+        ({"context.plan": "free"}, "0 responses with plan free"),
+        (
+            {"context.plan": ["free", "plus"], "context.n": "1", "has_comment": "true", "tag": ["a", "b"]},
+            "0 responses about “a” or “b” with a comment, plan free or plus and n 1",
+        ),
+        ({"author": "u-1", "text": "hold"}, "0 responses by u-1 mention “hold”"),
+        ({"session_id": "s1", "message_id": "m1"}, "0 responses in session s1 on message m1"),
+    ],
+)
+def test_the_headline_names_every_filter(visitor: Visitor, filters: dict[str, str | list[str]], title: str) -> None:
+    """So that its number is not taken for that of all feedback."""
+    answer = visitor.get(f"/dashboard/feedback?{urlencode(filters, doseq=True)}")
+    assert BeautifulSoup(answer.text, "html.parser").select("h1")[0].get_text() == title
+
+
 def test_the_field(visitor: Visitor) -> None:
     """It keeps its text and all filters; the search is not a chip beside it, but is one on the overview."""
     page = search(visitor, "hold", agent_id="Ann", zone="UTC")
@@ -170,3 +190,16 @@ def test_words_of_issues_are_links(hk: Harken, visitor: Visitor) -> None:
         assert link == f"/dashboard/feedback?zone=UTC&rating=down&text={word}"
     found = BeautifulSoup(visitor.get(links["froze"]).text, "html.parser")
     assert found.select("h1")[0].get_text().split() == ["20", "thumbs-down", "ratings", "mention", "“froze”"]
+
+
+def test_days_of_another_year_have_it(visitor: Visitor, clock: ManualClock) -> None:
+    """In the list, and on the page of an entry."""
+    year = clock.now.year
+    listed = BeautifulSoup(visitor.get("/dashboard/feedback?zone=UTC").text, "html.parser")
+    assert str(year) not in listed.select(".day")[0].get_text()
+    clock.turn(days=365)
+    listed = BeautifulSoup(visitor.get(f"/dashboard/feedback?zone=UTC&since={year}-01-01").text, "html.parser")
+    assert listed.select(".day")[0].get_text().endswith(f" {year}")
+    link = listed.select(".feed a[href*='/feedback/']")[0]["href"]
+    detail = BeautifulSoup(visitor.get(str(link)).text, "html.parser")
+    assert f" {year}, " in detail.select(".lead")[0].get_text()

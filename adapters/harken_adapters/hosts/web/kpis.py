@@ -15,7 +15,7 @@ from harken_adapters.charts import headline_details, headline_title
 from harken_adapters.charts.headline import growth_text, mix_text, more_or_fewer
 from harken_adapters.charts.labels import DASH, amount, count_text, interval_text, satisfaction_text, share_text
 from harken_adapters.hosts.web.selection import Selection
-from harken_adapters.hosts.web.wording import points_text
+from harken_adapters.hosts.web.wording import join_words, points_text, quoted
 
 #: A part of a sentence, and where it links to; empty for nowhere.
 Part = tuple[str, str]
@@ -31,16 +31,49 @@ def title_of(found: Headline, selection: Selection) -> str:
     summary = found.comparison.after
     if found.finding is Finding.COUNT:
         more = f", {more_or_fewer(found.comparison.total_change)}" if selection.is_compared else ""
-        return f"{amount(summary.total, noun_of(selection))}{more}"
+        tags = selection.values("tag")
+        about = f" about {join_words([quoted(tag) for tag in tags], 'or')}" if tags else ""
+        return f"{amount(summary.total, noun_of(selection, summary))}{about}{more}"
     if selection.is_compared or found.finding in _UNCOMPARED:
         return headline_title(found)
     return f"Satisfaction is {satisfaction_text(summary)}" if summary.decided else "No thumbs in this period"
 
 
-def noun_of(selection: Selection) -> str:
-    """What entries with the ratings of the selection are called."""
+def noun_of(selection: Selection, found: Summary | None = None) -> str:
+    """What entries are called: by the rating of the selection, or the one that all that was found has."""
     ratings = selection.query.rating or ()
-    return _NOUNS[next(iter(ratings))] if len(ratings) == 1 else "response"
+    if len(ratings) == 1:
+        return _NOUNS[next(iter(ratings))]
+    if found is not None and found.total:
+        for rating in (Rating.UP, Rating.DOWN):
+            if _count_of(found, rating) == found.total:
+                return _NOUNS[rating]
+    return "response"
+
+
+def part_of(selection: Selection, found: Summary, whole: Summary) -> int:
+    """Of how many entries those of a selection are a part.
+
+    Reasons are a part of the entries with the same rating, and ratings a part of all.
+
+    Args:
+        selection: what is selected, by rating or by reasons of one rating.
+        found: its statistics.
+        whole: the statistics without filters on the rating and the reason.
+    """
+    noun = noun_of(selection, found)
+    rating = next((rating for rating, name in _NOUNS.items() if name == noun), None)
+    return whole.total if rating is None or selection.query.tag is None else _count_of(whole, rating)
+
+
+def whole_noun_of(selection: Selection, found: Summary) -> str:
+    """What the entries of :func:`part_of` are called."""
+    return "response" if selection.query.tag is None else noun_of(selection, found)
+
+
+def _count_of(summary: Summary, rating: Rating) -> int:
+    counts = {Rating.UP: summary.positive, Rating.NEUTRAL: summary.neutral, Rating.DOWN: summary.negative}
+    return counts[rating]
 
 
 def lead_of(found: Headline, selection: Selection, path: str) -> Sequence[Sequence[Part]]:
@@ -54,6 +87,8 @@ def _linked(sentence: str, found: Headline, selection: Selection, path: str) -> 
     name, link = "", ""
     if found.growth and found.growth.is_reason and sentence == growth_text(found):
         name, link = found.growth.name, selection.link(path, ("tag", found.growth.name), without=["tag"])
+        # The link marks the name as one.
+        sentence = sentence.removeprefix(quoted(name))
     elif found.mix and sentence == mix_text(found):
         agents = [*found.mix.new, *found.mix.gone]
         if len(agents) == 1 and isinstance(agents[0], str):
@@ -84,25 +119,32 @@ class Kpi:
     meaning: str = ""
 
 
-def kpis_of(comparison: Comparison, selection: Selection, *, of_any_rating: Summary) -> Sequence[Kpi]:
-    """The main statistics. With a filter on the rating, satisfaction would have another meaning, so it is left out.
+def kpis_of(comparison: Comparison, selection: Selection, *, whole: tuple[Summary, Summary] | None) -> Sequence[Kpi]:
+    """The main statistics.
 
     Args:
         comparison: of the previous period with this one.
         selection: what is selected.
-        of_any_rating: the statistics without a filter on the rating.
+        whole: if the selection is one of ratings, or of reasons of one rating: the statistics of both periods without
+            these filters. Then the numbers take the place of satisfaction, which would have another meaning.
     """
     before = comparison.before if selection.is_compared else Summary()
     after = comparison.after
     comments = Kpi("With a comment", *_percent(after.comments, after.total), _comments_before(before, after))
-    if selection.query.rating is None:
+    if whole is None:
         return [_satisfaction(comparison, selection), _count("Responses", before, after, selection), comments]
-    noun = noun_of(selection)
-    share = Kpi(
-        "Of all responses", *_percent(after.total, of_any_rating.total), f"of {amount(of_any_rating.total, 'response')}"
-    )
-    name = "Responses" if noun == "response" else f"{noun[0].upper()}{noun[1:]}s"
-    return [_count(name, before, after, selection), share, comments]
+    noun, of = noun_of(selection, after), whole_noun_of(selection, after)
+    whole_before, whole_after = (part_of(selection, after, one) for one in whole)
+    share = _percent(after.total, whole_after)
+    details = [f"of {amount(whole_after, of)}"]
+    if before.total and whole_before:
+        details.append(f"was {share_text(before.total / whole_before)}")
+    name = f"{noun[0].upper()}{noun[1:]}s"
+    return [
+        _count(name, before, after, selection),
+        Kpi(f"Of all {of}s", *share, " · ".join(details)),
+        comments,
+    ]
 
 
 def _satisfaction(comparison: Comparison, selection: Selection) -> Kpi:

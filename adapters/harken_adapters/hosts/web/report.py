@@ -34,7 +34,7 @@ from harken_adapters.charts import (
     ranking_chart,
     trend_chart,
 )
-from harken_adapters.charts.labels import DASH, day_text, interval_text, satisfaction_text, zone_text
+from harken_adapters.charts.labels import DASH, day_text, days_text, interval_text, satisfaction_text, zone_text
 from harken_adapters.charts.terminal import (
     heat_map_text,
     issues_text,
@@ -233,8 +233,4 @@ def _period_text(span: tuple[datetime, datetime]) -> str:
     start, end = span
     if any((one.hour, one.minute, one.second, one.microsecond) != (0, 0, 0, 0) for one in span):
         return f"{day_text(start)} {start:%Y, %H:%M} {DASH} {day_text(end)} {end:%Y, %H:%M} {zone_text(end)}"
-    last = end.replace(tzinfo=None) - timedelta(days=1)
-    if start.date() == last.date():
-        return f"{day_text(last)} {last.year}"
-    first = day_text(start) if start.year == last.year else f"{day_text(start)} {start.year}"
-    return f"{first} {DASH} {day_text(last)} {last.year}"
+    return days_text(start.date(), (end.replace(tzinfo=None) - timedelta(days=1)).date(), with_year=True)

@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from harken import FeedbackQuery
 from harken.domain.insight.periods import ComparedPeriods, compared_periods
 from harken.domain.trend import zone_named
-from harken_adapters.charts.labels import DASH, MONTHS, day_text
+from harken_adapters.charts.labels import DASH, day_text, days_text
 from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.wire.parameters import FILTERS, Parameters, invalid, moment
 
@@ -69,16 +69,15 @@ class Span:
     def label(self, this_year: int) -> str:
         """Its first and last day; or its times, if it does not consist of days."""
         start, end = _on_clock(self.start), _on_clock(self.end)
-        if start.time() != time() or end.time() != time():
-            same_day = start.date() == end.date()
-            return f"{day_text(start)} {start:%H:%M} {DASH} {'' if same_day else day_text(end) + ' '}{end:%H:%M}"
-        last = end - timedelta(days=1)
-        year = "" if last.year == start.year == this_year else f" {last.year}"
-        if start.date() == last.date():
-            return f"{day_text(start)}{year}"
-        first = str(start.day) if (start.month, start.year) == (last.month, last.year) else day_text(start)
-        first += "" if start.year == last.year else f" {start.year}"
-        return f"{first} {DASH} {last.day} {MONTHS[last.month - 1]}{year}"
+        if start.time() == time() and end.time() == time():
+            last = end - _DAY
+            return days_text(start.date(), last.date(), with_year=last.year != this_year)
+        same_day = start.date() == end.date()
+        first, last_day = (
+            day_text(one) if start.year == end.year == this_year else f"{day_text(one)} {one.year}"
+            for one in (start, end)
+        )
+        return f"{first} {start:%H:%M} {DASH} {'' if same_day else last_day + ' '}{end:%H:%M}"
 
 
 @frozen(kw_only=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from harken_adapters.charts.labels import MONTHS, WEEKDAYS, amount, count_text, day_text, share_text
+from harken_adapters.charts.labels import MONTHS, amount, count_text, day_text, quoted, share_text, weekday_text
 
 __all__ = [
     "age_markup",
@@ -97,9 +97,10 @@ def clock_markup(moment: datetime) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), f"{moment:%H:%M}")
 
 
-def moment_markup(moment: datetime) -> Markup:
-    """A local time with its day: ``Sun 22 Feb, 18:35``."""
-    text = f"{WEEKDAYS[moment.weekday()]} {moment.day} {MONTHS[moment.month - 1]}, {moment:%H:%M}"
+def moment_markup(moment: datetime, now: datetime | None = None) -> Markup:
+    """A local time with its day: ``Sun 22 Feb, 18:35``; with its year, if that is not the one of ``now``."""
+    is_other_year = now is not None and moment.year != now.astimezone(moment.tzinfo).year
+    text = f"{weekday_text(moment)}{f' {moment.year}' if is_other_year else ''}, {moment:%H:%M}"
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), text)
 
 
@@ -127,19 +128,15 @@ def when_markup(moment: datetime, now: datetime) -> Markup:
         now: the current time.
     """
     is_today = moment.date() == now.astimezone(moment.tzinfo).date()
-    return clock_markup(moment) if is_today else moment_markup(moment)
+    return clock_markup(moment) if is_today else moment_markup(moment, now)
 
 
-def long_day_text(day: date) -> str:
-    """A day as a heading: ``Sunday 22 February``."""
-    return f"{_LONG_WEEKDAYS[day.weekday()]} {day.day} {_LONG_MONTHS[day.month - 1]}"
+def long_day_text(day: date, today: date) -> str:
+    """A day as a heading: ``Sunday 22 February``; with its year, if that is not this year."""
+    year = "" if day.year == today.year else f" {day.year}"
+    return f"{_LONG_WEEKDAYS[day.weekday()]} {day.day} {_LONG_MONTHS[day.month - 1]}{year}"
 
 
 def first_upper(text: str) -> str:
     """The text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
-
-
-def quoted(text: str) -> str:
-    """The text in quotation marks, which replace its own ones."""
-    return f"“{text.strip().strip(chr(34) + '“”')}”"

@@ -177,11 +177,11 @@ class TwoProportions(ABC):
         return -inf if self._is_empty else log_e_value(self.difference / 100, self._variance)
 
     def describe(self, verdict: str, entries: str) -> str:
-        """The verdict in words: "better by 4 to 9 points", "too close to tell: about 860 more ratings needed".
+        """The verdict in words: "better by 4 to 9 points", "too close to tell: about 860 more thumbs needed".
 
         Args:
             verdict: the word for the direction.
-            entries: the noun for what is counted, such as ``ratings``.
+            entries: the noun for what is counted, such as ``thumbs``.
         """
         if self.direction:
             interval = self.always_valid_interval
@@ -284,8 +284,8 @@ class Comparison(TwoProportions):
 
     @property
     def sentence(self) -> str:
-        """The verdict for people: "better by 4 to 9 points", "too close to tell: about 860 more ratings needed"."""
-        return self.describe(self.verdict.value, "ratings")
+        """The verdict for people: "better by 4 to 9 points", "too close to tell: about 860 more thumbs needed"."""
+        return self.describe(self.verdict.value, "thumbs")
 
 
 def decide_together(comparisons: Mapping[Key, Compared]) -> dict[Key, Compared]:

@@ -426,7 +426,7 @@ _VERDICT: Final[Schema] = _describe(
 )
 _NEEDED: Final[Schema] = _describe(
     {"type": ["integer", "null"], "minimum": 0},
-    "About how many more ratings would decide it, if the shares stay the same; null if no number would.",
+    "About how many more thumbs would decide it, if the shares stay the same; null if no number would.",
 )
 _ALPHA: Final = _describe(
     {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
@@ -1518,7 +1518,7 @@ _COMPARISON_EXAMPLE: Final = {
     "interval": {"low": -35.5, "high": 70.4},
     "significant": False,
     "verdict": "too close to tell",
-    "sentence": "too close to tell: about 280 more ratings needed",
+    "sentence": "too close to tell: about 280 more thumbs needed",
     "needed": 279,
     "alpha": 0.05,
     "always_valid_interval": {"low": -100.0, "high": 100.0},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import groupby, islice
 from typing import Final
@@ -16,7 +16,7 @@ from harken_adapters.hosts.web.entries import count_entries, entry_view, is_cut_
 from harken_adapters.hosts.web.filter_bar import filter_bar, value_text
 from harken_adapters.hosts.web.kpis import noun_of
 from harken_adapters.hosts.web.navigation import frame_of
-from harken_adapters.hosts.web.selection import Pair, Selection
+from harken_adapters.hosts.web.selection import CONTEXT, Pair, Selection
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import join_words, long_day_text, quoted
 
@@ -96,6 +96,7 @@ def show(visit: Visit) -> Response:
     parameters = selection.parameters
     found = ask(visit.harken, selection, after=parameters.cursor(), before=parameters.cursor("before"))
     title = headline(selection, found.total)
+    today = selection.local(selection.now).date()
     return visit.show(
         "feedback_list.html",
         title=title,
@@ -103,7 +104,8 @@ def show(visit: Visit) -> Response:
         is_partial=is_cut_off(selection.query, found.total),
         found=found,
         days=[
-            (long_day_text(day), [entry_view(visit, selection, one) for one in entries]) for day, entries in found.days
+            (long_day_text(day, today), [entry_view(visit, selection, one) for one in entries])
+            for day, entries in found.days
         ],
         bar=filter_bar(selection, path, visit.home, "feedback"),
         frame=frame_of(visit, "Feedback", selection),
@@ -125,10 +127,27 @@ def _found_text(selection: Selection, total: int) -> str:
     if agents := selection.values("agent_id"):
         words.append(f"for {join_words(agents, 'or')}")
     if tags := selection.values("tag"):
-        words.append(f"about {join_words(tags, 'or')}")
+        words.append(f"about {join_words([quoted(tag) for tag in tags], 'or')}")
+    words += _conditions(selection)
     if searched := selection.values("text"):
         words.append(f"{'mentions' if total == 1 else 'mention'} {quoted(searched[0])}")
     return " ".join(words)
+
+
+def _conditions(selection: Selection) -> Iterator[str]:
+    """The filters on comments, context, authors and places, in words."""
+    names = dict.fromkeys(name for name, _ in selection.filters if name.startswith(CONTEXT))
+    given = [f"{name.removeprefix(CONTEXT)} {join_words(selection.values(name), 'or')}" for name in names]
+    has_comment = selection.query.has_comment
+    if has_comment:
+        given.insert(0, "a comment")
+    if has_comment is False:
+        yield "without a comment"
+    if given:
+        yield f"with {join_words(given)}"
+    for name, preposition in (("author", "by"), ("session_id", "in session"), ("message_id", "on message")):
+        if values := selection.values(name):
+            yield f"{preposition} {join_words(values, 'or')}"
 
 
 def lead(hk: Harken, selection: Selection, total: int) -> str:

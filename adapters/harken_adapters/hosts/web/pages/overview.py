@@ -30,14 +30,15 @@ from harken.domain.moderation import Backlog
 from harken.domain.query import GroupKey
 from harken.domain.summary import Summary
 from harken.services.analytics import AnalyticsService
-from harken_adapters.charts import Chart, Previous, heat_map_chart, ranking_chart, trend_chart
+from harken_adapters.charts import Chart, Previous, heat_map_chart, ranking_chart, responses_chart, trend_chart
 from harken_adapters.charts.themes import downs_text
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.entries import entry_view
 from harken_adapters.hosts.web.filter_bar import filter_bar
+from harken_adapters.hosts.web.group_counts import GroupCounts, count_groups, groups_table
 from harken_adapters.hosts.web.issues import rows_of
-from harken_adapters.hosts.web.kpis import kpis_of, lead_of, title_of
+from harken_adapters.hosts.web.kpis import kpis_of, lead_of, noun_of, part_of, title_of, whole_noun_of
 from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages import first_feedback
 from harken_adapters.hosts.web.pages.needs_you import needs_you
@@ -73,20 +74,22 @@ class Overview:
 
     Attributes:
         headline: the previous period and this one, and what to say first.
-        of_any_rating: the statistics without a filter on the rating.
-        trend: satisfaction over time.
+        whole: if only numbers have a meaning, because the selection is one of ratings or of reasons of one rating: the
+            statistics of both periods without these filters. Else ``None``.
+        trend: satisfaction, or responses, over time.
         issues: what people complain about; ``None`` also if it takes long to find out.
         issues_kind: ``reasons`` or ``words``.
         issues_later: whether it takes long to find out.
         groupings: what feedback can be grouped by: ``agent`` or ``context.NAME``.
         by: how it is grouped; empty if there is nothing to group by.
-        ranking: satisfaction by group.
-        heat_map: satisfaction by hour.
+        ranking: satisfaction by group; ``None`` also if only numbers have a meaning.
+        counts: responses by group, if only numbers have a meaning.
+        heat_map: satisfaction, or responses, by hour.
         latest: the newest entries.
     """
 
     headline: Headline
-    of_any_rating: Summary
+    whole: tuple[Summary, Summary] | None
     trend: Chart | None
     issues: Issues | None
     issues_kind: str
@@ -94,6 +97,7 @@ class Overview:
     groupings: Sequence[str]
     by: str
     ranking: Ranking[GroupKey] | None
+    counts: GroupCounts | None
     heat_map: Chart | None
     latest: Sequence[Feedback] | None
 
@@ -108,33 +112,40 @@ def ask(hk: Harken, selection: Selection, *, views: dict[str, str], by: str) -> 
         by: how feedback is grouped: ``agent`` or ``context.NAME``; empty for the first that there is.
     """
     analytics, periods, zone = hk.analytics.page(), selection.periods, selection.zone.key
-    of_any_rating = evolve(
-        periods, before=evolve(periods.before, rating=None), after=evolve(periods.after, rating=None)
-    )
+    headline = _headline(analytics, periods)
+    whole = _whole(periods) if is_of_one_rating(periods.after, headline.comparison) else None
     newest = selection.query if views["latest"] == "all" else _rated(selection.query, views["latest"])
-    shows_responses = views["hours"] == "responses"
-    hours = selection.query if shows_responses else of_any_rating.after
+    shows_responses = whole is not None or views["hours"] == "responses"
     groupings = _card("groupings", lambda: _groupings(analytics, selection, by)) or (by or "agent",)
     chosen = by or groupings[0]
     issues, kind, later = _issues(analytics, periods, views["issues"])
     return Overview(
-        headline=_headline(analytics, periods),
-        of_any_rating=analytics.summary(of_any_rating.after),
-        trend=_card("trend", lambda: _trend(analytics, selection, of_any_rating)),
+        headline=headline,
+        whole=None if whole is None else (analytics.summary(whole.before), analytics.summary(whole.after)),
+        trend=_card("trend", lambda: _trend(analytics, selection, whole)),
         issues=issues,
         issues_kind=kind,
         issues_later=later,
         groupings=groupings,
         by=chosen,
-        ranking=_card("ranking", lambda: _ranking(analytics, selection, of_any_rating, chosen)),
+        ranking=None if whole else _card("ranking", lambda: _ranking(analytics, selection, chosen)),
+        counts=_card("counts", lambda: _counts(analytics, selection, whole, headline, chosen)) if whole else None,
         heat_map=_card(
             "hours",
             lambda: heat_map_chart(
-                analytics.heat_map(hours, zone, prefer_dates=True), zone=zone, shows_responses=shows_responses
+                analytics.heat_map(selection.query, zone, prefer_dates=True),
+                zone=zone,
+                shows_responses=shows_responses,
             ),
         ),
         latest=_card("latest", lambda: hk.collection.find(newest, limit=_LATEST).items),
     )
+
+
+def _whole(periods: ComparedPeriods) -> ComparedPeriods:
+    """The same periods without filters on the rating and the reason."""
+    before, after = (evolve(one, rating=None, tag=None) for one in (periods.before, periods.after))
+    return evolve(periods, before=before, after=after)
 
 
 def _headline(analytics: AnalyticsService, periods: ComparedPeriods) -> Headline:
@@ -168,26 +179,28 @@ def _rated(query: FeedbackQuery, rating: str) -> FeedbackQuery:
     return evolve(query, rating=Rating.from_word(rating))
 
 
-def _trend(analytics: AnalyticsService, selection: Selection, periods: ComparedPeriods) -> Chart:
-    """The trend of any rating: that of one would always be 0% or 100%."""
-    zone, query = selection.zone.key, periods.after
-    period = analytics.fitting_period(query, zone)
+def _trend(analytics: AnalyticsService, selection: Selection, whole: ComparedPeriods | None) -> Chart:
+    """The trend of satisfaction; or, if that says nothing, of responses, in points that are as long as those of all."""
+    zone, periods, query = selection.zone.key, selection.periods, selection.query
+    period = analytics.fitting_period(query if whole is None else whole.after, zone)
     previous = None
     if selection.is_compared:
         before = analytics.trend(periods.before, period, zone)
         starts = [span[0].replace(tzinfo=None) for span in (periods.before_span, periods.span)]
         previous = Previous(before, starts[1] - starts[0], selection.label_before)
+    points = analytics.trend(query, period, zone)
+    now = selection.local(selection.now) if periods.is_running else None
+    if whole is not None:
+        return responses_chart(points, previous=previous, now=now)
     is_short = periods.length < _SHORT
-    return trend_chart(
-        analytics.trend(query, period, zone),
-        previous=previous,
-        changes=analytics.hourly_changes(periods) if is_short else analytics.changes(query, zone),
-        now=selection.local(selection.now) if periods.is_running else None,
-    )
+    changes = analytics.hourly_changes(periods) if is_short else analytics.changes(query, zone)
+    return trend_chart(points, previous=previous, changes=changes, now=now)
 
 
 def _issues(analytics: AnalyticsService, periods: ComparedPeriods, kind: str) -> tuple[Issues | None, str, bool]:
     """The issues, whether they are reasons or words, and whether to ask for them later because that takes long."""
+    # Who has chosen a reason asks what people say about it.
+    kind = kind or ("words" if periods.after.tag is not None else "")
     reasons = None if kind == "words" else _card("reasons", lambda: analytics.reasons(periods, limit=ISSUES))
     if kind == "reasons" or (kind != "words" and (reasons is None or reasons.found)):
         return reasons, "reasons", False
@@ -212,11 +225,18 @@ def _context_keys(facets: Facets) -> list[str]:
     return sorted(several, key=lambda name: -sum(count for _, count in facets.context[name]))
 
 
-def _ranking(analytics: AnalyticsService, selection: Selection, periods: ComparedPeriods, by: str) -> Ranking[GroupKey]:
-    found = analytics.ranking(periods, GroupBy.parse(by))
+def _ranking(analytics: AnalyticsService, selection: Selection, by: str) -> Ranking[GroupKey]:
+    found = analytics.ranking(selection.periods, GroupBy.parse(by))
     if selection.is_compared:
         return found
     return evolve(found, groups=tuple(evolve(group, change=None) for group in found.groups))
+
+
+def _counts(
+    analytics: AnalyticsService, selection: Selection, whole: ComparedPeriods, headline: Headline, by: str
+) -> GroupCounts:
+    found, of_all = (analytics.ranking(one, GroupBy.parse(by)) for one in (selection.periods, whole))
+    return count_groups(found, of_all, lambda summary: part_of(selection, headline.comparison.after, summary))
 
 
 def show(visit: Visit) -> Response:
@@ -239,12 +259,13 @@ def show(visit: Visit) -> Response:
         lead=lead_of(found.headline, here, path),
         found=found,
         views=views,
-        kpis=kpis_of(found.headline.comparison, selection, of_any_rating=found.of_any_rating),
+        kpis=kpis_of(found.headline.comparison, selection, whole=found.whole),
         issues=rows_of(visit, found.issues, selection, here=here, reasons=found.issues_kind == "reasons")[:ISSUES]
         if found.issues
         else (),
         downs=downs_text(found.issues) if found.issues else "",
         ranking=_ranking_chart(found, here, path),
+        counts=_counts_table(found, here, path),
         is_clear=found.ranking is not None and _is_clear(found.ranking),
         latest=None if found.latest is None else [entry_view(visit, selection, one) for one in found.latest],
         bar=filter_bar(here, path, visit.home, "overview"),
@@ -252,7 +273,7 @@ def show(visit: Visit) -> Response:
         selection=selection,
         here=here,
         path=path,
-        is_rated=selection.query.rating is not None,
+        is_counted=found.whole is not None,
         may_moderate=visit.may(Scope.MODERATE),
         sees_all=sees_all,
         backlog=visit.backlog if sees_all else Backlog(),
@@ -278,12 +299,30 @@ def _ranking_chart(found: Overview, here: Selection, path: str) -> Chart | None:
     """The ranking, each group with a link that selects it."""
     if found.ranking is None:
         return None
+    return ranking_chart(found.ranking, by=found.by.removeprefix(CONTEXT), link=_group_links(found, here, path))
+
+
+def _counts_table(found: Overview, here: Selection, path: str) -> str:
+    """The numbers by group, each group with a link that selects it; empty if there are none."""
+    if found.counts is None or not found.counts.groups:
+        return ""
+    after = found.headline.comparison.after
+    return groups_table(
+        found.counts,
+        by=found.by.removeprefix(CONTEXT),
+        noun=noun_of(here, after),
+        whole=f"{whole_noun_of(here, after)}s",
+        link=_group_links(found, here, path),
+    )
+
+
+def _group_links(found: Overview, here: Selection, path: str) -> Callable[[GroupKey], str | None]:
     parameter = "agent_id" if found.by == "agent" else found.by
 
     def link(key: GroupKey) -> str | None:
         return here.link(path, (parameter, key), without=[parameter]) if isinstance(key, str) else None
 
-    return ranking_chart(found.ranking, by=found.by.removeprefix(CONTEXT), link=link)
+    return link
 
 
 def _is_clear(ranking: Ranking[GroupKey]) -> bool:
