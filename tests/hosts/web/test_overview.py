@@ -221,7 +221,8 @@ class TestOneRating:
         """And the share of their own downs; each selects its agent."""
         table = card(page, "By agent")
         assert [text_of(one) for one in table.select("tbody tr")] == ["Ann 9 33%", "Cy 3 100%"]
-        assert [text_of(one) for one in table.select("th")] == ["Agent", "Number", "Thumbs-down ratings", "Of its thumbs-down ratings"]
+        columns = ["Agent", "Number", "Thumbs-down ratings", "Of its thumbs-down ratings"]
+        assert [text_of(one) for one in table.select("th")] == columns
         assert table.select("a[href*=agent_id]")[0]["href"] == "/dashboard?zone=UTC&tag=slow&agent_id=Ann"
 
     def test_other_groups_have_numbers(self, page: BeautifulSoup, visitor: Visitor) -> None:
