@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from attrs import evolve, frozen
 
@@ -24,9 +24,11 @@ from harken_adapters.hosts.http.serving.pages import Page, Pages
 from harken_adapters.hosts.http.serving.sign_in.paths import sign_in_path
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response, security_headers
+from harken_adapters.hosts.http.wire.parameters import Parameters
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 from harken_adapters.hosts.web.assets import assets
 from harken_adapters.hosts.web.compression import compress
+from harken_adapters.hosts.web.forms import form_of
 from harken_adapters.hosts.web.navigation import Choice, Entry, application_choices, navigation
 from harken_adapters.hosts.web.rendering import render
 from harken_adapters.hosts.web.selection import Selection
@@ -62,6 +64,7 @@ _ERRORS: Final = {
 _FORM_ERRORS: Final = {
     "not-found": ("Not found", "What you wanted to change is not there. It may have been erased."),
     "invalid": ("Not saved", ""),
+    "conflict": ("Nothing was changed", ""),
     "forbidden": ("You may not do this", ""),
     "unavailable": ("The storage does not respond", "Look whether it was saved before you send it again."),
     "overloaded": ("Not saved", "The service is overloaded. Go back and send it again in a moment."),
@@ -74,6 +77,8 @@ _VERBS: Final = {
     Scope.MODERATE: "decide",
     Scope.ADMIN: "change settings",
 }
+#: The field of forms with the application that their page shows.
+SHOWN_APPLICATION: Final = "shown_application"
 #: The cookie of the preference whether single letters are keys.
 LETTER_KEYS: Final = "harken_letter_keys"
 #: The cookie with the time zone of the browser, which scripts set.
@@ -93,7 +98,7 @@ class Frame:
         application: the application that the page is about; empty if that is not known.
         applications: the applications that the visitor can choose from, with links; empty if there is no choice.
         entries: the main menu.
-        back: the address of the page.
+        back: the address of the page, to which forms return.
         who: who is signed in, for people.
         signed_in: whether the visitor can sign out.
         ends_at: when the visitor is signed out, in UTC, if that can be later.
@@ -229,17 +234,17 @@ class Visit:
             selection: the selection that links keep.
             in_any_state: whether the page is about feedback in any state, of any time.
         """
-        browser, request = self.principal.browser, self.request
+        browser = self.principal.browser
         entries = navigation(self, current, selection)
         return Frame(
             root=self.root,
             home=self.home,
             theme=self.theme,
-            letter_keys=_uses_letter_keys(request),
+            letter_keys=_uses_letter_keys(self.request),
             application=self.application,
             applications=application_choices(self, selection, entries),
             entries=entries,
-            back=self.home if self.is_form else f"{request.path}?{request.query}" if request.query else request.path,
+            back=self._address(entries),
             who=_who(self.principal),
             signed_in=browser is not None,
             ends_at=browser.expires_at if browser and browser.can_extend else None,
@@ -248,6 +253,12 @@ class Visit:
             events_after=str(Place(Cursor(self.now, ""))),
             made_at=stamp(self.now),
         )
+
+    def _address(self, entries: Sequence[Entry]) -> str:
+        """The address of the page; for the response to a form, that of the page in the main menu."""
+        if self.is_form:
+            return next((entry.link for entry in entries if entry.is_current), self.home)
+        return f"{self.request.path}?{self.request.query}" if self.request.query else self.request.path
 
     def show(self, template: str, *, frame: Frame, status: int = 200, **values: Any) -> Response:
         """The response with a page."""
@@ -304,6 +315,8 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | N
         asked = dict(parse_qsl(request.query)).get("application")
         application = application_of(principal, asked, api.harken.application)
         request.application = application
+        if request.method in WITH_BODY:
+            _check_shown_application(form_of(request), application)
         visit = Visit(
             api=api, request=request, root=root, principal=principal, application=application, now=api.clock()
         )
@@ -311,11 +324,34 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | N
     except Exception as error:  # noqa: BLE001 - every request needs a page
         problem = problem_of(error) or internal()
         if problem.kind == "unauthorized":
-            return Response(303, b"", None, (("location", sign_in_path(root, request, problem)),))
+            form_page = _form_page(request) if request.method in WITH_BODY else None
+            location = sign_in_path(root, request, problem, form_page=form_page)
+            return Response(303, b"", None, (("location", location),))
         if is_logged := problem.kind in _LOGGED:
             log_failure(request.id, request.path, error)
         title = "Feedback not found" if isinstance(error, FeedbackNotFound) else ""
         return _error(root, request, problem, principal, title=title, is_logged=is_logged)
+
+
+def _form_page(request: Request) -> str:
+    """The page that a form is on, as the browser says; empty if it does not."""
+    referrer = urlsplit(request.header("referer") or "")
+    return f"{referrer.path}?{referrer.query}" if referrer.query else referrer.path
+
+
+def _check_shown_application(form: Parameters, application: str) -> None:
+    """Check that a form is about the application that its page showed.
+
+    Another tab may have signed in with a key of another application meanwhile: all tabs share the cookie.
+
+    Raises:
+        Problem: it would change another application.
+    """
+    shown = form.get(SHOWN_APPLICATION, application)
+    if shown != application:
+        raise Problem(
+            "conflict", f"The page showed the application “{shown[:100]}”, but you are now signed in to “{application}”"
+        )
 
 
 def _check_key(principal: Principal, scope: Scope | None) -> None:

@@ -259,7 +259,7 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
         view=view,
         selected=list(entries),
         action=view.action,
-        frame=visit.frame("Moderation", view.selection, in_any_state=True),
+        frame=evolve(visit.frame("Moderation", view.selection, in_any_state=True), back=view.link()),
         selection=view.selection,
     )
 

@@ -329,6 +329,8 @@ def show(
     outcome = outcome or _decided(visit, view)
     found = ask(visit, view)
     frame = visit.frame("Moderation", view.selection, in_any_state=True)
+    if visit.is_form:
+        frame = evolve(frame, back=view.link())
     if not visit.may(Scope.READ):
         frame = evolve(frame, events="")
     left = f"{found.waiting.count:,} left" if found.waiting.count else "Nothing waits"

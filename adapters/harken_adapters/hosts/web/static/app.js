@@ -1,5 +1,5 @@
 // What every page of the dashboard does with JavaScript. Without it, all of it works as links and forms.
-import { listen, turn } from "./live.js";
+import { currentSession, listen, signInLink, turn } from "./live.js";
 
 function start() {
   if (usesOtherZone()) {
@@ -250,12 +250,36 @@ function warnBeforeEnd(form) {
   setTimeout(() => (form.hidden = false), Math.max(0, left));
 }
 
+// Stay signed in, without loading a page. Whether it worked is in the new time, as a script cannot read the redirect.
+async function stay(form) {
+  const body = new URLSearchParams(new FormData(form));
+  await fetch(form.action, { method: "POST", body, redirect: "manual" }).catch(() => null);
+  const current = await currentSession();
+  if (current && !current.signed_in) {
+    form.querySelector("[role=status] span").replaceChildren("Your sign-in has ended. ", signInLink());
+    form.querySelector("button").remove();
+    return;
+  }
+  if (!current || new Date(current.expires_at) <= new Date(form.dataset.ends)) {
+    say("You do not stay signed in yet: the server did not do it. Try again.", true);
+    return;
+  }
+  form.hidden = true;
+  form.dataset.ends = current.expires_at;
+  if (current.can_stay) warnBeforeEnd(form);
+  say("You stay signed in");
+}
+
 // --- Forms and links whose answer is shown in place ----------------------------------------------------------------------
 
 let isTurning = false;
 
 async function onSubmit(event) {
   const form = event.target;
+  if ("ends" in form.dataset) {
+    event.preventDefault();
+    stay(form);
+  }
   if (!("turn" in form.dataset)) return;
   event.preventDefault();
   // A key that is pressed twice is one decision.
@@ -332,20 +356,23 @@ function fade(toast) {
   }, 1000);
 }
 
-// Tell people what happened, also those who do not see the page; a failure is shown too.
-export function say(text, isFailure = false) {
+// Tell people what happened, also those who do not see the page; a failure is shown too, until it is followed if it is
+// an element with a link.
+export function say(what, isFailure = false) {
   const region = document.querySelector("#said");
-  if (region) region.textContent = text;
+  if (region) region.textContent = what.textContent ?? what;
   if (!isFailure) return;
+  document.querySelector("#failure")?.remove();
   const toast = document.createElement("div");
+  toast.id = "failure";
   toast.className = "toastwrap";
   toast.dataset.fades = "10";
   const words = document.createElement("div");
   words.className = "toast";
-  words.textContent = text;
+  words.append(what);
   toast.append(words);
   document.querySelector("main").prepend(toast);
-  fade(toast);
+  if (!what.querySelector) fade(toast);
 }
 
 // --- Keys. Elements name theirs in data-key, so that a key exists exactly where its hint is shown -------------------------
