@@ -53,6 +53,18 @@ def test_a_key_is_authenticated_by_its_text(hk: Harken, made: NewKey) -> None:
     assert list(hk.keys.keys()) == [key]
 
 
+def test_a_key_with_a_chosen_id_is_created_once(hk: Harken) -> None:
+    """A repeated call does not create a second key, nor does it return the text again."""
+    made = hk.keys.create(APP, ["read"], key_id="0a1b")
+    assert hk.keys.authenticate(made.text).id == made.key.id == "0a1b"
+    with pytest.raises(KeyRejected, match="has already been created"):
+        hk.keys.create(APP, ["read"], key_id="0a1b")
+    assert list(hk.keys.keys()) == [hk.keys.authenticate(made.text)]
+    for invalid in ("", "x", "A", "0" * 65):
+        with pytest.raises(KeyRejected, match="must have 1 to 64 hexadecimal digits"):
+            hk.keys.create(APP, ["read"], key_id=invalid)
+
+
 def test_the_text_is_not_stored(made: NewKey) -> None:
     """Only the SHA-256 of the text is stored, and neither is printed with a key."""
     shape = re.fullmatch(rf"hk_{made.key.id}_([A-Za-z0-9_-]{{43,}})", made.text)

@@ -106,6 +106,23 @@ def test_the_route_of_another_application_is_not_replaced() -> None:
         assert not put(owners[0])
 
 
+def test_a_route_is_replaced_as_it_was_seen() -> None:
+    """A route is added only if its name is free, and changed only if it is as it was seen; of several, one wins."""
+    with connect_without_relay() as hk:
+        first, second = (Route(name="slow", channel="log", tags={tag}) for tag in ("slow", "dear"))
+        assert hk.routes.replace(None, first)
+        assert not hk.routes.replace(None, second)
+        assert not hk.routes.replace(second, first)
+        assert hk.routes.routes()[-1] == first
+        changes = [Route(name="slow", channel="log", tags={f"tag {number}"}) for number in range(8)]
+        assert sum(in_threads([partial(hk.routes.replace, first, one) for one in changes])) == 1
+        assert hk.routes.routes()[-1] in changes
+        hk.routes.delete("slow")
+        assert not hk.routes.replace(first, second)
+        with pytest.raises(RouteRejected, match="comes from the settings"):
+            hk.routes.replace(None, Route(name="log", channel="log"))
+
+
 def test_two_routes_with_one_name() -> None:
     """The routes of the settings must have different names."""
     with pytest.raises(ConfigurationError, match="Two routes have the same name"):

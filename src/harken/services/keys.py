@@ -34,6 +34,7 @@ _SECRET_BYTES: Final = 32
 _SHAPE: Final = re.compile(r"hk_([0-9a-f]{1,64})_[A-Za-z0-9_-]{1,256}")
 #: The id of a key; or a whole key, or a truncated one, which contains the id.
 _ID: Final = re.compile(r"([0-9a-f]{1,64})|hk_([0-9a-f]{1,64})(?:_.*)?")
+_ID_SHAPE: Final = re.compile(r"[0-9a-f]{1,64}")
 #: How many ids are tried; in practice, not even one of them is taken.
 _TRIES: Final = 10
 #: After this many look-ups of invalid keys within FLOOD, keys are checked against one list of the valid keys until
@@ -84,6 +85,7 @@ class KeyService:
         *,
         name: str = "",
         agents: str | Iterable[str] | None = None,
+        key_id: str | None = None,
     ) -> NewKey:
         """Create a key for an application; on return it is durable.
 
@@ -92,21 +94,27 @@ class KeyService:
             scopes: what it permits, at least one.
             name: a label such as ``"web backend"``.
             agents: the ids of the agents that it is limited to, at least one; ``None`` for all agents.
+            key_id: its id, for a caller that may repeat the call and must not create two keys; hexadecimal digits. By
+                default, it is random.
 
         Raises:
             KeyRejected: there is no scope, or an unknown one, or the list of agents is empty, or the application, the
-                name or an agent is invalid.
+                name, an agent or the id is invalid, or there is a key with this id.
             StorageError: it could not be stored.
         """
         wanted = _parse_scopes(scopes)
         only = None if agents is None else _parse_agents(agents)
         _check(application, name)
-        for _ in range(_TRIES):
-            new = self._build(application, wanted, name, only)
+        if key_id is not None and not _ID_SHAPE.fullmatch(key_id):
+            raise KeyRejected(f"The id of a key must have 1 to 64 hexadecimal digits; got {key_id[:100]!a}")
+        for _ in range(_TRIES if key_id is None else 1):
+            new = self._build(application, wanted, name, only, key_id or self._new_secret(_ID_BYTES).hex())
             if self._repository.add(new.key):
                 with self._lock:
                     self._listed = None
                 return new
+        if key_id is not None:
+            raise KeyRejected("This key has already been created, and its text cannot be shown again")
         raise ConfigurationError(
             f"new_secret returned the ids of other keys {_TRIES} times; it must return random bytes"
         )
@@ -185,8 +193,9 @@ class KeyService:
                 self._listed = frozenset(key.digest for key in stored if not key.revoked)
             return digest in self._listed
 
-    def _build(self, application: str, scopes: frozenset[Scope], name: str, agents: frozenset[str] | None) -> NewKey:
-        key_id = self._new_secret(_ID_BYTES).hex()
+    def _build(
+        self, application: str, scopes: frozenset[Scope], name: str, agents: frozenset[str] | None, key_id: str
+    ) -> NewKey:
         secret = urlsafe_b64encode(self._new_secret(_SECRET_BYTES)).rstrip(b"=").decode()
         text = f"hk_{key_id}_{secret}"
         key = ApiKey(

@@ -178,10 +178,16 @@ def test_nothing_is_missed(dashboard: Dashboard, outage: Outage, key: str, open_
         pass
     dashboard.hk.submit("s", "up", "After the first outage")
     expect(page.get_by_role("button", name="1 new · show")).to_be_visible()
-    for worker in dashboard.service.workers():
-        os.kill(worker, signal.SIGKILL)
-    expect(live).to_contain_text("Not live: trying again")
-    dashboard.hk.submit("s", "up", "During the second one")
+    # The supervisor, which is stopped meanwhile, starts no other workers.
+    supervisor = dashboard.service.process.pid
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        for worker in dashboard.service.workers():
+            os.kill(worker, signal.SIGKILL)
+        expect(live).to_contain_text("Not live: trying again")
+        dashboard.hk.submit("s", "up", "During the second one")
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
     expect(live).to_have_text("Live")
     dashboard.hk.submit("s", "up", "After it")
     expect(page.get_by_role("button", name="3 new · show")).to_be_visible()

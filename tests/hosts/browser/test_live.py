@@ -116,13 +116,22 @@ def test_what_was_missed_is_counted(hk: Harken, open_page: Callable[[str], Page]
 
 
 def test_a_stream_that_is_refused_is_opened_again(hk: Harken, server: Server, open_page: Callable[[str], Page]) -> None:
-    """After a response such as 503, the page says so, tries again after 5 s, and counts what it has missed."""
+    """After a response such as 503, the page tries again after 1 s and each 5 s, and counts what it has missed.
+
+    It says that it is not live only after 3 s without a stream.
+    """
     page = open_page(f"{server.url}/dashboard/feedback")
     live(page, "Live")
     page.route(EVENTS, refuse)
     hide(page)
     live(page, "Paused")
-    hide(page, hidden=False)
+    with page.expect_response(EVENTS):
+        hide(page, hidden=False)
+    with page.expect_response(EVENTS):
+        page.clock.run_for(1_000)
+    page.clock.run_for(1_000)
+    live(page, "Paused")
+    page.clock.run_for(1_000)
     live(page, AGAIN)
     hk.submit("s", "up", "Quick")
     page.clock.run_for(5_000)

@@ -188,9 +188,10 @@ def test_a_server_that_does_not_answer(hk: Harken, held: list[Feedback], open_pa
 def test_a_session_that_ended(
     hk: Harken, application: str, held: list[Feedback], open_page: Callable[..., Page]
 ) -> None:
-    """A decision of a moderator who was signed out leads to the page to sign in, and is not saved."""
+    """A decision of a moderator who was signed out is not saved, and the page says that and stays."""
     page = open_page("Sam")
     page.context.clear_cookies()
     page.keyboard.press("a")
-    page.wait_for_url("**/sign-in**")
+    expect(page.locator(".toast")).to_contain_text("Not saved: your sign-in has ended.")
+    expect(page.locator("section .said")).to_have_text("Casino 0")
     assert status_of(hk, held[0]) == "pending"

@@ -171,6 +171,24 @@ class TestEnd:
         again = signed_in(here.server, key)
         assert {one.status(again) for one in two} == {200}
 
+    @pytest.mark.parametrize("state", ["missing", "ended", "garbage"])
+    def test_signing_out_everywhere_too_late(self, service: Service, state: str) -> None:
+        """Without a session nobody is signed out, and the page says that, and how to do it."""
+        key = service.hk.keys.create("default", ["read"]).text
+        here, other = (signed_in(service.server, key) for _ in range(2))
+        service.post("/sign-out", service.own_page(here))
+        name = here["Cookie"].partition("=")[0]
+        sent = {"missing": {}, "ended": here, "garbage": {"Cookie": f"{name}=a.b.c"}}[state]
+        answer = service.post("/sign-out", service.own_page(sent), everywhere="")
+        page = service.server.ask("GET", answer.headers["location"]).text
+        assert "You are signed out, in all browsers" not in page
+        assert "other browsers were not signed out" in page
+        assert "Max-Age=0" in answer.headers["set-cookie"]
+        assert service.status(other) == 200
+        again = service.post("/sign-out", service.own_page(signed_in(service.server, key)), everywhere="")
+        assert "in all browsers" in service.server.ask("GET", again.headers["location"]).text
+        assert service.status(other) == 401
+
     def test_many_sign_outs_of_one_key(self, hk: Harken) -> None:
         """What is stored about ended sessions stays small, and no ended session becomes valid again."""
         clock = ManualClock()

@@ -196,6 +196,33 @@ def test_listeners_have_a_safe_default(hk: Harken, listeners: int) -> None:
         app.service.close()
 
 
+def test_a_listener_that_comes_back_replaces_its_former_stream(hk: Harken) -> None:
+    """The next page of a tab is served at once, though the server has not noticed that the former one has gone."""
+    app = WsgiApp(ServerSettings(**{**OPEN, "listeners": 1}), harken=hk)
+    one, two = (b"GET /api/events?listener=%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % number for number in (1, 2))
+    with serving_wsgi(app) as server, connections(server.host, server.port, 1, one) as [former]:
+        assert answered(former).status == 200
+        with connections(server.host, server.port, 1, two) as [other]:
+            problem(answered(other), 503, "overloaded")
+        with connections(server.host, server.port, 1, one) as [following]:
+            assert answered(following).status == 200
+        too_long = requests.get(f"{server.url}/api/events?listener={'x' * 65}", timeout=PATIENCE)
+        assert problem(too_long, 422, "invalid")["violations"][0]["field"] == "listener"
+        app.service.close()
+
+
+def test_a_listener_does_not_replace_those_of_other_keys(hk: Harken) -> None:
+    """The id of a listener is known to its browser only, but guessing it does not help anyone else."""
+    app = WsgiApp(ServerSettings(**{**OPEN, "access": "keys", "listeners": 1}), harken=hk)
+    sent = b"GET /api/events?listener=1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n"
+    first, second = (sent % hk.keys.create("default", ["read"]).text.encode() for _ in range(2))
+    with serving_wsgi(app) as server, connections(server.host, server.port, 1, first) as [mine]:
+        assert answered(mine).status == 200
+        with connections(server.host, server.port, 1, second) as [other]:
+            problem(answered(other), 503, "overloaded")
+        app.service.close()
+
+
 def test_a_rejected_listener_displaces_none(hk: Harken) -> None:
     """A rejected listener does not displace another one."""
     others = [hk.feed.listen("other", lambda: None, share=("other", "", "")) for _ in range(MAX_LISTENERS)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
@@ -38,6 +39,7 @@ SELECTIONS: Final = (
     "text=nobody+wrote+this&agent_id=unknown&context.version=%C3%A4+1",
     "status=any&withdrawn=true&session_id=angry&period=year&by=context.version&trend=table&hours=table&issues=words",
 )
+NUMBERS: Final = count()
 #: What only some pages know.
 OWN: Final = ("by", "trend", "hours", "issues")
 MORE_NAMES: Final = (
@@ -127,7 +129,8 @@ def fields_of(form: Tag) -> list[tuple[str, str]]:
             value = one.get_text()
         elif kind in ("checkbox", "radio") and name in dict(sent):
             continue
-        sent.append((name, value or ("x" if one.has_attr("required") else "")))
+        # Names of routes must differ.
+        sent.append((name, value or (f"x{next(NUMBERS)}" if one.has_attr("required") else "")))
     button = form.select_one("button[name]:not([disabled])")
     return sent if button is None else [*sent, (str(button["name"]), str(button.get("value", "")))]
 

@@ -48,6 +48,14 @@ def own_routes(hk: Harken) -> list[Route]:
     return [route for route in hk.routes.routes() if not hk.routes.configured(route.name)]
 
 
+def change_of(admin: Visitor, name: str) -> str:
+    """The state of a route in the form that changes it."""
+    page = admin.page(SETTINGS)
+    link = next(link for link in links_of(page) if f"name={name}" in link and link.endswith("#route-form"))
+    (form,) = (form for form in admin.page(link).forms if ("dry_run", "true") in form.buttons)
+    return dict(form.fields)["seen"]
+
+
 class TestKeys:
     def test_keys_are_listed(self, hk: Harken, clock: ManualClock, admin: Visitor) -> None:
         """Valid keys with their scopes, agents and last use, and revoked ones; no digest."""
@@ -100,6 +108,37 @@ class TestKeys:
             {"submit", "read"},
         )
         assert text not in admin.get(SETTINGS).text
+
+    @pytest.mark.parametrize("name", ["web backend", ""])
+    def test_reloading_creates_no_second_key(self, hk: Harken, admin: Visitor, name: str) -> None:
+        """The same form that is sent again creates nothing; another key from the same page is created."""
+        (form,) = (form for form in admin.page(SETTINGS).forms if "once" in dict(form.fields))
+        sent = form.data(name=name, scopes="read")
+        assert admin.post(f"{SETTINGS}/keys", sent).status_code == 200
+        answer = admin.post(f"{SETTINGS}/keys", sent)
+        assert answer.status_code == 409
+        assert "This key has already been created." in answer.text
+        assert "hk_" not in answer.text
+        assert len(hk.keys.keys("default")) == 2
+        assert admin.post(f"{SETTINGS}/keys", form.data(name="another", scopes="read")).status_code == 200
+
+    def test_names_of_valid_keys_differ(self, hk: Harken, admin: Visitor) -> None:
+        """As decisions are recorded under them. The name of a revoked key, or of another application, is free."""
+        hk.keys.create("shop", ["read"], name="Ann")
+        first = hk.keys.create("default", ["read"], name="Ann")
+        answer = admin.post(f"{SETTINGS}/keys", {"name": "ann", "scopes": "moderate"})
+        assert answer.status_code == 409
+        assert "There is a key with the name “ann” already." in answer.text
+        assert 'value="ann"' in answer.text
+        assert len(hk.keys.keys("default")) == 2
+        hk.keys.revoke(first.key.id)
+        assert admin.post(f"{SETTINGS}/keys", {"name": "ann", "scopes": "moderate"}).status_code == 200
+
+    def test_addresses_of_forms_lead_to_the_page(self, admin: Visitor) -> None:
+        """The response to a form has its address, which a browser may load again."""
+        for path in ("keys", "routes"):
+            answer = admin.get(f"{SETTINGS}/{path}?zone=UTC")
+            assert (answer.status_code, answer.headers["location"]) == (303, f"{SETTINGS}?zone=UTC")
 
     @pytest.mark.parametrize(
         ("form", "why"),
@@ -160,7 +199,9 @@ class TestRoutes:
         )
         assert own_routes(hk) == [stored]
         hk.routes.put(evolve(stored, template="{{ comment }}"))
-        admin.post(f"{SETTINGS}/routes", {"name": "downs", "channel": "support", "events": "alert.raised"})
+        seen = change_of(admin, "downs")
+        changed = {"name": "downs", "channel": "support", "events": "alert.raised", "seen": seen}
+        assert admin.post(f"{SETTINGS}/routes", changed).status_code == 303
         assert own_routes(hk) == [
             Route(
                 name="downs",
@@ -173,6 +214,32 @@ class TestRoutes:
         answer = admin.post(f"{SETTINGS}/routes/downs", {})
         assert (answer.status_code, own_routes(hk)) == (303, [])
         assert admin.post(f"{SETTINGS}/routes/downs", {}).status_code == 404
+
+    def test_adding_never_replaces(self, hk: Harken, admin: Visitor) -> None:
+        """A new route needs a name of its own: the page says so, keeps what was typed, and how to change the other."""
+        stored = Route(name="downs", channel="team", ratings=[Rating.DOWN], applications=["default"])
+        hk.routes.put(stored)
+        answer = admin.post(f"{SETTINGS}/routes", {"name": "downs", "channel": "support", "tags": "typed"})
+        assert answer.status_code == 409
+        assert "choose another name, or change that route" in answer.text
+        assert ">typed</textarea>" in answer.text
+        assert own_routes(hk) == [stored]
+
+    @pytest.mark.parametrize("other", ["change", "removal"])
+    def test_two_administrators_change_a_route(self, hk: Harken, admin: Visitor, other: str) -> None:
+        """The page says to the second one that it was changed or removed meanwhile, and nothing is replaced."""
+        hk.routes.put(Route(name="downs", channel="team", ratings=[Rating.DOWN], applications=["default"]))
+        seen = change_of(admin, "downs")
+        if other == "change":
+            admin.post(f"{SETTINGS}/routes", {"name": "downs", "channel": "support", "seen": seen})
+        else:
+            admin.post(f"{SETTINGS}/routes/downs", {})
+        before = own_routes(hk)
+        answer = admin.post(f"{SETTINGS}/routes", {"name": "downs", "channel": "team", "tags": "typed", "seen": seen})
+        assert answer.status_code == 409
+        assert "was changed or removed meanwhile" in answer.text
+        assert ">typed</textarea>" in answer.text
+        assert own_routes(hk) == before
 
     @pytest.mark.parametrize(
         ("form", "status", "why"),

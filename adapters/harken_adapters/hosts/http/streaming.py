@@ -49,7 +49,10 @@ class EventStream:
         principal: Principal = ANONYMOUS,
         check_admitted: Callable[[], object] = _always_admitted,
         share: tuple[str, ...] | None = None,
+        listener: tuple[str, ...] | None = None,
     ) -> None:
+        #: Identifies the listener, whose next stream may replace this one; ``None`` if it cannot be identified.
+        self.listener = listener
         self._news = Event()
         self._stopped = False
         self._harken = hk

@@ -62,7 +62,7 @@ class Frame:
         applications: the applications that the visitor can choose from, with links; empty if there is no choice.
         entries: the main menu.
         preferences: a link to the preferences.
-        back: the address of the page.
+        back: the address of the page, to which forms return.
         who: who is signed in, for people.
         signed_in: whether the visitor can sign out.
         ends_at: when the visitor is signed out, in UTC, if that can be later.

@@ -25,19 +25,19 @@ def frame_of(
         in_any_state: whether the page is about feedback in any state, of any time.
         listens: whether new feedback changes the page.
     """
-    browser, request = visit.principal.browser, visit.request
+    browser = visit.principal.browser
     entries = navigation(visit, current, selection)
     return Frame(
         root=visit.root,
         home=visit.home,
         overview=selection.link(visit.home),
         theme=visit.theme,
-        letter_keys=uses_letter_keys(request),
+        letter_keys=uses_letter_keys(visit.request),
         application=visit.application,
         applications=application_choices(visit, selection, entries),
         entries=entries,
         preferences=selection.link(f"{visit.home}/preferences"),
-        back=visit.home if visit.is_form else request.target,
+        back=_address(visit, entries),
         who=who_text(visit.principal),
         signed_in=browser is not None,
         ends_at=browser.expires_at if browser and browser.can_extend else None,
@@ -46,6 +46,13 @@ def frame_of(
         events_after=str(Place(Cursor(visit.now, ""))),
         made_at=stamp(visit.now),
     )
+
+
+def _address(visit: Visit, entries: Sequence[Entry]) -> str:
+    """The address of the page; for the response to a form, that of the page in the main menu."""
+    if visit.is_form:
+        return next((entry.link for entry in entries if entry.is_current), visit.home)
+    return visit.request.target
 
 
 def application_choices(visit: Visit, selection: Selection, entries: Sequence[Entry]) -> list[Choice]:

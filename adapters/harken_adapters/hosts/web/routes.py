@@ -67,14 +67,21 @@ DASHBOARD_PAGES: Final = (
     page("moderation", moderation.PATH, moderation.show, scope=Scope.MODERATE),
     page("decisions", decisions.PATH, decisions.show, scope=Scope.MODERATE, methods=("GET", "HEAD", "POST")),
     page("settings", settings.PATH, settings.show, scope=Scope.ADMIN),
-    page("create_key", settings.KEYS_PATH, settings.create, scope=Scope.ADMIN, methods=("POST",), is_secret=True),
+    page(
+        "create_key",
+        settings.KEYS_PATH,
+        settings.create,
+        scope=Scope.ADMIN,
+        methods=("GET", "HEAD", "POST"),
+        is_secret=True,
+    ),
     page("revoke_key", settings.KEY_PATH, settings.revoke, scope=Scope.ADMIN, methods=("POST",)),
     page(
         "save_route",
         settings.ROUTES_PATH,
         settings.save_route,
         scope=Scope.ADMIN,
-        methods=("POST",),
+        methods=("GET", "HEAD", "POST"),
         agent_keys=False,
     ),
     page(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from attrs import evolve, frozen
 
@@ -23,9 +23,11 @@ from harken_adapters.hosts.http.serving.pages import Page, Pages
 from harken_adapters.hosts.http.serving.sign_in.paths import sign_in_path
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.messages import HTML, Headers, Request, Response, redirect, security_headers
+from harken_adapters.hosts.http.wire.parameters import Parameters
 from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 from harken_adapters.hosts.web.assets import assets
 from harken_adapters.hosts.web.compression import compress
+from harken_adapters.hosts.web.forms import form_of
 from harken_adapters.hosts.web.frame import Frame, uses_letter_keys, who_text
 from harken_adapters.hosts.web.rendering import render
 from harken_adapters.hosts.web.selection import Selection
@@ -58,6 +60,7 @@ _ERRORS: Final = {
 _FORM_ERRORS: Final = {
     "not-found": ("Not found", "What you wanted to change is not there. It may have been erased."),
     "invalid": ("Not saved", ""),
+    "conflict": ("Nothing was changed", ""),
     "forbidden": ("You may not do this", ""),
     "unavailable": ("The storage does not respond", "Check whether it was saved before you send it again."),
     "overloaded": ("Not saved", "The service is overloaded. Go back and send it again in a moment."),
@@ -70,6 +73,8 @@ _VERBS: Final = {
     Scope.MODERATE: "decide",
     Scope.ADMIN: "change settings",
 }
+#: The field of forms with the application that their page shows.
+SHOWN_APPLICATION: Final = "shown_application"
 #: The cookie with the time zone of the browser, which scripts set.
 ZONE: Final = "harken_zone"
 _LONGEST_ZONE: Final = 64
@@ -238,6 +243,8 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | N
         asked = dict(parse_qsl(request.query)).get("application")
         application = application_of(principal, asked, api.harken.application)
         request.application = application
+        if request.method in WITH_BODY:
+            _check_shown_application(form_of(request), application)
         visit = Visit(
             api=api, request=request, root=root, principal=principal, application=application, now=api.clock()
         )
@@ -245,11 +252,33 @@ def _respond(api: Api, root: str, request: Request, show: Show, scope: Scope | N
     except Exception as error:  # noqa: BLE001 - every request needs a page
         problem = problem_of(error) or internal()
         if problem.kind == "unauthorized":
-            return redirect(sign_in_path(root, request, problem))
+            form_page = _form_page(request) if request.method in WITH_BODY else None
+            return redirect(sign_in_path(root, request, problem, form_page=form_page))
         if is_logged := problem.kind in _LOGGED:
             log_failure(request.id, request.path, error)
         title = "Feedback not found" if isinstance(error, FeedbackNotFound) else ""
         return _error(root, request, problem, principal, title=title, is_logged=is_logged)
+
+
+def _form_page(request: Request) -> str:
+    """The page that a form is on, as the browser says; empty if it does not."""
+    referrer = urlsplit(request.header("referer") or "")
+    return f"{referrer.path}?{referrer.query}" if referrer.query else referrer.path
+
+
+def _check_shown_application(form: Parameters, application: str) -> None:
+    """Check that a form is about the application that its page showed.
+
+    Another tab may have signed in with a key of another application meanwhile: all tabs share the cookie.
+
+    Raises:
+        Problem: it would change another application.
+    """
+    shown = form.get(SHOWN_APPLICATION, application)
+    if shown != application:
+        raise Problem(
+            "conflict", f"The page showed the application “{shown[:100]}”, but you are now signed in to “{application}”"
+        )
 
 
 def _check_key(principal: Principal, scope: Scope | None) -> None:

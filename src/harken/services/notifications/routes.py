@@ -143,13 +143,28 @@ class RouteService:
         """
         self._check_not_configured(route.name)
         self._check(route)
-        value: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # it has JSON values only
         while True:
             before = self._state.get(_KIND, route.name)
             if before is not None and owner is not None and parse_route(before.value).applications != {owner}:
                 return False
-            if self._state.put(_KIND, StateEntry(route.name, value, before.version + 1 if before else 1)):
+            if self._state.put(_KIND, _entry(route, before.version + 1 if before else 1)):
                 return True
+
+    def replace(self, before: Route | None, route: Route) -> bool:
+        """Store a route, if the stored one with its name is still ``before``; ``None`` if there must not be one.
+
+        Returns ``False`` if it is not, and nothing is stored.
+
+        Raises:
+            RouteRejected: like :meth:`put`.
+            StorageError: it could not be stored.
+        """
+        self._check_not_configured(route.name)
+        self._check(route)
+        stored = self._state.get(_KIND, route.name)
+        if (parse_route(stored.value) if stored else None) != before:
+            return False
+        return self._state.put(_KIND, _entry(route, stored.version + 1 if stored else 1))
 
     def delete(self, name: str) -> bool:
         """Remove a route; ``False`` if there was none.
@@ -186,3 +201,8 @@ class RouteService:
         # The names in context and figures are not known.
         with suppress(TemplateValueMissing):
             self._renderer().render(template, values)
+
+
+def _entry(route: Route, version: int) -> StateEntry:
+    value: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # it has JSON values only
+    return StateEntry(route.name, value, version)

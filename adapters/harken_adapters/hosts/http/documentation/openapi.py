@@ -36,6 +36,7 @@ from harken_adapters.hosts.http.documentation.schemas import (
 from harken_adapters.hosts.http.operation import Answer, Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.operations.deliveries import ANY
+from harken_adapters.hosts.http.operations.watching import MAX_LISTENER
 from harken_adapters.hosts.http.wire.messages import JSON
 from harken_adapters.hosts.http.wire.problems import KINDS, MEDIA_TYPE, Problem
 
@@ -406,6 +407,12 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
         "after",
         "Continue after this cursor: the value of `next` of the previous page.",
         _CURSOR,
+    ),
+    "listener": _in_query(
+        "listener",
+        "An id that the client chooses. Where each event stream occupies a thread, a new stream ends an open one with "
+        "the same id and the same credentials.",
+        {"type": "string", "maxLength": MAX_LISTENER},
     ),
     "by": _in_query(
         "by",

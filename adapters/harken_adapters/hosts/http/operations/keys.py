@@ -34,8 +34,9 @@ def create_key(
     *,
     name: str = "",
     agents: Sequence[str] | None = None,
+    key_id: str | None = None,
 ) -> NewKey:
-    """Create a key for an application that permits no more than that of the caller.
+    """Create a key for an application that permits no more than that of the caller. See :meth:`KeyService.create`.
 
     Raises:
         Problem: it would permit more, or the application has too many keys.
@@ -48,7 +49,7 @@ def create_key(
             f"The application has {MAX_KEYS:,} keys, with revoked ones; the operator can create more with "
             "'harken keys create'",
         )
-    return harken.keys.create(application, scopes, name=name, agents=only)
+    return harken.keys.create(application, scopes, name=name, agents=only, key_id=key_id)
 
 
 def revoke_key(harken: Harken, principal: Principal, application: str, key_id: str) -> ApiKey:

@@ -59,11 +59,7 @@ def put_route(harken: Harken, application: str, route: Route) -> None:
         Problem: its name is taken, the application has too many routes, or templates need an extra.
         RouteRejected: its template is invalid.
     """
-    routes = harken.routes.routes()
-    if any(other.name == route.name and not _is_own(harken, application, other) for other in routes):
-        raise _name_taken(route.name)
-    if sum(_is_own(harken, application, other) for other in routes if other.name != route.name) >= MAX_ROUTES:
-        raise Problem("conflict", f"The application already has {MAX_ROUTES} routes; remove one first")
+    _check_may_put(harken, application, route)
     try:
         put = harken.routes.put(route, owner=application)
     except MissingExtra as error:
@@ -71,6 +67,43 @@ def put_route(harken: Harken, application: str, route: Route) -> None:
     if not put:
         # Another request has created a route with this name in the meantime.
         raise _name_taken(route.name)
+
+
+def add_route(harken: Harken, application: str, route: Route) -> None:
+    """Add a route of an application.
+
+    Raises:
+        Problem: there is a route with its name, or the application has too many routes.
+        RouteRejected: it is invalid.
+    """
+    _check_may_put(harken, application, route)
+    if not harken.routes.replace(None, route):
+        raise Problem("conflict", f"There is a route {route.name!r} already; choose another name, or change that route")
+
+
+def change_route(harken: Harken, application: str, before: Route, route: Route) -> None:
+    """Change a route of an application, if it is still as it was seen.
+
+    Raises:
+        Problem: it was changed or removed.
+        RouteRejected: it is invalid.
+    """
+    _check_may_put(harken, application, route)
+    if not harken.routes.replace(before, route):
+        raise route_changed(route.name)
+
+
+def route_changed(name: str) -> Problem:
+    """The problem that a route is not as it was seen."""
+    return Problem("conflict", f"Route {name!r} was changed or removed meanwhile; open it again to see how it is now")
+
+
+def _check_may_put(harken: Harken, application: str, route: Route) -> None:
+    routes = harken.routes.routes()
+    if any(other.name == route.name and not _is_own(harken, application, other) for other in routes):
+        raise _name_taken(route.name)
+    if sum(_is_own(harken, application, other) for other in routes if other.name != route.name) >= MAX_ROUTES:
+        raise Problem("conflict", f"The application already has {MAX_ROUTES} routes; remove one first")
 
 
 def delete_route(harken: Harken, application: str, name: str) -> None:

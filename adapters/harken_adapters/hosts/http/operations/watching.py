@@ -12,9 +12,10 @@ from harken_adapters.hosts.http.guards.addresses import rate_key
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.messages import Headers, Response
-from harken_adapters.hosts.http.wire.parameters import FILTERS
+from harken_adapters.hosts.http.wire.parameters import FILTERS, invalid
 
 MEDIA_TYPE: Final = "text/event-stream"
+MAX_LISTENER: Final = 64
 #: Tells proxies such as nginx not to buffer the response, which never ends.
 _UNBUFFERED: Final[Headers] = (("x-accel-buffering", "no"),)
 
@@ -32,13 +33,26 @@ def _watch(call: Call) -> Response:
         principal=call.principal,
         check_admitted=call.check_admitted,
         share=share,
+        listener=listener_of(call),
     )
     return Response(200, b"", MEDIA_TYPE, _UNBUFFERED, chunks=stream)
 
 
+def listener_of(call: Call) -> tuple[str, ...] | None:
+    """Who listens: the credentials, with the id that the client has chosen; ``None`` if it has chosen none.
+
+    Raises:
+        Problem: the id is too long.
+    """
+    listener, key = call.parameters.get("listener", ""), call.principal.key
+    if len(listener) > MAX_LISTENER:
+        raise invalid("listener", "too_long", f"listener has at most {MAX_LISTENER} characters, got {len(listener):,}")
+    return (call.application, key.id if key else "", listener) if listener else None
+
+
 def _wanted(call: Call) -> FeedbackQuery | None:
     """The query that the filters describe, in any state unless a filter is about that; ``None`` without filters."""
-    given = call.parameters.values.keys() - {"after", "application"}
+    given = call.parameters.values.keys() - {"after", "application", "listener"}
     if not given:
         return None
     query, anything = call.query(), FeedbackQuery().in_any_state()
@@ -75,7 +89,7 @@ OPERATIONS: Final = (
         tag="Events",
         agent_keys=True,
         listens=True,
-        parameters=("after",),
+        parameters=("after", "listener"),
         filters=FILTERS,
         answers={
             200: Answer(

@@ -53,8 +53,14 @@ class ApiHost:
         return response
 
     def listening(self) -> int:
-        """The number of open event streams."""
-        return sum(not stream.closed for stream in tuple(self._streams))
+        """The number of open event streams, without those that are about to end."""
+        return sum(not (stream.closed or stream.stopped) for stream in tuple(self._streams))
+
+    def stop_listener(self, listener: tuple[str, ...]) -> None:
+        """End the event streams of a listener."""
+        for stream in tuple(self._streams):
+            if stream.listener == listener:
+                stream.stop()
 
     def record(self, operation: Operation | Page, request: Request, response: Response, seconds: float) -> None:
         """Update the metrics and log the request."""

@@ -10,6 +10,7 @@ from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Admission, Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.operations.watching import listener_of
 from harken_adapters.hosts.http.serving.deadlines import read_deadline
 from harken_adapters.hosts.http.serving.host import ApiHost
 from harken_adapters.hosts.http.serving.pages import Page
@@ -106,13 +107,18 @@ class ThreadedHost(ApiHost):
     def _listen(self, operation: Operation, request: Request, admission: Admission) -> Response:
         """The response with an event stream, if fewer streams than allowed are open.
 
-        This is checked before the feed is used, where a new listener may displace another one.
+        This is checked before the feed is used, where a new listener may displace another one. A listener that comes
+        back, such as the next page in the same tab, replaces its former stream: its end is noticed only when something
+        is sent.
 
         Raises:
             Problem: too many streams are open.
         """
         most = self.api.settings.listeners if request.multithread else 0
+        listener = listener_of(admission.call)
         with self._admitting:
+            if listener is not None:
+                self.stop_listener(listener)
             if self.listening() + self._joining >= most:
                 raise _too_many(most)
             self._joining += 1

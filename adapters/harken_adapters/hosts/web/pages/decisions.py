@@ -255,7 +255,7 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
         view=view,
         selected=list(entries),
         action=view.action,
-        frame=frame_of(visit, "Moderation", view.selection, in_any_state=True),
+        frame=evolve(frame_of(visit, "Moderation", view.selection, in_any_state=True), back=view.link()),
     )
 
 

@@ -372,6 +372,9 @@ def show(
     view = view or View.of(visit)
     outcome = outcome or _decided(visit, view)
     found = ask(visit, view)
+    frame = frame_of(visit, "Moderation", view.selection, in_any_state=True, listens=visit.may(Scope.READ))
+    if visit.is_form:
+        frame = evolve(frame, back=view.link())
     left = f"{found.waiting.count:,} left" if found.waiting.count else "Nothing waits"
     return visit.show(
         "moderation.html",

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
+from secrets import token_urlsafe
 from typing import Final
 
 from attrs import evolve, frozen
 
 from harken import ApiKey, Harken, HarkenError, Route, RouteDryRun, Scope
+from harken.domain.routes import route_record
 from harken_adapters.charts.labels import amount
 from harken_adapters.hosts.http.guards.access import Principal
 from harken_adapters.hosts.http.operations.keys import create_key, manageable_keys, revoke_key
 from harken_adapters.hosts.http.operations.routes import (
+    add_route,
     build_route,
+    change_route,
     delete_route,
     own_routes,
-    put_route,
+    route_changed,
     shared_routes,
 )
 from harken_adapters.hosts.http.wire.messages import Response
@@ -27,7 +33,7 @@ from harken_adapters.hosts.web.forms import form_of, lines_of
 from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.route_sentences import EVENT_NAMES, STATUS_NAMES, route_sentence
 from harken_adapters.hosts.web.selection import Selection
-from harken_adapters.hosts.web.visit import Visit
+from harken_adapters.hosts.web.visit import SHOWN_APPLICATION, Visit
 
 PATH: Final = "/settings"
 KEYS_PATH: Final = f"{PATH}/keys"
@@ -40,6 +46,11 @@ _LINES: Final = ("agents", "tags")
 _ROUTE_FIELDS: Final = ("name", "channel", *_CHOICES, *_LINES)
 _EMPTY: Final = Parameters()
 _DRY_RUN: Final = "dry_run"
+#: The state of the route that the form changes; without it, the form adds a route.
+_SEEN: Final = "seen"
+_STATE_DIGITS: Final = 16
+#: Like those of other keys.
+_KEY_ID_DIGITS: Final = 16
 #: What the page says after a form, by the parameter ``done``.
 _DONE: Final = {
     "revoked": "The key is revoked. Programs that use it are refused within five seconds.",
@@ -124,7 +135,7 @@ def _routes(hk: Harken, application: str) -> Iterator[RouteRow]:
 
 def show(visit: Visit) -> Response:
     """The response with the page; with ``dry_run``, what the route in the query string would have sent."""
-    selection = visit.unlimited_selection((*_ROUTE_FIELDS, _DRY_RUN, "done"))
+    selection = visit.unlimited_selection((*_ROUTE_FIELDS, SHOWN_APPLICATION, _SEEN, _DRY_RUN, "done"))
     form = selection.parameters
     if form.get(_DRY_RUN) is None or visit.principal.agents is not None:
         return _page(visit, selection, route_form=form)
@@ -137,17 +148,22 @@ def show(visit: Visit) -> Response:
 
 
 def create(visit: Visit) -> Response:
-    """Create a key, and show it once: the response is not stored anywhere."""
+    """Create a key, and show it once: the response is not stored anywhere. A link leads to the settings."""
+    if not visit.is_form:
+        return _to_settings(visit)
     form = form_of(visit.request)
-    agents = lines_of(form, "agents") or None
+    name, agents = form.get("name", "").strip(), lines_of(form, "agents") or None
     try:
+        key_id = _id_of_new_key(visit, form)
+        _check_name_is_free(visit, name)
         created = create_key(
             visit.harken,
             visit.principal,
             visit.application,
             form.all("scopes"),
-            name=form.get("name", "").strip(),
+            name=name,
             agents=agents,
+            key_id=key_id,
         )
     except (Problem, HarkenError) as error:
         return _page(visit, visit.unlimited_selection(), key_form=form, key_problem=_problem(error))
@@ -161,6 +177,39 @@ def create(visit: Visit) -> Response:
     )
 
 
+def _id_of_new_key(visit: Visit, form: Parameters) -> str | None:
+    """The id of the key that a form creates, so that reloading the response does not create another key.
+
+    It is derived from the form, in which each page has a random text; ``None`` without that text.
+
+    Raises:
+        Problem: the key has already been created.
+    """
+    if not form.get("once"):
+        return None
+    what = json.dumps([visit.application, *(form.all(name) for name in ("once", "name", "scopes", "agents"))])
+    key_id = sha256(what.encode()).hexdigest()[:_KEY_ID_DIGITS]
+    if visit.harken.keys.find(key_id) is not None:
+        raise Problem(
+            "conflict",
+            "This key has already been created. Its text was shown once, and cannot be shown again. If you do not have "
+            "it, revoke the key and create another",
+        )
+    return key_id
+
+
+def _check_name_is_free(visit: Visit, name: str) -> None:
+    """Check that no valid key has a name, as decisions are recorded under it.
+
+    Raises:
+        Problem: one has.
+    """
+    keys = visit.harken.keys.keys(visit.application)
+    if name and any(key.name.casefold() == name.casefold() for key in keys if not key.revoked):
+        detail = "Decisions are recorded under the names of keys, so choose another name, or revoke that key first"
+        raise Problem("conflict", f"There is a key with the name “{name}” already. {detail}")
+
+
 def revoke(visit: Visit) -> Response:
     """Revoke a key."""
     revoke_key(visit.harken, visit.principal, visit.application, visit.request.parts["key_id"])
@@ -168,16 +217,39 @@ def revoke(visit: Visit) -> Response:
 
 
 def save_route(visit: Visit) -> Response:
-    """Add or replace a route."""
+    """Add a route; or with ``seen``, change the one that the page showed. A link leads to the settings."""
+    if not visit.is_form:
+        return _to_settings(visit)
     form = form_of(visit.request)
     try:
         route = build_route(visit.harken, visit.application, _route_table(form))
-        before = next((one for one in own_routes(visit.harken, visit.application) if one.name == route.name), None)
-        # The form has no template.
-        put_route(visit.harken, visit.application, evolve(route, template=before.template if before else None))
+        if not form.get(_SEEN):
+            add_route(visit.harken, visit.application, route)
+        else:
+            before = _seen_route(visit, form)
+            # The form has no template.
+            change_route(visit.harken, visit.application, before, evolve(route, template=before.template))
     except (Problem, HarkenError) as error:
         return _page(visit, visit.unlimited_selection(), route_form=form, route_problem=_problem(error))
     return _done(visit, "saved")
+
+
+def _seen_route(visit: Visit, form: Parameters) -> Route:
+    """The route that a form changes.
+
+    Raises:
+        Problem: it is not as the page showed it any more.
+    """
+    name = form.get("name", "").strip()
+    for route in own_routes(visit.harken, visit.application):
+        if route.name == name and _state_of(route) == form.get(_SEEN):
+            return route
+    raise route_changed(name)
+
+
+def _state_of(route: Route) -> str:
+    """A short text that differs for each state of a route."""
+    return sha256(json.dumps(route_record(route), sort_keys=True).encode()).hexdigest()[:_STATE_DIGITS]
 
 
 def remove_route(visit: Visit) -> Response:
@@ -206,7 +278,14 @@ def _page(
         title=found.headline,
         found=found,
         done=_DONE.get(selection.parameters.get("done", "")),
-        routes=[(row, _link(selection, path, row.route)) for row in found.routes or ()],
+        routes=[
+            (
+                row,
+                _link(selection, path, row.route, is_own=row.is_own, dry_run=True),
+                _link(selection, path, row.route, is_own=True) if row.is_own else None,
+            )
+            for row in found.routes or ()
+        ],
         scopes=tuple(Scope),
         events=EVENT_NAMES,
         statuses=STATUS_NAMES,
@@ -214,7 +293,7 @@ def _page(
         key_problem=key_problem,
         route_form=route_form,
         route_problem=route_problem,
-        is_known=any(row.is_own and row.route.name == route_form.get("name") for row in found.routes or ()),
+        once=token_urlsafe(16),
         dry_run=dry_run,
         sentence=route_sentence(route) if route else "",
         examples=[entry_view(visit, selection, one) for one in dry_run.examples] if dry_run else [],
@@ -224,8 +303,8 @@ def _page(
     )
 
 
-def _link(selection: Selection, path: str, route: Route) -> str:
-    """A link to the dry run of a route, which also fills the form."""
+def _link(selection: Selection, path: str, route: Route, *, is_own: bool, dry_run: bool = False) -> str:
+    """A link that fills the form with a route: to change it if it is an own one; with ``dry_run``, also runs it."""
     lists: Mapping[str, Sequence[str]] = {
         "events": [type_.value for type_ in EVENT_NAMES if type_ in route.events],
         "ratings": sorted(rating.word for rating in route.ratings),
@@ -234,7 +313,9 @@ def _link(selection: Selection, path: str, route: Route) -> str:
         "tags": sorted(route.tags),
     }
     fields = [(name, value) for name, values in lists.items() for value in values]
-    return selection.link(path, ("name", route.name), ("channel", route.channel), *fields, (_DRY_RUN, "true"))
+    own = [(_SEEN, _state_of(route))] if is_own else []
+    more = [(_DRY_RUN, "true")] if dry_run else []
+    return selection.link(path, ("name", route.name), ("channel", route.channel), *fields, *own, *more)
 
 
 def _route_table(form: Parameters) -> dict[str, object]:
@@ -257,6 +338,10 @@ def _problem(error: Problem | HarkenError) -> Problem:
     if problem is None or problem.status >= 500:
         raise error
     return problem
+
+
+def _to_settings(visit: Visit) -> Response:
+    return visit.redirect(visit.unlimited_selection().link(f"{visit.home}{PATH}"))
 
 
 def _done(visit: Visit, what: str) -> Response:

@@ -1,5 +1,5 @@
 // What every page of the dashboard does with JavaScript. Without it, all of it works as links and forms.
-import { fade, listen, say, turn } from "./live.js";
+import { currentSession, fade, listen, say, signInLink, turn } from "./live.js";
 
 function start() {
   if (usesOtherZone()) {
@@ -250,12 +250,36 @@ function warnBeforeEnd(form) {
   setTimeout(() => (form.hidden = false), Math.max(0, left));
 }
 
+// Stay signed in, without loading a page. Whether it worked is in the new time, as a script cannot read the redirect.
+async function stay(form) {
+  const body = new URLSearchParams(new FormData(form));
+  await fetch(form.action, { method: "POST", body, redirect: "manual" }).catch(() => null);
+  const current = await currentSession();
+  if (current && !current.signed_in) {
+    form.querySelector("[role=status] span").replaceChildren("Your sign-in has ended. ", signInLink());
+    form.querySelector("button").remove();
+    return;
+  }
+  if (!current || new Date(current.expires_at) <= new Date(form.dataset.ends)) {
+    say("You do not stay signed in yet: the server did not do it. Try again.", true);
+    return;
+  }
+  form.hidden = true;
+  form.dataset.ends = current.expires_at;
+  if (current.can_stay) warnBeforeEnd(form);
+  say("You stay signed in");
+}
+
 // --- Forms and links whose answer is shown in place ----------------------------------------------------------------------
 
 let isTurning = false;
 
 async function onSubmit(event) {
   const form = event.target;
+  if ("ends" in form.dataset) {
+    event.preventDefault();
+    stay(form);
+  }
   if (!("turn" in form.dataset)) return;
   event.preventDefault();
   // A key that is pressed twice is one decision.

@@ -5,11 +5,15 @@
 
 const EVERY = 30_000;
 const AGAIN = 5_000;
+const SOON = 1_000;
+// A stream that is soon there again is not worth a word.
+const QUIET = 3_000;
 
 let source = null;
 let address = "";
 let last = "";
 let reopening;
+let lost = null;
 // The ids of what is new, how much more there is of which the events were lost, and whether there is an unknown number.
 const fresh = new Set();
 let missed = 0;
@@ -37,26 +41,92 @@ function open() {
   address = slot().dataset.events;
   const url = new URL(address, location.href);
   url.searchParams.set("after", last || slot().dataset.after);
+  // The sign-in may be that of another application meanwhile, whose events do not belong here.
+  url.searchParams.set("application", document.body.dataset.application);
+  url.searchParams.set("listener", listenerId());
   source = new EventSource(url);
-  source.onopen = () => show("Live", true);
-  // A browser does not try again after a response such as 503.
-  source.onerror = () => {
-    close();
-    show("Not live: trying again in 5 s", false);
-    reopening = setTimeout(open, AGAIN);
+  source.onopen = () => {
+    found();
+    show("Live", true);
   };
+  // A browser does not try again after a response such as 503.
+  source.onerror = lose;
   for (const type of ["created", "updated", "moderated"]) source.addEventListener(`feedback.${type}`, hear);
   source.addEventListener("missed", hear);
 }
 
 function close() {
   clearTimeout(reopening);
+  reopening = null;
   source?.close();
   source = null;
 }
 
+// A script cannot see why a stream failed. Without a sign-in for what the page shows, trying again is useless.
+async function lose() {
+  close();
+  const own = (reopening = setTimeout(open, lost ? AGAIN : SOON));
+  lost ??= setTimeout(() => show("Not live: trying again in 5 s", false), QUIET);
+  const current = await currentSession();
+  if (own !== reopening || !current) return;
+  const { application } = document.body.dataset;
+  if (!current.signed_in) stop("Your sign-in has ended. ", signInLink());
+  else if (current.applications.length && !current.applications.includes(application)) stop(`Signed in to ${current.application} now. `, link(location.pathname, "Show it"));
+}
+
+// There is a stream again, or none is wanted.
+function found() {
+  clearTimeout(lost);
+  lost = null;
+}
+
+function stop(text, link) {
+  close();
+  found();
+  show("", false);
+  slot().lastChild.append(text, link);
+  document.querySelector("#said").textContent = text;
+}
+
+// The next page of the same tab takes the place of this one, where each listener occupies a thread of the server.
+function listenerId() {
+  try {
+    return (sessionStorage.harken_listener ??= Math.random().toString(36).slice(2));
+  } catch {
+    // Without storage, each page is a listener of its own.
+    return Math.random().toString(36).slice(2);
+  }
+}
+
+// Who is signed in; nothing if that is not known.
+export async function currentSession() {
+  try {
+    const answer = await fetch(`${document.body.dataset.root}/sign-in/current`);
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+function link(address, text) {
+  const element = document.createElement("a");
+  element.className = "link";
+  element.href = address;
+  element.textContent = text;
+  return element;
+}
+
+// In another tab, so that what is typed on the page stays.
+export function signInLink() {
+  const back = encodeURIComponent(location.pathname + location.search);
+  const element = link(`${document.body.dataset.root}/sign-in?next=${back}`, "Sign in");
+  element.target = "_blank";
+  return element;
+}
+
 function pause() {
   close();
+  found();
   show("Paused", false);
 }
 
@@ -149,10 +219,15 @@ async function refresh() {
 
 // --- Another state of the page -------------------------------------------------------------------------------------------
 
+function isSignIn(address) {
+  return new URL(address).pathname === `${document.body.dataset.root}/sign-in`;
+}
+
 let turns = 0;
 
 // Show another state of the page in place of this one: the answer to a link or a form. The focus goes to what it says
-// is next, or to the heading of the list. Returns what failed; nothing if the other state, or another page, is shown.
+// is next, or to the heading of the list. Returns what failed, as text or an element; nothing if the other state, or
+// another page, is shown.
 export async function turn(target, { form, isNext = false } = {}) {
   turns += 1;
   const own = turns;
@@ -168,10 +243,16 @@ export async function turn(target, { form, isNext = false } = {}) {
     // The page is left unchanged. Its address is not that of the form, to which no link can lead.
     return [...page.querySelectorAll("h1, .lead")].map((one) => one.textContent.trim()).join(". ");
   }
+  if (form && isSignIn(answer.url)) {
+    for (const notice of document.querySelectorAll(".ending")) notice.hidden = true;
+    const problem = document.createElement("span");
+    problem.append("Not saved: your sign-in has ended. ", signInLink(), " in another tab, then try again here.");
+    return problem;
+  }
   // The reader has gone elsewhere meanwhile.
   if (own !== turns) return "";
-  if (!page.querySelector(".nav")) {
-    // Another kind of page, such as that to sign in.
+  if (!page.querySelector(".nav") || page.body.dataset.application !== document.body.dataset.application) {
+    // Another kind of page, such as that to sign in, or of another application.
     location.assign(answer.url);
     return "";
   }
@@ -204,17 +285,20 @@ export function fade(toast) {
   }, 1000);
 }
 
-// Tell people what happened, also those who do not see the page; a failure is shown too.
-export function say(text, isFailure = false) {
-  document.querySelector("#said").textContent = text;
+// Tell people what happened, also those who do not see the page; a failure is shown too, until it is followed if it is
+// an element with a link.
+export function say(what, isFailure = false) {
+  document.querySelector("#said").textContent = what.textContent ?? what;
   if (!isFailure) return;
+  document.querySelector("#failure")?.remove();
   const toast = document.createElement("div");
+  toast.id = "failure";
   toast.className = "toastwrap";
   toast.dataset.fades = "10";
   const words = document.createElement("div");
   words.className = "toast";
-  words.textContent = text;
+  words.append(what);
   toast.append(words);
   document.querySelector("main").prepend(toast);
-  fade(toast);
+  if (!what.querySelector) fade(toast);
 }

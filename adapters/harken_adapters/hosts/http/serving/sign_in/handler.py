@@ -63,6 +63,8 @@ class SignIn:
             return redirect(following)
         notices = {
             paths.SIGNED_OUT: page.SIGNED_OUT_EVERYWHERE if paths.EVERYWHERE in asked else page.SIGNED_OUT,
+            paths.ENDED_BEFORE: page.ENDED_BEFORE,
+            paths.UNSAVED: page.UNSAVED,
             paths.ENDED: page.ENDED,
         }
         notice = next((text for name, text in notices.items() if name in asked), "")
@@ -89,17 +91,21 @@ class SignIn:
     def sign_out(self, root: str, request: Request) -> Response:
         """End the session and remove the cookie; with the field ``everywhere``, end all sessions of the same owner.
 
-        For a form of another origin, and if the storage fails, show the sign-in page with the reason.
+        The sign-in page says what was done. If the session had already ended, its owner is not known, and nobody else's
+        session ends. For a form of another origin, and if the storage fails, show the sign-in page with the reason.
         """
         everywhere = paths.EVERYWHERE in parse_qs(request.body.decode("latin-1"), keep_blank_values=True)
         try:
             check_own_page(request)
-            if session := self._session(request):
+            session = self._session(request)
+            if session is not None:
                 self._api.sign_out(session, everywhere=everywhere)
         except (Problem, HarkenError) as error:
             view = _view(root, request, paths.landing(root))
             return self._failure(evolve(view, title="Not signed out."), _problem(error))
-        query = f"{paths.SIGNED_OUT}&{paths.EVERYWHERE}" if everywhere else paths.SIGNED_OUT
+        query = paths.SIGNED_OUT
+        if everywhere:
+            query = paths.ENDED_BEFORE if session is None else f"{query}&{paths.EVERYWHERE}"
         name = self._api.browsers.cookie
         removal = [set_cookie(name, "", path=root, max_age=0, secure=self._is_secure(request))] if name else []
         return redirect(f"{root}{paths.SIGN_IN}?{query}", *removal)

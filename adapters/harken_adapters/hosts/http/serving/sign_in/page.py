@@ -16,7 +16,13 @@ from harken_adapters.hosts.http.wire.messages import security_headers
 
 SIGNED_OUT: Final = "You are signed out."
 SIGNED_OUT_EVERYWHERE: Final = "You are signed out, in all browsers."
+#: After "Sign out everywhere" in a session that had ended: nothing shows whose other sessions to end.
+ENDED_BEFORE: Final = (
+    "This browser was signed out before, so other browsers were not signed out. To sign out in all of them, sign in "
+    "again and choose “Sign out everywhere”."
+)
 ENDED: Final = "Your sign-in has ended. Sign in again to continue."
+UNSAVED: Final = "Nothing was saved, as your sign-in has ended. Sign in to return to the page, and try again."
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"

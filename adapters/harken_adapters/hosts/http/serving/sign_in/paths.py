@@ -16,6 +16,8 @@ LANDING: Final = "/dashboard"
 #: The query string of the sign-in page for each notice.
 SIGNED_OUT: Final = "signed-out"
 EVERYWHERE: Final = "everywhere"
+ENDED_BEFORE: Final = "ended-before"
+UNSAVED: Final = "unsaved"
 ENDED: Final = "ended"
 #: A longer path is not returned to, as a cookie keeps it meanwhile.
 _LONGEST: Final = 2_000
@@ -46,11 +48,21 @@ def landing(root: str, text: str | None = None) -> str:
     return own_path(root, text) or f"{root}{LANDING}"
 
 
-def sign_in_path(root: str, request: Request, problem: Problem) -> str:
-    """The path of the sign-in page for a page that needs credentials, to which it returns afterwards."""
+def sign_in_path(root: str, request: Request, problem: Problem, *, form_page: str | None = None) -> str:
+    """The path of the sign-in page for a page that needs credentials, to which it returns afterwards.
+
+    Args:
+        root: the prefix of the API's paths.
+        request: the request.
+        problem: why there are no valid credentials.
+        form_page: for a form that was not saved, the page that it is on, as sent by the browser; empty if unknown.
+    """
     query = {}
-    if request.method in ("GET", "HEAD") and landing(root, request.target) != f"{root}{LANDING}":
-        query["next"] = request.target
+    page = request.target if request.method in ("GET", "HEAD") else form_page or ""
+    if landing(root, page) != f"{root}{LANDING}":
+        query["next"] = page
+    if form_page is not None:
+        query[UNSAVED] = ""
     if isinstance(problem, CredentialsRefused):
         query[ENDED] = ""
     return f"{root}{SIGN_IN}?{urlencode(query)}" if query else f"{root}{SIGN_IN}"

@@ -56,8 +56,9 @@ if (zone) document.cookie = `harken_zone=${zone}; path=${root || "/"}; max-age=3
 addEventListener("hashchange", () => hasKey() && signInWithLink());
 
 if (hasKey()) signInWithLink();
-else if (!document.querySelector("[role=alert]")) {
-  // A browser does not send the cookie after following a link on another site, so it may already be signed in.
+else if (!document.querySelector("[role=alert], [role=status]")) {
+  // A browser does not send the cookie after following a link on another site, so it may already be signed in. After a
+  // notice, it is not: another process of the service may only notice some seconds later that the sign-in has ended.
   currentSession().then((current) => {
     if (current.signed_in) location.replace(form.dataset.next);
   });
