@@ -177,7 +177,7 @@ class TestRoutes:
         hk.routes.put(Route(name="for-all", channel="team"))
         text = texts_of(admin.page(SETTINGS))
         own = "Thumbs-up feedback goes to support settings from-settings"
-        assert f"{own} · changed in the settings of the service" in text
+        assert f"{own} · change it in the settings of the service" in text
         assert "Everything goes to team shared for-all" in text
         assert "Thumbs-down feedback about Ann goes to team downs" in text
         assert "Remove downs" in text

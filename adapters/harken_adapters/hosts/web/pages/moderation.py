@@ -394,7 +394,7 @@ def show(
         entry=entry,
         picked=picked if picked is not None else [one.feedback.id for one in found.rows] if view.like else (),
         selection=view.selection,
-        frame=frame_of(visit, "Moderation", view.selection, in_any_state=True, listens=visit.may(Scope.READ)),
+        frame=frame,
         reasons=REASONS,
         choices=TABS[view.tab],
         may_read=visit.may(Scope.READ),
