@@ -16,7 +16,7 @@ from harken.domain.events import Attempt, AttemptOutcome, CauseCount, Delivery, 
 from harken.services.notifications.channels import ChannelState, ChannelStatus
 from harken.services.notifications.deliveries import DeliveryFilters
 from harken_adapters.hosts.web.alert_words import alert_title
-from harken_adapters.hosts.web.wording import duration_text, when_markup
+from harken_adapters.hosts.web.wording import at_markup, duration_text, when_markup
 
 Local = Callable[[datetime], datetime]
 Subjects = Mapping[tuple[str, str], Feedback | Alert]
@@ -114,11 +114,6 @@ def steps_of(delivery: Delivery, local: Local) -> list[Step]:
     ]
 
 
-def attempts_of(delivery: Delivery) -> int:
-    """How often something was sent, or may have been."""
-    return max(0, delivery.attempts - sum(one.outcome is AttemptOutcome.NOT_SENT for one in delivery.history))
-
-
 def _attempt_text(attempt: Attempt) -> str:
     if attempt.outcome is AttemptOutcome.NOT_SENT:
         return f"not sent: {attempt.error or attempt.status}"
@@ -180,7 +175,7 @@ def cause_text(cause: CauseCount, channel: ChannelState | None, at: datetime, no
         at: when the first of them died, in local time.
         now: the current time.
     """
-    was_answered = is_answer(cause.cause)
-    what = f"{cause.channel} answered {cause.cause}" if was_answered else f"{cause.channel}: {cause.cause}"
     is_off = " and is off" if channel is not None and not channel.on else ""
-    return Markup("{}{} {}{}").format(what, " at" if was_answered else ",", when_markup(at, now), is_off)
+    if is_answer(cause.cause):
+        return Markup("{} answered {} {}{}").format(cause.channel, cause.cause, at_markup(at, now), is_off)
+    return Markup("{}: {}, {}{}").format(cause.channel, cause.cause, when_markup(at, now), is_off)

@@ -8,11 +8,12 @@ from typing import Final
 
 from markupsafe import Markup
 
-from harken_adapters.charts.labels import MONTHS, WEEKDAYS, amount, count_text, day_text, share_text
+from harken_adapters.charts.labels import MONTHS, WEEKDAYS, amount, count_text, day_text, share_text, weekday_text
 
 __all__ = [
     "age_markup",
     "amount",
+    "at_markup",
     "capped_text",
     "clock_markup",
     "count_markup",
@@ -128,6 +129,19 @@ def when_markup(moment: datetime, now: datetime) -> Markup:
     """
     is_today = moment.date() == now.astimezone(moment.tzinfo).date()
     return clock_markup(moment) if is_today else moment_markup(moment)
+
+
+def at_markup(moment: datetime, now: datetime) -> Markup:
+    """A local time to follow a verb: ``at 18:35``, ``on Sun 22 Feb at 18:35``.
+
+    Args:
+        moment: the local time.
+        now: the current time.
+    """
+    clock = clock_markup(moment)
+    if moment.date() == now.astimezone(moment.tzinfo).date():
+        return Markup("at {}").format(clock)
+    return Markup("on {} at {}").format(weekday_text(moment), clock)
 
 
 def long_day_text(day: date) -> str:
