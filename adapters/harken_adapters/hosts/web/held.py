@@ -105,9 +105,11 @@ def reason_text(moderation: Moderation) -> str:
     return f"as {reason}" if reason in REASONS else f"(“{reason}”)"
 
 
-def decided_text(moderation: Moderation, me: str | None) -> str:
-    """Who decided what: ``Priya approved``, ``you rejected as spam``."""
-    return " ".join(filter(None, [who(moderation.moderator, me), VERBS[moderation.status], reason_text(moderation)]))
+def decided_text(moderation: Moderation, me: str | None, count: int = 1) -> str:
+    """Who decided what: ``Priya approved``, ``you rejected as spam``; on several, ``you rejected 5 as spam``."""
+    number = f"{count:,}" if count > 1 else ""
+    words = (who(moderation.moderator, me), VERBS[moderation.status], number, reason_text(moderation))
+    return " ".join(filter(None, words))
 
 
 def decision_sentence(feedback: Feedback, me: str | None, age: str) -> str:

@@ -170,6 +170,8 @@ export async function turn(target, { form, isNext = false } = {}) {
   }
   // The reader has gone elsewhere meanwhile.
   if (own !== turns) return "";
+  // The page for the first feedback becomes the overview, which starts at its top.
+  const isFirst = document.querySelector("[data-becomes]") && !page.querySelector("[data-becomes]");
   if (!page.querySelector(".nav")) {
     // Another kind of page, such as that to sign in.
     location.assign(answer.url);
@@ -183,9 +185,10 @@ export async function turn(target, { form, isNext = false } = {}) {
   document.title = page.title;
   if (isNext) history.pushState(null, "", answer.url);
   else history.replaceState(null, "", answer.url);
-  const next = document.querySelector("[data-focus]") ?? document.querySelector("[data-latest]") ?? document.querySelector("h1");
+  const next = document.querySelector(isFirst ? "h1" : "[data-focus], [data-latest]") ?? document.querySelector("h1");
   next.tabIndex = -1;
   next.focus();
+  if (isFirst) scrollTo(0, 0);
   document.dispatchEvent(new Event("turned"));
   return "";
 }
