@@ -15,6 +15,7 @@ from harken.domain.alerts.rules import AlertRule
 from harken.domain.events import Attempt, AttemptOutcome, CauseCount, Delivery, DeliveryState, is_answer
 from harken.services.notifications.channels import ChannelState, ChannelStatus
 from harken.services.notifications.deliveries import DeliveryFilters
+from harken_adapters.charts.labels import isolated
 from harken_adapters.hosts.web.alert_words import alert_title
 from harken_adapters.hosts.web.wording import at_markup, duration_text, when_markup
 
@@ -83,7 +84,7 @@ def what_of(delivery: Delivery, subjects: Subjects, rules: Sequence[AlertRule], 
         return alert_title(subject, rules, now)
     if subject is None:
         return "an alert" if event.type.about_alert else "erased feedback"
-    return " · ".join(filter(None, (subject.rating.word, subject.agent_id, subject.session_id)))
+    return " · ".join(map(isolated, filter(None, (subject.rating.word, subject.agent_id, subject.session_id))))
 
 
 def outcome_of(delivery: Delivery, now: datetime) -> Outcome:

@@ -14,6 +14,7 @@ from harken import Cursor, Feedback, FeedbackQuery, Harken, ModerationStatus, Sc
 from harken.domain.events import DeliveryState
 from harken.domain.feedback import Content
 from harken.domain.query import ANY_STATUS
+from harken_adapters.charts.labels import isolated
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.conversation import Conversation, conversation_of
 from harken_adapters.hosts.web.delivery_words import STATES, last_deliveries
@@ -132,7 +133,7 @@ def _steps(selection: Selection, feedback: Feedback) -> Iterator[Step]:
         yield Step(title="Changed by its author", text=_difference(before, after), at=local(revision.replaced_at))
     moderation = feedback.moderation
     if moderation.decided_at is not None:
-        who = moderation.moderator or "a moderator"
+        who = isolated(moderation.moderator or "a moderator")
         title = f"{first_upper(VERBS[moderation.status])} by {who}"
         kind = {ModerationStatus.APPROVED: "u", ModerationStatus.REJECTED: "e"}.get(moderation.status, "")
         yield Step(title=title, text=moderation.reason, at=local(moderation.decided_at), kind=kind)
@@ -212,8 +213,8 @@ def _older(hk: Harken, query: FeedbackQuery, feedback: Feedback) -> str | None:
 
 def title_of(feedback: Feedback) -> str:
     """What the entry is: ``Down for American: Late Flight``."""
-    agent = f" for {feedback.agent_id}" if feedback.agent_id else ""
-    reasons = f": {', '.join(feedback.tags)}" if feedback.tags else ""
+    agent = f" for {isolated(feedback.agent_id)}" if feedback.agent_id else ""
+    reasons = f": {', '.join(map(isolated, feedback.tags))}" if feedback.tags else ""
     return f"{feedback.rating.word.capitalize()}{agent}{reasons}"
 
 

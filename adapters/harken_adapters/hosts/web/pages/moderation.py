@@ -17,7 +17,7 @@ from harken.services.feedback.backlog import waits_since
 from harken.services.feedback.moderation import MAX_DECISIONS, Decisions
 from harken.services.feedback.reviewing import BeforeAfter, Effect, Review, SimilarTexts
 from harken.services.feedback.rule_counts import RuleCount
-from harken_adapters.charts.labels import amount, satisfaction_text, share_text
+from harken_adapters.charts.labels import amount, isolated, satisfaction_text, share_text
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.entries import shown_of
@@ -494,7 +494,7 @@ def effect_text(effect: Effect) -> str:
     for agent, one in effect.agents.items():
         if one.before == one.after:
             continue
-        changes.append(f"{agent or 'Without an agent:'} {_change(one)}")
+        changes.append(f"{isolated(str(agent)) if agent else 'Without an agent:'} {_change(one)}")
     shown = ", ".join(sorted(changes)[:3])
     return f"{shown} and {amount(len(changes) - 3, 'more agent')}" if len(changes) > 3 else shown
 

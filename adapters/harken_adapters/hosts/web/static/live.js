@@ -128,7 +128,8 @@ function announce() {
 // What others have decided goes grey where it is, and leaves the page when that is loaded again.
 function markDecided(feedback) {
   const done = feedback.status === "pending" ? "held again" : feedback.status;
-  const words = `${feedback.moderation?.moderator ?? "A moderator"} ${done} it just now`;
+  // Isolated, as a name may have another direction.
+  const words = `\u2068${feedback.moderation?.moderator ?? "A moderator"}\u2069 ${done} it just now`;
   for (const part of document.querySelectorAll(`[data-feedback="${CSS.escape(feedback.id)}"]`)) {
     if (Number(part.dataset.version) >= feedback.version) continue;
     part.classList.add("gone");
