@@ -377,8 +377,7 @@ def _build_table_row(view: View, group: Group) -> list[Element | str]:
         "svg", *_draw_marks(view, group), class_="p", width="100%", height=_MARK, overflow="visible", aria_hidden="true"
     )
     interval = interval_text(group.interval, summary.decided)
-    shown = isolated(group.name)
-    name = element("a", shown, href=group.link) if group.link else shown
+    name = element("a", group.name, href=group.link) if group.link else group.name
     return [
         element("div", name, element("div", f"{summary.decided:,}", _hide_visually(" thumbs"), class_="sub")),
         marks,

@@ -215,7 +215,7 @@ def _build_table(caption: str, rows: Sequence[ThemeRow]) -> Element:
     columns = [Column("Theme"), *(Column(name, is_number=True) for name in ("Thumbs-down", "Share", "Change"))]
     body = (
         [
-            isolated(row.label),
+            row.label,
             f"{row.count:,}",
             share_text(row.share),
             row.change,

@@ -74,7 +74,8 @@ def test_texts_from_left_to_right_stay() -> None:
 
 
 def texts(page: str) -> list[str]:
-    """The texts of a page between its tags, without those of elements that are isolated by their attribute."""
+    """The texts of a page between its tags, without those that are paragraphs of their own, or isolated by HTML."""
+    page = re.sub(r'<table class="agents.*?</table>', "", page, flags=re.DOTALL)
     page = re.sub(r'<(\w+)[^>]*(?: dir="auto"|id="(?:message|feedback)-id")[^>]*>.*?</\1>', "", page, flags=re.DOTALL)
     return re.findall(r">([^<]+)", page)
 

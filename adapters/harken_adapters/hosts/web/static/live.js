@@ -128,13 +128,16 @@ function announce() {
 // What others have decided goes grey where it is, and leaves the page when that is loaded again.
 function markDecided(feedback) {
   const done = feedback.status === "pending" ? "held again" : feedback.status;
-  // Isolated, as a name may have another direction.
-  const words = `\u2068${feedback.moderation?.moderator ?? "A moderator"}\u2069 ${done} it just now`;
   for (const part of document.querySelectorAll(`[data-feedback="${CSS.escape(feedback.id)}"]`)) {
     if (Number(part.dataset.version) >= feedback.version) continue;
     part.classList.add("gone");
     for (const note of part.querySelectorAll("[data-gone]")) note.hidden = false;
-    for (const why of part.querySelectorAll("[data-why]")) why.textContent = words;
+    for (const why of part.querySelectorAll("[data-why]")) {
+      // Isolated, as a name may have another direction.
+      const name = document.createElement("bdi");
+      name.textContent = feedback.moderation?.moderator ?? "A moderator";
+      why.replaceChildren(name, ` ${done} it just now`);
+    }
     for (const box of part.querySelectorAll("input[type=checkbox]")) {
       box.checked = false;
       box.disabled = true;
