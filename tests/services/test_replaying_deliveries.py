@@ -162,6 +162,7 @@ def test_more_than_a_page_is_replayed_once(url: str) -> None:
         ("lost", {}, "'pending', 'delivered' or 'dead'"),
         ("dead", {"since": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 - that is the point
         ("dead", {"until": datetime.max.replace(tzinfo=timezone(-HOUR))}, "years"),
+        ("dead", {"as_of": datetime.max.replace(tzinfo=timezone(-HOUR))}, "as_of.*years"),
         ("dead", {"application": "\0"}, "application"),
     ],
 )

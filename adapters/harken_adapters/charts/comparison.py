@@ -15,7 +15,7 @@ from harken.domain.query import GroupKey
 from harken.domain.summary import Interval, Summary
 from harken_adapters.charts.axis import scale_top
 from harken_adapters.charts.chart import Chart, empty_chart
-from harken_adapters.charts.labels import DASH, UNCLEAR, amount, interval_text, satisfaction_text
+from harken_adapters.charts.labels import DASH, UNCLEAR, amount, interval_text, isolated, satisfaction_text
 from harken_adapters.charts.svg import Element, element, line, percent, title
 from harken_adapters.charts.table import Column, build_table
 from harken_adapters.charts.themes import shorten
@@ -260,7 +260,7 @@ def _describe_best(groups: Sequence[Group], found: BestGroups[int], by: str) -> 
     if not found.compared:
         return f"No {by} has {ENOUGH_THUMBS} thumbs yet."
     if found.best is None:
-        only = groups[found.compared[0]].name
+        only = isolated(groups[found.compared[0]].name)
         return f"Only {only} has {ENOUGH_THUMBS} thumbs, so there is nothing to compare it with."
     pairs = [pair for pair in (found.clearest, found.best) if pair]
     sentence = "; ".join(_describe_pair(groups, pair) for pair in pairs)
@@ -269,7 +269,8 @@ def _describe_best(groups: Sequence[Group], found: BestGroups[int], by: str) -> 
 
 
 def _describe_pair(groups: Sequence[Group], pair: Pair[int]) -> str:
-    better, other, comparison = groups[pair.better].name, groups[pair.other].name, pair.comparison
+    better, other = (isolated(groups[place].name) for place in (pair.better, pair.other))
+    comparison = pair.comparison
     if comparison.verdict is Verdict.UNDECIDED:
         return f"{better} and {other} are {comparison.sentence}"
     verdict = comparison.verdict.value
@@ -312,7 +313,7 @@ def _label_axis(view: View) -> Iterator[Element]:
 def _draw_row(view: View, place: int) -> Iterator[Element]:
     group, top = view.groups[place], _HEAD + place * _ROW
     thumbs = amount(group.summary.decided, "thumb")
-    name = element("tspan", shorten(group.name, _LETTERS), class_="name")
+    name = element("tspan", isolated(shorten(group.name, _LETTERS)), class_="name")
     yield element("text", name, f"  {thumbs}", title(_describe_group(group)), x="0", y=top + 16)
     change = list(_draw_change(group))
     value = element("tspan", satisfaction_text(group.summary), class_="val", dx=8 if change else None)
@@ -346,7 +347,7 @@ def _draw_marks(view: View, group: Group) -> Iterator[Element]:
 def _describe_group(group: Group) -> str:
     interval = interval_text(group.interval, group.summary.decided)
     thumbs = amount(group.summary.decided, "thumb")
-    return f"{group.name}: {satisfaction_text(group.summary)} of {thumbs} ({interval})"
+    return f"{isolated(group.name)}: {satisfaction_text(group.summary)} of {thumbs} ({interval})"
 
 
 def _build_table(view: View) -> Element:

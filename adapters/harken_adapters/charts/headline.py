@@ -9,7 +9,7 @@ from harken import Finding, Headline
 from harken.domain.insight.best_groups import ENOUGH_THUMBS
 from harken.domain.insight.comparison import round_up
 from harken.domain.query import GroupKey
-from harken_adapters.charts.labels import amount, dated_text, quoted, satisfaction_text, share_text, zone_text
+from harken_adapters.charts.labels import amount, dated_text, isolated, quoted, satisfaction_text, share_text, zone_text
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _WEEK = timedelta(weeks=1)
@@ -128,7 +128,7 @@ def growth_text(headline: Headline) -> str:
         return ""
     before, after = (share_text(side.percent / 100) for side in growth.change.proportions)
     of = "thumbs-down ratings" if growth.is_reason else "thumbs-down comments"
-    return f"{quoted(growth.name)} grew from {before} to {after} of {of}."
+    return f"{quoted(isolated(growth.name))} grew from {before} to {after} of {of}."
 
 
 def mix_text(headline: Headline) -> str:
@@ -154,7 +154,7 @@ def mix_text(headline: Headline) -> str:
 
 def _names(keys: Sequence[GroupKey]) -> str:
     """At most two names."""
-    names = ["(no agent)" if key is None else str(key) for key in keys]
+    names = ["(no agent)" if key is None else isolated(str(key)) for key in keys]
     if len(names) <= 2:
         return " and ".join(names)
     return f"{names[0]} and {len(names) - 1} other agents"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -20,6 +21,32 @@ DASH: Final = "\N{EN DASH}"
 
 #: A change that may be chance.
 UNCLEAR: Final = "no clear change"
+
+
+#: Characters that are written from right to left, or that change the direction of text.
+_DIRECTED: Final = re.compile(
+    "[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+_ISOLATES: Final = ("\N{LEFT-TO-RIGHT ISOLATE}", "\N{RIGHT-TO-LEFT ISOLATE}", "\N{FIRST STRONG ISOLATE}")
+_END: Final = "\N{POP DIRECTIONAL ISOLATE}"
+
+
+def isolated(text: str) -> str:
+    """A text of others whose direction does not change the order of what is beside it.
+
+    Isolates that it does not close are closed, and others are not. Text from left to right is returned unchanged.
+    """
+    if not _DIRECTED.search(text):
+        return text
+    kept, depth = [], 0
+    for character in text:
+        if character == _END:
+            if not depth:
+                continue
+            depth -= 1
+        depth += character in _ISOLATES
+        kept.append(character)
+    return f"{_ISOLATES[2]}{''.join(kept)}{_END * (depth + 1)}"
 
 
 def count_text(count: int) -> str:

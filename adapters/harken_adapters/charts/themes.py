@@ -11,7 +11,7 @@ from harken import Issues, Themes
 from harken.domain.insight.comparison import ProportionChange
 from harken_adapters.charts.axis import scale_top
 from harken_adapters.charts.chart import Chart, empty_chart
-from harken_adapters.charts.labels import UNCLEAR, amount, count_text, share_text
+from harken_adapters.charts.labels import UNCLEAR, amount, count_text, isolated, share_text
 from harken_adapters.charts.svg import Element, element, percent, title
 from harken_adapters.charts.table import Column, build_table
 
@@ -108,7 +108,7 @@ def issues_sentence(found: Issues, *, reasons: bool) -> str:
         return f"No {noun} was found in {downs_text(found)}."
     first = found.issues[0]
     return (
-        f"{amount(found.found, noun)} in {downs_text(found)}; the most frequent, {first.name}, is in "
+        f"{amount(found.found, noun)} in {downs_text(found)}; the most frequent, {isolated(first.name)}, is in "
         f"{first.share.count:,} of them ({share_text(first.share.percent / 100)})."
     )
 
@@ -173,7 +173,8 @@ def _most_frequent(found: Themes, rows: Sequence[ThemeRow], reasons: bool) -> st
     changed = f"; {amount(moved, 'share')} changed" if moved else ""
     return (
         f"{amount(len(rows), 'reason' if reasons else 'theme')} in {comments}; "
-        f"the most frequent, {first.label}, is in {first.count:,} of them ({share_text(first.share)}){changed}."
+        f"the most frequent, {isolated(first.label)}, is in {first.count:,} of them "
+        f"({share_text(first.share)}){changed}."
     )
 
 
@@ -190,8 +191,8 @@ def shorten(text: str, letters: int) -> str:
 def _draw_row(rows: Sequence[ThemeRow], row: ThemeRow, top: float) -> Iterator[Element]:
     figures = f"{count_text(row.count)} · {share_text(row.share)}"
     change = "" if row.change == UNCLEAR else row.change
-    hint = title(f"{row.label}: {row.count:,}, {share_text(row.share)} {row.change}".rstrip())
-    yield element("text", shorten(row.label, _LETTERS), hint, class_="name", x="0", y=top + 14)
+    hint = title(f"{isolated(row.label)}: {row.count:,}, {share_text(row.share)} {row.change}".rstrip())
+    yield element("text", isolated(shorten(row.label, _LETTERS)), hint, class_="name", x="0", y=top + 14)
     after = element("tspan", figures, class_="val", dx=8 if change else None)
     yield element("text", *_draw_change(change), after, x="100%", y=top + 14, text_anchor="end")
     yield element("svg", *_draw_bar(row, rows), x="0", y=top + 22, width="100%", height=_BAR)
@@ -213,7 +214,13 @@ def _build_table(caption: str, rows: Sequence[ThemeRow]) -> Element:
     has_examples = any(row.example for row in rows)
     columns = [Column("Theme"), *(Column(name, is_number=True) for name in ("Thumbs-down", "Share", "Change"))]
     body = (
-        [row.label, f"{row.count:,}", share_text(row.share), row.change, *([row.example] if has_examples else [])]
+        [
+            row.label,
+            f"{row.count:,}",
+            share_text(row.share),
+            row.change,
+            *([row.example] if has_examples else []),
+        ]
         for row in rows
     )
     return build_table(caption, [*columns, *([Column("Example")] if has_examples else [])], body)

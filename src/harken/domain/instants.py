@@ -39,10 +39,14 @@ def parse_instant(text: str) -> datetime:
     """Parse a date or time in ISO 8601, such as ``2026-01-31`` or ``2026-01-31T12:00Z``; UTC if it has no time zone.
 
     Raises:
-        ValueError: the text is not such a time.
+        ValueError: the text is not such a time, or lies outside the years 1 to 9999 in UTC.
     """
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    # Refused here, as everything that compares or stores the time would fail.
+    utc(moment)
+    return moment
 
 
 def to_microseconds(moment: datetime) -> int:

@@ -177,3 +177,15 @@ def test_a_tab_that_was_opened_in_the_background(hk: Harken, server: Server, ope
     hk.submit("s", "up", "Quick")
     hide(blank, hidden=False)
     new(blank, "1 new")
+
+
+def test_the_first_feedback(open_page: Callable[[str], Page]) -> None:
+    """When the first feedback arrives, the overview is shown from its top, and its heading has the focus."""
+    with harken.connect("memory://") as empty, served(empty) as server:
+        page = open_page(f"{server.url}/dashboard")
+        live(page, "Live")
+        page.evaluate("scrollTo(0, 200)")
+        empty.submit("s", "up", "The first")
+        expect(page.locator("h1")).to_be_focused()
+        expect(page.get_by_role("heading", name="Latest feedback")).to_be_attached()
+        assert page.evaluate("scrollY") == 0

@@ -151,11 +151,41 @@ def test_several_are_decided(hk: Harken, held: list[Feedback], open_page: Callab
     if scripts:
         page.keyboard.press("z")
     else:
-        page.get_by_role("button", name="Undo 2").click()
+        page.locator(".toast").get_by_role("button", name="Undo 2").click()
     expect(page.locator(".toast")).to_contain_text("2 undone")
     assert [status_of(hk, one) for one in held] == ["pending", "approved", "pending", "pending"]
     page.goto(page.url)
     expect(page.locator("h1")).to_have_text("3 wait for a decision")
+
+
+def test_keys_are_about_the_selection(hk: Harken, held: list[Feedback], open_page: Callable[..., Page]) -> None:
+    """While entries are selected, the keys to decide ask about these, and nothing else is decided."""
+    page = open_page("Sam")
+    for number in (1, 3):
+        page.locator(".q .cb").nth(number).click()
+    page.locator("#current").focus()
+    page.keyboard.press("r")
+    expect(page.locator("h1")).to_have_text("Reject 2?")
+    assert [status_of(hk, one) for one in held] == ["pending"] * 4
+    page.get_by_role("button", name="Reject 2").click()
+    expect(page.locator(".toast")).to_contain_text("2 rejected")
+    assert [status_of(hk, one) for one in held] == ["pending", "rejected", "pending", "rejected"]
+    page.keyboard.press("j")
+    is_current(page, "Casino 2")
+    page.reload()
+    page.keyboard.press("z")
+    expect(page.locator(".toast")).to_contain_text("2 undone")
+    assert [status_of(hk, one) for one in held] == ["pending"] * 4
+
+
+@pytest.mark.parametrize("width", [390, 800, 1000])
+def test_the_entry_is_above_the_list(held: list[Feedback], open_page: Callable[..., Page], width: int) -> None:
+    """Where there is no room for both beside each other, what there is to decide comes first."""
+    page = open_page("Sam")
+    page.set_viewport_size({"width": width, "height": 900})
+    tops = [page.locator(one).bounding_box() for one in ("section[data-feedback]", ".picks")]
+    entry, listed = (box["y"] if box else 0 for box in tops)
+    assert 0 < entry < listed
 
 
 def test_what_is_new_waits_for_a_click(

@@ -531,6 +531,8 @@ class TestWhatPeopleSee:
         assert server.post("/api/deliveries/replay", {**selected, "at_most": 2}, status=200) == {"replayed": 2}
         assert server.post("/api/deliveries/replay", selected, status=200) == {"replayed": 1}
         assert server.post("/api/deliveries/replay", selected, status=200) == {"replayed": 0}
+        for outside in ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"):
+            problem(server.ask("POST", "/api/deliveries/replay", json={"as_of": outside}), 422, "invalid")
         (left,) = server.get("/api/deliveries")["deliveries"]
         server.post("/api/channels/bad/off", {"reason": "it moves"}, status=200)
         for path, body in (

@@ -259,6 +259,28 @@ class TestDeliveries:
         assert "<script>alert(1)" not in admin.get(ALERTS).text
         assert "Dead 2 Waiting 0 Arrived 3 today" in shown
 
+    def test_what_was_sent_counts_as_an_attempt(self, hk: Harken, admin: Visitor) -> None:
+        """An attempt that failed is counted, and what was not sent as the channel was off is not, as in the API."""
+        give(hk, 2)
+        shown = words_of(admin.page(ALERTS))
+        assert [one.attempts for one in dead(hk)] == [0, 1]
+        assert f"410 Gone “{WORDS}” 1 12:00" in shown
+        assert "not attempted support was off 0 12:00" in shown
+
+    def test_an_earlier_day(self, hk: Harken, clock: ManualClock, admin: Visitor) -> None:
+        """The cause says on which day it was first seen."""
+        give(hk, 1)
+        clock.turn(days=1)
+        shown = words_of(admin.page(ALERTS))
+        assert re.search(r"support answered 410 Gone on \w{3} \d+ \w{3} at 12:00 and is off", shown)
+
+    @pytest.mark.parametrize("as_of", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+    def test_a_count_outside_of_the_calendar(self, admin: Visitor, as_of: str) -> None:
+        """A form with a time that UTC does not have is refused."""
+        answer = admin.post(f"{ALERTS}/replay-all?channel=support", {"as_of": as_of, "at_most": "1"})
+        assert answer.status_code == 422
+        assert "as_of is not an ISO 8601 date" in answer.text
+
     def test_a_row_opens_to_its_attempts(self, hk: Harken, clock: ManualClock, admin: Visitor) -> None:
         """A link opens the row: when each attempt was, how long it took, the words, the id; and another closes it."""
         give(hk, 1)

@@ -1,5 +1,6 @@
 """The page of one entry: its conversation, its session, and what a limited key sees of them."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 import harken
 from harken import Feedback, Harken
 from hosts.serving import Server, served
-from hosts.web.site import Visitor, texts_of
+from hosts.web.site import Visitor, links_of, served_at, texts_of
+from support import ManualClock
 
 pytestmark = pytest.mark.slow
 
@@ -71,3 +73,73 @@ def test_a_key_that_is_limited_to_agents(hk: Harken, server: Server, feedback: F
     hk.conversations.append("default", "quiet", "seller", 0, message(0, "user", "A question to the seller"))
     hk.conversations.append("default", "quiet", "seller", 1, message(1, "assistant", "I am the seller"))
     assert "seller" not in texts_of(reader.page(f"/dashboard/feedback/{other.id}"))
+
+
+def talk(hk: Harken, count: int, session: str = "long", text: str = "text {}.") -> None:
+    """A conversation of as many messages, in turn of the user and the agent."""
+    for number in range(count):
+        said = message(number, ("user", "assistant")[number % 2], text.format(number))
+        said["message"]["id"] = f"m{number}"
+        hk.conversations.append("default", session, "helper", number, said)
+
+
+def shown_numbers(page: Any) -> list[int]:
+    """The numbers of the messages of a page."""
+    return [int(number) for number in re.findall(r"text (\d+)\.", page.text)]
+
+
+class TestLongConversations:
+    def test_the_message_in_question(self, hk: Harken, server: Server) -> None:
+        """However far down it is, the messages around it are shown, and how many are left out."""
+        talk(hk, 2_100)
+        one = hk.submit("long", "down", "No", agent_id="helper", message_id="m2050").feedback
+        reader = Visitor.signed_in(server, hk.keys.create("default", ["read"]).text)
+        page = reader.page(f"/dashboard/feedback/{one.id}")
+        assert shown_numbers(page) == [*range(2_030, 2_061)]
+        assert "2,030 earlier messages are not shown." in texts_of(page)
+        assert "39 later messages are not shown." in texts_of(page)
+
+    def test_a_message_that_is_not_found(self, hk: Harken, server: Server) -> None:
+        """The last messages are shown, and the page says so."""
+        talk(hk, 100)
+        one = hk.submit("long", "down", "No", agent_id="helper", message_id="gone").feedback
+        reader = Visitor.signed_in(server, hk.keys.create("default", ["read"]).text)
+        page = reader.page(f"/dashboard/feedback/{one.id}")
+        assert shown_numbers(page) == [*range(69, 100)]
+        assert "was not found. These are the last ones." in texts_of(page)
+
+    def test_long_messages(self, hk: Harken, server: Server) -> None:
+        """The start of each is shown, and a link leads to the rest; the page stays small."""
+        talk(hk, 40, text="text {}." + "x" * 100_000)
+        one = hk.submit("long", "down", "No", agent_id="helper", message_id="m30").feedback
+        reader = Visitor.signed_in(server, hk.keys.create("default", ["read"]).text)
+        page = reader.page(f"/dashboard/feedback/{one.id}")
+        assert len(page.text) < 100_000
+        assert "98,008 more characters" in texts_of(page)
+        (link,) = [link for link in links_of(page) if link.endswith("#message-30")]
+        whole = reader.page(link)
+        assert f"text 30.{'x' * 100_000}" in whole.text
+        assert len(whole.text) < 200_000
+
+    @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00", "9999-12-31T23:59-14:00"])
+    @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+    def test_times_at_the_edges_of_the_calendar(self, hk: Harken, server: Server, at: str, zone: str) -> None:
+        """A message is shown in every time zone, even if its time is at the edge."""
+        said = {**message(0, "user", "Hello"), "created_at": at}
+        hk.conversations.append("default", "edge", "helper", 0, said)
+        one = hk.submit("edge", "down", "No", agent_id="helper").feedback
+        reader = Visitor.signed_in(server, hk.keys.create("default", ["read"]).text)
+        assert "Hello" in texts_of(reader.page(f"/dashboard/feedback/{one.id}?zone={zone}"))
+
+
+def test_what_happened_is_in_order(clock: ManualClock) -> None:
+    """A decision after the last delivery stands below it."""
+    routes: Any = [{"name": "new", "channel": "log", "events": ["feedback.created"]}]
+    with harken.connect("memory://", clock=clock, channels={"log": {"kind": "log"}}, routes=routes) as hk:
+        one = hk.submit("s", "up", "fine").feedback
+        hk.relay.run_due()
+        clock.turn(minutes=1)
+        hk.moderation.decide("default", one.id, "rejected")
+        with served_at(hk, clock, relay=False) as server:
+            shown = texts_of(Visitor(server).page(f"/dashboard/feedback/{one.id}"))
+    assert shown.index("Up with a comment") < shown.index("Notified : log arrived") < shown.index("Rejected by")

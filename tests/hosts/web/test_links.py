@@ -43,7 +43,7 @@ NUMBERS: Final = count()
 #: What only some pages know.
 OWN: Final = ("by", "trend", "hours", "issues")
 MORE_NAMES: Final = (
-    *("tab", "held_by", "like", "current", "decided", "wanted", "seen", "reason", "state", "channel", "type", "cause"),
+    *("tab", "held_by", "like", "current", "decided", "today", "message", "state", "channel", "type", "cause"),
     *("feedback_id", "alert_id", "open", "done", "count", "alerts", "alerts_after", "dry_run", "events", "ratings"),
 )
 MORE_VALUES: Final = (

@@ -109,6 +109,13 @@ def decide(visitor: Visitor, feedback: Feedback, status: str, query: str = "", *
     return answer
 
 
+def lose(visitor: Visitor, fields: dict[str, str]) -> WebPage:
+    """The page that answers a decision that was not saved, without a redirect."""
+    answer = visitor.post(FORM, fields)
+    assert answer.status_code == 200, answer.text
+    return WebPage(answer.text)
+
+
 def page_after(visitor: Visitor, answer: Any) -> WebPage:
     """The page to which a redirect leads."""
     return visitor.page(answer.headers["location"])
@@ -304,8 +311,26 @@ class TestDecisions:
         page = sam.page(f"{detail}?agent_id=Ann")
         assert ("decide", "rejected") in [button for form in page.forms for button in form.buttons]
         answer = decide(sam, one, "rejected", "?agent_id=Ann", page="feedback", reason="off-topic")
-        assert answer.headers["location"] == f"{detail}?agent_id=Ann"
-        assert "Rejected by Sam : off-topic" in texts_of(page_after(sam, answer))
+        assert answer.headers["location"].startswith(f"{detail}?agent_id=Ann&")
+        page = page_after(sam, answer)
+        assert "Rejected by Sam : off-topic" in texts_of(page)
+        assert "Rejected as off-topic Undo Z" in texts_of(page)
+        undo = next(form for form in page.forms if ("undo", "yes") in form.buttons)
+        answer = sam.post(f"{FORM}?agent_id=Ann", undo.data(("undo", "yes")))
+        assert answer.headers["location"].startswith(f"{detail}?agent_id=Ann&")
+        assert "Undone: it is approved again" in texts_of(page_after(sam, answer))
+        assert stored(hk, one).is_counted
+
+    def test_the_walk_goes_on_after_a_rejection(self, hk: Harken, sam: Visitor, clock: ManualClock) -> None:
+        """The rejected entry is not in the list any more, and its page leads to those around its place."""
+        given = []
+        for number in range(3):
+            clock.turn(minutes=1)
+            given.append(hk.submit(f"s{number}", "up", "fine").feedback)
+        page = page_after(sam, decide(sam, given[1], "rejected", page="feedback"))
+        assert "not in this list any more" in texts_of(page)
+        around = {link.partition("?")[0].rpartition("/")[2] for link in links_of(page) if "/feedback/" in link}
+        assert {given[0].id, given[2].id} <= around
 
 
 class TestTwoPeople:
@@ -317,7 +342,7 @@ class TestTwoPeople:
         other = hold("casino")
         decide(priya, one, "approved")
         clock.turn(seconds=12)
-        page = page_after(sam, decide(sam, one, "rejected", reason="abusive"))
+        page = lose(sam, {"entry": entry(one), "decide": "rejected", "reason": "abusive"})
         assert stored(hk, one).moderation.moderator == "Priya"
         assert "Priya approved this 12 s ago. Your rejection was not saved. Reject it anyway Next" in texts_of(page)
         assert "Priya is here too" in texts_of(page)
@@ -332,7 +357,7 @@ class TestTwoPeople:
         """There is nothing left to decide."""
         one = hold()
         decide(priya, one, "rejected")
-        text = texts_of(page_after(sam, decide(sam, one, "rejected")))
+        text = texts_of(lose(sam, {"entry": entry(one), "decide": "rejected"}))
         assert "Priya rejected this 0 s ago. Your rejection was not needed." in text
         assert "anyway" not in text
 
@@ -342,13 +367,13 @@ class TestTwoPeople:
         hk.collection.change("default", changed.id, Change(comment="casino 9"))
         hk.collection.withdraw("default", taken.id)
         hk.collection.erase(FeedbackQuery(feedback_id=erased.id).in_any_state())
-        page = page_after(sam, decide(sam, changed, "approved"))
+        page = lose(sam, {"entry": entry(changed), "decide": "approved"})
         assert "Its author changed this 0 s ago. Your approval was not saved." in texts_of(page)
         assert current(page) == changed.id
-        page = page_after(sam, decide(sam, taken, "approved"))
+        page = lose(sam, {"entry": entry(taken), "decide": "approved"})
         assert "Its author took this back 0 s ago. Your approval was not saved." in texts_of(page)
         assert "casino 2" not in page.text
-        page = page_after(sam, decide(sam, erased, "approved"))
+        page = lose(sam, {"entry": entry(erased), "decide": "approved"})
         assert "This feedback does not exist any more." in texts_of(page)
         assert not hk.summary().total
 
@@ -360,9 +385,70 @@ class TestTwoPeople:
         decide(sam, one, "approved")
         seen = stored(hk, one)
         decide(priya, seen, "rejected")
-        page = page_after(sam, sam.post(FORM, {"entry": entry(seen), "undo": "yes"}))
+        page = lose(sam, {"entry": entry(seen), "undo": "yes"})
         assert "Priya rejected this 0 s ago. Your undo was not saved." in texts_of(page)
         assert stored(hk, one).moderation.status is REJECTED
+
+    def test_a_link_claims_no_conflict(self, sam: Visitor, priya: Visitor, hold: Callable[..., Feedback]) -> None:
+        """That a decision was not saved is said only in answer to one, not by an address that someone sends."""
+        one = hold()
+        decide(priya, one, "approved")
+        forged = f"{PAGE}?current={one.id}&wanted=rejected&seen=0&reason=words+of+others"
+        assert sam.get(forged).status_code == 422
+        page = lose(sam, {"entry": entry(one), "decide": "rejected"})
+        assert "Your rejection was not saved." in texts_of(page)
+
+    def test_a_long_reason_is_kept(self, sam: Visitor, priya: Visitor, hold: Callable[..., Feedback]) -> None:
+        """A reason that was not saved is in the page, however many bytes it would have in an address."""
+        one, words = hold(), "理由" * 450
+        decide(priya, one, "approved")
+        page = lose(sam, {"entry": entry(one), "decide": "rejected", "reason": "other", "words": words})
+        form = next(form for form in page.forms if ("decide", "rejected") in form.buttons)
+        assert dict(form.fields)["words"] == words
+
+    def test_the_version_that_was_held(self, hk: Harken, sam: Visitor, hold: Callable[..., Feedback]) -> None:
+        """If its author changed an entry that waits, the earlier words are shown, as they may be why it is held."""
+        one = hold("click here")
+        hk.collection.change("default", one.id, Change(comment=""))
+        page = sam.page(PAGE)
+        assert "Version 1 “click here” · until its author changed it" in texts_of(page)
+        assert any(f"/dashboard/feedback/{one.id}" in link for link in links_of(page))
+
+
+class TestToday:
+    def test_several_are_undone_later(self, hk: Harken, sam: Visitor, hold: Callable[..., Feedback]) -> None:
+        """What was decided at once is one line of the list, which undoes all of it after a reload."""
+        held = [hold(f"casino {number}", session=f"s{number}") for number in range(7)]
+        fields = [*(("entry", entry(one)) for one in held), ("decide", "rejected"), ("reason", "spam")]
+        sam.post(FORM, fields)
+        page = sam.page(PAGE)
+        assert "and 6 more · You rejected 7 as spam · 0 s ago Undo 7" in texts_of(page)
+        undo = next(form for form in page.forms if ("undo", "yes") in form.buttons)
+        assert "7 undone" in WebPage(sam.post(FORM, undo.data(("undo", "yes"))).text).text
+        assert {stored(hk, one).moderation.status for one in held} == {PENDING}
+
+    def test_all_are_listed(self, sam: Visitor, hold: Callable[..., Feedback]) -> None:
+        """The latest are listed, and a link lists all of them."""
+        for number in range(8):
+            decide(sam, hold(f"casino {number}", session=f"s{number}"), "rejected")
+        page = sam.page(PAGE)
+        assert texts_of(page).count("You rejected ·") == 5
+        (link,) = [link for link in links_of(page) if "today=all" in link and "current=" not in link]
+        page = sam.page(link)
+        assert texts_of(page).count("You rejected ·") == 8
+        assert "Show all of today" not in texts_of(page)
+
+    def test_what_was_taken_back(self, hk: Harken, sam: Visitor, hold: Callable[..., Feedback]) -> None:
+        """Words that an author took back are not listed, and the decision on them cannot be undone."""
+        one = hold("casino secrets", tags=["private"])
+        decide(sam, one, "approved")
+        hk.collection.withdraw("default", one.id)
+        for query in ("", "?tab=approved", f"?tab=approved&current={one.id}"):
+            page = sam.page(f"{PAGE}{query}")
+            assert "secrets" not in page.text
+            assert "private" not in page.text
+            assert "Its author took this back" in texts_of(page)
+            assert ("undo", "yes") not in [button for form in page.forms for button in form.buttons]
 
 
 class TestFilters:
@@ -585,7 +671,7 @@ class TestAccess:
         page = ann.page(f"{PAGE}?current={other.id}")
         assert "This feedback does not exist any more." in texts_of(page)
         assert other.id not in [found.get("data-feedback") for _, found in page.elements]
-        page = page_after(ann, decide(ann, other, "approved"))
+        page = lose(ann, {"entry": entry(other), "decide": "approved"})
         assert "This feedback does not exist any more." in texts_of(page)
         preview = ann.post(FORM, {"entry": [entry(other), entry(mine)], "preview": "approved"}).text
         assert "Approve 1?" in preview
@@ -607,7 +693,7 @@ class TestAccess:
         page = visitor.page(PAGE)
         assert (rows(page), current(page)) == ([theirs.id], theirs.id)
         assert "This feedback does not exist any more." in texts_of(visitor.page(f"{PAGE}?current={one.id}"))
-        decide(visitor, one, "approved")
+        lose(visitor, {"entry": entry(one), "decide": "approved"})
         assert stored(hk, one).version == 1
         assert sam.get(f"{PAGE}?application=other").status_code == 403
 

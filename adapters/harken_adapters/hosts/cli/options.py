@@ -232,7 +232,8 @@ def instant(text: str) -> datetime:
     try:
         return parse_instant(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not an ISO 8601 date, such as 2026-01-31 or 2026-01-31T12:00Z") from None
+        expected = "such as 2026-01-31 or 2026-01-31T12:00Z, in the years 1 to 9999"
+        raise typer.BadParameter(f"{text!r} is not an ISO 8601 date, {expected}") from None
 
 
 def _filters(

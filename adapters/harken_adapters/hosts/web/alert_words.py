@@ -11,7 +11,7 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import AlertKind
 from harken.domain.alerts.rules import AlertRule, RateRule, SatisfactionRule
 from harken.domain.summary import Summary
-from harken_adapters.charts.labels import amount, interval_text, satisfaction_text
+from harken_adapters.charts.labels import amount, interval_text, isolated, satisfaction_text
 from harken_adapters.hosts.web.wording import duration_text
 
 _RATINGS: Final = {
@@ -65,7 +65,7 @@ def _rate_title(alert: Alert, rule: AlertRule | None) -> str:
 
 
 def _theme_title(alert: Alert, _: AlertRule | None) -> str:
-    return f"More about “{alert.subject.label}” than usual{_agent(alert, ' for ')}"
+    return f"More about “{isolated(alert.subject.label)}” than usual{_agent(alert, ' for ')}"
 
 
 def _change_title(alert: Alert, _: AlertRule | None) -> str:
@@ -140,7 +140,7 @@ def _before(alert: Alert) -> Summary:
 
 
 def _agent(alert: Alert, preposition: str = "") -> str:
-    return f"{preposition}{alert.subject.agent}" if alert.subject.agent else ""
+    return f"{preposition}{isolated(alert.subject.agent)}" if alert.subject.agent else ""
 
 
 def _window(alert: Alert) -> str:

@@ -16,8 +16,9 @@ from harken.domain.digest import name_and_end
 from harken.domain.events import Attempt, AttemptOutcome, CauseCount, Delivery, DeliveryState, EventType, is_answer
 from harken.services.notifications.channels import ChannelState, ChannelStatus
 from harken.services.notifications.deliveries import DeliveryFilters
+from harken_adapters.charts.labels import isolated
 from harken_adapters.hosts.web.alert_words import alert_title
-from harken_adapters.hosts.web.wording import duration_text, when_markup
+from harken_adapters.hosts.web.wording import at_markup, duration_text, when_markup
 
 Local = Callable[[datetime], datetime]
 Subjects = Mapping[tuple[str, str], Feedback | Alert]
@@ -88,7 +89,7 @@ def what_of(delivery: Delivery, subjects: Subjects, rules: Sequence[AlertRule], 
         return alert_title(subject, rules, now)
     if subject is None:
         return "an alert" if event.type.about_alert else "erased feedback"
-    return " · ".join(filter(None, (subject.rating.word, subject.agent_id, subject.session_id)))
+    return " · ".join(map(isolated, filter(None, (subject.rating.word, subject.agent_id, subject.session_id))))
 
 
 def outcome_of(delivery: Delivery, now: datetime) -> Outcome:
@@ -117,11 +118,6 @@ def steps_of(delivery: Delivery, local: Local) -> list[Step]:
         Step(at=local(one.at), text=_attempt_text(one), words=one.words, kind=_MARKS.get(one.outcome, ""))
         for one in delivery.history
     ]
-
-
-def attempts_of(delivery: Delivery) -> int:
-    """How often something was sent, or may have been."""
-    return max(0, delivery.attempts - sum(not one.outcome.was_sent for one in delivery.history))
 
 
 def _attempt_text(attempt: Attempt) -> str:
@@ -185,7 +181,7 @@ def cause_text(cause: CauseCount, channel: ChannelState | None, at: datetime, no
         at: when the first of them died, in local time.
         now: the current time.
     """
-    was_answered = is_answer(cause.cause)
-    what = f"{cause.channel} answered {cause.cause}" if was_answered else f"{cause.channel}: {cause.cause}"
     is_off = " and is off" if channel is not None and not channel.on else ""
-    return Markup("{}{} {}{}").format(what, " at" if was_answered else ",", when_markup(at, now), is_off)
+    if is_answer(cause.cause):
+        return Markup("{} answered {} {}{}").format(cause.channel, cause.cause, at_markup(at, now), is_off)
+    return Markup("{}: {}, {}{}").format(cause.channel, cause.cause, when_markup(at, now), is_off)

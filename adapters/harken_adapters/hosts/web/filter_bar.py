@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
+from harken_adapters.charts.labels import isolated
 from harken_adapters.hosts.web.selection import CONTEXT, PERIODS, Pair, Selection
 from harken_adapters.hosts.web.wording import quoted
 
@@ -178,7 +179,7 @@ def chip_of(selection: Selection, name: str, *, remove: str, edit: str | None = 
     return Chip(
         name=name_of(name),
         verb="has" if name == "text" else "is",
-        values=", ".join(value_text(name, value) for value in selection.values(name)),
+        values=", ".join(isolated(value_text(name, value)) for value in selection.values(name)),
         remove=remove,
         edit=edit,
     )

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from harken import Feedback, Moderation, ModerationStatus, RuleMatch
 from harken.domain.rules import SPAM
+from harken_adapters.charts.labels import isolated
 from harken_adapters.hosts.web.wording import first_upper
 
 #: The names of rules whose own names are not the start of a sentence about one entry.
@@ -46,16 +47,16 @@ def held(feedback: Feedback) -> Held:
     """Why feedback is held. Of entries that were held before Harken stored rules, only the reason is known."""
     moderation = feedback.moderation
     if moderation.decided_at is not None and not moderation.is_undo:
-        title = f"Held again by {moderation.moderator or 'a moderator'}"
-        return Held(title=title, more=f": {moderation.reason}" if moderation.reason else "", rules=())
+        title = f"Held again by {isolated(moderation.moderator or 'a moderator')}"
+        return Held(title=title, more=f": {isolated(moderation.reason)}" if moderation.reason else "", rules=())
     if not moderation.held_by:
         return Held(title=first_upper(moderation.reason) or "Held without a reason", more="", rules=())
     first, *others = [_Sentence.of(match, feedback) for match in moderation.held_by]
     if not others and not first.quotes and moderation.reason != SPAM.message:
         first = _Sentence(first_upper(moderation.reason) or first.name, ())
-    more = [f"and “{quote}”" for quote in first.quotes[1:]]
+    more = [f"and “{isolated(quote)}”" for quote in first.quotes[1:]]
     more += [f"and {one.name[:1].lower()}{one.name[1:]}{one.quoted}" for one in others]
-    title = f"{first.name} “{first.quotes[0]}”" if first.quotes else first.name
+    title = f"{first.name} “{isolated(first.quotes[0])}”" if first.quotes else first.name
     return Held(title=title, more=" ".join(more), rules=tuple(match.rule for match in moderation.held_by))
 
 
@@ -68,7 +69,7 @@ class _Sentence:
 
     @property
     def quoted(self) -> str:
-        return "".join(f" “{quote}”" for quote in self.quotes)
+        return "".join(f" “{isolated(quote)}”" for quote in self.quotes)
 
     @classmethod
     def of(cls, match: RuleMatch, feedback: Feedback) -> _Sentence:
@@ -102,12 +103,14 @@ def reason_text(moderation: Moderation) -> str:
     reason = moderation.reason
     if not reason or moderation.status is ModerationStatus.PENDING:
         return ""
-    return f"as {reason}" if reason in REASONS else f"(“{reason}”)"
+    return f"as {reason}" if reason in REASONS else f"(“{isolated(reason)}”)"
 
 
-def decided_text(moderation: Moderation, me: str | None) -> str:
-    """Who decided what: ``Priya approved``, ``you rejected as spam``."""
-    return " ".join(filter(None, [who(moderation.moderator, me), VERBS[moderation.status], reason_text(moderation)]))
+def decided_text(moderation: Moderation, me: str | None, count: int = 1) -> str:
+    """Who decided what: ``Priya approved``, ``you rejected as spam``; on several, ``you rejected 5 as spam``."""
+    number = f"{count:,}" if count > 1 else ""
+    words = (who(moderation.moderator, me), VERBS[moderation.status], number, reason_text(moderation))
+    return " ".join(filter(None, words))
 
 
 def decision_sentence(feedback: Feedback, me: str | None, age: str) -> str:
@@ -128,4 +131,4 @@ def who(moderator: str | None, me: str | None) -> str:
     """The name of a moderator; ``you`` for the visitor."""
     if moderator is None:
         return "a moderator"
-    return "you" if moderator == me else moderator
+    return "you" if moderator == me else isolated(moderator)

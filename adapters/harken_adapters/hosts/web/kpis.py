@@ -13,7 +13,15 @@ from harken.domain.insight.comparison import Comparison, Estimate
 from harken.domain.summary import Summary
 from harken_adapters.charts import headline_details, headline_title
 from harken_adapters.charts.headline import growth_text, mix_text, more_or_fewer
-from harken_adapters.charts.labels import DASH, amount, count_text, interval_text, satisfaction_text, share_text
+from harken_adapters.charts.labels import (
+    DASH,
+    amount,
+    count_text,
+    interval_text,
+    isolated,
+    satisfaction_text,
+    share_text,
+)
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.wording import join_words, points_text, quoted
 
@@ -93,6 +101,7 @@ def _linked(sentence: str, found: Headline, selection: Selection, path: str) -> 
         agents = [*found.mix.new, *found.mix.gone]
         if len(agents) == 1 and isinstance(agents[0], str):
             name, link = agents[0], selection.link(path, ("agent_id", agents[0]), without=["agent_id"])
+    name = isolated(name)
     if name:
         yield name, link
     yield sentence.removeprefix(name), ""

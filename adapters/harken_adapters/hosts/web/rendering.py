@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -11,6 +12,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from harken_adapters.charts.labels import isolated
 from harken_adapters.hosts.web import wording
 
 _SYMBOL: Final = re.compile(r'<symbol id="i-([\w-]+)".*?</symbol>')
@@ -32,6 +34,27 @@ _FILTERS: Final[Mapping[str, Callable[..., object]]] = {
 }
 
 
+#: Separates the two forms of a text until the page is complete. No text of others can contain it.
+_MARK: Final = f"\ufdd0{secrets.token_hex(8)}"
+_FORMS: Final = re.compile(f"{_MARK}(.*?){_MARK}(.*?){_MARK}", re.DOTALL)
+#: Where a text is a value, not words: tags with their attributes, in which ``>`` is escaped, and fields of text.
+_VALUES: Final = re.compile(r"<textarea[^>]*>[^<]*|<[^>]*>")
+
+
+def _isolate(value: object) -> object:
+    """Isolate an inserted text, as it may be of others. Markup and texts from left to right stay as they are."""
+    if isinstance(value, Markup) or not isinstance(value, str) or value.isascii():
+        return value
+    shown = isolated(value)
+    return value if shown is value else f"{_MARK}{shown}{_MARK}{value}{_MARK}"
+
+
+def _choose_forms(page: str) -> str:
+    """The page in which texts are isolated where they are words, and exact where they are values."""
+    exact = _VALUES.sub(lambda found: _FORMS.sub(r"\2", found[0]), page)
+    return _FORMS.sub(r"\1", exact)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -41,6 +64,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=_isolate,
     )
     environment.filters.update(_FILTERS)
     return environment
@@ -73,4 +97,6 @@ class Icons:
 def render(template: str, values: Mapping[str, Any]) -> bytes:
     """Render a template with values, as UTF-8. Lone surrogates in texts become question marks."""
     page = _environment().get_template(template).render({**values, "icon": Icons()})
+    if _MARK in page:
+        page = _choose_forms(page)
     return page.encode(errors="replace")

@@ -247,8 +247,13 @@ class Selection:
         return self.link(path, ("since", _format(span.start)), ("until", _format(span.end)), without=("period",))
 
     def local(self, moment: datetime) -> datetime:
-        """A time in the zone of the selection."""
-        return moment.astimezone(self.zone)
+        """A time in the zone of the selection; at the edges of the calendar, the nearest time that the zone has."""
+        try:
+            return moment.astimezone(self.zone)
+        except OverflowError:
+            if moment.year == 1:
+                return datetime.min.replace(tzinfo=self.zone)
+            return datetime.max.replace(tzinfo=self.zone)
 
     def without(self, name: str) -> FeedbackQuery:
         """The query of the same period without one filter."""

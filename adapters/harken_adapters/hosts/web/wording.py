@@ -13,6 +13,7 @@ from harken_adapters.charts.labels import MONTHS, amount, count_text, day_text, 
 __all__ = [
     "age_markup",
     "amount",
+    "at_markup",
     "capped_text",
     "clock_markup",
     "count_markup",
@@ -129,6 +130,20 @@ def when_markup(moment: datetime, now: datetime) -> Markup:
     """
     is_today = moment.date() == now.astimezone(moment.tzinfo).date()
     return clock_markup(moment) if is_today else moment_markup(moment, now)
+
+
+def at_markup(moment: datetime, now: datetime) -> Markup:
+    """A local time to follow a verb: ``at 18:35``, ``on Sun 22 Feb at 18:35``; with its year, if that is not this year.
+
+    Args:
+        moment: the local time.
+        now: the current time.
+    """
+    clock, today = clock_markup(moment), now.astimezone(moment.tzinfo).date()
+    if moment.date() == today:
+        return Markup("at {}").format(clock)
+    year = "" if moment.year == today.year else f" {moment.year}"
+    return Markup("on {}{} at {}").format(weekday_text(moment), year, clock)
 
 
 def long_day_text(day: date, today: date) -> str:

@@ -254,7 +254,7 @@ class DeliveryService:
             query=evolve(query, channel=chosen.channel) if chosen else query,
             route=chosen,
             span=FeedbackQuery(since=since, until=until),
-            as_of=None if as_of is None else utc(as_of),
+            as_of=None if as_of is None else _instant(as_of),
             now=self._clock(),
         )
         self._check_on(selection)
@@ -416,6 +416,18 @@ def _ended_at(delivery: Delivery) -> datetime:
 def _is_due(delivery: Delivery, now: datetime) -> bool:
     """Whether it is sent anyway, so that a replay would change nothing."""
     return delivery.state is DeliveryState.PENDING and delivery.due_at <= now
+
+
+def _instant(moment: datetime) -> datetime:
+    """The same instant in UTC.
+
+    Raises:
+        InvalidQuery: it has no time zone, or lies outside the years 1 to 9999 in UTC.
+    """
+    try:
+        return utc(moment)
+    except ValueError as error:
+        raise InvalidQuery(f"as_of: {error}") from None
 
 
 def _query(state: DeliveryState | str | None, filters: DeliveryFilters) -> DeliveryQuery:

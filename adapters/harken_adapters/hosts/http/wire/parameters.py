@@ -301,7 +301,7 @@ def moment(name: str, text: object) -> datetime | None:
     """
     if text is None:
         return None
-    expected = "expected a value such as 2026-01-31 or 2026-01-31T12:00Z"
+    expected = "expected a value such as 2026-01-31 or 2026-01-31T12:00Z, in the years 1 to 9999"
     if not isinstance(text, str):
         raise invalid(name, "type", f"{name} is not a string; {expected}")
     try:

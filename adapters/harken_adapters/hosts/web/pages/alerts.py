@@ -27,7 +27,6 @@ from harken_adapters.hosts.web.delivery_words import (
     Outcome,
     Step,
     Subjects,
-    attempts_of,
     cause_text,
     channel_count,
     channel_mark,
@@ -117,7 +116,6 @@ class DeliveryView:
         delivery: the delivery.
         what: what it is about.
         outcome: where it stands, and why.
-        attempts: how often something was sent.
         last: when the last attempt was, or when it was due, in local time.
         is_open: whether its attempts are shown.
         toggle: a link that shows or hides them.
@@ -130,7 +128,6 @@ class DeliveryView:
     delivery: Delivery
     what: str
     outcome: Outcome
-    attempts: int
     last: datetime
     is_open: bool
     toggle: str
@@ -427,7 +424,6 @@ def _row(
         delivery=delivery,
         what=what_of(delivery, outbound.subjects, visit.harken.alerts.rules, visit.now),
         outcome=outcome_of(delivery, visit.now),
-        attempts=attempts_of(delivery),
         last=selection.local(last.at if last else delivery.due_at),
         is_open=is_open,
         toggle=f"{toggle}#{quote(anchor_of(delivery.id), safe='')}",

@@ -27,14 +27,14 @@ from harken_adapters.hosts.web.forms import form_of
 from harken_adapters.hosts.web.held import REASONS, decided_text, held, suggested_reason, verb_this, who
 from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages import moderation
-from harken_adapters.hosts.web.pages.moderation import Outcome, View
+from harken_adapters.hosts.web.pages.moderation import Lost, Outcome, View
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import first_upper
 
 PATH: Final = f"{moderation.PATH}/decisions"
 #: The choice of a reason that is typed.
 _OTHER: Final = "other"
-#: In code points. A reason that was not saved is part of an address.
+#: In code points.
 _LONGEST_REASON: Final = 1_000
 _VERBS: Final = {ModerationStatus.APPROVED: "Approve", ModerationStatus.REJECTED: "Reject"}
 
@@ -64,7 +64,7 @@ def show(visit: Visit) -> Response:
         return moderation.show(visit, view=view, picked=form.all("selected"))
     entries = _entries(form)
     if form.get("undo") is not None:
-        return _undo(visit, view, entries)
+        return _undo(visit, view, entries, form)
     if (word := form.get("preview")) is not None:
         return _preview(visit, view, entries, _status("preview", word))
     return _decide(visit, view, entries, form)
@@ -117,14 +117,14 @@ def _decide(visit: Visit, view: View, entries: Mapping[str, int], form: Paramete
             check=visit.check_visible,
         )
     except (FeedbackNotFound, FeedbackWithdrawn, InvalidTransition):
-        return _lost(visit, view, feedback_id, seen=version, wanted=status.value, reason=reason)
+        return _lost(visit, view, feedback_id, Lost(wanted=status.value, reason=reason))
     if form.get("page") == "feedback":
-        return visit.redirect(view.selection.link(f"{visit.home}/feedback/{quote(feedback_id, safe='')}"))
+        return _back_to_entry(visit, view, decided)
     following = moderation.following(visit, view, decided) if view.tab == "waiting" else None
     return visit.redirect(view.link(current=following, decided=moderation.entry(decided)))
 
 
-def _undo(visit: Visit, view: View, entries: Mapping[str, int]) -> Response:
+def _undo(visit: Visit, view: View, entries: Mapping[str, int], form: Parameters) -> Response:
     if len(entries) > 1:
         results = visit.harken.moderation.undo_many(
             visit.application, entries, moderator=visit.principal.name, check=visit.check_visible
@@ -140,16 +140,24 @@ def _undo(visit: Visit, view: View, entries: Mapping[str, int]) -> Response:
             check=visit.check_visible,
         )
     except (FeedbackNotFound, FeedbackWithdrawn, InvalidTransition):
-        return _lost(visit, view, feedback_id, seen=version, wanted="undo")
+        return _lost(visit, view, feedback_id, Lost(wanted="undo"))
+    if form.get("page") == "feedback":
+        return _back_to_entry(visit, view, undone)
     # The entry that waits again is the one to decide on.
     is_pending = undone.moderation.status is ModerationStatus.PENDING
     shown = view.link(tab=None, current=undone.id, decided=moderation.entry(undone))
     return visit.redirect(shown if is_pending else view.link(decided=moderation.entry(undone)))
 
 
-def _lost(visit: Visit, view: View, feedback_id: str, *, seen: int, wanted: str, reason: str = "") -> Response:
-    """The redirect after a decision that was not saved, as the entry is not as it was seen any more."""
-    return visit.redirect(view.link(current=feedback_id, wanted=wanted, seen=str(seen), reason=reason or None))
+def _lost(visit: Visit, view: View, feedback_id: str, lost: Lost) -> Response:
+    """The page after a decision that was not saved. A redirect would not do, as a link must not claim such a thing."""
+    return moderation.show(visit, view=evolve(view, current=feedback_id), lost=lost)
+
+
+def _back_to_entry(visit: Visit, view: View, feedback: Feedback) -> Response:
+    """The redirect to the page of the entry, from which it was decided."""
+    path = f"{visit.home}/feedback/{quote(feedback.id, safe='')}"
+    return visit.redirect(view.selection.link(path, (moderation.DECIDED, moderation.entry(feedback))))
 
 
 def _decide_several(
@@ -240,7 +248,7 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
     ]
     facts += [f"{amount(len({one.session_id for one in is_open}), 'session')}, {amount(texts, 'text')}"]
     effect = moderation.effect_text(preview.effect)
-    facts += [effect or "No statistics change"]
+    facts += [effect, "These percentages are of all time"] if effect else ["No statistics change"]
     return visit.show(
         "moderation_preview.html",
         title=f"{_VERBS[status]} {len(is_open):,}?",

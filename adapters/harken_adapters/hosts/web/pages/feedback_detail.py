@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Final
 from urllib.parse import quote
 
@@ -13,42 +13,24 @@ from attrs import evolve, frozen
 from harken import Cursor, Feedback, FeedbackQuery, Harken, ModerationStatus, Scope
 from harken.domain.events import DeliveryState
 from harken.domain.feedback import Content
-from harken_adapters.formats.messages import Message
+from harken.domain.query import ANY_STATUS
+from harken_adapters.charts.labels import isolated
 from harken_adapters.hosts.http.wire.messages import Response
+from harken_adapters.hosts.web.conversation import Conversation, conversation_of
 from harken_adapters.hosts.web.delivery_words import STATES, last_deliveries
 from harken_adapters.hosts.web.entries import count_entries, entry_view, is_cut_off, shown_of
 from harken_adapters.hosts.web.held import REASONS, VERBS
 from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages.alerts import may_see_deliveries
+from harken_adapters.hosts.web.pages.moderation import DECIDED, outcome_of
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import first_upper
 
 PATH: Final = "/feedback/{feedback_id}"
-#: The number of messages before and after the one in question.
-_BEFORE: Final = 20
-_AFTER: Final = 10
-_LONGEST: Final = 2_000
 _OTHERS: Final = 20
-
-
-@frozen(kw_only=True)
-class Spoken:
-    """A message of the conversation.
-
-    Attributes:
-        is_user: whether the user wrote it.
-        who: its author.
-        text: its text.
-        at: when it was stored, if known, in local time.
-        is_subject: whether the feedback is about it.
-    """
-
-    is_user: bool
-    who: str
-    text: str
-    at: datetime | None
-    is_subject: bool
+#: The parameter with the number of the message that is shown in full.
+_MESSAGE: Final = "message"
 
 
 @frozen(kw_only=True)
@@ -75,7 +57,7 @@ class Detail:
     """What the page shows.
 
     Attributes:
-        conversation: the messages around the one in question; empty if none is stored.
+        conversation: the messages around the one in question.
         total: the number of messages in the session.
         session: the metadata of the session.
         in_session: the number of approved entries of the session.
@@ -83,11 +65,11 @@ class Detail:
         position: its number in the list that led here, from 1; ``None`` if it is not in it, or not known.
         matching: the number of entries in that list.
         is_partial: whether there may be more of them.
-        newer: the id of the entry before it in the list.
+        newer: the id of the entry before it in the list, or before its place if a decision took it out.
         older: the id of the entry after it.
     """
 
-    conversation: Sequence[Spoken]
+    conversation: Conversation
     total: int
     session: Mapping[str, object]
     in_session: int
@@ -99,7 +81,14 @@ class Detail:
     older: str | None
 
 
-def ask(hk: Harken, selection: Selection, feedback: Feedback, *, agents: Collection[str] | None) -> Detail:
+def ask(
+    hk: Harken,
+    selection: Selection,
+    feedback: Feedback,
+    *,
+    agents: Collection[str] | None,
+    whole: int | None = None,
+) -> Detail:
     """Everything that the page shows.
 
     Args:
@@ -108,14 +97,17 @@ def ask(hk: Harken, selection: Selection, feedback: Feedback, *, agents: Collect
         feedback: the entry.
         agents: the agents that the reader is limited to, who sees no words of others and, as in the API, no metadata
             of the session; ``None`` for all.
+        whole: the number of the message that is shown in full.
     """
     application, session_id, query = feedback.application, feedback.session_id, selection.query
     is_listed, matching = query.matches(feedback), count_entries(hk, query)
+    # A decision on an entry takes it out of the list, but its reader goes on from its place.
+    has_place = is_listed or evolve(query, statuses=ANY_STATUS, withdrawn=None).matches(feedback)
     in_session = FeedbackQuery(application=application, session_id=session_id, agent_id=query.agent_id)
     others = hk.collection.find(in_session, limit=_OTHERS)
     speakers = [one for one in hk.conversations.speakers(application, session_id) if agents is None or one in agents]
     return Detail(
-        conversation=_conversation(hk, selection, feedback, speakers),
+        conversation=conversation_of(hk, feedback, speakers, whole),
         total=sum(hk.conversations.count(application, session_id, one) for one in speakers),
         session=hk.sessions.get(application, session_id) if agents is None else {},
         in_session=hk.analytics.summary(in_session).total,
@@ -123,39 +115,8 @@ def ask(hk: Harken, selection: Selection, feedback: Feedback, *, agents: Collect
         position=_position(hk, query, feedback) if is_listed else None,
         matching=matching,
         is_partial=is_cut_off(query, matching),
-        newer=_newer(hk, query, feedback) if is_listed else None,
-        older=_older(hk, query, feedback) if is_listed else None,
-    )
-
-
-def _conversation(hk: Harken, selection: Selection, feedback: Feedback, speakers: Sequence[str]) -> list[Spoken]:
-    """The messages around the one in question, or the last ones."""
-    # That of the named agent first: ids could be repeated.
-    for agent_id in sorted(speakers, key=lambda speaker: speaker != feedback.agent_id):
-        messages = list(_messages(hk, feedback, agent_id))
-        place = next((place for place, one in enumerate(messages) if one.id == feedback.message_id), len(messages) - 1)
-        if messages:
-            shown = messages[max(0, place - _BEFORE) : place + _AFTER + 1]
-            return [_spoken(selection, feedback, agent_id, one) for one in shown]
-    return []
-
-
-def _messages(hk: Harken, feedback: Feedback, agent_id: str) -> Iterator[Message]:
-    records = hk.conversations.stream(feedback.application, feedback.session_id, agent_id)
-    for _, record in islice(records, _LONGEST):
-        message = Message.of(record)
-        if message.text and not message.has_tool_results:
-            yield message
-
-
-def _spoken(selection: Selection, feedback: Feedback, agent_id: str, message: Message) -> Spoken:
-    is_user = message.role == "user"
-    return Spoken(
-        is_user=is_user,
-        who="User" if is_user else agent_id,
-        text=message.text,
-        at=selection.local(message.created_at) if message.created_at else None,
-        is_subject=message.id is not None and message.id == feedback.message_id,
+        newer=_newer(hk, query, feedback) if has_place else None,
+        older=_older(hk, query, feedback) if has_place else None,
     )
 
 
@@ -172,7 +133,7 @@ def _steps(selection: Selection, feedback: Feedback) -> Iterator[Step]:
         yield Step(title="Changed by its author", text=_difference(before, after), at=local(revision.replaced_at))
     moderation = feedback.moderation
     if moderation.decided_at is not None:
-        who = moderation.moderator or "a moderator"
+        who = isolated(moderation.moderator or "a moderator")
         title = f"{first_upper(VERBS[moderation.status])} by {who}"
         kind = {ModerationStatus.APPROVED: "u", ModerationStatus.REJECTED: "e"}.get(moderation.status, "")
         yield Step(title=title, text=moderation.reason, at=local(moderation.decided_at), kind=kind)
@@ -210,6 +171,15 @@ def _notified(visit: Visit, selection: Selection, feedback: Feedback) -> Iterato
     )
 
 
+def _in_order(steps: Sequence[Step]) -> list[Step]:
+    """Steps by time; those without one stay after the one that they follow."""
+    times, last = [], None
+    for step in steps:
+        last = step.at or last
+        times.append(last.timestamp() if last else 0.0)
+    return [step for _, step in sorted(zip(times, steps, strict=True), key=lambda one: one[0])]
+
+
 def _difference(before: Content, after: Content) -> str:
     parts = [
         name
@@ -243,29 +213,32 @@ def _older(hk: Harken, query: FeedbackQuery, feedback: Feedback) -> str | None:
 
 def title_of(feedback: Feedback) -> str:
     """What the entry is: ``Down for American: Late Flight``."""
-    agent = f" for {feedback.agent_id}" if feedback.agent_id else ""
-    reasons = f": {', '.join(feedback.tags)}" if feedback.tags else ""
+    agent = f" for {isolated(feedback.agent_id)}" if feedback.agent_id else ""
+    reasons = f": {', '.join(map(isolated, feedback.tags))}" if feedback.tags else ""
     return f"{feedback.rating.word.capitalize()}{agent}{reasons}"
 
 
 def show(visit: Visit) -> Response:
     """The response with the page."""
-    selection = visit.selection()
+    selection = visit.selection(known=(_MESSAGE, DECIDED))
+    number = selection.parameters.integer(_MESSAGE, -1)
     stored = visit.harken.collection.get(visit.application, visit.request.parts["feedback_id"])
     visit.check_visible(stored)
-    found = ask(visit.harken, selection, stored, agents=visit.principal.agents)
+    found = ask(visit.harken, selection, stored, agents=visit.principal.agents, whole=number)
     feedback = shown_of(visit, stored)
     path = f"{visit.home}/feedback"
     return visit.show(
         "feedback_detail.html",
         title=title_of(feedback),
         found=found,
-        steps=[*_steps(selection, feedback), *_notified(visit, selection, feedback)],
+        steps=_in_order([*_steps(selection, feedback), *_notified(visit, selection, feedback)]),
         one=feedback,
         at=selection.local(feedback.created_at),
         others=[entry_view(visit, selection, one) for one in found.others],
         newer=_link(selection, path, found.newer),
         older=_link(selection, path, found.older),
+        own=_link(selection, path, feedback.id),
+        outcome=outcome_of(visit, selection) if visit.may(Scope.MODERATE) else None,
         frame=frame_of(visit, "Feedback", selection),
         selection=selection,
         path=path,

@@ -10,13 +10,14 @@ from typing import Final
 from attrs import evolve, frozen
 
 from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, GroupBy, ModerationStatus, Scope
+from harken.domain.feedback import Revision
 from harken.domain.moderation import Waiting
 from harken.domain.query import Dimension
 from harken.services.feedback.backlog import waits_since
-from harken.services.feedback.moderation import Decisions
+from harken.services.feedback.moderation import MAX_DECISIONS, Decisions
 from harken.services.feedback.reviewing import BeforeAfter, Effect, Review, SimilarTexts
 from harken.services.feedback.rule_counts import RuleCount
-from harken_adapters.charts.labels import amount, satisfaction_text, share_text
+from harken_adapters.charts.labels import amount, isolated, satisfaction_text, share_text
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.entries import shown_of
@@ -42,12 +43,18 @@ from harken_adapters.hosts.web.wording import duration_text, first_upper
 
 PATH: Final = "/moderation"
 #: The parameters of what the page shows, and those of what happened before.
-_OWN: Final = ("tab", "held_by", "like", "after", "current")
-_MESSAGES: Final = ("decided", "wanted", "seen", "reason")
+_OWN: Final = ("tab", "held_by", "like", "after", "current", "today")
+DECIDED: Final = "decided"
 _PAGE: Final = 20
 #: The number of entries with the same text that are listed, and so decided, at once.
 _ALIKE: Final = 100
+#: The number of today's decisions that are listed: at first, if all are asked for, and that are read. What was decided
+#: at once is one of them.
 _LATEST: Final = 5
+_ALL: Final = 200
+_MOST_DECIDED: Final = 1_000
+#: Decisions of a moderator that follow each other this closely were made at once.
+_AT_ONCE: Final = timedelta(seconds=1)
 #: The number of changes of feedback that are searched for decisions of today: each page does that.
 _SEARCHED: Final = 2_000
 #: Decisions are listed for this time.
@@ -80,6 +87,7 @@ class View:
         like: the id of an entry; lists only those with the same text.
         after: lists what comes after this position.
         current: the id of the entry to decide on; ``None`` for the first.
+        all_of_today: whether all decisions of today are listed.
     """
 
     selection: Selection
@@ -90,6 +98,7 @@ class View:
     like: str | None
     after: Cursor | None
     current: str | None
+    all_of_today: bool = False
 
     @classmethod
     def of(cls, visit: Visit) -> View:
@@ -99,7 +108,7 @@ class View:
             Problem: a parameter is unknown or invalid.
             InvalidQuery: a filter is invalid.
         """
-        selection = visit.selection(known=(*_OWN, *_MESSAGES))
+        selection = visit.selection(known=(*_OWN, DECIDED))
         parameters = selection.parameters
         return cls(
             selection=selection,
@@ -116,6 +125,7 @@ class View:
             like=parameters.get("like"),
             after=parameters.cursor(),
             current=parameters.get("current"),
+            all_of_today=selection.choice("today", ("latest", "all")) == "all",
         )
 
     @property
@@ -169,6 +179,7 @@ class View:
             "like": self.like,
             "after": str(self.after) if self.after else None,
             "current": self.current,
+            "today": "all" if self.all_of_today else None,
         }
         pairs = [(name, value) for name, value in {**kept, **own}.items() if value is not None]
         return self.selection.link(path, *pairs, without=without)
@@ -191,6 +202,38 @@ class Row:
     why: str
     age: timedelta
     is_current: bool
+
+
+@frozen(kw_only=True)
+class Lost:
+    """A decision that was not saved, as the entry was not as it had been seen any more.
+
+    Attributes:
+        wanted: the status that was chosen, or ``undo``.
+        reason: its reason.
+    """
+
+    wanted: str
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class Run:
+    """Decisions that one moderator made at once, or a single one.
+
+    Attributes:
+        latest: the entry of the last one.
+        count: their number.
+        text: who decided what.
+        age: how long ago.
+        undo: the entries that can be undone, as values of forms.
+    """
+
+    latest: Feedback
+    count: int
+    text: str
+    age: timedelta
+    undo: tuple[str, ...]
 
 
 @frozen(kw_only=True)
@@ -230,6 +273,7 @@ class Card:
         choices: the decisions that can be made.
         previous: a link to the entry before it.
         next: a link to the entry after it.
+        earlier: of an entry that waits, the last version with another comment, which may be what was held.
     """
 
     feedback: Feedback
@@ -247,6 +291,7 @@ class Card:
     choices: tuple[ModerationStatus, ...]
     previous: str | None
     next: str | None
+    earlier: Revision | None
 
     @property
     def alike(self) -> str:
@@ -293,6 +338,8 @@ class Moderation:
         agents: the agents that the page can be filtered by, each with the number of entries if that is known.
         card: the current entry; ``None`` if there is none.
         decided: what was decided today.
+        runs: the latest of it.
+        more_runs: whether there is more.
         rules: what rules refused and held in the last 7 days.
         others: the other moderators who are here.
         missing: whether the entry that was asked for does not exist.
@@ -307,6 +354,8 @@ class Moderation:
     agents: Sequence[tuple[str, int | None]]
     card: Card | None
     decided: Decisions
+    runs: Sequence[Run]
+    more_runs: bool
     rules: Sequence[RuleCount]
     others: Sequence[str]
     missing: bool
@@ -329,8 +378,14 @@ class _Listed:
     review: Review | None = None
 
 
-def ask(visit: Visit, view: View) -> Moderation:
-    """Everything that the page shows."""
+def ask(visit: Visit, view: View, lost: Lost | None = None) -> Moderation:
+    """Everything that the page shows.
+
+    Args:
+        visit: the request.
+        view: the state of the page.
+        lost: the decision on the current entry that was not saved, if the request tried to make one.
+    """
     moderation = visit.harken.moderation
     listed = _list(visit, view)
     if not listed.items and view.after is not None:
@@ -340,7 +395,9 @@ def ask(visit: Visit, view: View) -> Moderation:
     current, missing = _current(visit, view, items)
     waiting = _waiting(visit, view)
     rules = moderation.rule_counts(visit.application) if visit.principal.agents is None else []
-    decided = moderation.decisions(view.query, since=_midnight(visit, view), limit=_LATEST, searched=_SEARCHED)
+    decided = moderation.decisions(view.query, since=_midnight(visit, view), limit=_MOST_DECIDED, searched=_SEARCHED)
+    runs = _runs(decided.items)
+    shown_runs = runs[: _ALL if view.all_of_today else _LATEST]
     return Moderation(
         waiting=waiting,
         everything=_count(visit, everything(visit)) if view.is_filtered else waiting.count,
@@ -348,8 +405,10 @@ def ask(visit: Visit, view: View) -> Moderation:
         rows=[_row(visit, view, one, current) for one in items],
         following=listed.following,
         agents=_agents(visit, view),
-        card=_card(visit, view, current, listed) if current else None,
-        decided=evolve(decided, items=tuple(shown_of(visit, one) for one in decided.items)),
+        card=_card(visit, view, current, listed, lost) if current else None,
+        decided=decided,
+        runs=[_run(visit, one) for one in shown_runs],
+        more_runs=len(runs) > len(shown_runs),
         rules=rules,
         held_by=_held_by(view, waiting, rules, items),
         others=_others(visit, decided),
@@ -358,7 +417,11 @@ def ask(visit: Visit, view: View) -> Moderation:
 
 
 def show(
-    visit: Visit, outcome: Outcome | None = None, view: View | None = None, picked: Collection[str] | None = None
+    visit: Visit,
+    outcome: Outcome | None = None,
+    view: View | None = None,
+    picked: Collection[str] | None = None,
+    lost: Lost | None = None,
 ) -> Response:
     """The response with the page.
 
@@ -368,10 +431,11 @@ def show(
         view: the state of the page; by default, that of the query string.
         picked: the ids of the entries that are selected; by default, all if only those with the same text are listed,
             and none otherwise.
+        lost: the decision on the current entry that the request tried to make.
     """
     view = view or View.of(visit)
-    outcome = outcome or _decided(visit, view)
-    found = ask(visit, view)
+    outcome = outcome or outcome_of(visit, view.selection)
+    found = ask(visit, view, lost)
     frame = frame_of(visit, "Moderation", view.selection, in_any_state=True, listens=visit.may(Scope.READ))
     if visit.is_form:
         frame = evolve(frame, back=view.link())
@@ -386,11 +450,6 @@ def show(
         said=f"{outcome.text}. {left}." if outcome else "",
         tabs=[(_TAB_NAMES[tab], tab, _tab_link(view, tab)) for tab in TABS],
         chips=_chips(view),
-        decisions=[
-            (one, decided_text(one.moderation, visit.principal.name), visit.now - decided_at)
-            for one in found.decided.items
-            if (decided_at := one.moderation.decided_at)
-        ],
         entry=entry,
         picked=picked if picked is not None else [one.feedback.id for one in found.rows] if view.like else (),
         selection=view.selection,
@@ -438,7 +497,7 @@ def effect_text(effect: Effect) -> str:
     for agent, one in effect.agents.items():
         if one.before == one.after:
             continue
-        changes.append(f"{agent or 'Without an agent:'} {_change(one)}")
+        changes.append(f"{isolated(str(agent)) if agent else 'Without an agent:'} {_change(one)}")
     shown = ", ".join(sorted(changes)[:3])
     return f"{shown} and {amount(len(changes) - 3, 'more agent')}" if len(changes) > 3 else shown
 
@@ -586,7 +645,7 @@ def _row(visit: Visit, view: View, feedback: Feedback, current: Feedback | None)
     )
 
 
-def _card(visit: Visit, view: View, feedback: Feedback, listed: _Listed) -> Card:
+def _card(visit: Visit, view: View, feedback: Feedback, listed: _Listed, lost: Lost | None) -> Card:
     hk, moderation, items, review = visit.harken, feedback.moderation, listed.items, listed.review
     if review is None or review.feedback.id != feedback.id:
         review = hk.moderation.review(everything(visit), feedback.id)
@@ -606,11 +665,17 @@ def _card(visit: Visit, view: View, feedback: Feedback, listed: _Listed) -> Card
         effect=_effect(visit, feedback, review),
         likelihood=share_text(reading.likelihood) if reading else "",
         reason=suggested_reason(feedback),
-        conflict=_conflict(visit, view, feedback),
+        conflict=_conflict(visit, feedback, lost) if lost else None,
         choices=() if feedback.withdrawn else _choices(moderation.status),
         previous=_previous(visit, view, feedback, items),
         next=_next(visit, view, feedback, items),
+        earlier=_earlier(feedback) if is_pending else None,
     )
+
+
+def _earlier(feedback: Feedback) -> Revision | None:
+    """The last version with another comment."""
+    return next((one for one in reversed(feedback.revisions) if one.content.comment != feedback.comment), None)
 
 
 def _choices(status: ModerationStatus) -> tuple[ModerationStatus, ...]:
@@ -665,12 +730,8 @@ def _previous(visit: Visit, view: View, feedback: Feedback, items: Sequence[Feed
     return view.link(current=page.items[0].id) if page.items else None
 
 
-def _conflict(visit: Visit, view: View, feedback: Feedback) -> Conflict | None:
-    """Why the last decision was not saved, if the entry is not as it was seen."""
-    parameters = view.selection.parameters
-    wanted, seen = parameters.get("wanted", ""), parameters.integer("seen", 0)
-    if wanted not in _LOST or feedback.version <= seen:
-        return None
+def _conflict(visit: Visit, feedback: Feedback, lost: Lost) -> Conflict:
+    """Why a decision was not saved."""
     moderation, name = feedback.moderation, visit.principal.name
     is_decision = moderation.decided_at is not None and moderation.decided_at == feedback.updated_at
     ago = f"{duration_text(visit.now - feedback.updated_at)} ago"
@@ -682,19 +743,50 @@ def _conflict(visit: Visit, view: View, feedback: Feedback) -> Conflict | None:
         sentence = f"{first_upper(who(moderation.moderator, name))} {done}{f' {reason}' if reason else ''} {ago}."
     else:
         sentence = f"Its author changed this {ago}."
-    is_same = wanted == moderation.status.value
-    can_insist = is_decision and not feedback.withdrawn and not is_same and wanted != "undo"
+    is_same = lost.wanted == moderation.status.value
+    can_insist = is_decision and not feedback.withdrawn and not is_same and lost.wanted != "undo"
     return Conflict(
         sentence=sentence,
-        lost=f"Your {_LOST[wanted]} was not {'needed' if is_same else 'saved'}.",
-        anyway=ModerationStatus(wanted) if can_insist else None,
-        reason=parameters.get("reason", ""),
+        lost=f"Your {_LOST[lost.wanted]} was not {'needed' if is_same else 'saved'}.",
+        anyway=ModerationStatus(lost.wanted) if can_insist else None,
+        reason=lost.reason,
     )
 
 
-def _decided(visit: Visit, view: View) -> Outcome | None:
+def _runs(decided: Sequence[Feedback]) -> list[list[Feedback]]:
+    """Decisions, the latest first, in groups that were made at once and can be undone together."""
+    runs: list[list[Feedback]] = []
+    for one in decided:
+        if runs and len(runs[-1]) < MAX_DECISIONS and _is_at_once(one, runs[-1][-1]):
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    return runs
+
+
+def _is_at_once(one: Feedback, later: Feedback) -> bool:
+    made, after = one.moderation, later.moderation
+    if made.decided_at is None or after.decided_at is None or after.decided_at - made.decided_at > _AT_ONCE:
+        return False
+    first, second = ((each.moderator, each.status, each.reason, each.is_undo) for each in (made, after))
+    return first == second
+
+
+def _run(visit: Visit, run: Sequence[Feedback]) -> Run:
+    latest = shown_of(visit, run[0])
+    moderation = latest.moderation
+    return Run(
+        latest=latest,
+        count=len(run),
+        text=first_upper(decided_text(moderation, visit.principal.name, len(run))),
+        age=visit.now - (moderation.decided_at or latest.updated_at),
+        undo=tuple(entry(one) for one in run if not one.withdrawn),
+    )
+
+
+def outcome_of(visit: Visit, selection: Selection) -> Outcome | None:
     """What became of the decision that led to the page, if it was just now."""
-    text = view.selection.parameters.get("decided")
+    text = selection.parameters.get(DECIDED)
     if text is None:
         return None
     feedback_id, version = parse_entry(text)

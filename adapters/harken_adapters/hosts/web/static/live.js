@@ -198,12 +198,16 @@ function announce() {
 // What others have decided goes grey where it is, and leaves the page when that is loaded again.
 function markDecided(feedback) {
   const done = feedback.status === "pending" ? "held again" : feedback.status;
-  const words = `${feedback.moderation?.moderator ?? "A moderator"} ${done} it just now`;
   for (const part of document.querySelectorAll(`[data-feedback="${CSS.escape(feedback.id)}"]`)) {
     if (Number(part.dataset.version) >= feedback.version) continue;
     part.classList.add("gone");
     for (const note of part.querySelectorAll("[data-gone]")) note.hidden = false;
-    for (const why of part.querySelectorAll("[data-why]")) why.textContent = words;
+    for (const why of part.querySelectorAll("[data-why]")) {
+      // Isolated, as a name may have another direction.
+      const name = document.createElement("bdi");
+      name.textContent = feedback.moderation?.moderator ?? "A moderator";
+      why.replaceChildren(name, ` ${done} it just now`);
+    }
     for (const box of part.querySelectorAll("input[type=checkbox]")) {
       box.checked = false;
       box.disabled = true;
@@ -251,6 +255,8 @@ export async function turn(target, { form, isNext = false } = {}) {
   }
   // The reader has gone elsewhere meanwhile.
   if (own !== turns) return "";
+  // The page for the first feedback becomes the overview, which starts at its top.
+  const isFirst = document.querySelector("[data-becomes]") && !page.querySelector("[data-becomes]");
   if (!page.querySelector(".nav") || page.body.dataset.application !== document.body.dataset.application) {
     // Another kind of page, such as that to sign in, or of another application.
     location.assign(answer.url);
@@ -264,9 +270,10 @@ export async function turn(target, { form, isNext = false } = {}) {
   document.title = page.title;
   if (isNext) history.pushState(null, "", answer.url);
   else history.replaceState(null, "", answer.url);
-  const next = document.querySelector("[data-focus]") ?? document.querySelector("[data-latest]") ?? document.querySelector("h1");
+  const next = document.querySelector(isFirst ? "h1" : "[data-focus], [data-latest]") ?? document.querySelector("h1");
   next.tabIndex = -1;
   next.focus();
+  if (isFirst) scrollTo(0, 0);
   document.dispatchEvent(new Event("turned"));
   return "";
 }
