@@ -23,7 +23,7 @@ SCRIPTS = pytest.mark.parametrize("scripts", [True, False], ids=["javascript", "
 ENTRIES: Final = 60
 DOWNS: Final = 20
 #: The title of the list with all filters of a test.
-FOUND: Final = "for Ann or Bob about slow or wrong mention “slow”"
+FOUND: Final = "for Ann or Bob about “slow” or “wrong” mention “slow”"
 
 
 def fill(dashboard: Dashboard, application: str) -> None:
@@ -82,11 +82,11 @@ def test_from_a_number_to_the_words_and_back(
     issue(page, "slow").click()
     expect(page.get_by_text("Reason is slow")).to_be_visible()
     page.get_by_role("link", name="See all 10").click()
-    expect(page.locator("h1")).to_have_text("10 responses about slow")
+    expect(page.locator("h1")).to_have_text("10 responses about “slow”")
     page.get_by_role("link", name="Answer 57 was slow").click()
     expect(page.locator(".said")).to_have_text("Answer 57 was slow")
     page.get_by_role("navigation", name="Breadcrumb").get_by_role("link").first.click()
-    expect(page.locator("h1")).to_have_text("10 responses about slow")
+    expect(page.locator("h1")).to_have_text("10 responses about “slow”")
     page.get_by_role("link", name="Statistics for these").click()
     expect(page.get_by_text("Reason is slow")).to_be_visible()
     page.get_by_role("link", name="Remove Reason").click()
@@ -211,7 +211,7 @@ def test_the_first_feedback(dashboard: Dashboard, application: str, open_tab: Op
     page.get_by_role("link", name="curl").click()
     page.get_by_role("button", name="Copy").click()
     expect(page.locator("#said")).to_have_text("Copied")
-    assert f"curl {dashboard.service.url}/api/feedback" in page.evaluate("navigator.clipboard.readText()")
+    assert f"curl {dashboard.service.url}/api/sessions/" in page.evaluate("navigator.clipboard.readText()")
     expect(page.locator(".live").first).to_have_text("Live")
     page.evaluate("window.isSamePage = true")
     dashboard.hk.submit("s", "up", "The first", application=application)
@@ -332,7 +332,7 @@ def test_a_new_route(dashboard: Dashboard, application: str, open_tab: OpenTab, 
     expect(page.get_by_text("would have matched 1 of the 1 responses")).to_be_visible()
     form.get_by_role("button", name="Add route").click()
     row = page.locator("#routes li", has_text=f"{application}-downs")
-    expect(row).to_contain_text("Downs go to support")
+    expect(row).to_contain_text("Thumbs-down feedback goes to support")
     added = Route(name=f"{application}-downs", channel="support", ratings=[Rating.DOWN], applications=[application])
     assert added in dashboard.hk.routes.routes()
     row.locator("summary").click()
@@ -376,13 +376,13 @@ def test_reading_without_a_mouse(dashboard: Dashboard, application: str, open_ta
     expect(page.locator(".periods [aria-current]")).to_have_attribute("data-key", "W")
     assert values(page)["tag"] == ["slow"]
     strike(page, "g", "f")
-    expect(page.locator("h1")).to_have_text("10 responses about slow")
+    expect(page.locator("h1")).to_have_text("10 responses about “slow”")
     strike(page, "/")
     page.keyboard.type("57 g o")
     press("Enter")
-    expect(page.locator("h1")).to_have_text("0 responses about slow mention “57 g o”")
+    expect(page.locator("h1")).to_have_text("0 responses about “slow” mention “57 g o”")
     strike(page, "/", "Control+a", "Delete", "Enter")
-    expect(page.locator("h1")).to_have_text("10 responses about slow")
+    expect(page.locator("h1")).to_have_text("10 responses about “slow”")
     tab_to(page, page.get_by_role("link", name="Answer 57 was slow"))
     press("Enter")
     expect(page.locator(".said")).to_have_text("Answer 57 was slow")
