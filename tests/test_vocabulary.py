@@ -119,17 +119,6 @@ def test_other_phrases_are_accepted(checker: ModuleType, text: str) -> None:
     assert _phrases(checker, text) == []
 
 
-def test_short_phrases_are_accepted_in_the_dashboard_only(checker: ModuleType) -> None:
-    """The dashboard and charts may use some phrases with "downs" and "ups", but no others."""
-    for folder in checker.SHORT_IN:
-        assert (ROOT / folder).is_dir()
-        for text in ("3 downs in a row", "Downs about American go to team", "More ups than usual"):
-            assert _phrases(checker, text, f"{folder}page.html") == []
-            assert _phrases(checker, text, "src/harken/page.py")
-        for text in ("More downs than ups arrived", "Three downs arrived", "The ups are counted"):
-            assert _phrases(checker, text, f"{folder}page.html")
-
-
 def test_a_phrase_is_found_across_lines(checker: ModuleType) -> None:
     """A phrase may be broken after any word, also within a comment; the line of its first word is reported."""
     text = "x = 1\n#: The body is\n#: no JSON\n"

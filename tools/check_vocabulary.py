@@ -77,13 +77,6 @@ STORED: Final = {
     "tests/adapters/storage/test_sqlite_plans.py": ("SEARCH told USING",),
 }
 
-#: The dashboard and charts have little room: there, ratings are "downs" and "ups" in these phrases.
-SHORT: Final = re.compile(
-    r"\b(?:downs|ups) (?:in a row|in all|by now|so far|than usual|with a comment|(?:about \w+ )?go to)\b"
-)
-#: The folders of the dashboard and charts, and of the tests that quote them.
-SHORT_IN: Final = ("adapters/harken_adapters/hosts/web/", "adapters/harken_adapters/charts/", "tests/hosts/web/")
-
 #: These files quote the banned phrases.
 EXEMPT: Final = {"tools/check_vocabulary.py", "tests/test_vocabulary.py"}
 SUFFIXES: Final = {".py", ".md", ".toml", ".html", ".js", ".css", ".txt"}
@@ -120,11 +113,8 @@ def check_text(name: str, text: str) -> Iterator[tuple[int, str, str]]:
     """Yield each banned phrase in the text of a file: its line, the phrase, and what to write instead."""
     for excerpt in STORED.get(name, ()):
         text = text.replace(excerpt, "\n" * excerpt.count("\n"))
-    text = text.lower()
-    if name.startswith(SHORT_IN):
-        text = SHORT.sub("", text)
     for pattern, instead in _PATTERNS:
-        for match in pattern.finditer(text):
+        for match in pattern.finditer(text.lower()):
             if not match.groupdict().get("allowed"):
                 phrase = re.sub(r"\s+(?:#:? )?", " ", match[0]).strip()
                 yield text.count("\n", 0, match.start()) + 1, phrase, instead

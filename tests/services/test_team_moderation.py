@@ -252,6 +252,14 @@ class TestWhatWasDecided:
         assert of_agent.count == 3
         assert team.moderation.decisions(FeedbackQuery(application="other"), since=NOON).count == 0
 
+    def test_an_undone_rejection_is_not_a_decision(self, team_in_memory: Harken, clock: ManualClock) -> None:
+        """Neither the rejection nor the undo is listed, as there is nothing left to undo."""
+        given = team_in_memory.submit("s", "up", "Fine").feedback
+        team_in_memory.moderation.decide(APP, given.id, REJECTED, moderator="mo")
+        clock.turn(minutes=1)
+        team_in_memory.moderation.undo(APP, given.id, moderator="mo")
+        assert team_in_memory.moderation.decisions(FeedbackQuery(), since=NOON).items == ()
+
     def test_a_change_by_the_author_is_not_a_decision(self, team_in_memory: Harken, clock: ManualClock) -> None:
         """An old decision does not become one of today when the author changes the feedback."""
         (held,) = hold(team_in_memory, 1)

@@ -128,7 +128,7 @@ def growth_text(headline: Headline) -> str:
         return ""
     before, after = (share_text(side.percent / 100) for side in growth.change.proportions)
     of = "thumbs-down ratings" if growth.is_reason else "thumbs-down comments"
-    return f"{quoted(isolated(growth.name))} grew from {before} to {after} of {of}."
+    return f"{quoted(growth.name)} grew from {before} to {after} of {of}."
 
 
 def mix_text(headline: Headline) -> str:

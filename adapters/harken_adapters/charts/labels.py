@@ -64,8 +64,8 @@ def amount(count: int, noun: str, plural: str = "") -> str:
 
 
 def quoted(text: str) -> str:
-    """The text in quotation marks, which replace its own ones."""
-    return f"“{text.strip().strip(chr(34) + '“”')}”"
+    """A text of others in quotation marks, which replace its own ones."""
+    return f"“{isolated(text.strip().strip(chr(34) + '“”'))}”"
 
 
 def percent_text(value: float, thumbs: int) -> str:

@@ -113,7 +113,7 @@ class Kept:
 
         def known() -> Result | None:
             kept = self._valid(place, erasures)
-            # A later call has read the statistics later.
+            # A later call computed it from feedback that was read later.
             return kept if kept and (kept.number > number or _is_good(kept, summary, slack)) else None
 
         def computed() -> _Value:

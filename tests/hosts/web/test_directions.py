@@ -47,8 +47,14 @@ def server(hk: Harken, clock: ManualClock) -> Iterator[Server]:
         yield serving
 
 
+#: What may follow a change of direction: the rest of a text of others.
+REST = re.compile(r"(?:txet|ecilA|mapS|me)?(?:s\d|a|b|t)?”?")
+
+
 def is_balanced(text: str) -> bool:
-    """Whether nothing that changes the direction reaches beyond the isolates of a text."""
+    """Whether nothing that changes the direction reaches beyond a text of others."""
+    if any(not REST.fullmatch(part) for part in re.findall(f"{OVERRIDE}([^{END}]*)", text)):
+        return False
     depth = 0
     for character in text:
         kind = unicodedata.bidirectional(character)
@@ -96,12 +102,16 @@ def test_pages(hk: Harken, server: Server) -> None:
         "/alerts?state=arrived",
         "/moderation",
         "/moderation?tab=rejected",
+        "/settings",
+        f"/feedback?agent_id={OVERRIDE}txeta&text=fine",
+        f"/feedback?agent_id={OVERRIDE}txeta&agent_id={OVERRIDE}txet&author={OVERRIDE}txetb",
+        f"?tag={OVERRIDE}txett&agent_id={OVERRIDE}txeta",
     ]
     paths += [f"/moderation?current={one}" for one in waiting] + [f"/feedback/{one}" for one in (*given, waiting[0])]
     for path in paths:
         answer = admin.get(f"/dashboard{path}")
         assert answer.status_code == 200, path
-        assert "txet" in answer.text or path == "/issues"
+        assert OVERRIDE in answer.text or path == "/issues"
         wrong = [text for text in texts(answer.text) if not is_balanced(text)]
         assert not wrong, (path, wrong)
 

@@ -8,6 +8,8 @@ import pytest
 
 import harken
 from harken import Feedback, Harken
+from harken.services.conversations import ConversationService
+from harken_adapters.hosts.web import conversation
 from hosts.serving import Server, served
 from hosts.web.site import Visitor, links_of, served_at, texts_of
 from support import ManualClock
@@ -107,6 +109,41 @@ class TestLongConversations:
         page = reader.page(f"/dashboard/feedback/{one.id}")
         assert shown_numbers(page) == [*range(69, 100)]
         assert "was not found. These are the last ones." in texts_of(page)
+
+    def test_much_that_is_not_shown(self, hk: Harken, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The results of tools count as well when the message in question is searched for; the last ones are shown."""
+        monkeypatch.setattr(conversation, "_READ", 200_000)
+        result = {"toolResult": {"toolUseId": "t", "status": "success", "content": [{"text": "y" * 20_000}]}}
+        for agent in ("helper", "seller"):
+            for number in range(0, 60, 2):
+                said = message(number, "user", "")
+                said["message"]["content"] = [result]
+                hk.conversations.append("default", "long", agent, number, said)
+                hk.conversations.append(
+                    "default", "long", agent, number + 1, message(number + 1, "assistant", f"text {number + 1}.")
+                )
+        one = hk.submit("long", "down", "No", agent_id="helper", message_id="gone").feedback
+        read: list[int] = []
+        messages = ConversationService.messages
+
+        def record(service: Any, *args: Any, **kwargs: Any) -> Any:
+            found = messages(service, *args, **kwargs)
+            read.append(len(found))
+            return found
+
+        monkeypatch.setattr(ConversationService, "messages", record)
+        reader = Visitor.signed_in(server, hk.keys.create("default", ["read"]).text)
+        assert "These are the last ones." in texts_of(reader.page(f"/dashboard/feedback/{one.id}"))
+        assert sum(read) < 40
+
+    def test_a_place_that_is_not_counted(self, hk: Harken, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An entry of a search with too many hits to count is in the list, at a place that is not known."""
+        monkeypatch.setattr("harken_adapters.hosts.web.entries._MOST_COUNTED", 3)
+        given = [hk.submit(f"s{number}", "up", "fine").feedback for number in range(6)]
+        reader = Visitor.signed_in(server, hk.keys.create("default", ["read"]).text)
+        shown = texts_of(reader.page(f"/dashboard/feedback/{given[0].id}?text=fine"))
+        assert "one of at least 3" in shown
+        assert "not in this list" not in shown
 
     def test_long_messages(self, hk: Harken, server: Server) -> None:
         """The start of each is shown, and a link leads to the rest; the page stays small."""

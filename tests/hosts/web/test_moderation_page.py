@@ -332,8 +332,31 @@ class TestDecisions:
         around = {link.partition("?")[0].rpartition("/")[2] for link in links_of(page) if "/feedback/" in link}
         assert {given[0].id, given[2].id} <= around
 
+    def test_an_entry_that_was_never_in_the_list(self, sam: Visitor, hold: Callable[..., Feedback]) -> None:
+        """The page of an entry that waits does not say that it has left the list of feedback."""
+        hold()
+        decide(sam, hold("casino"), "approved")
+        assert "not in this list any more" not in texts_of(sam.page(f"/dashboard/feedback/{hold('casino').id}"))
+
 
 class TestTwoPeople:
+    @pytest.mark.parametrize("tab", ["waiting", "rejected"])
+    def test_an_erased_entry(
+        self, hk: Harken, sam: Visitor, priya: Visitor, hold: Callable[..., Feedback], tab: str
+    ) -> None:
+        """The decision on it is said to be lost, and nothing is said of another entry."""
+        gone, *others = [hold("click here", session=f"s{number}") for number in range(3)]
+        if tab == "rejected":
+            for one in (gone, *others):
+                decide(priya, stored(hk, one), "rejected")
+        form = {"entry": entry(stored(hk, gone)), "decide": "approved"}
+        hk.collection.erase(hk.query(session_id="s0").in_any_state())
+        answer = sam.post(f"{FORM}?tab={tab}", form)
+        page = WebPage(answer.text)
+        assert "Your approval was not saved. This feedback does not exist any more." in texts_of(page)
+        assert "anyway" not in texts_of(page)
+        assert texts_of(page).count("was not saved") == 1
+
     def test_the_second_one_learns_it(
         self, hk: Harken, sam: Visitor, priya: Visitor, hold: Callable[..., Feedback], clock: ManualClock
     ) -> None:

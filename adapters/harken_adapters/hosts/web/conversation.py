@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -15,12 +16,15 @@ from harken_adapters.formats.messages import Message
 #: The number of messages before and after the one in question.
 _BEFORE: Final = 20
 _AFTER: Final = 10
-#: The number of stored messages that are read at once, each of which may have megabytes.
-_PAGE: Final = 20
-#: How much of the conversation of each agent is searched for the message in question, from its start: stored messages,
-#: and characters of their texts.
+#: The number of stored messages that are read at once, each of which may have megabytes: at first, and at most while
+#: they are small.
+_FIRST_PAGE: Final = 4
+_LARGEST_PAGE: Final = 100
+_SMALL_PAGE: Final = 1_000_000
+#: How much is searched for the message in question, from the start of each conversation: stored messages of an agent,
+#: and characters of all.
 _SEARCHED: Final = 10_000
-_READ: Final = 500_000_000
+_READ: Final = 100_000_000
 #: The characters of a message that are shown; and of one that is shown in full.
 _SHORT: Final = 2_000
 _LONG: Final = 200_000
@@ -80,64 +84,82 @@ def conversation_of(hk: Harken, feedback: Feedback, speakers: Sequence[str], who
         speakers: the agents whose messages may be shown.
         whole: the number of the message that is shown in full; of the others, only the start is.
     """
+    reader = _Reader(hk, feedback, whole)
     # That of the named agent first: ids could be repeated.
     agents = sorted(speakers, key=lambda speaker: speaker != feedback.agent_id)
     if feedback.message_id is not None:
         for agent_id in agents:
-            if found := _around(hk, feedback, agent_id, whole):
-                return _placed(hk, feedback, agent_id, found, is_missing=False)
+            if found := reader.around(agent_id):
+                return reader.placed(agent_id, found, is_missing=False)
     for agent_id in agents:
-        if found := _last(hk, feedback, agent_id, whole):
-            return _placed(hk, feedback, agent_id, found, is_missing=feedback.message_id is not None)
+        if found := reader.last(agent_id):
+            return reader.placed(agent_id, found, is_missing=feedback.message_id is not None)
     return Conversation()
 
 
-def _around(hk: Harken, feedback: Feedback, agent_id: str, whole: int | None) -> list[Spoken]:
-    """The messages around the one in question; none if it is not found."""
-    before: deque[Spoken] = deque(maxlen=_BEFORE)
-    spoken = _spoken(hk, feedback, agent_id, whole, after=-1)
-    for one in spoken:
-        if one.is_subject:
-            return [*before, one, *islice(spoken, _AFTER)]
-        before.append(one)
-    return []
+class _Reader:
+    """Reads the conversations of a session, up to a number of characters in all."""
 
+    def __init__(self, hk: Harken, feedback: Feedback, whole: int | None) -> None:
+        self._hk = hk
+        self._feedback = feedback
+        self._whole = whole
+        self._left = _READ
 
-def _last(hk: Harken, feedback: Feedback, agent_id: str, whole: int | None) -> list[Spoken]:
-    """The last messages. Messages are numbered without gaps, unless their caller does otherwise."""
-    count = hk.conversations.count(feedback.application, feedback.session_id, agent_id)
-    most = _BEFORE + 1 + _AFTER
-    return [*deque(_spoken(hk, feedback, agent_id, whole, after=count - 2 * most), maxlen=most)]
+    def around(self, agent_id: str) -> list[Spoken]:
+        """The messages around the one in question; none if it is not found."""
+        before: deque[Spoken] = deque(maxlen=_BEFORE)
+        spoken = self._spoken(agent_id, after=-1)
+        for one in spoken:
+            if one.is_subject:
+                return [*before, one, *islice(spoken, _AFTER)]
+            before.append(one)
+        return []
 
+    def last(self, agent_id: str) -> list[Spoken]:
+        """The last messages. Messages are numbered without gaps, unless their caller does otherwise."""
+        most = _BEFORE + 1 + _AFTER
+        # Also if the search for the message in question read as much as it may.
+        self._left = max(self._left, _READ // 10)
+        return [*deque(self._spoken(agent_id, after=self._count(agent_id) - 2 * most), maxlen=most)]
 
-def _spoken(hk: Harken, feedback: Feedback, agent_id: str, whole: int | None, *, after: int) -> Iterator[Spoken]:
-    """The messages with words of people or agents after a number."""
-    application, session_id = feedback.application, feedback.session_id
-    after, stored, size = max(after, -1), 0, 0
-    while stored < _SEARCHED and size < _READ:
-        page = hk.conversations.messages(application, session_id, agent_id, limit=_PAGE, after=after)
-        if not page:
-            return
-        for number, record in page:
-            message = Message.of(record)
-            stored, size = stored + 1, size + len(message.text)
-            if message.text and not message.has_tool_results:
-                yield Spoken(
-                    number=number,
-                    message=evolve(message, text=message.text[: _LONG if number == whole else _SHORT]),
-                    size=len(message.text),
-                    is_subject=message.id is not None and message.id == feedback.message_id,
-                    is_whole=number == whole,
-                )
-        after = page[-1][0]
+    def placed(self, agent_id: str, messages: list[Spoken], *, is_missing: bool) -> Conversation:
+        """The conversation with these messages."""
+        total = self._count(agent_id)
+        return Conversation(
+            agent_id=agent_id,
+            messages=messages,
+            earlier=min(messages[0].number, total),
+            later=max(0, total - 1 - messages[-1].number),
+            is_missing=is_missing,
+        )
 
+    def _count(self, agent_id: str) -> int:
+        return self._hk.conversations.count(self._feedback.application, self._feedback.session_id, agent_id)
 
-def _placed(hk: Harken, feedback: Feedback, agent_id: str, messages: list[Spoken], *, is_missing: bool) -> Conversation:
-    total = hk.conversations.count(feedback.application, feedback.session_id, agent_id)
-    return Conversation(
-        agent_id=agent_id,
-        messages=messages,
-        earlier=min(messages[0].number, total),
-        later=max(0, total - 1 - messages[-1].number),
-        is_missing=is_missing,
-    )
+    def _spoken(self, agent_id: str, *, after: int) -> Iterator[Spoken]:
+        """The messages with words of people or agents after a number."""
+        application, session_id = self._feedback.application, self._feedback.session_id
+        after, stored, limit = max(after, -1), 0, _FIRST_PAGE
+        while stored < _SEARCHED and self._left > 0:
+            page = self._hk.conversations.messages(application, session_id, agent_id, limit=limit, after=after)
+            if not page:
+                return
+            size = sum(len(json.dumps(record, ensure_ascii=False)) for _, record in page)
+            stored, self._left = stored + len(page), self._left - size
+            limit = min(limit * 2, _LARGEST_PAGE) if size < _SMALL_PAGE else max(1, limit // 4)
+            for number, record in page:
+                message = Message.of(record)
+                if message.text and not message.has_tool_results:
+                    yield self._shown(number, message)
+            after = page[-1][0]
+
+    def _shown(self, number: int, message: Message) -> Spoken:
+        is_whole = number == self._whole
+        return Spoken(
+            number=number,
+            message=evolve(message, text=message.text[: _LONG if is_whole else _SHORT]),
+            size=len(message.text),
+            is_subject=message.id is not None and message.id == self._feedback.message_id,
+            is_whole=is_whole,
+        )

@@ -31,6 +31,7 @@ _FILTERS: Final[Mapping[str, Callable[..., object]]] = {
     "clock": wording.clock_markup,
     "day": wording.day_text,
     "first_upper": wording.first_upper,
+    "isolated": isolated,
 }
 
 

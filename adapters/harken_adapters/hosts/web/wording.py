@@ -8,7 +8,16 @@ from typing import Final
 
 from markupsafe import Markup
 
-from harken_adapters.charts.labels import MONTHS, amount, count_text, day_text, quoted, share_text, weekday_text
+from harken_adapters.charts.labels import (
+    MONTHS,
+    amount,
+    count_text,
+    day_text,
+    isolated,
+    quoted,
+    share_text,
+    weekday_text,
+)
 
 __all__ = [
     "age_markup",
@@ -64,8 +73,8 @@ def capped_text(count: int, most: int) -> str:
 
 
 def join_words(words: Sequence[str], conjunction: str = "and") -> str:
-    """Words as a list of a sentence: ``Ann, Ben and Kim``."""
-    *others, last = words or [""]
+    """Words of others as a list of a sentence: ``Ann, Ben and Kim``."""
+    *others, last = map(isolated, words or [""])
     return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 

@@ -463,8 +463,8 @@ def _page(entries: Iterator[Feedback], limit: int, rule: str | None) -> Page:
 
 
 def _was_decided(feedback: Feedback, since: datetime) -> bool:
-    at = feedback.moderation.decided_at
-    return at is not None and at >= since
+    moderation = feedback.moderation
+    return moderation.decided_at is not None and moderation.decided_at >= since and not moderation.is_undo
 
 
 def _place(feedback: Feedback) -> Cursor:

@@ -56,11 +56,13 @@ class ApiHost:
         """The number of open event streams, without those that are about to end."""
         return sum(not (stream.closed or stream.stopped) for stream in tuple(self._streams))
 
-    def stop_listener(self, listener: tuple[str, ...]) -> None:
-        """End the event streams of a listener."""
-        for stream in tuple(self._streams):
-            if stream.listener == listener:
-                stream.stop()
+    def stop_listener(self, listener: tuple[str, ...]) -> bool:
+        """End the event stream of a listener; returns whether an earlier one was ended, but still occupies a thread."""
+        own = [stream for stream in tuple(self._streams) if stream.listener == listener and not stream.closed]
+        was_stopped = any(stream.stopped for stream in own)
+        for stream in own:
+            stream.stop()
+        return was_stopped
 
     def record(self, operation: Operation | Page, request: Request, response: Response, seconds: float) -> None:
         """Update the metrics and log the request."""

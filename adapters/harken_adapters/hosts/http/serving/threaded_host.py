@@ -117,9 +117,9 @@ class ThreadedHost(ApiHost):
         most = self.api.settings.listeners if request.multithread else 0
         listener = listener_of(admission.call)
         with self._admitting:
-            if listener is not None:
-                self.stop_listener(listener)
-            if self.listening() + self._joining >= most:
+            # A client that does not read keeps the thread of its former stream, and must not occupy more and more.
+            is_stuck = listener is not None and self.stop_listener(listener)
+            if is_stuck or self.listening() + self._joining >= most:
                 raise _too_many(most)
             self._joining += 1
         response = None

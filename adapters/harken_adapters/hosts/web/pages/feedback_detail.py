@@ -62,7 +62,8 @@ class Detail:
         session: the metadata of the session.
         in_session: the number of approved entries of the session.
         others: the newest of them, without this one.
-        position: its number in the list that led here, from 1; ``None`` if it is not in it, or not known.
+        is_listed: whether it is in the list that led here.
+        position: its number in that list, from 1; ``None`` if it is not in it, or too far down.
         matching: the number of entries in that list.
         is_partial: whether there may be more of them.
         newer: the id of the entry before it in the list, or before its place if a decision took it out.
@@ -74,6 +75,7 @@ class Detail:
     session: Mapping[str, object]
     in_session: int
     others: Sequence[Feedback]
+    is_listed: bool
     position: int | None
     matching: int
     is_partial: bool
@@ -112,6 +114,7 @@ def ask(
         session=hk.sessions.get(application, session_id) if agents is None else {},
         in_session=hk.analytics.summary(in_session).total,
         others=[one for one in others.items if one.id != feedback.id],
+        is_listed=is_listed,
         position=_position(hk, query, feedback) if is_listed else None,
         matching=matching,
         is_partial=is_cut_off(query, matching),

@@ -405,10 +405,10 @@ def ask(visit: Visit, view: View, lost: Lost | None = None) -> Moderation:
         rows=[_row(visit, view, one, current) for one in items],
         following=listed.following,
         agents=_agents(visit, view),
-        card=_card(visit, view, current, listed, lost) if current else None,
+        card=_card(visit, view, current, listed, None if missing else lost) if current else None,
         decided=decided,
         runs=[_run(visit, one) for one in shown_runs],
-        more_runs=len(runs) > len(shown_runs),
+        more_runs=len(runs) > len(shown_runs) or decided.next is not None,
         rules=rules,
         held_by=_held_by(view, waiting, rules, items),
         others=_others(visit, decided),
@@ -454,6 +454,7 @@ def show(
         picked=picked if picked is not None else [one.feedback.id for one in found.rows] if view.like else (),
         selection=view.selection,
         frame=frame,
+        not_saved=_not_saved(lost) if lost and found.missing else "",
         reasons=REASONS,
         choices=TABS[view.tab],
         may_read=visit.may(Scope.READ),
@@ -747,10 +748,14 @@ def _conflict(visit: Visit, feedback: Feedback, lost: Lost) -> Conflict:
     can_insist = is_decision and not feedback.withdrawn and not is_same and lost.wanted != "undo"
     return Conflict(
         sentence=sentence,
-        lost=f"Your {_LOST[lost.wanted]} was not {'needed' if is_same else 'saved'}.",
+        lost=f"Your {_LOST[lost.wanted]} was not needed." if is_same else _not_saved(lost),
         anyway=ModerationStatus(lost.wanted) if can_insist else None,
         reason=lost.reason,
     )
+
+
+def _not_saved(lost: Lost) -> str:
+    return f"Your {_LOST[lost.wanted]} was not saved."
 
 
 def _runs(decided: Sequence[Feedback]) -> list[list[Feedback]]:
@@ -768,7 +773,7 @@ def _is_at_once(one: Feedback, later: Feedback) -> bool:
     made, after = one.moderation, later.moderation
     if made.decided_at is None or after.decided_at is None or after.decided_at - made.decided_at > _AT_ONCE:
         return False
-    first, second = ((each.moderator, each.status, each.reason, each.is_undo) for each in (made, after))
+    first, second = ((each.moderator, each.status, each.reason) for each in (made, after))
     return first == second
 
 

@@ -261,7 +261,7 @@ async function stay(form) {
     return;
   }
   if (!current || new Date(current.expires_at) <= new Date(form.dataset.ends)) {
-    say("You do not stay signed in yet: the server did not do it. Try again.", true);
+    say("Your sign-in was not extended. Try again.", true);
     return;
   }
   form.hidden = true;

@@ -8,6 +8,12 @@ const AGAIN = 5_000;
 const SOON = 1_000;
 // A stream that is soon there again is not worth a word.
 const QUIET = 3_000;
+const LISTENER = "harken_listener";
+
+const listener = takeListenerId();
+addEventListener("pagehide", leaveListenerId);
+// A page that comes back from the browser's cache.
+addEventListener("pageshow", (event) => event.persisted && takeListenerId());
 
 let source = null;
 let address = "";
@@ -43,7 +49,7 @@ function open() {
   url.searchParams.set("after", last || slot().dataset.after);
   // The sign-in may be that of another application meanwhile, whose events do not belong here.
   url.searchParams.set("application", document.body.dataset.application);
-  url.searchParams.set("listener", listenerId());
+  url.searchParams.set("listener", listener);
   source = new EventSource(url);
   source.onopen = () => {
     found();
@@ -88,13 +94,24 @@ function stop(text, link) {
   document.querySelector("#said").textContent = text;
 }
 
-// The next page of the same tab takes the place of this one, where each listener occupies a thread of the server.
-function listenerId() {
+// The next page of the same tab takes the place of this one, where each listener occupies a thread of the server. The id
+// is stored only between pages, as a copy of the tab would copy it.
+function takeListenerId() {
   try {
-    return (sessionStorage.harken_listener ??= Math.random().toString(36).slice(2));
+    const id = sessionStorage.getItem(LISTENER);
+    sessionStorage.removeItem(LISTENER);
+    if (id) return id;
   } catch {
     // Without storage, each page is a listener of its own.
-    return Math.random().toString(36).slice(2);
+  }
+  return Math.random().toString(36).slice(2);
+}
+
+function leaveListenerId() {
+  try {
+    sessionStorage.setItem(LISTENER, listener);
+  } catch {
+    // The next page is a listener of its own.
   }
 }
 
