@@ -104,7 +104,8 @@ def open_visitor(page: Page) -> None:
 
 def create_key(page: Page) -> None:
     """Create a key, which is shown once."""
-    page.get_by_label("Name").first.fill(NAMES[1])
+    # Another name than those of the keys that there are.
+    page.get_by_label("Name").first.fill(f"{NAMES[1]} again")
     page.get_by_label("Submit feedback").check()
     page.get_by_role("button", name="Create key").click()
     expect(page.locator("#new-key")).to_be_visible()

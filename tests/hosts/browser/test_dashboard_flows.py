@@ -23,7 +23,7 @@ SCRIPTS = pytest.mark.parametrize("scripts", [True, False], ids=["javascript", "
 ENTRIES: Final = 60
 DOWNS: Final = 20
 #: The title of the list with all filters of a test.
-FOUND: Final = "for Ann or Bob about “slow” or “wrong” mention “slow”"
+FOUND: Final = "for Ann or Bob about “slow” or “wrong” with version 1 mention “slow”"
 
 
 def fill(dashboard: Dashboard, application: str) -> None:

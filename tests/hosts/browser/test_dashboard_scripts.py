@@ -175,22 +175,29 @@ def test_the_list_of_keys_has_only_keys_that_work(page: Page, hk: Harken, guarde
     keys = page.get_by_role("dialog", name="Keys").locator("dt")
     expect(keys.filter(has_text=re.compile("^G"))).to_have_text(["G O", "G F", "G A"])
     page.keyboard.press("Escape")
-    page.keyboard.press("g")
-    page.keyboard.press("m")
+    press_at_once(page, "g", "m")
     expect(page).to_have_url(re.compile("/dashboard$"))
-    page.keyboard.press("g")
-    page.keyboard.press("f")
+    press_at_once(page, "g", "f")
     expect(page).to_have_url(re.compile("/dashboard/feedback$"))
+
+
+def press_at_once(page: Page, *keys: str) -> None:
+    """Press keys one after the other, however busy the machine is: the first one counts for a second and a half."""
+    page.evaluate(
+        """keys => keys.forEach(key =>
+            document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true })))""",
+        keys,
+    )
 
 
 def test_hints_of_the_moderation_page(page: Page, server: Server) -> None:
     """They are those of the buttons that are there: the first entry has none before it, and nothing can be undone."""
     hints = page.locator(".keys kbd")
     page.goto(f"{server.url}/dashboard/moderation")
-    expect(hints).to_have_text(["X", "J", "A", "R", "S", "?"])
+    expect(hints).to_have_text(["A", "R", "X", "J", "S", "?"])
     page.keyboard.press("j")
     expect(page.locator("section .said")).to_have_text("I wait 1")
-    expect(hints).to_have_text(["X", "K", "J", "A", "R", "S", "?"])
+    expect(hints).to_have_text(["A", "R", "X", "K", "J", "S", "?"])
 
 
 def test_keys_of_the_list(page: Page, server: Server) -> None:

@@ -85,6 +85,9 @@ def test_without_the_key_nothing_is_served(tmp_path: Path) -> None:
             if path in ("/docs", "/demo", "/sign-in/stay") or path.startswith("/dashboard"):
                 leads_back = method == "GET" and path != "/dashboard"
                 expected = f"/sign-in?next={quote(path, safe='')}" if leads_back else "/sign-in"
+                if method == "POST" and path.startswith("/dashboard"):
+                    # What the form says was not saved.
+                    expected = "/sign-in?unsaved="
                 assert (answer.status_code, answer.headers["location"]) == (303, expected)
             else:
                 assert (answer.status_code, answer.json()["type"]) == (401, "urn:harken:problem:unauthorized")
