@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.domain.events import Delivery, DeliveryState, Event, EventType, erasure_deliveries, event_order
+from harken.domain.events import Delivery, DeliveryState, Event, EventType, erasure_deliveries, event_order, is_answer
 from support import NOON, a_feedback
 
 identities = st.tuples(st.text(min_size=1, max_size=3), st.text(min_size=1, max_size=3), st.integers(1, 12))
@@ -81,3 +81,9 @@ def test_an_erasure_that_is_finished_twice_is_notified_once() -> None:
     later = NOON + timedelta(days=1)
     (again,) = erasure_deliveries(Event.erasure(feedback, at=later), [sent], ["mail"])
     assert (again.id, again.state, again.event.occurred_at) == (first.id, DeliveryState.PENDING, later)
+
+
+@pytest.mark.parametrize(("status", "expected"), [("410 Gone", True), ("timed out", False), ("", False)])
+def test_the_status_of_an_answer(status: str, expected: bool) -> None:
+    """A status that begins with a number is that of an answer; others say why there was none."""
+    assert is_answer(status) is expected

@@ -57,6 +57,7 @@ INSERT INTO "comment_words" VALUES(335,X'01000000CFAC0C91010000000000');
 INSERT INTO "comment_words" VALUES(384,X'4059A15852470600');
 INSERT INTO "comment_words" VALUES(543,X'010000001F28AA67010000000100');
 INSERT INTO "comment_words" VALUES(551,X'010000002782EEFE010000000000');
+INSERT INTO "comment_words" VALUES(616,X'01000000E882DD22010000000000');
 INSERT INTO "comment_words" VALUES(631,X'01000000778283CF010000000000');
 INSERT INTO "comment_words" VALUES(640,X'4083166E52470600400AAA7152470600');
 CREATE TABLE counter (
@@ -397,12 +398,13 @@ CREATE TRIGGER comment_added AFTER INSERT ON feedback
     DELETE FROM comment_segment
         WHERE application = NEW.application AND until > NEW.created_at AND since <= NEW.created_at;
  END;
-CREATE TRIGGER comment_changed AFTER UPDATE OF comment ON feedback WHEN OLD.comment <> NEW.comment
+CREATE TRIGGER comment_removed AFTER DELETE ON feedback WHEN OLD.comment <> ''
     BEGIN 
     DELETE FROM comment_segment
         WHERE application = OLD.application AND until > OLD.created_at AND since <= OLD.created_at;
  END;
-CREATE TRIGGER comment_removed AFTER DELETE ON feedback WHEN OLD.comment <> ''
+CREATE TRIGGER comment_changed AFTER UPDATE OF comment, tags ON feedback
+        WHEN OLD.comment <> NEW.comment OR OLD.tags <> NEW.tags AND OLD.comment <> ''
     BEGIN 
     DELETE FROM comment_segment
         WHERE application = OLD.application AND until > OLD.created_at AND since <= OLD.created_at;
