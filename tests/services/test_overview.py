@@ -239,8 +239,9 @@ def _counts(hk: Harken) -> list[object]:
         {"rating": "down", "since": NOON - 20 * DAY},
         {"has_comment": False},
         {"since": NOON - 20 * DAY},
+        {"since": NOON - 100 * DAY},
         {"until": NOON - 2 * DAY},
-        {"agent_id": "a", "since": NOON - 60 * DAY, "until": NOON - DAY},
+        {"agent_id": "a", "since": NOON - 100 * DAY, "until": NOON - DAY},
     ]
     return [
         *(hk.analytics.page().groups(hk.query(**one), BY_AGENT) for one in filters),
@@ -294,7 +295,7 @@ def test_kept_statistics_after_the_clock_was_set_back(clock: ManualClock) -> Non
         assert _totals_of_page(hk, hk.query(tag="slow")) == {"a": 8}
 
 
-@pytest.mark.parametrize("filters", [{"tag": "slow"}, {"since": NOON - 30 * DAY}], ids=["tag", "long period"])
+@pytest.mark.parametrize("filters", [{"tag": "slow"}, {"since": NOON - 100 * DAY}], ids=["tag", "long period"])
 def test_new_entries_are_added_to_kept_statistics(filters: dict[str, Any]) -> None:
     """Feedback that storages have no counters for is not read again after more feedback, unless it is older."""
     with harken.connect("memory://", clock=ManualClock(NOON)) as hk:
@@ -304,7 +305,7 @@ def test_new_entries_are_added_to_kept_statistics(filters: dict[str, Any]) -> No
         read = _record_queries(hk)
         assert _totals_of_page(hk, selection) == {"a": 30}
         rated(hk, 1, 1, NOON, tags=["slow"], agent_id="b")
-        rated(hk, 2, 0, NOON - 40 * DAY, tags=["wrong"], agent_id="b")
+        rated(hk, 2, 0, NOON - 140 * DAY, tags=["wrong"], agent_id="b")
         assert _totals_of_page(hk, selection) == {"a": 30, "b": 2}
         assert selection in read
         read.clear()
@@ -316,12 +317,12 @@ def test_new_entries_are_added_to_kept_statistics(filters: dict[str, Any]) -> No
 def test_a_change_outside_of_a_long_period(clock: ManualClock) -> None:
     """A withdrawal before the period does not hide feedback of the period that is equal."""
     with harken.connect("memory://", clock=clock) as hk:
-        rated(hk, 1, 0, NOON - 100 * DAY)
+        rated(hk, 1, 0, NOON - 200 * DAY)
         rated(hk, 1, 0, NOON - DAY)
-        selection = hk.query(since=NOON - 28 * DAY)
+        selection = hk.query(since=NOON - 100 * DAY)
         assert _totals_of_page(hk, selection) == {None: 1}
         clock.turn(minutes=5)
-        hk.withdraw(next(iter(hk.collection.stream(hk.query(until=NOON - 50 * DAY)))).id)
+        hk.withdraw(next(iter(hk.collection.stream(hk.query(until=NOON - 150 * DAY)))).id)
         rated(hk, 1, 0, clock.now)
         clock.turn(minutes=5)
         assert _totals_of_page(hk, selection) == {None: 2}

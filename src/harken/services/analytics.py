@@ -66,8 +66,9 @@ _SHORT_PERIOD: Final = timedelta(days=14)
 _KNOWN: Final = timedelta(weeks=5)
 _BY_AGENT: Final = GroupBy(Dimension.AGENT)
 _RECOUNTED: Final = (None, _BY_AGENT, GroupBy(Dimension.SLOT))
-#: The statistics of longer periods are kept, as it takes long to add their counters.
-_LONG: Final = timedelta(days=14)
+#: The statistics of longer periods are kept, as it takes long to add their counters. To see whether they are still
+#: right, those of all times are read, which takes longer on MongoDB than those of a few weeks.
+_LONG: Final = timedelta(days=92)
 #: In how many entries the values of filters are counted.
 _FACET_ENTRIES: Final = 5_000
 
