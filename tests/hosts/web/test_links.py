@@ -195,7 +195,8 @@ def test_every_link_and_form_leads_on(server: Server, selection: str) -> None:
     shared = "&".join(one for one in selection.split("&") if not one.startswith(OWN))
     starts = [f"/dashboard?{selection}", *(f"/dashboard{page}{'&' if '?' in page else '?'}{shared}" for page in PAGES)]
     crawl.follow(starts)
-    assert len(crawl.seen) >= 40
+    # The pages of another application have little feedback.
+    assert len(crawl.seen) >= (40 if "application=" in selection else 44)
     assert len(crawl.forms) > 7
     # What is sent to a channel that is off is refused.
     for action, fields in sorted(crawl.forms.values(), key=lambda form: "/off" in form[0]):
