@@ -1,0 +1,1 @@
+"""Reads rows from files of any format that people have feedback in."""

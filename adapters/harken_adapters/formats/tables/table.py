@@ -1,0 +1,89 @@
+"""The rows of a file, whatever its format."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from attrs import frozen
+
+
+class Record(NamedTuple):
+    """One row of a table.
+
+    Attributes:
+        position: the line that it starts on, in a file of lines; the row in a spreadsheet; else its number. From 1.
+        values: the cells in the order of the columns, or an object with its own names; the text of a row that cannot
+            be read.
+        problem: why the row cannot be read; empty if it can.
+    """
+
+    position: int
+    values: Any
+    problem: str = ""
+
+
+@frozen
+class Layout:
+    """How a file is read: what was detected, or given.
+
+    Attributes:
+        format: ``csv``, ``jsonl``, ``json``, ``xlsx`` or ``parquet``.
+        encoding: the encoding of a text file, such as ``utf-8``; ``None`` for others.
+        separator: the separator of CSV.
+        compression: ``gzip`` or ``zip``.
+        place: where the rows are in the file, such as ``sheet 'Reviews'`` or ``the list under 'items'``.
+        skipped: the number of rows before the names of the columns.
+        left_out: the number of rows after the names of the columns that are not data, as survey tools write them.
+        is_rejects: whether they are the rejected rows of an earlier import.
+    """
+
+    format: str
+    encoding: str | None = None
+    separator: str | None = None
+    compression: str | None = None
+    place: str | None = None
+    skipped: int = 0
+    left_out: int = 0
+    is_rejects: bool = False
+
+
+class Table(ABC):
+    """The rows of a file. They can be read repeatedly, each time from the beginning and in constant memory.
+
+    Attributes:
+        name: the path of the file, or ``stdin``.
+        layout: how the file is read.
+        columns: the unique names of the columns; ``None`` if each row is an object with its own names.
+    """
+
+    name: str
+    layout: Layout
+    columns: Sequence[str] | None
+
+    @abstractmethod
+    def records(self) -> Iterator[Record]:
+        """All rows, in order, except empty ones. A row that cannot be read does not affect others.
+
+        Raises:
+            UnusableFile: the file cannot be read further.
+        """
+
+    @abstractmethod
+    def raw(self, record: Record) -> object:
+        """The row as a JSON value: an object by column name, or the text of a row that cannot be read."""
+
+    @property
+    @abstractmethod
+    def left_for_later(self) -> bool:
+        """Whether the last row was incomplete when ``records`` reached it, as in a file that is being written."""
+
+    @property
+    @abstractmethod
+    def progress(self) -> tuple[int, int | None]:
+        """The bytes or rows that ``records`` has read, and their total; ``None`` if that is unknown."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
