@@ -18,10 +18,12 @@ class ImportOptions:
         skip_rows: the number of rows before the names of the columns.
         key: the dotted path of the list in a JSON document.
         sheet: the name of the sheet of a spreadsheet.
-        columns: the column of a field, such as ``{"comment": "text"}``; a dotted path for a value in an object.
+        columns: the column of a field, such as ``{"comment": "text"}``; a dotted path for a value in an object, with
+            a number from 0 for an element of a list. The column must occur in the file. Of a sequence of columns, the
+            field gets the first that has a value in any row, and none of them needs to occur.
         constants: the value of a field in rows without one.
         scale: how ratings on a scale are read: ``stars``, ``nps`` or ``0..1``.
-        ratings: the rating of a value, such as ``{"5": "up", "other": "down"}``.
+        ratings: the rating of a value, such as ``{"5": "up", "other": "down"}``. They have precedence over the scale.
         date_format: the format of dates, as in ``strptime``.
         zone: the time zone of dates without one.
         drop: the columns to leave out.
@@ -35,7 +37,7 @@ class ImportOptions:
     skip_rows: int | None = None
     key: str | None = None
     sheet: str | None = None
-    columns: Mapping[str, str] = field(factory=dict)
+    columns: Mapping[str, str | Sequence[str]] = field(factory=dict)
     constants: Mapping[str, str] = field(factory=dict)
     scale: str | None = None
     ratings: Mapping[str, str] = field(factory=dict)
