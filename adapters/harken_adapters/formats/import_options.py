@@ -19,14 +19,14 @@ class ImportOptions:
         key: the dotted path of the list in a JSON document.
         sheet: the name of the sheet of a spreadsheet.
         columns: the column of a field, such as ``{"comment": "text"}``; a dotted path for a value in an object, with
-            a number from 0 for an element of a list. The column must occur in the file. Of a sequence of columns, the
-            field gets the first that has a value in any row, and none of them needs to occur.
+            a number from 0 for an element of a list. The column must occur in the file. Of a sequence of columns, a row
+            takes the first that has a value in it; none of them needs to occur in the file.
         constants: the value of a field in rows without one.
         scale: how ratings on a scale are read: ``stars``, ``nps`` or ``0..1``.
         ratings: the rating of a value, such as ``{"5": "up", "other": "down"}``. They have precedence over the scale.
         date_format: the format of dates, as in ``strptime``.
         zone: the time zone of dates without one.
-        drop: the columns to leave out.
+        drop: the columns to leave out, if they occur.
         only: the only columns to read, besides those of fields; ``None`` for all.
         context: whether other columns go into the context.
     """
