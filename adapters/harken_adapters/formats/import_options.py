@@ -33,7 +33,7 @@ def field_problem(name: str) -> str | None:
     """Why this is not the name of a field; ``None`` if it is."""
     if name.startswith(CONTEXT):
         problem = name_problem("context", name.removeprefix(CONTEXT))
-        return problem and problem.message
+        return problem.message if problem else None
     return None if name in FIELDS else no_such("field", name, (*FIELDS, f"{CONTEXT}NAME"))
 
 
