@@ -6,6 +6,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,26 @@ def test_unreadable_mapping_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "legacy.toml").write_text('drop = ["Größe"]', "cp1252")
     with pytest.raises(UnusableFile, match=r"legacy.toml is not UTF-8; save it as UTF-8"):
         read_mapping(tmp_path / "legacy.toml")
+
+
+# --- documentation ----------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[3] / "docs" / "command-line.md").read_text("utf-8")
+SECTION = PAGE.partition("### Presets and mapping files\n")[2].partition("\n### ")[0]
+
+
+def test_the_documented_mapping_file_is_valid() -> None:
+    """The example can be copied."""
+    example = SECTION.partition("```toml\n")[2].partition("```")[0]
+    assert parse_mapping(example, "the example").columns["session_id"] == ("ticket", "meta.chat_id")
+
+
+def test_all_presets_and_options_are_documented() -> None:
+    """Each has its place in a table."""
+    presets, options = (table.partition("\n\n")[0] for table in SECTION.split("|---|---|\n")[1:])
+    assert set(names()) == {line.split("`")[1] for line in presets.splitlines()}
+    cells = " ".join(line.split("|")[1] for line in options.splitlines())
+    assert {one.name for one in fields(ImportOptions)} == set(re.findall(r"\w+", cells))
 
 
 # --- any content ------------------------------------------------------------------------------------------------------
