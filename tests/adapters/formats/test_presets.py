@@ -121,8 +121,9 @@ def test_a_preset_is_a_mapping_file(name: str, tmp_path: Path) -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    """The message has the names of all presets."""
-    with pytest.raises(UnusableFile, match=r"^Unknown preset 'langfus'.*; expected one of app-store, .*, qualtrics$"):
+    """The message has the name that was probably meant, and all names."""
+    message = r"^Unknown preset 'langfus' \(did you mean 'langfuse'\?\); expected one of app-store, .*, qualtrics$"
+    with pytest.raises(UnusableFile, match=message):
         preset("langfus")
     with pytest.raises(UnusableFile, match=r"Unknown preset '\.\./presets/langfuse'"):
         text("../presets/langfuse")
@@ -201,9 +202,12 @@ other = "down"
         ("", r" is empty; it needs at least a table \[columns\], such as:"),
         ("columns = ", " is not valid TOML: Invalid value"),
         ("drop = " + "[" * 5_000, " is not valid TOML: the values are nested too deeply"),
-        ("colums = 1", ": unknown option 'colums'.*; expected one of format, encoding, "),
+        ("colums = 1", r": unknown option 'colums' \(did you mean 'columns'\?\); expected one of format, encoding, "),
         ("columns = 'a'", r": columns must be a table, \[columns\], got 'a'"),
-        ("columns.coment = 'a'", ": columns: Unknown field 'coment'.*; expected one of session_id, .*, context.NAME"),
+        (
+            "columns.coment = 'a'",
+            r": columns: Unknown field 'coment' \(did you mean 'comment'\?\); expected one of session_id, ",
+        ),
         ("constants.coment = 'a'", ": constants: Unknown field 'coment'.*; expected one of session_id, "),
         ("columns.context = 'a'", r": columns.context must be a table, \[columns.context\], got 'a'"),
         ("columns.context.'a b' = 'a'", ": columns: context name 'a b' may only have letters, digits"),
@@ -216,8 +220,11 @@ other = "down"
         ("ratings.5 = 'Up'", ": ratings.5 must be one of up, down, neutral, got 'Up'"),
         ("ratings.5 = 1", ": ratings.5 must be one of up, down, neutral, got 1"),
         ("ratings.0.5 = 'up'", ": ratings.0 is a table; put a value with a dot in quotes"),
-        ("scale = 'star'", ": Unknown scale 'star'.*; expected one of stars, nps, 0..1"),
-        ("format = 'cvs'", ": Unknown format 'cvs'.*; expected one of csv, jsonl, json, xlsx, parquet"),
+        ("scale = 'star'", r": Unknown scale 'star' \(did you mean 'stars'\?\); expected one of stars, nps, 0..1"),
+        (
+            "format = 'jsonll'",
+            r": Unknown format 'jsonll' \(did you mean 'jsonl'\?\); expected one of csv, jsonl, ",
+        ),
         ("zone = 5", ": zone must be a string in quotes, got 5"),
         ("skip_rows = -1", ": skip_rows must be a whole number from 0, got -1"),
         ("skip_rows = true", ": skip_rows must be a whole number from 0, got True"),
