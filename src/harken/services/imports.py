@@ -145,11 +145,11 @@ class ImportService:
             raise _not_found(application, import_id)
         return self._state.get(_kind(application), import_id)
 
-    def _add(self, running: Import, counts: ImportCounts, **changes: datetime) -> Import:
+    def _add(self, running: Import, counts: ImportCounts, *, finished_at: datetime | None = None) -> Import:
         def change(stored: Import | None) -> Import:
             # If its record was removed meanwhile, so were the entries that it counted.
             before = stored or evolve(running, counts=ImportCounts())
-            return evolve(before, counts=before.counts + counts, **changes)
+            return evolve(before, counts=before.counts + counts, finished_at=finished_at)
 
         return self._update(running, change)
 
