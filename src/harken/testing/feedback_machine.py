@@ -121,9 +121,9 @@ class FeedbackMachine(ComparingMachine):
         if (feedback.application, feedback.id) not in stored:
             self._both(lambda storage: storage.feedback.replace(feedback, []))
 
-    @rule(query=hst.queries())
-    def erase(self, query: FeedbackQuery) -> None:
-        self._both(lambda storage: storage.feedback.erase(query, at=NOON))
+    @rule(query=hst.queries(), limit=st.none() | st.integers(1, 3))
+    def erase(self, query: FeedbackQuery, limit: int | None) -> None:
+        self._both(lambda storage: storage.feedback.erase(query, at=NOON, limit=limit))
 
     @rule(query=hst.queries(), limit=st.integers(1, 4))
     def page_through(self, query: FeedbackQuery, limit: int) -> None:

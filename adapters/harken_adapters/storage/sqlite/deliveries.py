@@ -26,9 +26,7 @@ _COLUMNS: Final = (
 _SELECT: Final = f"SELECT {_COLUMNS} FROM delivery"  # noqa: S608
 _PUT: Final = f"INSERT OR REPLACE INTO delivery ({_COLUMNS}) VALUES ({', '.join('?' * 19)})"  # noqa: S608
 #: An alert may have the id of a feedback entry.
-_ABOUT: Final = (
-    "WHERE application = ? AND feedback_id IN (SELECT value FROM json_each(?)) AND type NOT GLOB 'alert.*'"
-)
+_ABOUT: Final = "WHERE application = ? AND feedback_id IN (SELECT value FROM json_each(?)) AND type NOT GLOB 'alert.*'"
 _STATES: Final = {state.value: state for state in DeliveryState}
 
 
