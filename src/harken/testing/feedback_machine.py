@@ -121,8 +121,13 @@ class FeedbackMachine(ComparingMachine):
         if (feedback.application, feedback.id) not in stored:
             self._both(lambda storage: storage.feedback.replace(feedback, []))
 
-    @rule(query=hst.queries(), limit=st.none() | st.integers(1, 3))
-    def erase(self, query: FeedbackQuery, limit: int | None) -> None:
+    @rule(query=hst.queries())
+    def erase(self, query: FeedbackQuery) -> None:
+        self._both(lambda storage: storage.feedback.erase(query, at=NOON))
+
+    @rule(application=st.sampled_from(hst.APPLICATIONS), limit=st.integers(1, 2))
+    def erase_the_oldest(self, application: str, limit: int) -> None:
+        query = FeedbackQuery(application=application).in_any_state()
         self._both(lambda storage: storage.feedback.erase(query, at=NOON, limit=limit))
 
     @rule(query=hst.queries(), limit=st.integers(1, 4))

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from harken.domain.erasure import Erased
-from harken.domain.events import Delivery, Event, erasure_deliveries
+from harken.domain.events import Event, erasure_deliveries
 from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery
 from harken_adapters.storage.sqlite.alerts import replace_alert, select_alerts
