@@ -143,7 +143,9 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
 
     editor = make.editor(storage.feedback)
     erasures = Erasures(storage.state)
-    eraser = make.eraser(storage.feedback, storage.sessions, storage.conversations, erasures, clock=shared_clock)
+    eraser = make.eraser(
+        storage.feedback, storage.sessions, storage.conversations, erasures, storage.state, clock=shared_clock
+    )
     rule_counts = RuleCounts(storage.state, clock=clock)
     collection = make.collection(
         storage.feedback,
