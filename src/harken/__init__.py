@@ -28,6 +28,8 @@ from harken.domain.errors import (
     Forbidden,
     HarkenError,
     IdempotencyConflict,
+    ImportNotFound,
+    ImportRejected,
     InvalidConversation,
     InvalidCredentials,
     InvalidMetadata,
@@ -112,8 +114,10 @@ from harken.services.themes import FoundTheme, Themes
 if TYPE_CHECKING:
     from harken.asynchronous import AsyncHarken, connect_async
     from harken.container import Container, create_container, open_harken
+    from harken.domain.imports import Import, ImportCounts
     from harken.domain.insight.facets import Facets
     from harken.domain.insight.periods import ComparedPeriods
+    from harken.domain.retention import Retention
 else:
 
     def __getattr__(name: str) -> object:
@@ -125,8 +129,12 @@ else:
             from harken import asynchronous as module  # noqa: PLC0415
         elif name in ("Container", "create_container", "open_harken"):
             from harken import container as module  # noqa: PLC0415
+        elif name in ("Import", "ImportCounts"):
+            from harken.domain import imports as module  # noqa: PLC0415
         elif name == "Facets":
             from harken.domain.insight import facets as module  # noqa: PLC0415
+        elif name == "Retention":
+            from harken.domain import retention as module  # noqa: PLC0415
         elif name == "ComparedPeriods":
             from harken.domain.insight import periods as module  # noqa: PLC0415
         else:
@@ -178,6 +186,10 @@ __all__ = [
     "HarkenError",
     "Headline",
     "IdempotencyConflict",
+    "Import",
+    "ImportCounts",
+    "ImportNotFound",
+    "ImportRejected",
     "Interval",
     "InvalidConversation",
     "InvalidCredentials",
@@ -220,6 +232,7 @@ __all__ = [
     "ReplyRule",
     "Responder",
     "ResponseTime",
+    "Retention",
     "Revision",
     "Route",
     "RouteDryRun",

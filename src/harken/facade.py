@@ -50,6 +50,8 @@ from harken.services.themes import Themes
 
 if TYPE_CHECKING:
     from harken.domain.insight.facets import Facets
+    from harken.services.feedback.retention import RetentionService
+    from harken.services.imports import ImportService
     from harken.services.notifications.digests import DigestService
 
 
@@ -80,7 +82,7 @@ class Harken:
 
     ``harken.connect`` creates it. Its services do everything else: ``collection``, ``moderation``, ``analytics``,
     ``sentiment``, ``spam``, ``sessions``, ``conversations``, ``keys``, ``feed``, ``alerts``, ``channels``, ``routes``,
-    ``deliveries``, ``digests`` and ``relay``.
+    ``deliveries``, ``digests``, ``imports``, ``retention`` and ``relay``.
     """
 
     def __init__(
@@ -102,6 +104,8 @@ class Harken:
         routes: RouteService,
         deliveries: DeliveryService,
         digests: DigestService,
+        imports: ImportService,
+        retention: RetentionService,
         relay: Relay,
         application: str = DEFAULT_APPLICATION,
     ) -> None:
@@ -119,6 +123,8 @@ class Harken:
         self.routes = routes
         self.deliveries = deliveries
         self.digests = digests
+        self.imports = imports
+        self.retention = retention
         self.relay = relay
         self.outbox = storage.outbox
         self.state = storage.state

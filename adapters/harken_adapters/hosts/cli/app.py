@@ -22,6 +22,8 @@ from harken import (
     FeedbackNotFound,
     FeedbackRejected,
     HarkenError,
+    ImportNotFound,
+    ImportRejected,
     InvalidQuery,
     KeyNotFound,
     KeyRejected,
@@ -41,7 +43,9 @@ from harken_adapters.hosts.cli import (
     demo,
     digests,
     doctor,
+    erasing,
     feedback,
+    imports,
     keys,
     mcp,
     migrate,
@@ -73,6 +77,7 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (DeliveryNotFound, NOT_FOUND),
     (KeyNotFound, NOT_FOUND),
     (AlertNotFound, NOT_FOUND),
+    (ImportNotFound, NOT_FOUND),
     (NoSuchChannel, NOT_FOUND),
     (NoSuchRoute, NOT_FOUND),
     (StorageError, STORAGE_FAILED),
@@ -81,6 +86,7 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (RouteRejected, WRONG_USAGE),
     (InvalidQuery, WRONG_USAGE),
     (KeyRejected, WRONG_USAGE),
+    (ImportRejected, WRONG_USAGE),
     (UnusableFile, WRONG_USAGE),
     (WrongUsage, WRONG_USAGE),
     (HarkenError, REFUSED),
@@ -113,8 +119,9 @@ app.add_typer(moderation.moderate, name="moderate")
 app.add_typer(keys.keys, name="keys")
 app.command("mint-token")(tokens.mint_token)
 app.command("mint-link")(tokens.mint_link)
-app.command("erase")(feedback.erase)
+app.command("erase")(erasing.erase)
 app.command("import")(transfer.import_)
+app.command("imports")(imports.imports)
 app.command("export")(transfer.export)
 app.command("copy")(copying.copy)
 app.add_typer(migrate.migrate, name="migrate")
