@@ -1,4 +1,4 @@
-"""The rows of a file, whatever its format."""
+"""The rows of a file of any format."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Layout:
     """How a file is read: what was detected, or given.
 
     Attributes:
-        format: ``csv``, ``jsonl``, ``json``, ``xlsx`` or ``parquet``.
+        format: ``csv``, ``jsonl``, ``json``, ``xlsx``, ``parquet`` or ``arrow``.
         encoding: the encoding of a text file, such as ``utf-8``; ``None`` for others.
         separator: the separator of CSV.
         compression: ``gzip`` or ``zip``.
