@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from statistics import mode
@@ -25,7 +26,7 @@ from harken_adapters.formats.tables.table import Layout, Record, Table
 
 _SEPARATORS: Final = (",", ";", "\t", "|")
 #: What spreadsheets write as the first line to name the separator.
-_SEPARATOR_LINE: Final = "sep="
+_SEPARATOR_LINE: Final = re.compile('"?sep=([^"])"?')
 _SAMPLE_LINES: Final = 1_000
 
 
@@ -137,13 +138,11 @@ class CsvTable(Table):
 
 def _separator_and_first_line(sample: list[str], options: ImportOptions) -> tuple[str, int]:
     """The separator, and the number of the first line that may have the names of the columns."""
-    line = sample[0].strip().strip('"') if sample else ""
-    named = line.removeprefix(_SEPARATOR_LINE) if line.startswith(_SEPARATOR_LINE) else ""
-    # A tab is white space.
-    if line == _SEPARATOR_LINE and "\t" in sample[0]:
-        named = "\t"
-    first = 1 + max(options.skip_rows or 0, 1 if len(named) == 1 else 0)
-    separator = options.separator or (named if len(named) == 1 else _detect_separator(sample[first - 1 :]))
+    named = _SEPARATOR_LINE.fullmatch(sample[0].rstrip("\r\n")) if sample else None
+    first = 1 + max(options.skip_rows or 0, 1 if named else 0)
+    separator = options.separator
+    if separator is None:
+        separator = named[1] if named else _detect_separator(sample[first - 1 :])
     if len(separator) != 1 or separator in '"\r\n':
         raise UnusableFile(f"The separator of CSV is one character, such as ';' or a tab, got {separator!r}")
     return separator, first
