@@ -3,6 +3,7 @@
 import csv
 import io
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -260,13 +261,10 @@ def test_an_export_may_have_longer_rows() -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     """For any bytes after the names, the file is refused, or each row has cells or a problem, and reading ends."""
-    try:
-        with table_of(b"session_id,comment\n" + data) as table:
-            for record in table.records():
-                assert bool(record.problem) or len(record.values) == len(table.columns or ())
-                assert str(table.raw(record)).encode()
-    except UnusableFile as error:
-        assert str(error)
+    with suppress(UnusableFile), table_of(b"session_id,comment\n" + data) as table:
+        for record in table.records():
+            assert bool(record.problem) or len(record.values) == len(table.columns or ())
+            assert str(table.raw(record)).encode()
 
 
 @given(st.text(st.sampled_from(',"\r\nab='), max_size=40))

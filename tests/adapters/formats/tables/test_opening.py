@@ -135,7 +135,7 @@ def test_a_spreadsheet_that_is_larger_than_it_says_is_refused() -> None:
     entry = lying.index(b"PK\x01\x02")
     for at in (22, entry + 24):  # the size in the header of the member, and in the directory
         lying[at : at + 4] = (10).to_bytes(4, "little")
-    with pytest.raises(UnusableFile, match="is damaged: the checksum of xl/workbook.xml is wrong"):
+    with pytest.raises(UnusableFile, match=r"is damaged: the checksum of xl/workbook\.xml is wrong"):
         records_of(bytes(lying), "file.xlsx")
 
 
@@ -287,7 +287,7 @@ UNFINISHED = [
 
 @pytest.mark.parametrize(("name", "data", "rows"), UNFINISHED)
 def test_an_incomplete_last_row_is_left(name: str, data: str | bytes, rows: int) -> None:
-    """A last row without a line end that cannot be read is left for the next run; in a compressed file it is invalid."""
+    """A last row without a line end that cannot be read is left for the next run; in a compressed one it is invalid."""
     with table_of(data, name, separator="," if "csv" in name else None) as table:
         assert [record.problem for record in table.records()] == [""] * rows
         assert table.left_for_later
