@@ -299,6 +299,7 @@ def test_any_rows_in_any_dialect_are_read_back(
     # A few short rows may not show their shape.
     records = records_of(
         file.getvalue().encode(encoding),
+        format="csv",
         separator=separator,
         skip_rows=0,
         encoding=encoding if encoding == "utf-16-be" else None,

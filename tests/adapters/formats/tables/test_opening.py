@@ -101,6 +101,7 @@ def test_other_archives_are_refused() -> None:
         (zipped({"a.csv": CSV, "b.csv": CSV}), r"with 2 files; unpack it and import them: a\.csv, b\.csv$"),
         (zipped({f"{letter}.csv": CSV for letter in "abcdefg"}), r"with 7 files.*e\.csv, \.\.\.$"),
         (zipped({"a.csv": CSV * 100})[:-30], "is a damaged zip file"),
+        (zipped({"mimetype": "application/vnd.oasis", "content.xml": ""}), "office program; save its table as .xlsx"),
         (gzip.compress(CSV.encode())[:-10], "is a damaged gzip file"),
         (gzip.compress(CSV.encode())[:-8] + bytes(8), "is a damaged gzip file"),
         (gzip.compress(a_spreadsheet()), r"is a spreadsheet \(.xlsx\) in gzip; unpack it first"),
