@@ -139,6 +139,8 @@ def _open(source: Source, options: ImportOptions) -> Table:
 def _open_text(content: Content, options: ImportOptions) -> Table:
     encoding = detect_encoding(content, options.encoding)
     start = next(encoding.decode(content.chunks()), "")
+    if not start.strip():
+        raise UnusableFile(f"{content.source.name} is empty")
     _refuse_other_text(content.source.name, start, is_named=options.format is not None)
     found = _text_format(start, _suffix(content))
     if options.format in ("csv", "json", "jsonl"):
@@ -177,8 +179,6 @@ def _text_format(start: str, suffix: str) -> str:
     """Whether text is CSV, JSON Lines or a JSON document."""
     is_json = "json" in _SUFFIXES.get(suffix, ())
     lines = [line for line in start.split("\n", _LOOKED_AT) if line.strip()]
-    if not lines:
-        return "json" if is_json else "csv"
     first = lines[0].lstrip()
     if first.startswith("["):
         return "json" if is_json or _LIST_OF_OBJECTS.match(start.lstrip()) else "csv"

@@ -136,7 +136,7 @@ def test_names_that_look_alike() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("\n\n", "must begin with a row of column names"),
+        (",,\n,,\n", "must begin with a row of column names: there is no row"),
         ('"session_id\n', "must begin with a row of column names: not valid CSV"),
         (f"{'x' * MAX_ROW_CHARACTERS}\n", "must begin with a row of column names: the row is too long"),
         ("session_id,rating,rating\ns,up,down\n", "The column 'rating' appears twice; remove or rename one"),

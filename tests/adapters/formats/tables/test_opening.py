@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import xlsxwriter
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harken import MissingExtra
 from harken_adapters.formats.errors import UnusableFile
@@ -144,10 +146,11 @@ def test_a_spreadsheet_that_is_larger_than_it_says_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["file.csv", "file.jsonl", "file.txt", "file.csv.gz"])
-def test_an_empty_file_is_refused(name: str) -> None:
+@pytest.mark.parametrize("data", [b"", b"\r\n\n ", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_refused(name: str, data: bytes) -> None:
     """An empty file is not imported successfully."""
     with pytest.raises(UnusableFile, match=f"{name} is empty"):
-        rows_of(gzip.compress(b"") if name.endswith(".gz") else b"", name)
+        rows_of(gzip.compress(data) if name.endswith(".gz") else data, name)
 
 
 def test_content_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
@@ -369,3 +372,27 @@ def test_a_growing_file_is_read_as_it_was(tmp_path: Path) -> None:
         assert [table.raw(record) for record in table.records()] == ROWS
         assert not table.left_for_later
     table.close()
+
+
+@given(
+    st.lists(st.text('a",é😡;', max_size=6), min_size=1, max_size=5), st.sampled_from(["csv", "jsonl"]), st.floats(0, 1)
+)
+def test_a_file_can_end_anywhere(texts: list[str], format_: str, share: float) -> None:
+    """Wherever a file ends that is being written, no row is rejected, and all rows with a line end are read."""
+    if format_ == "csv":
+        rows = [f'{number},"{text.replace(chr(34), chr(34) * 2)}"' for number, text in enumerate(texts)]
+        begin, options = b"id,text\n", {"separator": ",", "encoding": "utf-8"}
+    else:
+        rows = [json.dumps({"id": number, "text": text}, ensure_ascii=False) for number, text in enumerate(texts)]
+        begin, options = b'{"id": -1}\n', {"encoding": "utf-8"}
+    data = "".join(f"{row}\n" for row in rows).encode()
+    part = data[: int(share * len(data))]
+    with table_of(begin + part, f"file.{format_}", **options) as table:
+        records = list(table.records())
+        is_left = table.left_for_later
+    expected = records_of(begin + data, f"file.{format_}", **options)
+    complete = part.count(b"\n") + (format_ == "jsonl")
+    assert records[:complete] == expected[:complete]
+    assert [record.problem for record in records[complete:]] == [""] * (len(records) - complete)
+    # The rest is left, or looks like a row.
+    assert len(records) + is_left == complete + (not part.endswith(b"\n") and part != b"")
