@@ -92,7 +92,7 @@ def detect_encoding(content: Content, named: str | None) -> Encoding:
         return Encoding(wide, _scan(content, wide).is_valid)
     scan = _scan(content, "utf-8")
     if scan.invalid > scan.valid:
-        return Encoding(_legacy(content, scan.sample), is_valid=True)
+        return _legacy(content, scan.sample)
     return Encoding("utf-8", scan.is_valid)
 
 
@@ -106,7 +106,7 @@ def _named(content: Content, name: str) -> Encoding:
             name = f"{name}-{order}"
         name = "utf-8" if name == "utf-8-sig" else name
         return Encoding(name, _scan(content, name).is_valid)
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise UnusableFile(
             f"Unknown encoding {name!r}; use a name such as utf-8, utf-16, cp1252 or shift_jis"
         ) from None
@@ -149,19 +149,19 @@ def _scan(content: Content, name: str) -> _Scan:
 def _wide(start: bytes) -> str | None:
     """UTF-16 without a byte order mark: every other byte of Latin text is 0."""
     zeros = [start[0::2].count(0), start[1::2].count(0)]
-    if max(zeros) * 4 < len(start) // 2 or min(zeros) * 50 > max(zeros):
+    if max(zeros) * 8 < len(start) or min(zeros) * 50 > max(zeros) or not any(zeros):
         return None
     return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 
 
-def _legacy(content: Content, sample: bytes) -> str:
-    """The name of the legacy encoding in which all bytes are valid."""
+def _legacy(content: Content, sample: bytes) -> Encoding:
+    """The legacy encoding in which all bytes are valid."""
     name, hint = content.source.name, "add its encoding, such as --encoding cp1252, or save it as UTF-8"
     try:
         from chardet import EncodingEra, detect  # noqa: PLC0415 - only files that are not UTF-8 need it
     except ImportError:
         raise UnusableFile(f'{name} is not UTF-8; {hint}, or pip install "harken[files]", which detects it') from None
     found = detect(sample, encoding_era=EncodingEra.MODERN_WEB, prefer_superset=True, compat_names=False)["encoding"]
-    if found is None or not _scan(content, found).is_valid:
+    if found is None or (scan := _scan(content, found)).invalid:
         raise UnusableFile(f"{name} is not UTF-8, and its encoding is unknown; {hint}")
-    return codecs.lookup(found).name
+    return Encoding(codecs.lookup(found).name, scan.is_valid)

@@ -37,7 +37,7 @@ class ArrowTable(Table):
         self._source = source
         self._read = 0
         with self._open() as file:
-            self.columns = unique_names((file.schema_arrow if format_ == "parquet" else file.schema).names)
+            self.columns = unique_names((file.schema_arrow if format_ == "parquet" else file.schema).names, self.name)
             self._rows: int | None = file.metadata.num_rows if format_ == "parquet" else None
 
     def records(self) -> Iterator[Record]:

@@ -48,9 +48,9 @@ class SpreadsheetTable(Table):
         rows = [row for row in islice(self._rows(), _SAMPLE_ROWS) if row.position > (options.skip_rows or 0)]
         if not rows:
             raise UnusableFile(f"{self.name} has no row of column names in {place}")
-        index = find_names([row.values for row in rows]) if options.skip_rows is None else 0
+        index = find_names([row.values for row in rows], self.name) if options.skip_rows is None else 0
         self._names_at = rows[index].position
-        self.columns = unique_names(rows[index].values)
+        self.columns = unique_names(rows[index].values, self.name)
         left_out = count_left_out([row.values for row in rows[index + 1 :]])
         skipped = self._names_at - 1 if index or options.skip_rows else 0
         self.layout = Layout("xlsx", place=place, skipped=skipped, left_out=left_out)

@@ -74,7 +74,7 @@ def test_an_encoding_can_be_named(encoding: str) -> None:
     assert [row["comment"] for row in rows_of(data, encoding=encoding)] == [text]
 
 
-@pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", ""])
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", "idna", ""])
 def test_unknown_encodings_are_refused(encoding: str) -> None:
     """A name that is not that of an encoding is refused with examples."""
     with pytest.raises(UnusableFile, match=r"Unknown encoding .*; use a name such as utf-8"):
