@@ -28,6 +28,8 @@ from harken.domain.errors import (
     Forbidden,
     HarkenError,
     IdempotencyConflict,
+    ImportNotFound,
+    ImportRejected,
     InvalidConversation,
     InvalidCredentials,
     InvalidMetadata,
@@ -112,6 +114,7 @@ from harken.services.themes import FoundTheme, Themes
 if TYPE_CHECKING:
     from harken.asynchronous import AsyncHarken, connect_async
     from harken.container import Container, create_container, open_harken
+    from harken.domain.imports import Import, ImportCounts
     from harken.domain.insight.facets import Facets
     from harken.domain.insight.periods import ComparedPeriods
 else:
@@ -125,6 +128,8 @@ else:
             from harken import asynchronous as module  # noqa: PLC0415
         elif name in ("Container", "create_container", "open_harken"):
             from harken import container as module  # noqa: PLC0415
+        elif name in ("Import", "ImportCounts"):
+            from harken.domain import imports as module  # noqa: PLC0415
         elif name == "Facets":
             from harken.domain.insight import facets as module  # noqa: PLC0415
         elif name == "ComparedPeriods":
@@ -178,6 +183,10 @@ __all__ = [
     "HarkenError",
     "Headline",
     "IdempotencyConflict",
+    "Import",
+    "ImportCounts",
+    "ImportNotFound",
+    "ImportRejected",
     "Interval",
     "InvalidConversation",
     "InvalidCredentials",

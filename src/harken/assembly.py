@@ -130,6 +130,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         ConfigurationError: a route, an alert rule or a digest is invalid.
     """
     from harken.services.feedback.rule_counts import RuleCounts  # noqa: PLC0415 - keeps `import harken` light
+    from harken.services.imports import ImportService  # noqa: PLC0415 - as above
     from harken.services.notifications.digests import DigestService  # noqa: PLC0415 - as above
 
     make, clock, notifications = parts.services, parts.clock, parts.notifications
@@ -240,5 +241,6 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         routes=routes,
         deliveries=deliveries,
         digests=digests,
+        imports=ImportService(storage.state, collection.erase, clock=clock, new_id=parts.new_id),
         relay=make.relay(dependencies, alerting, notifications.channels.open),
     )

@@ -50,6 +50,7 @@ from harken.services.themes import Themes
 
 if TYPE_CHECKING:
     from harken.domain.insight.facets import Facets
+    from harken.services.imports import ImportService
     from harken.services.notifications.digests import DigestService
 
 
@@ -80,7 +81,7 @@ class Harken:
 
     ``harken.connect`` creates it. Its services do everything else: ``collection``, ``moderation``, ``analytics``,
     ``sentiment``, ``spam``, ``sessions``, ``conversations``, ``keys``, ``feed``, ``alerts``, ``channels``, ``routes``,
-    ``deliveries``, ``digests`` and ``relay``.
+    ``deliveries``, ``digests``, ``imports`` and ``relay``.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Harken:
         routes: RouteService,
         deliveries: DeliveryService,
         digests: DigestService,
+        imports: ImportService,
         relay: Relay,
         application: str = DEFAULT_APPLICATION,
     ) -> None:
@@ -119,6 +121,7 @@ class Harken:
         self.routes = routes
         self.deliveries = deliveries
         self.digests = digests
+        self.imports = imports
         self.relay = relay
         self.outbox = storage.outbox
         self.state = storage.state

@@ -19,6 +19,8 @@
     ├── Forbidden                             the credentials do not allow the operation
     ├── KeyRejected (ValueError)              an API key cannot be created with these values
     ├── KeyNotFound (LookupError)             no API key has this id
+    ├── ImportRejected (ValueError)           an import cannot have this id, or continue with this mapping
+    ├── ImportNotFound (LookupError)          no import has this id
     ├── RouteRejected (ValueError)            a route is invalid
     ├── NoSuchRoute (LookupError)             no route has this name
     ├── NoSuchChannel (LookupError)           no channel has this name
@@ -126,6 +128,14 @@ class KeyRejected(HarkenError, ValueError):
 
 class KeyNotFound(HarkenError, LookupError):
     """No API key has this id."""
+
+
+class ImportRejected(HarkenError, ValueError):
+    """An import cannot begin: its id is invalid, or an import with this id has another mapping. Nothing was changed."""
+
+
+class ImportNotFound(HarkenError, LookupError):
+    """The application has no import with this id, and no feedback from one."""
 
 
 class RouteRejected(HarkenError, ValueError):

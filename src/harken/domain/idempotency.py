@@ -9,11 +9,14 @@ from typing import Final
 
 from harken.domain.feedback import Rating, Submission
 
+#: The context name under which imported feedback has the id of its import. It is not part of the body, so that a row
+#: which another import has stored is a duplicate.
+IMPORT_ID: Final = "import_id"
 _to_json: Final = json.JSONEncoder(default=repr).encode
 
 
 def fingerprint(submission: Submission) -> str:
-    """Return a digest of the submitted body, before any text was trimmed or any value added."""
+    """Return a digest of the submitted body, before any text was trimmed or any value added, without its import id."""
     rating = submission.rating
     context = submission.context
     body = (
@@ -24,9 +27,13 @@ def fingerprint(submission: Submission) -> str:
         submission.target.agent_id,
         submission.author,
         submission.tags,
-        sorted(context.items(), key=str) if isinstance(context, Mapping) else context,
+        _body_of(context) if isinstance(context, Mapping) else context,
         submission.created_at and str(submission.created_at),
         submission.sentiment,
         submission.vote,
     )
     return blake2b(_to_json(body).encode(), digest_size=32).hexdigest()
+
+
+def _body_of(context: Mapping[str, object]) -> list[tuple[str, object]]:
+    return sorted((item for item in context.items() if item[0] != IMPORT_ID), key=str)

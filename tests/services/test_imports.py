@@ -1,0 +1,198 @@
+"""The registry of imports: records of runs, rows that another import has stored, and undoing imports."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import (
+    Erased,
+    Feedback,
+    Harken,
+    Import,
+    ImportCounts,
+    ImportNotFound,
+    ImportRejected,
+    StorageUnavailable,
+    Submission,
+    Summary,
+    Target,
+)
+from harken.domain.idempotency import IMPORT_ID, fingerprint
+from harken.domain.imports import MAX_FILES, SAMPLE_SIZE
+from support import NOON, ManualClock, a_submission, counting_ids, in_threads
+
+BATCH = ImportCounts(read=10, added=6, duplicates=3, rejected=1)
+
+
+@pytest.fixture
+def hk(storage_url: str, clock: ManualClock) -> Iterator[Harken]:
+    """A Harken on an empty storage of each kind."""
+    with harken.connect(storage_url, clock=clock, new_id=counting_ids()) as connected:
+        yield connected
+
+
+def _row(number: int, import_id: str | None, **parts: object) -> Submission:
+    context = {"row": number} | ({} if import_id is None else {IMPORT_ID: import_id})
+    return a_submission(f"s-{number}", idempotency_key=f"row-{number}", context=context, **parts)
+
+
+def _stored(hk: Harken) -> list[Feedback]:
+    return list(hk.collection.stream(hk.query().in_any_state()))
+
+
+def test_a_record_comes_back_as_it_was_written(hk: Harken, clock: ManualClock) -> None:
+    """An import has its files, mapping, sample, times and counts, in every process on the storage."""
+    begun = hk.imports.begin("shop", files=["a.csv", "b.csv"], mapping="m1", sample=[2**64 - 1, 0, 7])
+    assert begun == Import(
+        id="id-000001",
+        application="shop",
+        started_at=NOON,
+        files=("a.csv", "b.csv"),
+        mapping="m1",
+        sample=(0, 7, 2**64 - 1),
+    )
+    clock.turn(seconds=5)
+    assert hk.imports.record(begun, BATCH).finished_at is None
+    finished = hk.imports.finish(begun, BATCH)
+    assert (finished.counts, finished.finished_at) == (BATCH + BATCH, NOON + timedelta(seconds=5))
+    assert hk.imports.get("shop", begun.id) == finished
+    assert list(hk.imports.list("shop")) == [finished]
+    assert list(hk.imports.list("default")) == []
+
+
+def test_the_last_started_comes_first(hk: Harken, clock: ManualClock) -> None:
+    """Imports are listed by their start; those with another mapping can be listed alone."""
+    for number, mapping in enumerate(("m1", "m2", "m1")):
+        hk.imports.begin("default", import_id=f"i{number}", mapping=mapping)
+        clock.turn(hours=1)
+    assert [one.id for one in hk.imports.list("default")] == ["i2", "i1", "i0"]
+    assert [one.id for one in hk.imports.overlapping("default", "m2")] == ["i2", "i0"]
+
+
+def test_a_second_run_continues_the_import(hk: Harken, clock: ManualClock) -> None:
+    """With the same id and mapping, files and counts are added, and the import is unfinished again."""
+    first = hk.imports.begin("default", import_id="i", files=["a.csv"], mapping="m", sample=[5])
+    hk.imports.finish(first, BATCH)
+    clock.turn(days=1)
+    second = hk.imports.begin("default", import_id="i", files=["a.csv", "b.csv"], mapping="m", sample=[3, 5])
+    assert (second.started_at, second.finished_at, second.files) == (NOON, None, ("a.csv", "b.csv"))
+    assert (second.sample, hk.imports.finish(second, BATCH).counts) == ((3, 5), BATCH + BATCH)
+
+
+def test_another_mapping_is_refused(hk: Harken) -> None:
+    """An id stands for one mapping; the message says what to do, and the record stays as it is."""
+    first = hk.imports.begin("default", import_id="i", mapping="m")
+    with pytest.raises(ImportRejected, match=r"another mapping of columns.*choose another id"):
+        hk.imports.begin("default", import_id="i", mapping="n")
+    assert hk.imports.get("default", "i") == first
+    assert hk.imports.begin("shop", import_id="i", mapping="n").application == "shop"
+
+
+@pytest.mark.parametrize("import_id", ["", " ", "a\nb", "x" * 300])
+def test_an_invalid_id_is_refused(hk: Harken, import_id: str) -> None:
+    """It could not be typed again to undo the import."""
+    with pytest.raises(ImportRejected, match="import_id"):
+        hk.imports.begin("default", import_id=import_id)
+    with pytest.raises(ImportNotFound):
+        hk.imports.erase("default", import_id)
+
+
+def test_no_count_of_simultaneous_runs_is_lost(hk: Harken) -> None:
+    """Two runs of one import record at the same time."""
+    begun = hk.imports.begin("default", import_id="i")
+    in_threads([lambda: [hk.imports.record(begun, ImportCounts(read=1)) for _ in range(20)]] * 2)
+    assert hk.imports.get("default", "i").counts == ImportCounts(read=40)
+
+
+@given(st.lists(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1)))
+def test_a_sample_has_the_smallest_digests(some: list[int], others: list[int]) -> None:
+    """However the digests of the rows arrive, and in however many runs, the sample of the same rows is the same."""
+
+    def sampled(digests: list[int]) -> tuple[int, ...]:
+        return Import(id="i", application="a", started_at=NOON, sample=digests).sample
+
+    assert sampled([*sampled(some), *sampled(others)]) == sampled(others + some)
+    assert sampled(some) == tuple(sorted(set(some)))[:SAMPLE_SIZE]
+
+
+def test_records_stay_small() -> None:
+    """Of many files, the first names are recorded, each once."""
+    files = [f"{number}.csv" for number in range(2 * MAX_FILES)]
+    one = Import(id="i", application="a", started_at=NOON, files=["0.csv", *files])
+    assert one.files == tuple(files[:MAX_FILES])
+
+
+def test_the_row_of_another_import_is_a_duplicate(hk: Harken) -> None:
+    """The import id is not part of the body, so the same row from two imports is stored once, with the first id."""
+    for import_id, is_duplicate in (("i", False), ("j", True), (None, True)):
+        (receipt,) = hk.collection.submit_many([_row(1, import_id)])
+        assert isinstance(receipt, harken.Receipt)
+        assert (receipt.duplicate, receipt.feedback.context[IMPORT_ID]) == (is_duplicate, "i")
+
+
+@given(st.dictionaries(st.text(max_size=9), st.integers() | st.text(), max_size=5), st.text())
+def test_other_context_is_part_of_the_body(context: dict[str, int | str], import_id: str) -> None:
+    """Fingerprints differ in everything but the import id."""
+    context.pop(IMPORT_ID, None)
+
+    def of(values: dict[str, int | str]) -> str:
+        return fingerprint(Submission(target=Target("s"), rating="up", context=values))
+
+    assert of(context | {IMPORT_ID: import_id}) == of(context)
+    assert of(context | {"import_ids": import_id}) != of(context | {"import_ids": f"{import_id}!"})
+
+
+def test_undoing_an_import_leaves_what_was_there_before(hk: Harken) -> None:
+    """All its entries are erased, in any state, and nothing else; statistics are those of the rest."""
+    hk.submit("s-1", "down", "Too slow", context={"row": 1})
+    hk.collection.submit_many([_row(number, "other") for number in range(3)])
+    before, summary = _stored(hk), hk.summary()
+    begun = hk.imports.begin("default", import_id="i")
+    hk.collection.submit_many([_row(number, "i", comment="x") for number in range(10, 20)], announce=False)
+    pending, withdrawn = (one for one in _stored(hk) if one.session_id in ("s-11", "s-12"))
+    hk.moderation.decide("default", pending.id, "rejected")
+    hk.collection.withdraw("default", withdrawn.id)
+    hk.imports.finish(begun, ImportCounts(read=10, added=10))
+    assert hk.imports.erase("default", "i").feedback == 10
+    assert _stored(hk) == before
+    assert hk.summary() == summary == sum(map(Summary.of, before), Summary())
+    assert hk.check() == []
+    with pytest.raises(ImportNotFound, match="No import with id 'i' in application 'default'"):
+        hk.imports.erase("default", "i")
+
+
+def test_feedback_without_a_record_is_erased_too(hk: Harken) -> None:
+    """A copy of the storage has the feedback of an import, and no record of it."""
+    hk.collection.submit_many([_row(1, "i")])
+    assert hk.imports.erase("default", "i").feedback == 1
+    hk.imports.begin("default", import_id="empty")
+    assert hk.imports.erase("default", "empty") == Erased()
+
+
+def test_an_interrupted_erasure_can_be_repeated(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record goes last, so that the import stays listed until nothing of it is left."""
+    begun = hk.imports.begin("default", import_id="i")
+    hk.collection.submit_many([_row(1, "i")])
+
+    def fail(_: object) -> Erased:
+        raise StorageUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hk.imports, "_erase", fail)
+        with pytest.raises(StorageUnavailable):
+            hk.imports.erase("default", "i")
+    assert list(hk.imports.list("default")) == [begun]
+    assert hk.imports.erase("default", "i").feedback == 1
+    assert list(hk.imports.list("default")) == []
+
+
+def test_a_run_that_goes_on_after_the_erasure_is_listed(hk: Harken) -> None:
+    """What it stores afterwards can be undone as well."""
+    begun = hk.imports.record(hk.imports.begin("default", import_id="i"), BATCH)
+    hk.imports.erase("default", "i")
+    assert hk.imports.record(begun, BATCH).counts == BATCH
+    assert hk.imports.get("default", "i").counts == BATCH
