@@ -3,8 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from attrs import field, frozen
+
+from harken.domain.rules import name_problem
+from harken.domain.texts import no_such
+
+FORMATS: Final = ("csv", "jsonl", "json", "xlsx", "parquet")
+SCALES: Final = ("stars", "nps", "0..1")
+#: The fields that columns are mapped to, besides ``context.NAME``. Columns with the name of a field need no mapping.
+FIELDS: Final = (
+    "session_id",
+    "message_id",
+    "agent_id",
+    "author",
+    "rating",
+    "comment",
+    "created_at",
+    "sentiment_polarity",
+    "sentiment_subjectivity",
+    "tags",
+)
+#: The prefix of a field in the context.
+CONTEXT: Final = "context."
+
+
+def field_problem(name: str) -> str | None:
+    """Why this is not the name of a field; ``None`` if it is."""
+    if name.startswith(CONTEXT):
+        problem = name_problem("context", name.removeprefix(CONTEXT))
+        return problem.message if problem else None
+    return None if name in FIELDS else no_such("field", name, (*FIELDS, f"{CONTEXT}NAME"))
 
 
 @frozen(kw_only=True)

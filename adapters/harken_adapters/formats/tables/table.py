@@ -1,4 +1,4 @@
-"""The rows of a file, whatever its format."""
+"""The rows of a file of any format."""
 
 from __future__ import annotations
 
