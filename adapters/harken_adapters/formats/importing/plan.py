@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from harken.domain.idempotency import IMPORT_ID
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import (
@@ -46,9 +47,10 @@ class Plan:
 
     Attributes:
         fields: the columns of each field, of which a row takes the first with a value.
-        constants: the value of a field in rows without one.
         columns: the names of the columns of the file; ``None`` if its rows are objects.
+        is_text: whether all cells are text.
         context: the context names of all other columns that go into the context, by column.
+        has_context: whether a column named ``context`` has names and values of the context.
         left_out: the columns that are left out.
         reason: the column of a reason that becomes the only tag; ``None`` if there is none.
         sessions: where sessions are from.
@@ -56,15 +58,17 @@ class Plan:
         ratings: reads ratings.
         dates: reads dates.
         forms: the forms of dates that occur, by column.
-        other_columns: whether other columns go into the context, and which: ``None`` for all.
+        options: what the user says about the file.
         is_export: whether it is a Harken export, which is restored exactly.
         hints: what may have been meant instead, for people.
     """
 
     fields: Mapping[str, Sequence[str]]
-    constants: Mapping[str, str]
+    options: ImportOptions
     columns: Sequence[str] | None
+    is_text: bool
     context: Mapping[str, str]
+    has_context: bool
     left_out: Sequence[str]
     reason: str | None
     sessions: Sessions
@@ -106,12 +110,14 @@ class Plan:
         )
         row_id = row_id if sessions is Sessions.ID else None
         others = [name for name in profile.names if name not in {*taken, reason, row_id}]
-        kept = [name for name in others if _goes_into_context(name, options)]
+        kept = [name for name in others if goes_into_context(name, options)]
         return cls(
             fields=fields,
-            constants={name: value for name, value in options.constants.items() if value},
+            options=options,
             columns=profile.columns,
+            is_text=profile.layout.format == "csv",
             context=_context_names(kept, fields),
+            has_context="context" in kept,
             left_out=[name for name in profile.names if name in options.drop or (name in others and name not in kept)],
             reason=None if reason in options.drop else reason,
             sessions=sessions,
@@ -143,12 +149,13 @@ def mapping_digest(options: ImportOptions) -> str:
     return blake2b(json.dumps(meaning, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _goes_into_context(name: str, options: ImportOptions) -> bool:
+def goes_into_context(name: str, options: ImportOptions) -> bool:
+    """Whether a column that is not mapped to a field goes into the context."""
     return options.context and name not in options.drop and (options.only is None or name in options.only)
 
 
 def _context_names(columns: Iterable[str], fields: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    taken = {name.removeprefix(CONTEXT) for name in fields if name.startswith(CONTEXT)}
+    taken = {IMPORT_ID, *(name.removeprefix(CONTEXT) for name in fields if name.startswith(CONTEXT))}
     names: dict[str, str] = {}
     for column in columns:
         if column == "context":
@@ -201,7 +208,7 @@ def _hints(
         if name not in fields and name not in options.constants and (likely := likely_columns(name, others)):
             yield f"If {likely[0]!r} is the {name}, add --map {name}={_quoted(likely[0])}"
     for name in options.drop:
-        if name not in profile.names:
+        if name not in profile.names and name not in profile.filled:
             yield f"There is no column {name!r} to drop"
 
 

@@ -162,11 +162,7 @@ class Profile:
         known: set[str] = set()
         ratings: dict[str, Counter[str]] = {}
         moments: dict[str, DateForms] = {}
-        missing = {
-            column
-            for columns in columns_of_fields((), options).values()
-            for column in columns
-        }
+        missing = {one for columns in columns_of_fields((), options).values() for one in columns} | set(options.drop)
 
         def learn(names: Iterable[str]) -> None:
             """Note new names, and which of them hold ratings and dates."""
