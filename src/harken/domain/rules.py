@@ -468,9 +468,7 @@ class RatingPolicy:
 
     def broken_rules(self, submission: Submission) -> tuple[Violation, ...]:
         """Return what the rules find in a well-formed, trimmed submission: violations, then suspicions."""
-        return tuple(
-            [_named(rule, one) for rule in (*self.refuse, *self.hold) for one in rule(submission)]
-        )
+        return tuple([_named(rule, one) for rule in (*self.refuse, *self.hold) for one in rule(submission)])
 
     def oversized(self, submission: Submission) -> tuple[Violation, ...]:
         """Return the violations of a submission whose comment is too long to be sanitized, or nothing.

@@ -176,9 +176,7 @@ def _is_earlier(stored: Feedback, restored: Submission | Feedback | None) -> boo
     return isinstance(restored, Feedback) and stored.version < restored.version
 
 
-def _reason(
-    result: FeedbackRejected | Outcome | _Violations | str, restored: Submission | Feedback | None
-) -> str:
+def _reason(result: FeedbackRejected | Outcome | _Violations | str, restored: Submission | Feedback | None) -> str:
     if isinstance(result, Conflict):
         stored = result.feedback
         if result.taken is Taken.ID and _is_same(stored, restored):

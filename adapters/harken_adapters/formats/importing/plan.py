@@ -103,9 +103,12 @@ class Plan:
         reason = "reason" if "tags" not in fields and "reason" not in taken and "reason" in profile.names else None
         row_id = id_column(name for name in profile.names if name not in taken)
         sessions = (
-            Sessions.COLUMN if any(one in profile.filled for one in fields.get("session_id", ()))
-            else Sessions.CONSTANT if options.constants.get("session_id")
-            else Sessions.ID if row_id
+            Sessions.COLUMN
+            if any(one in profile.filled for one in fields.get("session_id", ()))
+            else Sessions.CONSTANT
+            if options.constants.get("session_id")
+            else Sessions.ID
+            if row_id
             else Sessions.ROW
         )
         row_id = row_id if sessions is Sessions.ID else None

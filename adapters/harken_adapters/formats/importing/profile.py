@@ -96,9 +96,7 @@ class Profile:
     ) -> Profile:
         profile = cls(name, layout, columns, list(columns or ()))
         digests = _Digests(known)
-        dates = Dates(
-            date_format=options.date_format, zone=options.zone, spreadsheet=layout.format == "xlsx"
-        )
+        dates = Dates(date_format=options.date_format, zone=options.zone, spreadsheet=layout.format == "xlsx")
         add: Callable[[Any], str] = (
             profile._adding_cells(options, dates) if columns is not None else profile._adding_objects(options, dates)
         )
@@ -121,7 +119,9 @@ class Profile:
         fields = columns_of_fields(names, options)
         positions = {name: number for number, name in enumerate(names)}
         ratings = [(positions[one], self._counter(one)) for one in fields.get("rating", ()) if one in positions]
-        moments = [(positions[one], self._forms(one, dates)) for one in fields.get("created_at", ()) if one in positions]
+        moments = [
+            (positions[one], self._forms(one, dates)) for one in fields.get("created_at", ()) if one in positions
+        ]
         order = sorted(range(len(names)), key=names.__getitem__)
         in_order = itemgetter(*order) if len(order) > 1 else lambda cells: (cells[0],)
         prefixes = [f"{names[number]}=" for number in order]

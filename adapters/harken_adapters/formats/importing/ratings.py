@@ -93,7 +93,11 @@ class Ratings:
     """
 
     def __init__(
-        self, counts: Mapping[str, int] | None = None, *, scale: str | None = None, chosen: Mapping[str, str] | None = None
+        self,
+        counts: Mapping[str, int] | None = None,
+        *,
+        scale: str | None = None,
+        chosen: Mapping[str, str] | None = None,
     ) -> None:
         self.counts = counts or {}
         self.scale = scale
@@ -115,7 +119,9 @@ class Ratings:
             return known
         text = canonical(key)
         if (rating := self._meaning(text)) is None:
-            raise BadRow(f"Rating {text[:_SHOWN_CHARACTERS]!r} is not one of those that were understood{self._expected}")
+            raise BadRow(
+                f"Rating {text[:_SHOWN_CHARACTERS]!r} is not one of those that were understood{self._expected}"
+            )
         lowered = text.casefold()
         found = rating, None if lowered in _ABSENT or lowered == rating.word else text
         if len(self._known) < _REMEMBERED:
@@ -130,12 +136,11 @@ class Ratings:
         """Refuse a column whose values have no plain meaning.
 
         Raises:
-            UnusableFile: it has numbers without a scale, or more values that cannot be read than others.
+            UnusableFile: more of its values cannot be read than can.
         """
         unknown = {text: count for text, count in self.counts.items() if self._meaning(text) is None}
-        numbers = [text for text in unknown if _NUMBER.fullmatch(text)]
-        known = sum(count for text, count in self.counts.items() if text not in unknown and text)
-        if (numbers and self.scale is None) or sum(unknown.values()) > known:
+        known = sum(count for text, count in self.counts.items() if text and text not in unknown)
+        if sum(unknown.values()) > known:
             raise UnusableFile(
                 f"The meaning of the ratings in {column!r} is not plain: {_listed(self.counts)}. {_advice(unknown)}"
             )

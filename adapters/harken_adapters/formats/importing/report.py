@@ -197,4 +197,3 @@ def _cell(entry: Mapping[str, Any], name: str) -> str:
     if name == "created_at":
         return text[:19].replace("T", " ")
     return text if name == "comment" or len(text) <= 24 else f"{text[:23]}…"  # noqa: PLR2004 - leaves room
-

@@ -214,7 +214,9 @@ class _ObjectRows(Rows):
             return None
 
         values = [_field_value(name, take(columns), constant) for name, columns, constant in self._fields]
-        context = {name: _context_value(value) for name, columns in self._mapped if (value := take(columns)) is not None}
+        context = {
+            name: _context_value(value) for name, columns in self._mapped if (value := take(columns)) is not None
+        }
         tags = self._constant_tags if (tag := take(self._tags)) is None else parse_tags(plain(tag))
         for column in taken:
             if column in rest:

@@ -51,7 +51,9 @@ DateFormat = Annotated[
 ]
 ZoneOfDates = Annotated[
     str | None,
-    typer.Option("--zone", metavar="IANA", rich_help_panel=_MEANING, help="The zone of dates without one; UTC by default."),
+    typer.Option(
+        "--zone", metavar="IANA", rich_help_panel=_MEANING, help="The zone of dates without one; UTC by default."
+    ),
 ]
 Drop = Annotated[
     list[str] | None, typer.Option(metavar="COLUMN", rich_help_panel=_MEANING, help="Leave out COLUMN; repeatable.")
@@ -64,13 +66,13 @@ Only = Annotated[
 ]
 ContextColumns = Annotated[
     OtherColumns | None,
-    typer.Option("--context", metavar="none", rich_help_panel=_MEANING, help="Leave out all columns that are no field."),
+    typer.Option(
+        "--context", metavar="none", rich_help_panel=_MEANING, help="Leave out all columns that are no field."
+    ),
 ]
 CheckRules = Annotated[
     bool,
-    typer.Option(
-        "--check-rules", help="Apply the rules for new feedback, such as that a thumbs-down needs a comment."
-    ),
+    typer.Option("--check-rules", help="Apply the rules for new feedback, such as that a thumbs-down needs a comment."),
 ]
 
 

@@ -75,7 +75,9 @@ class _File:
 def import_(
     context: typer.Context,
     *,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, patterns such as '*.csv', or - for stdin.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Files, patterns such as '*.csv', or - for stdin.")
+    ],
     format_: Annotated[Format | None, typer.Option("--format", rich_help_panel=_SHAPE, help="File format.")] = None,
     encoding: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_SHAPE, help="Text encoding.")] = None,
     separator: Annotated[
@@ -107,9 +109,7 @@ def import_(
     drop: Drop = None,
     only: Only = None,
     context_: ContextColumns = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check all rows, and write nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all rows, and write nothing.")] = False,
     check_rules: CheckRules = False,
     import_id: Annotated[
         str | None, typer.Option(metavar="ID", help="The id of this import. Default: a new one.")
@@ -121,13 +121,9 @@ def import_(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before erasing.")] = False,
     rejected: Annotated[
         Path | None,
-        typer.Option(
-            metavar="PATH", help="File for rejected rows. Default: FILE.rejected.jsonl."
-        ),
+        typer.Option(metavar="PATH", help="File for rejected rows. Default: FILE.rejected.jsonl."),
     ] = None,
-    announce: Annotated[
-        bool, typer.Option("--announce", help="Send notifications for the imported rows.")
-    ] = False,
+    announce: Annotated[bool, typer.Option("--announce", help="Send notifications for the imported rows.")] = False,
     as_json: Json = False,
 ) -> None:
     """Import feedback from CSV, JSON, spreadsheets or Parquet files, also compressed.
@@ -222,7 +218,9 @@ def _understand(
     return _File(opened, profile, plan, rejects, Tally())
 
 
-def _check_overlap(cli: CliContext, read: Sequence[_File], options: ImportOptions, *, replace: bool) -> Sequence[Import]:
+def _check_overlap(
+    cli: CliContext, read: Sequence[_File], options: ImportOptions, *, replace: bool
+) -> Sequence[Import]:
     """The earlier imports of the same rows with another mapping, which this one replaces.
 
     Raises:
