@@ -76,7 +76,9 @@ def test_sentiment_is_imported(hk: Harken, of: str) -> None:
     """The sentiment in a file is stored."""
     parts: dict[str, Any] = {"polarity": -0.5, "subjectivity": 1}
     text = json.dumps({"session_id": "s", "rating": "up", "sentiment": parts})
-    imported(hk, "session_id,rating,sentiment_polarity,sentiment_subjectivity\ns,up,-0.5,1" if of == "csv" else text, of)
+    imported(
+        hk, "session_id,rating,sentiment_polarity,sentiment_subjectivity\ns,up,-0.5,1" if of == "csv" else text, of
+    )
     assert only(hk).sentiment == Sentiment(-0.5, 1)
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from shared_data import AIRLINES, REVIEWS, needs_real_feedback
-
 pytestmark = pytest.mark.slow
 
 CSV = "session_id,rating,comment\na,up,hi\nb,sideways,ho\nc,down,\n"
@@ -109,7 +107,7 @@ def test_a_missing_folder_is_named(cli: Any, tmp_path: Path) -> None:
     """The folder of an export, and that of rejected rows."""
     message = f"the folder {tmp_path}/nowhere does not exist"
     assert message in " ".join(cli("export", "nowhere/all.jsonl").err.split())
-    (tmp_path / "bad.jsonl").write_text("nonsense\n")
+    (tmp_path / "bad.jsonl").write_text('{"session_id": [], "rating": "up"}\n{"session_id": [1], "rating": "up"}\n')
     ran = cli("import", "bad.jsonl", "--rejected", "nowhere/bad.jsonl")
     assert ran.code == 2
     assert f"{message}; choose another path with --rejected" in " ".join(ran.err.split())

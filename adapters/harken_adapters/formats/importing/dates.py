@@ -94,7 +94,7 @@ class Dates:
                 if moment.tzinfo is not None:
                     return utc(moment), form, ""
                 return utc(moment.replace(tzinfo=self._zone)), form, self._doubt(moment)
-        except (ValueError, OverflowError, TypeError):
+        except (ValueError, OverflowError, TypeError, KeyError):
             pass
         expected = (
             f"expected the format {self.date_format!r}"
@@ -104,34 +104,12 @@ class Dates:
         raise BadRow(f"created_at is not a date: {_shown(value)}; {expected}")
 
     def _parse(self, value: Any) -> tuple[datetime, str] | None:
-        if isinstance(value, str):
+        if isinstance(value, str) and self.date_format:
             text = value.strip()
-            if self.date_format:
-                return datetime.strptime(text, self.date_format), self.date_format  # noqa: DTZ007 - the zone follows
-            return _parse_text(text)
-        if isinstance(value, datetime):
-            return value, TYPED
-        if isinstance(value, date):
-            return datetime(value.year, value.month, value.day), TYPED  # noqa: DTZ001 - as above
-        if isinstance(value, Mapping):
-            return self._parse_object(value)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        if self._spreadsheet and 1 <= value < _LAST_EXCEL_DAY:
+            return datetime.strptime(text, self.date_format), self.date_format  # noqa: DTZ007 - the zone follows
+        if self._spreadsheet and type(value) in (int, float) and 1 <= value < _LAST_EXCEL_DAY:
             return _EXCEL_EPOCH + timedelta(milliseconds=round(value * 86_400_000)), EXCEL
-        return _from_epoch(value)
-
-    def _parse_object(self, value: Mapping[str, Any]) -> tuple[datetime, str] | None:
-        """A date of MongoDB: ``{"$date": "2026-01-31T12:00:00Z"}``, or with milliseconds, maybe in ``$numberLong``."""
-        if value.keys() != {"$date"}:
-            return None
-        inner = value["$date"]
-        if isinstance(inner, Mapping) and inner.keys() == {"$numberLong"}:
-            inner = int(inner["$numberLong"])
-        if isinstance(inner, int):
-            return EPOCH + timedelta(milliseconds=inner), "$date"
-        found = _parse_text(inner)
-        return found and (found[0], "$date")
+        return _parse(value)
 
     def _doubt(self, local: datetime) -> str:
         if self._zone is UTC:
@@ -161,7 +139,7 @@ class DateForms:
             _, form, doubt = self._parse(value)
         except BadRow:
             self.unread += 1
-            if len(self.examples) < 20 and isinstance(value, str):  # noqa: PLR2004 - as documented
+            if len(self.examples) < 20 and isinstance(value, str):
                 self.examples.append(value.strip())
             return
         self.forms[form] += 1
@@ -195,6 +173,28 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UnusableFile(f"Unknown time zone {name!r}; expected an IANA name such as Europe/Berlin") from None
+
+
+def _parse(value: Any) -> tuple[datetime, str] | None:
+    if isinstance(value, str):
+        return _parse_text(value.strip())
+    if isinstance(value, datetime):
+        return value, TYPED
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day), TYPED  # noqa: DTZ001 - the zone follows
+    if isinstance(value, Mapping) and value.keys() == {"$date"}:
+        return _parse_mongodb(value["$date"])
+    return _from_epoch(value) if type(value) in (int, float) else None
+
+
+def _parse_mongodb(value: Any) -> tuple[datetime, str] | None:
+    """The value of ``{"$date": "2026-01-31T12:00:00Z"}``: a text, or milliseconds, which may be in ``$numberLong``."""
+    if isinstance(value, Mapping):
+        value = int(value["$numberLong"])
+    if isinstance(value, int):
+        return EPOCH + timedelta(milliseconds=value), "$date"
+    found = _parse_text(value)
+    return found and (found[0], "$date")
 
 
 def _parse_text(text: str) -> tuple[datetime, str] | None:
@@ -233,7 +233,7 @@ def _fitting(examples: Sequence[str]) -> Iterable[str]:
             if all(_fits(one, form := f"{day}{time}") for one in examples):
                 yield form
                 found += 1
-        if found >= 2:  # noqa: PLR2004 - the month first, and the day first
+        if found >= 2:
             return
 
 

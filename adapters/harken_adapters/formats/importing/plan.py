@@ -101,7 +101,7 @@ class Plan:
                 counted.check(column)
         taken = {column for columns in fields.values() for column in columns}
         reason = "reason" if "tags" not in fields and "reason" not in taken and "reason" in profile.names else None
-        row_id = id_column(name for name in profile.names if name not in taken)
+        row_id = id_column(name for name in profile.names if name not in taken and name not in options.drop)
         sessions = (
             Sessions.COLUMN
             if any(one in profile.filled for one in fields.get("session_id", ()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from hashlib import blake2b
 from operator import itemgetter
@@ -20,7 +20,7 @@ from harken_adapters.formats.importing.dates import DateForms, Dates
 from harken_adapters.formats.importing.ratings import canonical
 from harken_adapters.formats.importing.values import is_empty, plain
 from harken_adapters.formats.record import is_export
-from harken_adapters.formats.tables.table import Layout, Record, Table
+from harken_adapters.formats.tables.table import Layout, Table
 
 #: How many different ratings are counted, and how many names of members are known.
 _MOST: Final = 1_000
@@ -72,7 +72,9 @@ class Profile:
         Raises:
             UnusableFile: the zone is unknown, or the file cannot be read.
         """
-        return cls._of(table.records(), table.name, table.layout, table.columns, options, known)
+        profile = cls(table.name, table.layout, table.columns, list(table.columns or ()))
+        profile._read((one.values for one in table.records() if not one.problem), options, known)
+        return profile
 
     @classmethod
     def of_objects(cls, objects: Iterable[Mapping[str, Any]], name: str, options: ImportOptions) -> Profile:
@@ -81,127 +83,120 @@ class Profile:
         Raises:
             UnusableFile: the zone is unknown.
         """
-        records = (Record(0, one) for one in objects)
-        return cls._of(records, name, Layout("objects"), None, options, ())
-
-    @classmethod
-    def _of(
-        cls,
-        records: Iterable[Record],
-        name: str,
-        layout: Layout,
-        columns: Sequence[str] | None,
-        options: ImportOptions,
-        known: Collection[int],
-    ) -> Profile:
-        profile = cls(name, layout, columns, list(columns or ()))
-        digests = _Digests(known)
-        dates = Dates(date_format=options.date_format, zone=options.zone, spreadsheet=layout.format == "xlsx")
-        add: Callable[[Any], str] = (
-            profile._adding_cells(options, dates) if columns is not None else profile._adding_objects(options, dates)
-        )
-        for record in records:
-            if record.problem:
-                continue
-            profile.rows += 1
-            if len(profile.sample) < _SAMPLE_ROWS:
-                profile.sample.append(record.values)
-            digests.add(add(record.values))
-        profile.digests = digests.smallest
-        profile.known = digests.found
+        profile = cls(name, Layout("objects"), None, [])
+        profile._read(objects, options, ())
         return profile
 
-    # --- rows with columns ---------------------------------------------------------------------------------------
+    def _read(self, rows: Iterable[Any], options: ImportOptions, known: Collection[int]) -> None:
+        digests = _Digests(known)
+        add = (_ObjectCounter if self.columns is None else _CellCounter)(self, options).add
+        for row in rows:
+            self.rows += 1
+            if len(self.sample) < _SAMPLE_ROWS:
+                self.sample.append(row)
+            digests.add(add(row))
+        self.digests, self.known = digests.smallest, digests.found
 
-    def _adding_cells(self, options: ImportOptions, dates: Dates) -> Callable[[Sequence[Any]], str]:
-        """The function that adds a row, and returns its canonical text."""
-        names = self.names
-        fields = columns_of_fields(names, options)
-        positions = {name: number for number, name in enumerate(names)}
-        ratings = [(positions[one], self._counter(one)) for one in fields.get("rating", ()) if one in positions]
-        moments = [
-            (positions[one], self._forms(one, dates)) for one in fields.get("created_at", ()) if one in positions
-        ]
+
+class _Counter:
+    """Counts ratings and dates by column."""
+
+    def __init__(self, profile: Profile, options: ImportOptions) -> None:
+        self._profile = profile
+        self._options = options
+        is_spreadsheet = profile.layout.format == "xlsx"
+        self._dates = Dates(date_format=options.date_format, zone=options.zone, spreadsheet=is_spreadsheet)
+
+    def _ratings_of(self, columns: Iterable[str]) -> dict[str, Counter[str]]:
+        return {column: self._profile.ratings.setdefault(column, Counter()) for column in columns}
+
+    def _dates_of(self, columns: Iterable[str]) -> dict[str, DateForms]:
+        return {column: self._profile.dates.setdefault(column, DateForms(self._dates)) for column in columns}
+
+
+class _CellCounter(_Counter):
+    """Counts in rows of cells."""
+
+    def __init__(self, profile: Profile, options: ImportOptions) -> None:
+        super().__init__(profile, options)
+        names = profile.names
+        self._is_export = is_export(names)
+        fields = {} if self._is_export else columns_of_fields(names, options)
+        position = {name: number for number, name in enumerate(names)}
+        ratings = self._ratings_of(one for one in fields.get("rating", ()) if one in position)
+        dates = self._dates_of(one for one in fields.get("created_at", ()) if one in position)
+        self._ratings = [(position[column], counter) for column, counter in ratings.items()]
+        self._moments = [(position[column], forms) for column, forms in dates.items()]
+        #: The columns that have no value yet.
+        self._unfilled = dict(position)
         order = sorted(range(len(names)), key=names.__getitem__)
-        in_order = itemgetter(*order) if len(order) > 1 else lambda cells: (cells[0],)
-        prefixes = [f"{names[number]}=" for number in order]
-        empty = dict(positions)
-        is_text = self.layout.format == "csv"
-        if is_export(names):
-            ratings, moments = [], []
+        self._in_order = itemgetter(*order) if len(order) > 1 else tuple
+        self._prefixes = [f"{names[number]}=" for number in order]
+        self._is_text = profile.layout.format == "csv"
 
-        def add(cells: Sequence[Any]) -> str:
-            for position, counter in ratings:
-                _count(counter, cells[position])
-            for position, forms in moments:
-                if not is_empty(cells[position]):
-                    forms.add(cells[position])
-            if empty:
-                for name in [name for name, position in empty.items() if not is_empty(cells[position])]:
-                    del empty[name]
-                    self.filled.add(name)
-            if is_text:
-                parts = [prefix + cell for prefix, cell in zip(prefixes, in_order(cells), strict=True) if cell]
-            else:
-                pairs = zip(prefixes, in_order(cells), strict=True)
-                parts = [prefix + _text(cell) for prefix, cell in pairs if not is_empty(cell)]
-            return _SEPARATOR.join(parts)
+    def add(self, cells: Sequence[Any]) -> str:
+        """Count a row, and return its canonical text."""
+        self._profile.exported += self._is_export
+        for position, counter in self._ratings:
+            _count(counter, cells[position])
+        for position, forms in self._moments:
+            if not is_empty(cells[position]):
+                forms.add(cells[position])
+        if self._unfilled:
+            filled = [name for name, position in self._unfilled.items() if not is_empty(cells[position])]
+            for name in filled:
+                del self._unfilled[name]
+            self._profile.filled.update(filled)
+        pairs = zip(self._prefixes, self._in_order(cells), strict=True)
+        if self._is_text:
+            return _SEPARATOR.join([prefix + cell for prefix, cell in pairs if cell])
+        return _SEPARATOR.join([prefix + _text(cell) for prefix, cell in pairs if not is_empty(cell)])
 
-        if is_export(names):
-            return lambda cells: self._count_export(add(cells))
-        return add
 
-    def _count_export(self, text: str) -> str:
-        self.exported += 1
-        return text
+class _ObjectCounter(_Counter):
+    """Counts in objects, each with its own names."""
 
-    # --- objects -------------------------------------------------------------------------------------------------
+    def __init__(self, profile: Profile, options: ImportOptions) -> None:
+        super().__init__(profile, options)
+        self._names: set[str] = set()
+        self._ratings: dict[str, Counter[str]] = {}
+        self._moments: dict[str, DateForms] = {}
+        paths = [*columns_of_fields((), options).values(), options.drop]
+        #: The paths of the options that have no value yet.
+        self._unfilled = {path for several in paths for path in several}
 
-    def _adding_objects(self, options: ImportOptions, dates: Dates) -> Callable[[Mapping[str, Any]], str]:
-        """The function that adds an object, and returns its canonical text."""
-        known: set[str] = set()
-        ratings: dict[str, Counter[str]] = {}
-        moments: dict[str, DateForms] = {}
-        missing = {one for columns in columns_of_fields((), options).values() for one in columns} | set(options.drop)
+    def add(self, row: Mapping[str, Any]) -> str:
+        """Count a row, and return its canonical text."""
+        if not self._names.issuperset(row) and len(self._names) < _MOST:
+            self._learn(row)
+        self._fill(row)
+        if is_export(row):
+            self._profile.exported += 1
+        else:
+            for path, counter in self._ratings.items():
+                _count(counter, lookup(row, path))
+            for path, forms in self._moments.items():
+                if not is_empty(value := lookup(row, path)):
+                    forms.add(value)
+        return _SEPARATOR.join([f"{name}={_text(row[name])}" for name in sorted(row) if not is_empty(row[name])])
 
-        def learn(names: Iterable[str]) -> None:
-            """Note new names, and which of them hold ratings and dates."""
-            for name in names:
-                if name not in known and len(known) < _MOST:
-                    known.add(name)
-                    self.names.append(name)
-            fields = columns_of_fields(self.names, options)
-            ratings.update({one: self._counter(one) for one in fields.get("rating", ())})
-            moments.update({one: self._forms(one, dates) for one in fields.get("created_at", ())})
+    def _learn(self, names: Iterable[str]) -> None:
+        """Note new names, and which of them hold ratings and dates."""
+        new = [name for name in names if name not in self._names][: _MOST - len(self._names)]
+        self._names.update(new)
+        self._profile.names.extend(new)
+        fields = columns_of_fields(self._profile.names, self._options)
+        self._ratings = self._ratings_of(fields.get("rating", ()))
+        self._moments = self._dates_of(fields.get("created_at", ()))
 
-        def add(row: Mapping[str, Any]) -> str:
-            if not known.issuperset(row) and len(known) < _MOST:
-                learn(row)
-            if is_export(row):
-                self.exported += 1
-            else:
-                for path, counter in ratings.items():
-                    _count(counter, lookup(row, path))
-                for path, forms in moments.items():
-                    if not is_empty(value := lookup(row, path)):
-                        forms.add(value)
-            if missing:
-                for path in [path for path in missing if not is_empty(lookup(row, path))]:
-                    missing.remove(path)
-                    self.filled.add(path)
-            if not self.filled.issuperset(row):
-                self.filled.update(name for name, value in row.items() if not is_empty(value) and name in known)
-            return _SEPARATOR.join([f"{name}={_text(row[name])}" for name in sorted(row) if not is_empty(row[name])])
-
-        return add
-
-    # --- both ----------------------------------------------------------------------------------------------------
-
-    def _counter(self, column: str) -> Counter[str]:
-        return self.ratings.setdefault(column, Counter())
-
-    def _forms(self, column: str, dates: Dates) -> DateForms:
-        return self.dates.setdefault(column, DateForms(dates))
+    def _fill(self, row: Mapping[str, Any]) -> None:
+        filled = self._profile.filled
+        if not filled.issuperset(row):
+            filled.update(name for name, value in row.items() if not is_empty(value) and name in self._names)
+        if self._unfilled:
+            found = {path for path in self._unfilled if not is_empty(lookup(row, path))}
+            filled.update(found)
+            self._unfilled -= found
 
 
 class _Digests:

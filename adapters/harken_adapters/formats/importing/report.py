@@ -17,9 +17,10 @@ _SHOWN_VALUES: Final = 8
 _SHOWN_NAMES: Final = 60
 _FORMATS: Final = {"csv": "CSV", "jsonl": "JSON Lines", "json": "JSON", "xlsx": "spreadsheet", "parquet": "Parquet"}
 _SEPARATORS: Final = {"\t": "tab"}
-_SESSIONS: Final = {
-    Sessions.ROW: "no column: each row is its own session, named by a digest of the row",
-    Sessions.CONSTANT: "no column: all rows have the session of --set",
+_WITHOUT_COLUMN: Final = {
+    "session_id": "no column: each row is its own session, named by a digest of the row",
+    "rating": "no column: all rows are neutral",
+    "created_at": "no column: all rows are dated now",
 }
 
 
@@ -111,27 +112,26 @@ def understood_lines(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _field_text(plan: Plan, name: str) -> str:
+    """Where a field is from, and how it is read; empty if it is from nowhere and that needs no words."""
     columns, constant = plan.fields.get(name), plan.options.constants.get(name)
-    otherwise = f", otherwise {constant!r}" if constant else ""
-    match name:
-        case "rating" if columns:
-            return f"{_columns(columns)}: {_ratings(plan)}{otherwise}"
-        case "rating" if not constant:
-            return "no column: all rows are neutral"
-        case "created_at" if columns:
-            described = ", ".join(forms.describe() for forms in plan.forms.values())
-            return f"{_columns(columns)}: {described}{_doubt_text(plan)}{otherwise}"
-        case "created_at" if not constant:
-            return "no column: all rows are dated now"
-        case "session_id" if plan.sessions is Sessions.ID:
-            return f"no column: each row is its own session, named by {plan.id_column!r}"
-        case "session_id" if plan.sessions is not Sessions.COLUMN:
-            return _SESSIONS[plan.sessions]
-        case "tags" if plan.reason and not columns:
-            return f"'{plan.reason}'"
+    if name == "session_id" and plan.sessions is Sessions.ID:
+        return f"no column: each row is its own session, named by {plan.id_column!r}"
     if columns:
-        return f"{_columns(columns)}{otherwise}"
-    return f"always {constant!r}" if constant else ""
+        otherwise = f", otherwise {constant!r}" if constant else ""
+        return f"{_columns(columns)}{_how(plan, name)}{otherwise}"
+    if constant:
+        return f"always {constant!r}"
+    if name == "tags" and plan.reason:
+        return repr(plan.reason)
+    return _WITHOUT_COLUMN.get(name, "")
+
+
+def _how(plan: Plan, name: str) -> str:
+    if name == "rating":
+        return f": {_ratings(plan)}"
+    if name == "created_at":
+        return f": {', '.join(forms.describe() for forms in plan.forms.values())}{_doubt_text(plan)}"
+    return ""
 
 
 def _columns(columns: Sequence[str]) -> str:
@@ -196,4 +196,4 @@ def _cell(entry: Mapping[str, Any], name: str) -> str:
     text = "" if value is None else str(value)
     if name == "created_at":
         return text[:19].replace("T", " ")
-    return text if name == "comment" or len(text) <= 24 else f"{text[:23]}…"  # noqa: PLR2004 - leaves room
+    return text if name == "comment" or len(text) <= 24 else f"{text[:23]}…"

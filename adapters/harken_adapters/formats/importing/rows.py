@@ -7,11 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
+from itertools import chain, islice
 from typing import Any, Final
 
 from harken import Rating, Sentiment, Submission, Target
 from harken.domain.idempotency import IMPORT_ID
-from harken.domain.instants import utc
 from harken.domain.rules import (
     MAX_CONTEXT_KEYS,
     MAX_CONTEXT_VALUE_LENGTH,
@@ -119,15 +119,13 @@ class Rows(ABC):
 
     def _shortened(self, context: dict[str, Any]) -> dict[str, Any]:
         """The context, with at most as many values, and values of at most as many characters, as can be stored."""
-        if len(context) > _MOST_VALUES:
-            context = dict(list(context.items())[:_MOST_VALUES])
-            self.cut += 1
         long = [name for name, value in context.items() if type(value) is str and len(value) > MAX_CONTEXT_VALUE_LENGTH]
-        if long:
-            self.cut += 1
-            for name in long:
-                context[name] = f"{context[name][: MAX_CONTEXT_VALUE_LENGTH - 1]}…"
-        return context
+        if not long and len(context) <= _MOST_VALUES:
+            return context
+        self.cut += 1
+        for name in long:
+            context[name] = f"{context[name][: MAX_CONTEXT_VALUE_LENGTH - 1]}…"
+        return dict(islice(context.items(), _MOST_VALUES))
 
 
 def rows_of(plan: Plan, application: Any, import_id: str | None = None) -> Rows:
@@ -197,48 +195,33 @@ class _ObjectRows(Rows):
             (name.removeprefix(CONTEXT), columns) for name, columns in fields.items() if name.startswith(CONTEXT)
         ]
         self._left_out = [path for path in plan.options.drop if "." in path]
-        self._has_sentiment = not any("sentiment" in columns for columns in fields.values())
+        self._has_sentiment = "sentiment" not in {*plan.options.drop, *chain.from_iterable(fields.values())}
 
-    def _parts(self, row: Mapping[str, Any]) -> _Parts:
+    def _parts(self, row: Any) -> _Parts:
         rest = {name: value for name, value in row.items() if not is_empty(value)}
         for path in self._left_out:
             rest = without(rest, path)
         taken: list[str] = []
-
-        def take(columns: Sequence[str]) -> Any:
-            for column in columns:
-                value = rest[column] if column in rest else lookup(rest, column) if "." in column else None
-                if not is_empty(value):
-                    taken.append(column)
-                    return value
-            return None
-
-        values = [_field_value(name, take(columns), constant) for name, columns, constant in self._fields]
-        context = {
-            name: _context_value(value) for name, columns in self._mapped if (value := take(columns)) is not None
-        }
-        tags = self._constant_tags if (tag := take(self._tags)) is None else parse_tags(plain(tag))
+        values = [_field_value(name, _take(rest, columns, taken), constant) for name, columns, constant in self._fields]
+        tag = _take(rest, self._tags, taken)
+        tags = self._constant_tags if tag is None else parse_tags(plain(tag))
+        mapped = {name: _context_value(_take(rest, columns, taken)) for name, columns in self._mapped}
         for column in taken:
-            if column in rest:
-                del rest[column]
-            else:
-                rest = without(rest, column)
-        if self._has_sentiment and _is_sentiment(found := rest.get("sentiment")):
+            rest = without(rest, column)
+        if self._has_sentiment and _is_sentiment(found := rest.get("sentiment", {})):
             del rest["sentiment"]
             values[-2:] = found["polarity"], found["subjectivity"]
         reason = self._plan.reason and rest.get(self._plan.reason)
         if isinstance(reason, str) and len(reason) <= MAX_TAG_LENGTH:
             del rest["reason"]
             tags = (reason,)
-        return values, tags, self._shortened(self._context(rest, context))
+        return values, tags, self._shortened(self._context(rest, mapped))
 
     def _context(self, rest: dict[str, Any], mapped: dict[str, Any]) -> dict[str, Any]:
         context: dict[str, Any] = dict(self._constant_context)
         if self._plan.has_context and "context" in rest:
-            own = rest.pop("context")
-            for name, value in (_own_context(own) if isinstance(own, str | Mapping) else {"context": own}).items():
-                context[context_name(name, ())] = _context_value(value)
-        context.update(mapped)
+            context.update(_own_context(rest.pop("context")))
+        context.update({name: value for name, value in mapped.items() if value is not None})
         known = self._plan.context
         for name, value in rest.items():
             if name in known:
@@ -251,8 +234,18 @@ class _ObjectRows(Rows):
 class _CellRows(_ObjectRows):
     """Rows whose cells have values of any type, as in a spreadsheet."""
 
-    def _parts(self, row: Sequence[Any]) -> _Parts:
+    def _parts(self, row: Any) -> _Parts:
         return super()._parts(dict(zip(self._plan.columns or (), row, strict=True)))
+
+
+def _take(row: Mapping[str, Any], columns: Sequence[str], taken: list[str]) -> Any:
+    """The first value in these columns, which is added to the taken ones."""
+    for column in columns:
+        value = row[column] if column in row else lookup(row, column) if "." in column else None
+        if not is_empty(value):
+            taken.append(column)
+            return value
+    return None
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -273,11 +266,13 @@ def parse_tags(value: object) -> Sequence[Any]:
     raise BadRow(f"tags must be a string or a list of strings, got {value!r}")
 
 
-def _own_context(value: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of a column named ``context``: an object, its JSON text, or any other text."""
-    if not isinstance(value, str):
-        return value
-    return _decode("context", value) if value.startswith("{") else {"context": value}
+def _own_context(value: object) -> dict[str, Any]:
+    """The values of a column named ``context``: an object, its JSON text, or any other value."""
+    if isinstance(value, str) and value.startswith("{"):
+        value = _decode("context", value)
+    if not isinstance(value, Mapping):
+        return {"context": _context_value(value)}
+    return {context_name(name, ()): _context_value(one) for name, one in value.items()}
 
 
 def _decode(name: str, value: str) -> Any:

@@ -22,6 +22,7 @@ from harken import (
     FeedbackNotFound,
     FeedbackRejected,
     HarkenError,
+    ImportRejected,
     InvalidQuery,
     KeyNotFound,
     KeyRejected,
@@ -82,6 +83,7 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (RouteRejected, WRONG_USAGE),
     (InvalidQuery, WRONG_USAGE),
     (KeyRejected, WRONG_USAGE),
+    (ImportRejected, WRONG_USAGE),
     (UnusableFile, WRONG_USAGE),
     (WrongUsage, WRONG_USAGE),
     (NothingAccepted, WRONG_USAGE),
@@ -91,8 +93,8 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
 _GLOBAL_OPTIONS: Final = {"--storage": "URL", "--application": "NAME"}
 _KEY = re.compile(r"(hk_[0-9a-f]+_)[A-Za-z0-9_-]+")
 _EPILOG = (
-    "Exit codes: 0 success; 1 unexpected failure, or doctor found problems; 2 invalid usage or configuration, or import "
-    "or migrate imported nothing; 3 refused: invalid feedback, a conflict, rejected rows, or copy left differences; "
+    "Exit codes: 0 success; 1 unexpected failure, or doctor found problems; 2 invalid usage or configuration, or "
+    "nothing was imported; 3 refused: invalid feedback, a conflict, rejected rows, or copy left differences; "
     "4 not found; 5 storage failure or overload; 130 interrupted; 141 output pipe closed."
     "\n\nSettings are read from environment variables such as HARKEN_STORAGE, and from harken.toml."
 )

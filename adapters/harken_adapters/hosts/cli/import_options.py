@@ -102,9 +102,9 @@ def with_meaning(
         "only": only,
         "context": None if context is None else context is OtherColumns.ALL,
     }
-    merged = {
+    given |= {
         "columns": {**options.columns, **pairs("--map", map_ or ())},
         "constants": {**options.constants, **pairs("--set", set_ or ())},
         "ratings": {**options.ratings, **pairs("--rating", rating or ())},
     }
-    return evolve(options, **merged, **{name: value for name, value in given.items() if value is not None})
+    return evolve(options, **{name: value for name, value in given.items() if value is not None})

@@ -166,7 +166,7 @@ def import_(
         if replaced and not dry_run and not (yes or _confirm_replacing(replaced)):
             raise typer.Abort
         with _open(cli, dry_run=dry_run) as hk:
-            run = _Run(hk, read, options, import_id=import_id, dry_run=dry_run)
+            run = _Run(hk, read, options, cli.command, import_id=import_id, dry_run=dry_run)
             run.prepare(replaced, rejected)
             run.import_all(announce=announce, check_rules=check_rules)
     _show_result(run, rejected, perf_counter() - began, as_json=as_json)
@@ -215,6 +215,7 @@ def _understand(
     rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), place)
     if path != "-" and rejects.path.exists() and rejects.path.samefile(path):
         raise WrongUsage("Rejected rows would overwrite the input file; choose another path with --rejected")
+    refuse_database(rejects.path)
     return _File(opened, profile, plan, rejects, Tally())
 
 
@@ -260,9 +261,17 @@ class _Run:
     """One run over all files, with one import id."""
 
     def __init__(
-        self, hk: Harken, files: Sequence[_File], options: ImportOptions, *, import_id: str | None, dry_run: bool
+        self,
+        hk: Harken,
+        files: Sequence[_File],
+        options: ImportOptions,
+        command: str,
+        *,
+        import_id: str | None,
+        dry_run: bool,
     ) -> None:
         self.files = files
+        self.command = command
         self.dry_run = dry_run
         self.erased = 0
         #: The record of the import; ``None`` for a dry run, or if all files are Harken exports.
@@ -308,7 +317,7 @@ class _Run:
                     file.table,
                     file.plan,
                     _ignore if self.dry_run else file.rejects.add,
-                    import_id=self.record and self.record.id,
+                    import_id=self.record.id if self.record else None,
                     announce=announce,
                     check_rules=check_rules,
                     dry_run=self.dry_run,
@@ -397,23 +406,22 @@ def _why_nothing(total: Tally, rejected_files: str) -> str:
 
 
 def _print_result(run: _Run, total: Tally, seconds: float) -> None:
-    if len(run.files) > 1:
-        for file in run.files:
-            say(f"{file.table.name}: {_counts(file.tally, dry_run=run.dry_run)}")
+    several = len(run.files) > 1
+    for file in run.files if several else ():
+        say(f"{file.table.name}: {_counts(file.tally, dry_run=run.dry_run)}")
     rate = f"{seconds:.1f} s, {total.read / seconds:,.0f} rows/s"
-    say(f"{'Total: ' if len(run.files) > 1 else ''}{_counts(total, dry_run=run.dry_run)}; {rate}")
+    say(f"{'Total: ' if several else ''}{_counts(total, dry_run=run.dry_run)}; {rate}")
     show_remarks(total, "row")
     if total.is_incomplete:
         say("The last row is incomplete; it is left for the next import")
-    for file in run.files:
-        if file.rejected_file:
-            say(f"Rejected rows, with reasons, are in {file.rejected_file}", style="yellow")
+    for path in filter(None, (file.rejected_file for file in run.files)):
+        say(f"Rejected rows, with reasons, are in {path}", style="yellow")
     if run.erased:
-        say(f"{amount(run.erased, 'entry', 'entries')} of earlier imports were erased")
+        say(f"{amount(run.erased, 'entry', 'entries')} of earlier imports erased")
     if run.dry_run:
-        say("This was a dry run; nothing was written, and duplicates were not looked up")
+        say("This was a dry run: nothing was written, and duplicates were not looked up")
     elif run.record and total.added:
-        say(f"Import {run.record.id}; harken erase --import {run.record.id} undoes it", style="dim")
+        say(f"Import {run.record.id}; to undo it: {run.command} erase --import {run.record.id}", style="dim")
 
 
 def _counts(tally: Tally, *, dry_run: bool) -> str:

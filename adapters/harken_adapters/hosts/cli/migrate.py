@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -108,27 +109,37 @@ def mongodb_sessions(
         refuse_database(rejects.path)
         migration = Migration(hk, plan, rejects.add, application=cli.application, check_rules=check_rules)
         try:
-            run_through(migration.batches(source.documents(after)), "sessions", source.count)
-        except StorageError as error:
-            if remedy := _remedy(mongodb.place_of(migration.reached), migration):
-                raise type(error)(f"{error}. {remedy}") from error
-            raise
-        except KeyboardInterrupt:
-            if remedy := _remedy(mongodb.place_of(migration.reached), migration):
-                warn(remedy)
-            raise
+            with _saying_how_to_continue(migration, mongodb.place_of):
+                run_through(migration.batches(source.documents(after)), "sessions", source.count)
         finally:
             rejected_file = rejects.close()
     if rejected_file is None and rejected is None and after is None:
         rejects.remove_stale()
-    tally = migration.tally
     seconds = perf_counter() - began
     if as_json:
-        print_json(_record(profile, plan, tally, rejected_file, seconds))
+        print_json(_record(profile, plan, migration.tally, rejected_file, seconds))
     else:
-        _show(tally, rejected_file, seconds)
-    if tally.is_empty and after is None:
+        _show(migration.tally, rejected_file, seconds)
+    if migration.tally.is_empty and after is None:
         raise NothingAccepted(f"No document of {collection!r} has feedbacks or metadata; nothing was imported")
+    _end(migration.tally, rejected_file)
+
+
+@contextmanager
+def _saying_how_to_continue(migration: Migration, place_of: Callable[[Any], str | None]) -> Iterator[None]:
+    try:
+        yield
+    except StorageError as error:
+        if remedy := _remedy(place_of(migration.reached), migration):
+            raise type(error)(f"{error}. {remedy}") from error
+        raise
+    except KeyboardInterrupt:
+        if remedy := _remedy(place_of(migration.reached), migration):
+            warn(remedy)
+        raise
+
+
+def _end(tally: Migrated, rejected_file: Path | None) -> None:
     if tally.nothing_accepted:
         raise NothingAccepted(
             f"All feedback and metadata was rejected, nothing was imported; see {rejected_file} for the reasons"
