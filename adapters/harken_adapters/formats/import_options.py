@@ -42,7 +42,7 @@ class ImportOptions:
     """How files are read and what their columns mean, where that is not as it was detected.
 
     Attributes:
-        format: ``csv``, ``jsonl``, ``json``, ``xlsx`` or ``parquet``.
+        format: ``csv``, ``jsonl``, ``json``, ``xlsx``, ``parquet`` or ``arrow``.
         encoding: the encoding of a text file.
         separator: the separator of CSV.
         skip_rows: the number of rows before the names of the columns.

@@ -37,7 +37,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     raise AssertionError("unreachable: the dictionary has fewer members than pairs")
 
 
-_decode: Final = json.JSONDecoder(object_pairs_hook=_members).decode
+_decoder: Final = json.JSONDecoder(object_pairs_hook=_members)
 
 
 def parse(text: str) -> Any:
@@ -49,4 +49,13 @@ def parse(text: str) -> Any:
         ValueError: an integer has more digits than Python converts.
         RecursionError: the text is nested too deeply.
     """
-    return _decode(text)
+    return _decoder.decode(text)
+
+
+def parse_at(text: str, start: int) -> tuple[Any, int]:
+    """The value that begins at an index of a text, and the index after it.
+
+    Raises:
+        RepeatedMember, json.JSONDecodeError, ValueError, RecursionError: as for :func:`parse`.
+    """
+    return _decoder.raw_decode(text, start)

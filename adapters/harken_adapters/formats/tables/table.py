@@ -29,7 +29,7 @@ class Layout:
     """How a file is read: what was detected, or given.
 
     Attributes:
-        format: ``csv``, ``jsonl``, ``json``, ``xlsx`` or ``parquet``.
+        format: ``csv``, ``jsonl``, ``json``, ``xlsx``, ``parquet`` or ``arrow``.
         encoding: the encoding of a text file, such as ``utf-8``; ``None`` for others.
         separator: the separator of CSV.
         compression: ``gzip`` or ``zip``.

@@ -1,0 +1,146 @@
+"""Unpacks gzip and zip, which are recognised by their content."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Final, cast
+
+from attrs import frozen
+
+from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.tables.source import BLOCK, Source
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
+#: The member by which a spreadsheet is recognised, which is a zip archive too.
+WORKBOOK: Final = "xl/workbook.xml"
+#: A file that expands to more than this and to more than a multiple of its size is refused. Feedback repeats less.
+MAX_EXPANDED: Final = 1 << 28
+MAX_RATIO: Final = 200
+#: Members that archivers add.
+_ADDED: Final = ("__MACOSX/", ".DS_Store", "Thumbs.db")
+_DAMAGED: Final = (EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+@frozen
+class Content:
+    """The bytes in a file, unpacked if it is compressed.
+
+    Attributes:
+        source: the file.
+        compression: ``gzip`` or ``zip``; ``None`` if it is not compressed.
+        member: the name of the file in a zip archive.
+    """
+
+    source: Source
+    compression: str | None = None
+    member: str = ""
+
+    def chunks(self) -> Iterator[bytes]:
+        """All bytes, from the beginning, in pieces.
+
+        Raises:
+            UnusableFile: the file is damaged, or expands to far more than its size.
+        """
+        name, expanded = self.source.name, 0
+        limit = max(MAX_EXPANDED, self.source.size * MAX_RATIO)
+        try:
+            with self._open() as file:
+                while data := file.read(BLOCK):
+                    expanded += len(data)
+                    if expanded > limit:
+                        raise UnusableFile(f"{name} expands to more than {MAX_RATIO} times its size; unpack it first")
+                    yield data
+        except _DAMAGED as error:
+            raise UnusableFile(f"{name} is a damaged {self.compression} file: {error}") from error
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether another program may append rows to the file."""
+        return self.compression is None and self.source.may_grow
+
+    @contextmanager
+    def _open(self) -> Iterator[BinaryIO]:
+        with self.source.open() as packed:
+            match self.compression:
+                case "gzip":
+                    with gzip.GzipFile(fileobj=packed) as file:
+                        yield cast("BinaryIO", file)
+                case "zip":
+                    with zipfile.ZipFile(packed) as archive, archive.open(self.member) as member:
+                        yield cast("BinaryIO", member)
+                case _:
+                    yield packed
+
+
+def unpack(source: Source) -> Content:
+    """The content of a file that is gzip, a zip archive with one file, or neither, as is a spreadsheet.
+
+    Raises:
+        UnusableFile: the archive is damaged or encrypted, or has no file or several.
+    """
+    start = source.block(0)
+    if start.startswith(GZIP_MAGIC):
+        return Content(source, "gzip")
+    if not start.startswith(ZIP_MAGIC):
+        return Content(source)
+    found = members(source)
+    if any(member.filename == WORKBOOK for member in found):
+        return Content(source)
+    return Content(source, "zip", _only_member(source.name, found))
+
+
+def members(source: Source) -> list[zipfile.ZipInfo]:
+    """The files in a zip archive.
+
+    Raises:
+        UnusableFile: the archive is damaged.
+    """
+    try:
+        with source.open() as packed, zipfile.ZipFile(packed) as archive:
+            return [member for member in archive.infolist() if not member.is_dir()]
+    except _DAMAGED as error:
+        raise UnusableFile(f"{source.name} is a damaged zip file: {error}") from error
+
+
+def check_archive(source: Source) -> None:
+    """Read all files in a zip archive, so that a library that reads them into memory can do so.
+
+    Raises:
+        UnusableFile: the archive is damaged, or expands to far more than its size.
+    """
+    expanded = sum(member.file_size for member in members(source))
+    if expanded > max(MAX_EXPANDED, source.size * MAX_RATIO):
+        raise UnusableFile(f"{source.name} expands to more than {MAX_RATIO} times its size")
+    try:
+        # What expands to more than the archive says has a wrong checksum.
+        with source.open() as packed, zipfile.ZipFile(packed) as archive:
+            damaged = archive.testzip()
+    except _DAMAGED as error:
+        raise UnusableFile(f"{source.name} is damaged: {error}") from error
+    if damaged:
+        raise UnusableFile(f"{source.name} is damaged: the checksum of {damaged} is wrong")
+
+
+def _only_member(name: str, members: Iterable[zipfile.ZipInfo]) -> str:
+    found = [member for member in members if not _is_added(member.filename)]
+    if not found:
+        raise UnusableFile(f"{name} is a zip archive without a file")
+    if len(found) > 1:
+        names = ", ".join(member.filename for member in found[:5])
+        raise UnusableFile(
+            f"{name} is a zip archive with {len(found)} files; unpack it and import them: {names}"
+            f"{', ...' if len(found) > 5 else ''}"
+        )
+    [member] = found
+    if member.flag_bits & 1:
+        raise UnusableFile(f"{name} is an encrypted zip archive; unpack it and import {member.filename}")
+    return member.filename
+
+
+def _is_added(name: str) -> bool:
+    return name.startswith(_ADDED[0]) or name.rsplit("/", 1)[-1] in _ADDED

@@ -1,0 +1,173 @@
+"""CSV as in RFC 4180, with any separator, also after rows that are not part of the table."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from statistics import mode
+from typing import Final
+
+from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.record import is_export
+from harken_adapters.formats.tables.compression import Content
+from harken_adapters.formats.tables.csv_records import LINE_ENDS, CsvRecords
+from harken_adapters.formats.tables.encoding import INVALID, Encoding, readable
+from harken_adapters.formats.tables.header import count_left_out, find_names, unique_names
+from harken_adapters.formats.tables.lines import (
+    MAX_EXPORTED_CHARACTERS,
+    MAX_ROW_CHARACTERS,
+    TOO_LONG,
+    Lines,
+)
+from harken_adapters.formats.tables.table import Layout, Record, Table
+
+_SEPARATORS: Final = (",", ";", "\t", "|")
+#: What spreadsheets write as the first line to name the separator.
+_SEPARATOR_LINE: Final = re.compile('"?sep=([^"])"?')
+_SAMPLE_LINES: Final = 1_000
+
+
+class CsvTable(Table):
+    """A row for each record with a cell that is not empty.
+
+    A record with an unclosed quote, or with one that is not doubled inside quotes, cannot be read. Reading continues
+    with the line after its first one, so that the following rows are not lost.
+    """
+
+    columns: Sequence[str]
+
+    def __init__(self, content: Content, encoding: Encoding, options: ImportOptions) -> None:
+        """Read the names of the columns.
+
+        Raises:
+            UnusableFile: the file does not begin with a row of column names, or a name is repeated.
+        """
+        # This limit is global, so it is only ever raised. The length of rows is limited here.
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_EXPORTED_CHARACTERS))
+        self.name = content.source.name
+        self._content = content
+        self._encoding = encoding
+        self._left = False
+        lists = Lines(content, encoding, any_end=True, longest=MAX_ROW_CHARACTERS)
+        sample = next(filter(None, lists), [])[:_SAMPLE_LINES]
+        self._separator, first = _separator_and_first_line(sample, options)
+        header, left_out = _find_header(CsvRecords([sample], self._separator, start=first), options)
+        self.columns = unique_names(header.values)
+        self._header_line = header.position
+        #: The number of columns without those at the end that have no name.
+        self._named = max((index for index, name in enumerate(header.values, 1) if name.strip()), default=0)
+        self._longest = MAX_EXPORTED_CHARACTERS if is_export(self.columns) else MAX_ROW_CHARACTERS
+        self.layout = Layout(
+            "csv",
+            encoding.name,
+            self._separator,
+            content.compression,
+            skipped=header.position - 1 if any(line.strip() for line in sample[: header.position - 1]) else 0,
+            left_out=left_out,
+        )
+
+    def records(self) -> Iterator[Record]:
+        """A record for each row: its cells, or its text if the number of cells differs from that of the columns."""
+        self._left = False
+        lines = Lines(self._content, self._encoding, any_end=True, longest=self._longest)
+        records = CsvRecords(lines, self._separator, longest=self._longest, start=self._header_line)
+        width, all_valid = len(self.columns), self._encoding.is_valid
+        for record in islice(records, 1 + self.layout.left_out, None):
+            _, cells, problem = record
+            if len(cells) == width and all_valid and not problem:
+                if cells[0] or any(cells):
+                    yield record
+            elif any(cells):
+                if self._is_unfinished(record, records):
+                    self._left = True
+                    return
+                yield record if problem else self._check(record, records)
+        self._left = lines.last_is_left
+
+    def raw(self, record: Record) -> object:
+        """The cells by column name, or the text of a row that cannot be read. Invalid bytes are escaped."""
+        if isinstance(record.values, str):
+            return readable(record.values)
+        return dict(zip(self.columns, map(readable, record.values), strict=True))
+
+    @property
+    def left_for_later(self) -> bool:
+        """Whether the last row was incomplete."""
+        return self._left
+
+    @property
+    def progress(self) -> tuple[int, int | None]:
+        """The bytes of the file that were read, and its size."""
+        return self._content.source.position, self._content.source.size
+
+    def close(self) -> None:
+        """Close the file."""
+        self._content.source.close()
+
+    def _check(self, record: Record, records: CsvRecords) -> Record:
+        """The record with as many cells as there are columns, or with a problem."""
+        line, cells, _ = record
+        width = len(self.columns)
+        if not any(cells[width:]) and len(cells) >= self._named:
+            # Spreadsheets add empty cells to some rows, and leave them out of others.
+            cells = [*cells[:width], *[""] * (width - len(cells))]
+        if len(cells) != width:
+            problem = f"the row has {len(cells)} cells, but there are {width} columns"
+            return Record(line, "".join(records.taken).rstrip("\r\n"), problem)
+        return Record(line, cells, self._encoding.describe_invalid() if INVALID.search("".join(cells)) else "")
+
+    def _is_unfinished(self, record: Record, records: CsvRecords) -> bool:
+        """Whether a record that is not as expected is the last one, of which another program has written a part."""
+        if not self._content.may_grow or record.problem.startswith(TOO_LONG):
+            return False
+        has_end = records.taken[-1].endswith(LINE_ENDS)
+        if records.is_open:
+            # If the following lines are rows, the quote is a mistake.
+            following = CsvRecords([records.taken[1:]], self._separator, longest=self._longest)
+            is_last = not any(len(row.values) == len(self.columns) for row in following if not row.problem)
+            return is_last and (not has_end or self._content.source.has_grown)
+        if has_end:
+            return False
+        if record.problem:
+            return len(records.taken) == 1
+        return len(record.values) < self._named or INVALID.match(record.values[-1][-1:]) is not None
+
+
+def _separator_and_first_line(sample: list[str], options: ImportOptions) -> tuple[str, int]:
+    """The separator, and the number of the first line that may have the names of the columns."""
+    named = _SEPARATOR_LINE.fullmatch(sample[0].rstrip("\r\n")) if sample else None
+    first = 1 + max(options.skip_rows or 0, 1 if named else 0)
+    separator = options.separator
+    if separator is None:
+        separator = named[1] if named else _detect_separator(sample[first - 1 :])
+    if len(separator) != 1 or separator in '"\r\n':
+        raise UnusableFile(f"The separator of CSV is one character, such as ';' or a tab, got {separator!r}")
+    return separator, first
+
+
+def _detect_separator(sample: list[str]) -> str:
+    """The separator that splits the most rows into the same number of cells, which is that of the first row."""
+
+    def quality(separator: str) -> tuple[bool, float, int]:
+        widths = [len(record.values) for record in CsvRecords([sample], separator) if not record.problem]
+        split = [width for width in widths if width > 1]
+        if not split:
+            return False, 0.0, 0
+        usual = mode(split)
+        return widths[0] == usual, split.count(usual) / len(sample), usual
+
+    return max(_SEPARATORS, key=quality)
+
+
+def _find_header(records: Iterable[Record], options: ImportOptions) -> tuple[Record, int]:
+    """The record with the names of the columns, and the number of records after it that are not data."""
+    rows = [record for record in records if any(record.values)]
+    if not rows or rows[0].problem:
+        problem = rows[0].problem if rows else "the file is empty"
+        raise UnusableFile(f"A CSV file must begin with a row of column names: {problem}")
+    rows = [row for row in rows if not row.problem]
+    index = find_names([row.values for row in rows]) if options.skip_rows is None else 0
+    return rows[index], count_left_out([row.values for row in rows[index + 1 :]])

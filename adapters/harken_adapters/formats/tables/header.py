@@ -1,0 +1,93 @@
+"""Finds the names of the columns among the first rows of a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from itertools import count
+
+from harken_adapters.formats.errors import UnusableFile
+
+_SHOWN_NAME = 100
+#: How each cell of the row begins that Qualtrics writes between the names of the columns and the data.
+_IMPORT_ID = '{"ImportId":'
+#: The row of Qualtrics is at most this far from the names: the text of the questions may be between.
+_IMPORT_ID_WITHIN = 3
+#: So few cells could be a sentence with a comma as well.
+_PLAIN_WIDTH = 3
+
+
+def find_names(rows: Sequence[Sequence[object]]) -> int:
+    """The index of the row with the names of the columns.
+
+    Rows with one cell before rows with three or more are a title, and not names.
+
+    Args:
+        rows: the first rows of a table; each has a cell that is not empty.
+
+    Raises:
+        UnusableFile: the first row does not match the others.
+    """
+    first, *later = map(_width, rows)
+    [(common, times), *_] = Counter(later).most_common(1) or [(0, 0)]
+    names = sum(not _is_empty(cell) for cell in rows[0])
+    if first >= common or (len(rows[0]) >= common and names * 2 > common):
+        return 0
+    index = next(index for index, row in enumerate(rows) if _width(row) >= common)
+    if common >= _PLAIN_WIDTH and all(_width(row) == 1 for row in rows[:index]):
+        return index
+    if first in later or times < 3:
+        return 0
+    raise UnusableFile(
+        f"The first row has {first} cells, but the following ones have {common}; if it is not the row of column names, "
+        f"leave it out with --skip-rows {index}, else add --skip-rows 0"
+    )
+
+
+def count_left_out(rows: Sequence[Sequence[object]]) -> int:
+    """The number of rows after the names of the columns that are not data: those that Qualtrics adds.
+
+    Args:
+        rows: the rows after the names.
+    """
+    for index, row in enumerate(rows[:_IMPORT_ID_WITHIN]):
+        cells = [cell for cell in row if not _is_empty(cell)]
+        if cells and all(isinstance(cell, str) and cell.startswith(_IMPORT_ID) for cell in cells):
+            return index + 1
+    return 0
+
+
+def unique_names(header: Sequence[object]) -> list[str]:
+    """The names of the columns. Several columns may have no name; these are made unique.
+
+    Raises:
+        UnusableFile: two columns have the same name.
+    """
+    stripped = [_name(cell) for cell in header]
+    if repeated := next((name for name, times in Counter(stripped).items() if name and times > 1), None):
+        raise UnusableFile(f"The column {repeated[:_SHOWN_NAME]!r} appears twice; remove or rename one")
+    names: list[str] = []
+    taken = set(filter(None, stripped))
+    for name in stripped:
+        names.append(name or _unique(name, taken))
+        taken.add(names[-1])
+    return names
+
+
+def _unique(name: str, taken: Collection[str]) -> str:
+    if name not in taken:
+        return name
+    return next(numbered for number in count(2) if (numbered := f"{name}_{number}") not in taken)
+
+
+def _name(cell: object) -> str:
+    return "" if cell is None else str(cell).strip()
+
+
+def _is_empty(cell: object) -> bool:
+    return cell is None or cell == ""
+
+
+def _width(row: Sequence[object]) -> int:
+    """The number of cells up to the last one that is not empty."""
+    return max((index for index, cell in enumerate(row, 1) if not _is_empty(cell)), default=0)

@@ -1,0 +1,221 @@
+"""Opens files of any format: what the options do not say is detected from the content."""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from harken.configuration.extras import requires
+from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.tables.compression import ZIP_MAGIC, Content, unpack
+from harken_adapters.formats.tables.csv_table import CsvTable
+from harken_adapters.formats.tables.encoding import detect_encoding
+from harken_adapters.formats.tables.json_array import JsonArrayTable
+from harken_adapters.formats.tables.json_lines import JsonLinesTable
+from harken_adapters.formats.tables.source import STANDARD, Source
+from harken_adapters.formats.tables.table import Table
+
+#: The formats that a suffix promises. JSON is written on lines and as a list, under either suffix.
+_SUFFIXES: Final = {
+    ".csv": ("csv",),
+    ".tsv": ("csv",),
+    ".tab": ("csv",),
+    ".psv": ("csv",),
+    ".json": ("json", "jsonl"),
+    ".jsonl": ("json", "jsonl"),
+    ".ndjson": ("json", "jsonl"),
+    ".xlsx": ("xlsx",),
+    ".xlsm": ("xlsx",),
+    ".parquet": ("parquet",),
+    ".arrow": ("arrow",),
+    ".feather": ("arrow",),
+}
+_COMPRESSED: Final = (".gz", ".gzip", ".zip")
+_JSON_LINES: Final = (".jsonl", ".ndjson")
+_LIST_OF_OBJECTS: Final = re.compile(r"\[\s*[{\]]")
+#: The number of lines by which the format of text is recognised.
+_LOOKED_AT: Final = 100
+_FORMATS: Final = {
+    "csv": "CSV",
+    "json": "JSON",
+    "jsonl": "JSON Lines",
+    "xlsx": "a spreadsheet (.xlsx)",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+}
+_BINARY: Final = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"))
+#: How files begin that cannot be imported, what they are, and what to do.
+_OTHERS: Final = (
+    (b"%PDF", "a PDF file", "export the feedback as CSV instead"),
+    (
+        b"SQLite format 3\0",
+        "an SQLite database",
+        "export the feedback as CSV first, or use harken copy if it is Harken's",
+    ),
+    (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "an old or encrypted file of Excel",
+        "save it as .xlsx or CSV, without a password",
+    ),
+    (b"BZh", "compressed with bzip2", "unpack it first"),
+    (b"\xfd7zXZ\0", "compressed with xz", "unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
+    (b"Rar!\x1a\x07", "a RAR archive", "unpack it first"),
+    (b"\x89PNG", "an image", "export the feedback as CSV instead"),
+    (b"\xff\xd8\xff", "an image", "export the feedback as CSV instead"),
+)
+_MARKUP: Final = re.compile(r"\s*<(!doctype|html|\?xml|[a-z])", re.IGNORECASE)
+_CONTROL: Final = re.compile("[\0-\x08\x0e-\x1f]")
+
+
+def expand(paths: Sequence[str]) -> list[str]:
+    """The paths of files, with each pattern, such as ``exports/*.csv``, replaced by the files that match it, sorted.
+
+    Raises:
+        UnusableFile: no file matches a pattern, or a path is a folder.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        found.update(dict.fromkeys(_matches(path)))
+    return list(found)
+
+
+def _matches(path: str) -> list[str]:
+    if path == STANDARD or (Path(path).exists() and not Path(path).is_dir()):
+        return [path]
+    if Path(path).is_dir():
+        raise UnusableFile(f"{path} is a folder; name its files, such as {Path(path) / '*.csv'}")
+    if not glob.has_magic(path):
+        raise UnusableFile(f"There is no file {path}")
+    files = sorted(match for match in glob.glob(path, recursive=True) if Path(match).is_file())  # noqa: PTH207
+    if not files:
+        raise UnusableFile(f"No file matches {path}")
+    return files
+
+
+def open_table(path: str, options: ImportOptions) -> Table:
+    """Open a file, ``-`` for stdin, and detect what the options do not say. The caller closes the table.
+
+    Raises:
+        UnusableFile: the file cannot be read, or is not what its suffix or the options say.
+        MissingExtra: a package for the format is not installed.
+    """
+    source = Source(path)
+    try:
+        return _open(source, options)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _open(source: Source, options: ImportOptions) -> Table:
+    content = unpack(source)
+    start = next(content.chunks(), b"")
+    if not start:
+        raise UnusableFile(f"{source.name} is empty")
+    found = "xlsx" if start.startswith(ZIP_MAGIC) else _binary_format(source.name, start)
+    if found is None:
+        return _open_text(content, options)
+    if content.compression:
+        raise UnusableFile(f"{source.name} is {_FORMATS[found]} in {content.compression}; unpack it first")
+    _check_format(content, found, options)
+    with requires(f"Reading {_FORMATS[found]}", "files"):
+        if found == "xlsx":
+            from harken_adapters.formats.tables.spreadsheet import SpreadsheetTable  # noqa: PLC0415 - needs an extra
+
+            return SpreadsheetTable(source, options)
+        from harken_adapters.formats.tables.parquet import ArrowTable  # noqa: PLC0415 - needs an extra
+
+        return ArrowTable(source, found)
+
+
+def _open_text(content: Content, options: ImportOptions) -> Table:
+    encoding = detect_encoding(content, options.encoding)
+    start = next(encoding.decode(content.chunks()), "")
+    _refuse_other_text(content.source.name, start)
+    found = _text_format(start, _suffix(content))
+    if options.format in ("csv", "json", "jsonl"):
+        found = options.format
+    _check_format(content, found, options)
+    if found == "csv":
+        return CsvTable(content, encoding, options)
+    if found == "jsonl":
+        return JsonLinesTable(content, encoding)
+    return JsonArrayTable(content, encoding, options.key)
+
+
+def _binary_format(name: str, start: bytes) -> str | None:
+    """The format of a file that is not text.
+
+    Raises:
+        UnusableFile: it cannot be imported.
+    """
+    for magic, what, remedy in _OTHERS:
+        if start.startswith(magic):
+            raise UnusableFile(f"{name} is {what}; {remedy}")
+    return next((found for magic, found in _BINARY if start.startswith(magic)), None)
+
+
+def _refuse_other_text(name: str, start: str) -> None:
+    if match := _MARKUP.match(start):
+        what = "XML" if match[1].startswith("?") else "HTML"
+        raise UnusableFile(f"{name} is {what}; export the feedback as CSV instead")
+    if len(_CONTROL.findall(start)) * 10 > len(start):
+        raise UnusableFile(f"{name} is binary data in an unknown format; export the feedback as CSV instead")
+
+
+def _text_format(start: str, suffix: str) -> str:
+    """Whether text is CSV, JSON Lines or a JSON document."""
+    is_json = "json" in _SUFFIXES.get(suffix, ())
+    lines = [line for line in start.split("\n", _LOOKED_AT) if line.strip()]
+    if not lines:
+        return "json" if is_json else "csv"
+    first = lines[0].lstrip()
+    if first.startswith("["):
+        return "json" if is_json or _LIST_OF_OBJECTS.match(start.lstrip()) else "csv"
+    if not first.startswith("{"):
+        return "jsonl" if is_json and any(line.lstrip().startswith("{") for line in lines) else "csv"
+    if len(lines) > 1:
+        # The first line of an indented document is not an object, nor is the second one.
+        return "jsonl" if _is_object(first) or lines[1].startswith("{") else "json"
+    return "jsonl" if suffix in _JSON_LINES or _is_row(first) else "json"
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_row(line: str) -> bool:
+    """Whether the only line of a file is a row, and not a document with a list of rows."""
+    try:
+        values = json.loads(line).values()
+    except (ValueError, RecursionError):
+        return False
+    return not any(isinstance(value, list) and value and isinstance(value[0], dict) for value in values)
+
+
+def _check_format(content: Content, found: str, options: ImportOptions) -> None:
+    """Raise ``UnusableFile`` if the format is not the named one, or else not that of the suffix."""
+    name, suffix = content.source.name, _suffix(content)
+    if options.format:
+        if options.format != found:
+            raise UnusableFile(f"{name} is {_FORMATS[found]}, not {_FORMATS.get(options.format, options.format)}")
+    elif found not in _SUFFIXES.get(suffix, (found,)):
+        raise UnusableFile(
+            f"{name} is {_FORMATS[found]}, although it is named {suffix}; rename it, or add --format {found}"
+        )
+
+
+def _suffix(content: Content) -> str:
+    """The suffix in lower case, without that of a compression."""
+    path = Path((content.member or content.source.name).lower())
+    return path.with_suffix("").suffix if path.suffix in _COMPRESSED else path.suffix

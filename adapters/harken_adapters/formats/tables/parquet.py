@@ -1,0 +1,105 @@
+"""Columnar files: Parquet and Arrow (also known as Feather)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import pyarrow  # type: ignore[import-untyped]
+from pyarrow import ipc, parquet
+
+from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.tables.header import unique_names
+from harken_adapters.formats.tables.source import Source
+from harken_adapters.formats.tables.table import Layout, Record, Table
+from harken_adapters.formats.tables.values import plain, to_json
+
+_BATCH: Final = 1_000
+
+
+class ArrowTable(Table):
+    """A row for each row of the file with a value. Values have their types; dates have the zone of their column."""
+
+    columns: Sequence[str]
+
+    def __init__(self, source: Source, format_: str) -> None:
+        """Read the schema.
+
+        Args:
+            source: the file.
+            format_: ``parquet`` or ``arrow``.
+
+        Raises:
+            UnusableFile: the file is damaged, or a column name is repeated.
+        """
+        self.name = source.name
+        self.layout = Layout(format_)
+        self._source = source
+        self._read = 0
+        with self._open() as file:
+            self.columns = unique_names((file.schema_arrow if format_ == "parquet" else file.schema).names)
+            self._rows: int | None = file.metadata.num_rows if format_ == "parquet" else None
+
+    def records(self) -> Iterator[Record]:
+        """A record for each row: its values."""
+        self._read = 0
+        for batch in self._batches():
+            for row in zip(*map(_values, batch.columns), strict=True):
+                self._read += 1
+                if any(value is not None and value != "" for value in row):
+                    yield Record(self._read, row)
+
+    def raw(self, record: Record) -> object:
+        """The values by column name; dates in ISO 8601."""
+        return dict(zip(self.columns, map(to_json, record.values), strict=True))
+
+    @property
+    def left_for_later(self) -> bool:
+        """Never, as an incomplete file is damaged."""
+        return False
+
+    @property
+    def progress(self) -> tuple[int, int | None]:
+        """The rows that were read, and their number if it is known."""
+        return self._read, self._rows
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+    def _open(self) -> Any:
+        try:
+            if self.layout.format == "parquet":
+                # Without a buffer for whole row groups.
+                return parquet.ParquetFile(self._source.open(), pre_buffer=False)
+            return ipc.open_file(self._source.open())
+        except (pyarrow.ArrowException, OSError) as error:
+            raise self._damaged(error) from error
+
+    def _batches(self) -> Iterator[Any]:
+        """The rows in pieces."""
+        try:
+            with self._open() as file:
+                if self.layout.format == "parquet":
+                    # Threads would read several columns ahead.
+                    yield from file.iter_batches(_BATCH, use_threads=False)
+                    return
+                for index in range(file.num_record_batches):
+                    batch = file.get_batch(index)
+                    yield from (batch.slice(start, _BATCH) for start in range(0, batch.num_rows, _BATCH))
+        except (pyarrow.ArrowException, OSError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> UnusableFile:
+        return UnusableFile(f"{self.name} is a damaged {self.layout.format} file: {error}")
+
+
+def _values(column: Any) -> list[Any]:
+    """The values of a column as Python objects."""
+    kind = column.type
+    if pyarrow.types.is_timestamp(kind) and kind.unit == "ns":
+        # Python's dates have microseconds.
+        column = column.cast(pyarrow.timestamp("us", kind.tz), safe=False)
+    values: list[Any] = column.to_pylist()
+    is_plain = pyarrow.types.is_string(kind) or pyarrow.types.is_integer(kind) or pyarrow.types.is_boolean(kind)
+    return values if is_plain else [plain(value) for value in values]
