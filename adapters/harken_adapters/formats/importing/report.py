@@ -15,7 +15,15 @@ from harken_adapters.formats.record import stamp_or_none
 
 _SHOWN_VALUES: Final = 8
 _SHOWN_NAMES: Final = 60
-_FORMATS: Final = {"csv": "CSV", "jsonl": "JSON Lines", "json": "JSON", "xlsx": "spreadsheet", "parquet": "Parquet"}
+_FORMATS: Final = {
+    "csv": "CSV",
+    "jsonl": "JSON Lines",
+    "json": "JSON",
+    "xlsx": "spreadsheet",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+    "objects": "feedback in documents",
+}
 _SEPARATORS: Final = {"\t": "tab"}
 _WITHOUT_COLUMN: Final = {
     "session_id": "no column: each row is its own session, named by a digest of the row",

@@ -95,6 +95,7 @@ def mongodb_sessions(
     if "session_id" in options.columns:
         raise WrongUsage("session_id is always read from _id; omit it from --map")
     rejects = Rejects(rejected or _default_rejects_path(collection), "session", "position", keep=after is not None)
+    refuse_database(rejects.path)
     cli = cli_context(context)
     began = perf_counter()
     with ExitStack() as stack:
@@ -102,7 +103,7 @@ def mongodb_sessions(
             mongodb.open_collection(from_, collection, database=database, fields=DOCUMENT_FIELDS)
         )
         profile, plan = plan_of(source.documents(after), options, collection)
-        if not as_json:
+        if profile.rows and not as_json:
             show_understood(profile, plan)
         hk = stack.enter_context(cli.open())
         # After opening the storage, which may have created the file.
