@@ -38,7 +38,6 @@ class JsonDocument:
         self._text = ""
         self._at = 0
         self._lines_before = 0  # the number of line ends before the text
-        self._is_complete = False
 
     def peek(self) -> str:
         """The next character that is not white space; empty at the end."""
@@ -129,10 +128,10 @@ class JsonDocument:
             # Twice as much, so that a long value is not parsed again for each piece.
             if not is_certain and size < MAX_EXPORTED_CHARACTERS and self._read_more(size):
                 continue
-            if not is_certain and size >= MAX_EXPORTED_CHARACTERS:
-                return self._skip()[:SHOWN_CHARACTERS], TOO_LONG
-            if problem:
+            if problem and (is_certain or size < MAX_EXPORTED_CHARACTERS):
                 return self._skip(), problem
+            if problem or end - self._at >= MAX_EXPORTED_CHARACTERS:
+                return self._skip()[:SHOWN_CHARACTERS], TOO_LONG
             self._at = end
             return value, ""
 
@@ -208,15 +207,17 @@ class JsonDocument:
 
     def _read_more(self, at_least: int = 1) -> bool:
         """Read more text, and forget what is before the position. Returns whether there was any."""
-        self._lines_before += self._text.count("\n", 0, self._at)
-        parts = [self._text[self._at :]]
+        parts = []
         size = 0
         while size < at_least and (chunk := next(self._chunks, None)) is not None:
             parts.append(chunk)
             size += len(chunk)
-        self._text = "".join(parts)
+        if not size:
+            return False
+        self._lines_before += self._text.count("\n", 0, self._at)
+        self._text = "".join((self._text[self._at :], *parts))
         self._at = 0
-        return size > 0
+        return True
 
     def _error(self, problem: str) -> UnusableFile:
         line = 1 + self._lines_before + self._text.count("\n", 0, self._at)

@@ -45,9 +45,7 @@ class Lines:
         rest = ""
         skips = False
         for chunk in self._encoding.decode(self._content.chunks()):
-            lines = io.StringIO(rest + chunk, self._newline).readlines()
-            # A line that ends with "\r" may go on with "\n".
-            rest = lines.pop() if lines and not lines[-1].endswith("\n") else ""
+            lines, rest = self._split(rest, chunk)
             if skips and lines:
                 del lines[0]
                 skips = False
@@ -61,6 +59,14 @@ class Lines:
                 rest = rest[-1:]
         if rest and not skips:
             yield from self._last(rest)
+
+    def _split(self, rest: str, chunk: str) -> tuple[list[str], str]:
+        """The complete lines, and the rest."""
+        if not any(end in chunk for end in self._ends) and not rest.endswith(self._ends):
+            return [], rest + chunk
+        lines = io.StringIO(rest + chunk, self._newline).readlines()
+        # A line that ends with "\r" may go on with "\n".
+        return (lines[:-1], lines[-1]) if lines and not lines[-1].endswith("\n") else (lines, "")
 
     def _last(self, line: str) -> Iterator[list[str]]:
         is_complete = line.endswith(self._ends) or not self._content.may_grow

@@ -16,6 +16,7 @@ from harken_adapters.formats.tables.compression import ZIP_MAGIC, Content, unpac
 from harken_adapters.formats.tables.csv_table import CsvTable
 from harken_adapters.formats.tables.encoding import detect_encoding
 from harken_adapters.formats.tables.json_array import JsonArrayTable
+from harken_adapters.formats.tables.json_document import JsonDocument
 from harken_adapters.formats.tables.json_lines import JsonLinesTable
 from harken_adapters.formats.tables.source import STANDARD, Source
 from harken_adapters.formats.tables.table import Table
@@ -196,11 +197,7 @@ def _is_object(line: str) -> bool:
 
 def _is_row(line: str) -> bool:
     """Whether the only line of a file is a row, and not a document with a list of rows."""
-    try:
-        values = json.loads(line).values()
-    except (ValueError, RecursionError):
-        return False
-    return not any(isinstance(value, list) and value and isinstance(value[0], dict) for value in values)
+    return _is_object(line) and not any(JsonDocument("", iter([line])).lists())
 
 
 def _check_format(content: Content, found: str, options: ImportOptions) -> None:

@@ -221,7 +221,6 @@ def test_an_unclosed_quote_affects_one_line() -> None:
     assert [(record.position, record.values) for record in records if record.problem] == [(2, 'bad,up,"open')]
 
 
-@pytest.mark.slow
 def test_many_unclosed_quotes_are_fast() -> None:
     """Each unclosed quote costs at most the reading of one row of maximum length."""
     long_text = "x" * 90 + "\n"

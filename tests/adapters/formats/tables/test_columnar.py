@@ -1,0 +1,224 @@
+"""Spreadsheets, Parquet and Arrow: typed values."""
+
+import io
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+import xlsxwriter
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from harken_adapters.formats.errors import UnusableFile
+from table_files import records_of, rows_of, table_of
+
+WRITTEN = datetime(2024, 1, 2, 3, 4, 5)  # noqa: DTZ001 - cells of spreadsheets have no zone
+
+
+def xlsx(rows: list[list[Any]], *, more: dict[str, list[list[Any]]] | None = None, **options: Any) -> bytes:
+    """A spreadsheet with the rows in its first sheet."""
+    data = io.BytesIO()
+    fixed = {"default_date_format": "yyyy-mm-dd hh:mm:ss", "strings_to_formulas": False, "strings_to_urls": False}
+    with xlsxwriter.Workbook(data, fixed | options) as book:
+        for name, cells in {"Reviews": rows, **(more or {})}.items():
+            sheet = book.add_worksheet(name)
+            for index, row in enumerate(cells):
+                sheet.write_row(index, 0, row)
+    return data.getvalue()
+
+
+def columnar(table: pa.Table, format_: str) -> bytes:
+    """The table in a file."""
+    sink = io.BytesIO()
+    if format_ == "parquet":
+        parquet.write_table(table, sink, row_group_size=3)
+    else:
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=3)
+    return sink.getvalue()
+
+
+# --- spreadsheets -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("date_1904", [False, True])
+def test_cells_have_types(date_1904: bool) -> None:
+    """Numbers, truth values and dates are not text; an integral number is an integer, and an empty cell ``None``."""
+    rows = [["id", "stars", "score", "ok", "at", "comment"], [7, 5, 0.5, True, WRITTEN, "so"], ["x", "", None, False]]
+    with table_of(xlsx(rows, date_1904=date_1904), "file.xlsx") as table:
+        assert (table.layout.format, table.layout.encoding, table.layout.place) == ("xlsx", None, "sheet 'Reviews'")
+        first, second = table.records()
+        assert (first.position, first.values) == (2, [7, 5, 0.5, True, WRITTEN, "so"])
+        assert (second.position, second.values) == (3, ["x", None, None, False, None, None])
+        assert type(first.values[1]) is int
+        assert table.raw(first) == dict(zip(rows[0], [7, 5, 0.5, True, "2024-01-02T03:04:05", "so"], strict=True))
+        assert table.progress == (3, 3)
+
+
+def test_days_times_and_errors() -> None:
+    """A day is its midnight, a time of day is text, and an error of a formula is empty."""
+    data = io.BytesIO()
+    with xlsxwriter.Workbook(data) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["day", "time", "error", "serial", "comment"])
+        sheet.write_datetime(1, 0, datetime(2024, 1, 2), book.add_format({"num_format": "yyyy-mm-dd"}))  # noqa: DTZ001
+        sheet.write_datetime(1, 1, time(3, 4), book.add_format({"num_format": "hh:mm"}))
+        sheet.write_formula(1, 2, "=1/0", None, "#DIV/0!")
+        sheet.write_number(1, 3, 45293.5)
+        sheet.write_rich_string(1, 4, book.add_format({"bold": True}), "so", " good")
+    [record] = records_of(data.getvalue(), "file.xlsx")
+    assert record.values == [datetime(2024, 1, 2), "03:04:00", None, 45293.5, "so good"]  # noqa: DTZ001
+
+
+def test_rows_before_the_names_of_a_sheet() -> None:
+    """A title and empty rows before the names are left out; they count in positions."""
+    rows = [[], ["Reviews of May"], [], ["id", "stars", "comment"], [1, 5, "good"], [], [2, 1, "bad"]]
+    with table_of(xlsx(rows), "file.xlsx") as table:
+        assert table.layout.skipped == 3
+        assert [(record.position, record.values) for record in table.records()] == [
+            (5, [1, 5, "good"]),
+            (7, [2, 1, "bad"]),
+        ]
+    assert len(rows_of(xlsx(rows), "file.xlsx", skip_rows=4)) == 1
+
+
+def test_qualtrics_in_a_spreadsheet() -> None:
+    """The rows that Qualtrics adds are left out of spreadsheets too."""
+    rows = [["Q1", "Q2"], ["How?", "Why?"], ['{"ImportId":"QID1"}', '{"ImportId":"QID2"}'], [5, "so"]]
+    with table_of(xlsx(rows), "file.xlsx") as table:
+        assert table.layout.left_out == 2
+        assert [record.values for record in table.records()] == [[5, "so"]]
+
+
+def test_one_of_several_sheets() -> None:
+    """The first sheet is read unless another is named; the layout says that there are others."""
+    data = xlsx([["id"], [1]], more={"Old": [["id"], [2]], "Empty": []})
+    with table_of(data, "file.xlsx") as table:
+        assert table.layout.place == "sheet 'Reviews', the first of 3"
+    assert rows_of(data, "file.xlsx", sheet="Old") == [{"id": 2}]
+    with pytest.raises(UnusableFile, match="has no sheet 'New'; its sheets are Reviews, Old, Empty"):
+        rows_of(data, "file.xlsx", sheet="New")
+    with pytest.raises(UnusableFile, match="has no row of column names in sheet 'Empty'"):
+        rows_of(data, "file.xlsx", sheet="Empty")
+
+
+def test_damaged_spreadsheets_are_refused() -> None:
+    """A damaged file, or one with a repeated name, is refused."""
+    data = bytearray(xlsx([["id"], [1]]))
+    for broken in (data[:-40], data[:200] + bytes(20) + data[220:], data[: len(data) // 2]):
+        with pytest.raises(UnusableFile, match="damaged"):
+            rows_of(bytes(broken), "file.xlsx")
+    with pytest.raises(UnusableFile, match="The column 'id' appears twice"):
+        rows_of(xlsx([["id", "id"], [1, 2]]), "file.xlsx")
+
+
+#: Cells that Excel can hold.
+CELLS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False, min_value=-1e15, max_value=1e15).map(
+        lambda number: float(f"{number:.15g}")
+    )
+    | st.text(
+        st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), min_size=1, max_size=20
+    )
+    | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).map(lambda moment: moment.replace(microsecond=0))  # noqa: DTZ001
+)
+
+
+@given(st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=6), st.booleans())
+def test_any_cells_are_read_back(rows: list[list[Any]], constant_memory: bool) -> None:
+    """What another program writes is read back equal, except empty rows."""
+    data = xlsx([["a", "b", "c"], *rows], constant_memory=constant_memory)
+    expected = [row for row in rows if any(cell is not None for cell in row)]
+    assert [record.values for record in records_of(data, "file.xlsx")] == expected
+
+
+# --- Parquet and Arrow ------------------------------------------------------------------------------------------------
+
+FORMATS = ["parquet", "arrow"]
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_values_have_types(format_: str) -> None:
+    """Values are of the few types that rows have; dates have the zone of their column."""
+    moment = datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    table = pa.table(
+        {
+            "id": pa.array([2**60, None]),
+            "score": pa.array([0.5, float("nan")]),
+            "price": pa.array([Decimal("1.50"), Decimal("2.00")]),
+            "ok": [True, False],
+            "at": pa.array([moment, None], pa.timestamp("ns", "Europe/Berlin")),
+            "local": pa.array([WRITTEN, None], pa.timestamp("s")),
+            "day": [date(2024, 1, 2), None],
+            "time": [time(3, 4), None],
+            "category": pa.array(["a", "b"]).dictionary_encode(),
+            "raw": [b"caf\xc3\xa9", b"\xff"],
+            "tags": [["x", "y"], []],
+            "meta": [{"n": Decimal(1), "when": date(2024, 1, 2)}, None],
+        }
+    )
+    with table_of(columnar(table, format_), f"file.{format_}") as opened:
+        assert opened.layout.format == format_
+        assert opened.columns == table.column_names
+        first, second = opened.records()
+        midnight = datetime(2024, 1, 2)  # noqa: DTZ001
+        assert dict(zip(opened.columns, first.values, strict=True)) == {
+            "id": 2**60,
+            "score": 0.5,
+            "price": 1.5,
+            "ok": True,
+            "at": moment,
+            "local": WRITTEN,
+            "day": midnight,
+            "time": "03:04:00",
+            "category": "a",
+            "raw": "café",
+            "tags": ["x", "y"],
+            "meta": {"n": 1, "when": midnight},
+        }
+        assert first.values[4].utcoffset() == timedelta(hours=1)
+        assert type(first.values[4]) is datetime
+        assert second.values == (None, None, 2, False, None, None, None, None, "b", "\\xff", [], None)
+        raw = opened.raw(first)
+        assert isinstance(raw, dict)
+        assert (raw["at"], raw["meta"]) == ("2024-01-02T04:04:05.678901+01:00", {"n": 1, "when": "2024-01-02T00:00:00"})
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_empty_and_damaged_files(format_: str) -> None:
+    """A file without rows has columns; a damaged one is refused, also if only its rows are damaged."""
+    with table_of(columnar(pa.table({"id": pa.array([], pa.string())}), format_), f"file.{format_}") as table:
+        assert (table.columns, list(table.records())) == (["id"], [])
+    data = columnar(pa.table({"id": [f"row {number}" for number in range(50_000)]}), format_)
+    for broken in (data[: len(data) // 2], data[:1_000], data[:8] + bytes(8)):
+        with pytest.raises(UnusableFile, match=f"is a damaged {format_} file"):
+            rows_of(broken, f"file.{format_}")
+    with pytest.raises(UnusableFile, match="The column 'id' appears twice"):
+        rows_of(columnar(pa.table([pa.array([1]), pa.array([2])], names=["id", "id"]), format_), "file")
+
+
+VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
+    pa.string(): st.text(st.characters(exclude_categories=["Cs"])),
+    pa.int64(): st.integers(-(2**63), 2**63 - 1),
+    pa.float64(): st.floats(allow_nan=False),
+    pa.bool_(): st.booleans(),
+    pa.timestamp("us", "UTC"): st.datetimes(datetime(1970, 1, 1), timezones=st.just(ZoneInfo("UTC"))),  # noqa: DTZ001
+    pa.list_(pa.string()): st.lists(st.text("ab", max_size=3), max_size=3),
+}
+
+
+@given(st.lists(st.tuples(*(st.none() | values for values in VALUES.values())), max_size=8), st.sampled_from(FORMATS))
+def test_any_values_are_read_back(rows: list[tuple[Any, ...]], format_: str) -> None:
+    """What pyarrow writes is read back equal, except rows without a value."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(VALUES)
+    arrays = [pa.array(list(column), kind) for column, kind in zip(columns, VALUES, strict=True)]
+    table = pa.table(arrays, names=[str(number) for number in range(len(arrays))])
+    expected = [row for row in rows if any(value is not None and value != "" for value in row)]
+    assert [record.values for record in records_of(columnar(table, format_), "file")] == expected
