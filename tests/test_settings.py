@@ -64,8 +64,13 @@ def test_another_file(tmp_path: Path) -> None:
         (b'application = "\xff"', "Cannot read the settings in"),
         (
             b"max_bach = 1\nzzz = 2",
-            "unknown settings 'max_bach', 'zzz'; expected one of application, .*; or a table",
+            r"unknown settings 'max_bach' \(did you mean 'max_batch'\?\), 'zzz'; expected one of application, ",
         ),
+        (
+            b"[sever]\nport = 1",
+            r"unknown setting 'sever' \(did you mean '\[server\]'\?\); expected one of application, ",
+        ),
+        (b"[[chanels]]", r"unknown setting 'chanels' \(did you mean '\[channels\]'\?\)"),
         (b'max_batch = "1"', "max_batch in .* must be of type int, got '1'"),
         (b"max_batch = true", "max_batch in .* must be of type int, got True"),
         (b"max_batch = 1.0", "max_batch in .* must be of type int, got 1.0"),

@@ -193,3 +193,11 @@ def test_the_pytest_plugin_comes_with_harken(scratch: Scratch) -> None:
     """Any environment with Harken and pytest has the fixtures, also for a third-party channel."""
     (scratch.folder / "test_pigeon.py").write_text(TEST, encoding="utf-8")
     assert "1 passed" in scratch.run("python", "-m", "pytest", "-q", "-W", "error", "test_pigeon.py")
+
+
+def test_presets_come_with_harken(scratch: Scratch) -> None:
+    """The wheel has the tables of all presets of imports."""
+    program = (
+        "from harken_adapters.formats.presets import names, preset; print(len([preset(name) for name in names()]))"
+    )
+    assert scratch.run("python", "-c", program) == "10\n"

@@ -431,7 +431,10 @@ def test_a_table_may_omit_defaults() -> None:
         ({"name": "", "kind": "streak"}, "name must not be empty"),
         ({"name": 7, "kind": "streak"}, "name must be a string"),
         ({"name": "channel", "kind": "streak"}, "the name 'channel' is reserved"),
-        ({"name": "r", "kind": "streak", "lenght": 3}, "unknown key 'lenght'; expected one of kind, name"),
+        (
+            {"name": "r", "kind": "streak", "lenght": 3},
+            r"unknown key 'lenght' \(did you mean 'length'\?\); expected one of kind, name",
+        ),
         ({"name": "r", "kind": "streak", "length": 0}, "length must be an integer from 1 to 100, got 0"),
         ({"name": "r", "kind": "streak", "length": True}, "length must be .*, got True"),
         ({"name": "r", "kind": "streak", "length": "3"}, "length must be .*, got '3'"),

@@ -106,7 +106,10 @@ def test_from_the_settings(table: dict[str, object], rule: ReplyRule) -> None:
     [
         ({}, "the key 'text' is missing"),
         ({"tag": "slow"}, "the key 'text' is missing; got {'tag': 'slow'}"),
-        ({"text": "x", "tags": ["a"]}, "Reply rule: unknown key 'tags'; expected one of text, rating, tag, theme"),
+        (
+            {"text": "x", "tags": ["a"]},
+            "Reply rule: unknown key 'tags' (did you mean 'tag'?); expected one of text, rating, tag, theme",
+        ),
         ({"text": ""}, "In the reply '': reply must not be empty"),
         ({"text": "  \n"}, "must not be empty"),
         ({"text": "x" * 1001}, "reply too long: 1001 characters (max: 1000)"),

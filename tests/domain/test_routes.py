@@ -109,7 +109,7 @@ def test_an_alert_about_a_session_has_no_agent() -> None:
         ({"name": "r", "channel": "c:d"}, "A channel's name must have 1 to 64 letters"),
         (
             {"name": "r", "channel": "c", "rating": ["up"]},
-            "Route 'r': unknown key 'rating'; expected one of name",
+            "Route 'r': unknown key 'rating' (did you mean 'ratings'?); expected one of name",
         ),
         ({"name": "r", "channel": "c", "ratings": "up"}, "ratings of route 'r' must be a list, got 'up'"),
         ({"name": "r", "channel": "c", "ratings": ["so"]}, "'so' is not a rating; expected 'up', 'down' or 'neutral'"),

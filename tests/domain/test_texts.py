@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.domain.texts import escape_unprintable, no_such, unknown_names, without_password
+from harken.domain.texts import did_you_mean, escape_unprintable, no_such, unknown_names, without_password
 
 
 def test_unknown_names_are_sorted_and_known_ones_keep_their_order() -> None:
@@ -18,6 +18,35 @@ def test_no_such_thing() -> None:
     """The message names the kind, the name and the alternatives."""
     assert no_such("channel", "ops", ["log"]) == "Unknown channel 'ops'; expected log"
     assert no_such("channel", "ops", []) == "Unknown channel 'ops'; there is none"
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("prt", " (did you mean 'port'?)"),
+        ("PORT", " (did you mean 'port'?)"),
+        ("hosts", " (did you mean 'Host'?)"),
+        ("zzz", ""),
+        ("", ""),
+        # Foreign names may be long, and comparing them takes time.
+        ("port" * 1_000, ""),
+    ],
+)
+def test_a_similar_name_is_suggested(name: str, suggestion: str) -> None:
+    """The most similar known name, in upper or lower case; nothing if none is similar."""
+    known = ["port", "sort order", "Host"]
+    assert did_you_mean(name, known) == suggestion
+    assert (
+        no_such("setting", name, known) == f"Unknown setting {name!r}{suggestion}; expected one of {', '.join(known)}"
+    )
+    assert unknown_names([name], known) == f"unknown key {name!r}{suggestion}; expected one of {', '.join(known)}"
+
+
+def test_few_names_get_a_suggestion() -> None:
+    """A thousand unknown names are not all compared."""
+    message = unknown_names([f"port{number}" for number in range(1_000)], ["port", "host"])
+    assert message is not None
+    assert message.count("did you mean") == 3
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_invalid_routes_are_refused() -> None:
         with pytest.raises(RouteRejected, match="route 'r' cannot be used: The template does too much work"):
             hk.routes.put(Route(name="r", channel="log", template="{{ (comment" + "|e" * 50 + ")|length }}"))
         for template, said in (
-            ("{{ coment }}", "Unknown value 'coment'; expected one of agent_id, application"),
+            ("{{ coment }}", "Unknown value 'coment' (did you mean 'comment'?); expected one of agent_id, application"),
             ("{% if rating == 'up' %}{{ coment }}{% endif %}", "Unknown value 'coment'"),
             ('{{ "x" * 100000000 }}', "needs numbers"),
             ("{{ comment.__class__ }}", "'__class__' is not a value"),

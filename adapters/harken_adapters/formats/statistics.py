@@ -43,6 +43,7 @@ from harken import (
 )
 from harken.domain.insight.best_groups import best_groups
 from harken.domain.query import Dimension, GroupKey
+from harken.domain.texts import did_you_mean
 from harken.domain.trend import zone_named
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ T = TypeVar("T")
 _SUMS: Final = ("comments", "comment_characters", "sentiments", "polarity_millionths", "subjectivity_millionths")
 #: The verdicts on the shares of issues, by :attr:`.Issue.direction`.
 VERDICTS_OF_DIRECTIONS: Final = {1: "more frequent", -1: "rarer", 0: Verdict.UNDECIDED.value}
+_GROUPS: Final = ("agent", "session", "tag", "context.NAME")
 _DIRECTIONS_OF_VERDICTS: Final = {verdict: direction for direction, verdict in VERDICTS_OF_DIRECTIONS.items()}
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -107,8 +109,9 @@ def parse_group(text: str, *, over_time: str) -> GroupBy:
     try:
         group_by = GroupBy.parse(text)
     except InvalidQuery:
-        expected = "agent, session, tag or context.NAME"
-        raise InvalidQuery(f"Cannot group by {text[:100]!a}; expected {expected}") from None
+        similar = did_you_mean(text, _GROUPS)
+        expected = f"{', '.join(_GROUPS[:-1])} or {_GROUPS[-1]}"
+        raise InvalidQuery(f"Cannot group by {text[:100]!a}{similar}; expected {expected}") from None
     if group_by.dimension is Dimension.SLOT:
         raise InvalidQuery(f"For statistics over time, use {over_time}")
     return group_by

@@ -186,9 +186,9 @@ def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required:
         raise ConfigurationError(f"{section} in {path} must be a table, [{section}]; got {found!r}")
     if partial:
         found = {name: value for name, value in found.items() if name in kinds}
-    if problem := unknown_names(found, sorted(kinds), "setting"):
-        others = "" if section else f"; or a table: {', '.join(sorted(SECTIONS))}"
-        raise ConfigurationError(f"{where}: {problem}{others}")
+    known = [*sorted(kinds), *([] if section else (f"[{table}]" for table in sorted(SECTIONS)))]
+    if problem := unknown_names(found, known, "setting"):
+        raise ConfigurationError(f"{where}: {problem}")
     return {name: _checked(f"{name} in {where}", kinds[name], value) for name, value in found.items()}
 
 

@@ -7,18 +7,20 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote_to_bytes
 
 from harken.configuration import plugins
 from harken.domain.errors import ConfigurationError
+from harken.domain.texts import did_you_mean
 from harken.ports.storage import OpenStorage, Storage
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "harken.storage"
-_FOR_TESTS = frozenset({"mongomock"})
+#: Schemes for tests, with the extra of Harken that they need.
+_FOR_TESTS: Final = {"mongomock": "mongodb"}
 
 
 def scheme_of(url: str) -> str:
@@ -111,7 +113,8 @@ def open_existing_storage(url: str) -> AbstractContextManager[Storage]:
 
 def _opener(url: str) -> Callable[..., AbstractContextManager[Storage]]:
     scheme = scheme_of(url)
-    opener: OpenStorage = plugins.load(_entry_point(scheme), f"{scheme}://", scheme.partition("+")[0])
+    extra = _FOR_TESTS.get(scheme, scheme.partition("+")[0])
+    opener: OpenStorage = plugins.load(_entry_point(scheme), f"{scheme}://", extra)
     return opener
 
 
@@ -142,6 +145,7 @@ def _shown_scheme(scheme: str) -> str:
 def _entry_point(scheme: str) -> EntryPoint:
     found = plugins.find(ENTRY_POINTS, scheme)
     if found is None:
-        known = ", ".join(map(_shown_scheme, supported_schemes()))
-        raise ConfigurationError(f"No installed package supports {scheme}://; supported are {known}")
+        schemes = supported_schemes()
+        known, similar = ", ".join(map(_shown_scheme, schemes)), did_you_mean(scheme, schemes)
+        raise ConfigurationError(f"No installed package supports {scheme}://{similar}; supported are {known}")
     return found

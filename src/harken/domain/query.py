@@ -17,6 +17,7 @@ from harken.domain.instants import from_microseconds, slot_number, slot_start, t
 from harken.domain.moderation import ModerationStatus
 from harken.domain.rules import MAX_CONTEXT_KEYS, name_problem, text_problem
 from harken.domain.search import TextSearch
+from harken.domain.texts import did_you_mean
 
 ANY_STATUS: Final = frozenset(ModerationStatus)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
@@ -277,7 +278,8 @@ class GroupBy:
             return cls(Dimension(word), name if dot else None)
         except ValueError:
             expected = "'agent', 'session', 'tag', 'slot' or 'context.<name>'"
-            raise InvalidQuery(f"Cannot group by {text!r}; expected {expected}") from None
+            similar = did_you_mean(text, [one.value for one in Dimension])
+            raise InvalidQuery(f"Cannot group by {text!r}{similar}; expected {expected}") from None
 
     def keys(self, feedback: Feedback) -> tuple[GroupKey, ...]:
         """Return the keys of the groups that contain this feedback."""

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
+
+#: How many names get a suggestion, and how long they may be, as the names may be anyone's and comparing takes time.
+_MOST_SUGGESTIONS: Final = 3
+_LONGEST_SUGGESTED: Final = 100
 
 
 def unknown_names(names: Iterable[object], known: Iterable[str], what: str = "key") -> str | None:
     """Return ``"unknown key 'a'; expected one of b, c"`` for the names that are not known; ``None`` if all are.
 
-    ``what`` is the noun for a name, in the singular.
+    A name that is similar to a known one is followed by :func:`did_you_mean`. ``what`` is the noun for a name, in the
+    singular.
     """
     expected = list(known)
     unknown = sorted({str(name) for name in names} - set(expected))
     if not unknown:
         return None
     noun = what if len(unknown) == 1 else f"{what}s"
-    return f"unknown {noun} {', '.join(map(repr, unknown))}; {_expected(expected)}"
+    shown = [
+        f"{name!r}{did_you_mean(name, expected) if place < _MOST_SUGGESTIONS else ''}"
+        for place, name in enumerate(unknown)
+    ]
+    return f"unknown {noun} {', '.join(shown)}; {_expected(expected)}"
 
 
 def no_such(what: str, name: object, known: Iterable[str]) -> str:
-    """Return ``"Unknown channel 'a'; expected one of b, c"``."""
-    return f"Unknown {what} {name!r}; {_expected(list(known))}"
+    """Return ``"Unknown channel 'a'; expected one of b, c"``, with :func:`did_you_mean` after the name."""
+    expected = list(known)
+    return f"Unknown {what} {name!r}{did_you_mean(str(name), expected)}; {_expected(expected)}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'port'?)"`` if one of several known names is similar, otherwise an empty text."""
+    by_lower_case = {one.lower(): one for one in known}
+    if len(by_lower_case) < 2 or len(name) > _LONGEST_SUGGESTED:
+        return ""
+    # Not at the top: only few programs have a mistake to explain.
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    similar = get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.7)
+    return f" (did you mean {by_lower_case[similar[0]]!r}?)" if similar else ""
 
 
 def _expected(known: Sequence[str]) -> str:

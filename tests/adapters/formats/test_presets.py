@@ -6,6 +6,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,9 @@ def test_a_preset_is_a_mapping_file(name: str, tmp_path: Path) -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    """The message has the names of all presets."""
-    with pytest.raises(UnusableFile, match=r"^Unknown preset 'langfus'.*; expected one of app-store, .*, qualtrics$"):
+    """The message has the name that was probably meant, and all names."""
+    message = r"^Unknown preset 'langfus' \(did you mean 'langfuse'\?\); expected one of app-store, .*, qualtrics$"
+    with pytest.raises(UnusableFile, match=message):
         preset("langfus")
     with pytest.raises(UnusableFile, match=r"Unknown preset '\.\./presets/langfuse'"):
         text("../presets/langfuse")
@@ -200,9 +202,12 @@ other = "down"
         ("", r" is empty; it needs at least a table \[columns\], such as:"),
         ("columns = ", " is not valid TOML: Invalid value"),
         ("drop = " + "[" * 5_000, " is not valid TOML: the values are nested too deeply"),
-        ("colums = 1", ": unknown option 'colums'.*; expected one of format, encoding, "),
+        ("colums = 1", r": unknown option 'colums' \(did you mean 'columns'\?\); expected one of format, encoding, "),
         ("columns = 'a'", r": columns must be a table, \[columns\], got 'a'"),
-        ("columns.coment = 'a'", ": columns: Unknown field 'coment'.*; expected one of session_id, .*, context.NAME"),
+        (
+            "columns.coment = 'a'",
+            r": columns: Unknown field 'coment' \(did you mean 'comment'\?\); expected one of session_id, ",
+        ),
         ("constants.coment = 'a'", ": constants: Unknown field 'coment'.*; expected one of session_id, "),
         ("columns.context = 'a'", r": columns.context must be a table, \[columns.context\], got 'a'"),
         ("columns.context.'a b' = 'a'", ": columns: context name 'a b' may only have letters, digits"),
@@ -215,8 +220,11 @@ other = "down"
         ("ratings.5 = 'Up'", ": ratings.5 must be one of up, down, neutral, got 'Up'"),
         ("ratings.5 = 1", ": ratings.5 must be one of up, down, neutral, got 1"),
         ("ratings.0.5 = 'up'", ": ratings.0 is a table; put a value with a dot in quotes"),
-        ("scale = 'star'", ": Unknown scale 'star'.*; expected one of stars, nps, 0..1"),
-        ("format = 'cvs'", ": Unknown format 'cvs'.*; expected one of csv, jsonl, json, xlsx, parquet"),
+        ("scale = 'star'", r": Unknown scale 'star' \(did you mean 'stars'\?\); expected one of stars, nps, 0..1"),
+        (
+            "format = 'jsonll'",
+            r": Unknown format 'jsonll' \(did you mean 'jsonl'\?\); expected one of csv, jsonl, ",
+        ),
         ("zone = 5", ": zone must be a string in quotes, got 5"),
         ("skip_rows = -1", ": skip_rows must be a whole number from 0, got -1"),
         ("skip_rows = true", ": skip_rows must be a whole number from 0, got True"),
@@ -242,6 +250,26 @@ def test_unreadable_mapping_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "legacy.toml").write_text('drop = ["Größe"]', "cp1252")
     with pytest.raises(UnusableFile, match=r"legacy.toml is not UTF-8; save it as UTF-8"):
         read_mapping(tmp_path / "legacy.toml")
+
+
+# --- documentation ----------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[3] / "docs" / "command-line.md").read_text("utf-8")
+SECTION = PAGE.partition("### Presets and mapping files\n")[2].partition("\n### ")[0]
+
+
+def test_the_documented_mapping_file_is_valid() -> None:
+    """The example can be copied."""
+    example = SECTION.partition("```toml\n")[2].partition("```")[0]
+    assert parse_mapping(example, "the example").columns["session_id"] == ("ticket", "meta.chat_id")
+
+
+def test_all_presets_and_options_are_documented() -> None:
+    """Each has its place in a table."""
+    presets, options = (table.partition("\n\n")[0] for table in SECTION.split("|---|---|\n")[1:])
+    assert set(names()) == {line.split("`")[1] for line in presets.splitlines()}
+    cells = " ".join(line.split("|")[1] for line in options.splitlines())
+    assert {one.name for one in fields(ImportOptions)} == set(re.findall(r"\w+", cells))
 
 
 # --- any content ------------------------------------------------------------------------------------------------------

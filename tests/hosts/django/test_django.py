@@ -262,11 +262,17 @@ def found(*, deploy: bool = False, **settings: Any) -> list[CheckMessage]:
     ("table", "says"),
     [
         ("sqlite:///f.db", "HARKEN must be a table"),
-        ({"STORE": "x"}, "HARKEN: unknown setting 'STORE'; expected one of STORAGE, SERVER, PAGES, HARKEN"),
+        (
+            {"STORE": "x"},
+            r"HARKEN: unknown setting 'STORE' \(did you mean 'STORAGE'\?\); expected one of STORAGE, SERVER",
+        ),
         ({"STORAGE": 7}, r"HARKEN\['STORAGE'\] must be a str, got 7"),
         ({"PAGES": "no"}, r"HARKEN\['PAGES'\] must be a bool"),
         ({"HARKEN": "memory://"}, r"HARKEN\['HARKEN'\] must be a Harken"),
-        ({"SERVER": {"acess": "open"}}, r"HARKEN\['SERVER'\]: unknown setting 'acess'; expected one of host"),
+        (
+            {"SERVER": {"acess": "open"}},
+            r"HARKEN\['SERVER'\]: unknown setting 'acess' \(did you mean 'access'\?\); expected one of",
+        ),
         ({"SERVER": {"access": "closed"}}, "access must be one of keys, open"),
         ({"SERVER": "open"}, r"HARKEN\['SERVER'\] must be a table"),
     ],

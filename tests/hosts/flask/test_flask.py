@@ -140,7 +140,10 @@ def test_one_extension_for_several_applications(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"HARKEN_SERVER": {"acess": "open"}}, "HARKEN_SERVER: unknown setting 'acess'; expected one of host"),
+        (
+            {"HARKEN_SERVER": {"acess": "open"}},
+            r"HARKEN_SERVER: unknown setting 'acess' \(did you mean 'access'\?\); expected one of host",
+        ),
         ({"HARKEN_SERVER": {"access": "closed"}}, "access must be one of keys, open"),
         ({"HARKEN_SERVER": {"max_body": "many"}}, "max_body must be of type int"),
         ({"HARKEN_SERVER": "open"}, "HARKEN_SERVER must be a table"),

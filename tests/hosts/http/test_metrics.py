@@ -166,7 +166,10 @@ class TestSubmissions:
     def test_an_unknown_outcome(self, metrics: Metrics) -> None:
         """An unknown outcome is an error that lists the outcomes, and creates no series."""
         name: Any = "storred"
-        with pytest.raises(ValueError, match="Unknown outcome 'storred'; expected one of stored, duplicate, refused"):
+        with pytest.raises(
+            ValueError,
+            match=r"Unknown outcome 'storred' \(did you mean 'stored'\?\); expected one of stored, duplicate, refused",
+        ):
             metrics.outcome(name)
         assert not any(("outcome", "storred") in labels for _, labels in samples_of(metrics))
 

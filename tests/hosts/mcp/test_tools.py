@@ -289,7 +289,11 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("tool", "arguments", "message"),
         [
-            ("get_statistics", {"agent": "x"}, "unknown argument 'agent'; expected one of since, until, agent_id"),
+            (
+                "get_statistics",
+                {"agent": "x"},
+                "unknown argument 'agent' (did you mean 'agent_id'?); expected one of since, until, agent_id",
+            ),
             ("get_statistics", {"rating": "sideways"}, "rating[0]: 'sideways' is not one of"),
             ("get_statistics", {"rating": []}, "rating must have at least one value"),
             ("get_statistics", {"since": "yesterday"}, "since is not an ISO 8601 date: 'yesterday'"),
@@ -311,7 +315,11 @@ class TestErrors:
             ("get_feedback", {"feedback_id": "../keys"}, "No feedback with id '../keys'"),
             ("record_feedback", {"session_id": "s"}, "'rating' is a required property"),
             ("record_feedback", {"session_id": "s", "rating": "up", "idempotency_key": "é"}, "idempotency_key: "),
-            ("erase_feedback", {}, "Unknown tool 'erase_feedback'; expected one of get_statistics"),
+            (
+                "erase_feedback",
+                {},
+                "Unknown tool 'erase_feedback' (did you mean 'get_feedback'?); expected one of get_statistics",
+            ),
         ],
     )
     def test_say_what_was_wrong(self, hk: Harken, tool: str, arguments: dict[str, Any], message: str) -> None:

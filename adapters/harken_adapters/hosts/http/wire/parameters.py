@@ -70,9 +70,9 @@ def json_object(request: Request, known: Iterable[str] | None = None) -> dict[st
 
 def unknown_fields(what: str, unknown: Iterable[str], known: Iterable[str]) -> Problem:
     """The problem for unknown fields or parameters; ``what`` is ``"field"`` or ``"parameter"``."""
-    expected, names = list(known), [name[:100] for name in sorted(unknown)]
+    expected, names = list(known), [name[:100] for name in sorted(unknown)[:20]]
     violations = [Violation(name, "unknown", no_such(what, name, expected)) for name in names]
-    return Problem("invalid", "; ".join(one.message for one in violations[:3]), violations=violations[:20])
+    return Problem("invalid", "; ".join(one.message for one in violations[:3]), violations=violations)
 
 
 @lru_cache(maxsize=64)
