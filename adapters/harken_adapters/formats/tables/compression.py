@@ -18,6 +18,8 @@ GZIP_MAGIC: Final = b"\x1f\x8b"
 ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
 #: The member by which a spreadsheet is recognised, which is a zip archive too.
 WORKBOOK: Final = "xl/workbook.xml"
+#: Members of other documents: OpenDocument, Office, Numbers.
+_DOCUMENTS: Final = {"mimetype", "[Content_Types].xml", "Index/Document.iwa"}
 #: A file that expands to more than this and to more than a multiple of its size is refused. Feedback repeats less.
 MAX_EXPANDED: Final = 1 << 28
 MAX_RATIO: Final = 200
@@ -89,8 +91,11 @@ def unpack(source: Source) -> Content:
     if not start.startswith(ZIP_MAGIC):
         return Content(source)
     found = members(source)
-    if any(member.filename == WORKBOOK for member in found):
+    names = {member.filename for member in found}
+    if WORKBOOK in names:
         return Content(source)
+    if names & _DOCUMENTS:
+        raise UnusableFile(f"{source.name} is a document of an office program; save its table as .xlsx or CSV")
     return Content(source, "zip", _only_member(source.name, found))
 
 

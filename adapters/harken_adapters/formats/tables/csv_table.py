@@ -152,7 +152,8 @@ def _detect_separator(sample: list[str]) -> str:
     """The separator that splits the most rows into the same number of cells, which is that of the first row."""
 
     def quality(separator: str) -> tuple[bool, float, int]:
-        widths = [len(record.values) for record in CsvRecords([sample], separator) if not record.problem]
+        rows = CsvRecords([sample], separator)
+        widths = [len(row.values) for row in rows if any(row.values) and not row.problem]
         split = [width for width in widths if width > 1]
         if not split:
             return False, 0.0, 0
@@ -166,7 +167,7 @@ def _find_header(records: Iterable[Record], options: ImportOptions) -> tuple[Rec
     """The record with the names of the columns, and the number of records after it that are not data."""
     rows = [record for record in records if any(record.values)]
     if not rows or rows[0].problem:
-        problem = rows[0].problem if rows else "the file is empty"
+        problem = rows[0].problem if rows else "there is no row"
         raise UnusableFile(f"A CSV file must begin with a row of column names: {problem}")
     rows = [row for row in rows if not row.problem]
     index = find_names([row.values for row in rows]) if options.skip_rows is None else 0

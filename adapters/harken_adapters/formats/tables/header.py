@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from itertools import count
+from collections.abc import Sequence
+from itertools import chain, count
 
 from harken_adapters.formats.errors import UnusableFile
 
@@ -66,18 +66,9 @@ def unique_names(header: Sequence[object]) -> list[str]:
     stripped = [_name(cell) for cell in header]
     if repeated := next((name for name, times in Counter(stripped).items() if name and times > 1), None):
         raise UnusableFile(f"The column {repeated[:_SHOWN_NAME]!r} appears twice; remove or rename one")
-    names: list[str] = []
-    taken = set(filter(None, stripped))
-    for name in stripped:
-        names.append(name or _unique(name, taken))
-        taken.add(names[-1])
-    return names
-
-
-def _unique(name: str, taken: Collection[str]) -> str:
-    if name not in taken:
-        return name
-    return next(numbered for number in count(2) if (numbered := f"{name}_{number}") not in taken)
+    taken = set(stripped)
+    unnamed = chain([""], (name for number in count(2) if (name := f"_{number}") not in taken))
+    return [name or next(unnamed) for name in stripped]
 
 
 def _name(cell: object) -> str:

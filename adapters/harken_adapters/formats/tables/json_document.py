@@ -86,10 +86,10 @@ class JsonDocument:
             match self.peek():
                 case "[":
                     elements = self.elements()
-                    first, _ = next(elements, (None, ""))
+                    first, problem = next(elements, ("", ""))
                     for _ in elements:
                         pass
-                    if isinstance(first, dict):
+                    if isinstance(first, dict) or (problem and first.startswith("{")):
                         yield path
                 case "{" if depth < _MAX_DEPTH:
                     yield from self.lists(f"{path}.", depth + 1)

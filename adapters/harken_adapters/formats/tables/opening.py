@@ -139,7 +139,9 @@ def _open(source: Source, options: ImportOptions) -> Table:
 def _open_text(content: Content, options: ImportOptions) -> Table:
     encoding = detect_encoding(content, options.encoding)
     start = next(encoding.decode(content.chunks()), "")
-    _refuse_other_text(content.source.name, start)
+    if not start.strip():
+        raise UnusableFile(f"{content.source.name} is empty")
+    _refuse_other_text(content.source.name, start, is_named=options.format is not None)
     found = _text_format(start, _suffix(content))
     if options.format in ("csv", "json", "jsonl"):
         found = options.format
@@ -163,20 +165,20 @@ def _binary_format(name: str, start: bytes) -> str | None:
     return next((found for magic, found in _BINARY if start.startswith(magic)), None)
 
 
-def _refuse_other_text(name: str, start: str) -> None:
+def _refuse_other_text(name: str, start: str, *, is_named: bool) -> None:
     if match := _MARKUP.match(start):
         what = "XML" if match[1].startswith("?") else "HTML"
         raise UnusableFile(f"{name} is {what}; export the feedback as CSV instead")
-    if len(_CONTROL.findall(start)) * 10 > len(start):
-        raise UnusableFile(f"{name} is binary data in an unknown format; export the feedback as CSV instead")
+    if not is_named and len(_CONTROL.findall(start)) * 10 > len(start):
+        raise UnusableFile(
+            f"{name} is binary data in an unknown format; if it is text with control characters, add --format csv"
+        )
 
 
 def _text_format(start: str, suffix: str) -> str:
     """Whether text is CSV, JSON Lines or a JSON document."""
     is_json = "json" in _SUFFIXES.get(suffix, ())
     lines = [line for line in start.split("\n", _LOOKED_AT) if line.strip()]
-    if not lines:
-        return "json" if is_json else "csv"
     first = lines[0].lstrip()
     if first.startswith("["):
         return "json" if is_json or _LIST_OF_OBJECTS.match(start.lstrip()) else "csv"

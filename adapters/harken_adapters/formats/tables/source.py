@@ -64,7 +64,8 @@ class Source:
             data = self._file.read(length)
         except OSError as error:
             raise UnusableFile(f"Cannot read {self.name}: {error.strerror}") from error
-        if len(data) < length or self._checksums.setdefault(number, crc32(data)) != crc32(data):
+        checksum = crc32(data)
+        if len(data) < length or self._checksums.setdefault(number, checksum) != checksum:
             raise UnusableFile(f"{self.name} was overwritten while it was read; import it again when it is complete")
         self.position = start + length
         return data

@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetVisibleEnum
+from python_calamine import (
+    CalamineError,
+    CalamineSheet,
+    CalamineWorkbook,
+    PasswordError,
+    SheetMetadata,
+    SheetTypeEnum,
+    SheetVisibleEnum,
+)
 
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
@@ -79,12 +87,16 @@ class SpreadsheetTable(Table):
                 yield Record(self._read, values)
 
 
+def _is_visible(sheet: SheetMetadata) -> bool:
+    return sheet.visible is SheetVisibleEnum.Visible and sheet.typ is SheetTypeEnum.WorkSheet
+
+
 def _load(source: Source, name: str | None) -> tuple[CalamineSheet, str]:
     """The named sheet, or else the first visible one, and what it is."""
     check_archive(source)
     try:
         book = CalamineWorkbook.from_filelike(source.open())
-        visible = [sheet.name for sheet in book.sheets_metadata if sheet.visible is SheetVisibleEnum.Visible]
+        visible = [sheet.name for sheet in book.sheets_metadata if _is_visible(sheet)]
         if name is not None and name not in book.sheet_names:
             raise UnusableFile(f"{source.name} has no sheet {name!r}; its sheets are {', '.join(book.sheet_names)}")
         chosen = name or (visible or book.sheet_names)[0]

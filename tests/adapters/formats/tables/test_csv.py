@@ -3,6 +3,7 @@
 import csv
 import io
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -135,7 +136,7 @@ def test_names_that_look_alike() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("\n\n", "must begin with a row of column names"),
+        (",,\n,,\n", "must begin with a row of column names: there is no row"),
         ('"session_id\n', "must begin with a row of column names: not valid CSV"),
         (f"{'x' * MAX_ROW_CHARACTERS}\n", "must begin with a row of column names: the row is too long"),
         ("session_id,rating,rating\ns,up,down\n", "The column 'rating' appears twice; remove or rename one"),
@@ -260,13 +261,10 @@ def test_an_export_may_have_longer_rows() -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     """For any bytes after the names, the file is refused, or each row has cells or a problem, and reading ends."""
-    try:
-        with table_of(b"session_id,comment\n" + data) as table:
-            for record in table.records():
-                assert bool(record.problem) or len(record.values) == len(table.columns or ())
-                assert str(table.raw(record)).encode()
-    except UnusableFile as error:
-        assert str(error)
+    with suppress(UnusableFile), table_of(b"session_id,comment\n" + data) as table:
+        for record in table.records():
+            assert bool(record.problem) or len(record.values) == len(table.columns or ())
+            assert str(table.raw(record)).encode()
 
 
 @given(st.text(st.sampled_from(',"\r\nab='), max_size=40))
@@ -301,6 +299,7 @@ def test_any_rows_in_any_dialect_are_read_back(
     # A few short rows may not show their shape.
     records = records_of(
         file.getvalue().encode(encoding),
+        format="csv",
         separator=separator,
         skip_rows=0,
         encoding=encoding if encoding == "utf-16-be" else None,

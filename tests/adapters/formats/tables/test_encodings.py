@@ -14,9 +14,9 @@ TEXTS = {
     "cp1250": ["Świetna obsługa, polecam każdemu", "Przesyłka dotarła uszkodzona", "Zażółć gęślą jaźń"],
     "cp1251": ["Отличный сервис, всем рекомендую", "Доставка опоздала на неделю", "Всё понравилось"],
     "koi8_r": ["Отличный сервис, всем рекомендую", "Доставка опоздала на неделю", "Всё понравилось"],
-    "cp1253": ["Πολύ καλή εξυπηρέτηση, ευχαριστώ", "Το προϊόν ήταν ελαττωματικό", "Γρήγορη αποστολή"],
+    "cp1253": ["Πολύ καλή εξυπηρέτηση, ευχαριστώ", "Δεν ήταν καλό προϊόν", "Γρήγορη αποστολή"],
     "cp932": ["とても良い商品でした。ありがとうございます", "配送が遅くて困りました", "対応が丁寧で満足しています"],
-    "gb18030": ["服务很好，非常满意", "快递太慢了，质量也很差", "还会再来购买的"],
+    "gb18030": ["服务很好非常满意", "快递太慢了质量也很差", "还会再来购买的"],
     "cp949": ["서비스가 아주 좋았습니다", "배송이 너무 늦어서 불만입니다", "다시 구매하고 싶어요"],
 }
 
@@ -77,7 +77,7 @@ def test_an_encoding_can_be_named(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", ""])
 def test_unknown_encodings_are_refused(encoding: str) -> None:
     """A name that is not that of an encoding is refused with examples."""
-    with pytest.raises(UnusableFile, match="Unknown encoding .*; use a name such as utf-8"):
+    with pytest.raises(UnusableFile, match=r"Unknown encoding .*; use a name such as utf-8"):
         rows_of(csv_of(["a"]), encoding=encoding)
 
 

@@ -141,7 +141,7 @@ def test_one_of_several_lists_is_chosen() -> None:
         rows_of(data, "file.json", key="a")
     assert rows_of(data, "file.json", key="a.b.c") == ROWS
     assert rows_of(data, "file.json", key="b") == ROWS[:1]
-    with pytest.raises(UnusableFile, match="is a list.*leave out --key"):
+    with pytest.raises(UnusableFile, match=r"is a list.*leave out --key"):
         rows_of(json.dumps(ROWS), "file.json", key="b")
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import xlsxwriter
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harken import MissingExtra
 from harken_adapters.formats.errors import UnusableFile
@@ -101,6 +103,7 @@ def test_other_archives_are_refused() -> None:
         (zipped({"a.csv": CSV, "b.csv": CSV}), r"with 2 files; unpack it and import them: a\.csv, b\.csv$"),
         (zipped({f"{letter}.csv": CSV for letter in "abcdefg"}), r"with 7 files.*e\.csv, \.\.\.$"),
         (zipped({"a.csv": CSV * 100})[:-30], "is a damaged zip file"),
+        (zipped({"mimetype": "application/vnd.oasis", "content.xml": ""}), "office program; save its table as .xlsx"),
         (gzip.compress(CSV.encode())[:-10], "is a damaged gzip file"),
         (gzip.compress(CSV.encode())[:-8] + bytes(8), "is a damaged gzip file"),
         (gzip.compress(a_spreadsheet()), r"is a spreadsheet \(.xlsx\) in gzip; unpack it first"),
@@ -135,7 +138,7 @@ def test_a_spreadsheet_that_is_larger_than_it_says_is_refused() -> None:
     entry = lying.index(b"PK\x01\x02")
     for at in (22, entry + 24):  # the size in the header of the member, and in the directory
         lying[at : at + 4] = (10).to_bytes(4, "little")
-    with pytest.raises(UnusableFile, match="is damaged: the checksum of xl/workbook.xml is wrong"):
+    with pytest.raises(UnusableFile, match=r"is damaged: the checksum of xl/workbook\.xml is wrong"):
         records_of(bytes(lying), "file.xlsx")
 
 
@@ -143,10 +146,11 @@ def test_a_spreadsheet_that_is_larger_than_it_says_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["file.csv", "file.jsonl", "file.txt", "file.csv.gz"])
-def test_an_empty_file_is_refused(name: str) -> None:
+@pytest.mark.parametrize("data", [b"", b"\r\n\n ", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_refused(name: str, data: bytes) -> None:
     """An empty file is not imported successfully."""
     with pytest.raises(UnusableFile, match=f"{name} is empty"):
-        rows_of(gzip.compress(b"") if name.endswith(".gz") else b"", name)
+        rows_of(gzip.compress(data) if name.endswith(".gz") else data, name)
 
 
 def test_content_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
@@ -287,7 +291,7 @@ UNFINISHED = [
 
 @pytest.mark.parametrize(("name", "data", "rows"), UNFINISHED)
 def test_an_incomplete_last_row_is_left(name: str, data: str | bytes, rows: int) -> None:
-    """A last row without a line end that cannot be read is left for the next run; in a compressed file it is invalid."""
+    """A last row without a line end that cannot be read is left for the next run; in a compressed one it is invalid."""
     with table_of(data, name, separator="," if "csv" in name else None) as table:
         assert [record.problem for record in table.records()] == [""] * rows
         assert table.left_for_later
@@ -368,3 +372,27 @@ def test_a_growing_file_is_read_as_it_was(tmp_path: Path) -> None:
         assert [table.raw(record) for record in table.records()] == ROWS
         assert not table.left_for_later
     table.close()
+
+
+@given(
+    st.lists(st.text('a",é😡;', max_size=6), min_size=1, max_size=5), st.sampled_from(["csv", "jsonl"]), st.floats(0, 1)
+)
+def test_a_file_can_end_anywhere(texts: list[str], format_: str, share: float) -> None:
+    """Wherever a file ends that is being written, no row is rejected, and all rows with a line end are read."""
+    if format_ == "csv":
+        rows = [f'{number},"{text.replace(chr(34), chr(34) * 2)}"' for number, text in enumerate(texts)]
+        begin, options = b"id,text\n", {"separator": ",", "encoding": "utf-8"}
+    else:
+        rows = [json.dumps({"id": number, "text": text}, ensure_ascii=False) for number, text in enumerate(texts)]
+        begin, options = b'{"id": -1}\n', {"encoding": "utf-8"}
+    data = "".join(f"{row}\n" for row in rows).encode()
+    part = data[: int(share * len(data))]
+    with table_of(begin + part, f"file.{format_}", **options) as table:
+        records = list(table.records())
+        is_left = table.left_for_later
+    expected = records_of(begin + data, f"file.{format_}", **options)
+    complete = part.count(b"\n") + (format_ == "jsonl")
+    assert records[:complete] == expected[:complete]
+    assert [record.problem for record in records[complete:]] == [""] * (len(records) - complete)
+    # The rest is left, or looks like a row.
+    assert len(records) + is_left == complete + (not part.endswith(b"\n") and part != b"")
