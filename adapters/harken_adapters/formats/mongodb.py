@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from harken import ConfigurationError, MissingExtra, StorageError, StorageUnavailable
+from harken.domain.texts import no_such
 
 if find_spec("pymongo") is None:
     raise MissingExtra("Reading from MongoDB needs the package 'pymongo'; try pip install \"harken[mongodb]\"")
@@ -43,6 +44,8 @@ _JSON: Final = json_util.JSONOptions(
     uuid_representation=UuidRepresentation.STANDARD,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
+#: The code of MongoDB for a command that the user may not run.
+_UNAUTHORIZED: Final = 13
 _LIKE_JSON = ("{", '"')
 
 
@@ -88,14 +91,16 @@ def open_collection(
     """Open a collection to read these fields. ``database`` defaults to the database in the URL.
 
     Raises:
-        ConfigurationError: the URL or a name is invalid, or no database is named.
+        ConfigurationError: the URL or a name is invalid, no database is named, or the collection does not exist.
         StorageError: the database cannot be read.
     """
     with _translate_errors():
         client = _connect(url)
     try:
         with _translate_errors():
-            named = _database(client, database).get_collection(collection, codec_options=_CODEC)
+            found = _database(client, database)
+            named = found.get_collection(collection, codec_options=_CODEC)
+            _check_exists(client, found, collection)
         yield DocumentSource(named, fields)
     finally:
         client.close()
@@ -144,6 +149,22 @@ def _database(client: pymongo.MongoClient[Documents], name: str | None) -> Any:
         raise ConfigurationError(
             "The URL names no database; expected one such as mongodb://host/DATABASE, or the option --database"
         ) from None
+
+
+def _check_exists(client: pymongo.MongoClient[Documents], database: Any, collection: str) -> None:
+    try:
+        names = sorted(database.list_collection_names())
+        if collection in names:
+            return
+        databases = [] if names else sorted(client.list_database_names())
+    except OperationFailure as error:
+        if error.code == _UNAUTHORIZED:
+            # The user may read the collection, but not list all.
+            return
+        raise
+    if names:
+        raise ConfigurationError(f"{no_such('collection', collection, names)} in the database {database.name!r}")
+    raise ConfigurationError(no_such("database", database.name, databases))
 
 
 @contextmanager

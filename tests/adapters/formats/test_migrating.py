@@ -14,21 +14,29 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Feedback, FeedbackQuery, Harken, Rating, StorageUnavailable, Target
-from harken_adapters.formats.importing import Tally
-from harken_adapters.formats.mapping import Columns
-from harken_adapters.formats.migrating import Document, Migrated, Migration, plain
+from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.tally import Tally
+from harken_adapters.formats.importing.values import plain
+from harken_adapters.formats.migrating import Document, Migrated, Migration, plan_of
 from session_documents import Expected, session_documents
 from support import NOON, all_events
 
 pytestmark = pytest.mark.slow
 
 
+A_DATE = "expected one such as 2026-01-31T12:00:00Z; add --date-format for others"
+
+
 def migrated(
-    hk: Harken, *documents: Document, columns: Columns | None = None, application: str | None = None
+    hk: Harken, *documents: Document, application: str | None = None, check_rules: bool = False, **options: Any
 ) -> tuple[Migrated, list[Any]]:
     """Import documents. Returns the tally and the rejected entries."""
     rejected: list[Any] = []
-    migration = Migration(hk, lambda *parts: rejected.append(parts), columns=columns, application=application)
+    _, plan = plan_of(documents, ImportOptions(**options), "sessions")
+    migration = Migration(
+        hk, plan, lambda *parts: rejected.append(parts), application=application, check_rules=check_rules
+    )
     for _ in migration.batches(documents):
         pass
     return migration.tally, rejected
@@ -102,6 +110,7 @@ def test_ratings(hk: Harken, value: object, rating: Rating) -> None:
 def test_other_fields_go_into_the_context(hk: Harken) -> None:
     """Their names and values are converted to valid ones."""
     entry = {
+        "rating": "up",
         "user.tier": "gold",
         "$n": 1,
         "_id": ObjectId("65f0c0ffee65f0c0ffee65f0"),
@@ -135,7 +144,7 @@ def test_other_fields_go_into_the_context(hk: Harken) -> None:
 
 def test_fields_can_be_read_by_other_names(hk: Harken) -> None:
     """Columns map fields with other names."""
-    migrated(hk, session({"user_id": 7, "text": "hi"}), columns=Columns({"author": "user_id", "comment": "text"}))
+    migrated(hk, session({"user_id": 7, "text": "hi"}), columns={"author": "user_id", "comment": "text"})
     assert (only(hk).author, only(hk).comment, only(hk).context) == ("7", "hi", {})
 
 
@@ -211,7 +220,7 @@ def test_ids_with_equal_texts_are_distinguished(hk: Harken) -> None:
 def test_an_interrupted_migration_can_continue(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
     """``reached`` is the last complete document; continuing after it, or starting again, misses nothing."""
     documents = [session({"rating": "up"}, {"rating": None}, _id=f"{number:04}") for number in range(1_200)]
-    migration = Migration(hk, print)
+    migration = Migration(hk, plan_of(documents, ImportOptions(), "sessions")[1], print)
     batches = migration.batches(documents)
     assert (next(batches), migration.reached) == (500, "0499")
     submit_many = hk.collection.submit_many
@@ -243,18 +252,16 @@ def test_a_very_long_array_is_one_document(hk: Harken) -> None:
         ("great!", "expected an object such as {...}, got str"),
         (None, "expected an object such as {...}, got NoneType"),
         ([1], "expected an object such as {...}, got list"),
-        ({"rating": "meh"}, "Invalid rating: meh. Must be 'up', 'down', or None"),
-        ({"rating": "down"}, "Please provide a comment when giving negative feedback"),
-        ({"comment": "x" * 1_001}, "Comment too long: 1001 characters (max: 1000)"),
+        ({"rating": "meh"}, "Rating 'meh' is not one of those that were understood"),
+        ({"comment": "x" * 10_001}, "Comment too long: 10001 characters (max: 10000)"),
         ({"comment": "\udcff"}, "comment contains a lone surrogate, which is not valid Unicode text"),
-        ({"created_at": 5}, "created_at is not an ISO 8601 date: 5; expected one such as 2026-01-31T12:00:00Z"),
+        ({"created_at": "soon"}, f"created_at is not a date: 'soon'; {A_DATE}"),
         ({"tags": 5}, "tags must be a string or a list of strings, got 5"),
-        ({"context": {"a.b": 1}}, "context name 'a.b' may only have letters, digits, '_' and '-'"),
     ],
 )
 def test_an_invalid_entry_does_not_affect_others(hk: Harken, entry: object, reason: str) -> None:
     """It is reported with its session, its position, the reason and its value."""
-    tally, rejected = migrated(hk, session({"rating": "up"}, entry, {"rating": None}))
+    tally, rejected = migrated(hk, session({"rating": "up", "created_at": NOON}, entry, {"rating": None}))
     assert tally.feedback == Tally(3, 2, 0, 1)
     assert rejected == [("s", 1, reason, entry)]
 
@@ -376,7 +383,12 @@ entries = anything | st.fixed_dictionaries(
 def test_the_counts_add_up_for_any_documents(documents: list[Document]) -> None:
     """No document stops a migration, each entry is counted, and a repeated migration adds nothing."""
     with harken.connect("memory://") as hk:
-        tally, rejected = migrated(hk, *documents)
+        try:
+            tally, rejected = migrated(hk, *documents)
+        except UnusableFile:
+            # Most of the ratings or dates cannot be read, or there is neither a rating nor a comment.
+            assert hk.summary().total == 0
+            return
         arrays = [one["feedbacks"] for one in documents if one["feedbacks"] is not None]
         assert tally.feedback.read == sum(len(array) if isinstance(array, list) else 1 for array in arrays)
         for counts in (tally.feedback, tally.metadata):

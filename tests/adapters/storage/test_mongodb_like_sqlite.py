@@ -21,9 +21,7 @@ from harken.services.copying import Copying
 from harken.testing import NOON, accepted
 from harken.testing import strategies as hst
 from harken_adapters.formats.exporting import export
-from harken_adapters.formats.importing import Importer
-from harken_adapters.formats.mapping import Columns
-from harken_adapters.formats.reading import CsvSource
+from import_files import imported
 from shared_data import AIRLINES, needs_real_feedback
 from support import ManualClock, counting_ids
 
@@ -41,16 +39,9 @@ def both(mongodb_url: str, tmp_path: Path) -> Iterator[tuple[Harken, Harken]]:
         for url in (mongodb_url, f"sqlite:///{tmp_path}/feedback.db"):
             hk = harken.connect(url, clock=ManualClock(), new_id=counting_ids(), spam="allow")
             connected.append(stack.enter_context(hk))
-            with AIRLINES.open("rb") as file:
-                importer = Importer(hk, CsvSource(file, Columns({}, {}), hk.application), _refuse)
-                for _ in importer.batches():
-                    pass
-            assert importer.tally.added == 9_760
+            tally, rejected = imported(hk, AIRLINES.read_bytes())
+            assert (tally.added, rejected) == (9_760, [])
         yield connected[0], connected[1]
-
-
-def _refuse(line: int, reason: str, row: object) -> None:
-    raise AssertionError(f"line {line}: {reason}: {row}")
 
 
 def _export(hk: Harken, kind: str) -> bytes:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 import harken
+from cli_processes import HARKEN
 from support import PATIENCE, eventually
 
 # Unbuffered, Python writes only a part of the output to a pipe that is closed meanwhile, without an error.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-HARKEN = (sys.executable, "-c", "import sys; from harken_adapters.hosts.cli import main; sys.exit(main())")
 
 
 def command(tmp_path: Path, *arguments: str) -> tuple[str, ...]:
@@ -71,46 +71,20 @@ def test_a_closed_pipe_ends_it_quietly(tmp_path: Path, arguments: tuple[str, ...
 @pytest.mark.slow
 def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
     """An interrupted import prints nothing, and has the exit code of SIGINT."""
+    (tmp_path / "many.csv").write_text(rows(20_000))
     with subprocess.Popen(
-        command(tmp_path, "import", "-", "--format", "csv"),
-        stdin=subprocess.PIPE,
+        command(tmp_path, "import", str(tmp_path / "many.csv"), "--json"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # A background process may ignore SIGINT, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - there are no threads yet
     ) as process:
-        assert process.stdin is not None
-        process.stdin.write(rows(2_500))
-        process.stdin.flush()
         _wait_for(tmp_path, 1_000)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 130
         assert process.stderr is not None
         assert process.stderr.read() == ""
-
-
-@pytest.mark.slow
-def test_an_import_survives_being_killed(tmp_path: Path) -> None:
-    """After SIGKILL half-way, a repeated import adds the missing rows and no duplicates."""
-    words = command(tmp_path, "import", "-", "--format", "csv", "--json")
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        assert process.stdin is not None
-        # It waits for the rest of the input, so it is always killed half-way.
-        process.stdin.write(rows(2_500))
-        process.stdin.flush()
-        _wait_for(tmp_path, 2_000)
-        process.kill()
-        process.wait(PATIENCE)
-    with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
-        before = hk.summary().total
-    assert 2_000 <= before < 2_500
-    ran = subprocess.run(words, input=rows(6_000), capture_output=True, text=True, check=True)
-    report = json.loads(ran.stdout)
-    assert (report["read"], report["added"], report["duplicates"]) == (6_000, 6_000 - before, before)
-    with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
-        assert hk.summary().total == 6_000
-        assert hk.check() == []
 
 
 @pytest.mark.slow

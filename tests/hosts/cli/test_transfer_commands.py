@@ -6,74 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared_data import AIRLINES, REVIEWS, needs_real_feedback
-
 pytestmark = pytest.mark.slow
 
 CSV = "session_id,rating,comment\na,up,hi\nb,sideways,ho\nc,down,\n"
-
-
-def test_an_import_prints_counts(cli: Any, tmp_path: Path) -> None:
-    """Rejected rows are written to a file, each with its line and the reason; the exit code is 0."""
-    (tmp_path / "old.csv").write_text(CSV)
-    ran = cli("import", "old.csv", "--json")
-    assert (ran.code, ran.err) == (0, "")
-    assert ran.json == {
-        "read": 3,
-        "added": 1,
-        "duplicates": 0,
-        "rejected": 2,
-        "rejected_file": "old.csv.rejected.jsonl",
-        "seconds": ran.json["seconds"],
-    }
-    assert [json.loads(line) for line in (tmp_path / "old.csv.rejected.jsonl").read_text().splitlines()] == [
-        {
-            "line": 3,
-            "reason": "Invalid rating: sideways. Must be 'up', 'down', or None",
-            "row": {"session_id": "b", "rating": "sideways", "comment": "ho"},
-        },
-        {
-            "line": 4,
-            "reason": "Please provide a comment when giving negative feedback",
-            "row": {"session_id": "c", "rating": "down", "comment": ""},
-        },
-    ]
-    again = cli("import", "old.csv")
-    assert "3 rows read: 0 added, 1 duplicate, 2 rejected" in again.out
-    assert "old.csv.rejected.jsonl" in again.out
-
-
-def test_without_rejected_rows_no_file_is_created(cli: Any, tmp_path: Path) -> None:
-    """The file of rejected rows is created with the first of them."""
-    assert cli("import", "-", "--format", "csv", "--json", stdin="session_id\ns\n").json["rejected_file"] is None
-    assert not list(tmp_path.glob("*.jsonl"))
-
-
-def test_an_import_without_rejects_removes_those_of_an_earlier_one(cli: Any, tmp_path: Path) -> None:
-    """When a corrected file is imported, the file of rejected rows is removed."""
-    file, rejects = tmp_path / "old.csv", tmp_path / "old.csv.rejected.jsonl"
-    file.write_text(CSV)
-    cli("import", "old.csv")
-    assert rejects.exists()
-    file.write_text("session_id\ns\n")
-    again = cli("import", "old.csv")
-    assert (again.code, again.out.partition(":")[0]) == (0, "1 row read")
-    assert not rejects.exists()
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["", "notes\n", '{"line": 1, "reason": "", "row": 1}\n{"line": 2}\n', '{"line": 1, "reason": "", "row": 1}\n\xff'],
-)
-def test_an_import_removes_nothing_else(cli: Any, tmp_path: Path, content: str) -> None:
-    """A file with other content, and one given with --rejected, is kept."""
-    (tmp_path / "old.csv").write_text("session_id\ns\n")
-    other, named = tmp_path / "old.csv.rejected.jsonl", tmp_path / "named.jsonl"
-    other.write_text(content, encoding="latin-1")
-    named.write_text('{"line": 1, "reason": "", "row": 1}\n')
-    cli("import", "old.csv", "--rejected", "named.jsonl")
-    assert cli("import", "old.csv").code == 0
-    assert (other.read_text(encoding="latin-1"), named.exists()) == (content, True)
 
 
 @pytest.mark.parametrize("target", ["feedback.db", "link.csv", "other.db"])
@@ -100,64 +35,6 @@ def test_an_export_needs_a_format(cli: Any, tmp_path: Path) -> None:
     assert "Cannot tell the format of 'backup'; add --format csv or --format jsonl" in ran.err
     assert not (tmp_path / "backup").exists()
     assert cli("export", "backup", "--format", "jsonl").code == 0
-
-
-def test_an_import_that_rejects_all_rows_fails(cli: Any, tmp_path: Path) -> None:
-    """The exit code is 3; it is 0 if at least one row was added or is a duplicate."""
-    (tmp_path / "nonsense.jsonl").write_text('nonsense\n[1]\n"x"\n')
-    ran = cli("import", "nonsense.jsonl")
-    assert ran.code == 3
-    assert ran.out.startswith("3 rows read: 0 added, 0 duplicates, 3 rejected; ")
-    message = "All 3 rows were rejected, nothing was imported; see nonsense.jsonl.rejected.jsonl for the reasons"
-    assert ran.err == f"Error: {message}\n"
-    ran = cli("import", "nonsense.jsonl", "--json")
-    assert (ran.code, ran.json["rejected"]) == (3, 3)
-    assert (ran.error["error"], ran.error["message"]) == ("NothingAccepted", message)
-    assert cli("import", "feedback.db", "--format", "jsonl").code == 3
-    (tmp_path / "some.jsonl").write_text('nonsense\n{"session_id": "s", "rating": "up"}\n')
-    for _ in range(2):
-        assert cli("import", "some.jsonl").code == 0
-    (tmp_path / "empty.jsonl").write_text("")
-    assert cli("import", "empty.jsonl").code == 0
-
-
-def test_import_from_stdin(cli: Any, tmp_path: Path) -> None:
-    """- reads stdin; rejected rows go to stdin.rejected.jsonl or the path given with --rejected."""
-    assert cli("import", "-", "--format", "csv", "--json", stdin=CSV).json["rejected_file"] == "stdin.rejected.jsonl"
-    cli("import", "-", "--format", "csv", "--rejected", "bad.jsonl", stdin=CSV)
-    assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("nope.csv",), "Cannot read nope.csv: No such file"),
-        (("old.txt",), "Cannot tell the format of 'old.txt'; add --format csv or --format jsonl"),
-        (("old.csv", "--map", "comment"), "'comment' has no '='"),
-        (("old.csv", "--map", "comment=words"), "Column 'words', which is mapped to comment, is missing"),
-        (("old.csv", "--set", "colour=red"), "Unknown field 'colour'"),
-        (("old.csv", "--rejected", "old.csv"), "would overwrite the input file"),
-        (("old.csv", "--rejected", "no/where"), "choose another path with --rejected"),
-        (("anonymous.csv",), "--set session_id=VALUE; the columns are 'rating'"),
-    ],
-)
-def test_wrong_usage_says_what_to_type(cli: Any, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
-    """The exit code is 2, the error says what to change, and the input is unchanged."""
-    (tmp_path / "old.csv").write_text(CSV)
-    (tmp_path / "old.txt").write_text(CSV)
-    (tmp_path / "anonymous.csv").write_text("rating\nup\n")
-    ran = cli("import", *arguments)
-    assert (ran.code, ran.out) == (2, "")
-    assert message in ran.err
-    assert (tmp_path / "old.csv").read_text() == CSV
-
-
-def test_spam_is_imported_unless_checked(cli: Any) -> None:
-    """Imports skip the spam filter, unless --check-spam is given."""
-    row = "session_id,comment\ns,click here they said\n"
-    strict = cli("import", "-", "--format", "csv", "--check-spam", "--json", stdin=row).json
-    assert (strict["added"], strict["rejected"]) == (0, 1)
-    assert cli("import", "-", "--format", "csv", "--json", stdin=row).json["added"] == 1
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -211,36 +88,6 @@ def test_a_device_is_written_to_and_never_replaced(cli: Any, tmp_path: Path) -> 
     assert null.is_char_device()
 
 
-@needs_real_feedback
-def test_statistics_of_real_feedback(cli: Any, tmp_path: Path) -> None:
-    """9,760 real messages: exact statistics, the same sums by day in New York, and no duplicates."""
-    file = str(AIRLINES)
-    rejected = ("--rejected", str(tmp_path / "rejected.jsonl"))
-    assert cli("import", file, *rejected, "--json").json["added"] == 9760
-    statistics = cli("stats", "--json").json
-    assert [statistics[key] for key in ("total_feedbacks", "positive", "negative", "neutral")] == [
-        9760,
-        1647,
-        6087,
-        2026,
-    ]
-    assert (statistics["satisfaction_score"], statistics["quality_score"]) == (21.3, 27.3)
-    points = cli("trends", "--zone", "America/New_York", "--json").json["points"]
-    for key in ("total_feedbacks", "positive", "negative", "neutral", "comments"):
-        assert sum(point[key] for point in points) == statistics[key]
-    again = cli("import", file, *rejected, "--json").json
-    assert (again["added"], again["duplicates"], again["rejected"]) == (0, 9760, 0)
-
-
-@needs_real_feedback
-def test_repeated_reviews_are_all_imported(cli: Any, tmp_path: Path) -> None:
-    """2,000 real reviews, of which 13 have the same text as another one."""
-    arguments = ("import", str(REVIEWS), "--rejected", str(tmp_path / "rejected.jsonl"), "--json")
-    assert cli(*arguments, "--set", "session_id=reviews").json["added"] == 2000
-    assert cli(*arguments, "--set", "session_id=reviews").json["duplicates"] == 2000
-    assert cli(*arguments).code == 2
-
-
 def test_an_export_names_the_number_of_entries_that_it_leaves_out(cli: Any, tmp_path: Path) -> None:
     """A line on stderr warns of it, as the entries may be erased after the export."""
     cli("submit", "s", "up", "--author", "dan", "--agent", "helper")
@@ -260,7 +107,7 @@ def test_a_missing_folder_is_named(cli: Any, tmp_path: Path) -> None:
     """The folder of an export, and that of rejected rows."""
     message = f"the folder {tmp_path}/nowhere does not exist"
     assert message in " ".join(cli("export", "nowhere/all.jsonl").err.split())
-    (tmp_path / "bad.jsonl").write_text("nonsense\n")
+    (tmp_path / "bad.jsonl").write_text('{"session_id": [], "rating": "up"}\n{"session_id": [1], "rating": "up"}\n')
     ran = cli("import", "bad.jsonl", "--rejected", "nowhere/bad.jsonl")
     assert ran.code == 2
     assert f"{message}; choose another path with --rejected" in " ".join(ran.err.split())

@@ -45,6 +45,7 @@ from harken_adapters.hosts.cli import (
     doctor,
     erasing,
     feedback,
+    importing,
     imports,
     keys,
     mcp,
@@ -61,7 +62,7 @@ from harken_adapters.hosts.cli import (
     tokens,
     transfer,
 )
-from harken_adapters.hosts.cli.options import CliContext, WrongUsage
+from harken_adapters.hosts.cli.options import CliContext, NothingAccepted, WrongUsage
 from harken_adapters.hosts.cli.output import ClosedStdout, UnwritableOutput, escape, print_json, say, warn, writing
 
 # The base of all usage errors that Typer raises. Not every version exports it.
@@ -89,14 +90,15 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (ImportRejected, WRONG_USAGE),
     (UnusableFile, WRONG_USAGE),
     (WrongUsage, WRONG_USAGE),
+    (NothingAccepted, WRONG_USAGE),
     (HarkenError, REFUSED),
 )
 #: The options before the command, with their metavars.
 _GLOBAL_OPTIONS: Final = {"--storage": "URL", "--application": "NAME"}
 _KEY = re.compile(r"(hk_[0-9a-f]+_)[A-Za-z0-9_-]+")
 _EPILOG = (
-    "Exit codes: 0 success; 1 unexpected failure, or doctor found problems; 2 invalid usage or configuration; "
-    "3 refused: invalid feedback, a conflict, import or migrate rejected everything, or copy left differences; "
+    "Exit codes: 0 success; 1 unexpected failure, or doctor found problems; 2 invalid usage or configuration, or "
+    "nothing was imported; 3 refused: invalid feedback, a conflict, rejected rows, or copy left differences; "
     "4 not found; 5 storage failure or overload; 130 interrupted; 141 output pipe closed."
     "\n\nSettings are read from environment variables such as HARKEN_STORAGE, and from harken.toml."
 )
@@ -120,7 +122,7 @@ app.add_typer(keys.keys, name="keys")
 app.command("mint-token")(tokens.mint_token)
 app.command("mint-link")(tokens.mint_link)
 app.command("erase")(erasing.erase)
-app.command("import")(transfer.import_)
+app.command("import")(importing.import_)
 app.command("imports")(imports.imports)
 app.command("export")(transfer.export)
 app.command("copy")(copying.copy)

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from attrs import asdict
 
 from harken import StorageError
 from harken_adapters.charts.labels import amount
-from harken_adapters.formats.importing import Tally
-from harken_adapters.formats.mapping import Columns
-from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migration
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.profile import Profile
+from harken_adapters.formats.importing.report import understood_record
+from harken_adapters.formats.importing.tally import Tally
+from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, plan_of
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
-from harken_adapters.hosts.cli.options import Json, NothingAccepted, WrongUsage, cli_context, pairs
+from harken_adapters.hosts.cli.import_options import (
+    CheckRules,
+    ContextColumns,
+    DateFormat,
+    Drop,
+    Map,
+    Only,
+    RatingOf,
+    Scale,
+    ZoneOfDates,
+    with_meaning,
+)
+from harken_adapters.hosts.cli.import_output import SOME_REJECTED, show_reasons, show_remarks, show_understood
+from harken_adapters.hosts.cli.options import Json, NothingAccepted, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import print_json, run_through, say, warn
 
 migrate = typer.Typer(no_args_is_help=True, help="Import feedback from the database of another program.")
@@ -38,58 +55,98 @@ def mongodb_sessions(
         str | None,
         typer.Option(metavar="SESSION", help="Continue after this session, when an earlier run was interrupted."),
     ] = None,
-    map_: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="FIELD=NAME", help="Read FIELD from the field NAME; repeatable."),
-    ] = None,
+    map_: Map = None,
+    scale: Scale = None,
+    rating: RatingOf = None,
+    date_format: DateFormat = None,
+    zone: ZoneOfDates = None,
+    drop: Drop = None,
+    only: Only = None,
+    context_: ContextColumns = None,
     rejected: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="File for rejected entries. Default: COLLECTION.rejected.jsonl."),
     ] = None,
-    check_spam: Annotated[bool, typer.Option("--check-spam", help="Apply the spam filter.")] = False,
+    check_rules: CheckRules = False,
     as_json: Json = False,
 ) -> None:
     """Import feedback stored as an array in MongoDB session documents.
 
     Reads `_id` (the session), `feedbacks` (a list), and optional `metadata` and `application_name`.
 
-    A repeated migration adds no duplicates.
+    What was understood is printed before the first entry is stored. A repeated migration adds no duplicates.
 
-    Exits with code 3 if everything was rejected.
+    Exits with 0 if everything is imported, 3 if something was rejected, and 2 if nothing was imported.
     """
     # Imported here because it is slow and its package may be missing.
     from harken_adapters.formats import mongodb  # noqa: PLC0415
 
-    columns = Columns(pairs("--map", map_ or ()))
-    if "session_id" in columns.mapped:
+    options = with_meaning(
+        ImportOptions(),
+        map_=map_,
+        scale=scale,
+        rating=rating,
+        date_format=date_format,
+        zone=zone,
+        drop=drop,
+        only=only,
+        context=context_,
+    )
+    if "session_id" in options.columns:
         raise WrongUsage("session_id is always read from _id; omit it from --map")
     rejects = Rejects(rejected or _default_rejects_path(collection), "session", "position", keep=after is not None)
+    refuse_database(rejects.path)
     cli = cli_context(context)
     began = perf_counter()
-    with (
-        mongodb.open_collection(from_, collection, database=database, fields=DOCUMENT_FIELDS) as source,
-        cli.open(spam=None if check_spam else "allow") as hk,
-    ):
+    with ExitStack() as stack:
+        source = stack.enter_context(
+            mongodb.open_collection(from_, collection, database=database, fields=DOCUMENT_FIELDS)
+        )
+        profile, plan = plan_of(source.documents(after), options, collection)
+        if profile.rows and not as_json:
+            show_understood(profile, plan)
+        hk = stack.enter_context(cli.open())
         # After opening the storage, which may have created the file.
         refuse_database(rejects.path)
-        migration = Migration(hk, rejects.add, columns=columns, application=cli.application)
+        migration = Migration(hk, plan, rejects.add, application=cli.application, check_rules=check_rules)
         try:
-            run_through(migration.batches(source.documents(after)), "sessions", source.count)
-        except StorageError as error:
-            if remedy := _remedy(mongodb.place_of(migration.reached), migration):
-                raise type(error)(f"{error}. {remedy}") from error
-            raise
-        except KeyboardInterrupt:
-            if remedy := _remedy(mongodb.place_of(migration.reached), migration):
-                warn(remedy)
-            raise
+            with _saying_how_to_continue(migration, mongodb.place_of):
+                run_through(migration.batches(source.documents(after)), "sessions", source.count)
         finally:
             rejected_file = rejects.close()
     if rejected_file is None and rejected is None and after is None:
         rejects.remove_stale()
-    _show(migration, rejected_file, perf_counter() - began, as_json=as_json)
-    if migration.tally.nothing_accepted:
-        raise NothingAccepted("All feedback and metadata was", rejected_file)
+    seconds = perf_counter() - began
+    if as_json:
+        print_json(_record(profile, plan, migration.tally, rejected_file, seconds))
+    else:
+        _show(migration.tally, rejected_file, seconds)
+    if migration.tally.is_empty and after is None:
+        raise NothingAccepted(f"No document of {collection!r} has feedbacks or metadata; nothing was imported")
+    _end(migration.tally, rejected_file)
+
+
+@contextmanager
+def _saying_how_to_continue(migration: Migration, place_of: Callable[[Any], str | None]) -> Iterator[None]:
+    try:
+        yield
+    except StorageError as error:
+        if remedy := _remedy(place_of(migration.reached), migration):
+            raise type(error)(f"{error}. {remedy}") from error
+        raise
+    except KeyboardInterrupt:
+        if remedy := _remedy(place_of(migration.reached), migration):
+            warn(remedy)
+        raise
+
+
+def _end(tally: Migrated, rejected_file: Path | None) -> None:
+    if tally.nothing_accepted:
+        raise NothingAccepted(
+            f"All feedback and metadata was rejected, nothing was imported; see {rejected_file} for the reasons"
+        )
+    if tally.feedback.rejected or tally.metadata.rejected:
+        raise typer.Exit(SOME_REJECTED)
 
 
 def _default_rejects_path(collection: str) -> Path:
@@ -105,20 +162,29 @@ def _remedy(place: str | None, migration: Migration) -> str:
     return f"{done} done; continue with --after {shlex.quote(place)}"
 
 
-def _show(migration: Migration, rejected_file: Path | None, seconds: float, *, as_json: bool) -> None:
-    tally = migration.tally
-    if as_json:
-        print_json(
-            {
-                **asdict(tally),
-                "rejected_file": str(rejected_file) if rejected_file else None,
-                "seconds": round(seconds, 3),
-            }
-        )
-        return
+def _record(
+    profile: Profile, plan: Plan, tally: Migrated, rejected_file: Path | None, seconds: float
+) -> dict[str, Any]:
+    return {
+        "documents": tally.documents,
+        "feedback": tally.feedback.record(),
+        "metadata": tally.metadata.record(),
+        "applications": {name: one.record() for name, one in tally.applications.items()},
+        "understood": understood_record(profile, plan),
+        "rejected_file": str(rejected_file) if rejected_file else None,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _show(tally: Migrated, rejected_file: Path | None, seconds: float) -> None:
     say(f"{amount(tally.documents, 'session')} read; {seconds:.1f} s, {tally.feedback.read / seconds:,.0f} rows/s")
-    say(f"Feedback: {_counts(tally.feedback)}")
+    for name, one in tally.applications.items():
+        say(f"Feedback of {name}: {_counts(one)}")
+    if len(tally.applications) != 1:
+        say(f"Feedback: {_counts(tally.feedback)}")
     say(f"Metadata values: {_counts(tally.metadata)}")
+    show_remarks(tally.feedback, "session")
+    show_reasons(tally.metadata, "session")
     if rejected_file:
         say(f"Rejected entries, with reasons, are in {rejected_file}", style="yellow")
 

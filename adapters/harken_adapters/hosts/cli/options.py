@@ -39,10 +39,7 @@ class WrongUsage(HarkenError, ValueError):
 
 
 class NothingAccepted(HarkenError):
-    """Every item that was read was rejected, so nothing was imported."""
-
-    def __init__(self, what: str, rejected_file: Path | None) -> None:
-        super().__init__(f"{what} rejected, nothing was imported; see {rejected_file} for the reasons")
+    """Every item that was read was rejected, or there was none, so nothing was imported."""
 
 
 @frozen

@@ -87,6 +87,7 @@ class CollectionService:
         self._clock = clock
         self._new_id = new_id
         self._policy = policy
+        self._policy_for_earlier = policy.for_earlier_feedback()
         self._application = application
         self._middleware = tuple(middleware)
         self._sanitizer = sanitizer
@@ -164,13 +165,15 @@ class CollectionService:
         return future
 
     def submit_many(
-        self, submissions: Iterable[Submission], *, announce: bool = True
+        self, submissions: Iterable[Submission], *, announce: bool = True, earlier: bool = False
     ) -> list[Receipt | FeedbackRejected]:
         """Check many submissions and store them in one write. The result of a refused one is its error.
 
         Args:
             submissions: at most a few thousand, as one write carries all of them.
             announce: whether their events are stored, and so sent to channels; not useful for old feedback.
+            earlier: whether they were accepted earlier, in another system. The rules of the policy do not apply then,
+                except a limit of 10,000 characters for comments, and receipts have what the rules find.
 
         Raises:
             StorageError: they could not be stored.
@@ -179,7 +182,7 @@ class CollectionService:
         for submission in submissions:
             chain = MiddlewareChain(self._middleware)
             try:
-                checked.append((self._prepare(submission, chain, announce=announce), chain))
+                checked.append((self._prepare(submission, chain, announce=announce, earlier=earlier), chain))
             except FeedbackRejected as error:
                 checked.append((error, chain))
             except Exception as error:
@@ -195,10 +198,30 @@ class CollectionService:
         if announce and outcomes:
             self._editor.notify()
         remaining = iter(outcomes)
-        return [
+        results = [
             self._result(item, next(remaining), chain) if isinstance(item, Accepted) else _refuse(item, chain)
             for item, chain in checked
         ]
+        return [self._with_waived(one) for one in results] if earlier else results
+
+    def check_many(
+        self, submissions: Iterable[Submission], *, earlier: bool = False
+    ) -> list[tuple[Violation, ...] | FeedbackRejected]:
+        """Check many submissions like :meth:`submit_many`, without middleware, and store and count nothing.
+
+        The result of a refused one is its error; that of any other is what rules find that were not applied.
+        """
+        policy = self._policy_for_earlier if earlier else self._policy
+
+        def check(submission: Submission) -> tuple[Violation, ...] | FeedbackRejected:
+            if violations := policy.oversized(submission):
+                return FeedbackRejected(violations)
+            clean = self._sanitize(submission)
+            if violations := policy.judge(clean).violations:
+                return FeedbackRejected(violations)
+            return self._policy.broken_rules(clean) if earlier else ()
+
+        return [check(one) for one in submissions]
 
     def restore(self, feedback: Sequence[Feedback]) -> Sequence[Outcome]:
         """Store feedback of another storage unchanged: with its ids, versions and revisions, and without events.
@@ -306,8 +329,8 @@ class CollectionService:
             _check_not_withdrawn(current)
             wanted = change.applied_to(current)
             if wanted.comment != current.comment:
-                wanted = evolve(self._clean(wanted), sentiment=None)
-            by_policy = self._apply_policy(wanted)
+                wanted = evolve(self._clean(wanted, self._policy), sentiment=None)
+            by_policy = self._apply_policy(wanted, self._policy)
             return self._apply_change(current, wanted, by_policy)
 
         updated = self._editor.update(application, feedback_id, edit, EventType.UPDATED, check=check)
@@ -420,10 +443,13 @@ class CollectionService:
         chain.succeeded(receipt)
         return receipt
 
-    def _prepare(self, original: Submission, chain: MiddlewareChain, *, announce: bool = True) -> Accepted:
+    def _prepare(
+        self, original: Submission, chain: MiddlewareChain, *, announce: bool = True, earlier: bool = False
+    ) -> Accepted:
         """Take a submission through middleware, text ports and rules."""
-        submission = self._clean(chain.enter(original.enriched()))
-        moderation = self._apply_policy(submission)
+        policy = self._policy_for_earlier if earlier else self._policy
+        submission = self._clean(chain.enter(original.enriched()), policy)
+        moderation = self._apply_policy(submission, policy)
         feedback = build_feedback(
             self._add_sentiment(submission),
             moderation,
@@ -436,22 +462,25 @@ class CollectionService:
         feedback = self._add_reply(feedback)
         return Accepted(feedback, (Event.about(feedback, EventType.CREATED),))
 
-    def _clean(self, submission: Submission) -> Submission:
+    def _clean(self, submission: Submission, policy: RatingPolicy) -> Submission:
         """The submission with its comment sanitised and trimmed.
 
         Raises:
             FeedbackRejected: the comment is far too long; sanitising it would take too long.
         """
-        if violations := self._policy.oversized(submission):
+        if violations := policy.oversized(submission):
             raise self._rejection(submission, violations)
+        return self._sanitize(submission)
+
+    def _sanitize(self, submission: Submission) -> Submission:
         if self._sanitizer and isinstance(submission.comment, str):
             clean = self._sanitizer.sanitize(submission.comment)
             if clean != submission.comment:
                 submission = evolve(submission, comment=clean)
         return trim_comment(submission)
 
-    def _apply_policy(self, submission: Submission) -> Moderation:
-        verdict = self._policy.judge(submission)
+    def _apply_policy(self, submission: Submission, policy: RatingPolicy) -> Moderation:
+        verdict = policy.judge(submission)
         if verdict.violations:
             raise self._rejection(submission, verdict.violations)
         return verdict.moderation
@@ -514,6 +543,13 @@ class CollectionService:
             return _refuse(error, chain)
         chain.succeeded(receipt)
         return receipt
+
+    def _with_waived(self, result: Receipt | FeedbackRejected) -> Receipt | FeedbackRejected:
+        """The result with what the rules find in the stored feedback."""
+        if isinstance(result, FeedbackRejected):
+            return result
+        found = self._policy.broken_rules(result.feedback.as_submission())
+        return evolve(result, waived=found) if found else result
 
     # --- Steps of a change -------------------------------------------------------------------------------------------
 

@@ -1,0 +1,140 @@
+"""Which column of a file becomes which field of feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH, name_problem
+from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.import_options import ImportOptions
+
+#: The fields that columns are mapped to, besides ``context.NAME``. Columns with the name of a field need no mapping.
+FIELDS: Final = (
+    "session_id",
+    "message_id",
+    "agent_id",
+    "author",
+    "rating",
+    "comment",
+    "created_at",
+    "sentiment_polarity",
+    "sentiment_subjectivity",
+    "tags",
+)
+CONTEXT: Final = "context."
+#: Columns that name a row, for files without sessions; without spaces and the like.
+_IDS: Final = ("id", "rowid", "reviewid", "responseid", "feedbackid", "recordid", "surveyid", "uuid", "guid")
+#: Columns that may hold a field, although they have another name.
+_LIKELY: Final = {
+    "rating": ("score", "stars", "star", "rate", "thumb", "thumbs", "vote", "liked", "reaction", "label", "value"),
+    "comment": ("text", "review", "reviewtext", "content", "body", "message", "feedback", "comments", "note", "remark"),
+    "created_at": ("date", "time", "timestamp", "datetime", "created", "submittedat", "submitted", "at", "updatedat"),
+}
+
+
+def check_fields(options: ImportOptions) -> None:
+    """Check the names of the fields.
+
+    Raises:
+        UnusableFile: one is unknown.
+    """
+    for name in (*options.columns, *options.constants):
+        if name.startswith(CONTEXT):
+            if problem := name_problem("context", name.removeprefix(CONTEXT)):
+                raise UnusableFile(problem.message)
+        elif name not in FIELDS:
+            hint = f"did you mean {close[0]!r}? " if (close := get_close_matches(name, FIELDS, 1)) else ""
+            raise UnusableFile(f"Unknown field {name!r}; {hint}The fields are {', '.join(FIELDS)} and context.NAME")
+
+
+def alternatives(columns: str | Sequence[str]) -> tuple[str, ...]:
+    """The columns of a field, of which a row takes the first with a value."""
+    return (columns,) if isinstance(columns, str) else tuple(columns)
+
+
+def columns_of_fields(names: Iterable[str], options: ImportOptions) -> dict[str, tuple[str, ...]]:
+    """The columns of each field that has one: those of the options, and columns that have its name.
+
+    Upper and lower case, spaces, ``_``, ``-`` and ``.`` make no difference to a name.
+
+    Args:
+        names: the names of columns.
+        options: what the user says.
+    """
+    found = {name: alternatives(columns) for name, columns in options.columns.items()}
+    taken = {column for columns in found.values() for column in columns}
+    free = [name for name in names if name not in taken and name not in options.drop]
+    by_name: dict[str, str] = {}
+    for name in sorted(free, key=lambda name: name not in FIELDS):
+        by_name.setdefault(simplified(name), name)
+    for name in FIELDS:
+        if name not in found and (column := by_name.get(simplified(name))):
+            found[name] = (column,)
+    for name in free:
+        if name.startswith(CONTEXT) and name not in found and not name_problem("", name.removeprefix(CONTEXT)):
+            found[name] = (name,)
+    return found
+
+
+def simplified(name: str) -> str:
+    """The name in lower case, without spaces, ``_``, ``-`` and ``.``."""
+    return "".join(letter for letter in name.lower() if letter not in " _-.")
+
+
+def id_column(names: Iterable[str]) -> str | None:
+    """The column whose values name the rows; ``None`` if no name says so."""
+    found = {simplified(name): name for name in reversed([*names])}
+    return next((found[name] for name in _IDS if name in found), None)
+
+
+def likely_columns(field: str, names: Iterable[str]) -> list[str]:
+    """Columns that may hold the field, although they have another name."""
+    return [name for name in names if simplified(name.rpartition(".")[2]) in _LIKELY[field]]
+
+
+def context_name(column: str, taken: Iterable[str]) -> str:
+    """The context name of a column: invalid characters become ``_``, and a number is added if the name is taken."""
+    name = "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in column)
+    name = name[:MAX_CONTEXT_NAME_LENGTH] or "unnamed"
+    return unique(name, taken)
+
+
+def unique(name: str, taken: Iterable[str]) -> str:
+    """The name, with a number added if it is taken."""
+    known, number, candidate = set(taken), 1, name
+    while candidate in known:
+        number += 1
+        candidate = f"{name[: MAX_CONTEXT_NAME_LENGTH - 7]}_{number}"
+    return candidate
+
+
+def lookup(row: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, such as ``meta.tags.0``; ``None`` if there is none. A name may have dots itself."""
+    if path in row:
+        return row[path]
+    value: Any = row
+    for part in path.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
+
+
+def without(row: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """A copy of the row without the member at a dotted path. Objects that are empty then are left out as well.
+
+    An element of a list is kept.
+    """
+    if path in row:
+        return {name: value for name, value in row.items() if name != path}
+    first, _, rest = path.partition(".")
+    inner = row.get(first)
+    if not rest or not isinstance(inner, Mapping):
+        return dict(row)
+    remaining = without(inner, rest)
+    return {name: remaining if name == first else value for name, value in row.items() if name != first or remaining}

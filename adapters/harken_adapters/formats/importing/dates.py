@@ -1,0 +1,250 @@
+"""What the values of a date column mean."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from harken.domain.instants import EPOCH, utc
+from harken_adapters.formats.errors import BadRow, UnusableFile
+
+ISO: Final = "ISO 8601"
+RFC_2822: Final = "RFC 2822"
+EXCEL: Final = "Excel serial numbers"
+TYPED: Final = "dates of the file"
+#: The units of seconds since 1970, each up to the first number that is too large for it: the year 5138.
+_EPOCHS: Final = (
+    (1e11, 1, "epoch seconds"),
+    (1e14, 1_000, "epoch milliseconds"),
+    (1e17, 1_000_000, "epoch microseconds"),
+)
+_NUMBER: Final = re.compile(r"-?\d{1,18}(\.\d{1,9})?")
+#: Eight digits are a date, as in 20260131.
+_DAY: Final = re.compile(r"\d{8}")
+#: Times of other programs that are almost ISO 8601: with ``UTC`` or ``GMT``, and with a space before the offset.
+_UTC: Final = re.compile(r"(\d[^,A-SU-Za-z]*?)(?:\s*\+00:?00)?\s*(?:UTC|GMT)")
+_SPACED_OFFSET: Final = re.compile(r"(\d.*\d)\s+([+-]\d\d:?\d\d)")
+#: With the zones that have a name there. Others would be ignored.
+_RFC_2822: Final = re.compile(
+    r"(?:[A-Za-z]{3},\s*)?\d{1,2}\s+[A-Za-z]{3}\s+\d{4}\s+\d{1,2}:\d\d(?::\d\d)?"
+    r"(?:\s+(?:[+-]\d{4}|UTC?|GMT|[ECMP][SD]T))?"
+)
+#: Day 0 of Excel, which counts a 29 February 1900.
+_EXCEL_EPOCH: Final = datetime(1899, 12, 30)  # noqa: DTZ001 - in the zone of the file
+_LAST_EXCEL_DAY: Final = 2_958_466
+_SHOWN_CHARACTERS: Final = 60
+#: Formats that a refusal proposes, if they read all examples.
+_ORDERS: Final = (("%m", "%d"), ("%d", "%m"))
+_DAYS: Final = (
+    *(separator.join((*order, year)) for separator in "/.-" for year in ("%Y", "%y") for order in _ORDERS),
+    "%d %b %Y",
+    "%d %B %Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%a %b %d %Y",
+)
+_TIMES: Final = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", ", %H:%M:%S", ", %I:%M:%S %p")
+
+
+class Dates:
+    """Reads the dates of a column.
+
+    Args:
+        date_format: the format of texts, as in ``strptime``; by default, those forms are read whose meaning is plain.
+        zone: the IANA name of the zone of dates without one; UTC by default.
+        spreadsheet: whether numbers are those of a spreadsheet.
+
+    Raises:
+        UnusableFile: the zone is unknown.
+    """
+
+    def __init__(self, *, date_format: str | None = None, zone: str | None = None, spreadsheet: bool = False) -> None:
+        self.date_format = date_format
+        self.zone_name = zone or "UTC"
+        self._zone: tzinfo = _zone(zone) if zone and zone.upper() != "UTC" else UTC
+        self._spreadsheet = spreadsheet
+
+    def read(self, value: Any) -> datetime:
+        """The time in UTC.
+
+        Raises:
+            BadRow: the value is not a date.
+        """
+        return self.parse(value)[0]
+
+    def parse(self, value: Any) -> tuple[datetime, str, str]:
+        """The time in UTC, the form that it has, and ``ambiguous``, ``skipped`` or nothing about its local time.
+
+        A time that occurs twice when clocks are set back is the first of the two. One that is skipped when they are
+        set forward is as long after the change as it is after the last time before it.
+
+        Raises:
+            BadRow: the value is not a date.
+        """
+        try:
+            found = self._parse(value)
+            if found is not None:
+                moment, form = found
+                if moment.tzinfo is not None:
+                    return utc(moment), form, ""
+                return utc(moment.replace(tzinfo=self._zone)), form, self._doubt(moment)
+        except (ValueError, OverflowError, TypeError, KeyError):
+            pass
+        expected = (
+            f"expected the format {self.date_format!r}"
+            if self.date_format
+            else "expected one such as 2026-01-31T12:00:00Z; add --date-format for others"
+        )
+        raise BadRow(f"created_at is not a date: {_shown(value)}; {expected}")
+
+    def _parse(self, value: Any) -> tuple[datetime, str] | None:
+        if isinstance(value, str) and self.date_format:
+            text = value.strip()
+            return datetime.strptime(text, self.date_format), self.date_format  # noqa: DTZ007 - the zone follows
+        if self._spreadsheet and type(value) in (int, float) and 1 <= value < _LAST_EXCEL_DAY:
+            return _EXCEL_EPOCH + timedelta(milliseconds=round(value * 86_400_000)), EXCEL
+        return _parse(value)
+
+    def _doubt(self, local: datetime) -> str:
+        if self._zone is UTC:
+            return ""
+        first = local.replace(tzinfo=self._zone, fold=0).utcoffset()
+        second = local.replace(tzinfo=self._zone, fold=1).utcoffset()
+        if first == second or first is None or second is None:
+            return ""
+        return "ambiguous" if first > second else "skipped"
+
+
+class DateForms:
+    """Counts the forms of the dates of a column, in a first pass over it."""
+
+    def __init__(self, dates: Dates) -> None:
+        self._parse = dates.parse
+        self._zone_name = dates.zone_name
+        self.forms: Counter[str] = Counter()
+        self.doubts: Counter[str] = Counter()
+        self.unread = 0
+        #: Up to 20 values that were not read.
+        self.examples: list[str] = []
+
+    def add(self, value: Any) -> None:
+        """Count a value."""
+        try:
+            _, form, doubt = self._parse(value)
+        except BadRow:
+            self.unread += 1
+            if len(self.examples) < 20 and isinstance(value, str):
+                self.examples.append(value.strip())
+            return
+        self.forms[form] += 1
+        if doubt:
+            self.doubts[doubt] += 1
+
+    def check(self, column: str) -> None:
+        """Refuse a column of which most values are not dates.
+
+        Raises:
+            UnusableFile: the message has formats that read them, if there are any.
+        """
+        if self.unread <= sum(self.forms.values()):
+            return
+        example = f", such as {_shown(self.examples[0])}" if self.examples else ""
+        proposals = " or ".join(f'--date-format "{one}"' for one in _fitting(self.examples))
+        proposals = proposals or '--date-format, such as --date-format "%d/%m/%Y %H:%M"'
+        raise UnusableFile(
+            f"The dates in {column!r} cannot be read{example}. Say how they are written with {proposals}, "
+            "and their time zone with --zone"
+        )
+
+    def describe(self) -> str:
+        """How the dates are read, for people."""
+        forms = ", ".join(form for form, _ in self.forms.most_common())
+        return f"{forms or 'none'}; those without a zone are in {self._zone_name}"
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UnusableFile(f"Unknown time zone {name!r}; expected an IANA name such as Europe/Berlin") from None
+
+
+def _parse(value: Any) -> tuple[datetime, str] | None:
+    if isinstance(value, str):
+        return _parse_text(value.strip())
+    if isinstance(value, datetime):
+        return value, TYPED
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day), TYPED  # noqa: DTZ001 - the zone follows
+    if isinstance(value, Mapping) and value.keys() == {"$date"}:
+        return _parse_mongodb(value["$date"])
+    return _from_epoch(value) if type(value) in (int, float) else None
+
+
+def _parse_mongodb(value: Any) -> tuple[datetime, str] | None:
+    """The value of ``{"$date": "2026-01-31T12:00:00Z"}``: a text, or milliseconds, which may be in ``$numberLong``."""
+    if isinstance(value, Mapping):
+        value = int(value["$numberLong"])
+    if isinstance(value, int):
+        return EPOCH + timedelta(milliseconds=value), "$date"
+    found = _parse_text(value)
+    return found and (found[0], "$date")
+
+
+def _parse_text(text: str) -> tuple[datetime, str] | None:
+    # Other numbers are not for the ISO parser, which reads some of thirteen digits as a day and a time.
+    if text[4:5] != "-" and _NUMBER.fullmatch(text) and not _DAY.fullmatch(text):
+        return _from_epoch(float(text) if "." in text else int(text))
+    try:
+        return datetime.fromisoformat(text), ISO
+    except ValueError:
+        pass
+    if match := _UTC.fullmatch(text):
+        return datetime.fromisoformat(match[1]).replace(tzinfo=UTC), f"{ISO} with UTC"
+    if match := _SPACED_OFFSET.fullmatch(text):
+        return datetime.fromisoformat("".join(match.groups())), ISO
+    if _RFC_2822.fullmatch(text):
+        return parsedate_to_datetime(text), RFC_2822
+    return None
+
+
+def _from_epoch(number: float) -> tuple[datetime, str] | None:
+    if not isfinite(number):
+        return None
+    for limit, per_second, form in _EPOCHS:
+        if abs(number) < limit:
+            return EPOCH + timedelta(microseconds=round(number * (1_000_000 // per_second))), form
+    return None
+
+
+def _fitting(examples: Sequence[str]) -> Iterable[str]:
+    """The first formats that read all examples: with the month first, and with the day first."""
+    if not examples:
+        return
+    found = 0
+    for day in _DAYS:
+        for time in _TIMES:
+            if all(_fits(one, form := f"{day}{time}") for one in examples):
+                yield form
+                found += 1
+        if found >= 2:
+            return
+
+
+def _fits(text: str, form: str) -> bool:
+    try:
+        datetime.strptime(text, form)  # noqa: DTZ007 - only tried
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

@@ -1,0 +1,185 @@
+"""Imports the rows of a file in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from harken import Feedback, FeedbackRejected, Harken, Receipt, Submission
+from harken.ports.repository import Conflict, DuplicateOf, Outcome, Stored, Taken
+from harken_adapters.formats.errors import BadRow
+from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.rows import rows_of
+from harken_adapters.formats.importing.tally import Tally
+from harken_adapters.formats.record import from_record, is_export
+from harken_adapters.formats.table import from_cells
+from harken_adapters.formats.tables.table import Record, Table
+
+BATCH: Final = 1_000
+
+#: Called for each rejected row with its position, the reason and the row as a JSON value.
+Reject = Callable[[int, str, object], object]
+_Violations = tuple[Any, ...]
+
+
+class _Row(NamedTuple):
+    """A row, and its content, or the reason why it has none."""
+
+    record: Record
+    content: Submission | Feedback | None
+    reason: str = ""
+
+
+class Importer:
+    """Imports rows in batches. Rejected rows are passed to ``reject`` and do not affect others.
+
+    Rows of a Harken export are restored exactly; all others are submitted. Rows that were imported before are
+    duplicates, so an interrupted import can be repeated.
+
+    Args:
+        harken: the target.
+        table: the file.
+        plan: what its columns mean.
+        reject: called for each rejected row.
+        import_id: the id of the import, which submitted rows get in their context.
+        announce: whether submitted rows cause events and replies, like new feedback. Restored rows never do.
+        check_rules: whether the rules for new feedback apply to submitted rows. Otherwise, what they find is counted.
+        dry_run: whether rows are only checked, and nothing is stored; rows that would be stored count as added.
+    """
+
+    def __init__(
+        self,
+        harken: Harken,
+        table: Table,
+        plan: Plan,
+        reject: Reject,
+        *,
+        import_id: str | None = None,
+        announce: bool = False,
+        check_rules: bool = False,
+        dry_run: bool = False,
+    ) -> None:
+        self._harken = harken
+        self._table = table
+        self._reject = reject
+        self._announce = announce
+        self._check_rules = check_rules
+        self._dry_run = dry_run
+        self._rows = rows_of(plan, harken.application, import_id)
+        self._content = self._content_of(plan)
+        self.tally = Tally()
+
+    def batches(self) -> Iterator[Tally]:
+        """Import all rows. Yields the tally after each batch, when the batch is durable.
+
+        Raises:
+            UnusableFile: the file cannot be read further.
+            StorageError: a batch could not be stored; earlier ones were.
+        """
+        records = self._table.records()
+        while batch := list(islice(records, BATCH)):
+            self._import([self._row(record) for record in batch])
+            self.tally.cut = self._rows.cut
+            yield self.tally
+        self.tally.is_incomplete = self._table.left_for_later
+
+    # --- rows ----------------------------------------------------------------------------------------------------
+
+    def _row(self, record: Record) -> _Row:
+        if record.problem:
+            return _Row(record, None, record.problem)
+        try:
+            return _Row(record, self._content(record.values))
+        except BadRow as error:
+            return _Row(record, None, str(error))
+
+    def _content_of(self, plan: Plan) -> Callable[[Any], Submission | Feedback]:
+        """The function that converts the values of a row."""
+        columns, application = plan.columns, self._harken.application
+        if columns is None:
+            return lambda row: from_record(row, application) if is_export(row) else self._rows.submission(row)
+        if not plan.is_export:
+            return self._rows.submission
+        if plan.is_text:
+            return lambda cells: from_record(from_cells(dict(zip(columns, cells, strict=True))), application)
+        return lambda cells: from_record(dict(zip(columns, cells, strict=True)), application)
+
+    def _import(self, batch: Sequence[_Row]) -> None:
+        submissions = [row.content for row in batch if isinstance(row.content, Submission)]
+        feedback = [row.content for row in batch if isinstance(row.content, Feedback)]
+        submitted = iter(self._submit(submissions))
+        restored = iter(self._restore(feedback))
+        for row in batch:
+            match row.content:
+                case None:
+                    self._count(row, row.reason)
+                case Submission():
+                    self._count(row, next(submitted))
+                case Feedback():
+                    self._count(row, next(restored))
+
+    def _submit(self, submissions: Sequence[Submission]) -> Sequence[Receipt | FeedbackRejected | _Violations]:
+        if not submissions:
+            return ()
+        collection, earlier = self._harken.collection, not self._check_rules
+        if self._dry_run:
+            return collection.check_many(submissions, earlier=earlier)
+        return collection.submit_many(submissions, announce=self._announce, earlier=earlier)
+
+    def _restore(self, feedback: Sequence[Feedback]) -> Sequence[Outcome]:
+        if self._dry_run:
+            return [Stored(one) for one in feedback]
+        return self._harken.collection.restore(feedback) if feedback else ()
+
+    # --- results -------------------------------------------------------------------------------------------------
+
+    def _count(self, row: _Row, result: Receipt | FeedbackRejected | Outcome | _Violations | str) -> None:
+        tally = self.tally
+        tally.read += 1
+        match result:
+            case Receipt():
+                self._count_waived(result.waived)
+                if result.duplicate:
+                    tally.duplicates += 1
+                else:
+                    tally.added += 1
+            case Stored():
+                tally.added += 1
+            case tuple():
+                self._count_waived(result)
+                tally.added += 1
+            case DuplicateOf():
+                tally.duplicates += 1
+            case Conflict(stored, Taken.ID) if _is_same(stored, row.content) and not _is_earlier(stored, row.content):
+                tally.duplicates += 1
+            case _:
+                reason = _reason(result, row.content)
+                tally.reject(reason, row.record.position)
+                self._reject(row.record.position, reason, self._table.raw(row.record))
+
+    def _count_waived(self, violations: _Violations) -> None:
+        if violations:
+            self.tally.waived.update({one.rule for one in violations})
+
+
+def _is_same(stored: Feedback, restored: Submission | Feedback | None) -> bool:
+    """Whether both are versions of the same entry: its session and creation time never change."""
+    return isinstance(restored, Feedback) and (stored.session_id, stored.created_at) == (
+        restored.session_id,
+        restored.created_at,
+    )
+
+
+def _is_earlier(stored: Feedback, restored: Submission | Feedback | None) -> bool:
+    """Whether the stored version is earlier than the restored one. An import does not replace it."""
+    return isinstance(restored, Feedback) and stored.version < restored.version
+
+
+def _reason(result: FeedbackRejected | Outcome | _Violations | str, restored: Submission | Feedback | None) -> str:
+    if isinstance(result, Conflict):
+        stored = result.feedback
+        if result.taken is Taken.ID and _is_same(stored, restored):
+            return f"The earlier version {stored.version} is stored and was kept; use harken copy to update it"
+        return f"Its {result.taken.value} is taken by other feedback, {stored.id}"
+    return str(result)

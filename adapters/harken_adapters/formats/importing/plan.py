@@ -1,0 +1,231 @@
+"""What the columns of a file mean: decided once, after a first pass over it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from enum import Enum
+from hashlib import blake2b
+from typing import Any, Final
+
+from attrs import frozen
+
+from harken.domain.idempotency import IMPORT_ID
+from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.columns import (
+    CONTEXT,
+    FIELDS,
+    check_fields,
+    columns_of_fields,
+    context_name,
+    id_column,
+    likely_columns,
+)
+from harken_adapters.formats.importing.dates import DateForms, Dates
+from harken_adapters.formats.importing.profile import Profile
+from harken_adapters.formats.importing.ratings import Ratings, canonical
+
+#: How many names an error lists.
+_LISTED: Final = 20
+
+
+class Sessions(Enum):
+    """Where the session of a row is from."""
+
+    COLUMN = "a column"
+    CONSTANT = "--set"
+    ID = "the id of the row"
+    ROW = "each row is its own session"
+
+
+@frozen
+class Plan:
+    """What the columns of a file mean.
+
+    Attributes:
+        fields: the columns of each field, of which a row takes the first with a value.
+        columns: the names of the columns of the file; ``None`` if its rows are objects.
+        is_text: whether all cells are text.
+        context: the context names of all other columns that go into the context, by column.
+        has_context: whether a column named ``context`` has names and values of the context.
+        left_out: the columns that are left out.
+        reason: the column of a reason that becomes the only tag; ``None`` if there is none.
+        sessions: where sessions are from.
+        id_column: the column that names sessions, for ``Sessions.ID``.
+        ratings: reads ratings.
+        dates: reads dates.
+        forms: the forms of dates that occur, by column.
+        options: what the user says about the file.
+        is_export: whether it is a Harken export, which is restored exactly.
+        hints: what may have been meant instead, for people.
+    """
+
+    fields: Mapping[str, Sequence[str]]
+    options: ImportOptions
+    columns: Sequence[str] | None
+    is_text: bool
+    context: Mapping[str, str]
+    has_context: bool
+    left_out: Sequence[str]
+    reason: str | None
+    sessions: Sessions
+    id_column: str | None
+    ratings: Ratings
+    dates: Dates
+    forms: Mapping[str, DateForms]
+    is_export: bool
+    hints: Sequence[str]
+
+    @classmethod
+    def of(cls, profile: Profile, options: ImportOptions) -> Plan:
+        """Decide what the columns mean.
+
+        Raises:
+            UnusableFile: a mapped column occurs in no row, neither a rating nor a comment was found, or the ratings or
+                dates have no plain meaning. The message says what to add.
+        """
+        check_fields(options)
+        fields = columns_of_fields(profile.names, options)
+        ratings = Ratings(_merged(profile, fields), scale=options.scale, chosen=options.ratings)
+        forms = {one: profile.dates[one] for one in fields.get("created_at", ()) if one in profile.dates}
+        is_export = profile.exported > 0 and profile.exported == profile.rows
+        if profile.rows and not is_export:
+            _check_mapped(profile, options)
+            _check_content(profile, options, fields)
+            if columns := fields.get("rating"):
+                ratings.check(columns[0])
+            for column, counted in forms.items():
+                counted.check(column)
+        taken = {column for columns in fields.values() for column in columns}
+        reason = "reason" if "tags" not in fields and "reason" not in taken and "reason" in profile.names else None
+        row_id = id_column(name for name in profile.names if name not in taken and name not in options.drop)
+        sessions = (
+            Sessions.COLUMN
+            if any(one in profile.filled for one in fields.get("session_id", ()))
+            else Sessions.CONSTANT
+            if options.constants.get("session_id")
+            else Sessions.ID
+            if row_id
+            else Sessions.ROW
+        )
+        row_id = row_id if sessions is Sessions.ID else None
+        others = [name for name in profile.names if name not in {*taken, reason, row_id}]
+        kept = [name for name in others if goes_into_context(name, options)]
+        return cls(
+            fields=fields,
+            options=options,
+            columns=profile.columns,
+            is_text=profile.layout.format == "csv",
+            context=_context_names(kept, fields),
+            has_context="context" in kept,
+            left_out=[name for name in profile.names if name in options.drop or (name in others and name not in kept)],
+            reason=None if reason in options.drop else reason,
+            sessions=sessions,
+            id_column=row_id,
+            ratings=ratings,
+            dates=Dates(
+                date_format=options.date_format, zone=options.zone, spreadsheet=profile.layout.format == "xlsx"
+            ),
+            forms=forms,
+            is_export=is_export,
+            hints=[*_hints(profile, fields, options, others)],
+        )
+
+
+def mapping_digest(options: ImportOptions) -> str:
+    """A digest of what the options say about the meaning of columns. How a file is read is not part of it."""
+    columns = {name: [column] if isinstance(column, str) else [*column] for name, column in options.columns.items()}
+    meaning = [
+        {name: column for name, column in columns.items() if column != [name]},
+        dict(options.constants),
+        options.scale,
+        dict(options.ratings),
+        options.date_format,
+        options.zone,
+        sorted(options.drop),
+        options.only if options.only is None else sorted(options.only),
+        options.context,
+    ]
+    return blake2b(json.dumps(meaning, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def goes_into_context(name: str, options: ImportOptions) -> bool:
+    """Whether a column that is not mapped to a field goes into the context."""
+    return options.context and name not in options.drop and (options.only is None or name in options.only)
+
+
+def _context_names(columns: Iterable[str], fields: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    taken = {IMPORT_ID, *(name.removeprefix(CONTEXT) for name in fields if name.startswith(CONTEXT))}
+    names: dict[str, str] = {}
+    for column in columns:
+        if column == "context":
+            continue
+        names[column] = name = context_name(column, taken)
+        taken.add(name)
+    return names
+
+
+def _merged(profile: Profile, fields: Mapping[str, Sequence[str]]) -> Counter[str]:
+    """How often each rating occurs, by its canonical text."""
+    counts: Counter[str] = Counter()
+    for column in fields.get("rating", ()):
+        for value, count in profile.ratings.get(column, {}).items():
+            counts[canonical(value)] += count
+    return counts
+
+
+def _check_mapped(profile: Profile, options: ImportOptions) -> None:
+    known = profile.names if profile.columns is not None else profile.filled
+    for name, column in options.columns.items():
+        if isinstance(column, str) and column not in known:
+            hint = f"; did you mean {close[0]!r}?" if (close := get_close_matches(column, profile.names, 1)) else ""
+            raise UnusableFile(
+                f"Column {column!r}, which is mapped to {name}, is missing{hint}; {_list_of(profile.names)}"
+            )
+    if options.only and not set(options.only) & set(profile.names):
+        raise UnusableFile(f"No column of --only is in the file; {_list_of(profile.names)}")
+
+
+def _check_content(profile: Profile, options: ImportOptions, fields: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a file in which neither a rating nor a comment was found."""
+    for name in ("rating", "comment"):
+        if name in options.constants or any(column in profile.filled for column in fields.get(name, ())):
+            return
+    proposals = [
+        f"--map {name}={_quoted(column)}"
+        for name in ("rating", "comment")
+        for column in likely_columns(name, profile.names)[:1]
+    ]
+    example = " ".join(proposals) or "--map rating=COLUMN or --map comment=COLUMN"
+    raise UnusableFile(f"No column has a rating or a comment. Add {example}; {_list_of(profile.names)}")
+
+
+def _hints(
+    profile: Profile, fields: Mapping[str, Sequence[str]], options: ImportOptions, others: Sequence[str]
+) -> Iterable[str]:
+    """Other columns that may hold a field that no column has, and columns to drop that do not occur."""
+    for name in ("rating", "comment", "created_at"):
+        if name not in fields and name not in options.constants and (likely := likely_columns(name, others)):
+            yield f"If {likely[0]!r} is the {name}, add --map {name}={_quoted(likely[0])}"
+    for name in options.drop:
+        if name not in profile.names and name not in profile.filled:
+            yield f"There is no column {name!r} to drop"
+
+
+def _list_of(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:_LISTED]))
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return f"the columns are {shown}{more}"
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if " " in name else name
+
+
+def fields_read(plan: Plan) -> dict[str, Any]:
+    """The column of each field, in the order of :data:`FIELDS`, for people."""
+    names = [*FIELDS, *(name for name in plan.fields if name not in FIELDS)]
+    return {name: plan.fields[name] for name in names if name in plan.fields}

@@ -1,0 +1,247 @@
+"""What a first pass over a file finds in it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
+from hashlib import blake2b
+from operator import itemgetter
+from typing import Any, Final
+from zlib import crc32
+
+from attrs import Factory, define
+
+from harken.domain.imports import SAMPLE_SIZE
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.columns import columns_of_fields, lookup
+from harken_adapters.formats.importing.dates import DateForms, Dates
+from harken_adapters.formats.importing.ratings import canonical
+from harken_adapters.formats.importing.values import is_empty, plain
+from harken_adapters.formats.record import is_export
+from harken_adapters.formats.tables.table import Layout, Table
+
+#: How many different ratings are counted, and how many names of members are known.
+_MOST: Final = 1_000
+_SAMPLE_ROWS: Final = 3
+_SEPARATOR: Final = "\x1f"
+
+
+@define
+class Profile:
+    """What a file contains.
+
+    Attributes:
+        name: the name of the file.
+        layout: how it is read.
+        columns: the names of its columns; ``None`` if its rows are objects.
+        names: the names of its columns, or of the members of its objects.
+        rows: the number of rows that can be read.
+        exported: the number of rows of a Harken export.
+        ratings: how often each rating occurs, by column.
+        dates: the forms of dates, by column.
+        filled: the columns and dotted paths that have a value in some row.
+        sample: the first rows, as values of records.
+        digests: the smallest 64-bit digests of rows.
+        known: the known digests that rows have.
+    """
+
+    name: str
+    layout: Layout
+    columns: Sequence[str] | None
+    names: list[str]
+    rows: int = 0
+    exported: int = 0
+    ratings: dict[str, Counter[str]] = Factory(dict)
+    dates: dict[str, DateForms] = Factory(dict)
+    filled: set[str] = Factory(set)
+    sample: list[Any] = Factory(list)
+    digests: list[int] = Factory(list)
+    known: set[int] = Factory(set)
+
+    @classmethod
+    def of(cls, table: Table, options: ImportOptions, known: Collection[int] = ()) -> Profile:
+        """Read a file once.
+
+        Args:
+            table: the file.
+            options: what the user says about it.
+            known: digests of rows of earlier imports.
+
+        Raises:
+            UnusableFile: the zone is unknown, or the file cannot be read.
+        """
+        profile = cls(table.name, table.layout, table.columns, list(table.columns or ()))
+        profile._read((one.values for one in table.records() if not one.problem), options, known)
+        return profile
+
+    @classmethod
+    def of_objects(cls, objects: Iterable[Mapping[str, Any]], name: str, options: ImportOptions) -> Profile:
+        """Read objects that are not in a file once.
+
+        Raises:
+            UnusableFile: the zone is unknown.
+        """
+        profile = cls(name, Layout("objects"), None, [])
+        profile._read(objects, options, ())
+        return profile
+
+    def _read(self, rows: Iterable[Any], options: ImportOptions, known: Collection[int]) -> None:
+        digests = _Digests(known)
+        add = (_ObjectCounter if self.columns is None else _CellCounter)(self, options).add
+        for row in rows:
+            self.rows += 1
+            if len(self.sample) < _SAMPLE_ROWS:
+                self.sample.append(row)
+            digests.add(add(row))
+        self.digests, self.known = digests.smallest, digests.found
+
+
+class _Counter:
+    """Counts ratings and dates by column."""
+
+    def __init__(self, profile: Profile, options: ImportOptions) -> None:
+        self._profile = profile
+        self._options = options
+        is_spreadsheet = profile.layout.format == "xlsx"
+        self._dates = Dates(date_format=options.date_format, zone=options.zone, spreadsheet=is_spreadsheet)
+
+    def _ratings_of(self, columns: Iterable[str]) -> dict[str, Counter[str]]:
+        return {column: self._profile.ratings.setdefault(column, Counter()) for column in columns}
+
+    def _dates_of(self, columns: Iterable[str]) -> dict[str, DateForms]:
+        return {column: self._profile.dates.setdefault(column, DateForms(self._dates)) for column in columns}
+
+
+class _CellCounter(_Counter):
+    """Counts in rows of cells."""
+
+    def __init__(self, profile: Profile, options: ImportOptions) -> None:
+        super().__init__(profile, options)
+        names = profile.names
+        self._is_export = is_export(names)
+        fields = {} if self._is_export else columns_of_fields(names, options)
+        position = {name: number for number, name in enumerate(names)}
+        ratings = self._ratings_of(one for one in fields.get("rating", ()) if one in position)
+        dates = self._dates_of(one for one in fields.get("created_at", ()) if one in position)
+        self._ratings = [(position[column], counter) for column, counter in ratings.items()]
+        self._moments = [(position[column], forms) for column, forms in dates.items()]
+        #: The columns that have no value yet.
+        self._unfilled = dict(position)
+        order = sorted(range(len(names)), key=names.__getitem__)
+        self._in_order = itemgetter(*order) if len(order) > 1 else tuple
+        self._prefixes = [f"{names[number]}=" for number in order]
+        self._is_text = profile.layout.format == "csv"
+
+    def add(self, cells: Sequence[Any]) -> str:
+        """Count a row, and return its canonical text."""
+        self._profile.exported += self._is_export
+        for position, counter in self._ratings:
+            _count(counter, cells[position])
+        for position, forms in self._moments:
+            if not is_empty(cells[position]):
+                forms.add(cells[position])
+        if self._unfilled:
+            filled = [name for name, position in self._unfilled.items() if not is_empty(cells[position])]
+            for name in filled:
+                del self._unfilled[name]
+            self._profile.filled.update(filled)
+        pairs = zip(self._prefixes, self._in_order(cells), strict=True)
+        if self._is_text:
+            return _SEPARATOR.join([prefix + cell for prefix, cell in pairs if cell])
+        return _SEPARATOR.join([prefix + _text(cell) for prefix, cell in pairs if not is_empty(cell)])
+
+
+class _ObjectCounter(_Counter):
+    """Counts in objects, each with its own names."""
+
+    def __init__(self, profile: Profile, options: ImportOptions) -> None:
+        super().__init__(profile, options)
+        self._names: set[str] = set()
+        self._ratings: dict[str, Counter[str]] = {}
+        self._moments: dict[str, DateForms] = {}
+        paths = [*columns_of_fields((), options).values(), options.drop]
+        #: The paths of the options that have no value yet.
+        self._unfilled = {path for several in paths for path in several}
+
+    def add(self, row: Mapping[str, Any]) -> str:
+        """Count a row, and return its canonical text."""
+        if not self._names.issuperset(row) and len(self._names) < _MOST:
+            self._learn(row)
+        self._fill(row)
+        if is_export(row):
+            self._profile.exported += 1
+        else:
+            for path, counter in self._ratings.items():
+                _count(counter, lookup(row, path))
+            for path, forms in self._moments.items():
+                if not is_empty(value := lookup(row, path)):
+                    forms.add(value)
+        return _SEPARATOR.join([f"{name}={_text(row[name])}" for name in sorted(row) if not is_empty(row[name])])
+
+    def _learn(self, names: Iterable[str]) -> None:
+        """Note new names, and which of them hold ratings and dates."""
+        new = [name for name in names if name not in self._names][: _MOST - len(self._names)]
+        self._names.update(new)
+        self._profile.names.extend(new)
+        fields = columns_of_fields(self._profile.names, self._options)
+        self._ratings = self._ratings_of(fields.get("rating", ()))
+        self._moments = self._dates_of(fields.get("created_at", ()))
+
+    def _fill(self, row: Mapping[str, Any]) -> None:
+        filled = self._profile.filled
+        if not filled.issuperset(row):
+            filled.update(name for name, value in row.items() if not is_empty(value) and name in self._names)
+        if self._unfilled:
+            found = {path for path in self._unfilled if not is_empty(lookup(row, path))}
+            filled.update(found)
+            self._unfilled -= found
+
+
+class _Digests:
+    """The smallest 64-bit digests of texts, and those of a known set."""
+
+    def __init__(self, known: Collection[int]) -> None:
+        self._known = frozenset(known)
+        self._starts = {digest >> 32 for digest in known}
+        self._kept: set[int] = set()
+        self._limit = 2**32
+        self.found: set[int] = set()
+
+    def add(self, text: str) -> None:
+        data = text.encode("utf-8", "surrogatepass")
+        # The first half is fast, and decides about nearly all rows.
+        start = crc32(data)
+        if start > self._limit and start not in self._starts:
+            return
+        digest = start << 32 | int.from_bytes(blake2b(data, digest_size=4).digest())
+        if digest in self._known:
+            self.found.add(digest)
+        self._kept.add(digest)
+        if len(self._kept) >= 2 * SAMPLE_SIZE:
+            self._kept = set(self.smallest)
+            self._limit = max(self._kept) >> 32
+
+    @property
+    def smallest(self) -> list[int]:
+        return sorted(self._kept)[:SAMPLE_SIZE]
+
+
+def _count(counter: Counter[str], value: Any) -> None:
+    text = value if type(value) is str else canonical(value)
+    if text in counter:
+        counter[text] += 1
+    elif len(counter) < _MOST:
+        counter[text] = 1
+
+
+def _text(value: Any) -> str:
+    """The canonical text of a value: numbers and times are the same as in a file of texts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float | int):
+        return canonical(value) if not isinstance(value, bool) else str(value).lower()
+    if isinstance(value, date):
+        return value.isoformat()
+    return json.dumps(plain(value), sort_keys=True)

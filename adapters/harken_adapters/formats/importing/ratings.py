@@ -1,0 +1,217 @@
+"""What the values of a rating column mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from math import isnan
+from typing import Any, Final
+
+from attrs import frozen
+
+from harken import Rating
+from harken_adapters.formats.errors import BadRow, UnusableFile
+
+#: The key of ``--rating`` for all values that have no other meaning.
+OTHER: Final = "other"
+#: How many values a refusal lists.
+_LISTED: Final = 12
+_SHOWN_CHARACTERS: Final = 40
+#: How many readings are remembered.
+_REMEMBERED: Final = 10_000
+
+_UP, _DOWN, _NEUTRAL = Rating.UP, Rating.DOWN, Rating.NEUTRAL
+#: The meaning of words, without the characters in ``_SEPARATORS``.
+_WORDS: Final[Mapping[str, Rating]] = {
+    "": _NEUTRAL,
+    **dict.fromkeys(("up", "yes", "like", "liked", "thumbsup", "positive", "true", "👍"), _UP),
+    **dict.fromkeys(("down", "no", "dislike", "disliked", "thumbsdown", "negative", "false", "👎"), _DOWN),
+    **dict.fromkeys(("neutral", "none", "null"), _NEUTRAL),
+}
+#: Words of which no trace is kept, as they say that there is no rating.
+_ABSENT: Final = frozenset({"", "none", "null"})
+_SEPARATORS: Final = re.compile("[ _-]")
+#: Skin tones, and the selector of a coloured symbol.
+_VARIANTS: Final = re.compile("[\ufe0f\U0001f3fb-\U0001f3ff]")
+_NUMBER: Final = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?")
+#: How plain numbers are read in a column that holds no others.
+_SIGNED: Final = {"1": _UP, "0": _NEUTRAL, "-1": _DOWN}
+_BINARY: Final = {"1": _UP, "0": _DOWN}
+
+
+@frozen
+class Scale:
+    """A scale of numbers: up to ``down`` they are thumbs-down, and from ``up`` on thumbs-up."""
+
+    lowest: float
+    down: float
+    up: float
+    highest: float
+    description: str
+
+    def read(self, number: float) -> Rating | None:
+        """The rating; ``None`` for a number that is not on the scale."""
+        if not self.lowest <= number <= self.highest:
+            return None
+        return _DOWN if number <= self.down else _UP if number >= self.up else _NEUTRAL
+
+
+_BELOW_HALF: Final = 0.5 - 2**-50
+#: The values of ``--scale``.
+SCALES: Final[Mapping[str, Scale]] = {
+    "stars": Scale(1, 2, 4, 5, "1-2 down, 3 neutral, 4-5 up"),
+    "nps": Scale(0, 6, 9, 10, "0-6 down, 7-8 neutral, 9-10 up"),
+    "0..1": Scale(0, _BELOW_HALF, 1 - _BELOW_HALF, 1, "below 0.5 down, 0.5 neutral, above 0.5 up"),
+}
+
+
+def canonical(value: object) -> str:
+    """The text by which a value is recognised: ``5``, ``5.0``, ``"5"`` and ``" 5.00 "`` have the same, ``"5"``."""
+    if value is None or (isinstance(value, float) and isnan(value)):
+        return ""
+    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+    if not _NUMBER.fullmatch(text):
+        return text
+    number = float(text)
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _word(text: str) -> Rating | None:
+    return _WORDS.get(_SEPARATORS.sub("", _VARIANTS.sub("", text.casefold())))
+
+
+class Ratings:
+    """Reads the ratings of a column.
+
+    Args:
+        counts: how often each value occurs, by its :func:`canonical` text, or those of the most frequent values.
+        scale: the name of the scale of its numbers.
+        chosen: the ratings of values, see :class:`harken_adapters.formats.import_options.ImportOptions`.
+
+    Raises:
+        UnusableFile: the scale or a rating is unknown.
+    """
+
+    def __init__(
+        self,
+        counts: Mapping[str, int] | None = None,
+        *,
+        scale: str | None = None,
+        chosen: Mapping[str, str] | None = None,
+    ) -> None:
+        self.counts = counts or {}
+        self.scale = scale
+        self._chosen = {canonical(value).casefold(): _rating_of(value, word) for value, word in (chosen or {}).items()}
+        self._other = self._chosen.pop(OTHER, None)
+        if scale is not None and scale not in SCALES:
+            raise UnusableFile(f"Unknown scale {scale!r}; expected one of {', '.join(SCALES)}")
+        self._number = _scaled(SCALES[scale]) if scale else _plain(self.counts)
+        self._known: dict[str, tuple[Rating, str | None]] = {}
+
+    def read(self, value: Any) -> tuple[Rating, str | None]:
+        """The rating, and the original value as text if it was translated.
+
+        Raises:
+            BadRow: the value has no meaning.
+        """
+        key = value if type(value) is str else canonical(value)
+        if (known := self._known.get(key)) is not None:
+            return known
+        text = canonical(key)
+        if (rating := self._meaning(text)) is None:
+            raise BadRow(
+                f"Rating {text[:_SHOWN_CHARACTERS]!r} is not one of those that were understood{self._expected}"
+            )
+        lowered = text.casefold()
+        found = rating, None if lowered in _ABSENT or lowered == rating.word else text
+        if len(self._known) < _REMEMBERED:
+            self._known[key] = found
+        return found
+
+    def meanings(self) -> dict[str, Rating]:
+        """The rating of each value that occurs and can be read."""
+        return {text: rating for text in self.counts if (rating := self._meaning(text)) is not None}
+
+    def check(self, column: str) -> None:
+        """Refuse a column whose values have no plain meaning.
+
+        Raises:
+            UnusableFile: more of its values cannot be read than can.
+        """
+        unknown = {text: count for text, count in self.counts.items() if self._meaning(text) is None}
+        known = sum(count for text, count in self.counts.items() if text and text not in unknown)
+        if sum(unknown.values()) > known:
+            raise UnusableFile(
+                f"The meaning of the ratings in {column!r} is not plain: {_listed(self.counts)}. {_advice(unknown)}"
+            )
+
+    @property
+    def _expected(self) -> str:
+        return f"; the scale is {SCALES[self.scale].description}" if self.scale else ""
+
+    def _meaning(self, text: str) -> Rating | None:
+        chosen = self._chosen.get(text.casefold())
+        if chosen is not None:
+            return chosen
+        if _NUMBER.fullmatch(text):
+            rating = self._number(text)
+        # With a rating for all other values, only those are read that were named, and those that say there is none.
+        elif self._other is None or text.casefold() in _ABSENT:
+            rating = _word(text)
+        else:
+            rating = None
+        return self._other if rating is None else rating
+
+
+def _rating_of(value: str, word: str) -> Rating:
+    try:
+        return Rating.from_word(word.strip().lower())
+    except ValueError:
+        raise UnusableFile(f"{word!r} is not a rating for {value!r}; expected up, down or neutral") from None
+
+
+def _scaled(scale: Scale) -> Callable[[str], Rating | None]:
+    return lambda text: scale.read(float(text))
+
+
+def _plain(counts: Mapping[str, int]) -> Callable[[str], Rating | None]:
+    """How numbers without a scale are read: as 1 and -1, or as 1 and 0 in a column that holds nothing else."""
+    values = {text for text in counts if text}
+    numbers = {text for text in values if _NUMBER.fullmatch(text)}
+    if "-1" in numbers and numbers <= _SIGNED.keys():
+        return _SIGNED.get
+    # A column of zeros may mean neutral as well.
+    if values <= _BINARY.keys() and "1" in values:
+        return _BINARY.get
+    return lambda _: None
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    texts = sorted((text for text in counts if text), key=_by_number)
+    shown = ", ".join(
+        f"{text if len(text) <= _SHOWN_CHARACTERS else f'{text[: _SHOWN_CHARACTERS - 1]}…'} ({counts[text]:,})"
+        for text in texts[:_LISTED]
+    )
+    return f"{shown} and {len(texts) - _LISTED:,} more" if len(texts) > _LISTED else shown
+
+
+def _by_number(text: str) -> tuple[bool, float, str]:
+    is_number = _NUMBER.fullmatch(text) is not None
+    return not is_number, float(text) if is_number else 0, text
+
+
+def _advice(unknown: Mapping[str, int]) -> str:
+    numbers = [float(text) for text in unknown if _NUMBER.fullmatch(text)]
+    best = max(unknown, key=_by_number) if len(numbers) == len(unknown) else min(unknown)
+    by_value = f"say what each value means, such as --rating {_quoted(best)}=up --rating other=down"
+    if len(numbers) < len(unknown):
+        return by_value[0].upper() + by_value[1:]
+    fitting = [name for name in ("0..1", "stars", "nps") if all(SCALES[name].read(one) is not None for one in numbers)]
+    if not fitting:
+        return by_value[0].upper() + by_value[1:]
+    scales = " or ".join(f"--scale {name} ({SCALES[name].description})" for name in fitting)
+    return f"Add {scales}, or {by_value}"
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if " " in text else text

@@ -1,0 +1,207 @@
+"""What was understood of a file, for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from harken import Submission
+from harken_adapters.formats.errors import BadRow
+from harken_adapters.formats.importing.columns import FIELDS
+from harken_adapters.formats.importing.plan import Plan, Sessions
+from harken_adapters.formats.importing.profile import Profile
+from harken_adapters.formats.importing.rows import rows_of
+from harken_adapters.formats.record import stamp_or_none
+
+_SHOWN_VALUES: Final = 8
+_SHOWN_NAMES: Final = 60
+_FORMATS: Final = {
+    "csv": "CSV",
+    "jsonl": "JSON Lines",
+    "json": "JSON",
+    "xlsx": "spreadsheet",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+    "objects": "feedback in documents",
+}
+_SEPARATORS: Final = {"\t": "tab"}
+_WITHOUT_COLUMN: Final = {
+    "session_id": "no column: each row is its own session, named by a digest of the row",
+    "rating": "no column: all rows are neutral",
+    "created_at": "no column: all rows are dated now",
+}
+
+
+def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
+    """What was understood, as JSON values."""
+    layout = profile.layout
+    return {
+        "name": profile.name,
+        "format": layout.format,
+        "encoding": layout.encoding,
+        "separator": layout.separator,
+        "compression": layout.compression,
+        "place": layout.place,
+        "skipped": layout.skipped,
+        "left_out_rows": layout.left_out,
+        "is_rejects": layout.is_rejects,
+        "is_export": plan.is_export,
+        "rows": profile.rows,
+        "fields": {name: columns[0] if len(columns) == 1 else [*columns] for name, columns in plan.fields.items()},
+        "constants": dict(plan.options.constants),
+        "reason": plan.reason,
+        "sessions": plan.sessions.name.lower(),
+        "context": dict(plan.context),
+        "left_out": [*plan.left_out],
+        "ratings": {text: rating.word for text, rating in plan.ratings.meanings().items()},
+        "dates": {column: dict(forms.forms) for column, forms in plan.forms.items()},
+        "ambiguous_dates": _doubts(plan, "ambiguous"),
+        "skipped_dates": _doubts(plan, "skipped"),
+        "zone": plan.dates.zone_name,
+        "hints": [*plan.hints],
+        "sample": [] if plan.is_export else sample_of(profile, plan),
+    }
+
+
+def sample_of(profile: Profile, plan: Plan) -> list[dict[str, Any]]:
+    """The first rows as they are imported, or the reason why one is not."""
+    rows = rows_of(plan, "default")
+    found: list[dict[str, Any]] = []
+    for values in profile.sample:
+        try:
+            found.append(_entry(rows.submission(values)))
+        except BadRow as error:
+            found.append({"problem": str(error)})
+    return found
+
+
+def _entry(one: Submission) -> dict[str, Any]:
+    return {
+        "rating": getattr(one.rating, "word", one.rating),
+        "created_at": stamp_or_none(one.created_at),
+        "session_id": one.target.session_id,
+        "message_id": one.target.message_id,
+        "agent_id": one.target.agent_id,
+        "author": one.author,
+        "comment": one.comment,
+        "tags": [*one.tags],
+        "context": dict(one.context),
+    }
+
+
+def heading(profile: Profile) -> str:
+    """The name of the file, its format and the number of its rows."""
+    layout = profile.layout
+    format_ = _FORMATS.get(layout.format, layout.format)
+    parts = [f"{format_} in {layout.compression}" if layout.compression else format_, layout.encoding or ""]
+    if layout.separator:
+        parts.append(f"separated by {_SEPARATORS.get(layout.separator, repr(layout.separator))}")
+    parts += [layout.place or "", f"{layout.skipped} rows before the header" if layout.skipped else ""]
+    parts += [f"{layout.left_out} rows after the header left out" if layout.left_out else ""]
+    parts += ["rejected rows of an earlier import" if layout.is_rejects else ""]
+    rows = "1 row" if profile.rows == 1 else f"{profile.rows:,} rows"
+    return f"{profile.name}: {', '.join(filter(None, parts))}; {rows}"
+
+
+def understood_lines(plan: Plan) -> list[tuple[str, str]]:
+    """The fields, and for each, from where it is read, and how."""
+    if plan.is_export:
+        return [("", "A Harken export: its entries are restored exactly")]
+    lines = [(name, text) for name in FIELDS if (text := _field_text(plan, name))]
+    lines += [(name, _columns(plan.fields[name])) for name in plan.fields if name not in FIELDS]
+    lines += [(name, f"always {value!r}") for name, value in plan.options.constants.items() if name not in FIELDS]
+    context = ["the members of 'context'"] if plan.has_context else []
+    context += [_renamed(column, name) for column, name in plan.context.items()]
+    if context:
+        lines.append(("context", _listed(context)))
+    if plan.left_out:
+        lines.append(("left out", _listed([repr(name) for name in plan.left_out])))
+    return lines
+
+
+def _field_text(plan: Plan, name: str) -> str:
+    """Where a field is from, and how it is read; empty if it is from nowhere and that needs no words."""
+    columns, constant = plan.fields.get(name), plan.options.constants.get(name)
+    if name == "session_id" and plan.sessions is Sessions.ID:
+        return f"no column: each row is its own session, named by {plan.id_column!r}"
+    if columns:
+        otherwise = f", otherwise {constant!r}" if constant else ""
+        return f"{_columns(columns)}{_how(plan, name)}{otherwise}"
+    if constant:
+        return f"always {constant!r}"
+    if name == "tags" and plan.reason:
+        return repr(plan.reason)
+    return _WITHOUT_COLUMN.get(name, "")
+
+
+def _how(plan: Plan, name: str) -> str:
+    if name == "rating":
+        return f": {_ratings(plan)}"
+    if name == "created_at":
+        return f": {', '.join(forms.describe() for forms in plan.forms.values())}{_doubt_text(plan)}"
+    return ""
+
+
+def _columns(columns: Sequence[str]) -> str:
+    return " or ".join(map(repr, columns))
+
+
+def _renamed(column: str, name: str) -> str:
+    return repr(column) if column == name else f"{column!r} as {name}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
+    return f"{', '.join(names[:_SHOWN_NAMES])}{more}"
+
+
+def _ratings(plan: Plan) -> str:
+    meanings, counts = plan.ratings.meanings(), plan.ratings.counts
+    words: dict[str, list[str]] = {"up": [], "down": [], "neutral": []}
+    for text, rating in meanings.items():
+        words[rating.word].append(text)
+    parts = [f"{word} {sum(counts[one] for one in texts):,}{_values(word, texts)}" for word, texts in words.items()]
+    if unread := [text for text in counts if text not in meanings]:
+        parts.append(f"not understood {sum(counts[one] for one in unread):,}{_values('', unread)}")
+    return ", ".join(parts)
+
+
+def _values(word: str, texts: Sequence[str]) -> str:
+    """The values in parentheses, unless they are only the word."""
+    others = [text for text in texts if text.casefold() != word]
+    if not any(others):
+        return ""
+    shown = [repr(text) if not text or " " in text else text for text in sorted(texts)][:_SHOWN_VALUES]
+    return f" ({', '.join(shown)}{', …' if len(texts) > _SHOWN_VALUES else ''})"
+
+
+def _doubts(plan: Plan, kind: str) -> int:
+    return sum(forms.doubts[kind] for forms in plan.forms.values())
+
+
+def _doubt_text(plan: Plan) -> str:
+    texts: Mapping[str, str] = {
+        "ambiguous": "occur twice as clocks are set back, and the first time is taken",
+        "skipped": "do not exist as clocks are set forward, and are moved forward",
+    }
+    return "".join(f"; {count:,} {text}" for kind, text in texts.items() if (count := _doubts(plan, kind)))
+
+
+def sample_rows(profile: Profile, plan: Plan) -> tuple[list[str], list[list[str]]]:
+    """The names and cells of a table of the first rows; the comment is last."""
+    entries = sample_of(profile, plan)
+    names = ["rating", "created_at", "session_id", "agent_id", "author", "tags", "comment"]
+    used = [name for name in names if name in ("rating", "comment") or any(one.get(name) for one in entries)]
+    return used, [[_cell(one, name) for name in used] for one in entries]
+
+
+def _cell(entry: Mapping[str, Any], name: str) -> str:
+    if "problem" in entry:
+        return entry["problem"] if name == "comment" else "-"
+    value = entry[name]
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    text = "" if value is None else str(value)
+    if name == "created_at":
+        return text[:19].replace("T", " ")
+    return text if name == "comment" or len(text) <= 24 else f"{text[:23]}…"

@@ -1,0 +1,329 @@
+"""Builds a submission from each row of a file, as a plan says."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from itertools import chain, islice
+from typing import Any, Final
+
+from harken import Rating, Sentiment, Submission, Target
+from harken.domain.idempotency import IMPORT_ID
+from harken.domain.rules import (
+    MAX_CONTEXT_KEYS,
+    MAX_CONTEXT_VALUE_LENGTH,
+    MAX_TAG_LENGTH,
+    number_problem,
+)
+from harken_adapters.formats.errors import BadRow
+from harken_adapters.formats.importing.columns import CONTEXT, FIELDS, context_name, lookup, without
+from harken_adapters.formats.importing.plan import Plan, goes_into_context
+from harken_adapters.formats.importing.values import as_text, is_empty, plain
+from harken_adapters.formats.record import sentiment
+from harken_adapters.formats.strict_json import RepeatedMember, parse
+
+#: The context name of a rating as it was in the file, if it was translated.
+RATING_GIVEN: Final = "rating_given"
+#: How many context values a row has at most, besides the two that an import adds.
+_MOST_VALUES: Final = MAX_CONTEXT_KEYS - 2
+_SINGLE_FIELDS: Final = tuple(name for name in FIELDS if name != "tags")
+_TEXTS: Final = frozenset({"session_id", "message_id", "agent_id", "author", "comment"})
+
+#: The values of ``_SINGLE_FIELDS`` in a row, its tags, and its context.
+_Parts = tuple[list[Any], Sequence[Any], dict[str, Any]]
+
+
+class Rows(ABC):
+    """Builds the submissions of the rows of a file.
+
+    Their idempotency keys depend on their content and on the number of equal rows before them. So a repeated import
+    adds nothing, while equal rows in one file are all kept.
+
+    Args:
+        plan: what the columns mean.
+        application: the application of the feedback.
+        import_id: the id of the import, which goes into the context.
+
+    Attributes:
+        cut: the number of rows whose context was shortened so far.
+    """
+
+    def __init__(self, plan: Plan, application: Any, import_id: str | None = None) -> None:
+        self._application = application
+        self._import_id = import_id
+        self._read_rating = plan.ratings.read
+        self._read_date = plan.dates.read
+        constants = plan.options.constants
+        self._constants = [constants.get(name) or None for name in _SINGLE_FIELDS]
+        self._constant_tags = parse_tags(constants["tags"]) if constants.get("tags") else ()
+        self._constant_context = {
+            name.removeprefix(CONTEXT): value for name, value in constants.items() if name.startswith(CONTEXT)
+        }
+        self._occurrences: dict[int, int] = {}
+        self.cut = 0
+
+    def submission(self, row: Any) -> Submission:
+        """The submission of the next row.
+
+        Raises:
+            BadRow: the rating, the date, the sentiment, the tags or the context are invalid.
+        """
+        values, tags, context = self._parts(row)
+        session_id, message_id, agent_id, author, rating, comment, created_at, polarity, subjectivity = values
+        if rating is None:
+            rating = Rating.NEUTRAL
+        else:
+            rating, given = self._read_rating(rating)
+            if given is not None:
+                context.setdefault(RATING_GIVEN, given)
+        if created_at is not None:
+            created_at = self._read_date(created_at)
+        key = self._key((session_id, message_id, agent_id, author, rating.value, comment, created_at), tags, context)
+        if self._import_id is not None:
+            context[IMPORT_ID] = self._import_id
+        return Submission(
+            target=Target(f"row-{key}" if session_id is None else session_id, message_id, agent_id),
+            rating=rating,
+            comment="" if comment is None else comment,
+            author=author,
+            tags=tags,
+            context=context,
+            sentiment=None if polarity is subjectivity is None else _sentiment(polarity, subjectivity),
+            created_at=created_at,
+            application=self._application,
+            idempotency_key=f"import-{key}",
+        )
+
+    @abstractmethod
+    def _parts(self, row: Any) -> _Parts:
+        """The parts of a row.
+
+        Raises:
+            BadRow: the tags or the context are not valid JSON.
+        """
+
+    def _key(self, values: Sequence[Any], tags: Sequence[Any], context: Mapping[str, Any]) -> str:
+        # NUL separates the values, as valid values do not contain it. The number of tags separates them from the rest.
+        parts = [*values, str(len(tags)), *tags]
+        for name in sorted(context):
+            parts += name, context[name]
+        text = "\0".join([part if type(part) is str else _canonical(part) for part in parts])
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        # Half of the digest is enough for counting: if two contents share it, their keys still differ.
+        content = int.from_bytes(digest[:8], "big")
+        self._occurrences[content] = occurrence = self._occurrences.get(content, 0) + 1
+        return f"{digest.hex()}-{occurrence}"
+
+    def _shortened(self, context: dict[str, Any]) -> dict[str, Any]:
+        """The context, with at most as many values, and values of at most as many characters, as can be stored."""
+        long = [name for name, value in context.items() if type(value) is str and len(value) > MAX_CONTEXT_VALUE_LENGTH]
+        if not long and len(context) <= _MOST_VALUES:
+            return context
+        self.cut += 1
+        for name in long:
+            context[name] = f"{context[name][: MAX_CONTEXT_VALUE_LENGTH - 1]}…"
+        return dict(islice(context.items(), _MOST_VALUES))
+
+
+def rows_of(plan: Plan, application: Any, import_id: str | None = None) -> Rows:
+    """The fastest way to build the submissions of a file of this plan."""
+    single = all(len(columns) == 1 for columns in plan.fields.values())
+    if plan.columns is None:
+        return _ObjectRows(plan, application, import_id)
+    return (_TextRows if plan.is_text and single else _CellRows)(plan, application, import_id)
+
+
+class _TextRows(Rows):
+    """Rows of CSV: all cells are text. The position of each column is resolved once."""
+
+    def __init__(self, plan: Plan, application: Any, import_id: str | None) -> None:
+        super().__init__(plan, application, import_id)
+        columns = plan.columns or ()
+        position = {column: number for number, column in enumerate(columns)}
+        # Fields without a column are read from an empty cell, which is added to every row.
+        none = len(columns)
+
+        def of(column: str | None) -> int:
+            return none if column is None else position.get(column, none)
+
+        first = {name: columns[0] for name, columns in plan.fields.items()}
+        if plan.id_column:
+            first["session_id"] = plan.id_column
+        self._fields = [
+            (of(first.get(name)), constant) for name, constant in zip(_SINGLE_FIELDS, self._constants, strict=True)
+        ]
+        self._tags, self._reason = of(first.get("tags")), of(plan.reason)
+        mapped = {name.removeprefix(CONTEXT): of(column) for name, column in first.items() if name.startswith(CONTEXT)}
+        self._columns = [*mapped.items(), *((name, of(column)) for column, name in plan.context.items())]
+        self._own = of("context") if plan.has_context else none
+
+    def _parts(self, row: Sequence[str]) -> _Parts:
+        cells = [*row, ""]
+        values = [cells[index] or constant for index, constant in self._fields]
+        context: dict[str, Any] = {name: cell for name, index in self._columns if (cell := cells[index])}
+        if self._constant_context:
+            context = {**self._constant_context, **context}
+        if own := cells[self._own]:
+            context = {**_own_context(own), **context}
+        if reason := cells[self._reason]:
+            if len(reason) > MAX_TAG_LENGTH:
+                context["reason"] = reason
+            else:
+                return values, (reason,), self._shortened(context)
+        tag = cells[self._tags]
+        return values, parse_tags(tag) if tag else self._constant_tags, self._shortened(context)
+
+
+class _ObjectRows(Rows):
+    """Rows that are objects, each with its own names, and values of any type."""
+
+    def __init__(self, plan: Plan, application: Any, import_id: str | None) -> None:
+        super().__init__(plan, application, import_id)
+        self._plan = plan
+        fields: dict[str, Sequence[str]] = dict(plan.fields)
+        if plan.id_column:
+            fields["session_id"] = (plan.id_column,)
+        self._fields = [
+            (name, fields.get(name, ()), constant)
+            for name, constant in zip(_SINGLE_FIELDS, self._constants, strict=True)
+        ]
+        self._tags = fields.get("tags", ())
+        self._mapped = [
+            (name.removeprefix(CONTEXT), columns) for name, columns in fields.items() if name.startswith(CONTEXT)
+        ]
+        self._left_out = [path for path in plan.options.drop if "." in path]
+        self._has_sentiment = "sentiment" not in {*plan.options.drop, *chain.from_iterable(fields.values())}
+
+    def _parts(self, row: Any) -> _Parts:
+        rest = {name: value for name, value in row.items() if not is_empty(value)}
+        for path in self._left_out:
+            rest = without(rest, path)
+        taken: list[str] = []
+        values = [_field_value(name, _take(rest, columns, taken), constant) for name, columns, constant in self._fields]
+        tag = _take(rest, self._tags, taken)
+        tags = self._constant_tags if tag is None else parse_tags(plain(tag))
+        mapped = {name: _context_value(_take(rest, columns, taken)) for name, columns in self._mapped}
+        for column in taken:
+            rest = without(rest, column)
+        if self._has_sentiment and _is_sentiment(found := rest.get("sentiment", {})):
+            del rest["sentiment"]
+            values[-2:] = found["polarity"], found["subjectivity"]
+        reason = self._plan.reason and rest.get(self._plan.reason)
+        if isinstance(reason, str) and len(reason) <= MAX_TAG_LENGTH:
+            del rest["reason"]
+            tags = (reason,)
+        return values, tags, self._shortened(self._context(rest, mapped))
+
+    def _context(self, rest: dict[str, Any], mapped: dict[str, Any]) -> dict[str, Any]:
+        context: dict[str, Any] = dict(self._constant_context)
+        if self._plan.has_context and "context" in rest:
+            context.update(_own_context(rest.pop("context")))
+        context.update({name: value for name, value in mapped.items() if value is not None})
+        known = self._plan.context
+        for name, value in rest.items():
+            if name in known:
+                context[known[name]] = _context_value(value)
+            elif goes_into_context(name, self._plan.options):
+                context[context_name(name, context)] = _context_value(value)
+        return context
+
+
+class _CellRows(_ObjectRows):
+    """Rows whose cells have values of any type, as in a spreadsheet."""
+
+    def _parts(self, row: Any) -> _Parts:
+        return super()._parts(dict(zip(self._plan.columns or (), row, strict=True)))
+
+
+def _take(row: Mapping[str, Any], columns: Sequence[str], taken: list[str]) -> Any:
+    """The first value in these columns, which is added to the taken ones."""
+    for column in columns:
+        value = row[column] if column in row else lookup(row, column) if "." in column else None
+        if not is_empty(value):
+            taken.append(column)
+            return value
+    return None
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def parse_tags(value: object) -> Sequence[Any]:
+    """The tags in a value: a list, the text of a JSON list, or any other text as the only tag.
+
+    Raises:
+        BadRow: the value is not one of these.
+    """
+    if isinstance(value, str) and value.startswith("["):
+        value = _decode("tags", value)
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list):
+        return tuple(value)
+    raise BadRow(f"tags must be a string or a list of strings, got {value!r}")
+
+
+def _own_context(value: object) -> dict[str, Any]:
+    """The values of a column named ``context``: an object, its JSON text, or any other value."""
+    if isinstance(value, str) and value.startswith("{"):
+        value = _decode("context", value)
+    if not isinstance(value, Mapping):
+        return {"context": _context_value(value)}
+    return {context_name(name, ()): _context_value(one) for name, one in value.items()}
+
+
+def _decode(name: str, value: str) -> Any:
+    try:
+        return parse(value)
+    except RepeatedMember as error:
+        raise BadRow(f"{name}: {error}") from None
+    except (ValueError, RecursionError):
+        raise BadRow(f"{name} is not valid JSON: {value[:100]!r}") from None
+
+
+def _field_value(name: str, value: Any, constant: str | None) -> Any:
+    if value is None:
+        return constant
+    if name not in _TEXTS:
+        return value
+    if isinstance(value, Mapping) and value.keys() == {"$oid"}:
+        return value["$oid"]
+    # Ids are text, but many programs store them as numbers, and spreadsheets do so with comments as well.
+    return value if isinstance(value, str | bool | list | Mapping) else plain(as_text(value))
+
+
+def _context_value(value: Any) -> Any:
+    """A value for the context; lists and objects become JSON text, and numbers that cannot be stored text."""
+    if type(value) is str:
+        return value
+    value = plain(value)
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value) if not isinstance(value, str) and number_problem("", value) else value
+
+
+def _is_sentiment(value: object) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {"polarity", "subjectivity"}
+
+
+def _canonical(value: object) -> str:
+    """A text for a value that is not text; different values have different texts."""
+    if value is None:
+        return ""
+    return value.isoformat() if isinstance(value, datetime) else f"\1{json.dumps(value, sort_keys=True, default=str)}"
+
+
+def _sentiment(polarity: object, subjectivity: object) -> Sentiment:
+    return sentiment(_number(polarity), _number(subjectivity))
+
+
+def _number(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value

@@ -1,0 +1,68 @@
+"""Importing files without the command line."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harken import Harken, Submission
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.importer import Importer
+from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.profile import Profile
+from harken_adapters.formats.importing.rows import rows_of
+from harken_adapters.formats.importing.tally import Tally
+from harken_adapters.formats.tables.opening import open_table
+from harken_adapters.formats.tables.table import Table
+
+NO_OPTIONS = ImportOptions()
+
+
+@contextmanager
+def opened(data: str | bytes, of: str = "csv", options: ImportOptions = NO_OPTIONS) -> Iterator[Table]:
+    """The rows of a file with this content and suffix."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"file.{of}"
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
+        table = open_table(str(path), options)
+        try:
+            yield table
+        finally:
+            table.close()
+
+
+def importer_of(hk: Harken, table: Table, options: ImportOptions = NO_OPTIONS, **arguments: Any) -> Importer:
+    """An importer of a file, after the first pass over it."""
+    plan = Plan.of(Profile.of(table, options), options)
+    arguments.setdefault("reject", lambda *_: None)
+    return Importer(hk, table, plan, **arguments)
+
+
+def imported(
+    hk: Harken, data: str | bytes, of: str = "csv", options: ImportOptions = NO_OPTIONS, **arguments: Any
+) -> tuple[Tally, list[Any]]:
+    """Import a file with this content and suffix. Returns the tally and the rejected rows."""
+    rejected: list[Any] = []
+    with opened(data, of, options) as table:
+        importer = importer_of(hk, table, options, reject=lambda *parts: rejected.append(parts), **arguments)
+        for _ in importer.batches():
+            pass
+    return importer.tally, rejected
+
+
+def understood(data: str | bytes, of: str = "csv", options: ImportOptions = NO_OPTIONS) -> tuple[Profile, Plan]:
+    """What is understood of a file with this content and suffix."""
+    with opened(data, of, options) as table:
+        profile = Profile.of(table, options)
+        return profile, Plan.of(profile, options)
+
+
+def submissions_of(path: Path, application: str) -> list[Submission]:
+    """The submissions of the rows of a file, all of which are valid."""
+    table = open_table(str(path), NO_OPTIONS)
+    try:
+        rows = rows_of(Plan.of(Profile.of(table, NO_OPTIONS), NO_OPTIONS), application)
+        return [rows.submission(record.values) for record in table.records()]
+    finally:
+        table.close()
