@@ -135,7 +135,7 @@ def test_a_misspelt_filter_is_an_error(filled: Harken) -> None:
     for call in calls:
         with pytest.raises(
             TypeError,
-            match=r"unknown filters 'agent' \(did you mean 'agent_id'\?\), 'sesion_id' \(did you mean 'session_id'\?\); ",
+            match=r"unknown filters 'agent' \(did you mean 'agent_id'\?\), 'sesion_id' \(did you mean 'session_id'\?\)",
         ):
             list(call(sesion_id="s1", agent="a"))
 

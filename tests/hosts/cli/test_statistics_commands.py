@@ -277,7 +277,7 @@ STATISTICS = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [80, 40])
+@pytest.mark.parametrize("width", [80, 60])
 def test_statistics_fit_the_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     """No line is wider than the terminal, at least one is as wide, and no number is cut."""
     monkeypatch.setenv("COLUMNS", str(width))
@@ -585,7 +585,7 @@ def test_doctor_checks_the_settings_of_the_server(cli: Any, tmp_path: Path) -> N
     ran = cli("doctor", "--json")
     assert ran.code == 1
     (problem,) = ran.json["problems"]
-    assert "harken.toml: unknown setting 'prot'; expected one of access, " in problem
+    assert "harken.toml: unknown setting 'prot' (did you mean 'port'?); expected one of access, " in problem
     assert "mongomock" not in ran.json["schemes"]
 
 

@@ -180,7 +180,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("channels", ", ".join(one["name"] for one in report["channels"] or ())),
         ("dead letters", report["dead_letters"]),
     ]
-    table(("check", "result"), rows, wrap=True)
+    table(("check", "result"), rows, full=True)
     for problem in report["problems"]:
         say(f"Problem: {problem}", style="red")
     if not report["problems"]:
