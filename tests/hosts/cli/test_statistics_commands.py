@@ -565,7 +565,12 @@ def test_doctor_finds_nothing_wrong(cli: Any) -> None:
     assert report["counts"] == {"pending": 0, "approved": 1, "rejected": 0, "withdrawn": 0}
     assert report["extras"]["cli"] is True
     assert {"memory", "sqlite"} <= set(report["schemes"])
-    assert "No problems found" in cli("doctor").out
+    shown = cli("doctor").out
+    assert "No problems found" in shown
+    # Each extra has a line.
+    lines = dict(line.split(maxsplit=2)[1:] for line in shown.splitlines() if line.startswith("extra "))
+    assert lines.keys() == report["extras"].keys()
+    assert lines["cli"] == "installed"
 
 
 @pytest.mark.parametrize(
@@ -590,7 +595,7 @@ def test_doctor_checks_the_settings_of_the_server(cli: Any, tmp_path: Path) -> N
 
 
 def test_doctor_fits_a_narrow_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long values are wrapped, not truncated."""
+    """Long values are not truncated."""
     monkeypatch.setenv("COLUMNS", "60")
     shown = cli("doctor").out
     assert "webhooks" in shown
