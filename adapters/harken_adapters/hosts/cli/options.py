@@ -102,9 +102,12 @@ class CliContext:
 
 
 def _program() -> str:
-    """How to start this program again: by its path if ``harken`` is not on the ``PATH``."""
-    program = Path(sys.argv[0])
-    return "harken" if program.name != "harken" or shutil.which("harken") else shlex.quote(str(program))
+    """How to start this program again: by its path, unless a shell finds the same program as ``harken``."""
+    program, found = Path(sys.argv[0]), shutil.which("harken")
+    if program.parts[-2:] == ("harken", "__main__.py") and found is None:
+        return f"{shlex.quote(sys.executable)} -m harken"
+    is_other = program.name == "harken" and (found is None or not program.exists() or not program.samefile(found))
+    return shlex.quote(str(program)) if is_other else "harken"
 
 
 def cli_context(context: typer.Context) -> CliContext:
