@@ -77,7 +77,7 @@ def test_global_options_of_groups_of_commands(cli: Any) -> None:
 
 
 def test_hints_name_the_storage_and_the_application(cli: Any) -> None:
-    """A command that a message suggests works as it is, wherever the options were."""
+    """A command that a message suggests can be pasted, wherever the options were."""
     stored(shop=1)
     said = cli("alerts", "show", "nothing", "--application", "shop")
     assert said.code == 4
