@@ -41,8 +41,8 @@ def draw_rows(
 ) -> Iterator[str]:
     """A heading, and a line for each group: name, counts, a dot with its whisker, satisfaction, interval and note.
 
-    In narrow lines the whiskers are left out, then the numbers of up and down, then the interval. Only then are names
-    truncated.
+    In narrow lines the whiskers are left out, then the numbers of up and down, then the interval. Names are truncated
+    if they take more than half of a line, and otherwise last.
 
     Args:
         groups: in the order of lines; at least one.
@@ -53,7 +53,7 @@ def draw_rows(
         width: the width of a line, in cells.
     """
     names = [remove_controls(group.name) for group in groups]
-    widest = max(map(count_cells, (headings[0], *names)))
+    widest = min(max(map(count_cells, (headings[0], *names))), width // 2)
     left, right, rest = _choose_columns(groups, notes, headings[1], width - widest)
     name, plot = widest + min(rest, 0), min(rest - 1, _MOST)
     has_whiskers, top = plot >= _LEAST and len(left) == _COUNTS, axis_top(groups, total)

@@ -127,7 +127,7 @@ def test_bars_are_left_out_first() -> None:
     found = themes(("luggage on the wrong flight", 5), comments=10)
     assert line_of(themes_text(found, width=50), "lugg") == f"luggage on the wrong flight {'█' * 12}··· 5  50%"
     assert line_of(themes_text(found, width=36), "lugg") == "luggage on the wrong flight 5  50%"
-    assert themes_text(found, width=32).split("\n")[-1] == "luggage on the wrong fl… 5  50%"
+    assert themes_text(found, width=32).split("\n")[-1] == "luggage on the wrong fli… 5  50%"
 
 
 def test_themes_have_their_other_words() -> None:
@@ -202,7 +202,7 @@ def test_numbers_of_groups_are_aligned() -> None:
 
 
 def test_names_of_groups_are_truncated_last() -> None:
-    """Whiskers, up, down and interval are left out first; unlimited lines have all."""
+    """Whiskers, up, down and interval are left out first; a name takes up to half of a line; unlimited lines have all."""
     summary = Summary(positive=50, negative=50)
     rows = [("a-very-long-name-of-an-agent", Estimate(summary, 1.0))]
 
@@ -212,8 +212,8 @@ def test_names_of_groups_are_truncated_last() -> None:
     for width, shown in (
         (66, f"a-very-long-name-of-an-agent 100 50 50 50.0% 40.4 {DASH} 59.6"),
         (60, f"a-very-long-name-of-an-agent 100 50.0% 40.4 {DASH} 59.6"),
-        (45, "a-very-long-name-of-an-agent 100 50.0%"),
-        (32, "a-very-long-name-… 100 50.0%"),
+        (45, "a-very-long-name-of-a… 100 50.0%"),
+        (32, "a-very-long-nam… 100 50.0%"),
     ):
         assert line(width) == shown
     assert line(10_000).count("─") > 5

@@ -95,6 +95,8 @@ _CHART_STYLES = (
 
 #: The width of lines that are not limited, in cells.
 _UNLIMITED: Final = 100_000
+#: The indentation of what belongs to the line above.
+_INDENT: Final = 4
 #: The least width to which columns of texts are truncated.
 _LEAST_COLUMN: Final = 8
 
@@ -261,11 +263,23 @@ def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> No
 
 def _print_indented(text: str) -> None:
     """Print a text without blanks at the end of its lines, which are wrapped to the width of the terminal, if any."""
-    lines = Text(escape(text)).wrap(out, max(out.width - 4, 1) if _is_limited() else _UNLIMITED)
+    lines = Text(escape(text)).wrap(out, max(out.width - _INDENT, 1) if _is_limited() else _UNLIMITED)
     for line in lines:
-        line.pad_left(4)
+        line.pad_left(_INDENT)
         line.rstrip()
         out.print(line, soft_wrap=True)
+
+
+def _print_facts(facts: Sequence[Text]) -> None:
+    """Print facts in a line. Those that a terminal has no room for are on lines below, like a comment."""
+    line = Text()
+    for fact in facts:
+        longer = Text("  ").join([line, fact]) if line.plain.strip() else line + fact
+        if _is_limited() and longer.cell_len > out.width and line.plain.strip():
+            out.print(line, soft_wrap=True)
+            longer = Text(" " * _INDENT) + fact
+        line = longer
+    out.print(line, soft_wrap=True)
 
 
 def feedback_list(page: Page, *, empty: str, versions: bool = False, notes: Mapping[str, str] = {}) -> None:
@@ -286,17 +300,20 @@ def feedback_list(page: Page, *, empty: str, versions: bool = False, notes: Mapp
 
 
 def feedback_entry(feedback: Feedback, *, versions: bool = False, note: str = "") -> None:
-    """Print an entry in one line, with its comment below."""
+    """Print an entry in one line if there is room, with its comment below."""
     state = "withdrawn" if feedback.withdrawn else feedback.moderation.status.value
     created, tags = f"{feedback.created_at:%Y-%m-%d %H:%M}", ", ".join(feedback.tags)
+    rating = rating_text(feedback.rating)
+    rating.append("" if feedback.is_counted else f" ({state})", style="yellow")
     facts = (created, feedback.session_id, feedback.agent_id or "", tags)
-    line = Text.assemble((in_one_line(feedback.id), "dim"), "  ", rating_text(feedback.rating))
-    line.append("" if feedback.is_counted else f" ({state})", style="yellow")
-    line.append("".join(f"  {in_one_line(fact)}" for fact in facts if fact))
-    if versions:
-        line.append(f"  version {feedback.version}", style="dim")
-    if note:
-        line.append(f"  {note}", style="yellow")
-    out.print(line, soft_wrap=True)
+    _print_facts(
+        [
+            Text(in_one_line(feedback.id), style="dim"),
+            rating,
+            *(Text(in_one_line(fact)) for fact in facts if fact),
+            *([Text(f"version {feedback.version}", style="dim")] if versions else []),
+            *([Text(in_one_line(note), style="yellow")] if note else []),
+        ]
+    )
     if feedback.comment:
         _print_indented(feedback.comment)
