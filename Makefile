@@ -10,7 +10,8 @@ JAVASCRIPT := clients/javascript
 NPM := PATH="$(abspath $(BIN)):$$PATH" npm --prefix $(JAVASCRIPT)
 JAVASCRIPT_READY := $(JAVASCRIPT)/node_modules/.ready
 STORAGE ?= sqlite:///feedback.db
-PORT ?= 8000
+# Empty for that of the settings, which is 8000 by default.
+PORT ?=
 
 # What pytest compiles is kept: compiling all tests again takes longer than many of them.
 unexport PYTHONDONTWRITEBYTECODE
@@ -42,10 +43,10 @@ $(JAVASCRIPT_READY): $(READY) $(JAVASCRIPT)/package.json
 	touch $@
 
 run: $(READY) ## Serve the HTTP API on SQLite; the first start prints an API key
-	$(BIN)/harken --storage $(STORAGE) serve --port $(PORT)
+	$(BIN)/harken --storage $(STORAGE) serve $(if $(PORT),--port $(PORT))
 
 demo: $(READY) ## Serve two months of sample feedback from a temporary storage
-	$(BIN)/harken serve --demo --port $(PORT)
+	$(BIN)/harken serve --demo $(if $(PORT),--port $(PORT))
 
 test: $(READY) $(SERVERS) $(JAVASCRIPT_READY) ## Run all tests and check the coverage; about 15 minutes
 	$(BIN)/coverage erase

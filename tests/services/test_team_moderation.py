@@ -26,7 +26,7 @@ from harken import (
     Violation,
 )
 from harken.domain.moderation import Decision, DecisionConflict, Waiting
-from harken.services.feedback.moderation import QueueOrder
+from harken.services.feedback.editing import Order
 from harken.testing import Faults
 from support import NOON, ManualClock, a_feedback, a_submission, in_threads
 
@@ -71,7 +71,7 @@ class TestTheQueue:
     def test_pages_of_equal_times(self, team: Harken) -> None:
         """Each entry is on one page, in both orders, even if all were created at the same time."""
         held = [one.id for one in hold(team, 7)]
-        orders: tuple[tuple[QueueOrder, list[str]], ...] = (("oldest", sorted(held)), ("newest", sorted(held)[::-1]))
+        orders: tuple[tuple[Order, list[str]], ...] = (("oldest", sorted(held)), ("newest", sorted(held)[::-1]))
         for order, expected in orders:
             found, after = [], None
             for _ in range(4):

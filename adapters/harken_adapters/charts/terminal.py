@@ -31,7 +31,7 @@ from harken_adapters.charts.text_cells import (
     wrap_text,
 )
 from harken_adapters.charts.text_columns import trend_text
-from harken_adapters.charts.text_rows import draw_rows, explain_dots
+from harken_adapters.charts.text_rows import draw_rows, explain_rows
 from harken_adapters.charts.themes import (
     ThemeRow,
     issue_rows,
@@ -57,7 +57,9 @@ __all__ = [
     "trend_text",
 ]
 
+#: The least and the greatest width of a bar.
 _LEAST_BAR: Final = 8
+_MOST_BAR: Final = 82
 #: The width of the names of days.
 _DAY: Final = 7
 _SIGNS: Final = {
@@ -77,8 +79,9 @@ def rating_split_text(estimate: Estimate, *, width: int = COLUMNS) -> str:
     shares = rating_shares(estimate.summary)
     counts = [count_text(part.count) for part in shares]
     digits = max(map(len, counts))
+    bar = min(width - digits - 15, _MOST_BAR)
     bars = (
-        f"{align_left(part.name, 8)}{_draw_bar(part.share, width - digits - 15)} {align_right(count, digits)} "
+        f"{align_left(part.name, 8)}{_draw_bar(part.share, bar)} {align_right(count, digits)} "
         f"{align_right(share_text(part.share), 5)}"
         for part, count in zip(shares, counts, strict=True)
     )
@@ -106,9 +109,9 @@ def groups_text(
     if not any(row.summary.total for row in rows):
         return NO_FEEDBACK
     notes = notes or [""] * len(rows)
-    lines = draw_rows(rows, notes, (by.capitalize(), ""), total=total, enough=FEW_THUMBS, width=width)
-    average = f"┊ all, {satisfaction_text(total)}. " if total.decided else ""
-    foot = f"{average}├─┤ 95% confidence.{explain_dots(rows, FEW_THUMBS)}"
+    lines = [*draw_rows(rows, notes, (by.capitalize(), ""), total=total, enough=FEW_THUMBS, width=width)]
+    average = f"Dashed line: all, {satisfaction_text(total)}. " if total.decided else ""
+    foot = explain_rows(f"{average}Whiskers: 95% confidence.", lines, rows, FEW_THUMBS)
     return join_lines([*lines, "", *wrap_text(foot, width)])
 
 
@@ -151,11 +154,11 @@ def _draw_view(view: View, width: int) -> Iterator[str]:
     yield ""
     notes = [{DASH: "", UNCLEAR: "≈"}.get(mark, mark) for mark in map(mark_text, view.groups)]
     headings = view.by.capitalize(), view.marks
-    yield from draw_rows(view.groups, notes, headings, total=view.total, enough=ENOUGH_THUMBS, width=width)
+    lines = [*draw_rows(view.groups, notes, headings, total=view.total, enough=ENOUGH_THUMBS, width=width)]
+    yield from lines
     yield ""
     unclear = f" ≈ {UNCLEAR}." if "≈" in notes else ""
-    foot = view.foot.replace("Dashed line: ", "┊ ").replace("Whiskers:", "├─┤")
-    yield from wrap_text(f"{foot}{unclear}{explain_dots(view.groups, ENOUGH_THUMBS)}", width)
+    yield from wrap_text(explain_rows(f"{view.foot}{unclear}", lines, view.groups, ENOUGH_THUMBS), width)
 
 
 def heat_map_text(cells: Sequence[Cell], *, zone: str = "UTC", width: int = COLUMNS) -> str:
@@ -218,15 +221,19 @@ def _draw_themes(rows: Sequence[ThemeRow], width: int) -> Iterator[str]:
     full = scale_of(rows)
     counts = [count_text(row.count) for row in rows]
     digits = max(map(len, counts))
-    labels = min(max(count_cells(remove_controls(row.label)) for row in rows), width * 3 // 10)
+    labels = max(count_cells(remove_controls(row.label)) for row in rows)
     changes = [row.change for row in rows]
     bar = _bar_width(width, labels, digits, changes)
     if bar < _LEAST_BAR:
         changes = [change.removesuffix(" points").replace(UNCLEAR, "≈") for change in changes]
         bar = _bar_width(width, labels, digits, changes)
+    if bar < _LEAST_BAR:
+        # The bars are left out, and then labels are truncated.
+        bar, labels = 0, min(labels, labels + bar + 1)
     for row, count, change in zip(rows, counts, changes, strict=True):
+        drawn = f"{_draw_bar(row.share / full, bar)} " if bar else ""
         yield (
-            f"{align_left(row.label, labels)} {_draw_bar(row.share / full, bar)} {align_right(count, digits)} "
+            f"{align_left(row.label, labels)} {drawn}{align_right(count, digits)} "
             f"{align_right(share_text(row.share), 4)} {change}"
         )
         if row.words:
@@ -243,7 +250,7 @@ def _truncate(text: str, width: int) -> str:
 
 def _bar_width(width: int, labels: int, digits: int, changes: Sequence[str]) -> int:
     change = max(map(len, changes))
-    return width - labels - digits - 7 - (change + 1 if change else 0)
+    return min(width - labels - digits - 7 - (change + 1 if change else 0), _MOST_BAR)
 
 
 def _draw_bar(share: float, width: int) -> str:

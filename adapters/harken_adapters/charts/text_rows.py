@@ -12,10 +12,11 @@ from harken_adapters.charts.comparison import Group, axis_top
 from harken_adapters.charts.labels import interval_text, satisfaction_text
 from harken_adapters.charts.text_cells import align_left, align_right, count_cells, remove_controls
 
-#: The least width of whiskers in wide and in narrow lines. All columns are shown only if there is room for them.
-_LEAST: Final = 12
-_LEAST_WHEN_NARROW: Final = 7
-_WIDE: Final = 60
+#: The least and the greatest width of whiskers.
+_LEAST: Final = 7
+_MOST: Final = 60
+#: The number of columns with counts, if there is room for all.
+_COUNTS: Final = 3
 _NO_FEEDBACK: Final = "no feedback"
 
 
@@ -40,7 +41,8 @@ def draw_rows(
 ) -> Iterator[str]:
     """A heading, and a line for each group: name, counts, a dot with its whisker, satisfaction, interval and note.
 
-    In narrow lines the numbers of up and down are left out, then the interval, which the whisker shows.
+    In narrow lines the whiskers are left out, then the numbers of up and down, then the interval. Names are truncated
+    if they take more than half of a line, and otherwise last.
 
     Args:
         groups: in the order of lines; at least one.
@@ -50,30 +52,39 @@ def draw_rows(
         enough: the number of thumbs from which on a dot is filled.
         width: the width of a line, in cells.
     """
-    left, right = _choose_columns(groups, notes, headings[1], width)
     names = [remove_controls(group.name) for group in groups]
-    widest = max(map(count_cells, (headings[0], *names)))
-    rest = width - sum(column.width + 1 for column in (*left, *right)) - 1
-    least = _LEAST if width >= _WIDE else _LEAST_WHEN_NARROW
-    name = min(widest, max(rest - least, rest // 2))
-    plot, top = rest - name, axis_top(groups, total)
-    axis = f"0{align_right(f'{top}%', plot - 1)}"
+    widest = min(max(map(count_cells, (headings[0], *names))), width // 2)
+    left, right, rest = _choose_columns(groups, notes, headings[1], width - widest)
+    name, plot = widest + min(rest, 0), min(rest - 1, _MOST)
+    has_whiskers, top = plot >= _LEAST and len(left) == _COUNTS, axis_top(groups, total)
+    axis = f"0{align_right(f'{top}%', plot - 1)}" if has_whiskers else None
     yield " ".join(_line(align_left(headings[0], name), left, axis, right, None))
     for place, group in enumerate(groups):
         dot = "●" if group.summary.decided >= enough else "○"
-        whisker = _draw_whisker(group, total, dot, top, plot)
+        whisker = _draw_whisker(group, total, dot, top, plot) if has_whiskers else None
         yield " ".join(_line(align_left(names[place], name), left, whisker, right, place))
 
 
-def explain_dots(groups: Sequence[Group], enough: int) -> str:
-    """What a hollow dot means; empty without any."""
-    return f" ○ under {enough} thumbs." if any(0 < group.summary.decided < enough for group in groups) else ""
+def explain_rows(foot: str, lines: Sequence[str], groups: Sequence[Group], enough: int) -> str:
+    """The explanation below lines of :func:`draw_rows`.
+
+    Args:
+        foot: that of the chart, with the words ``Dashed line:`` and ``Whiskers:``.
+        lines: the lines.
+        groups: their groups.
+        enough: the number of thumbs from which on a dot is filled.
+    """
+    if not any("┤" in line for line in lines):
+        return foot.replace("Dashed line: all,", "All:").replace("Whiskers: 95% confidence.", "").strip()
+    is_hollow = any(0 < group.summary.decided < enough for group in groups)
+    hollow = f" ○ under {enough} thumbs." if is_hollow else ""
+    return f"{foot.replace('Dashed line: ', '┊ ').replace('Whiskers:', '├─┤')}{hollow}"
 
 
 def _choose_columns(
     groups: Sequence[Group], notes: Sequence[str], heading: str, width: int
-) -> tuple[list[_Column], list[_Column]]:
-    """The columns to the left and to the right of the whiskers."""
+) -> tuple[list[_Column], list[_Column], int]:
+    """The columns to the left and to the right of the whiskers, and the width that they leave; negative if none."""
     summaries = [group.summary for group in groups]
     counts = [
         _Column(name, [f"{count:,}" for count in found])
@@ -89,16 +100,20 @@ def _choose_columns(
         [interval_text(one.interval, one.summary.decided) if one.summary.decided else "" for one in groups],
     )
     note = [_Column(heading, notes)] if any(notes) else []
-    names = max(count_cells(remove_controls(group.name)) for group in groups)
-    for left, right in ((counts, [satisfaction, interval, *note]), (counts[:1], [satisfaction, interval, *note])):
-        used = sum(column.width + 1 for column in (*left, *right))
-        if width - used - min(names, width // 4) > _LEAST:
-            return left, right
-    return counts[:1], [satisfaction, *note]
+    choices = (
+        (counts, [satisfaction, interval, *note]),
+        (counts[:1], [satisfaction, interval, *note]),
+        (counts[:1], [satisfaction, *note]),
+    )
+    for left, right in choices:
+        rest = width - sum(column.width + 1 for column in (*left, *right))
+        if rest >= 0:
+            break
+    return left, right, rest
 
 
 def _line(
-    name: str, left: Sequence[_Column], whisker: str, right: Sequence[_Column], place: int | None
+    name: str, left: Sequence[_Column], whisker: str | None, right: Sequence[_Column], place: int | None
 ) -> Iterator[str]:
     """The parts of a line: of the group in this place, or the headings."""
 
@@ -107,7 +122,8 @@ def _line(
 
     yield name
     yield from map(cell, left)
-    yield whisker
+    if whisker is not None:
+        yield whisker
     yield from map(cell, right)
 
 

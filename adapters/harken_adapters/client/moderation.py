@@ -12,7 +12,8 @@ from attrs import evolve
 from harken import Cursor, ModerationStatus, Page
 from harken.domain.moderation import Decision, Waiting
 from harken.facade import Filters
-from harken.services.feedback.moderation import DecisionResult, Decisions, QueueOrder
+from harken.services.feedback.editing import Order
+from harken.services.feedback.moderation import DecisionResult, Decisions
 from harken.services.feedback.reviewing import Preview, Review
 from harken.services.feedback.rule_counts import RuleCount
 from harken_adapters.client.calls import Call, Calls, Pairs, Parse
@@ -49,7 +50,7 @@ class ModerationCalls(Calls):
     """Builds the calls."""
 
     def queue(
-        self, limit: int, after: Cursor | str | None, order: QueueOrder, rule: str | None, filters: Filters
+        self, limit: int, after: Cursor | str | None, order: Order, rule: str | None, filters: Filters
     ) -> Call[Page]:
         """List what waits."""
         parameters = (("limit", str(limit)), ("order", order), *_given("after", after), *_given("held_by", rule))
@@ -130,7 +131,7 @@ class Moderation:
         *,
         limit: int = 100,
         after: Cursor | str | None = None,
-        order: QueueOrder = "oldest",
+        order: Order = "oldest",
         rule: str | None = None,
         **filters: Unpack[Filters],
     ) -> Page:
@@ -195,7 +196,7 @@ class AsyncModeration:
         *,
         limit: int = 100,
         after: Cursor | str | None = None,
-        order: QueueOrder = "oldest",
+        order: Order = "oldest",
         rule: str | None = None,
         **filters: Unpack[Filters],
     ) -> Page:

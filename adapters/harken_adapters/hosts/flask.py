@@ -11,9 +11,11 @@ from harken import ConfigurationError
 from harken.configuration.extras import requires
 
 with requires("The Flask host", "flask"):
+    import click
     from flask import Blueprint, Flask, Response, current_app, request
     from werkzeug.exceptions import ClientDisconnected, HTTPException
 
+    from harken_adapters.hosts.cli import main
     from harken_adapters.hosts.http.operation import Operation
     from harken_adapters.hosts.http.operations import OPERATIONS
     from harken_adapters.hosts.http.serving.pages import PUBLIC_PAGES, Page
@@ -39,6 +41,8 @@ class Harken:
     Without ``harken``, one is connected for each application, on the first request or the first call of
     :func:`current_harken` in each process, so that a server may load the application before it forks. It has the text
     adapters, its relay runs unless the settings disable it, and it is closed at exit.
+
+    It also adds the command ``flask harken``, which needs the extra ``cli``.
 
     The configuration of the application may have ``HARKEN_STORAGE`` (the storage URL), ``HARKEN_URL_PREFIX``, and
     ``HARKEN_SERVER`` (a dictionary of the settings in ``[server]`` of ``harken.toml``).
@@ -78,13 +82,15 @@ class Harken:
             ConfigurationError: a setting is invalid.
         """
         prefix = _prefix(app.config.get("HARKEN_URL_PREFIX", "") if self._url_prefix is None else self._url_prefix)
+        storage = app.config.get("HARKEN_STORAGE")
         service = ProcessService(
             self._settings or ServerSettings.of_table(app.config.get("HARKEN_SERVER", {}), "HARKEN_SERVER"),
             harken=self._harken,
-            storage=app.config.get("HARKEN_STORAGE"),
+            storage=storage,
             pages=PAGES if self._pages else PUBLIC_PAGES,
         )
         _install(app, service, prefix)
+        app.cli.add_command(_command(storage, can_connect=self._harken is None))
 
 
 def current_harken() -> harken.Harken:
@@ -115,9 +121,37 @@ def create_app(settings: ServerSettings | None = None, *, harken: harken.Harken 
     app = Flask("harken", static_folder=None)
     service = ProcessService(settings, harken=harken, pages=PAGES)
     _install(app, service, "")
+    app.cli.add_command(_command(None, can_connect=harken is None))
     for status in (404, 405):
         app.register_error_handler(status, lambda _: _respond(service, ""))
     return app
+
+
+def _command(storage: str | None, *, can_connect: bool) -> click.Command:
+    """The command line of Harken as ``flask harken``, for the storage of the application.
+
+    Args:
+        storage: the storage URL; by default that of the settings of Harken.
+        can_connect: whether the application has no Harken of its own, which a command cannot use.
+    """
+
+    @click.command(
+        _NAME,
+        # All arguments are Harken's, also --help and what follows --.
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+        add_help_option=False,
+        help="Run the command harken with the storage of this application, such as: flask harken stats",
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    @click.pass_context
+    def command(context: click.Context, arguments: tuple[str, ...]) -> None:
+        if not can_connect and storage is None:
+            raise click.ClickException(
+                "Commands cannot use the Harken of another process; set HARKEN_STORAGE in the configuration"
+            )
+        context.exit(main(arguments, storage=storage))
+
+    return command
 
 
 def _prefix(text: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,18 +36,45 @@ def utc(moment: datetime) -> datetime:
         raise ValueError(f"{moment.isoformat()} lies outside the years 1 to 9999 in UTC") from None
 
 
-def parse_instant(text: str) -> datetime:
-    """Parse a date or time in ISO 8601, such as ``2026-01-31`` or ``2026-01-31T12:00Z``; UTC if it has no time zone.
+class SkippedTime(ValueError):
+    """A local time that does not exist, as the clocks were turned forward over it."""
+
+
+def parse_instant(text: str, zone: tzinfo = UTC) -> datetime:
+    """Parse a date or time in ISO 8601, such as ``2026-01-31`` or ``2026-01-31T12:00Z``.
+
+    A text with an offset keeps it. Otherwise a date is the first instant of that day in ``zone``, and a time is a local
+    time in ``zone``; if the clocks show it twice, it is the first of the two.
 
     Raises:
-        ValueError: the text is not such a time, or lies outside the years 1 to 9999 in UTC.
+        SkippedTime: the local time does not exist.
+        ValueError: the text is not a date or time, or lies outside the years 1 to 9999 in UTC.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        return moment.replace(tzinfo=UTC)
+        return _local_instant(moment, zone, is_date=_is_date(text))
     # Refused here, as everything that compares or stores the time would fail.
     utc(moment)
     return moment
+
+
+def _local_instant(moment: datetime, zone: tzinfo, *, is_date: bool) -> datetime:
+    # A skipped time has the offset of before, so a skipped midnight is the instant at which the clocks were turned.
+    instant = utc(moment.replace(tzinfo=zone))
+    if not is_date and instant.astimezone(zone).replace(tzinfo=None, fold=0) != moment:
+        raise SkippedTime(
+            f"{moment.isoformat()} does not exist in the time zone {zone}, where the clocks were turned forward; "
+            "choose another time, or add its offset from UTC, such as +01:00"
+        )
+    return instant
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def to_microseconds(moment: datetime) -> int:

@@ -119,7 +119,15 @@ def test_wide_signs_take_two_columns() -> None:
     late, wide, accented = themes_text(found).split("\n")[-3:]
     assert late.index("█") == wide.index("█") + 2 == accented.index("█") - 1 == 11
     (long,) = themes_text(themes(("漢" * 40, 5), comments=10)).split("\n")[-1:]
-    assert long.startswith(f"{'漢' * 11}…  █")
+    assert long == f"{'漢' * 36}… 5  50%"
+
+
+def test_bars_are_left_out_first() -> None:
+    """In narrow text, labels and numbers take the place of bars, and only then are labels truncated."""
+    found = themes(("luggage on the wrong flight", 5), comments=10)
+    assert line_of(themes_text(found, width=50), "lugg") == f"luggage on the wrong flight {'█' * 12}··· 5  50%"
+    assert line_of(themes_text(found, width=36), "lugg") == "luggage on the wrong flight 5  50%"
+    assert themes_text(found, width=32).split("\n")[-1] == "luggage on the wrong fli… 5  50%"
 
 
 def test_themes_have_their_other_words() -> None:
@@ -166,7 +174,7 @@ def test_ranges_are_not_broken() -> None:
 
 def test_groups_are_dots_with_whiskers() -> None:
     """The average is marked, groups with few thumbs are hollow, and lines are exactly as wide as they may be."""
-    for width in (80, 40):
+    for width in (80, 60):
         text = comparison_text(compared(many=(500, 500), few=(1, 4)), by="agent", width=width)
         many, few = line_of(text, "many"), line_of(text, "few")
         assert "●" in many
@@ -178,7 +186,7 @@ def test_groups_are_dots_with_whiskers() -> None:
 
 
 def test_numbers_of_groups_are_aligned() -> None:
-    """They end where their heading ends; a narrow text leaves out up, down and the interval."""
+    """They end where their heading ends; a narrow text leaves out whiskers, then up and down, then the interval."""
     rows = [("a", Estimate(Summary(positive=1_234, negative=9), 1.0)), ("b", Estimate(Summary(), 1.0))]
     wide, narrow = (groups_text(rows, by="agent", total=rows[0][1].summary, width=width) for width in (80, 40))
     heading, a, b = wide.split("\n")[:3]
@@ -186,7 +194,30 @@ def test_numbers_of_groups_are_aligned() -> None:
     for name, number in (("Total", "1,243"), ("Up", "1,234"), ("Down", "9"), ("Satisf.", "99.3%")):
         assert heading.index(name) + len(name) == a.index(number) + len(number)
     assert b.split() == ["b", "0", "0", "0", "no", "feedback"]
-    assert narrow.split("\n")[0].split() == ["Agent", "Total", "0", "100%", "Satisf."]
+    assert narrow.split("\n")[0].split() == ["Agent", "Total", "Satisf.", "95%", "interval"]
+    assert "┤" not in narrow
+    assert narrow.split("\n")[-1] == "All: 99.3%."
+    narrowest = groups_text(rows, by="agent", total=rows[0][1].summary, width=32)
+    assert narrowest.split("\n")[0].split() == ["Agent", "Total", "Satisf.", "95%", "interval"]
+
+
+def test_names_of_groups_are_truncated_last() -> None:
+    """Whiskers, up, down and interval are left out first; a name takes up to half of a line; unlimited lines have all."""
+    summary = Summary(positive=50, negative=50)
+    rows = [("a-very-long-name-of-an-agent", Estimate(summary, 1.0))]
+
+    def line(width: int) -> str:
+        return " ".join(line_of(groups_text(rows, by="agent", total=summary, width=width), "a-very").split())
+
+    for width, shown in (
+        (66, f"a-very-long-name-of-an-agent 100 50 50 50.0% 40.4 {DASH} 59.6"),
+        (60, f"a-very-long-name-of-an-agent 100 50.0% 40.4 {DASH} 59.6"),
+        (45, "a-very-long-name-of-a… 100 50.0%"),
+        (32, "a-very-long-nam… 100 50.0%"),
+    ):
+        assert line(width) == shown
+    assert line(10_000).count("─") > 5
+    assert len(line(10_000)) < 130
 
 
 def test_two_selections_are_lines() -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,6 +33,7 @@ from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage
+from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.schema import _MIGRATIONS
 from support import NOON, a_feedback, in_threads
 
@@ -352,9 +354,25 @@ def _in_child(call: Callable[[], object]) -> str:
 
 
 def test_an_unreachable_server_is_unavailable() -> None:
-    """Within the time limit, the error says what could not be reached, and that a retry is safe."""
-    with pytest.raises(StorageUnavailable, match="could not be reached in time"):
+    """Within the time limit, the error says what could not be reached."""
+    with pytest.raises(StorageUnavailable, match="could not be reached in time") as caught:
         harken.connect("mongodb://127.0.0.1:1/feedback?timeoutMS=300")
+    # Nothing was to be stored yet.
+    assert "stored" not in str(caught.value)
+
+
+def test_only_a_write_that_fails_may_have_been_stored() -> None:
+    """The error of a read does not speak of writes."""
+    client: MongoClient[dict[str, Any]] = MongoClient("mongodb://127.0.0.1:1", connect=False)
+    with client, closing(Database(client, "feedback", timeout=0.05)) as database:
+        with pytest.raises(StorageUnavailable, match="could not be reached in time") as caught, database.reading():
+            database.feedback.find_one()
+        assert "stored" not in str(caught.value)
+        with (
+            pytest.raises(StorageUnavailable, match="it may have been stored; it is safe to repeat"),
+            database.calling(),
+        ):
+            database.feedback.insert_one({})
 
 
 @pytest.mark.parametrize("wrong", ["127.0.0.1:port/feedback", "127.0.0.1/feedback?nonsense=1", "127.0.0.1/a$b"])

@@ -717,6 +717,17 @@ def test_a_write_to_a_locked_file_times_out(path: Path) -> None:
         assert hk.summary().total == 4
 
 
+def test_a_read_that_fails_does_not_speak_of_writes(path: Path) -> None:
+    """Another program can lock a file even for readers."""
+    fill(path, 3)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageUnavailable, match="is locked by another process; try again") as caught:
+            harken.connect(url_of(path, busy_timeout=0.05))
+        assert "written" not in str(caught.value)
+
+
 def test_a_write_waits_for_the_lock(path: Path) -> None:
     """A write to a locked file succeeds when the lock is released."""
     fill(path, 1)

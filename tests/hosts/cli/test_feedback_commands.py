@@ -427,10 +427,19 @@ def test_each_kind_of_error_has_an_exit_code(cli: Any, arguments: tuple[str, ...
             ("stats", "--by", "taste"),
             "Error: Cannot group by 'taste'; expected agent, session, tag or context.NAME",
         ),
-        (("stats", "--storage", "x"), "Error: --storage is given before the command: harken --storage URL stats"),
         (
-            ("moderate", "queue", "--application=x"),
-            "Error: --application is given before the command: harken --application NAME moderate queue",
+            ("stats", "--by", "agnet"),
+            "Error: Cannot group by 'agnet' (did you mean 'agent'?); expected agent, session, tag or context.NAME",
+        ),
+        (("list", "--sinc", "2026-01-01"), "Error: No such option: --sinc (did you mean '--since'?)"),
+        (("list", "--zzz"), "Error: No such option: --zzz"),
+        (
+            ("stats", "--limit", "3"),
+            "Error: --sort, --reverse and --limit are for groups; add --by, such as --by agent",
+        ),
+        (
+            ("list", "--with-comment", "--without-comment"),
+            "Error: --with-comment and --without-comment exclude each other; leave one out",
         ),
     ],
 )
@@ -447,9 +456,10 @@ def test_usage_errors_are_for_people(cli: Any, arguments: tuple[str, ...], messa
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("list",), "No feedback"),
-        (("list", "--rating", "up"), "No feedback"),
-        (("moderate", "queue"), "No pending feedback"),
+        (("list",), "No feedback yet"),
+        (("list", "--rating", "up"), "No feedback yet"),
+        (("moderate", "queue"), "No feedback yet"),
+        (("applications",), "No feedback yet"),
         (("keys", "list"), "No keys"),
     ],
 )

@@ -45,6 +45,42 @@ def test_a_missing_extra_says_what_to_install(missing: str) -> None:
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.parametrize(("target", "words"), [("run", "serve --port 8123"), ("demo", "serve --demo --port 8123")])
+def test_make_passes_the_port(target: str, words: str) -> None:
+    """``make run PORT=8123`` serves there; without it, the port is that of the settings."""
+    root = Path(__file__).parents[3]
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "PORT"}
+    for arguments, expected in (["PORT=8123"], words), ([], words.removesuffix(" --port 8123")):
+        command = ["make", "-C", str(root), "--just-print", target, *arguments]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+        assert any(line.rstrip().endswith(expected) for line in shown.splitlines()), shown
+
+
+@pytest.mark.slow
+def test_suggested_commands_can_be_pasted(tmp_path: Path) -> None:
+    """A program that is not on the ``PATH`` is named by its path, also in ``make demo``."""
+    program = Path(sys.executable).with_name("harken")
+    environment = {**ENVIRONMENT, "PATH": os.defpath}
+    words = [
+        str(program),
+        "demo",
+        "--storage",
+        f"sqlite:///{tmp_path}/a folder/feedback.db",
+        "--application",
+        "my shop",
+    ]
+    (tmp_path / "a folder").mkdir()
+    shown = subprocess.run(words, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path).stdout
+    suggested = [line for line in shown.splitlines() if line.startswith(f"  {program} ")]
+    assert len(suggested) == 7
+    for line in suggested:
+        subprocess.run(line, shell=True, capture_output=True, check=True, env=environment, cwd=tmp_path)
+    assert (tmp_path / "feedback.csv").exists()
+    module = [sys.executable, "-m", "harken", "demo", "--storage", "memory://"]
+    shown = subprocess.run(module, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path).stdout
+    assert shown.endswith(f"run: {sys.executable} -m harken --storage sqlite:///demo.db demo\n")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("list", "--limit", "1000"), ("list", "--limit", "1000", "--json"), ("export",)])
 def test_a_closed_pipe_ends_it_quietly(tmp_path: Path, arguments: tuple[str, ...]) -> None:

@@ -56,7 +56,7 @@ def test_averages_and_contradictions(cli: Any) -> None:
 @pytest.mark.usefixtures("empty_storage")
 def test_a_selection_without_contradictions(cli: Any) -> None:
     """The filters select what is read; it is still learned from all comments."""
-    assert cli("sentiment").out == "There are no comments\n"
+    assert cli("sentiment").out == "No feedback yet\n"
     stored(*rated(300))
     shown = cli("sentiment", "--author", "author-3").out
     assert "No comment contradicts its rating" in shown

@@ -277,7 +277,7 @@ STATISTICS = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [80, 40])
+@pytest.mark.parametrize("width", [80, 60])
 def test_statistics_fit_the_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     """No line is wider than the terminal, at least one is as wide, and no number is cut."""
     monkeypatch.setenv("COLUMNS", str(width))
@@ -565,7 +565,12 @@ def test_doctor_finds_nothing_wrong(cli: Any) -> None:
     assert report["counts"] == {"pending": 0, "approved": 1, "rejected": 0, "withdrawn": 0}
     assert report["extras"]["cli"] is True
     assert {"memory", "sqlite"} <= set(report["schemes"])
-    assert "No problems found" in cli("doctor").out
+    shown = cli("doctor").out
+    assert "No problems found" in shown
+    # Each extra has a line.
+    lines = dict(line.split(maxsplit=2)[1:] for line in shown.splitlines() if line.startswith("extra "))
+    assert lines.keys() == report["extras"].keys()
+    assert lines["cli"] == "installed"
 
 
 @pytest.mark.parametrize(
@@ -585,12 +590,12 @@ def test_doctor_checks_the_settings_of_the_server(cli: Any, tmp_path: Path) -> N
     ran = cli("doctor", "--json")
     assert ran.code == 1
     (problem,) = ran.json["problems"]
-    assert "harken.toml: unknown setting 'prot'; expected one of access, " in problem
+    assert "harken.toml: unknown setting 'prot' (did you mean 'port'?); expected one of access, " in problem
     assert "mongomock" not in ran.json["schemes"]
 
 
 def test_doctor_fits_a_narrow_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long values are wrapped, not truncated."""
+    """Long values are not truncated."""
     monkeypatch.setenv("COLUMNS", "60")
     shown = cli("doctor").out
     assert "webhooks" in shown

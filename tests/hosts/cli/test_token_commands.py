@@ -87,7 +87,6 @@ def test_a_weak_secret(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         ((*TOKEN, "--lifetime", "soon"), "expected a duration such as '90s'"),
         ((*TOKEN, "--lifetime", "0s"), "lifetime must be more than zero"),
         ((*TOKEN, "--context", "tier"), "'tier' has no '='; expected --context NAME=VALUE"),
-        ((*TOKEN, "--application", "shop"), "given before the command: harken --application NAME mint-token"),
         (("mint-link", "shop.example", "--session", "s"), "expected the URL where Harken is served"),
         ((*LINK, "--rating", "neutral"), "'neutral' is not one of 'up', 'down'"),
         ((*LINK, "--lang", "tlh"), "Unknown lang 'tlh'; expected one of en"),

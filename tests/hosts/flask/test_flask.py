@@ -1,5 +1,6 @@
 """Harken in Flask applications, and as a standalone Flask application."""
 
+import json
 import os
 import subprocess
 import sys
@@ -275,3 +276,42 @@ def test_a_relative_path_is_resolved_early(tmp_path: Path, monkeypatch: pytest.M
     app.extensions["harken"].close()
     assert [file.name for file in tmp_path.iterdir()] == ["app"]
     assert (tmp_path / "app" / "feedback.db").exists()
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_works_on_the_storage_of_the_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``flask harken`` is the command line, with all of its options."""
+    monkeypatch.chdir(tmp_path)
+    app = shop(HARKEN_STORAGE=f"sqlite:///{tmp_path}/shop.db")
+    flask.Harken(app)
+    runner = app.test_cli_runner()
+    done = runner.invoke(args=["harken", "submit", "s", "up", "--", "--clear"])
+    assert done.exit_code == 0, done.output
+    listed = runner.invoke(args=["harken", "list", "--json", "--limit", "5"])
+    assert [one["comment"] for one in json.loads(listed.stdout)["feedbacks"]] == ["--clear"]
+    assert "Usage: harken list" in runner.invoke(args=["harken", "list", "--help"]).stdout
+    assert runner.invoke(args=["harken", "show", "nothing"]).exit_code == 4
+    elsewhere = runner.invoke(args=["harken", "--storage", "sqlite:///other.db", "list"])
+    assert (elsewhere.exit_code, "other.db does not exist" in elsewhere.stderr) == (5, True)
+
+
+def test_a_command_needs_a_storage_of_its_own(hk: Harken) -> None:
+    """A command cannot use a Harken that is open in another process."""
+    app = shop()
+    flask.Harken(app, harken=hk)
+    ran = app.test_cli_runner().invoke(args=["harken", "stats"])
+    assert ran.exit_code == 1
+    assert "set HARKEN_STORAGE in the configuration" in ran.stderr
+
+
+@pytest.mark.slow
+def test_the_program_of_flask_has_the_command(tmp_path: Path) -> None:
+    """``flask --app ... harken``, also of the standalone application."""
+    (tmp_path / "harken.toml").write_text('storage = "sqlite:///kept.db"\n')
+    words = [sys.executable, "-m", "flask", "--app", "harken_adapters.hosts.flask:create_app", "harken"]
+    for arguments in (["submit", "s", "up"], ["stats", "--json"]):
+        ran = subprocess.run([*words, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout)["positive"] == 1
+    assert (tmp_path / "kept.db").exists()

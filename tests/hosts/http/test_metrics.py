@@ -546,4 +546,4 @@ except MissingExtra as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "Metrics need the package 'prometheus_client'; try pip install \"harken[server]\"\n"
+    assert done.stdout == "Metrics need the package 'prometheus_client'; try pip install \"harken[http]\"\n"

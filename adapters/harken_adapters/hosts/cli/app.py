@@ -7,12 +7,15 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 from importlib.metadata import version
 from itertools import takewhile
 from typing import Annotated, Any, Final
 
 import typer
+from attrs import evolve
+from typer.completion import shell_complete
 
 from harken import (
     AlertNotFound,
@@ -33,10 +36,12 @@ from harken import (
     RouteRejected,
     StorageError,
 )
+from harken.domain.texts import did_you_mean
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.record import current_record
 from harken_adapters.hosts.cli import (
     alerts,
+    applications,
     channels,
     copying,
     deliveries,
@@ -68,6 +73,9 @@ from harken_adapters.hosts.cli.output import ClosedStdout, UnwritableOutput, esc
 # The base of all usage errors that Typer raises. Not every version exports it.
 _UsageError: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
 
+#: The variable in which a shell asks for completions.
+_COMPLETION: Final = "_HARKEN_COMPLETE"
+
 FAILED, WRONG_USAGE, REFUSED, NOT_FOUND, STORAGE_FAILED = 1, 2, 3, 4, 5
 # What a shell reports for a program ended by SIGINT or SIGPIPE: 128 plus the number of the signal.
 INTERRUPTED, PIPE_CLOSED = 130, 141
@@ -93,8 +101,10 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (NothingAccepted, WRONG_USAGE),
     (HarkenError, REFUSED),
 )
-#: The options before the command, with their metavars.
-_GLOBAL_OPTIONS: Final = {"--storage": "URL", "--application": "NAME"}
+#: The global options, which every command accepts too, with the attribute of the context that each sets.
+_GLOBAL_OPTIONS: Final = {"storage": "storage_option", "application": "application"}
+#: What the help shows for an option that takes a value of this type.
+_METAVARS: Final = {"str": "TEXT", "list[str]": "TEXT", "int": "NUMBER", "float": "NUMBER"}
 _KEY = re.compile(r"(hk_[0-9a-f]+_)[A-Za-z0-9_-]+")
 _EPILOG = (
     "Exit codes: 0 success; 1 unexpected failure, or doctor found problems; 2 invalid usage or configuration, or "
@@ -103,41 +113,50 @@ _EPILOG = (
     "\n\nSettings are read from environment variables such as HARKEN_STORAGE, and from harken.toml."
 )
 
-app = typer.Typer(name="harken", no_args_is_help=True, add_completion=False, epilog=_EPILOG)
-app.command("submit")(feedback.submit)
-app.command("list")(feedback.list_)
-app.command("show")(feedback.show)
-app.command("stats")(statistics.stats)
-app.command("trends")(statistics.trends)
-app.command("themes")(statistics.themes)
-app.command("compare")(statistics.compare)
-app.command("headline")(overview.headline)
-app.command("reasons")(overview.reasons)
-app.command("ranking")(overview.ranking)
-app.command("facets")(overview.facets)
-app.command("report")(report.report)
-app.command("sentiment")(sentiment.sentiment)
-app.add_typer(moderation.moderate, name="moderate")
-app.add_typer(keys.keys, name="keys")
-app.command("mint-token")(tokens.mint_token)
-app.command("mint-link")(tokens.mint_link)
-app.command("erase")(erasing.erase)
-app.command("import")(importing.import_)
-app.command("imports")(imports.imports)
-app.command("export")(transfer.export)
-app.command("copy")(copying.copy)
-app.add_typer(migrate.migrate, name="migrate")
-app.command("relay")(relay.relay)
-app.add_typer(deliveries.deliveries, name="deliveries")
-app.add_typer(channels.channels, name="channels")
-app.add_typer(routes.routes, name="routes")
-app.add_typer(alerts.alerts, name="alerts")
-app.add_typer(digests.digest, name="digest")
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
-app.command("rebuild")(rebuild.rebuild)
-app.command("serve")(serve.serve)
-app.command("mcp")(mcp.mcp)
+# The headings of the commands in the help.
+_FEEDBACK: Final = "Feedback"
+_STATISTICS: Final = "Statistics"
+_FILES: Final = "Import, export and copies"
+_NOTIFICATIONS: Final = "Alerts and notifications"
+_SERVICES: Final = "Services and access"
+_INSTALLATION: Final = "Installation"
+
+app = typer.Typer(name="harken", no_args_is_help=True, epilog=_EPILOG)
+app.command("submit", rich_help_panel=_FEEDBACK)(feedback.submit)
+app.command("list", rich_help_panel=_FEEDBACK)(feedback.list_)
+app.command("show", rich_help_panel=_FEEDBACK)(feedback.show)
+app.add_typer(moderation.moderate, name="moderate", rich_help_panel=_FEEDBACK)
+app.command("erase", rich_help_panel=_FEEDBACK)(erasing.erase)
+app.command("applications", rich_help_panel=_FEEDBACK)(applications.applications)
+app.command("stats", rich_help_panel=_STATISTICS)(statistics.stats)
+app.command("trends", rich_help_panel=_STATISTICS)(statistics.trends)
+app.command("themes", rich_help_panel=_STATISTICS)(statistics.themes)
+app.command("compare", rich_help_panel=_STATISTICS)(statistics.compare)
+app.command("headline", rich_help_panel=_STATISTICS)(overview.headline)
+app.command("reasons", rich_help_panel=_STATISTICS)(overview.reasons)
+app.command("ranking", rich_help_panel=_STATISTICS)(overview.ranking)
+app.command("facets", rich_help_panel=_STATISTICS)(overview.facets)
+app.command("report", rich_help_panel=_STATISTICS)(report.report)
+app.command("sentiment", rich_help_panel=_STATISTICS)(sentiment.sentiment)
+app.command("import", rich_help_panel=_FILES)(importing.import_)
+app.command("imports", rich_help_panel=_FILES)(imports.imports)
+app.command("export", rich_help_panel=_FILES)(transfer.export)
+app.command("copy", rich_help_panel=_FILES)(copying.copy)
+app.add_typer(migrate.migrate, name="migrate", rich_help_panel=_FILES)
+app.add_typer(alerts.alerts, name="alerts", rich_help_panel=_NOTIFICATIONS)
+app.add_typer(digests.digest, name="digest", rich_help_panel=_NOTIFICATIONS)
+app.add_typer(routes.routes, name="routes", rich_help_panel=_NOTIFICATIONS)
+app.add_typer(channels.channels, name="channels", rich_help_panel=_NOTIFICATIONS)
+app.add_typer(deliveries.deliveries, name="deliveries", rich_help_panel=_NOTIFICATIONS)
+app.command("relay", rich_help_panel=_NOTIFICATIONS)(relay.relay)
+app.command("serve", rich_help_panel=_SERVICES)(serve.serve)
+app.command("mcp", rich_help_panel=_SERVICES)(mcp.mcp)
+app.add_typer(keys.keys, name="keys", rich_help_panel=_SERVICES)
+app.command("mint-token", rich_help_panel=_SERVICES)(tokens.mint_token)
+app.command("mint-link", rich_help_panel=_SERVICES)(tokens.mint_link)
+app.command("demo", rich_help_panel=_INSTALLATION)(demo.demo)
+app.command("doctor", rich_help_panel=_INSTALLATION)(doctor.doctor)
+app.command("rebuild", rich_help_panel=_INSTALLATION)(rebuild.rebuild)
 
 
 def _show_version(wanted: bool) -> None:
@@ -205,27 +224,61 @@ def _exit_code(step: Callable[[], int], *, as_json: bool) -> int:
 
 
 def _invoke(arguments: Sequence[str], storage: str | None) -> int:
-    command = _without_types_of_flags(typer.main.get_command(app))
+    command = _get_command()
+    if instruction := os.environ.get(_COMPLETION):
+        return shell_complete(command, {}, "harken", _COMPLETION, instruction)
     try:
         with command.make_context("harken", list(arguments), obj=storage) as context:
             command.invoke(context)
     except typer.Exit as exit_:
         return exit_.exit_code
+    except SystemExit as exit_:
+        # Typer ends the process after it has installed or shown the shell completion.
+        return exit_.code if isinstance(exit_.code, int) else FAILED
     except typer.Abort:
         warn("Aborted; nothing was changed")
         return FAILED
     return 0
 
 
-def _without_types_of_flags(command: Any) -> Any:
-    """The command, whose help shows no type for options without a value, in all its subcommands."""
-    # The option --help is not among the parameters.
-    for parameter in (*command.params, command.get_help_option(typer.Context(command))):
-        if getattr(parameter, "is_flag", False):
-            parameter.metavar = ""
-    for subcommand in getattr(command, "commands", {}).values():
-        _without_types_of_flags(subcommand)
+def _get_command() -> Any:
+    """The command line: every command also accepts the global options, and its help shows readable types."""
+    command: Any = typer.main.get_command(app)
+    shared = [one for one in command.params if one.name in _GLOBAL_OPTIONS]
+    for subcommand in command.commands.values():
+        _add_global_options(subcommand, shared)
+    _simplify_types(command)
     return command
+
+
+def _add_global_options(command: Any, shared: Sequence[Any]) -> None:
+    """Add the global options to a command and its subcommands."""
+    for option in shared:
+        added = copy(option)
+        added.expose_value, added.callback, added.rich_help_panel = False, _set_global_option, "Global options"
+        command.params.append(added)
+    for subcommand in getattr(command, "commands", {}).values():
+        _add_global_options(subcommand, shared)
+
+
+def _set_global_option(context: typer.Context, option: Any, value: str | None) -> None:
+    """Store a global option that was given after the command, which overrides one before it."""
+    if value is not None:
+        context.obj = evolve(context.obj, **{_GLOBAL_OPTIONS[option.name]: value})
+
+
+def _simplify_types(command: Any) -> None:
+    """Show no type for options without a value, and ``TEXT`` for ``<list[str]>``, in the help of all commands."""
+    # The option --help is not among the parameters.
+    context = typer.Context(command)
+    for option in (*command.params, command.get_help_option(context)):
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+        elif option.param_type_name == "option" and option.metavar is None:
+            shown = option.display_type(context).strip("<>")
+            option.metavar = _METAVARS.get(shown, shown)
+    for subcommand in getattr(command, "commands", {}).values():
+        _simplify_types(subcommand)
 
 
 def _flush(closed: ClosedStdout) -> int:
@@ -248,8 +301,10 @@ def _print_usage_error(error: Exception, *, as_json: bool) -> None:
     if isinstance(text := getattr(error, "message", None), str):
         text = _reworded_validation(error.__cause__) or text
         error.message = escape(_mask_keys(text))  # type: ignore[attr-defined] # every usage error has it
-    if (name := getattr(error, "option_name", None)) in _GLOBAL_OPTIONS and hasattr(error, "possibilities"):
-        error.message, error.possibilities = _misplaced(error, name), None  # type: ignore[attr-defined] # as above
+    if hasattr(error, "possibilities"):
+        options = [name for option in error.ctx.command.params for name in option.opts]  # type: ignore[attr-defined]
+        error.possibilities = None
+        error.message += did_you_mean(error.option_name, options)  # type: ignore[attr-defined]
     message = getattr(error, "format_message", error.__str__)()
     if as_json:
         _print_error(error, message, as_json=True)
@@ -276,14 +331,6 @@ def _reworded_validation(cause: object) -> str | None:
         case "less_than_equal":
             return f"must be at most {limits['le']}, got {value}"
     return str(first["msg"]).removeprefix("Value error, ")
-
-
-def _misplaced(error: Exception, option: str) -> str:
-    """The message that a global option was given after the command."""
-    context = getattr(error, "ctx", None)
-    program, _, command = str(getattr(context, "command_path", "harken")).partition(" ")
-    usage = " ".join(filter(None, (program, option, _GLOBAL_OPTIONS[option], command)))
-    return f"{option} is given before the command: {usage}"
 
 
 def _mask_keys(message: str) -> str:

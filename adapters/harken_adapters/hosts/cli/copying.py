@@ -61,9 +61,10 @@ def copy(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Copy feedback, session metadata and conversations from one storage to another.
+    """Copy feedback and conversations to another storage.
 
-    Copies all applications, or only the one given with --application. API keys, routes and alerts are not copied.
+    Copies feedback, conversations and the metadata of sessions: of all applications, or only of the one given with
+    --application. API keys, routes and alerts are not copied.
 
     A repeated copy adds new entries and updates entries to later versions. Only --mirror changes or removes others.
 
@@ -71,7 +72,7 @@ def copy(
     """
     application = _application(context, from_, to)
     if allow_empty_source and not (mirror and application):
-        raise WrongUsage("--allow-empty-source needs --mirror, and --application before the command")
+        raise WrongUsage("--allow-empty-source needs --mirror and --application")
     rejects = Rejects(rejected or _REJECTED, "application")
     began = perf_counter()
     with open_existing_storage(from_) as source, open_storage(to) as target:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -172,11 +171,9 @@ def _print_statistics(hk: Harken) -> None:
 
 def _print_next_commands(cli: CliContext, scenes: Scenes) -> None:
     if cli.storage == "memory://":
-        say("memory:// does not keep data. To explore further, run: harken --storage sqlite:///demo.db demo")
+        kept = evolve(cli, storage_option="sqlite:///demo.db").command
+        say(f"memory:// does not keep data. To explore further, run: {kept} demo")
         return
-    options = [("--storage", cli.storage), ("--application", cli.application)]
-    chosen = [word for option, value in options if value is not None for word in (option, value)]
-    harken = shlex.join(["harken", *chosen])
     say("Next, try", style="bold")
     for command in (
         "list --rating down --limit 5",
@@ -187,4 +184,4 @@ def _print_next_commands(cli: CliContext, scenes: Scenes) -> None:
         f"moderate undo {scenes.held.id}",
         "export feedback.csv",
     ):
-        say(f"  {harken} {command}")
+        say(f"  {cli.command} {command}")

@@ -159,9 +159,10 @@ def _counts(hk: Harken) -> dict[str, int]:
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    missing = [name for name, installed in report["extras"].items() if not installed]
-    installed = [name for name, installed in report["extras"].items() if installed]
-    extras = f"missing: {', '.join(missing) or 'none'}; installed: {', '.join(installed) or 'none'}"
+    extras = [
+        (f"extra {name}", "installed" if installed else f'missing: pip install "harken[{name}]"')
+        for name, installed in report["extras"].items()
+    ]
     counts = ", ".join(f"{total:,} {status}" for status, total in (report["counts"] or {}).items())
     moderation = ", ".join(
         f"{in_one_line(name)}: {queue['waiting']:,} waiting, oldest for "
@@ -172,7 +173,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("Python", report["python"]),
         ("Harken", report["harken"]),
         ("SQLite", report["sqlite"]),
-        ("extras", extras),
+        *extras,
         ("storages", ", ".join(report["schemes"])),
         ("storage", report["storage"]),
         ("feedback", counts),
@@ -180,7 +181,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("channels", ", ".join(one["name"] for one in report["channels"] or ())),
         ("dead letters", report["dead_letters"]),
     ]
-    table(("check", "result"), rows, wrap=True)
+    table(("check", "result"), rows, full=True)
     for problem in report["problems"]:
         say(f"Problem: {problem}", style="red")
     if not report["problems"]:

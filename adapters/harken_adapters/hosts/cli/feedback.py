@@ -10,11 +10,13 @@ from harken import Cursor, Feedback, Target
 from harken.services.feedback.receipt import Receipt
 from harken_adapters.formats.readings import readings_record
 from harken_adapters.formats.record import feedback_record, page_record
+from harken_adapters.hosts.cli.applications import say_if_empty
 from harken_adapters.hosts.cli.evaluation import reading_note
 from harken_adapters.hosts.cli.options import (
     FeedbackId,
     Filters,
     Json,
+    Order,
     WrongUsage,
     cli_context,
     pairs,
@@ -99,6 +101,9 @@ def list_(
     context: typer.Context,
     *,
     filters: Filters,
+    sort: Annotated[
+        Order, typer.Option(metavar="newest|oldest", help="Which feedback comes first, by its creation time.")
+    ] = Order.NEWEST,
     limit: Limit = 20,
     after: After = None,
     sentiment: Annotated[bool, typer.Option("--sentiment", help="Show how each comment reads.")] = False,
@@ -107,13 +112,15 @@ def list_(
     """List feedback, newest first."""
     cursor = Cursor.parse(after) if after else None
     with cli_context(context).open_existing() as hk:
-        page = hk.collection.find(filters.query(hk), limit=limit, after=cursor)
+        page = hk.collection.find(filters.query(hk), limit=limit, after=cursor, order=sort.value)
+        if not page.items and not as_json and say_if_empty(hk):
+            return
         readings = hk.sentiment.readings(page.items) if sentiment else {}
     if as_json:
         print_json(page_record(page) | ({"readings": readings_record(readings)} if sentiment else {}))
     else:
         notes = {feedback_id: reading_note(one) for feedback_id, one in readings.items()}
-        feedback_list(page, empty="No more feedback" if after else "No feedback", notes=notes)
+        feedback_list(page, empty="No more feedback" if after else "No feedback matches the filters", notes=notes)
 
 
 def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False) -> None:

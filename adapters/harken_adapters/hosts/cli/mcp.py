@@ -31,7 +31,7 @@ def mcp(
         typer.Option(metavar="NAME", help="With --http: a name under which clients reach this server; repeatable."),
     ] = None,
 ) -> None:
-    """Serve feedback and statistics to AI assistants, as tools of the Model Context Protocol (MCP).
+    """Serve feedback to AI assistants, as tools over MCP.
 
     By default, an MCP client starts this command, and talks to it over standard input and output.
     """

@@ -25,9 +25,10 @@ from harken_adapters.formats.moderation import (
 )
 from harken_adapters.formats.readings import spam_evaluation_record, spam_record
 from harken_adapters.formats.record import feedback_record, page_record
+from harken_adapters.hosts.cli.applications import say_if_empty
 from harken_adapters.hosts.cli.evaluation import evaluation_table, spam_note
 from harken_adapters.hosts.cli.feedback import After, Limit
-from harken_adapters.hosts.cli.options import FeedbackId, Json, WrongUsage, cli_context, instant
+from harken_adapters.hosts.cli.options import FeedbackId, Json, Order, WrongUsage, cli_context, instant
 from harken_adapters.hosts.cli.output import (
     feedback_entry,
     feedback_list,
@@ -60,13 +61,6 @@ Seen = Annotated[
 ]
 
 
-class Order(Enum):
-    """Which entries come first."""
-
-    OLDEST = "oldest"
-    NEWEST = "newest"
-
-
 class Decided(Enum):
     """What moderators decided."""
 
@@ -91,6 +85,8 @@ def queue(
     with cli_context(context).open_existing() as hk:
         query = hk.query(agent_id=agent, author=author)
         page = hk.moderation.queue(query, limit=limit, after=cursor, order=order.value, rule=held_by)
+        if not page.items and not as_json and say_if_empty(hk):
+            return
         readings = hk.spam.readings(page.items)
     if as_json:
         print_json(page_record(page) | {"spam": spam_record(readings)})
@@ -244,7 +240,7 @@ def review(context: typer.Context, feedback_id: FeedbackId, as_json: Json = Fals
         return
     feedback_entry(found.feedback, versions=True)
     say("")
-    table(("about", "facts"), _review_rows(found), wrap=True)
+    table(("about", "facts"), _review_rows(found), full=True)
     if len(found.similar.entries) > 1:
         say(f"\nSimilar: {' '.join(f'{one.feedback_id}:{one.version}' for one in found.similar.entries)}")
 
@@ -306,7 +302,7 @@ def several(
                 print_json(preview_record(shown))
                 return
             say(f"{len(shown.entries):,} of {amount(len(versions), 'entry', 'entries')} can be decided\n")
-            table(("", "effect"), _effect_rows(shown.effect, "would change"), wrap=True)
+            table(("", "effect"), _effect_rows(shown.effect, "would change"), full=True)
             return
         if wanted is None:
             results = hk.moderation.undo_many(hk.application, versions, moderator=moderator)

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from enum import Enum
 from functools import wraps
 from pathlib import Path
@@ -22,12 +22,12 @@ import harken
 from harken import FeedbackQuery, Harken, HarkenError, ModerationStatus, Rating
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import open_existing_storage
-from harken.domain.instants import parse_instant
+from harken.domain.instants import SkippedTime, parse_instant
 from harken.domain.query import ANY_STATUS
 from harken.domain.rules import SpamHandling, text_problem
+from harken.domain.trend import zone_named
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Zone = Annotated[str, typer.Option(metavar="IANA", help="The time zone of days, such as Europe/Berlin.")]
 FeedbackId = Annotated[str, typer.Argument(metavar="ID", help="The id of the feedback.")]
 
 #: The heading of the filter options in the help.
@@ -99,9 +99,12 @@ class CliContext:
 
 
 def _program() -> str:
-    """How to start this program again: by its path if ``harken`` is not on the ``PATH``."""
-    program = Path(sys.argv[0])
-    return "harken" if program.name != "harken" or shutil.which("harken") else shlex.quote(str(program))
+    """How to start this program again: by its path, unless a shell finds the same program as ``harken``."""
+    program, found = Path(sys.argv[0]), shutil.which("harken")
+    if program.parts[-2:] == ("harken", "__main__.py") and found is None:
+        return f"{shlex.quote(sys.executable)} -m harken"
+    is_other = program.name == "harken" and (found is None or not program.exists() or not program.samefile(found))
+    return shlex.quote(str(program)) if is_other else "harken"
 
 
 def cli_context(context: typer.Context) -> CliContext:
@@ -109,6 +112,13 @@ def cli_context(context: typer.Context) -> CliContext:
     cli = context.obj
     assert isinstance(cli, CliContext)  # noqa: S101 - set by the callback of the application
     return cli
+
+
+class Order(Enum):
+    """Which feedback comes first, by its creation time."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
 
 
 class Status(Enum):
@@ -140,6 +150,7 @@ class Filters:
     has_comment: bool | None
     since: datetime | None
     until: datetime | None
+    zone: str
     status: Status
     withdrawn: bool
 
@@ -226,11 +237,28 @@ def values_by_name(option: str, texts: Sequence[str]) -> dict[str, list[str]]:
 
 def instant(text: str) -> datetime:
     """Parse an ISO 8601 date; UTC if it has no time zone."""
+    return _parse_instant(text, UTC)
+
+
+def local_instant(option: str, text: str | None, zone: str) -> datetime | None:
+    """The time that an option gives, which is in the time zone if it has no offset; ``None`` if it is not given.
+
+    Raises:
+        typer.BadParameter: it is not an ISO 8601 date, or the clocks skip it.
+        InvalidQuery: the time zone is unknown.
+    """
+    named = zone_named(zone)
+    return None if text is None else _parse_instant(text, named, f"'{option}'")
+
+
+def _parse_instant(text: str, zone: tzinfo, option: str | None = None) -> datetime:
     try:
-        return parse_instant(text)
+        return parse_instant(text, zone)
+    except SkippedTime as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
     except ValueError:
         expected = "such as 2026-01-31 or 2026-01-31T12:00Z, in the years 1 to 9999"
-        raise typer.BadParameter(f"{text!r} is not an ISO 8601 date, {expected}") from None
+        raise typer.BadParameter(f"{text!r} is not an ISO 8601 date, {expected}", param_hint=option) from None
 
 
 def _filters(
@@ -244,7 +272,9 @@ def _filters(
     rating: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="up|down|neutral", help="Feedback with this rating; repeatable.", rich_help_panel=FILTER_PANEL
+            metavar="RATING",
+            help="Feedback with this rating: up, down or neutral; repeatable.",
+            rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
     tag: Annotated[
@@ -254,8 +284,7 @@ def _filters(
         str | None,
         typer.Option(
             metavar="WORDS",
-            help='Feedback whose comment has these words, in any order; words in quotation marks, such as "on hold", '
-            "follow each other.",
+            help='Feedback whose comment has these words. Words in quotation marks, such as "on hold", are a phrase.',
             rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
@@ -268,37 +297,33 @@ def _filters(
             rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
-    has_comment: Annotated[
-        bool | None,
-        typer.Option(
-            "--with-comment/--without-comment",
-            help="Feedback with a comment, or without one.",
-            rich_help_panel=FILTER_PANEL,
-        ),
-    ] = None,
+    with_comment: Annotated[
+        bool, typer.Option("--with-comment", help="Feedback with a comment.", rich_help_panel=FILTER_PANEL)
+    ] = False,
+    without_comment: Annotated[
+        bool, typer.Option("--without-comment", help="Feedback without a comment.", rich_help_panel=FILTER_PANEL)
+    ] = False,
     since: Annotated[
-        datetime | None,
-        typer.Option(
-            metavar="DATE",
-            parser=instant,
-            help="Created at this time or later; ISO 8601, UTC.",
-            rich_help_panel=FILTER_PANEL,
-        ),
+        str | None,
+        typer.Option(metavar="DATE", help="Created at this time or later; ISO 8601.", rich_help_panel=FILTER_PANEL),
     ] = None,
     until: Annotated[
-        datetime | None,
+        str | None,
+        typer.Option(metavar="DATE", help="Created before this time; ISO 8601.", rich_help_panel=FILTER_PANEL),
+    ] = None,
+    zone: Annotated[
+        str,
         typer.Option(
-            metavar="DATE",
-            parser=instant,
-            help="Created before this time; ISO 8601, UTC.",
+            metavar="IANA",
+            help="The time zone of days, and of dates without an offset, such as Europe/Berlin.",
             rich_help_panel=FILTER_PANEL,
         ),
-    ] = None,
+    ] = "UTC",
     status: Annotated[
         Status,
         typer.Option(
             metavar="STATUS",
-            help="Feedback with this moderation status: approved, pending, rejected or any.",
+            help="Feedback with this status: approved, pending, rejected or any.",
             rich_help_panel=FILTER_PANEL,
         ),
     ] = Status.APPROVED,
@@ -306,6 +331,8 @@ def _filters(
         bool, typer.Option("--withdrawn", help="Include withdrawn feedback.", rich_help_panel=FILTER_PANEL)
     ] = False,
 ) -> Filters:
+    if with_comment and without_comment:
+        raise WrongUsage("--with-comment and --without-comment exclude each other; leave one out")
     return Filters(
         session=session,
         agents=agent or (),
@@ -315,9 +342,10 @@ def _filters(
         tags=tag or (),
         text=text,
         context_values=context_values or (),
-        has_comment=has_comment,
-        since=since,
-        until=until,
+        has_comment=True if with_comment else False if without_comment else None,
+        since=local_instant("--since", since, zone),
+        until=local_instant("--until", until, zone),
+        zone=zone,
         status=status,
         withdrawn=withdrawn,
     )

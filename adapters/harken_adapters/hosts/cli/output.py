@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from harken import Feedback, Page, Rating
@@ -93,6 +93,13 @@ _CHART_STYLES = (
     r"(?P<bold>[▲▼] [\d.]+( points)?)",
 )
 
+#: The width of lines that are not limited, in cells.
+_UNLIMITED: Final = 100_000
+#: The indentation of what belongs to the line above.
+_INDENT: Final = 4
+#: The least width to which columns of texts are truncated.
+_LEAST_COLUMN: Final = 8
+
 Cell = Text | str | int | float | None
 
 
@@ -162,9 +169,19 @@ def time_text(moment: datetime | None) -> str:
     return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
+def _is_limited() -> bool:
+    """Whether lines have a limited width: that of the terminal, or of the variable ``COLUMNS``."""
+    return out.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+
+
 def chart_width() -> int:
-    """The width of charts: that of the terminal, within limits."""
+    """The width of charts whose columns share a line: that of the terminal, within limits."""
     return min(max(out.width, 32), 100)
+
+
+def row_width() -> int:
+    """The width of sentences, and of charts with a line for each item: unlimited in a file or pipe."""
+    return chart_width() if _is_limited() else _UNLIMITED
 
 
 def chart(text: str) -> None:
@@ -178,35 +195,51 @@ def chart(text: str) -> None:
 
 def wrap(text: str) -> None:
     """Print a text in lines that fit the charts."""
-    chart("\n".join(wrap_text(text, chart_width())))
+    chart("\n".join(wrap_text(text, row_width())))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, wrap: bool = False) -> None:
-    """Print a table to stdout. Numbers are right-aligned.
+def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, full: bool = False) -> None:
+    """Print a table to stdout, with a line for each row. Numbers are right-aligned.
 
-    Only the last column is truncated to fit the terminal, or wrapped with ``wrap``.
+    Texts are truncated to fit the terminal, the longest ones first; not with ``full``, nor in a file or pipe.
     """
-    shape = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     cells = [list(row) for row in rows]
-    last = len(columns) - 1
-    for number, column in enumerate(columns):
-        filled = [row[number] for row in cells if row[number] not in (None, "")]
-        numeric = bool(filled) and all(isinstance(value, int | float) for value in filled)
-        shape.add_column(Text(escape(column)), justify="right" if numeric else "left", no_wrap=number != last)
-    for *row, end in cells:
-        last_cell = _cell(end)
-        if wrap:
-            last_cell.no_wrap, last_cell.overflow = False, "fold"
-        shape.add_row(*map(_cell, row), last_cell)
-    out.print(shape)
+    numeric = [_is_numeric([row[place] for row in cells]) for place in range(len(columns))]
+    lines = [[Text(escape(column), style="dim") for column in columns], *(list(map(_cell, row)) for row in cells)]
+    widths = [max(line[place].cell_len for line in lines) for place in range(len(columns))]
+    if _is_limited() and not full:
+        _shrink(widths, numeric, out.width)
+    for line in lines:
+        for cell, width, is_number in zip(line, widths, numeric, strict=True):
+            cell.truncate(width, overflow="ellipsis")
+            cell.align("right" if is_number else "left", width)
+        text = Text("  ").join(line)
+        text.rstrip()
+        out.print(text, soft_wrap=True)
     out.print()
+
+
+def _is_numeric(values: Sequence[Cell]) -> bool:
+    filled = [value for value in values if value not in (None, "")]
+    return bool(filled) and all(isinstance(value, int | float) for value in filled)
+
+
+def _shrink(widths: list[int], numeric: Sequence[bool], most: int) -> None:
+    """Make the widest columns of texts narrower until a line fits."""
+    texts = [place for place, is_number in enumerate(numeric) if not is_number]
+    while texts and sum(widths) + 2 * (len(widths) - 1) > most:
+        widest = max(texts, key=widths.__getitem__)
+        if widths[widest] <= _LEAST_COLUMN:
+            return
+        widths[widest] -= 1
 
 
 def _cell(value: Cell) -> Text:
     if isinstance(value, Text):
         return value
-    text = f"{value:.1f}" if isinstance(value, float) else "" if value is None else in_one_line(str(value))
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    if isinstance(value, float):
+        return Text(f"{value:.1f}")
+    return Text("" if value is None else f"{value:,}" if isinstance(value, int) else in_one_line(value))
 
 
 def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> None:
@@ -229,11 +262,24 @@ def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> No
 
 
 def _print_indented(text: str) -> None:
-    """Print a text, wrapped to the width of the terminal, without blanks at the end of its lines."""
-    for line in Text(escape(text)).wrap(out, max(out.width - 4, 1)):
-        line.pad_left(4)
+    """Print a text without blanks at the end of its lines, which are wrapped to the width of the terminal, if any."""
+    lines = Text(escape(text)).wrap(out, max(out.width - _INDENT, 1) if _is_limited() else _UNLIMITED)
+    for line in lines:
+        line.pad_left(_INDENT)
         line.rstrip()
         out.print(line, soft_wrap=True)
+
+
+def _print_facts(facts: Sequence[Text]) -> None:
+    """Print facts in a line. Those that a terminal has no room for are on lines below, like a comment."""
+    line = Text()
+    for fact in facts:
+        longer = Text("  ").join([line, fact]) if line.plain.strip() else line + fact
+        if _is_limited() and longer.cell_len > out.width and line.plain.strip():
+            out.print(line, soft_wrap=True)
+            longer = Text(" " * _INDENT) + fact
+        line = longer
+    out.print(line, soft_wrap=True)
 
 
 def feedback_list(page: Page, *, empty: str, versions: bool = False, notes: Mapping[str, str] = {}) -> None:
@@ -254,17 +300,20 @@ def feedback_list(page: Page, *, empty: str, versions: bool = False, notes: Mapp
 
 
 def feedback_entry(feedback: Feedback, *, versions: bool = False, note: str = "") -> None:
-    """Print an entry in one line, with its comment below."""
+    """Print an entry in one line if there is room, with its comment below."""
     state = "withdrawn" if feedback.withdrawn else feedback.moderation.status.value
     created, tags = f"{feedback.created_at:%Y-%m-%d %H:%M}", ", ".join(feedback.tags)
+    rating = rating_text(feedback.rating)
+    rating.append("" if feedback.is_counted else f" ({state})", style="yellow")
     facts = (created, feedback.session_id, feedback.agent_id or "", tags)
-    line = Text.assemble((in_one_line(feedback.id), "dim"), "  ", rating_text(feedback.rating))
-    line.append("" if feedback.is_counted else f" ({state})", style="yellow")
-    line.append("".join(f"  {in_one_line(fact)}" for fact in facts if fact))
-    if versions:
-        line.append(f"  version {feedback.version}", style="dim")
-    if note:
-        line.append(f"  {note}", style="yellow")
-    out.print(line, soft_wrap=True)
+    _print_facts(
+        [
+            Text(in_one_line(feedback.id), style="dim"),
+            rating,
+            *(Text(in_one_line(fact)) for fact in facts if fact),
+            *([Text(f"version {feedback.version}", style="dim")] if versions else []),
+            *([Text(in_one_line(note), style="yellow")] if note else []),
+        ]
+    )
     if feedback.comment:
         _print_indented(feedback.comment)

@@ -17,8 +17,9 @@ from harken_adapters.formats.statistics import (
     parse_group,
     ranking_record,
 )
-from harken_adapters.hosts.cli.options import Filters, Json, Zone, cli_context, with_filters
-from harken_adapters.hosts.cli.output import chart, chart_width, print_json, say, table, wrap
+from harken_adapters.hosts.cli.applications import say_if_empty
+from harken_adapters.hosts.cli.options import Filters, Json, cli_context, with_filters
+from harken_adapters.hosts.cli.output import chart, print_json, row_width, say, table, wrap
 
 _SameWeekdays = Annotated[
     bool, typer.Option("--same-weekdays", help="Compare with a period a whole number of weeks earlier.")
@@ -30,7 +31,6 @@ def headline(
     context: typer.Context,
     filters: Filters,
     *,
-    zone: Zone = "UTC",
     same_weekdays: _SameWeekdays = False,
     as_json: Json = False,
 ) -> None:
@@ -40,7 +40,11 @@ def headline(
     one before.
     """
     with cli_context(context).open_existing() as hk:
-        found = hk.analytics.headline(hk.analytics.periods(filters.query(hk), zone, same_weekdays=same_weekdays))
+        query = filters.query(hk)
+        if not as_json and say_if_empty(hk):
+            return
+        periods = hk.analytics.periods(query, filters.zone, same_weekdays=same_weekdays)
+        found = hk.analytics.headline(periods)
     title, details = headline_title(found), headline_details(found)
     if as_json:
         print_json({"title": title, "details": list(details)} | headline_record(found))
@@ -56,21 +60,23 @@ def reasons(
     filters: Filters,
     *,
     limit: Annotated[int, typer.Option(help="The maximum number of reasons, from 1 to 50.")] = 10,
-    zone: Zone = "UTC",
     same_weekdays: _SameWeekdays = False,
     as_json: Json = False,
 ) -> None:
-    """Show the reasons that people chose for thumbs-down feedback, each with its change and an example.
+    """Show the reasons of thumbs-down feedback, with their changes.
 
     The periods are those of 'harken headline'.
     """
     with cli_context(context).open_existing() as hk:
-        periods = hk.analytics.periods(filters.query(hk), zone, same_weekdays=same_weekdays)
+        query = filters.query(hk)
+        if not as_json and say_if_empty(hk):
+            return
+        periods = hk.analytics.periods(query, filters.zone, same_weekdays=same_weekdays)
         found = hk.analytics.reasons(periods, limit=limit)
     if as_json:
         print_json(issues_record(found, feedback_record))
         return
-    chart(issues_text(found, width=chart_width()))
+    chart(issues_text(found, width=row_width()))
 
 
 @with_filters
@@ -79,28 +85,34 @@ def ranking(
     filters: Filters,
     *,
     by: Annotated[str, typer.Option(metavar="agent|context.NAME", help="Group by this.")] = "agent",
-    zone: Zone = "UTC",
     same_weekdays: _SameWeekdays = False,
     as_json: Json = False,
 ) -> None:
-    """Show agents, or the values of a context name, by satisfaction, and which differ by more than chance.
+    """Rank agents, or the values of a context name, by satisfaction.
 
-    The periods are those of 'harken headline'.
+    Shows which differ by more than chance. The periods are those of 'harken headline'.
     """
+    group_by = parse_group(by, over_time="'harken trends'")
     with cli_context(context).open_existing() as hk:
-        periods = hk.analytics.periods(filters.query(hk), zone, same_weekdays=same_weekdays)
-        found = hk.analytics.ranking(periods, parse_group(by, over_time="'harken trends'"))
+        query = filters.query(hk)
+        if not as_json and say_if_empty(hk):
+            return
+        periods = hk.analytics.periods(query, filters.zone, same_weekdays=same_weekdays)
+        found = hk.analytics.ranking(periods, group_by)
     if as_json:
         print_json(ranking_record(by, found))
         return
-    chart(ranking_text(found, by=by.removeprefix("context."), width=chart_width()))
+    chart(ranking_text(found, by=by.removeprefix("context."), width=row_width()))
 
 
 @with_filters
 def facets(context: typer.Context, filters: Filters, as_json: Json = False) -> None:
-    """List the agents, tags and context values of feedback, with the number of entries of each."""
+    """List agents, tags and context values, with their entries."""
     with cli_context(context).open_existing() as hk:
-        found = hk.analytics.facets(filters.query(hk))
+        query = filters.query(hk)
+        if not as_json and say_if_empty(hk):
+            return
+        found = hk.analytics.facets(query)
     if as_json:
         print_json(facets_record(found))
         return
@@ -110,7 +122,7 @@ def facets(context: typer.Context, filters: Filters, as_json: Json = False) -> N
 def _print_facets(found: Facets) -> None:
     context = [(f"context.{name}", values) for name, values in found.context.items()]
     rows = [
-        (name, value, f"{count:,}")
+        (name, value, count)
         for name, values in (("agent", found.agents), ("tag", found.tags), *context)
         for value, count in values
     ]

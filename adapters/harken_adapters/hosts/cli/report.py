@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from harken.configuration.extras import requires
+from harken_adapters.hosts.cli.applications import say_if_empty
 from harken_adapters.hosts.cli.files import STANDARD, open_output, refuse_database
-from harken_adapters.hosts.cli.options import Filters, Zone, cli_context, with_filters
+from harken_adapters.hosts.cli.options import Filters, cli_context, with_filters
 from harken_adapters.hosts.cli.output import chart, chart_width, say
 
 
@@ -22,9 +23,8 @@ def report(
     html: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write an HTML page to this file; - for stdout.")
     ] = None,
-    zone: Zone = "UTC",
 ) -> None:
-    """Show what changed, satisfaction over time, issues, agents and hours; or write them to a page for printing.
+    """Show a report of the period, or write it to a page to print.
 
     Without --since, the period is the last 28 days. It is compared with the same weekdays before. The page is one file
     that needs no network.
@@ -33,7 +33,10 @@ def report(
         from harken_adapters.hosts.web.report import ask, report_page, report_text  # noqa: PLC0415 - Jinja may be missing
 
     with cli_context(context).open_existing() as hk:
-        found = ask(hk, filters.query(hk), zone, now=datetime.now(UTC))
+        query = filters.query(hk)
+        if html is None and say_if_empty(hk):
+            return
+        found = ask(hk, query, filters.zone, now=datetime.now(UTC))
     if html is None:
         chart(report_text(found, width=chart_width()))
         return

@@ -30,7 +30,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
             return
         rows = [_row(hk, route) for route in found]
     if rows:
-        table(("route", "channel", "source", "events and filters"), rows, wrap=True)
+        table(("route", "channel", "source", "events and filters"), rows, full=True)
     else:
         say("No routes: no notifications are sent")
 

@@ -12,6 +12,7 @@ from harken.services.embeddings import MAX_COMMENTS
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.readings import sentiment_evaluation_record, survey_record
 from harken_adapters.formats.record import feedback_record
+from harken_adapters.hosts.cli.applications import say_if_empty
 from harken_adapters.hosts.cli.evaluation import evaluation_table, reading_note
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, with_filters
@@ -36,7 +37,7 @@ def sentiment(
     limit: Limit = 20,
     as_json: Json = False,
 ) -> None:
-    """Show how comments read, and those that contradict their rating.
+    """Show how comments read, and which contradict their rating.
 
     A reading is the likelihood that a comment is a thumbs-up, learned from the ratings of other comments.
     """
@@ -44,7 +45,10 @@ def sentiment(
         _evaluate(context, filters, as_json=as_json)
         return
     with cli_context(context).open_existing() as hk:
-        survey = hk.sentiment.survey(filters.query(hk), limit=limit)
+        query = filters.query(hk)
+        if not as_json and say_if_empty(hk):
+            return
+        survey = hk.sentiment.survey(query, limit=limit)
     if as_json:
         print_json(survey_record(survey, feedback_record))
     else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from enum import Enum
+from itertools import islice
+from typing import Annotated, Any, Final
 
 import typer
 from attrs import evolve
@@ -54,25 +56,22 @@ from harken_adapters.formats.statistics import (
     themes_record,
     trend_points,
 )
+from harken_adapters.hosts.cli.applications import say_if_empty
 from harken_adapters.hosts.cli.options import (
     Filters,
     Json,
     WrongUsage,
-    Zone,
     cli_context,
-    instant,
+    local_instant,
     values_by_name,
     with_filters,
 )
-from harken_adapters.hosts.cli.output import Cell, chart, chart_width, print_json, say, table, wrap
+from harken_adapters.hosts.cli.output import Cell, chart, chart_width, print_json, row_width, say, table, wrap
 
 #: A design effect that is shown: from here on, the interval is about 5% wider than it would be without it.
 _NOTABLE = 1.1
 _SIDES = "The two selections"
-_Moment = Annotated[
-    datetime | None,
-    typer.Option(metavar="DATE", parser=instant, help="Like --since or --until.", rich_help_panel=_SIDES),
-]
+_Moment = Annotated[str | None, typer.Option(metavar="DATE", help="Like --since or --until.", rich_help_panel=_SIDES)]
 _Agent = Annotated[list[str] | None, typer.Option(help="Feedback on this agent; repeatable.", rich_help_panel=_SIDES)]
 _Context = Annotated[
     list[str] | None,
@@ -80,35 +79,84 @@ _Context = Annotated[
 ]
 
 
+class Sort(Enum):
+    """The column by which groups are sorted."""
+
+    TOTAL = "total"
+    UP = "up"
+    DOWN = "down"
+    SATISFACTION = "satisfaction"
+    NAME = "name"
+
+
+_NUMBERS: Final[Mapping[Sort, Callable[[Summary], float]]] = {
+    Sort.TOTAL: lambda summary: summary.total,
+    Sort.UP: lambda summary: summary.positive,
+    Sort.DOWN: lambda summary: summary.negative,
+    Sort.SATISFACTION: lambda summary: summary.satisfaction,
+}
+
+
 @with_filters
 def stats(
     context: typer.Context,
     filters: Filters,
+    *,
     by: Annotated[
         str | None,
-        typer.Option(
-            metavar="agent|session|tag|context.NAME", help="Group the statistics by this; one line per group."
-        ),
+        typer.Option(metavar="GROUP", help="A line for each agent, session, tag or context.NAME instead of the total."),
     ] = None,
+    sort: Annotated[
+        Sort, typer.Option(metavar="COLUMN", help="With --by: the order, by total, up, down, satisfaction or name.")
+    ] = Sort.TOTAL,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="With --by: the smallest number, or the last name, first.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="With --by: the maximum number of groups.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show statistics: counts, satisfaction and quality."""
     if by is None:
+        if limit is not None or reverse or sort is not Sort.TOTAL:
+            raise WrongUsage("--sort, --reverse and --limit are for groups; add --by, such as --by agent")
         _show_stats(context, filters, as_json=as_json)
         return
     group_by = parse_group(by, over_time="'harken trends'")
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        groups = hk.analytics.estimate_groups(query, group_by)
-        if as_json:
-            print_json({"by": by, "groups": [{"key": key} | estimate_record(group) for key, group in groups.items()]})
+        if not as_json and say_if_empty(hk):
             return
-        print_groups(by, groups, hk.analytics.summary(query))
+        groups = hk.analytics.estimate_groups(query, group_by)
+        shown = dict(islice(_sort_groups(groups, sort, reverse=reverse), limit))
+        if as_json:
+            print_json({"by": by, "groups": [{"key": key} | estimate_record(group) for key, group in shown.items()]})
+            return
+        print_groups(by, shown, hk.analytics.summary(query))
+    if len(shown) < len(groups):
+        say(f"{len(groups) - len(shown):,} more of {len(groups):,} groups; raise --limit to see them", style="dim")
+
+
+def _sort_groups(
+    groups: Mapping[GroupKey, Estimate], sort: Sort, *, reverse: bool
+) -> Iterable[tuple[GroupKey, Estimate]]:
+    """The groups, greatest number or first name first. Groups without satisfaction are last in either direction."""
+    if sort is Sort.NAME:
+        return sorted(groups.items(), key=lambda group: _name(group[0]).casefold(), reverse=reverse)
+    number, sign = _NUMBERS[sort], 1 if reverse else -1
+
+    def place(group: tuple[GroupKey, Estimate]) -> tuple[bool, float]:
+        summary = group[1].summary
+        return sort is Sort.SATISFACTION and not summary.decided, sign * number(summary)
+
+    # Equal ones keep their order: the largest group is first.
+    return sorted(groups.items(), key=place)
 
 
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
+        if not as_json and say_if_empty(hk):
+            return
         estimate, response_time = hk.analytics.estimate(query), hk.moderation.response_time(query)
     if as_json:
         print_json(estimate_record(estimate) | {"response_time": response_time_record(response_time)})
@@ -119,7 +167,7 @@ def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> N
 def print_stats(estimate: Estimate, response_time: ResponseTime | None = None) -> None:
     """Print the ratings as bars, with satisfaction and an interval that takes repeated authors into account."""
     summary = estimate.summary
-    chart(rating_split_text(estimate, width=chart_width()))
+    chart(rating_split_text(estimate, width=row_width()))
     say("")
     rows: list[tuple[str, Cell]] = [
         ("quality", f"{summary.quality:.1f}"),
@@ -138,13 +186,13 @@ def print_stats(estimate: Estimate, response_time: ResponseTime | None = None) -
         rows.append(
             ("moderation", f"{amount(response_time.decisions, 'decision')}, median {median}, 90% within {high}")
         )
-    table(("statistic", "value"), rows, wrap=True)
+    table(("statistic", "value"), rows, full=True)
 
 
 def print_groups(by: str, groups: Mapping[GroupKey, Estimate], total: Summary) -> None:
     """Print a line for each group; ``total`` has the statistics of all of them."""
     rows = [(_name(key), group) for key, group in groups.items()]
-    chart(groups_text(rows, by=_noun(by), total=total, width=chart_width()))
+    chart(groups_text(rows, by=_noun(by), total=total, width=row_width()))
 
 
 def _noun(by: str) -> str:
@@ -163,7 +211,6 @@ def trends(
             help="The period of a line: hour, 3-hours, 6-hours, day or week; or the recurring hour-of-day or weekday.",
         ),
     ] = By.DAY,
-    zone: Zone = "UTC",
     with_changes: Annotated[
         bool, typer.Option("--changes", help="Also name the days on which satisfaction changed.")
     ] = False,
@@ -173,8 +220,11 @@ def trends(
     as_json: Json = False,
 ) -> None:
     """Show statistics over time."""
+    zone = filters.zone
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
+        if not as_json and say_if_empty(hk):
+            return
         if with_heat_map:
             cells = hk.analytics.heat_map(query, zone, prefer_dates=True)
             print_json(heat_map_record(zone, cells)) if as_json else _print_heat_map(cells, zone)
@@ -206,7 +256,7 @@ def _print_points(by: By, points: Points, *, is_running: bool) -> None:
     rows = [(_label(by, point), estimate) for point, estimate in points]
     notes = ["so far" if is_running and one == len(rows) - 1 else "" for one in range(len(rows))]
     total = sum((estimate.summary for _, estimate in points), Summary())
-    chart(groups_text(rows, by=by.value, total=total, notes=notes, width=chart_width()))
+    chart(groups_text(rows, by=by.value, total=total, notes=notes, width=row_width()))
 
 
 def _print_heat_map(cells: Sequence[HeatCell], zone: str) -> None:
@@ -246,9 +296,14 @@ def themes(
     limit: Annotated[int, typer.Option(help="The maximum number of themes, from 1 to 50.")] = 15,
     as_json: Json = False,
 ) -> None:
-    """Show what thumbs-down comments are about; with --since, also how this changed since the period before."""
+    """Show what thumbs-down comments are about.
+
+    With --since, also shows how this changed since the period before.
+    """
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
+        if not as_json and say_if_empty(hk):
+            return
         if keyword:
             keywords = hk.analytics.keywords(query, keyword)
             print_json(keywords_record(keywords)) if as_json else _keywords_table(keywords)
@@ -270,13 +325,13 @@ def _keywords_table(keywords: Iterable[Keyword]) -> None:
 
 def print_themes(found: Themes) -> None:
     """Print themes, each with an example on the line below, and the reasons that people chose."""
-    chart(themes_text(found, width=chart_width()))
+    chart(themes_text(found, width=row_width()))
     if found.themes and not found.is_enough:
         say("")
         wrap(TOO_FEW)
     if found.tags:
         say("")
-        chart(themes_text(found, reasons=True, width=chart_width()))
+        chart(themes_text(found, reasons=True, width=row_width()))
 
 
 @with_filters
@@ -298,27 +353,40 @@ def compare(
     after_context: _Context = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two selections of feedback: was the change more than chance?
+    """Compare periods, agents or other selections of feedback.
 
-    Without options for the two selections, the period from --since to --until is compared with the period before it.
+    Says whether satisfaction changed by more than chance. Without options for the two selections, the period from
+    --since to --until is compared with the period before it.
     """
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
         before = _side(
-            query, before_since, before_until, before_agent, values_by_name("--before-context", before_context or ())
+            query,
+            local_instant("--before-since", before_since, filters.zone),
+            local_instant("--before-until", before_until, filters.zone),
+            before_agent,
+            values_by_name("--before-context", before_context or ()),
         )
         after = _side(
-            query, after_since, after_until, after_agent, values_by_name("--after-context", after_context or ())
+            query,
+            local_instant("--after-since", after_since, filters.zone),
+            local_instant("--after-until", after_until, filters.zone),
+            after_agent,
+            values_by_name("--after-context", after_context or ()),
         )
         if by is not None:
             if before != after:
                 raise WrongUsage("--by compares groups with each other; leave out --before-... and --after-...")
             groups = hk.analytics.compare_groups(query, parse_group(by, over_time="'harken trends'"))
+            if not as_json and say_if_empty(hk):
+                return
             print_json(compared_groups_record(by, groups)) if as_json else _print_compared_groups(by, groups)
             return
         if before == after:
             before = hk.analytics.previous_period(after)
         comparison = hk.analytics.compare(before, after)
+        if not as_json and say_if_empty(hk):
+            return
         same_agent = before.agent_id == after.agent_id
         mix = hk.analytics.mix(before, after, GroupBy(Dimension.AGENT)) if same_agent else None
     if as_json:
@@ -347,7 +415,7 @@ def _side(
 
 
 def _print_comparison(comparison: Comparison) -> None:
-    chart(change_text(comparison, width=chart_width()))
+    chart(change_text(comparison, width=row_width()))
     if not (comparison.before.decided and comparison.after.decided):
         return
     always, single = comparison.always_valid_interval, comparison.interval
@@ -377,7 +445,7 @@ def _print_mix(mix: Mix[GroupKey]) -> None:
 
 def _print_compared_groups(by: str, groups: Mapping[GroupKey, Comparison]) -> None:
     """Print a line for each group: its satisfaction, and how it compares with the others."""
-    chart(comparison_text(groups, by=_noun(by), width=chart_width()))
+    chart(comparison_text(groups, by=_noun(by), width=row_width()))
 
 
 def _name(key: GroupKey) -> str:

@@ -22,7 +22,7 @@ from harken.ports.time import Clock
 from harken.services.forks import ForkSafeLock
 
 if find_spec("prometheus_client") is None:
-    raise MissingExtra("Metrics need the package 'prometheus_client'; try pip install \"harken[server]\"")
+    raise MissingExtra("Metrics need the package 'prometheus_client'; try pip install \"harken[http]\"")
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily

@@ -27,7 +27,6 @@ from harken_adapters.hosts.http.wire.parameters import FILTERS, Parameters, inva
 PERIODS: Final = {"today": 1, "week": 7, "month": 28, "year": 364}
 _DEFAULT: Final = "month"
 _DAY: Final = timedelta(days=1)
-_DATE: Final = len("2026-01-31")
 _OWN: Final = ("period", "zone", "compare")
 _TIMES: Final = ("since", "until")
 CONTEXT: Final = "context."
@@ -293,13 +292,9 @@ def _bounds(parameters: Parameters, zone: ZoneInfo, now: datetime) -> tuple[date
 
 
 def _moment(name: str, text: str | None, zone: ZoneInfo) -> datetime | None:
-    """The local time of a parameter; a date is its first midnight."""
-    found = moment(name, text)
-    if found is None:
-        return None
-    if text is not None and len(text) == _DATE:
-        return datetime.combine(found.date(), time(), zone)
-    return found.astimezone(zone)
+    """The local time of a parameter; a date is its first instant."""
+    found = moment(name, text, zone)
+    return found and found.astimezone(zone)
 
 
 def _on_clock(moment: datetime) -> datetime:

@@ -121,7 +121,7 @@ def _client(url: str, *, timeout: float) -> MongoClient[Any]:
 
 
 def _must_exist(database: Database) -> None:
-    with database.calling():
+    with database.reading():
         found = database.collection_names()
     if not found:
         raise StorageUnavailable(

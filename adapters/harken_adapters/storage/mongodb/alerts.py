@@ -58,7 +58,7 @@ class MongoAlertRepository(AlertRepository):
             return replaced
 
     def get(self, application: str, alert_id: str) -> Alert | None:
-        with self._database.calling():
+        with self._database.reading():
             found = self._alerts.find_one({"_id": {"$eq": identity(application, alert_id)}}, {"events": 0})
         return None if found is None else _alert(found)
 
@@ -119,7 +119,7 @@ class MongoAlertRepository(AlertRepository):
         return [plan for way in ways for plan in self._database.erasures.find(way)]
 
     def _select(self, condition: Document, index: str, limit: int) -> list[Alert]:
-        with self._database.calling():
+        with self._database.reading():
             cursor = self._alerts.find(condition, {"events": 0}).sort(_LAST_RAISED_FIRST).hint(index).limit(limit)
             return list(map(_alert, at_once(cursor, limit)))
 

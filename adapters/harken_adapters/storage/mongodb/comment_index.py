@@ -67,7 +67,7 @@ class MongoCommentIndex(CommentIndexer):
 
     def segments(self, application: str, since: int, until: int) -> Sequence[Segment]:
         condition = _covering(application, since, until)
-        with self._database.calling():
+        with self._database.reading():
             found = list(self._segments.find(condition, {"since": 1, "until": 1, "entries": 1}).hint("time"))
         return [Segment(one["_id"], one["since"], one["until"], one["entries"]) for one in found]
 
@@ -88,12 +88,12 @@ class MongoCommentIndex(CommentIndexer):
     def _open_days(self, application: str) -> list[Document]:
         """The days with an open mark."""
         is_open = {"application": {"$eq": application}, "open_until": {"$gt": milliseconds(self._clock())}}
-        with self._database.calling():
+        with self._database.reading():
             return list(self._database.days.find(is_open, {"day": 1, "dirty": 1, "open_until": 1}).hint("open"))
 
     def time_of(self, application: str, since: int, until: int, number: int) -> int | None:
         condition = where(_between(application, since, until))
-        with self._database.calling():
+        with self._database.reading():
             found = list(
                 self._database.feedback.find(condition, _TIME).sort(_OLDEST_FIRST).hint("time").skip(number).limit(1)
             )
@@ -141,7 +141,7 @@ class MongoCommentIndex(CommentIndexer):
             # Ids are not empty, so this is just before ``until``.
             condition = where_after(query, place, until=Cursor(from_microseconds(until), ""))
             fields = {**_TIME, "id": 1, "comment": 1, "tags": 1}
-            with self._database.calling():
+            with self._database.reading():
                 found = self._database.feedback.find(condition, fields).sort(_OLDEST_FIRST).hint("time").limit(_CHUNK)
                 chunk = list(found)
             for one in chunk:
@@ -161,11 +161,11 @@ class MongoCommentIndex(CommentIndexer):
             self._segments.update_one({"_id": key, **_BEGUN}, {"$set": content, "$unset": {"begun": ""}})
 
     def applications(self) -> Sequence[str]:
-        with self._database.calling():
+        with self._database.reading():
             return sorted(self._segments.distinct("application"))
 
     def stored(self, segment: Segment) -> tuple[bytes, Mapping[int, bytes]] | None:
-        with self._database.calling():
+        with self._database.reading():
             found = self._segments.find_one({"_id": segment.key})
         if found is None:
             return None
@@ -209,7 +209,7 @@ class MongoCommentIndex(CommentIndexer):
 
     def _next(self, found: MongoCursor[Document]) -> list[Document]:
         """The next documents. Each request has its own deadline."""
-        with self._database.calling():
+        with self._database.reading():
             return list(islice(found, _CHUNK))
 
     def _split(
@@ -227,7 +227,7 @@ class MongoCommentIndex(CommentIndexer):
     def _walked_since(self, query: FeedbackQuery, after: Cursor | None) -> datetime | None:
         """Return the time down to which entries are checked without the index; ``None`` if these are all."""
         plain = _with_filters_of_an_index(query)
-        with self._database.calling():
+        with self._database.reading():
             newest = self._database.feedback.find(where_before(plain, after), _TIME).sort(NEWEST_FIRST)
             found = list(newest.hint(index_for(plain)).skip(comment_index.WALKED).limit(1))
         return join_time(found[0], "created") if found else None
@@ -264,12 +264,12 @@ class MongoCommentIndex(CommentIndexer):
         return times
 
     def _count(self, query: FeedbackQuery, limit: int) -> int:
-        with self._database.calling():
+        with self._database.reading():
             return self._database.feedback.count_documents(where(query), limit=limit, hint=index_for(query))
 
     def not_ready(self, application: str) -> SearchNotReady:
         complete = {"$match": {"application": {"$eq": application}, **_COMPLETE}}
-        with self._database.calling():
+        with self._database.reading():
             sums = self._segments.aggregate([complete, {"$group": {"_id": None, "entries": {"$sum": "$entries"}}}])
             indexed = sum(one["entries"] for one in sums)
             total = self._database.feedback.count_documents({"application": {"$eq": application}}, hint="time")

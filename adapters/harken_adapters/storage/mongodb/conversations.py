@@ -27,12 +27,12 @@ class MongoConversationRepository(ConversationRepository):
         self._messages = database.collection("messages")
 
     def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
-        with self._database.calling():
+        with self._database.reading():
             found = self._agents.find(_session(application, session_id)).sort([("agent_id", 1)]).hint("agent")
             return {one["agent_id"]: json.loads(one["value"]) for one in found}
 
     def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
-        with self._database.calling():
+        with self._database.reading():
             found = self._agents.find_one(_agent(application, session_id, agent_id))
         return None if found is None else _value(found)
 
@@ -62,7 +62,7 @@ class MongoConversationRepository(ConversationRepository):
             return bool(self._messages.update_one(which, {"$set": {"value": json.dumps(message)}}).matched_count)
 
     def speakers(self, application: str, session_id: str) -> Sequence[str]:
-        with self._database.calling():
+        with self._database.reading():
             return sorted(self._messages.distinct("agent_id", _session(application, session_id)))
 
     def messages(
@@ -71,14 +71,14 @@ class MongoConversationRepository(ConversationRepository):
         if limit < 1:
             return []
         which = {**_agent(application, session_id, agent_id), "number": {"$gt": after}}
-        with self._database.calling():
+        with self._database.reading():
             found = self._messages.find(which).sort([("number", 1)]).limit(limit).hint("message")
             return [(one["number"], _value(one)) for one in at_once(found, limit)]
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
         session = _session(application, session_id)
         which = session if agent_id is None else _agent(application, session_id, agent_id)
-        with self._database.calling():
+        with self._database.reading():
             return self._messages.count_documents(which, hint="message")
 
     def erase(self, application: str, session_id: str) -> int:
@@ -97,7 +97,7 @@ class MongoConversationRepository(ConversationRepository):
         """Yield each session once, jumping from the first document of one session to the first of the next."""
         place: Document = {}
         while True:
-            with self._database.calling():
+            with self._database.reading():
                 found = collection.find_one(place, sort=[("application", 1), ("session_id", 1)])
             if found is None:
                 return

@@ -80,8 +80,12 @@ class Database:
         """Return one of Harken's collections."""
         return self._database[PREFIX + name]
 
+    def reading(self) -> AbstractContextManager[None]:
+        """The same as :meth:`calling` for calls that write nothing: its errors do not speak of a write."""
+        return self.calling(writes=False)
+
     @contextmanager
-    def calling(self, *, timeout: float | None = None) -> Iterator[None]:
+    def calling(self, *, timeout: float | None = None, writes: bool = True) -> Iterator[None]:
         """A context for each call to the server: limits its time, checks the process, and translates errors."""
         self._check_open()
         try:
@@ -89,7 +93,7 @@ class Database:
                 yield
         except (PyMongoError, BSONError) as error:
             self._check_open()
-            raise translation(self.name, error) from error
+            raise translation(self.name, error, writes=writes) from error
 
     def collection_names(self) -> set[str]:
         """Return the names of Harken's existing collections."""
@@ -126,7 +130,7 @@ class Database:
             close_client()
 
     def _hello(self) -> Document:
-        with self.calling():
+        with self.reading():
             return self._database.command("hello", codec_options=_CODEC)
 
     def _check_open(self) -> None:

@@ -9,7 +9,7 @@ from pymongo import errors as driver
 
 from harken.domain.errors import StorageClosed, StorageError, StorageIncompatible, StorageUnavailable
 
-_UNKNOWN: Final = "if this was a write, it may have been stored; it is safe to repeat it with the same idempotency key"
+_UNKNOWN: Final = "it may have been stored; it is safe to repeat it with the same idempotency key"
 _REFUSED: Final = "nothing was written"
 
 #: The BSON encoder does not raise PyMongo's own errors.
@@ -59,9 +59,17 @@ _CLASSES: Final[tuple[tuple[type[Exception], _Row], ...]] = (
 )
 
 
-def translation(name: str, error: DriverError) -> StorageError:
-    """Return the Harken error for one of the driver's errors; ``name`` names the storage in the message."""
+def translation(name: str, error: DriverError, *, writes: bool = True) -> StorageError:
+    """Return the Harken error for one of the driver's errors.
+
+    Args:
+        name: names the storage in the message.
+        error: the error of the driver.
+        writes: whether the call may have written; otherwise the message does not say what became of a write.
+    """
     kind, what = _row(error)
+    if not writes:
+        what = what.replace(f"; {_UNKNOWN}", "").replace(f" {_REFUSED},", "").removesuffix(f"; {_REFUSED}")
     return kind(f"{name} {what} (MongoDB says: {_shorten(error)})")
 
 

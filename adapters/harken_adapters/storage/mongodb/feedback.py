@@ -95,7 +95,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         return [outcomes[index] for index in range(len(batch))]
 
     def get(self, application: str, feedback_id: str) -> Feedback:
-        with self._database.calling():
+        with self._database.reading():
             found = self._collection.find_one({"_id": {"$eq": identity(application, feedback_id)}})
         if found is None:
             raise FeedbackNotFound(application, feedback_id)
@@ -105,7 +105,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         if not feedback_ids:
             return {}
         wanted = {"_id": {"$in": [identity(application, feedback_id) for feedback_id in set(feedback_ids)]}}
-        with self._database.calling():
+        with self._database.reading():
             found = at_once(self._collection.find(wanted, {"events": 0}), len(feedback_ids))
             return {document["id"]: from_document(document) for document in found}
 
@@ -122,7 +122,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         if search := query.search:
             matches = self._index.matches(query, search, {"_id": 0, "comment": 1})
             return sum(1 for _ in islice(matches, limit))
-        with self._database.calling():
+        with self._database.reading():
             return self._collection.count_documents(where(query), limit=limit, hint=index_for(query))
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
@@ -159,7 +159,7 @@ class MongoFeedbackRepository(FeedbackRepository):
             place = _change_place(chunk[-1])
 
     def applications(self) -> Sequence[str]:
-        with self._database.calling():
+        with self._database.reading():
             return sorted(self._collection.distinct("application"))
 
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
@@ -284,7 +284,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         return map(from_document, cursor)
 
     def _select(self, condition: Document, order: list[tuple[str, int]], index: str, limit: int) -> list[Feedback]:
-        with self._database.calling():
+        with self._database.reading():
             cursor = self._collection.find(condition, {"events": 0}).sort(order).hint(index).limit(limit)
             return [from_document(document) for document in at_once(cursor, limit)]
 

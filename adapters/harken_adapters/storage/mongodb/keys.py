@@ -30,12 +30,12 @@ class MongoKeyRepository(KeyRepository):
             return True
 
     def get(self, key_id: str) -> ApiKey | None:
-        with self._database.calling():
+        with self._database.reading():
             found = self._database.keys.find_one({"_id": {"$eq": key_id}})
         return None if found is None else _key(found)
 
     def keys(self) -> Sequence[ApiKey]:
-        with self._database.calling():
+        with self._database.reading():
             return [_key(found) for found in self._database.keys.find().sort(_OLDEST_FIRST).hint("age")]
 
     def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:

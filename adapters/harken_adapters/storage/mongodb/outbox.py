@@ -67,7 +67,7 @@ class MongoOutbox(Outbox):
         self._claiming = ForkSafeLock()
 
     def events(self, *, limit: int) -> Sequence[Event]:
-        with self._database.calling():
+        with self._database.reading():
             found = [
                 document
                 for place in (self._database.feedback, self._database.alerts)
@@ -79,7 +79,7 @@ class MongoOutbox(Outbox):
 
     def events_about(self, application: str, feedback_ids: Collection[str]) -> Sequence[Event]:
         wanted = {**_subjects((application, one) for one in feedback_ids), "events": {"$exists": True}}
-        with self._database.calling():
+        with self._database.reading():
             found = list(at_once(self._database.feedback.find(wanted, {"id": 1, "events": 1}), len(feedback_ids)))
         events = (event_of(application, document["id"], event) for document in found for event in document["events"])
         return sorted(events, key=lambda event: (event.subject_id, event.version))
@@ -181,7 +181,7 @@ class MongoOutbox(Outbox):
     def deliveries(
         self, query: DeliveryQuery, *, limit: int, after: Delivery | None = None, newest_first: bool = False
     ) -> Sequence[Delivery]:
-        with self._database.calling():
+        with self._database.reading():
             while True:
                 found = self._lists.find(query, limit=limit, after=after, newest_first=newest_first)
                 # Orphans were removed, so other deliveries take their places.
@@ -189,11 +189,11 @@ class MongoOutbox(Outbox):
                     return kept
 
     def counts(self, query: DeliveryQuery) -> Mapping[str, int]:
-        with self._database.calling():
+        with self._database.reading():
             return self._lists.counts(query)
 
     def causes(self, query: DeliveryQuery) -> Sequence[CauseCount]:
-        with self._database.calling():
+        with self._database.reading():
             return self._lists.causes(query)
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
@@ -321,7 +321,7 @@ class MongoOutbox(Outbox):
         return leased
 
     def _find_one(self, condition: Document) -> Delivery | None:
-        with self._database.calling():
+        with self._database.reading():
             found = self._deliveries.find_one(condition)
             there = self._without_orphans([] if found is None else [delivery_of(found)])
         return there[0] if there else None

@@ -467,7 +467,7 @@ def _note(database: Database, which: Mapping[str, Any], change: Mapping[str, Any
 
 
 def _version(database: Database) -> int:
-    with database.calling():
+    with database.reading():
         found = database.meta.find_one({"_id": _SCHEMA})
     if found is None:
         return _begin(database)
@@ -481,7 +481,7 @@ def _version(database: Database) -> int:
 
 
 def _begin(database: Database) -> int:
-    with database.calling():
+    with database.reading():
         foreign = sorted(database.collection_names() - {f"{PREFIX}meta"})
     if foreign:
         raise StorageIncompatible(

@@ -31,7 +31,7 @@ class MongoSessionRepository(SessionRepository):
         self._database = database
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
-        with self._database.calling():
+        with self._database.reading():
             found = self._database.sessions.find_one(_session(application, session_id))
         return _sort(found) if found else {}
 
@@ -84,7 +84,7 @@ class MongoSessionRepository(SessionRepository):
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
         place: Document = {}
         while True:
-            with self._database.calling():
+            with self._database.reading():
                 chunk = list(
                     self._database.sessions.find(place).sort([("application", 1), ("session_id", 1)]).limit(_CHUNK)
                 )

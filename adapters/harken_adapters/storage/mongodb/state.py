@@ -20,12 +20,12 @@ class MongoStateRepository(StateRepository):
         self._documents = database.documents
 
     def all(self, kind: str) -> Sequence[StateEntry]:
-        with self._database.calling():
+        with self._database.reading():
             found = self._documents.find({"kind": {"$eq": kind}}).sort([("name", 1)]).hint("kind")
             return list(map(_entry, found))
 
     def get(self, kind: str, name: str) -> StateEntry | None:
-        with self._database.calling():
+        with self._database.reading():
             found = self._documents.find_one({"_id": {"$eq": _id(kind, name)}})
         return None if found is None else _entry(found)
 

@@ -83,7 +83,7 @@ class _Watch:
 
     def _look(self) -> None:
         """Wait for a change or for the end."""
-        with self._database.calling():
+        with self._database.reading():
             stream = self._database.changes(_NEWS, max_await_time_ms=_AWAITED_MS)
         try:
             # Changes before the beginning of the stream are not in the stream.
@@ -92,12 +92,12 @@ class _Watch:
             while not self._ended.is_set() and not self._has_change(stream):
                 pass
         finally:
-            with self._database.calling():
+            with self._database.reading():
                 stream.close()
         self._nudge()
 
     def _has_change(self, stream: DatabaseChangeStream[Document]) -> bool:
-        with self._database.calling():
+        with self._database.reading():
             return stream.try_next() is not None
 
     def _fail(self, error: StorageError) -> None:

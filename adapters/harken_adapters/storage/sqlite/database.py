@@ -60,7 +60,7 @@ class Database:
         # Also when the object is garbage-collected, and at exit.
         self._close_pool = finalize(self, self._pool.close)
         try:
-            with translate_errors(path), self._writer.lock:
+            with translate_errors(path, writes=False), self._writer.lock:
                 check_library()
                 check_file(self._place, timeout=busy_timeout)
                 self._open_first()
@@ -117,7 +117,7 @@ class Database:
         self._check_process()
         let_forks_through()
         slot = self._reader()
-        with translate_errors(self._path), slot.lock:
+        with translate_errors(self._path, writes=False), slot.lock:
             slot.in_use = True
             try:
                 connection = self._open_connection(slot)

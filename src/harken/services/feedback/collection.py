@@ -31,7 +31,7 @@ from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRep
 from harken.ports.responder import Responder
 from harken.ports.text import ExplainingSpamFilter, Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
-from harken.services.feedback.editing import Check, Editor, find, get
+from harken.services.feedback.editing import Check, Editor, Order, find, get
 from harken.services.feedback.erasing import Eraser, everything_of
 from harken.services.feedback.group_commit import GroupCommit, OnWrite
 from harken.services.feedback.keywords import VoteKeywords, build_submission, check_keywords
@@ -411,13 +411,17 @@ class CollectionService:
         valid = [one for one in feedback_ids if text_problem("id", one) is None]
         return self._repository.get_many(application, valid)
 
-    def find(self, query: FeedbackQuery, *, limit: int = 100, after: Cursor | None = None) -> Page:
-        """A page of at most ``limit`` (1 to 1,000) matching entries, newest first; ``after`` is the last ``next``.
+    def find(
+        self, query: FeedbackQuery, *, limit: int = 100, after: Cursor | None = None, order: Order = "newest"
+    ) -> Page:
+        """A page of at most ``limit`` (1 to 1,000) matching entries, ``"newest"`` or ``"oldest"`` first.
+
+        ``after`` is the ``next`` of the page before, which must have had the same order.
 
         Raises:
-            InvalidQuery: the limit is out of range.
+            InvalidQuery: the limit is out of range, or the order is invalid.
         """
-        return find(self._repository, query, limit=limit, after=after)
+        return find(self._repository, query, limit=limit, after=after, order=order)
 
     def count(self, query: FeedbackQuery, *, limit: int = 10_000) -> int:
         """The number of matching entries, counted up to ``limit``.

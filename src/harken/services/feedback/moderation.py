@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import dropwhile, islice
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import evolve, frozen
 
@@ -33,7 +33,7 @@ from harken.domain.rules import label_problem, long_text_problem, text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.feedback.backlog import backlog, waits_since
-from harken.services.feedback.editing import Check, Editor, find, get
+from harken.services.feedback.editing import Check, Editor, Order, check_page, find, get, oldest
 from harken.services.newest import newest, newest_changes
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from harken.services.feedback.rule_counts import RuleCount, RuleCounts
 
 _T = TypeVar("_T")
-QueueOrder = Literal["oldest", "newest"]
 #: What became of one of several decisions: the feedback after it, or the error for which nothing was changed.
 DecisionResult = Feedback | FeedbackNotFound | FeedbackWithdrawn | FeedbackRejected | InvalidTransition
 
@@ -111,7 +110,7 @@ class ModerationService:
         *,
         limit: int = 100,
         after: Cursor | None = None,
-        order: QueueOrder = "oldest",
+        order: Order = "oldest",
         rule: str | None = None,
     ) -> Page:
         """A page of the pending feedback that matches the query's other filters.
@@ -128,12 +127,10 @@ class ModerationService:
             InvalidQuery: the limit or the order is invalid.
         """
         waiting = evolve(query, statuses=_PENDING, withdrawn=False)
-        if order not in ("oldest", "newest"):
-            raise InvalidQuery(f"order must be 'oldest' or 'newest', got {order!r}")
-        if order == "newest" and rule is None:
-            return find(self._repository, waiting, limit=limit, after=after)
-        check_limit(limit)
-        entries = self._oldest(waiting, after) if order == "oldest" else newest(self._repository, waiting, after=after)
+        if rule is None:
+            return find(self._repository, waiting, limit=limit, after=after, order=order)
+        check_page(limit, order)
+        entries = (oldest if order == "oldest" else newest)(self._repository, waiting, after=after)
         return _page(entries, limit, rule)
 
     def waiting(self, query: FeedbackQuery, *, rule: str | None = None) -> Waiting:
@@ -396,13 +393,6 @@ class ModerationService:
 
         return [_result(undo, one) for one in versions.items()]
 
-    def _oldest(self, query: FeedbackQuery, after: Cursor | None) -> Iterator[Feedback]:
-        """The matching feedback after a place, oldest first."""
-        if after is None:
-            return self._repository.stream(query)
-        since = max(filter(None, (query.since, after.created_at)))
-        return dropwhile(lambda one: Cursor.of(one) <= after, self._repository.stream(evolve(query, since=since)))
-
     def _moderate(
         self,
         application: str,
@@ -449,7 +439,7 @@ def _is_next_decision(current: Feedback, version: int | None) -> bool:
     return current.moderation.decided_at == current.updated_at
 
 
-def _page(entries: Iterator[Feedback], limit: int, rule: str | None) -> Page:
+def _page(entries: Iterator[Feedback], limit: int, rule: str) -> Page:
     """A page of the entries that a rule held, among at most 10,000."""
     found: list[Feedback] = []
     last: Feedback | None = None
@@ -457,7 +447,7 @@ def _page(entries: Iterator[Feedback], limit: int, rule: str | None) -> Page:
         if last is not None and (number == _READ or len(found) == limit):
             return Page(tuple(found), Cursor.of(last))
         last = one
-        if rule is None or rule in one.moderation.rules:
+        if rule in one.moderation.rules:
             found.append(one)
     return Page(tuple(found))
 

@@ -290,7 +290,10 @@ _FILTERED_BY: Final[Mapping[str, tuple[str, Schema]]] = {
         "Only feedback with a comment (`true`), or without one (`false`).",
         {"type": "string", "enum": ["true", "false"]},
     ),
-    "since": ("Only from this time on, such as 2026-01-31 or 2026-01-31T12:00Z; UTC by default.", MOMENT),
+    "since": (
+        "Only from this time on, such as 2026-01-31 or 2026-01-31T12:00Z; without an offset, in `zone` or in UTC.",
+        MOMENT,
+    ),
     "until": ("Only before this time.", MOMENT),
     "status": (
         "Only feedback with this moderation status.",

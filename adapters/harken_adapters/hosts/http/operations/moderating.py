@@ -8,7 +8,8 @@ from typing import Any, Final, cast
 
 from harken import ModerationStatus, Scope
 from harken.domain.moderation import Decision
-from harken.services.feedback.moderation import MAX_DECISIONS, QueueOrder
+from harken.services.feedback.editing import Order
+from harken.services.feedback.moderation import MAX_DECISIONS
 from harken_adapters.formats.moderation import (
     decisions_record,
     outcomes_record,
@@ -40,7 +41,7 @@ def _queue(call: Call) -> Response:
         limit=call.parameters.integer("limit", 100),
         after=call.parameters.cursor(),
         # Another word is an InvalidQuery.
-        order=cast("QueueOrder", call.parameters.get("order", "oldest")),
+        order=cast("Order", call.parameters.get("order", "oldest")),
         rule=call.parameters.get("held_by"),
     )
     return answer(visible_page(call.principal, page) | {"spam": spam_record(call.harken.spam.readings(page.items))})

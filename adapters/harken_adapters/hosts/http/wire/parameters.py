@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Any, Final, overload
 from urllib.parse import parse_qsl
@@ -12,9 +12,10 @@ from urllib.parse import parse_qsl
 from attrs import evolve, field, frozen
 
 from harken import Cursor, FeedbackQuery, InvalidQuery, ModerationStatus, Rating, Violation
-from harken.domain.instants import parse_instant
+from harken.domain.instants import SkippedTime, parse_instant
 from harken.domain.query import ANY_STATUS
 from harken.domain.texts import no_such
+from harken.domain.trend import zone_named
 from harken_adapters.formats.strict_json import RepeatedMember, parse
 from harken_adapters.hosts.http.wire.messages import Request
 from harken_adapters.hosts.http.wire.problems import Problem
@@ -218,9 +219,11 @@ class Parameters:
     def query(self, application: str, side: str = "") -> FeedbackQuery:
         """The query that the filters describe. A filter with the prefix ``side`` overrides the same one without it.
 
+        Dates without a time zone are in that of the parameter ``zone``, if there is one, otherwise in UTC.
+
         Raises:
             Problem: a filter is invalid.
-            InvalidQuery: a filter is invalid.
+            InvalidQuery: a filter or the time zone is invalid.
         """
         if side:
             # An overridden filter must be valid too.
@@ -233,6 +236,7 @@ class Parameters:
         def several(name: str) -> Sequence[str] | None:
             return self.all(f"{side}{name}") or self.all(name) or None
 
+        zone = UTC if (name := self.get("zone")) is None else zone_named(name)
         query = FeedbackQuery(
             application=application,
             session_id=chosen("session_id"),
@@ -244,8 +248,8 @@ class Parameters:
             context=self._context(side),
             text=chosen("text"),
             has_comment=_truth("has_comment", chosen("has_comment")),
-            since=moment("since", chosen("since")),
-            until=moment("until", chosen("until")),
+            since=moment("since", chosen("since"), zone),
+            until=moment("until", chosen("until"), zone),
         )
         return evolve(query, statuses=_statuses(chosen("status")), withdrawn=_withdrawn(chosen("withdrawn")))
 
@@ -293,11 +297,11 @@ def _rating(word: str) -> Rating:
         raise invalid("rating", "unknown", f"rating must be up, down or neutral, got {word[:100]!a}") from None
 
 
-def moment(name: str, text: object) -> datetime | None:
-    """Parse an ISO 8601 date or time; UTC if it has no time zone. ``None`` stays ``None``.
+def moment(name: str, text: object, zone: tzinfo = UTC) -> datetime | None:
+    """Parse an ISO 8601 date or time, which is in ``zone`` if it has no offset. ``None`` stays ``None``.
 
     Raises:
-        Problem: it is not one.
+        Problem: it is not one, or the clocks skip it.
     """
     if text is None:
         return None
@@ -306,7 +310,9 @@ def moment(name: str, text: object) -> datetime | None:
         raise invalid(name, "type", f"{name} is not a string; {expected}")
     try:
         # In a query string, an unencoded plus sign (of the time zone) is decoded as a space.
-        return parse_instant(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
+        return parse_instant(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text, zone)
+    except SkippedTime as error:
+        raise invalid(name, "skipped", f"{name}: {error}") from None
     except ValueError:
         raise invalid(name, "type", f"{name} is not an ISO 8601 date: {text[:100]!a}; {expected}") from None
 

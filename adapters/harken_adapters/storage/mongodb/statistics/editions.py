@@ -70,7 +70,7 @@ class Editions:
         horizon = Horizon.at(self._clock())
         days = span.days(horizon)
         for number in range(_TRIES if days else 0):
-            with self._database.calling():
+            with self._database.reading():
                 known = self._known_before(application)
                 headers = self._headers(application, days, span, by_slot=by_slot and not by_agent)
             if number == 0 and self._catch_up(application, days, headers, known, horizon):
@@ -91,14 +91,14 @@ class Editions:
         """
         span = Span(0, None)
         self.read(application, None, span, by_agent=False, by_slot=False)
-        with self._database.calling():
+        with self._database.reading():
             known = self._known_before(application)
             headers = self._find({"application": {"$eq": application}}, by_slot=False)
         return headers, missing(headers, span, known * SLOTS_A_DAY)
 
     def rebuild(self) -> Iterator[str]:
         """Count every day again and correct wrong editions. Yields one sentence for each correction."""
-        with self._database.calling():
+        with self._database.reading():
             applications = set(self._database.feedback.distinct("application"))
             applications |= set(self._database.days.distinct("application"))
         for application in sorted(applications):
@@ -133,7 +133,7 @@ class Editions:
         cut = [number for number, header in by_number.items() if by_slot or not header.whole_within(span)]
         whole = sorted(by_number.keys() - set(cut))
         parts: list[Part] = []
-        with self._database.calling():
+        with self._database.reading():
             for document in self._figures(application, agents, whole, by_slot=False):
                 if document["edition"] == by_number[document["day"]].edition:
                     by_hour = tuple(enumerate(document["by_hour"]))
@@ -185,7 +185,7 @@ class Editions:
 
     def _set_known(self, application: str, before: int) -> None:
         name = {"_id": _known_id(application)}
-        with self._database.calling():
+        with self._database.reading():
             try:
                 self._database.meta.update_one(name, {"$max": {"before": before}}, upsert=True)
             except DuplicateKeyError:
@@ -199,7 +199,7 @@ class Editions:
             if number not in there:
                 span = moments(slot_start(number * SLOTS_A_DAY), end)
                 condition = {"application": {"$eq": application}, "created_at": span}
-                with self._database.calling():
+                with self._database.reading():
                     cursor = self._database.feedback.find(condition, {"slot": 1})
                     found = list(cursor.sort(_OLDEST_FIRST).hint("time").limit(1))
                 if not found:
@@ -214,7 +214,7 @@ class Editions:
         until = header.settled(horizon)
         uncounted = header.uncounted(horizon)
         dirty = header.dirty if header.open_at(horizon.now) else frozenset[int]()
-        with self._database.calling():
+        with self._database.reading():
             kept = self._read_edition(application, header)
             if kept is None:
                 kept, uncounted = {}, frozenset(range(until)) - dirty
@@ -297,7 +297,7 @@ class Editions:
 
     def _rebuild(self, application: str) -> Iterator[str]:
         horizon = Horizon.at(self._clock())
-        with self._database.calling():
+        with self._database.reading():
             known = self._known_before(application)
             headers = {
                 header.number: header for header in self._find({"application": {"$eq": application}}, by_slot=True)

@@ -58,7 +58,7 @@ class MongoStatistics:
         pipeline += _unwind(group_by)
         ups = {"$sum": {"$cond": [{"$eq": ["$rating", "up"]}, 1, 0]}}
         group = {"_id": {"key": _key(group_by), "author": author}, "given": {"$sum": 1}, "up": ups}
-        with self._database.calling():
+        with self._database.reading():
             found = self._database.feedback.aggregate([*pipeline, {"$group": group}], hint=index, allowDiskUse=True)
             return [
                 AuthorRatings(_group_key(one["_id"], group_by), one["_id"]["author"], one["given"], one["up"])
@@ -93,7 +93,7 @@ class MongoStatistics:
         pipeline: list[Document] = [{"$match": condition}, *_unwind(group_by)]
         key = {"key": _key(group_by), "hour": {"$hour": "$created_at"}}
         pipeline.append({"$group": {"_id": key, **SUMS}})
-        with self._database.calling():
+        with self._database.reading():
             # There may be many groups, so the server may use its disk.
             found = self._database.feedback.aggregate(pipeline, hint=index, allowDiskUse=True)
             return [_row(document, group_by) for document in found]

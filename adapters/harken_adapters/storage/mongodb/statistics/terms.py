@@ -121,7 +121,7 @@ class DailyTerms:
     def rebuild(self) -> Iterator[str]:
         """Remove the counts that differ from a recount, and give a sentence for each day."""
         self.check()
-        with self._database.calling():
+        with self._database.reading():
             applications = sorted(self._database.days.distinct("application"))
         for application in applications:
             headers, _ = self._days.days(application)
@@ -185,7 +185,7 @@ class DailyTerms:
             some = headers[start : start + _DAYS]
             numbers = [header.number for header in some if header.settled_whole(now)]
             condition = {"application": {"$eq": application}, "day": {"$in": numbers}}
-            with self._database.calling():
+            with self._database.reading():
                 documents = self._database.days.find(condition, _WITH_TERMS).hint("day")
                 found = {document["day"]: Header.of(document) for document in documents}
             for header in some:
@@ -255,7 +255,7 @@ class DailyTerms:
 
     def _next(self, found: Cursor[Document]) -> list[Document]:
         """The next documents. Each request has its own deadline, as counting a large day takes longer than one call."""
-        with self._database.calling():
+        with self._database.reading():
             return list(islice(found, _CHUNK))
 
 
