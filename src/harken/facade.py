@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
+from harken.configuration.frames import to_frame
 from harken.domain.feedback import (
     DEFAULT_APPLICATION,
     Change,
@@ -284,6 +285,26 @@ class Harken:
     def export(self, **filters: Unpack[Filters]) -> Iterator[Feedback]:
         """All matching feedback, oldest first, in constant memory."""
         return self.collection.stream(self.query(**filters))
+
+    def to_arrow(self, **filters: Unpack[Filters]) -> Any:
+        """All matching feedback as a ``pyarrow.Table``, oldest first; needs the extra ``files``.
+
+        The columns are named as in the HTTP API. A neutral rating is ``"neutral"``, the sentiment has two columns, and
+        ``context``, ``moderation`` and ``revisions`` are JSON texts.
+
+        Raises:
+            InvalidQuery: a filter is invalid.
+            MissingExtra: pyarrow is not installed.
+        """
+        return to_frame("arrow", self.export(**filters))
+
+    def to_pandas(self, **filters: Unpack[Filters]) -> Any:
+        """The same as a ``pandas.DataFrame``; needs the extra ``pandas``."""
+        return to_frame("pandas", self.export(**filters))
+
+    def to_polars(self, **filters: Unpack[Filters]) -> Any:
+        """The same as a ``polars.DataFrame``; needs the extra ``polars``."""
+        return to_frame("polars", self.export(**filters))
 
     def events(self, after: Place | str | None = None, **filters: Unpack[Filters]) -> Events:
         """The events of feedback and alerts from now on, by any process, as an iterator that waits for the next one.

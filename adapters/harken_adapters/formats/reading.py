@@ -17,6 +17,7 @@ from harken import Feedback, Submission
 from harken_adapters.formats.errors import BadRow, UnusableFile
 from harken_adapters.formats.mapping import CellMapping, Columns, KeyMapping, Submissions, unique
 from harken_adapters.formats.record import from_record, is_export
+from harken_adapters.formats.spreadsheet import SpreadsheetReader, is_spreadsheet
 from harken_adapters.formats.strict_json import RepeatedMember, parse
 from harken_adapters.formats.table import from_cells
 
@@ -252,8 +253,17 @@ class CsvSource(Source):
         if is_export(self._header):
             lines.longest = MAX_EXPORTED_CHARACTERS
             return self._restore
+        if is_spreadsheet(self._header):
+            return self._content_of_spreadsheet()
         make, values = self._submissions.make, CellMapping(self._header, self._columns).values
         return lambda cells: make(*values(cells))
+
+    def _content_of_spreadsheet(self) -> Callable[[Sequence[str]], Submission | Feedback]:
+        read = SpreadsheetReader(self._header)
+        mapped = {name: name for name in read.context} | dict(self._columns.mapped)
+        columns = Columns(mapped, self._columns.constants)
+        make, values = self._submissions.make, CellMapping(read.header, columns).values
+        return lambda cells: make(*values(read.cells(cells)))
 
     def _restore(self, cells: Sequence[str]) -> Feedback:
         return from_record(from_cells(dict(zip(self._header, cells, strict=True))), self._application)

@@ -37,7 +37,7 @@ Record = dict[str, Any]
 _EXPORT_FIELDS = frozenset({"fingerprint", "revisions", "withdrawn_at"})
 _INT64 = 2**63
 #: Fields for imports and repeated submissions, which readers do not need.
-_INTERNAL: Final = ("idempotency_key", "fingerprint", "later_keys")
+INTERNAL: Final = ("idempotency_key", "fingerprint", "later_keys")
 
 
 def is_export(names: Collection[str]) -> bool:
@@ -92,7 +92,7 @@ def to_record(feedback: Feedback) -> Record:
 def feedback_record(feedback: Feedback) -> Record:
     """The fields of feedback that readers may see, except its application."""
     record = to_record(feedback)
-    for name in _INTERNAL:
+    for name in INTERNAL:
         del record[name]
     return record
 

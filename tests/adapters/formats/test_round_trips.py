@@ -20,7 +20,8 @@ from harken_adapters.formats.importing import Importer
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource
 from harken_adapters.formats.record import from_record, to_record
-from harken_adapters.formats.table import COLUMNS, guard, unguard
+from harken_adapters.formats.spreadsheet import guard, unguard
+from harken_adapters.formats.table import COLUMNS
 from support import a_feedback, a_submission
 
 SOURCES = {"csv": CsvSource, "jsonl": JsonLinesSource}

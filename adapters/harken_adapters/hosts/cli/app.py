@@ -41,6 +41,7 @@ from harken_adapters.hosts.cli import (
     demo,
     digests,
     doctor,
+    exporting,
     feedback,
     keys,
     mcp,
@@ -115,7 +116,7 @@ app.command("mint-token")(tokens.mint_token)
 app.command("mint-link")(tokens.mint_link)
 app.command("erase")(feedback.erase)
 app.command("import")(transfer.import_)
-app.command("export")(transfer.export)
+app.command("export")(exporting.export)
 app.command("copy")(copying.copy)
 app.add_typer(migrate.migrate, name="migrate")
 app.command("relay")(relay.relay)

@@ -1,39 +1,33 @@
-"""The commands ``import`` and ``export``."""
+"""The command ``import``."""
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any, BinaryIO, Final, cast
+from typing import Annotated, BinaryIO
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from harken_adapters.charts.labels import amount
-from harken_adapters.formats.exporting import WRITERS, write_all
 from harken_adapters.formats.importing import Importer, Tally
 from harken_adapters.formats.mapping import Columns
-from harken_adapters.formats.pairs import Pairs
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
-from harken_adapters.hosts.cli.files import STANDARD, Rejects, open_output, refuse_database
+from harken_adapters.hosts.cli.files import STANDARD, Rejects, refuse_database
 from harken_adapters.hosts.cli.options import (
-    Filters,
     Json,
     NothingAccepted,
-    Status,
     WrongUsage,
     cli_context,
     pairs,
-    with_filters,
 )
-from harken_adapters.hosts.cli.output import err, escape, escape_json, print_json, say, warn
+from harken_adapters.hosts.cli.output import err, print_json, say
 
 
 class Format(Enum):
@@ -44,16 +38,7 @@ class Format(Enum):
 
 
 _SOURCES: dict[Format, type[Source]] = {Format.CSV: CsvSource, Format.JSONL: JsonLinesSource}
-#: Why there is no pair for feedback.
-_LEFT_OUT: Final = {
-    "no_message": "not about a message",
-    "not_found": "about a message that is not in the stored conversation of its session",
-    "no_text": "about a message that is not an answer, or without a text or a prompt",
-}
 _SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
-
-
-# --- import -----------------------------------------------------------------------------------------------------------
 
 
 def import_(
@@ -171,89 +156,3 @@ def _show_tally(tally: Tally, rejected_file: Path | None, seconds: float, *, as_
     )
     if rejected_file:
         say(f"Rejected rows, with reasons, are in {rejected_file}", style="yellow")
-
-
-# --- export -----------------------------------------------------------------------------------------------------------
-
-
-@with_filters
-def export(
-    context: typer.Context,
-    *,
-    filters: Filters,
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The file to write. Default: stdout.", show_default=False)
-    ] = STANDARD,
-    format_: Annotated[
-        Format | None, typer.Option("--format", help="File format. Default: by suffix; jsonl on stdout.")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Export all states, including withdrawn feedback.")] = False,
-    as_pairs: Annotated[
-        bool, typer.Option("--pairs", help="Export rated answers with their prompts, for fine-tuning.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Export feedback, oldest first, for `harken import`.
-
-    With --pairs, each line has the prompt, answer, rating, comment and tags of feedback on a message of a stored
-    conversation.
-    """
-    chosen = _format_of(file, format_ or Format.JSONL if file == STANDARD else format_)
-    if as_pairs and chosen is not Format.JSONL:
-        raise WrongUsage("Pairs are written as JSON Lines; use --format jsonl, or a file such as pairs.jsonl")
-    with cli_context(context).open_existing() as hk:
-        if file != STANDARD:
-            # After opening the storage, which may have created the file, such as feedback.db-wal.
-            refuse_database(Path(file))
-        query = filters.query(hk)
-        by_default = not everything and filters.status is Status.APPROVED and not filters.withdrawn
-        # Counted first, so that an error leaves no file.
-        total = hk.analytics.summary(query.in_any_state()).total if by_default else 0
-        stream = hk.collection.stream(query.in_any_state() if everything else query)
-        rated = Pairs(hk.conversations) if as_pairs else None
-        writer = rated.writer if rated else WRITERS[chosen.value]
-        with open_output(file) as data:
-            exported = write_all(stream, _escape_on_terminal(data, chosen), writer)
-    record: dict[str, Any] = _pairs_record(rated) if rated else {"exported": exported}
-    noun = ("pair",) if rated else ("entry", "entries")
-    # The export itself may be on stdout.
-    tell = warn if file == STANDARD else say
-    if as_json and file != STANDARD:
-        print_json({**record, "file": file})
-    else:
-        tell(f"{amount(record['exported'], *noun)} exported{'' if file == STANDARD else f' to {file}'}")
-        for name, number in record.get("left_out", {}).items():
-            if number:
-                tell(f"Left out: {amount(number, 'entry', 'entries')} {_LEFT_OUT[name]}", style="yellow")
-    if (left_out := total - exported) > 0:
-        entries = amount(left_out, "entry is", "entries are")
-        warn(f"{entries} pending, rejected or withdrawn; to export all states, add --all")
-
-
-def _pairs_record(found: Pairs) -> dict[str, Any]:
-    left_out = {"no_message": found.no_message, "not_found": found.not_found, "no_text": found.no_text}
-    return {"exported": found.written, "left_out": left_out}
-
-
-class _Terminal(io.RawIOBase):
-    """A terminal on which control characters are escaped. Each write must have whole characters."""
-
-    def __init__(self, terminal: BinaryIO, escape: Callable[[str], str]) -> None:
-        self._terminal = terminal
-        self._escape = escape
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._terminal.write(self._escape(bytes(data).decode()).encode())
-        self._terminal.flush()
-        return len(data)
-
-
-def _escape_on_terminal(data: BinaryIO, chosen: Format) -> BinaryIO:
-    """The output, escaped if it is a terminal. Files and pipes get the exact bytes."""
-    if not data.isatty():
-        return data
-    # Escaped JSON is still valid JSON with the same value.
-    return cast("BinaryIO", _Terminal(data, escape_json if chosen is Format.JSONL else escape))

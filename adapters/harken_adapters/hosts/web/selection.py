@@ -206,14 +206,14 @@ class Selection:
         return f"{path}?{urlencode(pairs)}" if pairs else path
 
     def export_link(self, path: str) -> str:
-        """A link to the export of the same feedback, as CSV.
+        """A link to the export of the same feedback, as CSV for spreadsheets.
 
         Args:
             path: the path of the export, with the prefix. The HTTP API knows no periods, only times.
         """
         start, end = self.periods.span
         times = (("since", stamp(start)), ("until", stamp(end)))
-        return self.link(path, *times, ("format", "csv"), without=_OWN)
+        return self.link(path, *times, ("format", "csv"), ("for", "spreadsheet"), without=_OWN)
 
     def events_link(self, path: str, *, in_any_state: bool = False) -> str:
         """A link to the events of the feedback that the page lists, or would list if it were loaded again.
