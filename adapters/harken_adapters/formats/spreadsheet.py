@@ -41,6 +41,8 @@ _FIELDS: Final = (
 _CONTEXT: Final = "context."
 #: Context names that an import, which knows them as columns, reads as something else.
 _RESERVED: Final = frozenset({*_FIELDS, ID, "status", "id", "version", "reason", "context", "sentiment"})
+#: What spreadsheets make of Boolean values.
+_TRUTHS: Final = {"TRUE": "true", "FALSE": "false"}
 #: Further context names share the column ``context``, as JSON: spreadsheets have at most 16,384 columns.
 _MOST_NAMES: Final = 500
 
@@ -152,11 +154,14 @@ class SpreadsheetReader:
         self._id = header.index(ID)
         self._rating = header.index("rating") if "rating" in header else self._id
         self.header = [column for column in header if column != ID]
+        self._context = [index for index, column in enumerate(header) if column not in (*_FIELDS, ID)]
         self.context = [column for column in header if column.startswith(_CONTEXT)]
 
     def cells(self, row: Sequence[str]) -> list[str]:
-        """The cells of the columns in :attr:`header`, without guards; the rating as in other tables."""
+        """The cells of the columns in :attr:`header`, without guards; the rating and truths as in other tables."""
         cells = list(map(unguard, row))
+        for index in self._context:
+            cells[index] = _TRUTHS.get(cells[index], cells[index])
         if cells[self._rating] == Rating.NEUTRAL.word:
             cells[self._rating] = ""
         del cells[self._id]

@@ -119,6 +119,36 @@ def test_apostrophes_in_other_files_are_text(hk: Harken) -> None:
     assert [one.comment for one in hk.export()] == ["'@airline hi"]
 
 
+#: A table of version 0.1.0, whose texts were guarded.
+GUARDED = (
+    "id,created_at,session_id,message_id,agent_id,author,rating,comment,tags,context,sentiment_polarity,"
+    "sentiment_subjectivity,status,moderation,reply,version,updated_at,withdrawn_at,revisions,idempotency_key,"
+    "fingerprint,vote,later_keys\r\n"
+    "a,2026-03-04T12:00:00Z,s,,,'@ann,up,'=1+1,,,,,approved,,'',1,2026-03-04T12:00:00Z,,,,,false,\r\n"
+    "b,2026-03-04T12:00:00Z,s,,,'@ann,up,''@you said,,,,,approved,,',1,2026-03-04T12:00:00Z,,,,,false,\r\n"
+    "c,2026-03-04T12:00:00Z,s,,,'@ann,up,',,,,,approved,,,1,2026-03-04T12:00:00Z,,,,,FALSE,\r\n"
+    "d,2026-03-04T12:00:00Z,s,,,'@ann,up,plain,,,,,approved,,'-ok,1,2026-03-04T12:00:00Z,,,,,false,\r\n"
+)
+
+
+def test_a_guarded_export_of_an_earlier_version_is_restored() -> None:
+    """Each text, and each reply, is without the apostrophe that the earlier version added."""
+    found = [row.content for row in CsvSource(io.BytesIO(GUARDED.encode()), Columns(), "default").rows()]
+    contents = (("=1+1", "'"), ("'@you said", ""), ("'", None), ("plain", "-ok"))
+    assert found == [
+        a_feedback(feedback_id, comment=comment, reply=reply, author="@ann")
+        for feedback_id, (comment, reply) in zip("abcd", contents, strict=True)
+    ]
+
+
+def test_a_table_for_programs_has_every_text_as_it_is() -> None:
+    """Programs that read it get no apostrophe that nobody wrote."""
+    texts = ["=1+1", "@airline hi", "-1", "'=x", "'", "\tx", ""]
+    table = exported([a_feedback(comment=text, author=text or None) for text in texts], "csv").decode()
+    rows = list(csv.DictReader(io.StringIO(table, newline="")))
+    assert [(row["comment"], row["author"]) for row in rows] == [(text, text) for text in texts]
+
+
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
 def test_an_import_restores_what_was_exported(hk: Harken, of: str) -> None:
     """The export of an import has the same bytes: versions, revisions, moderation, replies and tombstones."""
