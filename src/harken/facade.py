@@ -28,7 +28,7 @@ from harken.domain.insight.ranking import Ranking
 from harken.domain.keywords import Keyword
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
-from harken.domain.trend import Period, PeriodValue, TrendPoint
+from harken.domain.trend import Period, PeriodValue, Trend
 from harken.ports.storage import Storage
 from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
@@ -332,9 +332,7 @@ class Harken:
         """The statistics by ``"agent"``, ``"session"``, ``"tag"`` or ``"context.<name>"``, the largest group first."""
         return self.analytics.groups(self.query(**filters), _group_by(by))
 
-    def trend(
-        self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
-    ) -> list[TrendPoint]:
+    def trend(self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]) -> Trend:
         """The statistics by period of an IANA time zone, oldest first.
 
         A period is ``"hour"``, ``"3-hours"``, ``"6-hours"``, ``"day"`` or ``"week"`` of the local time.

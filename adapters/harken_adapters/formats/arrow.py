@@ -16,7 +16,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import parquet
 
 from harken import Feedback, Rating
-from harken_adapters.formats.record import INTERNAL, Record, stamp_or_none, to_record
+from harken.domain.instants import stamp_or_none
+from harken_adapters.formats.record import INTERNAL, Record, to_record
 from harken_adapters.formats.strict_json import parse
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -20,11 +20,11 @@ from typing import Any, Final, NamedTuple
 from attrs import Factory, define, evolve
 
 from harken import FeedbackRejected, Harken, InvalidMetadata, Receipt, Submission
+from harken.domain.instants import stamp
 from harken.domain.rules import label_problem
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.importing import BATCH, Tally
 from harken_adapters.formats.mapping import Columns, KeyMapping, Submissions, unique
-from harken_adapters.formats.record import stamp
 
 #: The fields of a document that are read.
 DOCUMENT_FIELDS: Final = ("_id", "application_name", "feedbacks", "metadata")

@@ -17,9 +17,9 @@ from attrs import evolve, frozen
 
 from harken import FeedbackQuery
 from harken.domain.insight.periods import ComparedPeriods, compared_periods
+from harken.domain.instants import stamp
 from harken.domain.trend import zone_named
 from harken_adapters.charts.labels import DASH, day_text, days_text
-from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.wire.parameters import FILTERS, Parameters, invalid, moment
 
 #: The number of local days of each period that ends now. All but the first are whole weeks, so that the previous period
