@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
 from typing import Any, BinaryIO, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -21,8 +20,10 @@ from harken_adapters.formats.record import INTERNAL, Record, to_record
 from harken_adapters.formats.strict_json import parse
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-#: The rows of a batch: a row group of Parquet. They are in memory as Python objects too.
-_BATCH: Final = 20_000
+#: The limits of a batch, which is a row group of Parquet and in memory as Python objects too: its rows, and the
+#: characters of their longest texts.
+_BATCH: Final = 10_000
+_BATCH_CHARACTERS: Final = 1 << 23
 _JSON: Final = ("context", "moderation", "revisions", "later_keys")
 _TIMES: Final = ("created_at", "updated_at", "withdrawn_at")
 _TIME: Final = pa.timestamp("us", tz="UTC")
@@ -104,9 +105,16 @@ def _write(feedback: Iterable[Feedback], write: Callable[[pa.RecordBatch], objec
 
 
 def _batches(feedback: Iterable[Feedback], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    rows = map(_row, feedback)
-    while batch := list(islice(rows, _BATCH)):
-        yield pa.RecordBatch.from_pylist(batch, schema)
+    rows: list[dict[str, Any]] = []
+    characters = 0
+    for row in map(_row, feedback):
+        rows.append(row)
+        characters += len(row["comment"]) + len(row["context"]) + len(row["revisions"])
+        if len(rows) >= _BATCH or characters >= _BATCH_CHARACTERS:
+            yield pa.RecordBatch.from_pylist(rows, schema)
+            rows, characters = [], 0
+    if rows:
+        yield pa.RecordBatch.from_pylist(rows, schema)
 
 
 def _row(feedback: Feedback) -> dict[str, Any]:

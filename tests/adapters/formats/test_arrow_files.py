@@ -64,6 +64,14 @@ def test_batches(write: Any, read: Any, monkeypatch: pytest.MonkeyPatch) -> None
     assert read(file).column("id").to_pylist() == [str(number) for number in range(25)]
 
 
+def test_batches_of_long_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long texts end a batch earlier, so that memory stays constant."""
+    monkeypatch.setattr(arrow, "_BATCH_CHARACTERS", 1_000)
+    file = written((a_feedback(str(number), comment="x" * 400) for number in range(7)), write_parquet)
+    metadata = parquet.read_metadata(file)
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [3, 3, 1]
+
+
 def test_other_programs_read_the_files(hk: Harken, tmp_path: Path) -> None:
     """DuckDB and polars compute the same statistics; a neutral rating is counted by its word."""
     for number in range(30):
