@@ -8,7 +8,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
-from harken.configuration.frames import to_frame
 from harken.domain.feedback import (
     DEFAULT_APPLICATION,
     Change,
@@ -50,6 +49,7 @@ from harken.services.spam import SpamService
 from harken.services.themes import Themes
 
 if TYPE_CHECKING:
+    from harken.configuration.frames import Library
     from harken.domain.insight.facets import Facets
     from harken.services.notifications.digests import DigestService
 
@@ -296,15 +296,15 @@ class Harken:
             InvalidQuery: a filter is invalid.
             MissingExtra: pyarrow is not installed.
         """
-        return to_frame("arrow", self.export(**filters))
+        return self._to_frame("arrow", filters)
 
     def to_pandas(self, **filters: Unpack[Filters]) -> Any:
         """The same as a ``pandas.DataFrame``; needs the extra ``pandas``."""
-        return to_frame("pandas", self.export(**filters))
+        return self._to_frame("pandas", filters)
 
     def to_polars(self, **filters: Unpack[Filters]) -> Any:
         """The same as a ``polars.DataFrame``; needs the extra ``polars``."""
-        return to_frame("polars", self.export(**filters))
+        return self._to_frame("polars", filters)
 
     def events(self, after: Place | str | None = None, **filters: Unpack[Filters]) -> Events:
         """The events of feedback and alerts from now on, by any process, as an iterator that waits for the next one.
@@ -506,6 +506,11 @@ class Harken:
             TypeError: there is no such filter.
         """
         return build_query(filters, self.application)
+
+    def _to_frame(self, library: Library, filters: Filters) -> Any:
+        from harken.configuration.frames import to_frame  # noqa: PLC0415 - rarely used
+
+        return to_frame(library, self.export(**filters))
 
     def _application(self, application: str | None) -> str:
         return self.application if application is None else application

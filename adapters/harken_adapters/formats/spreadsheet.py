@@ -173,7 +173,7 @@ def _text_cell(value: str | None) -> str:
 
 
 def _tags_cell(tags: Sequence[str]) -> str:
-    """A tag as it is; several as a JSON list."""
+    """One tag is a text; several are a JSON list."""
     if len(tags) == 1 and not tags[0].startswith("["):
         return guard(tags[0])
     return _dump(tags) if tags else ""

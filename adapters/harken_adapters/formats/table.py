@@ -1,4 +1,4 @@
-"""Feedback as a row of a CSV table (RFC 4180) for programs, and back. Every text is in it as it is.
+"""Feedback as a row of a CSV table (RFC 4180) for programs, and back. Texts are unchanged.
 
 Earlier exports have no column ``replied``. Their texts are guarded: see :mod:`harken_adapters.formats.spreadsheet`.
 """

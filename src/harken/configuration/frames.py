@@ -10,9 +10,11 @@ from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import Feedback
 
 ENTRY_POINTS: Final = "harken.frames"
+#: The libraries whose tables Harken makes.
+Library = Literal["arrow", "pandas", "polars"]
 
 
-def to_frame(library: Literal["arrow", "pandas", "polars"], feedback: Iterable[Feedback]) -> Any:
+def to_frame(library: Library, feedback: Iterable[Feedback]) -> Any:
     """The table, with a row for each entry.
 
     Raises:

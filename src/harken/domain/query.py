@@ -13,12 +13,11 @@ from attrs import Attribute, evolve, field, frozen
 
 from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import DEFAULT_APPLICATION, Feedback, FrozenMapping, Rating, RatingValue, Scalar
-from harken.domain.html_table import html_table
 from harken.domain.instants import from_microseconds, slot_number, slot_start, to_microseconds, utc
 from harken.domain.moderation import ModerationStatus
 from harken.domain.rules import MAX_CONTEXT_KEYS, name_problem, text_problem
 from harken.domain.search import TextSearch
-from harken.domain.texts import excerpt
+from harken.domain.texts import excerpt, html_table
 
 ANY_STATUS: Final = frozenset(ModerationStatus)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})

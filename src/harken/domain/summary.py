@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from harken.domain.feedback import Feedback, Rating
-from harken.domain.html_table import html_table
+from harken.domain.texts import html_table
 
 #: The 97.5th percentile of the standard normal distribution: both tails together leave 5%.
 Z_95: Final = 1.959963984540054

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import frozen
 
 from harken.domain.errors import InvalidQuery
-from harken.domain.html_table import html_table
 from harken.domain.insight.comparison import Estimate
 from harken.domain.summary import COLUMNS, Summary, cells
+from harken.domain.texts import html_table
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

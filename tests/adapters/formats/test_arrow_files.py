@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,32 @@ def test_frames(hk: Harken) -> None:
     assert [json.loads(text)["n"] for text in polars_frame["context"]] == list(range(9))
     assert polars_frame["tags"].to_list() == [["a", "b"]] * 9
     assert hk.to_pandas(session_id="none").empty
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "package", "extra"),
+    [
+        ("to_arrow", "pyarrow", "files"),
+        ("to_pandas", "pyarrow", "pandas"),
+        ("to_pandas", "pandas", "pandas"),
+        ("to_polars", "polars", "polars"),
+    ],
+)
+def test_a_missing_package_names_the_extra(method: str, package: str, extra: str) -> None:
+    """The exception has the command that installs it; without a call, nothing is missing."""
+    program = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "import harken\n"
+        "with harken.connect('memory://') as hk:\n"
+        "    try:\n"
+        f"        hk.{method}()\n"
+        "    except harken.MissingExtra as error:\n"
+        "        print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    message = f'{method} needs the package {package!r}; try pip install "harken[{extra}]"\n'
+    assert (done.stdout, done.stderr) == (message, "")
 
 
 def test_a_neutral_rating_is_a_word() -> None:

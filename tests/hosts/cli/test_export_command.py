@@ -23,7 +23,7 @@ def rows_of(path: Path, encoding: str = "utf-8") -> list[dict[str, str]]:
 
 
 def test_csv_says_that_it_is_for_programs(cli: Any, tmp_path: Path) -> None:
-    """A text that looks like a formula is exported as it is; the output names the option for spreadsheets."""
+    """A text that looks like a formula is unchanged; the output names the option for spreadsheets."""
     cli("submit", "s", "up", "@you = me")
     ran = cli("export", "x.csv")
     assert ran.out == (

@@ -50,11 +50,11 @@ _LEFT_OUT: Final = {
     "not_found": "about a message that is not in the stored conversation of its session",
     "no_text": "about a message that is not an answer, or without a text or a prompt",
 }
-#: What is said about the two kinds of CSV.
+#: What is said about CSV, and about CSV for spreadsheets.
 _EXACT: Final = "This file is for programs; to open it in a spreadsheet, export it with --for spreadsheet"
 _FOR_SPREADSHEETS: Final = (
-    "This file is for spreadsheets: texts that look like a formula begin with an apostrophe, and replies, decisions "
-    "and earlier versions are left out; for programs and backups, export without --for spreadsheet"
+    "Texts that look like a formula begin with an apostrophe; replies and earlier versions are left out\n"
+    "This file is for spreadsheets; for programs and backups, export without --for spreadsheet"
 )
 
 

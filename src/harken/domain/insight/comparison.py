@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 
 from attrs import evolve, field, frozen
 
-from harken.domain.html_table import html_table
 from harken.domain.insight.sampling import (
     ALPHA,
     always_valid_margin,
@@ -20,6 +19,7 @@ from harken.domain.insight.sampling import (
     variance_of_change,
 )
 from harken.domain.summary import COLUMNS, Interval, Summary, cells, describe, wilson
+from harken.domain.texts import html_table
 
 Key = TypeVar("Key")
 Compared = TypeVar("Compared", bound="TwoProportions")
