@@ -83,7 +83,7 @@ from harken.domain.routes import Route, RouteDryRun
 from harken.domain.rules import RatingPolicy, Rule, SpamHandling
 from harken.domain.search import TextSearch
 from harken.domain.summary import Interval, Summary
-from harken.domain.trend import Period, PeriodValue, TrendPoint
+from harken.domain.trend import Period, PeriodValue, Trend, TrendPoint
 from harken.domain.violation import Violation
 from harken.facade import Harken
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
@@ -265,6 +265,7 @@ __all__ = [
     "Theme",
     "ThemeNamer",
     "Themes",
+    "Trend",
     "TrendPoint",
     "Verdict",
     "Violation",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
 from harken.domain.feedback import (
     DEFAULT_APPLICATION,
@@ -27,7 +27,7 @@ from harken.domain.insight.ranking import Ranking
 from harken.domain.keywords import Keyword
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
-from harken.domain.trend import Period, PeriodValue, TrendPoint
+from harken.domain.trend import Period, PeriodValue, Trend
 from harken.ports.storage import Storage
 from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
@@ -49,6 +49,7 @@ from harken.services.spam import SpamService
 from harken.services.themes import Themes
 
 if TYPE_CHECKING:
+    from harken.configuration.frames import Library
     from harken.domain.insight.facets import Facets
     from harken.services.feedback.retention import RetentionService
     from harken.services.imports import ImportService
@@ -291,6 +292,26 @@ class Harken:
         """All matching feedback, oldest first, in constant memory."""
         return self.collection.stream(self.query(**filters))
 
+    def to_arrow(self, **filters: Unpack[Filters]) -> Any:
+        """All matching feedback as a ``pyarrow.Table``, oldest first; needs the extra ``files``.
+
+        The columns are named as in the HTTP API. A neutral rating is ``"neutral"``, the sentiment has two columns, and
+        ``context``, ``moderation`` and ``revisions`` are JSON texts.
+
+        Raises:
+            InvalidQuery: a filter is invalid.
+            MissingExtra: pyarrow is not installed.
+        """
+        return self._to_frame("arrow", filters)
+
+    def to_pandas(self, **filters: Unpack[Filters]) -> Any:
+        """The same as a ``pandas.DataFrame``; needs the extra ``pandas``."""
+        return self._to_frame("pandas", filters)
+
+    def to_polars(self, **filters: Unpack[Filters]) -> Any:
+        """The same as a ``polars.DataFrame``; needs the extra ``polars``."""
+        return self._to_frame("polars", filters)
+
     def events(self, after: Place | str | None = None, **filters: Unpack[Filters]) -> Events:
         """The events of feedback and alerts from now on, by any process, as an iterator that waits for the next one.
 
@@ -317,9 +338,7 @@ class Harken:
         """The statistics by ``"agent"``, ``"session"``, ``"tag"`` or ``"context.<name>"``, the largest group first."""
         return self.analytics.groups(self.query(**filters), _group_by(by))
 
-    def trend(
-        self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
-    ) -> list[TrendPoint]:
+    def trend(self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]) -> Trend:
         """The statistics by period of an IANA time zone, oldest first.
 
         A period is ``"hour"``, ``"3-hours"``, ``"6-hours"``, ``"day"`` or ``"week"`` of the local time.
@@ -493,6 +512,11 @@ class Harken:
             TypeError: there is no such filter.
         """
         return build_query(filters, self.application)
+
+    def _to_frame(self, library: Library, filters: Filters) -> Any:
+        from harken.configuration.frames import to_frame  # noqa: PLC0415 - rarely used
+
+        return to_frame(library, self.export(**filters))
 
     def _application(self, application: str | None) -> str:
         return self.application if application is None else application

@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.benchmarks import agents, embedded, http, insight, mongodb, relay, search, text
+from tests.benchmarks import agents, embedded, exporting, http, insight, mongodb, relay, search, text
 
 BENCHMARKS = (
     *embedded.BENCHMARKS,
+    *exporting.BENCHMARKS,
     *mongodb.BENCHMARKS,
     *http.BENCHMARKS,
     *relay.BENCHMARKS,

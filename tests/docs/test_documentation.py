@@ -52,6 +52,7 @@ SLOW = {
     "docs/http.md",
     "docs/notifications.md",
     "docs/observability.md",
+    "docs/recipes.md",
     "docs/testing.md",
     "docs/writing-a-storage-adapter.md",
 }

@@ -44,7 +44,7 @@ from harken import (
     Summary,
     Target,
     Themes,
-    TrendPoint,
+    Trend,
     Verdict,
     Violation,
 )
@@ -95,7 +95,7 @@ def reading(hk: Harken) -> None:
     assert_type(hk.query(rating="up").rating, frozenset[Rating] | None)
     assert_type(FeedbackQuery(rating=Rating.UP, agent_id=["a"], tag="x").tag, frozenset[str] | None)
     assert_type(hk.groups("agent", author="ann"), Mapping[str | datetime | None, Summary])
-    assert_type(hk.trend("day", "Europe/Berlin", tag="x"), list[TrendPoint])
+    assert_type(hk.trend("day", "Europe/Berlin", tag="x"), Trend)
     assert_type(hk.themes(["slow"], message_id=None), tuple[Keyword, ...])
     assert_type(hk.themes(keywords="slow"), tuple[Keyword, ...])
     assert_type(hk.themes(limit=5, agent_id="a"), Themes)
@@ -218,7 +218,7 @@ async def awaiting(hk: AsyncHarken) -> None:
     assert_type([one async for one in hk.export()], list[Feedback])
     assert_type([one async for one in hk.events(application="shop")], list[News | Missed])
     assert_type(await hk.summary(since=datetime.now(UTC)), Summary)
-    assert_type(await hk.trend("day", "Europe/Berlin"), list[TrendPoint])
+    assert_type(await hk.trend("day", "Europe/Berlin"), Trend)
     assert_type(await hk.themes(limit=5), Themes)
     assert_type(await hk.themes(["slow"]), tuple[Keyword, ...])
     assert_type(await hk.compare_groups("agent"), Mapping[str | datetime | None, Comparison])

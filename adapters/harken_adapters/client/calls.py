@@ -46,7 +46,7 @@ from harken import (
     Summary,
     Target,
     Themes,
-    TrendPoint,
+    Trend,
     Violation,
 )
 from harken.clock import new_uuid7
@@ -54,7 +54,7 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.errors import AlertNotFound, ChannelOff, DeliveryNotFound, HarkenError
 from harken.domain.events import Delivery, DeliveryState
 from harken.domain.feedback import DEFAULT_APPLICATION, UNCHANGED, RatingValue
-from harken.domain.instants import utc
+from harken.domain.instants import stamp, utc
 from harken.domain.query import GroupKey, Labels, check_limit
 from harken.domain.routes import parse_route, route_record
 from harken.domain.rules import NO_AUTHOR, form_violations, label_problem
@@ -67,7 +67,7 @@ from harken_adapters.formats.delivery import delivery_from
 from harken_adapters.formats.delivery import summary_from as delivery_summary_from
 from harken_adapters.formats.key import key_from
 from harken_adapters.formats.notification import alert_from
-from harken_adapters.formats.record import from_record, page_from, stamp
+from harken_adapters.formats.record import from_record, page_from
 from harken_adapters.formats.route import dry_run_from
 from harken_adapters.formats.statistics import (
     changes_from,
@@ -321,7 +321,7 @@ class Calls:
         """Get statistics of groups."""
         return self._statistics("summary", filters, lambda one: groups_from(one, summary_from), ("by", _group_by(by)))
 
-    def trend(self, period: object, zone: str, filters: Filters) -> Call[list[TrendPoint]]:
+    def trend(self, period: object, zone: str, filters: Filters) -> Call[Trend]:
         """Get statistics over time."""
         return self._statistics("trend", filters, trend_from, ("by", Period.parse(period).value), ("zone", zone))
 

@@ -36,7 +36,7 @@ from harken import (
     Summary,
     Target,
     Themes,
-    TrendPoint,
+    Trend,
 )
 from harken.clock import utc_now
 from harken.domain.alerts.alert import Alert
@@ -206,9 +206,7 @@ class Client:
         """The statistics of groups; see :meth:`harken.Harken.groups`."""
         return self._send(self._calls.groups(by, filters))
 
-    def trend(
-        self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
-    ) -> list[TrendPoint]:
+    def trend(self, period: PeriodValue = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]) -> Trend:
         """The statistics over time; see :meth:`harken.Harken.trend`."""
         return self._send(self._calls.trend(period, zone, filters))
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, Unpack
 from attrs import evolve
 
 from harken import Cursor, ModerationStatus, Page
+from harken.domain.instants import stamp
 from harken.domain.moderation import Decision, Waiting
 from harken.facade import Filters
 from harken.services.feedback.editing import Order
@@ -25,7 +26,7 @@ from harken_adapters.formats.moderation import (
     rule_counts_from,
     waiting_from,
 )
-from harken_adapters.formats.record import page_from, stamp
+from harken_adapters.formats.record import page_from
 
 T = TypeVar("T")
 

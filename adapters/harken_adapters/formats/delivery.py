@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from harken.domain.events import Attempt, AttemptOutcome, CauseCount, Delivery, DeliveryState, Event, EventType
-from harken.domain.instants import parse_instant
+from harken.domain.instants import parse_instant, stamp, stamp_or_none
 from harken.services.notifications.channels import ChannelStatus
 from harken.services.notifications.deliveries import Cause, DeliverySummary
-from harken_adapters.formats.record import Record, stamp, stamp_or_none
+from harken_adapters.formats.record import Record
 
 
 def delivery_record(delivery: Delivery) -> Record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harken import HarkenError
+from harken import HarkenError, StaleFeedback
 
 
 class UnusableFile(HarkenError, ValueError):
@@ -11,3 +11,7 @@ class UnusableFile(HarkenError, ValueError):
 
 class BadRow(HarkenError, ValueError):
     """A row is invalid; the message says why. Other rows are not affected."""
+
+
+class ChangedMeanwhile(StaleFeedback):
+    """The feedback changed while it was exported, so that the file would be incomplete."""

@@ -1,4 +1,7 @@
-"""Exports feedback as CSV or JSON Lines, in constant memory."""
+"""Exports feedback as CSV or JSON Lines, in constant memory.
+
+Parquet and Arrow are in :mod:`harken_adapters.formats.arrow`, which needs an extra.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO, TextIOWrapper
 from typing import BinaryIO, Final, TextIO
 
-from harken import Feedback
+from attrs import evolve
+
+from harken import Feedback, FeedbackQuery, ModerationStatus
 from harken_adapters.formats.record import to_record
+from harken_adapters.formats.spreadsheet import ContextColumns, SpreadsheetWriter
 from harken_adapters.formats.table import TableWriter
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -25,7 +31,25 @@ def _csv(file: TextIO) -> Write:
     return TableWriter(file).write
 
 
-WRITERS: Final[Mapping[str, Callable[[TextIO], Write]]] = {"jsonl": _json_lines, "csv": _csv}
+#: Makes the function that writes entries to a file, and writes what comes before them.
+Writer = Callable[[TextIO], Write]
+
+WRITERS: Final[Mapping[str, Writer]] = {"jsonl": _json_lines, "csv": _csv}
+
+#: What a CSV file is for, if it is not for programs.
+SPREADSHEET: Final = "spreadsheet"
+
+
+def spreadsheet_writer(feedback: Iterable[Feedback], query: FeedbackQuery) -> Writer:
+    """The writer of a CSV file for spreadsheets.
+
+    Args:
+        feedback: what will be written, once before, because it has a column for each context name.
+        query: the query for it. If it is not only for counted feedback, there is a column for the status.
+    """
+    context = ContextColumns.of(feedback)
+    with_status = query != evolve(query, statuses=frozenset({ModerationStatus.APPROVED}), withdrawn=False)
+    return lambda file: SpreadsheetWriter(file, context, with_status=with_status).write
 
 
 def export(feedback: Iterable[Feedback], file: BinaryIO, format: str) -> int:  # noqa: A002 - the name of the option
@@ -37,7 +61,7 @@ def export(feedback: Iterable[Feedback], file: BinaryIO, format: str) -> int:  #
     return write_all(feedback, file, WRITERS[format])
 
 
-def write_all(feedback: Iterable[Feedback], file: BinaryIO, writer: Callable[[TextIO], Write]) -> int:
+def write_all(feedback: Iterable[Feedback], file: BinaryIO, writer: Writer) -> int:
     """Write feedback to a file in UTF-8, each entry as the writer does. The file stays open.
 
     Returns:
@@ -66,7 +90,7 @@ def counted_lines(feedback: Iterable[Feedback]) -> Iterator[bytes]:
     The end of the response does not prove that: through some proxies and servers, a broken connection looks the same.
     """
     counted = Counted(feedback)
-    yield from chunks(counted, "jsonl")
+    yield from chunks(counted, _json_lines)
     yield f"{_dump({COUNT: counted.count})}\n".encode()
 
 
@@ -83,10 +107,10 @@ class Counted:
             yield one
 
 
-def chunks(feedback: Iterable[Feedback], format: str) -> Iterator[bytes]:  # noqa: A002 - the name of the option
-    """The bytes that :func:`export` writes, in chunks of about 200 entries, for streaming."""
+def chunks(feedback: Iterable[Feedback], writer: Writer) -> Iterator[bytes]:
+    """The bytes that :func:`write_all` writes, in chunks of about 200 entries, for streaming."""
     text = StringIO(newline="")
-    write = WRITERS[format](text)
+    write = writer(text)
     for number, one in enumerate(feedback, 1):
         write(one)
         if number % _CHUNK_ROWS == 0:

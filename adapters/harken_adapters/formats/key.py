@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from harken.domain.access import ApiKey, Scope
-from harken.domain.instants import parse_instant
-from harken_adapters.formats.record import Record, stamp, stamp_or_none
+from harken.domain.instants import parse_instant, stamp, stamp_or_none
+from harken_adapters.formats.record import Record
 
 
 def key_record(key: ApiKey) -> Record:

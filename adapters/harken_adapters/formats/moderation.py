@@ -19,13 +19,13 @@ from harken import (
     ResponseTime,
     Violation,
 )
-from harken.domain.instants import parse_instant
+from harken.domain.instants import parse_instant, stamp, stamp_or_none
 from harken.domain.moderation import Waiting
 from harken.services.feedback.moderation import DecisionResult, Decisions
 from harken.services.feedback.reviewing import AuthorRecord, BeforeAfter, Effect, Entry, Preview, Review, SimilarTexts
 from harken.services.feedback.rule_counts import DayCount, RuleCount
-from harken_adapters.formats.record import Record, current_record, from_record, stamp, stamp_or_none
-from harken_adapters.formats.statistics import summary_from, summary_record
+from harken_adapters.formats.record import Record, current_record, from_record
+from harken_adapters.formats.statistics import summary_from
 
 #: Makes the record of feedback, as the reader may see it.
 ToRecord = Callable[[Feedback], Record]
@@ -128,7 +128,7 @@ def _effect_record(effect: Effect) -> Record:
 
 
 def _before_after_record(change: BeforeAfter) -> Record:
-    return {"before": summary_record(change.before), "after": summary_record(change.after)}
+    return {"before": change.before.to_sums(), "after": change.after.to_sums()}
 
 
 def rule_counts_record(counts: Sequence[RuleCount]) -> Record:

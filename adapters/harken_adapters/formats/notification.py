@@ -11,12 +11,12 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
-from harken.domain.instants import parse_instant
+from harken.domain.instants import parse_instant, stamp, stamp_or_none
 from harken.domain.moderation import ModerationStatus
 from harken.domain.query import FeedbackQuery
 from harken.ports.notifier import Notification
 from harken_adapters.formats.digest import digest_record
-from harken_adapters.formats.record import Record, feedback_record, stamp, stamp_or_none
+from harken_adapters.formats.record import Record
 
 #: Receivers may reject larger bodies.
 BODY_LIMIT: Final = 20_000
@@ -82,7 +82,7 @@ def _data(notification: Notification) -> Record:
 
 
 def _feedback(feedback: Feedback, type: EventType) -> Record:  # noqa: A002 - the field's name
-    record: Record = {"id": feedback.id, "application": feedback.application} | feedback_record(feedback)
+    record: Record = {"id": feedback.id, "application": feedback.application} | feedback.to_dict()
     if feedback.withdrawn or type is EventType.WITHDRAWN:
         return {name: record[name] for name in _WITHDRAWN_FIELDS}
     del record["revisions"]

@@ -27,7 +27,7 @@ from harken import (
     Sentiment,
     Target,
 )
-from harken.domain.instants import parse_instant, utc
+from harken.domain.instants import parse_instant, stamp_or_none, utc
 from harken.domain.rules import restore_violations
 from harken_adapters.formats.errors import BadRow
 
@@ -37,7 +37,7 @@ Record = dict[str, Any]
 _EXPORT_FIELDS = frozenset({"fingerprint", "revisions", "withdrawn_at"})
 _INT64 = 2**63
 #: Fields for imports and repeated submissions, which readers do not need.
-_INTERNAL: Final = ("idempotency_key", "fingerprint", "later_keys")
+INTERNAL: Final = ("idempotency_key", "fingerprint", "later_keys")
 
 
 def is_export(names: Collection[str]) -> bool:
@@ -46,16 +46,6 @@ def is_export(names: Collection[str]) -> bool:
 
 
 # --- out --------------------------------------------------------------------------------------------------------------
-
-
-def stamp(moment: datetime) -> str:
-    """A time in ISO 8601 and UTC, with microseconds, such as ``2026-01-31T12:00:00.000000Z``."""
-    return f"{utc(moment).isoformat(timespec='microseconds')[:-6]}Z"
-
-
-def stamp_or_none(moment: datetime | None) -> str | None:
-    """Like :func:`stamp`; ``None`` for ``None``."""
-    return None if moment is None else stamp(moment)
 
 
 def erasure_record(erased: Erased) -> Record:
@@ -68,43 +58,16 @@ def erasure_record(erased: Erased) -> Record:
 def to_record(feedback: Feedback) -> Record:
     """All fields of feedback, except its application."""
     return {
-        "id": feedback.id,
-        "created_at": stamp(feedback.created_at),
-        "session_id": feedback.session_id,
-        "message_id": feedback.message_id,
-        "agent_id": feedback.agent_id,
-        "author": feedback.author,
-        **_content_record(feedback.content),
-        "status": feedback.moderation.status.value,
-        "moderation": _moderation_record(feedback.moderation),
-        "reply": feedback.reply,
-        "version": feedback.version,
-        "updated_at": stamp(feedback.updated_at),
-        "withdrawn_at": stamp_or_none(feedback.withdrawn_at),
-        "revisions": [_revision_record(revision) for revision in feedback.revisions],
+        **feedback.to_dict(),
         "idempotency_key": feedback.idempotency_key,
         "fingerprint": feedback.fingerprint,
-        "vote": feedback.vote,
         "later_keys": [list(pair) for pair in feedback.later_keys],
     }
 
 
-def feedback_record(feedback: Feedback) -> Record:
-    """The fields of feedback that readers may see, except its application."""
-    record = to_record(feedback)
-    for name in _INTERNAL:
-        del record[name]
-    return record
-
-
 def author_record(feedback: Feedback) -> Record:
     """The fields that the author may see: with the status, but without the moderation decision."""
-    return {**feedback_record(feedback), "moderation": None}
-
-
-def page_record(page: Page) -> Record:
-    """A page of feedback, newest first, and the cursor that continues after it."""
-    return {"feedbacks": list(map(feedback_record, page.items)), "next": str(page.next) if page.next else None}
+    return {**feedback.to_dict(), "moderation": None}
 
 
 def current_record(conflict: DecisionConflict) -> Record:
@@ -114,52 +77,6 @@ def current_record(conflict: DecisionConflict) -> Record:
         "status": conflict.status.value,
         "moderator": conflict.moderator,
         "decided_at": stamp_or_none(conflict.decided_at),
-    }
-
-
-def _content_record(content: Content) -> Record:
-    return {
-        "rating": content.rating.value,
-        "comment": content.comment,
-        "tags": list(content.tags),
-        "context": dict(content.context),
-        "sentiment": sentiment_record(content.sentiment),
-    }
-
-
-def sentiment_record(sentiment: Sentiment | None) -> Record | None:
-    """The sentiment; ``None`` for ``None``."""
-    if sentiment is None:
-        return None
-    return {"polarity": sentiment.polarity, "subjectivity": sentiment.subjectivity}
-
-
-def _moderation_record(moderation: Moderation) -> Record | None:
-    """The decision besides the status; ``None`` if there was none."""
-    if moderation == Moderation(status=moderation.status):
-        return None
-    record: Record = {
-        "reason": moderation.reason,
-        "moderator": moderation.moderator,
-        "decided_at": stamp_or_none(moderation.decided_at),
-        "previous": moderation.previous.value if moderation.previous else None,
-        "previous_reason": moderation.previous_reason,
-    }
-    if moderation.is_undo:
-        record["undo"] = True
-    if moderation.held_by:
-        record["held_by"] = [
-            {"rule": match.rule, "spans": [list(span) for span in match.spans]} for match in moderation.held_by
-        ]
-    return record
-
-
-def _revision_record(revision: Revision) -> Record:
-    return {
-        "version": revision.version,
-        **_content_record(revision.content),
-        "reply": revision.reply,
-        "replaced_at": stamp(revision.replaced_at),
     }
 
 
@@ -229,7 +146,7 @@ def from_record(record: Mapping[str, Any], application: str) -> Feedback:
 
 
 def page_from(document: Mapping[str, Any], application: str) -> Page:
-    """The inverse of :func:`page_record`, without what is only in exports.
+    """The inverse of :meth:`.Page.to_dict`, without what is only in exports.
 
     Raises:
         BadRow, KeyError, InvalidQuery: it is not the record of a page.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harken.domain.instants import parse_instant
+from harken.domain.instants import parse_instant, stamp
 from harken.domain.routes import RouteDryRun
-from harken_adapters.formats.record import Record, feedback_record, from_record, stamp
+from harken_adapters.formats.record import Record, from_record
 
 
 def dry_run_record(found: RouteDryRun) -> Record:
@@ -20,7 +20,7 @@ def dry_run_record(found: RouteDryRun) -> Record:
         "is_complete": found.is_complete,
         "matched_alerts": found.matched_alerts,
         "total_alerts": found.total_alerts,
-        "examples": list(map(feedback_record, found.examples)),
+        "examples": [one.to_dict() for one in found.examples],
     }
 
 

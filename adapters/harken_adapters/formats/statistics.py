@@ -21,7 +21,6 @@ from harken import (
     Growth,
     Harken,
     Headline,
-    Interval,
     InvalidQuery,
     Issue,
     Issues,
@@ -38,6 +37,7 @@ from harken import (
     Summary,
     Theme,
     Themes,
+    Trend,
     TrendPoint,
     Verdict,
 )
@@ -79,21 +79,21 @@ class By(Enum):
 Points = Sequence[tuple[dict[str, Any], Estimate]]
 
 
-def trend_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
-    """The points of a trend: the JSON keys that identify each, and its estimate."""
-    match by:
-        case By.HOUR_OF_DAY:
-            return [({"hour": hour}, one) for hour, one in enumerate(hk.analytics.by_hour_of_day(query, zone))]
-        case By.WEEKDAY:
-            estimates = hk.analytics.by_weekday(query, zone)
-            return [({"weekday": day}, one) for day, one in zip(WEEKDAYS, estimates, strict=True)]
-        case _:
-            return period_points(hk.analytics.trend(query, Period(by.value), zone))
+def recurring_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
+    """The points of a trend by hour of day or weekday: the JSON keys that identify each, and its estimate."""
+    if by is By.HOUR_OF_DAY:
+        return [({"hour": hour}, one) for hour, one in enumerate(hk.analytics.by_hour_of_day(query, zone))]
+    return [({"weekday": day}, one) for day, one in zip(WEEKDAYS, hk.analytics.by_weekday(query, zone), strict=True)]
+
+
+def recurring_record(by: By, zone: str, points: Points) -> dict[str, Any]:
+    """Such points in the form of :meth:`.Trend.to_dict`."""
+    return {"by": by.value, "zone": zone, "points": [point | one.to_dict() for point, one in points]}
 
 
 def period_points(trend: Iterable[TrendPoint]) -> Points:
-    """The same for the points of a trend."""
-    return [({"start": one.start.isoformat(), "end": one.end.isoformat()}, one.estimate) for one in trend]
+    """The same for the points of a trend by period."""
+    return [(one.span, one.estimate) for one in trend]
 
 
 def parse_group(text: str, *, over_time: str) -> GroupBy:
@@ -117,58 +117,6 @@ def parse_group(text: str, *, over_time: str) -> GroupBy:
     return group_by
 
 
-def estimate_record(estimate: Estimate) -> dict[str, Any]:
-    """An estimate as a JSON value. Percentages and lengths have one decimal, sentiment three.
-
-    The counts, the sums and the design effect are exact: everything else can be computed from them.
-    """
-    summary = estimate.summary
-    record = {
-        **summary_record(summary),
-        "quality_score": round(summary.quality, 1),
-        "average_comment_length": round(summary.average_comment_length, 1),
-        "interval": _interval_record(estimate.interval),
-        "design_effect": estimate.design_effect,
-    }
-    if summary.average_polarity is not None and summary.average_subjectivity is not None:
-        record["average_polarity"] = round(summary.average_polarity, 3)
-        record["average_subjectivity"] = round(summary.average_subjectivity, 3)
-    return record
-
-
-def summary_record(summary: Summary) -> dict[str, Any]:
-    """The counts and sums of a summary, and its satisfaction in percent."""
-    return {
-        "total_feedbacks": summary.total,
-        "positive": summary.positive,
-        "negative": summary.negative,
-        "neutral": summary.neutral,
-        "satisfaction_score": round(summary.satisfaction, 1),
-        **{name: getattr(summary, name) for name in _SUMS},
-        "by_hour": list(summary.by_hour),
-    }
-
-
-def comparison_record(comparison: Comparison) -> dict[str, Any]:
-    """Two summaries and the change between them, in percentage points and counts."""
-    return {
-        "before": estimate_record(Estimate(comparison.before, comparison.before_effect)),
-        "after": estimate_record(Estimate(comparison.after, comparison.after_effect)),
-        "satisfaction_change": round(comparison.satisfaction_change, 1),
-        "quality_change": round(comparison.quality_change, 1),
-        "total_change": comparison.total_change,
-        "interval": _interval_record(comparison.interval),
-        "significant": comparison.verdict is not Verdict.UNDECIDED,
-        "verdict": comparison.verdict.value,
-        "sentence": comparison.sentence,
-        "needed": comparison.needed,
-        "alpha": comparison.alpha,
-        "always_valid_interval": _interval_record(comparison.always_valid_interval),
-        "p_value": float(f"{comparison.p_value:.3g}"),
-        "p_value_is_exact": comparison.is_exact,
-    }
-
-
 def mix_record(mix: Mix[GroupKey] | None) -> dict[str, Any] | None:
     """The agents that only one of two selections has, and the comparison without them; ``None`` if there are none."""
     if mix is None or not (mix.new or mix.gone):
@@ -176,7 +124,7 @@ def mix_record(mix: Mix[GroupKey] | None) -> dict[str, Any] | None:
     return {
         "new": [group_key(key) for key in mix.new],
         "gone": [group_key(key) for key in mix.gone],
-        "without": comparison_record(mix.without),
+        "without": mix.without.to_dict(),
     }
 
 
@@ -187,7 +135,7 @@ def group_key(key: GroupKey) -> str | None:
 
 def compared_groups_record(by: str, groups: Mapping[GroupKey, Comparison]) -> dict[str, Any]:
     """Each group (``after``) compared with the others together (``before``)."""
-    return {"by": by, "groups": [{"key": group_key(key)} | comparison_record(one) for key, one in groups.items()]}
+    return {"by": by, "groups": [{"key": group_key(key)} | one.to_dict() for key, one in groups.items()]}
 
 
 def response_time_record(response_time: ResponseTime | None) -> dict[str, Any] | None:
@@ -254,7 +202,7 @@ def headline_record(headline: Headline) -> dict[str, Any]:
         "before": _span_record(headline.before),
         "after": _span_record(headline.after),
         "is_running": headline.is_running,
-        "comparison": comparison_record(headline.comparison),
+        "comparison": headline.comparison.to_dict(),
         "began": None if began is None else _change_record(began),
         "next_change": None if headline.next_change is None else _change_record(headline.next_change),
         "began_to_the_hour": headline.began_to_the_hour,
@@ -291,7 +239,7 @@ def _share_change_record(change: ProportionChange) -> dict[str, Any]:
         "current_design_effect": change.after.design_effect,
         "alpha": change.alpha,
         "difference": round(change.difference, 1),
-        "interval": _interval_record(change.interval),
+        "interval": change.interval.to_dict(),
     }
 
 
@@ -324,14 +272,14 @@ def ranking_record(by: str, ranking: Ranking[GroupKey]) -> dict[str, Any]:
         "groups": [
             {
                 "key": group_key(one.key),
-                **estimate_record(one.estimate),
-                "change": None if one.change is None else comparison_record(one.change),
+                **one.estimate.to_dict(),
+                "change": None if one.change is None else one.change.to_dict(),
                 "is_new": one.is_new,
             }
             for one in ranking.groups
         ],
         "found": ranking.found,
-        "total": estimate_record(ranking.total),
+        "total": ranking.total.to_dict(),
         "pairs": ranking.pairs,
         "is_complete": ranking.is_complete,
     }
@@ -365,8 +313,8 @@ def _change_record(change: SatisfactionChange) -> dict[str, Any]:
         "at": change.at.isoformat(),
         "before": round(change.before.satisfaction, 1),
         "after": round(change.after.satisfaction, 1),
-        "before_summary": summary_record(change.before),
-        "after_summary": summary_record(change.after),
+        "before_summary": change.before.to_sums(),
+        "after_summary": change.after.to_sums(),
     }
 
 
@@ -379,17 +327,13 @@ def heat_map_record(zone: str, cells: Iterable[Cell]) -> dict[str, Any]:
             | {
                 "weekday": WEEKDAYS[one.weekday],
                 "hour": one.hour,
-                **summary_record(one.summary),
+                **one.summary.to_sums(),
                 "design_effect": one.design_effect,
                 "verdict": one.verdict.value,
             }
             for one in cells
         ],
     }
-
-
-def _interval_record(interval: Interval) -> dict[str, float]:
-    return {"low": round(interval.low, 1), "high": round(interval.high, 1)}
 
 
 # --- in ---------------------------------------------------------------------------------------------------------------
@@ -411,7 +355,7 @@ def summary_from(record: Json) -> Summary:
 
 
 def estimate_from(record: Json) -> Estimate:
-    """The inverse of :func:`estimate_record`."""
+    """The inverse of :meth:`.Estimate.to_dict`."""
     return Estimate(summary_from(record), record["design_effect"])
 
 
@@ -420,19 +364,20 @@ def groups_from(document: Json, parse: Callable[[Json], T]) -> dict[GroupKey, T]
     return {group["key"]: parse(group) for group in document["groups"]}
 
 
-def trend_from(document: Json) -> list[TrendPoint]:
-    """The points of a trend by period."""
+def trend_from(document: Json) -> Trend:
+    """The inverse of :meth:`.Trend.to_dict`."""
     zone = zone_named(document["zone"])
-    return [
+    points = [
         TrendPoint(
             _local(point["start"], zone), _local(point["end"], zone), summary_from(point), point["design_effect"]
         )
         for point in document["points"]
     ]
+    return Trend(points, Period(document["by"]), document["zone"])
 
 
 def comparison_from(record: Json) -> Comparison:
-    """The inverse of :func:`comparison_record`."""
+    """The inverse of :meth:`.Comparison.to_dict`."""
     before, after = estimate_from(record["before"]), estimate_from(record["after"])
     return Comparison(before.summary, after.summary, before.design_effect, after.design_effect, alpha=record["alpha"])
 

@@ -1,54 +1,22 @@
-"""Feedback as a row of a CSV table (RFC 4180), and back.
+"""Feedback as a row of a CSV table (RFC 4180) for programs, and back. Texts are unchanged.
 
-Spreadsheets run a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula, so such a text is prefixed with an
-apostrophe. A text that already looks prefixed gets another one, so that removing exactly one restores every text.
+Earlier exports have no column ``replied``. Their texts are guarded: see :mod:`harken_adapters.formats.spreadsheet`.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from harken import Feedback
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.record import Record, to_record
+from harken_adapters.formats.spreadsheet import unguard
 from harken_adapters.formats.strict_json import RepeatedMember, parse
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")  # noqa: RUF001 - spreadsheets accept the wide forms too
-_GUARDED = re.compile(r"'+[=+\-@\t\r＝＋－＠]")  # noqa: RUF001
-
-
-def guard(text: str) -> str:
-    """The text, prefixed if a spreadsheet could run it as a formula."""
-    return f"'{text}" if _FORMULA.match(text) else text
-
-
-def unguard(cell: str) -> str:
-    """The inverse of :func:`guard`."""
-    return cell[1:] if _GUARDED.match(cell) else cell
-
-
-def _text_cell(value: str | None) -> str:
-    return "" if value is None else guard(value)
-
-
-def _text(cell: str) -> str | None:
-    return unguard(cell) or None
-
-
-def _reply_cell(value: str | None) -> str:
-    """A reply may be empty but present, unlike other texts. An apostrophe represents it."""
-    return f"'{value}" if value is not None and not value.strip("'") else _text_cell(value)
-
-
-def _reply(cell: str) -> str | None:
-    if not cell:
-        return None
-    return cell[1:] if not cell.strip("'") else unguard(cell)
 
 
 def _json_cell(value: object) -> str:
@@ -71,39 +39,55 @@ def _plain_or_none(cell: str) -> str | None:
     return cell or None
 
 
+def _truth_cell(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _truth(cell: str) -> Any:
+    # Spreadsheets save them in upper case.
+    return _json(cell.lower())
+
+
 _Codec = tuple[Callable[[Any], str], Callable[[str], Any]]
-_TEXT: _Codec = (_text_cell, _text)
-_PLAIN: _Codec = (_plain, _plain_or_none)
+_TEXT: _Codec = (_plain, _plain_or_none)
 _JSON: _Codec = (_json_cell, _json)
 _NUMBER: _Codec = (_number_cell, _json)
+_TRUTH: _Codec = (_truth_cell, _truth)
+#: Whether there is a reply, as it may be empty.
+_REPLIED: Final = "replied"
 
 #: How each column is written and read, in the order of the table.
 _CODECS: Mapping[str, _Codec] = {
     "id": _TEXT,
-    "created_at": _PLAIN,
+    "created_at": _TEXT,
     "session_id": _TEXT,
     "message_id": _TEXT,
     "agent_id": _TEXT,
     "author": _TEXT,
-    "rating": _PLAIN,
+    "rating": _TEXT,
     "comment": _TEXT,
     "tags": _JSON,
     "context": _JSON,
     "sentiment_polarity": _NUMBER,
     "sentiment_subjectivity": _NUMBER,
-    "status": _PLAIN,
+    "status": _TEXT,
     "moderation": _JSON,
-    "reply": (_reply_cell, _reply),
+    "reply": _TEXT,
+    _REPLIED: _TRUTH,
     "version": _NUMBER,
-    "updated_at": _PLAIN,
-    "withdrawn_at": _PLAIN,
+    "updated_at": _TEXT,
+    "withdrawn_at": _TEXT,
     "revisions": _JSON,
     "idempotency_key": _TEXT,
     "fingerprint": _TEXT,
-    "vote": (lambda vote: "true" if vote else "false", _json),
+    "vote": _TRUTH,
     "later_keys": _JSON,
 }
-COLUMNS = tuple(_CODECS)
+COLUMNS: Final = tuple(_CODECS)
+#: The columns that are guarded in exports without :data:`_REPLIED`.
+_GUARDED: Final = frozenset(
+    {"id", "session_id", "message_id", "agent_id", "author", "comment", "idempotency_key", "fingerprint"}
+)
 _WRITERS = tuple((name, write) for name, (write, _) in _CODECS.items())
 
 
@@ -126,6 +110,7 @@ def to_cells(feedback: Feedback) -> list[str]:
     sentiment = record["sentiment"] or {}
     record["sentiment_polarity"] = sentiment.get("polarity")
     record["sentiment_subjectivity"] = sentiment.get("subjectivity")
+    record[_REPLIED] = record["reply"] is not None
     return [write(record[name]) for name, write in _WRITERS]
 
 
@@ -135,11 +120,24 @@ def from_cells(cells: Mapping[str, str]) -> Record:
     Raises:
         BadRow: a cell is invalid.
     """
+    if is_guarded := _REPLIED not in cells:
+        cells = {name: unguard(cell) if name in _GUARDED else cell for name, cell in cells.items()}
     record: Record = {name: _value(name, cell) for name, cell in cells.items() if name in _CODECS}
+    if is_guarded:
+        record["reply"] = _guarded_reply(cells.get("reply", ""))
+    elif record.pop(_REPLIED):
+        record["reply"] = record.get("reply") or ""
     polarity, subjectivity = record.pop("sentiment_polarity", None), record.pop("sentiment_subjectivity", None)
     if polarity is not None or subjectivity is not None:
         record["sentiment"] = {"polarity": polarity, "subjectivity": subjectivity}
     return record
+
+
+def _guarded_reply(cell: str) -> str | None:
+    if not cell:
+        return None
+    # An empty reply is an apostrophe, and a reply of apostrophes has one more.
+    return unguard(cell) if cell.strip("'") else cell[1:]
 
 
 def _value(name: str, cell: str) -> Any:

@@ -15,9 +15,9 @@ from attrs import frozen
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.feedback import Rating
+from harken.domain.instants import stamp
 from harken.domain.templates import fill_template, template_problem
 from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
-from harken_adapters.formats.record import stamp
 from harken_adapters.notifiers.missing import missing
 from harken_adapters.notifiers.secrets import Secrets, secrets_of
 from harken_adapters.notifiers.tables import check_keys, text_at

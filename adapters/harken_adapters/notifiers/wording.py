@@ -9,8 +9,8 @@ from typing import Final
 from harken.domain.alerts.alert import Alert
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback, Rating
+from harken.domain.instants import stamp
 from harken.ports.notifier import Notification
-from harken_adapters.formats.record import stamp
 from harken_adapters.notifiers.digest_text import digest_lines, digest_title
 
 _EVENT_WORDS: Final = {

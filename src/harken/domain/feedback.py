@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 from attrs import asdict, evolve, field, frozen
 from attrs.converters import optional
 
-from harken.domain.instants import MICROSECOND, utc
+from harken.domain.instants import MICROSECOND, stamp, stamp_or_none, utc
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
 
 Scalar = str | int | float | bool | None
@@ -167,6 +167,10 @@ class Sentiment:
         """Return the sentiment with these values in millionths."""
         return cls(polarity / _MILLION, subjectivity / _MILLION)
 
+    def to_dict(self) -> dict[str, float]:
+        """Return both values by name."""
+        return {"polarity": self.polarity, "subjectivity": self.subjectivity}
+
     @property
     def polarity_millionths(self) -> int:
         """The polarity in millionths, an integer so that sums are exact."""
@@ -203,6 +207,16 @@ class Content:
     def same_except_sentiment(self, other: Content) -> bool:
         """Whether both are the same except for the sentiment, which is derived from the comment."""
         return evolve(self, sentiment=None) == evolve(other, sentiment=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values by name, as JSON values."""
+        return {
+            "rating": self.rating.value,
+            "comment": self.comment,
+            "tags": list(self.tags),
+            "context": dict(self.context),
+            "sentiment": self.sentiment.to_dict() if self.sentiment else None,
+        }
 
     def parts(self) -> dict[str, Any]:
         """Return the values by name, as keyword arguments of a submission or of content."""
@@ -279,6 +293,15 @@ class Revision(_WithContent):
     content: Content
     reply: str | None
     replaced_at: datetime
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all values by name, as JSON values."""
+        return {
+            "version": self.version,
+            **self.content.to_dict(),
+            "reply": self.reply,
+            "replaced_at": stamp(self.replaced_at),
+        }
 
 
 class Unchanged(Enum):
@@ -370,6 +393,26 @@ class Feedback(_WithContent):
     def is_counted(self) -> bool:
         """Whether it is in lists, statistics and alerts: approved and not withdrawn."""
         return self.withdrawn_at is None and self.moderation.status is ModerationStatus.APPROVED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that readers may see, as JSON values, named as in the HTTP API; without the application."""
+        return {
+            "id": self.id,
+            "created_at": stamp(self.created_at),
+            "session_id": self.session_id,
+            "message_id": self.message_id,
+            "agent_id": self.agent_id,
+            "author": self.author,
+            **self.content.to_dict(),
+            "status": self.moderation.status.value,
+            "moderation": self.moderation.to_dict(),
+            "reply": self.reply,
+            "version": self.version,
+            "updated_at": stamp(self.updated_at),
+            "withdrawn_at": stamp_or_none(self.withdrawn_at),
+            "revisions": [revision.to_dict() for revision in self.revisions],
+            "vote": self.vote,
+        }
 
     def as_submission(self) -> Submission:
         """Return a submission with the same content."""

@@ -77,6 +77,16 @@ def _is_date(text: str) -> bool:
     return True
 
 
+def stamp(moment: datetime) -> str:
+    """Return a time in ISO 8601 and UTC, with microseconds, such as ``2026-01-31T12:00:00.000000Z``."""
+    return f"{utc(moment).isoformat(timespec='microseconds')[:-6]}Z"
+
+
+def stamp_or_none(moment: datetime | None) -> str | None:
+    """:func:`stamp` of a time that may be absent."""
+    return None if moment is None else stamp(moment)
+
+
 def to_microseconds(moment: datetime) -> int:
     """Return the exact number of microseconds since 1970-01-01 UTC; negative for earlier times."""
     return (moment - EPOCH) // MICROSECOND

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
 from harken.domain.errors import InvalidTransition, StaleFeedback
+from harken.domain.instants import stamp_or_none
 from harken.domain.violation import Span
 
 
@@ -65,6 +66,25 @@ class Moderation:
         if self.held_by:
             return tuple(match.rule for match in self.held_by)
         return (self.reason,) if self.reason else ()
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """Return the decision besides the status, as JSON values; ``None`` if there was none."""
+        if self == Moderation(status=self.status):
+            return None
+        record: dict[str, Any] = {
+            "reason": self.reason,
+            "moderator": self.moderator,
+            "decided_at": stamp_or_none(self.decided_at),
+            "previous": self.previous.value if self.previous else None,
+            "previous_reason": self.previous_reason,
+        }
+        if self.is_undo:
+            record["undo"] = True
+        if self.held_by:
+            record["held_by"] = [
+                {"rule": match.rule, "spans": [list(span) for span in match.spans]} for match in self.held_by
+            ]
+        return record
 
     def without_spans(self) -> Moderation:
         """Return the moderation for another comment, of which the rules matched no part."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import sqrt
 from operator import add, sub
-from typing import Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from harken.domain.feedback import Feedback, Rating
+from harken.domain.texts import html_table
 
 #: The 97.5th percentile of the standard normal distribution: both tails together leave 5%.
 Z_95: Final = 1.959963984540054
@@ -23,6 +24,13 @@ class Interval:
 
     low: float
     high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:.1f} to {self.high:.1f}"
+
+    def to_dict(self) -> dict[str, float]:
+        """Return both ends with one decimal."""
+        return {"low": round(self.low, 1), "high": round(self.high, 1)}
 
 
 @frozen(kw_only=True)
@@ -129,6 +137,44 @@ class Summary:
             by_hour=tuple(map(sub, self.by_hour, other.by_hour)),
         )
 
+    def __str__(self) -> str:
+        return describe(self, self.interval)
+
+    def _repr_html_(self) -> str:
+        return html_table(COLUMNS, [cells(self, self.interval)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values, named as in the HTTP API.
+
+        Counts and sums are exact. Percentages and lengths have one decimal, sentiments three.
+        """
+        record = {
+            **self.to_sums(),
+            "quality_score": round(self.quality, 1),
+            "average_comment_length": round(self.average_comment_length, 1),
+            "interval": self.interval.to_dict(),
+        }
+        if self.average_polarity is not None and self.average_subjectivity is not None:
+            record["average_polarity"] = round(self.average_polarity, 3)
+            record["average_subjectivity"] = round(self.average_subjectivity, 3)
+        return record
+
+    def to_sums(self) -> dict[str, Any]:
+        """Return the counts and sums, from which everything else can be computed, and the satisfaction in percent."""
+        return {
+            "total_feedbacks": self.total,
+            "positive": self.positive,
+            "negative": self.negative,
+            "neutral": self.neutral,
+            "satisfaction_score": round(self.satisfaction, 1),
+            "comments": self.comments,
+            "comment_characters": self.comment_characters,
+            "sentiments": self.sentiments,
+            "polarity_millionths": self.polarity_millionths,
+            "subjectivity_millionths": self.subjectivity_millionths,
+            "by_hour": list(self.by_hour),
+        }
+
     @property
     def total(self) -> int:
         """The number of feedback entries."""
@@ -187,3 +233,24 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     low = 0.0 if successes == 0 else (centre - margin) / scale
     high = 1.0 if successes == trials else (centre + margin) / scale
     return low, high
+
+
+#: The headings of :func:`cells`.
+COLUMNS: Final = ("entries", "up", "down", "neutral", "satisfaction", "95% interval")
+
+
+def cells(summary: Summary, interval: Interval) -> tuple[str, ...]:
+    """Return the statistics as the cells of a row, for people; the interval may take repeated authors into account."""
+    known = (f"{summary.satisfaction:.1f}%", str(interval)) if summary.decided else ("", "")
+    counts = (summary.total, summary.positive, summary.negative, summary.neutral)
+    return (*(f"{count:,}" for count in counts), *known)
+
+
+def describe(summary: Summary, interval: Interval) -> str:
+    """Return the statistics in one line, for people."""
+    if not summary.total:
+        return "no feedback"
+    total, up, down, neutral, satisfaction, known = cells(summary, interval)
+    entries = "entry" if summary.total == 1 else "entries"
+    share = f"satisfaction {satisfaction} (95% CI {known})" if summary.decided else "no thumbs"
+    return f"{total} {entries}: {up} up, {down} down, {neutral} neutral; {share}"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import frozen
 
 from harken.domain.errors import InvalidQuery
 from harken.domain.insight.comparison import Estimate
-from harken.domain.summary import Summary
+from harken.domain.summary import COLUMNS, Summary, cells
+from harken.domain.texts import html_table
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -23,6 +24,8 @@ MAX_PERIODS: Final = 20_000
 #: The maximum number of points of a fitting period, except for weeks.
 MOST_FITTING: Final = 60
 _ENOUGH_THUMBS: Final = 20
+#: How many points people see at once.
+_MOST_SHOWN: Final = 100
 
 
 class Period(Enum):
@@ -77,6 +80,58 @@ class TrendPoint:
     def estimate(self) -> Estimate:
         """The statistics, with an interval that takes repeated authors into account."""
         return Estimate(self.summary, self.design_effect)
+
+    @property
+    def span(self) -> dict[str, str]:
+        """Its start and end as JSON values."""
+        return {"start": self.start.isoformat(), "end": self.end.isoformat()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return its span and statistics as JSON values, named as in the HTTP API."""
+        return self.span | self.estimate.to_dict()
+
+
+class Trend(list[TrendPoint]):
+    """The points of a trend, oldest first, without gaps.
+
+    Attributes:
+        period: the length of each.
+        zone: the IANA time zone.
+    """
+
+    def __init__(self, points: Iterable[TrendPoint], period: Period, zone: str) -> None:
+        super().__init__(points)
+        self.period = period
+        self.zone = zone
+
+    def __str__(self) -> str:
+        rows = [(f"{self.period.value} ({self.zone})", *COLUMNS), *self._rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]
+        return "\n".join([*lines, self._note] if self._note else lines)
+
+    def _repr_html_(self) -> str:
+        return html_table((f"{self.period.value} ({self.zone})", *COLUMNS), self._rows(), self._note)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values, named as in the HTTP API."""
+        return {"by": self.period.value, "zone": self.zone, "points": [point.to_dict() for point in self]}
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        is_whole_days = self.period in {Period.DAY, Period.WEEK}
+        return [
+            (
+                f"{point.start:{'%Y-%m-%d' if is_whole_days else '%Y-%m-%d %H:%M'}}",
+                *cells(point.summary, point.estimate.interval),
+            )
+            for point in self[-_MOST_SHOWN:]
+        ]
+
+    @property
+    def _note(self) -> str:
+        if left_out := len(self[:-_MOST_SHOWN]):
+            return f"{left_out:,} earlier points are not shown"
+        return "" if self else "no feedback"
 
 
 def zone_named(name: str) -> ZoneInfo:

@@ -35,7 +35,7 @@ from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
 from harken.domain.trend import (
     Period,
-    TrendPoint,
+    Trend,
     begin_of,
     by_hour_of_day,
     by_period,
@@ -129,7 +129,7 @@ class AnalyticsService:
             key: Estimate(group, effects.get(key, total.design_effect)) for key, group in self.groups(query, by).items()
         }
 
-    def trend(self, query: FeedbackQuery, period: Period | None, zone: str = "UTC") -> list[TrendPoint]:
+    def trend(self, query: FeedbackQuery, period: Period | None, zone: str = "UTC") -> Trend:
         """The statistics of the matching feedback by period of an IANA time zone, oldest first.
 
         Without a period, the shortest is chosen that gives at most 60 points and a median of at least 20 thumbs.
@@ -139,14 +139,14 @@ class AnalyticsService:
         """
         named = zone_named(zone)
 
-        def compute() -> list[TrendPoint]:
+        def compute() -> Trend:
             slots = self._slots(query)
             chosen = period or fitting_period(slots, named)
             points = trend(slots, chosen, named)
             effect = self._effect_within(query, (chosen, zone), lambda slot: begin_of(slot.astimezone(named), chosen))
-            return [evolve(point, design_effect=effect) for point in points]
+            return Trend([evolve(point, design_effect=effect) for point in points], chosen, zone)
 
-        return list(self._keep(query, ("trend", period, zone), compute))
+        return copy(self._keep(query, ("trend", period, zone), compute))
 
     def fitting_period(self, query: FeedbackQuery, zone: str = "UTC") -> Period:
         """The period that :meth:`trend` chooses.

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from harken.testing.strategies import feedback_entries, later_versions, texts
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.exporting import export
 from harken_adapters.formats.record import from_record, to_record
-from harken_adapters.formats.table import COLUMNS, guard, unguard
+from harken_adapters.formats.spreadsheet import guard, unguard
+from harken_adapters.formats.table import COLUMNS
 from import_files import imported as import_file
 from support import a_feedback, a_submission
 
@@ -109,6 +111,36 @@ def test_apostrophes_in_other_files_are_text(hk: Harken) -> None:
     """Apostrophes are removed only from Harken exports."""
     assert imported(hk, b"session_id,rating,comment\ns,up,'@airline hi\n", "csv") == []
     assert [one.comment for one in hk.export()] == ["'@airline hi"]
+
+
+#: A table of version 0.1.0, whose texts were guarded.
+GUARDED = (
+    "id,created_at,session_id,message_id,agent_id,author,rating,comment,tags,context,sentiment_polarity,"
+    "sentiment_subjectivity,status,moderation,reply,version,updated_at,withdrawn_at,revisions,idempotency_key,"
+    "fingerprint,vote,later_keys\r\n"
+    "a,2026-03-04T12:00:00Z,s,,,'@ann,up,'=1+1,,,,,approved,,'',1,2026-03-04T12:00:00Z,,,,,false,\r\n"
+    "b,2026-03-04T12:00:00Z,s,,,'@ann,up,''@you said,,,,,approved,,',1,2026-03-04T12:00:00Z,,,,,false,\r\n"
+    "c,2026-03-04T12:00:00Z,s,,,'@ann,up,',,,,,approved,,,1,2026-03-04T12:00:00Z,,,,,FALSE,\r\n"
+    "d,2026-03-04T12:00:00Z,s,,,'@ann,up,plain,,,,,approved,,'-ok,1,2026-03-04T12:00:00Z,,,,,false,\r\n"
+)
+
+
+def test_a_guarded_export_of_an_earlier_version_is_restored(hk: Harken) -> None:
+    """Each text, and each reply, is without the apostrophe that the earlier version added."""
+    assert imported(hk, GUARDED.encode(), "csv") == []
+    contents = (("=1+1", "'"), ("'@you said", ""), ("'", None), ("plain", "-ok"))
+    assert sorted(hk.export(), key=attrgetter("id")) == [
+        a_feedback(feedback_id, comment=comment, reply=reply, author="@ann")
+        for feedback_id, (comment, reply) in zip("abcd", contents, strict=True)
+    ]
+
+
+def test_a_table_for_programs_has_every_text_as_it_is() -> None:
+    """Programs that read it get no apostrophe that nobody wrote."""
+    texts = ["=1+1", "@airline hi", "-1", "'=x", "'", "\tx", ""]
+    table = exported([a_feedback(comment=text, author=text or None) for text in texts], "csv").decode()
+    rows = list(csv.DictReader(io.StringIO(table, newline="")))
+    assert [(row["comment"], row["author"]) for row in rows] == [(text, text) for text in texts]
 
 
 @pytest.mark.parametrize("of", ["csv", "jsonl"])

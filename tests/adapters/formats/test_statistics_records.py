@@ -24,6 +24,7 @@ from harken import (
     Keyword,
     Mix,
     Page,
+    Period,
     Proportion,
     ProportionChange,
     SatisfactionChange,
@@ -31,21 +32,21 @@ from harken import (
     Summary,
     Theme,
     Themes,
+    Trend,
     TrendPoint,
     Verdict,
 )
 from harken.domain.insight.ranking import rank
+from harken.domain.instants import stamp
 from harken.domain.query import Cursor
 from harken.testing.strategies import feedback_entries, later_versions
-from harken_adapters.formats.record import feedback_record, from_record, page_from, page_record, stamp
+from harken_adapters.formats.record import from_record, page_from
 from harken_adapters.formats.statistics import (
     changes_from,
     changes_record,
     compared_groups_record,
     comparison_from,
-    comparison_record,
     estimate_from,
-    estimate_record,
     facets_from,
     facets_record,
     groups_from,
@@ -57,7 +58,6 @@ from harken_adapters.formats.statistics import (
     issues_record,
     keywords_from,
     keywords_record,
-    period_points,
     ranking_from,
     ranking_record,
     summary_from,
@@ -109,16 +109,16 @@ def entries(draw: st.DrawFn) -> Feedback:
 def test_an_estimate(summary: Summary, effect: float) -> None:
     """Its summary, design effect and interval are equal."""
     estimate = Estimate(summary, effect)
-    found = estimate_from(sent(estimate_record(estimate)))
+    found = estimate_from(sent(estimate.to_dict()))
     assert found == estimate
     assert found.interval == estimate.interval
-    assert summary_from(sent(estimate_record(estimate))) == summary
+    assert summary_from(sent(estimate.to_dict())) == summary
 
 
 @given(COMPARISONS)
 def test_a_comparison(comparison: Comparison) -> None:
     """It is equal, and so is what it says."""
-    found = comparison_from(sent(comparison_record(comparison)))
+    found = comparison_from(sent(comparison.to_dict()))
     assert found == comparison
     assert (found.sentence, found.p_value, found.needed) == (
         comparison.sentence,
@@ -138,16 +138,16 @@ def test_groups(groups: dict[Any, Comparison]) -> None:
 def test_a_trend(zone: str, points: list[Any]) -> None:
     """Its points have the same instants and the same local times, also where the clocks change."""
     local = ZoneInfo(zone)
-    trend = [
-        TrendPoint(at.astimezone(local), (at + timedelta(hours=1)).astimezone(local), summary, effect)
-        for at, summary, effect in points
-    ]
-    document = {
-        "zone": zone,
-        "points": [point | estimate_record(estimate) for point, estimate in period_points(trend)],
-    }
-    found = trend_from(sent(document))
-    assert found == trend
+    trend = Trend(
+        [
+            TrendPoint(at.astimezone(local), (at + timedelta(hours=1)).astimezone(local), summary, effect)
+            for at, summary, effect in points
+        ],
+        Period.HOUR,
+        zone,
+    )
+    found = trend_from(sent(trend.to_dict()))
+    assert (found, found.period, found.zone) == (trend, Period.HOUR, zone)
     assert [(one.start.fold, one.start.tzinfo) for one in found] == [(one.start.fold, local) for one in trend]
 
 
@@ -216,7 +216,7 @@ def test_issues(data: st.DataObject) -> None:
     directions = st.sampled_from([1, 0, -1])
     issue = st.builds(Issue, TEXTS, shares, st.none() | SHARE_CHANGES, directions, st.none() | entries(), words)
     issues = Issues(tuple(data.draw(st.lists(issue, max_size=3))), data.draw(COUNTS), downs, data.draw(st.booleans()))
-    record = issues_record(issues, feedback_record)
+    record = issues_record(issues, Feedback.to_dict)
     assert issues_from(sent(record), lambda one: from_record(one, "shop")) == issues
 
 
@@ -269,7 +269,7 @@ def test_themes(total: int, data: st.DataObject) -> None:
     """Themes are equal, except that the ids of their comments are not sent."""
     themes = data.draw(st.lists(found_themes(total), max_size=2))
     expected = Themes(tuple(themes), total, is_enough=True, tags=(("a", 2),), frequent_words=(("b", 1),))
-    found = themes_from(sent(themes_record(expected, feedback_record)), lambda record: from_record(record, "shop"))
+    found = themes_from(sent(themes_record(expected, Feedback.to_dict)), lambda record: from_record(record, "shop"))
     assert found == expected
     assert [theme.sentence for theme in found.themes] == [theme.sentence for theme in themes]
 
@@ -278,5 +278,5 @@ def test_themes(total: int, data: st.DataObject) -> None:
 def test_a_page(items: list[Feedback], more: bool) -> None:
     """A page has its feedback and its cursor."""
     page = Page(tuple(items), Cursor.of(items[-1]) if items and more else None)
-    assert page_from(sent(page_record(page)), "shop") == page
+    assert page_from(sent(page.to_dict()), "shop") == page
     assert all(stamp(one.created_at).endswith("Z") for one in items)

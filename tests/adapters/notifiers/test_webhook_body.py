@@ -16,6 +16,7 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import AlertKind, Subject
 from harken.domain.events import EventType
 from harken.domain.feedback import Content, Context, Target
+from harken.domain.instants import stamp
 from harken.domain.moderation import APPROVED
 from harken.domain.rules import (
     MAX_COMMENT_LENGTH,
@@ -30,7 +31,6 @@ from harken.ports.notifier import ErasedFeedback, Notification
 from harken.testing import a_digest, with_content
 from harken.testing.strategies import feedback_entries, later_versions, texts
 from harken_adapters.formats.notification import body, notification_record
-from harken_adapters.formats.record import stamp
 from support import NOON, a_feedback
 
 KILOBYTES_20 = 20_000

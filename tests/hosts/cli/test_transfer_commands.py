@@ -32,7 +32,7 @@ def test_an_export_needs_a_format(cli: Any, tmp_path: Path) -> None:
     """A name without a known suffix needs --format, as in an import."""
     ran = cli("export", "backup")
     assert (ran.code, ran.out) == (2, "")
-    assert "Cannot tell the format of 'backup'; add --format csv or --format jsonl" in ran.err
+    assert "Cannot tell the format of 'backup'; add --format with one of csv, jsonl, parquet, arrow" in ran.err
     assert not (tmp_path / "backup").exists()
     assert cli("export", "backup", "--format", "jsonl").code == 0
 
@@ -50,7 +50,7 @@ def test_an_export_is_restored_exactly(cli: Any, tmp_path: Path, suffix: str) ->
     assert cli("import", one, "--json", storage=other).json["duplicates"] == 2
     cli("export", two, "--all", storage=other)
     assert (tmp_path / one).read_bytes() == (tmp_path / two).read_bytes()
-    assert cli("export", one).out == f"1 entry exported to {one}\n"
+    assert cli("export", one).out.startswith(f"1 entry exported to {one}\n")
 
 
 def test_an_export_to_stdout_is_only_the_export(cli: Any) -> None:

@@ -617,14 +617,17 @@ class TestThemes:
 
 class TestExporting:
     def test_formats(self, server: Server, hk: Harken) -> None:
-        """An export is JSON Lines, or CSV without cells that spreadsheets execute; other formats are rejected."""
+        """An export is JSON Lines, CSV, or CSV without cells that spreadsheets execute; others are rejected."""
         hk.submit("s", "up", "=1+1\n'quoted\"")
         (line,) = server.ask("GET", "/api/export").text.splitlines()
         assert json.loads(line)["comment"] == "=1+1\n'quoted\""
-        (row,) = csv.DictReader(io.StringIO(server.ask("GET", "/api/export?format=csv").text))
-        assert not row["comment"].startswith("=")
-        for wrong in ("xml", "", "JSONL"):
-            problem(server.ask("GET", f"/api/export?format={wrong}"), 422, "invalid")
+        (row,) = csv.DictReader(io.StringIO(server.ask("GET", "/api/export?format=csv").text, newline=""))
+        assert row["comment"] == "=1+1\n'quoted\""
+        table = server.ask("GET", "/api/export?format=csv&for=spreadsheet").content.decode("utf-8-sig")
+        (row,) = csv.DictReader(io.StringIO(table, newline=""))
+        assert row["comment"] == "'=1+1\n'quoted\""
+        for wrong in ("format=xml", "format=", "format=JSONL", "format=csv&for=it", "for=spreadsheet"):
+            problem(server.ask("GET", f"/api/export?{wrong}"), 422, "invalid")
 
     def test_an_empty_export(self, server: Server) -> None:
         """An empty export is not an error."""

@@ -17,8 +17,6 @@ from harken.domain.instants import parse_instant
 from harken.testing import Faults
 from harken_adapters.formats.statistics import (
     changes_record,
-    comparison_record,
-    estimate_record,
     themes_record,
 )
 from harken_adapters.hosts.fastapi.host import Host
@@ -124,7 +122,7 @@ class TestReading:
     def test_statistics(self, rated: Harken) -> None:
         """They are those of the library, with their interval."""
         result = answer_of(ask(rated, "get_statistics"))["result"]
-        assert result == without(estimate_record(rated.estimate()), "by_hour")
+        assert result == without(rated.estimate().to_dict(), "by_hour")
         assert result["interval"]["low"] < result["satisfaction_score"] < result["interval"]["high"]
 
     def test_no_ratings_are_not_0_percent(self, hk: Harken) -> None:
@@ -197,9 +195,8 @@ class TestReading:
         answer = ask(
             rated, "compare_feedback", before_context={"version": "1.0"}, after_context={"version": "2.0"}, tag="slow"
         )
-        expected = comparison_record(
-            rated.compare({"context": {"version": "1.0"}}, {"context": {"version": "2.0"}}, tag="slow")
-        )
+        comparison = rated.compare({"context": {"version": "1.0"}}, {"context": {"version": "2.0"}}, tag="slow")
+        expected = comparison.to_dict()
         result = answer_of(answer)["result"]
         assert without(result, "before", "after", "mix") == without(expected, "before", "after")
         assert result["before"]["total_feedbacks"] == expected["before"]["total_feedbacks"]

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from harken import Submission
+from harken.domain.instants import stamp_or_none
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.importing.columns import FIELDS
 from harken_adapters.formats.importing.plan import Plan, Sessions
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.rows import rows_of
-from harken_adapters.formats.record import stamp_or_none
 
 _SHOWN_VALUES: Final = 8
 _SHOWN_NAMES: Final = 60

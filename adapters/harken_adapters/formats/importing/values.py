@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, Final
 
-from harken_adapters.formats.record import stamp
+from harken.domain.instants import stamp
 
 
 def plain(value: Any, *, finite: bool = True) -> Any:

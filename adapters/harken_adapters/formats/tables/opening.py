@@ -12,6 +12,7 @@ from typing import Final
 from harken.configuration.extras import requires
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.spreadsheet import is_spreadsheet
 from harken_adapters.formats.tables.compression import ZIP_MAGIC, Content, unpack
 from harken_adapters.formats.tables.csv_table import CsvTable
 from harken_adapters.formats.tables.encoding import detect_encoding
@@ -19,6 +20,7 @@ from harken_adapters.formats.tables.json_array import JsonArrayTable
 from harken_adapters.formats.tables.json_document import JsonDocument
 from harken_adapters.formats.tables.json_lines import JsonLinesTable
 from harken_adapters.formats.tables.source import STANDARD, Source
+from harken_adapters.formats.tables.spreadsheet_export import SpreadsheetExport
 from harken_adapters.formats.tables.table import Table
 
 #: The formats that a suffix promises. JSON is written on lines and as a list, under either suffix.
@@ -109,10 +111,11 @@ def open_table(path: str, options: ImportOptions) -> Table:
     """
     source = Source(path)
     try:
-        return _open(source, options)
+        table = _open(source, options)
     except BaseException:
         source.close()
         raise
+    return SpreadsheetExport(table) if table.columns and is_spreadsheet(table.columns) else table
 
 
 def _open(source: Source, options: ImportOptions) -> Table:

@@ -49,6 +49,7 @@ from harken_adapters.hosts.cli import (
     digests,
     doctor,
     erasing,
+    exporting,
     feedback,
     importing,
     imports,
@@ -65,7 +66,6 @@ from harken_adapters.hosts.cli import (
     serve,
     statistics,
     tokens,
-    transfer,
 )
 from harken_adapters.hosts.cli.options import CliContext, NothingAccepted, WrongUsage
 from harken_adapters.hosts.cli.output import ClosedStdout, UnwritableOutput, escape, print_json, say, warn, writing
@@ -140,7 +140,7 @@ app.command("report", rich_help_panel=_STATISTICS)(report.report)
 app.command("sentiment", rich_help_panel=_STATISTICS)(sentiment.sentiment)
 app.command("import", rich_help_panel=_FILES)(importing.import_)
 app.command("imports", rich_help_panel=_FILES)(imports.imports)
-app.command("export", rich_help_panel=_FILES)(transfer.export)
+app.command("export", rich_help_panel=_FILES)(exporting.export)
 app.command("copy", rich_help_panel=_FILES)(copying.copy)
 app.add_typer(migrate.migrate, name="migrate", rich_help_panel=_FILES)
 app.add_typer(alerts.alerts, name="alerts", rich_help_panel=_NOTIFICATIONS)

@@ -24,7 +24,6 @@ from harken import (
 from harken_adapters.charts.labels import amount
 from harken_adapters.demo.story import Story
 from harken_adapters.demo.visitors import Visitors, arrivals
-from harken_adapters.formats.statistics import estimate_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import print_json, say
 from harken_adapters.hosts.cli.statistics import print_groups, print_stats, print_themes, print_trend
@@ -53,7 +52,7 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
         added = _collect(hk, datetime.now(UTC))
         scenes = _play(hk)
         if as_json:
-            print_json({"added": added, **estimate_record(hk.estimate())})
+            print_json({"added": added, **hk.estimate().to_dict()})
             return
         _print_scenes(added, scenes)
         _print_statistics(hk)

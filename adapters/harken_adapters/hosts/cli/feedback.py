@@ -9,7 +9,6 @@ import typer
 from harken import Cursor, Feedback, Target
 from harken.services.feedback.receipt import Receipt
 from harken_adapters.formats.readings import readings_record
-from harken_adapters.formats.record import feedback_record, page_record
 from harken_adapters.hosts.cli.applications import say_if_empty
 from harken_adapters.hosts.cli.evaluation import reading_note
 from harken_adapters.hosts.cli.options import (
@@ -117,7 +116,7 @@ def list_(
             return
         readings = hk.sentiment.readings(page.items) if sentiment else {}
     if as_json:
-        print_json(page_record(page) | ({"readings": readings_record(readings)} if sentiment else {}))
+        print_json(page.to_dict() | ({"readings": readings_record(readings)} if sentiment else {}))
     else:
         notes = {feedback_id: reading_note(one) for feedback_id, one in readings.items()}
         feedback_list(page, empty="No more feedback" if after else "No feedback matches the filters", notes=notes)
@@ -128,7 +127,7 @@ def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False)
     with cli_context(context).open_existing() as hk:
         feedback = hk.collection.get(hk.application, feedback_id)
     if as_json:
-        print_json(feedback_record(feedback))
+        print_json(feedback.to_dict())
         return
     facts = [(name, value) for name, value in _facts(feedback) if value]
     width = max(12, *(len(name) for name, _ in facts))

@@ -8,8 +8,8 @@ import typer
 from attrs import asdict
 
 from harken import Import
+from harken.domain.instants import stamp, stamp_or_none
 from harken_adapters.charts.labels import amount
-from harken_adapters.formats.record import stamp, stamp_or_none
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
 

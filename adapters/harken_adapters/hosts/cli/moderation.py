@@ -24,7 +24,6 @@ from harken_adapters.formats.moderation import (
     waiting_record,
 )
 from harken_adapters.formats.readings import spam_evaluation_record, spam_record
-from harken_adapters.formats.record import feedback_record, page_record
 from harken_adapters.hosts.cli.applications import say_if_empty
 from harken_adapters.hosts.cli.evaluation import evaluation_table, spam_note
 from harken_adapters.hosts.cli.feedback import After, Limit
@@ -89,7 +88,7 @@ def queue(
             return
         readings = hk.spam.readings(page.items)
     if as_json:
-        print_json(page_record(page) | {"spam": spam_record(readings)})
+        print_json(page.to_dict() | {"spam": spam_record(readings)})
     else:
         notes = {feedback_id: spam_note(one) for feedback_id, one in readings.items()}
         feedback_list(page, versions=True, notes=notes, empty="No pending feedback")
@@ -165,7 +164,7 @@ def undo(
 
 def _show(feedback: Feedback, *, as_json: bool) -> None:
     if as_json:
-        print_json(feedback_record(feedback))
+        print_json(feedback.to_dict())
         return
     say(f"{feedback.id} is now {feedback.moderation.status.value}")
 
@@ -213,7 +212,7 @@ def decisions(
             after=Cursor.parse(after) if after else None,
         )
     if as_json:
-        print_json(decisions_record(found, feedback_record))
+        print_json(decisions_record(found, Feedback.to_dict))
         return
     if found.count:
         people = ", ".join(f"{count:,} by {name or 'unnamed moderators'}" for name, count in found.by_moderator.items())
@@ -236,7 +235,7 @@ def review(context: typer.Context, feedback_id: FeedbackId, as_json: Json = Fals
     with cli_context(context).open_existing() as hk:
         found = hk.moderation.review(hk.query(), feedback_id)
     if as_json:
-        print_json(review_record(found, feedback_record))
+        print_json(review_record(found, Feedback.to_dict))
         return
     feedback_entry(found.feedback, versions=True)
     say("")
@@ -338,7 +337,7 @@ def _versions(entries: Sequence[str]) -> dict[str, int]:
 def _show_results(versions: Mapping[str, int], results: Sequence[DecisionResult], *, as_json: bool) -> None:
     failed = [one for one in results if not isinstance(one, Feedback)]
     if as_json:
-        print_json(outcomes_record(versions, results, feedback_record))
+        print_json(outcomes_record(versions, results, Feedback.to_dict))
     else:
         for feedback_id, result in zip(versions, results, strict=True):
             if isinstance(result, Feedback):

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from harken import Facets
+from harken import Facets, Feedback
 from harken_adapters.charts.headline import headline_details, headline_title
 from harken_adapters.charts.terminal import issues_text, ranking_text
-from harken_adapters.formats.record import feedback_record
 from harken_adapters.formats.statistics import (
     facets_record,
     headline_record,
@@ -74,7 +73,7 @@ def reasons(
         periods = hk.analytics.periods(query, filters.zone, same_weekdays=same_weekdays)
         found = hk.analytics.reasons(periods, limit=limit)
     if as_json:
-        print_json(issues_record(found, feedback_record))
+        print_json(issues_record(found, Feedback.to_dict))
         return
     chart(issues_text(found, width=row_width()))
 

@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from harken import AverageReading, EmbeddingsEvaluation, Rating, SentimentEvaluation, SentimentSurvey
+from harken import AverageReading, EmbeddingsEvaluation, Feedback, Rating, SentimentEvaluation, SentimentSurvey
 from harken.services.embeddings import MAX_COMMENTS
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.readings import sentiment_evaluation_record, survey_record
-from harken_adapters.formats.record import feedback_record
 from harken_adapters.hosts.cli.applications import say_if_empty
 from harken_adapters.hosts.cli.evaluation import evaluation_table, reading_note
 from harken_adapters.hosts.cli.feedback import Limit
@@ -50,7 +49,7 @@ def sentiment(
             return
         survey = hk.sentiment.survey(query, limit=limit)
     if as_json:
-        print_json(survey_record(survey, feedback_record))
+        print_json(survey_record(survey, Feedback.to_dict))
     else:
         _show_survey(survey)
 

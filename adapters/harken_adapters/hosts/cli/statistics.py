@@ -15,6 +15,7 @@ from harken import Cell as HeatCell
 from harken import (
     Comparison,
     Estimate,
+    Feedback,
     FeedbackQuery,
     GroupBy,
     Keyword,
@@ -39,22 +40,20 @@ from harken_adapters.charts.terminal import (
     trend_text,
 )
 from harken_adapters.charts.themes import TOO_FEW
-from harken_adapters.formats.record import feedback_record
 from harken_adapters.formats.statistics import (
     By,
     Points,
     changes_record,
     compared_groups_record,
-    comparison_record,
-    estimate_record,
     heat_map_record,
     keywords_record,
     mix_record,
     parse_group,
     period_points,
+    recurring_points,
+    recurring_record,
     response_time_record,
     themes_record,
-    trend_points,
 )
 from harken_adapters.hosts.cli.applications import say_if_empty
 from harken_adapters.hosts.cli.options import (
@@ -129,7 +128,7 @@ def stats(
         groups = hk.analytics.estimate_groups(query, group_by)
         shown = dict(islice(_sort_groups(groups, sort, reverse=reverse), limit))
         if as_json:
-            print_json({"by": by, "groups": [{"key": key} | estimate_record(group) for key, group in shown.items()]})
+            print_json({"by": by, "groups": [{"key": key} | group.to_dict() for key, group in shown.items()]})
             return
         print_groups(by, shown, hk.analytics.summary(query))
     if len(shown) < len(groups):
@@ -159,7 +158,7 @@ def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> N
             return
         estimate, response_time = hk.analytics.estimate(query), hk.moderation.response_time(query)
     if as_json:
-        print_json(estimate_record(estimate) | {"response_time": response_time_record(response_time)})
+        print_json(estimate.to_dict() | {"response_time": response_time_record(response_time)})
         return
     print_stats(estimate, response_time)
 
@@ -230,10 +229,10 @@ def trends(
             print_json(heat_map_record(zone, cells)) if as_json else _print_heat_map(cells, zone)
             return
         trend = None if by.recurs else hk.analytics.trend(query, Period(by.value), zone)
-        points = trend_points(hk, query, by, zone) if trend is None else period_points(trend)
+        points = recurring_points(hk, query, by, zone) if trend is None else period_points(trend)
         changes = hk.analytics.changes(query, zone) if with_changes else None
     if as_json:
-        document = {"by": by.value, "zone": zone, "points": [point | estimate_record(one) for point, one in points]}
+        document = recurring_record(by, zone, points) if trend is None else trend.to_dict()
         print_json(document if changes is None else document | changes_record(zone, changes))
         return
     now = datetime.now(UTC)
@@ -310,7 +309,7 @@ def themes(
             return
         found = hk.analytics.themes(query, limit=limit)
     if as_json:
-        print_json(themes_record(found, feedback_record))
+        print_json(themes_record(found, Feedback.to_dict))
         return
     print_themes(found)
 
@@ -390,7 +389,7 @@ def compare(
         same_agent = before.agent_id == after.agent_id
         mix = hk.analytics.mix(before, after, GroupBy(Dimension.AGENT)) if same_agent else None
     if as_json:
-        print_json(comparison_record(comparison) | {"mix": mix_record(mix)})
+        print_json(comparison.to_dict() | {"mix": mix_record(mix)})
         return
     _print_comparison(comparison)
     if mix:

@@ -9,8 +9,8 @@ from typing import Any, Final
 from attrs import evolve
 
 from harken import FeedbackQuery, Harken, HarkenError, Overloaded, StorageClosed, StorageError
+from harken.domain.instants import stamp
 from harken.services.feed import News, Place
-from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.guards.access import ANONYMOUS, TRUSTED_FOR, Principal
 from harken_adapters.hosts.http.wire.messages import to_json
 from harken_adapters.hosts.http.wire.problems import Problem

@@ -10,7 +10,6 @@ from typing import Any, Final
 from harken import Feedback, FeedbackRejected, Rating, Sentiment, Submission, Target, Violation
 from harken.domain.feedback import Scalar
 from harken.domain.instants import parse_instant
-from harken_adapters.formats.record import sentiment_record
 
 #: Names with a field in feedback. All other names are stored in the context.
 _FIELDS: Final = frozenset(
@@ -71,7 +70,7 @@ def to_dictionary(feedback: Feedback) -> dict[str, Any]:
         "message_id": feedback.message_id,
         "author": feedback.author,
         "tags": list(feedback.tags) or None,
-        "sentiment": sentiment_record(feedback.sentiment),
+        "sentiment": feedback.sentiment.to_dict() if feedback.sentiment else None,
         "idempotency_key": feedback.idempotency_key,
     }
     return {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harken import Cursor, FeedbackQuery, ModerationStatus, Scope
+from harken.domain.instants import stamp
 from harken.services.feed import Place
-from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.web.frame import Choice, Entry, Frame, uses_letter_keys, who_text
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import MOST_ALERTS, Visit

@@ -17,9 +17,9 @@ from attrs import evolve, frozen
 
 from harken import FeedbackQuery
 from harken.domain.insight.periods import ComparedPeriods, compared_periods
+from harken.domain.instants import stamp
 from harken.domain.trend import zone_named
 from harken_adapters.charts.labels import DASH, day_text, days_text
-from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.wire.parameters import FILTERS, Parameters, invalid, moment
 
 #: The number of local days of each period that ends now. All but the first are whole weeks, so that the previous period
@@ -205,14 +205,14 @@ class Selection:
         return f"{path}?{urlencode(pairs)}" if pairs else path
 
     def export_link(self, path: str) -> str:
-        """A link to the export of the same feedback, as CSV.
+        """A link to the export of the same feedback, as CSV for spreadsheets.
 
         Args:
             path: the path of the export, with the prefix. The HTTP API knows no periods, only times.
         """
         start, end = self.periods.span
         times = (("since", stamp(start)), ("until", stamp(end)))
-        return self.link(path, *times, ("format", "csv"), without=_OWN)
+        return self.link(path, *times, ("format", "csv"), ("for", "spreadsheet"), without=_OWN)
 
     def events_link(self, path: str, *, in_any_state: bool = False) -> str:
         """A link to the events of the feedback that the page lists, or would list if it were loaded again.

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Final
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
+from harken.domain.instants import stamp
 from harken.ports.notifier import Notification, Notifier
-from harken_adapters.formats.record import stamp
 from harken_adapters.notifiers.endpoint import Endpoint, status_of
 from harken_adapters.notifiers.tracing.exchange import Exchange
 from harken_adapters.notifiers.tracing.ids import SpanContext, TraceSource

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.feedback import Feedback
+from harken.domain.instants import stamp
 from harken.ports.notifier import Notification, Notifier
-from harken_adapters.formats.record import stamp
 from harken_adapters.notifiers.tracing.exchange import Exchange
 from harken_adapters.notifiers.tracing.ids import SpanContext
 from harken_adapters.notifiers.tracing.notifier import Score, TracingNotifier, metadata, score_id

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum
 from math import ceil, erfc, inf, sqrt
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -18,7 +18,8 @@ from harken.domain.insight.sampling import (
     mid_p,
     variance_of_change,
 )
-from harken.domain.summary import Interval, Summary, wilson
+from harken.domain.summary import COLUMNS, Interval, Summary, cells, describe, wilson
+from harken.domain.texts import html_table
 
 Key = TypeVar("Key")
 Compared = TypeVar("Compared", bound="TwoProportions")
@@ -47,6 +48,20 @@ class Estimate:
         effect = self.design_effect
         low, high = wilson(self.summary.positive / effect, self.summary.decided / effect)
         return Interval(low * 100, high * 100)
+
+    def __str__(self) -> str:
+        return describe(self.summary, self.interval)
+
+    def _repr_html_(self) -> str:
+        return html_table(COLUMNS, [cells(self.summary, self.interval)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values, named as in the HTTP API; see :meth:`.Summary.to_dict`."""
+        return {
+            **self.summary.to_dict(),
+            "interval": self.interval.to_dict(),
+            "design_effect": self.design_effect,
+        }
 
 
 @frozen
@@ -261,6 +276,41 @@ class Comparison(TwoProportions):
             Proportion(self.before.positive, self.before.decided, self.before_effect),
             Proportion(self.after.positive, self.after.decided, self.after_effect),
         )
+
+    @property
+    def _estimates(self) -> tuple[Estimate, Estimate]:
+        return Estimate(self.before, self.before_effect), Estimate(self.after, self.after_effect)
+
+    def __str__(self) -> str:
+        before, after = self._estimates
+        return f"before: {before}\nafter: {after}\n{self.sentence}"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, *cells(one.summary, one.interval))
+            for name, one in zip(("before", "after"), self._estimates, strict=True)
+        ]
+        return html_table(("", *COLUMNS), rows, self.sentence)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return both selections and the change, in percentage points, as JSON values, named as in the HTTP API."""
+        before, after = self._estimates
+        return {
+            "before": before.to_dict(),
+            "after": after.to_dict(),
+            "satisfaction_change": round(self.satisfaction_change, 1),
+            "quality_change": round(self.quality_change, 1),
+            "total_change": self.total_change,
+            "interval": self.interval.to_dict(),
+            "significant": self.verdict is not Verdict.UNDECIDED,
+            "verdict": self.verdict.value,
+            "sentence": self.sentence,
+            "needed": self.needed,
+            "alpha": self.alpha,
+            "always_valid_interval": self.always_valid_interval.to_dict(),
+            "p_value": float(f"{self.p_value:.3g}"),
+            "p_value_is_exact": self.is_exact,
+        }
 
     @property
     def satisfaction_change(self) -> float:

@@ -15,7 +15,7 @@ from harken.domain.search import MAX_SEARCH_LENGTH
 from harken.services.feedback.rule_counts import MAX_DAYS
 from harken.services.reasons import MAX_REASONS
 from harken.services.themes import MAX_THEMES
-from harken_adapters.formats.exporting import WRITERS
+from harken_adapters.formats.exporting import SPREADSHEET, WRITERS
 from harken_adapters.formats.statistics import By
 from harken_adapters.hosts.http.documentation.references import map_references
 from harken_adapters.hosts.http.documentation.schemas import (
@@ -431,6 +431,7 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
         {"type": "string", "pattern": "^[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*$", "default": "UTC"},
     ),
     "format": _in_query("format", "The format.", {"type": "string", "enum": list(WRITERS), "default": "jsonl"}),
+    "for": _in_query("for", "The program that opens a CSV file.", {"type": "string", "enum": [SPREADSHEET]}),
     "count": _in_query(
         "count",
         "Whether the last JSON line is the number of the others, so that a truncated response can be recognised.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from harken import ComparedPeriods, GroupBy, Scope
+from harken import ComparedPeriods, GroupBy, Period, Scope
 from harken.domain.query import Dimension
 from harken_adapters.charts.comparison import ranking_sentence
 from harken_adapters.charts.headline import headline_details, headline_title
@@ -14,8 +14,6 @@ from harken_adapters.formats.statistics import (
     By,
     changes_record,
     compared_groups_record,
-    comparison_record,
-    estimate_record,
     facets_record,
     group_key,
     headline_record,
@@ -25,8 +23,9 @@ from harken_adapters.formats.statistics import (
     mix_record,
     parse_group,
     ranking_record,
+    recurring_points,
+    recurring_record,
     themes_record,
-    trend_points,
 )
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
@@ -43,9 +42,9 @@ _BY_AGENT: Final = GroupBy(Dimension.AGENT)
 def _summary(call: Call) -> Response:
     query, by = call.query(), call.parameters.get("by")
     if by is None:
-        return answer(estimate_record(call.harken.analytics.estimate(query)))
+        return answer(call.harken.analytics.estimate(query).to_dict())
     groups = call.harken.analytics.estimate_groups(query, _group_by(by))
-    return answer({"by": by, "groups": [{"key": group_key(key)} | estimate_record(one) for key, one in groups.items()]})
+    return answer({"by": by, "groups": [{"key": group_key(key)} | one.to_dict() for key, one in groups.items()]})
 
 
 def _group_by(by: str) -> GroupBy:
@@ -56,8 +55,10 @@ def _trend(call: Call) -> Response:
     word, zone = call.parameters.get("by", By.DAY.value), call.parameters.get("zone", "UTC")
     if word not in (known := [by.value for by in By]):
         raise invalid("by", "unknown", f"by must be one of {', '.join(known)}; got {word[:100]!a}")
-    points = trend_points(call.harken, call.query(), By(word), zone)
-    return answer({"by": word, "zone": zone, "points": [point | estimate_record(one) for point, one in points]})
+    by, query = By(word), call.query()
+    if by.recurs:
+        return answer(recurring_record(by, zone, recurring_points(call.harken, query, by, zone)))
+    return answer(call.harken.analytics.trend(query, Period(word), zone).to_dict())
 
 
 def _themes(call: Call) -> Response:
@@ -84,7 +85,7 @@ def _compare(call: Call) -> Response:
             raise invalid("since", "missing", message)
         before = analytics.previous_period(after)
     mix = analytics.mix(before, after, _BY_AGENT) if before.agent_id == after.agent_id else None
-    return answer(comparison_record(analytics.compare(before, after)) | {"mix": mix_record(mix)})
+    return answer(analytics.compare(before, after).to_dict() | {"mix": mix_record(mix)})
 
 
 def _compare_groups(call: Call) -> Response:

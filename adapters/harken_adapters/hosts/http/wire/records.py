@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from attrs import evolve
+
 from harken import Feedback, FeedbackQuery, ModerationStatus, Page, Receipt
 from harken.domain.alerts.alert import Alert
+from harken.domain.instants import stamp
 from harken_adapters.formats.notification import alert_details
-from harken_adapters.formats.record import author_record, feedback_record, stamp
+from harken_adapters.formats.record import author_record
 
 
 class Viewer(Protocol):
@@ -26,7 +29,7 @@ class Viewer(Protocol):
 
 def visible_record(viewer: Viewer, feedback: Feedback) -> dict[str, Any]:
     """Feedback, with everything that the viewer may see."""
-    return feedback_record(viewer.redact(feedback))
+    return viewer.redact(feedback).to_dict()
 
 
 def etag(feedback: Feedback) -> tuple[tuple[str, str]]:
@@ -71,13 +74,12 @@ def receipt_record(viewer: Viewer, receipt: Receipt, *, whole: bool = False) -> 
 
 def visible_page(viewer: Viewer, page: Page) -> dict[str, Any]:
     """A page of feedback, and the cursor of the next page."""
-    records = [visible_record(viewer, feedback) for feedback in page.items]
-    return {"feedbacks": records, "next": str(page.next) if page.next else None}
+    return evolve(page, items=tuple(map(viewer.redact, page.items))).to_dict()
 
 
 def vote_record(feedback: Feedback) -> dict[str, Any]:
     """A vote, for its author."""
-    known = feedback_record(feedback)
+    known = feedback.to_dict()
     fields = ("message_id", "rating", "comment", "tags", "reply", "version", "updated_at")
     return {"feedback_id": feedback.id} | {name: known[name] for name in fields}
 

@@ -8,9 +8,9 @@ from attrs import frozen
 
 from harken import Harken
 from harken.domain.events import DeliveryState
+from harken.domain.instants import stamp
 from harken.services.notifications.channels import ChannelState
 from harken.services.notifications.deliveries import DeliveryFilters
-from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.forms import form_of

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from harken import HarkenError, Scope
 from harken.configuration.extras import requires
-from harken_adapters.formats.record import stamp
+from harken.domain.instants import stamp
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.access import KEY_PREFIX, Principal, check_own_page, unauthorized
 from harken_adapters.hosts.http.guards.browser_sessions import BrowserSession, Person

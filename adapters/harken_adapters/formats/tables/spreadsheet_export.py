@@ -1,0 +1,61 @@
+"""Tables that Harken exported for spreadsheets, also if a spreadsheet saved them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from harken_adapters.formats.import_options import FIELDS
+from harken_adapters.formats.spreadsheet import ID, unguard
+from harken_adapters.formats.tables.table import Record, Table
+
+#: What spreadsheets make of Boolean values.
+_TRUTHS: Final = {"TRUE": "true", "FALSE": "false"}
+
+
+class SpreadsheetExport(Table):
+    """The rows of a table with the column :data:`ID`, without it, and without the guards of texts.
+
+    Columns may have been added, moved or removed.
+    """
+
+    def __init__(self, table: Table) -> None:
+        columns = table.columns or ()
+        self._table = table
+        self._id = columns.index(ID)
+        self._context = [number for number, column in enumerate(columns) if column not in (*FIELDS, ID)]
+        self.name = table.name
+        self.layout = table.layout
+        self.columns = [column for column in columns if column != ID]
+
+    def records(self) -> Iterator[Record]:
+        """The rows of the file; texts are without the apostrophe that the export added."""
+        for record in self._table.records():
+            yield record if record.problem else record._replace(values=self._cells(record.values))
+
+    def _cells(self, values: list[Any]) -> list[Any]:
+        cells = [unguard(value) if type(value) is str else value for value in values]
+        for number in self._context:
+            cells[number] = _TRUTHS.get(cells[number], cells[number])
+        del cells[self._id]
+        return cells
+
+    def raw(self, record: Record) -> object:
+        """The row without guards, as an object by column name; the text of a row that cannot be read."""
+        if record.problem:
+            return self._table.raw(record)
+        return self._table.raw(record._replace(values=[*record.values[: self._id], "", *record.values[self._id :]]))
+
+    @property
+    def left_for_later(self) -> bool:
+        """Whether the last row was incomplete."""
+        return self._table.left_for_later
+
+    @property
+    def progress(self) -> tuple[int, int | None]:
+        """How much was read, and the total."""
+        return self._table.progress
+
+    def close(self) -> None:
+        """Close the file."""
+        self._table.close()
