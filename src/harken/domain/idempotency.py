@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from hashlib import blake2b
+from json import JSONEncoder
 from typing import Final
 
 from harken.domain.feedback import Rating, Submission
+from harken.domain.json_text import json_writer
 
-_to_json: Final = json.JSONEncoder(default=repr).encode
+_to_json: Final = json_writer(JSONEncoder(default=repr))
 
 
 def fingerprint(submission: Submission) -> str:
