@@ -15,6 +15,16 @@ import harken
 COMMENT = "Too slow, and the answer was not what I had asked for"
 
 _COMMAND = (sys.executable, "-c", "from harken_adapters.hosts.cli import main; raise SystemExit(main())")
+#: Runs a command, and prints its peak resident memory in KiB after its output. Not from getrusage, which starts with the
+#: peak of the parent process.
+_WITH_PEAK = """
+import re
+from pathlib import Path
+from harken_adapters.hosts.cli import main
+code = main()
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+raise SystemExit(code)
+"""
 _sessions = count()
 
 
@@ -23,6 +33,13 @@ def command(storage: str, *arguments: str) -> dict[str, float]:
     done = subprocess.run([*_COMMAND, "--storage", storage, *arguments], check=True, stdout=subprocess.PIPE)
     report: dict[str, float] = json.loads(done.stdout)
     return report
+
+
+def command_with_peak(storage: str, *arguments: str) -> tuple[dict[str, float], float]:
+    """Run a ``harken`` command in a process; returns its JSON report and its peak memory in MB."""
+    words = (sys.executable, "-c", _WITH_PEAK, "--storage", storage, *arguments)
+    output = subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout.splitlines()
+    return json.loads(b"\n".join(output[:-1])), int(output[-1]) / 1024
 
 
 def submit(hk: harken.Harken, times: int) -> None:

@@ -87,12 +87,15 @@ class FrozenMapping(Mapping[str, _Value]):
     # The views of the dictionary, as those of the base class look up each name.
 
     def keys(self) -> KeysView[str]:
+        """The names, sorted."""
         return self._values.keys()
 
     def values(self) -> ValuesView[_Value]:
+        """The values, in the order of their names."""
         return self._values.values()
 
     def items(self) -> ItemsView[str, _Value]:
+        """The names with their values, sorted by name."""
         return self._values.items()
 
     def __eq__(self, other: object) -> bool:

@@ -15,7 +15,7 @@ def json_writer(encoder: JSONEncoder) -> Callable[[object], str]:
     make = getattr(library, "c_make_encoder", None)
     if make is None:  # Python without its C accelerator
         return encoder.encode
-    escape = library.encode_basestring_ascii if encoder.ensure_ascii else library.encode_basestring  # type: ignore[attr-defined]
+    escape = library.encode_basestring_ascii if encoder.ensure_ascii else library.encode_basestring
     write = make(
         None,  # no search for cycles
         encoder.default,

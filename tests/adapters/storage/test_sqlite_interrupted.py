@@ -79,9 +79,7 @@ def _interruptible(code: CodeType) -> frozenset[int]:
 
 def insertion_of(number: int) -> str:
     """The statement that inserts that many rows."""
-    return sqlite_feedback._INSERT.replace(
-        sqlite_feedback._PLACES, ", ".join([sqlite_feedback._PLACES] * number)
-    )
+    return sqlite_feedback._INSERT.replace(sqlite_feedback._PLACES, ", ".join([sqlite_feedback._PLACES] * number))
 
 
 def check_usable(storage: Storage) -> None:
