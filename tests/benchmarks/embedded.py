@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmarks import bare, rows
-from tests.benchmarks.load import COMMENT, command_with_peak, in_threads, submit
+from tests.benchmarks.load import COMMENT, command, in_threads, submit
 from tests.benchmarks.measure import Result, at_least, at_most, in_turn, seconds
 
 import harken
@@ -76,7 +76,7 @@ def import_a_table(folder: Path) -> Iterator[Result]:
     ratios, peaks = [], []
     for number in range(3):
         url = f"sqlite:///{folder}/import-{number}.db"
-        report, peak = command_with_peak(url, "import", str(table), "--json")
+        report, peak = command(url, "import", str(table), "--json")
         assert report["added"] == IMPORTED, report
         peaks.append(peak)
         finished = bare.rows_of(folder / f"import-{number}.db")

@@ -14,10 +14,9 @@ import harken
 
 COMMENT = "Too slow, and the answer was not what I had asked for"
 
-_COMMAND = (sys.executable, "-c", "from harken_adapters.hosts.cli import main; raise SystemExit(main())")
-#: Runs a command, and prints its peak resident memory in KiB after its output. Not from getrusage, which starts with the
-#: peak of the parent process.
-_WITH_PEAK = """
+#: Runs a command, and then prints its peak resident memory in KiB. Not from getrusage, which starts with the peak of the
+#: parent process.
+_COMMAND = """
 import re
 from pathlib import Path
 from harken_adapters.hosts.cli import main
@@ -28,16 +27,9 @@ raise SystemExit(code)
 _sessions = count()
 
 
-def command(storage: str, *arguments: str) -> dict[str, float]:
-    """Run a ``harken`` command in a process; returns its JSON report."""
-    done = subprocess.run([*_COMMAND, "--storage", storage, *arguments], check=True, stdout=subprocess.PIPE)
-    report: dict[str, float] = json.loads(done.stdout)
-    return report
-
-
-def command_with_peak(storage: str, *arguments: str) -> tuple[dict[str, float], float]:
+def command(storage: str, *arguments: str) -> tuple[dict[str, float], float]:
     """Run a ``harken`` command in a process; returns its JSON report and its peak memory in MB."""
-    words = (sys.executable, "-c", _WITH_PEAK, "--storage", storage, *arguments)
+    words = (sys.executable, "-c", _COMMAND, "--storage", storage, *arguments)
     output = subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout.splitlines()
     return json.loads(b"\n".join(output[:-1])), int(output[-1]) / 1024
 

@@ -14,7 +14,7 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.collection import Collection
 from tests import mongod
 from tests.benchmarks import rows
-from tests.benchmarks.load import COMMENT, command_with_peak, in_threads, submit, submit_soon
+from tests.benchmarks.load import COMMENT, command, in_threads, submit, submit_soon
 from tests.benchmarks.measure import Result, at_least, at_most, in_turn, seconds
 from uuid_utils import uuid7
 
@@ -100,7 +100,7 @@ def import_into_mongodb(folder: Path) -> Iterator[Result]:
     with mongod.replica_set(cache_gb=CACHE_GB, folder=folder) as started:
         for number in range(3):
             url = mongod.with_database(started.url, f"import{number}")
-            report, peak = command_with_peak(url, "import", str(table), "--json")
+            report, peak = command(url, "import", str(table), "--json")
             assert report["added"] == IMPORTED, report
             peaks.append(peak)
             with MongoClient[_Document](started.url) as client:
