@@ -86,7 +86,7 @@ def imported(hk: Harken, data: bytes, of: str) -> list[tuple[int, str, object]]:
     return import_file(hk, data, of)[1]
 
 
-@given(st.lists(any_feedback(), max_size=4), st.sampled_from(("csv", "jsonl")))
+@given(st.lists(any_feedback(), min_size=1, max_size=4), st.sampled_from(("csv", "jsonl")))
 def test_every_field_survives_a_file(feedback: list[Feedback], of: str) -> None:
     """Every field of feedback read from a file equals the exported one."""
     entries = {one.id: one for one in feedback}

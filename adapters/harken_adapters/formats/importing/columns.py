@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Final
 
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH, name_problem
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.import_options import CONTEXT, FIELDS, ImportOptions, field_problem
 
-#: The fields that columns are mapped to, besides ``context.NAME``. Columns with the name of a field need no mapping.
-FIELDS: Final = (
-    "session_id",
-    "message_id",
-    "agent_id",
-    "author",
-    "rating",
-    "comment",
-    "created_at",
-    "sentiment_polarity",
-    "sentiment_subjectivity",
-    "tags",
-)
-CONTEXT: Final = "context."
 #: Columns that name a row, for files without sessions; without spaces and the like.
 _IDS: Final = ("id", "rowid", "reviewid", "responseid", "feedbackid", "recordid", "surveyid", "uuid", "guid")
 #: Columns that may hold a field, although they have another name.
@@ -41,12 +26,8 @@ def check_fields(options: ImportOptions) -> None:
         UnusableFile: one is unknown.
     """
     for name in (*options.columns, *options.constants):
-        if name.startswith(CONTEXT):
-            if problem := name_problem("context", name.removeprefix(CONTEXT)):
-                raise UnusableFile(problem.message)
-        elif name not in FIELDS:
-            hint = f"did you mean {close[0]!r}? " if (close := get_close_matches(name, FIELDS, 1)) else ""
-            raise UnusableFile(f"Unknown field {name!r}; {hint}The fields are {', '.join(FIELDS)} and context.NAME")
+        if problem := field_problem(name):
+            raise UnusableFile(problem)
 
 
 def alternatives(columns: str | Sequence[str]) -> tuple[str, ...]:

@@ -126,7 +126,6 @@ class DateForms:
 
     def __init__(self, dates: Dates) -> None:
         self._parse = dates.parse
-        self._zone_name = dates.zone_name
         self.forms: Counter[str] = Counter()
         self.doubts: Counter[str] = Counter()
         self.unread = 0
@@ -161,11 +160,6 @@ class DateForms:
             f"The dates in {column!r} cannot be read{example}. Say how they are written with {proposals}, "
             "and their time zone with --zone"
         )
-
-    def describe(self) -> str:
-        """How the dates are read, for people."""
-        forms = ", ".join(form for form, _ in self.forms.most_common())
-        return f"{forms or 'none'}; those without a zone are in {self._zone_name}"
 
 
 def _zone(name: str) -> ZoneInfo:

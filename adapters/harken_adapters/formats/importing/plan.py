@@ -8,16 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import Enum
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
 
 from harken.domain.idempotency import IMPORT_ID
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.import_options import CONTEXT, ImportOptions
 from harken_adapters.formats.importing.columns import (
-    CONTEXT,
-    FIELDS,
     check_fields,
     columns_of_fields,
     context_name,
@@ -174,6 +172,8 @@ def _merged(profile: Profile, fields: Mapping[str, Sequence[str]]) -> Counter[st
     for column in fields.get("rating", ()):
         for value, count in profile.ratings.get(column, {}).items():
             counts[canonical(value)] += count
+    if fields.get("rating") and profile.unrated:
+        counts[""] += profile.unrated
     return counts
 
 
@@ -223,9 +223,3 @@ def _list_of(names: Sequence[str]) -> str:
 
 def _quoted(name: str) -> str:
     return f'"{name}"' if " " in name else name
-
-
-def fields_read(plan: Plan) -> dict[str, Any]:
-    """The column of each field, in the order of :data:`FIELDS`, for people."""
-    names = [*FIELDS, *(name for name in plan.fields if name not in FIELDS)]
-    return {name: plan.fields[name] for name in names if name in plan.fields}

@@ -40,6 +40,7 @@ class Profile:
         rows: the number of rows that can be read.
         exported: the number of rows of a Harken export.
         ratings: how often each rating occurs, by column.
+        unrated: the number of rows without a rating.
         dates: the forms of dates, by column.
         filled: the columns and dotted paths that have a value in some row.
         sample: the first rows, as values of records.
@@ -54,6 +55,7 @@ class Profile:
     rows: int = 0
     exported: int = 0
     ratings: dict[str, Counter[str]] = Factory(dict)
+    unrated: int = 0
     dates: dict[str, DateForms] = Factory(dict)
     filled: set[str] = Factory(set)
     sample: list[Any] = Factory(list)
@@ -137,11 +139,17 @@ class _CellCounter(_Counter):
     def add(self, cells: Sequence[Any]) -> str:
         """Count a row, and return its canonical text."""
         self._profile.exported += self._is_export
+        # Of several columns, a row takes the first with a value.
         for position, counter in self._ratings:
-            _count(counter, cells[position])
+            if not is_empty(cells[position]):
+                _count(counter, cells[position])
+                break
+        else:
+            self._profile.unrated += 1
         for position, forms in self._moments:
             if not is_empty(cells[position]):
                 forms.add(cells[position])
+                break
         if self._unfilled:
             filled = [name for name, position in self._unfilled.items() if not is_empty(cells[position])]
             for name in filled:
@@ -173,12 +181,21 @@ class _ObjectCounter(_Counter):
         if is_export(row):
             self._profile.exported += 1
         else:
-            for path, counter in self._ratings.items():
-                _count(counter, lookup(row, path))
-            for path, forms in self._moments.items():
-                if not is_empty(value := lookup(row, path)):
-                    forms.add(value)
+            self._count(row)
         return _SEPARATOR.join([f"{name}={_text(row[name])}" for name in sorted(row) if not is_empty(row[name])])
+
+    def _count(self, row: Mapping[str, Any]) -> None:
+        """Count the rating and the date: of several columns, the first with a value."""
+        for path, counter in self._ratings.items():
+            if not is_empty(value := lookup(row, path)):
+                _count(counter, value)
+                break
+        else:
+            self._profile.unrated += 1
+        for path, forms in self._moments.items():
+            if not is_empty(value := lookup(row, path)):
+                forms.add(value)
+                break
 
     def _learn(self, names: Iterable[str]) -> None:
         """Note new names, and which of them hold ratings and dates."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from harken import Submission
 from harken.domain.instants import stamp_or_none
 from harken_adapters.formats.errors import BadRow
-from harken_adapters.formats.importing.columns import FIELDS
+from harken_adapters.formats.import_options import FIELDS
 from harken_adapters.formats.importing.plan import Plan, Sessions
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.rows import rows_of
 
 _SHOWN_VALUES: Final = 8
 _SHOWN_NAMES: Final = 60
+#: The width of cells of the sample, which leaves room for comments.
+_CELL: Final = 14
 _FORMATS: Final = {
     "csv": "CSV",
     "jsonl": "JSON Lines",
@@ -138,7 +141,9 @@ def _how(plan: Plan, name: str) -> str:
     if name == "rating":
         return f": {_ratings(plan)}"
     if name == "created_at":
-        return f": {', '.join(forms.describe() for forms in plan.forms.values())}{_doubt_text(plan)}"
+        forms = sum((one.forms for one in plan.forms.values()), Counter())
+        names = ", ".join(form for form, _ in forms.most_common()) or "no dates"
+        return f": {names}; those without a zone are in {plan.dates.zone_name}{_doubt_text(plan)}"
     return ""
 
 

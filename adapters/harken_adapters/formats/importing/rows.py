@@ -19,7 +19,8 @@ from harken.domain.rules import (
     number_problem,
 )
 from harken_adapters.formats.errors import BadRow
-from harken_adapters.formats.importing.columns import CONTEXT, FIELDS, context_name, lookup, without
+from harken_adapters.formats.import_options import CONTEXT, FIELDS
+from harken_adapters.formats.importing.columns import context_name, lookup, without
 from harken_adapters.formats.importing.plan import Plan, goes_into_context
 from harken_adapters.formats.importing.values import as_text, is_empty, plain
 from harken_adapters.formats.record import sentiment

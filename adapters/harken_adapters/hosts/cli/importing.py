@@ -25,6 +25,7 @@ from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.presets import preset, read_mapping
+from harken_adapters.formats.presets import text as preset_text
 from harken_adapters.formats.tables.opening import expand, open_table
 from harken_adapters.formats.tables.table import Table
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
@@ -76,8 +77,9 @@ def import_(
     context: typer.Context,
     *,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Files, patterns such as '*.csv', or - for stdin.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="FILE...", help="Files, patterns such as '*.csv', or - for stdin.", show_default=False),
+    ] = None,
     format_: Annotated[Format | None, typer.Option("--format", rich_help_panel=_SHAPE, help="File format.")] = None,
     encoding: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_SHAPE, help="Text encoding.")] = None,
     separator: Annotated[
@@ -99,6 +101,9 @@ def import_(
     mapping: Annotated[
         Path | None,
         typer.Option(metavar="FILE.toml", help="What columns mean, from a file."),
+    ] = None,
+    show_preset: Annotated[
+        str | None, typer.Option(metavar="PRODUCT", help="Print what --from PRODUCT means, as a mapping file.")
     ] = None,
     map_: Map = None,
     set_: Set = None,
@@ -135,6 +140,11 @@ def import_(
 
     Exits with 0 if all rows are imported, 3 if some were rejected, and 2 if nothing was imported.
     """
+    if show_preset is not None:
+        say(preset_text(show_preset).rstrip("\n"))
+        return
+    if not files:
+        raise WrongUsage("Name a file to import, or - for stdin")
     given: dict[str, Any] = {
         "format": format_ and format_.value,
         "encoding": encoding,
