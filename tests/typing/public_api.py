@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 
 import harken
 from harken import (
@@ -89,6 +89,8 @@ def reading(hk: Harken) -> None:
     assert_type(hk.summary(since=datetime.now(UTC), context={"tier": "free"}), Summary)
     assert_type(hk.summary().interval, Interval)
     assert_type(hk.summary().average_polarity, float | None)
+    assert_type(hk.summary().to_dict(), dict[str, Any])
+    assert_type(hk.trend("week").to_dict(), dict[str, Any])
     assert_type(hk.summary(agent_id=["a", "b"], rating=["up", None], tag={"x"}, has_comment=True), Summary)
     assert_type(hk.summary(context={"tier": ["free", None], "beta": True}), Summary)
     assert_type(hk.query(agent_id="a").agent_id, frozenset[str] | None)
