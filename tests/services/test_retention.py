@@ -247,7 +247,7 @@ def test_settings(file: str, argument: Any, expected: Retention, directory: Path
     """The file has a retention for all applications, and tables for single ones; an argument overrides the former."""
     (directory / "harken.toml").write_text(file)
     with harken.connect("memory://", retention=argument) as hk:
-        assert hk.retention.retention == expected
+        assert hk.retention.settings == expected
 
 
 def test_the_environment(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +255,7 @@ def test_the_environment(directory: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (directory / "harken.toml").write_text('retention = "1d"\n[applications.a]\nretention = "forever"')
     monkeypatch.setenv("HARKEN_RETENTION", "30 days")
     with harken.connect("memory://") as hk:
-        assert hk.retention.retention == Retention(30 * DAY, {"a": None})
+        assert hk.retention.settings == Retention(30 * DAY, {"a": None})
 
 
 @pytest.mark.parametrize(

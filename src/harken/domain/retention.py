@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import FrozenMapping
-from harken.domain.instants import parse_duration
+from harken.domain.instants import format_duration, parse_duration
 from harken.domain.rules import label_problem
 
 FOREVER: Final = "forever"
@@ -66,6 +66,10 @@ class Retention:
         """How long the feedback of an application is kept."""
         return self.applications.get(application, self.default)
 
+    def __str__(self) -> str:
+        named = (f"{name} {_to_text(kept)}" for name, kept in self.applications.items())
+        return ", ".join((_to_text(self.default), *named))
+
     def expired_before(self, application: str, now: datetime) -> datetime | None:
         """The time before which feedback was created that is kept no longer; ``None`` if all is kept."""
         kept = self.kept_for(application)
@@ -77,6 +81,10 @@ class Retention:
 
 def _name_of(application: str) -> str:
     return f"retention of application {application!r}"
+
+
+def _to_text(kept: KeptFor) -> str:
+    return FOREVER if kept is None else format_duration(kept)
 
 
 def _parse(name: str, text: object) -> KeptFor:

@@ -21,6 +21,7 @@ logger = logging.getLogger("harken.retention")
 BATCH: Final = 500
 #: The shortest time between two looks at the clock that must agree, see :meth:`RetentionService.erase_expired`.
 INTERVAL: Final = timedelta(minutes=10)
+_A_DAY: Final = timedelta(days=1)
 _KIND: Final = "retention"
 _LOOK: Final = "look"
 _AT: Final = "at"
@@ -42,7 +43,7 @@ class RetentionService:
 
     def __init__(
         self,
-        retention: Retention,
+        settings: Retention,
         repository: FeedbackRepository,
         state: StateRepository,
         erase: Erase,
@@ -50,15 +51,17 @@ class RetentionService:
         clock: Clock,
     ) -> None:
         """``clock`` is the time that all relays on the storage agree on."""
-        self.retention = retention
+        self.settings = settings
         self._repository = repository
         self._state = state
         self._erase = erase
         self._clock = clock
 
-    def expired(self, application: str) -> FeedbackQuery | None:
-        """The query for the feedback of an application that is kept no longer now; ``None`` if all is kept."""
-        return self._expired(application, self._clock())
+    def overdue(self) -> dict[str, int]:
+        """By application, how many entries should have been erased a day ago, if any: no relay does it."""
+        queries = (self._expired(name, self._clock() - _A_DAY) for name in self._repository.applications())
+        found = {query.application: self._repository.summarize(query) for query in queries if query}
+        return {name: summary[None].total for name, summary in found.items() if summary}
 
     def erase_expired(self) -> Generator[int]:
         """Erase what is kept no longer. Yields the number of entries after each batch, so that the caller can pause.
@@ -73,7 +76,7 @@ class RetentionService:
         Raises:
             StorageError: the storage failed; the rest is erased after the next look.
         """
-        if not self.retention.is_set or (at := self._look()) is None:
+        if not self.settings.is_set or (at := self._look()) is None:
             return
         for application in self._repository.applications():
             if query := self._expired(application, at):
@@ -90,7 +93,7 @@ class RetentionService:
         return min(last, now) if self._state.put(_KIND, entry) and last is not None else None
 
     def _expired(self, application: str, at: datetime) -> FeedbackQuery | None:
-        before = self.retention.expired_before(application, at)
+        before = self.settings.expired_before(application, at)
         return None if before is None else FeedbackQuery(application=application, until=before).in_any_state()
 
     def _erase_all(self, query: FeedbackQuery) -> Generator[int]:
@@ -100,7 +103,7 @@ class RetentionService:
                 total += erased
                 yield erased
         finally:
-            if total and query.until and (kept := self.retention.kept_for(query.application)):
+            if total and query.until and (kept := self.settings.kept_for(query.application)):
                 logger.info(
                     "Erased %s of application %s, created before %s: feedback is kept for %s",
                     "1 entry" if total == 1 else f"{total:,} entries",

@@ -110,7 +110,7 @@ class Relay:
                 lane.start(concurrency)
             self._thread = Thread(target=self._run, name="harken-relay", daemon=True)
             self._thread.start()
-            if self._dependencies.retention.retention.is_set:
+            if self._dependencies.retention.settings.is_set:
                 self._eraser = Thread(target=self._erase_expired, name="harken-retention", daemon=True)
                 self._eraser.start()
 
