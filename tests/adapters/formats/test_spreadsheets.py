@@ -7,19 +7,17 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from harken_adapters.formats.mapping import Columns
-from harken_adapters.formats.reading import CsvSource
 from hypothesis import given
 from hypothesis import strategies as st
 
 import harken
-from harken import Feedback, Harken, ModerationStatus, Submission, Summary
+from harken import Feedback, Harken, ModerationStatus, Summary
 from harken.domain.query import label
 from harken.testing.strategies import feedback_entries
 from harken_adapters.formats.errors import ChangedMeanwhile
 from harken_adapters.formats.exporting import spreadsheet_writer, write_all
-from harken_adapters.formats.importing import Importer
 from harken_adapters.formats.spreadsheet import ID, ContextColumns
+from import_files import imported as import_file
 from support import NOON, a_feedback
 
 FIXED = [
@@ -52,12 +50,8 @@ def table(data: bytes) -> list[dict[str, str]]:
 
 def imported(hk: Harken, data: bytes) -> None:
     """Import a file without options; no row may be rejected."""
-
-    def reject(line: int, reason: str, row: object) -> None:
-        raise AssertionError((line, reason, row))
-
-    for _ in Importer(hk, CsvSource(io.BytesIO(data), Columns(), hk.application), reject).batches():
-        pass
+    _, rejected = import_file(hk, data)
+    assert rejected == []
 
 
 def contents(hk: Harken) -> list[Any]:
@@ -164,9 +158,10 @@ def test_a_name_that_is_added_meanwhile() -> None:
 
 
 def test_rows_are_submitted(hk: Harken) -> None:
-    """Each row is a submission, so that the policy of the target applies; its time is to the second."""
+    """Each row becomes new feedback with another id; its time is to the second."""
     hk.collection.restore([a_feedback("a", created_at=NOON + timedelta(milliseconds=1500))])
-    rows = CsvSource(io.BytesIO(exported(hk)), Columns(), "default").rows()
-    [content] = [row.content for row in rows]
-    assert isinstance(content, Submission)
-    assert content.created_at == NOON + timedelta(seconds=1)
+    with harken.connect("memory://") as other:
+        imported(other, exported(hk))
+        [stored] = other.export()
+    assert stored.id != "a"
+    assert stored.created_at == NOON + timedelta(seconds=1)
