@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from harken import Feedback, StorageUnavailable
+from harken_adapters.formats.arrow import write_arrow, write_parquet
+from harken_adapters.hosts.cli.files import open_output
 from shared_data import AIRLINES, needs_real_feedback
+from support import a_feedback
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +100,21 @@ def test_a_file_for_analysis_in_a_pipe(cli: Any, tmp_path: Path) -> None:
     done = subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     (tmp_path / "x.parquet").write_bytes(done.stdout)
     assert parquet.read_table(tmp_path / "x.parquet")["session_id"].to_pylist() == ["s"]
+
+
+@pytest.mark.parametrize("write", [write_parquet, write_arrow])
+def test_a_file_for_analysis_appears_only_when_it_is_whole(tmp_path: Path, write: Any) -> None:
+    """A failure keeps the earlier file, and leaves no other."""
+
+    def broken() -> Iterator[Feedback]:
+        yield a_feedback()
+        raise StorageUnavailable("gone")
+
+    path = tmp_path / "x.parquet"
+    path.write_text("earlier")
+    with pytest.raises(StorageUnavailable), open_output(str(path)) as data:
+        write(broken(), data)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("x.parquet", "earlier")]
 
 
 def test_a_missing_extra_is_named(cli: Any, tmp_path: Path) -> None:
