@@ -336,7 +336,7 @@ def test_an_application_leaves_nothing(place: Place, clock: ManualClock) -> None
 def test_an_interrupted_erasure_of_an_application_is_completed_by_the_next(
     place: Place, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a failed call has removed, the next one removes the rest."""
+    """The next call removes what a failed one has left."""
     _lived_in(place, clock)
     everything = place.hk.query().in_any_state()
 

@@ -10,7 +10,6 @@ from typing import Final
 
 from harken.domain.erasure import Erased
 from harken.domain.events import Event, erasure_deliveries
-from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery
 from harken_adapters.storage.sqlite.alerts import replace_alert, select_alerts
 from harken_adapters.storage.sqlite.conditions import where
@@ -19,6 +18,9 @@ from harken_adapters.storage.sqlite.events import add_events
 from harken_adapters.storage.sqlite.rows import dump, select_feedback
 from harken_adapters.storage.sqlite.terms import apply_corrections
 
+_BY_IDS: Final = "WHERE application = ? AND id IN (SELECT value FROM json_each(?))"
+# By the index of the primary key: for the columns of a query, SQLite may choose one that reads a whole session.
+_SELECT: Final = f"SELECT id, session_id FROM feedback INDEXED BY sqlite_autoindex_feedback_1 {_BY_IDS} AND "  # noqa: S608
 _DELETE: Final = "DELETE FROM feedback WHERE application = ? AND id = ?"
 _NOTIFIED: Final = (
     "SELECT feedback_id, channel FROM told WHERE application = ? AND feedback_id IN (SELECT value FROM json_each(?))"
@@ -49,14 +51,11 @@ def erase(
         continues: whether the caller is about to erase all other matching entries too.
     """
     application = query.application
-    # By id only: for the columns of the query, SQLite may choose an index that reads a whole session.
-    found = select_feedback(
-        connection, "WHERE application = ? AND id IN (SELECT value FROM json_each(?))", (application, dump(list(ids)))
-    )
-    erased = [feedback for feedback in found if query.matches(feedback)]
-    about = deliveries_about(connection, application, ids)
-    notified = _notified_of(connection, application, ids)
-    known = [feedback for feedback in erased if feedback.id in about or feedback.id in notified]
+    condition, parameters = where(query)
+    sessions = dict(connection.execute(_SELECT + condition, (application, dump(list(ids)), *parameters)).fetchall())
+    about = deliveries_about(connection, application, sessions)
+    notified = _notified_of(connection, application, sessions)
+    known = select_feedback(connection, _BY_IDS, (application, dump([*(about.keys() | notified.keys())])))
     notices = [
         notice
         for feedback in known
@@ -65,13 +64,13 @@ def erase(
         )
     ]
     # A trigger removes events and deliveries.
-    connection.executemany(_DELETE, [(application, feedback.id) for feedback in erased])
+    connection.executemany(_DELETE, [(application, feedback_id) for feedback_id in sessions])
     put_deliveries(connection, notices)
     # The corrections hold what was erased.
     apply_corrections(connection, application)
     return Erased(
-        feedback=len(erased),
-        alerts=_empty_alerts(connection, query, erased, at, continues=continues),
+        feedback=len(sessions),
+        alerts=_empty_alerts(connection, query, sessions, at, continues=continues),
         deliveries=sum(one.event.type.about_feedback for feedback in known for one in about.get(feedback.id, ())),
     )
 
@@ -89,14 +88,17 @@ def _notified_of(
 def _empty_alerts(
     connection: sqlite3.Connection,
     query: FeedbackQuery,
-    erased: Collection[Feedback],
+    erased: Mapping[str, str],
     at: datetime,
     *,
     continues: bool,
 ) -> int:
-    """Empty the alerts that list erased feedback, or are about a session without feedback. Returns their number."""
+    """Empty the alerts that list erased feedback, or are about a session without feedback. Returns their number.
+
+    ``erased`` has the session of each entry, by id.
+    """
     application = query.application
-    listed, of_sessions = dump([one.id for one in erased]), dump(list({one.session_id for one in erased}))
+    listed, of_sessions = dump([*erased]), dump([*set(erased.values())])
     listing = select_alerts(connection, _LISTING, (application, application, listed))
     about_sessions = select_alerts(connection, _ABOUT_SESSION, (application, of_sessions))
     of_empty_sessions = [

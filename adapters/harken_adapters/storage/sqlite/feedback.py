@@ -18,7 +18,7 @@ from harken.domain.events import Event
 from harken.domain.feedback import Feedback
 from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.insight.terms import TermCounts
-from harken.domain.instants import to_microseconds
+from harken.domain.instants import from_microseconds, to_microseconds
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
@@ -141,14 +141,12 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
     def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         # One transaction for each chunk, so that writers do not wait long, and memory is bounded.
-        size = limit or _ERASED_TOGETHER
-        chunks = self._chunks(query, size, size)
+        chunks = islice(self._ids(query, limit), 1) if limit else self._ids(query, _ERASED_TOGETHER)
         removed = Erased()
-        for number, chunk in enumerate(islice(chunks, 1) if limit else chunks):
+        for number, ids in enumerate(chunks):
             if number == 1:
                 # Counting again what remains takes less than correcting the counts chunk by chunk.
                 self._database.write(partial(drop_term_counts, application=query.application))
-            ids = [feedback.id for feedback in chunk]
             removed += self._database.write(partial(erase, query=query, ids=ids, at=at, continues=not limit))
         # Also if nothing was found: an earlier call may have been killed before this step.
         self._database.forget()
@@ -188,6 +186,22 @@ class SqliteFeedbackRepository(FeedbackRepository):
                 return
             place = (_compare(">", Cursor.of(chunk[-1])),)
             size = min(size * _GROWTH, largest)
+
+    def _ids(self, query: FeedbackQuery, size: int) -> Iterator[list[str]]:
+        """Yield lists of the ids of matching feedback, like :meth:`_chunks`."""
+        newest = self.find(evolve(query, text=None), limit=1).items
+        place: tuple[Condition, ...] | None = () if newest else None
+        while place is not None:
+            statement, parameters = select_in_order(
+                "feedback.created_at, feedback.id",
+                query,
+                _compare("<=", Cursor.of(newest[0])),
+                *place,
+                order=f"{_OLDEST_FIRST} LIMIT ?",
+            )
+            rows = self._database.rows(statement, (*parameters, size))
+            yield [feedback_id for _, feedback_id in rows]
+            place = (_compare(">", Cursor(from_microseconds(rows[-1][0]), rows[-1][1])),) if len(rows) == size else None
 
     def _select_in_order(self, query: FeedbackQuery, *more: Condition, order: str, limit: int) -> list[Feedback]:
         statement, parameters = select_in_order(SELECTED, query, *more, order=f"{order} LIMIT ?")
