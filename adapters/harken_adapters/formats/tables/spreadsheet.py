@@ -30,7 +30,7 @@ _SAMPLE_ROWS: Final = 1_000
 _MAX_CELLS: Final = 1 << 25
 _SHEETS: Final = "xl/worksheets/"
 #: The place of a cell, such as ``B7``, or the number of a row.
-_PLACE: Final = re.compile(rb"""\sr=["']([A-Za-z]*)([0-9]{1,10})["']""")
+_PLACE: Final = re.compile(rb"""\sr=["']([A-Za-z]*)([0-9]{1,40})["']""")
 #: More than the length of a place, which may be divided between two pieces.
 _OVERLAP: Final = 64
 
