@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from statistics import mode
 from typing import Final
 
 from harken_adapters.formats.errors import UnusableFile
@@ -167,7 +167,7 @@ def _detect_separator(sample: list[str]) -> str:
         split = [width for width in widths if width > 1]
         if not split:
             return False, 0.0, 0
-        usual = mode(split)
-        return widths[0] == usual, split.count(usual) / len(sample), usual
+        [(usual, times)] = Counter(split).most_common(1)
+        return widths[0] == usual, times / len(sample), usual
 
     return max(_SEPARATORS, key=quality)

@@ -40,7 +40,7 @@ class Encoding:
 
     def decode(self, chunks: Iterable[bytes]) -> Iterator[str]:
         """The text in pieces, without a byte order mark. Invalid bytes become surrogates."""
-        decoder = codecs.getincrementaldecoder(self.name)(_errors(self.name))
+        decoder = _decoder(self.name)
         is_first = True
         for chunk in chunks:
             text = decoder.decode(chunk)
@@ -58,9 +58,20 @@ class Encoding:
         return f"the row is not valid {self.name}"
 
 
-def _errors(name: str) -> str:
-    """How the decoder of an encoding turns invalid input into surrogates."""
-    return "surrogatepass" if name.startswith(("utf-16", "utf-32")) else "surrogateescape"
+def _decoder(name: str) -> codecs.IncrementalDecoder:
+    # What Python has for this is faster, and there may be many invalid bytes, but some encodings do not support it.
+    return codecs.getincrementaldecoder(name)("surrogateescape" if name == "utf-8" else _TO_SURROGATES)
+
+
+def _to_surrogates(error: UnicodeError) -> tuple[str, int]:
+    """Replace each invalid byte by a surrogate, as ``surrogateescape`` does, also in ASCII."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+_TO_SURROGATES: Final = "harken.surrogates"
+codecs.register_error(_TO_SURROGATES, _to_surrogates)
 
 
 def readable(text: str) -> str:
@@ -130,7 +141,7 @@ class _Scan:
 
 
 def _scan(content: Content, name: str) -> _Scan:
-    decoder = codecs.getincrementaldecoder(name)(_errors(name))
+    decoder = _decoder(name)
     valid = invalid = 0
     sample = b""
     for chunk in content.chunks():
