@@ -23,6 +23,7 @@ SOURCES: dict[str, list[tuple[Any, Any]]] = {
     "max_queue": [("1", 1), (" 2 ", 2), (3, 3)],
     "max_batch": [("4", 4), ("5", 5), (6, 6)],
     "languages": [('["cs"]', ("cs",)), ("ja, zh", ("ja", "zh")), (["pl"], ("pl",))],
+    "retention": [('"400 days"', "400 days"), ("90d", "90d"), ("forever", "forever")],
     "embeddings": [("true", True), ("no", False), (True, True)],
 }
 

@@ -70,7 +70,7 @@ STORED: Final = {
         "DELETE FROM told WHERE",
         "('told', 'told', '1000000 1000000 2 1')",
     ),
-    "adapters/harken_adapters/storage/sqlite/erasing.py": ("SELECT channel FROM told WHERE",),
+    "adapters/harken_adapters/storage/sqlite/erasing.py": ("SELECT feedback_id, channel FROM told WHERE",),
     "adapters/harken_adapters/storage/sqlite/outbox.py": ("INSERT INTO told VALUES",),
     "tests/guide/test_the_guide.py": ("Total feedbacks: ",),
     "tests/adapters/storage/test_sqlite_file.py": ("DROP TABLE told",),

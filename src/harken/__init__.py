@@ -117,6 +117,7 @@ if TYPE_CHECKING:
     from harken.domain.imports import Import, ImportCounts
     from harken.domain.insight.facets import Facets
     from harken.domain.insight.periods import ComparedPeriods
+    from harken.domain.retention import Retention
 else:
 
     def __getattr__(name: str) -> object:
@@ -132,6 +133,8 @@ else:
             from harken.domain import imports as module  # noqa: PLC0415
         elif name == "Facets":
             from harken.domain.insight import facets as module  # noqa: PLC0415
+        elif name == "Retention":
+            from harken.domain import retention as module  # noqa: PLC0415
         elif name == "ComparedPeriods":
             from harken.domain.insight import periods as module  # noqa: PLC0415
         else:
@@ -229,6 +232,7 @@ __all__ = [
     "ReplyRule",
     "Responder",
     "ResponseTime",
+    "Retention",
     "Revision",
     "Route",
     "RouteDryRun",

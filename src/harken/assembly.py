@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import Factory, frozen
 
@@ -42,6 +43,9 @@ from harken.services.sessions import SessionService
 from harken.services.spam import SpamService
 from harken.services.themes import ThemeService
 from harken.stop_words import LANGUAGES, stop_words
+
+if TYPE_CHECKING:
+    from harken.domain.retention import Retention
 
 
 @frozen(kw_only=True)
@@ -85,6 +89,7 @@ class Parts:
         languages: the languages of comments, as ISO 639-1 codes; their stop words are not part of themes.
         theme_namer: names themes.
         notifications: channels, routes, alert rules, reply rules and digests.
+        retention: how long feedback is kept; ``None`` for ever.
         responder: writes replies that no reply rule has.
         renderer: opens the template renderer; called when a route has a template.
         clock: the current time, in UTC.
@@ -110,6 +115,7 @@ class Parts:
     languages: Sequence[str] = LANGUAGES
     theme_namer: ThemeNamer | None = None
     notifications: NotificationSettings = Factory(NotificationSettings)
+    retention: Retention | None = None
     responder: Responder | None = None
     renderer: Callable[[], TemplateRenderer] = open_renderer
     clock: Clock = utc_now
@@ -129,7 +135,9 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
     Raises:
         ConfigurationError: a route, an alert rule or a digest is invalid.
     """
-    from harken.services.feedback.rule_counts import RuleCounts  # noqa: PLC0415 - keeps `import harken` light
+    from harken.domain.retention import Retention  # noqa: PLC0415 - keeps `import harken` light
+    from harken.services.feedback.retention import RetentionService  # noqa: PLC0415 - as above
+    from harken.services.feedback.rule_counts import RuleCounts  # noqa: PLC0415 - as above
     from harken.services.imports import ImportService  # noqa: PLC0415 - as above
     from harken.services.notifications.digests import DigestService  # noqa: PLC0415 - as above
 
@@ -143,7 +151,9 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
 
     editor = make.editor(storage.feedback)
     erasures = Erasures(storage.state)
-    eraser = make.eraser(storage.feedback, storage.sessions, storage.conversations, erasures, clock=shared_clock)
+    eraser = make.eraser(
+        storage.feedback, storage.sessions, storage.conversations, erasures, storage.state, clock=shared_clock
+    )
     rule_counts = RuleCounts(storage.state, clock=clock)
     collection = make.collection(
         storage.feedback,
@@ -213,6 +223,9 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         public_url=notifications.public_url,
         clock=shared_clock,
     )
+    retention = RetentionService(
+        parts.retention or Retention(), storage.feedback, storage.state, collection.erase, clock=shared_clock
+    )
     dependencies = RelayDependencies(
         outbox=storage.outbox,
         feedback=storage.feedback,
@@ -220,6 +233,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         channels=channels,
         routes=routes,
         digests=digests,
+        retention=retention,
         clock=shared_clock,
         jitter=parts.jitter,
     )
@@ -241,6 +255,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         routes=routes,
         deliveries=deliveries,
         digests=digests,
+        retention=retention,
         imports=ImportService(storage.state, collection.erase, clock=clock, new_id=parts.new_id),
         relay=make.relay(dependencies, alerting, notifications.channels.open),
     )

@@ -23,6 +23,7 @@ from harken.services.feedback.middleware import Middleware
 
 if TYPE_CHECKING:
     from harken.domain.digest import DigestRule
+    from harken.domain.retention import Retention
 
 
 def connect(
@@ -37,6 +38,7 @@ def connect(
     max_batch: int | None = None,
     languages: Sequence[str] | None = None,
     embeddings: bool | None = None,
+    retention: str | Retention | None = None,
     policy: RatingPolicy | None = None,
     middleware: Sequence[Middleware] = (),
     sanitizer: Sanitizer | None = None,
@@ -71,6 +73,8 @@ def connect(
         max_batch: how many submissions one write carries at most.
         languages: the languages of comments, as ISO 639-1 codes; their stop words are not part of themes.
         embeddings: whether sentiment is also learned from text embeddings, which needs the extra ``embeddings``.
+        retention: how long feedback is kept, such as ``"400 days"`` or ``"forever"``, for applications without a table
+            ``[applications.<name>]`` in the file; a ``Retention`` replaces these tables. A relay erases older feedback.
         policy: rules that replace those of the settings; ``spam`` still decides about what ``spam_filter`` recognises.
         middleware: runs around each submission, the outermost first.
         sanitizer: turns comments into plain text.
@@ -97,6 +101,7 @@ def connect(
         StorageError: the storage cannot be opened.
     """
     # Not at the top: dependency_injector imports every web framework that is installed.
+    from harken.configuration.retention import load_retention  # noqa: PLC0415 - keeps `import harken` light
     from harken.container import create_container, open_harken, override  # noqa: PLC0415
 
     settings = Settings.load(
@@ -112,6 +117,7 @@ def connect(
         max_batch=max_batch,
         languages=languages,
         embeddings=embeddings,
+        retention=retention if isinstance(retention, str) else None,
     )
     notifications = NotificationSettings.load(
         os.environ,
@@ -133,6 +139,8 @@ def connect(
     override(container.feature_extractor, feature_extractor)
     override(container.theme_namer, theme_namer)
     override(container.notifications, notifications)
+    given = None if isinstance(retention, str) else retention
+    override(container.retention, given or load_retention(settings.retention, os.environ, Path.cwd()))
     override(container.responder, responder)
     override(container.clock, clock)
     override(container.new_id, new_id)

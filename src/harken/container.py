@@ -21,6 +21,7 @@ from harken.configuration.embeddings import open_extractor
 from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import open_storage
+from harken.domain.retention import Retention
 from harken.domain.rules import RatingPolicy
 from harken.facade import Harken
 from harken.ports.alerts import AlertRepository
@@ -55,6 +56,7 @@ def build_parts(container: Container) -> Parts:
         languages=container.config.languages(),
         theme_namer=container.theme_namer(),
         notifications=container.notifications(),
+        retention=container.retention(),
         responder=container.responder(),
         renderer=container.renderer,
         clock=container.clock(),
@@ -120,6 +122,7 @@ class Container(containers.DeclarativeContainer):
     responder: Provider[Responder | None] = Object(None)
 
     notifications: Provider[NotificationSettings] = Object(NotificationSettings())
+    retention: Provider[Retention] = Callable(Retention.parse, config.retention)
     renderer: Provider[TemplateRenderer] = Singleton(open_renderer)
 
     storage: Provider[Storage] = Resource(open_storage, config.storage)

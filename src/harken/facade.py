@@ -50,6 +50,7 @@ from harken.services.themes import Themes
 
 if TYPE_CHECKING:
     from harken.domain.insight.facets import Facets
+    from harken.services.feedback.retention import RetentionService
     from harken.services.imports import ImportService
     from harken.services.notifications.digests import DigestService
 
@@ -81,7 +82,7 @@ class Harken:
 
     ``harken.connect`` creates it. Its services do everything else: ``collection``, ``moderation``, ``analytics``,
     ``sentiment``, ``spam``, ``sessions``, ``conversations``, ``keys``, ``feed``, ``alerts``, ``channels``, ``routes``,
-    ``deliveries``, ``digests``, ``imports`` and ``relay``.
+    ``deliveries``, ``digests``, ``imports``, ``retention`` and ``relay``.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Harken:
         deliveries: DeliveryService,
         digests: DigestService,
         imports: ImportService,
+        retention: RetentionService,
         relay: Relay,
         application: str = DEFAULT_APPLICATION,
     ) -> None:
@@ -122,6 +124,7 @@ class Harken:
         self.deliveries = deliveries
         self.digests = digests
         self.imports = imports
+        self.retention = retention
         self.relay = relay
         self.outbox = storage.outbox
         self.state = storage.state

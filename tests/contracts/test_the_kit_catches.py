@@ -388,19 +388,26 @@ class LosesEvents(MemoryFeedbackRepository):
 class LeavesDeliveries(MemoryFeedbackRepository):
     """Erases feedback, but not its deliveries."""
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         deliveries = list(self._data.deliveries.by_id.values())
-        erased = super().erase(query, at=at)
+        erased = super().erase(query, at=at, limit=limit)
         for delivery in deliveries:
             self._data.deliveries.put(delivery)
         return erased
 
 
+class IgnoresTheLimitOfErasures(MemoryFeedbackRepository):
+    """Erases all matching feedback at once."""
+
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
+        return super().erase(query, at=at)
+
+
 class ErasesAllEvents(MemoryFeedbackRepository):
     """Erases all waiting events, including those of alerts and other feedback."""
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        erased = super().erase(query, at=at)
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
+        erased = super().erase(query, at=at, limit=limit)
         if erased.feedback:
             self._data._events = type(self._data.events)()
         return erased
@@ -409,9 +416,9 @@ class ErasesAllEvents(MemoryFeedbackRepository):
 class DoesNotNotify(MemoryFeedbackRepository):
     """Erases feedback without notifying the channels."""
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         before = set(self._data.deliveries.by_id)
-        erased = super().erase(query, at=at)
+        erased = super().erase(query, at=at, limit=limit)
         for delivery in list(self._data.deliveries.by_id.values()):
             if delivery.id not in before:
                 self._data.deliveries.remove(delivery)
@@ -421,8 +428,8 @@ class DoesNotNotify(MemoryFeedbackRepository):
 class NotifiesTooEarly(MemoryFeedbackRepository):
     """Sends the erasure before deliveries in progress have ended."""
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        erased = super().erase(query, at=at)
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
+        erased = super().erase(query, at=at, limit=limit)
         for delivery in list(self._data.deliveries.by_id.values()):
             if delivery.awaits is not None:
                 self._data.deliveries.put(evolve(delivery, awaits=None, leased_until=None))
@@ -432,9 +439,9 @@ class NotifiesTooEarly(MemoryFeedbackRepository):
 class RemovesErasureNotifications(MemoryFeedbackRepository):
     """Removes the notifications of earlier erasures."""
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         before = [one for one in self._data.deliveries.by_id.values() if not one.event.type.about_alert]
-        erased = super().erase(query, at=at)
+        erased = super().erase(query, at=at, limit=limit)
         for delivery in before:
             if erased.feedback and not delivery.event.type.about_feedback:
                 self._data.deliveries.remove(delivery)
@@ -444,9 +451,9 @@ class RemovesErasureNotifications(MemoryFeedbackRepository):
 class KeepsAlertsOfErased(MemoryFeedbackRepository):
     """Does not change alerts about erased feedback."""
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         alerts = list(self._data.alerts[query.application].by_id.values())
-        erased = super().erase(query, at=at)
+        erased = super().erase(query, at=at, limit=limit)
         for alert in alerts:
             self._data.alerts[query.application].put(alert)
         return erased
@@ -455,9 +462,9 @@ class KeepsAlertsOfErased(MemoryFeedbackRepository):
 class RemovesTwinsDeliveriesAfterErasing(MemoryFeedbackRepository):
     """Removes deliveries about erased feedback ids in all applications, after erasing."""
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         erased_ids = {feedback.id for feedback in self.stream(query)}
-        erased = super().erase(query, at=at)
+        erased = super().erase(query, at=at, limit=limit)
         for delivery in list(self._data.deliveries.by_id.values()):
             if delivery.event.subject_id in erased_ids and delivery.event.type.about_feedback:
                 self._data.deliveries.remove(delivery)
@@ -1093,11 +1100,11 @@ class SharedAgentState(MemoryConversationRepository):
 class RemovesTwinsDeliveriesBeforeErasing(MemoryFeedbackRepository):
     """Removes deliveries about erased feedback ids in all applications, before erasing."""
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         erased_ids = {feedback.id for feedback in self.stream(query)}
         for delivery in [one for one in self._data.deliveries.by_id.values() if one.event.subject_id in erased_ids]:
             self._data.deliveries.remove(delivery)
-        return super().erase(query, at=at)
+        return super().erase(query, at=at, limit=limit)
 
 
 class SharesKeysBetweenApplications(MemoryFeedbackRepository):
@@ -1289,6 +1296,7 @@ BROKEN: list[Broken] = [
     CountsPending,
     MillisecondTimes,
     LosesEvents,
+    IgnoresTheLimitOfErasures,
     ReplacesAllMetadata,
     LeaksAcrossApplications,
     OmitsUncountedApplications,

@@ -3,8 +3,10 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harken.domain.instants import parse_instant
+from harken.domain.instants import format_duration, parse_duration, parse_instant
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,33 @@ def test_other_texts_are_no_times(text: str) -> None:
     """Any other text is an error."""
     with pytest.raises(ValueError, match=r"isoformat|range|must be in"):
         parse_instant(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("400 days", timedelta(days=400)),
+        ("1 day", timedelta(days=1)),
+        ("1 hour 30 minutes", timedelta(minutes=90)),
+        ("2days 5 s", timedelta(days=2, seconds=5)),
+        ("90s", timedelta(seconds=90)),
+    ],
+)
+def test_durations_may_be_written_with_words(text: str, duration: timedelta) -> None:
+    """Letters and words mean the same."""
+    assert parse_duration(text) == duration
+
+
+@given(st.integers(0, 10**10))
+def test_durations_are_read_as_they_are_written(seconds: int) -> None:
+    """What is shown can be typed again."""
+    assert parse_duration(format_duration(timedelta(seconds=seconds))) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "400", "days", "1 month", "400 dayss", "1m 1h", "-1 day", "1.5 days", 400, None]
+)
+def test_other_texts_are_no_durations(text: object) -> None:
+    """A unit that is missing, unknown or out of order is an error."""
+    with pytest.raises(ValueError, match="expected a duration such as '90s'"):
+        parse_duration(text)

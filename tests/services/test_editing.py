@@ -46,7 +46,14 @@ def wired(clock: ManualClock) -> Iterator[Wired]:
         editor = Editor(storage.feedback)
         collection = CollectionService(
             storage.feedback,
-            Eraser(storage.feedback, storage.sessions, storage.conversations, Erasures(storage.state), clock=clock),
+            Eraser(
+                storage.feedback,
+                storage.sessions,
+                storage.conversations,
+                Erasures(storage.state),
+                storage.state,
+                clock=clock,
+            ),
             clock=clock,
             new_id=counting_ids(),
             policy=harken.RatingPolicy(),

@@ -203,6 +203,7 @@ def test_a_relay_elsewhere_has_sent_what_it_read_before_the_call_returns(clock: 
             storage.sessions,
             storage.conversations,
             Erasures(storage.state),
+            storage.state,
             clock=clock,
             pause=waited.append,
         )
@@ -293,3 +294,72 @@ def test_erasing_a_part_of_a_session_keeps_its_conversation(
     place.hk.collection.erase(place.hk.query(session_id="user-123", **filters))
     assert place.hk.conversations.count("default", "user-123") == 3
     assert place.hk.sessions.get("default", "user-123")["tier"] == "gold"
+
+
+def _of_applications(place: Place, *names: str) -> list[object]:
+    """Everything that is stored about applications."""
+    hk, storage = place.hk, place.storage
+    return [
+        [list(storage.feedback.stream(FeedbackQuery(application=name).in_any_state())) for name in names],
+        [storage.outbox.deliveries(DeliveryQuery(application=name), limit=99) for name in names],
+        [one for one in storage.sessions.stream() if one[0] in names],
+        [one for one in storage.conversations.sessions() if one[0] in names],
+        [hk.imports.list(name) for name in names],
+    ]
+
+
+def test_an_application_leaves_nothing(place: Place, clock: ManualClock) -> None:
+    """Feedback, conversations, metadata, imports and counts of one application are gone; those of others stay."""
+    for application, session in (("other", "user-123"), ("a", "user-123"), ("e", "b")):
+        place.hk.sessions.update(application, session, {"phone": "555"})
+        place.hk.conversations.append(application, session, "helper", 0, {"text": "Hello"})
+        place.hk.submit(session, "down", "slow", author="kim-456", application=application)
+        place.hk.imports.begin(application, import_id="i")
+    _lived_in(place, clock)
+    # Sessions without feedback, too.
+    place.hk.sessions.update("default", "quiet", {"note": SECRET})
+    place.hk.conversations.append("default", "quiet", "helper", 0, {"text": SECRET})
+    place.hk.imports.begin("default", files=[SECRET])
+    with pytest.raises(harken.FeedbackRejected):
+        place.hk.submit("user-123", "up", "casino")
+    before = _of_applications(place, "a", "e", "other")
+    removed = place.hk.collection.erase(place.hk.query().in_any_state())
+    assert (removed.feedback, removed.messages, removed.agents, removed.metadata, removed.alerts) == (2, 4, 1, 3, 1)
+    assert SECRET not in place.texts()
+    assert _of_applications(place, "a", "e", "other") == before
+    assert list(place.hk.imports.list("default")) == []
+    assert place.hk.moderation.rule_counts("default", days=1) == []
+    assert (place.hk.summary().total, place.hk.check()) == (0, [])
+    assert place.hk.collection.erase(place.hk.query().in_any_state()) == Erased()
+
+
+def test_an_interrupted_erasure_of_an_application_is_completed_by_the_next(
+    place: Place, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next call removes what a failed one has left."""
+    _lived_in(place, clock)
+    everything = place.hk.query().in_any_state()
+
+    def fail(*_: object, **__: object) -> Erased:
+        raise harken.StorageUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(place.storage.feedback), "erase", fail)
+        with pytest.raises(harken.StorageUnavailable):
+            place.hk.collection.erase(everything)
+    assert place.hk.collection.erase(everything).feedback == 2
+    assert SECRET not in place.texts()
+
+
+def test_a_limit_erases_the_oldest_entries_only(place: Place, clock: ManualClock) -> None:
+    """Step by step, so that a caller can pause; conversations and metadata stay."""
+    place.hk.sessions.update("default", "s", {"tier": "gold"})
+    given = []
+    for _ in range(5):
+        given.append(place.hk.submit("s", "up").feedback)
+        clock.turn(minutes=1)
+    query = place.hk.query(session_id="s")
+    assert place.hk.collection.erase(query, limit=2) == Erased(feedback=2)
+    assert list(place.hk.export()) == given[2:]
+    assert [place.hk.collection.erase(query, limit=2).feedback for _ in range(3)] == [2, 1, 0]
+    assert place.hk.sessions.get("default", "s") == {"tier": "gold"}

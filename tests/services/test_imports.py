@@ -84,7 +84,7 @@ def test_a_second_run_continues_the_import(hk: Harken, clock: ManualClock) -> No
 
 
 def test_another_mapping_is_refused(hk: Harken) -> None:
-    """An id stands for one mapping; the message says what to do, and the record stays as it is."""
+    """An id stands for one mapping; the message says what to do, and the record stays unchanged."""
     first = hk.imports.begin("default", import_id="i", mapping="m")
     with pytest.raises(ImportRejected, match=r"another mapping of columns.*choose another id"):
         hk.imports.begin("default", import_id="i", mapping="n")

@@ -16,10 +16,11 @@ from harken.stop_words import LANGUAGES, stop_words
 
 CONFIG_FILE = "harken.toml"
 #: The tables of ``harken.toml`` that other modules read.
-SECTIONS = ("server", "channels", "routes", "alerts", "replies", "digests")
+SECTIONS = ("server", "channels", "routes", "alerts", "replies", "digests", "applications")
 _PREFIX = "HARKEN_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+_FOREVER = "forever"
 
 T = TypeVar("T", bound=AttrsInstance)
 
@@ -39,6 +40,8 @@ class Settings:
         max_batch: how many submissions one write carries at most.
         languages: the languages of comments, as ISO 639-1 codes; their stop words are not part of themes.
         embeddings: whether sentiment is also learned from text embeddings, which needs the extra ``embeddings``.
+        retention: how long feedback is kept, such as ``400 days``, or ``forever``; for applications that have no table
+            ``[applications.<name>]`` with another one.
     """
 
     storage: str = field(default="sqlite:///feedback.db")
@@ -51,6 +54,7 @@ class Settings:
     max_batch: int = field(default=1_000)
     languages: tuple[str, ...] = field(default=LANGUAGES)
     embeddings: bool = field(default=False)
+    retention: str = field(default=_FOREVER)
 
     def __attrs_post_init__(self) -> None:
         check_types(self)
@@ -63,6 +67,10 @@ class Settings:
             raise ConfigurationError("spam_phrases must not contain an empty string, which every comment contains")
         if self.languages != LANGUAGES:
             stop_words(self.languages)
+        if self.retention != _FOREVER:
+            from harken.domain.retention import Retention  # noqa: PLC0415 - keeps `import harken` light
+
+            Retention.parse(self.retention)
         self.policy()
 
     def policy(self) -> RatingPolicy:

@@ -14,8 +14,9 @@ SLOT = timedelta(minutes=15)
 _SLOT_MICROSECONDS = SLOT // MICROSECOND
 
 _UNITS: Final = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
+_WORDS: Final = {"d": "days?|d", "h": "hours?|h", "m": "minutes?|m", "s": "seconds?|s"}
 #: With at most nine digits of the largest unit, the value fits into a timedelta.
-_DURATION: Final = re.compile("".join(f"(?:([0-9]{{1,9}}){unit})?" for unit in _UNITS))
+_DURATION: Final = re.compile(r"\s*".join(rf"(?:([0-9]{{1,9}})\s*(?:{_WORDS[unit]}))?" for unit in _UNITS))
 
 
 def utc(moment: datetime) -> datetime:
@@ -80,7 +81,7 @@ def slot_start(number: int) -> datetime:
 
 
 def parse_duration(text: object) -> timedelta:
-    """Parse a duration such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"`` or ``"1h30m"``.
+    """Parse a duration such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"``, ``"1h30m"``, ``"400 days"`` or ``"1 hour"``.
 
     Raises:
         ValueError: the value is not a duration.

@@ -158,8 +158,10 @@ class FeedbackRepository(ABC):
         """
 
     @abstractmethod
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         """Remove all matching feedback permanently, with its revisions, events, deliveries and share of the statistics.
+
+        With a ``limit`` of 1 to 1,000, at most as many entries, the oldest; for callers that pause in between.
 
         Returns the numbers of what was removed. On return this is durable, and so is, for each entry:
 

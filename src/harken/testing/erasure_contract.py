@@ -14,6 +14,7 @@ from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event, 
 from harken.domain.feedback import Feedback
 from harken.domain.instants import MICROSECOND
 from harken.domain.query import FeedbackQuery
+from harken.domain.summary import Summary
 from harken.ports.storage import Storage
 from harken.testing.assertions import at_once, check_raises, check_same
 from harken.testing.base import FreshStorage
@@ -314,6 +315,24 @@ class ErasureContract(FreshStorage):
             notified = {delivery.event.subject_id for delivery in claimed}
             expected = [_notice(one, "log") for one in series if one.id in notified]
             check_same(_waiting(storage), sorted(expected, key=lambda notice: notice.id))
+
+    def test_a_limit_leaves_the_newest(self) -> None:
+        """With a limit, the oldest matching entries are erased completely, in any number of calls."""
+        series, other = a_series(9, session_id="gone"), a_feedback("kept", created_at=NOON - MINUTE)
+        query = FeedbackQuery(session_id="gone").in_any_state()
+        about = an_alert("about", rule="streak", subject=Subject("session", "gone"))
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(other, *reversed(series)))
+            storage.alerts.add(about, about.event())
+            fan_out(storage, "log")
+            check_same(storage.feedback.erase(query, at=NOON, limit=4), Erased(feedback=4, deliveries=4))
+            check_same(list(storage.feedback.stream(EVERYTHING)), [other, *series[4:]])
+            check_same(storage.feedback.summarize(EVERYTHING), {None: Summary.fold([other, *series[4:]])})
+            check_same(storage.alerts.get("default", "about"), about)
+            check_same(storage.feedback.erase(query, at=NOON, limit=1_000), Erased(feedback=5, alerts=1, deliveries=5))
+            check_same(storage.feedback.erase(query, at=NOON, limit=1), Erased())
+            waiting = storage.outbox.deliveries(DeliveryQuery(DeliveryState.PENDING), limit=99)
+            check_same([one.event.subject_id for one in waiting if one.event.type.about_feedback], [other.id])
 
     # --- alerts ----------------------------------------------------------------------------------------------------
 

@@ -125,6 +125,11 @@ class FeedbackMachine(ComparingMachine):
     def erase(self, query: FeedbackQuery) -> None:
         self._both(lambda storage: storage.feedback.erase(query, at=NOON))
 
+    @rule(application=st.sampled_from(hst.APPLICATIONS), limit=st.integers(1, 2))
+    def erase_the_oldest(self, application: str, limit: int) -> None:
+        query = FeedbackQuery(application=application).in_any_state()
+        self._both(lambda storage: storage.feedback.erase(query, at=NOON, limit=limit))
+
     @rule(query=hst.queries(), limit=st.integers(1, 4))
     def page_through(self, query: FeedbackQuery, limit: int) -> None:
         after: Cursor | None = None

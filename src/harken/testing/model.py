@@ -102,8 +102,8 @@ class _Feedback(FeedbackRepository):
         self.stored[self.stored.index(stored)] = feedback
         self.outbox.waiting.extend(events)
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        erased = list(self.stream(query))
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
+        erased = list(self.stream(query))[:limit]
         self.stored = [feedback for feedback in self.stored if feedback not in erased]
         left = {feedback.session_id for feedback in self.stored if feedback.application == query.application}
         return Erased(

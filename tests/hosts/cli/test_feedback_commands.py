@@ -295,7 +295,8 @@ def test_erase_needs_a_condition(cli: Any) -> None:
     """Without a condition nothing is erased."""
     submitted(cli, "s", "up")
     ran = cli("erase", "--yes")
-    assert (ran.code, ran.err) == (2, "Error: Specify what to erase: an ID, --session or --author\n")
+    expected = "Specify what to erase: an ID, --session, --author, --before, --import or --application"
+    assert (ran.code, ran.err) == (2, f"Error: {expected}\n")
     assert cli("stats", "--json").json["total_feedbacks"] == 1
 
 

@@ -22,6 +22,7 @@ from harken import (
     FeedbackNotFound,
     FeedbackRejected,
     HarkenError,
+    ImportNotFound,
     ImportRejected,
     InvalidQuery,
     KeyNotFound,
@@ -42,8 +43,10 @@ from harken_adapters.hosts.cli import (
     demo,
     digests,
     doctor,
+    erasing,
     feedback,
     importing,
+    imports,
     keys,
     mcp,
     migrate,
@@ -75,6 +78,7 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (DeliveryNotFound, NOT_FOUND),
     (KeyNotFound, NOT_FOUND),
     (AlertNotFound, NOT_FOUND),
+    (ImportNotFound, NOT_FOUND),
     (NoSuchChannel, NOT_FOUND),
     (NoSuchRoute, NOT_FOUND),
     (StorageError, STORAGE_FAILED),
@@ -117,8 +121,9 @@ app.add_typer(moderation.moderate, name="moderate")
 app.add_typer(keys.keys, name="keys")
 app.command("mint-token")(tokens.mint_token)
 app.command("mint-link")(tokens.mint_link)
-app.command("erase")(feedback.erase)
+app.command("erase")(erasing.erase)
 app.command("import")(importing.import_)
+app.command("imports")(imports.imports)
 app.command("export")(transfer.export)
 app.command("copy")(copying.copy)
 app.add_typer(migrate.migrate, name="migrate")

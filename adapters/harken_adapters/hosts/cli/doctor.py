@@ -64,6 +64,7 @@ def _report(cli: CliContext) -> dict[str, Any]:
         "channels": None,
         "dead_letters": None,
         "stranded": None,
+        "retention": None,
         "problems": [],
     }
     try:
@@ -75,6 +76,8 @@ def _report(cli: CliContext) -> dict[str, Any]:
             now, queues = utc_now(), _queues(hk, cli.application)
             report["moderation"] = {name: _queue_record(queue, now) for name, queue in queues.items()}
             report["problems"] += _overdue(hk, queues, now)
+            report["retention"] = str(hk.retention.settings)
+            report["problems"] += _overdue_erasures(hk, cli)
             statuses = hk.channels.statuses(cli.application)
             report["channels"] = list(map(channel_record, statuses))
             report["dead_letters"] = dead = sum(status.dead for status in statuses)
@@ -115,6 +118,18 @@ def _overdue(hk: Harken, queues: Mapping[str, Backlog], now: datetime) -> Iterat
                 finding = rule.finding(Subject("application", name), queue, now)
                 if finding:
                     yield in_one_line(f"{finding.message} (alert rule {rule.name})")
+
+
+def _overdue_erasures(hk: Harken, cli: CliContext) -> Iterator[str]:
+    """A sentence for each application with feedback that a relay should have erased."""
+    for name, number in hk.retention.overdue().items():
+        if cli.application in (None, name):
+            entries = amount(number, "entry", "entries")
+            yield (
+                f"{entries} of application {in_one_line(name)} should have been erased, as feedback is kept for "
+                f"{format_duration(hk.retention.settings.kept_for(name) or timedelta())}; run a relay with these "
+                f"settings: {cli.command_for_all} relay"
+            )
 
 
 def _channel_problem(state: ChannelState, command: str) -> str | None:
@@ -177,6 +192,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("storage", report["storage"]),
         ("feedback", counts),
         ("moderation", moderation if report["moderation"] != {} else "queue is empty"),
+        ("retention", report["retention"]),
         ("channels", ", ".join(one["name"] for one in report["channels"] or ())),
         ("dead letters", report["dead_letters"]),
     ]

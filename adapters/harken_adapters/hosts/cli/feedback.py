@@ -1,19 +1,15 @@
-"""The commands ``submit``, ``list``, ``show`` and ``erase``."""
+"""The commands ``submit``, ``list`` and ``show``."""
 
 from __future__ import annotations
 
-import shlex
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
-from attrs import asdict, evolve
 
-from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
-from harken.domain.rules import label_problem
+from harken import Cursor, Feedback, Target
 from harken.services.feedback.receipt import Receipt
-from harken_adapters.charts.labels import amount
 from harken_adapters.formats.readings import readings_record
-from harken_adapters.formats.record import erasure_record, feedback_record, page_record
+from harken_adapters.formats.record import feedback_record, page_record
 from harken_adapters.hosts.cli.evaluation import reading_note
 from harken_adapters.hosts.cli.options import (
     FeedbackId,
@@ -26,9 +22,7 @@ from harken_adapters.hosts.cli.options import (
     with_filters,
 )
 from harken_adapters.hosts.cli.output import (
-    confirm,
     feedback_list,
-    in_one_line,
     print_json,
     say,
     table,
@@ -176,91 +170,3 @@ def _show_revisions(feedback: Feedback) -> None:
             for one in feedback.revisions
         ],
     )
-
-
-#: The exit code of ``erase`` if there was nothing to erase.
-_NOTHING_ERASED: Final = 4
-#: The names of what is erased besides feedback, singular and plural.
-_NOUNS: Final = {
-    "messages": ("message", "messages"),
-    "agents": ("agent state", "agent states"),
-    "metadata": ("metadata key", "metadata keys"),
-    "alerts": ("alert", "alerts"),
-    "deliveries": ("delivery", "deliveries"),
-}
-
-
-def erase(
-    context: typer.Context,
-    *,
-    feedback_id: Annotated[str | None, typer.Argument(metavar="ID", help="The id of the feedback to erase.")] = None,
-    session: Annotated[
-        str | None, typer.Option(help="Erase this session: feedback, conversation and metadata.")
-    ] = None,
-    author: Annotated[
-        str | None,
-        typer.Option(help="Erase feedback by this author, and sessions that no one else rated."),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Erase feedback permanently, in any state.
-
-    To keep a copy, run `harken export --all` first.
-
-    Several conditions are combined with AND.
-
-    Exits with code 4 if there is nothing to erase.
-    """
-    _check_named(feedback_id, session, author)
-    cli = cli_context(context)
-    with cli.open_existing() as hk:
-        if feedback_id is not None:
-            hk.collection.get(hk.application, feedback_id)
-        query = evolve(hk.query(session_id=session, author=author), feedback_id=feedback_id).in_any_state()
-        if not yes and not confirm(_question(query, hk.analytics.summary(query).total)):
-            raise typer.Abort
-        erased = hk.collection.erase(query)
-    record = erasure_record(erased)
-    if as_json:
-        print_json(record)
-    else:
-        _show_erased(erased, cli.command)
-    if not any(record["removed"].values()):
-        raise typer.Exit(_NOTHING_ERASED)
-
-
-def _check_named(feedback_id: str | None, session: str | None, author: str | None) -> None:
-    if feedback_id is None and session is None and author is None:
-        raise WrongUsage("Specify what to erase: an ID, --session or --author")
-    for option, value in (("--session", session), ("--author", author)):
-        if value is not None and (problem := label_problem(option, value)):
-            raise WrongUsage(problem.message)
-
-
-def _show_erased(erased: Erased, command: str) -> None:
-    say(f"Erased {_list_erased(erased)}")
-    for session_id in erased.kept_sessions:
-        shown = in_one_line(session_id)
-        say(
-            f"Other authors gave feedback on session {shown}, so its conversation and metadata were kept; "
-            f"to erase them, run: {command} erase --session {in_one_line(shlex.quote(session_id))}",
-            style="yellow",
-        )
-
-
-def _question(query: FeedbackQuery, total: int) -> str:
-    entries = amount(total, "feedback entry", "feedback entries")
-    if query.feedback_id is not None:
-        return f"Erase {entries} permanently?"
-    if query.author is not None:
-        return f"Erase {entries} by {query.author}, and the sessions that only this author rated, permanently?"
-    return f"Erase {entries}, the conversation and the metadata of session {query.session_id} permanently?"
-
-
-def _list_erased(erased: Erased) -> str:
-    """What was erased, such as ``2 feedback entries, 3 messages and 1 alert``."""
-    numbers = {name: number for name, number in asdict(erased).items() if name in _NOUNS and number}
-    parts = [amount(number, *_NOUNS[name]) for name, number in numbers.items()]
-    *first, last = [amount(erased.feedback, "feedback entry", "feedback entries"), *parts]
-    return f"{', '.join(first)} and {last}" if first else last

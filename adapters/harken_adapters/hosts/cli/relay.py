@@ -25,8 +25,8 @@ from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_
 from harken_adapters.hosts.cli.output import escape, in_one_line, print_json, say, time_text
 from harken_adapters.hosts.cli.routes import route_as_json, route_line
 
-#: The logger of the log channel.
-_NOTIFICATIONS: Final = "harken.notifications"
+#: The loggers of the log channel, and of erasures after the retention.
+_SHOWN: Final = ("harken.notifications", "harken.retention")
 _A_DAY: Final = 24 * 60 * 60
 
 
@@ -110,14 +110,16 @@ class _Lines(logging.Formatter):
 
 @contextmanager
 def _log_to_stderr() -> Iterator[None]:
-    """Write warnings of all loggers, and all records of the log channel, to stderr."""
-    root, notifications, stderr = logging.getLogger(), logging.getLogger(_NOTIFICATIONS), logging.StreamHandler()
+    """Write warnings of all loggers, notifications of the log channel and erasures by the relay to stderr."""
+    root, shown, stderr = logging.getLogger(), [logging.getLogger(name) for name in _SHOWN], logging.StreamHandler()
     stderr.setFormatter(_Lines())
-    before = notifications.level
+    before = [logger.level for logger in shown]
     root.addHandler(stderr)
-    notifications.setLevel(logging.INFO)
+    for logger in shown:
+        logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        notifications.setLevel(before)
+        for logger, level in zip(shown, before, strict=True):
+            logger.setLevel(level)
         root.removeHandler(stderr)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import islice
 
 from harken.domain.alerts.alert import Alert
 from harken.domain.erasure import Erased
@@ -96,9 +97,9 @@ class MemoryFeedbackRepository(FeedbackRepository):
                 self._data.events.put(event)
             self._data.applications[feedback.application].replace(stored, feedback)
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         with self._data.locked():
-            erased = {feedback.id: feedback for feedback in self.stream(query)}
+            erased = {feedback.id: feedback for feedback in islice(self.stream(query), limit)}
             waiting = self._waiting(query.application, erased)
             alerts = self._empty_alerts(query.application, erased, at)
             deliveries = sum(self._erase(feedback, waiting[feedback.id], at) for feedback in erased.values())

@@ -35,8 +35,9 @@ from harken_adapters.storage.mongodb.deliveries import AWAKE, HELD, WAITING, del
 from harken_adapters.storage.mongodb.documents import Document, event_document, event_of, identity, milliseconds
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 
-#: How much feedback is completed at once, as the number of its deliveries is unknown.
-_PART: Final = 100
+#: How much feedback is completed at once: less if there are deliveries about it, as their number is unknown.
+_PART: Final = 1_000
+_PART_WITH_DELIVERIES: Final = 100
 #: A younger plan is left to the process that stored it.
 _UNDER_WAY: Final = timedelta(minutes=1)
 _FREE: Final = {"$unset": {"awaits": "", "leased_until": "", "certain": ""}}
@@ -74,10 +75,14 @@ class Erasures:
 
     def finish(self, application: str, feedback_ids: Collection[str]) -> Erased:
         """Steps 3 to 5, for deleted feedback. Without a plan, no channel can know the feedback."""
-        erased, left = Erased(), sorted(feedback_ids)
-        for begin in range(0, len(left), _PART):
+        erased = Erased()
+        for some in _parts(sorted(feedback_ids), _PART):
             with self._database.calling():
-                erased += self._finish(application, left[begin : begin + _PART])
+                delivered = set(self._deliveries.distinct("feedback_id", _about(application, some)))
+            quiet = [one for one in some if one not in delivered]
+            for part in filter(None, (quiet, *_parts(sorted(delivered), _PART_WITH_DELIVERIES))):
+                with self._database.calling():
+                    erased += self._finish(application, part)
         return erased
 
     def resume(self) -> None:
@@ -140,9 +145,12 @@ class Erasures:
         about: defaultdict[str, list[Delivery]] = defaultdict(list)
         for delivery in stored:
             about[delivery.event.subject_id].append(delivery)
+        known = {plan["id"] for plan in plans if plan["id"] in about or "notified" in plan}
         deliveries = [
             delivery
-            for feedback_id, (event, notified) in _read_plans(plans, stored).items()
+            for feedback_id, (event, notified) in _read_plans(
+                [plan for plan in plans if plan["id"] in known], stored
+            ).items()
             for delivery in erasure_deliveries(event, about[feedback_id], notified)
         ]
         new = self._store(deliveries, {one.id: one for one in stored})
@@ -191,6 +199,10 @@ class Erasures:
             # since.
             self.hand_over([claimed], sent=False)
         return 0
+
+
+def _parts(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (ids[begin : begin + size] for begin in range(0, len(ids), size))
 
 
 def _plan(feedback: Feedback, at: datetime, batch: ObjectId, planned_at: datetime) -> Document:

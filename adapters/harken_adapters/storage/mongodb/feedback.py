@@ -185,20 +185,21 @@ class MongoFeedbackRepository(FeedbackRepository):
             f"Feedback {feedback.id!r} now has version {stored.version}; version {feedback.version} cannot follow it"
         )
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         self._erasures.resume()
         erased = Erased()
-        while entries := self._some(query):
+        while entries := self._oldest(query, limit or _CHUNK):
             erased += self._erase(query.application, entries, at)
+            if limit:
+                break
+            # The server need not look again through what does not match. What was changed meanwhile is found again.
+            query = evolve(query, since=entries[0].created_at)
         return erased
 
-    def _some(self, query: FeedbackQuery) -> list[Feedback]:
-        """Some matching entries; none if there are none."""
+    def _oldest(self, query: FeedbackQuery, limit: int) -> list[Feedback]:
         if query.text is not None:
-            return list(islice(self.stream(query), _CHUNK))
-        with self._database.calling():
-            found = self._collection.find(where(query), {"events": 0}).hint(index_for(query)).limit(_CHUNK)
-            return [from_document(document) for document in at_once(found, _CHUNK)]
+            return list(islice(self.stream(query), limit))
+        return self._select(where(query), _OLDEST_FIRST, index_for(query), limit)
 
     def ratings_by_author(
         self, query: FeedbackQuery, group_by: GroupBy | None = None, *, limit: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from harken.domain.events import Delivery, DeliveryState
@@ -25,7 +26,7 @@ _COLUMNS: Final = (
 _SELECT: Final = f"SELECT {_COLUMNS} FROM delivery"  # noqa: S608
 _PUT: Final = f"INSERT OR REPLACE INTO delivery ({_COLUMNS}) VALUES ({', '.join('?' * 19)})"  # noqa: S608
 #: An alert may have the id of a feedback entry.
-_ABOUT: Final = "WHERE application = ? AND feedback_id = ? AND type NOT GLOB 'alert.*'"
+_ABOUT: Final = "WHERE application = ? AND feedback_id IN (SELECT value FROM json_each(?)) AND type NOT GLOB 'alert.*'"
 _STATES: Final = {state.value: state for state in DeliveryState}
 
 
@@ -34,9 +35,14 @@ def select_deliveries(connection: sqlite3.Connection, rest: str, parameters: Row
     return [_delivery(row) for row in connection.execute(f"{_SELECT} {rest}", parameters).fetchall()]
 
 
-def deliveries_about(connection: sqlite3.Connection, application: str, feedback_id: str) -> list[Delivery]:
-    """Return all deliveries about the feedback in any state, including those about its erasure."""
-    return select_deliveries(connection, _ABOUT, (application, feedback_id))
+def deliveries_about(
+    connection: sqlite3.Connection, application: str, feedback_ids: Iterable[str]
+) -> Mapping[str, Sequence[Delivery]]:
+    """Return all deliveries about each feedback in any state, including those about its erasure."""
+    about: defaultdict[str, list[Delivery]] = defaultdict(list)
+    for delivery in select_deliveries(connection, _ABOUT, (application, dump(list(feedback_ids)))):
+        about[delivery.event.subject_id].append(delivery)
+    return about
 
 
 def put_deliveries(connection: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 from attrs import evolve
@@ -137,15 +137,17 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
         self._database.write(replace)
 
-    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         # One transaction for each chunk, so that writers do not wait long, and memory is bounded.
+        size = limit or _ERASED_TOGETHER
+        chunks = self._chunks(query, size, size)
         removed = Erased()
-        for number, chunk in enumerate(self._chunks(query, _ERASED_TOGETHER, _ERASED_TOGETHER)):
+        for number, chunk in enumerate(islice(chunks, 1) if limit else chunks):
             if number == 1:
                 # Counting again what remains takes less than correcting the counts chunk by chunk.
                 self._database.write(partial(drop_term_counts, application=query.application))
             ids = [feedback.id for feedback in chunk]
-            removed += self._database.write(partial(erase, query=query, ids=ids, at=at))
+            removed += self._database.write(partial(erase, query=query, ids=ids, at=at, continues=not limit))
         # Also if nothing was found: an earlier call may have been killed before this step.
         self._database.forget()
         return removed

@@ -32,7 +32,7 @@ from harken.ports.responder import Responder
 from harken.ports.text import ExplainingSpamFilter, Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
 from harken.services.feedback.editing import Check, Editor, find, get
-from harken.services.feedback.erasing import Eraser
+from harken.services.feedback.erasing import Eraser, everything_of
 from harken.services.feedback.group_commit import GroupCommit, OnWrite
 from harken.services.feedback.keywords import VoteKeywords, build_submission, check_keywords
 from harken.services.feedback.middleware import Middleware, MiddlewareChain
@@ -371,17 +371,20 @@ class CollectionService:
 
         return self._editor.update(application, feedback_id, edit, EventType.UPDATED).feedback
 
-    def erase(self, query: FeedbackQuery) -> Erased:
+    def erase(self, query: FeedbackQuery, *, limit: int | None = None) -> Erased:
         """Remove the matching feedback permanently, with revisions, deliveries, alerts and statistics.
 
         A query that names only a session, or an author, erases all of its feedback, with the conversation and the
         metadata of the session; see :meth:`Eraser.erase`. Any other query matches counted feedback only, unless it asks
-        for more, such as ``query.in_any_state()``. Channels that know of the feedback are notified of the erasure.
+        for more, such as ``query.in_any_state()``. Without other filters, that erases everything of the application.
+        Channels that know of the feedback are notified of the erasure.
+
+        With a ``limit`` of 1 to 1,000, at most as many entries are removed, the oldest.
 
         Returns the numbers of what was removed, by kind.
         """
-        erased = self._eraser.erase(query)
-        if self._rule_counts and query == FeedbackQuery(application=query.application).in_any_state():
+        erased = self._eraser.erase(query, limit=limit)
+        if self._rule_counts and limit is None and query == everything_of(query.application):
             self._rule_counts.erase(query.application)
         if erased.feedback:
             self._editor.notify()

@@ -1,4 +1,4 @@
-"""Erasing feedback permanently, with everything else that is stored about its sessions or its author."""
+"""Erasing feedback permanently, with everything else that is stored about its session, author or application."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harken.domain.query import FeedbackQuery
 from harken.ports.conversations import ConversationRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
+from harken.ports.state import StateRepository
 from harken.ports.time import Clock
 from harken.services.erasures import Erasures
 
@@ -21,7 +22,7 @@ FRESH: Final = 0.05
 
 
 class Eraser:
-    """Removes feedback, and everything else that is stored about the same session or author."""
+    """Removes feedback, and everything else that is stored about the same session, author or application."""
 
     def __init__(
         self,
@@ -29,6 +30,7 @@ class Eraser:
         sessions: SessionRepository,
         conversations: ConversationRepository,
         erasures: Erasures,
+        state: StateRepository,
         *,
         clock: Clock,
         pause: Callable[[float], object] = sleep,
@@ -37,10 +39,11 @@ class Eraser:
         self._sessions = sessions
         self._conversations = conversations
         self._erasures = erasures
+        self._state = state
         self._clock = clock
         self._pause = pause
 
-    def erase(self, query: FeedbackQuery) -> Erased:
+    def erase(self, query: FeedbackQuery, *, limit: int | None = None) -> Erased:
         """Remove the matching feedback permanently, and return the numbers of what was removed, by kind.
 
         A query that names only a session, or an author, erases all of its feedback, in any state. A session's
@@ -48,28 +51,60 @@ class Eraser:
         the sessions in which only this author gave feedback. Feedback that an agent gave in the name of a session does
         not count as another author's.
 
+        A query for everything of an application, in any state, also removes the conversations and the metadata of all
+        its sessions, and the records of its imports.
+
+        With a ``limit`` of 1 to 1,000, at most as many entries are removed, the oldest, and nothing else of a session.
+
         Raises:
             InvalidQuery: the query has no condition at all.
         """
-        if query == FeedbackQuery(application=query.application):
+        application = query.application
+        if query == FeedbackQuery(application=application):
             raise InvalidQuery(
                 "This query has no condition, so it would erase the feedback of all sessions; name a session or an "
-                "author, or use in_any_state() to erase all feedback of the application"
+                "author, or use in_any_state() to erase everything of the application"
             )
-        query = query.in_any_state() if _selects_all(query) else query
+        if limit is not None:
+            return self._finish(application, self._repository.erase(query, at=self._clock(), limit=limit))
+        # The feedback last: if the call is interrupted, a repeated call finds it again.
+        if query == everything_of(application):
+            removed = self._erase_sessions(application)
+        else:
+            query = query.in_any_state() if _selects_all(query) else query
+            removed = self._erase_sessions_of(query)
+        return self._finish(application, removed + self._repository.erase(query, at=self._clock()))
+
+    def _finish(self, application: str, removed: Erased) -> Erased:
+        self._erasures.add(application)
+        if removed.deliveries:
+            # A relay in another process sends what it read up to FRESH seconds ago; twice that, as sending takes time.
+            self._pause(2 * FRESH)
+        return removed
+
+    def _erase_sessions(self, application: str) -> Erased:
+        """Erase what an application has besides feedback."""
+        from harken.services.imports import forget_imports  # noqa: PLC0415 - keeps `import harken` light
+
+        removed = Erased()
+        for name, session_id in self._conversations.sessions():
+            if name == application:
+                removed += self._erase_session(application, session_id)
+        for name, session_id, _ in self._sessions.stream():
+            if name == application:
+                removed += self._erase_session(application, session_id)
+        forget_imports(self._state, application)
+        return removed
+
+    def _erase_sessions_of(self, query: FeedbackQuery) -> Erased:
+        """Erase the sessions that a query selects as a whole; those of an author with their feedback."""
         whole, kept = self._sessions_of(query)
         removed = Erased(kept_sessions=kept)
-        # The feedback last: if the call is interrupted, a repeated call finds it again.
         for session_id in whole:
             removed += self._erase_session(query.application, session_id)
         if query.author is not None:
             for session_id in whole:
                 removed += self._repository.erase(_whole(query.application, session_id), at=self._clock())
-        removed += self._repository.erase(query, at=self._clock())
-        self._erasures.add(query.application)
-        if removed.deliveries:
-            # A relay in another process sends what it read up to FRESH seconds ago; twice that, as sending takes time.
-            self._pause(2 * FRESH)
         return removed
 
     def _sessions_of(self, query: FeedbackQuery) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -92,6 +127,11 @@ class Eraser:
             messages=self._conversations.erase(application, session_id),
             metadata=self._sessions.delete(application, session_id),
         )
+
+
+def everything_of(application: str) -> FeedbackQuery:
+    """The query for all feedback of an application, in any state."""
+    return FeedbackQuery(application=application).in_any_state()
 
 
 def _whole(application: str, session_id: str) -> FeedbackQuery:

@@ -35,6 +35,7 @@ from harken.services.notifications.read_ahead import ReadAhead, Subjects, read_s
 from harken.services.notifications.routes import RouteService
 
 if TYPE_CHECKING:
+    from harken.services.feedback.retention import RetentionService
     from harken.services.notifications.digests import DigestService
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class RelayDependencies:
         channels: the status of the channels.
         routes: the routes and their templates.
         digests: the digests.
+        retention: erases the feedback that is kept no longer.
         clock: the current time, which all relays on the storage agree on.
         jitter: returns a random number from 0 to 1.
         schedule: the wait before each attempt.
@@ -97,6 +99,7 @@ class RelayDependencies:
     channels: ChannelService
     routes: RouteService
     digests: DigestService
+    retention: RetentionService
     clock: Clock
     jitter: Random
     schedule: Sequence[timedelta] = SCHEDULE

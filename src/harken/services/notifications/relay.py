@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
 from threading import Thread, current_thread
 from time import thread_time
@@ -34,6 +34,8 @@ MAX_EVENTS: Final = 500
 #: time windows.
 POLL: Final = 1.0
 EVALUATE_EVERY: Final = timedelta(seconds=60)
+#: How many seconds a relay pauses between two batches of feedback that it erases, so that other writers get their turn.
+_BETWEEN_ERASURES: Final = 0.1
 #: How long delivered deliveries are stored, and how often older ones are removed.
 KEPT: Final = timedelta(days=7)
 _TIDY: Final = timedelta(hours=1)
@@ -52,7 +54,8 @@ class Relay:
     Any number of relays may run on a storage, in any number of processes. If one dies, others send its deliveries again
     when the leases have expired, with the same ids.
 
-    One thread dispatches events; each channel has its own lane with up to ``concurrency`` threads.
+    One thread dispatches events, and another one erases the feedback that is kept no longer. Each channel has its own
+    lane with up to ``concurrency`` threads.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Relay:
         self._opened = ExitStack()
         self._lanes: dict[str, _Worker] = {}
         self._thread: Thread | None = None
+        self._eraser: Thread | None = None
         self._news = Latch()
         self._stopping = threading.Event()
         self._state = ForkSafeLock()
@@ -106,9 +110,12 @@ class Relay:
                 lane.start(concurrency)
             self._thread = Thread(target=self._run, name="harken-relay", daemon=True)
             self._thread.start()
+            if self._dependencies.retention.settings.is_set:
+                self._eraser = Thread(target=self._erase_expired, name="harken-retention", daemon=True)
+                self._eraser.start()
 
     def stop(self) -> None:
-        """Finish the deliveries that are being sent, release the others, and stop.
+        """Finish the deliveries that are being sent and the batch that is being erased, release the others, and stop.
 
         May be called twice, and after a fork: the threads and the connections of channels are those of the parent.
         """
@@ -120,6 +127,9 @@ class Relay:
             if self._thread is not None:
                 self._thread.join()
                 self._thread = None
+            if self._eraser is not None:
+                self._eraser.join()
+                self._eraser = None
             for lane in self._lanes.values():
                 lane.stop()
             self._lanes = {}
@@ -139,12 +149,21 @@ class Relay:
     def run_due(self) -> int:
         """Dispatch and send all that is due, in this thread; returns the number of attempts. For hosts without threads.
 
+        Also erases the feedback that is kept no longer.
+
         Raises:
             ConfigurationError: the configuration of a channel is invalid.
             StorageError: the storage failed.
         """
         with self._state:
             self._open()
+        attempts = self._send_due()
+        if sum(self._dependencies.retention.erase_expired()):
+            # The notices of the erasure.
+            attempts += self._send_due()
+        return attempts
+
+    def _send_due(self) -> int:
         attempts = 0
         while True:
             moved = self.dispatch()
@@ -253,6 +272,29 @@ class Relay:
                     # An erasure leaves deliveries and no event.
                     for lane in self._lanes.values():
                         lane.nudge()
+
+    def _erase_expired(self) -> None:
+        looked: datetime | None = None
+        while not self._stopping.is_set():
+            now = self._dependencies.clock()
+            if looked is None or not timedelta(0) <= now - looked < EVALUATE_EVERY:
+                looked = now
+                self._erase_expired_safely()
+            self._stopping.wait(self._poll)
+
+    def _erase_expired_safely(self) -> None:
+        """Erase batch after batch, until nothing is left or the relay stops, and log any error."""
+        try:
+            with closing(self._dependencies.retention.erase_expired()) as batches:
+                for _ in batches:
+                    if self._stopping.wait(_BETWEEN_ERASURES):
+                        return
+        except StorageClosed:
+            self._stopping.set()
+        except HarkenError as error:
+            logger.warning("Feedback that is kept no longer waits to be erased: %s", error)
+        except Exception:
+            logger.exception("Feedback that is kept no longer waits to be erased")
 
     def _dispatch_safely(self) -> bool:
         """Dispatch events, and log any error; returns whether there may be more."""

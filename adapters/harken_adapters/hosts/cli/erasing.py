@@ -1,0 +1,170 @@
+"""The command ``erase``."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import datetime
+from typing import Annotated, Final
+
+import typer
+from attrs import asdict, evolve, frozen
+
+from harken import Erased, FeedbackQuery, Harken
+from harken.domain.rules import label_problem
+from harken.services.feedback.erasing import everything_of
+from harken.services.imports import query_of
+from harken_adapters.charts.labels import amount
+from harken_adapters.formats.record import erasure_record
+from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context, instant
+from harken_adapters.hosts.cli.output import confirm, in_one_line, print_json, say, time_text
+
+#: The exit code if there was nothing to erase.
+_NOTHING_ERASED: Final = 4
+#: The names of what is erased besides feedback, singular and plural.
+_NOUNS: Final = {
+    "messages": ("message", "messages"),
+    "agents": ("agent state", "agent states"),
+    "metadata": ("metadata key", "metadata keys"),
+    "alerts": ("alert", "alerts"),
+    "deliveries": ("delivery", "deliveries"),
+}
+
+
+@frozen(kw_only=True)
+class _Doomed:
+    """What to erase; all conditions must match."""
+
+    feedback_id: str | None
+    session: str | None
+    author: str | None
+    before: datetime | None
+    import_id: str | None
+    application: str | None
+
+    def check(self) -> None:
+        """Raise ``WrongUsage`` unless it is clear what to erase."""
+        others = (self.feedback_id, self.session, self.author, self.before)
+        if self.import_id is not None and any(one is not None for one in others):
+            raise WrongUsage("--import erases all feedback of the import; leave the other conditions out")
+        if all(one is None for one in (*others, self.import_id, self.application)):
+            raise WrongUsage("Specify what to erase: an ID, --session, --author, --before, --import or --application")
+        for option, value in (
+            ("--session", self.session),
+            ("--author", self.author),
+            ("--import", self.import_id),
+            ("--application", self.application),
+        ):
+            if value is not None and (problem := label_problem(option, value)):
+                raise WrongUsage(problem.message)
+
+    def query(self, hk: Harken) -> FeedbackQuery:
+        """The feedback to erase."""
+        if self.import_id is not None:
+            return query_of(hk.application, self.import_id)
+        query = hk.query(session_id=self.session, author=self.author, until=self.before)
+        return evolve(query, feedback_id=self.feedback_id).in_any_state()
+
+    def erase(self, hk: Harken) -> Erased:
+        """Erase it."""
+        if self.import_id is not None:
+            return hk.imports.erase(hk.application, self.import_id)
+        return hk.collection.erase(self.query(hk))
+
+
+def erase(
+    context: typer.Context,
+    *,
+    feedback_id: Annotated[str | None, typer.Argument(metavar="ID", help="The id of the feedback to erase.")] = None,
+    session: Annotated[
+        str | None, typer.Option(help="Erase this session: feedback, conversation and metadata.")
+    ] = None,
+    author: Annotated[
+        str | None,
+        typer.Option(help="Erase feedback by this author, and sessions that no one else rated."),
+    ] = None,
+    before: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="DATE", parser=instant, help="Erase feedback that was created before this; ISO 8601, UTC."
+        ),
+    ] = None,
+    import_id: Annotated[
+        str | None, typer.Option("--import", metavar="ID", help="Undo this import; see harken imports.")
+    ] = None,
+    application: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The application; without another condition, erase everything of it."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase feedback permanently, in any state.
+
+    To keep a copy, run `harken export --all` first.
+
+    Several conditions are combined with AND.
+
+    Exits with code 4 if there is nothing to erase.
+    """
+    cli = cli_context(context)
+    cli = evolve(cli, application=application or cli.application)
+    doomed = _Doomed(
+        feedback_id=feedback_id,
+        session=session,
+        author=author,
+        before=before,
+        import_id=import_id,
+        application=cli.application,
+    )
+    doomed.check()
+    with cli.open_existing() as hk:
+        if feedback_id is not None:
+            hk.collection.get(hk.application, feedback_id)
+        query = doomed.query(hk)
+        if not yes and not confirm(_question(doomed, query, hk.analytics.summary(query).total)):
+            raise typer.Abort
+        erased = doomed.erase(hk)
+    record = erasure_record(erased)
+    if as_json:
+        print_json(record)
+    else:
+        _show_erased(erased, cli.command)
+    if not any(record["removed"].values()):
+        raise typer.Exit(_NOTHING_ERASED)
+
+
+def _show_erased(erased: Erased, command: str) -> None:
+    say(f"Erased {_list_erased(erased)}")
+    for session_id in erased.kept_sessions:
+        shown = in_one_line(session_id)
+        say(
+            f"Other authors gave feedback on session {shown}, so its conversation and metadata were kept; "
+            f"to erase them, run: {command} erase --session {in_one_line(shlex.quote(session_id))}",
+            style="yellow",
+        )
+
+
+def _question(doomed: _Doomed, query: FeedbackQuery, total: int) -> str:
+    entries = amount(total, "feedback entry", "feedback entries")
+    if doomed.feedback_id is not None:
+        return f"Erase {entries} permanently?"
+    if doomed.import_id is not None:
+        return f"Erase {entries} of import {doomed.import_id} permanently?"
+    if query == everything_of(query.application):
+        also = "all conversations and metadata, and the list of imports"
+        return f"Erase everything of application {query.application} permanently: {entries}, {also}?"
+    if doomed.before is not None:
+        named = {"session": doomed.session, "author": doomed.author}
+        of = "".join(f" of {name} {value}" for name, value in named.items() if value is not None)
+        return f"Erase {entries}{of} created before {time_text(query.until)} permanently?"
+    if doomed.author is not None:
+        return f"Erase {entries} by {doomed.author}, and the sessions that only this author rated, permanently?"
+    return f"Erase {entries}, the conversation and the metadata of session {doomed.session} permanently?"
+
+
+def _list_erased(erased: Erased) -> str:
+    """What was erased, such as ``2 feedback entries, 3 messages and 1 alert``."""
+    numbers = {name: number for name, number in asdict(erased).items() if name in _NOUNS and number}
+    parts = [amount(number, *_NOUNS[name]) for name, number in numbers.items()]
+    *first, last = [amount(erased.feedback, "feedback entry", "feedback entries"), *parts]
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,62 @@
+"""The command ``imports``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from attrs import asdict
+
+from harken import Import
+from harken_adapters.charts.labels import amount
+from harken_adapters.formats.record import stamp, stamp_or_none
+from harken_adapters.hosts.cli.options import Json, cli_context
+from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
+
+
+def imports(context: typer.Context, as_json: Json = False) -> None:
+    """List imports, the last started first.
+
+    To undo one, run `harken erase --import ID`.
+    """
+    with cli_context(context).open_existing() as hk:
+        found = hk.imports.list(hk.application)
+    if as_json:
+        print_json({"items": list(map(_record, found))})
+        return
+    if not found:
+        say("No imports")
+    for one in found:
+        _show(one)
+
+
+def _show(one: Import) -> None:
+    """Print an import in two lines, as ids and names of files are long."""
+    ended = f"finished {time_text(one.finished_at)}" if one.finished_at else "unfinished"
+    say(
+        f"{in_one_line(one.id)}  started {time_text(one.started_at)}, {ended}",
+        style="" if one.finished_at else "yellow",
+    )
+    counts = one.counts
+    duplicates = amount(counts.duplicates, "duplicate")
+    line = f"{amount(counts.read, 'row')} read: {counts.added:,} added, {duplicates}, {counts.rejected:,} rejected"
+    say(f"    {'; '.join(filter(None, (line, _files(one))))}")
+
+
+def _files(one: Import) -> str:
+    if not one.files:
+        return ""
+    first, *others = one.files
+    return f"{in_one_line(first)} and {len(others)} more" if others else in_one_line(first)
+
+
+def _record(one: Import) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "application": one.application,
+        "started_at": stamp(one.started_at),
+        "finished_at": stamp_or_none(one.finished_at),
+        "files": list(one.files),
+        "mapping": one.mapping,
+        **asdict(one.counts),
+    }

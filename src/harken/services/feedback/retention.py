@@ -1,0 +1,113 @@
+"""Retention: erases feedback that applications keep no longer, in small batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from harken.domain.erasure import Erased
+from harken.domain.instants import format_duration, from_microseconds, to_microseconds
+from harken.domain.query import FeedbackQuery
+from harken.domain.retention import Retention
+from harken.ports.repository import FeedbackRepository
+from harken.ports.state import StateEntry, StateRepository
+from harken.ports.time import Clock
+
+logger = logging.getLogger("harken.retention")
+
+#: How many entries a batch erases.
+BATCH: Final = 500
+#: The shortest time between two looks at the clock that must agree, see :meth:`RetentionService.erase_expired`.
+INTERVAL: Final = timedelta(minutes=10)
+_A_DAY: Final = timedelta(days=1)
+_KIND: Final = "retention"
+_LOOK: Final = "look"
+_AT: Final = "at"
+
+
+class Erase(Protocol):
+    """Erases at most ``limit`` entries that match, the oldest."""
+
+    def __call__(self, query: FeedbackQuery, *, limit: int) -> Erased:
+        """See :meth:`CollectionService.erase`."""
+
+
+class RetentionService:
+    """Erases the feedback of each application that is older than its retention allows.
+
+    Only feedback is erased. Conversations and metadata have no time, so nothing tells whether their session is still in
+    use; they are erased with the session.
+    """
+
+    def __init__(
+        self,
+        settings: Retention,
+        repository: FeedbackRepository,
+        state: StateRepository,
+        erase: Erase,
+        *,
+        clock: Clock,
+    ) -> None:
+        """``clock`` is the time that all relays on the storage agree on."""
+        self.settings = settings
+        self._repository = repository
+        self._state = state
+        self._erase = erase
+        self._clock = clock
+
+    def overdue(self) -> dict[str, int]:
+        """By application, how many entries should have been erased a day ago, if any: no relay does it."""
+        queries = (self._expired(name, self._clock() - _A_DAY) for name in self._repository.applications())
+        found = {query.application: self._repository.summarize(query) for query in queries if query}
+        return {name: summary[None].total for name, summary in found.items() if summary}
+
+    def erase_expired(self) -> Generator[int]:
+        """Erase what is kept no longer. Yields the number of entries after each batch, so that the caller can pause.
+
+        Every ten minutes one relay on the storage does it, however many there are; the others, and calls in between, do
+        nothing. Ages are measured at the time of the look before, ten minutes ago or more. So a clock that is wrong for
+        a moment erases nothing too early, and the first look at a storage erases nothing.
+
+        What was erased is logged for each application, also if the caller stops early; the rest is erased after the
+        next look.
+
+        Raises:
+            StorageError: the storage failed; the rest is erased after the next look.
+        """
+        if not self.settings.is_set or (at := self._look()) is None:
+            return
+        for application in self._repository.applications():
+            if query := self._expired(application, at):
+                yield from self._erase_all(query)
+
+    def _look(self) -> datetime | None:
+        """Look at the clock. Returns the earlier time of this look and the last one; ``None`` if it is not time yet."""
+        now, stored = self._clock(), self._state.get(_KIND, _LOOK)
+        last = None if stored is None else from_microseconds(int(str(stored.value[_AT])))
+        if last is not None and timedelta(0) <= now - last < INTERVAL:
+            return None
+        entry = StateEntry(_LOOK, {_AT: to_microseconds(now)}, stored.version + 1 if stored else 1)
+        # If the entry was changed meanwhile, another relay does it.
+        return min(last, now) if self._state.put(_KIND, entry) and last is not None else None
+
+    def _expired(self, application: str, at: datetime) -> FeedbackQuery | None:
+        before = self.settings.expired_before(application, at)
+        return None if before is None else FeedbackQuery(application=application, until=before).in_any_state()
+
+    def _erase_all(self, query: FeedbackQuery) -> Generator[int]:
+        total = 0
+        try:
+            while erased := self._erase(query, limit=BATCH).feedback:
+                total += erased
+                yield erased
+        finally:
+            if total and query.until and (kept := self.settings.kept_for(query.application)):
+                logger.info(
+                    "Erased %s of application %s, created before %s: feedback is kept for %s",
+                    "1 entry" if total == 1 else f"{total:,} entries",
+                    query.application,
+                    f"{query.until:%Y-%m-%d %H:%M}Z",
+                    format_duration(kept),
+                )
