@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from datetime import UTC, datetime
 from enum import Enum
 from math import isfinite
@@ -83,6 +83,20 @@ class FrozenMapping(Mapping[str, _Value]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    # The views of the dictionary, as those of the base class look up each name.
+
+    def keys(self) -> KeysView[str]:
+        """The names, sorted."""
+        return self._values.keys()
+
+    def values(self) -> ValuesView[_Value]:
+        """The values, in the order of their names."""
+        return self._values.values()
+
+    def items(self) -> ItemsView[str, _Value]:
+        """The names with their values, sorted by name."""
+        return self._values.items()
 
     def __eq__(self, other: object) -> bool:
         return self._values == dict(other) if isinstance(other, Mapping) else NotImplemented

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from hashlib import blake2b
+from json import JSONEncoder
 from typing import Final
 
 from harken.domain.feedback import Rating, Submission
+from harken.domain.json_text import json_writer
 
 #: The context name under which imported feedback has the id of its import. It is not part of the body, so that a row
 #: which another import has stored is a duplicate.
 IMPORT_ID: Final = "import_id"
-_to_json: Final = json.JSONEncoder(default=repr).encode
+_to_json: Final = json_writer(JSONEncoder(default=repr))
 
 
 def fingerprint(submission: Submission) -> str:

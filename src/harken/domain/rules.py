@@ -222,11 +222,12 @@ def _check_created_at(submission: Submission) -> _Problems:
     if not isinstance(moment, datetime):
         return [Violation("created_at", "type", f"created_at must be a datetime, got {type(moment).__name__}")]
     try:
-        in_range = EPOCH <= utc(moment) < _TOO_LATE
+        if EPOCH <= utc(moment) < _TOO_LATE:
+            return ()
     except ValueError as error:
         return [Violation("created_at", "range", f"created_at: {error}")]
     message = f"created_at must be in the years 1970 to 9998, got {moment.isoformat()}"
-    return () if in_range else [Violation("created_at", "range", message)]
+    return [Violation("created_at", "range", message)]
 
 
 def _check_vote(submission: Submission) -> _Problems:

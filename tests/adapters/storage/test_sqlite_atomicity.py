@@ -102,6 +102,11 @@ def add_many(storage: Storage, _: list[Delivery]) -> None:
     storage.feedback.add(accepted(*(a_feedback("t", id=f"new-{number}") for number in range(3))))
 
 
+def add_together(storage: Storage, _: list[Delivery]) -> None:
+    """As many entries as one statement inserts, whose counts are added together."""
+    storage.feedback.add(accepted(*(a_feedback("t", id=f"new-{number}") for number in range(250))))
+
+
 def replace(storage: Storage, _: list[Delivery]) -> None:
     """A change, with its event."""
     changed = storage.feedback.get("default", "f-0").answered("Thanks", at=LATER)
@@ -128,6 +133,7 @@ def fan_out(storage: Storage, _: list[Delivery]) -> None:
 
 WRITES: dict[str, Callable[[Storage, list[Delivery]], object]] = {
     "add": add_many,
+    "add together": add_together,
     "replace": replace,
     "erase": lambda storage, _: storage.feedback.erase(FeedbackQuery(session_id="s").in_any_state(), at=NOON),
     "resolve": resolve,

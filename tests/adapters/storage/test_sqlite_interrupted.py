@@ -77,6 +77,11 @@ def _interruptible(code: CodeType) -> frozenset[int]:
     )
 
 
+def insertion_of(number: int) -> str:
+    """The statement that inserts that many rows."""
+    return sqlite_feedback._INSERT.replace(sqlite_feedback._PLACES, ", ".join([sqlite_feedback._PLACES] * number))
+
+
 def check_usable(storage: Storage) -> None:
     """Check that another thread and this one can write and read; a thread reveals a lock that is still held."""
     done = threading.Event()
@@ -92,9 +97,18 @@ def check_usable(storage: Storage) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("again", [(), (1,), (3,), (10,)])
-def test_a_write_may_be_interrupted_at_any_point(tmp_path: Path, again: tuple[int, ...]) -> None:
-    """This includes an interruption of the rollback: all or nothing is stored, and the next write succeeds."""
+def test_a_write_may_be_interrupted_at_any_point(
+    tmp_path: Path, again: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, *, together: bool
+) -> None:
+    """This includes an interruption of the rollback: all or nothing is stored, and the next write succeeds.
+
+    So does one of many entries that are inserted and counted together, which are two here.
+    """
+    if together:
+        monkeypatch.setattr(sqlite_feedback, "_TOGETHER", 2)
+        monkeypatch.setattr(sqlite_feedback, "_INSERT_TOGETHER", insertion_of(2))
     items = iter(a_series(5_000))
     with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
         total, step, interrupted = 0, 0, True

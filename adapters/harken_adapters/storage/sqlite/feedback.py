@@ -24,10 +24,12 @@ from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken_adapters.storage.sqlite.comment_index import SqliteCommentIndex, split
 from harken_adapters.storage.sqlite.conditions import Condition, select_in_order, where
+from harken_adapters.storage.sqlite.counting import add_counts
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.erasing import erase
 from harken_adapters.storage.sqlite.events import add_events
 from harken_adapters.storage.sqlite.rows import COLUMNS, SELECTED, by_id, dump, from_row, select_feedback, to_row
+from harken_adapters.storage.sqlite.schema import RESUME_COUNTING, STOP_COUNTING
 from harken_adapters.storage.sqlite.statistics import NEWEST_FIRST, ratings_by_author, summarize
 from harken_adapters.storage.sqlite.terms import drop_term_counts, read_term_counts
 
@@ -65,7 +67,7 @@ _LAST_CHANGED_FIRST: Final = "ORDER BY feedback.updated_at DESC, feedback.id DES
 
 
 class SqliteFeedbackRepository(FeedbackRepository):
-    """Feedback and its events in two tables, and counters that triggers maintain."""
+    """Feedback and its events in two tables, and their counters."""
 
     def __init__(self, database: Database, index: SqliteCommentIndex) -> None:
         self._database = database
@@ -235,10 +237,14 @@ def _add_all(connection: sqlite3.Connection, items: Sequence[Accepted]) -> Seque
 
 def _add_together(connection: sqlite3.Connection, items: Sequence[Accepted]) -> bool:
     """Insert all items in one statement; insert nothing and return ``False`` if one of them has a conflict."""
-    values = [value for item in items for value in to_row(item.feedback)]
+    rows = [to_row(item.feedback) for item in items]
     connection.execute("SAVEPOINT together")
-    stored = connection.execute(_INSERT_TOGETHER, values).rowcount == len(items)
-    if not stored:
+    connection.execute(STOP_COUNTING)
+    stored = connection.execute(_INSERT_TOGETHER, list(chain.from_iterable(rows))).rowcount == len(items)
+    connection.execute(RESUME_COUNTING)
+    if stored:
+        add_counts(connection, rows)
+    else:
         connection.execute("ROLLBACK TO together")
     connection.execute("RELEASE together")
     if stored:

@@ -11,7 +11,7 @@ from harken.domain.instants import slot_start
 from harken_adapters.storage.sqlite.comment_index import SqliteCommentIndex
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.opening import missing_parts
-from harken_adapters.storage.sqlite.schema import COUNTS, recount_sql
+from harken_adapters.storage.sqlite.schema import COUNTS, RESUME_COUNTING, recount_sql
 from harken_adapters.storage.sqlite.terms import drop_term_counts, wrong_term_counts
 
 _KEY_LENGTH: Final = 4
@@ -32,6 +32,8 @@ def rebuild(database: Database, index: SqliteCommentIndex) -> Sequence[str]:
     """
 
     def rebuild(connection: sqlite3.Connection) -> tuple[_Counters, _Counters]:
+        # No transaction leaves a row there; if another program did, the trigger would count nothing.
+        connection.execute(RESUME_COUNTING)
         # In a table, as there may be more counters than fit into memory; only few are wrong.
         connection.execute(f"CREATE TEMP TABLE recount AS {recount_sql()}")
         wrong, right = _counters(connection, _WRONG), _counters(connection, _RIGHT)

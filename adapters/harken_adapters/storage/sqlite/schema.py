@@ -45,6 +45,16 @@ def hour_of(column: str) -> str:
     return f"({column} / {_MICROSECONDS_AN_HOUR} % 24)"
 
 
+def slot_of_time(microseconds: int) -> int:
+    """Return the quarter-hour slot of a time, as :func:`slot_of` does."""
+    return microseconds // _MICROSECONDS_A_SLOT
+
+
+def hour_of_slot(slot: int) -> int:
+    """Return the UTC hour of day of a slot."""
+    return slot * _MICROSECONDS_A_SLOT // _MICROSECONDS_AN_HOUR % 24
+
+
 def sums() -> str:
     """Return SQL that sums counters."""
     return ", ".join(f"sum({count})" for count in COUNTS)
@@ -88,16 +98,27 @@ def recount_sql() -> str:
     return " UNION ALL ".join(spans)
 
 
+#: What an insertion of counters does where there is one: it adds to it.
+_ADDING: Final = (
+    "ON CONFLICT (application, span, agent_id, bucket) "
+    f"DO UPDATE SET {', '.join(f'{count} = {count} + excluded.{count}' for count in COUNTS)}"
+)
+#: Between these two, in one transaction, the trigger does not count inserted rows: see the module of counting.
+STOP_COUNTING: Final = "INSERT INTO uncounted VALUES (1)"
+RESUME_COUNTING: Final = "DELETE FROM uncounted"
+#: Adds to one counter: the parameters are application, span, agent, bucket and :data:`COUNTS`.
+ADD_COUNTS: Final = f"INSERT INTO counter VALUES ({', '.join('?' * (4 + len(COUNTS)))}) {_ADDING}"  # noqa: S608
+
+
 def _add(row: str) -> str:
     counted = ", ".join(expression.format(row=row) for expression in _COUNTED)
     values = ", ".join(
         f"({row}.application, '{span}', ifnull({row}.agent_id, ''), {bucket}, {counted})"
         for span, bucket in _buckets(row).items()
     )
-    added = ", ".join(f"{count} = {count} + excluded.{count}" for count in COUNTS)
     return f"""
         INSERT INTO counter VALUES {values}
-        ON CONFLICT (application, span, agent_id, bucket) DO UPDATE SET {added};
+        {_ADDING};
     """  # noqa: S608 - made of constants
 
 
@@ -611,6 +632,18 @@ _COMMENT_INDEX: Final = f"""
     ANALYZE sqlite_schema;
 """  # noqa: S608 - made of constants
 
+_COUNTING_TOGETHER: Final = f"""
+    -- Has a row only within a transaction that inserts many entries: it adds their counts itself, a bucket at a time.
+    -- All other entries, also those of a process of the version before, are counted by the trigger.
+    CREATE TABLE uncounted (
+        one INTEGER PRIMARY KEY CHECK (one = 1)
+    ) STRICT;
+    DROP TRIGGER IF EXISTS feedback_counted;
+    CREATE TRIGGER feedback_counted AFTER INSERT ON feedback
+    WHEN NEW.status = 'approved' AND NEW.withdrawn_at IS NULL AND NOT EXISTS (SELECT 1 FROM uncounted)
+    BEGIN {_add("NEW")} END;
+"""  # noqa: S608 - made of constants
+
 MIGRATIONS: Final = (
     _FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,
     _CHANGES + _KEYS + _PLANNING,
@@ -621,4 +654,5 @@ MIGRATIONS: Final = (
     _TERMS,
     _ATTEMPTS,
     _COMMENT_INDEX,
+    _COUNTING_TOGETHER,
 )
