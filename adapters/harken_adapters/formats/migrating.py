@@ -208,7 +208,7 @@ class Migration:
                     else:
                         tally.added += 1
                 case _:
-                    tally.reject(str(result), entry.session_id)
+                    tally.reject(str(result), f"session {entry.session_id}")
         if not isinstance(result, Receipt):
             self._reject(entry.session_id, entry.position, str(result), entry.raw)
 
@@ -238,7 +238,7 @@ class Migration:
         return merged.refused
 
     def _reject_metadata(self, session_id: str, reason: str, metadata: object) -> None:
-        self.tally.metadata.reject(reason, session_id)
+        self.tally.metadata.reject(reason, f"session {session_id}")
         self._reject(session_id, None, reason, {"metadata": metadata})
 
     def _application_of(self, document: Document) -> Any:

@@ -462,7 +462,7 @@ def test_rejected_rows_are_written_to_a_file(cli: Any, tmp_path: Path) -> None:
     counts = ("read", "added", "duplicates", "rejected", "rejected_file")
     assert [ran.json[name] for name in counts] == [3, 2, 0, 1, "old.csv.rejected.jsonl"]
     reason = "Rating 'sideways' is not one of those that were understood"
-    assert ran.json["reasons"] == [{"reason": reason, "count": 1, "example": 3}]
+    assert ran.json["reasons"] == [{"reason": reason, "count": 1, "example": "line 3 of old.csv"}]
     assert [json.loads(line) for line in (tmp_path / "old.csv.rejected.jsonl").read_text().splitlines()] == [
         {"line": 3, "reason": reason, "row": {"session_id": "b", "rating": "sideways", "comment": "ho"}}
     ]
@@ -492,7 +492,7 @@ def test_the_most_common_reasons_are_printed(cli: Any, tmp_path: Path) -> None:
     lines = out[start:].splitlines()[:4]
     assert lines[0] == "Reasons for rejected rows, the 3 most common of 4:"
     assert [line.split()[0] for line in lines[1:]] == ["5", "5", "4"]
-    assert "(row 22)" in "".join(lines)
+    assert "(line 22 of a.csv)" in "".join(lines)
 
 
 def test_nothing_imported_is_a_failure(cli: Any, tmp_path: Path) -> None:

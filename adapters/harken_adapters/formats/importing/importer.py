@@ -66,6 +66,7 @@ class Importer:
         self._announce = announce
         self._check_rules = check_rules
         self._dry_run = dry_run
+        self._place = "line" if table.layout.format in ("csv", "jsonl") else "row"
         self._rows = rows_of(plan, harken.application, import_id)
         self._content = self._content_of(plan)
         self.tally = Tally()
@@ -155,7 +156,7 @@ class Importer:
                 tally.duplicates += 1
             case _:
                 reason = _reason(result, row.content)
-                tally.reject(reason, row.record.position)
+                tally.reject(reason, f"{self._place} {row.record.position} of {self._table.name}")
                 self._reject(row.record.position, reason, self._table.raw(row.record))
 
     def _count_waived(self, violations: _Violations) -> None:

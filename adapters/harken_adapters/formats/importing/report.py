@@ -107,9 +107,9 @@ def heading(profile: Profile) -> str:
 
 
 def understood_lines(plan: Plan) -> list[tuple[str, str]]:
-    """The fields, and for each, from where it is read, and how."""
+    """The fields, and for each, from where it is read, and how; none for a Harken export."""
     if plan.is_export:
-        return [("", "A Harken export: its entries are restored exactly")]
+        return []
     lines = [(name, text) for name in FIELDS if (text := _field_text(plan, name))]
     lines += [(name, _columns(plan.fields[name])) for name in plan.fields if name not in FIELDS]
     lines += [(name, f"always {value!r}") for name, value in plan.options.constants.items() if name not in FIELDS]

@@ -20,7 +20,7 @@ class Reason:
     """A reason why rows were rejected, with the first of these rows as the example."""
 
     example: str
-    place: object
+    place: str
     count: int = 0
 
 
@@ -49,8 +49,8 @@ class Tally:
         """Whether no row was added or is a duplicate."""
         return not (self.added or self.duplicates)
 
-    def reject(self, reason: str, place: object) -> None:
-        """Count a rejected row."""
+    def reject(self, reason: str, place: str) -> None:
+        """Count a rejected row. ``place`` is where it is, such as ``line 6 of reviews.csv``."""
         self.rejected += 1
         kind = _DETAILS.sub("…", reason)
         if kind not in self.reasons and len(self.reasons) >= _MOST_REASONS:

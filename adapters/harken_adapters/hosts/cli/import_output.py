@@ -23,6 +23,8 @@ def show_understood(profile: Profile, plan: Plan) -> None:
     lines = understood_lines(plan)
     width = max((len(name) for name, _ in lines), default=0)
     room = max(out.width - width - 4, _NARROWEST)
+    if plan.is_export:
+        say("  A Harken export: its entries are restored exactly")
     for name, text in lines:
         first, *rest = wrap(text, room, break_long_words=False, break_on_hyphens=False)
         say(f"  {name:<{width}}  {first}")
@@ -35,9 +37,9 @@ def show_understood(profile: Profile, plan: Plan) -> None:
         table(*sample_rows(profile, plan))
 
 
-def show_remarks(tally: Tally, place: str) -> None:
-    """Print why rows were rejected, and what else happened to rows. ``place`` is what locates a row."""
-    show_reasons(tally, place)
+def show_remarks(tally: Tally) -> None:
+    """Print why rows were rejected, and what else happened to rows."""
+    show_reasons(tally)
     if tally.waived:
         rules = ", ".join(f"{rule} {count:,}" for rule, count in tally.waived.most_common())
         say(f"Rules for new feedback that were not applied: {rules}; --check-rules applies them")
@@ -45,7 +47,7 @@ def show_remarks(tally: Tally, place: str) -> None:
         say(f"The context of {amount(tally.cut, 'row')} was shortened to what can be stored", style="yellow")
 
 
-def show_reasons(tally: Tally, place: str) -> None:
+def show_reasons(tally: Tally) -> None:
     """Print the most common reasons for rejected rows, each with an example."""
     if not (reasons := tally.common_reasons()):
         return
@@ -53,4 +55,4 @@ def show_reasons(tally: Tally, place: str) -> None:
     say(f"Reasons for rejected rows{most}:")
     width = max(len(f"{one.count:,}") for one in reasons)
     for one in reasons:
-        say(f"  {one.count:>{width},}  {one.example} ({place} {one.place})", style="yellow")
+        say(f"  {one.count:>{width},}  {one.example} ({one.place})", style="yellow")

@@ -80,7 +80,10 @@ def import_(
         list[str] | None,
         typer.Argument(metavar="FILE...", help="Files, patterns such as '*.csv', or - for stdin.", show_default=False),
     ] = None,
-    format_: Annotated[Format | None, typer.Option("--format", rich_help_panel=_SHAPE, help="File format.")] = None,
+    format_: Annotated[
+        Format | None,
+        typer.Option("--format", metavar="FORMAT", rich_help_panel=_SHAPE, help="csv, jsonl, json, xlsx or parquet."),
+    ] = None,
     encoding: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_SHAPE, help="Text encoding.")] = None,
     separator: Annotated[
         str | None, typer.Option(metavar="CHARACTER", rich_help_panel=_SHAPE, help="Separator of CSV.")
@@ -133,8 +136,9 @@ def import_(
 ) -> None:
     """Import feedback from CSV, JSON, spreadsheets or Parquet files, also compressed.
 
-    Columns are matched to fields by name; all others go into the context. What was understood is printed before the
-    first row is stored. A Harken export is restored exactly.
+    Columns are matched to fields by name; all others go into the context. A Harken export is restored exactly.
+
+    What was understood is printed before the first row is stored.
 
     Rejected rows are written to another file, with reasons. A repeated import adds no duplicates.
 
@@ -421,7 +425,7 @@ def _print_result(run: _Run, total: Tally, seconds: float) -> None:
         say(f"{file.table.name}: {_counts(file.tally, dry_run=run.dry_run)}")
     rate = f"{seconds:.1f} s, {total.read / seconds:,.0f} rows/s"
     say(f"{'Total: ' if several else ''}{_counts(total, dry_run=run.dry_run)}; {rate}")
-    show_remarks(total, "row")
+    show_remarks(total)
     if total.is_incomplete:
         say("The last row is incomplete; it is left for the next import")
     for path in filter(None, (file.rejected_file for file in run.files)):

@@ -183,8 +183,8 @@ def _show(tally: Migrated, rejected_file: Path | None, seconds: float) -> None:
     if len(tally.applications) != 1:
         say(f"Feedback: {_counts(tally.feedback)}")
     say(f"Metadata values: {_counts(tally.metadata)}")
-    show_remarks(tally.feedback, "session")
-    show_reasons(tally.metadata, "session")
+    show_remarks(tally.feedback)
+    show_reasons(tally.metadata)
     if rejected_file:
         say(f"Rejected entries, with reasons, are in {rejected_file}", style="yellow")
 

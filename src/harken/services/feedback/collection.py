@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from attrs import evolve
 
@@ -58,6 +58,13 @@ def spam_rule(spam_filter: SpamFilter) -> Rule:
 
 def _unexplained(_: Submission) -> Violation:
     return evolve(SPAM, rule="spam filter")
+
+
+class _Prepared(NamedTuple):
+    """A submission that can be stored, and what the rules find in it that were not applied."""
+
+    item: Accepted
+    waived: tuple[Violation, ...] = ()
 
 
 class CollectionService:
@@ -158,7 +165,7 @@ class CollectionService:
                     future.set_result(receipt)
 
         try:
-            item = self._prepare(submission, chain)
+            item = self._prepare(submission, chain).item
             self._group_commit.commit_soon(item, finish)
         except Exception as error:  # noqa: BLE001 - the future raises it
             fail(error)
@@ -178,7 +185,7 @@ class CollectionService:
         Raises:
             StorageError: they could not be stored.
         """
-        checked: list[tuple[Accepted | FeedbackRejected, MiddlewareChain]] = []
+        checked: list[tuple[_Prepared | FeedbackRejected, MiddlewareChain]] = []
         for submission in submissions:
             chain = MiddlewareChain(self._middleware)
             try:
@@ -190,7 +197,7 @@ class CollectionService:
                     one.failed(error)
                 raise
         try:
-            outcomes = self._repository.add([item for item, _ in checked if isinstance(item, Accepted)])
+            outcomes = self._repository.add([one.item for one, _ in checked if isinstance(one, _Prepared)])
         except Exception as error:
             for _, chain in checked:
                 chain.failed(error)
@@ -198,11 +205,10 @@ class CollectionService:
         if announce and outcomes:
             self._editor.notify()
         remaining = iter(outcomes)
-        results = [
-            self._result(item, next(remaining), chain) if isinstance(item, Accepted) else _refuse(item, chain)
-            for item, chain in checked
+        return [
+            self._result(one, next(remaining), chain) if isinstance(one, _Prepared) else _refuse(one, chain)
+            for one, chain in checked
         ]
-        return [self._with_waived(one) for one in results] if earlier else results
 
     def check_many(
         self, submissions: Iterable[Submission], *, earlier: bool = False
@@ -439,7 +445,7 @@ class CollectionService:
     def _submit(self, submission: Submission, check: Check | None = None) -> Receipt:
         chain = MiddlewareChain(self._middleware)
         try:
-            item = self._prepare(submission, chain)
+            item = self._prepare(submission, chain).item
             receipt = self._receipt(item, self._group_commit.commit(item), check)
         except Exception as error:
             chain.failed(error)
@@ -449,11 +455,12 @@ class CollectionService:
 
     def _prepare(
         self, original: Submission, chain: MiddlewareChain, *, announce: bool = True, earlier: bool = False
-    ) -> Accepted:
+    ) -> _Prepared:
         """Take a submission through middleware, text ports and rules."""
         policy = self._policy_for_earlier if earlier else self._policy
         submission = self._clean(chain.enter(original.enriched()), policy)
         moderation = self._apply_policy(submission, policy)
+        waived = self._policy.broken_rules(submission) if earlier else ()
         feedback = build_feedback(
             self._add_sentiment(submission),
             moderation,
@@ -462,9 +469,9 @@ class CollectionService:
             at=self._clock(),
         )
         if not announce:
-            return Accepted(feedback)
+            return _Prepared(Accepted(feedback), waived)
         feedback = self._add_reply(feedback)
-        return Accepted(feedback, (Event.about(feedback, EventType.CREATED),))
+        return _Prepared(Accepted(feedback, (Event.about(feedback, EventType.CREATED),)), waived)
 
     def _clean(self, submission: Submission, policy: RatingPolicy) -> Submission:
         """The submission with its comment sanitised and trimmed.
@@ -540,20 +547,15 @@ class CollectionService:
             case Conflict(other):
                 raise FeedbackRejected([Violation("id", "taken", f"Other feedback has the id {other.id!r}")])
 
-    def _result(self, item: Accepted, outcome: Outcome, chain: MiddlewareChain) -> Receipt | FeedbackRejected:
+    def _result(self, prepared: _Prepared, outcome: Outcome, chain: MiddlewareChain) -> Receipt | FeedbackRejected:
         try:
-            receipt = self._receipt(item, outcome)
+            receipt = self._receipt(prepared.item, outcome)
         except FeedbackRejected as error:
             return _refuse(error, chain)
+        if prepared.waived:
+            receipt = evolve(receipt, waived=prepared.waived)
         chain.succeeded(receipt)
         return receipt
-
-    def _with_waived(self, result: Receipt | FeedbackRejected) -> Receipt | FeedbackRejected:
-        """The result with what the rules find in the stored feedback."""
-        if isinstance(result, FeedbackRejected):
-            return result
-        found = self._policy.broken_rules(result.feedback.as_submission())
-        return evolve(result, waived=found) if found else result
 
     # --- Steps of a change -------------------------------------------------------------------------------------------
 
