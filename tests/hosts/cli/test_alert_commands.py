@@ -159,7 +159,9 @@ def test_the_moderation_queue(cli: Any, tmp_path: Path) -> None:
     settings.write_text(wrong)
     refused = cli("alerts", "list")
     assert refused.code != 0
-    assert "Alert rule 'moderation' of kind queue: unknown key 'longer_then' (did you mean 'longer_than'?); expected one of kind, name" in refused.err
+    assert (
+        "'moderation' of kind queue: unknown key 'longer_then' (did you mean 'longer_than'?); expected" in refused.err
+    )
 
 
 def test_an_alert_without_content(cli: Any, streak: list[str]) -> None:
