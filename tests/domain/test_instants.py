@@ -1,12 +1,13 @@
 """Parsing of times."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.domain.instants import format_duration, parse_duration, parse_instant
+from harken.domain.instants import SkippedTime, format_duration, parse_duration, parse_instant
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,47 @@ def test_other_texts_are_no_durations(text: object) -> None:
     """A unit that is missing, unknown or out of order is an error."""
     with pytest.raises(ValueError, match="expected a duration such as '90s'"):
         parse_duration(text)
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "instant"),
+    [
+        ("2026-03-01", "Europe/Berlin", "2026-02-28T23:00Z"),
+        ("20260301", "Europe/Berlin", "2026-02-28T23:00Z"),
+        ("2026-W09-7", "Europe/Berlin", "2026-02-28T23:00Z"),
+        ("2026-07-01T12:00", "Europe/Berlin", "2026-07-01T10:00Z"),
+        ("2026-07-01T12:00Z", "Europe/Berlin", "2026-07-01T12:00Z"),
+        ("2026-07-01T12:00+05:45", "Europe/Berlin", "2026-07-01T06:15Z"),
+        # The clocks show this time twice.
+        ("2026-10-25T02:30", "Europe/Berlin", "2026-10-25T00:30Z"),
+        # They skip the midnight of this day.
+        ("2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00Z"),
+        ("2018-11-04T01:00", "America/Sao_Paulo", "2018-11-04T03:00Z"),
+        # The day begins twice.
+        ("2026-11-01", "America/Havana", "2026-11-01T04:00Z"),
+        # There is no such day: it would have begun when the next one did.
+        ("2011-12-30", "Pacific/Apia", "2011-12-30T10:00Z"),
+    ],
+)
+def test_a_time_without_an_offset_is_local(text: str, zone: str, instant: str) -> None:
+    """A date is the first instant of the local day, and a time that the clocks show twice is the first of the two."""
+    assert parse_instant(text, ZoneInfo(zone)) == datetime.fromisoformat(instant)
+
+
+@pytest.mark.parametrize("text", ["2026-03-29T02:00", "2026-03-29T02:30", "2026-03-29 02:59:59.999999"])
+def test_a_time_that_the_clocks_skip(text: str) -> None:
+    """It is an error that says what to do, as either guess may be wrong."""
+    with pytest.raises(SkippedTime, match=r"does not exist in the time zone Europe/Berlin.*or add its offset"):
+        parse_instant(text, BERLIN)
+    assert parse_instant(f"{text}+01:00", BERLIN) is not None
+
+
+@given(st.dates(date(1980, 1, 1), date(2030, 12, 31)), st.sampled_from(["Europe/Berlin", "Asia/Kathmandu", "UTC"]))
+def test_a_day_begins_at_its_local_midnight(day: date, zone: str) -> None:
+    """The instant before is on the day before."""
+    start = parse_instant(day.isoformat(), ZoneInfo(zone))
+    assert start.astimezone(ZoneInfo(zone)).date() == day
+    assert (start - timedelta(microseconds=1)).astimezone(ZoneInfo(zone)).date() == day - timedelta(days=1)

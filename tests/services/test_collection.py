@@ -435,6 +435,28 @@ class TestFinding:
         with pytest.raises(InvalidQuery, match="limit must be from 1 to 1,000"):
             hk.feedback(limit=limit)
 
+    def test_orders(self, hk: Harken) -> None:
+        """Feedback is found newest or oldest first."""
+        with pytest.raises(InvalidQuery, match="order must be 'oldest' or 'newest', got 'best'"):
+            hk.collection.find(hk.query(), order="best")  # type: ignore[arg-type]
+
+    @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5))
+    def test_pages_show_everything_once_oldest_first(self, minutes: list[int], limit: int) -> None:
+        """The cursors continue in the order of the page before, also within a period."""
+        clock = ManualClock()
+        with harken.connect("memory://", clock=clock, new_id=counting_ids()) as hk:
+            for offset in minutes:
+                clock.now = NOON + timedelta(minutes=offset)
+                hk.submit("s", "up")
+            for query in (hk.query(), hk.query(since=NOON + timedelta(minutes=1))):
+                seen, page = [], hk.collection.find(query, limit=limit, order="oldest")
+                seen.extend(page.items)
+                while page.next:
+                    assert len(page.items) == limit
+                    page = hk.collection.find(query, limit=limit, after=page.next, order="oldest")
+                    seen.extend(page.items)
+                assert seen == list(hk.collection.stream(query))
+
     @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5))
     def test_pages_show_everything_once_newest_first(self, minutes: list[int], limit: int) -> None:
         """Following the cursors shows each entry once, also entries with the same timestamp."""

@@ -202,7 +202,7 @@ def test_numbers_of_groups_are_aligned() -> None:
 
 
 def test_names_of_groups_are_truncated_last() -> None:
-    """Whiskers, up, down and interval are left out first; a name takes up to half of a line; long lines have all."""
+    """Whiskers, up, down and interval are left out first; names take up to half of a line."""
     summary = Summary(positive=50, negative=50)
     rows = [("a-very-long-name-of-an-agent", Estimate(summary, 1.0))]
 

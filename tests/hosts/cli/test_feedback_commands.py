@@ -621,3 +621,18 @@ def test_comments_are_not_padded(cli: Any, comment: str) -> None:
     _, *lines = ran.out.splitlines()
     assert [line for line in lines if line != line.rstrip() or len(line) > 100] == []
     assert " ".join(ran.out.split()[-len(comment.split()) :]) == " ".join(comment.split())
+
+
+def test_a_list_is_sorted(cli: Any) -> None:
+    """Newest or oldest first; cursors continue in the same order."""
+    ids = [submitted(cli, f"s{number}", "up") for number in range(5)]
+
+    def listed(*options: str) -> Any:
+        return cli("list", "--limit", "3", *options, "--json").json
+
+    for order, expected in (("newest", ids[::-1]), ("oldest", ids)):
+        first = listed("--sort", order)
+        second = listed("--sort", order, "--after", first["next"])
+        assert [one["id"] for page in (first, second) for one in page["feedbacks"]] == expected
+        assert second["next"] is None
+    assert listed() == listed("--sort", "newest")

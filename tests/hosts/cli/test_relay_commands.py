@@ -554,9 +554,8 @@ def test_routes_are_listed_with_their_origin(cli: Any, tmp_path: Path, receiver:
     cli("routes", "add", "all", "--channel", "support", "--agent", "a")
     cli("routes", "add", "all", "--channel", "support")
     assert [line.rstrip() for line in cli("routes", "list").out.strip().splitlines()] == [
-        "route  channel  source    events and filters",
-        "bad    support  settings  events alert.raised; ratings down",
-        "all    support  added     everything",
+        "bad  to support  events alert.raised  ratings down  from the settings",
+        "all  to support  everything",
     ]
     bad, everything = cli("routes", "list", "--json").json["routes"]
     assert (bad["name"], bad["ratings"], bad["configured"]) == ("bad", ["down"], True)
@@ -571,8 +570,7 @@ def test_without_routes_everything_goes_everywhere(cli: Any, tmp_path: Path, rec
     """Channels without routes are listed as the routes that this implies."""
     configured(tmp_path, receiver)
     assert [line.rstrip() for line in cli("routes", "list").out.strip().splitlines()] == [
-        "route    channel  source    events and filters",
-        "support  support  settings  everything",
+        "support  to support  everything  from the settings",
     ]
 
 

@@ -476,8 +476,10 @@ class TestCompare:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ((), "needs a 'since' before 'until'"),
-            (("--until", "2026-03-11"), "needs a 'since' before 'until'"),
+            ((), "Say what to compare: add --since for a period and the one before it, --by for groups, or"),
+            (("--until", "2026-03-11"), "Say what to compare: add --since"),
+            (("--since", "2026-03-12", "--until", "2026-03-11"), "'since' before 'until'"),
+            (("--after-since", "soon"), "Invalid value for '--after-since': 'soon' is not an ISO 8601 date"),
             (("--by", "agent", "--before-agent", "a"), "--by compares groups with each other"),
             (("--by", "day"), "Cannot group by 'day'"),
             (("--before-context", "x"), "expected --before-context NAME=VALUE"),
@@ -672,3 +674,77 @@ def test_doctor_checks_the_channels_without_a_storage(cli: Any, tmp_path: Path) 
     with harken.connect("sqlite:///feedback.db", channels={}):
         pass
     assert len(cli("doctor", "--json").json["problems"]) == 1
+
+
+# --- Local dates ------------------------------------------------------------------------------------------------------
+
+
+def test_dates_beside_a_zone_are_local(cli: Any) -> None:
+    """A date is the local midnight; a time with an offset keeps it."""
+    given(("a", "up", "", MIDNIGHT), ("a", "up", "", NOON))
+
+    def total(*span: str) -> int:
+        return int(cli("stats", *span, "--json").json["total_feedbacks"])
+
+    assert MIDNIGHT.isoformat() == "2026-03-03T23:30:00+00:00"
+    assert total("--since", "2026-03-04") == total("--since", "2026-03-04", "--zone", "America/Lima") == 1
+    assert total("--since", "2026-03-04", "--zone", "Europe/Berlin") == 2
+    assert total("--until", "2026-03-04T00:30", "--zone", "Europe/Berlin") == 0
+    assert total("--until", "2026-03-04T00:31", "--zone", "Europe/Berlin") == 1
+    assert total("--since", "2026-03-04T00:00Z", "--zone", "Europe/Berlin") == 1
+    points = cli("trends", "--since", "2026-03-04", "--zone", "Europe/Berlin", "--json").json["points"]
+    assert [(one["start"], one["total_feedbacks"]) for one in points] == [("2026-03-04T00:00:00+01:00", 2)]
+    sides = ("--before-until", "2026-03-04", "--after-since", "2026-03-04", "--zone", "Europe/Berlin", "--json")
+    compared = cli("compare", *sides).json
+    assert (compared["before"]["total_feedbacks"], compared["after"]["total_feedbacks"]) == (0, 2)
+
+
+@pytest.mark.usefixtures("empty_storage")
+@pytest.mark.parametrize("command", ["list", "stats", "trends", "export", "headline"])
+def test_a_local_time_that_does_not_exist(cli: Any, command: str) -> None:
+    """The clocks were turned forward over it, so it is an error."""
+    ran = cli(command, "--since", "2026-03-29T02:30", "--zone", "Europe/Berlin")
+    assert (ran.code, ran.out) == (2, "")
+    message = "Invalid value for '--since': 2026-03-29T02:30:00 does not exist in the time zone Europe/Berlin"
+    assert message in " ".join(ran.err.split())
+    assert cli(command, "--zone", "Europe/Berln").err == (
+        "Error: Unknown time zone 'Europe/Berln'; use a name such as 'Europe/Berlin' or 'UTC'\n"
+    )
+
+
+# --- The order of groups ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ((), ["big", "bad", "Good", "none"]),
+        (("--sort", "total"), ["big", "bad", "Good", "none"]),
+        (("--sort", "total", "--reverse"), ["none", "Good", "bad", "big"]),
+        (("--sort", "up"), ["big", "Good", "bad", "none"]),
+        (("--sort", "down"), ["bad", "big", "Good", "none"]),
+        (("--sort", "satisfaction"), ["Good", "big", "bad", "none"]),
+        (("--sort", "satisfaction", "--reverse"), ["bad", "big", "Good", "none"]),
+        (("--sort", "name"), ["bad", "big", "Good", "none"]),
+        (("--sort", "name", "--reverse", "--limit", "2"), ["none", "Good"]),
+        (("--limit", "1"), ["big"]),
+        (("--limit", "9"), ["big", "bad", "Good", "none"]),
+    ],
+)
+def test_groups_are_sorted_and_limited(cli: Any, options: tuple[str, ...], names: list[str]) -> None:
+    """The statistics of groups do not depend on it; those without thumbs have no satisfaction, and are last."""
+    given(
+        *[("big", "up", "", NOON)] * 7,
+        *[("big", "down", "no", NOON)] * 2,
+        *[("bad", "down", "no", NOON)] * 4,
+        *[("bad", "up", "no", NOON)] * 2,
+        *[("Good", "up", "no", NOON)] * 4,
+        ("none", None, "", NOON),
+    )
+    found = cli("stats", "--by", "agent", *options, "--json").json["groups"]
+    assert [group["key"] for group in found] == names
+    by_key = {group["key"]: group for group in cli("stats", "--by", "agent", "--json").json["groups"]}
+    assert found == [by_key[name] for name in names]
+    shown = cli("stats", "--by", "agent", *options).out
+    assert [line.split()[0] for line in shown.splitlines()[1 : len(names) + 1]] == names
+    assert ("raise --limit to see them" in shown) == (len(names) < 4)

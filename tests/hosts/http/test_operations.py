@@ -106,6 +106,34 @@ def test_a_time_without_a_zone_is_in_utc(server: Server, hk: Harken, path: str) 
     assert found(since=noon, until=later) != found(since=later) == found(until=noon)
 
 
+@pytest.mark.parametrize("path", ["trend", "heat-map", "changes", "headline", "reasons", "ranking"])
+def test_a_time_beside_a_zone_is_in_it(server: Server, path: str) -> None:
+    """``since`` and ``until`` without an offset are local times of ``zone``; a skipped one is an error."""
+
+    def found(**span: str) -> str:
+        answer = server.ask("GET", f"/api/analytics/{path}", params={"zone": "Asia/Kathmandu", **span})
+        assert answer.status_code == 200
+        return answer.text
+
+    local = found(since="2026-03-01", until="2026-03-04T12:00")
+    assert local == found(since="2026-02-28T18:15Z", until="2026-03-04T12:00+05:45")
+    skipped = {"since": "2026-03-29T02:30", "zone": "Europe/Berlin"}
+    problem = server.ask("GET", f"/api/analytics/{path}", params=skipped)
+    assert problem.status_code == 422
+    (violation,) = problem.json()["violations"]
+    assert (violation["field"], violation["code"]) == ("since", "skipped")
+    assert "does not exist in the time zone Europe/Berlin" in violation["message"]
+
+
+def test_local_days_bound_statistics(server: Server, hk: Harken) -> None:
+    """The first local day of a trend begins at the local midnight that ``since`` names."""
+    for hour in (17, 19):
+        hk.collection.submit(a_submission(created_at=datetime(2026, 2, 28, hour, tzinfo=UTC)))
+    span = {"since": "2026-03-01", "until": "2026-03-02", "zone": "Asia/Kathmandu"}
+    (point,) = server.get("/api/analytics/trend", params=span)["points"]
+    assert (point["start"], point["total_feedbacks"]) == ("2026-03-01T00:00:00+05:45", 1)
+
+
 class TestSubmitting:
     def test_all_fields(self, server: Server, hk: Harken) -> None:
         """All fields of a submission are stored and returned unchanged, in any script."""
@@ -306,7 +334,7 @@ FILTERS: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
     ({"tag": "fast"}, {"tag": "fast"}),
     ({"context.tier": "gold"}, {"context": {"tier": "gold"}}),
     (
-        {"since": "2026-03-06", "until": "2026-03-10T08:00:00+02:00"},
+        {"since": "2026-03-06T00:00Z", "until": "2026-03-10T08:00:00+02:00"},
         {"since": datetime(2026, 3, 6, tzinfo=UTC), "until": datetime(2026, 3, 10, 6, tzinfo=UTC)},
     ),
     ({"agent_id": "nobody"}, {"agent_id": "nobody"}),

@@ -104,7 +104,7 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
 #: The global options, which every command accepts too, with the attribute of the context that each sets.
 _GLOBAL_OPTIONS: Final = {"storage": "storage_option", "application": "application"}
 #: What the help shows for an option that takes a value of this type.
-_METAVARS: Final = {"str": "TEXT", "list[str]": "TEXT", "int": "NUMBER", "float": "NUMBER"}
+_METAVARS: Final = {"str": "TEXT", "list[str]": "TEXT", "int": "NUMBER", "int range": "NUMBER"}
 _KEY = re.compile(r"(hk_[0-9a-f]+_)[A-Za-z0-9_-]+")
 _EPILOG = (
     "Exit codes: 0 success; 1 unexpected failure, or doctor found problems; 2 invalid usage or configuration, or "
@@ -242,12 +242,12 @@ def _invoke(arguments: Sequence[str], storage: str | None) -> int:
 
 
 def _get_command() -> Any:
-    """The command line: every command also accepts the global options, and its help shows readable types."""
+    """The command line: every command also accepts the global options, and its help is for people."""
     command: Any = typer.main.get_command(app)
     shared = [one for one in command.params if one.name in _GLOBAL_OPTIONS]
     for subcommand in command.commands.values():
         _add_global_options(subcommand, shared)
-    _simplify_types(command)
+    _improve_help(command)
     return command
 
 
@@ -267,18 +267,29 @@ def _set_global_option(context: typer.Context, option: Any, value: str | None) -
         context.obj = evolve(context.obj, **{_GLOBAL_OPTIONS[option.name]: value})
 
 
-def _simplify_types(command: Any) -> None:
-    """Show no type for options without a value, and ``TEXT`` for ``<list[str]>``, in the help of all commands."""
-    # The option --help is not among the parameters.
+def _improve_help(command: Any) -> None:
+    """Improve the help of all commands.
+
+    Its paragraphs are not broken where their source is. Options show ``TEXT`` instead of ``<list[str]>``, and no type
+    if they have no value; arguments show none.
+    """
+    command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")
     context = typer.Context(command)
-    for option in (*command.params, command.get_help_option(context)):
-        if getattr(option, "is_flag", False):
-            option.metavar = ""
-        elif option.param_type_name == "option" and option.metavar is None:
-            shown = option.display_type(context).strip("<>")
-            option.metavar = _METAVARS.get(shown, shown)
+    # The option --help is not among the parameters.
+    for parameter in (*command.params, command.get_help_option(context)):
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = _show_no_type
+        elif getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+        elif parameter.metavar is None:
+            shown = parameter.display_type(context).strip("<>")
+            parameter.metavar = _METAVARS.get(shown, shown)
     for subcommand in getattr(command, "commands", {}).values():
-        _simplify_types(subcommand)
+        _improve_help(subcommand)
+
+
+def _show_no_type(**_: Any) -> None:
+    """Show nothing: the name of an argument is enough."""
 
 
 def _flush(closed: ClosedStdout) -> int:

@@ -16,7 +16,7 @@ from harken_adapters.formats.delivery import delivery_record, summary_record
 from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, instant, text, text_or_none
-from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
+from harken_adapters.hosts.cli.output import in_one_line, print_json, say, say_facts, time_text
 
 deliveries = typer.Typer(no_args_is_help=True, help="Inspect deliveries, and send them again.")
 
@@ -74,7 +74,7 @@ def list_(
         print_json({"deliveries": list(map(delivery_record, found)), "next": found[-1].id if more else None})
         return
     for delivery in found:
-        say(_line(delivery))
+        say_facts(_line(delivery))
         if delivery.error:
             say(f"    {in_one_line(delivery.error)}", style="yellow")
     if more:

@@ -9,7 +9,7 @@ import typer
 from harken import ApiKey, Scope
 from harken_adapters.formats.key import key_record
 from harken_adapters.hosts.cli.options import Json, cli_context
-from harken_adapters.hosts.cli.output import print_json, say, time_text, warn
+from harken_adapters.hosts.cli.output import print_json, say, say_facts, time_text, warn
 
 keys = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys of the HTTP service.")
 
@@ -61,7 +61,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         print_json({"keys": list(map(key_record, found))})
         return
     for key in found:
-        say(_line(key), style="dim" if key.revoked else "")
+        say_facts(_line(key), style="dim" if key.revoked else "")
     if not found:
         say("No keys")
 
@@ -78,7 +78,7 @@ def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None
 
 
 def _line(key: ApiKey) -> str:
-    """One line. Not a table row, which could truncate the id on a narrow terminal."""
+    """Its facts. Not a row of a table, which could truncate the id on a narrow terminal."""
     facts = [key.id, key.application, ", ".join(_scopes(key)), f"created {time_text(key.created_at)}"]
     facts += [f"used {time_text(key.last_used_at)}"] if key.last_used_at else []
     facts += [f"agents: {', '.join(sorted(key.agents))}"] if key.agents is not None else []

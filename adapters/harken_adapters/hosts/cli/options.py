@@ -305,7 +305,7 @@ def _filters(
     ] = False,
     since: Annotated[
         str | None,
-        typer.Option(metavar="DATE", help="Created at this time or later; ISO 8601.", rich_help_panel=FILTER_PANEL),
+        typer.Option(metavar="DATE", help="Created since this time; ISO 8601.", rich_help_panel=FILTER_PANEL),
     ] = None,
     until: Annotated[
         str | None,
@@ -315,7 +315,7 @@ def _filters(
         str,
         typer.Option(
             metavar="IANA",
-            help="The time zone of days, and of dates without an offset, such as Europe/Berlin.",
+            help="The time zone of days and of dates without an offset, such as Europe/Berlin.",
             rich_help_panel=FILTER_PANEL,
         ),
     ] = "UTC",

@@ -270,6 +270,11 @@ def _print_indented(text: str) -> None:
         out.print(line, soft_wrap=True)
 
 
+def say_facts(line: str, style: str = "") -> None:
+    """Print a line of facts, which are separated by two spaces, like the first line of an entry."""
+    _print_facts([Text(escape(fact), style=style) for fact in line.split("  ")])
+
+
 def _print_facts(facts: Sequence[Text]) -> None:
     """Print facts in a line. Those that a terminal has no room for are on lines below, like a comment."""
     line = Text()

@@ -11,7 +11,7 @@ from harken.domain.routes import ROUTABLE, name_problem, parse_route, route_reco
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.route import dry_run_record
 from harken_adapters.hosts.cli.options import FILTER_PANEL, Json, cli_context
-from harken_adapters.hosts.cli.output import feedback_entry, in_one_line, print_json, say, table
+from harken_adapters.hosts.cli.output import feedback_entry, in_one_line, print_json, say, say_facts
 
 routes = typer.Typer(no_args_is_help=True, help="Choose which events go to which channel.")
 
@@ -28,10 +28,9 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         if as_json:
             print_json({"routes": [route_as_json(hk, route) for route in found]})
             return
-        rows = [_row(hk, route) for route in found]
-    if rows:
-        table(("route", "channel", "source", "events and filters"), rows, full=True)
-    else:
+        for route in found:
+            say_facts(route_line(hk, route))
+    if not found:
         say("No routes: no notifications are sent")
 
 
@@ -104,7 +103,7 @@ def add(
         if as_json:
             print_json(route_as_json(hk, route))
         else:
-            say(route_line(hk, route))
+            say_facts(route_line(hk, route))
 
 
 def _dry_run(context: typer.Context, route: Route, *, as_json: bool) -> None:
@@ -131,11 +130,6 @@ def remove(context: typer.Context, name: Name, as_json: Json = False) -> None:
         print_json({"removed": name})
     else:
         say(f"Removed route {name}")
-
-
-def _row(hk: Harken, route: Route) -> tuple[str, ...]:
-    source = "settings" if hk.routes.configured(route.name) else "added"
-    return route.name, route.channel, source, "; ".join(_filters(route))
 
 
 def _filters(route: Route) -> list[str]:

@@ -18,6 +18,7 @@ from harken import (
     Feedback,
     FeedbackQuery,
     GroupBy,
+    Harken,
     Keyword,
     Mix,
     Period,
@@ -376,13 +377,10 @@ def compare(
         if by is not None:
             if before != after:
                 raise WrongUsage("--by compares groups with each other; leave out --before-... and --after-...")
-            groups = hk.analytics.compare_groups(query, parse_group(by, over_time="'harken trends'"))
-            if not as_json and say_if_empty(hk):
-                return
-            print_json(compared_groups_record(by, groups)) if as_json else _print_compared_groups(by, groups)
+            _compare_groups(hk, query, by, as_json=as_json)
             return
         if before == after:
-            before = hk.analytics.previous_period(after)
+            before = _previous_period(hk, after)
         comparison = hk.analytics.compare(before, after)
         if not as_json and say_if_empty(hk):
             return
@@ -394,6 +392,24 @@ def compare(
     _print_comparison(comparison)
     if mix:
         _print_mix(mix)
+
+
+def _compare_groups(hk: Harken, query: FeedbackQuery, by: str, *, as_json: bool) -> None:
+    groups = hk.analytics.compare_groups(query, parse_group(by, over_time="'harken trends'"))
+    if as_json:
+        print_json(compared_groups_record(by, groups))
+    elif not say_if_empty(hk):
+        # A line for each group: its satisfaction, and how it compares with the others.
+        chart(comparison_text(groups, by=_noun(by), width=row_width()))
+
+
+def _previous_period(hk: Harken, query: FeedbackQuery) -> FeedbackQuery:
+    if query.since is None:
+        raise WrongUsage(
+            "Say what to compare: add --since for a period and the one before it, --by for groups, "
+            "or options such as --before-agent and --after-agent"
+        )
+    return hk.analytics.previous_period(query)
 
 
 def _side(
@@ -440,11 +456,6 @@ def _print_mix(mix: Mix[GroupKey]) -> None:
         if agents:
             wrap(f"{amount(len(agents), f'{what} agent')}: {', '.join(map(_name, agents[:5]))}")
     wrap(f"Without them: {mix.without.sentence}")
-
-
-def _print_compared_groups(by: str, groups: Mapping[GroupKey, Comparison]) -> None:
-    """Print a line for each group: its satisfaction, and how it compares with the others."""
-    chart(comparison_text(groups, by=_noun(by), width=row_width()))
 
 
 def _name(key: GroupKey) -> str:
