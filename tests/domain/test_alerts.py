@@ -530,9 +530,7 @@ def test_valid_durations(text: str, duration: timedelta) -> None:
     assert parse_duration(text) == duration
 
 
-@pytest.mark.parametrize(
-    "text", ["", "1", "h", "-1h", "1.5h", "1 h", "30m1h", "1H", "٣h", "9" * 10 + "s", "1w", None, 60]
-)
+@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "1.5h", "30m1h", "1H", "٣h", "9" * 10 + "s", "1w", None, 60])
 def test_invalid_durations(text: object) -> None:
     """Other texts and types are refused."""
     with pytest.raises(ValueError, match="expected a duration such as '90s'"):

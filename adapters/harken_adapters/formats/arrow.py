@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from harken import Feedback, Rating
 from harken.domain.instants import stamp_or_none
+from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.record import INTERNAL, Record, to_record
 from harken_adapters.formats.strict_json import parse
 
@@ -80,8 +81,15 @@ def from_row(row: Mapping[str, Any]) -> Record:
     """The record of a row of these files, as Python values.
 
     Raises:
-        ValueError: a JSON text is invalid.
+        BadRow: a column is missing, or a value is not of its type.
     """
+    try:
+        return _record(row)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise BadRow(f"The row of a Harken export has a missing or invalid value: {error}") from None
+
+
+def _record(row: Mapping[str, Any]) -> Record:
     record = dict(row)
     record["rating"] = Rating.from_word(row["rating"]).value
     record["sentiment"] = _sentiment(record.pop("sentiment_polarity"), record.pop("sentiment_subjectivity"))

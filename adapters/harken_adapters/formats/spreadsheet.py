@@ -17,6 +17,7 @@ from typing import Final, TextIO
 from attrs import Factory, field, frozen
 
 from harken import Feedback, Sentiment
+from harken.domain.idempotency import IMPORT_ID
 from harken.domain.query import label
 from harken_adapters.formats.errors import ChangedMeanwhile
 
@@ -62,7 +63,7 @@ def is_spreadsheet(header: Iterable[str]) -> bool:
 
 @frozen
 class ContextColumns:
-    """The context names of feedback, as columns.
+    """The context names of feedback, as columns, except that of the import.
 
     Attributes:
         names: the names that have a column, sorted.
@@ -79,7 +80,7 @@ class ContextColumns:
         names: set[str] = set()
         has_more = False
         for one in feedback:
-            new = one.context.keys() - names
+            new = one.context.keys() - names - {IMPORT_ID}
             has_more = has_more or len(names) + len(new) > _MOST_NAMES
             names.update(sorted(new)[: _MOST_NAMES - len(names)])
         return cls(sorted(names), has_more)
@@ -98,7 +99,7 @@ class ContextColumns:
         """
         context = feedback.context
         cells = [_context_cell(context, name) for name in self.names]
-        others = {name: context[name] for name in context.keys() - self._known}
+        others = {name: context[name] for name in context.keys() - self._known - {IMPORT_ID}}
         if others and not self.has_more:
             raise ChangedMeanwhile(f"Feedback with the new context name {min(others)!r} was added; export again")
         return [*cells, _dump(others) if others else ""] if self.has_more else cells

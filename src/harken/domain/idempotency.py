@@ -8,7 +8,7 @@ from json import JSONEncoder
 from typing import Final
 
 from harken.domain.feedback import Rating, Submission
-from harken.domain.json_text import json_writer
+from harken.domain.texts import json_writer
 
 #: The context name under which imported feedback has the id of its import. It is not part of the body, so that a row
 #: which another import has stored is a duplicate.

@@ -13,17 +13,21 @@ import polars
 import pyarrow as pa
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+import harken
 from harken import Feedback, Harken, Rating, Summary
 from harken.testing.strategies import feedback_entries, later_versions
 from harken_adapters.formats import arrow
 from harken_adapters.formats.arrow import SCHEMA, from_row, write_arrow, write_parquet
 from harken_adapters.formats.record import from_record, is_export, to_record
+from import_files import imported
 from support import a_feedback
 
+#: Feedback of the first version or of a later one.
+VERSIONS = feedback_entries().flatmap(lambda one: st.just(one) | later_versions(one))
 FORMATS: list[tuple[Any, Callable[[io.BytesIO], pa.Table]]] = [
     (write_parquet, parquet.read_table),
     (write_arrow, lambda file: pa.ipc.open_file(file).read_all()),
@@ -38,7 +42,7 @@ def written(feedback: Iterable[Feedback], write: Any) -> io.BytesIO:
     return file
 
 
-@given(st.lists(feedback_entries().flatmap(lambda one: st.just(one) | later_versions(one)), max_size=4))
+@given(st.lists(VERSIONS, max_size=4))
 @pytest.mark.parametrize(("write", "read"), FORMATS)
 def test_every_field_survives_a_file(write: Any, read: Any, feedback: list[Feedback]) -> None:
     """Feedback read from a file equals the exported one, in any version."""
@@ -47,6 +51,20 @@ def test_every_field_survives_a_file(write: Any, read: Any, feedback: list[Feedb
     assert found.schema == SCHEMA
     assert is_export(found.column_names)
     assert [from_record(from_row(row), "default") for row in found.to_pylist()] == feedback
+
+
+@pytest.mark.parametrize(("of", "write"), [("parquet", write_parquet), ("arrow", write_arrow)])
+@settings(max_examples=10)
+@given(feedback=VERSIONS)
+def test_an_import_restores_what_was_exported(of: str, write: Any, feedback: Feedback) -> None:
+    """An import of the file stores every field, and a second one nothing."""
+    entry = evolve(feedback, application="default")
+    data = written([entry], write).getvalue()
+    with harken.connect("memory://") as hk:
+        for added, duplicates in ((1, 0), (0, 1)):
+            tally, rejected = imported(hk, data, of)
+            assert (tally.added, tally.duplicates, rejected) == (added, duplicates, [])
+        assert hk.collection.get("default", entry.id) == entry
 
 
 def test_the_columns_are_those_of_other_exports() -> None:

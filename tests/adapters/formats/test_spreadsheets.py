@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import xlsxwriter
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from harken import Feedback, Harken, ModerationStatus, Summary
 from harken.domain.query import label
 from harken.testing.strategies import feedback_entries
 from harken_adapters.formats.errors import ChangedMeanwhile
-from harken_adapters.formats.exporting import spreadsheet_writer, write_all
+from harken_adapters.formats.exporting import WRITERS, spreadsheet_writer, write_all
 from harken_adapters.formats.spreadsheet import ID, ContextColumns
 from import_files import imported as import_file
 from support import NOON, a_feedback
@@ -165,3 +166,34 @@ def test_rows_are_submitted(hk: Harken) -> None:
         [stored] = other.export()
     assert stored.id != "a"
     assert stored.created_at == NOON + timedelta(seconds=1)
+
+
+def test_imports_leave_no_column(hk: Harken) -> None:
+    """The id of the import of a row is not part of the table, and so not of what an import of it adds."""
+    import_file(hk, "rating,comment,tier\nup,good,free\n", import_id="import-1")
+    data = exported(hk)
+    [row] = table(data)
+    assert "import_id" not in row
+    with harken.connect("memory://") as other:
+        imported(other, data)
+        assert [dict(one.context) for one in other.export()] == [{"tier": "free"}]
+
+
+def test_a_table_for_programs_that_a_spreadsheet_saved(hk: Harken) -> None:
+    """A spreadsheet that opened the exact CSV, and saved it with its types, is restored exactly."""
+    hk.submit("s", "down", "too slow", tags=["slow"], context={"turns": 3}, author="ann")
+    before = list(hk.export())
+    file = io.BytesIO()
+    write_all(hk.export(), file, WRITERS["csv"])
+    rows = list(csv.reader(io.StringIO(file.getvalue().decode(), newline="")))
+    saved = io.BytesIO()
+    with xlsxwriter.Workbook(saved) as book:
+        sheet = book.add_worksheet()
+        for number, cells in enumerate(rows):
+            for column, cell in enumerate(cells):
+                typed = {"true": True, "false": False, "1": 1}.get(cell, cell)
+                sheet.write(number, column, typed)
+    with harken.connect("memory://") as other:
+        tally, rejected = import_file(other, saved.getvalue(), "xlsx")
+        assert (tally.added, rejected) == (1, [])
+        assert list(other.export()) == before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +12,7 @@ from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.rows import rows_of
 from harken_adapters.formats.importing.tally import Tally
+from harken_adapters.formats.importing.values import as_text
 from harken_adapters.formats.record import from_record, is_export
 from harken_adapters.formats.table import from_cells
 from harken_adapters.formats.tables.table import Record, Table
@@ -29,6 +30,22 @@ class _Row(NamedTuple):
     record: Record
     content: Submission | Feedback | None
     reason: str = ""
+
+
+def _records_of(format: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:  # noqa: A002 - the name of the option
+    """The function that makes records of the rows of a Harken export in this format."""
+    if format in ("parquet", "arrow"):
+        from harken_adapters.formats.arrow import from_row  # noqa: PLC0415 - needs an extra
+
+        return from_row
+    return from_cells if format == "csv" else lambda row: from_cells({name: _text(row[name]) for name in row})
+
+
+def _text(value: object) -> str:
+    """The cell of CSV that a spreadsheet has made this value of."""
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    return str(as_text(value))
 
 
 class Importer:
@@ -102,9 +119,8 @@ class Importer:
             return lambda row: from_record(row, application) if is_export(row) else self._rows.submission(row)
         if not plan.is_export:
             return self._rows.submission
-        if plan.is_text:
-            return lambda cells: from_record(from_cells(dict(zip(columns, cells, strict=True))), application)
-        return lambda cells: from_record(dict(zip(columns, cells, strict=True)), application)
+        to_record = _records_of(self._table.layout.format)
+        return lambda cells: from_record(to_record(dict(zip(columns, cells, strict=True))), application)
 
     def _import(self, batch: Sequence[_Row]) -> None:
         submissions = [row.content for row in batch if isinstance(row.content, Submission)]

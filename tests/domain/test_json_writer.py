@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.domain.json_text import json_writer
+from harken.domain.texts import json_writer
 from harken.testing import NOON
 
 VALUES = st.recursive(
