@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import harken
-from harken import ConfigurationError, Harken, Retention, Summary
+from harken import ConfigurationError, Harken, Retention, StorageUnavailable, Summary
 from harken.configuration.storage_urls import open_storage
 from harken.domain.instants import to_microseconds
 from harken.domain.query import FeedbackQuery
@@ -209,6 +209,30 @@ def test_a_running_relay_erases(url: str, tmp_path: Path, clock: ManualClock) ->
         clock.turn(minutes=10)
         eventually(lambda: not hk.summary().total)
         hk.relay.stop()
+
+
+@pytest.mark.slow
+def test_a_relay_survives_a_failure_of_the_storage(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It logs the failure, and erases after the next look."""
+    with (
+        open_storage("memory://") as storage,
+        harken.connect(storage, clock=clock, retention="1 day", channels={}, routes=[]) as hk,
+    ):
+        hk.collection.restore([a_feedback("old", created_at=NOON - 2 * DAY)])
+        _run(hk)
+        clock.turn(minutes=10)
+
+        def fail(*_: object) -> list[str]:
+            raise StorageUnavailable("gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(storage.feedback), "applications", fail)
+            hk.start_relay()
+            eventually(lambda: "Expired feedback waits to be erased: gone" in caplog.text)
+        clock.turn(minutes=10)
+        eventually(lambda: not hk.summary().total)
 
 
 @pytest.mark.slow
