@@ -72,7 +72,7 @@ def test_older_feedback_is_erased(storage: Storage, clock: ManualClock, caplog: 
             assert hk.summary(application=name) == Summary.fold(stored)
         assert hk.check() == []
     assert [record.getMessage() for record in caplog.records] == [
-        "Retention: 400d, forever for archive, 90d for shop. Older feedback is erased from the next look on, in ten minutes",
+        "Retention: 400d, forever for archive, 90d for shop. Erasing begins with the next look, in ten minutes",
         "Erased 2 entries of application default, created before 2025-01-28 12:00Z: feedback is kept for 400d",
         "Erased 4 entries of application shop, created before 2025-12-04 12:00Z: feedback is kept for 90d",
     ]

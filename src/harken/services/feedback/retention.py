@@ -93,7 +93,7 @@ class RetentionService:
             # Another relay does it.
             return None
         if last is None:
-            logger.info("Retention: %s. Older feedback is erased from the next look on, in ten minutes", self.settings)
+            logger.info("Retention: %s. Erasing begins with the next look, in ten minutes", self.settings)
             return None
         return min(last, now)
 
