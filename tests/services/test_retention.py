@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 import harken
-from harken import ConfigurationError, Harken, Retention, Summary
+from harken import ConfigurationError, Harken, Retention, StorageUnavailable, Summary
 from harken.configuration.storage_urls import open_storage
+from harken.domain.instants import to_microseconds
 from harken.domain.query import FeedbackQuery
+from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.services.feedback.retention import BATCH
 from support import NOON, ManualClock, a_feedback, eventually
@@ -70,9 +72,26 @@ def test_older_feedback_is_erased(storage: Storage, clock: ManualClock, caplog: 
             assert hk.summary(application=name) == Summary.fold(stored)
         assert hk.check() == []
     assert [record.getMessage() for record in caplog.records] == [
+        "Retention: 400d, forever for archive, 90d for shop. Erasing begins with the next look, in ten minutes",
         "Erased 2 entries of application default, created before 2025-01-28 12:00Z: feedback is kept for 400d",
         "Erased 4 entries of application shop, created before 2025-12-04 12:00Z: feedback is kept for 90d",
     ]
+
+
+def test_every_storage_erases_by_its_own_clock(storage_url: str) -> None:
+    """Also on MongoDB, where that is the clock of the server."""
+    now = datetime.now(UTC)
+    with harken.connect(storage_url, retention="90 days") as hk:
+        given = [a_feedback(f"{age}", created_at=now - age * DAY, comment="x") for age in (91, 90.5, 89, 0)]
+        hk.collection.restore(given)
+        assert _run(hk) == 0
+        look = hk.state.get("retention", "look")
+        assert look is not None
+        earlier = {"at": to_microseconds(now - timedelta(minutes=11))}
+        assert hk.state.put("retention", StateEntry("look", earlier, look.version + 1))
+        assert _run(hk) == 2
+        assert list(hk.export()) == given[2:]
+        assert (hk.summary(), hk.check()) == (Summary.fold(given[2:]), [])
 
 
 def test_over_time(storage: Storage, clock: ManualClock) -> None:
@@ -161,7 +180,7 @@ def test_batches_are_small(clock: ManualClock, caplog: pytest.LogCaptureFixture)
         clock.turn(minutes=10)
         with closing(hk.retention.erase_expired()) as batches:
             assert list(islice(batches, 2)) == [BATCH, BATCH]
-        assert [record.getMessage().partition(" of")[0] for record in caplog.records] == ["Erased 1,000 entries"]
+        assert [record.getMessage().partition(" of")[0] for record in caplog.records[1:]] == ["Erased 1,000 entries"]
         clock.turn(minutes=10)
         assert _run(hk) == 1
 
@@ -190,6 +209,30 @@ def test_a_running_relay_erases(url: str, tmp_path: Path, clock: ManualClock) ->
         clock.turn(minutes=10)
         eventually(lambda: not hk.summary().total)
         hk.relay.stop()
+
+
+@pytest.mark.slow
+def test_a_relay_survives_a_failure_of_the_storage(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It logs the failure, and erases after the next look."""
+    with (
+        open_storage("memory://") as storage,
+        harken.connect(storage, clock=clock, retention="1 day", channels={}, routes=[]) as hk,
+    ):
+        hk.collection.restore([a_feedback("old", created_at=NOON - 2 * DAY)])
+        _run(hk)
+        clock.turn(minutes=10)
+
+        def fail(*_: object) -> list[str]:
+            raise StorageUnavailable("gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(storage.feedback), "applications", fail)
+            hk.start_relay()
+            eventually(lambda: "Expired feedback waits to be erased: gone" in caplog.text)
+        clock.turn(minutes=10)
+        eventually(lambda: not hk.summary().total)
 
 
 @pytest.mark.slow

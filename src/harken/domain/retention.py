@@ -67,7 +67,7 @@ class Retention:
         return self.applications.get(application, self.default)
 
     def __str__(self) -> str:
-        named = (f"{name} {_to_text(kept)}" for name, kept in self.applications.items())
+        named = (f"{_to_text(kept)} for {name}" for name, kept in self.applications.items())
         return ", ".join((_to_text(self.default), *named))
 
     def expired_before(self, application: str, now: datetime) -> datetime | None:

@@ -55,9 +55,9 @@ def test_doctor_shows_the_retention(cli: Any) -> None:
     ran = cli("doctor")
     assert ran.code == 1
     assert "retention" in ran.out
-    assert "forever, shop 90d" in ran.out
+    assert "forever, 90d for shop" in ran.out
     report = cli("doctor", "--json").json
-    assert report["retention"] == "forever, shop 90d"
+    assert report["retention"] == "forever, 90d for shop"
     (problem,) = report["problems"]
     assert problem.startswith("2 entries of application shop should have been erased, as feedback is kept for 90d; run")
     assert problem.endswith("harken --storage sqlite:///feedback.db relay")

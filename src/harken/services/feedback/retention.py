@@ -89,8 +89,13 @@ class RetentionService:
         if last is not None and timedelta(0) <= now - last < INTERVAL:
             return None
         entry = StateEntry(_LOOK, {_AT: to_microseconds(now)}, stored.version + 1 if stored else 1)
-        # If the entry was changed meanwhile, another relay does it.
-        return min(last, now) if self._state.put(_KIND, entry) and last is not None else None
+        if not self._state.put(_KIND, entry):
+            # Another relay does it.
+            return None
+        if last is None:
+            logger.info("Retention: %s. Erasing begins with the next look, in ten minutes", self.settings)
+            return None
+        return min(last, now)
 
     def _expired(self, application: str, at: datetime) -> FeedbackQuery | None:
         before = self.settings.expired_before(application, at)

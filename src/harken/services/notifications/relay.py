@@ -81,6 +81,7 @@ class Relay:
         self._last_change = object()
         self._evaluated: datetime | None = None
         self._tidied: datetime | None = None
+        self._looked: datetime | None = None
         self._throttle = Throttle(self._stopping)
 
     @property
@@ -274,17 +275,17 @@ class Relay:
                         lane.nudge()
 
     def _erase_expired(self) -> None:
-        looked: datetime | None = None
         while not self._stopping.is_set():
-            now = self._dependencies.clock()
-            if looked is None or not timedelta(0) <= now - looked < EVALUATE_EVERY:
-                looked = now
-                self._erase_expired_safely()
+            self._erase_expired_safely()
             self._stopping.wait(self._poll)
 
     def _erase_expired_safely(self) -> None:
         """Erase batch after batch, until nothing is left or the relay stops, and log any error."""
         try:
+            now = self._dependencies.clock()
+            if self._looked is not None and timedelta(0) <= now - self._looked < EVALUATE_EVERY:
+                return
+            self._looked = now
             with closing(self._dependencies.retention.erase_expired()) as batches:
                 for _ in batches:
                     if self._stopping.wait(_BETWEEN_ERASURES):
@@ -292,9 +293,9 @@ class Relay:
         except StorageClosed:
             self._stopping.set()
         except HarkenError as error:
-            logger.warning("Feedback that is kept no longer waits to be erased: %s", error)
+            logger.warning("Expired feedback waits to be erased: %s", error)
         except Exception:
-            logger.exception("Feedback that is kept no longer waits to be erased")
+            logger.exception("Expired feedback waits to be erased")
 
     def _dispatch_safely(self) -> bool:
         """Dispatch events, and log any error; returns whether there may be more."""
