@@ -41,7 +41,7 @@ def test_alerts_are_listed(cli: Any, streak: list[str]) -> None:
     line, state, message = cli("alerts", "list").out.splitlines()
     (alert,) = cli("alerts", "list", "--json").json["alerts"]
     assert line.startswith(f"{alert['id']}  three by agent  raised 2")
-    # It does not fit the line.
+    # The line has no room for it.
     assert state.startswith("    resolved 2")
     assert message == f"    {alert['message']}"
     assert alert["feedback_ids"] == streak[:3]

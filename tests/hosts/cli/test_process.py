@@ -82,6 +82,21 @@ def test_suggested_commands_can_be_pasted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_completion_is_installed_for_the_shell(tmp_path: Path) -> None:
+    """A new shell completes the words of commands."""
+    folder, environment = Path(sys.executable).parent, {**ENVIRONMENT, "HOME": str(tmp_path)}
+    environment["PATH"] = f"{folder}{os.pathsep}{ENVIRONMENT['PATH']}"
+    install = ["bash", "-c", "harken --install-completion && true"]
+    ran = subprocess.run(install, capture_output=True, text=True, check=True, env=environment)
+    assert "completion installed in" in ran.stdout
+    complete = (
+        'source ~/.bashrc; COMP_WORDS=(harken sta); COMP_CWORD=1; _harken_completion harken; echo "${COMPREPLY[@]}"'
+    )
+    ran = subprocess.run(["bash", "-c", complete], capture_output=True, text=True, check=True, env=environment)
+    assert ran.stdout == "stats\n"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("list", "--limit", "1000"), ("list", "--limit", "1000", "--json"), ("export",)])
 def test_a_closed_pipe_ends_it_quietly(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """``harken ... | head`` prints no error."""

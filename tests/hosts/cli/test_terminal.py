@@ -61,7 +61,7 @@ def url(tmp_path: Path) -> str:
     return url
 
 
-def on_a_terminal(*commands: Sequence[str]) -> list[str]:
+def on_a_terminal(*commands: Sequence[str], width: int = 200) -> list[str]:
     """The output of each command on a terminal without colours."""
     ours, theirs = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HARKEN_")}
@@ -72,7 +72,7 @@ def on_a_terminal(*commands: Sequence[str]) -> list[str]:
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,
-            env={**environment, "TERM": "dumb", "COLUMNS": "200"},
+            env={**environment, "TERM": "dumb", "COLUMNS": str(width)},
         ) as process,
     ):
         os.close(theirs)
@@ -152,3 +152,58 @@ def test_escaped_json_has_the_same_value(dump: Callable[[str], str]) -> None:
     """Escaping does not change the value, and leaves safe characters unescaped."""
     assert json.loads(escape_json(dump(EVIL))) == EVIL
     assert escape_json('{"é": "\N{PILE OF POO}"}\n') == '{"é": "\N{PILE OF POO}"}\n'
+
+
+#: Commands that show the sample feedback of ``harken demo``.
+SHOWING: list[tuple[str, ...]] = [
+    ("list",),
+    ("stats",),
+    ("stats", "--by", "agent"),
+    ("stats", "--by", "context.channel", "--sort", "satisfaction"),
+    ("trends",),
+    ("trends", "--by", "hour-of-day"),
+    ("trends", "--heat-map"),
+    ("trends", "--changes"),
+    ("themes",),
+    ("compare", "--by", "agent"),
+    ("compare", "--before-agent", "travel-desk", "--after-agent", "trip-planner"),
+    ("headline",),
+    ("reasons",),
+    ("ranking",),
+    ("facets",),
+    ("report",),
+    ("sentiment",),
+    ("applications",),
+    ("moderate", "queue"),
+    ("moderate", "decisions"),
+    ("moderate", "rules"),
+    ("moderate", "waiting"),
+    ("moderate", "evaluate"),
+    ("alerts", "backtest", "--length", "2", "--by", "agent"),
+    ("deliveries", "list"),
+    ("deliveries", "summary"),
+    ("channels", "list"),
+    ("routes", "list"),
+    ("keys", "list"),
+    ("doctor",),
+    ("rebuild",),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [80, 120])
+def test_screens_fit(tmp_path: Path, width: int) -> None:
+    """No line is wider than the terminal, except cursors and commands to paste, and none ends with blanks."""
+    url = f"sqlite:///{tmp_path}/demo.db"
+    stored = ("--storage", url)
+    demo, *screens = on_a_terminal(
+        (*stored, "demo"),
+        (*stored, "keys", "create", "--scope", "admin", "--name", "a long name of a key for the dashboard of the team"),
+        *((*stored, *words) for words in SHOWING),
+        width=width,
+    )
+    wide = re.compile("More results: add --after|  harken --storage|hk_|storage  ")
+    for words, screen in zip([("demo",), ("keys", "create"), *SHOWING], [demo, *screens], strict=True):
+        assert screen.strip(), words
+        lines = [line for line in screen.splitlines() if not wide.match(line)]
+        assert [line for line in lines if len(line) > width or line != line.rstrip()] == [], words

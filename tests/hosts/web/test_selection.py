@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Harken
+from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.hosts.web.selection import Selection
 from hosts.web.site import Visitor, served_at, texts_of
 from support import ManualClock
@@ -195,6 +196,14 @@ def test_a_change_of_the_clocks() -> None:
     assert (found.query.since, found.query.until) == (utc("2026-03-27T23:00"), utc("2026-03-30T22:00"))
     assert "since=2026-03-25&until=2026-03-28" in found.moved("/dashboard", -1)
     assert "since=2026-03-31&until=2026-04-03" in found.moved("/dashboard", 1)
+
+
+def test_a_time_without_an_offset_is_local() -> None:
+    """As on the command line; one that the clocks skip is an error."""
+    found = Selection.parse("since=2026-03-28T12:00&until=2026-03-28T13:00Z&zone=Europe/Berlin", "default", NOW)
+    assert (found.query.since, found.query.until) == (utc("2026-03-28T11:00"), utc("2026-03-28T13:00"))
+    with pytest.raises(Problem, match="does not exist in the time zone Europe/Berlin"):
+        Selection.parse("since=2026-03-29T02:30&zone=Europe/Berlin", "default", NOW)
 
 
 def utc(text: str) -> datetime:

@@ -13,7 +13,7 @@ from harken.domain.alerts.tables import parse_rule
 from harken_adapters.formats.notification import alert_details, alert_record
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, text_or_none, with_filters
-from harken_adapters.hosts.cli.output import in_one_line, print_json, say, say_facts, time_text
+from harken_adapters.hosts.cli.output import in_one_line, print_json, say, say_facts, say_indented, time_text
 
 alerts = typer.Typer(no_args_is_help=True, help="List alerts, and backtest alert rules on stored feedback.")
 
@@ -128,7 +128,7 @@ def _print(found: Sequence[Alert]) -> None:
     for alert in found:
         state = "open" if alert.resolved_at is None else f"resolved {time_text(alert.resolved_at)}"
         say_facts(f"{alert.id}  {in_one_line(alert.rule)}  raised {time_text(alert.raised_at)}  {state}")
-        say(f"    {in_one_line(alert.message)}")
+        say_indented(in_one_line(alert.message))
 
 
 def _facts(alert: Alert, record: Mapping[str, Any]) -> list[tuple[str, str]]:

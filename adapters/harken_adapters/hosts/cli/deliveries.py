@@ -16,7 +16,7 @@ from harken_adapters.formats.delivery import delivery_record, summary_record
 from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, instant, text, text_or_none
-from harken_adapters.hosts.cli.output import in_one_line, print_json, say, say_facts, time_text
+from harken_adapters.hosts.cli.output import in_one_line, print_json, say, say_facts, say_indented, time_text
 
 deliveries = typer.Typer(no_args_is_help=True, help="Inspect deliveries, and send them again.")
 
@@ -76,7 +76,7 @@ def list_(
     for delivery in found:
         say_facts(_line(delivery))
         if delivery.error:
-            say(f"    {in_one_line(delivery.error)}", style="yellow")
+            say_indented(in_one_line(delivery.error), style="yellow")
     if more:
         say(f"More results: add --after {found[-1].id}", style="dim")
     if not found:

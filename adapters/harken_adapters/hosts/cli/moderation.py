@@ -35,6 +35,7 @@ from harken_adapters.hosts.cli.output import (
     say,
     table,
     time_text,
+    wrap,
 )
 
 moderate = typer.Typer(no_args_is_help=True, help="Review feedback that is held for moderation.")
@@ -105,7 +106,7 @@ def evaluate(context: typer.Context, as_json: Json = False) -> None:
     approved, rejected = f"{evaluation.approved:,}", f"{evaluation.rejected:,}"
     if evaluation.likelihoods is None:
         needed = f"{MIN_DECISIONS} approved and {MIN_DECISIONS} rejected comments"
-        say(f"Off: it needs {needed}; moderators approved {approved} and rejected {rejected}")
+        wrap(f"Off: it needs {needed}; moderators approved {approved} and rejected {rejected}")
         return
     say(f"{approved} approved and {rejected} rejected comments, each compared without itself.")
     say(f"{_describe(evaluation)}\n")

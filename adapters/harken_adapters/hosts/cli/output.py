@@ -261,9 +261,9 @@ def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> No
             progress.update(task, completed=done)
 
 
-def _print_indented(text: str) -> None:
-    """Print a text without blanks at the end of its lines, which are wrapped to the width of the terminal, if any."""
-    lines = Text(escape(text)).wrap(out, max(out.width - _INDENT, 1) if _is_limited() else _UNLIMITED)
+def say_indented(text: str, style: str = "") -> None:
+    """Print a text that belongs to the line above, wrapped to the width of the terminal, if any."""
+    lines = Text(escape(text), style=style).wrap(out, max(out.width - _INDENT, 1) if _is_limited() else _UNLIMITED)
     for line in lines:
         line.pad_left(_INDENT)
         line.rstrip()
@@ -321,4 +321,4 @@ def feedback_entry(feedback: Feedback, *, versions: bool = False, note: str = ""
         ]
     )
     if feedback.comment:
-        _print_indented(feedback.comment)
+        say_indented(feedback.comment)
