@@ -15,6 +15,8 @@ _IMPORT_ID = '{"ImportId":'
 _IMPORT_ID_WITHIN = 3
 #: So few cells could be a sentence with a comma as well.
 _PLAIN_WIDTH = 3
+#: The share of the rows after a title that have as many cells as the names.
+_MOST = 0.9
 
 
 def find_names(rows: Sequence[Sequence[object]], file: str) -> int:
@@ -35,7 +37,9 @@ def find_names(rows: Sequence[Sequence[object]], file: str) -> int:
     if first >= common or (len(rows[0]) >= common and names * 2 > common):
         return 0
     index = next(index for index, row in enumerate(rows) if _width(row) >= common)
-    if common >= _PLAIN_WIDTH and all(_width(row) == 1 for row in rows[:index]):
+    is_title = all(_width(row) == 1 for row in rows[:index])
+    fitting = sum(len(row) >= common for row in rows[index:])
+    if is_title and common >= _PLAIN_WIDTH and fitting >= _MOST * len(rows[index:]):
         return index
     if first in later or times < 3:
         return 0

@@ -110,6 +110,9 @@ def test_a_column_of_comments_with_commas_is_not_a_title() -> None:
     """Sentences with a comma do not make a table of two columns, of which the name of the only column is the title."""
     with pytest.raises(UnusableFile, match="--skip-rows 0"):
         rows_of("comment\nGreat, thanks\nBad, really\nFine, though\n")
+    with table_of("comment\nGreat, fast, cheap\nSlow\nBad, rude, late\nFine\n") as table:
+        assert table.columns == ["comment"]
+        assert [bool(record.problem) for record in table.records()] == [True, False, True, False]
 
 
 def test_empty_cells_at_the_end_of_rows() -> None:
