@@ -473,7 +473,7 @@ def test_rejected_rows_are_written_to_a_file(cli: Any, tmp_path: Path) -> None:
 
 
 def test_a_corrected_file_of_rejected_rows_can_be_imported(cli: Any, tmp_path: Path) -> None:
-    """As it is: the rows are those of the file that they were rejected from."""
+    """Without any change of its form: the rows are those of the file that they were rejected from."""
     cli("import", write(tmp_path, "old.csv", CSV))
     rejects = tmp_path / "old.csv.rejected.jsonl"
     rejects.write_text(rejects.read_text().replace("sideways", "up"))

@@ -130,8 +130,8 @@ def test_a_migration_prints_counts(cli: Any, given: Given, tmp_path: Path) -> No
         ([{"_id": "s", "feedbacks": [{"rating": "up"}], "metadata": {"$n": 1}}], 3, ""),
         ([{"_id": "s", "feedbacks": [7], "metadata": {"tier": "gold"}}], 3, ""),
         ([{"_id": "s", "feedbacks": [{"rating": "up"}]}], 0, ""),
-        ([{"_id": "s", "feedbacks": []}], 2, "No document of 'sessions' has feedbacks or metadata"),
-        ([], 2, "No document of 'sessions' has feedbacks or metadata"),
+        ([{"_id": "s", "feedbacks": []}], 2, "No document of 'sessions' has feedback or metadata"),
+        ([], 2, "No document of 'sessions' has feedback or metadata"),
     ],
 )
 def test_the_exit_code(cli: Any, given: Given, documents: list[Document], code: int, message: str) -> None:

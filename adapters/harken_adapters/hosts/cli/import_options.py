@@ -16,7 +16,7 @@ _MEANING: Final = "What columns mean"
 
 
 class OtherColumns(Enum):
-    """What becomes of columns that are no field."""
+    """What happens to columns that are not mapped to a field."""
 
     ALL = "all"
     NONE = "none"
@@ -66,9 +66,7 @@ Only = Annotated[
 ]
 ContextColumns = Annotated[
     OtherColumns | None,
-    typer.Option(
-        "--context", metavar="none", rich_help_panel=_MEANING, help="Leave out all columns that are no field."
-    ),
+    typer.Option("--context", metavar="none", rich_help_panel=_MEANING, help="Leave out all columns except fields."),
 ]
 CheckRules = Annotated[
     bool,

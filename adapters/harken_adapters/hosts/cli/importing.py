@@ -172,11 +172,12 @@ def import_(
     cli = cli_context(context)
     began = perf_counter()
     with ExitStack() as stack:
-        read = [_understand(stack, path, options, rejected, _known(cli, options)) for path in _paths(files, rejected)]
+        paths, known = _paths(files, rejected), _known(cli, options)
+        read = [_understand(stack, path, options, rejected, known) for path in paths]
         if not as_json:
             for file in read:
                 show_understood(file.profile, file.plan)
-        replaced = _check_overlap(cli, read, options, replace=replace)
+        replaced = _check_overlap(cli, read, known, replace=replace)
         if replaced and not dry_run and not (yes or _confirm_replacing(replaced)):
             raise typer.Abort
         with _open(cli, dry_run=dry_run) as hk:
@@ -234,7 +235,7 @@ def _understand(
 
 
 def _check_overlap(
-    cli: CliContext, read: Sequence[_File], options: ImportOptions, *, replace: bool
+    cli: CliContext, read: Sequence[_File], known: Sequence[Import], *, replace: bool
 ) -> Sequence[Import]:
     """The earlier imports of the same rows with another mapping, which this one replaces.
 
@@ -242,9 +243,7 @@ def _check_overlap(
         WrongUsage: there are some, and they are not to be replaced.
     """
     found = {digest for file in read for digest in file.profile.known}
-    if not found:
-        return ()
-    earlier = [one for one in _known(cli, options) if found.intersection(one.sample)]
+    earlier = [one for one in known if found.intersection(one.sample)]
     if earlier and not replace:
         first = earlier[0]
         raise WrongUsage(

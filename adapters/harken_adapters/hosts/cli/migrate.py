@@ -122,7 +122,7 @@ def mongodb_sessions(
     else:
         _show(migration.tally, rejected_file, seconds)
     if migration.tally.is_empty and after is None:
-        raise NothingAccepted(f"No document of {collection!r} has feedbacks or metadata; nothing was imported")
+        raise NothingAccepted(f"No document of {collection!r} has feedback or metadata; nothing was imported")
     _end(migration.tally, rejected_file)
 
 
