@@ -8,7 +8,7 @@ from json import JSONEncoder
 from typing import Final
 
 from harken.domain.feedback import Rating, Submission
-from harken.domain.json_text import json_writer
+from harken.domain.texts import json_writer
 
 _to_json: Final = json_writer(JSONEncoder(default=repr))
 

@@ -1,8 +1,13 @@
-"""Lists of texts, and texts for messages and logs: unknown names, URLs without passwords, unprintable characters."""
+"""Lists of texts, and texts for messages and logs: unknown names, URLs without passwords, unprintable characters.
+
+Also JSON text of small values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from json import JSONEncoder
+from json import encoder as library
 
 
 def unknown_names(names: Iterable[object], known: Iterable[str], what: str = "key") -> str | None:
@@ -57,3 +62,26 @@ def excerpt(text: str, most: int) -> str:
     beginning = text[: 10 * most]
     line = " ".join("".join(one if one.isprintable() else " " for one in beginning).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def json_writer(encoder: JSONEncoder) -> Callable[[object], str]:
+    """Return a function that gives the same text as ``encoder.encode``, for values without cycles.
+
+    The encoder prepares itself again for each value, which takes longer than the encoding of a small one.
+    """
+    make = getattr(library, "c_make_encoder", None)
+    if make is None:  # Python without its C accelerator
+        return encoder.encode
+    escape = library.encode_basestring_ascii if encoder.ensure_ascii else library.encode_basestring
+    write = make(
+        None,  # no search for cycles
+        encoder.default,
+        escape,
+        encoder.indent,
+        encoder.key_separator,
+        encoder.item_separator,
+        encoder.sort_keys,
+        encoder.skipkeys,
+        encoder.allow_nan,
+    )
+    return lambda value: "".join(write(value, 0))

@@ -14,8 +14,8 @@ from harken.domain.instants import (
     to_microseconds,
     to_microseconds_or_none,
 )
-from harken.domain.json_text import json_writer
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus, RuleMatch
+from harken.domain.texts import json_writer
 
 COLUMNS: Final = (
     "application",
