@@ -1,4 +1,7 @@
-"""Texts for people: unknown names, URLs without passwords, unprintable characters, tables in HTML."""
+"""Texts for people: unknown names, URLs without passwords, unprintable characters, tables in HTML.
+
+Also lists of texts, and JSON text of small values.
+"""
 
 from __future__ import annotations
 
