@@ -89,10 +89,10 @@ class Eraser:
         removed = Erased()
         for name, session_id in self._conversations.sessions():
             if name == application:
-                removed += self._erase_session(application, session_id)
+                removed += self._erase_conversation(application, session_id)
         for name, session_id, _ in self._sessions.stream():
             if name == application:
-                removed += self._erase_session(application, session_id)
+                removed += Erased(metadata=self._sessions.delete(application, session_id))
         forget_imports(self._state, application)
         return removed
 
@@ -122,10 +122,13 @@ class Eraser:
         return tuple(whole), tuple(kept)
 
     def _erase_session(self, application: str, session_id: str) -> Erased:
+        metadata = self._sessions.delete(application, session_id)
+        return self._erase_conversation(application, session_id) + Erased(metadata=metadata)
+
+    def _erase_conversation(self, application: str, session_id: str) -> Erased:
         return Erased(
             agents=len(self._conversations.agents(application, session_id)),
             messages=self._conversations.erase(application, session_id),
-            metadata=self._sessions.delete(application, session_id),
         )
 
 
