@@ -15,7 +15,7 @@ from harken_adapters.formats.importing.rows import rows_of
 from harken_adapters.formats.record import stamp_or_none
 
 _SHOWN_VALUES: Final = 8
-_SHOWN_NAMES: Final = 60
+_SHOWN_NAMES: Final = 20
 #: The width of cells of the sample, which leaves room for comments.
 _CELL: Final = 14
 _FORMATS: Final = {
@@ -209,4 +209,4 @@ def _cell(entry: Mapping[str, Any], name: str) -> str:
     text = "" if value is None else str(value)
     if name == "created_at":
         return text[:19].replace("T", " ")
-    return text if name == "comment" or len(text) <= 24 else f"{text[:23]}…"
+    return text if name == "comment" or len(text) <= _CELL else f"{text[: _CELL - 1]}…"
