@@ -204,9 +204,7 @@ def _cell(entry: Mapping[str, Any], name: str) -> str:
     if "problem" in entry:
         return entry["problem"] if name == "comment" else "-"
     value = entry[name]
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    text = "" if value is None else str(value)
+    text = "" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
     if name == "created_at":
         return text[:19].replace("T", " ")
     return text if name == "comment" or len(text) <= _CELL else f"{text[: _CELL - 1]}…"
