@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO, Final, cast
 
 from attrs import frozen
@@ -25,7 +26,7 @@ MAX_EXPANDED: Final = 1 << 28
 MAX_RATIO: Final = 200
 #: Members that archivers add.
 _ADDED: Final = ("__MACOSX/", ".DS_Store", "Thumbs.db")
-_DAMAGED: Final = (EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+_DAMAGED: Final = (EOFError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError, UnicodeDecodeError)
 
 
 @frozen
@@ -112,23 +113,27 @@ def members(source: Source) -> list[zipfile.ZipInfo]:
         raise UnusableFile(f"{source.name} is a damaged zip file: {error}") from error
 
 
-def check_archive(source: Source) -> None:
-    """Read all files in a zip archive, so that a library that reads them into memory can do so.
+def read_members(source: Source) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The name and the bytes in pieces of each file in a zip archive; these are read before the next file.
 
     Raises:
-        UnusableFile: the archive is damaged, or expands to far more than its size.
+        UnusableFile: the archive is damaged, or says that it expands to far more than its size. It has no more bytes
+            than it says.
     """
     expanded = sum(member.file_size for member in members(source))
     if expanded > max(MAX_EXPANDED, source.size * MAX_RATIO):
         raise UnusableFile(f"{source.name} expands to more than {MAX_RATIO} times its size")
+    with source.open() as packed, zipfile.ZipFile(packed) as archive:
+        for member in archive.infolist():
+            yield member.filename, _read_member(source.name, archive, member)
+
+
+def _read_member(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
     try:
-        # What expands to more than the archive says has a wrong checksum.
-        with source.open() as packed, zipfile.ZipFile(packed) as archive:
-            damaged = archive.testzip()
+        with archive.open(member) as file:
+            yield from iter(partial(file.read, BLOCK), b"")
     except _DAMAGED as error:
-        raise UnusableFile(f"{source.name} is damaged: {error}") from error
-    if damaged:
-        raise UnusableFile(f"{source.name} is damaged: the checksum of {damaged} is wrong")
+        raise UnusableFile(f"{name} is damaged: {error}") from error
 
 
 def _only_member(name: str, members: Iterable[zipfile.ZipInfo]) -> str:

@@ -11,8 +11,6 @@ from harken_adapters.formats.tables.lines import MAX_ROW_CHARACTERS, SHOWN_CHARA
 from harken_adapters.formats.tables.table import Record
 
 LINE_ENDS: Final = ("\n", "\r")
-
-
 _OPEN: Final = "unexpected end of data"
 
 

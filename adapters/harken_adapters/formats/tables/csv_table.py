@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from statistics import mode
 from typing import Final
 
 from harken_adapters.formats.errors import UnusableFile
@@ -54,8 +54,8 @@ class CsvTable(Table):
         lists = Lines(content, encoding, any_end=True, longest=MAX_ROW_CHARACTERS)
         sample = next(filter(None, lists), [])[:_SAMPLE_LINES]
         self._separator, first = _separator_and_first_line(sample, options)
-        header, left_out = _find_header(CsvRecords([sample], self._separator, start=first), options)
-        self.columns = unique_names(header.values)
+        header, left_out = self._find_header(CsvRecords([sample], self._separator, start=first), options)
+        self.columns = unique_names([readable(name) for name in header.values], self.name)
         self._header_line = header.position
         #: The number of columns without those at the end that have no name.
         self._named = max((index for index, name in enumerate(header.values, 1) if name.strip()), default=0)
@@ -107,6 +107,16 @@ class CsvTable(Table):
         """Close the file."""
         self._content.source.close()
 
+    def _find_header(self, records: Iterable[Record], options: ImportOptions) -> tuple[Record, int]:
+        """The record with the names of the columns, and the number of records after it that are not data."""
+        rows = [record for record in records if any(record.values)]
+        if not rows or rows[0].problem:
+            problem = rows[0].problem if rows else "there is no row"
+            raise UnusableFile(f"{self.name}: A CSV file must begin with a row of column names: {problem}")
+        rows = [row for row in rows if not row.problem]
+        index = find_names([row.values for row in rows], self.name) if options.skip_rows is None else 0
+        return rows[index], count_left_out([row.values for row in rows[index + 1 :]])
+
     def _check(self, record: Record, records: CsvRecords) -> Record:
         """The record with as many cells as there are columns, or with a problem."""
         line, cells, _ = record
@@ -157,18 +167,7 @@ def _detect_separator(sample: list[str]) -> str:
         split = [width for width in widths if width > 1]
         if not split:
             return False, 0.0, 0
-        usual = mode(split)
-        return widths[0] == usual, split.count(usual) / len(sample), usual
+        [(usual, times)] = Counter(split).most_common(1)
+        return widths[0] == usual, times / len(sample), usual
 
     return max(_SEPARATORS, key=quality)
-
-
-def _find_header(records: Iterable[Record], options: ImportOptions) -> tuple[Record, int]:
-    """The record with the names of the columns, and the number of records after it that are not data."""
-    rows = [record for record in records if any(record.values)]
-    if not rows or rows[0].problem:
-        problem = rows[0].problem if rows else "there is no row"
-        raise UnusableFile(f"A CSV file must begin with a row of column names: {problem}")
-    rows = [row for row in rows if not row.problem]
-    index = find_names([row.values for row in rows]) if options.skip_rows is None else 0
-    return rows[index], count_left_out([row.values for row in rows[index + 1 :]])

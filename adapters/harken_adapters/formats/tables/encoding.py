@@ -40,7 +40,7 @@ class Encoding:
 
     def decode(self, chunks: Iterable[bytes]) -> Iterator[str]:
         """The text in pieces, without a byte order mark. Invalid bytes become surrogates."""
-        decoder = codecs.getincrementaldecoder(self.name)(_errors(self.name))
+        decoder = _decoder(self.name)
         is_first = True
         for chunk in chunks:
             text = decoder.decode(chunk)
@@ -58,9 +58,20 @@ class Encoding:
         return f"the row is not valid {self.name}"
 
 
-def _errors(name: str) -> str:
-    """How the decoder of an encoding turns invalid input into surrogates."""
-    return "surrogatepass" if name.startswith(("utf-16", "utf-32")) else "surrogateescape"
+def _decoder(name: str) -> codecs.IncrementalDecoder:
+    # What Python has for this is faster, and there may be many invalid bytes, but some encodings do not support it.
+    return codecs.getincrementaldecoder(name)("surrogateescape" if name == "utf-8" else _TO_SURROGATES)
+
+
+def _to_surrogates(error: UnicodeError) -> tuple[str, int]:
+    """Replace each invalid byte by a surrogate, as ``surrogateescape`` does, also in ASCII."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+_TO_SURROGATES: Final = "harken.surrogates"
+codecs.register_error(_TO_SURROGATES, _to_surrogates)
 
 
 def readable(text: str) -> str:
@@ -92,7 +103,7 @@ def detect_encoding(content: Content, named: str | None) -> Encoding:
         return Encoding(wide, _scan(content, wide).is_valid)
     scan = _scan(content, "utf-8")
     if scan.invalid > scan.valid:
-        return Encoding(_legacy(content, scan.sample), is_valid=True)
+        return _legacy(content, scan.sample)
     return Encoding("utf-8", scan.is_valid)
 
 
@@ -106,7 +117,7 @@ def _named(content: Content, name: str) -> Encoding:
             name = f"{name}-{order}"
         name = "utf-8" if name == "utf-8-sig" else name
         return Encoding(name, _scan(content, name).is_valid)
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise UnusableFile(
             f"Unknown encoding {name!r}; use a name such as utf-8, utf-16, cp1252 or shift_jis"
         ) from None
@@ -130,7 +141,7 @@ class _Scan:
 
 
 def _scan(content: Content, name: str) -> _Scan:
-    decoder = codecs.getincrementaldecoder(name)(_errors(name))
+    decoder = _decoder(name)
     valid = invalid = 0
     sample = b""
     for chunk in content.chunks():
@@ -149,19 +160,19 @@ def _scan(content: Content, name: str) -> _Scan:
 def _wide(start: bytes) -> str | None:
     """UTF-16 without a byte order mark: every other byte of Latin text is 0."""
     zeros = [start[0::2].count(0), start[1::2].count(0)]
-    if max(zeros) * 4 < len(start) // 2 or min(zeros) * 50 > max(zeros):
+    if max(zeros) * 8 < len(start) or min(zeros) * 50 > max(zeros) or not any(zeros):
         return None
     return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 
 
-def _legacy(content: Content, sample: bytes) -> str:
-    """The name of the legacy encoding in which all bytes are valid."""
+def _legacy(content: Content, sample: bytes) -> Encoding:
+    """The legacy encoding in which all bytes are valid."""
     name, hint = content.source.name, "add its encoding, such as --encoding cp1252, or save it as UTF-8"
     try:
         from chardet import EncodingEra, detect  # noqa: PLC0415 - only files that are not UTF-8 need it
     except ImportError:
         raise UnusableFile(f'{name} is not UTF-8; {hint}, or pip install "harken[files]", which detects it') from None
     found = detect(sample, encoding_era=EncodingEra.MODERN_WEB, prefer_superset=True, compat_names=False)["encoding"]
-    if found is None or not _scan(content, found).is_valid:
+    if found is None or (scan := _scan(content, found)).invalid:
         raise UnusableFile(f"{name} is not UTF-8, and its encoding is unknown; {hint}")
-    return codecs.lookup(found).name
+    return Encoding(codecs.lookup(found).name, scan.is_valid)

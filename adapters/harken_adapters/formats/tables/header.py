@@ -15,15 +15,18 @@ _IMPORT_ID = '{"ImportId":'
 _IMPORT_ID_WITHIN = 3
 #: So few cells could be a sentence with a comma as well.
 _PLAIN_WIDTH = 3
+#: The share of the rows after a title that have as many cells as the names.
+_MOST = 0.9
 
 
-def find_names(rows: Sequence[Sequence[object]]) -> int:
+def find_names(rows: Sequence[Sequence[object]], file: str) -> int:
     """The index of the row with the names of the columns.
 
     Rows with one cell before rows with three or more are a title, and not names.
 
     Args:
         rows: the first rows of a table; each has a cell that is not empty.
+        file: the name of the file, for errors.
 
     Raises:
         UnusableFile: the first row does not match the others.
@@ -34,13 +37,15 @@ def find_names(rows: Sequence[Sequence[object]]) -> int:
     if first >= common or (len(rows[0]) >= common and names * 2 > common):
         return 0
     index = next(index for index, row in enumerate(rows) if _width(row) >= common)
-    if common >= _PLAIN_WIDTH and all(_width(row) == 1 for row in rows[:index]):
+    is_title = all(_width(row) == 1 for row in rows[:index])
+    fitting = sum(len(row) >= common for row in rows[index:])
+    if is_title and common >= _PLAIN_WIDTH and fitting >= _MOST * len(rows[index:]):
         return index
     if first in later or times < 3:
         return 0
     raise UnusableFile(
-        f"The first row has {first} cells, but the following ones have {common}; if it is not the row of column names, "
-        f"leave it out with --skip-rows {index}, else add --skip-rows 0"
+        f"{file}: The first row has {first} cells, but the following ones have {common}; if it is not the row of "
+        f"column names, leave it out with --skip-rows {index}, else add --skip-rows 0"
     )
 
 
@@ -57,15 +62,19 @@ def count_left_out(rows: Sequence[Sequence[object]]) -> int:
     return 0
 
 
-def unique_names(header: Sequence[object]) -> list[str]:
+def unique_names(header: Sequence[object], file: str) -> list[str]:
     """The names of the columns. Several columns may have no name; these are made unique.
+
+    Args:
+        header: the row with the names.
+        file: the name of the file, for errors.
 
     Raises:
         UnusableFile: two columns have the same name.
     """
     stripped = [_name(cell) for cell in header]
     if repeated := next((name for name, times in Counter(stripped).items() if name and times > 1), None):
-        raise UnusableFile(f"The column {repeated[:_SHOWN_NAME]!r} appears twice; remove or rename one")
+        raise UnusableFile(f"{file}: The column {repeated[:_SHOWN_NAME]!r} appears twice; remove or rename one")
     taken = set(stripped)
     unnamed = chain([""], (name for number in count(2) if (name := f"_{number}") not in taken))
     return [name or next(unnamed) for name in stripped]

@@ -71,7 +71,7 @@ _OTHERS: Final = (
     (b"\x89PNG", "an image", "export the feedback as CSV instead"),
     (b"\xff\xd8\xff", "an image", "export the feedback as CSV instead"),
 )
-_MARKUP: Final = re.compile(r"\s*<(!doctype|html|\?xml|[a-z])", re.IGNORECASE)
+_MARKUP: Final = re.compile(r"\s*<(!doctype|html|head|meta|style|table|\?xml)\b", re.IGNORECASE)
 _CONTROL: Final = re.compile("[\0-\x08\x0e-\x1f]")
 
 

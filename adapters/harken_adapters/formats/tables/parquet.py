@@ -37,7 +37,7 @@ class ArrowTable(Table):
         self._source = source
         self._read = 0
         with self._open() as file:
-            self.columns = unique_names((file.schema_arrow if format_ == "parquet" else file.schema).names)
+            self.columns = unique_names((file.schema_arrow if format_ == "parquet" else file.schema).names, self.name)
             self._rows: int | None = file.metadata.num_rows if format_ == "parquet" else None
 
     def records(self) -> Iterator[Record]:
@@ -80,15 +80,18 @@ class ArrowTable(Table):
         """The rows in pieces."""
         try:
             with self._open() as file:
-                if self.layout.format == "parquet":
-                    # Threads would read several columns ahead.
-                    yield from file.iter_batches(_BATCH, use_threads=False)
-                    return
-                for index in range(file.num_record_batches):
-                    batch = file.get_batch(index)
+                for batch in self._stored_batches(file):
+                    # Damaged offsets would read any memory.
+                    batch.validate(full=True)
                     yield from (batch.slice(start, _BATCH) for start in range(0, batch.num_rows, _BATCH))
         except (pyarrow.ArrowException, OSError) as error:
             raise self._damaged(error) from error
+
+    def _stored_batches(self, file: Any) -> Iterator[Any]:
+        if self.layout.format == "parquet":
+            # Threads would read several columns ahead.
+            return iter(file.iter_batches(_BATCH, use_threads=False))
+        return map(file.get_batch, range(file.num_record_batches))
 
     def _damaged(self, error: Exception) -> UnusableFile:
         return UnusableFile(f"{self.name} is a damaged {self.layout.format} file: {error}")

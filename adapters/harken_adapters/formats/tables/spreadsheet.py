@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -18,13 +19,20 @@ from python_calamine import (
 
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.tables.compression import check_archive
+from harken_adapters.formats.tables.compression import read_members
 from harken_adapters.formats.tables.header import count_left_out, find_names, unique_names
 from harken_adapters.formats.tables.source import Source
 from harken_adapters.formats.tables.table import Layout, Record, Table
 from harken_adapters.formats.tables.values import plain, to_json
 
 _SAMPLE_ROWS: Final = 1_000
+#: The library allocates all cells up to the last row and the last column of a sheet, 16 bytes each.
+_MAX_CELLS: Final = 1 << 25
+_SHEETS: Final = "xl/worksheets/"
+#: The place of a cell, such as ``B7``, or the number of a row.
+_PLACE: Final = re.compile(rb"""\sr=["']([A-Za-z]*)([0-9]{1,40})["']""")
+#: More than the length of a place, which may be divided between two pieces.
+_OVERLAP: Final = 64
 
 
 class SpreadsheetTable(Table):
@@ -48,9 +56,9 @@ class SpreadsheetTable(Table):
         rows = [row for row in islice(self._rows(), _SAMPLE_ROWS) if row.position > (options.skip_rows or 0)]
         if not rows:
             raise UnusableFile(f"{self.name} has no row of column names in {place}")
-        index = find_names([row.values for row in rows]) if options.skip_rows is None else 0
+        index = find_names([row.values for row in rows], self.name) if options.skip_rows is None else 0
         self._names_at = rows[index].position
-        self.columns = unique_names(rows[index].values)
+        self.columns = unique_names(rows[index].values, self.name)
         left_out = count_left_out([row.values for row in rows[index + 1 :]])
         skipped = self._names_at - 1 if index or options.skip_rows else 0
         self.layout = Layout("xlsx", place=place, skipped=skipped, left_out=left_out)
@@ -93,9 +101,11 @@ def _is_visible(sheet: SheetMetadata) -> bool:
 
 def _load(source: Source, name: str | None) -> tuple[CalamineSheet, str]:
     """The named sheet, or else the first visible one, and what it is."""
-    check_archive(source)
+    _check_size(source)
     try:
         book = CalamineWorkbook.from_filelike(source.open())
+        if not book.sheet_names:
+            raise UnusableFile(f"{source.name} has no sheet")
         visible = [sheet.name for sheet in book.sheets_metadata if _is_visible(sheet)]
         if name is not None and name not in book.sheet_names:
             raise UnusableFile(f"{source.name} has no sheet {name!r}; its sheets are {', '.join(book.sheet_names)}")
@@ -106,3 +116,38 @@ def _load(source: Source, name: str | None) -> tuple[CalamineSheet, str]:
         raise UnusableFile(f"{source.name} has a password; save it without one") from error
     except CalamineError as error:
         raise UnusableFile(f"{source.name} is a damaged spreadsheet: {error}") from error
+
+
+def _check_size(source: Source) -> None:
+    """Read all of the file before the library does, so that neither its size nor a distant cell fills the memory."""
+    for name, chunks in read_members(source):
+        if not name.startswith(_SHEETS):
+            for _ in chunks:
+                pass
+        elif (size := _count_cells(chunks)) > _MAX_CELLS:
+            raise UnusableFile(
+                f"{source.name} has a sheet with {size:,} cells up to its last row and column; delete the cells that "
+                "are far from the table, or save it as CSV"
+            )
+
+
+def _count_cells(chunks: Iterable[bytes]) -> int:
+    """The number of cells up to the last row and column of a sheet."""
+    names = {b""}
+    last_row = 0
+    rest = b""
+    for chunk in chunks:
+        text = rest + chunk
+        rest = text[-_OVERLAP:]
+        if places := _PLACE.findall(text):
+            columns, rows = zip(*places, strict=True)
+            names.update(columns)
+            last_row = max(last_row, *map(int, rows))
+    return last_row * max(map(_column_number, names))
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters.upper():
+        number = number * 26 + letter - ord("A") + 1
+    return number

@@ -116,6 +116,21 @@ def test_damaged_spreadsheets_are_refused() -> None:
         rows_of(xlsx([["id", "id"], [1, 2]]), "file.xlsx")
 
 
+@pytest.mark.parametrize("cell", [(1_048_575, 16_383), (1_048_575, 40)])
+def test_a_distant_cell_does_not_fill_the_memory(cell: tuple[int, int]) -> None:
+    """A sheet with a cell far from its table is refused, as its empty cells would take gigabytes."""
+    data = io.BytesIO()
+    with xlsxwriter.Workbook(data) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["id", "comment"])
+        sheet.write_row(1, 0, [1, "good"])
+        sheet.write(*cell, "stray")
+    with pytest.raises(
+        UnusableFile, match=r"a sheet with [\d,]+ cells up to its last row and column; delete the cells"
+    ):
+        rows_of(data.getvalue(), "file.xlsx")
+
+
 #: Cells that Excel can hold.
 CELLS = (
     st.none()

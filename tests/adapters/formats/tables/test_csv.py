@@ -75,7 +75,9 @@ def test_a_line_can_name_the_separator(line: str) -> None:
 
 
 def test_one_column() -> None:
-    """A file can have one column without a separator."""
+    """A file can have one column without a separator, and a name of one character."""
+    with table_of("a") as table:
+        assert (table.layout.encoding, table.columns, list(table.records())) == ("utf-8", ["a"], [])
     assert rows_of("comment\ngood\nbad\n") == [{"comment": "good"}, {"comment": "bad"}]
 
 
@@ -108,6 +110,9 @@ def test_a_column_of_comments_with_commas_is_not_a_title() -> None:
     """Sentences with a comma do not make a table of two columns, of which the name of the only column is the title."""
     with pytest.raises(UnusableFile, match="--skip-rows 0"):
         rows_of("comment\nGreat, thanks\nBad, really\nFine, though\n")
+    with table_of("comment\nGreat, fast, cheap\nSlow\nBad, rude, late\nFine\n") as table:
+        assert table.columns == ["comment"]
+        assert [bool(record.problem) for record in table.records()] == [True, False, True, False]
 
 
 def test_empty_cells_at_the_end_of_rows() -> None:
@@ -125,6 +130,12 @@ def test_qualtrics() -> None:
     with table_of(file.getvalue()) as table:
         assert table.layout.left_out == 2
         assert [table.raw(record) for record in table.records()] == [{"StartDate": "2024-01-02 03:04:05", "Q1": "Fine"}]
+
+
+def test_names_with_invalid_bytes() -> None:
+    """Invalid bytes in a name are escaped, so that it can be shown."""
+    with table_of(b"a\xff,b\n1,\xc3\xa9\n") as table:
+        assert table.columns == ["a\\xff", "b"]
 
 
 def test_names_that_look_alike() -> None:

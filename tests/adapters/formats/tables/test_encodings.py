@@ -4,8 +4,11 @@ import json
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.tables.encoding import readable
 from table_files import records_of, rows_of, table_of
 
 NOT_UTF8 = "the row is not UTF-8; save the file as UTF-8 and import it again"
@@ -74,7 +77,7 @@ def test_an_encoding_can_be_named(encoding: str) -> None:
     assert [row["comment"] for row in rows_of(data, encoding=encoding)] == [text]
 
 
-@pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", ""])
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", "idna", ""])
 def test_unknown_encodings_are_refused(encoding: str) -> None:
     """A name that is not that of an encoding is refused with examples."""
     with pytest.raises(UnusableFile, match=r"Unknown encoding .*; use a name such as utf-8"):
@@ -104,6 +107,26 @@ def test_what_is_invalid_in_a_named_encoding_affects_only_its_row() -> None:
     half = "a,b\n1,x\n".encode("utf-16") + b"\x00\xd8\n\x00" + "2,y\n".encode("utf-16-le")
     with table_of(half, separator=",") as table:
         assert [bool(record.problem) for record in table.records()] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "encoding", ["iso2022_jp", "hz", "utf-32-le", "utf-7", "cp1252", "shift_jis", "gb18030", "utf-8"]
+)
+@given(data=st.binary(max_size=40))
+def test_no_bytes_break_the_decoder(encoding: str, data: bytes) -> None:
+    """For any bytes in any named encoding, the rows before are read, and reading ends."""
+    rows = [f"{number},good\n" for number in range(3)]
+    start, end = "a,b\n" + "".join(rows), "\n9,end"
+    records = records_of(
+        start.encode(encoding) + data + end.encode(encoding),
+        encoding=encoding,
+        separator=",",
+        skip_rows=0,
+        format="csv",
+    )
+    assert [record.values for record in records[:3]] == [["0", "good"], ["1", "good"], ["2", "good"]]
+    for record in records:
+        assert readable(str(record.values)).encode()
 
 
 def test_a_file_in_several_encodings_is_refused() -> None:

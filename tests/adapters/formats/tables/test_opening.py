@@ -138,7 +138,7 @@ def test_a_spreadsheet_that_is_larger_than_it_says_is_refused() -> None:
     entry = lying.index(b"PK\x01\x02")
     for at in (22, entry + 24):  # the size in the header of the member, and in the directory
         lying[at : at + 4] = (10).to_bytes(4, "little")
-    with pytest.raises(UnusableFile, match=r"is damaged: the checksum of xl/workbook\.xml is wrong"):
+    with pytest.raises(UnusableFile, match="is damaged: Bad CRC-32"):
         records_of(bytes(lying), "file.xlsx")
 
 
