@@ -286,6 +286,25 @@ def test_neighbouring_cells_are_not_confused(hk: Harken) -> None:
     assert tally.added == len(rows)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"sentiment": {"polarity": 0.5, "subjectivity": 1}}, {"sentiment": {"polarity": 0.25, "subjectivity": 1}}),
+        ({"context": {"a": None}}, {"context": {"a": ""}}),
+        ({"a": 1}, {"a": "1"}),
+        ({"a": 1}, {"a": True}),
+        ({"tags": ["a", "b"]}, {"tags": ["a"], "b": "x"}),
+        ({"created_at": "2026-01-01T00:00:00Z"}, {"created_at": "2026-01-01T00:00:00.000001Z"}),
+    ],
+)
+def test_rows_that_differ_in_any_part_are_different(hk: Harken, one: Any, other: Any) -> None:
+    """Both are stored, from one file and from two."""
+    rows = [json.dumps({"session_id": "s", "rating": "up", **row}) for row in (one, other)]
+    for row in rows:
+        assert imported(hk, row, "jsonl")[0] == Tally(1, 1, 0, 0)
+    assert imported(hk, "\n".join(rows), "jsonl")[0] == Tally(2, 0, 2, 0)
+
+
 def test_an_import_causes_no_events(hk: Harken) -> None:
     """Imported feedback is old, so it does not cause notifications."""
     imported(hk, "session_id,rating\ns,up\n")

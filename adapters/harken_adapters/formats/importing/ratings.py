@@ -10,6 +10,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from harken import Rating
+from harken.domain.rules import MAX_CONTEXT_VALUE_LENGTH
 from harken_adapters.formats.errors import BadRow, UnusableFile
 
 #: The key of ``--rating`` for all values that have no other meaning.
@@ -123,7 +124,7 @@ class Ratings:
                 f"Rating {text[:_SHOWN_CHARACTERS]!r} is not one of those that were understood{self._expected}"
             )
         lowered = text.casefold()
-        found = rating, None if lowered in _ABSENT or lowered == rating.word else text
+        found = rating, None if lowered in _ABSENT or lowered == rating.word else text[:MAX_CONTEXT_VALUE_LENGTH]
         if len(self._known) < _REMEMBERED:
             self._known[key] = found
         return found

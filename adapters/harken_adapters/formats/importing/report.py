@@ -15,7 +15,7 @@ from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.rows import rows_of
 
 _SHOWN_VALUES: Final = 8
-_SHOWN_NAMES: Final = 60
+_SHOWN_NAMES: Final = 20
 #: The width of cells of the sample, which leaves room for comments.
 _CELL: Final = 14
 _FORMATS: Final = {
@@ -204,9 +204,7 @@ def _cell(entry: Mapping[str, Any], name: str) -> str:
     if "problem" in entry:
         return entry["problem"] if name == "comment" else "-"
     value = entry[name]
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    text = "" if value is None else str(value)
+    text = "" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
     if name == "created_at":
         return text[:19].replace("T", " ")
-    return text if name == "comment" or len(text) <= 24 else f"{text[:23]}…"
+    return text if name == "comment" or len(text) <= _CELL else f"{text[: _CELL - 1]}…"

@@ -82,7 +82,8 @@ class Rows(ABC):
                 context.setdefault(RATING_GIVEN, given)
         if created_at is not None:
             created_at = self._read_date(created_at)
-        key = self._key((session_id, message_id, agent_id, author, rating.value, comment, created_at), tags, context)
+        content = (session_id, message_id, agent_id, author, rating.value, comment, created_at, polarity, subjectivity)
+        key = self._key(content, tags, context)
         if self._import_id is not None:
             context[IMPORT_ID] = self._import_id
         return Submission(
@@ -311,9 +312,9 @@ def _is_sentiment(value: object) -> bool:
 
 
 def _canonical(value: object) -> str:
-    """A text for a value that is not text; different values have different texts."""
+    """A text for a value that is not text; different values have different texts, which no valid text is."""
     if value is None:
-        return ""
+        return "\2"
     return value.isoformat() if isinstance(value, datetime) else f"\1{json.dumps(value, sort_keys=True, default=str)}"
 
 

@@ -325,26 +325,32 @@ class _Run:
         """Import all files, and show a progress bar if stderr is a terminal."""
         with _progress() as show:
             for file in self.files:
-                importer = Importer(
-                    self._hk,
-                    file.table,
-                    file.plan,
-                    _ignore if self.dry_run else file.rejects.add,
-                    import_id=self.record.id if self.record else None,
-                    announce=announce,
-                    check_rules=check_rules,
-                    dry_run=self.dry_run,
-                )
+                importer = self._importer(file, announce=announce, check_rules=check_rules)
                 file.tally = importer.tally
                 try:
                     for number, _ in enumerate(importer.batches(), start=1):
                         show(file.table, file.tally)
                         if number % _BATCHES_PER_RECORD == 0:
                             self._record()
+                except (KeyboardInterrupt, UnusableFile):
+                    self._record()
+                    raise
                 finally:
                     file.rejected_file = file.rejects.close()
         if self.record:
             self._hk.imports.finish(self.record, self._unrecorded())
+
+    def _importer(self, file: _File, *, announce: bool, check_rules: bool) -> Importer:
+        return Importer(
+            self._hk,
+            file.table,
+            file.plan,
+            _ignore if self.dry_run else file.rejects.add,
+            import_id=self.record.id if self.record else None,
+            announce=announce,
+            check_rules=check_rules,
+            dry_run=self.dry_run,
+        )
 
     def _record(self) -> None:
         if self.record:
