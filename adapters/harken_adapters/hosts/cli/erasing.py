@@ -91,10 +91,6 @@ def erase(
     import_id: Annotated[
         str | None, typer.Option("--import", metavar="ID", help="Undo this import; see harken imports.")
     ] = None,
-    application: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The application; without another condition, erase everything of it."),
-    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -102,12 +98,11 @@ def erase(
 
     To keep a copy, run `harken export --all` first.
 
-    Several conditions are combined with AND.
+    Several conditions are combined with AND. With --application and no condition, everything of it is erased.
 
     Exits with code 4 if there is nothing to erase.
     """
     cli = cli_context(context)
-    cli = evolve(cli, application=application or cli.application)
     doomed = _Doomed(
         feedback_id=feedback_id,
         session=session,
