@@ -14,8 +14,8 @@ import harken
 
 COMMENT = "Too slow, and the answer was not what I had asked for"
 
-#: Runs a command, and then prints its peak resident memory in KiB. Not from getrusage, which starts with the peak of the
-#: parent process.
+#: Runs a command, and then prints its peak resident memory in KiB. Not from getrusage, which starts with the peak of
+#: the parent process.
 _COMMAND = """
 import re
 from pathlib import Path
