@@ -1,7 +1,7 @@
 """The counters of many new rows, added at once.
 
-A trigger counts each row that is inserted. Where many are inserted together, it is told not to, and a bucket is updated
-once instead of once for each row.
+A trigger counts each row that is inserted. Where many are inserted together, it does not, and each bucket is updated
+once instead of once for each row. See decision 3.
 """
 
 from __future__ import annotations
