@@ -498,3 +498,27 @@ def test_a_context_of_the_wrong_type_is_refused(hk: Harken) -> None:
     """An invalid context is refused as such, with any enrichment."""
     with pytest.raises(FeedbackRejected, match="context must map names to values"):
         hk.collection.submit(a_submission(context=["no"], enrichment={"where": "here"}))
+
+
+def test_the_rules_do_not_apply_to_earlier_feedback(hk: Harken) -> None:
+    """It is stored as it was given, without waiting for a moderator; the receipts have what the rules find."""
+    given = [a_submission("s", "down"), a_submission("s", "up", "click here"), a_submission("s", "up", "x" * 1_001)]
+    rules = [("reason when down",), ("spam phrases",), ("comment length",)]
+    checked = hk.collection.check_many(given, earlier=True)
+    assert [tuple(one.rule for one in found) for found in checked if isinstance(found, tuple)] == rules
+    assert hk.summary().total == 0
+    receipts = hk.collection.submit_many(given, announce=False, earlier=True)
+    assert [tuple(one.rule for one in receipt.waived) for receipt in receipts if isinstance(receipt, Receipt)] == rules
+    assert hk.summary().total == 3
+    refused = hk.collection.submit_many([a_submission("s", "up", "x" * 10_001), a_submission("", "up")], earlier=True)
+    assert all(isinstance(one, FeedbackRejected) for one in refused)
+
+
+def test_checking_is_like_submitting(hk: Harken) -> None:
+    """Without storing and counting anything."""
+    given = [a_submission("s", "down"), a_submission("s", "down", "Slow"), a_submission("s", "up", "y" * 6_000)]
+    first, second, third = hk.collection.check_many(given)
+    assert (str(first), second) == ("Please provide a comment when giving negative feedback", ())
+    assert isinstance(third, FeedbackRejected)
+    assert [*hk.moderation.rule_counts(hk.application)] == []
+    assert [isinstance(one, Receipt) for one in hk.collection.submit_many(given)] == [False, True, False]

@@ -179,12 +179,27 @@ def context_problems(context: object) -> Sequence[Violation | None]:
     if not isinstance(context, Mapping):
         return [Violation("context", "type", f"context must map names to values, got {type(context).__name__}")]
     problems = [
-        name_problem("context", name) or _scalar_problem(f"context.{name}", value) for name, value in context.items()
+        None if _is_plain(name, value) else name_problem("context", name) or _scalar_problem(f"context.{name}", value)
+        for name, value in context.items()
     ]
     if len(context) > MAX_CONTEXT_KEYS:
         message = f"Too many context keys: {len(context)} (max: {MAX_CONTEXT_KEYS})"
         problems.append(Violation("context", "too_many", message))
     return problems
+
+
+def _is_plain(name: object, value: object) -> bool:
+    """Whether a context value is valid, in the common case: a short text in ASCII under an ASCII name."""
+    return (
+        type(value) is str
+        and type(name) is str
+        and len(value) <= MAX_CONTEXT_VALUE_LENGTH
+        and len(name) <= MAX_CONTEXT_NAME_LENGTH
+        and value.isascii()
+        and name.isascii()
+        and name.isidentifier()
+        and "\x00" not in value
+    )
 
 
 def _scalar_problem(name: str, value: object) -> Violation | None:

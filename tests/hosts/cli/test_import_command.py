@@ -98,9 +98,7 @@ def test_a_dry_run_writes_nothing(cli: Any, tmp_path: Path) -> None:
     ran = cli("import", file, "--dry-run")
     assert (ran.code, ran.err) == (3, "")
     assert "3 rows read: 2 would be imported, 1 rejected; " in ran.out
-    assert (
-        "Reasons for rejected rows:\n  1  Rating 'sideways' is not one of those that were understood (row 3)" in ran.out
-    )
+    assert "  1  Rating 'sideways' is not one of those that were understood (line 3 of old.csv)\n" in ran.out
     assert "reason when down 1" in ran.out
     assert [path.name for path in tmp_path.iterdir()] == ["old.csv"]
     cli("import", file)

@@ -204,7 +204,7 @@ def _cell(entry: Mapping[str, Any], name: str) -> str:
     if "problem" in entry:
         return entry["problem"] if name == "comment" else "-"
     value = entry[name]
-    text = "" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
+    text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     if name == "created_at":
         return text[:19].replace("T", " ")
     return text if name == "comment" or len(text) <= _CELL else f"{text[: _CELL - 1]}…"
