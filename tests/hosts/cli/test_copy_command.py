@@ -280,7 +280,7 @@ def test_a_source_that_does_not_exist_is_an_error(cli: Any, tmp_path: Path, befo
         (("copy", "--from", ONE, "--to", "two.db"), "'two.db' is not a storage URL"),
         (("copy", "--from", "nope://x", "--to", TWO), "No installed package supports nope://"),
         (("--storage", ONE, *COPY), "omit --storage"),
-        ((*COPY, "--mirror", "--allow-empty-source"), "--allow-empty-source needs --mirror, and --application"),
+        ((*COPY, "--mirror", "--allow-empty-source"), "--allow-empty-source needs --mirror and --application"),
         (("--application", "a", *COPY, "--allow-empty-source"), "--allow-empty-source needs --mirror"),
         ((*COPY, "--rejected", "two.db"), "two.db is an SQLite database"),
         ((*COPY, "--rejected", "one.db"), "one.db is an SQLite database"),
