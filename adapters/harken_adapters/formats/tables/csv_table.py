@@ -54,11 +54,13 @@ class CsvTable(Table):
         lists = Lines(content, encoding, any_end=True, longest=MAX_ROW_CHARACTERS)
         sample = next(filter(None, lists), [])[:_SAMPLE_LINES]
         self._separator, first = _separator_and_first_line(sample, options)
-        header, left_out = self._find_header(CsvRecords([sample], self._separator, start=first), options)
+        header, left_out, rows = self._find_header(CsvRecords([sample], self._separator, start=first), options)
         self.columns = unique_names([readable(name) for name in header.values], self.name)
         self._header_line = header.position
         #: The number of columns without those at the end that have no name.
         self._named = max((index for index, name in enumerate(header.values, 1) if name.strip()), default=0)
+        #: How many cells a row has at least. Some programs never write the last columns that they name.
+        self._fewest = min(self._named, max((len(row.values) for row in rows), default=self._named))
         self._longest = MAX_EXPORTED_CHARACTERS if is_export(self.columns) else MAX_ROW_CHARACTERS
         self.layout = Layout(
             "csv",
@@ -107,21 +109,22 @@ class CsvTable(Table):
         """Close the file."""
         self._content.source.close()
 
-    def _find_header(self, records: Iterable[Record], options: ImportOptions) -> tuple[Record, int]:
-        """The record with the names of the columns, and the number of records after it that are not data."""
+    def _find_header(self, records: Iterable[Record], options: ImportOptions) -> tuple[Record, int, Sequence[Record]]:
+        """The record with the names of the columns, the number of records after it that are not data, and the rest."""
         rows = [record for record in records if any(record.values)]
         if not rows or rows[0].problem:
             problem = rows[0].problem if rows else "there is no row"
             raise UnusableFile(f"{self.name}: A CSV file must begin with a row of column names: {problem}")
         rows = [row for row in rows if not row.problem]
         index = find_names([row.values for row in rows], self.name) if options.skip_rows is None else 0
-        return rows[index], count_left_out([row.values for row in rows[index + 1 :]])
+        left_out = count_left_out([row.values for row in rows[index + 1 :]])
+        return rows[index], left_out, rows[index + 1 + left_out :]
 
     def _check(self, record: Record, records: CsvRecords) -> Record:
         """The record with as many cells as there are columns, or with a problem."""
         line, cells, _ = record
         width = len(self.columns)
-        if not any(cells[width:]) and len(cells) >= self._named:
+        if not any(cells[width:]) and len(cells) >= self._fewest:
             # Spreadsheets add empty cells to some rows, and leave them out of others.
             cells = [*cells[:width], *[""] * (width - len(cells))]
         if len(cells) != width:
