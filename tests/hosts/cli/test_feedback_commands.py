@@ -423,9 +423,8 @@ def test_each_kind_of_error_has_an_exit_code(cli: Any, arguments: tuple[str, ...
             "Error: Invalid value for '--status': 'fine' is not one of 'approved', 'pending', 'rejected', 'any'.",
         ),
         (
-            ("list", "--status", "aproved"),
-            "Error: Invalid value for '--status': 'aproved' (did you mean 'approved'?) is not one of 'approved', "
-            "'pending', 'rejected', 'any'.",
+            ("moderate", "queue", "--order", "oldst"),
+            "Error: Invalid value for '--order': 'oldst' (did you mean 'oldest'?) is not one of 'newest', 'oldest'.",
         ),
         (
             ("alerts", "backtest", "--by", "agnet"),
