@@ -16,7 +16,7 @@ from harken.domain.events import Event, EventType, Traits
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.moderation import ModerationStatus
 from harken.domain.rules import label_problem, text_problem
-from harken.domain.texts import as_texts, unknown_names
+from harken.domain.texts import as_texts, did_you_mean, unknown_names
 
 MAX_TEMPLATE_LENGTH: Final = 10_000
 #: Feedback that is new or changed but not counted is sent only if a route asks for it. Decisions and withdrawals are
@@ -339,8 +339,9 @@ def _member(kind: type[E], value: object, known: Iterable[E] | None = None) -> E
     try:
         return kind(value)
     except ValueError:
-        expected = ", ".join(repr(member.value) for member in known or kind)
-        raise ValueError(f"{value!r} is not one of {expected}") from None
+        names = [str(member.value) for member in known or kind]
+        similar = did_you_mean(str(value), names)
+        raise ValueError(f"{value!r}{similar} is not one of {', '.join(map(repr, names))}") from None
 
 
 def _rating(value: object) -> Rating:

@@ -424,6 +424,14 @@ def test_each_kind_of_error_has_an_exit_code(cli: Any, arguments: tuple[str, ...
             "Error: Invalid value for '--status': 'fine' is not one of 'approved', 'pending', 'rejected', 'any'.",
         ),
         (
+            ("moderate", "queue", "--order", "oldst"),
+            "Error: Invalid value for '--order': 'oldst' (did you mean 'oldest'?) is not one of 'newest', 'oldest'.",
+        ),
+        (
+            ("alerts", "backtest", "--by", "agnet"),
+            "Error: --by must be session, agent or application, got 'agnet' (did you mean 'agent'?)",
+        ),
+        (
             ("stats", "--by", "taste"),
             "Error: Cannot group by 'taste'; expected agent, session, tag or context.NAME",
         ),

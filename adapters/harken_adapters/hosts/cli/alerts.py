@@ -10,6 +10,7 @@ import typer
 from harken import Alert, Harken
 from harken.domain.alerts.rules import AlertRule, StreakRule
 from harken.domain.alerts.tables import parse_rule
+from harken.domain.texts import did_you_mean
 from harken_adapters.formats.notification import alert_details, alert_record
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, text_or_none, with_filters
@@ -110,7 +111,8 @@ alerts.command("backtest")(backtest)
 
 def _rules(hk: Harken, length: int | None, by: str | None) -> list[StreakRule]:
     if by is not None and by not in StreakRule.groups:
-        raise WrongUsage(f"--by must be session, agent or application, got {by!r}")
+        similar = did_you_mean(by, StreakRule.groups)
+        raise WrongUsage(f"--by must be session, agent or application, got {by!r}{similar}")
     if length is not None or by is not None:
         table = {"name": _BACKTESTED, "kind": "streak", "length": length, "by": by}
         return _streaks([parse_rule({name: value for name, value in table.items() if value is not None})])

@@ -105,6 +105,8 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
 _GLOBAL_OPTIONS: Final = {"storage": "storage_option", "application": "application"}
 #: What the help shows for an option that takes a value of this type.
 _METAVARS: Final = {"str": "TEXT", "list[str]": "TEXT", "int": "NUMBER", "int range": "NUMBER"}
+#: How Typer says that a value is not a choice.
+_NO_CHOICE = re.compile(r"'(?P<value>[^']+)' is not one of (?P<choices>.+)")
 _KEY = re.compile(r"(hk_[0-9a-f]+_)[A-Za-z0-9_-]+")
 _EPILOG = (
     "Exit codes: 0 success; 1 unexpected failure, or doctor found problems; 2 invalid usage or configuration, or "
@@ -310,7 +312,7 @@ def _discard_stdout() -> None:
 
 def _print_usage_error(error: Exception, *, as_json: bool) -> None:
     if isinstance(text := getattr(error, "message", None), str):
-        text = _reworded_validation(error.__cause__) or text
+        text = _NO_CHOICE.sub(_suggest_choice, _reworded_validation(error.__cause__) or text)
         error.message = escape(_mask_keys(text))  # type: ignore[attr-defined] # every usage error has it
     if hasattr(error, "possibilities"):
         options = [name for option in error.ctx.command.params for name in option.opts]  # type: ignore[attr-defined]
@@ -321,6 +323,12 @@ def _print_usage_error(error: Exception, *, as_json: bool) -> None:
         _print_error(error, message, as_json=True)
     else:
         error.show()  # type: ignore[attr-defined] # every usage error has it
+
+
+def _suggest_choice(found: re.Match[str]) -> str:
+    value, choices = found["value"], found["choices"]
+    similar = did_you_mean(value, re.findall(r"'([^']+)'", choices))
+    return f"'{value}'{similar} is not one of {choices}"
 
 
 def _reworded_validation(cause: object) -> str | None:
