@@ -10,7 +10,15 @@ from attrs import field, frozen
 from harken.domain.rules import name_problem
 from harken.domain.texts import no_such
 
-FORMATS: Final = ("csv", "jsonl", "json", "xlsx", "parquet")
+#: The formats of files, and their names for people.
+FORMATS: Final[Mapping[str, str]] = {
+    "csv": "CSV",
+    "jsonl": "JSON Lines",
+    "json": "JSON",
+    "xlsx": "Excel (.xlsx)",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+}
 SCALES: Final = ("stars", "nps", "0..1")
 #: The fields that columns are mapped to, besides ``context.NAME``. Columns with the name of a field need no mapping.
 FIELDS: Final = (

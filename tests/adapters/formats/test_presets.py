@@ -281,7 +281,7 @@ FIELD = st.sampled_from([*FIELDS, "context.plan", "context.Größe"])
 OPTIONS = st.fixed_dictionaries(
     {"columns": st.dictionaries(FIELD, COLUMNS | st.lists(COLUMNS, min_size=1, max_size=3).map(tuple))},
     optional={
-        "format": st.sampled_from(FORMATS),
+        "format": st.sampled_from([*FORMATS]),
         "scale": st.sampled_from(SCALES),
         "skip_rows": st.integers(0, 100),
         "constants": st.dictionaries(FIELD, TEXTS),

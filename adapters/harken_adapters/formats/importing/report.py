@@ -9,7 +9,7 @@ from typing import Any, Final
 from harken import Submission
 from harken.domain.instants import stamp_or_none
 from harken_adapters.formats.errors import BadRow
-from harken_adapters.formats.import_options import FIELDS
+from harken_adapters.formats.import_options import FIELDS, FORMATS
 from harken_adapters.formats.importing.plan import Plan, Sessions
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.rows import rows_of
@@ -18,15 +18,6 @@ _SHOWN_VALUES: Final = 8
 _SHOWN_NAMES: Final = 20
 #: The width of cells of the sample, which leaves room for comments.
 _CELL: Final = 14
-_FORMATS: Final = {
-    "csv": "CSV",
-    "jsonl": "JSON Lines",
-    "json": "JSON",
-    "xlsx": "spreadsheet",
-    "parquet": "Parquet",
-    "arrow": "Arrow",
-    "objects": "feedback in documents",
-}
 _SEPARATORS: Final = {"\t": "tab"}
 _WITHOUT_COLUMN: Final = {
     "session_id": "no column: each row is its own session, named by a digest of the row",
@@ -95,7 +86,7 @@ def _entry(one: Submission) -> dict[str, Any]:
 def heading(profile: Profile) -> str:
     """The name of the file, its format and the number of its rows."""
     layout = profile.layout
-    format_ = _FORMATS.get(layout.format, layout.format)
+    format_ = FORMATS.get(layout.format, "feedback in documents")
     parts = [f"{format_} in {layout.compression}" if layout.compression else format_, layout.encoding or ""]
     if layout.separator:
         parts.append(f"separated by {_SEPARATORS.get(layout.separator, repr(layout.separator))}")

@@ -140,7 +140,7 @@ def _shown(value: object) -> str:
 
 
 _PARSERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
-    "format": _one_of(FORMATS),
+    "format": _one_of([*FORMATS]),
     "encoding": _text,
     "separator": _text,
     "skip_rows": _number,

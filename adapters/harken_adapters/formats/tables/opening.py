@@ -11,7 +11,7 @@ from typing import Final
 
 from harken.configuration.extras import requires
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.import_options import FORMATS, ImportOptions
 from harken_adapters.formats.spreadsheet import is_spreadsheet
 from harken_adapters.formats.tables.compression import ZIP_MAGIC, Content, unpack
 from harken_adapters.formats.tables.csv_table import CsvTable
@@ -43,14 +43,6 @@ _JSON_LINES: Final = (".jsonl", ".ndjson")
 _LIST_OF_OBJECTS: Final = re.compile(r"\[\s*[{\]]")
 #: The number of lines by which the format of text is recognised.
 _LOOKED_AT: Final = 100
-_FORMATS: Final = {
-    "csv": "CSV",
-    "json": "JSON",
-    "jsonl": "JSON Lines",
-    "xlsx": "a spreadsheet (.xlsx)",
-    "parquet": "Parquet",
-    "arrow": "Arrow",
-}
 _BINARY: Final = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"))
 #: How files begin that cannot be imported, what they are, and what to do.
 _OTHERS: Final = (
@@ -127,9 +119,9 @@ def _open(source: Source, options: ImportOptions) -> Table:
     if found is None:
         return _open_text(content, options)
     if content.compression:
-        raise UnusableFile(f"{source.name} is {_FORMATS[found]} in {content.compression}; unpack it first")
+        raise UnusableFile(f"{source.name} is {FORMATS[found]} in {content.compression}; unpack it first")
     _check_format(content, found, options)
-    with requires(f"Reading {_FORMATS[found]}", "files"):
+    with requires(f"Reading {FORMATS[found]}", "files"):
         if found == "xlsx":
             from harken_adapters.formats.tables.spreadsheet import SpreadsheetTable  # noqa: PLC0415 - needs an extra
 
@@ -210,10 +202,10 @@ def _check_format(content: Content, found: str, options: ImportOptions) -> None:
     name, suffix = content.source.name, _suffix(content)
     if options.format:
         if options.format != found:
-            raise UnusableFile(f"{name} is {_FORMATS[found]}, not {_FORMATS.get(options.format, options.format)}")
+            raise UnusableFile(f"{name} is {FORMATS[found]}, not {FORMATS.get(options.format, options.format)}")
     elif found not in _SUFFIXES.get(suffix, (found,)):
         raise UnusableFile(
-            f"{name} is {_FORMATS[found]}, although it is named {suffix}; rename it, or add --format {found}"
+            f"{name} is {FORMATS[found]}, although it is named {suffix}; rename it, or add --format {found}"
         )
 
 

@@ -60,6 +60,7 @@ class Format(Enum):
     JSON = "json"
     XLSX = "xlsx"
     PARQUET = "parquet"
+    ARROW = "arrow"
 
 
 @define
@@ -83,7 +84,9 @@ def import_(
     ] = None,
     format_: Annotated[
         Format | None,
-        typer.Option("--format", metavar="FORMAT", rich_help_panel=_SHAPE, help="csv, jsonl, json, xlsx or parquet."),
+        typer.Option(
+            "--format", metavar="FORMAT", rich_help_panel=_SHAPE, help="csv, jsonl, json, xlsx, parquet or arrow."
+        ),
     ] = None,
     encoding: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_SHAPE, help="Text encoding.")] = None,
     separator: Annotated[
@@ -222,8 +225,8 @@ def _understand(
 ) -> _File:
     opened = open_table(path, options)
     stack.callback(opened.close)
+    profile = Profile.of(opened, options, {digest for one in known for digest in one.sample})
     try:
-        profile = Profile.of(opened, options, {digest for one in known for digest in one.sample})
         plan = Plan.of(profile, options)
     except UnusableFile as error:
         raise UnusableFile(f"{opened.name}: {error}") from error

@@ -106,7 +106,7 @@ def test_other_archives_are_refused() -> None:
         (zipped({"mimetype": "application/vnd.oasis", "content.xml": ""}), "office program; save its table as .xlsx"),
         (gzip.compress(CSV.encode())[:-10], "is a damaged gzip file"),
         (gzip.compress(CSV.encode())[:-8] + bytes(8), "is a damaged gzip file"),
-        (gzip.compress(a_spreadsheet()), r"is a spreadsheet \(.xlsx\) in gzip; unpack it first"),
+        (gzip.compress(a_spreadsheet()), r"is Excel \(.xlsx\) in gzip; unpack it first"),
     ]
     encrypted = bytearray(zipped({"a.csv": CSV}))
     encrypted[6] |= 1
@@ -174,7 +174,7 @@ def test_content_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "name", "message"),
     [
-        (a_spreadsheet(), "file.csv", r"is a spreadsheet \(.xlsx\), although it is named .csv; .*--format xlsx"),
+        (a_spreadsheet(), "file.csv", r"is Excel \(.xlsx\), although it is named .csv; .*--format xlsx"),
         (b'{"id": 1}\n', "file.csv", "is JSON Lines, although it is named .csv; rename it, or add --format jsonl"),
         (b'[{"id": 1}]', "file.csv.gz", "is JSON, although it is named .csv; rename it, or add --format json"),
         (CSV.encode(), "file.jsonl", "is CSV, although it is named .jsonl; rename it, or add --format csv"),
@@ -192,7 +192,7 @@ def test_content_that_is_not_what_the_suffix_says_is_refused(data: bytes, name: 
 
 def test_a_named_format_must_be_that_of_the_content() -> None:
     """Text is read as the named format; a spreadsheet is not text."""
-    with pytest.raises(UnusableFile, match=r"is a spreadsheet \(.xlsx\), not CSV"):
+    with pytest.raises(UnusableFile, match=r"is Excel \(.xlsx\), not CSV"):
         rows_of(a_spreadsheet(), "file.xlsx", format="csv")
     with pytest.raises(UnusableFile, match="is CSV, not Parquet"):
         rows_of(CSV, format="parquet")
