@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH, name_problem
@@ -75,17 +75,17 @@ def likely_columns(field: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if simplified(name.rpartition(".")[2]) in _LIKELY[field]]
 
 
-def context_name(column: str, taken: Iterable[str]) -> str:
+def context_name(column: str, taken: Container[str]) -> str:
     """The context name of a column: invalid characters become ``_``, and a number is added if the name is taken."""
     name = "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in column)
     name = name[:MAX_CONTEXT_NAME_LENGTH] or "unnamed"
     return unique(name, taken)
 
 
-def unique(name: str, taken: Iterable[str]) -> str:
+def unique(name: str, taken: Container[str]) -> str:
     """The name, with a number added if it is taken."""
-    known, number, candidate = set(taken), 1, name
-    while candidate in known:
+    number, candidate = 1, name
+    while candidate in taken:
         number += 1
         candidate = f"{name[: MAX_CONTEXT_NAME_LENGTH - 7]}_{number}"
     return candidate
