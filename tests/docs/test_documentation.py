@@ -50,6 +50,7 @@ SLOW = {
     "docs/configuration.md",
     "docs/embedding.md",
     "docs/http.md",
+    "docs/importing.md",
     "docs/notifications.md",
     "docs/observability.md",
     "docs/recipes.md",
