@@ -13,6 +13,9 @@ import mongod
 from harken import Harken
 from support import ManualClock, counting_ids
 
+# A Rich console keeps the COLUMNS of its creation, so tests set them only later, for one command.
+os.environ.pop("COLUMNS", None)
+
 settings.register_profile("quick", max_examples=10, deadline=None, derandomize="CI" in os.environ)
 settings.register_profile("thorough", max_examples=100, deadline=None, derandomize="CI" in os.environ)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

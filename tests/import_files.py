@@ -1,10 +1,12 @@
-"""Importing files without the command line."""
+"""Reading and importing files without the command line."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from attrs import evolve
 
 from harken import Harken, Submission
 from harken_adapters.formats.import_options import ImportOptions
@@ -14,22 +16,38 @@ from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.rows import rows_of
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.tables.opening import open_table
-from harken_adapters.formats.tables.table import Table
+from harken_adapters.formats.tables.table import Record, Table
 
 NO_OPTIONS = ImportOptions()
 
 
 @contextmanager
-def opened(data: str | bytes, of: str = "csv", options: ImportOptions = NO_OPTIONS) -> Iterator[Table]:
-    """The rows of a file with this content and suffix."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"file.{of}"
+def table_of(
+    data: str | bytes, name: str = "file.csv", options: ImportOptions = NO_OPTIONS, **more: Any
+) -> Iterator[Table]:
+    """The table of a file with this content and name; ``more`` are further options."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
         path.write_bytes(data if isinstance(data, bytes) else data.encode())
-        table = open_table(str(path), options)
+        table = open_table(str(path), evolve(options, **more))
         try:
             yield table
         finally:
             table.close()
+
+
+def records_of(data: str | bytes, name: str = "file.csv", **options: Any) -> list[Record]:
+    """The records of a file with this content."""
+    with table_of(data, name, **options) as table:
+        return list(table.records())
+
+
+def raw_rows(data: str | bytes, name: str = "file.csv", **options: Any) -> list[Any]:
+    """The rows of a file with this content, all of which can be read, as JSON values."""
+    with table_of(data, name, **options) as table:
+        records = list(table.records())
+        assert [record.problem for record in records] == [""] * len(records)
+        return [table.raw(record) for record in records]
 
 
 def importer_of(hk: Harken, table: Table, options: ImportOptions = NO_OPTIONS, **arguments: Any) -> Importer:
@@ -44,7 +62,7 @@ def imported(
 ) -> tuple[Tally, list[Any]]:
     """Import a file with this content and suffix. Returns the tally and the rejected rows."""
     rejected: list[Any] = []
-    with opened(data, of, options) as table:
+    with table_of(data, f"file.{of}", options) as table:
         importer = importer_of(hk, table, options, reject=lambda *parts: rejected.append(parts), **arguments)
         for _ in importer.batches():
             pass
@@ -53,7 +71,7 @@ def imported(
 
 def understood(data: str | bytes, of: str = "csv", options: ImportOptions = NO_OPTIONS) -> tuple[Profile, Plan]:
     """What is understood of a file with this content and suffix."""
-    with opened(data, of, options) as table:
+    with table_of(data, f"file.{of}", options) as table:
         profile = Profile.of(table, options)
         return profile, Plan.of(profile, options)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from itertools import count, islice
@@ -12,8 +9,8 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmarks import bare, rows
-from tests.benchmarks.load import COMMENT, command, in_threads, submit
-from tests.benchmarks.measure import Result, at_least, at_most, in_turn, seconds
+from tests.benchmarks.load import COMMENT, in_threads, submit
+from tests.benchmarks.measure import Result, at_least, at_most, command, in_turn, seconds
 
 import harken
 from harken.configuration.storage_urls import open_storage
@@ -76,14 +73,14 @@ def import_a_table(folder: Path) -> Iterator[Result]:
     ratios, peaks = [], []
     for number in range(3):
         url = f"sqlite:///{folder}/import-{number}.db"
-        report, peak = command(url, "import", str(table), "--json")
-        assert report["added"] == IMPORTED, report
-        peaks.append(peak)
+        run = command(url, "import", str(table))
+        assert run.report["added"] == IMPORTED, run
+        peaks.append(run.peak)
         finished = bare.rows_of(folder / f"import-{number}.db")
         with bare.connection(folder / f"bare-import-{number}.db", indexed=True) as connection:
             other = seconds(partial(bare.insert_many, connection, finished))
-        ratios.append(other / report["seconds"])
-    detail = f"{IMPORTED / report['seconds']:.0f} rows/s against {IMPORTED / other:.0f} rows/s; median of 3"
+        ratios.append(other / run.report["seconds"])
+    detail = f"{IMPORTED / run.report['seconds']:.0f} rows/s against {IMPORTED / other:.0f} rows/s; median of 3"
     yield at_least("sqlite: import of 300,000 rows, to bare executemany", median(ratios), 0.4, detail=detail)
     yield at_most("sqlite: memory of that import", max(peaks), 200, unit=" MB", detail="largest peak of 3")
 
@@ -110,31 +107,11 @@ def export_a_million(folder: Path) -> Iterator[Result]:
     """The peak memory of a ``harken export`` process; uses the rows of the previous benchmark."""
     for kind in ("jsonl", "csv"):
         target = folder / f"export.{kind}"
-        url = f"sqlite:///{folder}/summary-{MILLION}.db"
-        done = subprocess.run(
-            [sys.executable, "-c", _MEASURED, "--storage", url, "export", str(target)],
-            check=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        report = json.loads(done.stdout.splitlines()[-1])
+        run = command(f"sqlite:///{folder}/summary-{MILLION}.db", "export", str(target))
         with target.open("rb") as lines:
             assert sum(1 for _ in lines) == MILLION + (kind == "csv")
-        detail = f"peak of the process; {report['seconds']:.0f} s of processor time"
-        yield at_most(f"sqlite: export of 1,000,000 as {kind}", report["peak"] / 1024, 150, unit=" MB", detail=detail)
-
-
-#: Runs a command and prints its processor time in seconds and its peak resident memory in KiB. Not from getrusage,
-#: which starts with the peak of the parent process.
-_MEASURED = """
-import json, re, time
-from pathlib import Path
-from harken_adapters.hosts.cli import main
-code = main()
-peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-print(json.dumps({"seconds": time.process_time(), "peak": peak}))
-raise SystemExit(code)
-"""
+        detail = f"peak of the process; {run.seconds:.0f} s of processor time"
+        yield at_most(f"sqlite: export of 1,000,000 as {kind}", run.peak, 150, unit=" MB", detail=detail)
 
 
 def _variants(row: bare.Row, seed: int = 0) -> Iterator[bare.Row]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 from tests.benchmarks import rows
-from tests.benchmarks.embedded import _MEASURED, MILLION
-from tests.benchmarks.measure import Result, at_most
+from tests.benchmarks.embedded import MILLION
+from tests.benchmarks.measure import Result, at_most, command
 
 from harken.configuration.storage_urls import open_storage
 from harken.ports.repository import Accepted
@@ -28,17 +25,11 @@ def export_parquet(folder: Path) -> Iterator[Result]:
             storage.feedback.add(batch)
     for kind in ("parquet", "arrow"):
         target = folder / f"export.{kind}"
-        done = subprocess.run(
-            [sys.executable, "-c", _MEASURED, "--storage", url, "export", str(target)],
-            check=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        report = json.loads(done.stdout.splitlines()[-1])
+        run = command(url, "export", str(target))
         assert _count(target) == MILLION
         size = target.stat().st_size / 1e6
-        detail = f"peak of the process; {report['seconds']:.0f} s of processor time; {size:.0f} MB"
-        yield at_most(f"sqlite: export of 1,000,000 as {kind}", report["peak"] / 1024, 300, unit=" MB", detail=detail)
+        detail = f"peak of the process; {run.seconds:.0f} s of processor time; {size:.0f} MB"
+        yield at_most(f"sqlite: export of 1,000,000 as {kind}", run.peak, 300, unit=" MB", detail=detail)
 
 
 def _count(path: Path) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -14,24 +11,7 @@ import harken
 
 COMMENT = "Too slow, and the answer was not what I had asked for"
 
-#: Runs a command, and then prints its peak resident memory in KiB. Not from getrusage, which starts with the peak of
-#: the parent process.
-_COMMAND = """
-import re
-from pathlib import Path
-from harken_adapters.hosts.cli import main
-code = main()
-print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-raise SystemExit(code)
-"""
 _sessions = count()
-
-
-def command(storage: str, *arguments: str) -> tuple[dict[str, float], float]:
-    """Run a ``harken`` command in a process; returns its JSON report and its peak memory in MB."""
-    words = (sys.executable, "-c", _COMMAND, "--storage", storage, *arguments)
-    output = subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout.splitlines()
-    return json.loads(b"\n".join(output[:-1])), int(output[-1]) / 1024
 
 
 def submit(hk: harken.Harken, times: int) -> None:

@@ -1,12 +1,28 @@
-"""Comparative measurements: two ways of doing the same alternate, so that load on the machine affects both."""
+"""Measurements of calls and commands. Two ways alternate, so that load on the machine affects both."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 from attrs import frozen
+
+#: Runs a command, and then prints its processor time in seconds and its peak resident memory in KiB. Not from
+#: getrusage, which starts with the peak of the parent process.
+_COMMAND = """
+import re, time
+from pathlib import Path
+from harken_adapters.hosts.cli import main
+code = main()
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
+print(time.process_time(), peak)
+raise SystemExit(code)
+"""
 
 
 @frozen
@@ -47,6 +63,23 @@ def seconds(call: Callable[[], object]) -> float:
     start = perf_counter()
     call()
     return perf_counter() - start
+
+
+@frozen
+class CommandRun:
+    """The JSON report of a command, its processor time in seconds, and its peak memory in MB."""
+
+    report: dict[str, Any]
+    seconds: float
+    peak: float
+
+
+def command(storage: str, *arguments: str) -> CommandRun:
+    """Run a ``harken`` command with ``--json`` in a process."""
+    words = (sys.executable, "-c", _COMMAND, "--storage", storage, *arguments, "--json")
+    output = subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout.splitlines()
+    processor_time, peak = output.pop().split()
+    return CommandRun(json.loads(b"\n".join(output)), float(processor_time), int(peak) / 1024)
 
 
 def in_turn(ours: Callable[[], object], bare: Callable[[], object], *, rounds: int) -> tuple[float, float, float]:

@@ -14,8 +14,8 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.collection import Collection
 from tests import mongod
 from tests.benchmarks import rows
-from tests.benchmarks.load import COMMENT, command, in_threads, submit, submit_soon
-from tests.benchmarks.measure import Result, at_least, at_most, in_turn, seconds
+from tests.benchmarks.load import COMMENT, in_threads, submit, submit_soon
+from tests.benchmarks.measure import Result, at_least, at_most, command, in_turn, seconds
 from uuid_utils import uuid7
 
 import harken
@@ -100,9 +100,9 @@ def import_into_mongodb(folder: Path) -> Iterator[Result]:
     with mongod.replica_set(cache_gb=CACHE_GB, folder=folder) as started:
         for number in range(3):
             url = mongod.with_database(started.url, f"import{number}")
-            report, peak = command(url, "import", str(table), "--json")
-            assert report["added"] == IMPORTED, report
-            peaks.append(peak)
+            run = command(url, "import", str(table))
+            assert run.report["added"] == IMPORTED, run
+            peaks.append(run.peak)
             with MongoClient[_Document](started.url) as client:
                 finished = list(client[f"import{number}"]["harken_feedback"].find({}))
                 collection = _bare(client, f"bare{number}")
@@ -110,8 +110,8 @@ def import_into_mongodb(folder: Path) -> Iterator[Result]:
                 other = seconds(lambda: [collection.insert_many(part) for part in parts])  # noqa: B023 - used at once
                 for name in (f"import{number}", f"bare{number}"):
                     client.drop_database(name)
-            ratios.append(other / report["seconds"])
-    detail = f"{IMPORTED / report['seconds']:.0f} rows/s against {IMPORTED / other:.0f} rows/s; median of 3"
+            ratios.append(other / run.report["seconds"])
+    detail = f"{IMPORTED / run.report['seconds']:.0f} rows/s against {IMPORTED / other:.0f} rows/s; median of 3"
     yield at_least("mongodb: import of 300,000 rows, to bare insert_many", median(ratios), 0.5, detail=detail)
     yield at_most("mongodb: memory of that import", max(peaks), 200, unit=" MB", detail="largest peak of 3")
 

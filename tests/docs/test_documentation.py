@@ -35,7 +35,7 @@ from harken.services.feedback.collection import CollectionService
 from harken.services.feedback.moderation import ModerationService
 from harken.services.keys import KeyService
 from harken.services.sessions import SessionService
-from harken_adapters.hosts.cli import main, output
+from harken_adapters.hosts.cli import main
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.problems import KINDS
@@ -50,6 +50,7 @@ SLOW = {
     "docs/configuration.md",
     "docs/embedding.md",
     "docs/http.md",
+    "docs/importing.md",
     "docs/notifications.md",
     "docs/observability.md",
     "docs/recipes.md",
@@ -281,8 +282,6 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     for name in [name for name in os.environ if name.startswith("HARKEN_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "88")
-    # Otherwise the console keeps the COLUMNS of its creation, which pytest-xdist sets.
-    monkeypatch.setattr(output.out, "_width", None)
     monkeypatch.chdir(tmp_path)
     reader = Reader(tmp_path)
     try:

@@ -20,7 +20,6 @@ from pyarrow import parquet
 import harken
 from harken import Feedback, Harken, Rating, Summary
 from harken.testing.strategies import feedback_entries, later_versions
-from harken_adapters.formats import arrow
 from harken_adapters.formats.arrow import SCHEMA, from_row, write_arrow, write_parquet
 from harken_adapters.formats.record import from_record, is_export, to_record
 from import_files import imported
@@ -75,21 +74,31 @@ def test_the_columns_are_those_of_other_exports() -> None:
     }
 
 
+def batch_sizes(file: io.BytesIO) -> list[int]:
+    """The numbers of rows of the batches in a file."""
+    if file.getvalue().startswith(b"PAR1"):
+        metadata = parquet.read_metadata(file)
+        return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    reader = pa.ipc.open_file(file)
+    return [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("write", "read"), FORMATS)
-def test_batches(write: Any, read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows are written in batches, in order; the number of all is returned."""
-    monkeypatch.setattr(arrow, "_BATCH", 10)
+def test_batches(write: Any, read: Any) -> None:
+    """Rows are written in batches of 10,000, in order; the number of all is returned."""
     file = io.BytesIO()
-    assert write((a_feedback(str(number)) for number in range(25)), file) == 25
-    assert read(file).column("id").to_pylist() == [str(number) for number in range(25)]
+    assert write((a_feedback(str(number)) for number in range(20_001)), file) == 20_001
+    assert batch_sizes(file) == [10_000, 10_000, 1]
+    assert read(file).column("id").to_pylist() == [str(number) for number in range(20_001)]
 
 
-def test_batches_of_long_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long texts end a batch earlier, so that memory stays constant."""
-    monkeypatch.setattr(arrow, "_BATCH_CHARACTERS", 1_000)
-    file = written((a_feedback(str(number), comment="x" * 400) for number in range(7)), write_parquet)
-    metadata = parquet.read_metadata(file)
-    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [3, 3, 1]
+@pytest.mark.parametrize("write", [write_parquet, write_arrow])
+def test_batches_of_long_texts(write: Any) -> None:
+    """A batch ends at 8 million characters, so that memory stays constant."""
+    long = "x" * 3_000_000
+    file = written((a_feedback(str(number), comment=long) for number in range(7)), write)
+    assert batch_sizes(file) == [3, 3, 1]
 
 
 def test_other_programs_read_the_files(hk: Harken, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from harken import Feedback, Harken, Rating, Sentiment, Target
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.tally import Tally
-from import_files import imported, importer_of, opened
+from import_files import imported, importer_of, table_of
 
 
 def only(hk: Harken) -> Feedback:
@@ -47,12 +47,6 @@ def test_columns_are_mapped_by_name(hk: Harken, of: str) -> None:
     assert feedback.tags == ("[Late] Flight",)
     assert feedback.context == {"user_tier": "gold", "n": 1}
     assert feedback.created_at == datetime(2015, 2, 16, 22, 36, 5, tzinfo=UTC)
-
-
-def test_a_date_without_a_zone_is_utc(hk: Harken) -> None:
-    """A naive date is UTC."""
-    imported(hk, "session_id,rating,created_at\ns,up,2015-02-16 23:36:05\n")
-    assert only(hk).created_at == datetime(2015, 2, 16, 23, 36, 5, tzinfo=UTC)
 
 
 def test_without_a_date_it_is_now(hk: Harken) -> None:
@@ -315,7 +309,7 @@ def test_batches_are_durable_one_by_one() -> None:
     """Counted rows are stored, so an interrupted import can be repeated."""
     data = "session_id,rating\n" + "".join(f"s{number},up\n" for number in range(2_500))
     with harken.connect("memory://") as hk:
-        with opened(data) as table:
+        with table_of(data) as table:
             batches = importer_of(hk, table).batches()
             assert next(batches).added == hk.summary().total == 1_000
         assert imported(hk, data)[0] == Tally(2_500, 1_500, 1_000, 0)

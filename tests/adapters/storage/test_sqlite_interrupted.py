@@ -3,7 +3,7 @@
 import dis
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from itertools import pairwise
@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 
 import harken_adapters.storage.sqlite as package
-from harken import FeedbackQuery
+from harken import Feedback, FeedbackQuery
 from harken.configuration.storage_urls import open_storage
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_series, accepted
 from harken_adapters.storage.sqlite import feedback as sqlite_feedback
 
 FOLDER = str(Path(package.__file__).parent)
+#: An instruction of the adapter.
+Place = tuple[CodeType, int]
 
 
 class Interrupted(BaseException):
@@ -28,13 +30,13 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def interrupted_at(steps: frozenset[int]) -> Iterator[list[int]]:
-    """Raise in this thread after a number of steps of the adapter's code. Yields a counter of the steps.
+def interrupted_at(steps: frozenset[int]) -> Iterator[list[Place]]:
+    """Raise in this thread after a number of steps of the adapter's code. Yields the places of the steps taken.
 
     A step is a bytecode instruction before which a signal may be handled: at the beginning of a function and after a
     call.
     """
-    taken = [0]
+    taken: list[Place] = []
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         if not frame.f_code.co_filename.startswith(FOLDER):
@@ -42,8 +44,8 @@ def interrupted_at(steps: frozenset[int]) -> Iterator[list[int]]:
         frame.f_trace_lines = False
         frame.f_trace_opcodes = True
         if event == "call" or (event == "opcode" and _may_be_interrupted(frame)):
-            taken[0] += 1
-            if taken[0] in steps:
+            taken.append((frame.f_code, frame.f_lasti))
+            if len(taken) in steps:
                 raise Interrupted
         return trace
 
@@ -77,11 +79,6 @@ def _interruptible(code: CodeType) -> frozenset[int]:
     )
 
 
-def insertion_of(number: int) -> str:
-    """The statement that inserts that many rows."""
-    return sqlite_feedback._INSERT.replace(sqlite_feedback._PLACES, ", ".join([sqlite_feedback._PLACES] * number))
-
-
 def check_usable(storage: Storage) -> None:
     """Check that another thread and this one can write and read; a thread reveals a lock that is still held."""
     done = threading.Event()
@@ -97,32 +94,40 @@ def check_usable(storage: Storage) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("again", [(), (1,), (3,), (10,)])
-def test_a_write_may_be_interrupted_at_any_point(
-    tmp_path: Path, again: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, *, together: bool
-) -> None:
-    """This includes an interruption of the rollback: all or nothing is stored, and the next write succeeds.
-
-    So does one of many entries that are inserted and counted together, which are two here.
-    """
-    if together:
-        monkeypatch.setattr(sqlite_feedback, "_TOGETHER", 2)
-        monkeypatch.setattr(sqlite_feedback, "_INSERT_TOGETHER", insertion_of(2))
+def test_a_write_may_be_interrupted_at_any_point(tmp_path: Path, again: tuple[int, ...]) -> None:
+    """This includes an interruption of the rollback: all or nothing is stored, and the next write succeeds."""
     items = iter(a_series(5_000))
     with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
         total, step, interrupted = 0, 0, True
         while interrupted:
             step += 1
-            batch = accepted(next(items), next(items))
-            interrupted = _interrupt(partial(storage.feedback.add, batch), step, again)
-            check_usable(storage)
-            stored = len(list(storage.feedback.stream(FeedbackQuery())))
+            interrupted = _interrupt_a_write(storage, [next(items), next(items)], step, again)
+            stored = _stored(storage)
             assert stored - total in ((0, 2) if interrupted else (2,))
             total = stored
         assert len(storage.outbox.events(limit=10_000)) == total
         assert storage.check() == []
     assert step > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [(), (1,)])
+def test_a_write_of_many_may_be_interrupted_at_any_point(tmp_path: Path, again: tuple[int, ...]) -> None:
+    """So does one of 250 entries, which are inserted and counted together: the first and last time at each place."""
+    with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
+        with interrupted_at(frozenset()) as places:
+            storage.feedback.add(accepted(*a_series(250)))
+        assert "counting.py" in {Path(code.co_filename).name for code, _ in places}
+        last = {place: step for step, place in enumerate(places, 1)}
+        first = {place: step for step, place in reversed([*enumerate(places, 1)])}
+        total = 250
+        for step in sorted({*first.values(), *last.values()}):
+            interrupted = _interrupt_a_write(storage, a_series(250), step, again)
+            stored = _stored(storage)
+            assert stored - total in ((0, 250) if interrupted else (250,))
+            total = stored
+        assert storage.check() == []
 
 
 @pytest.mark.slow
@@ -162,7 +167,17 @@ def test_a_stored_traceback_holds_no_old_state(tmp_path: Path, monkeypatch: pyte
         assert kept.value is not None
 
 
+def _interrupt_a_write(storage: Storage, entries: Sequence[Feedback], step: int, again: tuple[int, ...]) -> bool:
+    interrupted = _interrupt(partial(storage.feedback.add, accepted(*entries)), step, again)
+    check_usable(storage)
+    return interrupted
+
+
+def _stored(storage: Storage) -> int:
+    return storage.feedback.count(FeedbackQuery(), limit=1_000_000)
+
+
 def _interrupt(call: Callable[[], object], step: int, again: tuple[int, ...]) -> bool:
     with interrupted_at(frozenset([step, *(step + more for more in again)])) as taken, suppress(Interrupted):
         call()
-    return taken[0] >= step
+    return len(taken) >= step

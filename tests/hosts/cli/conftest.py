@@ -11,7 +11,7 @@ import pytest
 from attrs import frozen
 
 import harken
-from harken_adapters.hosts.cli import main, output
+from harken_adapters.hosts.cli import main
 
 URL = "sqlite:///feedback.db"
 
@@ -44,8 +44,6 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     for name in [name for name in os.environ if name.startswith("HARKEN_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "100")
-    # Otherwise the console keeps the COLUMNS of its creation, which pytest-xdist sets.
-    monkeypatch.setattr(output.out, "_width", None)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, stdin: str | bytes = b"", storage: str | None = URL) -> Ran:

@@ -155,7 +155,6 @@ def test_tables_fit_the_terminal(
 ) -> None:
     """A row is a line: texts are truncated, numbers are not, and there are no blanks at the end."""
     monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setattr(output.out, "_width", None)
     output.table(("name", "entries", "explanation"), ROWS)
     heading, row, empty = capsys.readouterr().out.split("\n")[:3]
     assert (len(row), empty) == (width, "")

@@ -566,6 +566,29 @@ def test_without_rejected_rows_no_file_is_created(cli: Any, tmp_path: Path) -> N
     assert not list(tmp_path.glob("*.jsonl"))
 
 
+@pytest.mark.parametrize("target", ["feedback.db", "link.csv", "other.db"])
+@pytest.mark.usefixtures("empty_storage")
+def test_rejected_rows_overwrite_no_database(cli: Any, tmp_path: Path, target: str) -> None:
+    """Neither the storage itself nor another one, also through a link; then nothing is imported."""
+    cli("submit", "s", "up", storage="sqlite:///other.db")
+    (tmp_path / "link.csv").symlink_to("feedback.db")
+    ran = cli("import", write(tmp_path, "old.csv", CSV), "--rejected", target)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{target} is an SQLite database" in ran.err
+    assert entries() == []
+    assert len(entries("sqlite:///other.db")) == 1
+
+
+@pytest.mark.usefixtures("empty_storage")
+def test_a_missing_folder_of_rejected_rows_is_named(cli: Any, tmp_path: Path) -> None:
+    """The error has its path, and the option for another one."""
+    file = write(tmp_path, "bad.jsonl", {"session_id": [], "rating": "up"}, {"session_id": [1], "rating": "up"})
+    ran = cli("import", file, "--rejected", "nowhere/bad.jsonl")
+    assert ran.code == 2
+    message = f"the folder {tmp_path}/nowhere does not exist; choose another path with --rejected"
+    assert message in " ".join(ran.err.split())
+
+
 def test_an_import_without_rejects_removes_those_of_an_earlier_one(cli: Any, tmp_path: Path) -> None:
     """When a corrected file is imported, the file of rejected rows is removed."""
     file, rejects = tmp_path / "old.csv", tmp_path / "old.csv.rejected.jsonl"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import sqlite3
 import subprocess
 from collections import Counter
@@ -177,8 +178,8 @@ def test_a_replacement_that_is_killed_can_be_repeated(tmp_path: Path) -> None:
     words = command(tmp_path, "import", file, "--map", "rating=score", "--replace", "--yes")
     for stop in (5_000, 2_000):
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            eventually(lambda: process.poll() is not None or total(tmp_path) < stop)  # noqa: B023 - used at once
+            eventually(lambda: process.poll() is not None or 0 < total(tmp_path) < stop)  # noqa: B023 - used at once
             process.kill()
-            process.wait(PATIENCE)
+            assert process.wait(PATIENCE) == -signal.SIGKILL
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     check(tmp_path, [(session, "up", comment) for session, _, comment in rows])

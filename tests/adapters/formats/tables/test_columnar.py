@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from harken_adapters.formats.errors import UnusableFile
-from table_files import records_of, rows_of, table_of
+from import_files import raw_rows, records_of, table_of
 
 WRITTEN = datetime(2024, 1, 2, 3, 4, 5)  # noqa: DTZ001 - cells of spreadsheets have no zone
 
@@ -83,7 +83,7 @@ def test_rows_before_the_names_of_a_sheet() -> None:
             (5, [1, 5, "good"]),
             (7, [2, 1, "bad"]),
         ]
-    assert len(rows_of(xlsx(rows), "file.xlsx", skip_rows=4)) == 1
+    assert len(raw_rows(xlsx(rows), "file.xlsx", skip_rows=4)) == 1
 
 
 def test_qualtrics_in_a_spreadsheet() -> None:
@@ -99,11 +99,11 @@ def test_one_of_several_sheets() -> None:
     data = xlsx([["id"], [1]], more={"Old": [["id"], [2]], "Empty": []})
     with table_of(data, "file.xlsx") as table:
         assert table.layout.place == "sheet 'Reviews', the first of 3"
-    assert rows_of(data, "file.xlsx", sheet="Old") == [{"id": 2}]
+    assert raw_rows(data, "file.xlsx", sheet="Old") == [{"id": 2}]
     with pytest.raises(UnusableFile, match="has no sheet 'New'; its sheets are Reviews, Old, Empty"):
-        rows_of(data, "file.xlsx", sheet="New")
+        raw_rows(data, "file.xlsx", sheet="New")
     with pytest.raises(UnusableFile, match="has no row of column names in sheet 'Empty'"):
-        rows_of(data, "file.xlsx", sheet="Empty")
+        raw_rows(data, "file.xlsx", sheet="Empty")
 
 
 def test_damaged_spreadsheets_are_refused() -> None:
@@ -111,9 +111,9 @@ def test_damaged_spreadsheets_are_refused() -> None:
     data = bytearray(xlsx([["id"], [1]]))
     for broken in (data[:-40], data[:200] + bytes(20) + data[220:], data[: len(data) // 2]):
         with pytest.raises(UnusableFile, match="damaged"):
-            rows_of(bytes(broken), "file.xlsx")
+            raw_rows(bytes(broken), "file.xlsx")
     with pytest.raises(UnusableFile, match="The column 'id' appears twice"):
-        rows_of(xlsx([["id", "id"], [1, 2]]), "file.xlsx")
+        raw_rows(xlsx([["id", "id"], [1, 2]]), "file.xlsx")
 
 
 @pytest.mark.parametrize("cell", [(1_048_575, 16_383), (1_048_575, 40)])
@@ -128,7 +128,7 @@ def test_a_distant_cell_does_not_fill_the_memory(cell: tuple[int, int]) -> None:
     with pytest.raises(
         UnusableFile, match=r"a sheet with [\d,]+ cells up to its last row and column; delete the cells"
     ):
-        rows_of(data.getvalue(), "file.xlsx")
+        raw_rows(data.getvalue(), "file.xlsx")
 
 
 #: Cells that Excel can hold.
@@ -214,9 +214,9 @@ def test_empty_and_damaged_files(format_: str) -> None:
     data = columnar(pa.table({"id": [f"row {number}" for number in range(50_000)]}), format_)
     for broken in (data[: len(data) // 2], data[:1_000], data[:8] + bytes(8)):
         with pytest.raises(UnusableFile, match=f"is a damaged {format_} file"):
-            rows_of(broken, f"file.{format_}")
+            raw_rows(broken, f"file.{format_}")
     with pytest.raises(UnusableFile, match="The column 'id' appears twice"):
-        rows_of(columnar(pa.table([pa.array([1]), pa.array([2])], names=["id", "id"]), format_), "file")
+        raw_rows(columnar(pa.table([pa.array([1]), pa.array([2])], names=["id", "id"]), format_), "file")
 
 
 VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {

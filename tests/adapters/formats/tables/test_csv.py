@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.tables.lines import MAX_EXPORTED_CHARACTERS, MAX_ROW_CHARACTERS
-from table_files import records_of, rows_of, table_of
+from import_files import raw_rows, records_of, table_of
 
 ROWS = [{"id": "1", "comment": "good", "stars": "5"}, {"id": "2", "comment": "late; cold, bad", "stars": "1"}]
 
@@ -48,7 +48,7 @@ def test_a_separator_is_that_of_the_names() -> None:
 
 def test_a_decimal_comma_is_not_a_separator() -> None:
     """A comma in every row is part of numbers if the names have none."""
-    assert rows_of("id;score\na;1,5\nb;2,5\n") == [{"id": "a", "score": "1,5"}, {"id": "b", "score": "2,5"}]
+    assert raw_rows("id;score\na;1,5\nb;2,5\n") == [{"id": "a", "score": "1,5"}, {"id": "b", "score": "2,5"}]
 
 
 @pytest.mark.parametrize("given_separator", ["~", ";"])
@@ -62,7 +62,7 @@ def test_the_separator_can_be_given(given_separator: str) -> None:
 def test_an_invalid_separator_is_refused(separator: str) -> None:
     """A separator is one character that means nothing else."""
     with pytest.raises(UnusableFile, match="The separator of CSV is one character"):
-        rows_of(written(","), separator=separator)
+        raw_rows(written(","), separator=separator)
 
 
 @pytest.mark.parametrize("line", ["sep=;", '"sep=;"'])
@@ -71,14 +71,14 @@ def test_a_line_can_name_the_separator(line: str) -> None:
     with table_of(f"{line}\r\n{written(';')}") as table:
         assert (table.layout.separator, table.layout.skipped) == (";", 1)
         assert [record.position for record in table.records()] == [3, 4]
-    assert rows_of("sep=\t\nid\ttext\n1\ta,b\n") == [{"id": "1", "text": "a,b"}]
+    assert raw_rows("sep=\t\nid\ttext\n1\ta,b\n") == [{"id": "1", "text": "a,b"}]
 
 
 def test_one_column() -> None:
     """A file can have one column without a separator, and a name of one character."""
     with table_of("a") as table:
         assert (table.layout.encoding, table.columns, list(table.records())) == ("utf-8", ["a"], [])
-    assert rows_of("comment\ngood\nbad\n") == [{"comment": "good"}, {"comment": "bad"}]
+    assert raw_rows("comment\ngood\nbad\n") == [{"comment": "good"}, {"comment": "bad"}]
 
 
 def test_only_names() -> None:
@@ -101,15 +101,15 @@ def test_rows_before_the_names_can_be_skipped() -> None:
     rows = "".join(f"{number},good,5\n" for number in range(3))
     data = f"Shop,Berlin\nid,comment,stars\n{rows}"
     with pytest.raises(UnusableFile, match=r"The first row has 2 cells.* 3; .*--skip-rows 1, else add --skip-rows 0"):
-        rows_of(data)
-    assert len(rows_of(data, skip_rows=1)) == 3
+        raw_rows(data)
+    assert len(raw_rows(data, skip_rows=1)) == 3
     assert [bool(record.problem) for record in records_of(data, skip_rows=0)] == [True] * 4
 
 
 def test_a_column_of_comments_with_commas_is_not_a_title() -> None:
     """Sentences with a comma do not make a table of two columns, of which the name of the only column is the title."""
     with pytest.raises(UnusableFile, match="--skip-rows 0"):
-        rows_of("comment\nGreat, thanks\nBad, really\nFine, though\n")
+        raw_rows("comment\nGreat, thanks\nBad, really\nFine, though\n")
     with table_of("comment\nGreat, fast, cheap\nSlow\nBad, rude, late\nFine\n") as table:
         assert table.columns == ["comment"]
         assert [bool(record.problem) for record in table.records()] == [True, False, True, False]
@@ -117,8 +117,8 @@ def test_a_column_of_comments_with_commas_is_not_a_title() -> None:
 
 def test_empty_cells_at_the_end_of_rows() -> None:
     """Empty cells after those of the columns are ignored; cells of columns without a name may be missing."""
-    assert rows_of("a,b\n1,2,,\n3,4,\n") == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
-    assert rows_of("a,b,,\n1,2\n3,4,,\n") == [{"a": one, "b": two, "": "", "_2": ""} for one, two in ("12", "34")]
+    assert raw_rows("a,b\n1,2,,\n3,4,\n") == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+    assert raw_rows("a,b,,\n1,2\n3,4,,\n") == [{"a": one, "b": two, "": "", "_2": ""} for one, two in ("12", "34")]
 
 
 def test_qualtrics() -> None:
@@ -157,7 +157,7 @@ def test_names_that_look_alike() -> None:
 def test_files_without_usable_names_are_refused(data: str, message: str) -> None:
     """Without a row of unique names, no row is read."""
     with pytest.raises(UnusableFile, match=message):
-        rows_of(data)
+        raw_rows(data)
 
 
 # --- rows that cannot be read -----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.tables.encoding import readable
-from table_files import records_of, rows_of, table_of
+from import_files import raw_rows, records_of, table_of
 
 NOT_UTF8 = "the row is not UTF-8; save the file as UTF-8 and import it again"
 TEXTS = {
@@ -48,9 +48,9 @@ def test_unicode_is_detected(encoding: str, shown: str) -> None:
         assert table.columns == ["id", "comment"]
         assert [record.values[1] for record in table.records()] == texts
     lines = "".join(f"{json.dumps({'comment': text}, ensure_ascii=False)}\n" for text in texts)
-    assert [row["comment"] for row in rows_of(lines.encode(encoding), "file.jsonl")] == texts
+    assert [row["comment"] for row in raw_rows(lines.encode(encoding), "file.jsonl")] == texts
     document = json.dumps([{"comment": text} for text in texts], ensure_ascii=False)
-    assert [row["comment"] for row in rows_of(document.encode(encoding), "file.json")] == texts
+    assert [row["comment"] for row in raw_rows(document.encode(encoding), "file.json")] == texts
 
 
 @pytest.mark.parametrize("encoding", TEXTS)
@@ -74,14 +74,14 @@ def test_an_encoding_can_be_named(encoding: str) -> None:
     """A named encoding is used, by any name that Python knows."""
     text = "配送が" if encoding == "shift_jis" else "Größe"
     data = csv_of([text]).encode(encoding)
-    assert [row["comment"] for row in rows_of(data, encoding=encoding)] == [text]
+    assert [row["comment"] for row in raw_rows(data, encoding=encoding)] == [text]
 
 
 @pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", "idna", ""])
 def test_unknown_encodings_are_refused(encoding: str) -> None:
     """A name that is not that of an encoding is refused with examples."""
     with pytest.raises(UnusableFile, match=r"Unknown encoding .*; use a name such as utf-8"):
-        rows_of(csv_of(["a"]), encoding=encoding)
+        raw_rows(csv_of(["a"]), encoding=encoding)
 
 
 def test_invalid_utf8_affects_only_its_row() -> None:
@@ -135,7 +135,7 @@ def test_a_file_in_several_encodings_is_refused() -> None:
     with pytest.raises(
         UnusableFile, match="is not UTF-8, and its encoding is unknown; add its encoding, such as --enc"
     ):
-        rows_of(data)
+        raw_rows(data)
 
 
 def test_without_the_package_the_encoding_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +143,6 @@ def test_without_the_package_the_encoding_must_be_named(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "chardet", None)
     data = csv_of(TEXTS["cp1252"]).encode("cp1252")
     with pytest.raises(UnusableFile, match=r'not UTF-8; .*--encoding.*pip install "harken\[files\]"'):
-        rows_of(data)
-    assert len(rows_of(data, encoding="cp1252")) == 3
-    assert len(rows_of(csv_of(TEXTS["cp1252"]).encode("utf-16"))) == 3
+        raw_rows(data)
+    assert len(raw_rows(data, encoding="cp1252")) == 3
+    assert len(raw_rows(csv_of(TEXTS["cp1252"]).encode("utf-16"))) == 3

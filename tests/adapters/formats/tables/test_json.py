@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.tables.lines import MAX_EXPORTED_CHARACTERS
-from table_files import records_of, rows_of, table_of
+from import_files import raw_rows, records_of, table_of
 
 ROWS = [{"id": 1, "comment": "good"}, {"id": 2, "comment": 'bad\n] } , " \\', "nested": {"a": [1, {"b": None}]}}]
 LINES = "".join(f"{json.dumps(row)}\n" for row in ROWS)
@@ -40,7 +40,7 @@ OBJECTS = st.lists(
 def test_any_lines_are_read_back(rows: list[Any], ascii_only: bool, ending: str, encoding: str) -> None:
     """What the standard library writes is read back equal."""
     text = "".join(json.dumps(row, ensure_ascii=ascii_only) + ending for row in [{"first": 1}, *rows])
-    assert rows_of(text.encode(encoding), "file.jsonl") == [{"first": 1}, *rows]
+    assert raw_rows(text.encode(encoding), "file.jsonl") == [{"first": 1}, *rows]
 
 
 BAD_LINES = [
@@ -100,9 +100,9 @@ def test_similar_rows_are_not_unwrapped() -> None:
 def test_any_list_is_read_back(rows: list[Any], indent: int | None, ascii_only: bool, encoding: str) -> None:
     """What the standard library writes is read back equal, as a list or in an object."""
     text = json.dumps(rows, indent=indent, ensure_ascii=ascii_only)
-    assert rows_of(text.encode(encoding), "file.json") == rows
+    assert raw_rows(text.encode(encoding), "file.json") == rows
     document = json.dumps({"x": [1], "data": {"items": rows}}, indent=indent, ensure_ascii=ascii_only)
-    assert rows_of(document.encode(encoding), "file.json", format="json", key="data.items") == rows
+    assert raw_rows(document.encode(encoding), "file.json", format="json", key="data.items") == rows
 
 
 @pytest.mark.parametrize("name", ["file.json", "file.jsonl", "file.txt", "file.ndjson"])
@@ -136,13 +136,13 @@ def test_one_of_several_lists_is_chosen() -> None:
     """Of several lists, one must be named by its path, in which names may have dots."""
     data = json.dumps({"a": {"b.c": ROWS}, "b": ROWS[:1], "a.x": 1})
     with pytest.raises(UnusableFile, match=r"several lists of objects; choose one with --key: a\.b\.c, b"):
-        rows_of(data, "file.json")
+        raw_rows(data, "file.json")
     with pytest.raises(UnusableFile, match=r"no list under 'a'; there are lists under a\.b\.c, b"):
-        rows_of(data, "file.json", key="a")
-    assert rows_of(data, "file.json", key="a.b.c") == ROWS
-    assert rows_of(data, "file.json", key="b") == ROWS[:1]
+        raw_rows(data, "file.json", key="a")
+    assert raw_rows(data, "file.json", key="a.b.c") == ROWS
+    assert raw_rows(data, "file.json", key="b") == ROWS[:1]
     with pytest.raises(UnusableFile, match=r"is a list.*leave out --key"):
-        rows_of(json.dumps(ROWS), "file.json", key="b")
+        raw_rows(json.dumps(ROWS), "file.json", key="b")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_an_invalid_element_does_not_affect_others(element: str, problem: str) -
 def test_invalid_documents_are_refused(data: str, message: str) -> None:
     """If the next element cannot be found, the error has the line."""
     with pytest.raises(UnusableFile, match=message):
-        rows_of(data, "file.json", format="json")
+        raw_rows(data, "file.json", format="json")
 
 
 @given(st.text(st.sampled_from('{}[]",:\\ \na1-.e'), max_size=40))
@@ -211,7 +211,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 def test_values_at_the_end_of_a_block() -> None:
     """Elements of any size are read, wherever the blocks end in which a file is read."""
     rows = [{"n": number, "x": "\\" * (number * 1_237 % 5_000)} for number in range(600)]
-    assert rows_of(json.dumps(rows), "file.json") == rows
+    assert raw_rows(json.dumps(rows), "file.json") == rows
     numbers = [1.5e300, -12345678901234567890, 10**100] * 20_000
     records = records_of(json.dumps(numbers), "file.json")
     assert [json.loads(record.values) for record in records] == numbers

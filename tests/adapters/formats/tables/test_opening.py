@@ -21,7 +21,7 @@ from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.tables import compression
 from harken_adapters.formats.tables.opening import expand, open_table
-from table_files import records_of, rows_of, table_of
+from import_files import raw_rows, records_of, table_of
 
 CSV = "id,comment\n1,good\n2,bad\n"
 ROWS = [{"id": "1", "comment": "good"}, {"id": "2", "comment": "bad"}]
@@ -93,7 +93,7 @@ def test_a_zip_archive_with_one_file() -> None:
     with table_of(zipped({"reviews.csv": CSV, "__MACOSX/._reviews.csv": "x", "a/.DS_Store": "x"}), "file.zip") as table:
         assert (table.layout.format, table.layout.compression) == ("csv", "zip")
         assert [table.raw(record) for record in table.records()] == ROWS
-    assert rows_of(zipped({"reviews.jsonl": json.dumps(ROWS)}), "file.zip") == ROWS
+    assert raw_rows(zipped({"reviews.jsonl": json.dumps(ROWS)}), "file.zip") == ROWS
 
 
 def test_other_archives_are_refused() -> None:
@@ -150,7 +150,7 @@ def test_a_spreadsheet_that_is_larger_than_it_says_is_refused() -> None:
 def test_an_empty_file_is_refused(name: str, data: bytes) -> None:
     """An empty file is not imported successfully."""
     with pytest.raises(UnusableFile, match=f"{name} is empty"):
-        rows_of(gzip.compress(data) if name.endswith(".gz") else data, name)
+        raw_rows(gzip.compress(data) if name.endswith(".gz") else data, name)
 
 
 def test_content_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_content_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     for data, message in cases:
         for name in ("file.csv", "file.jsonl", "file"):
             with pytest.raises(UnusableFile, match=message):
-                rows_of(data, name)
+                raw_rows(data, name)
 
 
 @pytest.mark.parametrize(
@@ -186,23 +186,23 @@ def test_content_that_is_not_what_the_suffix_says_is_refused(data: bytes, name: 
     """If content and suffix differ, the file is refused with the option that reads it."""
     data = gzip.compress(data) if name.endswith(".gz") else data
     with pytest.raises(UnusableFile, match=message):
-        rows_of(data, name)
-    rows_of(data, name, format=message.rsplit("format ", 1)[1] if "--format" in message else "csv")
+        raw_rows(data, name)
+    raw_rows(data, name, format=message.rsplit("format ", 1)[1] if "--format" in message else "csv")
 
 
 def test_a_named_format_must_be_that_of_the_content() -> None:
     """Text is read as the named format; a spreadsheet is not text."""
     with pytest.raises(UnusableFile, match=r"is Excel \(.xlsx\), not CSV"):
-        rows_of(a_spreadsheet(), "file.xlsx", format="csv")
+        raw_rows(a_spreadsheet(), "file.xlsx", format="csv")
     with pytest.raises(UnusableFile, match="is CSV, not Parquet"):
-        rows_of(CSV, format="parquet")
-    assert rows_of('{"a"\n1\n', "file.jsonl", format="csv") == [{'{"a"': "1"}]
+        raw_rows(CSV, format="parquet")
+    assert raw_rows('{"a"\n1\n', "file.jsonl", format="csv") == [{'{"a"': "1"}]
 
 
 @pytest.mark.parametrize("name", ["file.txt", "file.log", "file", "file.tsv"])
 def test_unknown_suffixes(name: str) -> None:
     """Without a known suffix, the content decides."""
-    assert rows_of(CSV, name) == ROWS
+    assert raw_rows(CSV, name) == ROWS
 
 
 @pytest.mark.parametrize("package", ["python_calamine", "pyarrow"])
@@ -213,7 +213,7 @@ def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, package, None)
     data = a_spreadsheet() if package == "python_calamine" else b"PAR1"
     with pytest.raises(MissingExtra, match=rf"needs the package '{package}'; try pip install \"harken\[files\]\""):
-        rows_of(data, "file")
+        raw_rows(data, "file")
 
 
 # --- stdin and changing files -----------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ import pytest
 import xlsxwriter
 from pyarrow import parquet
 
+from import_files import table_of
 from shared_data import AIRLINES, needs_real_feedback
-from table_files import table_of
 
 
 def text_of(rows: list[dict[str, str]], separator: str = ",") -> str:
