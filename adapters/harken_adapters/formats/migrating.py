@@ -280,7 +280,7 @@ class Migration:
         self.tally.metadata.added += len(merged.added)
         self.tally.metadata.duplicates += len(merged.existing)
         if self._dry_run and merged.added:
-            # No other document has this session, so it need not stay in memory.
+            # It would only take memory: hardly any two documents have the same session.
             self._harken.sessions.delete(application, session_id, merged.added)
         return merged.refused
 
