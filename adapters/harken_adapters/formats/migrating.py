@@ -17,15 +17,16 @@ from typing import Any, Final, NamedTuple
 
 from attrs import Factory, define, evolve, field
 
-from harken import FeedbackRejected, Harken, InvalidMetadata, Receipt, Submission
+from harken import FeedbackRejected, Harken, InvalidMetadata, Receipt, Submission, Violation
 from harken.domain.rules import label_problem
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import unique
 from harken_adapters.formats.importing.importer import BATCH
-from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.plan import Plan, mapping_digest
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.rows import Rows, rows_of
+from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.importing.values import plain
 
@@ -37,6 +38,10 @@ Document = Mapping[str, Any]
 #: Called for each rejected entry with its session, its position in the array (if it has one), the reason, and the
 #: entry as a JSON value.
 Reject = Callable[[str, int | None, str, object], object]
+
+
+#: What became of a submission. For a dry run, the rules that an accepted one breaks.
+_Result = Receipt | FeedbackRejected | tuple[Violation, ...]
 
 
 @define
@@ -108,10 +113,12 @@ class _Entry(NamedTuple):
 class Migration:
     """Imports documents in batches. Rejected entries are passed to ``reject`` and do not affect others.
 
-    Entries that were imported before are duplicates, so an interrupted migration can be repeated.
+    Entries that were imported before are duplicates, so an interrupted migration can be repeated. The feedback of each
+    application is an import, which can be undone.
 
     Attributes:
         tally: the counts so far.
+        imports: the imports, by application.
         reached: the ``_id`` of the last document that is imported, as are all before it.
     """
 
@@ -121,30 +128,41 @@ class Migration:
         plan: Plan,
         reject: Reject,
         *,
+        name: str = "",
         application: str | None = None,
+        import_id: str | None = None,
         check_rules: bool = False,
+        dry_run: bool = False,
     ) -> None:
         """Prepare a migration.
 
         Args:
-            harken: the target.
+            harken: the target. For a dry run, a storage that is discarded, as metadata is checked by storing it.
             plan: what the members of entries mean, see :func:`plan_of`.
             reject: called for each rejected entry.
+            name: the name of the collection, for the list of imports.
             application: overrides the ``application_name`` of the documents.
+            import_id: the id of the import of each application; by default, each has a new one.
             check_rules: whether the rules for new feedback apply. Otherwise, what they find is counted.
+            dry_run: whether entries are only checked; those that would be stored count as added.
         """
         self._harken = harken
         self._plan = plan
         self._reject = reject
+        self._name = name
         self._application = application
+        self._import_id = import_id
         self._check_rules = check_rules
+        self._dry_run = dry_run
         self.tally = Migrated()
+        self.imports: dict[str, RunningImport] = {}
         self.reached: Any = None
 
     def batches(self, documents: Iterable[Document]) -> Iterator[int]:
         """Import all documents. Yields the number of documents so far after each batch, when the batch is durable.
 
         Raises:
+            ImportRejected: the id of the import is invalid, or an import with this id has another mapping.
             StorageError: a batch could not be stored; earlier ones were.
         """
         batch: list[Document] = []
@@ -157,6 +175,8 @@ class Migration:
                 batch, entries = [], []
         if batch:
             yield self._import(batch, entries)
+        for name, running in self.imports.items():
+            running.finish(self.tally.applications[name].counts)
 
     def _import(self, batch: Sequence[Document], entries: Sequence[_Entry]) -> int:
         remaining = iter(entries)
@@ -164,6 +184,8 @@ class Migration:
             self._submit(part)
         for document in batch:
             self._import_metadata(document)
+        for name, running in self.imports.items():
+            running.update(self.tally.applications[name].counts)
         self.tally.documents += len(batch)
         self.reached = batch[-1].get("_id")
         return self.tally.documents
@@ -172,7 +194,7 @@ class Migration:
 
     def _entries(self, document: Document) -> Iterator[_Entry]:
         session_id, entries = _session_id(document), document.get("feedbacks")
-        if entries is None:
+        if entries is None or entries == []:
             return
         if not isinstance(entries, list):
             reason = f"feedbacks must be a list, got {type(entries).__name__}"
@@ -180,7 +202,7 @@ class Migration:
             return
         application = self._application_of(document)
         # New for each document, so that the keys of its entries do not depend on other documents.
-        rows = rows_of(self._plan, application)
+        rows = rows_of(self._plan, application, self._import_of(application))
         for position, raw in enumerate(map(plain, entries)):
             try:
                 content = _submission(rows, session_id, raw)
@@ -189,14 +211,33 @@ class Migration:
                 yield _Entry(session_id, position, raw, None, application, str(error))
         self.tally.feedback.cut += rows.cut
 
+    def _import_of(self, application: Any) -> str | None:
+        """The id of the import of an application, which begins with its first entry."""
+        if self._dry_run or label_problem("application", application):
+            return None
+        if application not in self.imports:
+            record = self._harken.imports.begin(
+                application,
+                import_id=self._import_id,
+                files=[self._name],
+                mapping=mapping_digest(self._plan.options),
+            )
+            self.imports[application] = RunningImport(self._harken, record)
+        return self.imports[application].id
+
     def _submit(self, entries: Sequence[_Entry]) -> None:
         submissions = [entry.content for entry in entries if entry.content is not None]
-        collection, earlier = self._harken.collection, not self._check_rules
-        results = iter(collection.submit_many(submissions, announce=False, earlier=earlier) if submissions else ())
+        results = iter(self._results(submissions) if submissions else ())
         for entry in entries:
             self._count(entry, entry.reason if entry.content is None else next(results))
 
-    def _count(self, entry: _Entry, result: Receipt | FeedbackRejected | str) -> None:
+    def _results(self, submissions: Sequence[Submission]) -> Iterable[_Result]:
+        collection, earlier = self._harken.collection, not self._check_rules
+        if self._dry_run:
+            return collection.check_many(submissions, earlier=earlier)
+        return collection.submit_many(submissions, announce=False, earlier=earlier)
+
+    def _count(self, entry: _Entry, result: _Result | str) -> None:
         of_application = self.tally.applications.setdefault(str(entry.application), Tally())
         for tally in (self.tally.feedback, of_application):
             tally.read += 1
@@ -207,9 +248,12 @@ class Migration:
                         tally.duplicates += 1
                     else:
                         tally.added += 1
+                case tuple():
+                    tally.waived.update({violation.rule for violation in result})
+                    tally.added += 1
                 case _:
                     tally.reject(str(result), f"session {entry.session_id}")
-        if not isinstance(result, Receipt):
+        if isinstance(result, FeedbackRejected | str):
             self._reject(entry.session_id, entry.position, str(result), entry.raw)
 
     # --- metadata -------------------------------------------------------------------------------------------------
@@ -235,6 +279,9 @@ class Migration:
             return dict.fromkeys(metadata, str(error))
         self.tally.metadata.added += len(merged.added)
         self.tally.metadata.duplicates += len(merged.existing)
+        if self._dry_run and merged.added:
+            # It would only take memory: hardly any two documents have the same session.
+            self._harken.sessions.delete(application, session_id, merged.added)
         return merged.refused
 
     def _reject_metadata(self, session_id: str, reason: str, metadata: object) -> None:

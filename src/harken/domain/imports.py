@@ -31,6 +31,14 @@ class ImportCounts:
             rejected=self.rejected + other.rejected,
         )
 
+    def __sub__(self, other: ImportCounts) -> ImportCounts:
+        return ImportCounts(
+            read=self.read - other.read,
+            added=self.added - other.added,
+            duplicates=self.duplicates - other.duplicates,
+            rejected=self.rejected - other.rejected,
+        )
+
 
 def _smallest(digests: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(set(digests))[:SAMPLE_SIZE])

@@ -498,7 +498,7 @@ def test_nothing_imported_is_a_failure(cli: Any, tmp_path: Path) -> None:
     (tmp_path / "nonsense.jsonl").write_text('{"rating": "up", "session_id": ["x"]}\n' * 3)
     ran = cli("import", "nonsense.jsonl")
     assert ran.code == 2
-    message = "All 3 rows were rejected, nothing was imported; see nonsense.jsonl.rejected.jsonl for the reasons"
+    message = "3 rows were rejected, nothing was imported; see nonsense.jsonl.rejected.jsonl for the reasons"
     assert ran.err == f"Error: {message}\n"
     ran = cli("import", "nonsense.jsonl", "--json")
     assert (ran.code, ran.json["rejected"]) == (2, 3)

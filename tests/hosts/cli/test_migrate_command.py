@@ -218,12 +218,96 @@ def test_options_shared_with_import(cli: Any, given: Given) -> None:
         assert "click here" in cli("--application", application, "list").out
 
 
+def test_a_dry_run_writes_nothing(cli: Any, given: Given, tmp_path: Path) -> None:
+    """All entries and metadata are checked and counted; the exit code is that of the migration."""
+    document = {
+        "_id": "s",
+        "feedbacks": [{"rating": "up"}, {"rating": "down", "comment": "click here"}, {"rating": "up", "tags": 5}],
+        "metadata": {"tier": "gold", "$n": 1},
+    }
+    given(document)
+    ran = cli(*MIGRATE, "--dry-run", "--json")
+    assert (ran.code, ran.json["dry_run"], ran.json["rejected_file"]) == (3, True, None)
+    assert (counts(ran.json["feedback"]), counts(ran.json["metadata"])) == ([3, 2, 0, 1], [2, 1, 0, 1])
+    assert ran.json["feedback"]["rules_not_applied"] == {"spam phrases": 1}
+    assert ran.json["applications"]["default"]["import_id"] is None
+    assert [*tmp_path.iterdir()] == []
+    assert cli(*MIGRATE, "--dry-run", "--check-rules", "--json").json["feedback"]["rejected"] == 2
+    out = cli(*MIGRATE, "--dry-run").out
+    assert "Feedback of default: 3 read: 2 would be imported, 1 rejected\n" in out
+    assert out.endswith("This was a dry run: nothing was written, and duplicates were not looked up\n")
+    given({"_id": "s", "feedbacks": [7]})
+    ran = cli(*MIGRATE, "--dry-run")
+    assert (ran.code, ran.err) == (2, "Error: All feedback and metadata was rejected, nothing was imported\n")
+
+
+def test_the_feedback_of_each_application_is_an_import(cli: Any, given: Given) -> None:
+    """It is listed with its counts, and can be undone without the others, as the output says."""
+    given(
+        {"_id": "s", "application_name": "shop", "feedbacks": [{"rating": "up"}, {"rating": "down"}]},
+        {"_id": "t", "feedbacks": [{"rating": 1}, {"rating": "up"}]},
+        {"_id": "u", "application_name": "a\x00b", "feedbacks": [{"rating": "up"}]},
+        {"_id": "v", "application_name": "empty", "feedbacks": []},
+    )
+    ran = cli(*MIGRATE, "--json")
+    ids = {name: one["import_id"] for name, one in ran.json["applications"].items()}
+    assert (set(ids), ids["a\x00b"]) == ({"shop", "default", "a\x00b"}, None)
+    [shop] = cli("--application", "shop", "imports", "--json").json["items"]
+    [default] = cli("imports", "--json").json["items"]
+    assert cli("--application", "empty", "imports", "--json").json["items"] == []
+    assert (shop["id"], default["id"]) == (ids["shop"], ids["default"])
+    assert (counts(shop), counts(default)) == ([2, 2, 0, 0], [2, 1, 0, 1])
+    assert (shop["files"], shop["finished_at"] is None) == (["sessions"], False)
+    assert cli("--application", "shop", "erase", "--import", shop["id"], "--yes").code == 0
+    assert [cli("--application", name, "stats", "--json").json["total_feedbacks"] for name in ("shop", "default")] == [
+        0,
+        1,
+    ]
+    last = cli(*MIGRATE).out.splitlines()[-1]
+    [listed] = cli("--application", "shop", "imports", "--json").json["items"]
+    assert last.startswith(f"Import {listed['id']}; to undo it: harken ")
+    assert last.endswith(f" --application shop erase --import {listed['id']}")
+
+
+def test_a_named_import_can_be_continued_with_the_same_options(cli: Any, given: Given) -> None:
+    """Its counts are added up; other options are refused, as is an invalid id, and nothing is stored."""
+    document = {"_id": "s", "feedbacks": [{"rating": "up"}, {"rating": "down"}]}
+    given(document)
+    for _ in range(2):
+        assert cli(*MIGRATE, "--import-id", "mine").code == 0
+    [listed] = cli("imports", "--json").json["items"]
+    assert (listed["id"], counts(listed)) == ("mine", [4, 2, 2, 0])
+    ran = cli(*MIGRATE, "--import-id", "mine", "--set", "author=ann")
+    assert (ran.code, "began with another mapping" in ran.err) == (2, True)
+    assert cli(*MIGRATE, "--import-id", "").code == 2
+    assert cli("stats", "--json").json["total_feedbacks"] == 2
+
+
+def test_an_interrupted_migration_can_be_undone(cli: Any, given: Given) -> None:
+    """Its import is listed as unfinished, with the counts of what is stored."""
+    documents = [{"_id": f"s{number:04}", "feedbacks": [{"rating": "up"}]} for number in range(1_500)]
+    given(*documents, error=KeyboardInterrupt())
+    assert cli(*MIGRATE).code == 130
+    [listed] = cli("imports", "--json").json["items"]
+    assert (counts(listed), listed["finished_at"]) == ([1_000, 1_000, 0, 0], None)
+    assert cli("erase", "--import", listed["id"], "--yes", "--json").json["removed"]["feedback"] == 1_000
+
+
+def test_values_for_entries_without_a_field(cli: Any, given: Given) -> None:
+    """--set works as in an import."""
+    given({"_id": "s", "feedbacks": [{"rating": "up"}, {"rating": "up", "author": "bob"}]})
+    assert cli(*MIGRATE, "--set", "author=ann").code == 0
+    with harken.connect("sqlite:///feedback.db") as hk:
+        assert {one.author for one in hk.export()} == {"ann", "bob"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--map", "comment"), "'comment' has no '='"),
         (("--map", "colour=red"), "Unknown field 'colour'"),
         (("--map", "session_id=key"), "session_id is always read from _id"),
+        (("--set", "session_id=key"), "session_id is always read from _id"),
         (("--rejected", "feedback.db"), "feedback.db is an SQLite database"),
         (("--rejected", "no/where"), "choose another path with --rejected"),
     ],

@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from typing import Any, Final
 
-from attrs import Factory, define, field
+from attrs import Factory, asdict, define, field
+
+from harken.domain.imports import ImportCounts
 
 #: How many reasons are counted one by one.
 _MOST_REASONS: Final = 100
@@ -45,6 +47,11 @@ class Tally:
     is_incomplete: bool = field(default=False, eq=False)
 
     @property
+    def counts(self) -> ImportCounts:
+        """The counts, as the record of an import has them."""
+        return ImportCounts(read=self.read, added=self.added, duplicates=self.duplicates, rejected=self.rejected)
+
+    @property
     def nothing_accepted(self) -> bool:
         """Whether no row was added or is a duplicate."""
         return not (self.added or self.duplicates)
@@ -80,10 +87,7 @@ class Tally:
             for one in self.common_reasons(_MOST_REASONS)
         ]
         return {
-            "read": self.read,
-            "added": self.added,
-            "duplicates": self.duplicates,
-            "rejected": self.rejected,
+            **asdict(self.counts),
             "reasons": reasons,
             "rules_not_applied": dict(self.waived),
             "shortened": self.cut,

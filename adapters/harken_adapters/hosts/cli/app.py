@@ -67,6 +67,15 @@ from harken_adapters.hosts.cli import (
     statistics,
     tokens,
 )
+from harken_adapters.hosts.cli.exit_codes import (
+    FAILED,
+    INTERRUPTED,
+    NOT_FOUND,
+    PIPE_CLOSED,
+    REFUSED,
+    STORAGE_FAILED,
+    WRONG_USAGE,
+)
 from harken_adapters.hosts.cli.options import CliContext, NothingAccepted, WrongUsage
 from harken_adapters.hosts.cli.output import ClosedStdout, UnwritableOutput, escape, print_json, say, warn, writing
 
@@ -75,10 +84,6 @@ _UsageError: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
 
 #: The variable in which a shell asks for completions.
 _COMPLETION: Final = "_HARKEN_COMPLETE"
-
-FAILED, WRONG_USAGE, REFUSED, NOT_FOUND, STORAGE_FAILED = 1, 2, 3, 4, 5
-# What a shell reports for a program ended by SIGINT or SIGPIPE: 128 plus the number of the signal.
-INTERRUPTED, PIPE_CLOSED = 130, 141
 
 #: The first matching base class determines the exit code.
 _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (

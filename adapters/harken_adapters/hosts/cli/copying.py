@@ -18,13 +18,13 @@ from harken.services.copying import ConversationPart, Copied, Copyable, Copying,
 from harken.services.mirroring import Extra, Kind
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.record import to_record
+from harken_adapters.hosts.cli.exit_codes import REFUSED
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import confirm, print_json, run_through, say
 
 _REJECTED = Path("copy.rejected.jsonl")
 #: The exit code if the target differs from the source after the copy.
-_DIFFERENT: Final = 3
 _AGENT_DATA: Final = "agent messages and states"
 #: The names of what --mirror removes and overwrites, singular and plural.
 _NOUNS: Final = {
@@ -87,14 +87,14 @@ def copy(
         try:
             if mirror:
                 copying.remove(copying.extras(), at=target.clock(utc_now)())
-            run_through(copying.batches(), "feedback", copying.total)
+            run_through(((f"{done:,} feedback", done) for done in copying.batches()), copying.total)
         finally:
             rejected_file = rejects.close()
     if rejected_file is None and rejected is None:
         rejects.remove_stale()
     _show(copying, rejected_file, perf_counter() - began, as_json=as_json)
     if copying.differences:
-        raise typer.Exit(_DIFFERENT)
+        raise typer.Exit(REFUSED)
 
 
 def _application(context: typer.Context, from_: str, to: str) -> str | None:

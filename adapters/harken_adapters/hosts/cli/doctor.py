@@ -28,6 +28,7 @@ from harken.services.notifications.channels import ChannelState
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.channels import channels_problem, status_text, stranded_line
+from harken_adapters.hosts.cli.exit_codes import FAILED
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
 from harken_adapters.hosts.cli.serve import server_problem
@@ -48,7 +49,7 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
     else:
         _show(report)
     if report["problems"]:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _report(cli: CliContext) -> dict[str, Any]:

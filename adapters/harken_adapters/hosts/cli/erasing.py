@@ -15,11 +15,10 @@ from harken.services.feedback.erasing import everything_of
 from harken.services.imports import query_of
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.record import erasure_record
+from harken_adapters.hosts.cli.exit_codes import NOT_FOUND
 from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context, instant
 from harken_adapters.hosts.cli.output import confirm, in_one_line, print_json, say, time_text
 
-#: The exit code if there was nothing to erase.
-_NOTHING_ERASED: Final = 4
 #: The names of what is erased besides feedback, singular and plural.
 _NOUNS: Final = {
     "messages": ("message", "messages"),
@@ -31,7 +30,7 @@ _NOUNS: Final = {
 
 
 @frozen(kw_only=True)
-class _Doomed:
+class _Selection:
     """What to erase; all conditions must match."""
 
     feedback_id: str | None
@@ -103,7 +102,7 @@ def erase(
     Exits with code 4 if there is nothing to erase.
     """
     cli = cli_context(context)
-    doomed = _Doomed(
+    selection = _Selection(
         feedback_id=feedback_id,
         session=session,
         author=author,
@@ -111,21 +110,21 @@ def erase(
         import_id=import_id,
         application=cli.application,
     )
-    doomed.check()
+    selection.check()
     with cli.open_existing() as hk:
         if feedback_id is not None:
             hk.collection.get(hk.application, feedback_id)
-        query = doomed.query(hk)
-        if not yes and not confirm(_question(doomed, query, hk.analytics.summary(query).total)):
+        query = selection.query(hk)
+        if not yes and not confirm(_question(selection, query, hk.analytics.summary(query).total)):
             raise typer.Abort
-        erased = doomed.erase(hk)
+        erased = selection.erase(hk)
     record = erasure_record(erased)
     if as_json:
         print_json(record)
     else:
         _show_erased(erased, cli.command)
     if not any(record["removed"].values()):
-        raise typer.Exit(_NOTHING_ERASED)
+        raise typer.Exit(NOT_FOUND)
 
 
 def _show_erased(erased: Erased, command: str) -> None:
@@ -139,22 +138,22 @@ def _show_erased(erased: Erased, command: str) -> None:
         )
 
 
-def _question(doomed: _Doomed, query: FeedbackQuery, total: int) -> str:
+def _question(selection: _Selection, query: FeedbackQuery, total: int) -> str:
     entries = amount(total, "feedback entry", "feedback entries")
-    if doomed.feedback_id is not None:
+    if selection.feedback_id is not None:
         return f"Erase {entries} permanently?"
-    if doomed.import_id is not None:
-        return f"Erase {entries} of import {doomed.import_id} permanently?"
+    if selection.import_id is not None:
+        return f"Erase {entries} of import {selection.import_id} permanently?"
     if query == everything_of(query.application):
         also = "all conversations and metadata, and the list of imports"
         return f"Erase everything of application {query.application} permanently: {entries}, {also}?"
-    if doomed.before is not None:
-        named = {"session": doomed.session, "author": doomed.author}
+    if selection.before is not None:
+        named = {"session": selection.session, "author": selection.author}
         of = "".join(f" of {name} {value}" for name, value in named.items() if value is not None)
         return f"Erase {entries}{of} created before {time_text(query.until)} permanently?"
-    if doomed.author is not None:
-        return f"Erase {entries} by {doomed.author}, and the sessions that only this author rated, permanently?"
-    return f"Erase {entries}, the conversation and the metadata of session {doomed.session} permanently?"
+    if selection.author is not None:
+        return f"Erase {entries} by {selection.author}, and the sessions that only this author rated, permanently?"
+    return f"Erase {entries}, the conversation and the metadata of session {selection.session} permanently?"
 
 
 def _list_erased(erased: Erased) -> str:

@@ -16,7 +16,8 @@ from harken.configuration.extras import requires
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.exporting import SPREADSHEET, WRITERS, Writer, spreadsheet_writer, write_all
 from harken_adapters.formats.pairs import Pairs
-from harken_adapters.hosts.cli.files import STANDARD, open_output, refuse_database
+from harken_adapters.formats.tables.source import STANDARD
+from harken_adapters.hosts.cli.files import open_output, refuse_database
 from harken_adapters.hosts.cli.options import Filters, Json, Status, WrongUsage, cli_context, with_filters
 from harken_adapters.hosts.cli.output import escape, escape_json, print_json, say, warn
 
@@ -30,8 +31,8 @@ class Format(Enum):
     ARROW = "arrow"
 
 
-class Reader(Enum):
-    """The program that a file is for."""
+class Purpose(Enum):
+    """What a file is for."""
 
     SPREADSHEET = SPREADSHEET
 
@@ -70,8 +71,8 @@ def export(
         Format | None,
         typer.Option("--format", help="File format. Default: by suffix; jsonl on stdout. Feather is arrow."),
     ] = None,
-    reader: Annotated[
-        Reader | None,
+    purpose: Annotated[
+        Purpose | None,
         typer.Option("--for", help="CSV for a spreadsheet: with a column for each context name, and without formulas."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Export all states, including withdrawn feedback.")] = False,
@@ -85,7 +86,7 @@ def export(
     With --pairs, each line has the prompt, answer, rating, comment and tags of feedback on a message of a stored
     conversation.
     """
-    chosen = _format_of(file, format_, reader)
+    chosen = _format_of(file, format_, purpose)
     if as_pairs and chosen is not Format.JSONL:
         raise WrongUsage("Pairs are written as JSON Lines; use --format jsonl, or a file such as pairs.jsonl")
     with cli_context(context).open_existing() as hk:
@@ -98,7 +99,7 @@ def export(
         total = hk.analytics.summary(query.in_any_state()).total if by_default else 0
         query = query.in_any_state() if everything else query
         rated = Pairs(hk.conversations) if as_pairs else None
-        write = _write_as(chosen, _writer(hk, query, chosen, reader, rated))
+        write = _write_as(chosen, _writer(hk, query, chosen, purpose, rated))
         with open_output(file) as data:
             exported = write(hk.collection.stream(query), data)
     # The export itself may be on stdout.
@@ -109,28 +110,28 @@ def export(
     else:
         noun = ("pair",) if rated else ("entry", "entries")
         tell(f"{amount(record['exported'], *noun)} exported{'' if file == STANDARD else f' to {file}'}")
-        _tell_details(tell, record, chosen, reader)
+        _tell_details(tell, record, chosen, purpose)
     if (left_out := total - exported) > 0:
         entries = amount(left_out, "entry is", "entries are")
         warn(f"{entries} pending, rejected or withdrawn; to export all states, add --all")
 
 
-def _tell_details(tell: Callable[..., None], record: dict[str, Any], chosen: Format, reader: Reader | None) -> None:
+def _tell_details(tell: Callable[..., None], record: dict[str, Any], chosen: Format, purpose: Purpose | None) -> None:
     for name, number in record.get("left_out", {}).items():
         if number:
             tell(f"Left out: {amount(number, 'entry', 'entries')} {_LEFT_OUT[name]}", style="yellow")
     if chosen is Format.CSV:
-        tell(_FOR_SPREADSHEETS if reader else _EXACT)
+        tell(_FOR_SPREADSHEETS if purpose else _EXACT)
 
 
-def _format_of(file: str, chosen: Format | None, reader: Reader | None) -> Format:
+def _format_of(file: str, chosen: Format | None, purpose: Purpose | None) -> Format:
     if file == STANDARD:
-        chosen = chosen or (Format.CSV if reader else Format.JSONL)
+        chosen = chosen or (Format.CSV if purpose else Format.JSONL)
     found = chosen or _SUFFIXES.get(Path(file).suffix.lower())
     if found is None:
         known = ", ".join(format_.value for format_ in Format)
         raise WrongUsage(f"Cannot tell the format of {file!r}; add --format with one of {known}")
-    if reader and found is not Format.CSV:
+    if purpose and found is not Format.CSV:
         raise WrongUsage("A file for spreadsheets is CSV; use --format csv, or a file such as feedback.csv")
     if file == STANDARD and found.value not in WRITERS and sys.stdout.isatty():
         raise WrongUsage(f"A terminal cannot show {found.value}; name a file")
@@ -138,12 +139,12 @@ def _format_of(file: str, chosen: Format | None, reader: Reader | None) -> Forma
 
 
 def _writer(
-    hk: Harken, query: FeedbackQuery, chosen: Format, reader: Reader | None, rated: Pairs | None
+    hk: Harken, query: FeedbackQuery, chosen: Format, purpose: Purpose | None, rated: Pairs | None
 ) -> Writer | None:
     """The writer of a text format; ``None`` for others."""
     if rated:
         return rated.writer
-    if reader:
+    if purpose:
         return spreadsheet_writer(hk.collection.stream(query), query)
     return WRITERS.get(chosen.value)
 

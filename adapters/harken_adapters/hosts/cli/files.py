@@ -11,11 +11,10 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
+from harken_adapters.formats.tables.source import STANDARD
 from harken_adapters.hosts.cli.options import WrongUsage
 from harken_adapters.hosts.cli.output import writing
 
-#: The name of stdin and stdout.
-STANDARD = "-"
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from textwrap import wrap
-from typing import Final
+from typing import Any, Final
 
+import typer
+
+from harken import ImportCounts
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
-from harken_adapters.formats.importing.report import heading, sample_rows, understood_lines
+from harken_adapters.formats.importing.report import heading, sample_rows, understood_lines, understood_record
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.hosts.cli.output import out, say, table
+from harken_adapters.hosts.cli.exit_codes import REFUSED
+from harken_adapters.hosts.cli.import_run import Run
+from harken_adapters.hosts.cli.options import NothingAccepted
+from harken_adapters.hosts.cli.output import out, print_json, say, table
 
-#: The exit code if some rows were rejected, and others not.
-SOME_REJECTED: Final = 3
+DRY_RUN: Final = "This was a dry run: nothing was written, and duplicates were not looked up"
 _NARROWEST: Final = 30
 
 
@@ -56,3 +63,85 @@ def show_reasons(tally: Tally) -> None:
     width = max(len(f"{one.count:,}") for one in reasons)
     for one in reasons:
         say(f"  {one.count:>{width},}  {one.example} ({one.place})", style="yellow")
+
+
+def show_result(run: Run, rejected: Path | None, seconds: float, *, as_json: bool) -> None:
+    """Print what became of the rows.
+
+    Raises:
+        NothingAccepted: no row was imported.
+        typer.Exit: some rows were rejected.
+    """
+    if not run.dry_run:
+        for file in run.files:
+            if file.rejected_file is None and rejected is None:
+                file.rejects.remove_stale()
+    total = run.total
+    if as_json:
+        print_json(_result_record(run, total, seconds))
+    else:
+        _print_result(run, total, seconds)
+    if total.nothing_accepted:
+        found = ", ".join(str(file.rejected_file) for file in run.files if file.rejected_file)
+        raise NothingAccepted(_why_nothing(total, found))
+    if total.rejected:
+        raise typer.Exit(REFUSED)
+
+
+def _why_nothing(total: Tally, rejected_files: str) -> str:
+    if not total.read:
+        return "There are no rows; nothing was imported"
+    see = f"; see {rejected_files} for the reasons" if rejected_files else ""
+    return f"{amount(total.rejected, 'row was', 'rows were')} rejected, nothing was imported{see}"
+
+
+def _print_result(run: Run, total: Tally, seconds: float) -> None:
+    several = len(run.files) > 1
+    for file in run.files if several else ():
+        say(f"{file.table.name}: {counts_text(file.tally.counts, 'row', dry_run=run.dry_run)}")
+    rate = f"{seconds:.1f} s, {total.read / seconds:,.0f} rows/s"
+    say(f"{'Total: ' if several else ''}{counts_text(total.counts, 'row', dry_run=run.dry_run)}; {rate}")
+    show_remarks(total)
+    if total.is_incomplete:
+        say("The last row is incomplete; it is left for the next import")
+    for path in filter(None, (file.rejected_file for file in run.files)):
+        say(f"Rejected rows, with reasons, are in {path}", style="yellow")
+    if run.erased:
+        say(f"{amount(run.erased, 'entry', 'entries')} of earlier imports erased")
+    if run.dry_run:
+        say(DRY_RUN)
+    elif run.record and total.added:
+        show_undo(run.record.id, run.command)
+
+
+def counts_text(counts: ImportCounts, noun: str = "", *, dry_run: bool = False) -> str:
+    """The counts, such as ``3 rows read: 2 added, 0 duplicates, 1 rejected``."""
+    read = f"{amount(counts.read, noun) if noun else f'{counts.read:,}'} read"
+    if dry_run:
+        return f"{read}: {counts.added:,} would be imported, {counts.rejected:,} rejected"
+    return f"{read}: {counts.added:,} added, {amount(counts.duplicates, 'duplicate')}, {counts.rejected:,} rejected"
+
+
+def show_undo(import_id: str, command: str) -> None:
+    """Print the id of an import, and how to undo it."""
+    say(f"Import {import_id}; to undo it: {command} erase --import {import_id}", style="dim")
+
+
+def _result_record(run: Run, total: Tally, seconds: float) -> Mapping[str, Any]:
+    files = [
+        {
+            **understood_record(file.profile, file.plan),
+            **file.tally.record(),
+            "rejected_file": str(file.rejected_file) if file.rejected_file else None,
+        }
+        for file in run.files
+    ]
+    return {
+        "import_id": run.record.id if run.record else None,
+        "dry_run": run.dry_run,
+        **total.record(),
+        "rejected_file": next((one["rejected_file"] for one in files if one["rejected_file"]), None),
+        "erased": run.erased,
+        "seconds": round(seconds, 3),
+        "files": files,
+    }

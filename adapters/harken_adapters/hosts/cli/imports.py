@@ -9,7 +9,7 @@ from attrs import asdict
 
 from harken import Import
 from harken.domain.instants import stamp, stamp_or_none
-from harken_adapters.charts.labels import amount
+from harken_adapters.hosts.cli.import_output import counts_text
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
 
@@ -37,10 +37,7 @@ def _show(one: Import) -> None:
         f"{in_one_line(one.id)}  started {time_text(one.started_at)}, {ended}",
         style="" if one.finished_at else "yellow",
     )
-    counts = one.counts
-    duplicates = amount(counts.duplicates, "duplicate")
-    line = f"{amount(counts.read, 'row')} read: {counts.added:,} added, {duplicates}, {counts.rejected:,} rejected"
-    say(f"    {'; '.join(filter(None, (line, _files(one))))}")
+    say(f"    {'; '.join(filter(None, (counts_text(one.counts, 'row'), _files(one))))}")
 
 
 def _files(one: Import) -> str:

@@ -5,35 +5,33 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
 import typer
+from attrs import evolve
 
+import harken
 from harken import StorageError
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
-from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, plan_of
+from harken_adapters.hosts.cli.exit_codes import REFUSED
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
-from harken_adapters.hosts.cli.import_options import (
-    CheckRules,
-    ContextColumns,
-    DateFormat,
-    Drop,
-    Map,
-    Only,
-    RatingOf,
-    Scale,
-    ZoneOfDates,
-    with_meaning,
+from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
+from harken_adapters.hosts.cli.import_output import (
+    DRY_RUN,
+    counts_text,
+    show_reasons,
+    show_remarks,
+    show_understood,
+    show_undo,
 )
-from harken_adapters.hosts.cli.import_output import SOME_REJECTED, show_reasons, show_remarks, show_understood
 from harken_adapters.hosts.cli.options import Json, NothingAccepted, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import print_json, run_through, say, warn
 
@@ -41,9 +39,11 @@ migrate = typer.Typer(no_args_is_help=True, help="Import feedback from the datab
 
 
 @migrate.command("mongodb-sessions")
+@with_meaning
 def mongodb_sessions(
     context: typer.Context,
     *,
+    meaning: Meaning,
     from_: Annotated[
         str, typer.Option("--from", metavar="URL", help="The database to read, such as mongodb://host/database.")
     ],
@@ -55,19 +55,13 @@ def mongodb_sessions(
         str | None,
         typer.Option(metavar="SESSION", help="Continue after this session, when an earlier run was interrupted."),
     ] = None,
-    map_: Map = None,
-    scale: Scale = None,
-    rating: RatingOf = None,
-    date_format: DateFormat = None,
-    zone: ZoneOfDates = None,
-    drop: Drop = None,
-    only: Only = None,
-    context_: ContextColumns = None,
     rejected: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="File for rejected entries. Default: COLLECTION.rejected.jsonl."),
     ] = None,
+    dry_run: DryRun = False,
     check_rules: CheckRules = False,
+    import_id: ImportId = None,
     as_json: Json = False,
 ) -> None:
     """Import feedback stored as an array in MongoDB session documents.
@@ -81,19 +75,9 @@ def mongodb_sessions(
     # Imported here because it is slow and its package may be missing.
     from harken_adapters.formats import mongodb  # noqa: PLC0415
 
-    options = with_meaning(
-        ImportOptions(),
-        map_=map_,
-        scale=scale,
-        rating=rating,
-        date_format=date_format,
-        zone=zone,
-        drop=drop,
-        only=only,
-        context=context_,
-    )
-    if "session_id" in options.columns:
-        raise WrongUsage("session_id is always read from _id; omit it from --map")
+    options = meaning.override(ImportOptions())
+    if "session_id" in {*options.columns, *options.constants}:
+        raise WrongUsage("session_id is always read from _id; omit it from --map and --set")
     rejects = Rejects(rejected or _default_rejects_path(collection), "session", "position", keep=after is not None)
     refuse_database(rejects.path)
     cli = cli_context(context)
@@ -105,22 +89,37 @@ def mongodb_sessions(
         profile, plan = plan_of(source.documents(after), options, collection)
         if profile.rows and not as_json:
             show_understood(profile, plan)
-        hk = stack.enter_context(cli.open())
+        # A dry run has a storage that is discarded, with the same rules.
+        hk = stack.enter_context(harken.connect("memory://", application=cli.application) if dry_run else cli.open())
         # After opening the storage, which may have created the file.
         refuse_database(rejects.path)
-        migration = Migration(hk, plan, rejects.add, application=cli.application, check_rules=check_rules)
+        migration = Migration(
+            hk,
+            plan,
+            (lambda *_: None) if dry_run else rejects.add,
+            name=collection,
+            application=cli.application,
+            import_id=import_id,
+            check_rules=check_rules,
+            dry_run=dry_run,
+        )
+        batches = migration.batches(source.documents(after))
         try:
-            with _saying_how_to_continue(migration, mongodb.place_of):
-                run_through(migration.batches(source.documents(after)), "sessions", source.count)
+            with nullcontext() if dry_run else _saying_how_to_continue(migration, mongodb.place_of):
+                run_through(((amount(done, "session"), done) for done in batches), source.count)
         finally:
             rejected_file = rejects.close()
-    if rejected_file is None and rejected is None and after is None:
+        default = hk.application
+    if rejected_file is None and rejected is None and after is None and not dry_run:
         rejects.remove_stale()
     seconds = perf_counter() - began
     if as_json:
-        print_json(_record(profile, plan, migration.tally, rejected_file, seconds))
+        print_json(_record(profile, plan, migration, rejected_file, seconds, dry_run=dry_run))
     else:
-        _show(migration.tally, rejected_file, seconds)
+        _show(migration.tally, rejected_file, seconds, dry_run=dry_run)
+        for name, running in migration.imports.items():
+            if migration.tally.applications[name].added:
+                show_undo(running.id, (cli if name == default else evolve(cli, application=name)).command)
     if migration.tally.is_empty and after is None:
         raise NothingAccepted(f"No document of {collection!r} has feedback or metadata; nothing was imported")
     _end(migration.tally, rejected_file)
@@ -142,11 +141,10 @@ def _saying_how_to_continue(migration: Migration, place_of: Callable[[Any], str 
 
 def _end(tally: Migrated, rejected_file: Path | None) -> None:
     if tally.nothing_accepted:
-        raise NothingAccepted(
-            f"All feedback and metadata was rejected, nothing was imported; see {rejected_file} for the reasons"
-        )
+        see = f"; see {rejected_file} for the reasons" if rejected_file else ""
+        raise NothingAccepted(f"All feedback and metadata was rejected, nothing was imported{see}")
     if tally.feedback.rejected or tally.metadata.rejected:
-        raise typer.Exit(SOME_REJECTED)
+        raise typer.Exit(REFUSED)
 
 
 def _default_rejects_path(collection: str) -> Path:
@@ -163,32 +161,33 @@ def _remedy(place: str | None, migration: Migration) -> str:
 
 
 def _record(
-    profile: Profile, plan: Plan, tally: Migrated, rejected_file: Path | None, seconds: float
+    profile: Profile, plan: Plan, migration: Migration, rejected_file: Path | None, seconds: float, *, dry_run: bool
 ) -> dict[str, Any]:
+    tally, ids = migration.tally, {name: running.id for name, running in migration.imports.items()}
     return {
+        "dry_run": dry_run,
         "documents": tally.documents,
         "feedback": tally.feedback.record(),
         "metadata": tally.metadata.record(),
-        "applications": {name: one.record() for name, one in tally.applications.items()},
+        "applications": {
+            name: {"import_id": ids.get(name), **one.record()} for name, one in tally.applications.items()
+        },
         "understood": understood_record(profile, plan),
         "rejected_file": str(rejected_file) if rejected_file else None,
         "seconds": round(seconds, 3),
     }
 
 
-def _show(tally: Migrated, rejected_file: Path | None, seconds: float) -> None:
+def _show(tally: Migrated, rejected_file: Path | None, seconds: float, *, dry_run: bool) -> None:
     say(f"{amount(tally.documents, 'session')} read; {seconds:.1f} s, {tally.feedback.read / seconds:,.0f} rows/s")
     for name, one in tally.applications.items():
-        say(f"Feedback of {name}: {_counts(one)}")
+        say(f"Feedback of {name}: {counts_text(one.counts, dry_run=dry_run)}")
     if len(tally.applications) != 1:
-        say(f"Feedback: {_counts(tally.feedback)}")
-    say(f"Metadata values: {_counts(tally.metadata)}")
+        say(f"Feedback: {counts_text(tally.feedback.counts, dry_run=dry_run)}")
+    say(f"Metadata values: {counts_text(tally.metadata.counts, dry_run=dry_run)}")
     show_remarks(tally.feedback)
     show_reasons(tally.metadata)
     if rejected_file:
         say(f"Rejected entries, with reasons, are in {rejected_file}", style="yellow")
-
-
-def _counts(tally: Tally) -> str:
-    duplicates = amount(tally.duplicates, "duplicate")
-    return f"{tally.read:,} read: {tally.added:,} added, {duplicates}, {tally.rejected:,} rejected"
+    if dry_run:
+        say(DRY_RUN)

@@ -26,6 +26,7 @@ from harken_adapters.formats.moderation import (
 from harken_adapters.formats.readings import spam_evaluation_record, spam_record
 from harken_adapters.hosts.cli.applications import say_if_empty
 from harken_adapters.hosts.cli.evaluation import evaluation_table, spam_note
+from harken_adapters.hosts.cli.exit_codes import FAILED
 from harken_adapters.hosts.cli.feedback import After, Limit
 from harken_adapters.hosts.cli.options import FeedbackId, Json, Order, WrongUsage, cli_context, instant
 from harken_adapters.hosts.cli.output import (
@@ -347,7 +348,7 @@ def _show_results(versions: Mapping[str, int], results: Sequence[DecisionResult]
                 say(f"{feedback_id}: {result}")
         say(f"\n{len(results) - len(failed):,} of {len(results):,} decided")
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 @moderate.command()

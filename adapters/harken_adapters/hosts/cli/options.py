@@ -13,7 +13,7 @@ from datetime import UTC, datetime, tzinfo
 from enum import Enum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from attrs import evolve, frozen
@@ -351,22 +351,33 @@ def _filters(
     )
 
 
-def with_filters(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the filter options to a command, which receives them as one argument, ``filters``.
+Command = Callable[..., None]
+
+
+def with_options(read: Callable[..., object], argument: str) -> Callable[[Command], Command]:
+    """Add the options that are the parameters of ``read`` to a command, which receives what it returns as an argument.
 
     Typer reads the options from the signature of a function. So the wrapper has the signature of the command with the
-    parameters of ``_filters`` instead of ``filters``.
+    parameters of ``read`` instead of the argument.
     """
-    own = inspect.signature(command, eval_str=True).parameters
-    added = inspect.signature(_filters, eval_str=True).parameters
+    added = inspect.signature(read, eval_str=True).parameters
 
-    @wraps(command)
-    def wrapper(**arguments: Any) -> None:
-        values = {name: arguments.pop(name) for name in added}
-        command(filters=_filters(**values), **arguments)
+    def decorate(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True).parameters
 
-    parameters = [parameter for name, parameter in own.items() if name != "filters"] + list(added.values())
-    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    wrapper.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined] # what inspect looks for
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword_only}
-    return wrapper
+        @wraps(command)
+        def wrapper(**arguments: Any) -> None:
+            values = {name: arguments.pop(name) for name in added}
+            command(**{argument: read(**values)}, **arguments)
+
+        parameters = [parameter for name, parameter in own.items() if name != argument] + list(added.values())
+        keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        wrapper.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined] # what inspect looks for
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword_only}
+        return wrapper
+
+    return decorate
+
+
+#: Adds the filter options to a command, which receives them as the argument ``filters``.
+with_filters: Final = with_options(_filters, "filters")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from harken import Feedback, Page, Rating
@@ -242,23 +242,22 @@ def _cell(value: Cell) -> Text:
     return Text("" if value is None else f"{value:,}" if isinstance(value, int) else in_one_line(value))
 
 
-def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> None:
+def run_through(steps: Iterable[tuple[str, float]], total: Callable[[], float | None]) -> None:
     """Consume the steps, and show a progress bar if stderr is a terminal.
 
     Args:
-        steps: gives the number of items done so far.
-        what: the name of the items.
-        total: counts all items; called only if the progress bar is shown.
+        steps: after each step, a description of what is done, and how much it is.
+        total: how much is to be done, if that is known; called only if the progress bar is shown.
     """
     if not err.is_terminal:
         for _ in steps:
             pass
         return
-    columns = (MofNCompleteColumn(), TextColumn(what), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("", total=total())
-        for done in steps:
-            progress.update(task, completed=done)
+        for description, done in steps:
+            progress.update(task, description=description, completed=done)
 
 
 def say_indented(text: str, style: str = "") -> None:

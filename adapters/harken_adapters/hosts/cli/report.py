@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from harken.configuration.extras import requires
+from harken_adapters.formats.tables.source import STANDARD
 from harken_adapters.hosts.cli.applications import say_if_empty
-from harken_adapters.hosts.cli.files import STANDARD, open_output, refuse_database
+from harken_adapters.hosts.cli.files import open_output, refuse_database
 from harken_adapters.hosts.cli.options import Filters, cli_context, with_filters
 from harken_adapters.hosts.cli.output import chart, chart_width, say
 

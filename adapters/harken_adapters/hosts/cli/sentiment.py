@@ -59,8 +59,7 @@ def _evaluate(context: typer.Context, filters: Filters, *, as_json: bool) -> Non
         if filters.query(hk) != hk.query():
             raise WrongUsage("--evaluate compares all rated comments; leave out the filters")
         run_through(
-            hk.sentiment.wait_for_embeddings(hk.application),
-            "embeddings of comments",
+            ((f"{done:,} embeddings of comments", done) for done in hk.sentiment.wait_for_embeddings(hk.application)),
             lambda: min(MAX_COMMENTS, hk.summary().comments),
         )
         evaluation = hk.sentiment.evaluate(hk.application)

@@ -1,0 +1,119 @@
+"""Options that ``import`` and ``migrate`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Annotated, Any, Final
+
+import typer
+from attrs import evolve, frozen
+
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.hosts.cli.options import pairs, with_options
+
+_PANEL: Final = "What columns mean"
+
+CheckRules = Annotated[
+    bool,
+    typer.Option("--check-rules", help="Apply the rules for new feedback, such as that a thumbs-down needs a comment."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all rows, and write nothing.")]
+ImportId = Annotated[str | None, typer.Option(metavar="ID", help="The id of this import. Default: a new one.")]
+
+
+class OtherColumns(Enum):
+    """What happens to columns that are not mapped to a field."""
+
+    ALL = "all"
+    NONE = "none"
+
+
+@frozen
+class Meaning:
+    """What the command line says about the meaning of columns."""
+
+    columns: Mapping[str, str]
+    constants: Mapping[str, str]
+    ratings: Mapping[str, str]
+    others: Mapping[str, Any]
+
+    def override(self, options: ImportOptions) -> ImportOptions:
+        """The options, overridden by those of the command line."""
+        return evolve(
+            options,
+            columns={**options.columns, **self.columns},
+            constants={**options.constants, **self.constants},
+            ratings={**options.ratings, **self.ratings},
+            **self.others,
+        )
+
+
+def _meaning(
+    *,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="FIELD=COLUMN", rich_help_panel=_PANEL, help="Read FIELD from COLUMN; repeatable."
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="FIELD=VALUE", rich_help_panel=_PANEL, help="A value for rows without FIELD; repeatable."
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(metavar="stars|nps|0..1", rich_help_panel=_PANEL, help="The scale of ratings that are numbers."),
+    ] = None,
+    rating: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VALUE=RATING",
+            rich_help_panel=_PANEL,
+            help="That VALUE is up, down or neutral; other=... for all other values; repeatable.",
+        ),
+    ] = None,
+    date_format: Annotated[
+        str | None,
+        typer.Option(metavar="FORMAT", rich_help_panel=_PANEL, help="How dates are written, such as %d/%m/%Y."),
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(metavar="IANA", rich_help_panel=_PANEL, help="The zone of dates without one; UTC by default."),
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", rich_help_panel=_PANEL, help="Leave out COLUMN; repeatable.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", rich_help_panel=_PANEL, help="Leave out other columns, except fields; repeatable."
+        ),
+    ] = None,
+    other_columns: Annotated[
+        OtherColumns | None,
+        typer.Option(
+            "--context", metavar="all|none", rich_help_panel=_PANEL, help="Whether other columns go into the context."
+        ),
+    ] = None,
+) -> Meaning:
+    given = {
+        "scale": scale,
+        "date_format": date_format,
+        "zone": zone,
+        "drop": drop,
+        "only": only,
+        "context": None if other_columns is None else other_columns is OtherColumns.ALL,
+    }
+    return Meaning(
+        columns=pairs("--map", map_ or ()),
+        constants=pairs("--set", set_ or ()),
+        ratings=pairs("--rating", rating or ()),
+        others={name: value for name, value in given.items() if value is not None},
+    )
+
+
+#: Adds the options for the meaning of columns to a command, which receives them as the argument ``meaning``.
+with_meaning: Final = with_options(_meaning, "meaning")

@@ -1,0 +1,145 @@
+"""A run of ``import`` over files."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from attrs import define
+
+from harken import Harken, Import
+from harken_adapters.charts.labels import amount
+from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.importer import Importer
+from harken_adapters.formats.importing.plan import Plan, mapping_digest
+from harken_adapters.formats.importing.profile import Profile
+from harken_adapters.formats.importing.running import RunningImport
+from harken_adapters.formats.importing.tally import Tally
+from harken_adapters.formats.tables.table import Table
+from harken_adapters.hosts.cli.files import Rejects, refuse_database
+from harken_adapters.hosts.cli.output import run_through
+
+#: How many batches are stored between two updates of the record of an import.
+_BATCHES_PER_RECORD: Final = 20
+
+
+@define
+class ImportFile:
+    """A file, what was understood of it, and what became of its rows."""
+
+    table: Table
+    profile: Profile
+    plan: Plan
+    rejects: Rejects
+    tally: Tally
+    rejected_file: Path | None = None
+
+
+class Run:
+    """One run over all files, with one import id."""
+
+    def __init__(
+        self,
+        hk: Harken,
+        files: Sequence[ImportFile],
+        options: ImportOptions,
+        command: str,
+        *,
+        import_id: str | None,
+        dry_run: bool,
+    ) -> None:
+        self.files = files
+        self.command = command
+        self.dry_run = dry_run
+        self.erased = 0
+        #: The record of the import; ``None`` for a dry run, or if all files are Harken exports.
+        self.record: RunningImport | None = None
+        self._hk = hk
+        self._options = options
+        self._import_id = import_id
+
+    @property
+    def total(self) -> Tally:
+        """The counts of all files."""
+        total = Tally()
+        for file in self.files:
+            total += file.tally
+        return total
+
+    def prepare(self, replaced: Sequence[Import], rejected: Path | None) -> None:
+        """Check the files to write, erase the imports that are replaced, and record the beginning of this one."""
+        if self.dry_run:
+            return
+        for file in self.files:
+            # After opening the storage, which may have created the file.
+            refuse_database(rejected or file.rejects.path)
+        application = self._hk.application
+        for one in replaced:
+            self.erased += self._hk.imports.erase(application, one.id).feedback
+        if not all(file.plan.is_export for file in self.files):
+            begun = self._hk.imports.begin(
+                application,
+                import_id=self._import_id,
+                files=[file.table.name for file in self.files],
+                mapping=mapping_digest(self._options),
+                sample=[digest for file in self.files for digest in file.profile.digests],
+            )
+            self.record = RunningImport(self._hk, begun)
+
+    def import_all(self, *, announce: bool, check_rules: bool) -> None:
+        """Import all files, and show a progress bar if stderr is a terminal."""
+        with _frozen_garbage_collection():
+            for file in self.files:
+                importer = self._importer(file, announce=announce, check_rules=check_rules)
+                file.tally = importer.tally
+                try:
+                    run_through(self._steps(file, importer), partial(_size, file))
+                except (KeyboardInterrupt, UnusableFile):
+                    self._update_record()
+                    raise
+                finally:
+                    file.rejected_file = file.rejects.close()
+        if self.record:
+            self.record.finish(self.total.counts)
+
+    def _steps(self, file: ImportFile, importer: Importer) -> Iterator[tuple[str, int]]:
+        """Import a file. Yields a description and the position in the file after each batch."""
+        for number, tally in enumerate(importer.batches(), start=1):
+            if number % _BATCHES_PER_RECORD == 0:
+                self._update_record()
+            yield f"{file.table.name} {amount(tally.read, 'row')}", file.table.progress[0]
+
+    def _importer(self, file: ImportFile, *, announce: bool, check_rules: bool) -> Importer:
+        return Importer(
+            self._hk,
+            file.table,
+            file.plan,
+            (lambda *_: None) if self.dry_run else file.rejects.add,
+            import_id=self.record.id if self.record else None,
+            announce=announce,
+            check_rules=check_rules,
+            dry_run=self.dry_run,
+        )
+
+    def _update_record(self) -> None:
+        if self.record:
+            self.record.update(self.total.counts)
+
+
+def _size(file: ImportFile) -> int | None:
+    return file.table.progress[1]
+
+
+@contextmanager
+def _frozen_garbage_collection() -> Iterator[None]:
+    """Leave the objects of the program out of garbage collections, which would take a tenth of an import."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
