@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from attrs import asdict, evolve
 
 from harken.domain.erasure import Erased
-from harken.domain.errors import ImportNotFound, ImportRejected, StorageUnavailable
+from harken.domain.errors import ImportNotFound, ImportRejected
 from harken.domain.idempotency import IMPORT_ID
 from harken.domain.imports import Import, ImportCounts
 from harken.domain.instants import (
@@ -21,11 +21,8 @@ from harken.domain.instants import (
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import label_problem
 from harken.ports.sessions import JsonValue
-from harken.ports.state import StateEntry, StateRepository
+from harken.ports.state import StateEntry, StateRepository, update
 from harken.ports.time import Clock, NewId
-
-#: How often to retry when other processes write to the same record.
-_TRIES: Final = 100
 
 
 class ImportService:
@@ -154,13 +151,10 @@ class ImportService:
         return self._update(running, change)
 
     def _update(self, one: Import, change: Callable[[Import | None], Import]) -> Import:
-        kind = _kind(one.application)
-        for _ in range(_TRIES):
-            entry = self._state.get(kind, one.id)
-            changed = change(_decode(entry) if entry else None)
-            if self._state.put(kind, _encode(changed, entry.version + 1 if entry else 1)):
-                return changed
-        raise StorageUnavailable(f"Other processes keep writing the record of import {one.id!r}; try again")
+        def change_value(stored: StateEntry | None) -> Mapping[str, JsonValue]:
+            return _encode(change(_decode(stored) if stored else None))
+
+        return _decode(update(self._state, _kind(one.application), one.id, change_value))
 
 
 def query_of(application: str, import_id: str) -> FeedbackQuery:
@@ -184,8 +178,8 @@ def _not_found(application: str, import_id: str) -> ImportNotFound:
     )
 
 
-def _encode(one: Import, version: int) -> StateEntry:
-    value: dict[str, JsonValue] = {
+def _encode(one: Import) -> Mapping[str, JsonValue]:
+    return {
         "application": one.application,
         "started_at": to_microseconds(one.started_at),
         "finished_at": to_microseconds_or_none(one.finished_at),
@@ -195,7 +189,6 @@ def _encode(one: Import, version: int) -> StateEntry:
         "sample": [f"{digest:016x}" for digest in one.sample],
         "counts": asdict(one.counts),
     }
-    return StateEntry(one.id, value, version)
 
 
 def _decode(entry: StateEntry) -> Import:
