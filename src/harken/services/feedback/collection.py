@@ -14,7 +14,7 @@ from harken.domain.events import Event, EventType
 from harken.domain.feedback import DEFAULT_APPLICATION, Change, Feedback, RatingValue, Submission, Target
 from harken.domain.idempotency import fingerprint
 from harken.domain.moderation import Moderation
-from harken.domain.query import Cursor, FeedbackQuery, Page
+from harken.domain.query import Cursor, FeedbackQuery, Order, Page
 from harken.domain.replies import ReplyRule, reply_to
 from harken.domain.rules import (
     SPAM,
@@ -31,8 +31,9 @@ from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRep
 from harken.ports.responder import Responder
 from harken.ports.text import ExplainingSpamFilter, Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
-from harken.services.feedback.editing import Check, Editor, Order, find, get
-from harken.services.feedback.erasing import Eraser, everything_of
+from harken.services.feedback.editing import Check, Editor
+from harken.services.feedback.erasing import Eraser
+from harken.services.feedback.finding import find, get
 from harken.services.feedback.group_commit import GroupCommit, OnWrite
 from harken.services.feedback.keywords import VoteKeywords, build_submission, check_keywords
 from harken.services.feedback.middleware import Middleware, MiddlewareChain
@@ -390,7 +391,7 @@ class CollectionService:
         Returns the numbers of what was removed, by kind.
         """
         erased = self._eraser.erase(query, limit=limit)
-        if self._rule_counts and limit is None and query == everything_of(query.application):
+        if self._rule_counts and limit is None and query.is_everything:
             self._rule_counts.erase(query.application)
         if erased.feedback:
             self._editor.notify()
