@@ -191,8 +191,10 @@ class Migration:
 
     def _submit(self, entries: Sequence[_Entry]) -> None:
         submissions = [entry.content for entry in entries if entry.content is not None]
-        collection, earlier = self._harken.collection, not self._check_rules
-        results = iter(collection.submit_many(submissions, announce=False, earlier=earlier) if submissions else ())
+        collection, historical = self._harken.collection, not self._check_rules
+        results = iter(
+            collection.submit_many(submissions, announce=False, historical=historical) if submissions else ()
+        )
         for entry in entries:
             self._count(entry, entry.reason if entry.content is None else next(results))
 

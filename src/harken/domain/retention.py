@@ -71,7 +71,7 @@ class Retention:
         return ", ".join((_to_text(self.default), *named))
 
     def expired_before(self, application: str, now: datetime) -> datetime | None:
-        """The time before which feedback was created that is kept no longer; ``None`` if all is kept."""
+        """The time before which expired feedback was created; ``None`` if all is kept."""
         kept = self.kept_for(application)
         try:
             return None if kept is None else now - kept

@@ -95,7 +95,7 @@ class CollectionService:
         self._clock = clock
         self._new_id = new_id
         self._policy = policy
-        self._policy_for_earlier = policy.for_earlier_feedback()
+        self._policy_for_historical = policy.for_historical_feedback()
         self._application = application
         self._middleware = tuple(middleware)
         self._sanitizer = sanitizer
@@ -173,14 +173,14 @@ class CollectionService:
         return future
 
     def submit_many(
-        self, submissions: Iterable[Submission], *, announce: bool = True, earlier: bool = False
+        self, submissions: Iterable[Submission], *, announce: bool = True, historical: bool = False
     ) -> list[Receipt | FeedbackRejected]:
         """Check many submissions and store them in one write. The result of a refused one is its error.
 
         Args:
             submissions: at most a few thousand, as one write carries all of them.
             announce: whether their events are stored, and so sent to channels; not useful for old feedback.
-            earlier: whether they were accepted earlier, in another system. The rules of the policy do not apply then,
+            historical: whether another system accepted them before. The rules of the policy do not apply then,
                 except a limit of 10,000 characters for comments, and receipts have what the rules find.
 
         Raises:
@@ -190,7 +190,7 @@ class CollectionService:
         for submission in submissions:
             chain = MiddlewareChain(self._middleware)
             try:
-                checked.append((self._prepare(submission, chain, announce=announce, earlier=earlier), chain))
+                checked.append((self._prepare(submission, chain, announce=announce, historical=historical), chain))
             except FeedbackRejected as error:
                 checked.append((error, chain))
             except Exception as error:
@@ -212,13 +212,13 @@ class CollectionService:
         ]
 
     def check_many(
-        self, submissions: Iterable[Submission], *, earlier: bool = False
+        self, submissions: Iterable[Submission], *, historical: bool = False
     ) -> list[tuple[Violation, ...] | FeedbackRejected]:
         """Check many submissions like :meth:`submit_many`, without middleware, and store and count nothing.
 
         The result of a refused one is its error; that of any other is what rules find that were not applied.
         """
-        policy = self._policy_for_earlier if earlier else self._policy
+        policy = self._policy_for_historical if historical else self._policy
 
         def check(submission: Submission) -> tuple[Violation, ...] | FeedbackRejected:
             if violations := policy.oversized(submission):
@@ -226,7 +226,7 @@ class CollectionService:
             clean = self._sanitize(submission)
             if violations := policy.judge(clean).violations:
                 return FeedbackRejected(violations)
-            return self._policy.broken_rules(clean) if earlier else ()
+            return self._policy.broken_rules(clean) if historical else ()
 
         return [check(one) for one in submissions]
 
@@ -455,13 +455,13 @@ class CollectionService:
         return receipt
 
     def _prepare(
-        self, original: Submission, chain: MiddlewareChain, *, announce: bool = True, earlier: bool = False
+        self, original: Submission, chain: MiddlewareChain, *, announce: bool = True, historical: bool = False
     ) -> _Prepared:
         """Take a submission through middleware, text ports and rules."""
-        policy = self._policy_for_earlier if earlier else self._policy
+        policy = self._policy_for_historical if historical else self._policy
         submission = self._clean(chain.enter(original.enriched()), policy)
         moderation = self._apply_policy(submission, policy)
-        waived = self._policy.broken_rules(submission) if earlier else ()
+        waived = self._policy.broken_rules(submission) if historical else ()
         feedback = build_feedback(
             self._add_sentiment(submission),
             moderation,
