@@ -33,7 +33,6 @@ from harken.ports.text import ExplainingSpamFilter, Sanitizer, SentimentAnalyzer
 from harken.ports.time import Clock, NewId
 from harken.services.feedback.editing import Check, Editor
 from harken.services.feedback.erasing import Eraser
-from harken.services.feedback.finding import find, get
 from harken.services.feedback.group_commit import GroupCommit, OnWrite
 from harken.services.feedback.keywords import VoteKeywords, build_submission, check_keywords
 from harken.services.feedback.middleware import Middleware, MiddlewareChain
@@ -41,6 +40,7 @@ from harken.services.feedback.receipt import Receipt
 from harken.services.feedback.replying import Replying
 from harken.services.feedback.revising import next_version, same_content
 from harken.services.feedback.voting import Voting, reused_key_error
+from harken.services.finding import find, get
 from harken.services.interruption import SafeFuture
 
 if TYPE_CHECKING:

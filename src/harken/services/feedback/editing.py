@@ -12,7 +12,7 @@ from harken.domain.events import Event, EventType
 from harken.domain.feedback import Feedback
 from harken.domain.rules import size_problem
 from harken.ports.repository import FeedbackRepository
-from harken.services.feedback.finding import get
+from harken.services.finding import get
 
 logger = logging.getLogger(__name__)
 

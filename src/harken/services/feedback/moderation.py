@@ -34,8 +34,7 @@ from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.feedback.backlog import backlog, waits_since
 from harken.services.feedback.editing import Check, Editor
-from harken.services.feedback.finding import find, get, oldest
-from harken.services.newest import newest, newest_changes
+from harken.services.finding import find, get, newest, newest_changes, oldest
 
 if TYPE_CHECKING:
     from harken.services.feedback.reviewing import Preview, Review

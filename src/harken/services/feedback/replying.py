@@ -15,7 +15,7 @@ from harken.ports.responder import Responder
 from harken.ports.time import Clock
 from harken.services.background import Background
 from harken.services.feedback.editing import Editor
-from harken.services.feedback.finding import get
+from harken.services.finding import get
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry, StateRepository, update
 from harken.ports.text import TemplateRenderer
 from harken.ports.time import Clock
-from harken.services.newest import newest
+from harken.services.finding import newest
 from harken.services.notifications.template_values import largest_values, template_values
 
 logger = logging.getLogger(__name__)
