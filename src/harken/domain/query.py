@@ -32,7 +32,7 @@ MAX_VALUES: Final = 100
 
 
 #: Which feedback comes first, by creation time.
-Order = Literal["oldest", "newest"]
+Order = Literal["newest", "oldest"]
 #: The labels of the wanted values of a context filter, see :func:`label`.
 Labels = frozenset[str | None]
 _Texts = str | Collection[str] | None
@@ -48,7 +48,7 @@ def check_limit(limit: int) -> None:
 def check_order(order: str) -> None:
     """Raise ``InvalidQuery`` unless it is an :data:`Order`."""
     if order not in get_args(Order):
-        raise InvalidQuery(f"order must be 'oldest' or 'newest', got {order!r}")
+        raise InvalidQuery(f"order must be 'newest' or 'oldest', got {order!r}")
 
 
 def _utc_or_none(moment: datetime | None) -> datetime | None:
