@@ -1,4 +1,4 @@
-"""Retention: parsing, and from when on feedback is kept no longer."""
+"""Retention: parsing, and when feedback expires."""
 
 from datetime import timedelta
 

@@ -500,17 +500,19 @@ def test_a_context_of_the_wrong_type_is_refused(hk: Harken) -> None:
         hk.collection.submit(a_submission(context=["no"], enrichment={"where": "here"}))
 
 
-def test_the_rules_do_not_apply_to_earlier_feedback(hk: Harken) -> None:
+def test_the_rules_do_not_apply_to_historical_feedback(hk: Harken) -> None:
     """It is stored as it was given, without waiting for a moderator; the receipts have what the rules find."""
     given = [a_submission("s", "down"), a_submission("s", "up", "click here"), a_submission("s", "up", "x" * 1_001)]
     rules = [("reason when down",), ("spam phrases",), ("comment length",)]
-    checked = hk.collection.check_many(given, earlier=True)
+    checked = hk.collection.check_many(given, historical=True)
     assert [tuple(one.rule for one in found) for found in checked if isinstance(found, tuple)] == rules
     assert hk.summary().total == 0
-    receipts = hk.collection.submit_many(given, announce=False, earlier=True)
+    receipts = hk.collection.submit_many(given, announce=False, historical=True)
     assert [tuple(one.rule for one in receipt.waived) for receipt in receipts if isinstance(receipt, Receipt)] == rules
     assert hk.summary().total == 3
-    refused = hk.collection.submit_many([a_submission("s", "up", "x" * 10_001), a_submission("", "up")], earlier=True)
+    refused = hk.collection.submit_many(
+        [a_submission("s", "up", "x" * 10_001), a_submission("", "up")], historical=True
+    )
     assert all(isinstance(one, FeedbackRejected) for one in refused)
 
 

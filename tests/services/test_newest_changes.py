@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 
 import harken
 from harken import Feedback
-from harken.services.newest import newest_changes
+from harken.services.finding import newest_changes
 from support import NOON
 
 

@@ -1,4 +1,4 @@
-"""Retention: relays erase the feedback that is kept no longer, and nothing else."""
+"""Retention: relays erase expired feedback, and nothing else."""
 
 import logging
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def test_older_feedback_is_erased(storage: Storage, clock: ManualClock, caplog: 
         hk.collection.restore([a_feedback("edge", application="shop", created_at=NOON - 90 * DAY)])
         assert _run(hk) == 0
         clock.turn(minutes=10)
-        # At the look before, the edge was exactly as old as allowed.
+        # At the check before, the edge was exactly as old as allowed.
         assert _run(hk) == 2 + 4
         assert _ages(storage) == {"archive": [*AGES], "default": [*AGES[:4]], "shop": [0, 89, 90]}
         for name in APPLICATIONS:
@@ -72,7 +72,7 @@ def test_older_feedback_is_erased(storage: Storage, clock: ManualClock, caplog: 
             assert hk.summary(application=name) == Summary.fold(stored)
         assert hk.check() == []
     assert [record.getMessage() for record in caplog.records] == [
-        "Retention: 400d, forever for archive, 90d for shop. Erasing begins with the next look, in ten minutes",
+        "Retention: 400d, forever for archive, 90d for shop. Erasing begins with the next check, in ten minutes",
         "Erased 2 entries of application default, created before 2025-01-28 12:00Z: feedback is kept for 400d",
         "Erased 4 entries of application shop, created before 2025-12-04 12:00Z: feedback is kept for 90d",
     ]
@@ -85,17 +85,17 @@ def test_every_storage_erases_by_its_own_clock(storage_url: str) -> None:
         given = [a_feedback(f"{age}", created_at=now - age * DAY, comment="x") for age in (91, 90.5, 89, 0)]
         hk.collection.restore(given)
         assert _run(hk) == 0
-        look = hk.state.get("retention", "look")
-        assert look is not None
+        last = hk.state.get("retention", "last-check")
+        assert last is not None
         earlier = {"at": to_microseconds(now - timedelta(minutes=11))}
-        assert hk.state.put("retention", StateEntry("look", earlier, look.version + 1))
+        assert hk.state.put("retention", StateEntry("last-check", earlier, last.version + 1))
         assert _run(hk) == 2
         assert list(hk.export()) == given[2:]
         assert (hk.summary(), hk.check()) == (Summary.fold(given[2:]), [])
 
 
 def test_over_time(storage: Storage, clock: ManualClock) -> None:
-    """Feedback is erased when it has become too old, measured at the look before, and never earlier."""
+    """Feedback is erased when it has become too old, measured at the check before, and never earlier."""
     with harken.connect(storage, clock=clock, retention=KEPT) as hk:
         _run(hk)
         before = clock()
@@ -112,14 +112,14 @@ def test_over_time(storage: Storage, clock: ManualClock) -> None:
 
 
 def test_a_clock_that_is_wrong_for_a_moment_erases_nothing(storage: Storage, clock: ManualClock) -> None:
-    """Two looks, ten minutes apart, must agree: after one with a clock ahead, ages are measured at the other one."""
+    """Two checks, ten minutes apart, must agree: after one with a clock ahead, ages are measured at the other one."""
     with harken.connect(storage, clock=clock, retention=KEPT) as hk:
         _run(hk)
         for wrong in (timedelta(days=3_650), timedelta(days=-3_650), timedelta(days=3_650)):
             clock.turn(minutes=10)
             right = clock()
             clock.now += wrong
-            # Another relay looks at the same wrong time.
+            # Another relay checks at the same wrong time.
             _run(hk), _run(hk)
             clock.now = right + timedelta(seconds=5)
             _run(hk)
@@ -205,7 +205,7 @@ def test_a_running_relay_erases(url: str, tmp_path: Path, clock: ManualClock) ->
     with harken.connect(url.format(tmp_path), clock=clock, retention="1 day", channels={}, routes=[]) as hk:
         hk.collection.restore([a_feedback(f"{number}", created_at=NOON - 2 * DAY) for number in range(BATCH + 1)])
         hk.start_relay()
-        eventually(lambda: hk.state.get("retention", "look"))
+        eventually(lambda: hk.state.get("retention", "last-check"))
         clock.turn(minutes=10)
         eventually(lambda: not hk.summary().total)
         hk.relay.stop()
@@ -215,7 +215,7 @@ def test_a_running_relay_erases(url: str, tmp_path: Path, clock: ManualClock) ->
 def test_a_relay_survives_a_failure_of_the_storage(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It logs the failure, and erases after the next look."""
+    """It logs the failure, and erases after the next check."""
     with (
         open_storage("memory://") as storage,
         harken.connect(storage, clock=clock, retention="1 day", channels={}, routes=[]) as hk,
@@ -266,7 +266,7 @@ def test_without_retention_nothing_is_erased_or_stored(clock: ManualClock) -> No
         for _ in range(3):
             clock.turn(days=10_000)
             assert (_run(hk), hk.relay.run_due()) in ((0, 1), (0, 0))
-        assert (hk.summary().total, hk.state.get("retention", "look")) == (1, None)
+        assert (hk.summary().total, hk.state.get("retention", "last-check")) == (1, None)
 
 
 @pytest.fixture

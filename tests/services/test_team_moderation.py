@@ -26,7 +26,7 @@ from harken import (
     Violation,
 )
 from harken.domain.moderation import Decision, DecisionConflict, Waiting
-from harken.services.feedback.editing import Order
+from harken.domain.query import Order
 from harken.testing import Faults
 from support import NOON, ManualClock, a_feedback, a_submission, in_threads
 

@@ -12,8 +12,8 @@ from attrs import evolve
 from harken import Cursor, ModerationStatus, Page
 from harken.domain.instants import stamp
 from harken.domain.moderation import Decision, Waiting
+from harken.domain.query import Order
 from harken.facade import Filters
-from harken.services.feedback.editing import Order
 from harken.services.feedback.moderation import DecisionResult, Decisions
 from harken.services.feedback.reviewing import Preview, Review
 from harken.services.feedback.rule_counts import RuleCount

@@ -52,15 +52,6 @@ def spreadsheet_writer(feedback: Iterable[Feedback], query: FeedbackQuery) -> Wr
     return lambda file: SpreadsheetWriter(file, context, with_status=with_status).write
 
 
-def export(feedback: Iterable[Feedback], file: BinaryIO, format: str) -> int:  # noqa: A002 - the name of the option
-    """Write feedback to a file as ``"jsonl"`` or ``"csv"``, in UTF-8. The file stays open.
-
-    Returns:
-        The number of entries.
-    """
-    return write_all(feedback, file, WRITERS[format])
-
-
 def write_all(feedback: Iterable[Feedback], file: BinaryIO, writer: Writer) -> int:
     """Write feedback to a file in UTF-8, each entry as the writer does. The file stays open.
 

@@ -220,7 +220,7 @@ class Migration:
                 application,
                 import_id=self._import_id,
                 files=[self._name],
-                mapping=mapping_digest(self._plan.options),
+                mapping_digest=mapping_digest(self._plan.options),
             )
             self.imports[application] = RunningImport(self._harken, record)
         return self.imports[application].id
@@ -234,8 +234,8 @@ class Migration:
     def _results(self, submissions: Sequence[Submission]) -> Iterable[_Result]:
         collection, earlier = self._harken.collection, not self._check_rules
         if self._dry_run:
-            return collection.check_many(submissions, earlier=earlier)
-        return collection.submit_many(submissions, announce=False, earlier=earlier)
+            return collection.check_many(submissions, historical=earlier)
+        return collection.submit_many(submissions, announce=False, historical=earlier)
 
     def _count(self, entry: _Entry, result: _Result | str) -> None:
         of_application = self.tally.applications.setdefault(str(entry.application), Tally())

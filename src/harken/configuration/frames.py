@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal
 
 from harken.configuration import plugins
@@ -12,6 +12,7 @@ from harken.domain.feedback import Feedback
 ENTRY_POINTS: Final = "harken.frames"
 #: The libraries whose tables Harken makes.
 Library = Literal["arrow", "pandas", "polars"]
+_EXTRAS: Final[Mapping[Library, str]] = {"arrow": "files", "pandas": "pandas", "polars": "polars"}
 
 
 def to_frame(library: Library, feedback: Iterable[Feedback]) -> Any:
@@ -24,5 +25,5 @@ def to_frame(library: Library, feedback: Iterable[Feedback]) -> Any:
     found = plugins.find(ENTRY_POINTS, library)
     if found is None:
         raise ConfigurationError(f"No installed package makes tables for {library}")
-    make: Callable[[Iterable[Feedback]], Any] = plugins.load(found, f"to_{library}", "files")
+    make: Callable[[Iterable[Feedback]], Any] = plugins.load(found, f"to_{library}", _EXTRAS[library])
     return make(feedback)

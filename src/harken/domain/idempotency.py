@@ -8,12 +8,11 @@ from json import JSONEncoder
 from typing import Final
 
 from harken.domain.feedback import Rating, Submission
-from harken.domain.texts import json_writer
 
 #: The context name under which imported feedback has the id of its import. It is not part of the body, so that a row
 #: which another import has stored is a duplicate.
 IMPORT_ID: Final = "import_id"
-_to_json: Final = json_writer(JSONEncoder(default=repr))
+_to_json: Final = JSONEncoder(default=repr).encode
 
 
 def fingerprint(submission: Submission) -> str:

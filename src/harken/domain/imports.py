@@ -58,7 +58,7 @@ class Import:
         started_at: the start of the first run.
         finished_at: the end of the last run; ``None`` if it has not ended, or was interrupted.
         files: the names of the files, without repetitions; at most the first 100.
-        mapping: a digest of how the rows were mapped to feedback.
+        mapping_digest: a digest of how the rows were mapped to feedback.
         sample: the smallest 64 of the 64-bit digests of the raw rows, sorted. So two imports of the same rows have the
             same sample, and two imports that share many rows very probably share some of it.
         counts: the rows of all runs. A row that was read again counts again, as a duplicate. If a run was killed, its
@@ -70,6 +70,10 @@ class Import:
     started_at: datetime
     finished_at: datetime | None = None
     files: tuple[str, ...] = field(default=(), converter=_first)
-    mapping: str = ""
+    mapping_digest: str = ""
     sample: tuple[int, ...] = field(default=(), converter=_smallest)
     counts: ImportCounts = ImportCounts()
+
+    def shares_rows(self, digests: Iterable[int]) -> bool:
+        """Whether any of these digests of raw rows is in the sample."""
+        return not set(digests).isdisjoint(self.sample)

@@ -7,7 +7,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from attrs import Attribute, evolve, field, frozen
 
@@ -31,6 +31,8 @@ _MOST_CHARACTERS: Final = 200
 MAX_VALUES: Final = 100
 
 
+#: Which feedback comes first, by creation time.
+Order = Literal["newest", "oldest"]
 #: The labels of the wanted values of a context filter, see :func:`label`.
 Labels = frozenset[str | None]
 _Texts = str | Collection[str] | None
@@ -41,6 +43,12 @@ def check_limit(limit: int) -> None:
     """Raise ``InvalidQuery`` unless a page can have at most this many items: 1 to :data:`MAX_PAGE`."""
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
+
+
+def check_order(order: str) -> None:
+    """Raise ``InvalidQuery`` unless it is an :data:`Order`."""
+    if order not in get_args(Order):
+        raise InvalidQuery(f"order must be 'newest' or 'oldest', got {order!r}")
 
 
 def _utc_or_none(moment: datetime | None) -> datetime | None:
@@ -187,6 +195,11 @@ class FeedbackQuery:
     def search(self) -> TextSearch | None:
         """The words that the comment must have, if any."""
         return None if self.text is None else TextSearch.parse(self.text)
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether it matches all feedback of the application, in any state."""
+        return self == FeedbackQuery(application=self.application).in_any_state()
 
     def in_any_state(self) -> FeedbackQuery:
         """Return the same query without the filters on moderation status and withdrawal."""

@@ -10,10 +10,9 @@ from attrs import field, frozen
 
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import FrozenMapping
-from harken.domain.instants import format_duration, parse_duration
+from harken.domain.instants import FOREVER, format_duration, parse_duration
 from harken.domain.rules import label_problem
 
-FOREVER: Final = "forever"
 #: A shorter time is probably a mistake: ``m`` are minutes, not months.
 _SHORTEST: Final = timedelta(days=1)
 
@@ -71,7 +70,7 @@ class Retention:
         return ", ".join((_to_text(self.default), *named))
 
     def expired_before(self, application: str, now: datetime) -> datetime | None:
-        """The time before which feedback was created that is kept no longer; ``None`` if all is kept."""
+        """The time before which expired feedback was created; ``None`` if all is kept."""
         kept = self.kept_for(application)
         try:
             return None if kept is None else now - kept

@@ -33,7 +33,7 @@ from harken.domain.violation import Span, Violation
 MAX_COMMENT_LENGTH: Final = 1000
 #: The maximum number of characters of a comment that was given earlier, in another system, unless the policy allows
 #: more.
-MAX_EARLIER_COMMENT_LENGTH: Final = 10_000
+MAX_HISTORICAL_COMMENT_LENGTH: Final = 10_000
 #: The maximum number of characters of a comment, a reply and a moderator's reason, regardless of the policy. Three
 #: versions of feedback with the longest texts fit into ``MAX_FEEDBACK_BYTES``, so that it can always be changed.
 MAX_TEXT_LENGTH: Final = 250_000
@@ -473,13 +473,13 @@ class RatingPolicy:
             return evolve(self, hold=(*self.hold, *rules))
         return evolve(self, refuse=(*self.refuse, *rules))
 
-    def for_earlier_feedback(self) -> RatingPolicy:
+    def for_historical_feedback(self) -> RatingPolicy:
         """Return the policy for feedback that was given earlier, in another system, where it was accepted.
 
         It only limits the length of comments: to 10,000 code points, or what this policy allows if that is more.
         """
         limits = [rule.longest for rule in self.refuse if isinstance(rule, _CommentWithin)]
-        rules = (comment_within(max(MAX_EARLIER_COMMENT_LENGTH, min(limits))),) if limits else ()
+        rules = (comment_within(max(MAX_HISTORICAL_COMMENT_LENGTH, min(limits))),) if limits else ()
         return RatingPolicy(refuse=rules)
 
     def broken_rules(self, submission: Submission) -> tuple[Violation, ...]:

@@ -1,13 +1,11 @@
 """Texts for people: unknown names, URLs without passwords, unprintable characters, tables in HTML.
 
-Also lists of texts, and JSON text of small values.
+Also lists of texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from json import JSONEncoder
-from json import encoder as json_encoder
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 #: How many names get a suggestion, and how long they may be, as the names may be anyone's and comparing takes time.
@@ -103,26 +101,3 @@ def html_table(
     head, body = cells("th", headings), "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     below = f"<p>{escape(note)}</p>" if note else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
-
-
-def json_writer(encoder: JSONEncoder) -> Callable[[object], str]:
-    """Return a function that gives the same text as ``encoder.encode``, for values without cycles.
-
-    The encoder prepares itself again for each value, which takes longer than the encoding of a small one.
-    """
-    make = getattr(json_encoder, "c_make_encoder", None)
-    if make is None:  # Python without its C accelerator
-        return encoder.encode
-    escape = json_encoder.encode_basestring_ascii if encoder.ensure_ascii else json_encoder.encode_basestring
-    write = make(
-        None,  # no search for cycles
-        encoder.default,
-        escape,
-        encoder.indent,
-        encoder.key_separator,
-        encoder.item_separator,
-        encoder.sort_keys,
-        encoder.skipkeys,
-        encoder.allow_nan,
-    )
-    return lambda value: "".join(write(value, 0))

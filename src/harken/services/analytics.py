@@ -48,8 +48,8 @@ from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.design_effects import DesignEffects
 from harken.services.erasures import Erasures
+from harken.services.finding import NEWEST, newest
 from harken.services.kept import Kept
-from harken.services.newest import NEWEST, newest
 from harken.services.reasons import MAX_REASONS, ReasonService
 from harken.services.themes import Themes, ThemeService, check_limit
 

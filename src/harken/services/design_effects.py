@@ -10,8 +10,8 @@ from harken.domain.insight.sampling import AuthorRatings, count_by_period, desig
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
+from harken.services.finding import NEWEST
 from harken.services.kept import Kept
-from harken.services.newest import NEWEST
 
 _Value = TypeVar("_Value")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from attrs import asdict, evolve
 
 from harken.domain.erasure import Erased
-from harken.domain.errors import ImportNotFound, ImportRejected, StorageUnavailable
+from harken.domain.errors import ImportNotFound, ImportRejected
 from harken.domain.idempotency import IMPORT_ID
 from harken.domain.imports import Import, ImportCounts
 from harken.domain.instants import (
@@ -21,11 +21,8 @@ from harken.domain.instants import (
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import label_problem
 from harken.ports.sessions import JsonValue
-from harken.ports.state import StateEntry, StateRepository
+from harken.ports.state import StateEntry, StateRepository, update
 from harken.ports.time import Clock, NewId
-
-#: How often to retry when other processes write to the same record.
-_TRIES: Final = 100
 
 
 class ImportService:
@@ -49,7 +46,7 @@ class ImportService:
         *,
         import_id: str | None = None,
         files: Sequence[str] = (),
-        mapping: str = "",
+        mapping_digest: str = "",
         sample: Iterable[int] = (),
     ) -> Import:
         """Record the start of a run, durably, before its first row is stored.
@@ -58,7 +55,7 @@ class ImportService:
             application: the application of the rows.
             import_id: the id of an import to continue, or of a new one; by default, a new id.
             files: the names of the files.
-            mapping: a digest of how rows are mapped to feedback.
+            mapping_digest: a digest of how rows are mapped to feedback.
             sample: the smallest 64-bit digests of the raw rows, see :class:`Import`.
 
         Raises:
@@ -73,14 +70,14 @@ class ImportService:
             application=application,
             started_at=self._clock(),
             files=tuple(files),
-            mapping=mapping,
+            mapping_digest=mapping_digest,
             sample=tuple(sample),
         )
 
         def change(stored: Import | None) -> Import:
             if stored is None:
                 return begun
-            if stored.mapping != mapping:
+            if stored.mapping_digest != mapping_digest:
                 raise ImportRejected(
                     f"Import {begun.id!r} began with another mapping of columns. Continue it with the options that it "
                     "began with, or choose another id; or erase the import first"
@@ -101,28 +98,22 @@ class ImportService:
         """
         return self._add(running, counts)
 
-    def finish(self, running: Import, counts: ImportCounts | None = None) -> Import:
+    def finish(self, running: Import, counts: ImportCounts) -> Import:
         """Record the end of a run, and add counts as :meth:`record` does."""
-        return self._add(running, counts or ImportCounts(), finished_at=self._clock())
+        return self._add(running, counts, finished_at=self._clock())
 
     def list(self, application: str) -> Sequence[Import]:
         """The imports of an application, the last started first."""
         found = [_decode(entry) for entry in self._state.all(_kind(application))]
         return sorted(found, key=lambda one: (one.started_at, one.id), reverse=True)
 
-    def get(self, application: str, import_id: str) -> Import:
-        """The import with that id.
+    def with_other_mapping(self, application: str, mapping_digest: str) -> Sequence[Import]:
+        """The imports with another mapping, the last started first."""
+        return [one for one in self.list(application) if one.mapping_digest != mapping_digest]
 
-        Raises:
-            ImportNotFound: there is none.
-        """
-        if (stored := self._find(application, import_id)) is None:
-            raise _not_found(application, import_id)
-        return _decode(stored)
-
-    def overlapping(self, application: str, mapping: str) -> Sequence[Import]:
-        """The imports with another mapping, the last started first. Compare the digests of rows with their samples."""
-        return [one for one in self.list(application) if one.mapping != mapping]
+    def query(self, application: str, import_id: str) -> FeedbackQuery:
+        """The query for all feedback of an import, in any state."""
+        return FeedbackQuery(application=application, context={IMPORT_ID: import_id}).in_any_state()
 
     def erase(self, application: str, import_id: str) -> Erased:
         """Undo an import: remove all its feedback permanently, in any state, and then its record.
@@ -133,7 +124,7 @@ class ImportService:
             ImportNotFound: there is neither a record nor feedback of the import.
         """
         stored = self._find(application, import_id)
-        erased = self._erase(query_of(application, import_id))
+        erased = self._erase(self.query(application, import_id))
         if stored is None and not erased.feedback:
             raise _not_found(application, import_id)
         self._state.delete(_kind(application), import_id)
@@ -154,18 +145,10 @@ class ImportService:
         return self._update(running, change)
 
     def _update(self, one: Import, change: Callable[[Import | None], Import]) -> Import:
-        kind = _kind(one.application)
-        for _ in range(_TRIES):
-            entry = self._state.get(kind, one.id)
-            changed = change(_decode(entry) if entry else None)
-            if self._state.put(kind, _encode(changed, entry.version + 1 if entry else 1)):
-                return changed
-        raise StorageUnavailable(f"Other processes keep writing the record of import {one.id!r}; try again")
+        def change_value(stored: StateEntry | None) -> Mapping[str, JsonValue]:
+            return _encode(change(_decode(stored) if stored else None))
 
-
-def query_of(application: str, import_id: str) -> FeedbackQuery:
-    """The query for all feedback of an import."""
-    return FeedbackQuery(application=application, context={IMPORT_ID: import_id}).in_any_state()
+        return _decode(update(self._state, _kind(one.application), one.id, change_value))
 
 
 def forget_imports(state: StateRepository, application: str) -> None:
@@ -184,18 +167,17 @@ def _not_found(application: str, import_id: str) -> ImportNotFound:
     )
 
 
-def _encode(one: Import, version: int) -> StateEntry:
-    value: dict[str, JsonValue] = {
+def _encode(one: Import) -> Mapping[str, JsonValue]:
+    return {
         "application": one.application,
         "started_at": to_microseconds(one.started_at),
         "finished_at": to_microseconds_or_none(one.finished_at),
         "files": [*one.files],
-        "mapping": one.mapping,
+        "mapping_digest": one.mapping_digest,
         # As texts, as not every storage has unsigned integers of 64 bits.
         "sample": [f"{digest:016x}" for digest in one.sample],
         "counts": asdict(one.counts),
     }
-    return StateEntry(one.id, value, version)
 
 
 def _decode(entry: StateEntry) -> Import:
@@ -206,7 +188,7 @@ def _decode(entry: StateEntry) -> Import:
         started_at=from_microseconds(value["started_at"]),
         finished_at=from_microseconds_or_none(value["finished_at"]),
         files=value["files"],
-        mapping=value["mapping"],
+        mapping_digest=value["mapping_digest"],
         sample=[int(digest, 16) for digest in value["sample"]],
         counts=ImportCounts(**value["counts"]),
     )

@@ -15,8 +15,8 @@ from harken.domain.insight.sampling import unnoticed
 from harken.domain.query import MAX_PAGE, Cursor, Dimension, FeedbackQuery, GroupBy
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
+from harken.services.finding import NEWEST
 from harken.services.kept import Kept
-from harken.services.newest import NEWEST
 
 MAX_REASONS: Final = 50
 _BY_TAG: Final = GroupBy(Dimension.TAG)

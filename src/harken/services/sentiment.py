@@ -20,8 +20,8 @@ from harken.ports.repository import FeedbackRepository
 from harken.ports.text import FeatureExtractor
 from harken.ports.time import Clock
 from harken.services.erasures import Erasures
+from harken.services.finding import newest_comments
 from harken.services.forks import ForkSafeLock
-from harken.services.newest import newest_comments
 
 if TYPE_CHECKING:
     from harken.services.embeddings import EmbeddedReadings

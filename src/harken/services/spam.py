@@ -16,7 +16,7 @@ from harken.domain.moderation import ModerationStatus
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.erasures import Erasures
-from harken.services.newest import newest_changes
+from harken.services.finding import newest_changes
 from harken.services.sentiment import ModelCache
 
 #: The approved and the rejected comments that it needs at least.

@@ -23,8 +23,8 @@ from harken.domain.query import FeedbackQuery
 from harken.ports.repository import FeedbackRepository
 from harken.ports.text import ThemeNamer
 from harken.ports.time import Clock
+from harken.services.finding import NEWEST, newest_comments
 from harken.services.forks import ForkSafeLock
-from harken.services.newest import NEWEST, newest_comments
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from harken import Feedback, Harken
 from harken.testing import with_content
 from harken.testing.strategies import feedback_entries, later_versions, texts
 from harken_adapters.formats.errors import BadRow
-from harken_adapters.formats.exporting import export
+from harken_adapters.formats.exporting import WRITERS, write_all
 from harken_adapters.formats.record import from_record, to_record
 from harken_adapters.formats.spreadsheet import guard, unguard
 from harken_adapters.formats.table import COLUMNS
@@ -77,7 +77,7 @@ def any_feedback(draw: st.DrawFn) -> Feedback:
 def exported(feedback: list[Feedback], to: str) -> bytes:
     """The bytes of an export."""
     file = io.BytesIO()
-    export(feedback, file, to)
+    write_all(feedback, file, WRITERS[to])
     return file.getvalue()
 
 

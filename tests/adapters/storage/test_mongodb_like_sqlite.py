@@ -20,7 +20,7 @@ from harken.ports.storage import Storage
 from harken.services.copying import Copying
 from harken.testing import NOON, accepted
 from harken.testing import strategies as hst
-from harken_adapters.formats.exporting import export
+from harken_adapters.formats.exporting import WRITERS, write_all
 from import_files import imported
 from shared_data import AIRLINES, needs_real_feedback
 from support import ManualClock, counting_ids
@@ -46,7 +46,7 @@ def both(mongodb_url: str, tmp_path: Path) -> Iterator[tuple[Harken, Harken]]:
 
 def _export(hk: Harken, kind: str) -> bytes:
     file = BytesIO()
-    export(hk.collection.stream(hk.query().in_any_state()), file, kind)
+    write_all(hk.collection.stream(hk.query().in_any_state()), file, WRITERS[kind])
     return file.getvalue()
 
 
@@ -121,7 +121,7 @@ def _conflict(what: object, reason: str) -> None:
 
 def _all_of(storage: Storage, application: str) -> bytes:
     file = BytesIO()
-    export(storage.feedback.stream(FeedbackQuery(application=application).in_any_state()), file, "jsonl")
+    write_all(storage.feedback.stream(FeedbackQuery(application=application).in_any_state()), file, WRITERS["jsonl"])
     return file.getvalue()
 
 

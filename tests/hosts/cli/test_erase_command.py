@@ -105,12 +105,13 @@ def imported(cli: Any) -> None:
     clock = ManualClock()
     with harken.connect(URL, clock=clock, new_id=counting_ids()) as hk:
         for import_id, files in (("march", ["a.csv"]), ("april", ["b.csv", "c.csv", "d.csv"])):
-            begun = hk.imports.begin("default", import_id=import_id, files=files, mapping="m")
+            begun = hk.imports.begin("default", import_id=import_id, files=files, mapping_digest="m")
             rows = [a_submission(f"{import_id}-{one}", context={"import_id": import_id}) for one in range(3)]
             hk.collection.submit_many(rows, announce=False)
             hk.imports.record(begun, ImportCounts(read=5, added=3, duplicates=1, rejected=1))
             clock.turn(hours=1)
-        hk.imports.finish(hk.imports.get("default", "march"))
+        march = hk.imports.list("default")[1]
+        hk.imports.finish(march, ImportCounts())
         hk.submit("other", "up")
 
 
@@ -130,7 +131,7 @@ def test_imports_are_listed(cli: Any) -> None:
         "started_at": "2026-03-04T12:00:00.000000Z",
         "finished_at": "2026-03-04T14:00:00.000000Z",
         "files": ["a.csv"],
-        "mapping": "m",
+        "mapping_digest": "m",
         "read": 5,
         "added": 3,
         "duplicates": 1,

@@ -28,17 +28,17 @@ def old(cli: Any) -> None:
 
 
 def _look_back(ago: timedelta) -> None:
-    """Let the last look at the clock be this long ago."""
+    """Let the last check be this long ago."""
     with harken.connect(URL) as hk:
-        stored = hk.state.get("retention", "look")
+        stored = hk.state.get("retention", "last-check")
         version = stored.version + 1 if stored else 1
         at = to_microseconds(datetime.now(UTC) - ago)
-        assert hk.state.put("retention", StateEntry("look", {"at": at}, version))
+        assert hk.state.put("retention", StateEntry("last-check", {"at": at}, version))
 
 
 @pytest.mark.usefixtures("old")
 def test_the_relay_erases_and_says_so(cli: Any) -> None:
-    """The first run only looks at the clock; a later one erases what is kept no longer, and logs the numbers."""
+    """The first run only checks the clock; a later one erases expired feedback, and logs the numbers."""
     assert "Erased" not in cli("relay", "--once").err
     _look_back(timedelta(minutes=11))
     ran = cli("relay", "--once")

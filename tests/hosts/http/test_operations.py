@@ -17,7 +17,7 @@ from harken import GroupBy, Harken, ModerationStatus, Period, Rating, Receipt, S
 from harken.testing.builders import with_content
 from harken_adapters.charts.comparison import ranking_sentence
 from harken_adapters.charts.headline import headline_details, headline_title
-from harken_adapters.formats.exporting import export
+from harken_adapters.formats.exporting import WRITERS, write_all
 from harken_adapters.formats.statistics import WEEKDAYS
 from hosts.serving import Server, problem, served, stored_feedback
 from services.learning import decided, pending, rated
@@ -488,7 +488,7 @@ class TestStatistics:
         """An export has exactly the bytes that the command line writes, and a file name."""
         answer = server.ask("GET", "/api/export", params={**parameters, "format": chosen})
         expected = io.BytesIO()
-        export(hk.collection.stream(hk.query(**filters)), expected, chosen)
+        write_all(hk.collection.stream(hk.query(**filters)), expected, WRITERS[chosen])
         assert answer.content == expected.getvalue()
         assert answer.headers["content-disposition"] == f'attachment; filename="feedback.{chosen}"'
         assert answer.headers["content-type"].startswith({"jsonl": "application/x-ndjson", "csv": "text/csv"}[chosen])

@@ -139,10 +139,10 @@ class Importer:
     def _submit(self, submissions: Sequence[Submission]) -> Sequence[Receipt | FeedbackRejected | _Violations]:
         if not submissions:
             return ()
-        collection, earlier = self._harken.collection, not self._check_rules
+        collection, historical = self._harken.collection, not self._check_rules
         if self._dry_run:
-            return collection.check_many(submissions, earlier=earlier)
-        return collection.submit_many(submissions, announce=self._announce, earlier=earlier)
+            return collection.check_many(submissions, historical=historical)
+        return collection.submit_many(submissions, announce=self._announce, historical=historical)
 
     def _restore(self, feedback: Sequence[Feedback]) -> Sequence[Outcome]:
         if self._dry_run:

@@ -11,8 +11,6 @@ from attrs import asdict, evolve, frozen
 
 from harken import Erased, FeedbackQuery, Harken
 from harken.domain.rules import label_problem
-from harken.services.feedback.erasing import everything_of
-from harken.services.imports import query_of
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.record import erasure_record
 from harken_adapters.hosts.cli.exit_codes import NOT_FOUND
@@ -59,7 +57,7 @@ class _Selection:
     def query(self, hk: Harken) -> FeedbackQuery:
         """The feedback to erase."""
         if self.import_id is not None:
-            return query_of(hk.application, self.import_id)
+            return hk.imports.query(hk.application, self.import_id)
         query = hk.query(session_id=self.session, author=self.author, until=self.before)
         return evolve(query, feedback_id=self.feedback_id).in_any_state()
 
@@ -144,7 +142,7 @@ def _question(selection: _Selection, query: FeedbackQuery, total: int) -> str:
         return f"Erase {entries} permanently?"
     if selection.import_id is not None:
         return f"Erase {entries} of import {selection.import_id} permanently?"
-    if query == everything_of(query.application):
+    if query.is_everything:
         also = "all conversations and metadata, and the list of imports"
         return f"Erase everything of application {query.application} permanently: {entries}, {also}?"
     if selection.before is not None:

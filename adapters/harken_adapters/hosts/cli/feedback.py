@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harken import Cursor, Feedback, Target
+from harken.domain.query import Order
 from harken.services.feedback.receipt import Receipt
 from harken_adapters.formats.readings import readings_record
 from harken_adapters.hosts.cli.applications import say_if_empty
@@ -15,7 +16,6 @@ from harken_adapters.hosts.cli.options import (
     FeedbackId,
     Filters,
     Json,
-    Order,
     WrongUsage,
     cli_context,
     pairs,
@@ -102,7 +102,7 @@ def list_(
     filters: Filters,
     sort: Annotated[
         Order, typer.Option(metavar="newest|oldest", help="Which feedback comes first, by its creation time.")
-    ] = Order.NEWEST,
+    ] = "newest",
     limit: Limit = 20,
     after: After = None,
     sentiment: Annotated[bool, typer.Option("--sentiment", help="Show how each comment reads.")] = False,
@@ -111,7 +111,7 @@ def list_(
     """List feedback, newest first."""
     cursor = Cursor.parse(after) if after else None
     with cli_context(context).open_existing() as hk:
-        page = hk.collection.find(filters.query(hk), limit=limit, after=cursor, order=sort.value)
+        page = hk.collection.find(filters.query(hk), limit=limit, after=cursor, order=sort)
         if not page.items and not as_json and say_if_empty(hk):
             return
         readings = hk.sentiment.readings(page.items) if sentiment else {}

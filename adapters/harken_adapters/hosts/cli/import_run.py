@@ -86,7 +86,7 @@ class Run:
                 application,
                 import_id=self._import_id,
                 files=[file.table.name for file in self.files],
-                mapping=mapping_digest(self._options),
+                mapping_digest=mapping_digest(self._options),
                 sample=[digest for file in self.files for digest in file.profile.digests],
             )
             self.record = RunningImport(self._hk, begun)

@@ -165,7 +165,7 @@ def _known(cli: CliContext, options: ImportOptions) -> Sequence[Import]:
     """The imports of the application with another mapping."""
     try:
         with cli.open_existing() as hk:
-            return hk.imports.overlapping(hk.application, mapping_digest(options))
+            return hk.imports.with_other_mapping(hk.application, mapping_digest(options))
     except StorageUnavailable:
         # It is created later, or the error is raised then.
         return ()
@@ -198,7 +198,7 @@ def _check_overlap(
         WrongUsage: there are some, and they are not to be replaced.
     """
     found = {digest for file in read for digest in file.profile.known}
-    earlier = [one for one in known if found.intersection(one.sample)]
+    earlier = [one for one in known if one.shares_rows(found)]
     if earlier and not replace:
         first = earlier[0]
         raise WrongUsage(

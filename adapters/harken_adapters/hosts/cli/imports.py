@@ -54,6 +54,6 @@ def _record(one: Import) -> dict[str, Any]:
         "started_at": stamp(one.started_at),
         "finished_at": stamp_or_none(one.finished_at),
         "files": list(one.files),
-        "mapping": one.mapping,
+        "mapping_digest": one.mapping_digest,
         **asdict(one.counts),
     }

@@ -11,6 +11,7 @@ import typer
 
 from harken import Cursor, Feedback, ModerationStatus, Page, SpamEvaluation
 from harken.domain.moderation import Decision
+from harken.domain.query import Order
 from harken.services.feedback.moderation import DecisionResult
 from harken.services.feedback.reviewing import BeforeAfter, Effect, Review
 from harken.services.spam import MIN_DECISIONS
@@ -28,7 +29,7 @@ from harken_adapters.hosts.cli.applications import say_if_empty
 from harken_adapters.hosts.cli.evaluation import evaluation_table, spam_note
 from harken_adapters.hosts.cli.exit_codes import FAILED
 from harken_adapters.hosts.cli.feedback import After, Limit
-from harken_adapters.hosts.cli.options import FeedbackId, Json, Order, WrongUsage, cli_context, instant
+from harken_adapters.hosts.cli.options import FeedbackId, Json, WrongUsage, cli_context, instant
 from harken_adapters.hosts.cli.output import (
     feedback_entry,
     feedback_list,
@@ -75,7 +76,7 @@ def queue(
     *,
     limit: Limit = 20,
     after: After = None,
-    order: Annotated[Order, typer.Option(metavar="ORDER", help="oldest or newest first.")] = Order.OLDEST,
+    order: Annotated[Order, typer.Option(metavar="ORDER", help="oldest or newest first.")] = "oldest",
     held_by: HeldBy = None,
     agent: Agent = None,
     author: Author = None,
@@ -85,7 +86,7 @@ def queue(
     cursor = Cursor.parse(after) if after else None
     with cli_context(context).open_existing() as hk:
         query = hk.query(agent_id=agent, author=author)
-        page = hk.moderation.queue(query, limit=limit, after=cursor, order=order.value, rule=held_by)
+        page = hk.moderation.queue(query, limit=limit, after=cursor, order=order, rule=held_by)
         if not page.items and not as_json and say_if_empty(hk):
             return
         readings = hk.spam.readings(page.items)

@@ -114,13 +114,6 @@ def cli_context(context: typer.Context) -> CliContext:
     return cli
 
 
-class Order(Enum):
-    """Which feedback comes first, by its creation time."""
-
-    NEWEST = "newest"
-    OLDEST = "oldest"
-
-
 class Status(Enum):
     """A moderation status, or any."""
 

@@ -8,55 +8,62 @@ from bson.errors import BSONError
 from pymongo import errors as driver
 
 from harken.domain.errors import StorageClosed, StorageError, StorageIncompatible, StorageUnavailable
-
-_UNKNOWN: Final = "it may have been stored; it is safe to repeat it with the same idempotency key"
-_REFUSED: Final = "nothing was written"
+from harken_adapters.storage.failures import NOTHING_WRITTEN, Failure
 
 #: The BSON encoder does not raise PyMongo's own errors.
 DriverError = driver.PyMongoError | BSONError
 
-_Row = tuple[type[StorageError], str]
-
+_UNKNOWN: Final = "it may have been stored; it is safe to repeat it with the same idempotency key"
 _DUPLICATE_KEY: Final = 11000
-_TOO_LATE: Final[_Row] = (StorageUnavailable, f"did not finish in time; {_UNKNOWN}")
-
-_INTERRUPTED: Final[_Row] = (StorageUnavailable, f"was interrupted, as its servers are changing roles; {_UNKNOWN}")
+_TOO_LATE: Final = Failure(StorageUnavailable, "did not finish in time", _UNKNOWN)
+_INTERRUPTED: Final = Failure(StorageUnavailable, "was interrupted, as its servers are changing roles", _UNKNOWN)
+_WRONG_PASSWORD: Final = Failure(
+    StorageUnavailable, "refuses the user name or password", NOTHING_WRITTEN, remedy="check both"
+)
+_CHECK_PERMISSIONS: Final = "check the user's permissions"
 
 #: By error code; see the server's ``error_codes.yml``.
-_CODES: Final[dict[int, _Row]] = {
-    11: (StorageUnavailable, f"does not know the user; {_REFUSED}, check the user's permissions"),
-    13: (StorageUnavailable, f"does not permit this operation; {_REFUSED}, check the user's permissions"),
-    18: (StorageUnavailable, f"refuses the user name or password; {_REFUSED}, check both"),
+_CODES: Final = {
+    11: Failure(StorageUnavailable, "does not know the user", NOTHING_WRITTEN, remedy=_CHECK_PERMISSIONS),
+    13: Failure(StorageUnavailable, "does not permit this operation", NOTHING_WRITTEN, remedy=_CHECK_PERMISSIONS),
+    18: _WRONG_PASSWORD,
     50: _TOO_LATE,
-    64: (StorageUnavailable, f"could not reach a majority in time; {_UNKNOWN}"),
+    64: Failure(StorageUnavailable, "could not reach a majority in time", _UNKNOWN),
     91: _INTERRUPTED,
-    100: (StorageUnavailable, f"has too few members for a majority; {_UNKNOWN}"),
-    121: (StorageError, f"refused a document that fails validation; {_REFUSED}"),
+    100: Failure(StorageUnavailable, "has too few members for a majority", _UNKNOWN),
+    121: Failure(StorageError, "refused a document that fails validation", NOTHING_WRITTEN),
     189: _INTERRUPTED,
-    8000: (StorageUnavailable, f"refuses the user name or password; {_REFUSED}, check both"),
-    10334: (StorageError, f"refused a document larger than 16 MB; {_REFUSED}"),
+    8000: _WRONG_PASSWORD,
+    10334: Failure(StorageError, "refused a document larger than 16 MB", NOTHING_WRITTEN),
     11600: _INTERRUPTED,
     11602: _INTERRUPTED,
-    14031: (StorageUnavailable, f"has no space left on its disk; {_REFUSED}"),
+    14031: Failure(StorageUnavailable, "has no space left on its disk", NOTHING_WRITTEN),
 }
 
 #: By class; the first match applies.
-_CLASSES: Final[tuple[tuple[type[Exception], _Row], ...]] = (
-    (driver.DocumentTooLarge, (StorageError, f"does not accept documents larger than 16 MB; {_REFUSED}")),
-    (driver.InvalidOperation, (StorageClosed, "was closed; connect again")),
+_CLASSES: Final[tuple[tuple[type[Exception], Failure], ...]] = (
+    (
+        driver.DocumentTooLarge,
+        Failure(StorageError, "does not accept documents larger than 16 MB", NOTHING_WRITTEN),
+    ),
+    (driver.InvalidOperation, Failure(StorageClosed, "was closed", remedy="connect again")),
     (
         driver.ServerSelectionTimeoutError,
-        (StorageUnavailable, f"could not be reached in time; check its address and whether it runs; {_UNKNOWN}"),
+        Failure(StorageUnavailable, "could not be reached in time; check its address and whether it runs", _UNKNOWN),
     ),
-    (driver.NotPrimaryError, (StorageUnavailable, f"currently has no primary; {_UNKNOWN}")),
+    (driver.NotPrimaryError, Failure(StorageUnavailable, "currently has no primary", _UNKNOWN)),
     (driver.NetworkTimeout, _TOO_LATE),
     (
         driver.ProtocolError,
-        (StorageUnavailable, f"returned the response of another, interrupted call; {_UNKNOWN}"),
+        Failure(StorageUnavailable, "returned the response of another, interrupted call", _UNKNOWN),
     ),
-    (driver.AutoReconnect, (StorageUnavailable, f"broke the connection; {_UNKNOWN}")),
-    (driver.ConfigurationError, (StorageIncompatible, f"does not offer what Harken needs; {_REFUSED}")),
+    (driver.AutoReconnect, Failure(StorageUnavailable, "broke the connection", _UNKNOWN)),
+    (
+        driver.ConfigurationError,
+        Failure(StorageIncompatible, "does not offer what Harken needs", NOTHING_WRITTEN),
+    ),
 )
+_OTHER: Final = Failure(StorageError, "failed")
 
 
 def translation(name: str, error: DriverError, *, writes: bool = True) -> StorageError:
@@ -67,10 +74,8 @@ def translation(name: str, error: DriverError, *, writes: bool = True) -> Storag
         error: the error of the driver.
         writes: whether the call may have written; otherwise the message does not say what became of a write.
     """
-    kind, what = _row(error)
-    if not writes:
-        what = what.replace(f"; {_UNKNOWN}", "").replace(f" {_REFUSED},", "").removesuffix(f"; {_REFUSED}")
-    return kind(f"{name} {what} (MongoDB says: {_shorten(error)})")
+    failure = _failure(error)
+    return failure.error(f"{name} {failure.describe(writes=writes)} (MongoDB says: {_shorten(error)})")
 
 
 def only_duplicate_keys(error: driver.BulkWriteError) -> list[int]:
@@ -81,17 +86,17 @@ def only_duplicate_keys(error: driver.BulkWriteError) -> list[int]:
     return sorted(one["index"] for one in failed)
 
 
-def _row(error: DriverError) -> _Row:
+def _failure(error: DriverError) -> Failure:
     for code in _codes(error):
         if code in _CODES:
             return _CODES[code]
-    for kind, row in _CLASSES:
+    for kind, failure in _CLASSES:
         if isinstance(error, kind):
-            return row
+            return failure
     if isinstance(error, driver.PyMongoError) and error.timeout:
         return _TOO_LATE
     # If a retry may succeed, or a majority has not yet confirmed the write, its outcome is unknown.
-    return _INTERRUPTED if _may_be_stored(error) else (StorageError, "failed")
+    return _INTERRUPTED if _may_be_stored(error) else _OTHER
 
 
 def _codes(error: DriverError) -> list[int]:

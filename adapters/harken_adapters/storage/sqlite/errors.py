@@ -9,20 +9,27 @@ from pathlib import Path
 from typing import Final
 
 from harken.domain.errors import StorageClosed, StorageCorrupt, StorageError, StorageUnavailable
+from harken_adapters.storage.failures import NOTHING_WRITTEN, Failure
 
-_REFUSED: Final = "nothing was written"
 _PRIMARY: Final = 0xFF  # An extended error code holds the primary one in its lowest byte.
-_TABLE: Final[dict[int, tuple[type[StorageError], str]]] = {
-    sqlite3.SQLITE_BUSY: (StorageUnavailable, f"is locked by another process; {_REFUSED}, try again"),
-    sqlite3.SQLITE_LOCKED: (StorageUnavailable, f"is locked; {_REFUSED}, try again"),
-    sqlite3.SQLITE_CORRUPT: (StorageCorrupt, "is damaged; restore it from a backup, or export the readable data"),
-    sqlite3.SQLITE_NOTADB: (StorageCorrupt, "is damaged or is not an SQLite database"),
-    sqlite3.SQLITE_CANTOPEN: (StorageUnavailable, "cannot be opened; check the folder and its permissions"),
-    sqlite3.SQLITE_PERM: (StorageUnavailable, "cannot be accessed; check its permissions"),
-    sqlite3.SQLITE_READONLY: (StorageUnavailable, "is read-only; check its permissions"),
-    sqlite3.SQLITE_FULL: (StorageUnavailable, f"has no space left on its disk; {_REFUSED}"),
-    sqlite3.SQLITE_IOERR: (StorageUnavailable, "cannot be read or written; check its disk"),
+_FAILURES: Final = {
+    sqlite3.SQLITE_BUSY: Failure(
+        StorageUnavailable, "is locked by another process", NOTHING_WRITTEN, remedy="try again"
+    ),
+    sqlite3.SQLITE_LOCKED: Failure(StorageUnavailable, "is locked", NOTHING_WRITTEN, remedy="try again"),
+    sqlite3.SQLITE_CORRUPT: Failure(
+        StorageCorrupt, "is damaged", remedy="restore it from a backup, or export the readable data"
+    ),
+    sqlite3.SQLITE_NOTADB: Failure(StorageCorrupt, "is damaged or is not an SQLite database"),
+    sqlite3.SQLITE_CANTOPEN: Failure(
+        StorageUnavailable, "cannot be opened", remedy="check the folder and its permissions"
+    ),
+    sqlite3.SQLITE_PERM: Failure(StorageUnavailable, "cannot be accessed", remedy="check its permissions"),
+    sqlite3.SQLITE_READONLY: Failure(StorageUnavailable, "is read-only", remedy="check its permissions"),
+    sqlite3.SQLITE_FULL: Failure(StorageUnavailable, "has no space left on its disk", NOTHING_WRITTEN),
+    sqlite3.SQLITE_IOERR: Failure(StorageUnavailable, "cannot be read or written", remedy="check its disk"),
 }
+_OTHER: Final = Failure(StorageError, "failed")
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -44,7 +51,5 @@ def translation(path: Path, error: sqlite3.Error, *, writes: bool = True) -> Sto
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return StorageClosed(f"{path} was closed; connect again")
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
-    kind, what = _TABLE.get(code, (StorageError, "failed"))
-    if not writes:
-        what = what.replace(f" {_REFUSED},", "").removesuffix(f"; {_REFUSED}")
-    return kind(f"{path} {what} (SQLite says: {error})")
+    failure = _FAILURES.get(code, _OTHER)
+    return failure.error(f"{path} {failure.describe(writes=writes)} (SQLite says: {error})")

@@ -15,7 +15,6 @@ from harken.domain.instants import (
     to_microseconds_or_none,
 )
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus, RuleMatch
-from harken.domain.texts import json_writer
 
 COLUMNS: Final = (
     "application",
@@ -50,7 +49,7 @@ SELECTED: Final = ", ".join(f"feedback.{column}" for column in COLUMNS)
 Row = tuple[Any, ...]
 
 #: Stored JSON is compact, and not escaped to ASCII.
-dump: Final = json_writer(json.JSONEncoder(ensure_ascii=False, separators=(",", ":")))
+dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _NUMBERS: Final = {Rating.UP: 1, Rating.DOWN: -1, Rating.NEUTRAL: 0}
 _RATINGS: Final = {number: rating for rating, number in _NUMBERS.items()}

@@ -14,7 +14,7 @@ from harken.domain.events import Event, EventType
 from harken.domain.feedback import DEFAULT_APPLICATION, Change, Feedback, RatingValue, Submission, Target
 from harken.domain.idempotency import fingerprint
 from harken.domain.moderation import Moderation
-from harken.domain.query import Cursor, FeedbackQuery, Page
+from harken.domain.query import Cursor, FeedbackQuery, Order, Page
 from harken.domain.replies import ReplyRule, reply_to
 from harken.domain.rules import (
     SPAM,
@@ -31,8 +31,8 @@ from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRep
 from harken.ports.responder import Responder
 from harken.ports.text import ExplainingSpamFilter, Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
-from harken.services.feedback.editing import Check, Editor, Order, find, get
-from harken.services.feedback.erasing import Eraser, everything_of
+from harken.services.feedback.editing import Check, Editor
+from harken.services.feedback.erasing import Eraser
 from harken.services.feedback.group_commit import GroupCommit, OnWrite
 from harken.services.feedback.keywords import VoteKeywords, build_submission, check_keywords
 from harken.services.feedback.middleware import Middleware, MiddlewareChain
@@ -40,6 +40,7 @@ from harken.services.feedback.receipt import Receipt
 from harken.services.feedback.replying import Replying
 from harken.services.feedback.revising import next_version, same_content
 from harken.services.feedback.voting import Voting, reused_key_error
+from harken.services.finding import find, get
 from harken.services.interruption import SafeFuture
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class CollectionService:
         self._clock = clock
         self._new_id = new_id
         self._policy = policy
-        self._policy_for_earlier = policy.for_earlier_feedback()
+        self._policy_for_historical = policy.for_historical_feedback()
         self._application = application
         self._middleware = tuple(middleware)
         self._sanitizer = sanitizer
@@ -172,14 +173,14 @@ class CollectionService:
         return future
 
     def submit_many(
-        self, submissions: Iterable[Submission], *, announce: bool = True, earlier: bool = False
+        self, submissions: Iterable[Submission], *, announce: bool = True, historical: bool = False
     ) -> list[Receipt | FeedbackRejected]:
         """Check many submissions and store them in one write. The result of a refused one is its error.
 
         Args:
             submissions: at most a few thousand, as one write carries all of them.
             announce: whether their events are stored, and so sent to channels; not useful for old feedback.
-            earlier: whether they were accepted earlier, in another system. The rules of the policy do not apply then,
+            historical: whether another system accepted them before. The rules of the policy do not apply then,
                 except a limit of 10,000 characters for comments, and receipts have what the rules find.
 
         Raises:
@@ -189,7 +190,7 @@ class CollectionService:
         for submission in submissions:
             chain = MiddlewareChain(self._middleware)
             try:
-                checked.append((self._prepare(submission, chain, announce=announce, earlier=earlier), chain))
+                checked.append((self._prepare(submission, chain, announce=announce, historical=historical), chain))
             except FeedbackRejected as error:
                 checked.append((error, chain))
             except Exception as error:
@@ -211,13 +212,13 @@ class CollectionService:
         ]
 
     def check_many(
-        self, submissions: Iterable[Submission], *, earlier: bool = False
+        self, submissions: Iterable[Submission], *, historical: bool = False
     ) -> list[tuple[Violation, ...] | FeedbackRejected]:
         """Check many submissions like :meth:`submit_many`, without middleware, and store and count nothing.
 
         The result of a refused one is its error; that of any other is what rules find that were not applied.
         """
-        policy = self._policy_for_earlier if earlier else self._policy
+        policy = self._policy_for_historical if historical else self._policy
 
         def check(submission: Submission) -> tuple[Violation, ...] | FeedbackRejected:
             if violations := policy.oversized(submission):
@@ -225,7 +226,7 @@ class CollectionService:
             clean = self._sanitize(submission)
             if violations := policy.judge(clean).violations:
                 return FeedbackRejected(violations)
-            return self._policy.broken_rules(clean) if earlier else ()
+            return self._policy.broken_rules(clean) if historical else ()
 
         return [check(one) for one in submissions]
 
@@ -390,7 +391,7 @@ class CollectionService:
         Returns the numbers of what was removed, by kind.
         """
         erased = self._eraser.erase(query, limit=limit)
-        if self._rule_counts and limit is None and query == everything_of(query.application):
+        if self._rule_counts and limit is None and query.is_everything:
             self._rule_counts.erase(query.application)
         if erased.feedback:
             self._editor.notify()
@@ -454,13 +455,13 @@ class CollectionService:
         return receipt
 
     def _prepare(
-        self, original: Submission, chain: MiddlewareChain, *, announce: bool = True, earlier: bool = False
+        self, original: Submission, chain: MiddlewareChain, *, announce: bool = True, historical: bool = False
     ) -> _Prepared:
         """Take a submission through middleware, text ports and rules."""
-        policy = self._policy_for_earlier if earlier else self._policy
+        policy = self._policy_for_historical if historical else self._policy
         submission = self._clean(chain.enter(original.enriched()), policy)
         moderation = self._apply_policy(submission, policy)
-        waived = self._policy.broken_rules(submission) if earlier else ()
+        waived = self._policy.broken_rules(submission) if historical else ()
         feedback = build_feedback(
             self._add_sentiment(submission),
             moderation,

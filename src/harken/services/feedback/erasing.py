@@ -68,7 +68,7 @@ class Eraser:
         if limit is not None:
             return self._finish(application, self._repository.erase(query, at=self._clock(), limit=limit))
         # The feedback last: if the call is interrupted, a repeated call finds it again.
-        if query == everything_of(application):
+        if query.is_everything:
             removed = self._erase_sessions(application)
         else:
             query = query.in_any_state() if _selects_all(query) else query
@@ -130,11 +130,6 @@ class Eraser:
             agents=len(self._conversations.agents(application, session_id)),
             messages=self._conversations.erase(application, session_id),
         )
-
-
-def everything_of(application: str) -> FeedbackQuery:
-    """The query for all feedback of an application, in any state."""
-    return FeedbackQuery(application=application).in_any_state()
 
 
 def _whole(application: str, session_id: str) -> FeedbackQuery:

@@ -28,13 +28,13 @@ from harken.domain.moderation import (
     ResponseTime,
     Waiting,
 )
-from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Page, check_limit
+from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Order, Page, check_limit, check_order
 from harken.domain.rules import label_problem, long_text_problem, text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.feedback.backlog import backlog, waits_since
-from harken.services.feedback.editing import Check, Editor, Order, check_page, find, get, oldest
-from harken.services.newest import newest, newest_changes
+from harken.services.feedback.editing import Check, Editor
+from harken.services.finding import find, get, newest, newest_changes, oldest
 
 if TYPE_CHECKING:
     from harken.services.feedback.reviewing import Preview, Review
@@ -129,7 +129,8 @@ class ModerationService:
         waiting = evolve(query, statuses=_PENDING, withdrawn=False)
         if rule is None:
             return find(self._repository, waiting, limit=limit, after=after, order=order)
-        check_page(limit, order)
+        check_limit(limit)
+        check_order(order)
         entries = (oldest if order == "oldest" else newest)(self._repository, waiting, after=after)
         return _page(entries, limit, rule)
 

@@ -14,7 +14,8 @@ from harken.ports.repository import FeedbackRepository
 from harken.ports.responder import Responder
 from harken.ports.time import Clock
 from harken.services.background import Background
-from harken.services.feedback.editing import Editor, get
+from harken.services.feedback.editing import Editor
+from harken.services.finding import get
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Retention: erases feedback that applications keep no longer, in small batches."""
+"""Retention: erases expired feedback, in small batches."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ logger = logging.getLogger("harken.retention")
 
 #: How many entries a batch erases.
 BATCH: Final = 500
-#: The shortest time between two looks at the clock that must agree, see :meth:`RetentionService.erase_expired`.
+#: The shortest time between two checks, see :meth:`RetentionService.erase_expired`.
 INTERVAL: Final = timedelta(minutes=10)
 _A_DAY: Final = timedelta(days=1)
 _KIND: Final = "retention"
-_LOOK: Final = "look"
+_LAST_CHECK: Final = "last-check"
 _AT: Final = "at"
 
 
@@ -64,36 +64,39 @@ class RetentionService:
         return {name: summary[None].total for name, summary in found.items() if summary}
 
     def erase_expired(self) -> Generator[int]:
-        """Erase what is kept no longer. Yields the number of entries after each batch, so that the caller can pause.
+        """Erase expired feedback. Yields the number of entries after each batch, so that the caller can pause.
 
         Every ten minutes one relay on the storage does it, however many there are; the others, and calls in between, do
-        nothing. Ages are measured at the time of the look before, ten minutes ago or more. So a clock that is wrong for
-        a moment erases nothing too early, and the first look at a storage erases nothing.
+        nothing. Ages are measured at the time of the last check, ten minutes ago or more. So a clock that is wrong for
+        a moment erases nothing too early, and the first check of a storage erases nothing.
 
-        What was erased is logged for each application, also if the caller stops early; the rest is erased after the
-        next look.
+        What was erased is logged for each application, also if the caller stops early; the rest is erased by the next
+        check.
 
         Raises:
-            StorageError: the storage failed; the rest is erased after the next look.
+            StorageError: the storage failed; the rest is erased by the next check.
         """
-        if not self.settings.is_set or (at := self._look()) is None:
+        if not self.settings.is_set or (at := self._claim_turn()) is None:
             return
         for application in self._repository.applications():
             if query := self._expired(application, at):
                 yield from self._erase_all(query)
 
-    def _look(self) -> datetime | None:
-        """Look at the clock. Returns the earlier time of this look and the last one; ``None`` if it is not time yet."""
-        now, stored = self._clock(), self._state.get(_KIND, _LOOK)
+    def _claim_turn(self) -> datetime | None:
+        """Record a check, if it is time for one and no other relay is faster.
+
+        Returns the time of the last check, or of this one if that is earlier; ``None`` if there is nothing to do yet.
+        """
+        now, stored = self._clock(), self._state.get(_KIND, _LAST_CHECK)
         last = None if stored is None else from_microseconds(int(str(stored.value[_AT])))
         if last is not None and timedelta(0) <= now - last < INTERVAL:
             return None
-        entry = StateEntry(_LOOK, {_AT: to_microseconds(now)}, stored.version + 1 if stored else 1)
+        entry = StateEntry(_LAST_CHECK, {_AT: to_microseconds(now)}, stored.version + 1 if stored else 1)
         if not self._state.put(_KIND, entry):
             # Another relay does it.
             return None
         if last is None:
-            logger.info("Retention: %s. Erasing begins with the next look, in ten minutes", self.settings)
+            logger.info("Retention: %s. Erasing begins with the next check, in ten minutes", self.settings)
             return None
         return min(last, now)
 

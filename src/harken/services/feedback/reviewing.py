@@ -14,7 +14,7 @@ from harken.domain.query import MAX_PAGE, Dimension, FeedbackQuery, GroupBy, Gro
 from harken.domain.similarity import Sketch
 from harken.domain.summary import Summary
 from harken.ports.repository import FeedbackRepository
-from harken.services.newest import newest
+from harken.services.finding import newest
 
 #: How much of the queue is searched for similar texts.
 _SEARCHED: Final = 2_000

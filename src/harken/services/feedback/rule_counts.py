@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from harken.domain.errors import InvalidQuery, StorageError, StorageUnavailable
+from harken.domain.errors import InvalidQuery, StorageError
 from harken.domain.feedback import Submission
 from harken.domain.moderation import Moderation
 from harken.domain.rules import label_problem
 from harken.domain.violation import Violation
 from harken.ports.sessions import JsonValue
-from harken.ports.state import StateEntry, StateRepository
+from harken.ports.state import StateEntry, StateRepository, update
 from harken.ports.time import Clock
 from harken.services.forks import ForkSafeLock
 from harken.services.interruption import Latch
@@ -36,8 +36,6 @@ OTHERS: Final = "other rules"
 INTERVAL: Final = 5.0
 #: How many counts may wait in memory.
 _MOST_WAITING: Final = 1_000
-#: How often to retry when other processes write at the same time.
-_TRIES: Final = 100
 #: How many seconds closing waits for a write.
 _PATIENCE: Final = 5.0
 _KIND: Final = "rule-counts"
@@ -219,15 +217,13 @@ class RuleCounts:
             logger.warning("The counts of rules could not be stored; they are written with the next ones: %s", error)
 
     def _store(self, application: str, counts: Mapping[_Key, _Counts]) -> None:
-        for _ in range(_TRIES):
-            entry = self._state.get(_KIND, application)
-            days = _decode(entry.value) if entry else {}
+        def change(stored: StateEntry | None) -> Mapping[str, JsonValue]:
+            days = _decode(stored.value) if stored else {}
             for (_, day, rule), one in counts.items():
                 _count(days.setdefault(day.isoformat(), {}), rule, one)
-            value = {day: _encode(days[day]) for day in sorted(days)[-_STORED_DAYS:]}
-            if self._state.put(_KIND, StateEntry(application, value, entry.version + 1 if entry else 1)):
-                return
-        raise StorageUnavailable("Other processes keep writing the counts of rules; try again")
+            return {day: _encode(days[day]) for day in sorted(days)[-_STORED_DAYS:]}
+
+        update(self._state, _KIND, application, change)
 
 
 def _count(rules: dict[str, _Counts], rule: str, counts: _Counts) -> None:

@@ -17,7 +17,7 @@ from harken.domain.texts import no_such
 from harken.domain.violation import Violation
 from harken.ports.outbox import Outbox
 from harken.ports.sessions import JsonValue
-from harken.ports.state import StateEntry, StateRepository
+from harken.ports.state import StateEntry, StateRepository, update
 from harken.ports.time import Clock
 from harken.services.alerting.service import AlertingService
 
@@ -245,13 +245,8 @@ class ChannelService:
             raise NoSuchChannel(no_such("channel", name, self.names))
 
     def _change(self, name: str, edit: Callable[[ChannelState], ChannelState]) -> ChannelState:
-        while True:
-            stored = self._state.get(_KIND, name)
-            before = _state(name, stored)
-            after = edit(before)
-            version = stored.version + 1 if stored else 1
-            if after == before or self._state.put(_KIND, StateEntry(name, _value(after), version)):
-                return self._remember(after)
+        changed = update(self._state, _KIND, name, lambda stored: _value(edit(_state(name, stored))))
+        return self._remember(_state(name, changed))
 
     def _remember(self, state: ChannelState) -> ChannelState:
         self._seen[state.name] = (self._clock(), state)

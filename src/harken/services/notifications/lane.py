@@ -87,7 +87,7 @@ class RelayDependencies:
         channels: the status of the channels.
         routes: the routes and their templates.
         digests: the digests.
-        retention: erases the feedback that is kept no longer.
+        retention: erases expired feedback.
         clock: the current time, which all relays on the storage agree on.
         jitter: returns a random number from 0 to 1.
         schedule: the wait before each attempt.

@@ -54,8 +54,8 @@ class Relay:
     Any number of relays may run on a storage, in any number of processes. If one dies, others send its deliveries again
     when the leases have expired, with the same ids.
 
-    One thread dispatches events, and another one erases the feedback that is kept no longer. Each channel has its own
-    lane with up to ``concurrency`` threads.
+    One thread dispatches events, and another one erases expired feedback. Each channel has its own lane with up to
+    ``concurrency`` threads.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Relay:
     def run_due(self) -> int:
         """Dispatch and send all that is due, in this thread; returns the number of attempts. For hosts without threads.
 
-        Also erases the feedback that is kept no longer.
+        Also erases expired feedback.
 
         Raises:
             ConfigurationError: the configuration of a channel is invalid.

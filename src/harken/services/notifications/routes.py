@@ -25,10 +25,10 @@ from harken.ports.alerts import AlertRepository
 from harken.ports.notifier import Notification
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import JsonValue
-from harken.ports.state import StateEntry, StateRepository
+from harken.ports.state import StateEntry, StateRepository, update
 from harken.ports.text import TemplateRenderer
 from harken.ports.time import Clock
-from harken.services.newest import newest
+from harken.services.finding import newest
 from harken.services.notifications.template_values import largest_values, template_values
 
 logger = logging.getLogger(__name__)
@@ -143,12 +143,14 @@ class RouteService:
         """
         self._check_not_configured(route.name)
         self._check(route)
-        while True:
-            before = self._state.get(_KIND, route.name)
-            if before is not None and owner is not None and parse_route(before.value).applications != {owner}:
-                return False
-            if self._state.put(_KIND, _entry(route, before.version + 1 if before else 1)):
-                return True
+        record = _record(route)
+
+        def change(stored: StateEntry | None) -> Mapping[str, JsonValue]:
+            if stored and owner is not None and parse_route(stored.value).applications != {owner}:
+                return stored.value
+            return record
+
+        return update(self._state, _KIND, route.name, change).value == record
 
     def replace(self, before: Route | None, route: Route) -> bool:
         """Store a route, if the stored one with its name is still ``before``; ``None`` if there must not be one.
@@ -164,7 +166,7 @@ class RouteService:
         stored = self._state.get(_KIND, route.name)
         if (parse_route(stored.value) if stored else None) != before:
             return False
-        return self._state.put(_KIND, _entry(route, stored.version + 1 if stored else 1))
+        return self._state.put(_KIND, StateEntry(route.name, _record(route), stored.version + 1 if stored else 1))
 
     def delete(self, name: str) -> bool:
         """Remove a route; ``False`` if there was none.
@@ -203,6 +205,6 @@ class RouteService:
             self._renderer().render(template, values)
 
 
-def _entry(route: Route, version: int) -> StateEntry:
-    value: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # it has JSON values only
-    return StateEntry(route.name, value, version)
+def _record(route: Route) -> Mapping[str, JsonValue]:
+    record: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # it has JSON values only
+    return record

@@ -11,7 +11,7 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 
 from harken.domain.instants import EPOCH
-from harken.ports.state import StateEntry, StateRepository
+from harken.ports.state import StateEntry, StateRepository, update
 from harken.ports.time import Clock
 from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.http.guards.cookies import MAX_COOKIE, find_cookie
@@ -163,7 +163,7 @@ class BrowserSessions:
         new = BrowserSession(
             id=token_urlsafe(_ID_BYTES), key_id=key_id, person=person, signed_in_at=now, expires_at=now
         )
-        return self._sign(evolve(new, generation=self._ended(new.owner)[0].generation))
+        return self._sign(evolve(new, generation=self._ended(new.owner).generation))
 
     def extend(self, session: BrowserSession) -> tuple[BrowserSession, str]:
         """A session that ends :data:`LIFETIME` from now, but not later than :data:`LONGEST` after signing in.
@@ -198,7 +198,7 @@ class BrowserSessions:
 
     def is_ended(self, session: BrowserSession) -> bool:
         """Whether someone signed out of the session, or of all sessions of its owner. Reads from the storage."""
-        return self._ended(session.owner)[0].ends(session)
+        return self._ended(session.owner).ends(session)
 
     def end(self, session: BrowserSession) -> None:
         """End a session, in all processes and for all copies of the cookie.
@@ -264,21 +264,23 @@ class BrowserSessions:
             self._state.put(_KIND, StateEntry(_SIGNING, {"secret": token_urlsafe(_SECRET_BYTES)}))
         return str(entry.value["secret"])
 
-    def _ended(self, owner: str) -> tuple[_Ended, int]:
-        """What an owner has ended, and the version of that entry, 0 if there is none."""
-        entry = self._state.get(_KIND, owner)
-        if entry is None:
-            return _Ended(), 0
-        value: Any = entry.value
-        return _Ended(value["generation"], value["single"]), entry.version
+    def _ended(self, owner: str) -> _Ended:
+        """What an owner has ended."""
+        return _decode(self._state.get(_KIND, owner))
 
     def _change(self, owner: str, change: Callable[[_Ended], _Ended]) -> None:
-        while True:
-            ended, version = self._ended(owner)
-            changed = change(ended)
-            value: Any = {"generation": changed.generation, "single": dict(changed.single)}
-            if self._state.put(_KIND, StateEntry(owner, value, version + 1)):
-                return
+        update(self._state, _KIND, owner, lambda stored: _encode(change(_decode(stored))))
+
+
+def _decode(entry: StateEntry | None) -> _Ended:
+    if entry is None:
+        return _Ended()
+    value: Any = entry.value
+    return _Ended(value["generation"], value["single"])
+
+
+def _encode(ended: _Ended) -> Mapping[str, Any]:
+    return {"generation": ended.generation, "single": dict(ended.single)}
 
 
 def _seconds(moment: datetime) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from harken import ModerationStatus, Scope
 from harken.domain.moderation import Decision
-from harken.services.feedback.editing import Order
+from harken.domain.query import Order
 from harken.services.feedback.moderation import MAX_DECISIONS
 from harken_adapters.formats.moderation import (
     decisions_record,

@@ -1,15 +1,22 @@
-"""Reads the newest feedback, so that what a statistic costs is bounded."""
+"""Finds stored feedback: one entry, pages, and the oldest or newest entries.
+
+Statistics read the newest feedback only, so that their costs are bounded.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice, takewhile
+from itertools import dropwhile, islice, takewhile
 from typing import Final
 
+from attrs import evolve
+
+from harken.domain.errors import FeedbackNotFound
 from harken.domain.feedback import Feedback
-from harken.domain.query import MAX_PAGE, Cursor, FeedbackQuery
+from harken.domain.query import MAX_PAGE, Cursor, FeedbackQuery, Order, Page, check_limit, check_order
+from harken.domain.rules import text_problem
 from harken.ports.repository import FeedbackRepository
 
 #: How many entries are read at most.
@@ -18,6 +25,41 @@ NEWEST: Final = 20_000
 _SEARCHED: Final = 100_000
 _FIRST_WINDOW: Final = timedelta(seconds=1)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
+
+
+def get(repository: FeedbackRepository, application: str, feedback_id: str) -> Feedback:
+    """The feedback with that id, in any state.
+
+    Raises:
+        FeedbackNotFound: there is no such feedback, or the id is invalid.
+    """
+    if text_problem("application", application) or text_problem("id", feedback_id):
+        raise FeedbackNotFound(application, feedback_id)
+    return repository.get(application, feedback_id)
+
+
+def find(
+    repository: FeedbackRepository, query: FeedbackQuery, *, limit: int, after: Cursor | None, order: Order = "newest"
+) -> Page:
+    """A page of matching feedback.
+
+    Raises:
+        InvalidQuery: the limit is out of range, or the order is invalid.
+    """
+    check_limit(limit)
+    check_order(order)
+    if order == "newest":
+        return repository.find(query, limit=limit, after=after)
+    entries = tuple(islice(oldest(repository, query, after), limit + 1))
+    return Page(entries[:limit], Cursor.of(entries[limit - 1]) if len(entries) > limit else None)
+
+
+def oldest(repository: FeedbackRepository, query: FeedbackQuery, after: Cursor | None) -> Iterator[Feedback]:
+    """The matching feedback after a place, oldest first, in constant memory."""
+    if after is None:
+        return repository.stream(query)
+    since = max(filter(None, (query.since, after.created_at)))
+    return dropwhile(lambda one: Cursor.of(one) <= after, repository.stream(evolve(query, since=since)))
 
 
 def newest(
