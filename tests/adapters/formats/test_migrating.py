@@ -17,8 +17,7 @@ from harken import Feedback, FeedbackQuery, Harken, Rating, StorageUnavailable, 
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.importing.values import plain
-from harken_adapters.formats.migrating import Document, Migrated, Migration, plan_of
+from harken_adapters.formats.migrating import Document, Migrated, Migration, plain, plan_of
 from session_documents import Expected, session_documents
 from support import NOON, all_events
 

@@ -12,10 +12,10 @@ from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.rows import rows_of
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.importing.values import as_text
 from harken_adapters.formats.record import from_record, is_export
 from harken_adapters.formats.table import from_cells
 from harken_adapters.formats.tables.table import Record, Table
+from harken_adapters.formats.values import canonical_text
 
 BATCH: Final = 1_000
 
@@ -38,14 +38,7 @@ def _records_of(format: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:  
         from harken_adapters.formats.arrow import from_row  # noqa: PLC0415 - needs an extra
 
         return from_row
-    return from_cells if format == "csv" else lambda row: from_cells({name: _text(row[name]) for name in row})
-
-
-def _text(value: object) -> str:
-    """The cell of CSV that a spreadsheet has made this value of."""
-    if value is None or isinstance(value, bool):
-        return "" if value is None else str(value).lower()
-    return str(as_text(value))
+    return from_cells if format == "csv" else lambda row: from_cells({name: canonical_text(row[name]) for name in row})
 
 
 class Importer:

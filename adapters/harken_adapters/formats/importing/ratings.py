@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from math import isnan
 from typing import Any, Final
 
 from attrs import frozen
@@ -12,6 +11,7 @@ from attrs import frozen
 from harken import Rating
 from harken.domain.rules import MAX_CONTEXT_VALUE_LENGTH
 from harken_adapters.formats.errors import BadRow, UnusableFile
+from harken_adapters.formats.values import canonical_text, is_empty
 
 #: The key of ``--rating`` for all values that have no other meaning.
 OTHER: Final = "other"
@@ -68,9 +68,7 @@ SCALES: Final[Mapping[str, Scale]] = {
 
 def canonical(value: object) -> str:
     """The text by which a value is recognised: ``5``, ``5.0``, ``"5"`` and ``" 5.00 "`` have the same, ``"5"``."""
-    if value is None or (isinstance(value, float) and isnan(value)):
-        return ""
-    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+    text = "" if is_empty(value) else canonical_text(value).strip()
     if not _NUMBER.fullmatch(text):
         return text
     number = float(text)

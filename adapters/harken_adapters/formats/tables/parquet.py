@@ -12,7 +12,7 @@ from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.tables.header import unique_names
 from harken_adapters.formats.tables.source import Source
 from harken_adapters.formats.tables.table import Layout, Record, Table
-from harken_adapters.formats.tables.values import plain, to_json
+from harken_adapters.formats.values import from_library, to_json
 
 _BATCH: Final = 1_000
 
@@ -105,4 +105,4 @@ def _values(column: Any) -> list[Any]:
         column = column.cast(pyarrow.timestamp("us", kind.tz), safe=False)
     values: list[Any] = column.to_pylist()
     is_plain = pyarrow.types.is_string(kind) or pyarrow.types.is_integer(kind) or pyarrow.types.is_boolean(kind)
-    return values if is_plain else [plain(value) for value in values]
+    return values if is_plain else [from_library(value) for value in values]

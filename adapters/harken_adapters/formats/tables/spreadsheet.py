@@ -23,7 +23,7 @@ from harken_adapters.formats.tables.compression import read_members
 from harken_adapters.formats.tables.header import count_left_out, find_names, unique_names
 from harken_adapters.formats.tables.source import Source
 from harken_adapters.formats.tables.table import Layout, Record, Table
-from harken_adapters.formats.tables.values import plain, to_json
+from harken_adapters.formats.values import from_library, to_json
 
 _SAMPLE_ROWS: Final = 1_000
 #: The library allocates all cells up to the last row and the last column of a sheet, 16 bytes each.
@@ -90,7 +90,7 @@ class SpreadsheetTable(Table):
         """The rows that are not empty, with their numbers in the sheet."""
         for number, cells in enumerate(self._sheet.iter_rows(), 1):
             self._read = number
-            values = [None if cell == "" else plain(cell) for cell in cells]
+            values = [None if cell == "" else from_library(cell) for cell in cells]
             if any(value is not None for value in values):
                 yield Record(self._read, values)
 

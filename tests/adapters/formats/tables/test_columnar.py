@@ -1,6 +1,7 @@
 """Spreadsheets, Parquet and Arrow: typed values."""
 
 import io
+import json
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+import harken
 from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.import_options import ImportOptions
+from import_files import imported
 from table_files import records_of, rows_of, table_of
 
 WRITTEN = datetime(2024, 1, 2, 3, 4, 5)  # noqa: DTZ001 - cells of spreadsheets have no zone
@@ -237,3 +241,24 @@ def test_any_values_are_read_back(rows: list[tuple[Any, ...]], format_: str) -> 
     table = pa.table(arrays, names=[str(number) for number in range(len(arrays))])
     expected = [row for row in rows if any(value is not None and value != "" for value in row)]
     assert [record.values for record in records_of(columnar(table, format_), "file")] == expected
+
+
+FORMATS_WITH_TYPES = {
+    "xlsx": lambda names, cells: xlsx([names, cells]),
+    "parquet": lambda names, cells: columnar(pa.table([[cell] for cell in cells], names=names), "parquet"),
+}
+
+
+@pytest.mark.parametrize("of", FORMATS_WITH_TYPES)
+def test_a_date_in_the_context_gets_no_zone(of: str) -> None:
+    """A date of another column stays as it is in the file; as a rejected row that is imported again, it is the same."""
+    data = FORMATS_WITH_TYPES[of](["session_id", "rating", "seen"], ["s", "up", WRITTEN])
+    with table_of(data, f"file.{of}") as table:
+        [rejected] = [table.raw(row) for row in table.records()]
+    with harken.connect("memory://") as hk:
+        imported(hk, data, of, ImportOptions(zone="Europe/Berlin"))
+        again = {"line": 2, "reason": "", "row": rejected}
+        tally, _ = imported(hk, json.dumps(again), "jsonl", ImportOptions(zone="Europe/Berlin"))
+        [feedback] = hk.export()
+    assert feedback.context == {"seen": "2024-01-02T03:04:05"}
+    assert tally.duplicates == 1
