@@ -24,7 +24,7 @@ from harken.domain.instants import stamp
 from harken.domain.rules import label_problem
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.columns import unique
+from harken_adapters.formats.importing.columns import with_session
 from harken_adapters.formats.importing.importer import BATCH
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
@@ -84,16 +84,7 @@ def _rows(documents: Iterable[Document]) -> Iterator[Mapping[str, Any]]:
         entries = document.get("feedbacks")
         for raw in entries if isinstance(entries, list) else ():
             if isinstance(raw, Mapping):
-                yield _row(_session_id(document), plain(raw))
-
-
-def _row(session_id: str, raw: dict[str, Any]) -> dict[str, Any]:
-    """The entry with the session of its document. Another session in the entry goes into the context."""
-    row = {**raw, "session_id": session_id}
-    other = raw.get("session_id")
-    if other not in (None, session_id):
-        row[unique("session_id", row)] = other
-    return row
+                yield with_session(plain(raw), _session_id(document))
 
 
 class _Entry(NamedTuple):
@@ -261,7 +252,7 @@ def _submission(rows: Rows, session_id: str, raw: object) -> Submission:
         raise BadRow(f"The _id is not a valid session_id: {problem.message}")
     if not isinstance(raw, dict):
         raise BadRow(f"expected an object such as {{...}}, got {type(raw).__name__}")
-    return rows.submission(_row(session_id, raw))
+    return rows.submission(with_session(raw, session_id))
 
 
 def _with_kind(submission: Submission, document_id: object) -> Submission:

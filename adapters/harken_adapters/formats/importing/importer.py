@@ -76,7 +76,7 @@ class Importer:
         self._announce = announce
         self._check_rules = check_rules
         self._dry_run = dry_run
-        self._place = "line" if table.layout.format in ("csv", "jsonl") else "row"
+        self._place = "line" if table.layout.has_lines else "row"
         self._rows = rows_of(plan, harken.application, import_id)
         self._content = self._content_of(plan)
         self.tally = Tally()

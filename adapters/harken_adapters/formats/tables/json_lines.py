@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain, count
-from typing import Any, Final
+from typing import Final
 
+from harken_adapters.formats.rejects import is_rejected, unwrap
 from harken_adapters.formats.strict_json import RepeatedMember, parse
 from harken_adapters.formats.tables.compression import Content
 from harken_adapters.formats.tables.encoding import INVALID, Encoding, readable
@@ -14,8 +15,6 @@ from harken_adapters.formats.tables.lines import MAX_EXPORTED_CHARACTERS, SHOWN_
 from harken_adapters.formats.tables.table import Layout, Record, Table
 
 _INVALID_JSON: Final = "not valid JSON"
-#: The members of a rejected row.
-_REJECTED: Final = ({"line", "reason", "row"}, {"position", "reason", "row"})
 
 
 class JsonLinesTable(Table):
@@ -30,14 +29,14 @@ class JsonLinesTable(Table):
         self._encoding = encoding
         self._left = False
         first = next(self._rows(self._lines()), None)
-        is_rejects = first is not None and not first.problem and _is_rejected(first.values)
+        is_rejects = first is not None and not first.problem and is_rejected(first.values)
         self.layout = Layout("jsonl", encoding.name, compression=content.compression, is_rejects=is_rejects)
 
     def records(self) -> Iterator[Record]:
         """A record for each row: its object, or its text if it cannot be read."""
         lines = self._lines()
         records = self._rows(lines)
-        yield from map(_unwrap, records) if self.layout.is_rejects else records
+        yield from map(_unwrapped, records) if self.layout.is_rejects else records
         self._left = self._left or lines.last_is_left
 
     def raw(self, record: Record) -> object:
@@ -103,22 +102,5 @@ def _is_cut_off(record: Record) -> bool:
     return record.problem.startswith(_INVALID_JSON) or INVALID.search(record.values) is not None
 
 
-def _is_rejected(value: Mapping[str, Any]) -> bool:
-    return value.keys() in _REJECTED
-
-
-def _unwrap(record: Record) -> Record:
-    """The row that was rejected."""
-    position, value, problem = record
-    if problem:
-        return record
-    if not _is_rejected(value):
-        return Record(position, value, "expected a rejected row with its line, reason and row, as in the other lines")
-    row = value["row"]
-    if isinstance(row, dict):
-        return Record(position, row)
-    return Record(
-        position,
-        row if isinstance(row, str) else json.dumps(row),
-        f"the row could not be read ({value['reason']}); replace its text by a JSON object such as {{...}}",
-    )
+def _unwrapped(record: Record) -> Record:
+    return record if record.problem else Record(record.position, *unwrap(record.values))

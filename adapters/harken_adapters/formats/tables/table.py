@@ -48,6 +48,21 @@ class Layout:
     left_out: int = 0
     is_rejects: bool = False
 
+    @property
+    def has_lines(self) -> bool:
+        """Whether the position of a row is the number of a line."""
+        return self.format in ("csv", "jsonl")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether all cells are text."""
+        return self.format == "csv"
+
+    @property
+    def is_spreadsheet(self) -> bool:
+        """Whether dates may be numbers of days, as in Excel."""
+        return self.format == "xlsx"
+
 
 class Table(ABC):
     """The rows of a file. They can be read repeatedly, each time from the beginning and in constant memory.

@@ -27,6 +27,7 @@ from harken_adapters.formats.importing.report import understood_record
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.presets import preset, read_mapping
 from harken_adapters.formats.presets import text as preset_text
+from harken_adapters.formats.rejects import place_of
 from harken_adapters.formats.tables.opening import expand, open_table
 from harken_adapters.formats.tables.table import Table
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
@@ -230,8 +231,7 @@ def _understand(
         plan = Plan.of(profile, options)
     except UnusableFile as error:
         raise UnusableFile(f"{opened.name}: {error}") from error
-    place = "line" if opened.layout.format in ("csv", "jsonl") else "position"
-    rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), place)
+    rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *place_of(opened.layout))
     if path != "-" and rejects.path.exists() and rejects.path.samefile(path):
         raise WrongUsage("Rejected rows would overwrite the input file; choose another path with --rejected")
     refuse_database(rejects.path)

@@ -85,6 +85,23 @@ def test_rejected_rows_are_unwrapped() -> None:
         assert other.problem.startswith("expected a rejected row")
 
 
+def test_rejected_entries_of_documents_are_unwrapped() -> None:
+    """An entry that a migration rejected gets the session of its document; metadata is not taken for feedback."""
+    lines = [
+        {"session": "s", "position": 0, "reason": "no date", "row": {"rating": "up"}},
+        {"session": "s", "position": 1, "reason": "no date", "row": {"rating": "up", "session_id": "t"}},
+        {"session": "s", "position": 2, "reason": "not an object", "row": 5},
+        {"session": "s", "position": None, "reason": "no name", "row": {"metadata": {"$n": 1}}},
+    ]
+    with table_of("".join(f"{json.dumps(line)}\n" for line in lines), "docs.rejected.jsonl") as table:
+        assert table.layout.is_rejects
+        first, second, number, metadata = table.records()
+    assert first.values == {"rating": "up", "session_id": "s"}
+    assert second.values == {"rating": "up", "session_id": "s", "session_id_2": "t"}
+    assert number.problem.startswith("the row could not be read (not an object)")
+    assert metadata.problem == "this is not an entry of feedback (no name); correct it where it is from"
+
+
 def test_similar_rows_are_not_unwrapped() -> None:
     """Rows with other members too are rows."""
     row = {"line": 2, "reason": "slow", "row": {"id": "1"}, "rating": 1}
