@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import harken
-from harken import Feedback, Harken, Rating, Sentiment, Target
+from harken import Feedback, Harken, InvalidQuery, Rating, Sentiment, Target
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.tally import Tally
@@ -125,7 +125,10 @@ def test_columns_with_equal_names(hk: Harken) -> None:
         ({"columns": {"coment": "x"}}, "did you mean 'comment'"),
         ({"constants": {"id": "1"}}, "Unknown field 'id'"),
         ({"columns": {"context.a b": "x"}}, "context name 'a b'"),
-        ({"columns": {"comment": "txt"}}, "Column 'txt', which is mapped to comment, is missing; did you mean 'text'"),
+        (
+            {"columns": {"comment": "txt"}},
+            r"Column 'txt', which is mapped to comment, is missing \(did you mean 'text'\?\); the columns are 'rating'",
+        ),
         ({"only": ["nothing"]}, "No column of --only is in the file; the columns are 'rating', 'text'"),
         ({"scale": "grades"}, "Unknown scale 'grades'; expected one of stars, nps, 0..1"),
         ({"ratings": {"5": "good"}}, "'good' is not a rating for '5'; expected up, down or neutral"),
@@ -136,7 +139,7 @@ def test_columns_with_equal_names(hk: Harken) -> None:
 def test_invalid_options_are_refused(hk: Harken, of: str, given: Any, message: str) -> None:
     """Invalid options are refused before any row is stored, and the error lists the valid names."""
     data = "rating,text\nup,hi\n" if of == "csv" else '{"rating": "up", "text": "hi"}\n'
-    with pytest.raises(UnusableFile, match=message):
+    with pytest.raises((UnusableFile, InvalidQuery), match=message):
         imported(hk, data, of, ImportOptions(**given))
     assert hk.summary().total == 0
 
@@ -160,7 +163,7 @@ def test_repeated_members_are_rejected(hk: Harken, data: str, of: str, message: 
 # --- invalid rows -----------------------------------------------------------------------------------------------------
 
 BAD_CELLS = [
-    ("s,sideways,a", "Rating 'sideways' is not one of those that were understood", None),
+    ("s,sideways,a", "Unknown rating 'sideways'", None),
     ("s,up,a\0b", "comment must not contain NUL characters", None),
     (f"s,up,{'x' * 10_001}", "Comment too long: 10001 characters (max: 10000)", None),
 ]
@@ -216,8 +219,8 @@ def test_invalid_cells_are_reported(hk: Harken, column: str, cell: str, reason: 
         ('{"session_id": "s", "comment": {"a": 1}}', "comment must be a string, got dict"),
         ('{"session_id": true}', "session_id must be a string, got bool"),
         ('{"session_id": ["s"]}', "session_id must be a string, got list"),
-        ('{"session_id": "s", "rating": "meh"}', "Rating 'meh' is not one of those that were understood"),
-        ('{"session_id": "s", "rating": ["up"]}', "Rating \"['up']\" is not one of those"),
+        ('{"session_id": "s", "rating": "meh"}', "Unknown rating 'meh'"),
+        ('{"session_id": "s", "rating": ["up"]}', "Unknown rating \"['up']\""),
         ('{"session_id": "s", "tags": {"a": 1}}', "tags must be a string or a list of strings"),
         ('{"session_id": "s", "tags": [1]}', "tag must be a string, got int"),
     ],

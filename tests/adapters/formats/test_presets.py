@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.import_options import FIELDS, FORMATS, SCALES, ImportOptions
+from harken_adapters.formats.import_options import FIELDS, FORMATS, ImportOptions
+from harken_adapters.formats.importing.ratings import SCALES
 from harken_adapters.formats.presets import names, parse_mapping, preset, read_mapping, text
 
 FILES = sorted((Path(__file__).parents[2] / "preset_files").iterdir())
@@ -217,8 +218,8 @@ other = "down"
         ("columns.rating = ''", ": columns.rating must name a column"),
         ("constants.session_id = 5", ": constants.session_id must be a string in quotes, got 5"),
         ("ratings = []", r": ratings must be a table, \[ratings\], got \[\]"),
-        ("ratings.5 = 'Up'", ": ratings.5 must be one of up, down, neutral, got 'Up'"),
-        ("ratings.5 = 1", ": ratings.5 must be one of up, down, neutral, got 1"),
+        ("ratings.5 = 'good'", ": 'good' is not a rating for '5'; expected up, down or neutral"),
+        ("ratings.5 = 1", ": ratings.5 must be a string in quotes, got 1"),
         ("ratings.0.5 = 'up'", ": ratings.0 is a table; put a value with a dot in quotes"),
         ("scale = 'star'", r": Unknown scale 'star' \(did you mean 'stars'\?\); expected one of stars, nps, 0..1"),
         (
@@ -282,7 +283,7 @@ OPTIONS = st.fixed_dictionaries(
     {"columns": st.dictionaries(FIELD, COLUMNS | st.lists(COLUMNS, min_size=1, max_size=3).map(tuple))},
     optional={
         "format": st.sampled_from([*FORMATS]),
-        "scale": st.sampled_from(SCALES),
+        "scale": st.sampled_from([*SCALES]),
         "skip_rows": st.integers(0, 100),
         "constants": st.dictionaries(FIELD, TEXTS),
         "ratings": st.dictionaries(TEXTS, st.sampled_from(["up", "down", "neutral"])),

@@ -70,7 +70,8 @@ class Profile:
             known: digests of rows of earlier imports.
 
         Raises:
-            UnusableFile: the zone is unknown, or the file cannot be read.
+            UnusableFile: the file cannot be read.
+            InvalidQuery: the zone is unknown.
         """
         profile = cls(table.name, table.layout, table.columns, list(table.columns or ()))
         profile._read((one.values for one in table.records() if not one.problem), options, known)
@@ -81,7 +82,7 @@ class Profile:
         """Read objects that are not in a file once.
 
         Raises:
-            UnusableFile: the zone is unknown.
+            InvalidQuery: the zone is unknown.
         """
         profile = cls(name, Layout("objects"), None, [])
         profile._read(objects, options, ())
@@ -104,8 +105,7 @@ class _Counter:
     def __init__(self, profile: Profile, options: ImportOptions) -> None:
         self._profile = profile
         self._options = options
-        is_spreadsheet = profile.layout.format == "xlsx"
-        self._dates = Dates(date_format=options.date_format, zone=options.zone, spreadsheet=is_spreadsheet)
+        self._dates = Dates.of(options, profile.layout)
 
     def _ratings_of(self, columns: Iterable[str]) -> dict[str, Counter[str]]:
         return {column: self._profile.ratings.setdefault(column, Counter()) for column in columns}
@@ -132,7 +132,7 @@ class _CellCounter(_Counter):
         order = sorted(range(len(names)), key=names.__getitem__)
         self._in_order = itemgetter(*order) if len(order) > 1 else tuple
         self._prefixes = [f"{names[number]}=" for number in order]
-        self._is_text = profile.layout.format == "csv"
+        self._is_text = profile.layout.is_text
 
     def add(self, cells: Sequence[Any]) -> str:
         """Count a row, and return its canonical text."""

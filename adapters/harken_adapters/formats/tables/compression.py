@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, cast
 
 from attrs import frozen
 
+from harken.domain.texts import listed
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.tables.source import BLOCK, Source
 
@@ -141,11 +142,8 @@ def _only_member(name: str, members: Iterable[zipfile.ZipInfo]) -> str:
     if not found:
         raise UnusableFile(f"{name} is a zip archive without a file")
     if len(found) > 1:
-        names = ", ".join(member.filename for member in found[:5])
-        raise UnusableFile(
-            f"{name} is a zip archive with {len(found)} files; unpack it and import them: {names}"
-            f"{', ...' if len(found) > 5 else ''}"
-        )
+        names = listed([member.filename for member in found], 5)
+        raise UnusableFile(f"{name} is a zip archive with {len(found)} files; unpack it and import them: {names}")
     [member] = found
     if member.flag_bits & 1:
         raise UnusableFile(f"{name} is an encrypted zip archive; unpack it and import {member.filename}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from harken.domain.texts import listed
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.tables.compression import Content
 from harken_adapters.formats.tables.encoding import INVALID, Encoding, readable
@@ -91,7 +92,7 @@ class JsonArrayTable(Table):
             return found[0]
         if not found:
             raise UnusableFile(f"{self.name} has no list of objects")
-        names = ", ".join(found[:_SHOWN_LISTS]) + (", ..." if len(found) > _SHOWN_LISTS else "")
+        names = listed(found, _SHOWN_LISTS)
         if key:
             raise UnusableFile(f"{self.name} has no list under {key!r}; there are lists under {names}")
         raise UnusableFile(f"{self.name} has several lists of objects; choose one with --key: {names}")
