@@ -220,7 +220,7 @@ def test_invalid_cells_are_reported(hk: Harken, column: str, cell: str, reason: 
         ('{"session_id": true}', "session_id must be a string, got bool"),
         ('{"session_id": ["s"]}', "session_id must be a string, got list"),
         ('{"session_id": "s", "rating": "meh"}', "Unknown rating 'meh'"),
-        ('{"session_id": "s", "rating": ["up"]}', "Unknown rating \"['up']\""),
+        ('{"session_id": "s", "rating": ["up"]}', "Unknown rating '[\"up\"]'"),
         ('{"session_id": "s", "tags": {"a": 1}}', "tags must be a string or a list of strings"),
         ('{"session_id": "s", "tags": [1]}', "tag must be a string, got int"),
     ],

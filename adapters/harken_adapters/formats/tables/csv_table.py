@@ -22,7 +22,8 @@ from harken_adapters.formats.tables.lines import (
     TOO_LONG,
     Lines,
 )
-from harken_adapters.formats.tables.table import Layout, Record, Table
+from harken_adapters.formats.tables.table import Layout, Record
+from harken_adapters.formats.tables.text_table import TextTable
 
 _SEPARATORS: Final = (",", ";", "\t", "|")
 #: What spreadsheets write as the first line to name the separator.
@@ -30,7 +31,7 @@ _SEPARATOR_LINE: Final = re.compile('"?sep=([^"])"?')
 _SAMPLE_LINES: Final = 1_000
 
 
-class CsvTable(Table):
+class CsvTable(TextTable):
     """A row for each record with a cell that is not empty.
 
     A record with an unclosed quote, or with one that is not doubled inside quotes, cannot be read. Reading continues
@@ -47,10 +48,7 @@ class CsvTable(Table):
         """
         # This limit is global, so it is only ever raised. The length of rows is limited here.
         csv.field_size_limit(max(csv.field_size_limit(), MAX_EXPORTED_CHARACTERS))
-        self.name = content.source.name
-        self._content = content
-        self._encoding = encoding
-        self._left = False
+        super().__init__(content, encoding)
         lists = Lines(content, encoding, any_end=True, longest=MAX_ROW_CHARACTERS)
         sample = next(filter(None, lists), [])[:_SAMPLE_LINES]
         self._separator, first = _separator_and_first_line(sample, options)
@@ -73,7 +71,7 @@ class CsvTable(Table):
 
     def records(self) -> Iterator[Record]:
         """A record for each row: its cells, or its text if the number of cells differs from that of the columns."""
-        self._left = False
+        self.left_for_later = False
         lines = Lines(self._content, self._encoding, any_end=True, longest=self._longest)
         records = CsvRecords(lines, self._separator, longest=self._longest, start=self._header_line)
         width, all_valid = len(self.columns), self._encoding.is_valid
@@ -84,30 +82,10 @@ class CsvTable(Table):
                     yield record
             elif any(cells):
                 if self._is_unfinished(record, records):
-                    self._left = True
+                    self.left_for_later = True
                     return
                 yield record if problem else self._check(record, records)
-        self._left = lines.last_is_left
-
-    def raw(self, record: Record) -> object:
-        """The cells by column name, or the text of a row that cannot be read. Invalid bytes are escaped."""
-        if isinstance(record.values, str):
-            return readable(record.values)
-        return dict(zip(self.columns, map(readable, record.values), strict=True))
-
-    @property
-    def left_for_later(self) -> bool:
-        """Whether the last row was incomplete."""
-        return self._left
-
-    @property
-    def progress(self) -> tuple[int, int | None]:
-        """The bytes of the file that were read, and its size."""
-        return self._content.source.position, self._content.source.size
-
-    def close(self) -> None:
-        """Close the file."""
-        self._content.source.close()
+        self.left_for_later = lines.last_is_left
 
     def _find_header(self, records: Iterable[Record], options: ImportOptions) -> tuple[Record, int, Sequence[Record]]:
         """The record with the names of the columns, the number of records after it that are not data, and the rest."""

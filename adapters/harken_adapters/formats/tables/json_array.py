@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from harken.domain.texts import listed
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.tables.compression import Content
-from harken_adapters.formats.tables.encoding import INVALID, Encoding, readable
+from harken_adapters.formats.tables.encoding import INVALID, Encoding
 from harken_adapters.formats.tables.json_document import JsonDocument
 from harken_adapters.formats.tables.json_lines import describe_other
-from harken_adapters.formats.tables.table import Layout, Record, Table
+from harken_adapters.formats.tables.table import Layout, Record
+from harken_adapters.formats.tables.text_table import TextTable
 
 _SHOWN_LISTS = 5
 
 
-class JsonArrayTable(Table):
+class JsonArrayTable(TextTable):
     """A row for each element of a list. One that is not an object, or has a member twice, has a problem."""
 
     columns = None
@@ -32,9 +33,7 @@ class JsonArrayTable(Table):
         Raises:
             UnusableFile: the document is invalid, or has no such list or several.
         """
-        self.name = content.source.name
-        self._content = content
-        self._encoding = encoding
+        super().__init__(content, encoding)
         self._key = self._find_list(key)
         place = f"the list under {self._key!r}" if self._key else None
         self.layout = Layout("json", encoding.name, compression=content.compression, place=place)
@@ -55,24 +54,6 @@ class JsonArrayTable(Table):
                 yield Record(number, value)
         if not self._key:
             document.check_end()
-
-    def raw(self, record: Record) -> object:
-        """The object, or the text of an element that cannot be read. Invalid bytes are escaped."""
-        return readable(record.values) if isinstance(record.values, str) else record.values
-
-    @property
-    def left_for_later(self) -> bool:
-        """Never, as an incomplete document is refused."""
-        return False
-
-    @property
-    def progress(self) -> tuple[int, int | None]:
-        """The bytes of the file that were read, and its size."""
-        return self._content.source.position, self._content.source.size
-
-    def close(self) -> None:
-        """Close the file."""
-        self._content.source.close()
 
     def _document(self) -> JsonDocument:
         return JsonDocument(self.name, self._encoding.decode(self._content.chunks()))

@@ -32,6 +32,7 @@ class SpreadsheetExport(Table):
         """The rows of the file; texts are without the apostrophe that the export added."""
         for record in self._table.records():
             yield record if record.problem else record._replace(values=self._cells(record.values))
+        self.left_for_later = self._table.left_for_later
 
     def _cells(self, values: list[Any]) -> list[Any]:
         cells = [unguard(value) if type(value) is str else value for value in values]
@@ -45,11 +46,6 @@ class SpreadsheetExport(Table):
         if record.problem:
             return self._table.raw(record)
         return self._table.raw(record._replace(values=[*record.values[: self._id], "", *record.values[self._id :]]))
-
-    @property
-    def left_for_later(self) -> bool:
-        """Whether the last row was incomplete."""
-        return self._table.left_for_later
 
     @property
     def progress(self) -> tuple[int, int | None]:

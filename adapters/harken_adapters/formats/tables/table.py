@@ -71,11 +71,14 @@ class Table(ABC):
         name: the path of the file, or ``stdin``.
         layout: how the file is read.
         columns: the unique names of the columns; ``None`` if each row is an object with its own names.
+        left_for_later: whether the last row was incomplete when ``records`` reached it, as in a file that is being
+            written.
     """
 
     name: str
     layout: Layout
     columns: Sequence[str] | None
+    left_for_later: bool = False
 
     @abstractmethod
     def records(self) -> Iterator[Record]:
@@ -88,11 +91,6 @@ class Table(ABC):
     @abstractmethod
     def raw(self, record: Record) -> object:
         """The row as a JSON value: an object by column name, or the text of a row that cannot be read."""
-
-    @property
-    @abstractmethod
-    def left_for_later(self) -> bool:
-        """Whether the last row was incomplete when ``records`` reached it, as in a file that is being written."""
 
     @property
     @abstractmethod
