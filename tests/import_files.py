@@ -11,7 +11,7 @@ from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.importer import Importer
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
-from harken_adapters.formats.importing.rows import rows_of
+from harken_adapters.formats.importing.submissions import builder_for
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.tables.opening import open_table
 from harken_adapters.formats.tables.table import Table
@@ -62,7 +62,7 @@ def submissions_of(path: Path, application: str) -> list[Submission]:
     """The submissions of the rows of a file, all of which are valid."""
     table = open_table(str(path), NO_OPTIONS)
     try:
-        rows = rows_of(Plan.of(Profile.of(table, NO_OPTIONS), NO_OPTIONS), application)
-        return [rows.submission(record.values) for record in table.records()]
+        builder = builder_for(Plan.of(Profile.of(table, NO_OPTIONS), NO_OPTIONS), application)
+        return [builder.submission(row.values) for row in table.rows()]
     finally:
         table.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.tables.opening import open_table
-from harken_adapters.formats.tables.table import Record, Table
+from harken_adapters.formats.tables.table import Row, Table
 
 
 @contextmanager
@@ -24,15 +24,15 @@ def table_of(data: bytes | str, name: str = "file.csv", **options: Any) -> Itera
             table.close()
 
 
-def records_of(data: bytes | str, name: str = "file.csv", **options: Any) -> list[Record]:
+def records_of(data: bytes | str, name: str = "file.csv", **options: Any) -> list[Row]:
     """The records of a file with this content."""
     with table_of(data, name, **options) as table:
-        return list(table.records())
+        return list(table.rows())
 
 
 def rows_of(data: bytes | str, name: str = "file.csv", **options: Any) -> list[Any]:
     """The rows of a file with this content, all of which can be read, as JSON values."""
     with table_of(data, name, **options) as table:
-        records = list(table.records())
+        records = list(table.rows())
         assert [record.problem for record in records] == [""] * len(records)
         return [table.raw(record) for record in records]

@@ -12,10 +12,10 @@ from typing import BinaryIO, Final, TextIO
 from attrs import evolve
 
 from harken import Feedback, FeedbackQuery, ModerationStatus
+from harken_adapters.formats.csv_export import TableWriter
 from harken_adapters.formats.record import to_record
-from harken_adapters.formats.spreadsheet import ContextColumns, SpreadsheetWriter
+from harken_adapters.formats.spreadsheet_csv import ContextColumns, SpreadsheetWriter
 from harken_adapters.formats.strict_json import dump
-from harken_adapters.formats.table import TableWriter
 
 #: Writes one entry to a file.
 Write = Callable[[Feedback], object]

@@ -28,7 +28,7 @@ from harken_adapters.formats.importing.columns import with_session
 from harken_adapters.formats.importing.importer import BATCH
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
-from harken_adapters.formats.importing.rows import Rows, rows_of
+from harken_adapters.formats.importing.submissions import SubmissionBuilder, builder_for
 from harken_adapters.formats.importing.tally import Tally
 
 #: The fields of a document that are read.
@@ -173,14 +173,14 @@ class Migration:
             return
         application = self._application_of(document)
         # New for each document, so that the keys of its entries do not depend on other documents.
-        rows = rows_of(self._plan, application)
+        builder = builder_for(self._plan, application)
         for position, raw in enumerate(map(plain, entries)):
             try:
-                content = _submission(rows, session_id, raw)
+                content = _submission(builder, session_id, raw)
                 yield _Entry(session_id, position, raw, _with_kind(content, document.get("_id")), application)
             except BadRow as error:
                 yield _Entry(session_id, position, raw, None, application, str(error))
-        self.tally.feedback.cut += rows.cut
+        self.tally.feedback.cut += builder.cut
 
     def _submit(self, entries: Sequence[_Entry]) -> None:
         submissions = [entry.content for entry in entries if entry.content is not None]
@@ -247,12 +247,12 @@ def _session_id(document: Document) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _submission(rows: Rows, session_id: str, raw: object) -> Submission:
+def _submission(builder: SubmissionBuilder, session_id: str, raw: object) -> Submission:
     if problem := label_problem("session_id", session_id):
         raise BadRow(f"The _id is not a valid session_id: {problem.message}")
     if not isinstance(raw, dict):
         raise BadRow(f"expected an object such as {{...}}, got {type(raw).__name__}")
-    return rows.submission(with_session(raw, session_id))
+    return builder.submission(with_session(raw, session_id))
 
 
 def _with_kind(submission: Submission, document_id: object) -> Submission:

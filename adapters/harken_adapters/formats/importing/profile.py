@@ -74,7 +74,7 @@ class Profile:
             InvalidQuery: the zone is unknown.
         """
         profile = cls(table.name, table.layout, table.columns, list(table.columns or ()))
-        profile._read((one.values for one in table.records() if not one.problem), options, known)
+        profile._read((one.values for one in table.rows() if not one.problem), options, known)
         return profile
 
     @classmethod

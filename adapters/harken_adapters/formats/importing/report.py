@@ -13,7 +13,7 @@ from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import FIELDS, FORMATS
 from harken_adapters.formats.importing.plan import Plan, Sessions
 from harken_adapters.formats.importing.profile import Profile
-from harken_adapters.formats.importing.rows import rows_of
+from harken_adapters.formats.importing.submissions import builder_for
 
 _SHOWN_VALUES: Final = 8
 _SHOWN_NAMES: Final = 20
@@ -60,11 +60,11 @@ def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
 
 def sample_of(profile: Profile, plan: Plan) -> list[dict[str, Any]]:
     """The first rows as they are imported, or the reason why one is not."""
-    rows = rows_of(plan, "default")
+    builder = builder_for(plan, "default")
     found: list[dict[str, Any]] = []
     for values in profile.sample:
         try:
-            found.append(_entry(rows.submission(values)))
+            found.append(_entry(builder.submission(values)))
         except BadRow as error:
             found.append({"problem": str(error)})
     return found

@@ -12,7 +12,7 @@ from typing import Final
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.record import is_export
-from harken_adapters.formats.tables.compression import Content
+from harken_adapters.formats.tables.compression import FileContent
 from harken_adapters.formats.tables.csv_records import LINE_ENDS, CsvRecords
 from harken_adapters.formats.tables.encoding import INVALID, Encoding, readable
 from harken_adapters.formats.tables.header import count_left_out, find_names, unique_names
@@ -22,7 +22,7 @@ from harken_adapters.formats.tables.lines import (
     TOO_LONG,
     Lines,
 )
-from harken_adapters.formats.tables.table import Layout, Record
+from harken_adapters.formats.tables.table import Layout, Row
 from harken_adapters.formats.tables.text_table import TextTable
 
 _SEPARATORS: Final = (",", ";", "\t", "|")
@@ -40,7 +40,7 @@ class CsvTable(TextTable):
 
     columns: Sequence[str]
 
-    def __init__(self, content: Content, encoding: Encoding, options: ImportOptions) -> None:
+    def __init__(self, content: FileContent, encoding: Encoding, options: ImportOptions) -> None:
         """Read the names of the columns.
 
         Raises:
@@ -69,8 +69,8 @@ class CsvTable(TextTable):
             left_out=left_out,
         )
 
-    def records(self) -> Iterator[Record]:
-        """A record for each row: its cells, or its text if the number of cells differs from that of the columns."""
+    def rows(self) -> Iterator[Row]:
+        """The cells of each row, or its text if their number differs from that of the columns."""
         self.left_for_later = False
         lines = Lines(self._content, self._encoding, any_end=True, longest=self._longest)
         records = CsvRecords(lines, self._separator, longest=self._longest, start=self._header_line)
@@ -87,7 +87,7 @@ class CsvTable(TextTable):
                 yield record if problem else self._check(record, records)
         self.left_for_later = lines.last_is_left
 
-    def _find_header(self, records: Iterable[Record], options: ImportOptions) -> tuple[Record, int, Sequence[Record]]:
+    def _find_header(self, records: Iterable[Row], options: ImportOptions) -> tuple[Row, int, Sequence[Row]]:
         """The record with the names of the columns, the number of records after it that are not data, and the rest."""
         rows = [record for record in records if any(record.values)]
         if not rows or rows[0].problem:
@@ -98,7 +98,7 @@ class CsvTable(TextTable):
         left_out = count_left_out([row.values for row in rows[index + 1 :]])
         return rows[index], left_out, rows[index + 1 + left_out :]
 
-    def _check(self, record: Record, records: CsvRecords) -> Record:
+    def _check(self, record: Row, records: CsvRecords) -> Row:
         """The record with as many cells as there are columns, or with a problem."""
         line, cells, _ = record
         width = len(self.columns)
@@ -107,10 +107,10 @@ class CsvTable(TextTable):
             cells = [*cells[:width], *[""] * (width - len(cells))]
         if len(cells) != width:
             problem = f"the row has {len(cells)} cells, but there are {width} columns"
-            return Record(line, "".join(records.taken).rstrip("\r\n"), problem)
-        return Record(line, cells, self._encoding.describe_invalid() if INVALID.search("".join(cells)) else "")
+            return Row(line, "".join(records.taken).rstrip("\r\n"), problem)
+        return Row(line, cells, self._encoding.describe_invalid() if INVALID.search("".join(cells)) else "")
 
-    def _is_unfinished(self, record: Record, records: CsvRecords) -> bool:
+    def _is_unfinished(self, record: Row, records: CsvRecords) -> bool:
         """Whether a record that is not as expected is the last one, of which another program has written a part."""
         if not self._content.may_grow or record.problem.startswith(TOO_LONG):
             return False

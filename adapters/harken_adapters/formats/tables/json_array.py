@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from harken.domain.texts import listed
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.tables.compression import Content
+from harken_adapters.formats.tables.compression import FileContent
 from harken_adapters.formats.tables.encoding import INVALID, Encoding
 from harken_adapters.formats.tables.json_document import JsonDocument
 from harken_adapters.formats.tables.json_lines import describe_other
-from harken_adapters.formats.tables.table import Layout, Record
+from harken_adapters.formats.tables.table import Layout, Row
 from harken_adapters.formats.tables.text_table import TextTable
 
 _SHOWN_LISTS = 5
@@ -22,7 +22,7 @@ class JsonArrayTable(TextTable):
 
     columns = None
 
-    def __init__(self, content: Content, encoding: Encoding, key: str | None) -> None:
+    def __init__(self, content: FileContent, encoding: Encoding, key: str | None) -> None:
         """Find the list.
 
         Args:
@@ -38,20 +38,20 @@ class JsonArrayTable(TextTable):
         place = f"the list under {self._key!r}" if self._key else None
         self.layout = Layout("json", encoding.name, compression=content.compression, place=place)
 
-    def records(self) -> Iterator[Record]:
-        """A record for each element."""
+    def rows(self) -> Iterator[Row]:
+        """The elements."""
         document = self._document()
         if self._key:
             document.go_to(self._key)
         for number, (value, problem) in enumerate(document.elements(), 1):
             if problem:
-                yield Record(number, value, problem)
+                yield Row(number, value, problem)
             elif not isinstance(value, dict):
-                yield Record(number, json.dumps(value), describe_other(value))
+                yield Row(number, json.dumps(value), describe_other(value))
             elif not self._encoding.is_valid and INVALID.search(json.dumps(value, ensure_ascii=False)):
-                yield Record(number, json.dumps(value), self._encoding.describe_invalid())
+                yield Row(number, json.dumps(value), self._encoding.describe_invalid())
             else:
-                yield Record(number, value)
+                yield Row(number, value)
         if not self._key:
             document.check_end()
 

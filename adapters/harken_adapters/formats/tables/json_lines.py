@@ -9,10 +9,10 @@ from typing import Final
 
 from harken_adapters.formats.rejects import is_rejected, unwrap
 from harken_adapters.formats.strict_json import RepeatedMember, parse
-from harken_adapters.formats.tables.compression import Content
+from harken_adapters.formats.tables.compression import FileContent
 from harken_adapters.formats.tables.encoding import INVALID, Encoding
 from harken_adapters.formats.tables.lines import MAX_EXPORTED_CHARACTERS, SHOWN_CHARACTERS, TOO_LONG, Lines
-from harken_adapters.formats.tables.table import Layout, Record
+from harken_adapters.formats.tables.table import Layout, Row
 from harken_adapters.formats.tables.text_table import TextTable
 
 _INVALID_JSON: Final = "not valid JSON"
@@ -23,53 +23,53 @@ class JsonLinesTable(TextTable):
 
     columns = None
 
-    def __init__(self, content: Content, encoding: Encoding) -> None:
+    def __init__(self, content: FileContent, encoding: Encoding) -> None:
         """Look at the first row."""
         super().__init__(content, encoding)
         first = next(self._rows(self._lines()), None)
         is_rejects = first is not None and not first.problem and is_rejected(first.values)
         self.layout = Layout("jsonl", encoding.name, compression=content.compression, is_rejects=is_rejects)
 
-    def records(self) -> Iterator[Record]:
-        """A record for each row: its object, or its text if it cannot be read."""
+    def rows(self) -> Iterator[Row]:
+        """The objects, or the text of a row that cannot be read."""
         lines = self._lines()
-        records = self._rows(lines)
-        yield from map(_unwrapped, records) if self.layout.is_rejects else records
+        rows = self._rows(lines)
+        yield from map(_unwrapped, rows) if self.layout.is_rejects else rows
         self.left_for_later |= lines.last_is_left
 
     def _lines(self) -> Lines:
         return Lines(self._content, self._encoding, any_end=False, longest=MAX_EXPORTED_CHARACTERS)
 
-    def _rows(self, lines: Lines) -> Iterator[Record]:
+    def _rows(self, lines: Lines) -> Iterator[Row]:
         self.left_for_later = False
         all_valid = self._encoding.is_valid
         for number, line in zip(count(1), chain.from_iterable(lines), strict=False):
             if len(line) >= MAX_EXPORTED_CHARACTERS:
-                yield Record(number, line[:SHOWN_CHARACTERS], TOO_LONG)
+                yield Row(number, line[:SHOWN_CHARACTERS], TOO_LONG)
                 continue
             text = line.rstrip("\r\n")
             if not text or text.isspace():
                 continue
             if not all_valid and INVALID.search(text):
-                record = Record(number, text, self._encoding.describe_invalid())
+                row = Row(number, text, self._encoding.describe_invalid())
             else:
-                record = _parse(number, text)
-            if record.problem and self._content.may_grow and not line.endswith("\n") and _is_cut_off(record):
+                row = _parse(number, text)
+            if row.problem and self._content.may_grow and not line.endswith("\n") and _is_cut_off(row):
                 self.left_for_later = True
                 return
-            yield record
+            yield row
 
 
-def _parse(number: int, text: str) -> Record:
+def _parse(number: int, text: str) -> Row:
     try:
         value = parse(text)
     except json.JSONDecodeError as error:
-        return Record(number, text, f"{_INVALID_JSON}: {error.msg} at character {error.colno}")
+        return Row(number, text, f"{_INVALID_JSON}: {error.msg} at character {error.colno}")
     except RepeatedMember as error:
-        return Record(number, text, str(error))
+        return Row(number, text, str(error))
     except (ValueError, RecursionError) as error:
-        return Record(number, text, f"the JSON exceeds a limit: {error}")
-    return Record(number, value) if isinstance(value, dict) else Record(number, text, describe_other(value))
+        return Row(number, text, f"the JSON exceeds a limit: {error}")
+    return Row(number, value) if isinstance(value, dict) else Row(number, text, describe_other(value))
 
 
 def describe_other(value: object) -> str:
@@ -77,10 +77,10 @@ def describe_other(value: object) -> str:
     return f"expected a JSON object such as {{...}}, got {type(value).__name__}"
 
 
-def _is_cut_off(record: Record) -> bool:
+def _is_cut_off(row: Row) -> bool:
     """Whether the row could become valid if more is written."""
-    return record.problem.startswith(_INVALID_JSON) or INVALID.search(record.values) is not None
+    return row.problem.startswith(_INVALID_JSON) or INVALID.search(row.values) is not None
 
 
-def _unwrapped(record: Record) -> Record:
-    return record if record.problem else Record(record.position, *unwrap(record.values))
+def _unwrapped(row: Row) -> Row:
+    return row if row.problem else Row(row.position, *unwrap(row.values))

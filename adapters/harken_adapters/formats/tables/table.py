@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from attrs import frozen
 
 
-class Record(NamedTuple):
+class Row(NamedTuple):
     """One row of a table.
 
     Attributes:
@@ -71,7 +71,7 @@ class Table(ABC):
         name: the path of the file, or ``stdin``.
         layout: how the file is read.
         columns: the unique names of the columns; ``None`` if each row is an object with its own names.
-        left_for_later: whether the last row was incomplete when ``records`` reached it, as in a file that is being
+        left_for_later: whether the last row was incomplete when ``rows`` reached it, as in a file that is being
             written.
     """
 
@@ -81,7 +81,7 @@ class Table(ABC):
     left_for_later: bool = False
 
     @abstractmethod
-    def records(self) -> Iterator[Record]:
+    def rows(self) -> Iterator[Row]:
         """All rows, in order, except empty ones. A row that cannot be read does not affect others.
 
         Raises:
@@ -89,13 +89,13 @@ class Table(ABC):
         """
 
     @abstractmethod
-    def raw(self, record: Record) -> object:
+    def raw(self, row: Row) -> object:
         """The row as a JSON value: an object by column name, or the text of a row that cannot be read."""
 
     @property
     @abstractmethod
     def progress(self) -> tuple[int, int | None]:
-        """The bytes or rows that ``records`` has read, and their total; ``None`` if that is unknown."""
+        """The bytes or rows that ``rows`` has read, and their total; ``None`` if that is unknown."""
 
     @abstractmethod
     def close(self) -> None:

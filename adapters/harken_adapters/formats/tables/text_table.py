@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from harken_adapters.formats.tables.compression import Content
+from harken_adapters.formats.tables.compression import FileContent
 from harken_adapters.formats.tables.encoding import Encoding, readable
-from harken_adapters.formats.tables.table import Record, Table
+from harken_adapters.formats.tables.table import Row, Table
 
 
 class TextTable(Table):
     """The rows of a text file. Unless the file has columns, they are objects."""
 
-    def __init__(self, content: Content, encoding: Encoding) -> None:
+    def __init__(self, content: FileContent, encoding: Encoding) -> None:
         """Read nothing yet."""
         self.name = content.source.name
         self._content = content
         self._encoding = encoding
 
-    def raw(self, record: Record) -> object:
+    def raw(self, row: Row) -> object:
         """The row as an object, or the text of a row that cannot be read. Invalid bytes are escaped."""
-        if isinstance(record.values, str):
-            return readable(record.values)
+        if isinstance(row.values, str):
+            return readable(row.values)
         if self.columns is None:
-            return record.values
-        return dict(zip(self.columns, map(readable, record.values), strict=True))
+            return row.values
+        return dict(zip(self.columns, map(readable, row.values), strict=True))
 
     @property
     def progress(self) -> tuple[int, int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harken_adapters.formats.tables.source import Source
-from harken_adapters.formats.tables.table import Record, Table
+from harken_adapters.formats.tables.table import Row, Table
 from harken_adapters.formats.values import to_json
 
 
@@ -21,9 +21,9 @@ class TypedTable(Table):
         self._read = 0
         self._total: int | None = None
 
-    def raw(self, record: Record) -> object:
+    def raw(self, row: Row) -> object:
         """The values by column name; dates in ISO 8601."""
-        return dict(zip(self.columns, map(to_json, record.values), strict=True))
+        return dict(zip(self.columns, map(to_json, row.values), strict=True))
 
     @property
     def progress(self) -> tuple[int, int | None]:

@@ -25,8 +25,7 @@ from harken_adapters.formats.importing.plan import Plan, mapping_digest
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.presets import preset, read_mapping
-from harken_adapters.formats.presets import text as preset_text
+from harken_adapters.formats.presets import preset, preset_text, read_mapping
 from harken_adapters.formats.rejects import place_of
 from harken_adapters.formats.tables.opening import expand, open_table
 from harken_adapters.formats.tables.table import Table

@@ -37,7 +37,7 @@ _TEXTS: Final = frozenset({"session_id", "message_id", "agent_id", "author", "co
 _Parts = tuple[list[Any], Sequence[Any], dict[str, Any]]
 
 
-class Rows(ABC):
+class SubmissionBuilder(ABC):
     """Builds the submissions of the rows of a file.
 
     Their idempotency keys depend on their content and on the number of equal rows before them. So a repeated import
@@ -130,7 +130,7 @@ class Rows(ABC):
         return dict(islice(context.items(), _MOST_VALUES))
 
 
-def rows_of(plan: Plan, application: Any, import_id: str | None = None) -> Rows:
+def builder_for(plan: Plan, application: Any, import_id: str | None = None) -> SubmissionBuilder:
     """The fastest way to build the submissions of a file of this plan."""
     single = all(len(columns) == 1 for columns in plan.fields.values())
     if plan.columns is None:
@@ -138,8 +138,8 @@ def rows_of(plan: Plan, application: Any, import_id: str | None = None) -> Rows:
     return (_TextRows if plan.is_text and single else _CellRows)(plan, application, import_id)
 
 
-class _TextRows(Rows):
-    """Rows of CSV: all cells are text. The position of each column is resolved once."""
+class _TextRows(SubmissionBuilder):
+    """SubmissionBuilder of CSV: all cells are text. The position of each column is resolved once."""
 
     def __init__(self, plan: Plan, application: Any, import_id: str | None) -> None:
         super().__init__(plan, application, import_id)
@@ -179,8 +179,8 @@ class _TextRows(Rows):
         return values, parse_tags(tag) if tag else self._constant_tags, self._shortened(context)
 
 
-class _ObjectRows(Rows):
-    """Rows that are objects, each with its own names, and values of any type."""
+class _ObjectRows(SubmissionBuilder):
+    """SubmissionBuilder that are objects, each with its own names, and values of any type."""
 
     def __init__(self, plan: Plan, application: Any, import_id: str | None) -> None:
         super().__init__(plan, application, import_id)
@@ -234,7 +234,7 @@ class _ObjectRows(Rows):
 
 
 class _CellRows(_ObjectRows):
-    """Rows whose cells have values of any type, as in a spreadsheet."""
+    """SubmissionBuilder whose cells have values of any type, as in a spreadsheet."""
 
     def _parts(self, row: Any) -> _Parts:
         return super()._parts(dict(zip(self._plan.columns or (), row, strict=True)))

@@ -22,7 +22,7 @@ from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.tables.compression import read_members
 from harken_adapters.formats.tables.header import count_left_out, find_names, unique_names
 from harken_adapters.formats.tables.source import Source
-from harken_adapters.formats.tables.table import Layout, Record
+from harken_adapters.formats.tables.table import Layout, Row
 from harken_adapters.formats.tables.typed_table import TypedTable
 from harken_adapters.formats.values import from_library
 
@@ -61,18 +61,18 @@ class SpreadsheetTable(TypedTable):
         skipped = self._names_at - 1 if index or options.skip_rows else 0
         self.layout = Layout("xlsx", place=place, skipped=skipped, left_out=left_out)
 
-    def records(self) -> Iterator[Record]:
-        """A record for each row: its values."""
+    def rows(self) -> Iterator[Row]:
+        """The rows with a value."""
         rows = (row for row in self._rows() if row.position > self._names_at)
         yield from islice(rows, self.layout.left_out, None)
 
-    def _rows(self) -> Iterator[Record]:
+    def _rows(self) -> Iterator[Row]:
         """The rows that are not empty, with their numbers in the sheet."""
         for number, cells in enumerate(self._sheet.iter_rows(), 1):
             self._read = number
             values = [None if cell == "" else from_library(cell) for cell in cells]
             if any(value is not None for value in values):
-                yield Record(self._read, values)
+                yield Row(self._read, values)
 
 
 def _is_visible(sheet: SheetMetadata) -> bool:

@@ -45,7 +45,7 @@ def unguard(cell: str) -> str:
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
-def is_spreadsheet(header: Iterable[str]) -> bool:
+def is_spreadsheet_export(header: Iterable[str]) -> bool:
     """Whether a table with these columns was written by :class:`SpreadsheetWriter`: its texts are guarded."""
     return ID in header
 

@@ -1,6 +1,6 @@
 """Feedback as a row of a CSV table (RFC 4180) for programs, and back. Texts are unchanged.
 
-Earlier exports have no column ``replied``. Their texts are guarded: see :mod:`harken_adapters.formats.spreadsheet`.
+Earlier exports have no column ``replied``. Their texts are guarded: see :mod:`harken_adapters.formats.spreadsheet_csv`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 from harken import Feedback
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.record import Record, to_record
-from harken_adapters.formats.spreadsheet import unguard
+from harken_adapters.formats.spreadsheet_csv import unguard
 from harken_adapters.formats.strict_json import RepeatedMember, dump, parse
 
 

@@ -11,7 +11,7 @@ from pyarrow import ipc, parquet
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.tables.header import unique_names
 from harken_adapters.formats.tables.source import Source
-from harken_adapters.formats.tables.table import Layout, Record
+from harken_adapters.formats.tables.table import Layout, Row
 from harken_adapters.formats.tables.typed_table import TypedTable
 from harken_adapters.formats.values import from_library
 
@@ -37,14 +37,14 @@ class ArrowTable(TypedTable):
             self.columns = unique_names((file.schema_arrow if format_ == "parquet" else file.schema).names, self.name)
             self._total = file.metadata.num_rows if format_ == "parquet" else None
 
-    def records(self) -> Iterator[Record]:
-        """A record for each row: its values."""
+    def rows(self) -> Iterator[Row]:
+        """The rows with a value."""
         self._read = 0
         for batch in self._batches():
             for row in zip(*map(_values, batch.columns), strict=True):
                 self._read += 1
                 if any(value is not None and value != "" for value in row):
-                    yield Record(self._read, row)
+                    yield Row(self._read, row)
 
     def _open(self) -> Any:
         try:
