@@ -10,8 +10,9 @@ import harken
 from harken import Feedback, Harken, InvalidQuery, Rating, Sentiment, Target
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.report import heading
 from harken_adapters.formats.importing.tally import Tally
-from import_files import imported, importer_of, opened
+from import_files import imported, importer_of, opened, understood
 
 
 def only(hk: Harken) -> Feedback:
@@ -80,6 +81,13 @@ def test_sentiment_is_imported(hk: Harken, of: str) -> None:
         hk, "session_id,rating,sentiment_polarity,sentiment_subjectivity\ns,up,-0.5,1" if of == "csv" else text, of
     )
     assert only(hk).sentiment == Sentiment(-0.5, 1)
+
+
+@pytest.mark.parametrize(("lines", "text"), [("", "; 2 rows"), ("Reviews\n", "1 row before the header; 2 rows")])
+def test_rows_that_are_not_data_are_named(lines: str, text: str) -> None:
+    """What is above the names of the columns is counted, in the singular too."""
+    profile, _ = understood(f"{lines}session_id,rating,comment\na,up,b\nc,up,d\n")
+    assert heading(profile).endswith(text)
 
 
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
