@@ -10,6 +10,7 @@ from harken.domain.texts import (
     did_you_mean,
     escape_unprintable,
     json_writer,
+    listed,
     no_such,
     unknown_names,
     without_password,
@@ -120,3 +121,11 @@ def test_the_text_is_the_same_without_the_accelerator(monkeypatch: pytest.Monkey
     monkeypatch.setattr(encoder, "c_make_encoder", None)
     write = json_writer(ENCODERS["compact"])
     assert write({"a": ["é", None, 1.5]}) == '{"a":["é",null,1.5]}'
+
+
+@pytest.mark.parametrize(
+    ("texts", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a, b"), ([*"abcd"], "a, b and 2 more")]
+)
+def test_a_list_names_the_first_texts(texts: list[str], text: str) -> None:
+    """The number of the others is given, if there are any."""
+    assert listed(texts, 2) == text
