@@ -13,10 +13,10 @@ from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.importer import Importer
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
-from harken_adapters.formats.importing.rows import rows_of
+from harken_adapters.formats.importing.submissions import builder_for
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.tables.opening import open_table
-from harken_adapters.formats.tables.table import Record, Table
+from harken_adapters.formats.tables.table import Row, Table
 
 NO_OPTIONS = ImportOptions()
 
@@ -36,16 +36,16 @@ def table_of(
             table.close()
 
 
-def records_of(data: str | bytes, name: str = "file.csv", **options: Any) -> list[Record]:
+def records_of(data: str | bytes, name: str = "file.csv", **options: Any) -> list[Row]:
     """The records of a file with this content."""
     with table_of(data, name, **options) as table:
-        return list(table.records())
+        return list(table.rows())
 
 
 def raw_rows(data: str | bytes, name: str = "file.csv", **options: Any) -> list[Any]:
     """The rows of a file with this content, all of which can be read, as JSON values."""
     with table_of(data, name, **options) as table:
-        records = list(table.records())
+        records = list(table.rows())
         assert [record.problem for record in records] == [""] * len(records)
         return [table.raw(record) for record in records]
 
@@ -80,7 +80,7 @@ def submissions_of(path: Path, application: str) -> list[Submission]:
     """The submissions of the rows of a file, all of which are valid."""
     table = open_table(str(path), NO_OPTIONS)
     try:
-        rows = rows_of(Plan.of(Profile.of(table, NO_OPTIONS), NO_OPTIONS), application)
-        return [rows.submission(record.values) for record in table.records()]
+        builder = builder_for(Plan.of(Profile.of(table, NO_OPTIONS), NO_OPTIONS), application)
+        return [builder.submission(row.values) for row in table.rows()]
     finally:
         table.close()

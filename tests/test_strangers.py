@@ -198,6 +198,7 @@ def test_the_pytest_plugin_comes_with_harken(scratch: Scratch) -> None:
 def test_presets_come_with_harken(scratch: Scratch) -> None:
     """The wheel has the tables of all presets of imports."""
     program = (
-        "from harken_adapters.formats.presets import names, preset; print(len([preset(name) for name in names()]))"
+        "from harken_adapters.formats.presets import preset, preset_names; "
+        "print(len([preset(name) for name in preset_names()]))"
     )
     assert scratch.run("python", "-c", program) == "10\n"

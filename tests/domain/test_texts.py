@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from harken.domain.texts import (
     did_you_mean,
     escape_unprintable,
+    listed,
     no_such,
     unknown_names,
     without_password,
@@ -79,3 +80,11 @@ def test_escaped_text_is_printable(text: str) -> None:
 def test_escapes() -> None:
     """A line end and a control character become escapes."""
     assert escape_unprintable("one\ntwo\x1b[0m") == "one\\ntwo\\x1b[0m"
+
+
+@pytest.mark.parametrize(
+    ("texts", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a, b"), ([*"abcd"], "a, b and 2 more")]
+)
+def test_a_list_names_the_first_texts(texts: list[str], text: str) -> None:
+    """The number of the others is given, if there are any."""
+    assert listed(texts, 2) == text

@@ -7,7 +7,6 @@ and ``context``, ``moderation``, ``revisions`` and ``later_keys`` are JSON texts
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
@@ -18,9 +17,8 @@ from harken import Feedback, Rating
 from harken.domain.instants import stamp_or_none
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.record import INTERNAL, Record, to_record
-from harken_adapters.formats.strict_json import parse
+from harken_adapters.formats.strict_json import dump, parse
 
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 #: The limits of a batch, which is a row group of Parquet and in memory as Python objects too: its rows, and the
 #: characters of their longest texts.
 _BATCH: Final = 10_000
@@ -134,5 +132,5 @@ def _row(feedback: Feedback) -> dict[str, Any]:
     for name in _TIMES:
         row[name] = getattr(feedback, name)
     for name in _JSON:
-        row[name] = None if row[name] is None else _dump(row[name])
+        row[name] = None if row[name] is None else dump(row[name])
     return row

@@ -5,7 +5,6 @@ Parquet and Arrow are in :mod:`harken_adapters.formats.arrow`, which needs an ex
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO, TextIOWrapper
 from typing import BinaryIO, Final, TextIO
@@ -13,18 +12,17 @@ from typing import BinaryIO, Final, TextIO
 from attrs import evolve
 
 from harken import Feedback, FeedbackQuery, ModerationStatus
+from harken_adapters.formats.csv_export import TableWriter
 from harken_adapters.formats.record import to_record
-from harken_adapters.formats.spreadsheet import ContextColumns, SpreadsheetWriter
-from harken_adapters.formats.table import TableWriter
-
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+from harken_adapters.formats.spreadsheet_csv import ContextColumns, SpreadsheetWriter
+from harken_adapters.formats.strict_json import dump
 
 #: Writes one entry to a file.
 Write = Callable[[Feedback], object]
 
 
 def _json_lines(file: TextIO) -> Write:
-    return lambda feedback: file.write(f"{_dump(to_record(feedback))}\n")
+    return lambda feedback: file.write(f"{dump(to_record(feedback))}\n")
 
 
 def _csv(file: TextIO) -> Write:
@@ -82,7 +80,7 @@ def counted_lines(feedback: Iterable[Feedback]) -> Iterator[bytes]:
     """
     counted = Counted(feedback)
     yield from chunks(counted, _json_lines)
-    yield f"{_dump({COUNT: counted.count})}\n".encode()
+    yield f"{dump({COUNT: counted.count})}\n".encode()
 
 
 class Counted:

@@ -19,7 +19,6 @@ FORMATS: Final[Mapping[str, str]] = {
     "parquet": "Parquet",
     "arrow": "Arrow",
 }
-SCALES: Final = ("stars", "nps", "0..1")
 #: The fields that columns are mapped to, besides ``context.NAME``. Columns with the name of a field need no mapping.
 FIELDS: Final = (
     "session_id",
@@ -29,9 +28,9 @@ FIELDS: Final = (
     "rating",
     "comment",
     "created_at",
+    "tags",
     "sentiment_polarity",
     "sentiment_subjectivity",
-    "tags",
 )
 #: The prefix of a field in the context.
 CONTEXT: Final = "context."

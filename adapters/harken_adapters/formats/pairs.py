@@ -5,7 +5,6 @@ The texts come from stored conversations.
 
 from __future__ import annotations
 
-import json
 from typing import Any, TextIO
 
 from attrs import define, frozen
@@ -14,8 +13,7 @@ from harken import Feedback
 from harken.services.conversations import ConversationService
 from harken_adapters.formats.exporting import Write
 from harken_adapters.formats.messages import Message
-
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+from harken_adapters.formats.strict_json import dump
 
 
 @define
@@ -48,7 +46,7 @@ class Pairs:
         else:
             self.written += 1
             # A message may have half a surrogate pair, which UTF-8 has no bytes for; JSON has an escape for it.
-            line = _dump(_record(found, feedback)).encode("utf-8", "backslashreplace").decode()
+            line = dump(_record(found, feedback)).encode("utf-8", "backslashreplace").decode()
             file.write(f"{line}\n")
 
     def _find(self, feedback: Feedback) -> _Found | None:

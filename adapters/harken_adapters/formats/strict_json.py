@@ -1,4 +1,4 @@
-"""Parses untrusted JSON, in which no object may have a member twice.
+"""Writes compact JSON, and parses untrusted JSON, in which no object may have a member twice.
 
 Parsers disagree about which of the two is used, so a proxy or a log could see another value than Harken stores.
 """
@@ -37,6 +37,8 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     raise AssertionError("unreachable: the dictionary has fewer members than pairs")
 
 
+#: The compact text of a JSON value, which may have any characters.
+dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _decoder: Final = json.JSONDecoder(object_pairs_hook=_members)
 
 

@@ -76,6 +76,12 @@ def as_texts(given: str | Iterable[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
+def listed(texts: Sequence[str], most: int) -> str:
+    """Return ``"a, b and 3 more"``: the first ``most`` texts, and how many others there are."""
+    more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
+    return f"{', '.join(texts[:most])}{more}"
+
+
 def excerpt(text: str, most: int) -> str:
     """Return the beginning of a foreign text in one line: printable, and at most ``most`` characters."""
     if len(text) <= most and text.isprintable():

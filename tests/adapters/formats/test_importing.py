@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 import harken
-from harken import Feedback, Harken, Rating, Sentiment, Target
+from harken import Feedback, Harken, InvalidQuery, Rating, Sentiment, Target
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.report import heading
 from harken_adapters.formats.importing.tally import Tally
-from import_files import imported, importer_of, table_of
+from import_files import imported, importer_of, table_of, understood
 
 
 def only(hk: Harken) -> Feedback:
@@ -76,6 +77,13 @@ def test_sentiment_is_imported(hk: Harken, of: str) -> None:
     assert only(hk).sentiment == Sentiment(-0.5, 1)
 
 
+@pytest.mark.parametrize(("lines", "text"), [("", "; 2 rows"), ("Reviews\n", "1 row before the header; 2 rows")])
+def test_rows_that_are_not_data_are_named(lines: str, text: str) -> None:
+    """What is above the names of the columns is counted, in the singular too."""
+    profile, _ = understood(f"{lines}session_id,rating,comment\na,up,b\nc,up,d\n")
+    assert heading(profile).endswith(text)
+
+
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
 def test_columns_can_be_mapped_and_constants_set(hk: Harken, of: str) -> None:
     """Columns map other names; a constant is used only if a row has no value."""
@@ -119,7 +127,10 @@ def test_columns_with_equal_names(hk: Harken) -> None:
         ({"columns": {"coment": "x"}}, "did you mean 'comment'"),
         ({"constants": {"id": "1"}}, "Unknown field 'id'"),
         ({"columns": {"context.a b": "x"}}, "context name 'a b'"),
-        ({"columns": {"comment": "txt"}}, "Column 'txt', which is mapped to comment, is missing; did you mean 'text'"),
+        (
+            {"columns": {"comment": "txt"}},
+            r"Column 'txt', which is mapped to comment, is missing \(did you mean 'text'\?\); the columns are 'rating'",
+        ),
         ({"only": ["nothing"]}, "No column of --only is in the file; the columns are 'rating', 'text'"),
         ({"scale": "grades"}, "Unknown scale 'grades'; expected one of stars, nps, 0..1"),
         ({"ratings": {"5": "good"}}, "'good' is not a rating for '5'; expected up, down or neutral"),
@@ -130,7 +141,7 @@ def test_columns_with_equal_names(hk: Harken) -> None:
 def test_invalid_options_are_refused(hk: Harken, of: str, given: Any, message: str) -> None:
     """Invalid options are refused before any row is stored, and the error lists the valid names."""
     data = "rating,text\nup,hi\n" if of == "csv" else '{"rating": "up", "text": "hi"}\n'
-    with pytest.raises(UnusableFile, match=message):
+    with pytest.raises((UnusableFile, InvalidQuery), match=message):
         imported(hk, data, of, ImportOptions(**given))
     assert hk.summary().total == 0
 
@@ -154,7 +165,7 @@ def test_repeated_members_are_rejected(hk: Harken, data: str, of: str, message: 
 # --- invalid rows -----------------------------------------------------------------------------------------------------
 
 BAD_CELLS = [
-    ("s,sideways,a", "Rating 'sideways' is not one of those that were understood", None),
+    ("s,sideways,a", "Unknown rating 'sideways'", None),
     ("s,up,a\0b", "comment must not contain NUL characters", None),
     (f"s,up,{'x' * 10_001}", "Comment too long: 10001 characters (max: 10000)", None),
 ]
@@ -210,8 +221,8 @@ def test_invalid_cells_are_reported(hk: Harken, column: str, cell: str, reason: 
         ('{"session_id": "s", "comment": {"a": 1}}', "comment must be a string, got dict"),
         ('{"session_id": true}', "session_id must be a string, got bool"),
         ('{"session_id": ["s"]}', "session_id must be a string, got list"),
-        ('{"session_id": "s", "rating": "meh"}', "Rating 'meh' is not one of those that were understood"),
-        ('{"session_id": "s", "rating": ["up"]}', "Rating \"['up']\" is not one of those"),
+        ('{"session_id": "s", "rating": "meh"}', "Unknown rating 'meh'"),
+        ('{"session_id": "s", "rating": ["up"]}', "Unknown rating '[\"up\"]'"),
         ('{"session_id": "s", "tags": {"a": 1}}', "tags must be a string or a list of strings"),
         ('{"session_id": "s", "tags": [1]}', "tag must be a string, got int"),
     ],

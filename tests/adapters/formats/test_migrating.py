@@ -17,8 +17,9 @@ from harken import Feedback, FeedbackQuery, Harken, Rating, StorageUnavailable, 
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.importing.values import plain
-from harken_adapters.formats.migrating import Document, Migrated, Migration, plan_of
+from harken_adapters.formats.migrating import Document, Migrated, Migration, plain, plan_of
+from harken_adapters.formats.rejects import ENTRY, to_line
+from import_files import imported
 from session_documents import Expected, session_documents
 from support import NOON, all_events
 
@@ -251,13 +252,24 @@ def test_a_very_long_array_is_one_document(hk: Harken) -> None:
 # --- invalid entries --------------------------------------------------------------------------------------------------
 
 
+def test_a_corrected_entry_can_be_imported(hk: Harken) -> None:
+    """The file of rejected entries has what an import needs, also the session; metadata stays rejected."""
+    document = session({"rating": "meh", "comment": "so"}, {"rating": "up"}, metadata={"$n": 1})
+    _, rejected = migrated(hk, document)
+    lines = [to_line(ENTRY, place, reason, row) for *place, reason, row in rejected]
+    tally, refused = imported(hk, "\n".join(lines).replace("meh", "down"), "jsonl")
+    assert (tally.added, [position for position, *_ in refused]) == (1, [2])
+    corrected = next(one for one in hk.export() if one.rating is Rating.DOWN)
+    assert (corrected.session_id, corrected.comment) == ("s", "so")
+
+
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
         ("great!", "expected an object such as {...}, got str"),
         (None, "expected an object such as {...}, got NoneType"),
         ([1], "expected an object such as {...}, got list"),
-        ({"rating": "meh"}, "Rating 'meh' is not one of those that were understood"),
+        ({"rating": "meh"}, "Unknown rating 'meh'"),
         ({"comment": "x" * 10_001}, "Comment too long: 10001 characters (max: 10000)"),
         ({"comment": "\udcff"}, "comment contains a lone surrogate, which is not valid Unicode text"),
         ({"created_at": "soon"}, f"created_at is not a date: 'soon'; {A_DATE}"),

@@ -15,11 +15,11 @@ import harken
 from harken import Feedback, Harken
 from harken.testing import with_content
 from harken.testing.strategies import feedback_entries, later_versions, texts
+from harken_adapters.formats.csv_export import COLUMNS
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.exporting import WRITERS, write_all
 from harken_adapters.formats.record import from_record, to_record
-from harken_adapters.formats.spreadsheet import guard, unguard
-from harken_adapters.formats.table import COLUMNS
+from harken_adapters.formats.spreadsheet_csv import guard, unguard
 from import_files import imported as import_file
 from support import a_feedback, a_submission
 

@@ -17,7 +17,7 @@ from harken.domain.query import label
 from harken.testing.strategies import feedback_entries
 from harken_adapters.formats.errors import ChangedMeanwhile
 from harken_adapters.formats.exporting import WRITERS, spreadsheet_writer, write_all
-from harken_adapters.formats.spreadsheet import ID, ContextColumns
+from harken_adapters.formats.spreadsheet_csv import ID, ContextColumns
 from import_files import imported as import_file
 from support import NOON, a_feedback
 

@@ -98,7 +98,7 @@ def test_a_dry_run_writes_nothing(cli: Any, tmp_path: Path) -> None:
     ran = cli("import", file, "--dry-run")
     assert (ran.code, ran.err) == (3, "")
     assert "3 rows read: 2 would be imported, 1 rejected; " in ran.out
-    assert "  1  Rating 'sideways' is not one of those that were understood (line 3 of old.csv)\n" in ran.out
+    assert "  1  Unknown rating 'sideways' (line 3 of old.csv)\n" in ran.out
     assert "reason when down 1" in ran.out
     assert [path.name for path in tmp_path.iterdir()] == ["old.csv"]
     cli("import", file)
@@ -123,7 +123,7 @@ def test_a_dry_run_writes_nothing(cli: Any, tmp_path: Path) -> None:
             "No column has a rating or a comment. Add --map rating=score --map comment=review; the columns",
         ),
         (("other.jsonl",), "No column has a rating or a comment. Add --map rating=score --map comment=review"),
-        (("other.csv", "--map", "rating=score"), "The meaning of the ratings in 'score' is not plain: 3 (1), 4 (1)"),
+        (("other.csv", "--map", "rating=score"), "The ratings in 'score' are ambiguous: 3 (1), 4 (1)"),
         (("dates.csv",), 'Say how they are written with --date-format "%m/%d/%Y"'),
         (("old.csv", "other.csv", "--rejected", "x.jsonl"), "--rejected names one file"),
     ],
@@ -219,7 +219,9 @@ def test_an_ambiguous_column_is_one_refusal(cli: Any, tmp_path: Path) -> None:
     """It lists the values with their counts, and the options that read them."""
     ran = cli("import", write(tmp_path, "a.csv", STARS), "--map", "rating=stars")
     assert ran.code == 2
-    assert "is not plain: 1 (1), 2 (1), 3 (1), 4 (1), 5 (1). Add --scale stars (1-2 down, 3 neutral, 4-5 up)" in ran.err
+    assert (
+        "are ambiguous: 1 (1), 2 (1), 3 (1), 4 (1), 5 (1). Add --scale stars (1-2 down, 3 neutral, 4-5 up)" in ran.err
+    )
     assert "--rating 5=up --rating other=down" in ran.err
     many = "rating,comment\n" + "".join(f"word {number},x\n" for number in range(3_000))
     ran = cli("import", write(tmp_path, "b.csv", many))
@@ -459,7 +461,7 @@ def test_rejected_rows_are_written_to_a_file(cli: Any, tmp_path: Path) -> None:
     assert (ran.code, ran.err) == (3, "")
     counts = ("read", "added", "duplicates", "rejected", "rejected_file")
     assert [ran.json[name] for name in counts] == [3, 2, 0, 1, "old.csv.rejected.jsonl"]
-    reason = "Rating 'sideways' is not one of those that were understood"
+    reason = "Unknown rating 'sideways'"
     assert ran.json["reasons"] == [{"reason": reason, "count": 1, "example": "line 3 of old.csv"}]
     assert [json.loads(line) for line in (tmp_path / "old.csv.rejected.jsonl").read_text().splitlines()] == [
         {"line": 3, "reason": reason, "row": {"session_id": "b", "rating": "sideways", "comment": "ho"}}

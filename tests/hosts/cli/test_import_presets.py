@@ -10,7 +10,7 @@ import pytest
 
 import harken
 from harken import Feedback
-from harken_adapters.formats.presets import names, text
+from harken_adapters.formats.presets import preset_names, preset_text
 
 pytestmark = pytest.mark.slow
 
@@ -172,7 +172,7 @@ IMPORTS: dict[str, tuple[str, Sequence[Expected]]] = {
 
 def preset_of(file: str) -> str:
     """The name of a file begins with that of its preset."""
-    return next(name for name in names() if file.startswith((f"{name}.", f"{name}-")))
+    return next(name for name in preset_names() if file.startswith((f"{name}.", f"{name}-")))
 
 
 @pytest.fixture(autouse=True)
@@ -247,8 +247,8 @@ def test_options_override_the_preset(cli: Any) -> None:
 
 def test_a_copied_preset_is_changed_and_used(cli: Any, tmp_path: Path) -> None:
     """A printed preset, changed in an editor, is a mapping file."""
-    assert cli("import", "--show-preset", "chainlit").out == text("chainlit")
-    (tmp_path / "mine.toml").write_text(text("chainlit").replace('"threadId", ', ""))
+    assert cli("import", "--show-preset", "chainlit").out == preset_text("chainlit")
+    (tmp_path / "mine.toml").write_text(preset_text("chainlit").replace('"threadId", ', ""))
     found = imported(cli, "chainlit.csv", "--mapping", "mine.toml")
     assert {one.target.session_id for one in found} == {"step-1", "step-2"}
 

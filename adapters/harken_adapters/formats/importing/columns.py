@@ -91,6 +91,15 @@ def unique(name: str, taken: Container[str]) -> str:
     return candidate
 
 
+def with_session(row: Mapping[str, Any], session_id: str) -> dict[str, Any]:
+    """The row with this session. Another session in it gets another name, and so goes into the context."""
+    found = {**row, "session_id": session_id}
+    other = row.get("session_id")
+    if other not in (None, session_id):
+        found[unique("session_id", found)] = other
+    return found
+
+
 def lookup(row: Mapping[str, Any], path: str) -> Any:
     """The value at a dotted path, such as ``meta.tags.0``; ``None`` if there is none. A name may have dots itself."""
     if path in row:

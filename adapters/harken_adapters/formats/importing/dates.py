@@ -9,10 +9,13 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from harken.domain.instants import EPOCH, utc
+from harken.domain.texts import excerpt
+from harken.domain.trend import zone_named
 from harken_adapters.formats.errors import BadRow, UnusableFile
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.tables.table import Layout
 
 ISO: Final = "ISO 8601"
 RFC_2822: Final = "RFC 2822"
@@ -61,14 +64,23 @@ class Dates:
         spreadsheet: whether numbers are those of a spreadsheet.
 
     Raises:
-        UnusableFile: the zone is unknown.
+        InvalidQuery: the zone is unknown.
     """
 
     def __init__(self, *, date_format: str | None = None, zone: str | None = None, spreadsheet: bool = False) -> None:
         self.date_format = date_format
         self.zone_name = zone or "UTC"
-        self._zone: tzinfo = _zone(zone) if zone and zone.upper() != "UTC" else UTC
+        self._zone: tzinfo = zone_named(zone) if zone and zone.upper() != "UTC" else UTC
         self._spreadsheet = spreadsheet
+
+    @classmethod
+    def of(cls, options: ImportOptions, layout: Layout) -> Dates:
+        """How the dates of a file are read.
+
+        Raises:
+            InvalidQuery: the zone is unknown.
+        """
+        return cls(date_format=options.date_format, zone=options.zone, spreadsheet=layout.is_spreadsheet)
 
     def read(self, value: Any) -> datetime:
         """The time in UTC.
@@ -101,7 +113,7 @@ class Dates:
             if self.date_format
             else "expected one such as 2026-01-31T12:00:00Z; add --date-format for others"
         )
-        raise BadRow(f"created_at is not a date: {_shown(value)}; {expected}")
+        raise BadRow(f"created_at is not a date: {excerpt(repr(value), _SHOWN_CHARACTERS)}; {expected}")
 
     def _parse(self, value: Any) -> tuple[datetime, str] | None:
         if isinstance(value, str) and self.date_format:
@@ -153,20 +165,13 @@ class DateForms:
         """
         if self.unread <= sum(self.forms.values()):
             return
-        example = f", such as {_shown(self.examples[0])}" if self.examples else ""
+        example = f", such as {excerpt(repr(self.examples[0]), _SHOWN_CHARACTERS)}" if self.examples else ""
         proposals = " or ".join(f'--date-format "{one}"' for one in _fitting(self.examples))
         proposals = proposals or '--date-format, such as --date-format "%d/%m/%Y %H:%M"'
         raise UnusableFile(
             f"The dates in {column!r} cannot be read{example}. Say how they are written with {proposals}, "
             "and their time zone with --zone"
         )
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UnusableFile(f"Unknown time zone {name!r}; expected an IANA name such as Europe/Berlin") from None
 
 
 def _parse(value: Any) -> tuple[datetime, str] | None:
@@ -237,8 +242,3 @@ def _fits(text: str, form: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

@@ -8,14 +8,14 @@ from typing import Any, Final, NamedTuple
 
 from harken import Feedback, FeedbackRejected, Harken, Receipt, Submission
 from harken.ports.repository import Conflict, DuplicateOf, Outcome, Stored, Taken
+from harken_adapters.formats.csv_export import from_cells
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.importing.plan import Plan
-from harken_adapters.formats.importing.rows import rows_of
+from harken_adapters.formats.importing.submissions import builder_for
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.importing.values import as_text
 from harken_adapters.formats.record import from_record, is_export
-from harken_adapters.formats.table import from_cells
-from harken_adapters.formats.tables.table import Record, Table
+from harken_adapters.formats.tables.table import Row, Table
+from harken_adapters.formats.values import canonical_text
 
 BATCH: Final = 1_000
 
@@ -24,11 +24,11 @@ Reject = Callable[[int, str, object], object]
 _Violations = tuple[Any, ...]
 
 
-class _Row(NamedTuple):
-    """A row, and its content, or the reason why it has none."""
+class _Read(NamedTuple):
+    """A row, and what was read from it, or the reason why nothing was."""
 
-    record: Record
-    content: Submission | Feedback | None
+    row: Row
+    entry: Submission | Feedback | None
     reason: str = ""
 
 
@@ -38,14 +38,7 @@ def _records_of(format: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:  
         from harken_adapters.formats.arrow import from_row  # noqa: PLC0415 - needs an extra
 
         return from_row
-    return from_cells if format == "csv" else lambda row: from_cells({name: _text(row[name]) for name in row})
-
-
-def _text(value: object) -> str:
-    """The cell of CSV that a spreadsheet has made this value of."""
-    if value is None or isinstance(value, bool):
-        return "" if value is None else str(value).lower()
-    return str(as_text(value))
+    return from_cells if format == "csv" else lambda row: from_cells({name: canonical_text(row[name]) for name in row})
 
 
 class Importer:
@@ -83,9 +76,9 @@ class Importer:
         self._announce = announce
         self._check_rules = check_rules
         self._dry_run = dry_run
-        self._place = "line" if table.layout.format in ("csv", "jsonl") else "row"
-        self._rows = rows_of(plan, harken.application, import_id)
-        self._content = self._content_of(plan)
+        self._place = "line" if table.layout.has_lines else "row"
+        self._builder = builder_for(plan, harken.application, import_id)
+        self._entry_of = self._reader_for(plan)
         self.tally = Tally()
 
     def batches(self) -> Iterator[Tally]:
@@ -95,46 +88,46 @@ class Importer:
             UnusableFile: the file cannot be read further.
             StorageError: a batch could not be stored; earlier ones were.
         """
-        records = self._table.records()
-        while batch := list(islice(records, BATCH)):
-            self._import([self._row(record) for record in batch])
-            self.tally.cut = self._rows.cut
+        rows = self._table.rows()
+        while batch := list(islice(rows, BATCH)):
+            self._import([self._read(row) for row in batch])
+            self.tally.cut = self._builder.cut
             yield self.tally
         self.tally.is_incomplete = self._table.left_for_later
 
     # --- rows ----------------------------------------------------------------------------------------------------
 
-    def _row(self, record: Record) -> _Row:
-        if record.problem:
-            return _Row(record, None, record.problem)
+    def _read(self, row: Row) -> _Read:
+        if row.problem:
+            return _Read(row, None, row.problem)
         try:
-            return _Row(record, self._content(record.values))
+            return _Read(row, self._entry_of(row.values))
         except BadRow as error:
-            return _Row(record, None, str(error))
+            return _Read(row, None, str(error))
 
-    def _content_of(self, plan: Plan) -> Callable[[Any], Submission | Feedback]:
+    def _reader_for(self, plan: Plan) -> Callable[[Any], Submission | Feedback]:
         """The function that converts the values of a row."""
         columns, application = plan.columns, self._harken.application
         if columns is None:
-            return lambda row: from_record(row, application) if is_export(row) else self._rows.submission(row)
+            return lambda row: from_record(row, application) if is_export(row) else self._builder.submission(row)
         if not plan.is_export:
-            return self._rows.submission
+            return self._builder.submission
         to_record = _records_of(self._table.layout.format)
         return lambda cells: from_record(to_record(dict(zip(columns, cells, strict=True))), application)
 
-    def _import(self, batch: Sequence[_Row]) -> None:
-        submissions = [row.content for row in batch if isinstance(row.content, Submission)]
-        feedback = [row.content for row in batch if isinstance(row.content, Feedback)]
+    def _import(self, batch: Sequence[_Read]) -> None:
+        submissions = [read.entry for read in batch if isinstance(read.entry, Submission)]
+        feedback = [read.entry for read in batch if isinstance(read.entry, Feedback)]
         submitted = iter(self._submit(submissions))
         restored = iter(self._restore(feedback))
-        for row in batch:
-            match row.content:
+        for read in batch:
+            match read.entry:
                 case None:
-                    self._count(row, row.reason)
+                    self._count(read, read.reason)
                 case Submission():
-                    self._count(row, next(submitted))
+                    self._count(read, next(submitted))
                 case Feedback():
-                    self._count(row, next(restored))
+                    self._count(read, next(restored))
 
     def _submit(self, submissions: Sequence[Submission]) -> Sequence[Receipt | FeedbackRejected | _Violations]:
         if not submissions:
@@ -151,7 +144,7 @@ class Importer:
 
     # --- results -------------------------------------------------------------------------------------------------
 
-    def _count(self, row: _Row, result: Receipt | FeedbackRejected | Outcome | _Violations | str) -> None:
+    def _count(self, read: _Read, result: Receipt | FeedbackRejected | Outcome | _Violations | str) -> None:
         tally = self.tally
         tally.read += 1
         match result:
@@ -168,12 +161,12 @@ class Importer:
                 tally.added += 1
             case DuplicateOf():
                 tally.duplicates += 1
-            case Conflict(stored, Taken.ID) if _is_same(stored, row.content) and not _is_earlier(stored, row.content):
+            case Conflict(stored, Taken.ID) if _is_same(stored, read.entry) and not _is_earlier(stored, read.entry):
                 tally.duplicates += 1
             case _:
-                reason = _reason(result, row.content)
-                tally.reject(reason, f"{self._place} {row.record.position} of {self._table.name}")
-                self._reject(row.record.position, reason, self._table.raw(row.record))
+                reason = _reason(result, read.entry)
+                tally.reject(reason, f"{self._place} {read.row.position} of {self._table.name}")
+                self._reject(read.row.position, reason, self._table.raw(read.row))
 
     def _count_waived(self, violations: _Violations) -> None:
         if violations:

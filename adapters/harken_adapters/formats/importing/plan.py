@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from enum import Enum
 from hashlib import blake2b
+from shlex import quote
 from typing import Final
 
 from attrs import frozen
 
 from harken.domain.idempotency import IMPORT_ID
+from harken.domain.texts import did_you_mean, listed
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import CONTEXT, ImportOptions
 from harken_adapters.formats.importing.columns import (
@@ -83,7 +84,8 @@ class Plan:
 
         Raises:
             UnusableFile: a mapped column occurs in no row, neither a rating nor a comment was found, or the ratings or
-                dates have no plain meaning. The message says what to add.
+                dates are ambiguous. The message says what to add.
+            InvalidQuery: the time zone is unknown.
         """
         check_fields(options)
         fields = columns_of_fields(profile.names, options)
@@ -98,35 +100,24 @@ class Plan:
             for column, counted in forms.items():
                 counted.check(column)
         taken = {column for columns in fields.values() for column in columns}
-        reason = "reason" if "tags" not in fields and "reason" not in taken and "reason" in profile.names else None
-        row_id = id_column(name for name in profile.names if name not in taken and name not in options.drop)
-        sessions = (
-            Sessions.COLUMN
-            if any(one in profile.filled for one in fields.get("session_id", ()))
-            else Sessions.CONSTANT
-            if options.constants.get("session_id")
-            else Sessions.ID
-            if row_id
-            else Sessions.ROW
-        )
-        row_id = row_id if sessions is Sessions.ID else None
+        free = [name for name in profile.names if name not in taken and name not in options.drop]
+        reason = "reason" if "tags" not in fields and "reason" in free else None
+        sessions, row_id = _sessions(profile, options, fields, free)
         others = [name for name in profile.names if name not in {*taken, reason, row_id}]
         kept = [name for name in others if goes_into_context(name, options)]
         return cls(
             fields=fields,
             options=options,
             columns=profile.columns,
-            is_text=profile.layout.format == "csv",
+            is_text=profile.layout.is_text,
             context=_context_names(kept, fields),
             has_context="context" in kept,
             left_out=[name for name in profile.names if name in options.drop or (name in others and name not in kept)],
-            reason=None if reason in options.drop else reason,
+            reason=reason,
             sessions=sessions,
             id_column=row_id,
             ratings=ratings,
-            dates=Dates(
-                date_format=options.date_format, zone=options.zone, spreadsheet=profile.layout.format == "xlsx"
-            ),
+            dates=Dates.of(options, profile.layout),
             forms=forms,
             is_export=is_export,
             hints=[*_hints(profile, fields, options, others)],
@@ -155,6 +146,18 @@ def goes_into_context(name: str, options: ImportOptions) -> bool:
     return options.context and name not in options.drop and (options.only is None or name in options.only)
 
 
+def _sessions(
+    profile: Profile, options: ImportOptions, fields: Mapping[str, Sequence[str]], free: Iterable[str]
+) -> tuple[Sessions, str | None]:
+    """Where sessions are from, and the column that names them if that is the id of the row."""
+    if any(one in profile.filled for one in fields.get("session_id", ())):
+        return Sessions.COLUMN, None
+    if options.constants.get("session_id"):
+        return Sessions.CONSTANT, None
+    found = id_column(free)
+    return (Sessions.ID, found) if found else (Sessions.ROW, None)
+
+
 def _context_names(columns: Iterable[str], fields: Mapping[str, Sequence[str]]) -> dict[str, str]:
     taken = {IMPORT_ID, *(name.removeprefix(CONTEXT) for name in fields if name.startswith(CONTEXT))}
     names: dict[str, str] = {}
@@ -181,7 +184,7 @@ def _check_mapped(profile: Profile, options: ImportOptions) -> None:
     known = profile.names if profile.columns is not None else profile.filled
     for name, column in options.columns.items():
         if isinstance(column, str) and column not in known:
-            hint = f"; did you mean {close[0]!r}?" if (close := get_close_matches(column, profile.names, 1)) else ""
+            hint = did_you_mean(column, profile.names)
             raise UnusableFile(
                 f"Column {column!r}, which is mapped to {name}, is missing{hint}; {_list_of(profile.names)}"
             )
@@ -195,7 +198,7 @@ def _check_content(profile: Profile, options: ImportOptions, fields: Mapping[str
         if name in options.constants or any(column in profile.filled for column in fields.get(name, ())):
             return
     proposals = [
-        f"--map {name}={_quoted(column)}"
+        f"--map {name}={quote(column)}"
         for name in ("rating", "comment")
         for column in likely_columns(name, profile.names)[:1]
     ]
@@ -209,17 +212,11 @@ def _hints(
     """Other columns that may hold a field that no column has, and columns to drop that do not occur."""
     for name in ("rating", "comment", "created_at"):
         if name not in fields and name not in options.constants and (likely := likely_columns(name, others)):
-            yield f"If {likely[0]!r} is the {name}, add --map {name}={_quoted(likely[0])}"
+            yield f"If {likely[0]!r} is the {name}, add --map {name}={quote(likely[0])}"
     for name in options.drop:
         if name not in profile.names and name not in profile.filled:
             yield f"There is no column {name!r} to drop"
 
 
 def _list_of(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:_LISTED]))
-    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return f"the columns are {shown}{more}"
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if " " in name else name
+    return f"the columns are {listed([*map(repr, names)], _LISTED)}"

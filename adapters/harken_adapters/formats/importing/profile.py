@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, Final
@@ -18,9 +16,9 @@ from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import columns_of_fields, lookup
 from harken_adapters.formats.importing.dates import DateForms, Dates
 from harken_adapters.formats.importing.ratings import canonical
-from harken_adapters.formats.importing.values import is_empty, plain
 from harken_adapters.formats.record import is_export
 from harken_adapters.formats.tables.table import Layout, Table
+from harken_adapters.formats.values import canonical_text, is_empty
 
 #: How many different ratings are counted, and how many names of members are known.
 _MOST: Final = 1_000
@@ -72,10 +70,11 @@ class Profile:
             known: digests of rows of earlier imports.
 
         Raises:
-            UnusableFile: the zone is unknown, or the file cannot be read.
+            UnusableFile: the file cannot be read.
+            InvalidQuery: the zone is unknown.
         """
         profile = cls(table.name, table.layout, table.columns, list(table.columns or ()))
-        profile._read((one.values for one in table.records() if not one.problem), options, known)
+        profile._read((one.values for one in table.rows() if not one.problem), options, known)
         return profile
 
     @classmethod
@@ -83,7 +82,7 @@ class Profile:
         """Read objects that are not in a file once.
 
         Raises:
-            UnusableFile: the zone is unknown.
+            InvalidQuery: the zone is unknown.
         """
         profile = cls(name, Layout("objects"), None, [])
         profile._read(objects, options, ())
@@ -106,8 +105,7 @@ class _Counter:
     def __init__(self, profile: Profile, options: ImportOptions) -> None:
         self._profile = profile
         self._options = options
-        is_spreadsheet = profile.layout.format == "xlsx"
-        self._dates = Dates(date_format=options.date_format, zone=options.zone, spreadsheet=is_spreadsheet)
+        self._dates = Dates.of(options, profile.layout)
 
     def _ratings_of(self, columns: Iterable[str]) -> dict[str, Counter[str]]:
         return {column: self._profile.ratings.setdefault(column, Counter()) for column in columns}
@@ -134,7 +132,7 @@ class _CellCounter(_Counter):
         order = sorted(range(len(names)), key=names.__getitem__)
         self._in_order = itemgetter(*order) if len(order) > 1 else tuple
         self._prefixes = [f"{names[number]}=" for number in order]
-        self._is_text = profile.layout.format == "csv"
+        self._is_text = profile.layout.is_text
 
     def add(self, cells: Sequence[Any]) -> str:
         """Count a row, and return its canonical text."""
@@ -158,7 +156,7 @@ class _CellCounter(_Counter):
         pairs = zip(self._prefixes, self._in_order(cells), strict=True)
         if self._is_text:
             return _SEPARATOR.join([prefix + cell for prefix, cell in pairs if cell])
-        return _SEPARATOR.join([prefix + _text(cell) for prefix, cell in pairs if not is_empty(cell)])
+        return _SEPARATOR.join([prefix + canonical_text(cell) for prefix, cell in pairs if not is_empty(cell)])
 
 
 class _ObjectCounter(_Counter):
@@ -182,7 +180,9 @@ class _ObjectCounter(_Counter):
             self._profile.exported += 1
         else:
             self._count(row)
-        return _SEPARATOR.join([f"{name}={_text(row[name])}" for name in sorted(row) if not is_empty(row[name])])
+        return _SEPARATOR.join(
+            [f"{name}={canonical_text(row[name])}" for name in sorted(row) if not is_empty(row[name])]
+        )
 
     def _count(self, row: Mapping[str, Any]) -> None:
         """Count the rating and the date: of several columns, the first with a value."""
@@ -251,14 +251,3 @@ def _count(counter: Counter[str], value: Any) -> None:
         counter[text] += 1
     elif len(counter) < _MOST:
         counter[text] = 1
-
-
-def _text(value: Any) -> str:
-    """The canonical text of a value: numbers and times are the same as in a file of texts."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float | int):
-        return canonical(value) if not isinstance(value, bool) else str(value).lower()
-    if isinstance(value, date):
-        return value.isoformat()
-    return json.dumps(plain(value), sort_keys=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from math import isnan
+from shlex import quote
 from typing import Any, Final
 
 from attrs import frozen
 
 from harken import Rating
 from harken.domain.rules import MAX_CONTEXT_VALUE_LENGTH
+from harken.domain.texts import excerpt, listed, no_such
 from harken_adapters.formats.errors import BadRow, UnusableFile
+from harken_adapters.formats.values import canonical_text, is_empty
 
 #: The key of ``--rating`` for all values that have no other meaning.
 OTHER: Final = "other"
@@ -29,7 +31,7 @@ _WORDS: Final[Mapping[str, Rating]] = {
     **dict.fromkeys(("down", "no", "dislike", "disliked", "thumbsdown", "negative", "false", "👎"), _DOWN),
     **dict.fromkeys(("neutral", "none", "null"), _NEUTRAL),
 }
-#: Words of which no trace is kept, as they say that there is no rating.
+#: Words for no rating, which are not kept in the context as the original value.
 _ABSENT: Final = frozenset({"", "none", "null"})
 _SEPARATORS: Final = re.compile("[ _-]")
 #: Skin tones, and the selector of a coloured symbol.
@@ -68,9 +70,7 @@ SCALES: Final[Mapping[str, Scale]] = {
 
 def canonical(value: object) -> str:
     """The text by which a value is recognised: ``5``, ``5.0``, ``"5"`` and ``" 5.00 "`` have the same, ``"5"``."""
-    if value is None or (isinstance(value, float) and isnan(value)):
-        return ""
-    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+    text = "" if is_empty(value) else canonical_text(value).strip()
     if not _NUMBER.fullmatch(text):
         return text
     number = float(text)
@@ -105,7 +105,7 @@ class Ratings:
         self._chosen = {canonical(value).casefold(): _rating_of(value, word) for value, word in (chosen or {}).items()}
         self._other = self._chosen.pop(OTHER, None)
         if scale is not None and scale not in SCALES:
-            raise UnusableFile(f"Unknown scale {scale!r}; expected one of {', '.join(SCALES)}")
+            raise UnusableFile(no_such("scale", scale, SCALES))
         self._number = _scaled(SCALES[scale]) if scale else _plain(self.counts)
         self._known: dict[str, tuple[Rating, str | None]] = {}
 
@@ -120,9 +120,7 @@ class Ratings:
             return known
         text = canonical(key)
         if (rating := self._meaning(text)) is None:
-            raise BadRow(
-                f"Rating {text[:_SHOWN_CHARACTERS]!r} is not one of those that were understood{self._expected}"
-            )
+            raise BadRow(f"Unknown rating {excerpt(text, _SHOWN_CHARACTERS)!r}{self._expected}")
         lowered = text.casefold()
         found = rating, None if lowered in _ABSENT or lowered == rating.word else text[:MAX_CONTEXT_VALUE_LENGTH]
         if len(self._known) < _REMEMBERED:
@@ -134,7 +132,7 @@ class Ratings:
         return {text: rating for text in self.counts if (rating := self._meaning(text)) is not None}
 
     def check(self, column: str) -> None:
-        """Refuse a column whose values have no plain meaning.
+        """Refuse a column whose values are ambiguous.
 
         Raises:
             UnusableFile: more of its values cannot be read than can.
@@ -142,9 +140,7 @@ class Ratings:
         unknown = {text: count for text, count in self.counts.items() if self._meaning(text) is None}
         known = sum(count for text, count in self.counts.items() if text and text not in unknown)
         if sum(unknown.values()) > known:
-            raise UnusableFile(
-                f"The meaning of the ratings in {column!r} is not plain: {_listed(self.counts)}. {_advice(unknown)}"
-            )
+            raise UnusableFile(f"The ratings in {column!r} are ambiguous: {_listed(self.counts)}. {_advice(unknown)}")
 
     @property
     def _expected(self) -> str:
@@ -168,7 +164,10 @@ def _rating_of(value: str, word: str) -> Rating:
     try:
         return Rating.from_word(word.strip().lower())
     except ValueError:
-        raise UnusableFile(f"{word!r} is not a rating for {value!r}; expected up, down or neutral") from None
+        raise UnusableFile(
+            f"{excerpt(word, _SHOWN_CHARACTERS)!r} is not a rating for {excerpt(value, _SHOWN_CHARACTERS)!r}; "
+            "expected up, down or neutral"
+        ) from None
 
 
 def _scaled(scale: Scale) -> Callable[[str], Rating | None]:
@@ -189,11 +188,7 @@ def _plain(counts: Mapping[str, int]) -> Callable[[str], Rating | None]:
 
 def _listed(counts: Mapping[str, int]) -> str:
     texts = sorted((text for text in counts if text), key=_by_number)
-    shown = ", ".join(
-        f"{text if len(text) <= _SHOWN_CHARACTERS else f'{text[: _SHOWN_CHARACTERS - 1]}…'} ({counts[text]:,})"
-        for text in texts[:_LISTED]
-    )
-    return f"{shown} and {len(texts) - _LISTED:,} more" if len(texts) > _LISTED else shown
+    return listed([f"{excerpt(text, _SHOWN_CHARACTERS)} ({counts[text]:,})" for text in texts], _LISTED)
 
 
 def _by_number(text: str) -> tuple[bool, float, str]:
@@ -204,7 +199,7 @@ def _by_number(text: str) -> tuple[bool, float, str]:
 def _advice(unknown: Mapping[str, int]) -> str:
     numbers = [float(text) for text in unknown if _NUMBER.fullmatch(text)]
     best = max(unknown, key=_by_number) if len(numbers) == len(unknown) else min(unknown)
-    by_value = f"say what each value means, such as --rating {_quoted(best)}=up --rating other=down"
+    by_value = f"say what each value means, such as --rating {quote(best)}=up --rating other=down"
     if len(numbers) < len(unknown):
         return by_value[0].upper() + by_value[1:]
     fitting = [name for name in ("0..1", "stars", "nps") if all(SCALES[name].read(one) is not None for one in numbers)]
@@ -212,7 +207,3 @@ def _advice(unknown: Mapping[str, int]) -> str:
         return by_value[0].upper() + by_value[1:]
     scales = " or ".join(f"--scale {name} ({SCALES[name].description})" for name in fitting)
     return f"Add {scales}, or {by_value}"
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if " " in text else text

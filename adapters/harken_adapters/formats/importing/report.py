@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from harken import Submission
 from harken.domain.instants import stamp_or_none
+from harken.domain.texts import excerpt, listed
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import FIELDS, FORMATS
 from harken_adapters.formats.importing.plan import Plan, Sessions
 from harken_adapters.formats.importing.profile import Profile
-from harken_adapters.formats.importing.rows import rows_of
+from harken_adapters.formats.importing.submissions import builder_for
 
 _SHOWN_VALUES: Final = 8
 _SHOWN_NAMES: Final = 20
@@ -59,11 +60,11 @@ def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
 
 def sample_of(profile: Profile, plan: Plan) -> list[dict[str, Any]]:
     """The first rows as they are imported, or the reason why one is not."""
-    rows = rows_of(plan, "default")
+    builder = builder_for(plan, "default")
     found: list[dict[str, Any]] = []
     for values in profile.sample:
         try:
-            found.append(_entry(rows.submission(values)))
+            found.append(_entry(builder.submission(values)))
         except BadRow as error:
             found.append({"problem": str(error)})
     return found
@@ -90,11 +91,14 @@ def heading(profile: Profile) -> str:
     parts = [f"{format_} in {layout.compression}" if layout.compression else format_, layout.encoding or ""]
     if layout.separator:
         parts.append(f"separated by {_SEPARATORS.get(layout.separator, repr(layout.separator))}")
-    parts += [layout.place or "", f"{layout.skipped} rows before the header" if layout.skipped else ""]
-    parts += [f"{layout.left_out} rows after the header left out" if layout.left_out else ""]
+    parts += [layout.place or "", f"{_rows(layout.skipped)} before the header" if layout.skipped else ""]
+    parts += [f"{_rows(layout.left_out)} after the header left out" if layout.left_out else ""]
     parts += ["rejected rows of an earlier import" if layout.is_rejects else ""]
-    rows = "1 row" if profile.rows == 1 else f"{profile.rows:,} rows"
-    return f"{profile.name}: {', '.join(filter(None, parts))}; {rows}"
+    return f"{profile.name}: {', '.join(filter(None, parts))}; {_rows(profile.rows)}"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def understood_lines(plan: Plan) -> list[tuple[str, str]]:
@@ -107,9 +111,9 @@ def understood_lines(plan: Plan) -> list[tuple[str, str]]:
     context = ["the members of 'context'"] if plan.has_context else []
     context += [_renamed(column, name) for column, name in plan.context.items()]
     if context:
-        lines.append(("context", _listed(context)))
+        lines.append(("context", listed(context, _SHOWN_NAMES)))
     if plan.left_out:
-        lines.append(("left out", _listed([repr(name) for name in plan.left_out])))
+        lines.append(("left out", listed([repr(name) for name in plan.left_out], _SHOWN_NAMES)))
     return lines
 
 
@@ -144,11 +148,6 @@ def _columns(columns: Sequence[str]) -> str:
 
 def _renamed(column: str, name: str) -> str:
     return repr(column) if column == name else f"{column!r} as {name}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
-    return f"{', '.join(names[:_SHOWN_NAMES])}{more}"
 
 
 def _ratings(plan: Plan) -> str:
@@ -198,4 +197,4 @@ def _cell(entry: Mapping[str, Any], name: str) -> str:
     text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     if name == "created_at":
         return text[:19].replace("T", " ")
-    return text if name == "comment" or len(text) <= _CELL else f"{text[: _CELL - 1]}…"
+    return text if name == "comment" else excerpt(text, _CELL)

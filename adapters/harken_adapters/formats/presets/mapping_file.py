@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from harken import Rating
 from harken.domain.texts import excerpt, no_such, unknown_names
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.import_options import CONTEXT, FORMATS, SCALES, ImportOptions, field_problem
+from harken_adapters.formats.import_options import CONTEXT, FORMATS, ImportOptions, field_problem
+from harken_adapters.formats.importing.ratings import Ratings
 
 
 def read_mapping(path: Path) -> ImportOptions:
@@ -46,9 +46,11 @@ def parse_mapping(text: str, where: str) -> ImportOptions:
     if problem := unknown_names(content, _PARSERS, "option"):
         raise UnusableFile(f"{where}: {problem}")
     try:
-        return ImportOptions(**{name: _PARSERS[name](name, value) for name, value in content.items()})
+        options = ImportOptions(**{name: _PARSERS[name](name, value) for name, value in content.items()})
+        Ratings(scale=options.scale, chosen=options.ratings)
     except UnusableFile as error:
         raise UnusableFile(f"{where}: {error}") from None
+    return options
 
 
 # Each of these returns the value of an option, or raises UnusableFile with a message that does not name the file.
@@ -66,13 +68,10 @@ def _texts(name: str, value: object) -> Sequence[str]:
     return tuple(value)
 
 
-def _one_of(known: Sequence[str]) -> Callable[[str, object], str]:
-    def parse(name: str, value: object) -> str:
-        if _text(name, value) not in known:
-            raise UnusableFile(no_such(name, value, known))
-        return str(value)
-
-    return parse
+def _format(name: str, value: object) -> str:
+    if (text := _text(name, value)) not in FORMATS:
+        raise UnusableFile(no_such(name, text, FORMATS))
+    return text
 
 
 def _number(name: str, value: object) -> int:
@@ -103,15 +102,12 @@ def _constants(name: str, value: object) -> Mapping[str, str]:
 
 
 def _ratings(name: str, value: object) -> Mapping[str, str]:
-    words = [rating.word for rating in Rating]
     ratings = _table(name, value)
     for given, rating in ratings.items():
         if isinstance(rating, dict):
             # 0.5 = "neutral" is a table "0" with a "5" in it.
             raise UnusableFile(f"{name}.{given} is a table; put a value with a dot in quotes")
-        if rating not in words:
-            raise UnusableFile(f"{name}.{given} must be one of {', '.join(words)}, got {_shown(rating)}")
-    return ratings
+    return {given: _text(f"{name}.{given}", rating) for given, rating in ratings.items()}
 
 
 def _by_field(name: str, value: object) -> Iterator[tuple[str, object]]:
@@ -140,7 +136,7 @@ def _shown(value: object) -> str:
 
 
 _PARSERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
-    "format": _one_of([*FORMATS]),
+    "format": _format,
     "encoding": _text,
     "separator": _text,
     "skip_rows": _number,
@@ -148,7 +144,7 @@ _PARSERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "sheet": _text,
     "columns": _columns,
     "constants": _constants,
-    "scale": _one_of(SCALES),
+    "scale": _text,
     "ratings": _ratings,
     "date_format": _text,
     "zone": _text,

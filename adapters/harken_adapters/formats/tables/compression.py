@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, cast
 
 from attrs import frozen
 
+from harken.domain.texts import listed
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.tables.source import BLOCK, Source
 
@@ -30,7 +31,7 @@ _DAMAGED: Final = (EOFError, OSError, zipfile.BadZipFile, zlib.error, RuntimeErr
 
 
 @frozen
-class Content:
+class FileContent:
     """The bytes in a file, unpacked if it is compressed.
 
     Attributes:
@@ -80,7 +81,7 @@ class Content:
                     yield packed
 
 
-def unpack(source: Source) -> Content:
+def unpack(source: Source) -> FileContent:
     """The content of a file that is gzip, a zip archive with one file, or neither, as is a spreadsheet.
 
     Raises:
@@ -88,16 +89,16 @@ def unpack(source: Source) -> Content:
     """
     start = source.block(0)
     if start.startswith(GZIP_MAGIC):
-        return Content(source, "gzip")
+        return FileContent(source, "gzip")
     if not start.startswith(ZIP_MAGIC):
-        return Content(source)
+        return FileContent(source)
     found = members(source)
     names = {member.filename for member in found}
     if WORKBOOK in names:
-        return Content(source)
+        return FileContent(source)
     if names & _DOCUMENTS:
         raise UnusableFile(f"{source.name} is a document of an office program; save its table as .xlsx or CSV")
-    return Content(source, "zip", _only_member(source.name, found))
+    return FileContent(source, "zip", _only_member(source.name, found))
 
 
 def members(source: Source) -> list[zipfile.ZipInfo]:
@@ -141,11 +142,8 @@ def _only_member(name: str, members: Iterable[zipfile.ZipInfo]) -> str:
     if not found:
         raise UnusableFile(f"{name} is a zip archive without a file")
     if len(found) > 1:
-        names = ", ".join(member.filename for member in found[:5])
-        raise UnusableFile(
-            f"{name} is a zip archive with {len(found)} files; unpack it and import them: {names}"
-            f"{', ...' if len(found) > 5 else ''}"
-        )
+        names = listed([member.filename for member in found], 5)
+        raise UnusableFile(f"{name} is a zip archive with {len(found)} files; unpack it and import them: {names}")
     [member] = found
     if member.flag_bits & 1:
         raise UnusableFile(f"{name} is an encrypted zip archive; unpack it and import {member.filename}")

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final
 
 from harken_adapters.formats.tables.lines import MAX_ROW_CHARACTERS, SHOWN_CHARACTERS, TOO_LONG
-from harken_adapters.formats.tables.table import Record
+from harken_adapters.formats.tables.table import Row
 
 LINE_ENDS: Final = ("\n", "\r")
 _OPEN: Final = "unexpected end of data"
@@ -53,7 +53,7 @@ class CsvRecords:
         stop = self._before + self._reader.line_num + 1
         return self._kept[self._start - self._kept_from : stop - self._kept_from]
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[Row]:
         while True:
             self._before = self._start - 1
             # Strict, because a lenient reader could read half of the file as one cell, and drop quotes from others.
@@ -62,23 +62,23 @@ class CsvRecords:
                 yield from self._valid()
             except csv.Error as error:
                 self.is_open = str(error) == _OPEN
-                yield Record(
+                yield Row(
                     self._start, self._first_line(), f"not valid CSV: {error}; is a quote missing or not doubled?"
                 )
                 self.is_open = False
             except _TooLong:
-                yield Record(self._start, self._first_line()[:SHOWN_CHARACTERS], f"{TOO_LONG}; is a quote missing?")
+                yield Row(self._start, self._first_line()[:SHOWN_CHARACTERS], f"{TOO_LONG}; is a quote missing?")
             else:
                 return
             self._start += 1
 
-    def _valid(self) -> Iterator[Record]:
+    def _valid(self) -> Iterator[Row]:
         """The records up to an invalid one."""
         reader, first = self._reader, self._before + 1
         start = first
         for cells in reader:
             # Faster than the constructor of a named tuple.
-            yield tuple.__new__(Record, (start, cells, ""))
+            yield tuple.__new__(Row, (start, cells, ""))
             self._start = start = first + reader.line_num
 
     def _first_line(self) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.record import is_export
-from harken_adapters.formats.tables.compression import Content
+from harken_adapters.formats.tables.compression import FileContent
 from harken_adapters.formats.tables.csv_records import LINE_ENDS, CsvRecords
 from harken_adapters.formats.tables.encoding import INVALID, Encoding, readable
 from harken_adapters.formats.tables.header import count_left_out, find_names, unique_names
@@ -22,7 +22,8 @@ from harken_adapters.formats.tables.lines import (
     TOO_LONG,
     Lines,
 )
-from harken_adapters.formats.tables.table import Layout, Record, Table
+from harken_adapters.formats.tables.table import Layout, Row
+from harken_adapters.formats.tables.text_table import TextTable
 
 _SEPARATORS: Final = (",", ";", "\t", "|")
 #: What spreadsheets write as the first line to name the separator.
@@ -30,7 +31,7 @@ _SEPARATOR_LINE: Final = re.compile('"?sep=([^"])"?')
 _SAMPLE_LINES: Final = 1_000
 
 
-class CsvTable(Table):
+class CsvTable(TextTable):
     """A row for each record with a cell that is not empty.
 
     A record with an unclosed quote, or with one that is not doubled inside quotes, cannot be read. Reading continues
@@ -39,7 +40,7 @@ class CsvTable(Table):
 
     columns: Sequence[str]
 
-    def __init__(self, content: Content, encoding: Encoding, options: ImportOptions) -> None:
+    def __init__(self, content: FileContent, encoding: Encoding, options: ImportOptions) -> None:
         """Read the names of the columns.
 
         Raises:
@@ -47,10 +48,7 @@ class CsvTable(Table):
         """
         # This limit is global, so it is only ever raised. The length of rows is limited here.
         csv.field_size_limit(max(csv.field_size_limit(), MAX_EXPORTED_CHARACTERS))
-        self.name = content.source.name
-        self._content = content
-        self._encoding = encoding
-        self._left = False
+        super().__init__(content, encoding)
         lists = Lines(content, encoding, any_end=True, longest=MAX_ROW_CHARACTERS)
         sample = next(filter(None, lists), [])[:_SAMPLE_LINES]
         self._separator, first = _separator_and_first_line(sample, options)
@@ -71,9 +69,9 @@ class CsvTable(Table):
             left_out=left_out,
         )
 
-    def records(self) -> Iterator[Record]:
-        """A record for each row: its cells, or its text if the number of cells differs from that of the columns."""
-        self._left = False
+    def rows(self) -> Iterator[Row]:
+        """The cells of each row, or its text if their number differs from that of the columns."""
+        self.left_for_later = False
         lines = Lines(self._content, self._encoding, any_end=True, longest=self._longest)
         records = CsvRecords(lines, self._separator, longest=self._longest, start=self._header_line)
         width, all_valid = len(self.columns), self._encoding.is_valid
@@ -84,32 +82,12 @@ class CsvTable(Table):
                     yield record
             elif any(cells):
                 if self._is_unfinished(record, records):
-                    self._left = True
+                    self.left_for_later = True
                     return
                 yield record if problem else self._check(record, records)
-        self._left = lines.last_is_left
+        self.left_for_later = lines.last_is_left
 
-    def raw(self, record: Record) -> object:
-        """The cells by column name, or the text of a row that cannot be read. Invalid bytes are escaped."""
-        if isinstance(record.values, str):
-            return readable(record.values)
-        return dict(zip(self.columns, map(readable, record.values), strict=True))
-
-    @property
-    def left_for_later(self) -> bool:
-        """Whether the last row was incomplete."""
-        return self._left
-
-    @property
-    def progress(self) -> tuple[int, int | None]:
-        """The bytes of the file that were read, and its size."""
-        return self._content.source.position, self._content.source.size
-
-    def close(self) -> None:
-        """Close the file."""
-        self._content.source.close()
-
-    def _find_header(self, records: Iterable[Record], options: ImportOptions) -> tuple[Record, int, Sequence[Record]]:
+    def _find_header(self, records: Iterable[Row], options: ImportOptions) -> tuple[Row, int, Sequence[Row]]:
         """The record with the names of the columns, the number of records after it that are not data, and the rest."""
         rows = [record for record in records if any(record.values)]
         if not rows or rows[0].problem:
@@ -120,7 +98,7 @@ class CsvTable(Table):
         left_out = count_left_out([row.values for row in rows[index + 1 :]])
         return rows[index], left_out, rows[index + 1 + left_out :]
 
-    def _check(self, record: Record, records: CsvRecords) -> Record:
+    def _check(self, record: Row, records: CsvRecords) -> Row:
         """The record with as many cells as there are columns, or with a problem."""
         line, cells, _ = record
         width = len(self.columns)
@@ -129,10 +107,10 @@ class CsvTable(Table):
             cells = [*cells[:width], *[""] * (width - len(cells))]
         if len(cells) != width:
             problem = f"the row has {len(cells)} cells, but there are {width} columns"
-            return Record(line, "".join(records.taken).rstrip("\r\n"), problem)
-        return Record(line, cells, self._encoding.describe_invalid() if INVALID.search("".join(cells)) else "")
+            return Row(line, "".join(records.taken).rstrip("\r\n"), problem)
+        return Row(line, cells, self._encoding.describe_invalid() if INVALID.search("".join(cells)) else "")
 
-    def _is_unfinished(self, record: Record, records: CsvRecords) -> bool:
+    def _is_unfinished(self, record: Row, records: CsvRecords) -> bool:
         """Whether a record that is not as expected is the last one, of which another program has written a part."""
         if not self._content.may_grow or record.problem.startswith(TOO_LONG):
             return False

@@ -10,7 +10,7 @@ from typing import Final
 from attrs import frozen
 
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.tables.compression import Content
+from harken_adapters.formats.tables.compression import FileContent
 
 #: Characters that bytes become which are invalid in the encoding. Valid text never has them.
 INVALID: Final = re.compile("[\ud800-\udfff]")
@@ -84,7 +84,7 @@ def _escape(surrogate: int) -> str:
     return f"\\x{byte:02x}" if 0 <= byte <= 0xFF else f"\\u{surrogate:04x}"
 
 
-def detect_encoding(content: Content, named: str | None) -> Encoding:
+def detect_encoding(content: FileContent, named: str | None) -> Encoding:
     """The encoding of a file: the named one, that of its byte order mark, UTF-8, UTF-16, or else a legacy encoding.
 
     All of it is read. A file is UTF-8 if more of its characters are valid than invalid, so that a few invalid rows do
@@ -107,7 +107,7 @@ def detect_encoding(content: Content, named: str | None) -> Encoding:
     return Encoding("utf-8", scan.is_valid)
 
 
-def _named(content: Content, name: str) -> Encoding:
+def _named(content: FileContent, name: str) -> Encoding:
     try:
         "".encode(name)  # refuses codecs that are not for text, such as base64
         name = codecs.lookup(name).name
@@ -140,7 +140,7 @@ class _Scan:
     sample: bytes
 
 
-def _scan(content: Content, name: str) -> _Scan:
+def _scan(content: FileContent, name: str) -> _Scan:
     decoder = _decoder(name)
     valid = invalid = 0
     sample = b""
@@ -165,7 +165,7 @@ def _wide(start: bytes) -> str | None:
     return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 
 
-def _legacy(content: Content, sample: bytes) -> Encoding:
+def _legacy(content: FileContent, sample: bytes) -> Encoding:
     """The legacy encoding in which all bytes are valid."""
     name, hint = content.source.name, "add its encoding, such as --encoding cp1252, or save it as UTF-8"
     try:

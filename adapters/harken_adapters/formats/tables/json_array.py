@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from harken.domain.texts import listed
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.tables.compression import Content
-from harken_adapters.formats.tables.encoding import INVALID, Encoding, readable
+from harken_adapters.formats.tables.compression import FileContent
+from harken_adapters.formats.tables.encoding import INVALID, Encoding
 from harken_adapters.formats.tables.json_document import JsonDocument
 from harken_adapters.formats.tables.json_lines import describe_other
-from harken_adapters.formats.tables.table import Layout, Record, Table
+from harken_adapters.formats.tables.table import Layout, Row
+from harken_adapters.formats.tables.text_table import TextTable
 
 _SHOWN_LISTS = 5
 
 
-class JsonArrayTable(Table):
+class JsonArrayTable(TextTable):
     """A row for each element of a list. One that is not an object, or has a member twice, has a problem."""
 
     columns = None
 
-    def __init__(self, content: Content, encoding: Encoding, key: str | None) -> None:
+    def __init__(self, content: FileContent, encoding: Encoding, key: str | None) -> None:
         """Find the list.
 
         Args:
@@ -31,47 +33,27 @@ class JsonArrayTable(Table):
         Raises:
             UnusableFile: the document is invalid, or has no such list or several.
         """
-        self.name = content.source.name
-        self._content = content
-        self._encoding = encoding
+        super().__init__(content, encoding)
         self._key = self._find_list(key)
         place = f"the list under {self._key!r}" if self._key else None
         self.layout = Layout("json", encoding.name, compression=content.compression, place=place)
 
-    def records(self) -> Iterator[Record]:
-        """A record for each element."""
+    def rows(self) -> Iterator[Row]:
+        """The elements."""
         document = self._document()
         if self._key:
             document.go_to(self._key)
         for number, (value, problem) in enumerate(document.elements(), 1):
             if problem:
-                yield Record(number, value, problem)
+                yield Row(number, value, problem)
             elif not isinstance(value, dict):
-                yield Record(number, json.dumps(value), describe_other(value))
+                yield Row(number, json.dumps(value), describe_other(value))
             elif not self._encoding.is_valid and INVALID.search(json.dumps(value, ensure_ascii=False)):
-                yield Record(number, json.dumps(value), self._encoding.describe_invalid())
+                yield Row(number, json.dumps(value), self._encoding.describe_invalid())
             else:
-                yield Record(number, value)
+                yield Row(number, value)
         if not self._key:
             document.check_end()
-
-    def raw(self, record: Record) -> object:
-        """The object, or the text of an element that cannot be read. Invalid bytes are escaped."""
-        return readable(record.values) if isinstance(record.values, str) else record.values
-
-    @property
-    def left_for_later(self) -> bool:
-        """Never, as an incomplete document is refused."""
-        return False
-
-    @property
-    def progress(self) -> tuple[int, int | None]:
-        """The bytes of the file that were read, and its size."""
-        return self._content.source.position, self._content.source.size
-
-    def close(self) -> None:
-        """Close the file."""
-        self._content.source.close()
 
     def _document(self) -> JsonDocument:
         return JsonDocument(self.name, self._encoding.decode(self._content.chunks()))
@@ -91,7 +73,7 @@ class JsonArrayTable(Table):
             return found[0]
         if not found:
             raise UnusableFile(f"{self.name} has no list of objects")
-        names = ", ".join(found[:_SHOWN_LISTS]) + (", ..." if len(found) > _SHOWN_LISTS else "")
+        names = listed(found, _SHOWN_LISTS)
         if key:
             raise UnusableFile(f"{self.name} has no list under {key!r}; there are lists under {names}")
         raise UnusableFile(f"{self.name} has several lists of objects; choose one with --key: {names}")

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
-from harken_adapters.formats.tables.compression import Content
+from harken_adapters.formats.tables.compression import FileContent
 from harken_adapters.formats.tables.encoding import Encoding
 
 #: The longest row of a file from another program. A longer one is invalid, or has an unclosed quote.
@@ -24,7 +24,7 @@ class Lines:
         last_is_left: whether the last line was left out, as it has no end and the file has grown since it was opened.
     """
 
-    def __init__(self, content: Content, encoding: Encoding, *, any_end: bool, longest: int) -> None:
+    def __init__(self, content: FileContent, encoding: Encoding, *, any_end: bool, longest: int) -> None:
         r"""Read nothing yet.
 
         Args:

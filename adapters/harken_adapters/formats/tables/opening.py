@@ -12,8 +12,8 @@ from typing import Final
 from harken.configuration.extras import requires
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import FORMATS, ImportOptions
-from harken_adapters.formats.spreadsheet import is_spreadsheet
-from harken_adapters.formats.tables.compression import ZIP_MAGIC, Content, unpack
+from harken_adapters.formats.spreadsheet_csv import is_spreadsheet_export
+from harken_adapters.formats.tables.compression import ZIP_MAGIC, FileContent, unpack
 from harken_adapters.formats.tables.csv_table import CsvTable
 from harken_adapters.formats.tables.encoding import detect_encoding
 from harken_adapters.formats.tables.json_array import JsonArrayTable
@@ -107,7 +107,7 @@ def open_table(path: str, options: ImportOptions) -> Table:
     except BaseException:
         source.close()
         raise
-    return SpreadsheetExport(table) if table.columns and is_spreadsheet(table.columns) else table
+    return SpreadsheetExport(table) if table.columns and is_spreadsheet_export(table.columns) else table
 
 
 def _open(source: Source, options: ImportOptions) -> Table:
@@ -123,15 +123,15 @@ def _open(source: Source, options: ImportOptions) -> Table:
     _check_format(content, found, options)
     with requires(f"Reading {FORMATS[found]}", "files"):
         if found == "xlsx":
-            from harken_adapters.formats.tables.spreadsheet import SpreadsheetTable  # noqa: PLC0415 - needs an extra
+            from harken_adapters.formats.tables.xlsx import SpreadsheetTable  # noqa: PLC0415 - needs an extra
 
             return SpreadsheetTable(source, options)
-        from harken_adapters.formats.tables.parquet import ArrowTable  # noqa: PLC0415 - needs an extra
+        from harken_adapters.formats.tables.arrow import ArrowTable  # noqa: PLC0415 - needs an extra
 
         return ArrowTable(source, found)
 
 
-def _open_text(content: Content, options: ImportOptions) -> Table:
+def _open_text(content: FileContent, options: ImportOptions) -> Table:
     encoding = detect_encoding(content, options.encoding)
     start = next(encoding.decode(content.chunks()), "")
     if not start.strip():
@@ -197,7 +197,7 @@ def _is_row(line: str) -> bool:
     return _is_object(line) and not any(JsonDocument("", iter([line])).lists())
 
 
-def _check_format(content: Content, found: str, options: ImportOptions) -> None:
+def _check_format(content: FileContent, found: str, options: ImportOptions) -> None:
     """Raise ``UnusableFile`` if the format is not the named one, or else not that of the suffix."""
     name, suffix = content.source.name, _suffix(content)
     if options.format:
@@ -209,7 +209,7 @@ def _check_format(content: Content, found: str, options: ImportOptions) -> None:
         )
 
 
-def _suffix(content: Content) -> str:
+def _suffix(content: FileContent) -> str:
     """The suffix in lower case, without that of a compression."""
     path = Path((content.member or content.source.name).lower())
     return path.with_suffix("").suffix if path.suffix in _COMPRESSED else path.suffix

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from harken_adapters.formats.import_options import FIELDS
-from harken_adapters.formats.spreadsheet import ID, unguard
-from harken_adapters.formats.tables.table import Record, Table
+from harken_adapters.formats.spreadsheet_csv import ID, unguard
+from harken_adapters.formats.tables.table import Row, Table
 
 #: What spreadsheets make of Boolean values.
 _TRUTHS: Final = {"TRUE": "true", "FALSE": "false"}
@@ -28,10 +28,11 @@ class SpreadsheetExport(Table):
         self.layout = table.layout
         self.columns = [column for column in columns if column != ID]
 
-    def records(self) -> Iterator[Record]:
+    def rows(self) -> Iterator[Row]:
         """The rows of the file; texts are without the apostrophe that the export added."""
-        for record in self._table.records():
-            yield record if record.problem else record._replace(values=self._cells(record.values))
+        for row in self._table.rows():
+            yield row if row.problem else row._replace(values=self._cells(row.values))
+        self.left_for_later = self._table.left_for_later
 
     def _cells(self, values: list[Any]) -> list[Any]:
         cells = [unguard(value) if type(value) is str else value for value in values]
@@ -40,16 +41,11 @@ class SpreadsheetExport(Table):
         del cells[self._id]
         return cells
 
-    def raw(self, record: Record) -> object:
+    def raw(self, row: Row) -> object:
         """The row without guards, as an object by column name; the text of a row that cannot be read."""
-        if record.problem:
-            return self._table.raw(record)
-        return self._table.raw(record._replace(values=[*record.values[: self._id], "", *record.values[self._id :]]))
-
-    @property
-    def left_for_later(self) -> bool:
-        """Whether the last row was incomplete."""
-        return self._table.left_for_later
+        if row.problem:
+            return self._table.raw(row)
+        return self._table.raw(row._replace(values=[*row.values[: self._id], "", *row.values[self._id :]]))
 
     @property
     def progress(self) -> tuple[int, int | None]:

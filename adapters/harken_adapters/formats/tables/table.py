@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from attrs import frozen
 
 
-class Record(NamedTuple):
+class Row(NamedTuple):
     """One row of a table.
 
     Attributes:
@@ -48,6 +48,21 @@ class Layout:
     left_out: int = 0
     is_rejects: bool = False
 
+    @property
+    def has_lines(self) -> bool:
+        """Whether the position of a row is the number of a line."""
+        return self.format in ("csv", "jsonl")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether all cells are text."""
+        return self.format == "csv"
+
+    @property
+    def is_spreadsheet(self) -> bool:
+        """Whether dates may be numbers of days, as in Excel."""
+        return self.format == "xlsx"
+
 
 class Table(ABC):
     """The rows of a file. They can be read repeatedly, each time from the beginning and in constant memory.
@@ -56,14 +71,17 @@ class Table(ABC):
         name: the path of the file, or ``stdin``.
         layout: how the file is read.
         columns: the unique names of the columns; ``None`` if each row is an object with its own names.
+        left_for_later: whether the last row was incomplete when ``rows`` reached it, as in a file that is being
+            written.
     """
 
     name: str
     layout: Layout
     columns: Sequence[str] | None
+    left_for_later: bool = False
 
     @abstractmethod
-    def records(self) -> Iterator[Record]:
+    def rows(self) -> Iterator[Row]:
         """All rows, in order, except empty ones. A row that cannot be read does not affect others.
 
         Raises:
@@ -71,18 +89,13 @@ class Table(ABC):
         """
 
     @abstractmethod
-    def raw(self, record: Record) -> object:
+    def raw(self, row: Row) -> object:
         """The row as a JSON value: an object by column name, or the text of a row that cannot be read."""
 
     @property
     @abstractmethod
-    def left_for_later(self) -> bool:
-        """Whether the last row was incomplete when ``records`` reached it, as in a file that is being written."""
-
-    @property
-    @abstractmethod
     def progress(self) -> tuple[int, int | None]:
-        """The bytes or rows that ``records`` has read, and their total; ``None`` if that is unknown."""
+        """The bytes or rows that ``rows`` has read, and their total; ``None`` if that is unknown."""
 
     @abstractmethod
     def close(self) -> None:

@@ -8,6 +8,7 @@ import typer
 from attrs import evolve
 
 from harken import Harken
+from harken.domain.texts import listed
 from harken_adapters.charts.labels import amount
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import print_json, say, table
@@ -43,10 +44,10 @@ def say_if_empty(hk: Harken) -> bool:
     if not others:
         say("No feedback yet")
         return True
+    # Only the entries of those that are named are counted.
     named = [f"{name} ({amount(_entries(hk, name), 'entry', 'entries')})" for name in others[:_MOST_NAMED]]
-    more = f" and {len(others) - _MOST_NAMED:,} more" if len(others) > _MOST_NAMED else ""
     say(f"No feedback yet in the application {hk.application}")
-    say(f"Add --application NAME for one that has feedback: {', '.join(named)}{more}")
+    say(f"Add --application NAME for one that has feedback: {listed([*named, *others[_MOST_NAMED:]], _MOST_NAMED)}")
     return True
 
 

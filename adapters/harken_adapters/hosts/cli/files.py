@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal, TextIO
+from typing import Any, BinaryIO, Literal, TextIO
 
+from harken_adapters.formats.rejects import is_rejected, to_line
 from harken_adapters.formats.tables.source import STANDARD
 from harken_adapters.hosts.cli.options import WrongUsage
 from harken_adapters.hosts.cli.output import writing
@@ -94,19 +95,20 @@ class Rejects:
 
         Args:
             path: the file to write.
-            place: the names of the values that locate a row, such as ``line``.
+            place: the names of the values that locate a row, see :mod:`harken_adapters.formats.rejects`.
             keep: whether to append to the file of an earlier run.
         """
         self.path = path
         self._mode: Literal["a", "w"] = "a" if keep else "w"
-        self._names = (*place, "reason", "row")
+        self._place = place
         self._file: TextIO | None = None
 
-    def add(self, *values: object) -> None:
+    def add(self, *values: Any) -> None:
         """Add a row: the values of its place, the reason, and its content. The file is ASCII."""
         if self._file is None:
             self._file = self._open()
-        self._file.write(f"{json.dumps(dict(zip(self._names, values, strict=True)))}\n")
+        *place, reason, row = values
+        self._file.write(f"{to_line(self._place, place, reason, row)}\n")
 
     def close(self) -> Path | None:
         """Close the file. Returns its path, or ``None`` if no row was added."""
@@ -137,4 +139,4 @@ class Rejects:
                 rows = [json.loads(line) for line in file]
             except (ValueError, RecursionError):
                 return False
-        return bool(rows) and all(isinstance(row, dict) and row.keys() == set(self._names) for row in rows)
+        return bool(rows) and all(is_rejected(row, [self._place]) for row in rows)

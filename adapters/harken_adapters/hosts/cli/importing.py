@@ -20,8 +20,8 @@ from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.plan import Plan, mapping_digest
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.presets import preset, read_mapping
-from harken_adapters.formats.presets import text as preset_text
+from harken_adapters.formats.presets import preset, preset_text, read_mapping
+from harken_adapters.formats.rejects import place_of
 from harken_adapters.formats.tables.opening import expand, open_table
 from harken_adapters.formats.tables.source import STANDARD
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
@@ -181,8 +181,7 @@ def _understand(
         plan = Plan.of(profile, options)
     except UnusableFile as error:
         raise UnusableFile(f"{opened.name}: {error}") from error
-    place = "line" if opened.layout.format in ("csv", "jsonl") else "position"
-    rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), place)
+    rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *place_of(opened.layout))
     if path != STANDARD and rejects.path.exists() and rejects.path.samefile(path):
         raise WrongUsage("Rejected rows would overwrite the input file; choose another path with --rejected")
     refuse_database(rejects.path)

@@ -9,6 +9,7 @@ from attrs import asdict
 
 from harken import Import
 from harken.domain.instants import stamp, stamp_or_none
+from harken.domain.texts import listed
 from harken_adapters.hosts.cli.import_output import counts_text
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
@@ -41,10 +42,7 @@ def _show(one: Import) -> None:
 
 
 def _files(one: Import) -> str:
-    if not one.files:
-        return ""
-    first, *others = one.files
-    return f"{in_one_line(first)} and {len(others)} more" if others else in_one_line(first)
+    return listed([in_one_line(file) for file in one.files], 1)
 
 
 def _record(one: Import) -> dict[str, Any]:

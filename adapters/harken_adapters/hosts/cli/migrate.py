@@ -21,6 +21,7 @@ from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, plan_of
+from harken_adapters.formats.rejects import ENTRY
 from harken_adapters.hosts.cli.exit_codes import REFUSED
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
@@ -78,7 +79,7 @@ def mongodb_sessions(
     options = meaning.override(ImportOptions())
     if "session_id" in {*options.columns, *options.constants}:
         raise WrongUsage("session_id is always read from _id; omit it from --map and --set")
-    rejects = Rejects(rejected or _default_rejects_path(collection), "session", "position", keep=after is not None)
+    rejects = Rejects(rejected or _default_rejects_path(collection), *ENTRY, keep=after is not None)
     refuse_database(rejects.path)
     cli = cli_context(context)
     began = perf_counter()

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from harken.domain.texts import listed
 from harken.ports.sessions import JsonValue
 
 logger = logging.getLogger(__name__)
@@ -109,9 +110,8 @@ def shorten(value: _Object, limit: int, name: str) -> _Object:
             break
         replaced += replace(value, excess)
     if replaced:
-        more = f" and {len(replaced) - _MOST_LOGGED:,} more" if len(replaced) > _MOST_LOGGED else ""
-        parts = ", ".join(replaced[:_MOST_LOGGED])
-        logger.warning("%s has more than %s bytes as JSON; stored without: %s%s", name, f"{limit:,}", parts, more)
+        parts = listed(replaced, _MOST_LOGGED)
+        logger.warning("%s has more than %s bytes as JSON; stored without: %s", name, f"{limit:,}", parts)
     return value
 
 

@@ -1,6 +1,7 @@
 """Spreadsheets, Parquet and Arrow: typed values."""
 
 import io
+import json
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+import harken
 from harken_adapters.formats.errors import UnusableFile
-from import_files import raw_rows, records_of, table_of
+from harken_adapters.formats.import_options import ImportOptions
+from import_files import imported, raw_rows, records_of, table_of
 
 WRITTEN = datetime(2024, 1, 2, 3, 4, 5)  # noqa: DTZ001 - cells of spreadsheets have no zone
 
@@ -51,7 +54,7 @@ def test_cells_have_types(date_1904: bool) -> None:
     rows = [["id", "stars", "score", "ok", "at", "comment"], [7, 5, 0.5, True, WRITTEN, "so"], ["x", "", None, False]]
     with table_of(xlsx(rows, date_1904=date_1904), "file.xlsx") as table:
         assert (table.layout.format, table.layout.encoding, table.layout.place) == ("xlsx", None, "sheet 'Reviews'")
-        first, second = table.records()
+        first, second = table.rows()
         assert (first.position, first.values) == (2, [7, 5, 0.5, True, WRITTEN, "so"])
         assert (second.position, second.values) == (3, ["x", None, None, False, None, None])
         assert type(first.values[1]) is int
@@ -79,7 +82,7 @@ def test_rows_before_the_names_of_a_sheet() -> None:
     rows = [[], ["Reviews of May"], [], ["id", "stars", "comment"], [1, 5, "good"], [], [2, 1, "bad"]]
     with table_of(xlsx(rows), "file.xlsx") as table:
         assert table.layout.skipped == 3
-        assert [(record.position, record.values) for record in table.records()] == [
+        assert [(record.position, record.values) for record in table.rows()] == [
             (5, [1, 5, "good"]),
             (7, [2, 1, "bad"]),
         ]
@@ -91,7 +94,7 @@ def test_qualtrics_in_a_spreadsheet() -> None:
     rows = [["Q1", "Q2"], ["How?", "Why?"], ['{"ImportId":"QID1"}', '{"ImportId":"QID2"}'], [5, "so"]]
     with table_of(xlsx(rows), "file.xlsx") as table:
         assert table.layout.left_out == 2
-        assert [record.values for record in table.records()] == [[5, "so"]]
+        assert [record.values for record in table.rows()] == [[5, "so"]]
 
 
 def test_one_of_several_sheets() -> None:
@@ -182,7 +185,7 @@ def test_values_have_types(format_: str) -> None:
     with table_of(columnar(table, format_), f"file.{format_}") as opened:
         assert opened.layout.format == format_
         assert opened.columns == table.column_names
-        first, second = opened.records()
+        first, second = opened.rows()
         midnight = datetime(2024, 1, 2)  # noqa: DTZ001
         assert dict(zip(opened.columns, first.values, strict=True)) == {
             "id": 2**60,
@@ -210,7 +213,7 @@ def test_values_have_types(format_: str) -> None:
 def test_empty_and_damaged_files(format_: str) -> None:
     """A file without rows has columns; a damaged one is refused, also if only its rows are damaged."""
     with table_of(columnar(pa.table({"id": pa.array([], pa.string())}), format_), f"file.{format_}") as table:
-        assert (table.columns, list(table.records())) == (["id"], [])
+        assert (table.columns, list(table.rows())) == (["id"], [])
     data = columnar(pa.table({"id": [f"row {number}" for number in range(50_000)]}), format_)
     for broken in (data[: len(data) // 2], data[:1_000], data[:8] + bytes(8)):
         with pytest.raises(UnusableFile, match=f"is a damaged {format_} file"):
@@ -237,3 +240,24 @@ def test_any_values_are_read_back(rows: list[tuple[Any, ...]], format_: str) -> 
     table = pa.table(arrays, names=[str(number) for number in range(len(arrays))])
     expected = [row for row in rows if any(value is not None and value != "" for value in row)]
     assert [record.values for record in records_of(columnar(table, format_), "file")] == expected
+
+
+FORMATS_WITH_TYPES = {
+    "xlsx": lambda names, cells: xlsx([names, cells]),
+    "parquet": lambda names, cells: columnar(pa.table([[cell] for cell in cells], names=names), "parquet"),
+}
+
+
+@pytest.mark.parametrize("of", FORMATS_WITH_TYPES)
+def test_a_date_in_the_context_gets_no_zone(of: str) -> None:
+    """A date of another column stays as it is in the file; as a rejected row that is imported again, it is the same."""
+    data = FORMATS_WITH_TYPES[of](["session_id", "rating", "seen"], ["s", "up", WRITTEN])
+    with table_of(data, f"file.{of}") as table:
+        [rejected] = [table.raw(row) for row in table.rows()]
+    with harken.connect("memory://") as hk:
+        imported(hk, data, of, ImportOptions(zone="Europe/Berlin"))
+        again = {"line": 2, "reason": "", "row": rejected}
+        tally, _ = imported(hk, json.dumps(again), "jsonl", ImportOptions(zone="Europe/Berlin"))
+        [feedback] = hk.export()
+    assert feedback.context == {"seen": "2024-01-02T03:04:05"}
+    assert tally.duplicates == 1

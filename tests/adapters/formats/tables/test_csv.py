@@ -36,7 +36,7 @@ def test_the_separator_is_detected(separator: str, ending: str) -> None:
     with table_of(written(separator, ending)) as table:
         assert table.layout.separator == separator
         assert table.columns == ["id", "comment", "stars"]
-        assert [table.raw(record) for record in table.records()] == ROWS
+        assert [table.raw(record) for record in table.rows()] == ROWS
 
 
 def test_a_separator_is_that_of_the_names() -> None:
@@ -55,7 +55,7 @@ def test_a_decimal_comma_is_not_a_separator() -> None:
 def test_the_separator_can_be_given(given_separator: str) -> None:
     """A named separator is used, also an unusual one."""
     with table_of(written(given_separator), separator=given_separator) as table:
-        assert [table.raw(record) for record in table.records()] == ROWS
+        assert [table.raw(record) for record in table.rows()] == ROWS
 
 
 @pytest.mark.parametrize("separator", ["", "||", '"', "\n"])
@@ -70,21 +70,21 @@ def test_a_line_can_name_the_separator(line: str) -> None:
     """The first line can name the separator, as Excel writes it; it is not a row."""
     with table_of(f"{line}\r\n{written(';')}") as table:
         assert (table.layout.separator, table.layout.skipped) == (";", 1)
-        assert [record.position for record in table.records()] == [3, 4]
+        assert [record.position for record in table.rows()] == [3, 4]
     assert raw_rows("sep=\t\nid\ttext\n1\ta,b\n") == [{"id": "1", "text": "a,b"}]
 
 
 def test_one_column() -> None:
     """A file can have one column without a separator, and a name of one character."""
     with table_of("a") as table:
-        assert (table.layout.encoding, table.columns, list(table.records())) == ("utf-8", ["a"], [])
+        assert (table.layout.encoding, table.columns, list(table.rows())) == ("utf-8", ["a"], [])
     assert raw_rows("comment\ngood\nbad\n") == [{"comment": "good"}, {"comment": "bad"}]
 
 
 def test_only_names() -> None:
     """A file with only the names of columns has no rows."""
     with table_of("id;comment;stars\n") as table:
-        assert (table.columns, list(table.records())) == (["id", "comment", "stars"], [])
+        assert (table.columns, list(table.rows())) == (["id", "comment", "stars"], [])
 
 
 @pytest.mark.parametrize("preamble", ["Reviews\n", "Reviews of May\n\nExported by us\n", "Reviews,,\n,,\n"])
@@ -92,8 +92,8 @@ def test_a_title_is_left_out(preamble: str) -> None:
     """Rows with one cell before a table of three columns or more are its title."""
     with table_of(preamble + written(",")) as table:
         assert table.layout.skipped == preamble.count("\n")
-        assert [table.raw(record) for record in table.records()] == ROWS
-        assert [record.position for record in table.records()] == [preamble.count("\n") + 2, preamble.count("\n") + 3]
+        assert [table.raw(record) for record in table.rows()] == ROWS
+        assert [record.position for record in table.rows()] == [preamble.count("\n") + 2, preamble.count("\n") + 3]
 
 
 def test_rows_before_the_names_can_be_skipped() -> None:
@@ -112,7 +112,7 @@ def test_a_column_of_comments_with_commas_is_not_a_title() -> None:
         raw_rows("comment\nGreat, thanks\nBad, really\nFine, though\n")
     with table_of("comment\nGreat, fast, cheap\nSlow\nBad, rude, late\nFine\n") as table:
         assert table.columns == ["comment"]
-        assert [bool(record.problem) for record in table.records()] == [True, False, True, False]
+        assert [bool(record.problem) for record in table.rows()] == [True, False, True, False]
 
 
 def test_empty_cells_at_the_end_of_rows() -> None:
@@ -129,7 +129,7 @@ def test_qualtrics() -> None:
     csv.writer(file).writerows([names, texts, ids, ["2024-01-02 03:04:05", "Fine"]])
     with table_of(file.getvalue()) as table:
         assert table.layout.left_out == 2
-        assert [table.raw(record) for record in table.records()] == [{"StartDate": "2024-01-02 03:04:05", "Q1": "Fine"}]
+        assert [table.raw(record) for record in table.rows()] == [{"StartDate": "2024-01-02 03:04:05", "Q1": "Fine"}]
 
 
 def test_names_with_invalid_bytes() -> None:
@@ -175,7 +175,7 @@ BAD_ROWS = [
 def test_an_invalid_row_does_not_affect_others(bad: str, problem: str, raw: str) -> None:
     """The rows before and after an invalid one are read; its line and the reason are given."""
     with table_of(f"session_id,rating,comment\nbefore,up,a\n\n{bad}\nafter,up,b\n") as table:
-        before, invalid, after = table.records()
+        before, invalid, after = table.rows()
         assert (before.values[0], before.problem, after.values[0], after.problem) == ("before", "", "after", "")
         assert (before.position, invalid.position, after.position) == (2, 4, 5)
         assert invalid.problem.startswith(problem)
@@ -273,7 +273,7 @@ def test_an_export_may_have_longer_rows() -> None:
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     """For any bytes after the names, the file is refused, or each row has cells or a problem, and reading ends."""
     with suppress(UnusableFile), table_of(b"session_id,comment\n" + data) as table:
-        for record in table.records():
+        for record in table.rows():
             assert bool(record.problem) or len(record.values) == len(table.columns or ())
             assert str(table.raw(record)).encode()
 
@@ -332,4 +332,4 @@ def test_the_shape_of_any_rows_is_detected(rows: list[tuple[str, int, str]], sep
     csv.writer(file, delimiter=separator).writerows([["comment", "score", "user"], *rows])
     with table_of(file.getvalue().encode(encoding)) as table:
         assert (table.layout.separator, table.columns) == (separator, ["comment", "score", "user"])
-        assert [record.values for record in table.records()] == [list(map(str, row)) for row in rows]
+        assert [record.values for record in table.rows()] == [list(map(str, row)) for row in rows]

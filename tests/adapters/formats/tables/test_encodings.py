@@ -46,7 +46,7 @@ def test_unicode_is_detected(encoding: str, shown: str) -> None:
     with table_of(csv_of(texts).encode(encoding)) as table:
         assert table.layout.encoding == shown
         assert table.columns == ["id", "comment"]
-        assert [record.values[1] for record in table.records()] == texts
+        assert [record.values[1] for record in table.rows()] == texts
     lines = "".join(f"{json.dumps({'comment': text}, ensure_ascii=False)}\n" for text in texts)
     assert [row["comment"] for row in raw_rows(lines.encode(encoding), "file.jsonl")] == texts
     document = json.dumps([{"comment": text} for text in texts], ensure_ascii=False)
@@ -59,7 +59,7 @@ def test_legacy_encodings_are_detected(encoding: str) -> None:
     texts = TEXTS[encoding] * 3
     with table_of(csv_of(texts).encode(encoding)) as table:
         assert table.layout.encoding not in (None, "utf-8")
-        assert [record.values[1] for record in table.records()] == texts
+        assert [record.values[1] for record in table.rows()] == texts
 
 
 def test_a_legacy_encoding_far_into_the_file() -> None:
@@ -87,11 +87,11 @@ def test_unknown_encodings_are_refused(encoding: str) -> None:
 def test_invalid_utf8_affects_only_its_row() -> None:
     """A few rows in Latin-1 do not change the encoding of the others; they are rejected, with the bytes escaped."""
     with table_of(b"session_id,comment\na,caf\xe9\nb,caf\xc3\xa9\n") as table:
-        bad, good = table.records()
+        bad, good = table.rows()
         assert (bad.position, bad.problem, good.problem, good.values) == (2, NOT_UTF8, "", ["b", "café"])
         assert table.raw(bad) == {"session_id": "a", "comment": "caf\\xe9"}
     with table_of(b'{"a": "caf\xe9"}\n{"a": "caf\xc3\xa9"}\n', "file.jsonl") as table:
-        bad, good = table.records()
+        bad, good = table.rows()
         assert (bad.position, bad.problem, good.values) == (1, NOT_UTF8, {"a": "café"})
         assert table.raw(bad) == '{"a": "caf\\xe9"}'
     bad, good = records_of(b'[{"a": "caf\xe9"}, {"a": "caf\xc3\xa9"}]', "file.json")
@@ -101,12 +101,12 @@ def test_invalid_utf8_affects_only_its_row() -> None:
 def test_what_is_invalid_in_a_named_encoding_affects_only_its_row() -> None:
     """The same if the encoding was named."""
     with table_of(b"a,b\n1,\x81\n2,\xe9\n", encoding="cp1252") as table:
-        bad, good = table.records()
+        bad, good = table.rows()
         assert (bad.problem, table.raw(bad)) == ("the row is not valid cp1252", {"a": "1", "b": "\\x81"})
         assert good.values == ["2", "é"]
     half = "a,b\n1,x\n".encode("utf-16") + b"\x00\xd8\n\x00" + "2,y\n".encode("utf-16-le")
     with table_of(half, separator=",") as table:
-        assert [bool(record.problem) for record in table.records()] == [False, True, False]
+        assert [bool(record.problem) for record in table.rows()] == [False, True, False]
 
 
 @pytest.mark.parametrize(

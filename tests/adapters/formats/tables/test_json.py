@@ -60,7 +60,7 @@ BAD_LINES = [
 def test_an_invalid_line_does_not_affect_others(line: str, problem: str) -> None:
     """No line stops the reading or is lost without a reason."""
     with table_of("\n".join(('{"n": 1}', "", line, '{"n": 3}')), "file.jsonl") as table:
-        before, invalid, after = table.records()
+        before, invalid, after = table.rows()
         assert (before.values, before.position, after.values, after.position) == ({"n": 1}, 1, {"n": 3}, 4)
         assert invalid.position == 3
         assert invalid.problem.startswith(problem)
@@ -78,11 +78,28 @@ def test_rejected_rows_are_unwrapped() -> None:
     ]
     with table_of("".join(f"{json.dumps(line)}\n" for line in lines), "file.csv.rejected.jsonl") as table:
         assert table.layout.is_rejects
-        first, text, second, other, a_list = table.records()
+        first, text, second, other, a_list = table.rows()
         assert [first[:2], second[:2]] == [(1, {"id": "1"}), (3, {"id": "2"})]
         assert text.problem.startswith("the row could not be read (not valid CSV); replace its text by a JSON object")
         assert (table.raw(first), table.raw(text), table.raw(a_list)) == ({"id": "1"}, "1,2,", "[1]")
         assert other.problem.startswith("expected a rejected row")
+
+
+def test_rejected_entries_of_documents_are_unwrapped() -> None:
+    """An entry that a migration rejected gets the session of its document; metadata is not taken for feedback."""
+    lines = [
+        {"session": "s", "position": 0, "reason": "no date", "row": {"rating": "up"}},
+        {"session": "s", "position": 1, "reason": "no date", "row": {"rating": "up", "session_id": "t"}},
+        {"session": "s", "position": 2, "reason": "not an object", "row": 5},
+        {"session": "s", "position": None, "reason": "no name", "row": {"metadata": {"$n": 1}}},
+    ]
+    with table_of("".join(f"{json.dumps(line)}\n" for line in lines), "docs.rejected.jsonl") as table:
+        assert table.layout.is_rejects
+        first, second, number, metadata = table.rows()
+    assert first.values == {"rating": "up", "session_id": "s"}
+    assert second.values == {"rating": "up", "session_id": "s", "session_id_2": "t"}
+    assert number.problem.startswith("the row could not be read (not an object)")
+    assert metadata.problem == "this is not an entry of feedback (no name); correct it where it is from"
 
 
 def test_similar_rows_are_not_unwrapped() -> None:
@@ -90,7 +107,7 @@ def test_similar_rows_are_not_unwrapped() -> None:
     row = {"line": 2, "reason": "slow", "row": {"id": "1"}, "rating": 1}
     with table_of(json.dumps(row), "file.jsonl") as table:
         assert not table.layout.is_rejects
-        assert [record.values for record in table.records()] == [row]
+        assert [record.values for record in table.rows()] == [row]
 
 
 # --- documents --------------------------------------------------------------------------------------------------------
@@ -111,7 +128,7 @@ def test_a_list_is_recognised(name: str, indent: int | None) -> None:
     """A list of objects is recognised by its content, also under the suffix of JSON Lines."""
     with table_of(json.dumps(ROWS, indent=indent), name) as table:
         assert (table.layout.format, table.layout.place) == ("json", None)
-        assert [(record.position, record.values) for record in table.records()] == list(enumerate(ROWS, 1))
+        assert [(record.position, record.values) for record in table.rows()] == list(enumerate(ROWS, 1))
 
 
 @pytest.mark.parametrize("name", ["file.json", "file.jsonl", "file.txt"])
@@ -120,7 +137,7 @@ def test_lines_are_recognised(name: str) -> None:
     for data in (LINES, f"{{oops}}\n{LINES}", '{"id": 1}'):
         with table_of(data, name) as table:
             assert table.layout.format == "jsonl"
-            assert any(record.values.get("id") == 1 for record in table.records() if not record.problem)
+            assert any(record.values.get("id") == 1 for record in table.rows() if not record.problem)
 
 
 @pytest.mark.parametrize("indent", [None, 2])
@@ -129,7 +146,7 @@ def test_the_only_list_in_an_object_is_found(indent: int | None) -> None:
     document = {"page": 1, "names": ["a", "]"], "empty": [], "data": {"next": None, "items": ROWS}, "more": {"x": {}}}
     with table_of(json.dumps(document, indent=indent), "file.json") as table:
         assert table.layout.place == "the list under 'data.items'"
-        assert [table.raw(record) for record in table.records()] == ROWS
+        assert [table.raw(record) for record in table.rows()] == ROWS
 
 
 def test_one_of_several_lists_is_chosen() -> None:
@@ -165,7 +182,7 @@ def test_one_of_several_lists_is_chosen() -> None:
 def test_an_invalid_element_does_not_affect_others(element: str, problem: str) -> None:
     """The elements before and after an invalid one are read."""
     with table_of(f'[{{"n": 1}},\n{element} , {{"n": 3}}]', "file.json") as table:
-        before, invalid, after = table.records()
+        before, invalid, after = table.rows()
         assert (before.values, after.values, invalid.position) == ({"n": 1}, {"n": 3}, 2)
         assert invalid.problem.startswith(problem)
         assert str(table.raw(invalid))[:20] == element[:20].replace("12.5e3", "12500.0")

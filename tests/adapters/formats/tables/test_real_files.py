@@ -70,7 +70,7 @@ def test_every_shape_has_the_same_rows(name: str) -> None:
     if name == "latin.csv":
         rows = [{key: cell.encode("cp1252", "replace").decode("cp1252") for key, cell in row.items()} for row in rows]
     with table_of(data, name) as table:
-        read = [table.raw(record) for record in table.records()]
+        read = [table.raw(record) for record in table.rows()]
     # Spreadsheets have no empty text.
     assert [{key: cell or "" for key, cell in row.items()} for row in read if isinstance(row, dict)] == rows
 
@@ -81,7 +81,7 @@ from pathlib import Path
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.tables.opening import open_table
 table = open_table(sys.argv[1], ImportOptions())
-rows = sum(1 for record in table.records())
+rows = sum(1 for record in table.rows())
 # The peak of this program, without that of the one that started it.
 print(rows, int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
 """

@@ -22,9 +22,9 @@ from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import CONTEXT, FIELDS
 from harken_adapters.formats.importing.columns import context_name, lookup, without
 from harken_adapters.formats.importing.plan import Plan, goes_into_context
-from harken_adapters.formats.importing.values import as_text, is_empty, plain
 from harken_adapters.formats.record import sentiment
 from harken_adapters.formats.strict_json import RepeatedMember, parse
+from harken_adapters.formats.values import canonical_text, is_empty, to_json
 
 #: The context name of a rating as it was in the file, if it was translated.
 RATING_GIVEN: Final = "rating_given"
@@ -37,7 +37,7 @@ _TEXTS: Final = frozenset({"session_id", "message_id", "agent_id", "author", "co
 _Parts = tuple[list[Any], Sequence[Any], dict[str, Any]]
 
 
-class Rows(ABC):
+class SubmissionBuilder(ABC):
     """Builds the submissions of the rows of a file.
 
     Their idempotency keys depend on their content and on the number of equal rows before them. So a repeated import
@@ -112,7 +112,7 @@ class Rows(ABC):
         parts = [*values, str(len(tags)), *tags]
         for name in sorted(context):
             parts += name, context[name]
-        text = "\0".join([part if type(part) is str else _canonical(part) for part in parts])
+        text = "\0".join([part if type(part) is str else _part_of_key(part) for part in parts])
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         # Half of the digest is enough for counting: if two contents share it, their keys still differ.
         content = int.from_bytes(digest[:8], "big")
@@ -130,7 +130,7 @@ class Rows(ABC):
         return dict(islice(context.items(), _MOST_VALUES))
 
 
-def rows_of(plan: Plan, application: Any, import_id: str | None = None) -> Rows:
+def builder_for(plan: Plan, application: Any, import_id: str | None = None) -> SubmissionBuilder:
     """The fastest way to build the submissions of a file of this plan."""
     single = all(len(columns) == 1 for columns in plan.fields.values())
     if plan.columns is None:
@@ -138,8 +138,8 @@ def rows_of(plan: Plan, application: Any, import_id: str | None = None) -> Rows:
     return (_TextRows if plan.is_text and single else _CellRows)(plan, application, import_id)
 
 
-class _TextRows(Rows):
-    """Rows of CSV: all cells are text. The position of each column is resolved once."""
+class _TextRows(SubmissionBuilder):
+    """SubmissionBuilder of CSV: all cells are text. The position of each column is resolved once."""
 
     def __init__(self, plan: Plan, application: Any, import_id: str | None) -> None:
         super().__init__(plan, application, import_id)
@@ -179,8 +179,8 @@ class _TextRows(Rows):
         return values, parse_tags(tag) if tag else self._constant_tags, self._shortened(context)
 
 
-class _ObjectRows(Rows):
-    """Rows that are objects, each with its own names, and values of any type."""
+class _ObjectRows(SubmissionBuilder):
+    """SubmissionBuilder that are objects, each with its own names, and values of any type."""
 
     def __init__(self, plan: Plan, application: Any, import_id: str | None) -> None:
         super().__init__(plan, application, import_id)
@@ -206,7 +206,7 @@ class _ObjectRows(Rows):
         taken: list[str] = []
         values = [_field_value(name, _take(rest, columns, taken), constant) for name, columns, constant in self._fields]
         tag = _take(rest, self._tags, taken)
-        tags = self._constant_tags if tag is None else parse_tags(plain(tag))
+        tags = self._constant_tags if tag is None else parse_tags(to_json(tag))
         mapped = {name: _context_value(_take(rest, columns, taken)) for name, columns in self._mapped}
         for column in taken:
             rest = without(rest, column)
@@ -234,7 +234,7 @@ class _ObjectRows(Rows):
 
 
 class _CellRows(_ObjectRows):
-    """Rows whose cells have values of any type, as in a spreadsheet."""
+    """SubmissionBuilder whose cells have values of any type, as in a spreadsheet."""
 
     def _parts(self, row: Any) -> _Parts:
         return super()._parts(dict(zip(self._plan.columns or (), row, strict=True)))
@@ -294,14 +294,14 @@ def _field_value(name: str, value: Any, constant: str | None) -> Any:
     if isinstance(value, Mapping) and value.keys() == {"$oid"}:
         return value["$oid"]
     # Ids are text, but many programs store them as numbers, and spreadsheets do so with comments as well.
-    return value if isinstance(value, str | bool | list | Mapping) else plain(as_text(value))
+    return value if isinstance(value, str | bool | list | Mapping) else canonical_text(value)
 
 
 def _context_value(value: Any) -> Any:
     """A value for the context; lists and objects become JSON text, and numbers that cannot be stored text."""
     if type(value) is str:
         return value
-    value = plain(value)
+    value = to_json(value)
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     return str(value) if not isinstance(value, str) and number_problem("", value) else value
@@ -311,7 +311,7 @@ def _is_sentiment(value: object) -> bool:
     return isinstance(value, Mapping) and value.keys() == {"polarity", "subjectivity"}
 
 
-def _canonical(value: object) -> str:
+def _part_of_key(value: object) -> str:
     """A text for a value that is not text; different values have different texts, which no valid text is."""
     if value is None:
         return "\2"

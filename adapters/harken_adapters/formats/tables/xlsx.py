@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -22,8 +22,9 @@ from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.tables.compression import read_members
 from harken_adapters.formats.tables.header import count_left_out, find_names, unique_names
 from harken_adapters.formats.tables.source import Source
-from harken_adapters.formats.tables.table import Layout, Record, Table
-from harken_adapters.formats.tables.values import plain, to_json
+from harken_adapters.formats.tables.table import Layout, Row
+from harken_adapters.formats.tables.typed_table import TypedTable
+from harken_adapters.formats.values import from_library
 
 _SAMPLE_ROWS: Final = 1_000
 #: The library allocates all cells up to the last row and the last column of a sheet, 16 bytes each.
@@ -35,13 +36,11 @@ _PLACE: Final = re.compile(rb"""\sr=["']([A-Za-z]*)([0-9]{1,40})["']""")
 _OVERLAP: Final = 64
 
 
-class SpreadsheetTable(Table):
+class SpreadsheetTable(TypedTable):
     """A row for each row of a sheet with a cell that is not empty. Cells have their types; dates have no zone.
 
     The sheet is kept in memory: it has at most 1,048,576 rows.
     """
-
-    columns: Sequence[str]
 
     def __init__(self, source: Source, options: ImportOptions) -> None:
         """Read the sheet.
@@ -49,10 +48,9 @@ class SpreadsheetTable(Table):
         Raises:
             UnusableFile: the file is damaged, there is no such sheet, or it does not begin with a row of column names.
         """
-        self.name = source.name
-        self._source = source
-        self._read = 0
+        super().__init__(source)
         self._sheet, place = _load(source, options.sheet)
+        self._total = self._sheet.total_height + 1
         rows = [row for row in islice(self._rows(), _SAMPLE_ROWS) if row.position > (options.skip_rows or 0)]
         if not rows:
             raise UnusableFile(f"{self.name} has no row of column names in {place}")
@@ -63,36 +61,18 @@ class SpreadsheetTable(Table):
         skipped = self._names_at - 1 if index or options.skip_rows else 0
         self.layout = Layout("xlsx", place=place, skipped=skipped, left_out=left_out)
 
-    def records(self) -> Iterator[Record]:
-        """A record for each row: its values."""
+    def rows(self) -> Iterator[Row]:
+        """The rows with a value."""
         rows = (row for row in self._rows() if row.position > self._names_at)
         yield from islice(rows, self.layout.left_out, None)
 
-    def raw(self, record: Record) -> object:
-        """The values by column name; dates in ISO 8601."""
-        return dict(zip(self.columns, map(to_json, record.values), strict=True))
-
-    @property
-    def left_for_later(self) -> bool:
-        """Never, as a spreadsheet is written as a whole."""
-        return False
-
-    @property
-    def progress(self) -> tuple[int, int | None]:
-        """The rows that were read, and their number."""
-        return self._read, self._sheet.total_height + 1
-
-    def close(self) -> None:
-        """Close the file."""
-        self._source.close()
-
-    def _rows(self) -> Iterator[Record]:
+    def _rows(self) -> Iterator[Row]:
         """The rows that are not empty, with their numbers in the sheet."""
         for number, cells in enumerate(self._sheet.iter_rows(), 1):
             self._read = number
-            values = [None if cell == "" else plain(cell) for cell in cells]
+            values = [None if cell == "" else from_library(cell) for cell in cells]
             if any(value is not None for value in values):
-                yield Record(self._read, values)
+                yield Row(self._read, values)
 
 
 def _is_visible(sheet: SheetMetadata) -> bool:

@@ -9,7 +9,6 @@ The columns are those that an import knows, with :data:`ID`, by which an import 
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TextIO
@@ -20,28 +19,18 @@ from harken import Feedback, Sentiment
 from harken.domain.idempotency import IMPORT_ID
 from harken.domain.query import label
 from harken_adapters.formats.errors import ChangedMeanwhile
+from harken_adapters.formats.import_options import CONTEXT, FIELDS
+from harken_adapters.formats.strict_json import dump
 
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")  # noqa: RUF001 - spreadsheets accept the wide forms too
 _GUARDED = re.compile(r"'+[=+\-@\t\r＝＋－＠]")  # noqa: RUF001
 
 #: The column of the id, which no other program writes.
 ID: Final = "harken_id"
-_FIELDS: Final = (
-    "created_at",
-    "session_id",
-    "message_id",
-    "agent_id",
-    "author",
-    "rating",
-    "comment",
-    "tags",
-    "sentiment_polarity",
-    "sentiment_subjectivity",
-)
-_CONTEXT: Final = "context."
+#: People look for the date first.
+_FIRST_COLUMNS: Final = ("created_at", *(name for name in FIELDS if name != "created_at"))
 #: Context names that an import, which knows them as columns, reads as something else.
-_RESERVED: Final = frozenset({*_FIELDS, ID, "status", "id", "version", "reason", "context", "sentiment"})
+_RESERVED: Final = frozenset({*FIELDS, ID, "status", "id", "version", "reason", "context", "sentiment"})
 #: Further context names share the column ``context``, as JSON: spreadsheets have at most 16,384 columns.
 _MOST_NAMES: Final = 500
 
@@ -56,7 +45,7 @@ def unguard(cell: str) -> str:
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
-def is_spreadsheet(header: Iterable[str]) -> bool:
+def is_spreadsheet_export(header: Iterable[str]) -> bool:
     """Whether a table with these columns was written by :class:`SpreadsheetWriter`: its texts are guarded."""
     return ID in header
 
@@ -88,7 +77,7 @@ class ContextColumns:
     @property
     def header(self) -> list[str]:
         """The names of the columns: those of the context, or ``context.NAME`` for a name that means something else."""
-        columns = [_CONTEXT + name if name in _RESERVED or guard(name) != name else name for name in self.names]
+        columns = [CONTEXT + name if name in _RESERVED or guard(name) != name else name for name in self.names]
         return [*columns, "context"] if self.has_more else columns
 
     def cells(self, feedback: Feedback) -> list[str]:
@@ -102,7 +91,7 @@ class ContextColumns:
         others = {name: context[name] for name in context.keys() - self._known - {IMPORT_ID}}
         if others and not self.has_more:
             raise ChangedMeanwhile(f"Feedback with the new context name {min(others)!r} was added; export again")
-        return [*cells, _dump(others) if others else ""] if self.has_more else cells
+        return [*cells, dump(others) if others else ""] if self.has_more else cells
 
 
 class SpreadsheetWriter:
@@ -120,7 +109,7 @@ class SpreadsheetWriter:
         # Without the mark, Excel takes UTF-8 for a legacy encoding.
         file.write("\ufeff")
         self._rows = csv.writer(file)
-        self._rows.writerow([*_FIELDS, *(["status"] if with_status else []), *context.header, ID])
+        self._rows.writerow([*_FIRST_COLUMNS, *(["status"] if with_status else []), *context.header, ID])
 
     def write(self, feedback: Feedback) -> None:
         """Write a row."""
@@ -149,7 +138,7 @@ def _tags_cell(tags: Sequence[str]) -> str:
     """One tag is a text; several are a JSON list."""
     if len(tags) == 1 and not tags[0].startswith("["):
         return guard(tags[0])
-    return _dump(tags) if tags else ""
+    return dump(tags) if tags else ""
 
 
 def _sentiment_cells(sentiment: Sentiment | None) -> Sequence[str]:

@@ -1,26 +1,23 @@
 """Feedback as a row of a CSV table (RFC 4180) for programs, and back. Texts are unchanged.
 
-Earlier exports have no column ``replied``. Their texts are guarded: see :mod:`harken_adapters.formats.spreadsheet`.
+Earlier exports have no column ``replied``. Their texts are guarded: see :mod:`harken_adapters.formats.spreadsheet_csv`.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
 from harken import Feedback
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.record import Record, to_record
-from harken_adapters.formats.spreadsheet import unguard
-from harken_adapters.formats.strict_json import RepeatedMember, parse
-
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+from harken_adapters.formats.spreadsheet_csv import unguard
+from harken_adapters.formats.strict_json import RepeatedMember, dump, parse
 
 
 def _json_cell(value: object) -> str:
-    return _dump(value) if value else ""
+    return dump(value) if value else ""
 
 
 def _json(cell: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pyarrow  # type: ignore[import-untyped]
@@ -11,16 +11,15 @@ from pyarrow import ipc, parquet
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.tables.header import unique_names
 from harken_adapters.formats.tables.source import Source
-from harken_adapters.formats.tables.table import Layout, Record, Table
-from harken_adapters.formats.tables.values import plain, to_json
+from harken_adapters.formats.tables.table import Layout, Row
+from harken_adapters.formats.tables.typed_table import TypedTable
+from harken_adapters.formats.values import from_library
 
 _BATCH: Final = 1_000
 
 
-class ArrowTable(Table):
+class ArrowTable(TypedTable):
     """A row for each row of the file with a value. Values have their types; dates have the zone of their column."""
-
-    columns: Sequence[str]
 
     def __init__(self, source: Source, format_: str) -> None:
         """Read the schema.
@@ -32,40 +31,20 @@ class ArrowTable(Table):
         Raises:
             UnusableFile: the file is damaged, or a column name is repeated.
         """
-        self.name = source.name
+        super().__init__(source)
         self.layout = Layout(format_)
-        self._source = source
-        self._read = 0
         with self._open() as file:
             self.columns = unique_names((file.schema_arrow if format_ == "parquet" else file.schema).names, self.name)
-            self._rows: int | None = file.metadata.num_rows if format_ == "parquet" else None
+            self._total = file.metadata.num_rows if format_ == "parquet" else None
 
-    def records(self) -> Iterator[Record]:
-        """A record for each row: its values."""
+    def rows(self) -> Iterator[Row]:
+        """The rows with a value."""
         self._read = 0
         for batch in self._batches():
             for row in zip(*map(_values, batch.columns), strict=True):
                 self._read += 1
                 if any(value is not None and value != "" for value in row):
-                    yield Record(self._read, row)
-
-    def raw(self, record: Record) -> object:
-        """The values by column name; dates in ISO 8601."""
-        return dict(zip(self.columns, map(to_json, record.values), strict=True))
-
-    @property
-    def left_for_later(self) -> bool:
-        """Never, as an incomplete file is damaged."""
-        return False
-
-    @property
-    def progress(self) -> tuple[int, int | None]:
-        """The rows that were read, and their number if it is known."""
-        return self._read, self._rows
-
-    def close(self) -> None:
-        """Close the file."""
-        self._source.close()
+                    yield Row(self._read, row)
 
     def _open(self) -> Any:
         try:
@@ -105,4 +84,4 @@ def _values(column: Any) -> list[Any]:
         column = column.cast(pyarrow.timestamp("us", kind.tz), safe=False)
     values: list[Any] = column.to_pylist()
     is_plain = pyarrow.types.is_string(kind) or pyarrow.types.is_integer(kind) or pyarrow.types.is_boolean(kind)
-    return values if is_plain else [plain(value) for value in values]
+    return values if is_plain else [from_library(value) for value in values]
