@@ -10,6 +10,7 @@ from attrs import AttrsInstance, field, fields, frozen
 
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import DEFAULT_APPLICATION
+from harken.domain.instants import FOREVER
 from harken.domain.rules import MAX_COMMENT_LENGTH, SPAM_PHRASES, RatingPolicy, SpamHandling, label_problem
 from harken.domain.texts import unknown_names
 from harken.stop_words import LANGUAGES, stop_words
@@ -20,7 +21,6 @@ SECTIONS = ("server", "channels", "routes", "alerts", "replies", "digests", "app
 _PREFIX = "HARKEN_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
-_FOREVER = "forever"
 
 T = TypeVar("T", bound=AttrsInstance)
 
@@ -54,7 +54,7 @@ class Settings:
     max_batch: int = field(default=1_000)
     languages: tuple[str, ...] = field(default=LANGUAGES)
     embeddings: bool = field(default=False)
-    retention: str = field(default=_FOREVER)
+    retention: str = field(default=FOREVER)
 
     def __attrs_post_init__(self) -> None:
         check_types(self)
@@ -67,7 +67,7 @@ class Settings:
             raise ConfigurationError("spam_phrases must not contain an empty string, which every comment contains")
         if self.languages != LANGUAGES:
             stop_words(self.languages)
-        if self.retention != _FOREVER:
+        if self.retention != FOREVER:
             from harken.domain.retention import Retention  # noqa: PLC0415 - keeps `import harken` light
 
             Retention.parse(self.retention)

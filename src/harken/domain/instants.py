@@ -13,6 +13,8 @@ MICROSECOND = timedelta(microseconds=1)
 SLOT = timedelta(minutes=15)
 _SLOT_MICROSECONDS = SLOT // MICROSECOND
 
+#: The text for a duration without an end.
+FOREVER: Final = "forever"
 _UNITS: Final = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
 _WORDS: Final = {"d": "days?|d", "h": "hours?|h", "m": "minutes?|m", "s": "seconds?|s"}
 #: With at most nine digits of the largest unit, the value fits into a timedelta.

@@ -32,7 +32,7 @@ MAX_VALUES: Final = 100
 
 
 #: Which feedback comes first, by creation time.
-Order = Literal["oldest", "newest"]
+Order = Literal["newest", "oldest"]
 #: The labels of the wanted values of a context filter, see :func:`label`.
 Labels = frozenset[str | None]
 _Texts = str | Collection[str] | None

@@ -10,10 +10,9 @@ from attrs import field, frozen
 
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import FrozenMapping
-from harken.domain.instants import format_duration, parse_duration
+from harken.domain.instants import FOREVER, format_duration, parse_duration
 from harken.domain.rules import label_problem
 
-FOREVER: Final = "forever"
 #: A shorter time is probably a mistake: ``m`` are minutes, not months.
 _SHORTEST: Final = timedelta(days=1)
 
