@@ -312,7 +312,7 @@ class TestCalls:
                 assert [one.field for one in rejected.value.violations] == ["session_id", "comment"]
                 with pytest.raises(FeedbackNotFound) as missing:
                     await hk.get("nothing")
-                assert "editing.py" in "".join(traceback.format_tb(missing.value.__traceback__))
+                assert "finding.py" in "".join(traceback.format_tb(missing.value.__traceback__))
                 with pytest.raises(TypeError, match="unknown filter 'agent'"):
                     await hk.summary(agent="a")
                 with pytest.raises(TypeError, match="unknown keyword 'agent'"):

@@ -11,22 +11,19 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 from attrs import Attribute, evolve, field, frozen
 
+from harken.domain.display import page_html, page_text
 from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import DEFAULT_APPLICATION, Feedback, FrozenMapping, Rating, RatingValue, Scalar
 from harken.domain.instants import from_microseconds, slot_number, slot_start, to_microseconds, utc
 from harken.domain.moderation import ModerationStatus
 from harken.domain.rules import MAX_CONTEXT_KEYS, name_problem, text_problem
 from harken.domain.search import TextSearch
-from harken.domain.texts import did_you_mean, excerpt, html_table
+from harken.domain.texts import did_you_mean
 
 ANY_STATUS: Final = frozenset(ModerationStatus)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
 #: The maximum number of items in a page.
 MAX_PAGE: Final = 1_000
-#: The headings of a page for people.
-_COLUMNS: Final = ("created (UTC)", "rating", "comment", "tags", "agent", "session")
-#: How much of a text they see.
-_MOST_CHARACTERS: Final = 200
 #: The maximum number of values of a filter.
 MAX_VALUES: Final = 100
 
@@ -350,31 +347,11 @@ class Page:
     next: Cursor | None = None
 
     def __str__(self) -> str:
-        lines = ["  ".join(filter(None, _cells(one))) for one in self.items]
-        return "\n".join([*lines, self._note])
+        return page_text(self)
 
     def _repr_html_(self) -> str:
-        return html_table(_COLUMNS, map(_cells, self.items), self._note, align="left")
+        return page_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entries and the next cursor as JSON values, named as in the HTTP API."""
         return {"feedbacks": [one.to_dict() for one in self.items], "next": str(self.next) if self.next else None}
-
-    @property
-    def _note(self) -> str:
-        if self.next:
-            return "There is more: pass after=page.next"
-        return "" if self.items else "no feedback"
-
-
-def _cells(feedback: Feedback) -> tuple[str, ...]:
-    """The cells of an entry, each a printable text in one line."""
-    state = "withdrawn" if feedback.withdrawn else feedback.moderation.status.value
-    return (
-        f"{feedback.created_at:%Y-%m-%d %H:%M}",
-        feedback.rating.word + ("" if feedback.is_counted else f" ({state})"),
-        excerpt(feedback.comment, _MOST_CHARACTERS),
-        excerpt(", ".join(feedback.tags), _MOST_CHARACTERS),
-        excerpt(feedback.agent_id or "", _MOST_CHARACTERS),
-        excerpt(feedback.session_id, _MOST_CHARACTERS),
-    )

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from harken.domain.display import summary_html, summary_text
 from harken.domain.feedback import Feedback, Rating
-from harken.domain.texts import html_table
 
 #: The 97.5th percentile of the standard normal distribution: both tails together leave 5%.
 Z_95: Final = 1.959963984540054
@@ -138,10 +138,10 @@ class Summary:
         )
 
     def __str__(self) -> str:
-        return describe(self, self.interval)
+        return summary_text(self, self.interval)
 
     def _repr_html_(self) -> str:
-        return html_table(COLUMNS, [cells(self, self.interval)])
+        return summary_html(self, self.interval)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, named as in the HTTP API.
@@ -233,24 +233,3 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     low = 0.0 if successes == 0 else (centre - margin) / scale
     high = 1.0 if successes == trials else (centre + margin) / scale
     return low, high
-
-
-#: The headings of :func:`cells`.
-COLUMNS: Final = ("entries", "up", "down", "neutral", "satisfaction", "95% interval")
-
-
-def cells(summary: Summary, interval: Interval) -> tuple[str, ...]:
-    """Return the statistics as the cells of a row, for people; the interval may take repeated authors into account."""
-    known = (f"{summary.satisfaction:.1f}%", str(interval)) if summary.decided else ("", "")
-    counts = (summary.total, summary.positive, summary.negative, summary.neutral)
-    return (*(f"{count:,}" for count in counts), *known)
-
-
-def describe(summary: Summary, interval: Interval) -> str:
-    """Return the statistics in one line, for people."""
-    if not summary.total:
-        return "no feedback"
-    total, up, down, neutral, satisfaction, known = cells(summary, interval)
-    entries = "entry" if summary.total == 1 else "entries"
-    share = f"satisfaction {satisfaction} (95% CI {known})" if summary.decided else "no thumbs"
-    return f"{total} {entries}: {up} up, {down} down, {neutral} neutral; {share}"

@@ -1,4 +1,4 @@
-"""Texts for people: unknown names, URLs without passwords, unprintable characters, tables in HTML.
+"""Texts for people: unknown names, URLs without passwords, unprintable characters.
 
 Also lists of texts.
 """
@@ -6,7 +6,7 @@ Also lists of texts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from typing import Final
 
 #: How many names get a suggestion, and how long they may be, as the names may be anyone's and comparing takes time.
 _MOST_SUGGESTIONS: Final = 3
@@ -89,21 +89,3 @@ def excerpt(text: str, most: int) -> str:
     beginning = text[: 10 * most]
     line = " ".join("".join(one if one.isprintable() else " " for one in beginning).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def html_table(
-    headings: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    note: str = "",
-    *,
-    align: Literal["left", "right"] = "right",
-) -> str:
-    """Return a table in HTML, for notebooks, with a note below it. Every text is escaped."""
-    from html import escape  # noqa: PLC0415 - keeps `import harken` light
-
-    def cells(tag: str, texts: Sequence[str]) -> str:
-        return "".join(f'<{tag} style="text-align: {align}">{escape(text)}</{tag}>' for text in texts)
-
-    head, body = cells("th", headings), "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    below = f"<p>{escape(note)}</p>" if note else ""
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"

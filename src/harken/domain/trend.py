@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import frozen
 
+from harken.domain.display import trend_html, trend_text
 from harken.domain.errors import InvalidQuery
 from harken.domain.insight.comparison import Estimate
-from harken.domain.summary import COLUMNS, Summary, cells
-from harken.domain.texts import html_table
+from harken.domain.summary import Summary
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -24,8 +24,6 @@ MAX_PERIODS: Final = 20_000
 #: The maximum number of points of a fitting period, except for weeks.
 MOST_FITTING: Final = 60
 _ENOUGH_THUMBS: Final = 20
-#: How many points people see at once.
-_MOST_SHOWN: Final = 100
 
 
 class Period(Enum):
@@ -40,6 +38,11 @@ class Period(Enum):
     SIX_HOURS = "6-hours"
     DAY = "day"
     WEEK = "week"
+
+    @property
+    def is_whole_days(self) -> bool:
+        """Whether it begins at midnight."""
+        return self in {Period.DAY, Period.WEEK}
 
     @classmethod
     def parse(cls, value: object) -> Period:
@@ -105,33 +108,14 @@ class Trend(list[TrendPoint]):
         self.zone = zone
 
     def __str__(self) -> str:
-        rows = [(f"{self.period.value} ({self.zone})", *COLUMNS), *self._rows()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]
-        return "\n".join([*lines, self._note] if self._note else lines)
+        return trend_text(self)
 
     def _repr_html_(self) -> str:
-        return html_table((f"{self.period.value} ({self.zone})", *COLUMNS), self._rows(), self._note)
+        return trend_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, named as in the HTTP API."""
         return {"by": self.period.value, "zone": self.zone, "points": [point.to_dict() for point in self]}
-
-    def _rows(self) -> list[tuple[str, ...]]:
-        is_whole_days = self.period in {Period.DAY, Period.WEEK}
-        return [
-            (
-                f"{point.start:{'%Y-%m-%d' if is_whole_days else '%Y-%m-%d %H:%M'}}",
-                *cells(point.summary, point.estimate.interval),
-            )
-            for point in self[-_MOST_SHOWN:]
-        ]
-
-    @property
-    def _note(self) -> str:
-        if left_out := len(self[:-_MOST_SHOWN]):
-            return f"{left_out:,} earlier points are not shown"
-        return "" if self else "no feedback"
 
 
 def zone_named(name: str) -> ZoneInfo:

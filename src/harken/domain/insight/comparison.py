@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import evolve, field, frozen
 
+from harken.domain.display import comparison_html, comparison_text, summary_html, summary_text
 from harken.domain.insight.sampling import (
     ALPHA,
     always_valid_margin,
@@ -18,8 +19,7 @@ from harken.domain.insight.sampling import (
     mid_p,
     variance_of_change,
 )
-from harken.domain.summary import COLUMNS, Interval, Summary, cells, describe, wilson
-from harken.domain.texts import html_table
+from harken.domain.summary import Interval, Summary, wilson
 
 Key = TypeVar("Key")
 Compared = TypeVar("Compared", bound="TwoProportions")
@@ -50,10 +50,10 @@ class Estimate:
         return Interval(low * 100, high * 100)
 
     def __str__(self) -> str:
-        return describe(self.summary, self.interval)
+        return summary_text(self.summary, self.interval)
 
     def _repr_html_(self) -> str:
-        return html_table(COLUMNS, [cells(self.summary, self.interval)])
+        return summary_html(self.summary, self.interval)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, named as in the HTTP API; see :meth:`.Summary.to_dict`."""
@@ -278,23 +278,19 @@ class Comparison(TwoProportions):
         )
 
     @property
-    def _estimates(self) -> tuple[Estimate, Estimate]:
+    def estimates(self) -> tuple[Estimate, Estimate]:
+        """The statistics of both selections, each with its own interval."""
         return Estimate(self.before, self.before_effect), Estimate(self.after, self.after_effect)
 
     def __str__(self) -> str:
-        before, after = self._estimates
-        return f"before: {before}\nafter: {after}\n{self.sentence}"
+        return comparison_text(self)
 
     def _repr_html_(self) -> str:
-        rows = [
-            (name, *cells(one.summary, one.interval))
-            for name, one in zip(("before", "after"), self._estimates, strict=True)
-        ]
-        return html_table(("", *COLUMNS), rows, self.sentence)
+        return comparison_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return both selections and the change, in percentage points, as JSON values, named as in the HTTP API."""
-        before, after = self._estimates
+        before, after = self.estimates
         return {
             "before": before.to_dict(),
             "after": after.to_dict(),

@@ -29,7 +29,6 @@ from harken.ports.state import StateEntry, StateRepository, update
 from harken.ports.text import TemplateRenderer
 from harken.ports.time import Clock
 from harken.services.finding import newest
-from harken.services.notifications.template_values import largest_values, template_values
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +120,8 @@ class RouteService:
         route = next(taking, None)
         if route is None or route.template is None:
             return None
+        from harken.services.notifications.template_values import template_values  # noqa: PLC0415 - as below
+
         try:
             return self._renderer().render(route.template, template_values(notification))
         except TemplateTooCostly as error:
@@ -197,6 +198,8 @@ class RouteService:
 
     def _check_rendering(self, template: str) -> None:
         """Render a template with the largest values; does not find errors in branches that these do not take."""
+        from harken.services.notifications.template_values import largest_values  # noqa: PLC0415 - keeps `import harken` light
+
         values = largest_values()
         if unknown := sorted(set(self._renderer().names(template)) - values.keys()):
             raise ConfigurationError(no_such("value", unknown[0], sorted(values)))
