@@ -170,7 +170,7 @@ def test_words_are_read_as_what_they_plainly_mean(cli: Any, tmp_path: Path) -> N
         ((1, 0, 0), {"up": 1, "down": 2}),
         ((True, False, None), {"up": 1, "down": 1, "neutral": 1}),
         ((1.0, -1.0, "1"), {"up": 2, "down": 1}),
-        ((1, 1), {"up": 2}),
+        ((1, None, 0), {"up": 1, "down": 1, "neutral": 1}),
     ],
 )
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
@@ -222,7 +222,7 @@ def test_an_ambiguous_column_is_one_refusal(cli: Any, tmp_path: Path) -> None:
     assert (
         "are ambiguous: 1 (1), 2 (1), 3 (1), 4 (1), 5 (1). Add --scale stars (1-2 down, 3 neutral, 4-5 up)" in ran.err
     )
-    assert "--rating 5=up --rating other=down" in ran.err
+    assert "--rating VALUE=up, down or neutral" in ran.err
     many = "rating,comment\n" + "".join(f"word {number},x\n" for number in range(3_000))
     ran = cli("import", write(tmp_path, "b.csv", many))
     assert ran.code == 2
@@ -363,7 +363,7 @@ def test_too_much_context_is_shortened_with_a_count(cli: Any, tmp_path: Path, na
 
 def test_dotted_paths_read_values_inside_objects(cli: Any, tmp_path: Path) -> None:
     """What is left of an object goes into the context; what was mapped does not."""
-    row = {"meta": {"chat": {"id": 7}, "model": "m"}, "data": {"text": "hi", "score": 1}, "labels": ["a", "b"]}
+    row = {"meta": {"chat": {"id": 7}, "model": "m"}, "data": {"text": "hi", "score": True}, "labels": ["a", "b"]}
     options = ("--map", "session_id=meta.chat.id", "--map", "comment=data.text", "--map", "rating=data.score")
     assert (
         cli("import", write(tmp_path, "a.jsonl", row), *options, "--map", "tags=labels", "--drop", "meta.model").code
@@ -423,10 +423,34 @@ def test_the_same_rows_with_another_mapping_are_refused(cli: Any, tmp_path: Path
     assert cli("import", file, *right, "--json").json["duplicates"] == 5
 
 
+def test_a_replacement_loses_no_row(cli: Any, tmp_path: Path) -> None:
+    """--replace is refused if the earlier import has rows that the new file lacks; a repeat without new rows is none."""
+    rows = [f"s{number},words {number}\n" for number in range(300)]
+    whole = write(tmp_path, "whole.csv", "session_id,comment\n" + "".join(rows))
+    part = write(tmp_path, "part.csv", "session_id,comment\n" + "".join(rows[:10]))
+    first = cli("import", whole, "--json").json["import_id"]
+    assert cli("import", whole).code == 0
+    for options in ((), ("--replace", "--yes")):
+        ran = cli("import", part, "--set", "agent_id=bot", *options)
+        assert (ran.code, first in ran.err) == (2, True)
+    assert "so --replace would lose them" in ran.err
+    assert cli("stats", "--json").json["total_feedbacks"] == 300
+    assert cli("import", whole, "--set", "agent_id=bot", "--replace", "--yes", "--json").json["erased"] == 300
+    assert cli("stats", "--agent", "bot", "--json").json["total_feedbacks"] == 300
+
+
+def test_a_column_of_ones_is_ambiguous(cli: Any, tmp_path: Path) -> None:
+    """They may be likes, or the worst of five stars."""
+    file = write(tmp_path, "a.csv", "rating,comment\n1,awful\n1,bad\n")
+    assert cli("import", file, "--dry-run").code == 2
+    assert cli("import", file, "--rating", "1=up", "--json").json["added"] == 2
+    assert ratings() == {"up": 2}
+
+
 def test_a_small_earlier_import_is_found_in_a_large_file(cli: Any, tmp_path: Path) -> None:
     """One row of three thousand was imported with another mapping."""
     header = "session_id,comment,score\n"
-    rows = [f"s{number},words {number},1\n" for number in range(3_000)]
+    rows = [f"s{number},words {number},{number % 2}\n" for number in range(3_000)]
     cli("import", write(tmp_path, "small.csv", header + rows[1_234]))
     ran = cli("import", write(tmp_path, "large.csv", header + "".join(rows)), "--map", "rating=score")
     assert (ran.code, "(1 row) with another mapping" in ran.err) == (2, True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from shlex import quote
 from typing import Any, Final
 
 from attrs import frozen
@@ -180,8 +179,8 @@ def _plain(counts: Mapping[str, int]) -> Callable[[str], Rating | None]:
     numbers = {text for text in values if _NUMBER.fullmatch(text)}
     if "-1" in numbers and numbers <= _SIGNED.keys():
         return _SIGNED.get
-    # A column of zeros may mean neutral as well.
-    if values <= _BINARY.keys() and "1" in values:
+    # Ones alone may be the worst of five stars, and zeros alone may be neutral.
+    if values == _BINARY.keys():
         return _BINARY.get
     return lambda _: None
 
@@ -198,8 +197,7 @@ def _by_number(text: str) -> tuple[bool, float, str]:
 
 def _advice(unknown: Mapping[str, int]) -> str:
     numbers = [float(text) for text in unknown if _NUMBER.fullmatch(text)]
-    best = max(unknown, key=_by_number) if len(numbers) == len(unknown) else min(unknown)
-    by_value = f"say what each value means, such as --rating {quote(best)}=up --rating other=down"
+    by_value = "say what each value means with --rating VALUE=up, down or neutral, and --rating other=... for the rest"
     if len(numbers) < len(unknown):
         return by_value[0].upper() + by_value[1:]
     fitting = [name for name in ("0..1", "stars", "nps") if all(SCALES[name].read(one) is not None for one in numbers)]

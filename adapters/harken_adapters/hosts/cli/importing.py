@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -197,8 +197,11 @@ def _check_overlap(
         WrongUsage: there are some, and they are not to be replaced.
     """
     found = {digest for file in read for digest in file.profile.known}
-    earlier = [one for one in known if one.shares_rows(found)]
-    if earlier and not replace:
+    earlier = [one for one in known if one.shares_rows(found) and (one.counts.added or one.finished_at is None)]
+    if replace:
+        for one in earlier:
+            _check_contained(cli, one, found, sum(file.profile.rows for file in read))
+    elif earlier:
         first = earlier[0]
         raise WrongUsage(
             f"These rows exist from import {first.id} of {first.started_at:%Y-%m-%d} "
@@ -206,6 +209,17 @@ def _check_overlap(
             f"erase it and import again with --replace; or undo it with {cli.command} erase --import {first.id}"
         )
     return earlier
+
+
+def _check_contained(cli: CliContext, earlier: Import, found: Collection[int], rows: int) -> None:
+    """Refuse to erase an import that has rows which are not in the files. Its rejected rows may have been corrected."""
+    missing = sum(digest not in found for digest in earlier.sample)
+    if missing > earlier.counts.rejected or earlier.counts.added > rows:
+        raise WrongUsage(
+            f"Import {earlier.id} stored {amount(earlier.counts.added, 'row')}, of which some are not in what is "
+            f"imported now ({amount(rows, 'row')}), so --replace would lose them. Import all of its files together; or "
+            f"undo it with {cli.command} erase --import {earlier.id}, and import again"
+        )
 
 
 def _confirm_replacing(replaced: Sequence[Import]) -> bool:
