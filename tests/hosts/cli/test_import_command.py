@@ -424,7 +424,7 @@ def test_the_same_rows_with_another_mapping_are_refused(cli: Any, tmp_path: Path
 
 
 def test_a_replacement_loses_no_row(cli: Any, tmp_path: Path) -> None:
-    """--replace is refused if the earlier import has rows that the new file lacks; a repeat without new rows is none."""
+    """--replace is refused if the earlier import has rows that the new file lacks."""
     rows = [f"s{number},words {number}\n" for number in range(300)]
     whole = write(tmp_path, "whole.csv", "session_id,comment\n" + "".join(rows))
     part = write(tmp_path, "part.csv", "session_id,comment\n" + "".join(rows[:10]))
