@@ -437,7 +437,7 @@ class TestFinding:
 
     def test_orders(self, hk: Harken) -> None:
         """Feedback is found newest or oldest first."""
-        with pytest.raises(InvalidQuery, match="order must be 'oldest' or 'newest', got 'best'"):
+        with pytest.raises(InvalidQuery, match="order must be 'newest' or 'oldest', got 'best'"):
             hk.collection.find(hk.query(), order="best")  # type: ignore[arg-type]
 
     @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5))

@@ -258,7 +258,7 @@ def test_the_queue() -> None:
         assert hk.moderation.queue(rejected).items == ()
         with pytest.raises(harken.InvalidQuery):
             hk.moderation.queue(FeedbackQuery(), limit=0)
-        with pytest.raises(harken.InvalidQuery, match="order must be 'oldest' or 'newest', got 'x'"):
+        with pytest.raises(harken.InvalidQuery, match="order must be 'newest' or 'oldest', got 'x'"):
             hk.moderation.queue(FeedbackQuery(), order="x")  # type: ignore[arg-type]
 
 

@@ -123,6 +123,8 @@ def test_completion_scripts(cli: Any, monkeypatch: pytest.MonkeyPatch, shell: st
     assert shown.code == 0
     assert "harken" in shown.out
     monkeypatch.delenv("_HARKEN_COMPLETE")
+    # The tests may not have been started by a shell that can be detected.
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     assert "_HARKEN_COMPLETE" in cli("--show-completion", shell, storage=None).out
 
 
