@@ -175,7 +175,7 @@ def test_a_replacement_that_is_killed_can_be_repeated(tmp_path: Path) -> None:
     names, rows = ("session_id", "score", "comment"), [(f"s{number}", "1", f"c{number}") for number in range(6_000)]
     file = str(write_shape(tmp_path, "csv", names, rows))
     subprocess.run(command(tmp_path, "import", file), check=True, stdout=subprocess.DEVNULL)
-    words = command(tmp_path, "import", file, "--map", "rating=score", "--replace", "--yes")
+    words = command(tmp_path, "import", file, "--map", "rating=score", "--rating", "1=up", "--replace", "--yes")
     for stop in (5_000, 2_000):
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             eventually(lambda: process.poll() is not None or 0 < total(tmp_path) < stop)  # noqa: B023 - used at once
