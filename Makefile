@@ -48,7 +48,7 @@ run: $(READY) ## Serve the HTTP API on SQLite; the first start prints an API key
 demo: $(READY) ## Serve two months of sample feedback from a temporary storage
 	$(BIN)/harken serve --demo $(if $(PORT),--port $(PORT))
 
-test: $(READY) $(SERVERS) $(JAVASCRIPT_READY) ## Run all tests and check the coverage; about 15 minutes
+test: $(READY) $(SERVERS) $(JAVASCRIPT_READY) ## Run all tests and check the coverage; about 40 minutes
 	$(BIN)/coverage erase
 	# In a zone that differs from UTC by a part of an hour, so that code that takes local time for UTC fails. make check
 	# uses the zone of the machine.
@@ -58,7 +58,7 @@ test: $(READY) $(SERVERS) $(JAVASCRIPT_READY) ## Run all tests and check the cov
 	# Three processes on two cores, as most of these tests wait for processes and servers.
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 3 --dist worksteal -m slow
 
-check: $(READY) ## Run the fast tests; about a minute on two idle cores
+check: $(READY) ## Run the fast tests; about 7 minutes on two idle cores
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow'
 
 lint: $(READY) ## Run ruff, mypy --strict, import-linter, the vocabulary check

@@ -31,7 +31,7 @@ def get(repository: FeedbackRepository, application: str, feedback_id: str) -> F
     """The feedback with that id, in any state.
 
     Raises:
-        FeedbackNotFound: there is no such feedback, or the id is invalid.
+        FeedbackNotFound: the application has no feedback with this id.
     """
     if text_problem("application", application) or text_problem("id", feedback_id):
         raise FeedbackNotFound(application, feedback_id)

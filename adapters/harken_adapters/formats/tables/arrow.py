@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-import pyarrow  # type: ignore[import-untyped]
+import pyarrow  # type: ignore[import-untyped] # it has no types
 from pyarrow import ipc, parquet
 
 from harken_adapters.formats.errors import UnusableFile

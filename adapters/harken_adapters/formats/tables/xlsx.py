@@ -46,7 +46,7 @@ class SpreadsheetTable(TypedTable):
         """Read the sheet.
 
         Raises:
-            UnusableFile: the file is damaged, there is no such sheet, or it does not begin with a row of column names.
+            UnusableFile: the file is damaged, has no sheet of this name, or does not begin with a row of names.
         """
         super().__init__(source)
         self._sheet, place = _load(source, options.sheet)

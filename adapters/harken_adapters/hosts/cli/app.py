@@ -320,9 +320,9 @@ def _print_usage_error(error: Exception, *, as_json: bool) -> None:
         text = _NO_CHOICE.sub(_suggest_choice, _reworded_validation(error.__cause__) or text)
         error.message = escape(_mask_keys(text))  # type: ignore[attr-defined] # every usage error has it
     if hasattr(error, "possibilities"):
-        options = [name for option in error.ctx.command.params for name in option.opts]  # type: ignore[attr-defined]
+        options = [name for option in error.ctx.command.params for name in option.opts]  # type: ignore[attr-defined] # as above
         error.possibilities = None
-        error.message += did_you_mean(error.option_name, options)  # type: ignore[attr-defined]
+        error.message += did_you_mean(error.option_name, options)  # type: ignore[attr-defined] # as above
     message = getattr(error, "format_message", error.__str__)()
     if as_json:
         _print_error(error, message, as_json=True)
