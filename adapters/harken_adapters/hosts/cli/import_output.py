@@ -16,9 +16,9 @@ from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import heading, sample_rows, understood_lines, understood_record
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.hosts.cli.exit_codes import REFUSED
-from harken_adapters.hosts.cli.import_run import Run
+from harken_adapters.hosts.cli.import_run import Run, undo_command
 from harken_adapters.hosts.cli.options import NothingAccepted
-from harken_adapters.hosts.cli.output import out, print_json, say, table
+from harken_adapters.hosts.cli.output import in_one_line, out, print_json, say, table
 
 DRY_RUN: Final = "This was a dry run: nothing was written, and duplicates were not looked up"
 _NARROWEST: Final = 30
@@ -124,7 +124,7 @@ def counts_text(counts: ImportCounts, noun: str = "", *, dry_run: bool = False) 
 
 def show_undo(import_id: str, command: str) -> None:
     """Print the id of an import, and how to undo it."""
-    say(f"Import {import_id}; to undo it: {command} erase --import {import_id}", style="dim")
+    say(f"Import {in_one_line(import_id)}; to undo it: {undo_command(import_id, command)}", style="dim")
 
 
 def _result_record(run: Run, total: Tally, seconds: float) -> Mapping[str, Any]:

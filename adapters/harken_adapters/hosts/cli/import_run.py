@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -133,6 +134,11 @@ class Run:
 
 def _size(file: ImportFile) -> int | None:
     return file.table.progress[1]
+
+
+def undo_command(import_id: str, command: str) -> str:
+    """The command that undoes an import, quoted for a shell. ``command`` is the prefix of commands."""
+    return f"{command} erase --import {shlex.quote(import_id)}"
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from harken_adapters.formats.tables.source import STANDARD
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
 from harken_adapters.hosts.cli.import_output import show_result, show_understood
-from harken_adapters.hosts.cli.import_run import ImportFile, Run
+from harken_adapters.hosts.cli.import_run import ImportFile, Run, undo_command
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import confirm, say
 
@@ -206,7 +206,7 @@ def _check_overlap(
         raise WrongUsage(
             f"These rows exist from import {first.id} of {first.started_at:%Y-%m-%d} "
             f"({amount(first.counts.added, 'row')}) with another mapping. Import with the same options as then; or "
-            f"erase it and import again with --replace; or undo it with {cli.command} erase --import {first.id}"
+            f"erase it and import again with --replace; or undo it with {undo_command(first.id, cli.command)}"
         )
     return earlier
 
@@ -218,7 +218,7 @@ def _check_contained(cli: CliContext, earlier: Import, found: Collection[int], r
         raise WrongUsage(
             f"Import {earlier.id} stored {amount(earlier.counts.added, 'row')}, of which some are not in what is "
             f"imported now ({amount(rows, 'row')}), so --replace would lose them. Import all of its files together; or "
-            f"undo it with {cli.command} erase --import {earlier.id}, and import again"
+            f"undo it with {undo_command(earlier.id, cli.command)}, and import again"
         )
 
 
