@@ -323,7 +323,7 @@ def test_local_times_that_occur_twice_or_never_are_reported(cli: Any, tmp_path: 
     times = [f"{one.created_at:%m-%d %H:%M}" for one in entries()]
     assert times == ["03-08 07:30", "11-01 05:30", "11-01 08:30"]
     out = " ".join(cli("import", file, "--zone", "America/New_York").out.split())
-    assert "1 occur twice as clocks are set back, and the first time is taken" in out
+    assert "1 occurs twice as clocks are set back, and the first time is taken; 1 does not exist" in out
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------

@@ -175,11 +175,15 @@ def _doubts(plan: Plan, kind: str) -> int:
 
 
 def _doubt_text(plan: Plan) -> str:
-    texts: Mapping[str, str] = {
-        "ambiguous": "occur twice as clocks are set back, and the first time is taken",
-        "skipped": "do not exist as clocks are set forward, and are moved forward",
-    }
-    return "".join(f"; {count:,} {text}" for kind, text in texts.items() if (count := _doubts(plan, kind)))
+    ambiguous, skipped = _doubts(plan, "ambiguous"), _doubts(plan, "skipped")
+    text = ""
+    if ambiguous:
+        occur = "occurs" if ambiguous == 1 else "occur"
+        text += f"; {ambiguous:,} {occur} twice as clocks are set back, and the first time is taken"
+    if skipped:
+        does, is_ = ("does", "is") if skipped == 1 else ("do", "are")
+        text += f"; {skipped:,} {does} not exist as clocks are set forward, and {is_} moved forward"
+    return text
 
 
 def sample_rows(profile: Profile, plan: Plan) -> tuple[list[str], list[list[str]]]:

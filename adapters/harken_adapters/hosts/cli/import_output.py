@@ -99,8 +99,8 @@ def _print_result(run: Run, total: Tally, seconds: float) -> None:
     several = len(run.files) > 1
     for file in run.files if several else ():
         say(f"{file.table.name}: {counts_text(file.tally.counts, 'row', dry_run=run.dry_run)}")
-    rate = f"{seconds:.1f} s, {total.read / seconds:,.0f} rows/s"
-    say(f"{'Total: ' if several else ''}{counts_text(total.counts, 'row', dry_run=run.dry_run)}; {rate}")
+    counts = counts_text(total.counts, "row", dry_run=run.dry_run)
+    say(f"{'Total: ' if several else ''}{counts}; {rate_text(total.read, seconds)}")
     show_remarks(total)
     if total.is_incomplete:
         say("The last row is incomplete; it is left for the next import")
@@ -120,6 +120,11 @@ def counts_text(counts: ImportCounts, noun: str = "", *, dry_run: bool = False) 
     if dry_run:
         return f"{read}: {counts.added:,} would be imported, {counts.rejected:,} rejected"
     return f"{read}: {counts.added:,} added, {amount(counts.duplicates, 'duplicate')}, {counts.rejected:,} rejected"
+
+
+def rate_text(rows: int, seconds: float) -> str:
+    """The time that rows took, and how many there were in a second."""
+    return f"{seconds:.1f} s, {amount(round(rows / seconds), 'row')}/s"
 
 
 def show_undo(import_id: str, command: str) -> None:

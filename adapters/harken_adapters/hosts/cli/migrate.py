@@ -28,6 +28,7 @@ from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, Impor
 from harken_adapters.hosts.cli.import_output import (
     DRY_RUN,
     counts_text,
+    rate_text,
     show_reasons,
     show_remarks,
     show_understood,
@@ -180,7 +181,7 @@ def _record(
 
 
 def _show(tally: Migrated, rejected_file: Path | None, seconds: float, *, dry_run: bool) -> None:
-    say(f"{amount(tally.documents, 'session')} read; {seconds:.1f} s, {tally.feedback.read / seconds:,.0f} rows/s")
+    say(f"{amount(tally.documents, 'session')} read; {rate_text(tally.feedback.read, seconds)}")
     for name, one in tally.applications.items():
         say(f"Feedback of {name}: {counts_text(one.counts, dry_run=dry_run)}")
     if len(tally.applications) != 1:
