@@ -41,3 +41,24 @@ def test_the_printed_command_undoes_any_id(cli: Any, tmp_path: Path) -> None:
     assert (refused.code, "erase --import 'bad id; $x!'" in refused.err) == (2, True)
     assert cli(*words[-3:], "--yes").code == 0
     assert entries() == []
+
+
+def test_only_imports_that_added_feedback_are_listed(cli: Any, tmp_path: Path) -> None:
+    """Neither repeated ones, nor those of which all rows were rejected, nor files without rows."""
+    file = write(tmp_path, "a.csv", "session_id,rating\ns,up\n")
+    first = cli("import", file, "--json").json["import_id"]
+    assert cli("import", file).code == 0
+    assert cli("import", write(tmp_path, "header.csv", "session_id,rating\n")).code == 2
+    assert cli("import", write(tmp_path, "bad.jsonl", {"rating": "up", "session_id": ["x"]})).code == 2
+    assert [one["id"] for one in cli("imports", "--json").json["items"]] == [first]
+    assert cli("imports").out.count("started") == 1
+
+
+def test_restored_entries_are_said_not_to_be_an_import(cli: Any, tmp_path: Path) -> None:
+    """The output of an import of a Harken export says that its id cannot undo it."""
+    cli("submit", "s", "up")
+    assert cli("export", "backup.jsonl").code == 0
+    ran = cli("import", "backup.jsonl", storage="sqlite:///other.db")
+    assert "Restored entries get no import id, so `erase --import` cannot undo this\n" in ran.out
+    assert "to undo it" not in ran.out
+    assert "Restored entries" not in cli("import", "backup.jsonl").out

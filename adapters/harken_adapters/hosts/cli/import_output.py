@@ -110,8 +110,11 @@ def _print_result(run: Run, total: Tally, seconds: float) -> None:
         say(f"{amount(run.erased, 'entry', 'entries')} of earlier imports erased")
     if run.dry_run:
         say(DRY_RUN)
-    elif run.record and total.added:
+        return
+    if run.record and total.added:
         show_undo(run.record.id, run.command)
+    if total.added and any(file.profile.exported for file in run.files):
+        say("Restored entries get no import id, so `erase --import` cannot undo this", style="dim")
 
 
 def counts_text(counts: ImportCounts, noun: str = "", *, dry_run: bool = False) -> str:

@@ -16,12 +16,13 @@ from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_
 
 
 def imports(context: typer.Context, as_json: Json = False) -> None:
-    """List imports, the last started first.
+    """List imports that added feedback, the last started first.
 
     To undo one, run `harken erase --import ID`.
     """
     with cli_context(context).open_existing() as hk:
-        found = hk.imports.list(hk.application)
+        # One that was killed before its counts were recorded may have added some.
+        found = [one for one in hk.imports.list(hk.application) if one.counts.added or one.finished_at is None]
     if as_json:
         print_json({"items": list(map(_record, found))})
         return
