@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from hashlib import blake2b
+from pathlib import PurePath
 from shlex import quote
 from typing import Final
 
@@ -27,6 +29,11 @@ from harken_adapters.formats.importing.dates import DateForms, Dates
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.ratings import Ratings, canonical
 
+#: The suffixes of formats and of compression, without which a file keeps its name when it is converted.
+_SUFFIXES: Final = re.compile(
+    r"(\.(csv|tsv|tab|psv|txt|jsonl?|ndjson|xls[xm]|parquet|arrow|feather))?(\.(gz|gzip|zip))?$", re.IGNORECASE
+)
+_IDENTITY: Final = ("message_id", "created_at")
 #: How many names an error lists.
 _LISTED: Final = 20
 
@@ -54,6 +61,8 @@ class Plan:
         reason: the column of a reason that becomes the only tag; ``None`` if there is none.
         sessions: where sessions are from.
         id_column: the column that names sessions, for ``Sessions.ID``.
+        source: the name of the file without its folder and suffixes, which distinguishes equal rows of several files
+            if they have neither a session, nor an id, nor a date.
         ratings: reads ratings.
         dates: reads dates.
         forms: the forms of dates that occur, by column.
@@ -72,11 +81,17 @@ class Plan:
     reason: str | None
     sessions: Sessions
     id_column: str | None
+    source: str
     ratings: Ratings
     dates: Dates
     forms: Mapping[str, DateForms]
     is_export: bool
     hints: Sequence[str]
+
+    @property
+    def rows_have_identity(self) -> bool:
+        """Whether a column has the session, the id or the date of a row, so that equal rows are the same one."""
+        return self.sessions in (Sessions.COLUMN, Sessions.ID) or not self.fields.keys().isdisjoint(_IDENTITY)
 
     @classmethod
     def of(cls, profile: Profile, options: ImportOptions) -> Plan:
@@ -116,12 +131,19 @@ class Plan:
             reason=reason,
             sessions=sessions,
             id_column=row_id,
+            source=source_name(profile.name),
             ratings=ratings,
             dates=Dates.of(options, profile.layout),
             forms=forms,
             is_export=is_export,
             hints=[*_hints(profile, fields, options, others)],
         )
+
+
+def source_name(path: str) -> str:
+    """The name of a file without its folder, and without the suffixes of its format and compression."""
+    name = PurePath(path).name
+    return _SUFFIXES.sub("", name, count=1) or name
 
 
 def mapping_digest(options: ImportOptions) -> str:

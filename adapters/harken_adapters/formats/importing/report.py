@@ -14,6 +14,7 @@ from harken_adapters.formats.import_options import FIELDS, FORMATS
 from harken_adapters.formats.importing.plan import Plan, Sessions
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.submissions import builder_for
+from harken_adapters.formats.tables.source import STDIN
 
 _SHOWN_VALUES: Final = 8
 _SHOWN_NAMES: Final = 20
@@ -53,6 +54,7 @@ def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
         "ambiguous_dates": _doubts(plan, "ambiguous"),
         "skipped_dates": _doubts(plan, "skipped"),
         "zone": plan.dates.zone_name,
+        "identity": "content" if plan.rows_have_identity else "content and file name",
         "hints": [*plan.hints],
         "sample": [] if plan.is_export else sample_of(profile, plan),
     }
@@ -112,9 +114,18 @@ def understood_lines(plan: Plan) -> list[tuple[str, str]]:
     context += [_renamed(column, name) for column, name in plan.context.items()]
     if context:
         lines.append(("context", listed(context, _SHOWN_NAMES)))
+    if not plan.rows_have_identity:
+        lines.append(("identity", _identity_text(plan)))
     if plan.left_out:
         lines.append(("left out", listed([repr(name) for name in plan.left_out], _SHOWN_NAMES)))
     return lines
+
+
+def _identity_text(plan: Plan) -> str:
+    """How rows without a session, an id and a date are recognised when they are imported again."""
+    if plan.source == STDIN:
+        return "by content: rows that were imported from stdin before are duplicates, whichever file they are from"
+    return f"by content and the file name {plan.source!r}, as rows have no session, id or date"
 
 
 def _field_text(plan: Plan, name: str) -> str:

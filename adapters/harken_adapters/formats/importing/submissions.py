@@ -31,6 +31,8 @@ RATING_GIVEN: Final = "rating_given"
 #: How many context values a row has at most, besides the two that an import adds.
 _MOST_VALUES: Final = MAX_CONTEXT_KEYS - 2
 _SINGLE_FIELDS: Final = tuple(name for name in FIELDS if name != "tags")
+#: The fields that only the same row has, by their place in ``_SINGLE_FIELDS``.
+_IDENTITY: Final = tuple(_SINGLE_FIELDS.index(name) for name in ("session_id", "message_id", "created_at"))
 _TEXTS: Final = frozenset({"session_id", "message_id", "agent_id", "author", "comment"})
 
 #: The values of ``_SINGLE_FIELDS`` in a row, its tags, and its context.
@@ -41,7 +43,8 @@ class SubmissionBuilder(ABC):
     """Builds the submissions of the rows of a file.
 
     Their idempotency keys depend on their content and on the number of equal rows before them. So a repeated import
-    adds nothing, while equal rows in one file are all kept.
+    adds nothing, while equal rows in one file are all kept. The key of a row without a session, an id and a date also
+    depends on the name of the file: an equal row of another file is another one.
 
     Args:
         plan: what the columns mean.
@@ -63,6 +66,7 @@ class SubmissionBuilder(ABC):
         self._constant_context = {
             name.removeprefix(CONTEXT): value for name, value in constants.items() if name.startswith(CONTEXT)
         }
+        self._source = plan.source
         self._occurrences: dict[int, int] = {}
         self.cut = 0
 
@@ -83,7 +87,7 @@ class SubmissionBuilder(ABC):
         if created_at is not None:
             created_at = self._read_date(created_at)
         content = (session_id, message_id, agent_id, author, rating.value, comment, created_at, polarity, subjectivity)
-        key = self._key(content, tags, context)
+        key = self._key(content, tags, context, self._source_of(values))
         if self._import_id is not None:
             context[IMPORT_ID] = self._import_id
         return Submission(
@@ -107,11 +111,21 @@ class SubmissionBuilder(ABC):
             BadRow: the tags or the context are not valid JSON.
         """
 
-    def _key(self, values: Sequence[Any], tags: Sequence[Any], context: Mapping[str, Any]) -> str:
+    def _source_of(self, values: Sequence[Any]) -> str:
+        """The name that distinguishes the row from equal ones of other files; empty if equal rows are the same one."""
+        constants = self._constants
+        for index in _IDENTITY:
+            if values[index] is not None and values[index] != constants[index]:
+                return ""
+        return self._source
+
+    def _key(self, values: Sequence[Any], tags: Sequence[Any], context: Mapping[str, Any], source: str) -> str:
         # NUL separates the values, as valid values do not contain it. The number of tags separates them from the rest.
         parts = [*values, str(len(tags)), *tags]
         for name in sorted(context):
             parts += name, context[name]
+        if source:
+            parts.append(source)
         text = "\0".join([part if type(part) is str else _part_of_key(part) for part in parts])
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         # Half of the digest is enough for counting: if two contents share it, their keys still differ.

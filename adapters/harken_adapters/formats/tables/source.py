@@ -16,6 +16,8 @@ from harken_adapters.formats.errors import UnusableFile
 
 #: The path of stdin.
 STANDARD: Final = "-"
+#: The name of that file.
+STDIN: Final = "stdin"
 BLOCK: Final = 1 << 18
 
 
@@ -38,7 +40,7 @@ class Source:
         Raises:
             UnusableFile: the file cannot be opened.
         """
-        self.name = "stdin" if path == STANDARD else path
+        self.name = STDIN if path == STANDARD else path
         try:
             self._file, self.may_grow = _open(path)
         except OSError as error:

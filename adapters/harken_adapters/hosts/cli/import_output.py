@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final
@@ -16,7 +16,7 @@ from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import heading, sample_rows, understood_lines, understood_record
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.hosts.cli.exit_codes import REFUSED
-from harken_adapters.hosts.cli.import_run import Run, undo_command
+from harken_adapters.hosts.cli.import_run import ImportFile, Run, undo_command
 from harken_adapters.hosts.cli.options import NothingAccepted
 from harken_adapters.hosts.cli.output import in_one_line, out, print_json, say, table
 
@@ -42,6 +42,21 @@ def show_understood(profile: Profile, plan: Plan) -> None:
     out.print()
     if profile.sample and not plan.is_export:
         table(*sample_rows(profile, plan))
+
+
+def show_shared_names(files: Sequence[ImportFile]) -> None:
+    """Print which files have the same name, if equal rows in them are stored once because of that."""
+    names: dict[str, list[str]] = {}
+    for file in files:
+        if not (file.plan.is_export or file.plan.rows_have_identity):
+            names.setdefault(file.plan.source, []).append(file.table.name)
+    for several in names.values():
+        if len(several) > 1:
+            say(
+                f"{', '.join(map(in_one_line, several))} have the same name: rows that are equal in them are stored "
+                "once. To store all, rename the files",
+                style="yellow",
+            )
 
 
 def show_remarks(tally: Tally) -> None:

@@ -26,7 +26,7 @@ from harken_adapters.formats.tables.opening import expand, open_table
 from harken_adapters.formats.tables.source import STANDARD
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
-from harken_adapters.hosts.cli.import_output import show_result, show_understood
+from harken_adapters.hosts.cli.import_output import show_result, show_shared_names, show_understood
 from harken_adapters.hosts.cli.import_run import ImportFile, Run, undo_command
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import confirm, say
@@ -132,6 +132,7 @@ def import_(
         if not as_json:
             for file in read:
                 show_understood(file.profile, file.plan)
+            show_shared_names(read)
         replaced = _check_overlap(cli, read, known, replace=replace)
         if replaced and not dry_run and not (yes or _confirm_replacing(replaced)):
             raise typer.Abort
