@@ -63,7 +63,7 @@ def imported(
     """Import a file with this content and suffix. Returns the tally and the rejected rows."""
     rejected: list[Any] = []
     with table_of(data, f"file.{of}", options) as table:
-        importer = importer_of(hk, table, options, reject=lambda *parts: rejected.append(parts), **arguments)
+        importer = importer_of(hk, table, options, reject=lambda *parts: rejected.append(parts[:3]), **arguments)
         for _ in importer.batches():
             pass
     return importer.tally, rejected

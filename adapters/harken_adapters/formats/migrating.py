@@ -26,7 +26,8 @@ from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import with_session
 from harken_adapters.formats.importing.importer import BATCH
-from harken_adapters.formats.importing.plan import Plan, mapping_digest
+from harken_adapters.formats.importing.mappings import mapping_digest
+from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.submissions import SubmissionBuilder, builder_for
@@ -37,9 +38,9 @@ DOCUMENT_FIELDS: Final = ("_id", "application_name", "feedbacks", "metadata")
 
 Document = Mapping[str, Any]
 
-#: Called for each rejected entry with its session, its position in the array (if it has one), the reason, and the
-#: entry as a JSON value.
-Reject = Callable[[str, int | None, str, object], object]
+#: Called for each rejected entry with its application, its session, its position in the array (if it has one), the
+#: reason, and the entry as a JSON value.
+Reject = Callable[[Any, str, int | None, str, object], object]
 
 
 #: What became of a submission. For a dry run, the rules that an accepted one breaks.
@@ -213,7 +214,7 @@ class Migration:
                 application,
                 import_id=self._import_id,
                 files=[self._name],
-                mapping_digest=mapping_digest(self._plan.options),
+                mapping_digest=mapping_digest([self._plan.options]),
             )
             self.imports[application] = RunningImport(self._harken, record)
         return self.imports[application].id
@@ -247,7 +248,7 @@ class Migration:
                 case _:
                     tally.reject(str(result), f"session {entry.session_id}")
         if isinstance(result, FeedbackRejected | str):
-            self._reject(entry.session_id, entry.position, str(result), entry.raw)
+            self._reject(entry.application, entry.session_id, entry.position, str(result), entry.raw)
 
     # --- metadata -------------------------------------------------------------------------------------------------
 
@@ -258,11 +259,11 @@ class Migration:
         if not isinstance(metadata, dict):
             self.tally.metadata.read += 1
             kind = type(metadata).__name__
-            self._reject_metadata(session_id, f"metadata must be an object, got {kind}", plain(metadata))
+            self._reject_metadata(document, f"metadata must be an object, got {kind}", plain(metadata))
             return
         self.tally.metadata.read += len(metadata)
         for name, reason in self._merge(self._application_of(document), session_id, metadata).items():
-            self._reject_metadata(session_id, reason, {name: plain(metadata[name])})
+            self._reject_metadata(document, reason, {name: plain(metadata[name])})
 
     def _merge(self, application: str, session_id: str, metadata: Mapping[str, Any]) -> Mapping[str, str]:
         """Set the values of new names. Returns the reasons by name of the values that were not set."""
@@ -277,9 +278,10 @@ class Migration:
             self._harken.sessions.delete(application, session_id, merged.added)
         return merged.refused
 
-    def _reject_metadata(self, session_id: str, reason: str, metadata: object) -> None:
+    def _reject_metadata(self, document: Document, reason: str, metadata: object) -> None:
+        session_id = _session_id(document)
         self.tally.metadata.reject(reason, f"session {session_id}")
-        self._reject(session_id, None, reason, {"metadata": metadata})
+        self._reject(self._application_of(document), session_id, None, reason, {"metadata": metadata})
 
     def _application_of(self, document: Document) -> Any:
         """The application of a document. An invalid name is rejected by the rules later."""

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from harken_adapters.formats.importing.columns import with_session
-from harken_adapters.formats.tables.table import Layout
+from harken_adapters.formats.strict_json import parse
+from harken_adapters.formats.tables.table import Layout, Origin, Row
 
-#: The names of the values that locate an entry of a document: its session, and its position in the array, if any.
-ENTRY: Final = ("session", "position")
+#: The names of the values that locate an entry of a document: its application and session, and its position in the
+#: array, if any.
+ENTRY: Final = ("application", "session", "position")
+_FILE: Final = "file"
+_APPLICATION: Final = ENTRY[0]
 _REASON: Final = "reason"
 _ROW: Final = "row"
-_PLACES: Final[Sequence[Sequence[str]]] = (("line",), ("position",), ENTRY)
+#: How the row was read: the options of its import; and if it is a text, the names of its columns and their separator.
+_MAPPING: Final = "mapping"
+_COLUMNS: Final = "columns"
+_SEPARATOR: Final = "separator"
+#: What a line has at least to be recognised, besides the reason and the row; and what it may have.
+_PLACES: Final[Sequence[Sequence[str]]] = (("line",), ("position",), ("session", "position"))
+_OPTIONAL: Final = frozenset({_FILE, _APPLICATION, _MAPPING, _COLUMNS, _SEPARATOR})
 
 
 def place_of(layout: Layout) -> Sequence[str]:
-    """The names of the values that locate a row of a file: its line or its position."""
-    return ("line",) if layout.has_lines else ("position",)
+    """The names of the values that locate a row: its file, and its line or its position there."""
+    return ("file", "line") if layout.has_lines else ("file", "position")
 
 
-def to_line(names: Sequence[str], place: Sequence[object], reason: str, row: object) -> str:
+def to_line(
+    names: Sequence[str], place: Sequence[object], reason: str, row: object, read_as: Mapping[str, object] | None = None
+) -> str:
     """The line of a rejected row, without its end, in ASCII.
 
     Args:
@@ -29,23 +43,99 @@ def to_line(names: Sequence[str], place: Sequence[object], reason: str, row: obj
         place: these values.
         reason: why the row was rejected.
         row: the row as a JSON value.
+        read_as: how it was read, see :func:`read_as`.
     """
-    return json.dumps({**dict(zip(names, place, strict=True)), _REASON: reason, _ROW: row})
+    return json.dumps({**dict(zip(names, place, strict=True)), _REASON: reason, _ROW: row, **(read_as or {})})
+
+
+def read_as(
+    row: object, layout: Layout, columns: Sequence[str] | None, mapping: Mapping[str, object]
+) -> dict[str, object]:
+    """How a rejected row was read, for :func:`to_line`.
+
+    Args:
+        row: the row as a JSON value.
+        layout: how its file is read.
+        columns: the names of the columns of the file.
+        mapping: the options of the import, as in a mapping file.
+    """
+    found: dict[str, object] = {_MAPPING: mapping} if mapping else {}
+    if isinstance(row, str) and columns is not None and layout.separator:
+        found |= {_COLUMNS: [*columns], _SEPARATOR: layout.separator}
+    return found
 
 
 def is_rejected(value: object, places: Iterable[Sequence[str]] = _PLACES) -> bool:
     """Whether a value is the content of such a line, with the names of one of these places."""
-    return isinstance(value, dict) and any(value.keys() == {*names, _REASON, _ROW} for names in places)
+    if not isinstance(value, dict):
+        return False
+    needed = [{*place, _REASON, _ROW} for place in places]
+    return any(names <= value.keys() <= names | _OPTIONAL for names in needed)
 
 
-def unwrap(value: Any) -> tuple[Any, str]:
-    """The row that was rejected and ``""``, or its text and why it cannot be imported."""
+def mapping_of(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of the import that rejected a row, as in a mapping file."""
+    found = value.get(_MAPPING)
+    return found if isinstance(found, Mapping) else {}
+
+
+def file_of(value: Mapping[str, Any]) -> str:
+    """The name of the file of a row that was rejected; empty if that is unknown."""
+    return str(value.get(_FILE, ""))
+
+
+def unwrap(position: int, value: Any, mapping: Mapping[str, Any]) -> Row:
+    """The row that was rejected, or its text and why it cannot be imported.
+
+    Args:
+        position: the line that has the rejected row.
+        value: the content of the line.
+        mapping: the options with which the rows of the file are imported.
+    """
     if not is_rejected(value):
-        return value, "expected a rejected row with its line, reason and row, as in the other lines"
+        return Row(position, value, "expected a rejected row with its line, reason and row, as in the other lines")
     row, reason = value[_ROW], value[_REASON]
     if value.get("position", 0) is None:
-        return json.dumps(row), f"this is not an entry of feedback ({reason}); correct it where it is from"
-    if isinstance(row, dict):
-        return with_session(row, value["session"]) if "session" in value else row, ""
-    text = row if isinstance(row, str) else json.dumps(row)
-    return text, f"the row could not be read ({reason}); replace its text by a JSON object such as {{...}}"
+        problem = f"this is not an entry of feedback ({reason}); correct it where it is from"
+        return Row(position, json.dumps(row), problem)
+    if mapping_of(value) != mapping:
+        problem = "it is from an import with other options than the first row; import it from a file of its own"
+        return Row(position, json.dumps(row), problem)
+    if isinstance(row, str):
+        row, problem = _parse(row, value, reason)
+    else:
+        problem = "" if isinstance(row, dict) else _unreadable(reason)
+    if problem:
+        return Row(position, row if isinstance(row, str) else json.dumps(row), problem, _origin(value))
+    return Row(position, with_session(row, value["session"]) if "session" in value else row, "", _origin(value))
+
+
+def _origin(value: Mapping[str, Any]) -> Origin | None:
+    if not value.keys() & {_FILE, _APPLICATION}:
+        return None
+    file, position = value.get(_FILE, value.get("session")), value.get("line", value.get("position"))
+    kept = {name: value[name] for name in (_APPLICATION, _COLUMNS, _SEPARATOR) if name in value}
+    return Origin(str(file), position, value.get(_APPLICATION), kept)
+
+
+def _parse(text: str, value: Mapping[str, Any], reason: object) -> tuple[Any, str]:
+    """The row in a text, which was corrected: of the format that the file had; or the text, and why it has none."""
+    columns = value.get(_COLUMNS)
+    if not isinstance(columns, list):
+        try:
+            row = parse(text)
+        except (ValueError, RecursionError):
+            return text, _unreadable(reason)
+        return (row, "") if isinstance(row, dict) else (text, _unreadable(reason))
+    try:
+        rows = [*csv.reader(io.StringIO(text, newline=""), delimiter=str(value.get(_SEPARATOR, ",")), strict=True)]
+    except (csv.Error, TypeError) as error:
+        return text, f"not valid CSV: {error}; is a quote missing or not doubled?"
+    if len(rows) != 1 or len(rows[0]) != len(columns):
+        found = f"{len(rows)} rows" if len(rows) != 1 else f"{len(rows[0])} cells"
+        return text, f"the row has {found}, but there are {len(columns)} columns: {', '.join(map(str, columns))}"
+    return dict(zip(map(str, columns), rows[0], strict=True)), ""
+
+
+def _unreadable(reason: object) -> str:
+    return f"the row could not be read ({reason}); replace its text by a JSON object such as {{...}}"

@@ -488,7 +488,12 @@ def test_rejected_rows_are_written_to_a_file(cli: Any, tmp_path: Path) -> None:
     reason = "Unknown rating 'sideways'"
     assert ran.json["reasons"] == [{"reason": reason, "count": 1, "example": "line 3 of old.csv"}]
     assert [json.loads(line) for line in (tmp_path / "old.csv.rejected.jsonl").read_text().splitlines()] == [
-        {"line": 3, "reason": reason, "row": {"session_id": "b", "rating": "sideways", "comment": "ho"}}
+        {
+            "file": "old.csv",
+            "line": 3,
+            "reason": reason,
+            "row": {"session_id": "b", "rating": "sideways", "comment": "ho"},
+        }
     ]
     again = cli("import", file)
     assert again.code == 3

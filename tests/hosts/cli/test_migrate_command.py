@@ -98,8 +98,8 @@ def test_a_migration_prints_counts(cli: Any, given: Given, tmp_path: Path) -> No
     reason = "tags must be a string or a list of strings, got 5"
     name = "metadata name '$n' may only have letters, digits, '_' and '-'"
     assert rejects(tmp_path) == [
-        {"session": "s", "position": 1, "reason": reason, "row": {"rating": "up", "tags": 5}},
-        {"session": "s", "position": None, "reason": name, "row": {"metadata": {"$n": 1}}},
+        {"application": "default", "session": "s", "position": 1, "reason": reason, "row": {"rating": "up", "tags": 5}},
+        {"application": "default", "session": "s", "position": None, "reason": name, "row": {"metadata": {"$n": 1}}},
     ]
     lines = cli(*MIGRATE).out.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("2 sessions read; "))
@@ -267,6 +267,23 @@ def test_the_feedback_of_each_application_is_an_import(cli: Any, given: Given) -
     [listed] = cli("--application", "shop", "imports", "--json").json["items"]
     assert last.startswith(f"Import {listed['id']}; to undo it: harken ")
     assert last.endswith(f" --application shop erase --import {listed['id']}")
+
+
+def test_corrected_entries_are_imported_into_their_application(cli: Any, given: Given, tmp_path: Path) -> None:
+    """Each rejected entry has its application; an import into another one rejects it, and says what to add."""
+    given({"_id": "s", "application_name": "shop", "feedbacks": [{"score": 5}, {"score": 1}, {"score": 77}]})
+    assert cli(*MIGRATE, "--map", "rating=score", "--scale", "stars").code == 3
+    [rejected] = rejects(tmp_path)
+    assert (rejected["application"], rejected["mapping"]["scale"]) == ("shop", "stars")
+    path = tmp_path / "sessions.rejected.jsonl"
+    path.write_text(path.read_text().replace("77", "4"))
+    wrong = cli("import", path.name, "--rejected", "again.jsonl")
+    assert wrong.code == 2
+    assert "it is of application 'shop'; import it with --application shop" in " ".join(wrong.out.split())
+    ran = cli("--application", "shop", "import", "again.jsonl", "--json")
+    assert (ran.code, ran.json["added"]) == (0, 1)
+    assert cli("--application", "shop", "import", path.name, "--json").json["duplicates"] == 1
+    assert cli("--application", "shop", "stats", "--json").json["positive"] == 2
 
 
 def test_a_named_import_can_be_continued_with_the_same_options(cli: Any, given: Given) -> None:

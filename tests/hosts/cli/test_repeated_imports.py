@@ -113,3 +113,134 @@ def test_equal_rows_with_an_identity_are_the_same_in_every_file(cli: Any, tmp_pa
     assert cli("import", write(tmp_path, "mon.csv", text), "--json").json["added"] == 1
     ran = cli("import", write(tmp_path, "tue.csv", text))
     assert ("1 duplicate" in ran.out, "identity" in ran.out) == (True, False)
+
+
+# --- corrected rows ---------------------------------------------------------------------------------------------------
+
+
+def correct(folder: Path, name: str, wrong: str, right: str) -> str:
+    """Replace a text in a file of rejected rows."""
+    path = folder / f"{name}.rejected.jsonl"
+    assert wrong in path.read_text()
+    path.write_text(path.read_text().replace(wrong, right))
+    return path.name
+
+
+@pytest.mark.parametrize("header", ["rating,comment", "session_id,rating"])
+def test_a_corrected_row_that_is_equal_to_another_is_stored(cli: Any, tmp_path: Path, header: str) -> None:
+    """As it would have been if the file had been correct; and once, however often the corrected rows are imported."""
+    value = "up,Great" if header.startswith("rating") else "s,up"
+    wrong = value.replace("up", "uq")
+    file = write(tmp_path, "a.csv", f"{header}\n" + f"{value}\n" * 3 + f"{wrong}\n" * 2)
+    assert cli("import", file).code == 3
+    rejects = correct(tmp_path, file, '"uq"', '"up"')
+    assert cli("import", rejects, "--json").json["added"] == 2
+    assert cli("import", rejects, "--json").json["duplicates"] == 2
+    assert len(entries()) == 5
+
+
+def test_a_row_with_a_date_is_the_same_in_the_file_and_corrected(cli: Any, tmp_path: Path) -> None:
+    """It is stored once, if both the file and its rejected rows are corrected."""
+    text = "rating,created_at\nuq,2026-01-05T10:00:00Z\nup,2026-01-06T10:00:00Z\n"
+    file = write(tmp_path, "a.csv", text)
+    cli("import", file)
+    assert cli("import", correct(tmp_path, file, '"uq"', '"up"'), "--json").json["added"] == 1
+    assert cli("import", write(tmp_path, "a.csv", text.replace("uq", "up")), "--json").json["duplicates"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wrong", "right"),
+    [
+        ("a.csv", "session_id,rating,comment\ns,up,a\nt,down,Slow, late\n", "Slow, late", "Slow; late"),
+        ("a.csv", "session_id;rating;comment\ns;up;a\nt;down;Slow; late\n", "Slow; late", "Slow late"),
+        (
+            "a.jsonl",
+            '{"session_id":"s","rating":"up"}\n{"session_id":"t","rating":"down"\n',
+            '\\"down\\"',
+            '\\"down\\"}',
+        ),
+    ],
+)
+def test_a_corrected_text_is_read_as_in_its_file(
+    cli: Any, tmp_path: Path, name: str, text: str, wrong: str, right: str
+) -> None:
+    """A row that could not be read is a text in the file of rejected rows; uncorrected, it stays one."""
+    cli("import", write(tmp_path, name, text) if name == "a.csv" else _text(tmp_path, name, text))
+    again = cli("import", f"{name}.rejected.jsonl")
+    assert again.code == 2
+    again_rejected = (tmp_path / f"{name}.rejected.jsonl.rejected.jsonl").read_text()
+    first = json.loads((tmp_path / f"{name}.rejected.jsonl").read_text().splitlines()[0])
+    second = json.loads(again_rejected.splitlines()[0])
+    assert {**second, "reason": ""} == {**first, "reason": ""}
+    assert cli("import", correct(tmp_path, f"{name}.rejected.jsonl", wrong, right)).code in (0, 3)
+    assert {one.session_id: one.rating.word for one in entries()} == {"s": "up", "t": "down"}
+
+
+def _text(folder: Path, name: str, text: str) -> str:
+    (folder / name).write_text(text)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (
+            "stars,text,when\n5,a,01/02/2026\n1,b,02/02/2026\n7,c,03/02/2026\n",
+            (
+                "--map",
+                "rating=stars",
+                "--map",
+                "comment=text",
+                "--scale",
+                "stars",
+                "--map",
+                "created_at=when",
+                "--date-format",
+                "%d/%m/%Y",
+                "--zone",
+                "Europe/Madrid",
+            ),
+        ),
+        ("rating,comment\n1,a\n0,b\n7,c\n1,d\n1,e\n0,f\n", ("--rating", "1=up", "--rating", "0=down")),
+        ("rating,comment,email\nup,a,x@y\ndown,b,x@y\n7,c,x@y\n", ("--drop", "email", "--set", "agent_id=bot")),
+        ("rating,comment,email\nup,a,x@y\ndown,b,x@y\n7,c,x@y\n", ("--context", "none")),
+    ],
+)
+def test_rejected_rows_carry_the_options_of_their_import(
+    cli: Any, tmp_path: Path, text: str, options: tuple[str, ...]
+) -> None:
+    """So they are imported without options, and read as they would have been in the file."""
+    file = write(tmp_path, "a.csv", text)
+    assert cli("import", file, *options).code == 3
+    right = "1" if "stars" in text or "0" in text.split("\n")[2] else "down"
+    rejects = correct(tmp_path, file, '"7"', f'"{right}"')
+    assert cli("import", rejects).code == 0
+    corrected = {(one.rating, one.comment, one.agent_id, tuple(one.context)) for one in entries()}
+    with harken.connect("sqlite:///other.db"):
+        pass
+    (tmp_path / "right").mkdir()
+    write(tmp_path, "right/a.csv", text.replace("7,", f"{right},"))
+    assert cli("import", "right/a.csv", *options, storage="sqlite:///other.db").code == 0
+    assert corrected == {
+        (one.rating, one.comment, one.agent_id, tuple(one.context)) for one in entries("sqlite:///other.db")
+    }
+
+
+def test_rejected_rows_of_numbers_are_read_as_beside_the_others(cli: Any, tmp_path: Path) -> None:
+    """1 and 0 were thumbs in the file, so a 1 alone is one too; uncorrected rows do not refuse the corrected ones."""
+    file = write(
+        tmp_path,
+        "a.csv",
+        "session_id,rating,created_at\na,1,2026-01-05\nb,0,2026-01-05\nc,1,05/01/2026\nd,1,x\ne,0,2026-01-06\n",
+    )
+    assert cli("import", file, "--json").json["rejected"] == 2
+    ran = cli("import", correct(tmp_path, file, "05/01/2026", "2026-01-05"))
+    assert (ran.code, {one.session_id: one.rating.word for one in entries()}["c"]) == (3, "up")
+
+
+def test_options_given_with_rejected_rows_override(cli: Any, tmp_path: Path) -> None:
+    """The options of the command line have precedence over those of the rejected rows."""
+    file = write(tmp_path, "a.csv", "session_id,rating\na,5\nb,9\n")
+    assert cli("import", file, "--scale", "stars").code == 3
+    assert cli("import", f"{file}.rejected.jsonl", "--scale", "nps").code == 0
+    assert {one.session_id: one.rating.word for one in entries()} == {"a": "up", "b": "up"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from shlex import quote
 from typing import Any, Final, NamedTuple
 
 from harken import Feedback, FeedbackRejected, Harken, Receipt, Submission
@@ -14,13 +15,14 @@ from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.submissions import builder_for
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.record import from_record, is_export
-from harken_adapters.formats.tables.table import Row, Table
+from harken_adapters.formats.tables.table import Origin, Row, Table
 from harken_adapters.formats.values import canonical_text
 
 BATCH: Final = 1_000
 
-#: Called for each rejected row with its position, the reason and the row as a JSON value.
-Reject = Callable[[int, str, object], object]
+#: Called for each rejected row with its position, the reason, the row as a JSON value, and where the row is from. A
+#: row that an earlier import rejected is still from the file that this import read.
+Reject = Callable[[int, str, object, Origin], object]
 _Violations = tuple[Any, ...]
 
 
@@ -100,20 +102,30 @@ class Importer:
     def _read(self, row: Row) -> _Read:
         if row.problem:
             return _Read(row, None, row.problem)
+        if row.origin and (problem := self._application_problem(row.origin)):
+            return _Read(row, None, problem)
         try:
-            return _Read(row, self._entry_of(row.values))
+            return _Read(row, self._entry_of(row))
         except BadRow as error:
             return _Read(row, None, str(error))
 
-    def _reader_for(self, plan: Plan) -> Callable[[Any], Submission | Feedback]:
-        """The function that converts the values of a row."""
+    def _application_problem(self, origin: Origin) -> str:
+        if origin.application in (None, self._harken.application):
+            return ""
+        return f"it is of application {origin.application!r}; import it with --application {quote(str(origin.application))}"
+
+    def _reader_for(self, plan: Plan) -> Callable[[Row], Submission | Feedback]:
+        """The function that converts a row."""
         columns, application = plan.columns, self._harken.application
+        submission = self._builder.submission
         if columns is None:
-            return lambda row: from_record(row, application) if is_export(row) else self._builder.submission(row)
+            return lambda row: (
+                from_record(row.values, application) if is_export(row.values) else submission(row.values, row.origin)
+            )
         if not plan.is_export:
-            return self._builder.submission
+            return lambda row: submission(row.values, row.origin)
         to_record = _records_of(self._table.layout.format)
-        return lambda cells: from_record(to_record(dict(zip(columns, cells, strict=True))), application)
+        return lambda row: from_record(to_record(dict(zip(columns, row.values, strict=True))), application)
 
     def _import(self, batch: Sequence[_Read]) -> None:
         submissions = [read.entry for read in batch if isinstance(read.entry, Submission)]
@@ -166,7 +178,8 @@ class Importer:
             case _:
                 reason = _reason(result, read.entry)
                 tally.reject(reason, f"{self._place} {read.row.position} of {self._table.name}")
-                self._reject(read.row.position, reason, self._table.raw(read.row))
+                origin = read.row.origin or Origin(self._table.name, read.row.position)
+                self._reject(read.row.position, reason, self._table.raw(read.row), origin)
 
     def _count_waived(self, violations: _Violations) -> None:
         if violations:

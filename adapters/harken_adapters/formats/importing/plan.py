@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from hashlib import blake2b
 from pathlib import PurePath
 from shlex import quote
 from typing import Final
@@ -107,7 +105,8 @@ class Plan:
         ratings = Ratings(_merged(profile, fields), scale=options.scale, chosen=options.ratings)
         forms = {one: profile.dates[one] for one in fields.get("created_at", ()) if one in profile.dates}
         is_export = profile.exported > 0 and profile.exported == profile.rows
-        if profile.rows and not is_export:
+        # Rejected rows are of a file that was not refused. Some of few rows may not be corrected yet.
+        if profile.rows and not is_export and not profile.layout.is_rejects:
             _check_mapped(profile, options)
             _check_content(profile, options, fields)
             if columns := fields.get("rating"):
@@ -144,23 +143,6 @@ def source_name(path: str) -> str:
     """The name of a file without its folder, and without the suffixes of its format and compression."""
     name = PurePath(path).name
     return _SUFFIXES.sub("", name, count=1) or name
-
-
-def mapping_digest(options: ImportOptions) -> str:
-    """A digest of what the options say about the meaning of columns. How a file is read is not part of it."""
-    columns = {name: [column] if isinstance(column, str) else [*column] for name, column in options.columns.items()}
-    meaning = [
-        {name: column for name, column in columns.items() if column != [name]},
-        dict(options.constants),
-        options.scale,
-        dict(options.ratings),
-        options.date_format,
-        options.zone,
-        sorted(options.drop),
-        options.only if options.only is None else sorted(options.only),
-        options.context,
-    ]
-    return blake2b(json.dumps(meaning, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def goes_into_context(name: str, options: ImportOptions) -> bool:

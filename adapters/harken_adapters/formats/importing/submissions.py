@@ -21,9 +21,10 @@ from harken.domain.rules import (
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import CONTEXT, FIELDS
 from harken_adapters.formats.importing.columns import context_name, lookup, without
-from harken_adapters.formats.importing.plan import Plan, goes_into_context
+from harken_adapters.formats.importing.plan import Plan, Sessions, goes_into_context, source_name
 from harken_adapters.formats.record import sentiment
 from harken_adapters.formats.strict_json import RepeatedMember, parse
+from harken_adapters.formats.tables.table import Origin
 from harken_adapters.formats.values import canonical_text, is_empty, to_json
 
 #: The context name of a rating as it was in the file, if it was translated.
@@ -31,8 +32,9 @@ RATING_GIVEN: Final = "rating_given"
 #: How many context values a row has at most, besides the two that an import adds.
 _MOST_VALUES: Final = MAX_CONTEXT_KEYS - 2
 _SINGLE_FIELDS: Final = tuple(name for name in FIELDS if name != "tags")
-#: The fields that only the same row has, by their place in ``_SINGLE_FIELDS``.
-_IDENTITY: Final = tuple(_SINGLE_FIELDS.index(name) for name in ("session_id", "message_id", "created_at"))
+_SESSION: Final = _SINGLE_FIELDS.index("session_id")
+#: The other fields by which equal rows are the same one.
+_UNIQUE: Final = (_SINGLE_FIELDS.index("message_id"), _SINGLE_FIELDS.index("created_at"))
 _TEXTS: Final = frozenset({"session_id", "message_id", "agent_id", "author", "comment"})
 
 #: The values of ``_SINGLE_FIELDS`` in a row, its tags, and its context.
@@ -67,11 +69,17 @@ class SubmissionBuilder(ABC):
             name.removeprefix(CONTEXT): value for name, value in constants.items() if name.startswith(CONTEXT)
         }
         self._source = plan.source
+        self._has_ids = plan.sessions is Sessions.ID
         self._occurrences: dict[int, int] = {}
         self.cut = 0
 
-    def submission(self, row: Any) -> Submission:
+    def submission(self, row: Any, origin: Origin | None = None) -> Submission:
         """The submission of the next row.
+
+        Args:
+            row: its values.
+            origin: where it is from, if it is a rejected row of an earlier import. If it has neither an id nor a date,
+                its key depends on that, as a row of that file may be equal to the corrected one.
 
         Raises:
             BadRow: the rating, the date, the sentiment, the tags or the context are invalid.
@@ -87,7 +95,7 @@ class SubmissionBuilder(ABC):
         if created_at is not None:
             created_at = self._read_date(created_at)
         content = (session_id, message_id, agent_id, author, rating.value, comment, created_at, polarity, subjectivity)
-        key = self._key(content, tags, context, self._source_of(values))
+        key = self._key(content, tags, context, self._source_of(values, origin))
         if self._import_id is not None:
             context[IMPORT_ID] = self._import_id
         return Submission(
@@ -111,13 +119,16 @@ class SubmissionBuilder(ABC):
             BadRow: the tags or the context are not valid JSON.
         """
 
-    def _source_of(self, values: Sequence[Any]) -> str:
-        """The name that distinguishes the row from equal ones of other files; empty if equal rows are the same one."""
+    def _source_of(self, values: Sequence[Any], origin: Origin | None) -> str:
+        """What distinguishes the row from equal ones: its file, or its place; empty if equal rows are the same one."""
         constants = self._constants
-        for index in _IDENTITY:
+        for index in _UNIQUE:
             if values[index] is not None and values[index] != constants[index]:
                 return ""
-        return self._source
+        has_session = values[_SESSION] is not None and values[_SESSION] != constants[_SESSION]
+        if has_session and (origin is None or self._has_ids):
+            return ""
+        return self._source if origin is None else f"{source_name(origin.file)}:{origin.position}"
 
     def _key(self, values: Sequence[Any], tags: Sequence[Any], context: Mapping[str, Any], source: str) -> str:
         # NUL separates the values, as valid values do not contain it. The number of tags separates them from the rest.

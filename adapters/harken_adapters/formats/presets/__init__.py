@@ -9,9 +9,9 @@ from typing import Final
 from harken.domain.texts import no_such
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.presets.mapping_file import parse_mapping, read_mapping
+from harken_adapters.formats.presets.mapping_file import options_of, parse_mapping, read_mapping
 
-__all__ = ["parse_mapping", "preset", "preset_names", "preset_text", "read_mapping"]
+__all__ = ["options_of", "parse_mapping", "preset", "preset_names", "preset_text", "read_mapping"]
 
 _SUFFIX: Final = ".toml"
 

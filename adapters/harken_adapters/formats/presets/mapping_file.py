@@ -43,6 +43,15 @@ def parse_mapping(text: str, where: str) -> ImportOptions:
         raise UnusableFile(f"{where} is not valid TOML: the values are nested too deeply") from None
     if not content:
         raise UnusableFile(f'{where} is empty; it needs at least a table [columns], such as: rating = "stars"')
+    return options_of(content, where)
+
+
+def options_of(content: Mapping[str, object], where: str) -> ImportOptions:
+    """The options in the content of a mapping file. Messages of errors begin with ``where``.
+
+    Raises:
+        UnusableFile: the content has an unknown name or an invalid value.
+    """
     if problem := unknown_names(content, _PARSERS, "option"):
         raise UnusableFile(f"{where}: {problem}")
     try:

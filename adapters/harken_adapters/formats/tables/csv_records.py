@@ -78,7 +78,7 @@ class CsvRecords:
         start = first
         for cells in reader:
             # Faster than the constructor of a named tuple.
-            yield tuple.__new__(Row, (start, cells, ""))
+            yield tuple.__new__(Row, (start, cells, "", None))
             self._start = start = first + reader.line_num
 
     def _first_line(self) -> str:

@@ -76,7 +76,7 @@ class CsvTable(TextTable):
         records = CsvRecords(lines, self._separator, longest=self._longest, start=self._header_line)
         width, all_valid = len(self.columns), self._encoding.is_valid
         for record in islice(records, 1 + self.layout.left_out, None):
-            _, cells, problem = record
+            _, cells, problem, _ = record
             if len(cells) == width and all_valid and not problem:
                 if cells[0] or any(cells):
                     yield record
@@ -100,7 +100,7 @@ class CsvTable(TextTable):
 
     def _check(self, record: Row, records: CsvRecords) -> Row:
         """The record with as many cells as there are columns, or with a problem."""
-        line, cells, _ = record
+        line, cells, *_ = record
         width = len(self.columns)
         if not any(cells[width:]) and len(cells) >= self._fewest:
             # Spreadsheets add empty cells to some rows, and leave them out of others.

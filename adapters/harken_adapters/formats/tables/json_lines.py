@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from itertools import chain, count
 from typing import Final
 
-from harken_adapters.formats.rejects import is_rejected, unwrap
+from attrs import evolve
+
+from harken_adapters.formats.rejects import file_of, is_rejected, mapping_of, unwrap
 from harken_adapters.formats.strict_json import RepeatedMember, parse
 from harken_adapters.formats.tables.compression import FileContent
 from harken_adapters.formats.tables.encoding import INVALID, Encoding
@@ -29,13 +31,18 @@ class JsonLinesTable(TextTable):
         first = next(self._rows(self._lines()), None)
         is_rejects = first is not None and not first.problem and is_rejected(first.values)
         self.layout = Layout("jsonl", encoding.name, compression=content.compression, is_rejects=is_rejects)
+        if first and is_rejects:
+            self.layout = evolve(self.layout, rejected_from=file_of(first.values), mapping=mapping_of(first.values))
 
     def rows(self) -> Iterator[Row]:
         """The objects, or the text of a row that cannot be read."""
         lines = self._lines()
         rows = self._rows(lines)
-        yield from map(_unwrapped, rows) if self.layout.is_rejects else rows
+        yield from map(self._unwrapped, rows) if self.layout.is_rejects else rows
         self.left_for_later |= lines.last_is_left
+
+    def _unwrapped(self, row: Row) -> Row:
+        return row if row.problem else unwrap(row.position, row.values, self.layout.mapping)
 
     def _lines(self) -> Lines:
         return Lines(self._content, self._encoding, any_end=False, longest=MAX_EXPORTED_CHARACTERS)
@@ -80,7 +87,3 @@ def describe_other(value: object) -> str:
 def _is_cut_off(row: Row) -> bool:
     """Whether the row could become valid if more is written."""
     return row.problem.startswith(_INVALID_JSON) or INVALID.search(row.values) is not None
-
-
-def _unwrapped(row: Row) -> Row:
-    return row if row.problem else Row(row.position, *unwrap(row.values))

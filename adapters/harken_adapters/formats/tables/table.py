@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from attrs import frozen
+from attrs import field, frozen
+
+
+class Origin(NamedTuple):
+    """Where a rejected row of an earlier import is from.
+
+    Attributes:
+        file: the name of its file, or the session of its document.
+        position: its position there; ``None`` if that is unknown.
+        application: the application of its document; ``None`` for rows of files.
+        kept: what else is known of it, and how its text was read, see :mod:`harken_adapters.formats.rejects`.
+    """
+
+    file: str
+    position: Any
+    application: Any = None
+    kept: Mapping[str, Any] = {}
 
 
 class Row(NamedTuple):
@@ -17,11 +33,13 @@ class Row(NamedTuple):
         values: the cells in the order of the columns, or an object with its own names; the text of a row that cannot
             be read.
         problem: why the row cannot be read; empty if it can.
+        origin: for a rejected row of an earlier import, where it is from.
     """
 
     position: int
     values: Any
     problem: str = ""
+    origin: Origin | None = None
 
 
 @frozen
@@ -37,6 +55,8 @@ class Layout:
         skipped: the number of rows before the names of the columns.
         left_out: the number of rows after the names of the columns that are not data, as survey tools write them.
         is_rejects: whether they are the rejected rows of an earlier import.
+        rejected_from: the name of the file that the first of them is from; empty if that is unknown.
+        mapping: the options of that import, as in a mapping file.
     """
 
     format: str
@@ -47,6 +67,8 @@ class Layout:
     skipped: int = 0
     left_out: int = 0
     is_rejects: bool = False
+    rejected_from: str = ""
+    mapping: Mapping[str, Any] = field(factory=dict)
 
     @property
     def has_lines(self) -> bool:

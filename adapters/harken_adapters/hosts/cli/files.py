@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO
@@ -103,12 +103,12 @@ class Rejects:
         self._place = place
         self._file: TextIO | None = None
 
-    def add(self, *values: Any) -> None:
-        """Add a row: the values of its place, the reason, and its content. The file is ASCII."""
+    def add(self, *values: Any, read_as: Mapping[str, object] | None = None) -> None:
+        """Add a row: the values of its place, the reason, its content, and how it was read. The file is ASCII."""
         if self._file is None:
             self._file = self._open()
         *place, reason, row = values
-        self._file.write(f"{to_line(self._place, place, reason, row)}\n")
+        self._file.write(f"{to_line(self._place, place, reason, row, read_as)}\n")
 
     def close(self) -> Path | None:
         """Close the file. Returns its path, or ``None`` if no row was added."""

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import gc
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from attrs import define
+from attrs import Factory, define, field
 
 from harken import Harken, Import
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.importer import Importer
-from harken_adapters.formats.importing.plan import Plan, mapping_digest
+from harken_adapters.formats.importing.mappings import carried_mapping, mapping_digest
+from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.tables.table import Table
+from harken_adapters.formats.rejects import read_as
+from harken_adapters.formats.tables.table import Origin, Table
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.output import run_through
 
@@ -39,6 +40,12 @@ class ImportFile:
     rejects: Rejects
     tally: Tally
     rejected_file: Path | None = None
+    _mapping: Mapping[str, Any] = field(init=False, default=Factory(lambda self: carried_mapping(self.plan), True))
+
+    def reject(self, _: int, reason: str, row: object, origin: Origin) -> None:
+        """Write a rejected row, with all that is needed to import it when it is corrected."""
+        how = {**read_as(row, self.table.layout, self.table.columns, self._mapping), **origin.kept}
+        self.rejects.add(origin.file, origin.position, reason, row, read_as=how)
 
 
 class Run:
@@ -48,7 +55,6 @@ class Run:
         self,
         hk: Harken,
         files: Sequence[ImportFile],
-        options: ImportOptions,
         command: str,
         *,
         import_id: str | None,
@@ -61,7 +67,6 @@ class Run:
         #: The record of the import; ``None`` for a dry run, or if all files are Harken exports.
         self.record: RunningImport | None = None
         self._hk = hk
-        self._options = options
         self._import_id = import_id
 
     @property
@@ -87,7 +92,7 @@ class Run:
                 application,
                 import_id=self._import_id,
                 files=[file.table.name for file in self.files],
-                mapping_digest=mapping_digest(self._options),
+                mapping_digest=mapping_digest(file.plan.options for file in self.files),
                 sample=[digest for file in self.files for digest in file.profile.digests],
             )
             self.record = RunningImport(self._hk, begun)
@@ -120,7 +125,7 @@ class Run:
             self._hk,
             file.table,
             file.plan,
-            (lambda *_: None) if self.dry_run else file.rejects.add,
+            (lambda *_: None) if self.dry_run else file.reject,
             import_id=self.record.id if self.record else None,
             announce=announce,
             check_rules=check_rules,

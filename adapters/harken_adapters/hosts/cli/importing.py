@@ -10,20 +10,22 @@ from time import perf_counter
 from typing import Annotated, Any, Final
 
 import typer
-from attrs import evolve
+from attrs import evolve, frozen
 
 import harken
 from harken import Import, StorageUnavailable
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.plan import Plan, mapping_digest
+from harken_adapters.formats.importing.mappings import mapping_digest
+from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.presets import preset, preset_text, read_mapping
+from harken_adapters.formats.presets import options_of, preset, preset_text, read_mapping
 from harken_adapters.formats.rejects import place_of
 from harken_adapters.formats.tables.opening import expand, open_table
 from harken_adapters.formats.tables.source import STANDARD
+from harken_adapters.formats.tables.table import Table
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
 from harken_adapters.hosts.cli.import_output import show_result, show_shared_names, show_understood
@@ -122,8 +124,9 @@ def import_(
         "key": key,
         "sheet": sheet,
     }
-    base = evolve(_base(from_, mapping), **{name: value for name, value in given.items() if value is not None})
-    options = meaning.override(base)
+    shape = {name: value for name, value in given.items() if value is not None}
+    base = _base(from_, mapping)
+    options = _Options(meaning.override(evolve(base or ImportOptions(), **shape)), meaning, is_based=base is not None)
     cli = cli_context(context)
     began = perf_counter()
     with ExitStack() as stack:
@@ -137,7 +140,7 @@ def import_(
         if replaced and not dry_run and not (yes or _confirm_replacing(replaced)):
             raise typer.Abort
         with harken.connect("memory://", application=cli.application) if dry_run else cli.open() as hk:
-            run = Run(hk, read, options, cli.command, import_id=import_id, dry_run=dry_run)
+            run = Run(hk, read, cli.command, import_id=import_id, dry_run=dry_run)
             run.prepare(replaced, rejected)
             run.import_all(announce=announce, check_rules=check_rules)
     show_result(run, rejected, perf_counter() - began, as_json=as_json)
@@ -146,13 +149,34 @@ def import_(
 # --- before the first row ---------------------------------------------------------------------------------------------
 
 
-def _base(from_: str | None, mapping: Path | None) -> ImportOptions:
-    """The options of a preset or a mapping file."""
+@frozen
+class _Options:
+    """The options of all files, which rejected rows of earlier imports complete with those of these imports.
+
+    Attributes:
+        given: the options of the command line, and of the preset or mapping file.
+        meaning: the part of them in the command line that overrides others.
+        is_based: whether there is a preset or a mapping file.
+    """
+
+    given: ImportOptions
+    meaning: Meaning
+    is_based: bool
+
+    def of(self, table: Table) -> ImportOptions:
+        """The options of a file."""
+        if self.is_based or not table.layout.mapping:
+            return self.given
+        return self.meaning.override(options_of(table.layout.mapping, table.name))
+
+
+def _base(from_: str | None, mapping: Path | None) -> ImportOptions | None:
+    """The options of a preset or a mapping file, if there is one."""
     if from_ and mapping:
         raise WrongUsage("Choose either --from or --mapping")
     if from_:
         return preset(from_)
-    return read_mapping(mapping) if mapping else ImportOptions()
+    return read_mapping(mapping) if mapping else None
 
 
 def _paths(files: Sequence[str], rejected: Path | None) -> Sequence[str]:
@@ -162,21 +186,22 @@ def _paths(files: Sequence[str], rejected: Path | None) -> Sequence[str]:
     return paths
 
 
-def _known(cli: CliContext, options: ImportOptions) -> Sequence[Import]:
+def _known(cli: CliContext, options: _Options) -> Sequence[Import]:
     """The imports of the application with another mapping."""
     try:
         with cli.open_existing() as hk:
-            return hk.imports.with_other_mapping(hk.application, mapping_digest(options))
+            return hk.imports.with_other_mapping(hk.application, mapping_digest([options.given]))
     except StorageUnavailable:
         # It is created later, or the error is raised then.
         return ()
 
 
 def _understand(
-    stack: ExitStack, path: str, options: ImportOptions, rejected: Path | None, known: Sequence[Import]
+    stack: ExitStack, path: str, given: _Options, rejected: Path | None, known: Sequence[Import]
 ) -> ImportFile:
-    opened = open_table(path, options)
+    opened = open_table(path, given.given)
     stack.callback(opened.close)
+    options = given.of(opened)
     profile = Profile.of(opened, options, {digest for one in known for digest in one.sample})
     try:
         plan = Plan.of(profile, options)
@@ -198,7 +223,15 @@ def _check_overlap(
         WrongUsage: there are some, and they are not to be replaced.
     """
     found = {digest for file in read for digest in file.profile.known}
-    earlier = [one for one in known if one.shares_rows(found) and (one.counts.added or one.finished_at is None)]
+    # Rejected rows are in the sample of their import, but were not stored by it.
+    rejected_from = {file.table.layout.rejected_from for file in read}
+    earlier = [
+        one
+        for one in known
+        if one.shares_rows(found)
+        and (one.counts.added or one.finished_at is None)
+        and rejected_from.isdisjoint(one.files)
+    ]
     if replace:
         for one in earlier:
             _check_contained(cli, one, found, sum(file.profile.rows for file in read))

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -17,11 +18,12 @@ import harken
 from harken import StorageError
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.mappings import carried_mapping
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, plan_of
-from harken_adapters.formats.rejects import ENTRY
+from harken_adapters.formats.rejects import ENTRY, read_as
 from harken_adapters.hosts.cli.exit_codes import REFUSED
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
@@ -95,10 +97,11 @@ def mongodb_sessions(
         hk = stack.enter_context(harken.connect("memory://", application=cli.application) if dry_run else cli.open())
         # After opening the storage, which may have created the file.
         refuse_database(rejects.path)
+        reject = partial(rejects.add, read_as=read_as(None, profile.layout, None, carried_mapping(plan)))
         migration = Migration(
             hk,
             plan,
-            (lambda *_: None) if dry_run else rejects.add,
+            (lambda *_: None) if dry_run else reject,
             name=collection,
             application=cli.application,
             import_id=import_id,

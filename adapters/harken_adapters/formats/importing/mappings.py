@@ -1,0 +1,72 @@
+"""The mapping of an import: what its options say about the meaning of columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.columns import alternatives
+from harken_adapters.formats.importing.plan import Plan
+
+#: How numbers are read without a scale in a column that holds nothing else.
+_PLAIN: Final[tuple[Mapping[str, str], ...]] = ({"1": "up", "0": "neutral", "-1": "down"}, {"1": "up", "0": "down"})
+
+
+def mapping_digest(options: Iterable[ImportOptions]) -> str:
+    """A digest of what the options of files say about the meaning of columns. How a file is read is not part of it."""
+    found = sorted({_digest(_meaning(one)) for one in options})
+    return found[0] if len(found) == 1 else _digest(found)
+
+
+def carried_mapping(plan: Plan) -> dict[str, Any]:
+    """The options with which rejected rows of a file are read as in the file, as in a mapping file.
+
+    The columns need not occur in the rows, and numbers have the ratings that they have beside the other rows.
+    """
+    options = plan.options
+    found: dict[str, Any] = {
+        "columns": {name: [*alternatives(column)] for name, column in options.columns.items()},
+        "constants": dict(options.constants),
+        "ratings": {**_plain_numbers(plan), **options.ratings},
+        "scale": options.scale,
+        "date_format": options.date_format,
+        "zone": options.zone,
+        "drop": [*options.drop],
+        "only": None if options.only is None else [*options.only],
+    }
+    kept = {name: value for name, value in found.items() if value or (name == "only" and value is not None)}
+    return kept if options.context else {**kept, "context": False}
+
+
+def _plain_numbers(plan: Plan) -> Mapping[str, str]:
+    if plan.options.scale:
+        return {}
+    meanings = {text: rating.word for text, rating in plan.ratings.meanings().items()}
+    numbers = {text: meanings[text] for text in ("1", "0", "-1") if text in meanings}
+    return next((plain for plain in _PLAIN if len(numbers) > 1 and numbers.items() <= plain.items()), {})
+
+
+def _meaning(options: ImportOptions) -> object:
+    columns = {name: [*alternatives(column)] for name, column in options.columns.items()}
+    ratings = dict(options.ratings)
+    for plain in _PLAIN:
+        if plain.items() <= ratings.items():
+            ratings = {text: word for text, word in ratings.items() if text not in plain}
+    return [
+        {name: column for name, column in columns.items() if column != [name]},
+        dict(options.constants),
+        options.scale,
+        ratings,
+        options.date_format,
+        options.zone,
+        sorted(options.drop),
+        options.only if options.only is None else sorted(options.only),
+        options.context,
+    ]
+
+
+def _digest(value: object) -> str:
+    return blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
