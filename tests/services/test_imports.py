@@ -64,12 +64,11 @@ def test_a_record_comes_back_as_it_was_written(hk: Harken, clock: ManualClock) -
 
 
 def test_the_last_started_comes_first(hk: Harken, clock: ManualClock) -> None:
-    """Imports are listed by their start; those with another mapping can be listed alone."""
+    """Imports are listed by their start."""
     for number, mapping in enumerate(("m1", "m2", "m1")):
         hk.imports.begin("default", import_id=f"i{number}", mapping_digest=mapping)
         clock.turn(hours=1)
     assert [one.id for one in hk.imports.list("default")] == ["i2", "i1", "i0"]
-    assert [one.id for one in hk.imports.with_other_mapping("default", "m2")] == ["i2", "i0"]
 
 
 def test_a_second_run_continues_the_import(hk: Harken, clock: ManualClock) -> None:
@@ -80,6 +79,16 @@ def test_a_second_run_continues_the_import(hk: Harken, clock: ManualClock) -> No
     second = hk.imports.begin("default", import_id="i", files=["a.csv", "b.csv"], mapping_digest="m", sample=[3, 5])
     assert (second.started_at, second.finished_at, second.files) == (NOON, None, ("a.csv", "b.csv"))
     assert (second.sample, hk.imports.finish(second, BATCH).counts) == ((3, 5), BATCH + BATCH)
+
+
+def test_other_options_that_mean_the_same_are_the_same_mapping(hk: Harken) -> None:
+    """An import is continued with the same options, or with others that mean the same for its files."""
+    hk.imports.begin("default", import_id="i", mapping_digest="m", meaning_digest="x")
+    hk.imports.begin("default", import_id="i", mapping_digest="n", meaning_digest="x")
+    again = hk.imports.begin("default", import_id="i", mapping_digest="m", meaning_digest="y", content_sample=[3, 1])
+    assert (again.mapping_digest, again.meaning_digest, again.content_sample) == ("m", "y", (1, 3))
+    with pytest.raises(ImportRejected, match="another mapping"):
+        hk.imports.begin("default", import_id="i", mapping_digest="n", meaning_digest="x")
 
 
 def test_another_mapping_is_refused(hk: Harken) -> None:

@@ -19,16 +19,16 @@ from typing import Any, Final, NamedTuple
 
 from attrs import Factory, define, evolve, field
 
-from harken import FeedbackRejected, Harken, InvalidMetadata, Receipt, Submission, Violation
+from harken import FeedbackRejected, Harken, Import, InvalidMetadata, Receipt, Submission, Violation
 from harken.domain.instants import stamp
 from harken.domain.rules import label_problem
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import with_session
 from harken_adapters.formats.importing.importer import BATCH
-from harken_adapters.formats.importing.mappings import mapping_digest
+from harken_adapters.formats.importing.mappings import mapping_digest, meaning_digest
 from harken_adapters.formats.importing.plan import Plan
-from harken_adapters.formats.importing.profile import Profile
+from harken_adapters.formats.importing.profile import Profile, RowDigests
 from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.submissions import SubmissionBuilder, builder_for
 from harken_adapters.formats.importing.tally import Tally
@@ -69,28 +69,49 @@ class Migrated:
         return bool(tallies) and all(tally.nothing_accepted for tally in tallies)
 
 
-def plan_of(documents: Iterable[Document], options: ImportOptions, name: str) -> tuple[Profile, Plan]:
+def plan_of(
+    documents: Iterable[Document],
+    options: ImportOptions,
+    name: str,
+    application_of: Callable[[Document], Any] = lambda _: "",
+    known: Callable[[str], Sequence[Import]] = lambda _: (),
+) -> tuple[Profile, Plan]:
     """What the members of the entries mean, after a first pass over all documents.
 
     Args:
         documents: the documents.
         options: what the user says about them.
         name: the name of the collection.
+        application_of: the application of a document.
+        known: the earlier imports of an application, whose rows are looked for.
 
     Raises:
         UnusableFile: a mapped member occurs in no entry, neither a rating nor a comment was found, or the ratings or
             dates have no plain meaning.
     """
-    profile = Profile.of_objects(_rows(documents), name, options)
+    profile = Profile.of_objects(_rows(documents, application_of), name, options, known)
     return profile, Plan.of(profile, options)
 
 
-def _rows(documents: Iterable[Document]) -> Iterator[Mapping[str, Any]]:
+def _rows(
+    documents: Iterable[Document], application_of: Callable[[Document], Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for document in documents:
         entries = document.get("feedbacks")
         for raw in entries if isinstance(entries, list) else ():
             if isinstance(raw, Mapping):
-                yield with_session(plain(raw), _session_id(document))
+                yield str(application_of(document)), with_session(plain(raw), _session_id(document))
+
+
+def application_of(document: Document, *, named: str | None, default: str) -> Any:
+    """The application of a document. An invalid name is rejected by the rules later.
+
+    Args:
+        document: the document.
+        named: the application of all documents, if one is given.
+        default: that of a document which has none.
+    """
+    return named or plain(document.get("application_name")) or default
 
 
 class _Entry(NamedTuple):
@@ -122,6 +143,7 @@ class Migration:
         plan: Plan,
         reject: Reject,
         *,
+        profile: Profile | None = None,
         name: str = "",
         application: str | None = None,
         import_id: str | None = None,
@@ -134,6 +156,7 @@ class Migration:
             harken: the target. For a dry run, a storage that is discarded, as metadata is checked by storing it.
             plan: what the members of entries mean, see :func:`plan_of`.
             reject: called for each rejected entry.
+            profile: what :func:`plan_of` found, of which samples are recorded to recognise the entries.
             name: the name of the collection, for the list of imports.
             application: overrides the ``application_name`` of the documents.
             import_id: the id of the import of each application; by default, each has a new one.
@@ -143,6 +166,8 @@ class Migration:
         self._harken = harken
         self._plan = plan
         self._reject = reject
+        self._digests = profile.digests if profile else {}
+        self._meaning = meaning_digest([(profile, plan)]) if profile else ""
         self._name = name
         self._application = application
         self._import_id = import_id
@@ -210,11 +235,15 @@ class Migration:
         if self._dry_run or label_problem("application", application):
             return None
         if application not in self.imports:
+            digests = self._digests.get(application, RowDigests())
             record = self._harken.imports.begin(
                 application,
                 import_id=self._import_id,
                 files=[self._name],
                 mapping_digest=mapping_digest([self._plan.options]),
+                meaning_digest=self._meaning,
+                sample=digests.rows.smallest,
+                content_sample=digests.contents.smallest,
             )
             self.imports[application] = RunningImport(self._harken, record)
         return self.imports[application].id
@@ -284,8 +313,7 @@ class Migration:
         self._reject(self._application_of(document), session_id, None, reason, {"metadata": metadata})
 
     def _application_of(self, document: Document) -> Any:
-        """The application of a document. An invalid name is rejected by the rules later."""
-        return self._application or plain(document.get("application_name")) or self._harken.application
+        return application_of(document, named=self._application, default=self._harken.application)
 
 
 def _session_id(document: Document) -> str:

@@ -58,9 +58,12 @@ class Import:
         started_at: the start of the first run.
         finished_at: the end of the last run; ``None`` if it has not ended, or was interrupted.
         files: the names of the files, without repetitions; at most the first 100.
-        mapping_digest: a digest of how the rows were mapped to feedback.
+        mapping_digest: a digest of the options by which the rows were mapped to feedback.
+        meaning_digest: a digest of what they meant for the files of the last run. Other options may mean the same.
         sample: the smallest 64 of the 64-bit digests of the raw rows, sorted. So two imports of the same rows have the
             same sample, and two imports that share many rows very probably share some of it.
+        content_sample: such a sample of the session, the rating, the comment and the date of rows, which stay the same
+            if a file gets other columns.
         counts: the rows of all runs. A row that was read again counts again, as a duplicate. If a run was killed, its
             last batch may not be counted.
     """
@@ -71,8 +74,14 @@ class Import:
     finished_at: datetime | None = None
     files: tuple[str, ...] = field(default=(), converter=_first)
     mapping_digest: str = ""
+    meaning_digest: str = ""
     sample: tuple[int, ...] = field(default=(), converter=_smallest)
+    content_sample: tuple[int, ...] = field(default=(), converter=_smallest)
     counts: ImportCounts = ImportCounts()
+
+    def has_mapping(self, mapping_digest: str, meaning_digest: str) -> bool:
+        """Whether rows are mapped in the same way: by the same options, or by others that mean the same."""
+        return self.mapping_digest == mapping_digest or (bool(meaning_digest) and self.meaning_digest == meaning_digest)
 
     def shares_rows(self, digests: Iterable[int]) -> bool:
         """Whether any of these digests of raw rows is in the sample."""

@@ -1,4 +1,4 @@
-"""The registry of imports: lists them, recognises rows that were imported with another mapping, and undoes imports."""
+"""The registry of imports: lists them, recognises their rows, and undoes imports."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ class ImportService:
         import_id: str | None = None,
         files: Sequence[str] = (),
         mapping_digest: str = "",
+        meaning_digest: str = "",
         sample: Iterable[int] = (),
+        content_sample: Iterable[int] = (),
     ) -> Import:
         """Record the start of a run, durably, before its first row is stored.
 
@@ -55,8 +57,10 @@ class ImportService:
             application: the application of the rows.
             import_id: the id of an import to continue, or of a new one; by default, a new id.
             files: the names of the files.
-            mapping_digest: a digest of how rows are mapped to feedback.
+            mapping_digest: a digest of the options by which rows are mapped to feedback.
+            meaning_digest: a digest of what they mean for these files, see :class:`Import`.
             sample: the smallest 64-bit digests of the raw rows, see :class:`Import`.
+            content_sample: those of their session, rating, comment and date.
 
         Raises:
             ImportRejected: the id is invalid, or the import with this id has another mapping.
@@ -71,13 +75,15 @@ class ImportService:
             started_at=self._clock(),
             files=tuple(files),
             mapping_digest=mapping_digest,
+            meaning_digest=meaning_digest,
             sample=tuple(sample),
+            content_sample=tuple(content_sample),
         )
 
         def change(stored: Import | None) -> Import:
             if stored is None:
                 return begun
-            if stored.mapping_digest != mapping_digest:
+            if not stored.has_mapping(mapping_digest, meaning_digest):
                 raise ImportRejected(
                     f"Import {begun.id!r} began with another mapping of columns. Continue it with the options that it "
                     "began with, or choose another id; or erase the import first"
@@ -86,7 +92,9 @@ class ImportService:
                 stored,
                 finished_at=None,
                 files=(*stored.files, *begun.files),
+                meaning_digest=meaning_digest,
                 sample=(*stored.sample, *begun.sample),
+                content_sample=(*stored.content_sample, *begun.content_sample),
             )
 
         return self._update(begun, change)
@@ -106,10 +114,6 @@ class ImportService:
         """The imports of an application, the last started first."""
         found = [_decode(entry) for entry in self._state.all(_kind(application))]
         return sorted(found, key=lambda one: (one.started_at, one.id), reverse=True)
-
-    def with_other_mapping(self, application: str, mapping_digest: str) -> Sequence[Import]:
-        """The imports with another mapping, the last started first."""
-        return [one for one in self.list(application) if one.mapping_digest != mapping_digest]
 
     def query(self, application: str, import_id: str) -> FeedbackQuery:
         """The query for all feedback of an import, in any state."""
@@ -174,8 +178,10 @@ def _encode(one: Import) -> Mapping[str, JsonValue]:
         "finished_at": to_microseconds_or_none(one.finished_at),
         "files": [*one.files],
         "mapping_digest": one.mapping_digest,
+        "meaning_digest": one.meaning_digest,
         # As texts, as not every storage has unsigned integers of 64 bits.
         "sample": [f"{digest:016x}" for digest in one.sample],
+        "content_sample": [f"{digest:016x}" for digest in one.content_sample],
         "counts": asdict(one.counts),
     }
 
@@ -189,6 +195,8 @@ def _decode(entry: StateEntry) -> Import:
         finished_at=from_microseconds_or_none(value["finished_at"]),
         files=value["files"],
         mapping_digest=value["mapping_digest"],
+        meaning_digest=value["meaning_digest"],
         sample=[int(digest, 16) for digest in value["sample"]],
+        content_sample=[int(digest, 16) for digest in value["content_sample"]],
         counts=ImportCounts(**value["counts"]),
     )

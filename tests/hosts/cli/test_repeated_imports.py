@@ -149,20 +149,19 @@ def test_a_row_with_a_date_is_the_same_in_the_file_and_corrected(cli: Any, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "wrong", "right"),
+    ("name", "text", "correction"),
     [
-        ("a.csv", "session_id,rating,comment\ns,up,a\nt,down,Slow, late\n", "Slow, late", "Slow; late"),
-        ("a.csv", "session_id;rating;comment\ns;up;a\nt;down;Slow; late\n", "Slow; late", "Slow late"),
+        ("a.csv", "session_id,rating,comment\ns,up,a\nt,down,Slow, late\n", ("Slow, late", "Slow; late")),
+        ("a.csv", "session_id;rating;comment\ns;up;a\nt;down;Slow; late\n", ("Slow; late", "Slow late")),
         (
             "a.jsonl",
             '{"session_id":"s","rating":"up"}\n{"session_id":"t","rating":"down"\n',
-            '\\"down\\"',
-            '\\"down\\"}',
+            ('\\"down\\"', '\\"down\\"}'),
         ),
     ],
 )
 def test_a_corrected_text_is_read_as_in_its_file(
-    cli: Any, tmp_path: Path, name: str, text: str, wrong: str, right: str
+    cli: Any, tmp_path: Path, name: str, text: str, correction: tuple[str, str]
 ) -> None:
     """A row that could not be read is a text in the file of rejected rows; uncorrected, it stays one."""
     cli("import", write(tmp_path, name, text) if name == "a.csv" else _text(tmp_path, name, text))
@@ -172,7 +171,7 @@ def test_a_corrected_text_is_read_as_in_its_file(
     first = json.loads((tmp_path / f"{name}.rejected.jsonl").read_text().splitlines()[0])
     second = json.loads(again_rejected.splitlines()[0])
     assert {**second, "reason": ""} == {**first, "reason": ""}
-    assert cli("import", correct(tmp_path, f"{name}.rejected.jsonl", wrong, right)).code in (0, 3)
+    assert cli("import", correct(tmp_path, f"{name}.rejected.jsonl", *correction)).code in (0, 3)
     assert {one.session_id: one.rating.word for one in entries()} == {"s": "up", "t": "down"}
 
 
@@ -244,3 +243,82 @@ def test_options_given_with_rejected_rows_override(cli: Any, tmp_path: Path) -> 
     assert cli("import", file, "--scale", "stars").code == 3
     assert cli("import", f"{file}.rejected.jsonl", "--scale", "nps").code == 0
     assert {one.session_id: one.rating.word for one in entries()} == {"a": "up", "b": "up"}
+
+
+# --- other options, and other columns ---------------------------------------------------------------------------------
+
+SURVEY = "session_id,stars,comment,created_at\n" + "".join(
+    f"s{number},{number % 2},words {number},2026-01-{number % 28 + 1:02}\n" for number in range(200)
+)
+MAPPED = ("--map", "rating=stars")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--drop", "phone"),
+        ("--scale", "0..1"),
+        ("--rating", "1=up", "--rating", "0=down"),
+        ("--zone", "utc"),
+        ("--context", "all"),
+        ("--map", "comment=comment"),
+    ],
+)
+def test_options_that_change_nothing_are_no_other_mapping(cli: Any, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """A mapping is what was understood: whether it was said or found makes no difference."""
+    file = write(tmp_path, "a.csv", SURVEY)
+    assert cli("import", file, *MAPPED, "--import-id", "i").code == 0
+    again = cli("import", file, *MAPPED, *options, "--import-id", "i", "--json")
+    assert (again.code, again.json["added"], again.json["duplicates"]) == (0, 0, 200), again.err
+    assert cli("import", file, *MAPPED, "--json").json["added"] == 0
+
+
+def test_the_same_options_are_the_same_mapping_of_a_growing_file(cli: Any, tmp_path: Path) -> None:
+    """Also when more members and other ratings occur in it."""
+    rows = [{"session_id": str(number), "rating": 1} for number in range(10)]
+    rows.append({"session_id": "x", "rating": 0})
+    more = {"session_id": "y", "rating": "down", "comment": "late", "email": "x@y", "tier": "gold"}
+    options = ("--drop", "email", "--rating", "1=up", "--rating", "0=down")
+    assert cli("import", write(tmp_path, "a.jsonl", *rows), *options, "--json").json["added"] == 11
+    again = cli("import", write(tmp_path, "a.jsonl", *rows, more), *options, "--json")
+    assert (again.code, again.json["added"]) == (0, 1), again.err
+
+
+@pytest.mark.parametrize(
+    "header", ["session_id,rating,comment", "rating,comment,created_at", "id,rating", "rating,comment"]
+)
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_rows_with_another_column_exist(cli: Any, tmp_path: Path, header: str, ending: str) -> None:
+    """A column that was added to a file would store all rows twice; --replace stores them once, with the column."""
+    values = {"rating": "up", "created_at": "2026-01-05T10:00:00Z"}
+    rows = [{name: values.get(name, f"{name} {number}") for name in header.split(",")} for number in range(150)]
+
+    def file(*lines: Any) -> str:
+        text = "".join(f"{','.join(line)}\n" for line in [lines[0].keys(), *(line.values() for line in lines)])
+        return write(tmp_path, f"a.{ending}", *(lines if ending == "jsonl" else [text]))
+
+    cli("import", file(*rows), "--import-id", "first")
+    wider = [{**row, "tier": "gold"} for row in [*rows, {name: values.get(name, "new") for name in header.split(",")}]]
+    ran = cli("import", file(*wider))
+    assert (ran.code, "These rows exist from import first of " in ran.err) == (2, True)
+    assert "(150 rows) with other columns. Leave the other columns out with --drop; " in ran.err
+    assert cli("import", file(*wider), "--drop", "tier", "--json").json["added"] == 1
+    ran = cli("import", file(*wider), "--replace", "--yes", "--json")
+    assert (ran.code, ran.json["erased"], ran.json["added"]) == (0, 151, 151)
+    assert cli("import", file(*wider), "--json").json["added"] == 0
+
+
+def test_an_empty_column_changes_no_row(cli: Any, tmp_path: Path) -> None:
+    """Nor does a column that was dropped and is no longer in the file."""
+    cli("import", write(tmp_path, "a.csv", "session_id,rating,email\ns,up,x@y\nt,down,z@y\n"), "--drop", "email")
+    for text in ("session_id,rating\ns,up\nt,down\n", "session_id,tier,rating\ns,,up\nt,,down\n"):
+        ran = cli("import", write(tmp_path, "a.csv", text), "--json")
+        assert (ran.code, ran.json["duplicates"]) == (0, 2), ran.err
+
+
+def test_other_rows_with_other_columns_are_imported(cli: Any, tmp_path: Path) -> None:
+    """An equal rating, or a few equal comments of many, show nothing."""
+    first = "rating,comment\n" + "".join(f"up,words {number}\n" for number in range(50)) + "up,good\n"
+    second = "rating,comment,tier\n" + "".join(f"up,more {number},x\n" for number in range(50)) + "up,good,x\n"
+    assert cli("import", write(tmp_path, "mon.csv", first)).code == 0
+    assert cli("import", write(tmp_path, "tue.csv", second), "--json").json["added"] == 51

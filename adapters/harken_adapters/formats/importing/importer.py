@@ -112,7 +112,8 @@ class Importer:
     def _application_problem(self, origin: Origin) -> str:
         if origin.application in (None, self._harken.application):
             return ""
-        return f"it is of application {origin.application!r}; import it with --application {quote(str(origin.application))}"
+        name = str(origin.application)
+        return f"it is of application {name!r}; import it with --application {quote(name)}"
 
     def _reader_for(self, plan: Plan) -> Callable[[Row], Submission | Feedback]:
         """The function that converts a row."""

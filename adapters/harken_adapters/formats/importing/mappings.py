@@ -10,6 +10,7 @@ from typing import Any, Final
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import alternatives
 from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.profile import Profile
 
 #: How numbers are read without a scale in a column that holds nothing else.
 _PLAIN: Final[tuple[Mapping[str, str], ...]] = ({"1": "up", "0": "neutral", "-1": "down"}, {"1": "up", "0": "down"})
@@ -17,8 +18,29 @@ _PLAIN: Final[tuple[Mapping[str, str], ...]] = ({"1": "up", "0": "neutral", "-1"
 
 def mapping_digest(options: Iterable[ImportOptions]) -> str:
     """A digest of what the options of files say about the meaning of columns. How a file is read is not part of it."""
-    found = sorted({_digest(_meaning(one)) for one in options})
+    found = sorted({_digest(_what_options_say(one)) for one in options})
     return found[0] if len(found) == 1 else _digest(found)
+
+
+def meaning_digest(files: Iterable[tuple[Profile, Plan]]) -> str:
+    """A digest of what the options of files mean for them: other options may mean the same.
+
+    Which columns have a field or go into the context, and how the ratings and dates that occur are read. Columns
+    without a value are left out.
+    """
+    return _digest(sorted({_digest(_meaning_of(profile, plan)) for profile, plan in files}))
+
+
+def _meaning_of(profile: Profile, plan: Plan) -> object:
+    fields = {name: [one for one in columns if one in profile.filled] for name, columns in plan.fields.items()}
+    return [
+        {name: columns for name, columns in fields.items() if columns},
+        dict(plan.options.constants),
+        {text: rating.value for text, rating in plan.ratings.meanings().items()},
+        [plan.dates.date_format, plan.dates.zone_name.upper()] if plan.forms else None,
+        {column: name for column, name in plan.context.items() if column in profile.filled},
+        [plan.has_context, plan.reason, plan.id_column],
+    ]
 
 
 def carried_mapping(plan: Plan) -> dict[str, Any]:
@@ -49,7 +71,7 @@ def _plain_numbers(plan: Plan) -> Mapping[str, str]:
     return next((plain for plain in _PLAIN if len(numbers) > 1 and numbers.items() <= plain.items()), {})
 
 
-def _meaning(options: ImportOptions) -> object:
+def _what_options_say(options: ImportOptions) -> object:
     columns = {name: [*alternatives(column)] for name, column in options.columns.items()}
     ratings = dict(options.ratings)
     for plain in _PLAIN:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, Final
@@ -11,9 +11,9 @@ from zlib import crc32
 
 from attrs import Factory, define
 
-from harken.domain.imports import SAMPLE_SIZE
+from harken.domain.imports import SAMPLE_SIZE, Import
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.columns import columns_of_fields, lookup
+from harken_adapters.formats.importing.columns import columns_of_fields, id_column, lookup
 from harken_adapters.formats.importing.dates import DateForms, Dates
 from harken_adapters.formats.importing.ratings import canonical
 from harken_adapters.formats.record import is_export
@@ -24,6 +24,7 @@ from harken_adapters.formats.values import canonical_text, is_empty
 _MOST: Final = 1_000
 _SAMPLE_ROWS: Final = 3
 _SEPARATOR: Final = "\x1f"
+_CONTENT: Final = ("session_id", "message_id", "rating", "comment", "created_at")
 
 
 @define
@@ -42,8 +43,7 @@ class Profile:
         dates: the forms of dates, by column.
         filled: the columns and dotted paths that have a value in some row.
         sample: the first rows, as values of records.
-        digests: the smallest 64-bit digests of rows.
-        known: the known digests that rows have.
+        digests: the digests of rows, by the application that they have; ``""`` for the rows of a file.
     """
 
     name: str
@@ -57,46 +57,62 @@ class Profile:
     dates: dict[str, DateForms] = Factory(dict)
     filled: set[str] = Factory(set)
     sample: list[Any] = Factory(list)
-    digests: list[int] = Factory(list)
-    known: set[int] = Factory(set)
+    digests: dict[str, RowDigests] = Factory(dict)
 
     @classmethod
-    def of(cls, table: Table, options: ImportOptions, known: Collection[int] = ()) -> Profile:
+    def of(cls, table: Table, options: ImportOptions, known: Sequence[Import] = ()) -> Profile:
         """Read a file once.
 
         Args:
             table: the file.
             options: what the user says about it.
-            known: digests of rows of earlier imports.
+            known: earlier imports, whose rows are looked for.
 
         Raises:
             UnusableFile: the file cannot be read.
             InvalidQuery: the zone is unknown.
         """
         profile = cls(table.name, table.layout, table.columns, list(table.columns or ()))
-        profile._read((one.values for one in table.rows() if not one.problem), options, known)
+        profile._read((("", one.values) for one in table.rows() if not one.problem), options, lambda _: known)
         return profile
 
     @classmethod
-    def of_objects(cls, objects: Iterable[Mapping[str, Any]], name: str, options: ImportOptions) -> Profile:
+    def of_objects(
+        cls,
+        objects: Iterable[tuple[str, Mapping[str, Any]]],
+        name: str,
+        options: ImportOptions,
+        known: Callable[[str], Sequence[Import]] = lambda _: (),
+    ) -> Profile:
         """Read objects that are not in a file once.
+
+        Args:
+            objects: the objects, each with its application.
+            name: the name of what they are in.
+            options: what the user says about them.
+            known: the earlier imports of an application, whose rows are looked for.
 
         Raises:
             InvalidQuery: the zone is unknown.
         """
         profile = cls(name, Layout("objects"), None, [])
-        profile._read(objects, options, ())
+        profile._read(objects, options, known)
         return profile
 
-    def _read(self, rows: Iterable[Any], options: ImportOptions, known: Collection[int]) -> None:
-        digests = _Digests(known)
+    def _read(
+        self,
+        rows: Iterable[tuple[str, Any]],
+        options: ImportOptions,
+        known: Callable[[str], Sequence[Import]],
+    ) -> None:
         add = (_ObjectCounter if self.columns is None else _CellCounter)(self, options).add
-        for row in rows:
+        for application, row in rows:
             self.rows += 1
             if len(self.sample) < _SAMPLE_ROWS:
                 self.sample.append(row)
-            digests.add(add(row))
-        self.digests, self.known = digests.smallest, digests.found
+            if (digests := self.digests.get(application)) is None:
+                digests = self.digests[application] = RowDigests(known(application))
+            digests.add(*add(row))
 
 
 class _Counter:
@@ -127,6 +143,8 @@ class _CellCounter(_Counter):
         dates = self._dates_of(one for one in fields.get("created_at", ()) if one in position)
         self._ratings = [(position[column], counter) for column, counter in ratings.items()]
         self._moments = [(position[column], forms) for column, forms in dates.items()]
+        named = _content_columns(names, fields)
+        self._content = [(name, position[column]) for name, column in named if column in position]
         #: The columns that have no value yet.
         self._unfilled = dict(position)
         order = sorted(range(len(names)), key=names.__getitem__)
@@ -134,8 +152,8 @@ class _CellCounter(_Counter):
         self._prefixes = [f"{names[number]}=" for number in order]
         self._is_text = profile.layout.is_text
 
-    def add(self, cells: Sequence[Any]) -> str:
-        """Count a row, and return its canonical text."""
+    def add(self, cells: Sequence[Any]) -> tuple[str, str]:
+        """Count a row, and return its canonical text and that of its content."""
         self._profile.exported += self._is_export
         # Of several columns, a row takes the first with a value.
         for position, counter in self._ratings:
@@ -154,9 +172,11 @@ class _CellCounter(_Counter):
                 del self._unfilled[name]
             self._profile.filled.update(filled)
         pairs = zip(self._prefixes, self._in_order(cells), strict=True)
+        content = [(name, cells[position]) for name, position in self._content]
         if self._is_text:
-            return _SEPARATOR.join([prefix + cell for prefix, cell in pairs if cell])
-        return _SEPARATOR.join([prefix + canonical_text(cell) for prefix, cell in pairs if not is_empty(cell)])
+            return _SEPARATOR.join([prefix + cell for prefix, cell in pairs if cell]), _content_text(content)
+        text = _SEPARATOR.join([prefix + canonical_text(cell) for prefix, cell in pairs if not is_empty(cell)])
+        return text, _content_text(content)
 
 
 class _ObjectCounter(_Counter):
@@ -167,12 +187,13 @@ class _ObjectCounter(_Counter):
         self._names: set[str] = set()
         self._ratings: dict[str, Counter[str]] = {}
         self._moments: dict[str, DateForms] = {}
+        self._content: list[tuple[str, str]] = []
         paths = [*columns_of_fields((), options).values(), options.drop]
         #: The paths of the options that have no value yet.
         self._unfilled = {path for several in paths for path in several}
 
-    def add(self, row: Mapping[str, Any]) -> str:
-        """Count a row, and return its canonical text."""
+    def add(self, row: Mapping[str, Any]) -> tuple[str, str]:
+        """Count a row, and return its canonical text and that of its content."""
         if not self._names.issuperset(row) and len(self._names) < _MOST:
             self._learn(row)
         self._fill(row)
@@ -180,9 +201,10 @@ class _ObjectCounter(_Counter):
             self._profile.exported += 1
         else:
             self._count(row)
-        return _SEPARATOR.join(
+        text = _SEPARATOR.join(
             [f"{name}={canonical_text(row[name])}" for name in sorted(row) if not is_empty(row[name])]
         )
+        return text, _content_text([(name, lookup(row, path)) for name, path in self._content])
 
     def _count(self, row: Mapping[str, Any]) -> None:
         """Count the rating and the date: of several columns, the first with a value."""
@@ -203,6 +225,7 @@ class _ObjectCounter(_Counter):
         self._names.update(new)
         self._profile.names.extend(new)
         fields = columns_of_fields(self._profile.names, self._options)
+        self._content = _content_columns(self._profile.names, fields)
         self._ratings = self._ratings_of(fields.get("rating", ()))
         self._moments = self._dates_of(fields.get("created_at", ()))
 
@@ -214,6 +237,42 @@ class _ObjectCounter(_Counter):
             found = {path for path in self._unfilled if not is_empty(lookup(row, path))}
             filled.update(found)
             self._unfilled -= found
+
+
+def _content_columns(names: Sequence[str], fields: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """The fields by which a row is recognised that has other columns now, each with a column."""
+    taken = {column for columns in fields.values() for column in columns}
+    row_id = None if "session_id" in fields else id_column(name for name in names if name not in taken)
+    found: dict[str, tuple[str, ...]] = {"session_id": (row_id,)} if row_id else {}
+    found |= {name: tuple(fields[name]) for name in _CONTENT if name in fields}
+    return [(name, column) for name, columns in found.items() for column in columns]
+
+
+def _content_text(content: Iterable[tuple[str, Any]]) -> str:
+    """The text of the content of a row; empty if it has only a rating, as many rows have the same."""
+    found = [(name, canonical_text(value)) for name, value in content if not is_empty(value)]
+    if all(name == "rating" for name, _ in found):
+        return ""
+    return _SEPARATOR.join([f"{name}={text}" for name, text in found])
+
+
+class RowDigests:
+    """The digests of rows, and which of them earlier imports have.
+
+    Attributes:
+        rows: those of the raw rows.
+        contents: those of the session, the rating, the comment and the date of rows.
+    """
+
+    def __init__(self, known: Sequence[Import] = ()) -> None:
+        self.rows = _Digests({digest for one in known for digest in one.sample})
+        self.contents = _Digests({digest for one in known for digest in one.content_sample})
+
+    def add(self, row: str, content: str) -> None:
+        """Add the texts of a row and of its content."""
+        self.rows.add(row)
+        if content:
+            self.contents.add(content)
 
 
 class _Digests:

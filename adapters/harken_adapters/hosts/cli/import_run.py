@@ -16,7 +16,7 @@ from harken import Harken, Import
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.importing.importer import Importer
-from harken_adapters.formats.importing.mappings import carried_mapping, mapping_digest
+from harken_adapters.formats.importing.mappings import carried_mapping, mapping_digest, meaning_digest
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.running import RunningImport
@@ -88,12 +88,15 @@ class Run:
         for one in replaced:
             self.erased += self._hk.imports.erase(application, one.id).feedback
         if not all(file.plan.is_export for file in self.files):
+            digests = [one for file in self.files for one in file.profile.digests.values()]
             begun = self._hk.imports.begin(
                 application,
                 import_id=self._import_id,
                 files=[file.table.name for file in self.files],
                 mapping_digest=mapping_digest(file.plan.options for file in self.files),
-                sample=[digest for file in self.files for digest in file.profile.digests],
+                meaning_digest=meaning_digest((file.profile, file.plan) for file in self.files),
+                sample=[digest for one in digests for digest in one.rows.smallest],
+                content_sample=[digest for one in digests for digest in one.contents.smallest],
             )
             self.record = RunningImport(self._hk, begun)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -13,11 +13,11 @@ import typer
 from attrs import evolve, frozen
 
 import harken
-from harken import Import, StorageUnavailable
+from harken import Import
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.mappings import mapping_digest
+from harken_adapters.formats.importing.mappings import mapping_digest, meaning_digest
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
@@ -29,8 +29,9 @@ from harken_adapters.formats.tables.table import Table
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
 from harken_adapters.hosts.cli.import_output import show_result, show_shared_names, show_understood
-from harken_adapters.hosts.cli.import_run import ImportFile, Run, undo_command
-from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context
+from harken_adapters.hosts.cli.import_overlap import Overlap, earlier_imports
+from harken_adapters.hosts.cli.import_run import ImportFile, Run
+from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import confirm, say
 
 _SHAPE: Final = "How the file is read (detected by default)"
@@ -91,7 +92,7 @@ def import_(
     import_id: ImportId = None,
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="Erase imports of the same rows with another mapping first."),
+        typer.Option("--replace", help="Erase imports of the same rows with another mapping or other columns first."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before erasing.")] = False,
     rejected: Annotated[
@@ -130,13 +131,18 @@ def import_(
     cli = cli_context(context)
     began = perf_counter()
     with ExitStack() as stack:
-        paths, known = _paths(files, rejected), _known(cli, options)
+        paths, known = _paths(files, rejected), earlier_imports(cli)
         read = [_understand(stack, path, options, rejected, known) for path in paths]
         if not as_json:
             for file in read:
                 show_understood(file.profile, file.plan)
             show_shared_names(read)
-        replaced = _check_overlap(cli, read, known, replace=replace)
+        overlap = _overlap(read, known)
+        if replace:
+            overlap.check_contained(cli.command, sum(file.profile.rows for file in read))
+        else:
+            overlap.refuse(cli.command, "erase it and import again with --replace; or ")
+        replaced = overlap.imports
         if replaced and not dry_run and not (yes or _confirm_replacing(replaced)):
             raise typer.Abort
         with harken.connect("memory://", application=cli.application) if dry_run else cli.open() as hk:
@@ -186,23 +192,13 @@ def _paths(files: Sequence[str], rejected: Path | None) -> Sequence[str]:
     return paths
 
 
-def _known(cli: CliContext, options: _Options) -> Sequence[Import]:
-    """The imports of the application with another mapping."""
-    try:
-        with cli.open_existing() as hk:
-            return hk.imports.with_other_mapping(hk.application, mapping_digest([options.given]))
-    except StorageUnavailable:
-        # It is created later, or the error is raised then.
-        return ()
-
-
 def _understand(
     stack: ExitStack, path: str, given: _Options, rejected: Path | None, known: Sequence[Import]
 ) -> ImportFile:
     opened = open_table(path, given.given)
     stack.callback(opened.close)
     options = given.of(opened)
-    profile = Profile.of(opened, options, {digest for one in known for digest in one.sample})
+    profile = Profile.of(opened, options, known)
     try:
         plan = Plan.of(profile, options)
     except UnusableFile as error:
@@ -214,46 +210,15 @@ def _understand(
     return ImportFile(opened, profile, plan, rejects, Tally())
 
 
-def _check_overlap(
-    cli: CliContext, read: Sequence[ImportFile], known: Sequence[Import], *, replace: bool
-) -> Sequence[Import]:
-    """The earlier imports of the same rows with another mapping, which this one replaces.
-
-    Raises:
-        WrongUsage: there are some, and they are not to be replaced.
-    """
-    found = {digest for file in read for digest in file.profile.known}
-    # Rejected rows are in the sample of their import, but were not stored by it.
+def _overlap(read: Sequence[ImportFile], known: Sequence[Import]) -> Overlap:
+    """The earlier imports of the rows of the files. Rejected rows are in the sample of theirs, but were not stored."""
     rejected_from = {file.table.layout.rejected_from for file in read}
-    earlier = [
-        one
-        for one in known
-        if one.shares_rows(found)
-        and (one.counts.added or one.finished_at is None)
-        and rejected_from.isdisjoint(one.files)
-    ]
-    if replace:
-        for one in earlier:
-            _check_contained(cli, one, found, sum(file.profile.rows for file in read))
-    elif earlier:
-        first = earlier[0]
-        raise WrongUsage(
-            f"These rows exist from import {first.id} of {first.started_at:%Y-%m-%d} "
-            f"({amount(first.counts.added, 'row')}) with another mapping. Import with the same options as then; or "
-            f"erase it and import again with --replace; or undo it with {undo_command(first.id, cli.command)}"
-        )
-    return earlier
-
-
-def _check_contained(cli: CliContext, earlier: Import, found: Collection[int], rows: int) -> None:
-    """Refuse to erase an import that has rows which are not in the files. Its rejected rows may have been corrected."""
-    missing = sum(digest not in found for digest in earlier.sample)
-    if missing > earlier.counts.rejected or earlier.counts.added > rows:
-        raise WrongUsage(
-            f"Import {earlier.id} stored {amount(earlier.counts.added, 'row')}, of which some are not in what is "
-            f"imported now ({amount(rows, 'row')}), so --replace would lose them. Import all of its files together; or "
-            f"undo it with {undo_command(earlier.id, cli.command)}, and import again"
-        )
+    return Overlap(
+        [one for one in known if rejected_from.isdisjoint(one.files)],
+        [digests for file in read for digests in file.profile.digests.values()],
+        mapping_digest(file.plan.options for file in read),
+        meaning_digest((file.profile, file.plan) for file in read),
+    )
 
 
 def _confirm_replacing(replaced: Sequence[Import]) -> bool:

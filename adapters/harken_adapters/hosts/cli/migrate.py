@@ -18,11 +18,11 @@ import harken
 from harken import StorageError
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.mappings import carried_mapping
+from harken_adapters.formats.importing.mappings import carried_mapping, mapping_digest, meaning_digest
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
-from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, plan_of
+from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, application_of, plan_of
 from harken_adapters.formats.rejects import ENTRY, read_as
 from harken_adapters.hosts.cli.exit_codes import REFUSED
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
@@ -36,7 +36,8 @@ from harken_adapters.hosts.cli.import_output import (
     show_understood,
     show_undo,
 )
-from harken_adapters.hosts.cli.options import Json, NothingAccepted, WrongUsage, cli_context
+from harken_adapters.hosts.cli.import_overlap import Overlap, earlier_imports
+from harken_adapters.hosts.cli.options import CliContext, Json, NothingAccepted, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import print_json, run_through, say, warn
 
 migrate = typer.Typer(no_args_is_help=True, help="Import feedback from the database of another program.")
@@ -90,9 +91,12 @@ def mongodb_sessions(
         source = stack.enter_context(
             mongodb.open_collection(from_, collection, database=database, fields=DOCUMENT_FIELDS)
         )
-        profile, plan = plan_of(source.documents(after), options, collection)
+        of = partial(application_of, named=cli.application, default=cli.default_application)
+        known = partial(earlier_imports, cli)
+        profile, plan = plan_of(source.documents(after), options, collection, application_of=of, known=known)
         if profile.rows and not as_json:
             show_understood(profile, plan)
+        _refuse_other_mappings(cli, profile, plan)
         # A dry run has a storage that is discarded, with the same rules.
         hk = stack.enter_context(harken.connect("memory://", application=cli.application) if dry_run else cli.open())
         # After opening the storage, which may have created the file.
@@ -102,6 +106,7 @@ def mongodb_sessions(
             hk,
             plan,
             (lambda *_: None) if dry_run else reject,
+            profile=profile,
             name=collection,
             application=cli.application,
             import_id=import_id,
@@ -128,6 +133,14 @@ def mongodb_sessions(
     if migration.tally.is_empty and after is None:
         raise NothingAccepted(f"No document of {collection!r} has feedback or metadata; nothing was imported")
     _end(migration.tally, rejected_file)
+
+
+def _refuse_other_mappings(cli: CliContext, profile: Profile, plan: Plan) -> None:
+    """Refuse entries that an earlier migration stored with another mapping."""
+    mapping, meaning = mapping_digest([plan.options]), meaning_digest([(profile, plan)])
+    for name, digests in profile.digests.items():
+        command = (cli if name == cli.default_application else evolve(cli, application=name)).command
+        Overlap(earlier_imports(cli, name), [digests], mapping, meaning).refuse(command, "")
 
 
 @contextmanager

@@ -81,7 +81,16 @@ class CliContext:
     @property
     def url(self) -> str:
         """The URL of the storage, from the options or the settings."""
-        return Settings.load(os.environ, Path.cwd(), storage=self.storage, application=self.application).storage
+        return self._settings.storage
+
+    @property
+    def default_application(self) -> str:
+        """The application, from the options or the settings."""
+        return self._settings.application
+
+    @property
+    def _settings(self) -> Settings:
+        return Settings.load(os.environ, Path.cwd(), storage=self.storage, application=self.application)
 
     def open(self, *, spam: SpamHandling | None = None) -> Harken:
         """Connect to the storage. It is created if missing."""
