@@ -1,6 +1,8 @@
 """The command import on rows that exist: how rows and imports are recognised again, and what is listed and undone."""
 
+import csv
 import gzip
+import io
 import json
 import shlex
 from pathlib import Path
@@ -322,3 +324,58 @@ def test_other_rows_with_other_columns_are_imported(cli: Any, tmp_path: Path) ->
     second = "rating,comment,tier\n" + "".join(f"up,more {number},x\n" for number in range(50)) + "up,good,x\n"
     assert cli("import", write(tmp_path, "mon.csv", first)).code == 0
     assert cli("import", write(tmp_path, "tue.csv", second), "--json").json["added"] == 51
+
+
+# --- tables for spreadsheets ------------------------------------------------------------------------------------------
+
+
+def exported(cli: Any) -> None:
+    """Store three entries, and export them for a spreadsheet as ``x.csv``."""
+    entry = {"session_id": "s", "author": "ann", "agent_id": "bot", "tags": ["a", "b"], "comment": "=1 and\n more"}
+    more = {"created_at": "2026-01-05T10:00:42Z", "beta": True, "turns": 3, "tier": "-gold", "rating": "up"}
+    lines = "".join(f"{json.dumps(one)}\n" for one in (entry | more, {"rating": "down", "tier": "x"}, {"rating": None}))
+    assert cli("import", "-", "--format", "jsonl", stdin=lines).code == 0
+    cli("submit", "t", "down", "Too slow", "--context", "ratio=0.5")
+    assert cli("export", "x.csv", "--for", "spreadsheet").code == 0
+
+
+def test_a_table_for_spreadsheets_doubles_nothing_where_it_is_from(cli: Any, tmp_path: Path) -> None:
+    """Its rows have the ids of the stored entries, however they were stored and saved again."""
+    exported(cli)
+    ran = cli("import", "x.csv")
+    assert "4 rows read: 0 added, 4 duplicates, 0 rejected" in ran.out
+    assert "by 'harken_id': an entry that is stored is not stored again" in ran.out
+    rows = csv.reader(io.StringIO((tmp_path / "x.csv").read_text("utf-8-sig"), newline=""))
+    saved = io.StringIO(newline="")
+    changes = {"true": "TRUE", "2026-01-05 10:00:42": "2026-01-05 10:00", "3": "3.0"}
+    csv.writer(saved, delimiter=";").writerows([changes.get(cell, cell) for cell in row] for row in rows)
+    (tmp_path / "saved.csv").write_text(saved.getvalue(), newline="")
+    ran = cli("import", "saved.csv")
+    assert "4 rows read: 0 added, 4 duplicates, 0 rejected" in ran.out
+    assert len(entries()) == 4
+
+
+def test_a_changed_row_of_a_stored_entry_is_reported(cli: Any, tmp_path: Path) -> None:
+    """It neither changes the entry nor adds another one; the reason says what differs and what to do."""
+    exported(cli)
+    path = tmp_path / "x.csv"
+    path.write_text(path.read_text("utf-8-sig").replace("Too slow", "Much too slow"))
+    ran = cli("import", "x.csv")
+    assert (ran.code, "4 rows read: 0 added, 3 duplicates, 1 rejected" in ran.out) == (3, True)
+    out = " ".join(ran.out.split())
+    assert "is stored with another 'comment', which an import does not change; erase it and import the row again" in out
+    rejected = json.loads((tmp_path / "x.csv.rejected.jsonl").read_text())["row"]
+    assert cli("erase", rejected["harken_id"], "--yes").code == 0
+    assert cli("import", "x.csv.rejected.jsonl", "--json").json["added"] == 1
+    assert sorted(one.comment for one in entries())[-1] == "Much too slow"
+    assert len(entries()) == 4
+    new = {**rejected, "harken_id": "", "comment": "New"}
+    assert cli("import", write(tmp_path, "new.jsonl", new), "--json").json["added"] == 1
+
+
+def test_a_table_for_spreadsheets_is_imported_elsewhere(cli: Any) -> None:
+    """Where its ids are not stored, its rows are new entries, once; the ids are not in their context."""
+    exported(cli)
+    for expected in (4, 0):
+        assert cli("import", "x.csv", "--json", storage="sqlite:///other.db").json["added"] == expected
+    assert all("harken_id" not in one.context for one in entries("sqlite:///other.db"))

@@ -12,6 +12,7 @@ from harken.ports.repository import Conflict, DuplicateOf, Outcome, Stored, Take
 from harken_adapters.formats.csv_export import from_cells
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.stored import change_problem, id_of
 from harken_adapters.formats.importing.submissions import builder_for
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.record import from_record, is_export
@@ -27,11 +28,12 @@ _Violations = tuple[Any, ...]
 
 
 class _Read(NamedTuple):
-    """A row, and what was read from it, or the reason why nothing was."""
+    """A row, and what was read from it; or the reason why nothing was, or the stored entry that it is."""
 
     row: Row
     entry: Submission | Feedback | None
     reason: str = ""
+    duplicate: DuplicateOf | None = None
 
 
 def _records_of(format: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:  # noqa: A002 - the name of the option
@@ -78,6 +80,7 @@ class Importer:
         self._announce = announce
         self._check_rules = check_rules
         self._dry_run = dry_run
+        self._has_ids = plan.has_ids
         self._place = "line" if table.layout.has_lines else "row"
         self._builder = builder_for(plan, harken.application, import_id)
         self._entry_of = self._reader_for(plan)
@@ -92,7 +95,8 @@ class Importer:
         """
         rows = self._table.rows()
         while batch := list(islice(rows, BATCH)):
-            self._import([self._read(row) for row in batch])
+            read = [self._read(row) for row in batch]
+            self._import(self._without_stored(read) if self._has_ids else read)
             self.tally.cut = self._builder.cut
             yield self.tally
         self.tally.is_incomplete = self._table.left_for_later
@@ -128,6 +132,19 @@ class Importer:
         to_record = _records_of(self._table.layout.format)
         return lambda row: from_record(to_record(dict(zip(columns, row.values, strict=True))), application)
 
+    def _without_stored(self, batch: Sequence[_Read]) -> Sequence[_Read]:
+        """The batch, in which rows with the id of a stored entry are duplicates, or rejected if they were changed."""
+        ids = [id_of(read.row.values, self._table.columns) if read.entry else None for read in batch]
+        stored = self._harken.collection.get_many(self._harken.application, {one for one in ids if one})
+        return [
+            self._as_stored(read, stored[one]) if one in stored else read for read, one in zip(batch, ids, strict=True)
+        ]
+
+    def _as_stored(self, read: _Read, stored: Feedback) -> _Read:
+        if isinstance(read.entry, Submission) and (problem := change_problem(stored, read.entry)):
+            return _Read(read.row, None, problem)
+        return _Read(read.row, None, "", DuplicateOf(stored))
+
     def _import(self, batch: Sequence[_Read]) -> None:
         submissions = [read.entry for read in batch if isinstance(read.entry, Submission)]
         feedback = [read.entry for read in batch if isinstance(read.entry, Feedback)]
@@ -136,7 +153,7 @@ class Importer:
         for read in batch:
             match read.entry:
                 case None:
-                    self._count(read, read.reason)
+                    self._count(read, read.duplicate or read.reason)
                 case Submission():
                     self._count(read, next(submitted))
                 case Feedback():

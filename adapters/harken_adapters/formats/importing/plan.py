@@ -26,6 +26,7 @@ from harken_adapters.formats.importing.columns import (
 from harken_adapters.formats.importing.dates import DateForms, Dates
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.ratings import Ratings, canonical
+from harken_adapters.formats.spreadsheet_csv import ID
 
 #: The suffixes of formats and of compression, without which a file keeps its name when it is converted.
 _SUFFIXES: Final = re.compile(
@@ -66,6 +67,7 @@ class Plan:
         forms: the forms of dates that occur, by column.
         options: what the user says about the file.
         is_export: whether it is a Harken export, which is restored exactly.
+        has_ids: whether rows have the id of the entry that was exported for a spreadsheet.
         hints: what may have been meant instead, for people.
     """
 
@@ -84,6 +86,7 @@ class Plan:
     dates: Dates
     forms: Mapping[str, DateForms]
     is_export: bool
+    has_ids: bool
     hints: Sequence[str]
 
     @property
@@ -113,7 +116,7 @@ class Plan:
                 ratings.check(columns[0])
             for column, counted in forms.items():
                 counted.check(column)
-        taken = {column for columns in fields.values() for column in columns}
+        taken = {ID, *(column for columns in fields.values() for column in columns)}
         free = [name for name in profile.names if name not in taken and name not in options.drop]
         reason = "reason" if "tags" not in fields and "reason" in free else None
         sessions, row_id = _sessions(profile, options, fields, free)
@@ -135,6 +138,7 @@ class Plan:
             dates=Dates.of(options, profile.layout),
             forms=forms,
             is_export=is_export,
+            has_ids=not is_export and ID in profile.names,
             hints=[*_hints(profile, fields, options, others)],
         )
 

@@ -14,6 +14,7 @@ from harken_adapters.formats.import_options import FIELDS, FORMATS
 from harken_adapters.formats.importing.plan import Plan, Sessions
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.submissions import builder_for
+from harken_adapters.formats.spreadsheet_csv import ID
 from harken_adapters.formats.tables.source import STDIN
 
 _SHOWN_VALUES: Final = 8
@@ -114,7 +115,9 @@ def understood_lines(plan: Plan) -> list[tuple[str, str]]:
     context += [_renamed(column, name) for column, name in plan.context.items()]
     if context:
         lines.append(("context", listed(context, _SHOWN_NAMES)))
-    if not plan.rows_have_identity:
+    if plan.has_ids:
+        lines.append(("identity", f"by {ID!r}: an entry that is stored is not stored again"))
+    elif not plan.rows_have_identity:
         lines.append(("identity", _identity_text(plan)))
     if plan.left_out:
         lines.append(("left out", listed([repr(name) for name in plan.left_out], _SHOWN_NAMES)))

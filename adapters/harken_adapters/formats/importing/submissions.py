@@ -23,6 +23,7 @@ from harken_adapters.formats.import_options import CONTEXT, FIELDS
 from harken_adapters.formats.importing.columns import context_name, lookup, without
 from harken_adapters.formats.importing.plan import Plan, Sessions, goes_into_context, source_name
 from harken_adapters.formats.record import sentiment
+from harken_adapters.formats.spreadsheet_csv import ID
 from harken_adapters.formats.strict_json import RepeatedMember, parse
 from harken_adapters.formats.tables.table import Origin
 from harken_adapters.formats.values import canonical_text, is_empty, to_json
@@ -225,7 +226,7 @@ class _ObjectRows(SubmissionBuilder):
         self._has_sentiment = "sentiment" not in {*plan.options.drop, *chain.from_iterable(fields.values())}
 
     def _parts(self, row: Any) -> _Parts:
-        rest = {name: value for name, value in row.items() if not is_empty(value)}
+        rest = {name: value for name, value in row.items() if name != ID and not is_empty(value)}
         for path in self._left_out:
             rest = without(rest, path)
         taken: list[str] = []

@@ -14,7 +14,7 @@ _TRUTHS: Final = {"TRUE": "true", "FALSE": "false"}
 
 
 class SpreadsheetExport(Table):
-    """The rows of a table with the column :data:`ID`, without it, and without the guards of texts.
+    """The rows of a table with the column :data:`ID`, without the guards of texts.
 
     Columns may have been added, moved or removed.
     """
@@ -22,11 +22,10 @@ class SpreadsheetExport(Table):
     def __init__(self, table: Table) -> None:
         columns = table.columns or ()
         self._table = table
-        self._id = columns.index(ID)
         self._context = [number for number, column in enumerate(columns) if column not in (*FIELDS, ID)]
         self.name = table.name
         self.layout = table.layout
-        self.columns = [column for column in columns if column != ID]
+        self.columns = columns
 
     def rows(self) -> Iterator[Row]:
         """The rows of the file; texts are without the apostrophe that the export added."""
@@ -38,14 +37,11 @@ class SpreadsheetExport(Table):
         cells = [unguard(value) if type(value) is str else value for value in values]
         for number in self._context:
             cells[number] = _TRUTHS.get(cells[number], cells[number])
-        del cells[self._id]
         return cells
 
     def raw(self, row: Row) -> object:
         """The row without guards, as an object by column name; the text of a row that cannot be read."""
-        if row.problem:
-            return self._table.raw(row)
-        return self._table.raw(row._replace(values=[*row.values[: self._id], "", *row.values[self._id :]]))
+        return self._table.raw(row)
 
     @property
     def progress(self) -> tuple[int, int | None]:
