@@ -367,7 +367,7 @@ def test_a_changed_row_of_a_stored_entry_is_reported(cli: Any, tmp_path: Path) -
     rejected = json.loads((tmp_path / "x.csv.rejected.jsonl").read_text())["row"]
     assert cli("erase", rejected["harken_id"], "--yes").code == 0
     assert cli("import", "x.csv.rejected.jsonl", "--json").json["added"] == 1
-    assert sorted(one.comment for one in entries())[-1] == "Much too slow"
+    assert max(one.comment for one in entries()) == "Much too slow"
     assert len(entries()) == 4
     new = {**rejected, "harken_id": "", "comment": "New"}
     assert cli("import", write(tmp_path, "new.jsonl", new), "--json").json["added"] == 1
@@ -379,3 +379,20 @@ def test_a_table_for_spreadsheets_is_imported_elsewhere(cli: Any) -> None:
     for expected in (4, 0):
         assert cli("import", "x.csv", "--json", storage="sqlite:///other.db").json["added"] == expected
     assert all("harken_id" not in one.context for one in entries("sqlite:///other.db"))
+
+
+# --- the end of a file ------------------------------------------------------------------------------------------------
+
+
+def test_a_file_without_a_line_break_at_its_end_is_named(cli: Any, tmp_path: Path) -> None:
+    """Its last row may be cut off in the last cell, which cannot be seen; it is imported, and said before."""
+    said = "a.csv does not end with a line break. Its last row is imported as it is"
+    file = write(tmp_path, "a.csv", "session_id,comment\ns,hello\nt,hel")
+    for arguments in ((file, "--dry-run"), (file,)):
+        assert said in " ".join(cli("import", *arguments).out.split())
+    assert cli("import", file, "--json").json["files"][0]["ends_without_line_break"]
+    assert {one.comment for one in entries()} == {"hello", "hel"}
+    write(tmp_path, "a.csv", "session_id,comment\ns,hello\nt,hel\n")
+    assert said not in " ".join(cli("import", file).out.split())
+    (tmp_path / "a.jsonl").write_text('{"session_id": "s", "comment": "hello"}')
+    assert "line break" not in cli("import", "a.jsonl").out

@@ -137,7 +137,8 @@ class Importer:
         ids = [id_of(read.row.values, self._table.columns) if read.entry else None for read in batch]
         stored = self._harken.collection.get_many(self._harken.application, {one for one in ids if one})
         return [
-            self._as_stored(read, stored[one]) if one in stored else read for read, one in zip(batch, ids, strict=True)
+            self._as_stored(read, found) if (found := stored.get(one or "")) else read
+            for read, one in zip(batch, ids, strict=True)
         ]
 
     def _as_stored(self, read: _Read, stored: Feedback) -> _Read:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from harken import Feedback, Submission
+from harken import Feedback, Rating, Submission
 from harken.domain.idempotency import IMPORT_ID
 from harken.domain.query import label
 from harken_adapters.formats.importing.submissions import RATING_GIVEN
@@ -17,7 +17,6 @@ from harken_adapters.formats.values import is_empty
 _PRECISION: Final = timedelta(minutes=1)
 #: What an export or an import adds to the context.
 _ADDED: Final = (IMPORT_ID, RATING_GIVEN, "status")
-_TEXTS: Final = ("session_id", "message_id", "agent_id")
 
 
 def id_of(values: Any, columns: Sequence[str] | None) -> str | None:
@@ -49,22 +48,20 @@ def change_problem(stored: Feedback, row: Submission) -> str:
 
 
 def _changes(stored: Feedback, row: Submission) -> Iterator[str]:
-    for name in _TEXTS:
-        if not _is_same(getattr(stored, name), getattr(row.target, name)):
-            yield name
-    if not _is_same(stored.author, row.author):
-        yield "author"
-    if stored.rating is not row.rating:
-        yield "rating"
-    if not _is_same(stored.comment, row.comment):
-        yield "comment"
+    """The names of what differs."""
+    pairs: list[tuple[str, object, object]] = [
+        ("session_id", stored.session_id, row.target.session_id),
+        ("message_id", stored.message_id, row.target.message_id),
+        ("agent_id", stored.agent_id, row.target.agent_id),
+        ("author", stored.author, row.author),
+        ("rating", stored.rating.word, Rating.parse(row.rating).word),
+        ("comment", stored.comment, row.comment),
+        ("tags", [*stored.tags], [*row.tags]),
+        *((name, stored.context.get(name), value) for name, value in row.context.items() if name not in _ADDED),
+    ]
+    yield from (name for name, before, after in pairs if not _is_same(before, after))
     if row.created_at is not None and abs(stored.created_at - row.created_at) >= _PRECISION:
         yield "created_at"
-    if tuple(stored.tags) != tuple(row.tags):
-        yield "tags"
-    for name, value in row.context.items():
-        if name not in _ADDED and not _is_same(stored.context.get(name), value):
-            yield name
 
 
 def _is_same(stored: object, given: object) -> bool:

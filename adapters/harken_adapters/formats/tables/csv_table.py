@@ -86,6 +86,7 @@ class CsvTable(TextTable):
                     return
                 yield record if problem else self._check(record, records)
         self.left_for_later = lines.last_is_left
+        self.last_is_open = lines.last_is_open
 
     def _find_header(self, records: Iterable[Row], options: ImportOptions) -> tuple[Row, int, Sequence[Row]]:
         """The record with the names of the columns, the number of records after it that are not data, and the rest."""

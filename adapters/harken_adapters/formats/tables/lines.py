@@ -22,6 +22,7 @@ class Lines:
 
     Attributes:
         last_is_left: whether the last line was left out, as it has no end and the file has grown since it was opened.
+        last_is_open: whether the last line has no end, although the file may grow.
     """
 
     def __init__(self, content: FileContent, encoding: Encoding, *, any_end: bool, longest: int) -> None:
@@ -39,6 +40,7 @@ class Lines:
         self._ends = ("\n", "\r") if any_end else ("\n",)
         self._longest = longest
         self.last_is_left = False
+        self.last_is_open = False
 
     def __iter__(self) -> Iterator[list[str]]:
         """Lists of lines with their ends; some are empty. A line that is too long is cut off, and alone in its list."""
@@ -70,6 +72,7 @@ class Lines:
 
     def _last(self, line: str) -> Iterator[list[str]]:
         is_complete = line.endswith(self._ends) or not self._content.may_grow
-        self.last_is_left = not is_complete and self._content.source.has_grown
+        self.last_is_open = not is_complete
+        self.last_is_left = self.last_is_open and self._content.source.has_grown
         if not self.last_is_left:
             yield [line]

@@ -32,6 +32,7 @@ class SpreadsheetExport(Table):
         for row in self._table.rows():
             yield row if row.problem else row._replace(values=self._cells(row.values))
         self.left_for_later = self._table.left_for_later
+        self.last_is_open = self._table.last_is_open
 
     def _cells(self, values: list[Any]) -> list[Any]:
         cells = [unguard(value) if type(value) is str else value for value in values]

@@ -93,6 +93,7 @@ class Table(ABC):
         name: the path of the file, or ``stdin``.
         layout: how the file is read.
         columns: the unique names of the columns; ``None`` if each row is an object with its own names.
+        last_is_open: whether the last row had no line end when ``rows`` reached it, so that it may be cut off.
         left_for_later: whether the last row was incomplete when ``rows`` reached it, as in a file that is being
             written.
     """
@@ -100,6 +101,7 @@ class Table(ABC):
     name: str
     layout: Layout
     columns: Sequence[str] | None
+    last_is_open: bool = False
     left_for_later: bool = False
 
     @abstractmethod

@@ -59,6 +59,17 @@ def show_shared_names(files: Sequence[ImportFile]) -> None:
             )
 
 
+def show_open_ends(files: Sequence[ImportFile]) -> None:
+    """Print which files do not end with a line break."""
+    for file in files:
+        if file.table.last_is_open:
+            say(
+                f"{in_one_line(file.table.name)} does not end with a line break. Its last row is imported as it is; if "
+                "the file is still being written, import it when it is complete",
+                style="yellow",
+            )
+
+
 def show_remarks(tally: Tally) -> None:
     """Print why rows were rejected, and what else happened to rows."""
     show_reasons(tally)
@@ -154,6 +165,7 @@ def _result_record(run: Run, total: Tally, seconds: float) -> Mapping[str, Any]:
     files = [
         {
             **understood_record(file.profile, file.plan),
+            "ends_without_line_break": file.table.last_is_open,
             **file.tally.record(),
             "rejected_file": str(file.rejected_file) if file.rejected_file else None,
         }

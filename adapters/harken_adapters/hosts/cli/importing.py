@@ -28,7 +28,7 @@ from harken_adapters.formats.tables.source import STANDARD
 from harken_adapters.formats.tables.table import Table
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
-from harken_adapters.hosts.cli.import_output import show_result, show_shared_names, show_understood
+from harken_adapters.hosts.cli.import_output import show_open_ends, show_result, show_shared_names, show_understood
 from harken_adapters.hosts.cli.import_overlap import Overlap, earlier_imports
 from harken_adapters.hosts.cli.import_run import ImportFile, Run
 from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context
@@ -137,6 +137,7 @@ def import_(
             for file in read:
                 show_understood(file.profile, file.plan)
             show_shared_names(read)
+            show_open_ends(read)
         overlap = _overlap(read, known)
         if replace:
             overlap.check_contained(cli.command, sum(file.profile.rows for file in read))
