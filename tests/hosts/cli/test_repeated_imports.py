@@ -386,7 +386,7 @@ def test_a_table_for_spreadsheets_is_imported_elsewhere(cli: Any) -> None:
 
 def test_a_file_without_a_line_break_at_its_end_is_named(cli: Any, tmp_path: Path) -> None:
     """Its last row may be cut off in the last cell, which cannot be seen; it is imported, and said before."""
-    said = "a.csv does not end with a line break. Its last row is imported as it is"
+    said = "a.csv does not end with a line break. Its last row is imported nevertheless"
     file = write(tmp_path, "a.csv", "session_id,comment\ns,hello\nt,hel")
     for arguments in ((file, "--dry-run"), (file,)):
         assert said in " ".join(cli("import", *arguments).out.split())
@@ -396,3 +396,15 @@ def test_a_file_without_a_line_break_at_its_end_is_named(cli: Any, tmp_path: Pat
     assert said not in " ".join(cli("import", file).out.split())
     (tmp_path / "a.jsonl").write_text('{"session_id": "s", "comment": "hello"}')
     assert "line break" not in cli("import", "a.jsonl").out
+
+
+def test_the_sample_has_rows_that_are_imported(cli: Any, tmp_path: Path) -> None:
+    """The first three that are not rejected; if all of the first are, their reasons."""
+    dates = ["2026-01-99", "2026-01-05", "x", "2026-01-06", "2026-01-07", "2026-01-08"]
+    text = "rating,created_at\n" + "".join(f"up,{date}\n" for date in dates)
+    sample = cli("import", write(tmp_path, "a.csv", text), "--dry-run", "--json").json["files"][0]["sample"]
+    assert [one["created_at"][:10] for one in sample] == ["2026-01-05", "2026-01-06", "2026-01-07"]
+    text = '{"rating": "up", "tags": 5}\n' * 4
+    (tmp_path / "bad.jsonl").write_text(text)
+    sample = cli("import", "bad.jsonl", "--dry-run", "--json").json["files"][0]["sample"]
+    assert [list(one) for one in sample] == [["problem"]] * 3

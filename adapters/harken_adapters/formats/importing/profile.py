@@ -22,7 +22,8 @@ from harken_adapters.formats.values import canonical_text, is_empty
 
 #: How many different ratings are counted, and how many names of members are known.
 _MOST: Final = 1_000
-_SAMPLE_ROWS: Final = 3
+#: From how many rows the sample is taken.
+_SAMPLE_ROWS: Final = 30
 _SEPARATOR: Final = "\x1f"
 _CONTENT: Final = ("session_id", "message_id", "rating", "comment", "created_at")
 

@@ -17,6 +17,7 @@ from harken_adapters.formats.importing.submissions import builder_for
 from harken_adapters.formats.spreadsheet_csv import ID
 from harken_adapters.formats.tables.source import STDIN
 
+_SAMPLE: Final = 3
 _SHOWN_VALUES: Final = 8
 _SHOWN_NAMES: Final = 20
 #: The width of cells of the sample, which leaves room for comments.
@@ -62,15 +63,18 @@ def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
 
 
 def sample_of(profile: Profile, plan: Plan) -> list[dict[str, Any]]:
-    """The first rows as they are imported, or the reason why one is not."""
+    """The first rows that can be imported, as they are; if none of the first can, the reasons why not."""
     builder = builder_for(plan, "default")
     found: list[dict[str, Any]] = []
+    problems: list[dict[str, Any]] = []
     for values in profile.sample:
         try:
             found.append(_entry(builder.submission(values)))
         except BadRow as error:
-            found.append({"problem": str(error)})
-    return found
+            problems.append({"problem": str(error)})
+        if len(found) == _SAMPLE:
+            break
+    return found or problems[:_SAMPLE]
 
 
 def _entry(one: Submission) -> dict[str, Any]:

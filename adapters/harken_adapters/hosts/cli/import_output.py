@@ -64,7 +64,7 @@ def show_open_ends(files: Sequence[ImportFile]) -> None:
     for file in files:
         if file.table.last_is_open:
             say(
-                f"{in_one_line(file.table.name)} does not end with a line break. Its last row is imported as it is; if "
+                f"{in_one_line(file.table.name)} does not end with a line break. Its last row is imported nevertheless; if "
                 "the file is still being written, import it when it is complete",
                 style="yellow",
             )
