@@ -25,7 +25,9 @@ _MOST: Final = 1_000
 #: From how many rows the sample is taken.
 _SAMPLE_ROWS: Final = 30
 _SEPARATOR: Final = "\x1f"
-_CONTENT: Final = ("session_id", "message_id", "rating", "comment", "created_at")
+_CONTENT: Final = ("rating", "session_id", "message_id", "comment", "created_at")
+#: The text of a content with nothing but a rating.
+_NOTHING: Final = _SEPARATOR * (len(_CONTENT) - 2)
 
 
 @define
@@ -144,8 +146,8 @@ class _CellCounter(_Counter):
         dates = self._dates_of(one for one in fields.get("created_at", ()) if one in position)
         self._ratings = [(position[column], counter) for column, counter in ratings.items()]
         self._moments = [(position[column], forms) for column, forms in dates.items()]
-        named = _content_columns(names, fields)
-        self._content = [(name, position[column]) for name, column in named if column in position]
+        content = _content_columns(names, fields)
+        self._content = itemgetter(*(position.get(column or "", len(names)) for column in content))
         #: The columns that have no value yet.
         self._unfilled = dict(position)
         order = sorted(range(len(names)), key=names.__getitem__)
@@ -173,11 +175,12 @@ class _CellCounter(_Counter):
                 del self._unfilled[name]
             self._profile.filled.update(filled)
         pairs = zip(self._prefixes, self._in_order(cells), strict=True)
-        content = [(name, cells[position]) for name, position in self._content]
+        # Fields without a column are read from an empty cell.
+        content = self._content([*cells, ""])
         if self._is_text:
             return _SEPARATOR.join([prefix + cell for prefix, cell in pairs if cell]), _content_text(content)
         text = _SEPARATOR.join([prefix + canonical_text(cell) for prefix, cell in pairs if not is_empty(cell)])
-        return text, _content_text(content)
+        return text, _content_text(map(_canonical, content))
 
 
 class _ObjectCounter(_Counter):
@@ -188,7 +191,7 @@ class _ObjectCounter(_Counter):
         self._names: set[str] = set()
         self._ratings: dict[str, Counter[str]] = {}
         self._moments: dict[str, DateForms] = {}
-        self._content: list[tuple[str, str]] = []
+        self._content: Sequence[str | None] = ()
         paths = [*columns_of_fields((), options).values(), options.drop]
         #: The paths of the options that have no value yet.
         self._unfilled = {path for several in paths for path in several}
@@ -205,7 +208,7 @@ class _ObjectCounter(_Counter):
         text = _SEPARATOR.join(
             [f"{name}={canonical_text(row[name])}" for name in sorted(row) if not is_empty(row[name])]
         )
-        return text, _content_text([(name, lookup(row, path)) for name, path in self._content])
+        return text, _content_text([_canonical(path and lookup(row, path)) for path in self._content])
 
     def _count(self, row: Mapping[str, Any]) -> None:
         """Count the rating and the date: of several columns, the first with a value."""
@@ -240,21 +243,22 @@ class _ObjectCounter(_Counter):
             self._unfilled -= found
 
 
-def _content_columns(names: Sequence[str], fields: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-    """The fields by which a row is recognised that has other columns now, each with a column."""
+def _content_columns(names: Sequence[str], fields: Mapping[str, Sequence[str]]) -> Sequence[str | None]:
+    """The columns of the fields by which a row is recognised that has other columns now: the rating is the first."""
     taken = {column for columns in fields.values() for column in columns}
-    row_id = None if "session_id" in fields else id_column(name for name in names if name not in taken)
-    found: dict[str, tuple[str, ...]] = {"session_id": (row_id,)} if row_id else {}
-    found |= {name: tuple(fields[name]) for name in _CONTENT if name in fields}
-    return [(name, column) for name, columns in found.items() for column in columns]
+    row_id = id_column(name for name in names if name not in taken)
+    return [fields[name][0] if name in fields else row_id if name == "session_id" else None for name in _CONTENT]
 
 
-def _content_text(content: Iterable[tuple[str, Any]]) -> str:
+def _content_text(content: Iterable[str]) -> str:
     """The text of the content of a row; empty if it has only a rating, as many rows have the same."""
-    found = [(name, canonical_text(value)) for name, value in content if not is_empty(value)]
-    if all(name == "rating" for name, _ in found):
-        return ""
-    return _SEPARATOR.join([f"{name}={text}" for name, text in found])
+    rating, *others = content
+    text = _SEPARATOR.join(others)
+    return "" if text == _NOTHING else f"{rating}{_SEPARATOR}{text}"
+
+
+def _canonical(value: Any) -> str:
+    return "" if is_empty(value) else canonical_text(value)
 
 
 class RowDigests:

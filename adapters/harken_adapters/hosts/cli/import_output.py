@@ -63,9 +63,10 @@ def show_open_ends(files: Sequence[ImportFile]) -> None:
     """Print which files do not end with a line break."""
     for file in files:
         if file.table.last_is_open:
+            name = in_one_line(file.table.name)
             say(
-                f"{in_one_line(file.table.name)} does not end with a line break. Its last row is imported nevertheless; if "
-                "the file is still being written, import it when it is complete",
+                f"{name} does not end with a line break. Its last row is imported nevertheless; if the file is "
+                " still being written, import it when it is complete",
                 style="yellow",
             )
 
