@@ -355,6 +355,15 @@ def test_a_table_for_spreadsheets_doubles_nothing_where_it_is_from(cli: Any, tmp
     assert len(entries()) == 4
 
 
+def test_a_table_for_spreadsheets_of_an_imported_file(cli: Any, tmp_path: Path) -> None:
+    """Its rows are recognised by their ids, although it has other columns than the file of the import."""
+    rows = "".join(f"s{number},up,words {number},2026-01-05 10:00:42,gold\n" for number in range(20))
+    cli("import", write(tmp_path, "a.csv", f"session_id,rating,comment,created_at,tier\n{rows}"))
+    assert cli("export", "x.csv", "--for", "spreadsheet").code == 0
+    ran = cli("import", "x.csv", "--json")
+    assert (ran.code, ran.json["duplicates"], ran.json["files"][0]["identity"]) == (0, 20, "harken_id"), ran.err
+
+
 def test_a_changed_row_of_a_stored_entry_is_reported(cli: Any, tmp_path: Path) -> None:
     """It neither changes the entry nor adds another one; the reason says what differs and what to do."""
     exported(cli)

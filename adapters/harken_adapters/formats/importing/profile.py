@@ -17,6 +17,7 @@ from harken_adapters.formats.importing.columns import columns_of_fields, id_colu
 from harken_adapters.formats.importing.dates import DateForms, Dates
 from harken_adapters.formats.importing.ratings import canonical
 from harken_adapters.formats.record import is_export
+from harken_adapters.formats.spreadsheet_csv import ID
 from harken_adapters.formats.tables.table import Layout, Table
 from harken_adapters.formats.values import canonical_text, is_empty
 
@@ -245,6 +246,9 @@ class _ObjectCounter(_Counter):
 
 def _content_columns(names: Sequence[str], fields: Mapping[str, Sequence[str]]) -> Sequence[str | None]:
     """The columns of the fields by which a row is recognised that has other columns now: the rating is the first."""
+    if ID in names:
+        # Stored rows are recognised by it.
+        return [None] * len(_CONTENT)
     taken = {column for columns in fields.values() for column in columns}
     row_id = id_column(name for name in names if name not in taken)
     return [fields[name][0] if name in fields else row_id if name == "session_id" else None for name in _CONTENT]

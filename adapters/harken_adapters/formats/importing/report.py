@@ -56,7 +56,7 @@ def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
         "ambiguous_dates": _doubts(plan, "ambiguous"),
         "skipped_dates": _doubts(plan, "skipped"),
         "zone": plan.dates.zone_name,
-        "identity": "content" if plan.rows_have_identity else "content and file name",
+        "identity": _identity(plan),
         "hints": [*plan.hints],
         "sample": [] if plan.is_export else sample_of(profile, plan),
     }
@@ -119,17 +119,25 @@ def understood_lines(plan: Plan) -> list[tuple[str, str]]:
     context += [_renamed(column, name) for column, name in plan.context.items()]
     if context:
         lines.append(("context", listed(context, _SHOWN_NAMES)))
-    if plan.has_ids:
-        lines.append(("identity", f"by {ID!r}: an entry that is stored is not stored again"))
-    elif not plan.rows_have_identity:
-        lines.append(("identity", _identity_text(plan)))
+    if text := _identity_text(plan):
+        lines.append(("identity", text))
     if plan.left_out:
         lines.append(("left out", listed([repr(name) for name in plan.left_out], _SHOWN_NAMES)))
     return lines
 
 
+def _identity(plan: Plan) -> str:
+    if plan.has_ids:
+        return ID
+    return "content" if plan.rows_have_identity else "content and file name"
+
+
 def _identity_text(plan: Plan) -> str:
-    """How rows without a session, an id and a date are recognised when they are imported again."""
+    """How rows are recognised when they are imported again; empty if that is only by their content."""
+    if plan.has_ids:
+        return f"by {ID!r}: an entry that is stored is not stored again"
+    if plan.rows_have_identity:
+        return ""
     if plan.source == STDIN:
         return "by content: rows that were imported from stdin before are duplicates, whichever file they are from"
     return f"by content and the file name {plan.source!r}, as rows have no session, id or date"

@@ -66,7 +66,7 @@ def show_open_ends(files: Sequence[ImportFile]) -> None:
             name = in_one_line(file.table.name)
             say(
                 f"{name} does not end with a line break. Its last row is imported nevertheless; if the file is "
-                " still being written, import it when it is complete",
+                "still being written, import it when it is complete",
                 style="yellow",
             )
 
