@@ -17,7 +17,7 @@ from itertools import islice
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
-from attrs import Factory, define, evolve, field
+from attrs import Factory, asdict, define, evolve, field
 
 from harken import FeedbackRejected, Harken, Import, InvalidMetadata, Receipt, Submission, Violation
 from harken.domain.instants import stamp
@@ -26,7 +26,7 @@ from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import with_session
 from harken_adapters.formats.importing.importer import BATCH
-from harken_adapters.formats.importing.mappings import mapping_digest, meaning_digest
+from harken_adapters.formats.importing.mappings import MappingDigests
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile, RowDigests
 from harken_adapters.formats.importing.running import RunningImport
@@ -140,10 +140,10 @@ class Migration:
     def __init__(
         self,
         harken: Harken,
+        profile: Profile,
         plan: Plan,
         reject: Reject,
         *,
-        profile: Profile | None = None,
         name: str = "",
         application: str | None = None,
         import_id: str | None = None,
@@ -154,9 +154,9 @@ class Migration:
 
         Args:
             harken: the target. For a dry run, a storage that is discarded, as metadata is checked by storing it.
-            plan: what the members of entries mean, see :func:`plan_of`.
+            profile: what :func:`plan_of` found in the documents. Samples of it are recorded to recognise the entries.
+            plan: what the members of entries mean.
             reject: called for each rejected entry.
-            profile: what :func:`plan_of` found, of which samples are recorded to recognise the entries.
             name: the name of the collection, for the list of imports.
             application: overrides the ``application_name`` of the documents.
             import_id: the id of the import of each application; by default, each has a new one.
@@ -166,8 +166,8 @@ class Migration:
         self._harken = harken
         self._plan = plan
         self._reject = reject
-        self._digests = profile.digests if profile else {}
-        self._meaning = meaning_digest([(profile, plan)]) if profile else ""
+        self._digests = profile.digests
+        self._mapping = asdict(MappingDigests.of([(profile, plan)]))
         self._name = name
         self._application = application
         self._import_id = import_id
@@ -240,8 +240,7 @@ class Migration:
                 application,
                 import_id=self._import_id,
                 files=[self._name],
-                mapping_digest=mapping_digest([self._plan.options]),
-                meaning_digest=self._meaning,
+                **self._mapping,
                 sample=digests.rows.smallest,
                 content_sample=digests.contents.smallest,
             )

@@ -60,6 +60,7 @@ class Import:
         files: the names of the files, without repetitions; at most the first 100.
         mapping_digest: a digest of the options by which the rows were mapped to feedback.
         meaning_digest: a digest of what they meant for the files of the last run. Other options may mean the same.
+        columns_digest: a digest of the columns of these files that were stored.
         sample: the smallest 64 of the 64-bit digests of the raw rows, sorted. So two imports of the same rows have the
             same sample, and two imports that share many rows very probably share some of it.
         content_sample: such a sample of the session, the rating, the comment and the date of rows, which stay the same
@@ -75,6 +76,7 @@ class Import:
     files: tuple[str, ...] = field(default=(), converter=_first)
     mapping_digest: str = ""
     meaning_digest: str = ""
+    columns_digest: str = ""
     sample: tuple[int, ...] = field(default=(), converter=_smallest)
     content_sample: tuple[int, ...] = field(default=(), converter=_smallest)
     counts: ImportCounts = ImportCounts()

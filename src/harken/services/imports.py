@@ -48,6 +48,7 @@ class ImportService:
         files: Sequence[str] = (),
         mapping_digest: str = "",
         meaning_digest: str = "",
+        columns_digest: str = "",
         sample: Iterable[int] = (),
         content_sample: Iterable[int] = (),
     ) -> Import:
@@ -59,6 +60,7 @@ class ImportService:
             files: the names of the files.
             mapping_digest: a digest of the options by which rows are mapped to feedback.
             meaning_digest: a digest of what they mean for these files, see :class:`Import`.
+            columns_digest: a digest of the columns of these files that are stored.
             sample: the smallest 64-bit digests of the raw rows, see :class:`Import`.
             content_sample: those of their session, rating, comment and date.
 
@@ -76,6 +78,7 @@ class ImportService:
             files=tuple(files),
             mapping_digest=mapping_digest,
             meaning_digest=meaning_digest,
+            columns_digest=columns_digest,
             sample=tuple(sample),
             content_sample=tuple(content_sample),
         )
@@ -93,6 +96,7 @@ class ImportService:
                 finished_at=None,
                 files=(*stored.files, *begun.files),
                 meaning_digest=meaning_digest,
+                columns_digest=columns_digest,
                 sample=(*stored.sample, *begun.sample),
                 content_sample=(*stored.content_sample, *begun.content_sample),
             )
@@ -179,6 +183,7 @@ def _encode(one: Import) -> Mapping[str, JsonValue]:
         "files": [*one.files],
         "mapping_digest": one.mapping_digest,
         "meaning_digest": one.meaning_digest,
+        "columns_digest": one.columns_digest,
         # As texts, as not every storage has unsigned integers of 64 bits.
         "sample": [f"{digest:016x}" for digest in one.sample],
         "content_sample": [f"{digest:016x}" for digest in one.content_sample],
@@ -196,6 +201,7 @@ def _decode(entry: StateEntry) -> Import:
         files=value["files"],
         mapping_digest=value["mapping_digest"],
         meaning_digest=value["meaning_digest"],
+        columns_digest=value["columns_digest"],
         sample=[int(digest, 16) for digest in value["sample"]],
         content_sample=[int(digest, 16) for digest in value["content_sample"]],
         counts=ImportCounts(**value["counts"]),

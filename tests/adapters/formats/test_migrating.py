@@ -34,9 +34,9 @@ def migrated(
 ) -> tuple[Migrated, list[Any]]:
     """Import documents. Returns the tally and the rejected entries."""
     rejected: list[Any] = []
-    _, plan = plan_of(documents, ImportOptions(**options), "sessions")
+    profile, plan = plan_of(documents, ImportOptions(**options), "sessions")
     migration = Migration(
-        hk, plan, lambda _, *parts: rejected.append(parts), application=application, check_rules=check_rules
+        hk, profile, plan, lambda _, *parts: rejected.append(parts), application=application, check_rules=check_rules
     )
     for _ in migration.batches(documents):
         pass
@@ -226,7 +226,7 @@ def test_ids_with_equal_texts_are_distinguished(hk: Harken) -> None:
 def test_an_interrupted_migration_can_continue(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
     """``reached`` is the last complete document; continuing after it, or starting again, misses nothing."""
     documents = [session({"rating": "up"}, {"rating": None}, _id=f"{number:04}") for number in range(1_200)]
-    migration = Migration(hk, plan_of(documents, ImportOptions(), "sessions")[1], print)
+    migration = Migration(hk, *plan_of(documents, ImportOptions(), "sessions"), print)
     batches = migration.batches(documents)
     assert (next(batches), migration.reached) == (500, "0499")
     submit_many = hk.collection.submit_many

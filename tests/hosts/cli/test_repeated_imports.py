@@ -417,3 +417,13 @@ def test_the_sample_has_rows_that_are_imported(cli: Any, tmp_path: Path) -> None
     (tmp_path / "bad.jsonl").write_text(text)
     sample = cli("import", "bad.jsonl", "--dry-run", "--json").json["files"][0]["sample"]
     assert [list(one) for one in sample] == [["problem"]] * 3
+
+
+def test_a_part_of_the_rows_without_the_new_column_is_imported(cli: Any, tmp_path: Path) -> None:
+    """Other columns are left out with --drop, as the message says, also if other ratings occur in the part."""
+    rows = [f"s{number},{('up', 'down')[number % 2]},words {number}" for number in range(100)]
+    cli("import", write(tmp_path, "a.csv", "session_id,rating,comment\n" + "".join(f"{row}\n" for row in rows)))
+    wider = "session_id,rating,comment,tier\n" + "".join(f"{row},gold\n" for row in rows if ",up," in row)
+    file = write(tmp_path, "a.csv", wider)
+    assert "other columns" in cli("import", file).err
+    assert cli("import", file, "--drop", "tier", "--json").json["duplicates"] == 50

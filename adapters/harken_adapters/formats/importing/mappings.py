@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
+from attrs import frozen
+
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import alternatives
 from harken_adapters.formats.importing.plan import Plan
@@ -16,30 +18,46 @@ from harken_adapters.formats.importing.profile import Profile
 _PLAIN: Final[tuple[Mapping[str, str], ...]] = ({"1": "up", "0": "neutral", "-1": "down"}, {"1": "up", "0": "down"})
 
 
-def mapping_digest(options: Iterable[ImportOptions]) -> str:
-    """A digest of what the options of files say about the meaning of columns. How a file is read is not part of it."""
-    found = sorted({_digest(_what_options_say(one)) for one in options})
-    return found[0] if len(found) == 1 else _digest(found)
+@frozen
+class MappingDigests:
+    """Digests of the mapping of an import, as its record has them, see :class:`harken.Import`.
 
-
-def meaning_digest(files: Iterable[tuple[Profile, Plan]]) -> str:
-    """A digest of what the options of files mean for them: other options may mean the same.
-
-    Which columns have a field or go into the context, and how the ratings and dates that occur are read. Columns
-    without a value are left out.
+    How a file is read is not part of a mapping.
     """
-    return _digest(sorted({_digest(_meaning_of(profile, plan)) for profile, plan in files}))
+
+    mapping_digest: str
+    meaning_digest: str
+    columns_digest: str
+
+    @classmethod
+    def of(cls, files: Iterable[tuple[Profile, Plan]]) -> MappingDigests:
+        """The digests for these files.
+
+        The meaning is which columns have a field or go into the context, and how the ratings and dates that occur are
+        read. Columns without a value are left out.
+        """
+        read = [*files]
+        return cls(
+            _digest_of_all([_what_options_say(plan.options) for _, plan in read]),
+            _digest_of_all([[_columns(profile, plan), _readings(plan)] for profile, plan in read]),
+            _digest_of_all([_columns(profile, plan) for profile, plan in read]),
+        )
 
 
-def _meaning_of(profile: Profile, plan: Plan) -> object:
+def _columns(profile: Profile, plan: Plan) -> object:
     fields = {name: [one for one in columns if one in profile.filled] for name, columns in plan.fields.items()}
     return [
         {name: columns for name, columns in fields.items() if columns},
+        {column: name for column, name in plan.context.items() if column in profile.filled},
+        [plan.has_context, plan.reason, plan.id_column],
+    ]
+
+
+def _readings(plan: Plan) -> object:
+    return [
         dict(plan.options.constants),
         {text: rating.value for text, rating in plan.ratings.meanings().items()},
         [plan.dates.date_format, plan.dates.zone_name.upper()] if plan.forms else None,
-        {column: name for column, name in plan.context.items() if column in profile.filled},
-        [plan.has_context, plan.reason, plan.id_column],
     ]
 
 
@@ -88,6 +106,12 @@ def _what_options_say(options: ImportOptions) -> object:
         options.only if options.only is None else sorted(options.only),
         options.context,
     ]
+
+
+def _digest_of_all(values: Iterable[object]) -> str:
+    """The digest of values, in any order and without repetitions."""
+    found = sorted({_digest(one) for one in values})
+    return found[0] if len(found) == 1 else _digest(found)
 
 
 def _digest(value: object) -> str:

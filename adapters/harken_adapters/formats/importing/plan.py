@@ -60,8 +60,8 @@ class Plan:
         reason: the column of a reason that becomes the only tag; ``None`` if there is none.
         sessions: where sessions are from.
         id_column: the column that names sessions, for ``Sessions.ID``.
-        source: the name of the file without its folder and suffixes, which distinguishes equal rows of several files
-            if they have neither a session, nor an id, nor a date.
+        source: the name of the file, or of the one that rejected rows are from, without its folder and suffixes. It
+            distinguishes equal rows of several files if they have neither a session, nor an id, nor a date.
         ratings: reads ratings.
         dates: reads dates.
         forms: the forms of dates that occur, by column.
@@ -133,7 +133,7 @@ class Plan:
             reason=reason,
             sessions=sessions,
             id_column=row_id,
-            source=source_name(profile.name),
+            source=source_name(profile.layout.rejected_from or profile.name),
             ratings=ratings,
             dates=Dates.of(options, profile.layout),
             forms=forms,

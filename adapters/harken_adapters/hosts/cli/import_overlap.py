@@ -8,6 +8,7 @@ from typing import Final
 from harken import Import, StorageUnavailable
 from harken.domain.rules import label_problem
 from harken_adapters.charts.labels import amount
+from harken_adapters.formats.importing.mappings import MappingDigests
 from harken_adapters.formats.importing.profile import RowDigests
 from harken_adapters.hosts.cli.import_run import undo_command
 from harken_adapters.hosts.cli.options import CliContext, WrongUsage
@@ -40,18 +41,21 @@ class Overlap:
         self,
         known: Sequence[Import],
         digests: Collection[RowDigests],
-        mapping_digest: str,
-        meaning_digest: str,
+        mapping: MappingDigests,
     ) -> None:
         self._rows = {digest for one in digests for digest in one.rows.found}
         self._contents = {digest for one in digests for digest in one.contents.found}
         self._remapped = [
-            one for one in known if one.shares_rows(self._rows) and not one.has_mapping(mapping_digest, meaning_digest)
+            one
+            for one in known
+            if one.shares_rows(self._rows) and not one.has_mapping(mapping.mapping_digest, mapping.meaning_digest)
         ]
         self._reshaped = [
             one
             for one in known
-            if one not in self._remapped and one.meaning_digest != meaning_digest and self._has_other_columns(one)
+            if one not in self._remapped
+            and one.columns_digest != mapping.columns_digest
+            and self._has_other_columns(one)
         ]
         self.imports = [one for one in known if one in self._remapped or one in self._reshaped]
 

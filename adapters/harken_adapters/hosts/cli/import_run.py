@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import Factory, define, field
+from attrs import Factory, asdict, define, field
 
 from harken import Harken, Import
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.importing.importer import Importer
-from harken_adapters.formats.importing.mappings import carried_mapping, mapping_digest, meaning_digest
+from harken_adapters.formats.importing.mappings import MappingDigests, carried_mapping
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.running import RunningImport
@@ -93,8 +93,7 @@ class Run:
                 application,
                 import_id=self._import_id,
                 files=[file.table.name for file in self.files],
-                mapping_digest=mapping_digest(file.plan.options for file in self.files),
-                meaning_digest=meaning_digest((file.profile, file.plan) for file in self.files),
+                **asdict(MappingDigests.of((file.profile, file.plan) for file in self.files)),
                 sample=[digest for one in digests for digest in one.rows.smallest],
                 content_sample=[digest for one in digests for digest in one.contents.smallest],
             )

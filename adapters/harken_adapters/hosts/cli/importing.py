@@ -17,7 +17,7 @@ from harken import Import
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.mappings import mapping_digest, meaning_digest
+from harken_adapters.formats.importing.mappings import MappingDigests
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
@@ -217,8 +217,7 @@ def _overlap(read: Sequence[ImportFile], known: Sequence[Import]) -> Overlap:
     return Overlap(
         [one for one in known if rejected_from.isdisjoint(one.files)],
         [digests for file in read for digests in file.profile.digests.values()],
-        mapping_digest(file.plan.options for file in read),
-        meaning_digest((file.profile, file.plan) for file in read),
+        MappingDigests.of((file.profile, file.plan) for file in read),
     )
 
 

@@ -18,7 +18,7 @@ import harken
 from harken import StorageError
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.mappings import carried_mapping, mapping_digest, meaning_digest
+from harken_adapters.formats.importing.mappings import MappingDigests, carried_mapping
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
@@ -104,9 +104,9 @@ def mongodb_sessions(
         reject = partial(rejects.add, read_as=read_as(None, profile.layout, None, carried_mapping(plan)))
         migration = Migration(
             hk,
+            profile,
             plan,
             (lambda *_: None) if dry_run else reject,
-            profile=profile,
             name=collection,
             application=cli.application,
             import_id=import_id,
@@ -137,10 +137,10 @@ def mongodb_sessions(
 
 def _refuse_other_mappings(cli: CliContext, profile: Profile, plan: Plan) -> None:
     """Refuse entries that an earlier migration stored with another mapping."""
-    mapping, meaning = mapping_digest([plan.options]), meaning_digest([(profile, plan)])
+    mapping = MappingDigests.of([(profile, plan)])
     for name, digests in profile.digests.items():
         command = (cli if name == cli.default_application else evolve(cli, application=name)).command
-        Overlap(earlier_imports(cli, name), [digests], mapping, meaning).refuse(command, "")
+        Overlap(earlier_imports(cli, name), [digests], mapping).refuse(command, "")
 
 
 @contextmanager
