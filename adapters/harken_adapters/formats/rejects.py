@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from harken_adapters.formats.importing.columns import with_session
+from harken_adapters.formats.spreadsheet_csv import is_spreadsheet_export, unguard
 from harken_adapters.formats.strict_json import parse
 from harken_adapters.formats.tables.table import Layout, Origin, Row
 
@@ -134,7 +135,8 @@ def _parse(text: str, value: Mapping[str, Any], reason: object) -> tuple[Any, st
     if len(rows) != 1 or len(rows[0]) != len(columns):
         found = f"{len(rows)} rows" if len(rows) != 1 else f"{len(rows[0])} cells"
         return text, f"the row has {found}, but there are {len(columns)} columns: {', '.join(map(str, columns))}"
-    return dict(zip(map(str, columns), rows[0], strict=True)), ""
+    cells = map(unguard, rows[0]) if is_spreadsheet_export(columns) else rows[0]
+    return dict(zip(map(str, columns), cells, strict=True)), ""
 
 
 def _unreadable(reason: object) -> str:

@@ -427,3 +427,14 @@ def test_a_part_of_the_rows_without_the_new_column_is_imported(cli: Any, tmp_pat
     file = write(tmp_path, "a.csv", wider)
     assert "other columns" in cli("import", file).err
     assert cli("import", file, "--drop", "tier", "--json").json["duplicates"] == 50
+
+
+def test_a_corrected_text_of_a_table_for_spreadsheets_has_no_guards(cli: Any, tmp_path: Path) -> None:
+    """The apostrophe that an export put before a formula is removed from it too."""
+    text = "session_id,rating,comment,harken_id\ns,up,'=1,\nt,up,'=2\nu,up,'=3,\n"
+    (tmp_path / "x.csv").write_text(text)
+    assert cli("import", "x.csv").code in (0, 3)
+    (tmp_path / "y.csv").write_text(text.replace("t,up,'=2", "t,up,'=2,,,,x"))
+    assert cli("import", "y.csv").code == 3
+    assert cli("import", correct(tmp_path, "y.csv", "'=2,,,,x", "'=2,")).code == 0
+    assert {one.comment for one in entries()} == {"=1", "=2", "=3"}
