@@ -34,7 +34,11 @@ def test_longer_than_the_calendar() -> None:
 @pytest.mark.parametrize(
     ("default", "applications", "message"),
     [
-        ("400", {}, "retention must be a duration in days or hours, such as '400 days' or '36h', or 'forever'; got '400'"),
+        (
+            "400",
+            {},
+            "retention must be a duration in days or hours, such as '400 days' or '36h', or 'forever'; got '400'",
+        ),
         (400, {}, "retention must be a duration"),
         ("", {}, "retention must be a duration"),
         ("12m", {}, "retention must be at least a day, such as '30 days'; got '12m'; 'm' means minutes"),
