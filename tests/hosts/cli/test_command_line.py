@@ -228,6 +228,94 @@ def test_filters_that_match_nothing(cli: Any) -> None:
     assert cli("moderate", "queue").out == "No pending feedback\n"
 
 
+#: What is said about an agent that no feedback has.
+UNKNOWN = "Unknown agent 'Detla' (did you mean 'Delta'?); known: Delta, United"
+
+
+@pytest.fixture
+def two_agents(cli: Any) -> None:  # noqa: ARG001 - changes the working directory
+    """Stores feedback on two agents, with a tag and context."""
+    with harken.connect(URL) as hk:
+        for agent in ("Delta", "United"):
+            hk.submit("s", "up", "Good", agent_id=agent, tags=["too slow"], context={"tier": "gold", "timezone": "CET"})
+
+
+@pytest.mark.parametrize(
+    "command", [*[one for one in READING if one not in (("facets",), ("moderate", "queue"))], ("export",)]
+)
+@pytest.mark.usefixtures("two_agents")
+def test_an_unknown_agent_is_named(cli: Any, command: tuple[str, ...]) -> None:
+    """A misspelt agent has no feedback; a similar one that has some is suggested."""
+    shown = cli(*command, "--agent", "Detla")
+    assert shown.code == 0
+    if command == ("export",):
+        assert (shown.out, shown.err) == ("", f"{UNKNOWN}\n0 entries exported\n")
+    else:
+        assert shown.out == f"No feedback matches the filters\n{UNKNOWN}\n"
+
+
+@pytest.mark.usefixtures("two_agents")
+def test_unknown_agents_of_a_comparison(cli: Any) -> None:
+    """One side without feedback is named, also in JSON, where its satisfaction is null and not 0."""
+    shown = cli("compare", "--before-agent", "Detla", "--after-agent", "Delta", "--json")
+    assert shown.err == f"{UNKNOWN}\n"
+    assert (shown.json["before"]["satisfaction_score"], shown.json["after"]["satisfaction_score"]) == (None, 100.0)
+    shown = cli("compare", "--before-agent", "Detla", "--after-agent", "Untied")
+    assert shown.out.splitlines() == [
+        "No feedback matches the filters",
+        UNKNOWN,
+        "Unknown agent 'Untied' (did you mean 'United'?); known: Delta, United",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("filters", "line"),
+    [
+        (["--tag", "to slow"], "Unknown tag 'to slow'; known: too slow"),
+        (["--context", "tier=glod"], "Unknown context.tier 'glod'; known: gold"),
+        (["--context", "teir=gold"], "No feedback has context.teir (did you mean 'context.tier'?)"),
+        (["--session", "t"], None),
+    ],
+)
+@pytest.mark.usefixtures("two_agents")
+def test_unknown_values_of_filters_are_named(cli: Any, filters: list[str], line: str | None) -> None:
+    """For tags and context values, those that exist are named."""
+    shown = cli("stats", *filters).out.splitlines()
+    assert shown == ["No feedback matches the filters", *([line] if line else [])]
+
+
+def test_feedback_in_other_states_is_mentioned(cli: Any) -> None:
+    """If all feedback that matches is pending, that is the reason why there is none."""
+    with harken.connect(URL, spam="hold") as hk:
+        hk.submit("s", "up", "Click here for a casino bonus")
+    hint = "1 entry is pending, rejected or withdrawn; to include them, add --status any --withdrawn"
+    assert cli("stats").out.splitlines() == ["No feedback matches the filters", hint]
+    assert "up" in cli("list", "--status", "any", "--withdrawn").out
+
+
+@pytest.mark.usefixtures("two_agents")
+def test_a_context_name_is_suggested_as_a_group(cli: Any) -> None:
+    """The name of a context value that feedback has needs its prefix."""
+    for command in ("stats", "compare", "ranking"):
+        ran = cli(command, "--by", "timezone")
+        assert ran.code == 2
+        assert "Cannot group by 'timezone'; expected agent, " in ran.err
+        assert ran.err.endswith("; did you mean context.timezone?\n")
+        assert "did you mean" not in cli(command, "--by", "country").err
+
+
+@pytest.mark.parametrize("file", [(), ("feedback.jsonl",)])
+def test_exports_of_an_empty_application_name_others(cli: Any, file: tuple[str, ...]) -> None:
+    """On stderr, as the file may be stdout."""
+    stored(shop=2)
+    shown = cli("export", *file, "--application", "shopp")
+    assert shown.code == 0
+    assert shown.err.splitlines()[:2] == [
+        "No feedback yet in the application shopp",
+        "Add --application NAME for one that has feedback: shop (2 entries)",
+    ]
+
+
 def test_applications(cli: Any) -> None:
     """All entries are counted, and those that statistics show."""
     stored(web=3, shop=1)

@@ -10,7 +10,7 @@ from harken import Cursor, Feedback, Target
 from harken.domain.query import Order
 from harken.services.feedback.receipt import Receipt
 from harken_adapters.formats.readings import readings_record
-from harken_adapters.hosts.cli.applications import say_if_empty
+from harken_adapters.hosts.cli.empty_results import say_if_nothing
 from harken_adapters.hosts.cli.evaluation import reading_note
 from harken_adapters.hosts.cli.options import (
     FeedbackId,
@@ -111,15 +111,16 @@ def list_(
     """List feedback, newest first."""
     cursor = Cursor.parse(after) if after else None
     with cli_context(context).open_existing() as hk:
-        page = hk.collection.find(filters.query(hk), limit=limit, after=cursor, order=sort)
-        if not page.items and not as_json and say_if_empty(hk):
+        query = filters.query(hk)
+        page = hk.collection.find(query, limit=limit, after=cursor, order=sort)
+        if not page.items and not as_json and say_if_nothing(hk, query):
             return
         readings = hk.sentiment.readings(page.items) if sentiment else {}
     if as_json:
         print_json(page.to_dict() | ({"readings": readings_record(readings)} if sentiment else {}))
     else:
         notes = {feedback_id: reading_note(one) for feedback_id, one in readings.items()}
-        feedback_list(page, empty="No more feedback" if after else "No feedback matches the filters", notes=notes)
+        feedback_list(page, empty="No more feedback", notes=notes)
 
 
 def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False) -> None:

@@ -25,7 +25,7 @@ from harken_adapters.formats.moderation import (
     waiting_record,
 )
 from harken_adapters.formats.readings import spam_evaluation_record, spam_record
-from harken_adapters.hosts.cli.applications import say_if_empty
+from harken_adapters.hosts.cli.empty_results import say_if_empty
 from harken_adapters.hosts.cli.evaluation import evaluation_table, spam_note
 from harken_adapters.hosts.cli.exit_codes import FAILED
 from harken_adapters.hosts.cli.feedback import After, Limit

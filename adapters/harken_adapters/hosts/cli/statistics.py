@@ -49,14 +49,13 @@ from harken_adapters.formats.statistics import (
     heat_map_record,
     keywords_record,
     mix_record,
-    parse_group,
     period_points,
     recurring_points,
     recurring_record,
     response_time_record,
     themes_record,
 )
-from harken_adapters.hosts.cli.applications import say_if_empty
+from harken_adapters.hosts.cli.empty_results import parse_existing_group, say_if_nothing, tell_unknown
 from harken_adapters.hosts.cli.options import (
     Filters,
     Json,
@@ -66,7 +65,7 @@ from harken_adapters.hosts.cli.options import (
     values_by_name,
     with_filters,
 )
-from harken_adapters.hosts.cli.output import Cell, chart, chart_width, print_json, row_width, say, table, wrap
+from harken_adapters.hosts.cli.output import Cell, chart, chart_width, print_json, row_width, say, table, warn, wrap
 
 #: A design effect that is shown: from here on, the interval is about 5% wider than it would be without it.
 _NOTABLE = 1.1
@@ -121,10 +120,10 @@ def stats(
             raise WrongUsage("--sort, --reverse and --limit are for groups; add --by, such as --by agent")
         _show_stats(context, filters, as_json=as_json)
         return
-    group_by = parse_group(by, over_time="'harken trends'")
     with cli_context(context).open_existing() as hk:
+        group_by = parse_existing_group(hk, by)
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
+        if not as_json and say_if_nothing(hk, query):
             return
         groups = hk.analytics.estimate_groups(query, group_by)
         shown = dict(islice(_sort_groups(groups, sort, reverse=reverse), limit))
@@ -155,9 +154,11 @@ def _sort_groups(
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
+        response_time = hk.moderation.response_time(query)
+        # Moderators may have rejected all of it.
+        if not as_json and response_time is None and say_if_nothing(hk, query):
             return
-        estimate, response_time = hk.analytics.estimate(query), hk.moderation.response_time(query)
+        estimate = hk.analytics.estimate(query)
     if as_json:
         print_json(estimate.to_dict() | {"response_time": response_time_record(response_time)})
         return
@@ -223,7 +224,7 @@ def trends(
     zone = filters.zone
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
+        if not as_json and say_if_nothing(hk, query):
             return
         if with_heat_map:
             cells = hk.analytics.heat_map(query, zone, prefer_dates=True)
@@ -302,7 +303,7 @@ def themes(
     """
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
+        if not as_json and say_if_nothing(hk, query):
             return
         if keyword:
             keywords = hk.analytics.keywords(query, keyword)
@@ -381,11 +382,13 @@ def compare(
             return
         if before == after:
             before = _previous_period(hk, after)
-        comparison = hk.analytics.compare(before, after)
-        if not as_json and say_if_empty(hk):
+        if not as_json and say_if_nothing(hk, before, after):
             return
+        comparison = hk.analytics.compare(before, after)
         same_agent = before.agent_id == after.agent_id
         mix = hk.analytics.mix(before, after, GroupBy(Dimension.AGENT)) if same_agent else None
+        sides = ((before, comparison.before), (after, comparison.after))
+        tell_unknown(hk, *(query for query, summary in sides if not summary.total), tell=warn)
     if as_json:
         print_json(comparison.to_dict() | {"mix": mix_record(mix)})
         return
@@ -395,10 +398,10 @@ def compare(
 
 
 def _compare_groups(hk: Harken, query: FeedbackQuery, by: str, *, as_json: bool) -> None:
-    groups = hk.analytics.compare_groups(query, parse_group(by, over_time="'harken trends'"))
+    groups = hk.analytics.compare_groups(query, parse_existing_group(hk, by))
     if as_json:
         print_json(compared_groups_record(by, groups))
-    elif not say_if_empty(hk):
+    elif not say_if_nothing(hk, query):
         # A line for each group: its satisfaction, and how it compares with the others.
         chart(comparison_text(groups, by=_noun(by), width=row_width()))
 
