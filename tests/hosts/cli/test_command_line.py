@@ -233,7 +233,7 @@ UNKNOWN = "Unknown agent 'Detla' (did you mean 'Delta'?); known: Delta, United"
 
 
 @pytest.fixture
-def two_agents(cli: Any) -> None:  # noqa: ARG001 - changes the working directory
+def two_agents(cli: Any) -> None:
     """Stores feedback on two agents, with a tag and context."""
     with harken.connect(URL) as hk:
         for agent in ("Delta", "United"):
