@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from harken import Cursor, Feedback, Target
+from harken import Cursor, Feedback, Harken, Target
 from harken.domain.query import Order
 from harken.services.feedback.receipt import Receipt
 from harken_adapters.formats.readings import readings_record
 from harken_adapters.hosts.cli.empty_results import say_if_nothing
 from harken_adapters.hosts.cli.evaluation import reading_note
 from harken_adapters.hosts.cli.options import (
+    RATINGS,
     FeedbackId,
     Filters,
     Json,
@@ -38,7 +39,7 @@ def submit(
     context: typer.Context,
     *,
     session_id: Annotated[str, typer.Argument(metavar="SESSION_ID", help="The session that the feedback is about.")],
-    rating: Annotated[str, typer.Argument(metavar="RATING", help="up, down or neutral.")],
+    rating: Annotated[str, typer.Argument(metavar="RATING", autocompletion=RATINGS, help="up, down or neutral.")],
     comment: Annotated[str, typer.Argument(metavar="COMMENT", help="Required with the rating down.")] = "",
     agent: Annotated[str | None, typer.Option(help="The agent that answered.")] = None,
     message: Annotated[str | None, typer.Option(help="The message that the feedback is about.")] = None,
@@ -56,9 +57,10 @@ def submit(
     tags, values = tag or (), pairs("--context", context_values or ())
     if vote and author is None:
         raise WrongUsage("A vote needs an author; add --author")
-    with cli_context(context).open() as hk:
+
+    def store(hk: Harken) -> Receipt:
         if vote and author is not None:
-            receipt = hk.collection.set_vote(
+            return hk.collection.set_vote(
                 target,
                 author,
                 rating_value,
@@ -68,19 +70,19 @@ def submit(
                 idempotency_key=key,
                 application=hk.application,
             )
-        else:
-            receipt = hk.submit(
-                session_id,
-                rating_value,
-                comment,
-                agent_id=agent,
-                message_id=message,
-                author=author,
-                tags=tags,
-                context=values,
-                idempotency_key=key,
-            )
-    _show_receipt(receipt, as_json=as_json)
+        return hk.submit(
+            session_id,
+            rating_value,
+            comment,
+            agent_id=agent,
+            message_id=message,
+            author=author,
+            tags=tags,
+            context=values,
+            idempotency_key=key,
+        )
+
+    _show_receipt(cli_context(context).store(store), as_json=as_json)
 
 
 def _show_receipt(receipt: Receipt, *, as_json: bool) -> None:
