@@ -136,6 +136,21 @@ def test_completion_scripts(cli: Any, monkeypatch: pytest.MonkeyPatch, shell: st
         ("harken list --sto", ["--storage"]),
         ("harken list --storage sqlite:///x.db --si", ["--since"]),
         ("harken list --status ", ["approved", "pending", "rejected", "any"]),
+        ("harken list --rating ", ["up", "down", "neutral"]),
+        ("harken list --zone Europe/Berl", ["Europe/Berlin"]),
+        ("harken submit s u", ["up"]),
+        ("harken stats --sort ", ["total", "up", "down", "satisfaction", "name"]),
+        ("harken stats --by ", ["agent", "session", "tag", "context."]),
+        ("harken compare --by t", ["tag"]),
+        ("harken ranking --by ", ["agent", "context."]),
+        ("harken trends --by w", ["week", "weekday"]),
+        ("harken alerts backtest --by ", ["session", "agent", "application"]),
+        ("harken moderate several ", ["approve", "reject", "hold", "undo"]),
+        ("harken routes add r --event feedback.w", ["feedback.withdrawn"]),
+        ("harken export --for ", ["spreadsheet"]),
+        ("harken import --scale ", ["stars", "nps", "0..1"]),
+        ("harken import --from lang", ["langfuse", "langsmith"]),
+        ("harken migrate mongodb-sessions --scale n", ["nps"]),
     ],
 )
 def test_completions(cli: Any, monkeypatch: pytest.MonkeyPatch, typed: str, completions: list[str]) -> None:
@@ -334,20 +349,20 @@ def test_applications(cli: Any) -> None:
     ]
 
 
-#: Commands that create a missing storage, or need no storage.
-WRITING = {
-    ("submit",),
-    ("import",),
-    ("copy",),
-    ("migrate", "mongodb-sessions"),
-    ("relay",),
-    ("demo",),
-    ("serve",),
-    ("mcp",),
-    ("keys", "create"),
-    ("routes", "add"),
-    ("channels", "on"),
-    ("channels", "off"),
+#: Commands that create a missing storage, or need no storage, with arguments that change nothing.
+WRITING: dict[tuple[str, ...], list[tuple[str, ...]]] = {
+    ("submit",): [("s", "down"), ("", "up"), ("s", "up", "--tag", "")],
+    ("import",): [("missing.csv",)],
+    ("copy",): [("--from", "sqlite:///missing.db", "--to", "sqlite:///target.db")],
+    ("migrate", "mongodb-sessions"): [("x",)],
+    ("relay",): [("--once",)],
+    ("demo",): [("x",)],
+    ("serve",): [("--host", "0.0.0.0", "--port", "0"), ("--host", "0.0.0.0", "--open")],
+    ("mcp",): [("--http", "x"), ("--write", "--allowed-host", "x")],
+    ("keys", "create"): [("--scope", "x"), ("--scope", "read", "--agent", "")],
+    ("routes", "add"): [("r", "--channel", "x"), ("r", "--channel", "log", "--template", "{{ x")],
+    ("channels", "on"): [("x",), ("log",)],
+    ("channels", "off"): [("x",), ("log", "--reason", "")],
 }
 ARGUMENTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("compare",): ("--by", "agent"),
@@ -361,10 +376,10 @@ ARGUMENTS: dict[tuple[str, ...], tuple[str, ...]] = {
 
 
 @pytest.mark.slow
-def test_reading_creates_no_file(cli: Any, tmp_path: Path) -> None:
-    """A mistyped URL is an error that names the file, not a new storage."""
-    for words in sorted(set(all_commands()) - WRITING):
-        for arguments in (ARGUMENTS.get(words, ()), ("x",)):
-            ran = cli(*words, *arguments)
-            assert ran.code in (0, 1, 2, 5), (words, ran)
-            assert list(tmp_path.iterdir()) == [], words
+@pytest.mark.parametrize("words", sorted(all_commands()), ids=" ".join)
+def test_commands_that_change_nothing_create_no_file(cli: Any, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A mistyped URL is an error that names the file, not a new storage; and what is refused leaves no empty one."""
+    for arguments in WRITING.get(words, [ARGUMENTS.get(words, ()), ("x",)]):
+        ran = cli(*words, *arguments, storage=None if words == ("copy",) else URL)
+        assert ran.code in ((1, 2, 3, 4, 5) if words in WRITING else (0, 1, 2, 5)), ran
+        assert list(tmp_path.iterdir()) == [], arguments

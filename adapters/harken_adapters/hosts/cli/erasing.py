@@ -14,7 +14,7 @@ from harken.domain.rules import label_problem
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.record import erasure_record
 from harken_adapters.hosts.cli.exit_codes import NOT_FOUND
-from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context, local_instant
+from harken_adapters.hosts.cli.options import ZONES, Json, WrongUsage, cli_context, local_instant
 from harken_adapters.hosts.cli.output import confirm, in_one_line, print_json, say, time_text
 
 #: The names of what is erased besides feedback, singular and plural.
@@ -83,7 +83,12 @@ def erase(
         str | None, typer.Option(metavar="DATE", help="Erase feedback that was created before this; ISO 8601.")
     ] = None,
     zone: Annotated[
-        str, typer.Option(metavar="IANA", help="The time zone of a date without an offset, such as Europe/Berlin.")
+        str,
+        typer.Option(
+            metavar="IANA",
+            autocompletion=ZONES,
+            help="The time zone of a date without an offset, such as Europe/Berlin.",
+        ),
     ] = "UTC",
     import_id: Annotated[
         str | None, typer.Option("--import", metavar="ID", help="Undo this import; see harken imports.")

@@ -16,7 +16,7 @@ from harken_adapters.formats.statistics import (
     ranking_record,
 )
 from harken_adapters.hosts.cli.empty_results import parse_existing_group, say_if_empty, say_if_nothing
-from harken_adapters.hosts.cli.options import Filters, Json, cli_context, with_filters
+from harken_adapters.hosts.cli.options import Filters, Json, cli_context, completes, with_filters
 from harken_adapters.hosts.cli.output import chart, print_json, row_width, say, table, wrap
 
 _SameWeekdays = Annotated[
@@ -82,7 +82,12 @@ def ranking(
     context: typer.Context,
     filters: Filters,
     *,
-    by: Annotated[str, typer.Option(metavar="agent|context.NAME", help="Group by this.")] = "agent",
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="agent|context.NAME", autocompletion=completes("agent", "context."), help="Group by this."
+        ),
+    ] = "agent",
     same_weekdays: _SameWeekdays = False,
     as_json: Json = False,
 ) -> None:

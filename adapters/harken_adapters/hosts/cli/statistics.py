@@ -57,6 +57,7 @@ from harken_adapters.formats.statistics import (
 )
 from harken_adapters.hosts.cli.empty_results import parse_existing_group, say_if_nothing, tell_unknown
 from harken_adapters.hosts.cli.options import (
+    GROUPS,
     Filters,
     Json,
     WrongUsage,
@@ -103,7 +104,11 @@ def stats(
     *,
     by: Annotated[
         str | None,
-        typer.Option(metavar="GROUP", help="A line for each agent, session, tag or context.NAME instead of the total."),
+        typer.Option(
+            metavar="GROUP",
+            autocompletion=GROUPS,
+            help="A line for each agent, session, tag or context.NAME instead of the total.",
+        ),
     ] = None,
     sort: Annotated[
         Sort, typer.Option(metavar="COLUMN", help="With --by: the order, by total, up, down, satisfaction or name.")
@@ -342,7 +347,11 @@ def compare(
     *,
     by: Annotated[
         str | None,
-        typer.Option(metavar="agent|session|tag|context.NAME", help="Compare each group with the others instead."),
+        typer.Option(
+            metavar="agent|session|tag|context.NAME",
+            autocompletion=GROUPS,
+            help="Compare each group with the others instead.",
+        ),
     ] = None,
     before_since: _Moment = None,
     before_until: _Moment = None,
