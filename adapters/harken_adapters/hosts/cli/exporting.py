@@ -82,7 +82,9 @@ def export(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Export feedback, oldest first, for `harken import` and other programs.
+    """Export feedback to a file, for `harken import` and other programs.
+
+    The oldest is first.
 
     With --pairs, each line has the prompt, answer, rating, comment and tags of feedback on a message of a stored
     conversation.
