@@ -69,7 +69,11 @@ def test_another_file(tmp_path: Path) -> None:
         ),
         (
             b"[sever]\nport = 1",
-            r"unknown setting 'sever' \(did you mean '\[server\]'\?\); expected one of application, ",
+            r"unknown table '\[sever\]' \(did you mean '\[server\]'\?\); expected one of \[alerts\], ",
+        ),
+        (
+            b'[application.shop]\nretention = "90 days"',
+            r"unknown table '\[application\]' \(did you mean '\[applications\]'\?\); expected one of \[alerts\], ",
         ),
         (b"[[chanels]]", r"unknown setting 'chanels' \(did you mean '\[channels\]'\?\)"),
         (b'max_batch = "1"', "max_batch in .* must be of type int, got '1'"),

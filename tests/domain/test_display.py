@@ -35,14 +35,28 @@ def filled(hk: Harken) -> Harken:
 
 
 def test_a_summary() -> None:
-    """One line has the counts, and the satisfaction with its interval if there is one."""
-    assert str(SUMMARY) == ("1,650 entries: 1,234 up, 411 down, 5 neutral; satisfaction 75.0% (95% CI 72.9 to 77.0)")
+    """One line has the counts, and the satisfaction with its interval if there is one.
+
+    The interval is named for what it assumes, as that of an estimate may be wider.
+    """
+    assert str(SUMMARY) == (
+        "1,650 entries: 1,234 up, 411 down, 5 neutral; satisfaction 75.0% (95% CI of independent ratings 72.9 to 77.0)"
+    )
     assert str(Summary(neutral=1)) == "1 entry: 0 up, 0 down, 1 neutral; no thumbs"
     assert str(Summary()) == "no feedback"
     assert table(SUMMARY._repr_html_()) == [
-        ["entries", "up", "down", "neutral", "satisfaction", "95% interval"],
+        ["entries", "up", "down", "neutral", "satisfaction", "95% CI of independent ratings"],
         ["1,650", "1,234", "411", "5", "75.0%", "72.9 to 77.0"],
     ]
+
+
+def test_averages_of_nothing_are_null() -> None:
+    """In JSON, no ratings are not a satisfaction of 0, which is the worst."""
+    averages = ("satisfaction_score", "quality_score", "average_comment_length")
+    nothing, neutral = Summary().to_dict(), Summary(neutral=1).to_dict()
+    assert [nothing[name] for name in averages] == [None, None, None]
+    assert [neutral[name] for name in averages] == [None, 50.0, 0.0]
+    assert Estimate(Summary(), 1.0).to_dict()["satisfaction_score"] is None
 
 
 def test_an_estimate_has_its_own_interval() -> None:

@@ -34,10 +34,15 @@ def test_longer_than_the_calendar() -> None:
 @pytest.mark.parametrize(
     ("default", "applications", "message"),
     [
-        ("400", {}, "retention must be a duration such as '400 days', or 'forever'; got '400'"),
+        (
+            "400",
+            {},
+            "retention must be a duration in days or hours, such as '400 days' or '36h', or 'forever'; got '400'",
+        ),
         (400, {}, "retention must be a duration"),
         ("", {}, "retention must be a duration"),
-        ("12m", {}, "retention must be at least a day, got 720 s; 'm' means minutes"),
+        ("12m", {}, "retention must be at least a day, such as '30 days'; got '12m'; 'm' means minutes"),
+        ("1 hour", {}, "retention must be at least a day, such as '30 days'; got '1h'$"),
         ("forever", {"shop": "0d"}, "retention of application 'shop' must be at least a day"),
         ("forever", {"shop": None}, "retention of application 'shop' must be a duration"),
         ("forever", {" ": "1d"}, "The name of an application must not be empty"),

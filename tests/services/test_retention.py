@@ -304,7 +304,7 @@ def test_the_environment(directory: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ('retention = "400"', r"retention in .*harken\.toml must be a duration such as '400 days'"),
+        ('retention = "400"', r"retention in .*harken\.toml must be a duration in days or hours, such as '400 days'"),
         ("retention = 400", r"retention in .*harken\.toml must be of type str"),
         ('[applications.shop]\nretention = "1h"', "retention of application 'shop' must be at least a day"),
         ('[applications.shop]\nretentoin = "90d"', r"\[applications\.shop\]: unknown setting 'retentoin'"),

@@ -251,7 +251,7 @@ def _build_legend(grid: HeatGrid) -> tuple[LegendItem, ...]:
 def _build_responses_legend(grid: HeatGrid) -> tuple[LegendItem, ...]:
     most = max(cell.summary.total for cell in grid.cells)
     scale = tuple(_draw_swatch("fa", shade / _SHADES) for shade in range(1, _SHADES + 1))
-    return (LegendItem(scale, f"{most:,} responses", "1"),)
+    return (LegendItem(scale, amount(most, "response"), "1"),)
 
 
 def _draw_swatch(kind: str, fill_opacity: float | None = None) -> Element:

@@ -194,8 +194,12 @@ def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required:
         raise ConfigurationError(f"{section} in {path} must be a table, [{section}]; got {found!r}")
     if partial:
         found = {name: value for name, value in found.items() if name in kinds}
-    known = [*sorted(kinds), *([] if section else (f"[{table}]" for table in sorted(SECTIONS)))]
-    if problem := unknown_names(found, known, "setting"):
+    known_tables = [] if section else [f"[{table}]" for table in sorted(SECTIONS)]
+    # No setting is a table, so a name that is also that of a setting is a mistyped table.
+    found_tables = [] if section else [f"[{name}]" for name, value in found.items() if isinstance(value, dict)]
+    if problem := unknown_names(found_tables, known_tables, "table"):
+        raise ConfigurationError(f"{where}: {problem}")
+    if problem := unknown_names(found, [*sorted(kinds), *known_tables], "setting"):
         raise ConfigurationError(f"{where}: {problem}")
     return {name: _checked(f"{name} in {where}", kinds[name], value) for name, value in found.items()}
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from harken.domain.trend import Trend
 
 _STATISTICS: Final = ("entries", "up", "down", "neutral", "satisfaction", "95% interval")
+#: The name of an interval that is too narrow if authors gave several ratings.
+_ASSUMED: Final = "95% CI of independent ratings"
 _FEEDBACK: Final = ("created (UTC)", "rating", "comment", "tags", "agent", "session")
 #: How much of a text of feedback is shown.
 _MOST_CHARACTERS: Final = 200
@@ -22,19 +24,30 @@ _MOST_CHARACTERS: Final = 200
 _MOST_POINTS: Final = 100
 
 
-def summary_text(summary: Summary, interval: Interval) -> str:
-    """Return statistics in one line; the interval may take repeated authors into account."""
+def summary_text(summary: Summary, interval: Interval, *, is_adjusted: bool) -> str:
+    """Return statistics in one line.
+
+    Args:
+        summary: the statistics.
+        interval: that of the satisfaction.
+        is_adjusted: whether it takes repeated authors into account. Else, its name says what it assumes.
+    """
     if not summary.total:
         return "no feedback"
     total, up, down, neutral, satisfaction, known = _statistics(summary, interval)
     entries = "entry" if summary.total == 1 else "entries"
-    share = f"satisfaction {satisfaction} (95% CI {known})" if summary.decided else "no thumbs"
+    share = (
+        f"satisfaction {satisfaction} ({'95% CI' if is_adjusted else _ASSUMED} {known})"
+        if summary.decided
+        else "no thumbs"
+    )
     return f"{total} {entries}: {up} up, {down} down, {neutral} neutral; {share}"
 
 
-def summary_html(summary: Summary, interval: Interval) -> str:
-    """Return a table with one row."""
-    return _table(_STATISTICS, [_statistics(summary, interval)])
+def summary_html(summary: Summary, interval: Interval, *, is_adjusted: bool) -> str:
+    """Return a table with one row; see :func:`summary_text`."""
+    headings = _STATISTICS if is_adjusted else (*_STATISTICS[:-1], _ASSUMED)
+    return _table(headings, [_statistics(summary, interval)])
 
 
 def comparison_text(comparison: Comparison) -> str:

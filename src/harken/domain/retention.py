@@ -92,9 +92,12 @@ def _parse(name: str, text: object) -> KeptFor:
     try:
         return parse_duration(text)
     except ValueError:
-        raise ConfigurationError(f"{name} must be a duration such as '400 days', or 'forever'; got {text!r}") from None
+        expected = "a duration in days or hours, such as '400 days' or '36h', or 'forever'"
+        raise ConfigurationError(f"{name} must be {expected}; got {text!r}") from None
 
 
 def _check(name: str, kept: KeptFor) -> None:
     if kept is not None and kept < _SHORTEST:
-        raise ConfigurationError(f"{name} must be at least a day, got {kept.total_seconds():,.0f} s; 'm' means minutes")
+        given = format_duration(kept)
+        hint = "; 'm' means minutes" if given.endswith("m") else ""
+        raise ConfigurationError(f"{name} must be at least a day, such as '30 days'; got '{given}'{hint}")

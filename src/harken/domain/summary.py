@@ -138,20 +138,21 @@ class Summary:
         )
 
     def __str__(self) -> str:
-        return summary_text(self, self.interval)
+        return summary_text(self, self.interval, is_adjusted=False)
 
     def _repr_html_(self) -> str:
-        return summary_html(self, self.interval)
+        return summary_html(self, self.interval, is_adjusted=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, named as in the HTTP API.
 
-        Counts and sums are exact. Percentages and lengths have one decimal, sentiments three.
+        Counts and sums are exact. Percentages and lengths have one decimal, sentiments three. Those of nothing are
+        ``None``.
         """
         record = {
             **self.to_sums(),
-            "quality_score": round(self.quality, 1),
-            "average_comment_length": round(self.average_comment_length, 1),
+            "quality_score": round(self.quality, 1) if self.total else None,
+            "average_comment_length": round(self.average_comment_length, 1) if self.total else None,
             "interval": self.interval.to_dict(),
         }
         if self.average_polarity is not None and self.average_subjectivity is not None:
@@ -160,13 +161,16 @@ class Summary:
         return record
 
     def to_sums(self) -> dict[str, Any]:
-        """Return the counts and sums, from which everything else can be computed, and the satisfaction in percent."""
+        """Return the counts and sums, from which everything else can be computed, and the satisfaction in percent.
+
+        It is ``None`` without thumbs.
+        """
         return {
             "total_feedbacks": self.total,
             "positive": self.positive,
             "negative": self.negative,
             "neutral": self.neutral,
-            "satisfaction_score": round(self.satisfaction, 1),
+            "satisfaction_score": round(self.satisfaction, 1) if self.decided else None,
             "comments": self.comments,
             "comment_characters": self.comment_characters,
             "sentiments": self.sentiments,

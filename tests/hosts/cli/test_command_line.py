@@ -136,6 +136,21 @@ def test_completion_scripts(cli: Any, monkeypatch: pytest.MonkeyPatch, shell: st
         ("harken list --sto", ["--storage"]),
         ("harken list --storage sqlite:///x.db --si", ["--since"]),
         ("harken list --status ", ["approved", "pending", "rejected", "any"]),
+        ("harken list --rating ", ["up", "down", "neutral"]),
+        ("harken list --zone Europe/Berl", ["Europe/Berlin"]),
+        ("harken submit s u", ["up"]),
+        ("harken stats --sort ", ["total", "up", "down", "satisfaction", "name"]),
+        ("harken stats --by ", ["agent", "session", "tag", "context."]),
+        ("harken compare --by t", ["tag"]),
+        ("harken ranking --by ", ["agent", "context."]),
+        ("harken trends --by w", ["week", "weekday"]),
+        ("harken alerts backtest --by ", ["session", "agent", "application"]),
+        ("harken moderate several ", ["approve", "reject", "hold", "undo"]),
+        ("harken routes add r --event feedback.w", ["feedback.withdrawn"]),
+        ("harken export --for ", ["spreadsheet"]),
+        ("harken import --scale ", ["stars", "nps", "0..1"]),
+        ("harken import --from lang", ["langfuse", "langsmith"]),
+        ("harken migrate mongodb-sessions --scale n", ["nps"]),
     ],
 )
 def test_completions(cli: Any, monkeypatch: pytest.MonkeyPatch, typed: str, completions: list[str]) -> None:
@@ -228,6 +243,94 @@ def test_filters_that_match_nothing(cli: Any) -> None:
     assert cli("moderate", "queue").out == "No pending feedback\n"
 
 
+#: What is said about an agent that no feedback has.
+UNKNOWN = "Unknown agent 'Detla' (did you mean 'Delta'?); known: Delta, United"
+
+
+@pytest.fixture
+def two_agents(cli: Any) -> None:
+    """Stores feedback on two agents, with a tag and context."""
+    with harken.connect(URL) as hk:
+        for agent in ("Delta", "United"):
+            hk.submit("s", "up", "Good", agent_id=agent, tags=["too slow"], context={"tier": "gold", "timezone": "CET"})
+
+
+@pytest.mark.parametrize(
+    "command", [*[one for one in READING if one not in (("facets",), ("moderate", "queue"))], ("export",)]
+)
+@pytest.mark.usefixtures("two_agents")
+def test_an_unknown_agent_is_named(cli: Any, command: tuple[str, ...]) -> None:
+    """A misspelt agent has no feedback; a similar one that has some is suggested."""
+    shown = cli(*command, "--agent", "Detla")
+    assert shown.code == 0
+    if command == ("export",):
+        assert (shown.out, shown.err) == ("", f"{UNKNOWN}\n0 entries exported\n")
+    else:
+        assert shown.out == f"No feedback matches the filters\n{UNKNOWN}\n"
+
+
+@pytest.mark.usefixtures("two_agents")
+def test_unknown_agents_of_a_comparison(cli: Any) -> None:
+    """One side without feedback is named, also in JSON, where its satisfaction is null and not 0."""
+    shown = cli("compare", "--before-agent", "Detla", "--after-agent", "Delta", "--json")
+    assert shown.err == f"{UNKNOWN}\n"
+    assert (shown.json["before"]["satisfaction_score"], shown.json["after"]["satisfaction_score"]) == (None, 100.0)
+    shown = cli("compare", "--before-agent", "Detla", "--after-agent", "Untied")
+    assert shown.out.splitlines() == [
+        "No feedback matches the filters",
+        UNKNOWN,
+        "Unknown agent 'Untied' (did you mean 'United'?); known: Delta, United",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("filters", "line"),
+    [
+        (["--tag", "to slow"], "Unknown tag 'to slow'; known: too slow"),
+        (["--context", "tier=glod"], "Unknown context.tier 'glod'; known: gold"),
+        (["--context", "teir=gold"], "No feedback has context.teir (did you mean 'context.tier'?)"),
+        (["--session", "t"], None),
+    ],
+)
+@pytest.mark.usefixtures("two_agents")
+def test_unknown_values_of_filters_are_named(cli: Any, filters: list[str], line: str | None) -> None:
+    """For tags and context values, those that exist are named."""
+    shown = cli("stats", *filters).out.splitlines()
+    assert shown == ["No feedback matches the filters", *([line] if line else [])]
+
+
+def test_feedback_in_other_states_is_mentioned(cli: Any) -> None:
+    """If all feedback that matches is pending, that is the reason why there is none."""
+    with harken.connect(URL, spam="hold") as hk:
+        hk.submit("s", "up", "Click here for a casino bonus")
+    hint = "1 entry is pending, rejected or withdrawn; to include them, add --status any --withdrawn"
+    assert cli("stats").out.splitlines() == ["No feedback matches the filters", hint]
+    assert "up" in cli("list", "--status", "any", "--withdrawn").out
+
+
+@pytest.mark.usefixtures("two_agents")
+def test_a_context_name_is_suggested_as_a_group(cli: Any) -> None:
+    """The name of a context value that feedback has needs its prefix."""
+    for command in ("stats", "compare", "ranking"):
+        ran = cli(command, "--by", "timezone")
+        assert ran.code == 2
+        assert "Cannot group by 'timezone'; expected agent, " in ran.err
+        assert ran.err.endswith("; did you mean context.timezone?\n")
+        assert "did you mean" not in cli(command, "--by", "country").err
+
+
+@pytest.mark.parametrize("file", [(), ("feedback.jsonl",)])
+def test_exports_of_an_empty_application_name_others(cli: Any, file: tuple[str, ...]) -> None:
+    """On stderr, as the file may be stdout."""
+    stored(shop=2)
+    shown = cli("export", *file, "--application", "shopp")
+    assert shown.code == 0
+    assert shown.err.splitlines()[:2] == [
+        "No feedback yet in the application shopp",
+        "Add --application NAME for one that has feedback: shop (2 entries)",
+    ]
+
+
 def test_applications(cli: Any) -> None:
     """All entries are counted, and those that statistics show."""
     stored(web=3, shop=1)
@@ -246,20 +349,20 @@ def test_applications(cli: Any) -> None:
     ]
 
 
-#: Commands that create a missing storage, or need no storage.
-WRITING = {
-    ("submit",),
-    ("import",),
-    ("copy",),
-    ("migrate", "mongodb-sessions"),
-    ("relay",),
-    ("demo",),
-    ("serve",),
-    ("mcp",),
-    ("keys", "create"),
-    ("routes", "add"),
-    ("channels", "on"),
-    ("channels", "off"),
+#: Commands that create a missing storage, or need no storage, with arguments that change nothing.
+WRITING: dict[tuple[str, ...], list[tuple[str, ...]]] = {
+    ("submit",): [("s", "down"), ("", "up"), ("s", "up", "--tag", "")],
+    ("import",): [("missing.csv",)],
+    ("copy",): [("--from", "sqlite:///missing.db", "--to", "sqlite:///target.db")],
+    ("migrate", "mongodb-sessions"): [("x",)],
+    ("relay",): [("--once",)],
+    ("demo",): [("x",)],
+    ("serve",): [("--host", "0.0.0.0", "--port", "0"), ("--host", "0.0.0.0", "--open")],
+    ("mcp",): [("--http", "x"), ("--write", "--allowed-host", "x")],
+    ("keys", "create"): [("--scope", "x"), ("--scope", "read", "--agent", "")],
+    ("routes", "add"): [("r", "--channel", "x"), ("r", "--channel", "log", "--template", "{{ x")],
+    ("channels", "on"): [("x",), ("log",)],
+    ("channels", "off"): [("x",), ("log", "--reason", "")],
 }
 ARGUMENTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("compare",): ("--by", "agent"),
@@ -273,10 +376,10 @@ ARGUMENTS: dict[tuple[str, ...], tuple[str, ...]] = {
 
 
 @pytest.mark.slow
-def test_reading_creates_no_file(cli: Any, tmp_path: Path) -> None:
-    """A mistyped URL is an error that names the file, not a new storage."""
-    for words in sorted(set(all_commands()) - WRITING):
-        for arguments in (ARGUMENTS.get(words, ()), ("x",)):
-            ran = cli(*words, *arguments)
-            assert ran.code in (0, 1, 2, 5), (words, ran)
-            assert list(tmp_path.iterdir()) == [], words
+@pytest.mark.parametrize("words", sorted(all_commands()), ids=" ".join)
+def test_commands_that_change_nothing_create_no_file(cli: Any, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A mistyped URL is an error that names the file, not a new storage; and what is refused leaves no empty one."""
+    for arguments in WRITING.get(words, [ARGUMENTS.get(words, ()), ("x",)]):
+        ran = cli(*words, *arguments, storage=None if words == ("copy",) else URL)
+        assert ran.code in ((1, 2, 3, 4, 5) if words in WRITING else (0, 1, 2, 5)), ran
+        assert list(tmp_path.iterdir()) == [], arguments

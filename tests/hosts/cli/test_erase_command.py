@@ -51,7 +51,20 @@ def test_feedback_before_a_time_is_erased(cli: Any, three_days: list[Feedback]) 
     assert _stored() == ["f2"]
     with harken.connect(URL) as hk:
         assert (hk.summary(), hk.check()) == (Summary.of(three_days[2]), [])
-    assert cli("erase", "--before", "2026-03-06T12:00Z", "--yes").code == 4
+    ran = cli("erase", "--before", "2026-03-06T12:00Z", "--yes")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == "Nothing to erase: no such feedback was created before 2026-03-06 12:00:00Z\n"
+
+
+@pytest.mark.usefixtures("three_days")
+def test_a_time_without_an_offset_is_in_the_zone(cli: Any) -> None:
+    """As for the dates of other commands: 21:00 in Tokyo is noon in UTC."""
+    question = cli("erase", "--before", "2026-03-06T21:00", "--zone", "Asia/Tokyo", stdin="n\n").err
+    assert "created before 2026-03-06 12:00:00Z permanently?" in question
+    assert "created before 2026-03-06 21:00:00Z permanently?" in cli("erase", "--before", "2026-03-06T21:00").err
+    assert cli("erase", "--before", "2026-03-06", "--zone", "Mars").code == 2
+    ran = cli("erase", "--before", "yesterday", "--zone", "Asia/Tokyo")
+    assert (ran.code, "Invalid value for '--before'" in ran.err) == (2, True)
 
 
 @pytest.mark.usefixtures("three_days")
@@ -113,6 +126,17 @@ def imported(cli: Any) -> None:
         march = hk.imports.list("default")[1]
         hk.imports.finish(march, ImportCounts())
         hk.submit("other", "up")
+
+
+def test_an_import_without_entries_is_undone(cli: Any) -> None:
+    """There is nothing to erase, which is not an error; the import is no longer listed, so a second time it is one."""
+    with harken.connect(URL) as hk:
+        hk.imports.begin("default", import_id="empty")
+    ran = cli("erase", "--import", "empty", "--yes")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == "Nothing to erase: the import empty has no entries; it is no longer listed\n"
+    assert cli("imports").out == "No imports\n"
+    assert cli("erase", "--import", "empty", "--yes").code == 4
 
 
 @pytest.mark.usefixtures("imported")

@@ -476,6 +476,7 @@ def test_no_channels(cli: Any, tmp_path: Path) -> None:
     assert cli("routes", "list").out == "No routes: no notifications are sent\n"
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_a_reason_that_is_not_valid_text_is_refused(cli: Any) -> None:
     """Every process on the storage must be able to read it."""
     ran = cli("channels", "off", "log", "--reason", "\udcff")
@@ -484,6 +485,7 @@ def test_a_reason_that_is_not_valid_text_is_refused(cli: Any) -> None:
     assert cli("channels", "list").out == "log  on\n"
 
 
+@pytest.mark.usefixtures("empty_storage")
 def test_a_channel_is_not_switched_off_without_a_reason(cli: Any) -> None:
     """An empty reason is refused, like in the API."""
     ran = cli("channels", "off", "log", "--reason", "")
@@ -491,6 +493,7 @@ def test_a_channel_is_not_switched_off_without_a_reason(cli: Any) -> None:
     assert cli("channels", "list").out == "log  on\n"
 
 
+@pytest.mark.usefixtures("empty_storage")
 @pytest.mark.parametrize("command", ["on", "off"])
 def test_an_unknown_channel_is_not_found(cli: Any, command: str) -> None:
     """The error lists the known channels."""

@@ -71,4 +71,4 @@ def test_doctor_reports_a_mistake_in_the_settings(cli: Any) -> None:
     """Feedback is not erased by a setting that is not understood."""
     Path("harken.toml").write_text('retention = "12 months"\n')
     (problem,) = cli("doctor", "--json").json["problems"]
-    assert "must be a duration such as '400 days', or 'forever'; got '12 months'" in problem
+    assert "must be a duration in days or hours, such as '400 days' or '36h', or 'forever'; got '12 months'" in problem

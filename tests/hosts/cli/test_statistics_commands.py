@@ -3,6 +3,8 @@
 import io
 import re
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -85,7 +87,7 @@ def test_stats_take_repeated_authors_into_account(cli: Any) -> None:
 @pytest.mark.usefixtures("empty_storage")
 def test_statistics_of_an_empty_storage(cli: Any) -> None:
     """An empty storage has zeros and empty lists."""
-    assert cli("stats", "--json").json["satisfaction_score"] == 0.0
+    assert cli("stats", "--json").json["satisfaction_score"] is None
     assert cli("stats", "--by", "agent", "--json").json == {"by": "agent", "groups": []}
     assert cli("trends", "--json").json == {"by": "day", "zone": "UTC", "points": []}
     assert cli("themes", "--json").json == {
@@ -591,9 +593,20 @@ def test_doctor_checks_the_settings_of_the_server(cli: Any, tmp_path: Path) -> N
     (tmp_path / "harken.toml").write_text("[server]\nprot = 3\n")
     ran = cli("doctor", "--json")
     assert ran.code == 1
+    assert ran.json["server"] == "invalid"
     (problem,) = ran.json["problems"]
     assert "harken.toml: unknown setting 'prot' (did you mean 'port'?); expected one of access, " in problem
     assert "mongomock" not in ran.json["schemes"]
+
+
+@pytest.mark.slow
+def test_doctor_says_that_it_did_not_check_the_settings_of_the_server(tmp_path: Path) -> None:
+    """Without the packages of a server, an invalid table ``[server]`` is not reported as valid."""
+    (tmp_path / "harken.toml").write_text("[server]\nprot = 3\n")
+    program = "import sys; sys.modules['limits'] = None; from harken_adapters.hosts.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "--storage", "memory://", "doctor"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
+    assert re.search(r'^\[server\] +not checked; to check it: pip install "harken\[server\]"$', shown, re.MULTILINE)
 
 
 def test_doctor_fits_a_narrow_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

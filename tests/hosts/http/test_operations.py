@@ -68,15 +68,15 @@ def filled(hk: Harken, clock: ManualClock) -> list[str]:
 
 
 def statistics_of(summary: Summary) -> dict[str, Any]:
-    """Some values of a summary, with the names and rounding of the API."""
+    """Some values of a summary, with the names and rounding of the API. Averages of nothing are null."""
     return {
         "total_feedbacks": summary.total,
         "positive": summary.positive,
         "negative": summary.negative,
         "neutral": summary.neutral,
-        "satisfaction_score": round(summary.satisfaction, 1),
-        "quality_score": round(summary.quality, 1),
-        "average_comment_length": round(summary.average_comment_length, 1),
+        "satisfaction_score": round(summary.satisfaction, 1) if summary.decided else None,
+        "quality_score": round(summary.quality, 1) if summary.total else None,
+        "average_comment_length": round(summary.average_comment_length, 1) if summary.total else None,
         "comments": summary.comments,
         "comment_characters": summary.comment_characters,
         "sentiments": summary.sentiments,

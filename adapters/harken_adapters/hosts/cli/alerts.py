@@ -13,7 +13,15 @@ from harken.domain.alerts.tables import parse_rule
 from harken.domain.texts import did_you_mean
 from harken_adapters.formats.notification import alert_details, alert_record
 from harken_adapters.hosts.cli.feedback import Limit
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, text_or_none, with_filters
+from harken_adapters.hosts.cli.options import (
+    Filters,
+    Json,
+    WrongUsage,
+    cli_context,
+    completes,
+    text_or_none,
+    with_filters,
+)
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, say_facts, say_indented, time_text
 
 alerts = typer.Typer(no_args_is_help=True, help="List alerts, and backtest alert rules on stored feedback.")
@@ -86,7 +94,9 @@ def backtest(
     by: Annotated[
         str | None,
         typer.Option(
-            metavar="session|agent|application", help="The same rule: count per session, agent or application."
+            metavar="session|agent|application",
+            autocompletion=completes("session", "agent", "application"),
+            help="The same rule: count per session, agent or application.",
         ),
     ] = None,
     as_json: Json = False,

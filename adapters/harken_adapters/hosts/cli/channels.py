@@ -61,7 +61,7 @@ def on(context: typer.Context, name: Name, as_json: Json = False) -> None:
     Deliveries that became dead while it was off must be replayed.
     """
     cli = cli_context(context)
-    with cli.open() as hk:
+    with cli.open_existing() as hk:
         hk.channels.switch_on(name)
         status = _status_of(hk, name, cli.application)
     _show(status, as_json=as_json)
@@ -79,10 +79,12 @@ def off(
     While it is off, its deliveries become dead. They can be replayed.
     """
     cli = cli_context(context)
-    with cli.open() as hk:
+
+    def switch_off(hk: Harken) -> ChannelStatus:
         hk.channels.switch_off(name, text("--reason", reason))
-        status = _status_of(hk, name, cli.application)
-    _show(status, as_json=as_json)
+        return _status_of(hk, name, cli.application)
+
+    _show(cli.store(switch_off), as_json=as_json)
 
 
 def channel_line(state: ChannelState) -> str:

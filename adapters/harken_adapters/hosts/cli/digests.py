@@ -12,7 +12,7 @@ from harken_adapters.hosts.cli.output import print_json, say
 from harken_adapters.notifiers.digest_text import digest_lines, digest_title
 
 digest = typer.Typer(help="Show and send the weekly digests of the settings.", no_args_is_help=True)
-_Name = Annotated[str, typer.Argument(help="The name of the digest.")]
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the digest.")]
 
 
 @digest.command()

@@ -7,6 +7,7 @@ import platform
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Final
 import typer
 from attrs import evolve
 
-from harken import Harken, HarkenError, ModerationStatus
+from harken import Harken, HarkenError, MissingExtra, ModerationStatus
 from harken.clock import utc_now
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import scheme_of, supported_schemes
@@ -31,7 +32,7 @@ from harken_adapters.hosts.cli.channels import channels_problem, status_text, st
 from harken_adapters.hosts.cli.exit_codes import FAILED
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
-from harken_adapters.hosts.cli.serve import server_problem
+from harken_adapters.hosts.cli.serve import check_server_settings
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;.*extra == [\"'](?P<extra>[\w-]+)[\"']")
 #: The number of deliveries that are read at a time.
@@ -66,6 +67,7 @@ def _report(cli: CliContext) -> dict[str, Any]:
         "dead_letters": None,
         "stranded": None,
         "retention": None,
+        "server": "not checked",
         "problems": [],
     }
     try:
@@ -89,8 +91,12 @@ def _report(cli: CliContext) -> dict[str, Any]:
     except HarkenError as error:
         report["problems"].append(str(error))
     # Checked even without a storage. Connecting may have reported the same problem.
-    found = filter(None, (channels_problem(), server_problem()))
-    report["problems"] += [problem for problem in found if problem not in report["problems"]]
+    found = [channels_problem()]
+    # Without the packages of a server, its settings cannot be checked.
+    with suppress(MissingExtra):
+        found.append(problem := check_server_settings())
+        report["server"] = "invalid" if problem else "valid"
+    report["problems"] += [problem for problem in found if problem and problem not in report["problems"]]
     return report
 
 
@@ -185,6 +191,7 @@ def _show(report: Mapping[str, Any]) -> None:
         f"{format_duration(timedelta(seconds=queue['oldest_seconds']))}"
         for name, queue in (report["moderation"] or {}).items()
     )
+    unchecked = report["server"] == "not checked"
     rows = [
         ("Python", report["python"]),
         ("Harken", report["harken"]),
@@ -197,6 +204,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("retention", report["retention"]),
         ("channels", ", ".join(one["name"] for one in report["channels"] or ())),
         ("dead letters", report["dead_letters"]),
+        ("[server]", report["server"] + ('; to check it: pip install "harken[server]"' if unchecked else "")),
     ]
     table(("check", "result"), rows, full=True)
     for problem in report["problems"]:

@@ -14,7 +14,7 @@ from harken.domain.rules import label_problem
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.record import erasure_record
 from harken_adapters.hosts.cli.exit_codes import NOT_FOUND
-from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context, instant
+from harken_adapters.hosts.cli.options import ZONES, Json, WrongUsage, cli_context, local_instant
 from harken_adapters.hosts.cli.output import confirm, in_one_line, print_json, say, time_text
 
 #: The names of what is erased besides feedback, singular and plural.
@@ -80,11 +80,16 @@ def erase(
         typer.Option(help="Erase feedback by this author, and sessions that no one else rated."),
     ] = None,
     before: Annotated[
-        datetime | None,
-        typer.Option(
-            metavar="DATE", parser=instant, help="Erase feedback that was created before this; ISO 8601, UTC."
-        ),
+        str | None, typer.Option(metavar="DATE", help="Erase feedback that was created before this; ISO 8601.")
     ] = None,
+    zone: Annotated[
+        str,
+        typer.Option(
+            metavar="IANA",
+            autocompletion=ZONES,
+            help="The time zone of a date without an offset, such as Europe/Berlin.",
+        ),
+    ] = "UTC",
     import_id: Annotated[
         str | None, typer.Option("--import", metavar="ID", help="Undo this import; see harken imports.")
     ] = None,
@@ -97,14 +102,14 @@ def erase(
 
     Several conditions are combined with AND. With --application and no condition, everything of it is erased.
 
-    Exits with code 4 if there is nothing to erase.
+    Exits with code 4 if there is no such feedback, session, author, import or application.
     """
     cli = cli_context(context)
     selection = _Selection(
         feedback_id=feedback_id,
         session=session,
         author=author,
-        before=before,
+        before=local_instant("--before", before, zone),
         import_id=import_id,
         application=cli.application,
     )
@@ -117,11 +122,17 @@ def erase(
             raise typer.Abort
         erased = selection.erase(hk)
     record = erasure_record(erased)
+    is_nothing = not any(record["removed"].values())
     if as_json:
         print_json(record)
+    elif is_nothing and import_id is not None:
+        say(f"Nothing to erase: the import {import_id} has no entries; it is no longer listed")
+    elif is_nothing and before is not None:
+        say(f"Nothing to erase: no such feedback was created before {time_text(selection.before)}")
     else:
         _show_erased(erased, cli.command)
-    if not any(record["removed"].values()):
+    # An import and a time can be right although nothing is erased.
+    if is_nothing and import_id is None and before is None:
         raise typer.Exit(NOT_FOUND)
 
 

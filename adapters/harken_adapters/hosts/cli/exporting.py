@@ -17,6 +17,7 @@ from harken_adapters.charts.labels import amount
 from harken_adapters.formats.exporting import SPREADSHEET, WRITERS, Writer, spreadsheet_writer, write_all
 from harken_adapters.formats.pairs import Pairs
 from harken_adapters.formats.tables.source import STANDARD
+from harken_adapters.hosts.cli.empty_results import say_if_empty, tell_unknown
 from harken_adapters.hosts.cli.files import open_output, refuse_database
 from harken_adapters.hosts.cli.options import Filters, Json, Status, WrongUsage, cli_context, with_filters
 from harken_adapters.hosts.cli.output import escape, escape_json, print_json, say, warn
@@ -81,7 +82,9 @@ def export(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Export feedback, oldest first, for `harken import` and other programs.
+    """Export feedback to a file, for `harken import` and other programs.
+
+    The oldest is first.
 
     With --pairs, each line has the prompt, answer, rating, comment and tags of feedback on a message of a stored
     conversation.
@@ -102,6 +105,8 @@ def export(
         write = _write_as(chosen, _writer(hk, query, chosen, purpose, rated))
         with open_output(file) as data:
             exported = write(hk.collection.stream(query), data)
+        if not exported and not say_if_empty(hk, warn):
+            tell_unknown(hk, query, tell=warn)
     # The export itself may be on stdout.
     tell = warn if file == STANDARD else say
     record: dict[str, Any] = _pairs_record(rated) if rated else {"exported": exported}

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from harken import Cursor, Feedback, Target
+from harken import Cursor, Feedback, Harken, Target
 from harken.domain.query import Order
 from harken.services.feedback.receipt import Receipt
 from harken_adapters.formats.readings import readings_record
-from harken_adapters.hosts.cli.applications import say_if_empty
+from harken_adapters.hosts.cli.empty_results import say_if_nothing
 from harken_adapters.hosts.cli.evaluation import reading_note
 from harken_adapters.hosts.cli.options import (
+    RATINGS,
     FeedbackId,
     Filters,
     Json,
@@ -38,7 +39,7 @@ def submit(
     context: typer.Context,
     *,
     session_id: Annotated[str, typer.Argument(metavar="SESSION_ID", help="The session that the feedback is about.")],
-    rating: Annotated[str, typer.Argument(metavar="RATING", help="up, down or neutral.")],
+    rating: Annotated[str, typer.Argument(metavar="RATING", autocompletion=RATINGS, help="up, down or neutral.")],
     comment: Annotated[str, typer.Argument(metavar="COMMENT", help="Required with the rating down.")] = "",
     agent: Annotated[str | None, typer.Option(help="The agent that answered.")] = None,
     message: Annotated[str | None, typer.Option(help="The message that the feedback is about.")] = None,
@@ -56,9 +57,10 @@ def submit(
     tags, values = tag or (), pairs("--context", context_values or ())
     if vote and author is None:
         raise WrongUsage("A vote needs an author; add --author")
-    with cli_context(context).open() as hk:
+
+    def store(hk: Harken) -> Receipt:
         if vote and author is not None:
-            receipt = hk.collection.set_vote(
+            return hk.collection.set_vote(
                 target,
                 author,
                 rating_value,
@@ -68,19 +70,19 @@ def submit(
                 idempotency_key=key,
                 application=hk.application,
             )
-        else:
-            receipt = hk.submit(
-                session_id,
-                rating_value,
-                comment,
-                agent_id=agent,
-                message_id=message,
-                author=author,
-                tags=tags,
-                context=values,
-                idempotency_key=key,
-            )
-    _show_receipt(receipt, as_json=as_json)
+        return hk.submit(
+            session_id,
+            rating_value,
+            comment,
+            agent_id=agent,
+            message_id=message,
+            author=author,
+            tags=tags,
+            context=values,
+            idempotency_key=key,
+        )
+
+    _show_receipt(cli_context(context).store(store), as_json=as_json)
 
 
 def _show_receipt(receipt: Receipt, *, as_json: bool) -> None:
@@ -111,15 +113,16 @@ def list_(
     """List feedback, newest first."""
     cursor = Cursor.parse(after) if after else None
     with cli_context(context).open_existing() as hk:
-        page = hk.collection.find(filters.query(hk), limit=limit, after=cursor, order=sort)
-        if not page.items and not as_json and say_if_empty(hk):
+        query = filters.query(hk)
+        page = hk.collection.find(query, limit=limit, after=cursor, order=sort)
+        if not page.items and not as_json and say_if_nothing(hk, query):
             return
         readings = hk.sentiment.readings(page.items) if sentiment else {}
     if as_json:
         print_json(page.to_dict() | ({"readings": readings_record(readings)} if sentiment else {}))
     else:
         notes = {feedback_id: reading_note(one) for feedback_id, one in readings.items()}
-        feedback_list(page, empty="No more feedback" if after else "No feedback matches the filters", notes=notes)
+        feedback_list(page, empty="No more feedback", notes=notes)
 
 
 def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False) -> None:

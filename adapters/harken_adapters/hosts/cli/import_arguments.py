@@ -10,7 +10,7 @@ import typer
 from attrs import evolve, frozen
 
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.hosts.cli.options import pairs, with_options
+from harken_adapters.hosts.cli.options import ZONES, completes, pairs, with_options
 
 _PANEL: Final = "What columns mean"
 
@@ -65,7 +65,12 @@ def _meaning(
     ] = None,
     scale: Annotated[
         str | None,
-        typer.Option(metavar="stars|nps|0..1", rich_help_panel=_PANEL, help="The scale of ratings that are numbers."),
+        typer.Option(
+            metavar="stars|nps|0..1",
+            autocompletion=completes("stars", "nps", "0..1"),
+            rich_help_panel=_PANEL,
+            help="The scale of ratings that are numbers.",
+        ),
     ] = None,
     rating: Annotated[
         list[str] | None,
@@ -81,7 +86,12 @@ def _meaning(
     ] = None,
     zone: Annotated[
         str | None,
-        typer.Option(metavar="IANA", rich_help_panel=_PANEL, help="The zone of dates without one; UTC by default."),
+        typer.Option(
+            metavar="IANA",
+            autocompletion=ZONES,
+            rich_help_panel=_PANEL,
+            help="The zone of dates without one; UTC by default.",
+        ),
     ] = None,
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", rich_help_panel=_PANEL, help="Leave out COLUMN; repeatable.")

@@ -21,7 +21,7 @@ from harken_adapters.formats.importing.mappings import MappingDigests
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.presets import options_of, preset, preset_text, read_mapping
+from harken_adapters.formats.presets import options_of, preset, preset_names, preset_text, read_mapping
 from harken_adapters.formats.rejects import place_of
 from harken_adapters.formats.tables.opening import expand, open_table
 from harken_adapters.formats.tables.source import STANDARD
@@ -31,7 +31,7 @@ from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, Impor
 from harken_adapters.hosts.cli.import_output import show_open_ends, show_result, show_shared_names, show_understood
 from harken_adapters.hosts.cli.import_overlap import Overlap, earlier_imports
 from harken_adapters.hosts.cli.import_run import ImportFile, Run
-from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context
+from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, completes
 from harken_adapters.hosts.cli.output import confirm, say
 
 _SHAPE: Final = "How the file is read (detected by default)"
@@ -55,7 +55,7 @@ def import_(
     meaning: Meaning,
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE...", help="Files, patterns such as '*.csv', or - for stdin.", show_default=False),
+        typer.Argument(metavar="FILE", help="Files, patterns such as '*.csv', or - for stdin.", show_default=False),
     ] = None,
     format_: Annotated[
         Format | None,
@@ -78,14 +78,24 @@ def import_(
     ] = None,
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="PRESET", help="Read an export of PRESET, such as langfuse."),
+        typer.Option(
+            "--from",
+            metavar="PRESET",
+            autocompletion=completes(*preset_names()),
+            help="Read an export of PRESET, such as langfuse.",
+        ),
     ] = None,
     mapping: Annotated[
         Path | None,
         typer.Option(metavar="FILE.toml", help="What columns mean, from a file."),
     ] = None,
     show_preset: Annotated[
-        str | None, typer.Option(metavar="PRESET", help="Print what --from PRESET means, as a mapping file.")
+        str | None,
+        typer.Option(
+            metavar="PRESET",
+            autocompletion=completes(*preset_names()),
+            help="Print what --from PRESET means, as a mapping file.",
+        ),
     ] = None,
     dry_run: DryRun = False,
     check_rules: CheckRules = False,
@@ -102,7 +112,7 @@ def import_(
     announce: Annotated[bool, typer.Option("--announce", help="Send notifications for the imported rows.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Import feedback from CSV, JSON, spreadsheets or Parquet files, also compressed.
+    """Import feedback from CSV, JSON, spreadsheet or Parquet files.
 
     Columns are matched to fields by name; all others go into the context. A Harken export is restored exactly.
 

@@ -39,8 +39,9 @@ def create(
 
     The key cannot be shown again.
     """
-    with cli_context(context).open() as hk:
-        created = hk.keys.create(hk.application, scope, name=name, agents=agent or None)
+    created = cli_context(context).store(
+        lambda hk: hk.keys.create(hk.application, scope, name=name, agents=agent or None)
+    )
     if as_json:
         print_json({**key_record(created.key), "key": created.text})
         return

@@ -25,11 +25,11 @@ from harken_adapters.formats.moderation import (
     waiting_record,
 )
 from harken_adapters.formats.readings import spam_evaluation_record, spam_record
-from harken_adapters.hosts.cli.applications import say_if_empty
+from harken_adapters.hosts.cli.empty_results import say_if_empty
 from harken_adapters.hosts.cli.evaluation import evaluation_table, spam_note
 from harken_adapters.hosts.cli.exit_codes import FAILED
 from harken_adapters.hosts.cli.feedback import After, Limit
-from harken_adapters.hosts.cli.options import FeedbackId, Json, WrongUsage, cli_context, instant
+from harken_adapters.hosts.cli.options import FeedbackId, Json, WrongUsage, cli_context, completes, instant
 from harken_adapters.hosts.cli.output import (
     feedback_entry,
     feedback_list,
@@ -59,7 +59,7 @@ HeldBy = Annotated[str | None, typer.Option(metavar="RULE", help="Only feedback 
 Agent = Annotated[str | None, typer.Option(help="Only feedback on this agent.")]
 Author = Annotated[str | None, typer.Option(help="Only feedback by this author.")]
 Seen = Annotated[
-    list[str], typer.Argument(metavar="ID:VERSION...", help="The entries, each with the version that you reviewed.")
+    list[str], typer.Argument(metavar="ID:VERSION", help="The entries, each with the version that you reviewed.")
 ]
 
 
@@ -76,7 +76,7 @@ def queue(
     *,
     limit: Limit = 20,
     after: After = None,
-    order: Annotated[Order, typer.Option(metavar="ORDER", help="oldest or newest first.")] = "oldest",
+    order: Annotated[Order, typer.Option(metavar="oldest|newest", help="Which feedback comes first.")] = "oldest",
     held_by: HeldBy = None,
     agent: Agent = None,
     author: Author = None,
@@ -258,10 +258,10 @@ def _review_rows(found: Review) -> list[tuple[str, str]]:
         rows.append(("author", f"{found.feedback.author}, {author.total:,} before: {counts}"))
     rows.append(("session", f"{found.feedback.session_id}, {amount(found.in_session, 'entry', 'entries')}"))
     if similar.since is not None and similar.until is not None:
-        minutes = (similar.until - similar.since).total_seconds() / 60
+        minutes = amount(round((similar.until - similar.since).total_seconds() / 60), "minute")
         times = amount(len(similar.entries), "time")
         sessions = amount(similar.sessions, "session")
-        rows.append(("same text", f"{times} in {minutes:,.0f} minutes, from {sessions}"))
+        rows.append(("same text", f"{times} in {minutes}, from {sessions}"))
     return rows + _effect_rows(found.if_approved, "if approved")
 
 
@@ -272,14 +272,21 @@ def _effect_rows(effect: Effect, when: str) -> list[tuple[str, str]]:
 
 def _change(change: BeforeAfter) -> str:
     before, after = change.before, change.after
-    satisfaction = f"{before.satisfaction:.1f}% → {after.satisfaction:.1f}% satisfaction"
-    return f"{satisfaction}, {before.total:,} → {after.total:,} entries"
+    old, new = (f"{one.satisfaction:.1f}%" if one.decided else "none" for one in (before, after))
+    return f"{old} → {new} satisfaction, {before.total:,} → {amount(after.total, 'entry', 'entries')}"
 
 
 @moderate.command()
 def several(
     context: typer.Context,
-    status: Annotated[str, typer.Argument(metavar="approve|reject|hold|undo", help="What to decide.")],
+    status: Annotated[
+        str,
+        typer.Argument(
+            metavar="approve|reject|hold|undo",
+            autocompletion=completes("approve", "reject", "hold", "undo"),
+            help="What to decide.",
+        ),
+    ],
     entries: Seen,
     *,
     moderator: Moderator = None,

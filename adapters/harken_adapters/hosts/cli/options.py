@@ -13,7 +13,7 @@ from datetime import UTC, datetime, tzinfo
 from enum import Enum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from attrs import evolve, frozen
@@ -21,14 +21,37 @@ from attrs import evolve, frozen
 import harken
 from harken import FeedbackQuery, Harken, HarkenError, ModerationStatus, Rating
 from harken.configuration.settings import Settings
-from harken.configuration.storage_urls import open_existing_storage
+from harken.configuration.storage_urls import file_of, open_existing_storage
 from harken.domain.instants import SkippedTime, parse_instant
 from harken.domain.query import ANY_STATUS
 from harken.domain.rules import SpamHandling, text_problem
 from harken.domain.trend import zone_named
 
+
+def completes(*choices: str) -> Callable[[str], list[str]]:
+    """What ``autocompletion`` of an option or argument needs, if its values are or begin with one of these."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [one for one in choices if one.startswith(incomplete)]
+
+    return complete
+
+
+def _complete_zone(incomplete: str) -> list[str]:
+    from zoneinfo import available_timezones  # noqa: PLC0415 - rarely used
+
+    return sorted(name for name in available_timezones() if name.startswith(incomplete))
+
+
+#: Completions of ratings, of the groups of ``--by``, and of time zones.
+RATINGS: Final = completes(*(rating.word for rating in Rating))
+GROUPS: Final = completes("agent", "session", "tag", "context.")
+ZONES: Final = _complete_zone
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 FeedbackId = Annotated[str, typer.Argument(metavar="ID", help="The id of the feedback.")]
+
+T = TypeVar("T")
 
 #: The heading of the filter options in the help.
 FILTER_PANEL = "Filters (combined with AND; repeated ones with OR)"
@@ -95,6 +118,18 @@ class CliContext:
     def open(self, *, spam: SpamHandling | None = None) -> Harken:
         """Connect to the storage. It is created if missing."""
         return harken.connect(self.storage, application=self.application, spam=spam)
+
+    def store(self, operation: Callable[[Harken], T]) -> T:
+        """Connect to the storage, run an operation that stores something, and return its result.
+
+        A missing file is created only for an operation that succeeds, so it is tried in memory first.
+        """
+        file = file_of(self.url)
+        if file is not None and not file.exists():
+            with harken.connect("memory://", application=self.application) as hk:
+                operation(hk)
+        with self.open() as hk:
+            return operation(hk)
 
     @contextmanager
     def open_existing(self) -> Iterator[Harken]:
@@ -275,6 +310,7 @@ def _filters(
         list[str] | None,
         typer.Option(
             metavar="RATING",
+            autocompletion=RATINGS,
             help="Feedback with this rating: up, down or neutral; repeatable.",
             rich_help_panel=FILTER_PANEL,
         ),
@@ -317,6 +353,7 @@ def _filters(
         str,
         typer.Option(
             metavar="IANA",
+            autocompletion=ZONES,
             help="The time zone of days and of dates without an offset, such as Europe/Berlin.",
             rich_help_panel=FILTER_PANEL,
         ),

@@ -13,11 +13,10 @@ from harken_adapters.formats.statistics import (
     facets_record,
     headline_record,
     issues_record,
-    parse_group,
     ranking_record,
 )
-from harken_adapters.hosts.cli.applications import say_if_empty
-from harken_adapters.hosts.cli.options import Filters, Json, cli_context, with_filters
+from harken_adapters.hosts.cli.empty_results import parse_existing_group, say_if_empty, say_if_nothing
+from harken_adapters.hosts.cli.options import Filters, Json, cli_context, completes, with_filters
 from harken_adapters.hosts.cli.output import chart, print_json, row_width, say, table, wrap
 
 _SameWeekdays = Annotated[
@@ -40,9 +39,9 @@ def headline(
     """
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
-            return
         periods = hk.analytics.periods(query, filters.zone, same_weekdays=same_weekdays)
+        if not as_json and say_if_nothing(hk, query):
+            return
         found = hk.analytics.headline(periods)
     title, details = headline_title(found), headline_details(found)
     if as_json:
@@ -68,9 +67,9 @@ def reasons(
     """
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
-            return
         periods = hk.analytics.periods(query, filters.zone, same_weekdays=same_weekdays)
+        if not as_json and say_if_nothing(hk, query):
+            return
         found = hk.analytics.reasons(periods, limit=limit)
     if as_json:
         print_json(issues_record(found, Feedback.to_dict))
@@ -83,7 +82,12 @@ def ranking(
     context: typer.Context,
     filters: Filters,
     *,
-    by: Annotated[str, typer.Option(metavar="agent|context.NAME", help="Group by this.")] = "agent",
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="agent|context.NAME", autocompletion=completes("agent", "context."), help="Group by this."
+        ),
+    ] = "agent",
     same_weekdays: _SameWeekdays = False,
     as_json: Json = False,
 ) -> None:
@@ -91,12 +95,12 @@ def ranking(
 
     Shows which differ by more than chance. The periods are those of 'harken headline'.
     """
-    group_by = parse_group(by, over_time="'harken trends'")
     with cli_context(context).open_existing() as hk:
+        group_by = parse_existing_group(hk, by)
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
-            return
         periods = hk.analytics.periods(query, filters.zone, same_weekdays=same_weekdays)
+        if not as_json and say_if_nothing(hk, query):
+            return
         found = hk.analytics.ranking(periods, group_by)
     if as_json:
         print_json(ranking_record(by, found))

@@ -42,7 +42,9 @@ def relay(
     """
     cli = cli_context(context)
     _check(cli)
-    with _interrupt_on_sigterm(), _log_to_stderr(), cli.open() as hk:
+    # What is due once is due in a storage that exists.
+    opened = cli.open_existing() if once else cli.open()
+    with _interrupt_on_sigterm(), _log_to_stderr(), opened as hk:
         warn_of_stranded(hk, cli)
         if once:
             _print_attempts(hk.relay.run_due(), as_json=as_json)

@@ -10,7 +10,7 @@ import typer
 
 from harken.configuration.extras import requires
 from harken_adapters.formats.tables.source import STANDARD
-from harken_adapters.hosts.cli.applications import say_if_empty
+from harken_adapters.hosts.cli.empty_results import say_if_nothing
 from harken_adapters.hosts.cli.files import open_output, refuse_database
 from harken_adapters.hosts.cli.options import Filters, cli_context, with_filters
 from harken_adapters.hosts.cli.output import chart, chart_width, say
@@ -35,7 +35,7 @@ def report(
 
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        if html is None and say_if_empty(hk):
+        if html is None and say_if_nothing(hk, query):
             return
         found = ask(hk, query, filters.zone, now=datetime.now(UTC))
     if html is None:

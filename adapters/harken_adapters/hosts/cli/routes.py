@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -10,14 +10,14 @@ from harken import Harken, ModerationStatus, NoSuchRoute, Route
 from harken.domain.routes import ROUTABLE, name_problem, parse_route, route_record
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.route import dry_run_record
-from harken_adapters.hosts.cli.options import FILTER_PANEL, Json, cli_context
+from harken_adapters.hosts.cli.options import FILTER_PANEL, RATINGS, Json, cli_context, completes
 from harken_adapters.hosts.cli.output import feedback_entry, in_one_line, print_json, say, say_facts
 
 routes = typer.Typer(no_args_is_help=True, help="Choose which events go to which channel.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the route.")]
 
-_TYPES = ", ".join(type_.value for type_ in ROUTABLE)
+_TYPES: Final = [type_.value for type_ in ROUTABLE]
 
 
 @routes.command("list")
@@ -42,12 +42,20 @@ def add(
     channel: Annotated[str, typer.Option(help="The channel to send to.")],
     event: Annotated[
         list[str] | None,
-        typer.Option(metavar="TYPE", help=f"Events of this type; repeatable: {_TYPES}.", rich_help_panel=FILTER_PANEL),
+        typer.Option(
+            metavar="TYPE",
+            autocompletion=completes(*_TYPES),
+            help=f"Events of this type; repeatable: {', '.join(_TYPES)}.",
+            rich_help_panel=FILTER_PANEL,
+        ),
     ] = None,
     rating: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="up|down|neutral", help="Feedback with this rating; repeatable.", rich_help_panel=FILTER_PANEL
+            metavar="up|down|neutral",
+            autocompletion=RATINGS,
+            help="Feedback with this rating; repeatable.",
+            rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
     for_application: Annotated[
@@ -98,12 +106,16 @@ def add(
     if dry_run:
         _dry_run(context, route, as_json=as_json)
         return
-    with cli_context(context).open() as hk:
+
+    def put(hk: Harken) -> tuple[Any, str]:
         hk.routes.put(route)
-        if as_json:
-            print_json(route_as_json(hk, route))
-        else:
-            say_facts(route_line(hk, route))
+        return route_as_json(hk, route), route_line(hk, route)
+
+    record, line = cli_context(context).store(put)
+    if as_json:
+        print_json(record)
+    else:
+        say_facts(line)
 
 
 def _dry_run(context: typer.Context, route: Route, *, as_json: bool) -> None:

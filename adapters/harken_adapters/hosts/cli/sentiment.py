@@ -11,7 +11,7 @@ from harken import AverageReading, EmbeddingsEvaluation, Feedback, Rating, Senti
 from harken.services.embeddings import MAX_COMMENTS
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.readings import sentiment_evaluation_record, survey_record
-from harken_adapters.hosts.cli.applications import say_if_empty
+from harken_adapters.hosts.cli.empty_results import say_if_nothing
 from harken_adapters.hosts.cli.evaluation import evaluation_table, reading_note
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, with_filters
@@ -45,7 +45,7 @@ def sentiment(
         return
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
+        if not as_json and say_if_nothing(hk, query):
             return
         survey = hk.sentiment.survey(query, limit=limit)
     if as_json:

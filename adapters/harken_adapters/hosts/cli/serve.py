@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harken import ConfigurationError, MissingExtra
+from harken import ConfigurationError
 from harken.configuration.extras import requires
 from harken_adapters.hosts.cli.options import cli_context
 from harken_adapters.hosts.cli.output import say
@@ -68,14 +68,16 @@ def serve(
     serving.serve(ServerSettings.load(**options), partial(_print_start, command=cli.command), command=cli.command)
 
 
-def server_problem() -> str | None:
-    """The problem of the settings in ``[server]``; ``None`` if they are valid, or if serving is not installed."""
+def check_server_settings() -> str | None:
+    """Check the settings in ``[server]``. Returns their problem; ``None`` if they are valid.
+
+    Raises:
+        MissingExtra: serving is not installed, so they cannot be checked.
+    """
+    with requires("harken serve", "server"):
+        from harken_adapters.hosts.http.settings import ServerSettings  # noqa: PLC0415 - as above
     try:
-        with requires("harken serve", "server"):
-            from harken_adapters.hosts.http.settings import ServerSettings  # noqa: PLC0415 - as above
         ServerSettings.load()
-    except MissingExtra:
-        return None
     except ConfigurationError as error:
         return str(error)
     return None

@@ -49,15 +49,15 @@ from harken_adapters.formats.statistics import (
     heat_map_record,
     keywords_record,
     mix_record,
-    parse_group,
     period_points,
     recurring_points,
     recurring_record,
     response_time_record,
     themes_record,
 )
-from harken_adapters.hosts.cli.applications import say_if_empty
+from harken_adapters.hosts.cli.empty_results import parse_existing_group, say_if_nothing, tell_unknown
 from harken_adapters.hosts.cli.options import (
+    GROUPS,
     Filters,
     Json,
     WrongUsage,
@@ -66,7 +66,7 @@ from harken_adapters.hosts.cli.options import (
     values_by_name,
     with_filters,
 )
-from harken_adapters.hosts.cli.output import Cell, chart, chart_width, print_json, row_width, say, table, wrap
+from harken_adapters.hosts.cli.output import Cell, chart, chart_width, print_json, row_width, say, table, warn, wrap
 
 #: A design effect that is shown: from here on, the interval is about 5% wider than it would be without it.
 _NOTABLE = 1.1
@@ -104,7 +104,11 @@ def stats(
     *,
     by: Annotated[
         str | None,
-        typer.Option(metavar="GROUP", help="A line for each agent, session, tag or context.NAME instead of the total."),
+        typer.Option(
+            metavar="GROUP",
+            autocompletion=GROUPS,
+            help="A line for each agent, session, tag or context.NAME instead of the total.",
+        ),
     ] = None,
     sort: Annotated[
         Sort, typer.Option(metavar="COLUMN", help="With --by: the order, by total, up, down, satisfaction or name.")
@@ -121,10 +125,10 @@ def stats(
             raise WrongUsage("--sort, --reverse and --limit are for groups; add --by, such as --by agent")
         _show_stats(context, filters, as_json=as_json)
         return
-    group_by = parse_group(by, over_time="'harken trends'")
     with cli_context(context).open_existing() as hk:
+        group_by = parse_existing_group(hk, by)
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
+        if not as_json and say_if_nothing(hk, query):
             return
         groups = hk.analytics.estimate_groups(query, group_by)
         shown = dict(islice(_sort_groups(groups, sort, reverse=reverse), limit))
@@ -155,9 +159,11 @@ def _sort_groups(
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
+        response_time = hk.moderation.response_time(query)
+        # Moderators may have rejected all of it.
+        if not as_json and response_time is None and say_if_nothing(hk, query):
             return
-        estimate, response_time = hk.analytics.estimate(query), hk.moderation.response_time(query)
+        estimate = hk.analytics.estimate(query)
     if as_json:
         print_json(estimate.to_dict() | {"response_time": response_time_record(response_time)})
         return
@@ -223,7 +229,7 @@ def trends(
     zone = filters.zone
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
+        if not as_json and say_if_nothing(hk, query):
             return
         if with_heat_map:
             cells = hk.analytics.heat_map(query, zone, prefer_dates=True)
@@ -302,7 +308,7 @@ def themes(
     """
     with cli_context(context).open_existing() as hk:
         query = filters.query(hk)
-        if not as_json and say_if_empty(hk):
+        if not as_json and say_if_nothing(hk, query):
             return
         if keyword:
             keywords = hk.analytics.keywords(query, keyword)
@@ -341,7 +347,11 @@ def compare(
     *,
     by: Annotated[
         str | None,
-        typer.Option(metavar="agent|session|tag|context.NAME", help="Compare each group with the others instead."),
+        typer.Option(
+            metavar="agent|session|tag|context.NAME",
+            autocompletion=GROUPS,
+            help="Compare each group with the others instead.",
+        ),
     ] = None,
     before_since: _Moment = None,
     before_until: _Moment = None,
@@ -381,11 +391,13 @@ def compare(
             return
         if before == after:
             before = _previous_period(hk, after)
-        comparison = hk.analytics.compare(before, after)
-        if not as_json and say_if_empty(hk):
+        if not as_json and say_if_nothing(hk, before, after):
             return
+        comparison = hk.analytics.compare(before, after)
         same_agent = before.agent_id == after.agent_id
         mix = hk.analytics.mix(before, after, GroupBy(Dimension.AGENT)) if same_agent else None
+        sides = ((before, comparison.before), (after, comparison.after))
+        tell_unknown(hk, *(query for query, summary in sides if not summary.total), tell=warn)
     if as_json:
         print_json(comparison.to_dict() | {"mix": mix_record(mix)})
         return
@@ -395,10 +407,10 @@ def compare(
 
 
 def _compare_groups(hk: Harken, query: FeedbackQuery, by: str, *, as_json: bool) -> None:
-    groups = hk.analytics.compare_groups(query, parse_group(by, over_time="'harken trends'"))
+    groups = hk.analytics.compare_groups(query, parse_existing_group(hk, by))
     if as_json:
         print_json(compared_groups_record(by, groups))
-    elif not say_if_empty(hk):
+    elif not say_if_nothing(hk, query):
         # A line for each group: its satisfaction, and how it compares with the others.
         chart(comparison_text(groups, by=_noun(by), width=row_width()))
 

@@ -50,10 +50,10 @@ class Estimate:
         return Interval(low * 100, high * 100)
 
     def __str__(self) -> str:
-        return summary_text(self.summary, self.interval)
+        return summary_text(self.summary, self.interval, is_adjusted=True)
 
     def _repr_html_(self) -> str:
-        return summary_html(self.summary, self.interval)
+        return summary_html(self.summary, self.interval, is_adjusted=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, named as in the HTTP API; see :meth:`.Summary.to_dict`."""

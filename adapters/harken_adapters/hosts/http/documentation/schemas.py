@@ -359,17 +359,15 @@ _SUMS: Final[Mapping[str, Schema]] = {
     "subjectivity_millionths": _describe(_COUNT, "The sum of their subjectivities, in millionths."),
     "by_hour": _describe(_list(_COUNT, minItems=24, maxItems=24), "The number of entries by UTC hour of day."),
 }
+_PERCENTAGE: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 100}
 _RATINGS: Final[Mapping[str, Schema]] = {
     "total_feedbacks": _COUNT,
     "positive": _COUNT,
     "negative": _COUNT,
     "neutral": _COUNT,
-    "satisfaction_score": {
-        "type": "number",
-        "minimum": 0,
-        "maximum": 100,
-        "description": "The percentage of thumbs-up among thumbs-up and thumbs-down; 0 if there are none.",
-    },
+    "satisfaction_score": _describe(
+        _nullable(_PERCENTAGE), "The percentage of thumbs-up among thumbs-up and thumbs-down; null if there are none."
+    ),
 }
 _DESIGN_EFFECT: Final[Schema] = {
     "type": "number",
@@ -378,13 +376,13 @@ _DESIGN_EFFECT: Final[Schema] = {
 }
 _STATISTICS: Final[Mapping[str, Schema]] = {
     **_RATINGS,
-    "quality_score": {
-        "type": "number",
-        "minimum": 0,
-        "maximum": 100,
-        "description": "The mean of 100 for each thumbs-up, 50 for neutral and 0 for each thumbs-down.",
-    },
-    "average_comment_length": {"type": "number", "minimum": 0, "description": "In characters."},
+    "quality_score": _describe(
+        _nullable(_PERCENTAGE),
+        "The mean of 100 for each thumbs-up, 50 for neutral and 0 for each thumbs-down; null without feedback.",
+    ),
+    "average_comment_length": _describe(
+        _nullable({"type": "number", "minimum": 0}), "In characters; null without feedback."
+    ),
     **_SUMS,
     "interval": _describe(
         reference("Interval"), "Of `satisfaction_score`. It takes into account that authors rated several times."
@@ -568,10 +566,10 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
     "SessionStats": _object(
         {
             "session_id": _ANY_TEXT,
-            **{
-                name: _STATISTICS[name]
-                for name in ("total_feedbacks", "positive", "negative", "neutral", "satisfaction_score")
-            },
+            **dict.fromkeys(("total_feedbacks", "positive", "negative", "neutral"), _COUNT),
+            "satisfaction_score": _describe(
+                _PERCENTAGE, "The percentage of thumbs-up among thumbs-up and thumbs-down; 0 if there are none."
+            ),
         }
     ),
     "Page": _object(
@@ -1488,7 +1486,7 @@ _NO_SUMS: Final = {
     "positive": 0,
     "negative": 0,
     "neutral": 0,
-    "satisfaction_score": 0.0,
+    "satisfaction_score": None,
     "comments": 0,
     "comment_characters": 0,
     "sentiments": 0,
@@ -1500,6 +1498,7 @@ _ONE_DOWN: Final = {
     **_NO_SUMS,
     "total_feedbacks": 1,
     "negative": 1,
+    "satisfaction_score": 0.0,
     "comments": 1,
     "comment_characters": 25,
     "by_hour": [1 if hour == 12 else 0 for hour in range(24)],
