@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from harken import Harken
 from harken.services.conversations import MAX_SIZE
 from harken.services.forks import ForkSafeLock
-from harken_adapters.hosts.session_manager.hooks import Hooks, chain
+from harken_adapters.hosts.session_manager.hooks import Hooks, hooks_of
 from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager
 from harken_adapters.hosts.session_manager.opening import open_harken
 
@@ -31,7 +31,7 @@ class MongoDBSessionManagerFactory:
         """Open the storage; the arguments are those of :class:`MongoDBSessionManager`.
 
         Raises:
-            ConfigurationError: the URL scheme is unknown, or not exactly one of connection string and client is given.
+            ConfigurationError: the URL scheme is unknown, or neither connection string nor client is given.
             StorageError: the storage cannot be opened.
         """
         self.harken = harken or open_harken(connection_string, database_name, client, application_name)
@@ -54,8 +54,8 @@ class MongoDBSessionManagerFactory:
         return MongoDBSessionManager(
             session_id,
             application_name=application_name or self._application,
-            feedback_hook=chain(feedback_hook, feedbackHook),
-            metadata_hook=chain(metadata_hook, metadataHook),
+            feedback_hook=hooks_of(feedback_hook, feedbackHook, "feedback"),
+            metadata_hook=hooks_of(metadata_hook, metadataHook, "metadata"),
             harken=self.harken,
             max_record_bytes=max_record_bytes,
         )

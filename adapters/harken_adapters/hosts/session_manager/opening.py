@@ -18,10 +18,10 @@ _DATABASE: Final = "harken"
 def open_harken(
     connection_string: str | None, database_name: str | None, client: MongoClient[Any] | None, application: str | None
 ) -> Harken:
-    """Open a Harken, which the caller closes. A client stays open.
+    """Open a Harken, which the caller closes. A client wins over a connection string, and stays open.
 
     Raises:
-        ConfigurationError: the URL scheme is unknown, or not exactly one of connection string and client is given.
+        ConfigurationError: the URL scheme is unknown, or neither connection string nor client is given.
         StorageError: the storage cannot be opened.
     """
     if client is None:
@@ -34,8 +34,6 @@ def open_harken(
             )
         with session_errors():
             return harken.connect(storage_url(connection_string, database_name), application=application)
-    if connection_string is not None:
-        raise harken.ConfigurationError("Pass connection_string or client, not both")
     # The only host that accepts a MongoDB client, for compatibility with mongodb_session_manager.
     from harken_adapters.storage.mongodb import mongo_storage  # noqa: PLC0415 - pymongo is an extra
 
