@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pymongo import MongoClient
+from pymongo.errors import InvalidOperation
 
 import harken
 from harken import FeedbackRejected, Harken, IdempotencyConflict, InvalidMetadata, Receipt
 from harken_adapters.hosts.session_manager import (
+    MongoDBConnectionPool,
     MongoDBSessionManager,
     MongoDBSessionManagerFactory,
     close_global_factory,
@@ -23,7 +25,6 @@ from harken_adapters.hosts.session_manager import (
     get_global_factory,
     initialize_global_factory,
 )
-from harken_adapters.hosts.session_manager.opening import storage_url
 
 Hook = Callable[..., Any]
 
@@ -399,24 +400,6 @@ class TestMetadata:
 class TestOpening:
     """The storage of a session manager."""
 
-    @pytest.mark.parametrize(
-        ("connection_string", "database", "url"),
-        [
-            ("mongodb://localhost:27017/", "examples", "mongodb://localhost:27017/examples"),
-            ("mongodb://localhost:27017", "examples", "mongodb://localhost:27017/examples"),
-            ("mongodb://ann:secret@a,b:1/other?retryWrites=true", "x", "mongodb://ann:secret@a,b:1/x?retryWrites=true"),
-            ("mongodb+srv://cluster.example/?tls=true", "a b", "mongodb+srv://cluster.example/a%20b?tls=true"),
-            ("mongodb://localhost/other", None, "mongodb://localhost/other"),
-            ("memory://", "examples", "memory://"),
-            ("sqlite:///feedback.db", "examples", "sqlite:///feedback.db"),
-        ],
-    )
-    def test_the_database_name_is_put_into_the_url(
-        self, connection_string: str, database: str | None, url: str
-    ) -> None:
-        """Storages other than MongoDB ignore it."""
-        assert storage_url(connection_string, database) == url
-
     def test_feedback_is_durable(self, tmp_path: Path) -> None:
         """A second manager on the same file reads the feedback of the first; closing twice is allowed."""
         url = f"sqlite:///{tmp_path / 'feedback.db'}"
@@ -567,3 +550,134 @@ def test_on_a_mongodb_server(mongodb_url: str) -> None:
     assert [{key: one[key] for key in given} for one in manager.get_feedbacks()] == [given, given]
     assert manager.get_metadata()["metadata"] == {"tier": "premium"}
     manager.close()
+
+
+@pytest.fixture
+def place(mongodb_url: str) -> Iterator[tuple[str, str]]:
+    """The URL of a server, without a database, and the name of a database."""
+    server, _, database = mongodb_url.rpartition("/")
+    name, _, options = database.partition("?")
+    yield f"{server}/?{options}", name
+    MongoDBConnectionPool.close()
+
+
+@pytest.mark.slow
+class TestConnections:
+    """Connections to a MongoDB server."""
+
+    def test_the_database(self, place: tuple[str, str]) -> None:
+        """The argument wins over the URL, in which a name may have escapes; options of the URL stay."""
+        url, name = place
+        server, _, options = url.rpartition("/?")
+        for database, stored in ((None, f"{name}-1"), (f"{name}2", f"{name}2")):
+            manager = MongoDBSessionManager("s", f"{server}/{name}%2D1?{options}&retryWrites=true", database)
+            manager.add_feedback({"rating": "up"})
+            manager.close()
+            with MongoClient[Any](url) as client:
+                assert client[stored]["harken_feedback"].count_documents({}) == 1
+                client.drop_database(stored)
+
+    def test_driver_options(self, place: tuple[str, str]) -> None:
+        """They reach the client, and win over the URL. Harken's own are left out, also of the URL."""
+        url, name = place
+        factory = MongoDBSessionManagerFactory(
+            f"{url}&w=1&maxPoolSize=3", name, maxPoolSize=7, minPoolSize=2, w="majority", compressors=["zlib"]
+        )
+        stats = factory.get_connection_stats()
+        assert stats == {
+            "status": "connected",
+            "server_version": stats["server_version"],
+            "pool_config": {"maxPoolSize": 7, "minPoolSize": 2},
+        }
+        factory.create_session_manager("s").add_feedback({"rating": "up"})
+        factory.close()
+        with pytest.raises(TypeError, match="'maxpool' is neither an argument nor an option"):
+            MongoDBSessionManager("s", url, maxpool=7)
+        with MongoDBSessionManagerFactory("memory://", maxPoolSize=7).harken as hk:
+            assert hk.summary().total == 0
+
+    def test_a_client_serves_many_session_managers(self, place: tuple[str, str]) -> None:
+        """Session managers for each request open nothing again, and close nothing."""
+        url, name = place
+        client = MongoDBConnectionPool.initialize(url)
+        first = MongoDBSessionManager("first", client=client, database_name=name)
+        with ThreadPoolExecutor(8) as threads:
+
+            def add(number: int) -> Harken:
+                manager = MongoDBSessionManager(f"s{number}", client=client, database_name=name)
+                manager.add_feedback({"rating": "up"})
+                manager.close()
+                return manager.harken
+
+            opened = set(map(id, threads.map(add, range(32))))
+        assert opened == {id(first.harken)}
+        assert first.harken.summary().total == 32
+        factory = MongoDBSessionManagerFactory(client=client, database_name=name)
+        assert factory.get_connection_stats()["status"] == "external_client"
+        factory.close()
+        assert first.harken.summary().total == 32
+
+    def test_databases_of_a_factory(self, place: tuple[str, str]) -> None:
+        """A session manager may use another database than its factory; each has its own feedback."""
+        url, name = place
+        factory = MongoDBSessionManagerFactory(url, name, "sessions", application_name="web")
+        assert (factory.database_name, factory.collection_name, factory.application_name) == (name, "sessions", "web")
+        other = factory.create_session_manager("s", database_name=f"{name}_other", collection_name="sessions")
+        other.add_feedback({"rating": "up"})
+        assert factory.create_session_manager("s").get_feedbacks() == []
+        assert len(factory.create_session_manager("s", database_name=f"{name}_other").get_feedbacks()) == 1
+        factory.close()
+        with MongoClient[Any](url) as client:
+            client.drop_database(f"{name}_other")
+
+
+@pytest.mark.slow
+class TestPool:
+    """The client of the process."""
+
+    def test_one_client(self, place: tuple[str, str]) -> None:
+        """Equal arguments return it; others replace and close it."""
+        url, _ = place
+        assert MongoDBConnectionPool.get_client() is None
+        with ThreadPoolExecutor(8) as threads:
+            clients = set(map(id, threads.map(lambda _: MongoDBConnectionPool.initialize(url), range(10))))
+        client = MongoDBConnectionPool.get_client()
+        assert clients == {id(client)}
+        replaced = MongoDBConnectionPool.initialize(url, maxPoolSize=5)
+        assert replaced is MongoDBConnectionPool.get_client() is not client
+        with pytest.raises(InvalidOperation):
+            client.server_info()  # type: ignore[union-attr]
+
+    def test_statistics(self, place: tuple[str, str]) -> None:
+        """They say whether the server responds, and never contain the URL."""
+        url, _ = place
+        assert MongoDBConnectionPool.get_pool_stats() == {"status": "not_initialized"}
+        MongoDBConnectionPool.initialize(url, maxPoolSize=5)
+        stats = MongoDBConnectionPool.get_pool_stats()
+        assert (stats["status"], stats["pool_config"]) == ("connected", {"maxPoolSize": 5, "minPoolSize": 5})
+        assert "mongodb://" not in str(stats)
+        MongoDBConnectionPool.close()
+        MongoDBConnectionPool.close()
+        assert MongoDBConnectionPool.get_pool_stats() == {"status": "not_initialized"}
+
+    def test_a_server_that_does_not_respond(self, place: tuple[str, str]) -> None:
+        """The error says so, and the previous client stays."""
+        url, _ = place
+        client = MongoDBConnectionPool.initialize(url)
+        with pytest.raises(harken.StorageUnavailable):
+            MongoDBConnectionPool.initialize("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=100)
+        assert MongoDBConnectionPool.get_client() is client
+
+    def test_other_storages(self) -> None:
+        """The client is a Harken, which session managers accept."""
+        client = MongoDBConnectionPool.initialize("memory://")
+        for session in ("one", "two"):
+            manager = MongoDBSessionManager(session, client=client)
+            manager.add_feedback({"rating": "up"})
+            manager.close()
+        assert isinstance(client, Harken)
+        assert client.summary().total == 2
+        assert MongoDBConnectionPool.get_pool_stats() == {"status": "connected"}
+        MongoDBConnectionPool.close()
+        with pytest.raises(harken.StorageClosed):
+            client.submit("s", "up")

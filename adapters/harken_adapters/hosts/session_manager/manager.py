@@ -16,7 +16,7 @@ from harken.services.conversations import MAX_SIZE
 from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_dictionary, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, call_through, hooks_of
 from harken_adapters.hosts.session_manager.metadata_tool import metadata_tool
-from harken_adapters.hosts.session_manager.opening import open_harken
+from harken_adapters.hosts.session_manager.opening import Connection
 from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool
 from harken_adapters.hosts.strands.errors import session_errors
 
@@ -38,15 +38,16 @@ class MongoDBSessionManager(HarkenSessionManager):
         connection_string: str | None = None,
         database_name: str | None = None,
         collection_name: str | None = None,  # noqa: ARG002 - Harken names its own collections
-        client: MongoClient[Any] | None = None,
+        client: MongoClient[Any] | Harken | None = None,
         *,
-        application_name: str | None = None,
-        feedback_hook: Hooks = None,
         metadata_hook: Hooks = None,
+        feedback_hook: Hooks = None,
+        application_name: str | None = None,
         feedbackHook: Hooks = None,  # noqa: N803 - the name in mongodb_session_manager
         metadataHook: Hooks = None,  # noqa: N803
         harken: Harken | None = None,
         max_record_bytes: int = MAX_SIZE,
+        **driver_options: object,
     ) -> None:
         """Open a session. Nothing is stored until feedback, metadata or a message is added.
 
@@ -56,7 +57,7 @@ class MongoDBSessionManager(HarkenSessionManager):
                 unless ``client`` or ``harken`` is given.
             database_name: the MongoDB database; replaces the one in the URL.
             collection_name: ignored; the names of Harken's collections begin with ``harken_``.
-            client: a MongoDB client, which wins over a connection string; it stays open.
+            client: a MongoDB client (or a Harken), which wins over a connection string; it stays open.
             application_name: the application of the session.
             feedback_hook: one or several hooks around :meth:`add_feedback`, the outermost first.
             metadata_hook: one or several hooks around the operations on metadata.
@@ -64,22 +65,24 @@ class MongoDBSessionManager(HarkenSessionManager):
             metadataHook: deprecated; ignored if ``metadata_hook`` is given.
             harken: an open Harken, such as ``harken.connect()``, instead of the storage arguments; it stays open.
             max_record_bytes: see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
+            driver_options: options of the MongoDB driver, such as ``maxPoolSize``; other storages ignore them. Harken
+                sets ``w``, ``journal`` and ``fsync`` itself.
 
         Raises:
+            TypeError: an argument is unknown.
             ConfigurationError: no storage is given, or the URL scheme is unknown. A ``ValueError``.
             StorageError: the storage cannot be opened. Also a ``SessionException`` of Strands.
         """
         self._feedback_hooks = hooks_of(feedback_hook, feedbackHook, "feedback")
         self._metadata_hooks = hooks_of(metadata_hook, metadataHook, "metadata")
         self._application_name = application_name
-        opened = harken or open_harken(connection_string, database_name, client, application_name)
-        self._own = None if harken else opened
+        self._connection = Connection(connection_string, harken or client, driver_options)
+        opened = self._connection.harken(database_name, application_name)
         super().__init__(opened, session_id, application=application_name, max_record_bytes=max_record_bytes)
 
     def close(self) -> None:
         """Close the connections that it opened; may be called repeatedly. Stored data is durable without it."""
-        if self._own:
-            self._own.close()
+        self._connection.close()
 
     # --- feedback --------------------------------------------------------------------------------------------------
 
