@@ -20,8 +20,12 @@ from hosts.serving import served, serving
 from shared_data import skip_module_without_guide
 from support import PATIENCE
 
-# The guide uses the validators of an earlier pydantic.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")]
+# The guide uses the validators of an earlier pydantic, and deprecated names of arguments.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:feedbackHook is deprecated:DeprecationWarning"),
+]
 
 skip_module_without_guide()
 BLOCKS: Final = list(blocks())
@@ -274,7 +278,7 @@ def test_a_hook_that_only_observes(place: Place, tmp_path: Path) -> None:
         "session-1",
         connection_string=place.connection_string,
         database_name=place.database_name,
-        feedbackHook=hook,
+        feedback_hook=hook,
     )
     with_hook.add_feedback({"rating": "up", "comment": "Saved"})
     assert [feedback["comment"] for feedback in with_hook.get_feedbacks()] == ["Saved"]

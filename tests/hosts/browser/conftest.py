@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import count
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 import harken
 import mongod
 from harken import Harken
+from hosts.browser.chromium import CRASHED, Chromium
 from hosts.browser.dashboard import Dashboard, OpenTab, serving_dashboard, watched_tabs
 from hosts.browser.site import Site, serving_site
 from hosts.browser.visits import SECRET, Visit, stop_clock
@@ -26,10 +27,17 @@ _numbers = count(1)
 ONE_STORAGE = pytest.mark.parametrize("storage", ["sqlite"], indirect=True, scope="module")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run a test again, once, if Chromium crashed."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=[CRASHED]))
+
+
 # Not for the whole session: while Playwright runs, no other event loop can run in this thread.
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, as Debian packages it."""
+def chromium() -> Iterator[Chromium]:
+    """What runs browsers."""
     program = shutil.which("chromium")
     if program is None:
         problem = "This test needs Chromium; install it, for example with 'apt-get install chromium'"
@@ -37,12 +45,14 @@ def browser() -> Iterator[Browser]:
             pytest.fail(problem)
         pytest.skip(problem)
     expect.set_options(timeout=PATIENCE * 1000)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield launched
-        launched.close()
+    with sync_playwright() as playwright, closing(Chromium(playwright, program)) as launching:
+        yield launching
+
+
+@pytest.fixture
+def browser(chromium: Chromium) -> Browser:
+    """A browser."""
+    return chromium.running()
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +88,7 @@ def server(hk: Harken, site: Site) -> Iterator[Server]:
         yield serving
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser profile. Its clock stands still, so that messages stay however busy the machine is."""
     # Without motion, clicks do not wait until it has ended.

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import harken
 from hosts.browser.accessibility import accessibility_problems
+from hosts.browser.chromium import Chromium
 from hosts.browser.dashboard import HELD, Dashboard, OpenTab, watched_tabs
 from hosts.browser.filling import NAMES, fill
 from hosts.browser.test_hostile_texts import TEXTS
@@ -55,12 +56,12 @@ class Full:
 
 
 @pytest.fixture(scope="module")
-def full(browser: Browser, dashboard: Dashboard) -> Iterator[Full]:
+def full(chromium: Chromium, dashboard: Dashboard) -> Iterator[Full]:
     """A full application. The test fails if the browser reports anything."""
     application = f"<b>full</b> {next(_numbers)} {'x' * 100}"
     entry = fill(dashboard, application)
     key = dashboard.key(application, name=NAMES[0])
-    with watched_tabs(browser, dashboard.service.url) as open_tab:
+    with watched_tabs(chromium.running(), dashboard.service.url) as open_tab:
         tab = dashboard.sign_in(open_tab(timezone_id="UTC"), key)
         (delivery,) = dashboard.hk.deliveries.find("dead", application=application, feedback_id=entry.id)
         yield Full(tab, dashboard.url, f"/feedback/{entry.id}", delivery.id)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import expect
 
 import harken
 from harken import Harken
+from hosts.browser.chromium import Chromium
 from hosts.browser.site import Site
-from hosts.browser.visits import SECRET, Visit
+from hosts.browser.visits import SECRET, Visit, stop_clock
 from hosts.serving import Server, served
 from support import eventually
 
@@ -88,11 +89,12 @@ def server(hk: Harken, site: Site) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def conversation(context: BrowserContext, server: Server, site: Site, hk: Harken) -> Iterator[Visit]:
+def conversation(chromium: Chromium, server: Server, site: Site, hk: Harken) -> Iterator[Visit]:
     """A narrow page, in which each of the texts has been sent as a comment, and came back as a reply."""
     assert len(TEXTS) == 40
+    context = chromium.running().new_context(reduced_motion="reduce", viewport={"width": 390, "height": 800})
+    stop_clock(context)
     page = context.new_page()
-    page.set_viewport_size({"width": 390, "height": 800})
     visit = Visit(page, server, site, hk)
     visit.open(*(visit.widget(f"{number}", reasons=f"r{number}:{text}") for number, text in enumerate(TEXTS)))
     for number, text in enumerate(TEXTS):
@@ -103,6 +105,7 @@ def conversation(context: BrowserContext, server: Server, site: Site, hk: Harken
         widget.send.click()
     eventually(lambda: visit.tick() or sum(vote.reply is not None for vote in visit.votes()) == len(TEXTS))
     yield visit
+    context.close()
     assert visit.problems == []
 
 

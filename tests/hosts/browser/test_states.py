@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import pytest
 from attrs import frozen
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import expect
 
-from harken import Harken
-from hosts.browser.site import Site
 from hosts.browser.visits import AUTHOR, Held, Visit, Widget, status
-from hosts.serving import Server
 from support import eventually
 
 pytestmark = pytest.mark.slow
@@ -91,20 +88,10 @@ PATHS: Final = (
 )
 
 
-@pytest.fixture(scope="module")
-def conversation(context: BrowserContext, server: Server, site: Site, hk: Harken) -> Iterator[Visit]:
-    """One page, with a widget for each path."""
-    visit = Visit(context.new_page(), server, site, hk)
-    visit.open(*(visit.widget(path.actions) for path in PATHS))
-    yield visit
-    visit.page.close()
-    assert visit.problems == []
-
-
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.actions)
-def test_a_state_is_reached(conversation: Visit, path: Path) -> None:
+def test_a_state_is_reached(visit: Visit, path: Path) -> None:
     """After each sequence of actions, the thumbs, the panel, the message and the storage agree."""
-    widget = conversation.on(path.actions)
+    widget = visit.open(visit.widget(path.actions))
     for action in path.actions.split():
         ACTIONS[action.replace("-", " ")](widget)
     widget.shows(path.shows)
@@ -113,7 +100,7 @@ def test_a_state_is_reached(conversation: Visit, path: Path) -> None:
         expect(widget.error).to_have_text(NEEDED)
     else:
         widget.says(path.says)
-    conversation.stores(path.stores, path.comment, path.tags, message=path.actions)
+    visit.stores(path.stores, path.comment, path.tags, message=path.actions)
 
 
 def test_messages_disappear(visit: Visit) -> None:

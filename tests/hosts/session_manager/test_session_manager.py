@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pymongo import MongoClient
+from pymongo.errors import InvalidOperation
 
 import harken
 from harken import FeedbackRejected, Harken, IdempotencyConflict, InvalidMetadata, Receipt
 from harken_adapters.hosts.session_manager import (
+    MongoDBConnectionPool,
     MongoDBSessionManager,
     MongoDBSessionManagerFactory,
     close_global_factory,
@@ -23,7 +25,6 @@ from harken_adapters.hosts.session_manager import (
     get_global_factory,
     initialize_global_factory,
 )
-from harken_adapters.hosts.session_manager.opening import storage_url
 
 Hook = Callable[..., Any]
 
@@ -119,7 +120,7 @@ class TestFeedback:
             manager.update_metadata({"where": application})
         manager = MongoDBSessionManager("one", application_name="app", harken=hk)
         assert [one["comment"] for one in manager.get_feedbacks()] == ["one app"]
-        assert manager.get_metadata() == {"metadata": {"where": "app"}}
+        assert manager.get_metadata()["metadata"] == {"where": "app"}
         assert manager.get_application_name() == "app"
 
     @pytest.mark.parametrize("name", sorted(_OWN))
@@ -233,19 +234,18 @@ class TestHooks:
         def keep(original_func: Hook, action: str, session_id: str, feedback: dict[str, Any]) -> Any:
             return original_func(feedback)
 
-        manager = MongoDBSessionManager("session-1", feedback_hook=[count, keep], feedbackHook=count, harken=hk)
+        manager = MongoDBSessionManager("session-1", feedback_hook=[count, keep, count], harken=hk)
         manager.add_feedback({"rating": "up"})
-        assert manager.get_metadata() == {"metadata": {"count": 2}}
+        assert manager.get_metadata()["metadata"] == {"count": 2}
 
-    @pytest.mark.parametrize("name", ["feedback_hook", "feedbackHook"])
-    def test_a_hook_may_change_the_feedback(self, hk: Harken, name: str) -> None:
+    def test_a_hook_may_change_the_feedback(self, hk: Harken) -> None:
         """The changed feedback is stored, and the caller's dictionary is not changed."""
 
         def shout(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
             kwargs["feedback"]["comment"] = kwargs["feedback"]["comment"].upper()
             return original_func(kwargs["feedback"])
 
-        manager = MongoDBSessionManager("session-1", harken=hk, **{name: shout})  # type: ignore[arg-type]
+        manager = MongoDBSessionManager("session-1", harken=hk, feedback_hook=shout)
         given = {"rating": "up", "comment": "great"}
         manager.add_feedback(given)
         assert given["comment"] == "great"
@@ -269,7 +269,7 @@ class TestHooks:
         assert manager.get_feedbacks() == []
 
     def test_hooks_chain(self, hk: Harken) -> None:
-        """The first is the outermost, each gets the feedback of the one before; the camel-case one is the innermost."""
+        """The first is the outermost, and each gets the feedback of the one before."""
 
         def adding(mark: str) -> Hook:
             def hook(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
@@ -278,11 +278,64 @@ class TestHooks:
 
             return hook
 
-        manager = MongoDBSessionManager(
-            "session-1", feedback_hook=[adding("1"), adding("2")], feedbackHook=adding("3"), harken=hk
-        )
+        manager = MongoDBSessionManager("session-1", feedback_hook=[adding("1"), adding("2")], harken=hk)
         manager.add_feedback({"rating": "up", "comment": "0"})
-        assert manager.get_feedbacks()[0]["comment"] == "0123"
+        assert manager.get_feedbacks()[0]["comment"] == "012"
+
+    @pytest.mark.parametrize("create", [MongoDBSessionManager, create_mongodb_session_manager, "factory"])
+    def test_camel_case_hooks(self, hk: Harken, create: Any) -> None:
+        """They work, with a warning that names the line of the program; the current spelling wins."""
+        called: list[str] = []
+
+        def named(name: str) -> Hook:
+            def hook(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
+                called.append(name)
+                return original_func(**kwargs)
+
+            return hook
+
+        arguments = {"harken": hk}
+        if create == "factory":
+            create, arguments = MongoDBSessionManagerFactory(harken=hk).create_session_manager, {}
+        with pytest.warns(DeprecationWarning, match=r"(feedback|metadata)Hook is deprecated; use \1_hook") as warned:
+            old = create("old", feedbackHook=named("feedback"), metadataHook=named("metadata"), **arguments)
+        assert [Path(one.filename) for one in warned] == [Path(__file__)] * 2
+        old.add_feedback({"rating": "up"})
+        old.update_metadata({"a": 1})
+        with pytest.warns(DeprecationWarning, match="feedbackHook is deprecated"):
+            both = create("both", feedback_hook=named("new"), feedbackHook=named("old"), **arguments)
+        both.add_feedback({"rating": "up"})
+        assert called == ["feedback", "metadata", "new"]
+        assert len(old.get_feedbacks()) == len(both.get_feedbacks()) == 1
+
+    @pytest.mark.parametrize("form", ["position", "name", "everything"])
+    def test_the_original_function(self, hk: Harken, form: str) -> None:
+        """It takes its argument by position, by name, or with all that the hook received; it knows its manager."""
+        managers: list[object] = []
+
+        def hook(original_func: Any, action: str, session_id: str, **kwargs: Any) -> Any:
+            managers.append(original_func.__self__)
+            if form == "everything":
+                return original_func(**kwargs)
+            kwargs.pop("session_manager", None)
+            return original_func(*kwargs.values()) if form == "position" else original_func(**kwargs)
+
+        manager = MongoDBSessionManager("session-1", feedback_hook=[hook, hook], metadata_hook=hook, harken=hk)
+        manager.add_feedback({"rating": "up"})
+        manager.update_metadata({"a": 1, "b": 2})
+        manager.delete_metadata(["a"])
+        assert manager.get_metadata() == {"_id": "session-1", "metadata": {"b": 2}}
+        assert [one["rating"] for one in manager.get_feedbacks()] == ["up"]
+        assert managers == [manager] * 5
+
+    def test_wrong_arguments_of_the_original_function(self, hk: Harken) -> None:
+        """The error names the argument, and nothing is stored."""
+        manager = MongoDBSessionManager(
+            "session-1", feedback_hook=lambda original, *_, **__: original(rating="up"), harken=hk
+        )
+        with pytest.raises(TypeError, match="feedback"):
+            manager.add_feedback({"rating": "up"})
+        assert manager.get_feedbacks() == []
 
     def test_metadata_hooks(self, hk: Harken) -> None:
         """Update, get and delete are separate actions; the hook may change arguments and results."""
@@ -296,13 +349,12 @@ class TestHooks:
                 return original_func([key for key in kwargs["keys"] if key != "by"])
             return original_func()
 
-        for name in ("metadata_hook", "metadataHook"):
-            manager = MongoDBSessionManager(name, harken=hk, **{name: guard})  # type: ignore[arg-type]
-            manager.update_metadata({"tier": "premium"})
-            assert manager.get_metadata() == {"metadata": {"by": "hook", "tier": "premium"}}
-            assert manager.delete_metadata(["by", "tier"]) == 1
-            assert manager.get_metadata() == {"metadata": {"by": "hook"}}
-        assert actions == ["update", "get", "delete", "get"] * 2
+        manager = MongoDBSessionManager("session-1", harken=hk, metadata_hook=guard)
+        manager.update_metadata({"tier": "premium"})
+        assert manager.get_metadata()["metadata"] == {"by": "hook", "tier": "premium"}
+        assert manager.delete_metadata(["by", "tier"]) == 1
+        assert manager.get_metadata()["metadata"] == {"by": "hook"}
+        assert actions == ["update", "get", "delete", "get"]
 
     def test_an_invalid_hook_is_rejected(self, hk: Harken) -> None:
         """The constructor raises, not the first call of ``add_feedback``."""
@@ -317,12 +369,12 @@ class TestMetadata:
 
     def test_names_are_set_separately(self, session_manager: MongoDBSessionManager) -> None:
         """An update leaves other names unchanged; an unknown session has no metadata."""
-        assert session_manager.get_metadata() == {"metadata": {}}
+        assert session_manager.get_metadata()["metadata"] == {}
         session_manager.update_metadata({"tier": "premium", "history": ["up"]})
         session_manager.update_metadata({"history": ["up", "up"]})
-        assert session_manager.get_metadata() == {"metadata": {"history": ["up", "up"], "tier": "premium"}}
+        assert session_manager.get_metadata()["metadata"] == {"history": ["up", "up"], "tier": "premium"}
         assert session_manager.delete_metadata(["tier", "nothing"]) == 1
-        assert session_manager.get_metadata() == {"metadata": {"history": ["up", "up"]}}
+        assert session_manager.get_metadata()["metadata"] == {"history": ["up", "up"]}
 
     def test_a_single_text_is_one_name(self, hk: Harken) -> None:
         """A text deletes the name, not the names of its letters; hooks get a list."""
@@ -336,35 +388,17 @@ class TestMetadata:
         manager.update_metadata(dict.fromkeys(("topic", "tier", "o", "p"), 1))
         assert manager.delete_metadata("tier") == 1
         assert MongoDBSessionManager("session-1", harken=hk, metadata_hook=listen).delete_metadata("topic") == 1
-        assert (manager.get_metadata(), keys) == ({"metadata": {"o": 1, "p": 1}}, [["topic"]])
+        assert (manager.get_metadata(), keys) == ({"_id": "session-1", "metadata": {"o": 1, "p": 1}}, [["topic"]])
 
     def test_invalid_metadata_is_rejected(self, session_manager: MongoDBSessionManager) -> None:
         """The error names the value, and nothing is changed."""
         with pytest.raises(InvalidMetadata, match=r"metadata\.when"):
             session_manager.update_metadata({"tier": "basic", "when": datetime.now(UTC)})  # type: ignore[dict-item]
-        assert session_manager.get_metadata() == {"metadata": {}}
+        assert session_manager.get_metadata()["metadata"] == {}
 
 
 class TestOpening:
     """The storage of a session manager."""
-
-    @pytest.mark.parametrize(
-        ("connection_string", "database", "url"),
-        [
-            ("mongodb://localhost:27017/", "examples", "mongodb://localhost:27017/examples"),
-            ("mongodb://localhost:27017", "examples", "mongodb://localhost:27017/examples"),
-            ("mongodb://ann:secret@a,b:1/other?retryWrites=true", "x", "mongodb://ann:secret@a,b:1/x?retryWrites=true"),
-            ("mongodb+srv://cluster.example/?tls=true", "a b", "mongodb+srv://cluster.example/a%20b?tls=true"),
-            ("mongodb://localhost/other", None, "mongodb://localhost/other"),
-            ("memory://", "examples", "memory://"),
-            ("sqlite:///feedback.db", "examples", "sqlite:///feedback.db"),
-        ],
-    )
-    def test_the_database_name_is_put_into_the_url(
-        self, connection_string: str, database: str | None, url: str
-    ) -> None:
-        """Storages other than MongoDB ignore it."""
-        assert storage_url(connection_string, database) == url
 
     def test_feedback_is_durable(self, tmp_path: Path) -> None:
         """A second manager on the same file reads the feedback of the first; closing twice is allowed."""
@@ -415,15 +449,15 @@ class TestOpening:
             assert hk.summary().total == 2
 
     def test_a_client_is_used_and_stays_open(self) -> None:
-        """Session managers with the same client and database share their data."""
+        """Session managers with the same client and database share their data. It wins over a connection string."""
         client: MongoClient[Any] = mongomock.MongoClient()
         for session in ("one", "two"):
-            manager = MongoDBSessionManager(session, client=client, database_name="examples")
+            manager = MongoDBSessionManager(
+                session, "mongodb://nowhere.invalid", client=client, database_name="examples"
+            )
             manager.add_feedback({"rating": "up", "comment": session})
             manager.close()
         assert client["examples"]["harken_feedback"].count_documents({}) == 2
-        with pytest.raises(harken.ConfigurationError, match="not both"):
-            MongoDBSessionManager("one", "memory://", client=client)
 
     def test_a_harken_that_is_passed_stays_open(self, hk: Harken) -> None:
         """The caller closes it."""
@@ -457,14 +491,14 @@ class TestFactory:
             """Store nothing."""
 
         managers = [
-            factory.create_session_manager("one", feedbackHook=skip, metadataHook=skip),
+            factory.create_session_manager("one", feedback_hook=skip, metadata_hook=skip),
             factory.create_session_manager("one", feedback_hook=skip, metadata_hook=skip),
         ]
         for manager in managers:
             assert manager.add_feedback({"rating": "up"}) is None
             manager.update_metadata({"tier": "basic"})
         plain = factory.create_session_manager("one")
-        assert (plain.get_feedbacks(), plain.get_metadata()) == ([], {"metadata": {}})
+        assert (plain.get_feedbacks(), plain.get_metadata()) == ([], {"_id": "one", "metadata": {}})
 
     def test_without_a_factory_the_error_names_the_function_to_call(self) -> None:
         """This also holds after the factory was closed, which may be repeated."""
@@ -514,5 +548,136 @@ def test_on_a_mongodb_server(mongodb_url: str) -> None:
         manager.close()
     manager = MongoDBSessionManager("session-1", connection_string=mongodb_url)
     assert [{key: one[key] for key in given} for one in manager.get_feedbacks()] == [given, given]
-    assert manager.get_metadata() == {"metadata": {"tier": "premium"}}
+    assert manager.get_metadata()["metadata"] == {"tier": "premium"}
     manager.close()
+
+
+@pytest.fixture
+def place(mongodb_url: str) -> Iterator[tuple[str, str]]:
+    """The URL of a server, without a database, and the name of a database."""
+    server, _, database = mongodb_url.rpartition("/")
+    name, _, options = database.partition("?")
+    yield f"{server}/?{options}", name
+    MongoDBConnectionPool.close()
+
+
+@pytest.mark.slow
+class TestConnections:
+    """Connections to a MongoDB server."""
+
+    def test_the_database(self, place: tuple[str, str]) -> None:
+        """The argument wins over the URL, in which a name may have escapes; options of the URL stay."""
+        url, name = place
+        server, _, options = url.rpartition("/?")
+        for database, stored in ((None, f"{name}-1"), (f"{name}2", f"{name}2")):
+            manager = MongoDBSessionManager("s", f"{server}/{name}%2D1?{options}&retryWrites=true", database)
+            manager.add_feedback({"rating": "up"})
+            manager.close()
+            with MongoClient[Any](url) as client:
+                assert client[stored]["harken_feedback"].count_documents({}) == 1
+                client.drop_database(stored)
+
+    def test_driver_options(self, place: tuple[str, str]) -> None:
+        """They reach the client, and win over the URL. Harken's own are left out, also of the URL."""
+        url, name = place
+        factory = MongoDBSessionManagerFactory(
+            f"{url}&w=1&maxPoolSize=3", name, maxPoolSize=7, minPoolSize=2, w="majority", compressors=["zlib"]
+        )
+        stats = factory.get_connection_stats()
+        assert stats == {
+            "status": "connected",
+            "server_version": stats["server_version"],
+            "pool_config": {"maxPoolSize": 7, "minPoolSize": 2},
+        }
+        factory.create_session_manager("s").add_feedback({"rating": "up"})
+        factory.close()
+        with pytest.raises(TypeError, match="'maxpool' is neither an argument nor an option"):
+            MongoDBSessionManager("s", url, maxpool=7)
+        with MongoDBSessionManagerFactory("memory://", maxPoolSize=7).harken as hk:
+            assert hk.summary().total == 0
+
+    def test_a_client_serves_many_session_managers(self, place: tuple[str, str]) -> None:
+        """Session managers for each request open nothing again, and close nothing."""
+        url, name = place
+        client = MongoDBConnectionPool.initialize(url)
+        first = MongoDBSessionManager("first", client=client, database_name=name)
+        with ThreadPoolExecutor(8) as threads:
+
+            def add(number: int) -> Harken:
+                manager = MongoDBSessionManager(f"s{number}", client=client, database_name=name)
+                manager.add_feedback({"rating": "up"})
+                manager.close()
+                return manager.harken
+
+            opened = set(map(id, threads.map(add, range(32))))
+        assert opened == {id(first.harken)}
+        assert first.harken.summary().total == 32
+        factory = MongoDBSessionManagerFactory(client=client, database_name=name)
+        assert factory.get_connection_stats()["status"] == "external_client"
+        factory.close()
+        assert first.harken.summary().total == 32
+
+    def test_databases_of_a_factory(self, place: tuple[str, str]) -> None:
+        """A session manager may use another database than its factory; each has its own feedback."""
+        url, name = place
+        factory = MongoDBSessionManagerFactory(url, name, "sessions", application_name="web")
+        assert (factory.database_name, factory.collection_name, factory.application_name) == (name, "sessions", "web")
+        other = factory.create_session_manager("s", database_name=f"{name}_other", collection_name="sessions")
+        other.add_feedback({"rating": "up"})
+        assert factory.create_session_manager("s").get_feedbacks() == []
+        assert len(factory.create_session_manager("s", database_name=f"{name}_other").get_feedbacks()) == 1
+        factory.close()
+        with MongoClient[Any](url) as client:
+            client.drop_database(f"{name}_other")
+
+
+@pytest.mark.slow
+class TestPool:
+    """The client of the process."""
+
+    def test_one_client(self, place: tuple[str, str]) -> None:
+        """Equal arguments return it; others replace and close it."""
+        url, _ = place
+        assert MongoDBConnectionPool.get_client() is None
+        with ThreadPoolExecutor(8) as threads:
+            clients = set(map(id, threads.map(lambda _: MongoDBConnectionPool.initialize(url), range(10))))
+        client = MongoDBConnectionPool.get_client()
+        assert clients == {id(client)}
+        replaced = MongoDBConnectionPool.initialize(url, maxPoolSize=5)
+        assert replaced is MongoDBConnectionPool.get_client() is not client
+        with pytest.raises(InvalidOperation):
+            client.server_info()  # type: ignore[union-attr]
+
+    def test_statistics(self, place: tuple[str, str]) -> None:
+        """They say whether the server responds, and never contain the URL."""
+        url, _ = place
+        assert MongoDBConnectionPool.get_pool_stats() == {"status": "not_initialized"}
+        MongoDBConnectionPool.initialize(url, maxPoolSize=5)
+        stats = MongoDBConnectionPool.get_pool_stats()
+        assert (stats["status"], stats["pool_config"]) == ("connected", {"maxPoolSize": 5, "minPoolSize": 5})
+        assert "mongodb://" not in str(stats)
+        MongoDBConnectionPool.close()
+        MongoDBConnectionPool.close()
+        assert MongoDBConnectionPool.get_pool_stats() == {"status": "not_initialized"}
+
+    def test_a_server_that_does_not_respond(self, place: tuple[str, str]) -> None:
+        """The error says so, and the previous client stays."""
+        url, _ = place
+        client = MongoDBConnectionPool.initialize(url)
+        with pytest.raises(harken.StorageUnavailable):
+            MongoDBConnectionPool.initialize("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=100)
+        assert MongoDBConnectionPool.get_client() is client
+
+    def test_other_storages(self) -> None:
+        """The client is a Harken, which session managers accept."""
+        client = MongoDBConnectionPool.initialize("memory://")
+        for session in ("one", "two"):
+            manager = MongoDBSessionManager(session, client=client)
+            manager.add_feedback({"rating": "up"})
+            manager.close()
+        assert isinstance(client, Harken)
+        assert client.summary().total == 2
+        assert MongoDBConnectionPool.get_pool_stats() == {"status": "connected"}
+        MongoDBConnectionPool.close()
+        with pytest.raises(harken.StorageClosed):
+            client.submit("s", "up")

@@ -343,19 +343,23 @@ class TestFeedback:
         assert result["content"] == [{"text": "The feedback was not stored."}]
 
     def test_an_agent_manages_metadata(self, hk: Harken) -> None:
-        """It sets, reads and deletes names, and invalid calls return errors."""
+        """It sets, reads and deletes names, in any spelling of the action and as JSON text; results are texts."""
         manager = MongoDBSessionManager("session-1", harken=hk)
         calls: list[dict[str, Any]] = [
-            {"action": "set", "metadata_to_set": {"language": "en", "topic": "invoices"}},
-            {"action": "get", "keys": ["topic"]},
+            {"action": "set", "metadata": {"language": "en", "topic": "invoices"}},
+            {"action": "GET", "keys": ["topic"]},
             {"action": "delete", "keys": ["topic"]},
             {"action": "get"},
-            {"action": "set", "metadata_to_set": {"a.b": 1}},
+            {"action": "set", "metadata": {"a.b": 1}},
             {"action": "forget"},
-            {"action": "set", "metadata_to_set": {"topic": "refunds", "t": 1, "o": 2, "lang": "fr"}},
+            {"action": "set"},
+            {"action": "delete"},
+            {"action": "get", "keys": {"a": 1}},
+            {"action": "set", "metadata": "{topic: 1}"},
+            {"action": "Update", "metadata": '{"topic": "refunds", "t": 1, "o": 2, "lang": "fr"}'},
             {"action": "get", "keys": "language"},
-            {"action": "delete", "keys": "topic"},
-            {"action": "delete", "keys": "topic"},
+            {"action": "delete", "keys": '["topic", "nothing"]'},
+            {"action": "get", "keys": ["topic"]},
         ]
         agent = Agent(
             model=LocalModel([*(ToolCall("manage_metadata", call) for call in calls), "Done"]),
@@ -365,22 +369,29 @@ class TestFeedback:
         )
         agent("Remember this")
         results = [block["toolResult"] for one in agent.messages for block in one["content"] if "toolResult" in block]
-        outcomes = [(result["status"], result["content"][0]["text"]) for result in results]
-        assert outcomes[:4] == [
-            ("success", "Set: language, topic."),
-            ("success", '{"topic": "invoices"}'),
-            ("success", "Deleted: topic."),
-            ("success", '{"language": "en"}'),
+        texts = [result["content"][0]["text"] for result in results]
+        assert texts[:4] == [
+            "Successfully updated metadata fields: ['language', 'topic']",
+            'Metadata retrieved: {"topic": "invoices"}',
+            "Successfully deleted metadata fields: ['topic']",
+            'All metadata: {"language": "en"}',
         ]
-        assert [status for status, _ in outcomes[4:6]] == ["error", "error"]
-        assert "may only have letters" in outcomes[4][1]
-        assert "expected 'get'" in outcomes[5][1]
-        assert outcomes[7:] == [
-            ("success", '{"language": "en"}'),
-            ("success", "Deleted: topic."),
-            ("error", "Nothing was deleted: topic not found."),
+        assert all(text.startswith("Error: ") for text in texts[4:10])
+        assert [
+            part in text
+            for part, text in zip(
+                ["may only have letters", "expected 'get'", "needs metadata", "needs keys", "not a list", "not JSON"],
+                texts[4:10],
+                strict=True,
+            )
+        ] == [True] * 6
+        assert texts[10:] == [
+            "Successfully updated metadata fields: ['topic', 't', 'o', 'lang']",
+            'Metadata retrieved: {"language": "en"}',
+            "Successfully deleted metadata fields: ['topic', 'nothing']",
+            "No metadata found for keys: ['topic']",
         ]
-        assert manager.get_metadata() == {"metadata": {"lang": "fr", "language": "en", "o": 2, "t": 1}}
+        assert manager.get_metadata()["metadata"] == {"lang": "fr", "language": "en", "o": 2, "t": 1}
 
 
 _TALK = """

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from harken import Harken
 from harken.services.conversations import MAX_SIZE
 from harken.services.forks import ForkSafeLock
-from harken_adapters.hosts.session_manager.hooks import Hooks, chain
+from harken_adapters.hosts.session_manager.hooks import Hooks, hooks_of
 from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager
-from harken_adapters.hosts.session_manager.opening import open_harken
+from harken_adapters.hosts.session_manager.opening import Connection
+from harken_adapters.hosts.session_manager.pool import connection_stats
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -23,26 +24,32 @@ class MongoDBSessionManagerFactory:
         connection_string: str | None = None,
         database_name: str | None = None,
         collection_name: str | None = None,
-        client: MongoClient[Any] | None = None,
+        client: MongoClient[Any] | Harken | None = None,
         *,
         application_name: str | None = None,
         harken: Harken | None = None,
+        **driver_options: object,
     ) -> None:
         """Open the storage; the arguments are those of :class:`MongoDBSessionManager`.
 
         Raises:
-            ConfigurationError: the URL scheme is unknown, or not exactly one of connection string and client is given.
+            TypeError: an argument is unknown.
+            ConfigurationError: the URL scheme is unknown, or neither connection string nor client is given.
             StorageError: the storage cannot be opened.
         """
-        self.harken = harken or open_harken(connection_string, database_name, client, application_name)
-        self._own = harken is None
-        self._application = application_name
-        del collection_name  # Harken names its own collections.
+        self._connection = Connection(connection_string, harken or client, driver_options)
+        self.database_name = database_name
+        self.collection_name = collection_name
+        self.application_name = application_name
+        #: The Harken on the database of the factory.
+        self.harken = self._connection.harken(database_name, application_name)
 
     def create_session_manager(
         self,
         session_id: str,
         *,
+        database_name: str | None = None,
+        collection_name: str | None = None,  # noqa: ARG002 - Harken names its own collections
         application_name: str | None = None,
         feedback_hook: Hooks = None,
         metadata_hook: Hooks = None,
@@ -50,20 +57,35 @@ class MongoDBSessionManagerFactory:
         metadataHook: Hooks = None,  # noqa: N803
         max_record_bytes: int = MAX_SIZE,
     ) -> MongoDBSessionManager:
-        """Create the session manager of a session. Closing it leaves the storage open."""
+        """Create the session manager of a session. Closing it leaves the storage open.
+
+        The names replace those of the factory.
+
+        Raises:
+            StorageError: another database cannot be opened.
+        """
+        application = application_name or self.application_name
         return MongoDBSessionManager(
             session_id,
-            application_name=application_name or self._application,
-            feedback_hook=chain(feedback_hook, feedbackHook),
-            metadata_hook=chain(metadata_hook, metadataHook),
-            harken=self.harken,
+            application_name=application,
+            feedback_hook=hooks_of(feedback_hook, feedbackHook, "feedback"),
+            metadata_hook=hooks_of(metadata_hook, metadataHook, "metadata"),
+            harken=self._connection.harken(database_name or self.database_name, application),
             max_record_bytes=max_record_bytes,
         )
 
+    def get_connection_stats(self) -> dict[str, Any]:
+        """The state of the connection: see :func:`~harken_adapters.hosts.session_manager.pool.connection_stats`.
+
+        With a client of the program, ``{"status": "external_client", "message": ...}``.
+        """
+        if self._connection.borrowed:
+            return {"status": "external_client", "message": "The program that passed the client has its statistics"}
+        return connection_stats(self._connection.client or self.harken)
+
     def close(self) -> None:
-        """Close the storage, unless it was passed as ``harken``."""
-        if self._own:
-            self.harken.close()
+        """Close the storage, unless it was passed as ``harken`` or ``client``."""
+        self._connection.close()
 
 
 _lock = ForkSafeLock()
@@ -74,10 +96,11 @@ def initialize_global_factory(
     connection_string: str | None = None,
     database_name: str | None = None,
     collection_name: str | None = None,
-    client: MongoClient[Any] | None = None,
+    client: MongoClient[Any] | Harken | None = None,
     *,
     application_name: str | None = None,
     harken: Harken | None = None,
+    **driver_options: object,
 ) -> MongoDBSessionManagerFactory:
     """Create the global factory of the process. A previous one is closed.
 
@@ -86,7 +109,13 @@ def initialize_global_factory(
         StorageError: the storage cannot be opened; the previous factory stays.
     """
     factory = MongoDBSessionManagerFactory(
-        connection_string, database_name, collection_name, client, application_name=application_name, harken=harken
+        connection_string,
+        database_name,
+        collection_name,
+        client,
+        application_name=application_name,
+        harken=harken,
+        **driver_options,
     )
     with _lock:
         previous = _factories[:]

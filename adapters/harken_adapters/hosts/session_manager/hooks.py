@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 #: ``hook(original_func, "add", session_id, feedback={...}, session_manager=manager)``. It calls
@@ -19,15 +20,45 @@ MetadataHook = Callable[..., Any]
 Hooks = Callable[..., Any] | Sequence[Callable[..., Any]] | None
 
 
-def chain(*given: Hooks) -> tuple[Callable[..., Any], ...]:
-    """All given hooks, the outermost first."""
-    hooks: list[Callable[..., Any]] = []
-    for one in given:
-        if one is not None:
-            hooks.extend([one] if callable(one) or isinstance(one, str) else one)
-    if wrong := [hook for hook in hooks if not callable(hook)]:
+def hooks_of(hooks: Hooks, camel_case: Hooks, name: str) -> tuple[Callable[..., Any], ...]:
+    """The hooks of an argument that has a deprecated spelling; the current spelling wins.
+
+    Args:
+        hooks: the argument ``<name>_hook``.
+        camel_case: the argument ``<name>Hook``. Its warning names the caller of the function that calls this one.
+        name: ``"feedback"`` or ``"metadata"``.
+
+    Raises:
+        TypeError: a hook is not callable.
+    """
+    if camel_case is not None:
+        warnings.warn(f"{name}Hook is deprecated; use {name}_hook", DeprecationWarning, stacklevel=3)
+    given = camel_case if hooks is None else hooks
+    if given is None:
+        return ()
+    listed = (given,) if callable(given) or isinstance(given, str) else tuple(given)
+    if wrong := [hook for hook in listed if not callable(hook)]:
         raise TypeError(f"A hook must be callable, got {wrong[0]!r}")
-    return tuple(hooks)
+    return listed
+
+
+class _Next:
+    """What a hook gets as ``original_func``: like a method of the session manager, with one argument or none.
+
+    The argument is passed by position or by name, also together with the ``session_manager`` that the hook received.
+    """
+
+    def __init__(self, proceed: Callable[..., Any], session_manager: object, names: Sequence[str]) -> None:
+        self.__self__ = session_manager
+        self._proceed = proceed
+        self._names = names
+        parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        ignored = Parameter("session_manager", Parameter.KEYWORD_ONLY, default=None)
+        self.__signature__ = Signature([*parameters, ignored])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        given = self.__signature__.bind(*args, **kwargs).arguments
+        return self._proceed(*(given[name] for name in self._names))
 
 
 def call_through(
@@ -36,7 +67,7 @@ def call_through(
     action: str,
     session_id: str,
     *,
-    session_manager: object = None,
+    session_manager: object,
     **arguments: Any,
 ) -> Any:
     """Call a function through hooks.
@@ -44,9 +75,10 @@ def call_through(
     Args:
         hooks: the outermost first.
         original: the function; it takes the arguments by position.
-        action: the name of the operation, for the hooks.
+        action: the name of the operation, for the hooks. For ``"add"``, hooks that have a parameter
+            ``session_manager`` receive it.
         session_id: the session of the operation.
-        session_manager: an argument for hooks that have a parameter of this name; ``None`` to pass nothing.
+        session_manager: the session manager.
         arguments: the arguments of the function, which the hooks receive by name.
     """
     if not hooks:
@@ -54,13 +86,13 @@ def call_through(
     outermost, *inner = hooks
     names = tuple(arguments)
 
-    def call_next(*changed: Any) -> Any:
+    def proceed(*changed: Any) -> Any:
         passed = dict(zip(names, changed, strict=True))
         return call_through(inner, original, action, session_id, session_manager=session_manager, **passed)
 
-    if session_manager is not None and _takes(outermost, "session_manager"):
+    if action == "add" and _takes(outermost, "session_manager"):
         arguments["session_manager"] = session_manager
-    return outermost(call_next, action, session_id, **arguments)
+    return outermost(_Next(proceed, session_manager, names), action, session_id, **arguments)
 
 
 def _takes(hook: Callable[..., Any], name: str) -> bool:

@@ -14,9 +14,10 @@ from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
 from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_dictionary, to_submission
-from harken_adapters.hosts.session_manager.hooks import Hooks, call_through, chain
-from harken_adapters.hosts.session_manager.opening import open_harken
-from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool, metadata_tool
+from harken_adapters.hosts.session_manager.hooks import Hooks, call_through, hooks_of
+from harken_adapters.hosts.session_manager.metadata_tool import metadata_tool
+from harken_adapters.hosts.session_manager.opening import Connection
+from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool
 from harken_adapters.hosts.strands.errors import session_errors
 
 if TYPE_CHECKING:
@@ -37,15 +38,16 @@ class MongoDBSessionManager(HarkenSessionManager):
         connection_string: str | None = None,
         database_name: str | None = None,
         collection_name: str | None = None,  # noqa: ARG002 - Harken names its own collections
-        client: MongoClient[Any] | None = None,
+        client: MongoClient[Any] | Harken | None = None,
         *,
-        application_name: str | None = None,
-        feedback_hook: Hooks = None,
         metadata_hook: Hooks = None,
+        feedback_hook: Hooks = None,
+        application_name: str | None = None,
         feedbackHook: Hooks = None,  # noqa: N803 - the name in mongodb_session_manager
         metadataHook: Hooks = None,  # noqa: N803
         harken: Harken | None = None,
         max_record_bytes: int = MAX_SIZE,
+        **driver_options: object,
     ) -> None:
         """Open a session. Nothing is stored until feedback, metadata or a message is added.
 
@@ -55,29 +57,32 @@ class MongoDBSessionManager(HarkenSessionManager):
                 unless ``client`` or ``harken`` is given.
             database_name: the MongoDB database; replaces the one in the URL.
             collection_name: ignored; the names of Harken's collections begin with ``harken_``.
-            client: a MongoDB client instead of a connection string; it stays open.
+            client: a MongoDB client (or a Harken), which wins over a connection string; it stays open.
             application_name: the application of the session.
             feedback_hook: one or several hooks around :meth:`add_feedback`, the outermost first.
             metadata_hook: one or several hooks around the operations on metadata.
-            feedbackHook: like ``feedback_hook``; called inside it.
-            metadataHook: like ``metadata_hook``; called inside it.
+            feedbackHook: deprecated; ignored if ``feedback_hook`` is given.
+            metadataHook: deprecated; ignored if ``metadata_hook`` is given.
             harken: an open Harken, such as ``harken.connect()``, instead of the storage arguments; it stays open.
             max_record_bytes: see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
+            driver_options: options of the MongoDB driver, such as ``maxPoolSize``; other storages ignore them. Harken
+                sets ``w``, ``journal`` and ``fsync`` itself.
 
         Raises:
-            ConfigurationError: no storage or more than one is given, or the URL scheme is unknown. A ``ValueError``.
+            TypeError: an argument is unknown.
+            ConfigurationError: no storage is given, or the URL scheme is unknown. A ``ValueError``.
             StorageError: the storage cannot be opened. Also a ``SessionException`` of Strands.
         """
-        self._feedback_hooks = chain(feedback_hook, feedbackHook)
-        self._metadata_hooks = chain(metadata_hook, metadataHook)
-        opened = harken or open_harken(connection_string, database_name, client, application_name)
-        self._own = None if harken else opened
+        self._feedback_hooks = hooks_of(feedback_hook, feedbackHook, "feedback")
+        self._metadata_hooks = hooks_of(metadata_hook, metadataHook, "metadata")
+        self._application_name = application_name
+        self._connection = Connection(connection_string, harken or client, driver_options)
+        opened = self._connection.harken(database_name, application_name)
         super().__init__(opened, session_id, application=application_name, max_record_bytes=max_record_bytes)
 
     def close(self) -> None:
         """Close the connections that it opened; may be called repeatedly. Stored data is durable without it."""
-        if self._own:
-            self._own.close()
+        self._connection.close()
 
     # --- feedback --------------------------------------------------------------------------------------------------
 
@@ -151,24 +156,27 @@ class MongoDBSessionManager(HarkenSessionManager):
         Raises:
             InvalidMetadata: a name or value is invalid, or the metadata is too large; nothing was changed.
         """
-        call_through(self._metadata_hooks, self._update, "update", self.session_id, metadata=dict(metadata))
+        self._with_metadata_hooks("update", self._update, metadata=dict(metadata))
 
     def get_metadata(self) -> dict[str, Any]:
-        """The metadata of the session by name, as ``{"metadata": {...}}``."""
-        found: dict[str, Any] = call_through(self._metadata_hooks, self._metadata, "get", self.session_id)
+        """The metadata of the session by name, as ``{"_id": session_id, "metadata": {...}}``."""
+        found: dict[str, Any] = self._with_metadata_hooks("get", self._metadata)
         return found
 
-    def delete_metadata(self, keys: str | Iterable[str]) -> int:
+    def delete_metadata(self, metadata_keys: str | Iterable[str]) -> int:
         """Remove one name or several; returns how many existed."""
-        names = list(as_texts(keys))
-        deleted: int = call_through(self._metadata_hooks, self._delete, "delete", self.session_id, keys=names)
+        names = list(as_texts(metadata_keys))
+        deleted: int = self._with_metadata_hooks("delete", self._delete, keys=names)
         return deleted
 
     def get_metadata_tool(self) -> AgentTool:
-        """A tool with which an agent reads and changes the session's metadata, through the hooks."""
+        """The tool ``manage_metadata``, with which an agent reads and changes the metadata, through the hooks."""
         return metadata_tool(
             get=lambda: self.get_metadata()["metadata"], update=self.update_metadata, delete=self.delete_metadata
         )
+
+    def _with_metadata_hooks(self, action: str, operation: Callable[..., Any], **arguments: Any) -> Any:
+        return call_through(self._metadata_hooks, operation, action, self.session_id, session_manager=self, **arguments)
 
     def _update(self, metadata: Mapping[str, JsonValue]) -> None:
         with session_errors():
@@ -176,7 +184,8 @@ class MongoDBSessionManager(HarkenSessionManager):
 
     def _metadata(self) -> dict[str, Any]:
         with session_errors():
-            return {"metadata": self.harken.sessions.get(self.application, self.session_id)}
+            metadata = self.harken.sessions.get(self.application, self.session_id)
+        return {"_id": self.session_id, "metadata": metadata}
 
     def _delete(self, keys: str | Iterable[str]) -> int:
         with session_errors():
@@ -184,9 +193,9 @@ class MongoDBSessionManager(HarkenSessionManager):
 
     # --- the application and its agents ----------------------------------------------------------------------------
 
-    def get_application_name(self) -> str:
-        """The application of the session."""
-        return self.application
+    def get_application_name(self) -> str | None:
+        """The ``application_name`` that was given; ``None`` without one. See also :attr:`application`."""
+        return self._application_name
 
     def list_agents(self) -> list[dict[str, Any]]:
         """The agents of the session, by id: ``agent_id``, ``model`` and ``system_prompt``."""
@@ -216,9 +225,8 @@ class MongoDBSessionManager(HarkenSessionManager):
             return self.harken.conversations.count(self.application, self.session_id, agent_id)
 
 
-def create_mongodb_session_manager(session_id: str, **arguments: Any) -> MongoDBSessionManager:
-    """Create a session manager, with the arguments of :class:`MongoDBSessionManager`."""
-    return MongoDBSessionManager(session_id, **arguments)
+#: Creates a session manager.
+create_mongodb_session_manager = MongoDBSessionManager
 
 
 def _config(agent_id: str, record: Mapping[str, Any]) -> dict[str, Any]:

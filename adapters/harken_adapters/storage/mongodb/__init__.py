@@ -35,7 +35,8 @@ from harken_adapters.storage.mongodb.state import MongoStateRepository
 from harken_adapters.storage.mongodb.statistics.editions import Editions
 from harken_adapters.storage.mongodb.statistics.marks import Marks
 from harken_adapters.storage.mongodb.statistics.terms import DailyTerms
-from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOUT, LONGEST_TIMEOUT, parse_url
+from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, LONGEST_TIMEOUT, parse_url
+from harken_adapters.storage.mongodb.url import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
 
 
 @contextmanager
@@ -109,6 +110,25 @@ def mongo_storage(
     if not 0 < timeout <= LONGEST_TIMEOUT:
         raise ConfigurationError(f"timeout must be more than 0 and at most {LONGEST_TIMEOUT:g} seconds, got {timeout}")
     return _storage(Database(client, database, timeout=timeout), clock)
+
+
+def open_client(url: str) -> MongoClient[Any]:
+    """A client with the options in the URL, for :func:`mongo_storage`. It connects when it is first used.
+
+    Raises:
+        ConfigurationError: the URL is invalid.
+    """
+    return _client(url, timeout=parse_url(url).timeout)
+
+
+def server_version(client: MongoClient[Any], *, timeout: float = DEFAULT_TIMEOUT) -> str:
+    """The version of the server of a client.
+
+    Raises:
+        StorageUnavailable: the server does not respond or refuses the user.
+    """
+    with Database(client, "admin", timeout=timeout).reading():
+        return str(client.server_info()["version"])
 
 
 def _client(url: str, *, timeout: float) -> MongoClient[Any]:

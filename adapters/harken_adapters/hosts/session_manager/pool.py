@@ -1,0 +1,122 @@
+"""One MongoDB client for the process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import harken
+from harken import Harken, StorageError
+from harken.services.forks import ForkSafeLock
+from harken_adapters.hosts.session_manager.opening import is_mongodb, open_client, server_version
+from harken_adapters.hosts.strands.errors import session_errors
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
+
+_LEAST: Final = 10
+_DEFAULTS: Final[Mapping[str, object]] = MappingProxyType(
+    {
+        "maxPoolSize": 100,
+        "minPoolSize": _LEAST,
+        "maxIdleTimeMS": 30_000,
+        "waitQueueTimeoutMS": 5_000,
+        "serverSelectionTimeoutMS": 5_000,
+        "connectTimeoutMS": 10_000,
+        "socketTimeoutMS": 30_000,
+        "retryWrites": True,
+        "retryReads": True,
+    }
+)
+
+
+class MongoDBConnectionPool:
+    """The client of the process, for ``MongoDBSessionManager(client=...)``. Thread-safe.
+
+    For the URL of another storage, such as ``memory://`` in tests, the client is an open Harken.
+    """
+
+    _lock: ClassVar[ForkSafeLock] = ForkSafeLock()
+    _client: ClassVar[MongoClient[Any] | Harken | None] = None
+    _given: ClassVar[tuple[str, dict[str, object]] | None] = None
+
+    @classmethod
+    def initialize(cls, connection_string: str, **options: object) -> MongoClient[Any] | Harken:
+        """Open the client, or return the one that was opened with the same arguments. Others close it first.
+
+        Args:
+            connection_string: the URL of the server.
+            options: options of the driver, such as ``maxPoolSize`` (100), ``minPoolSize`` (10, or
+                ``maxPoolSize`` if that is less), ``maxIdleTimeMS``
+                (30,000), ``waitQueueTimeoutMS`` (5,000), ``serverSelectionTimeoutMS`` (5,000), ``connectTimeoutMS``
+                (10,000), ``socketTimeoutMS`` (30,000), ``retryWrites`` and ``retryReads`` (``True``).
+
+        Raises:
+            ConfigurationError: the URL or an option is invalid; a previous client stays.
+            StorageUnavailable: the server does not respond; a previous client stays.
+        """
+        given = (connection_string, options)
+        with cls._lock:
+            if cls._client is not None and cls._given == given:
+                return cls._client
+            opened = _open(connection_string, _with_defaults(options))
+            previous, cls._client, cls._given = cls._client, opened, given
+        if previous is not None:
+            previous.close()
+        return opened
+
+    @classmethod
+    def get_client(cls) -> MongoClient[Any] | Harken | None:
+        """The client; ``None`` before :meth:`initialize` and after :meth:`close`."""
+        return cls._client
+
+    @classmethod
+    def get_pool_stats(cls) -> dict[str, Any]:
+        """The state of the client, see :func:`connection_stats`; without one, ``{"status": "not_initialized"}``."""
+        client = cls._client
+        return {"status": "not_initialized"} if client is None else connection_stats(client)
+
+    @classmethod
+    def close(cls) -> None:
+        """Close the client, if there is one."""
+        with cls._lock:
+            previous, cls._client, cls._given = cls._client, None, None
+        if previous is not None:
+            previous.close()
+
+
+def connection_stats(client: MongoClient[Any] | Harken) -> dict[str, Any]:
+    """``{"status": "connected", "server_version": ..., "pool_config": {"maxPoolSize": ..., "minPoolSize": ...}}``.
+
+    A server that does not respond has ``{"status": "error", "error": ...}``; a Harken has the status only.
+    """
+    if isinstance(client, Harken):
+        return {"status": "connected"}
+    try:
+        version = server_version(client)
+    except StorageError as error:
+        return {"status": "error", "error": str(error)}
+    pool = client.options.pool_options
+    sizes = {"maxPoolSize": pool.max_pool_size, "minPoolSize": pool.min_pool_size}
+    return {"status": "connected", "server_version": version, "pool_config": sizes}
+
+
+def _with_defaults(options: Mapping[str, object]) -> dict[str, object]:
+    most = options.get("maxPoolSize")
+    if isinstance(most, int) and "minPoolSize" not in options:
+        return {**_DEFAULTS, **options, "minPoolSize": min(most, _LEAST)}
+    return {**_DEFAULTS, **options}
+
+
+def _open(connection_string: str, options: Mapping[str, object]) -> MongoClient[Any] | Harken:
+    if not is_mongodb(connection_string):
+        with session_errors():
+            return harken.connect(connection_string)
+    client = open_client(connection_string, options)
+    try:
+        server_version(client)
+    except StorageError:
+        client.close()
+        raise
+    return client
