@@ -102,6 +102,11 @@ class _Entry(NamedTuple):
     application: Any
     reason: str = ""
 
+    @property
+    def is_undated(self) -> bool:
+        """Whether it has the time of the migration."""
+        return self.content is not None and self.content.created_at is None
+
 
 class Migration:
     """Imports documents in batches. Rejected entries are passed to ``reject`` and do not affect others.
@@ -241,9 +246,11 @@ class Migration:
                         tally.duplicates += 1
                     else:
                         tally.added += 1
+                        tally.undated += entry.is_undated
                 case tuple():
                     tally.waived.update({violation.rule for violation in result})
                     tally.added += 1
+                    tally.undated += entry.is_undated
                 case _:
                     tally.reject(str(result), f"session {entry.session_id}")
         if isinstance(result, FeedbackRejected | str):

@@ -57,6 +57,7 @@ class Plan:
         ratings: reads ratings.
         dates: reads dates.
         forms: the forms of dates that occur, by column.
+        undated: the number of rows without a date.
         options: what the user says about the file.
         is_export: whether it is a Harken export, which is restored exactly.
         hints: what may have been meant instead, for people.
@@ -75,6 +76,7 @@ class Plan:
     ratings: Ratings
     dates: Dates
     forms: Mapping[str, DateForms]
+    undated: int
     is_export: bool
     hints: Sequence[str]
 
@@ -117,8 +119,9 @@ class Plan:
             sessions=sessions,
             id_column=row_id,
             ratings=ratings,
-            dates=Dates.of(options, profile.layout),
+            dates=Dates.of(options),
             forms=forms,
+            undated=0 if "created_at" in options.constants else profile.undated,
             is_export=is_export,
             hints=[*_hints(profile, fields, options, others)],
         )

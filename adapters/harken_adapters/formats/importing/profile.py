@@ -40,6 +40,7 @@ class Profile:
         ratings: how often each rating occurs, by column.
         unrated: the number of rows without a rating.
         dates: the forms of dates, by column.
+        undated: the number of rows without a date.
         filled: the columns and dotted paths that have a value in some row.
         sample: the first rows, as values of records.
         digests: the smallest 64-bit digests of rows.
@@ -55,6 +56,7 @@ class Profile:
     ratings: dict[str, Counter[str]] = Factory(dict)
     unrated: int = 0
     dates: dict[str, DateForms] = Factory(dict)
+    undated: int = 0
     filled: set[str] = Factory(set)
     sample: list[Any] = Factory(list)
     digests: list[int] = Factory(list)
@@ -105,7 +107,7 @@ class _Counter:
     def __init__(self, profile: Profile, options: ImportOptions) -> None:
         self._profile = profile
         self._options = options
-        self._dates = Dates.of(options, profile.layout)
+        self._dates = Dates.of(options)
 
     def _ratings_of(self, columns: Iterable[str]) -> dict[str, Counter[str]]:
         return {column: self._profile.ratings.setdefault(column, Counter()) for column in columns}
@@ -148,6 +150,8 @@ class _CellCounter(_Counter):
             if not is_empty(cells[position]):
                 forms.add(cells[position])
                 break
+        else:
+            self._profile.undated += 1
         if self._unfilled:
             filled = [name for name, position in self._unfilled.items() if not is_empty(cells[position])]
             for name in filled:
@@ -196,6 +200,8 @@ class _ObjectCounter(_Counter):
             if not is_empty(value := lookup(row, path)):
                 forms.add(value)
                 break
+        else:
+            self._profile.undated += 1
 
     def _learn(self, names: Iterable[str]) -> None:
         """Note new names, and which of them hold ratings and dates."""

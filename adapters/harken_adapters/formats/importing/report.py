@@ -52,6 +52,7 @@ def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
         "dates": {column: dict(forms.forms) for column, forms in plan.forms.items()},
         "ambiguous_dates": _doubts(plan, "ambiguous"),
         "skipped_dates": _doubts(plan, "skipped"),
+        "rows_without_date": plan.undated,
         "zone": plan.dates.zone_name,
         "hints": [*plan.hints],
         "sample": [] if plan.is_export else sample_of(profile, plan),
@@ -101,6 +102,10 @@ def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"
 
 
+def _rows_are(count: int) -> str:
+    return f"{_rows(count)} {'is' if count == 1 else 'are'}"
+
+
 def understood_lines(plan: Plan) -> list[tuple[str, str]]:
     """The fields, and for each, from where it is read, and how; none for a Harken export."""
     if plan.is_export:
@@ -137,9 +142,18 @@ def _how(plan: Plan, name: str) -> str:
         return f": {_ratings(plan)}"
     if name == "created_at":
         forms = sum((one.forms for one in plan.forms.values()), Counter())
-        names = ", ".join(form for form, _ in forms.most_common()) or "no dates"
-        return f": {names}; those without a zone are in {plan.dates.zone_name}{_doubt_text(plan)}"
+        names = ", ".join(form for form, _ in forms.most_common())
+        read = f"{names}, {_period(plan)}; those without a zone are in {plan.dates.zone_name}" if names else "no dates"
+        undated = f"; {_rows_are(plan.undated)} dated now, without a date" if plan.undated else ""
+        return f": {read}{_doubt_text(plan)}{undated}"
     return ""
+
+
+def _period(plan: Plan) -> str:
+    """The days of the first and the last date, which show a form that was read wrongly."""
+    forms = [one for one in plan.forms.values() if one.forms]
+    days = [f"{min(one.earliest for one in forms):%Y-%m-%d}", f"{max(one.latest for one in forms):%Y-%m-%d}"]
+    return days[0] if days[0] == days[1] else " to ".join(days)
 
 
 def _columns(columns: Sequence[str]) -> str:

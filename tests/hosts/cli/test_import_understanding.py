@@ -1,0 +1,73 @@
+"""The command import: files whose meaning is easily mistaken, and mistakes in options."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harken
+from harken import Feedback
+
+pytestmark = pytest.mark.slow
+
+
+def write(folder: Path, name: str, text: str | bytes) -> str:
+    """Write a file. Returns its name."""
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return name
+
+
+def entries() -> list[Feedback]:
+    """All stored feedback, oldest first."""
+    with harken.connect("sqlite:///feedback.db") as hk:
+        return list(hk.collection.stream(hk.query().in_any_state()))
+
+
+def one_line(text: str) -> str:
+    """The text without line ends."""
+    return " ".join(text.split())
+
+
+# --- dates ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", ["45123.5", "45123,5"])
+def test_days_of_a_spreadsheet_in_a_csv_file(cli: Any, tmp_path: Path, number: str) -> None:
+    """They are not seconds of 1970, also if the program that saved them writes decimal commas."""
+    out = cli("import", write(tmp_path, "a.csv", f"rating;created_at\nup;{number}\n")).out
+    assert "'created_at': Excel serial numbers, 2023-07-16; those without" in out
+    assert [one.created_at for one in entries()] == [datetime(2023, 7, 16, 12, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("of", ["csv", "jsonl"])
+def test_numbers_that_are_not_dates_are_refused(cli: Any, tmp_path: Path, of: str) -> None:
+    """The refusal says what numbers mean, and how to leave the column out; a single one is a rejected row."""
+    rows = {"csv": "rating,created_at\nup,12\n", "jsonl": '{"rating": "up", "created_at": 12}\n'}
+    ran = cli("import", file := write(tmp_path, f"a.{of}", rows[of]))
+    assert ran.code == 2
+    assert "The dates in 'created_at' cannot be read, such as '12': numbers are dates as seconds" in one_line(ran.err)
+    assert "add --drop created_at, or read others with --map created_at=COLUMN" in one_line(ran.err)
+    assert cli("import", file, "--drop", "created_at").code == 0
+    ran = cli(
+        "import", write(tmp_path, "b.csv", "rating,created_at\nup,2026-01-02\nup,2026-01-03\ndown,12\n"), "--json"
+    )
+    assert (ran.code, ran.json["added"], ran.json["rejected"]) == (3, 2, 1)
+    assert "from the years 2000 to 2099" in ran.json["reasons"][0]["reason"]
+
+
+@pytest.mark.parametrize("of", ["csv", "jsonl"])
+def test_rows_without_a_date_are_counted(cli: Any, tmp_path: Path, of: str) -> None:
+    """Before the first row is stored, in the totals of what was added, and in the document."""
+    dates = ["2026-01-01", "", ""]
+    rows = {
+        "csv": "rating,created_at\n" + "".join(f"up,{date}\n" for date in dates),
+        "jsonl": "".join(f"{json.dumps({'rating': 'up', 'created_at': date})}\n" for date in dates),
+    }
+    file = write(tmp_path, f"a.{of}", rows[of])
+    out = cli("import", file).out
+    assert "ISO 8601, 2026-01-01; those without a zone are in UTC; 2 rows are dated now" in one_line(out)
+    assert "\n2 rows without a date, dated now\n" in out
+    again = cli("import", file, "--json").json
+    assert (again["files"][0]["rows_without_date"], again["undated"], again["duplicates"]) == (2, 0, 3)
