@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xlsxwriter
 
 import harken
 from harken import Feedback
@@ -71,3 +72,17 @@ def test_rows_without_a_date_are_counted(cli: Any, tmp_path: Path, of: str) -> N
     assert "\n2 rows without a date, dated now\n" in out
     again = cli("import", file, "--json").json
     assert (again["files"][0]["rows_without_date"], again["undated"], again["duplicates"]) == (2, 0, 3)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_other_sheets_are_named(cli: Any, tmp_path: Path) -> None:
+    """When the first one is read, and when it has no feedback."""
+    with xlsxwriter.Workbook(tmp_path / "a.xlsx") as book:
+        for name, row in {"About": ["title"], "Reviews": ["rating"], "Old": ["rating"]}.items():
+            book.add_worksheet(name).write_column(0, 0, [*row, "up"])
+    ran = cli("import", "a.xlsx")
+    assert ran.code == 2
+    assert "or a comment in sheet 'About' (--sheet reads another: 'Reviews', 'Old')" in one_line(ran.err)
+    assert "a.xlsx: Excel (.xlsx), sheet 'Reviews'; 1 row\n" in cli("import", "a.xlsx", "--sheet", "Reviews").out

@@ -206,7 +206,8 @@ def _check_content(profile: Profile, options: ImportOptions, fields: Mapping[str
         for column in likely_columns(name, profile.names)[:1]
     ]
     example = " ".join(proposals) or "--map rating=COLUMN or --map comment=COLUMN"
-    raise UnusableFile(f"No column has a rating or a comment. Add {example}; {_list_of(profile.names)}")
+    place = f" in {profile.layout.place}" if profile.layout.place else ""
+    raise UnusableFile(f"No column has a rating or a comment{place}. Add {example}; {_list_of(profile.names)}")
 
 
 def _hints(

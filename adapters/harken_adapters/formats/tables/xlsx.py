@@ -17,6 +17,7 @@ from python_calamine import (
     SheetVisibleEnum,
 )
 
+from harken.domain.texts import listed, no_such
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.tables.compression import read_members
@@ -27,6 +28,7 @@ from harken_adapters.formats.tables.table import Layout, Row
 from harken_adapters.formats.tables.typed_table import TypedTable
 from harken_adapters.formats.values import from_library
 
+_SHOWN_SHEETS: Final = 10
 _SAMPLE_ROWS: Final = 1_000
 #: The library allocates all cells up to the last row and the last column of a sheet, 16 bytes each.
 _MAX_CELLS: Final = 1 << 25
@@ -100,9 +102,10 @@ def _load(source: Source, name: str | None) -> tuple[CalamineSheet, str]:
             raise UnusableFile(f"{source.name} has no sheet")
         visible = [sheet.name for sheet in book.sheets_metadata if _is_visible(sheet)]
         if name is not None and name not in book.sheet_names:
-            raise UnusableFile(f"{source.name} has no sheet {name!r}; its sheets are {', '.join(book.sheet_names)}")
+            raise UnusableFile(f"{source.name}: {no_such('sheet', name, book.sheet_names)}")
         chosen = name or (visible or book.sheet_names)[0]
-        others = f", the first of {len(visible)}" if name is None and len(visible) > 1 else ""
+        more = [repr(one) for one in visible if one != chosen]
+        others = f" (--sheet reads another: {listed(more, _SHOWN_SHEETS)})" if name is None and more else ""
         return book.get_sheet_by_name(chosen), f"sheet {chosen!r}{others}"
     except PasswordError as error:
         raise UnusableFile(f"{source.name} has a password; save it without one") from error

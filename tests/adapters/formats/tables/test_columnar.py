@@ -137,13 +137,13 @@ def test_qualtrics_in_a_spreadsheet() -> None:
 
 
 def test_one_of_several_sheets() -> None:
-    """The first sheet is read unless another is named; the layout says that there are others."""
+    """The first sheet is read unless another is named; the layout names the others."""
     data = xlsx([["id"], [1]], more={"Old": [["id"], [2]], "Empty": []})
     with table_of(data, "file.xlsx") as table:
-        assert table.layout.place == "sheet 'Reviews', the first of 3"
+        assert table.layout.place == "sheet 'Reviews' (--sheet reads another: 'Old', 'Empty')"
     assert raw_rows(data, "file.xlsx", sheet="Old") == [{"id": 2}]
-    with pytest.raises(UnusableFile, match="has no sheet 'New'; its sheets are Reviews, Old, Empty"):
-        raw_rows(data, "file.xlsx", sheet="New")
+    with pytest.raises(UnusableFile, match="Unknown sheet 'Od'.*'Old'.*expected one of Reviews, Old, Empty"):
+        raw_rows(data, "file.xlsx", sheet="Od")
     with pytest.raises(UnusableFile, match="has no row of column names in sheet 'Empty'"):
         raw_rows(data, "file.xlsx", sheet="Empty")
 
