@@ -86,3 +86,30 @@ def test_other_sheets_are_named(cli: Any, tmp_path: Path) -> None:
     assert ran.code == 2
     assert "or a comment in sheet 'About' (--sheet reads another: 'Reviews', 'Old')" in one_line(ran.err)
     assert "a.xlsx: Excel (.xlsx), sheet 'Reviews'; 1 row\n" in cli("import", "a.xlsx", "--sheet", "Reviews").out
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--map rating=a --map rating=b", "--map has two values for 'rating': 'a' and 'b'; leave out one"),
+        ("--set agent_id=a --set agent_id=b", "--set has two values for 'agent_id': 'a' and 'b'; leave out one"),
+        ("--rating 5=up --rating 5=down", "--rating has two values for '5': 'up' and 'down'; leave out one"),
+        ("--rating 5=up --rating 5.0=down", "--rating has two values for '5': 'up' and 'down'; leave out one"),
+    ],
+)
+def test_an_option_with_two_values_for_a_name_is_refused(cli: Any, tmp_path: Path, options: str, message: str) -> None:
+    """Neither of them is ignored silently. The same value twice is accepted."""
+    file = write(tmp_path, "a.csv", "a,b\nup,5\n")
+    ran = cli("import", file, *options.split())
+    assert (ran.code, message in one_line(ran.err)) == (2, True)
+    assert cli("import", file, "--map", "rating=a", "--map", "rating=a").code == 0
+
+
+def test_a_context_value_that_is_given_twice_is_refused(cli: Any) -> None:
+    """Also by other commands."""
+    ran = cli("submit", "session-1", "up", "--context", "tier=free", "--context", "tier=paid")
+    assert ran.code == 2
+    assert "--context has two values for 'tier': 'free' and 'paid'; leave out one" in one_line(ran.err)

@@ -142,7 +142,7 @@ def test_one_of_several_sheets() -> None:
     with table_of(data, "file.xlsx") as table:
         assert table.layout.place == "sheet 'Reviews' (--sheet reads another: 'Old', 'Empty')"
     assert raw_rows(data, "file.xlsx", sheet="Old") == [{"id": 2}]
-    with pytest.raises(UnusableFile, match="Unknown sheet 'Od'.*'Old'.*expected one of Reviews, Old, Empty"):
+    with pytest.raises(UnusableFile, match=r"Unknown sheet 'Od'.*'Old'.*expected one of Reviews, Old, Empty"):
         raw_rows(data, "file.xlsx", sheet="Od")
     with pytest.raises(UnusableFile, match="has no row of column names in sheet 'Empty'"):
         raw_rows(data, "file.xlsx", sheet="Empty")
