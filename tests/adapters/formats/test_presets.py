@@ -191,9 +191,11 @@ other = "down"
         context=False,
     )
     assert read_mapping(file) == options
-    assert not [
+    missing = [
         one.name for one in fields(ImportOptions) if getattr(options, one.name) == getattr(ImportOptions(), one.name)
     ]
+    # Those say what only the command line has.
+    assert missing == ["typed_columns", "typed_ratings"]
 
 
 @pytest.mark.parametrize(

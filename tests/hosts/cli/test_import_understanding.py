@@ -113,3 +113,78 @@ def test_a_context_value_that_is_given_twice_is_refused(cli: Any) -> None:
     ran = cli("submit", "session-1", "up", "--context", "tier=free", "--context", "tier=paid")
     assert ran.code == 2
     assert "--context has two values for 'tier': 'free' and 'paid'; leave out one" in one_line(ran.err)
+
+
+@pytest.mark.parametrize("of", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            "--drop emial",
+            "Column 'emial' of --drop is missing (did you mean 'email'?); the columns are 'rating', 'email'",
+        ),
+        ("--only email --only teir", "Column 'teir' of --only is missing (did you mean 'tier'?); the columns are"),
+        ("--only teir", "No column of --only, such as 'teir', is in the file (did you mean 'tier'?); the columns are"),
+    ],
+)
+def test_a_column_to_leave_out_that_is_misspelt_is_refused(
+    cli: Any, tmp_path: Path, of: str, options: str, message: str
+) -> None:
+    """Otherwise personal data could be imported."""
+    rows = {
+        "csv": "rating,email,tier\nup,a@example.com,gold\n",
+        "jsonl": '{"rating": "up", "email": "a@example.com", "tier": "gold"}\n',
+    }
+    ran = cli("import", write(tmp_path, f"a.{of}", rows[of]), *options.split())
+    assert ran.code == 2
+    assert message in one_line(ran.err)
+    assert not (tmp_path / "feedback.db").exists()
+
+
+def test_a_column_to_leave_out_may_be_in_one_of_several_files(cli: Any, tmp_path: Path) -> None:
+    """So exports of several versions of a program are imported together."""
+    files = [write(tmp_path, "a.csv", "rating,email\nup,a\n"), write(tmp_path, "b.csv", "rating,tier\nup,a\n")]
+    assert cli("import", *files, "--drop", "email").code == 0
+    assert sorted(name for one in entries() for name in one.context) == ["import_id", "import_id", "tier"]
+
+
+def test_a_mapping_file_is_told_about_a_misspelt_column_to_leave_out(cli: Any, tmp_path: Path) -> None:
+    """Its columns need not occur, but a similar one is named."""
+    write(tmp_path, "m.toml", 'drop = ["emial", "phone"]\n')
+    out = cli("import", write(tmp_path, "a.csv", "rating,email,tier\nup,a,b\n"), "--mapping", "m.toml").out
+    assert "  There is no column 'emial' to drop (did you mean 'email'?)\n" in out
+    assert "phone" not in out
+
+
+def test_a_rating_that_occurs_in_no_row_is_named(cli: Any, tmp_path: Path) -> None:
+    """It may be misspelt."""
+    file = write(tmp_path, "a.csv", "rating\nyes\nno\ngood\n")
+    out = cli("import", file, "--rating", "goood=up", "--rating", "YES=up", "--rating", "other=down").out
+    assert "  No row has the rating 'goood' of --rating (did you mean 'good'?)\n" in out
+    assert out.count("No row has") == 1
+
+
+LANGFUSE = "id,traceId,value,comment,timestamp,name\ns,t,{value},hi,{time},q\n"
+
+
+def test_only_columns_that_occur_are_understood(cli: Any, tmp_path: Path) -> None:
+    """Of the alternatives of a preset; fields without a column are listed."""
+    file = write(tmp_path, "a.csv", LANGFUSE.format(value=1, time="2026-01-01"))
+    out = cli("import", file, "--from", "langfuse", "--rating", "1=up").out
+    assert "  rating              'value': up 1 (1), down 0, neutral 0\n" in out
+    assert "  absent              'traceName' (agent_id), 'authorUserId' or 'author_user_id' or" in out
+
+
+@pytest.mark.parametrize(
+    ("value", "time", "message"),
+    [
+        ("3", "2026-01-01", "The ratings in 'value' are ambiguous: 3 (1)"),
+        ("-1", "31/01/2026", "The dates in 'timestamp' cannot be read"),
+    ],
+)
+def test_the_refusal_of_a_preset_names_the_column_of_the_file(
+    cli: Any, tmp_path: Path, value: str, time: str, message: str
+) -> None:
+    """Not another one that the preset knows."""
+    ran = cli("import", write(tmp_path, "a.csv", LANGFUSE.format(value=value, time=time)), "--from", "langfuse")
+    assert (ran.code, message in one_line(ran.err)) == (2, True)

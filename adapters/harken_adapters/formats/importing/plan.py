@@ -45,7 +45,8 @@ class Plan:
     """What the columns of a file mean.
 
     Attributes:
-        fields: the columns of each field, of which a row takes the first with a value.
+        fields: the columns of each field, of which a row takes the first with a value. All of them occur in the file.
+        absent: the columns of each field that has none in the file.
         columns: the names of the columns of the file; ``None`` if its rows are objects.
         is_text: whether all cells are text.
         context: the context names of all other columns that go into the context, by column.
@@ -64,6 +65,7 @@ class Plan:
     """
 
     fields: Mapping[str, Sequence[str]]
+    absent: Mapping[str, Sequence[str]]
     options: ImportOptions
     columns: Sequence[str] | None
     is_text: bool
@@ -90,7 +92,9 @@ class Plan:
             InvalidQuery: the time zone is unknown.
         """
         check_fields(options)
-        fields = columns_of_fields(profile.names, options)
+        wanted = columns_of_fields(profile.names, options)
+        occurring = {name: [one for one in columns if _occurs(one, profile)] for name, columns in wanted.items()}
+        fields = {name: columns for name, columns in occurring.items() if columns}
         ratings = Ratings(_merged(profile, fields), scale=options.scale, chosen=options.ratings)
         forms = {one: profile.dates[one] for one in fields.get("created_at", ()) if one in profile.dates}
         is_export = profile.exported > 0 and profile.exported == profile.rows
@@ -98,7 +102,7 @@ class Plan:
             _check_mapped(profile, options)
             _check_content(profile, options, fields)
             if columns := fields.get("rating"):
-                ratings.check(columns[0])
+                ratings.check([column for column in columns if profile.ratings.get(column)])
             for column, counted in forms.items():
                 counted.check(column)
         taken = {column for columns in fields.values() for column in columns}
@@ -109,6 +113,7 @@ class Plan:
         kept = [name for name in others if goes_into_context(name, options)]
         return cls(
             fields=fields,
+            absent={name: columns for name, columns in wanted.items() if name not in fields and profile.rows},
             options=options,
             columns=profile.columns,
             is_text=profile.layout.is_text,
@@ -123,7 +128,7 @@ class Plan:
             forms=forms,
             undated=0 if "created_at" in options.constants else profile.undated,
             is_export=is_export,
-            hints=[*_hints(profile, fields, options, others)],
+            hints=[*_hints(profile, fields, options, others, ratings)],
         )
 
 
@@ -172,6 +177,14 @@ def _context_names(columns: Iterable[str], fields: Mapping[str, Sequence[str]]) 
     return names
 
 
+def _occurs(column: str, profile: Profile) -> bool:
+    """Whether a column, or a dotted path in one, is in a file."""
+    if column in profile.filled or column in profile.names:
+        return True
+    # In a file with columns, values in objects are not looked up beforehand.
+    return profile.columns is not None and "." in column and column.partition(".")[0] in profile.names
+
+
 def _merged(profile: Profile, fields: Mapping[str, Sequence[str]]) -> Counter[str]:
     """How often each rating occurs, by its canonical text."""
     counts: Counter[str] = Counter()
@@ -192,7 +205,10 @@ def _check_mapped(profile: Profile, options: ImportOptions) -> None:
                 f"Column {column!r}, which is mapped to {name}, is missing{hint}; {_list_of(profile.names)}"
             )
     if options.only and not set(options.only) & set(profile.names):
-        raise UnusableFile(f"No column of --only is in the file; {_list_of(profile.names)}")
+        hint = did_you_mean(options.only[0], profile.names)
+        raise UnusableFile(
+            f"No column of --only, such as {options.only[0]!r}, is in the file{hint}; {_list_of(profile.names)}"
+        )
 
 
 def _check_content(profile: Profile, options: ImportOptions, fields: Mapping[str, Sequence[str]]) -> None:
@@ -210,16 +226,37 @@ def _check_content(profile: Profile, options: ImportOptions, fields: Mapping[str
     raise UnusableFile(f"No column has a rating or a comment{place}. Add {example}; {_list_of(profile.names)}")
 
 
+def check_typed_columns(profiles: Sequence[Profile], options: ImportOptions) -> None:
+    """Refuse columns that a person wants to leave out or to keep, but that are in none of the files.
+
+    Raises:
+        UnusableFile: a column that is misspelt would otherwise be imported, or left out.
+    """
+    names = list(dict.fromkeys(name for profile in profiles for name in profile.names))
+    for column, option in options.typed_columns.items():
+        if names and not any(_occurs(column, profile) for profile in profiles):
+            raise UnusableFile(
+                f"Column {column!r} of {option} is missing{did_you_mean(column, names)}; {_list_of(names)}"
+            )
+
+
 def _hints(
-    profile: Profile, fields: Mapping[str, Sequence[str]], options: ImportOptions, others: Sequence[str]
+    profile: Profile,
+    fields: Mapping[str, Sequence[str]],
+    options: ImportOptions,
+    others: Sequence[str],
+    ratings: Ratings,
 ) -> Iterable[str]:
-    """Other columns that may hold a field that no column has, and columns to drop that do not occur."""
+    """Other columns that may hold a field that no column has, and names in options that are probably misspelt."""
     for name in ("rating", "comment", "created_at"):
         if name not in fields and name not in options.constants and (likely := likely_columns(name, others)):
             yield f"If {likely[0]!r} is the {name}, add --map {name}={quote(likely[0])}"
     for name in options.drop:
-        if name not in profile.names and name not in profile.filled:
-            yield f"There is no column {name!r} to drop"
+        if not _occurs(name, profile) and (similar := did_you_mean(name, others)):
+            yield f"There is no column {name!r} to drop{similar}"
+    for value in options.typed_ratings:
+        if value not in ratings.counted:
+            yield f"No row has the rating {value!r} of --rating{did_you_mean(value, ratings.counted)}"
 
 
 def _list_of(names: Sequence[str]) -> str:

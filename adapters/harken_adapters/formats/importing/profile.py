@@ -171,7 +171,7 @@ class _ObjectCounter(_Counter):
         self._names: set[str] = set()
         self._ratings: dict[str, Counter[str]] = {}
         self._moments: dict[str, DateForms] = {}
-        paths = [*columns_of_fields((), options).values(), options.drop]
+        paths = [*columns_of_fields((), options).values(), options.drop, options.typed_columns]
         #: The paths of the options that have no value yet.
         self._unfilled = {path for several in paths for path in several}
 

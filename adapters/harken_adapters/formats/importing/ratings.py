@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -126,20 +126,26 @@ class Ratings:
             self._known[key] = found
         return found
 
+    @property
+    def counted(self) -> set[str]:
+        """The values that occur, in which case makes no difference."""
+        return {text.casefold() for text in self.counts}
+
     def meanings(self) -> dict[str, Rating]:
         """The rating of each value that occurs and can be read."""
         return {text: rating for text in self.counts if (rating := self._meaning(text)) is not None}
 
-    def check(self, column: str) -> None:
-        """Refuse a column whose values are ambiguous.
+    def check(self, columns: Sequence[str]) -> None:
+        """Refuse columns whose values are ambiguous.
 
         Raises:
-            UnusableFile: more of its values cannot be read than can.
+            UnusableFile: more of their values cannot be read than can.
         """
         unknown = {text: count for text, count in self.counts.items() if self._meaning(text) is None}
         known = sum(count for text, count in self.counts.items() if text and text not in unknown)
         if sum(unknown.values()) > known:
-            raise UnusableFile(f"The ratings in {column!r} are ambiguous: {_listed(self.counts)}. {_advice(unknown)}")
+            where = " or ".join(map(repr, columns))
+            raise UnusableFile(f"The ratings in {where} are ambiguous: {_listed(self.counts)}. {_advice(unknown)}")
 
     @property
     def _expected(self) -> str:

@@ -48,6 +48,7 @@ def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
         "sessions": plan.sessions.name.lower(),
         "context": dict(plan.context),
         "left_out": [*plan.left_out],
+        "absent": {name: [*columns] for name, columns in plan.absent.items()},
         "ratings": {text: rating.word for text, rating in plan.ratings.meanings().items()},
         "dates": {column: dict(forms.forms) for column, forms in plan.forms.items()},
         "ambiguous_dates": _doubts(plan, "ambiguous"),
@@ -119,6 +120,9 @@ def understood_lines(plan: Plan) -> list[tuple[str, str]]:
         lines.append(("context", listed(context, _SHOWN_NAMES)))
     if plan.left_out:
         lines.append(("left out", listed([repr(name) for name in plan.left_out], _SHOWN_NAMES)))
+    if plan.absent:
+        absent = [f"{_columns(columns)} ({name})" for name, columns in plan.absent.items()]
+        lines.append(("absent", listed(absent, _SHOWN_NAMES)))
     return lines
 
 

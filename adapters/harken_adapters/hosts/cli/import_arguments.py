@@ -10,7 +10,7 @@ import typer
 from attrs import evolve, frozen
 
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.ratings import canonical
+from harken_adapters.formats.importing.ratings import OTHER, canonical
 from harken_adapters.hosts.cli.options import pairs, with_options
 
 _PANEL: Final = "What columns mean"
@@ -46,6 +46,8 @@ class Meaning:
             columns={**options.columns, **self.columns},
             constants={**options.constants, **self.constants},
             ratings={**options.ratings, **self.ratings},
+            typed_columns={name: f"--{option}" for option in ("drop", "only") for name in self.others.get(option, ())},
+            typed_ratings=[value for value in self.ratings if value != OTHER],
             **self.others,
         )
 

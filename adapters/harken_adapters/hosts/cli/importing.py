@@ -17,7 +17,7 @@ from harken import Import, StorageUnavailable
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.plan import Plan, mapping_digest
+from harken_adapters.formats.importing.plan import Plan, check_typed_columns, mapping_digest
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.presets import preset, preset_text, read_mapping
@@ -129,6 +129,7 @@ def import_(
     with ExitStack() as stack:
         paths, known = _paths(files, rejected), _known(cli, options)
         read = [_understand(stack, path, options, rejected, known) for path in paths]
+        check_typed_columns([file.profile for file in read], options)
         if not as_json:
             for file in read:
                 show_understood(file.profile, file.plan)

@@ -17,7 +17,7 @@ import harken
 from harken import StorageError
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, plan_of
@@ -88,6 +88,7 @@ def mongodb_sessions(
             mongodb.open_collection(from_, collection, database=database, fields=DOCUMENT_FIELDS)
         )
         profile, plan = plan_of(source.documents(after), options, collection)
+        check_typed_columns([profile], options)
         if profile.rows and not as_json:
             show_understood(profile, plan)
         # A dry run has a storage that is discarded, with the same rules.
