@@ -188,3 +188,38 @@ def test_the_refusal_of_a_preset_names_the_column_of_the_file(
     """Not another one that the preset knows."""
     ran = cli("import", write(tmp_path, "a.csv", LANGFUSE.format(value=value, time=time)), "--from", "langfuse")
     assert (ran.code, message in one_line(ran.err)) == (2, True)
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of", ["csv", "jsonl"])
+def test_columns_with_the_name_of_the_same_field_are_refused(cli: Any, tmp_path: Path, of: str) -> None:
+    """Neither is taken silently; mapping or leaving out one of them decides."""
+    rows = {"csv": "Rating,rating\nup,down\n", "jsonl": '{"Rating": "up"}\n{"rating": "down"}\n'}
+    file = write(tmp_path, f"a.{of}", rows[of])
+    ran = cli("import", file)
+    assert ran.code == 2
+    expected = "Columns 'Rating' and 'rating' may each be the rating. Choose one with --map rating=Rating, or leave out"
+    assert expected in one_line(ran.err)
+    for options in (("--map", "rating=Rating"), ("--drop", "rating")):
+        assert cli("import", file, *options, "--dry-run", "--json").json["files"][0]["fields"] == {"rating": "Rating"}
+
+
+def test_an_export_for_spreadsheets_has_no_two_columns_of_a_field(cli: Any) -> None:
+    """A context name that is similar to the name of a field can be imported."""
+    cli("submit", "s", "up", "--context", "Rating=5", "--context", "sessionId=x")
+    cli("export", "a.csv", "--for", "spreadsheet")
+    assert cli("import", "a.csv", storage="sqlite:///other.db").code == 0
+    with harken.connect("sqlite:///other.db") as hk:
+        [one] = hk.collection.stream(hk.query())
+    assert {name: one.context[name] for name in ("Rating", "sessionId")} == {"Rating": "5", "sessionId": "x"}
+
+
+def test_columns_without_a_name_are_shown_if_they_have_a_value(cli: Any, tmp_path: Path) -> None:
+    """Spreadsheets save empty columns; what is in one is kept."""
+    out = cli("import", write(tmp_path, "a.csv", "rating,,,\nup,,,\ndown,,,\n")).out
+    assert "context" not in out
+    out = cli("import", write(tmp_path, "b.csv", "rating,author,,\nup,ann,,\nup,bob,,x\n")).out
+    assert "  context     '_2'\n" in out
+    assert [one.context["_2"] for one in entries() if "_2" in one.context] == ["x"]

@@ -59,6 +59,15 @@ def columns_of_fields(names: Iterable[str], options: ImportOptions) -> dict[str,
     return found
 
 
+def columns_named(field: str, names: Iterable[str], options: ImportOptions) -> list[str]:
+    """The columns that have the name of a field and are not mapped or left out; none for a field that is mapped."""
+    if field in options.columns:
+        return []
+    taken = {column for columns in options.columns.values() for column in alternatives(columns)}
+    wanted = simplified(field)
+    return [name for name in names if simplified(name) == wanted and name not in taken and name not in options.drop]
+
+
 def simplified(name: str) -> str:
     """The name in lower case, without spaces, ``_``, ``-`` and ``.``."""
     return "".join(letter for letter in name.lower() if letter not in " _-.")

@@ -15,9 +15,10 @@ from attrs import frozen
 from harken.domain.idempotency import IMPORT_ID
 from harken.domain.texts import did_you_mean, listed
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.import_options import CONTEXT, ImportOptions
+from harken_adapters.formats.import_options import CONTEXT, FIELDS, ImportOptions
 from harken_adapters.formats.importing.columns import (
     check_fields,
+    columns_named,
     columns_of_fields,
     context_name,
     id_column,
@@ -100,6 +101,7 @@ class Plan:
         is_export = profile.exported > 0 and profile.exported == profile.rows
         if profile.rows and not is_export:
             _check_mapped(profile, options)
+            _check_similar(profile, options)
             _check_content(profile, options, fields)
             if columns := fields.get("rating"):
                 ratings.check([column for column in columns if profile.ratings.get(column)])
@@ -209,6 +211,18 @@ def _check_mapped(profile: Profile, options: ImportOptions) -> None:
         raise UnusableFile(
             f"No column of --only, such as {options.only[0]!r}, is in the file{hint}; {_list_of(profile.names)}"
         )
+
+
+def _check_similar(profile: Profile, options: ImportOptions) -> None:
+    """Refuse several columns that have the name of the same field, such as ``Rating`` and ``rating``."""
+    for name in FIELDS:
+        similar = columns_named(name, profile.names, options)
+        if len(similar) > 1 and not (name == "session_id" and profile.layout.format == "objects"):
+            columns = " and ".join(map(repr, similar))
+            raise UnusableFile(
+                f"Columns {columns} may each be the {name}. Choose one with --map {name}={quote(similar[0])}, or leave "
+                f"out the others with --drop"
+            )
 
 
 def _check_content(profile: Profile, options: ImportOptions, fields: Mapping[str, Sequence[str]]) -> None:

@@ -17,6 +17,7 @@ from harken_adapters.formats.importing.columns import columns_of_fields, lookup
 from harken_adapters.formats.importing.dates import DateForms, Dates
 from harken_adapters.formats.importing.ratings import canonical
 from harken_adapters.formats.record import is_export
+from harken_adapters.formats.tables.header import is_unnamed
 from harken_adapters.formats.tables.table import Layout, Table
 from harken_adapters.formats.values import canonical_text, is_empty
 
@@ -99,6 +100,7 @@ class Profile:
                 self.sample.append(row)
             digests.add(add(row))
         self.digests, self.known = digests.smallest, digests.found
+        self.names = [name for name in self.names if name in self.filled or not is_unnamed(name)]
 
 
 class _Counter:

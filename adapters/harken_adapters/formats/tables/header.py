@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, count
@@ -9,6 +10,7 @@ from itertools import chain, count
 from harken_adapters.formats.errors import UnusableFile
 
 _SHOWN_NAME = 100
+_UNNAMED = re.compile(r"_\d+")
 #: How each cell of the row begins that Qualtrics writes between the names of the columns and the data.
 _IMPORT_ID = '{"ImportId":'
 #: The row of Qualtrics is at most this far from the names: the text of the questions may be between.
@@ -78,6 +80,11 @@ def unique_names(header: Sequence[object], file: str) -> list[str]:
     taken = set(stripped)
     unnamed = chain([""], (name for number in count(2) if (name := f"_{number}") not in taken))
     return [name or next(unnamed) for name in stripped]
+
+
+def is_unnamed(name: str) -> bool:
+    """Whether this is what :func:`unique_names` makes of a column without a name. Hardly any other has such a name."""
+    return not name or _UNNAMED.fullmatch(name) is not None
 
 
 def _name(cell: object) -> str:
