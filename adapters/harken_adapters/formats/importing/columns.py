@@ -10,7 +10,18 @@ from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import CONTEXT, FIELDS, ImportOptions, field_problem
 
 #: Columns that name a row, for files without sessions; without spaces and the like.
-_IDS: Final = ("id", "rowid", "reviewid", "responseid", "feedbackid", "recordid", "surveyid", "uuid", "guid")
+_IDS: Final = (
+    "id",
+    "rowid",
+    "reviewid",
+    "responseid",
+    "respondentid",
+    "feedbackid",
+    "recordid",
+    "surveyid",
+    "uuid",
+    "guid",
+)
 #: Columns that may hold a field, although they have another name.
 _LIKELY: Final = {
     "rating": ("score", "stars", "star", "rate", "thumb", "thumbs", "vote", "liked", "reaction", "label", "value"),

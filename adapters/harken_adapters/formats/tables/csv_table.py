@@ -95,7 +95,7 @@ class CsvTable(TextTable):
             raise UnusableFile(f"{self.name}: A CSV file must begin with a row of column names: {problem}")
         rows = [row for row in rows if not row.problem]
         index = find_names([row.values for row in rows], self.name) if options.skip_rows is None else 0
-        left_out = count_left_out([row.values for row in rows[index + 1 :]])
+        left_out = count_left_out(rows[index].values, [row.values for row in rows[index + 1 :]])
         return rows[index], left_out, rows[index + 1 + left_out :]
 
     def _check(self, record: Row, records: CsvRecords) -> Row:

@@ -15,6 +15,9 @@ _UNNAMED = re.compile(r"_\d+")
 _IMPORT_ID = '{"ImportId":'
 #: The row of Qualtrics is at most this far from the names: the text of the questions may be between.
 _IMPORT_ID_WITHIN = 3
+#: The first column of SurveyMonkey, which has a value in each row of data, and texts in the row after the names.
+_RESPONDENT = "Respondent ID"
+_KINDS = frozenset({"Response", "Open-Ended Response"})
 #: So few cells could be a sentence with a comma as well.
 _PLAIN_WIDTH = 3
 #: The share of the rows after a title that have as many cells as the names.
@@ -51,12 +54,15 @@ def find_names(rows: Sequence[Sequence[object]], file: str) -> int:
     )
 
 
-def count_left_out(rows: Sequence[Sequence[object]]) -> int:
-    """The number of rows after the names of the columns that are not data: those that Qualtrics adds.
+def count_left_out(header: Sequence[object], rows: Sequence[Sequence[object]]) -> int:
+    """The number of rows after the names of the columns that are not data: those that Qualtrics and SurveyMonkey add.
 
     Args:
-        rows: the rows after the names.
+        header: the row with the names.
+        rows: the rows after it.
     """
+    if rows and header[0] == _RESPONDENT and _is_empty(rows[0][0]) and _KINDS.intersection(map(str, rows[0])):
+        return 1
     for index, row in enumerate(rows[:_IMPORT_ID_WITHIN]):
         cells = [cell for cell in row if not _is_empty(cell)]
         if cells and all(isinstance(cell, str) and cell.startswith(_IMPORT_ID) for cell in cells):

@@ -68,7 +68,7 @@ class SpreadsheetTable(TypedTable):
         index = find_names([row.values for row in rows], self.name) if options.skip_rows is None else 0
         self._names_at = rows[index].position
         self.columns = unique_names(rows[index].values, self.name)
-        left_out = count_left_out([row.values for row in rows[index + 1 :]])
+        left_out = count_left_out(rows[index].values, [row.values for row in rows[index + 1 :]])
         skipped = self._names_at - 1 if index or options.skip_rows else 0
         self.layout = Layout("xlsx", place=place, skipped=skipped, left_out=left_out)
 
