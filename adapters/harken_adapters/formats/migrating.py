@@ -84,12 +84,14 @@ def plan_of(documents: Iterable[Document], options: ImportOptions, name: str) ->
     return profile, Plan.of(profile, options)
 
 
-def _rows(documents: Iterable[Document]) -> Iterator[Mapping[str, Any]]:
+def _rows(documents: Iterable[Document]) -> Iterator[Mapping[str, Any] | None]:
+    """The entries of all documents; ``None`` for one that cannot be read."""
     for document in documents:
         entries = document.get("feedbacks")
-        for raw in entries if isinstance(entries, list) else ():
-            if isinstance(raw, Mapping):
-                yield with_session(plain(raw), _session_id(document))
+        if entries is None:
+            continue
+        for raw in entries if isinstance(entries, list) else [None]:
+            yield with_session(plain(raw), _session_id(document)) if isinstance(raw, Mapping) else None
 
 
 class _Entry(NamedTuple):

@@ -223,3 +223,23 @@ def test_columns_without_a_name_are_shown_if_they_have_a_value(cli: Any, tmp_pat
     out = cli("import", write(tmp_path, "b.csv", "rating,author,,\nup,ann,,\nup,bob,,x\n")).out
     assert "  context     '_2'\n" in out
     assert [one.context["_2"] for one in entries() if "_2" in one.context] == ["x"]
+
+
+# --- rows that cannot be read -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("of", "text"),
+    [
+        ("csv", 'rating,comment\nup,a\nup,b,c\nup,"x\n'),
+        ("jsonl", '{"rating": "up"}\n{"rating"}\n[1]\n'),
+        ("json", '[{"rating": "up"}, 5, {"rating": "up", "rating": "up"}]'),
+    ],
+)
+def test_the_rows_counted_beforehand_are_those_of_the_result(cli: Any, tmp_path: Path, of: str, text: str) -> None:
+    """Those that cannot be read are part of both, and are counted beforehand."""
+    out = cli("import", file := write(tmp_path, f"a.{of}", text)).out
+    assert out.splitlines()[0].endswith("; 3 rows, of which 2 cannot be read")
+    assert "\n3 rows read: 1 added, 0 duplicates, 2 rejected; " in out
+    report = cli("import", file, "--json").json
+    assert (report["files"][0]["rows"], report["files"][0]["unreadable_rows"], report["read"]) == (3, 2, 3)

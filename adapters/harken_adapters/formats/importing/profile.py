@@ -37,6 +37,7 @@ class Profile:
         columns: the names of its columns; ``None`` if its rows are objects.
         names: the names of its columns, or of the members of its objects.
         rows: the number of rows that can be read.
+        unreadable: the number of other rows.
         exported: the number of rows of a Harken export.
         ratings: how often each rating occurs, by column.
         unrated: the number of rows without a rating.
@@ -53,6 +54,7 @@ class Profile:
     columns: Sequence[str] | None
     names: list[str]
     rows: int = 0
+    unreadable: int = 0
     exported: int = 0
     ratings: dict[str, Counter[str]] = Factory(dict)
     unrated: int = 0
@@ -77,12 +79,12 @@ class Profile:
             InvalidQuery: the zone is unknown.
         """
         profile = cls(table.name, table.layout, table.columns, list(table.columns or ()))
-        profile._read((one.values for one in table.rows() if not one.problem), options, known)
+        profile._read((None if one.problem else one.values for one in table.rows()), options, known)
         return profile
 
     @classmethod
-    def of_objects(cls, objects: Iterable[Mapping[str, Any]], name: str, options: ImportOptions) -> Profile:
-        """Read objects that are not in a file once.
+    def of_objects(cls, objects: Iterable[Mapping[str, Any] | None], name: str, options: ImportOptions) -> Profile:
+        """Read objects that are not in a file once; ``None`` is one that cannot be read.
 
         Raises:
             InvalidQuery: the zone is unknown.
@@ -92,9 +94,13 @@ class Profile:
         return profile
 
     def _read(self, rows: Iterable[Any], options: ImportOptions, known: Collection[int]) -> None:
+        """Read rows, of which ``None`` is one that cannot be read."""
         digests = _Digests(known)
         add = (_ObjectCounter if self.columns is None else _CellCounter)(self, options).add
         for row in rows:
+            if row is None:
+                self.unreadable += 1
+                continue
             self.rows += 1
             if len(self.sample) < _SAMPLE_ROWS:
                 self.sample.append(row)

@@ -41,7 +41,8 @@ def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
         "left_out_rows": layout.left_out,
         "is_rejects": layout.is_rejects,
         "is_export": plan.is_export,
-        "rows": profile.rows,
+        "rows": profile.rows + profile.unreadable,
+        "unreadable_rows": profile.unreadable,
         "fields": {name: columns[0] if len(columns) == 1 else [*columns] for name, columns in plan.fields.items()},
         "constants": dict(plan.options.constants),
         "reason": plan.reason,
@@ -96,7 +97,8 @@ def heading(profile: Profile) -> str:
     parts += [layout.place or "", f"{_rows(layout.skipped)} before the header" if layout.skipped else ""]
     parts += [f"{_rows(layout.left_out)} after the header left out" if layout.left_out else ""]
     parts += ["rejected rows of an earlier import" if layout.is_rejects else ""]
-    return f"{profile.name}: {', '.join(filter(None, parts))}; {_rows(profile.rows)}"
+    unreadable = f", of which {profile.unreadable:,} cannot be read" if profile.unreadable else ""
+    return f"{profile.name}: {', '.join(filter(None, parts))}; {_rows(profile.rows + profile.unreadable)}{unreadable}"
 
 
 def _rows(count: int) -> str:
