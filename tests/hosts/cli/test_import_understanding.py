@@ -243,3 +243,27 @@ def test_the_rows_counted_beforehand_are_those_of_the_result(cli: Any, tmp_path:
     assert "\n3 rows read: 1 added, 0 duplicates, 2 rejected; " in out
     report = cli("import", file, "--json").json
     assert (report["files"][0]["rows"], report["files"][0]["unreadable_rows"], report["read"]) == (3, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("cell", "separator", "hint"),
+    [
+        ("a,b", ",", "is a text with ',' in it not in quotes?"),
+        ("a\tb", "\t", "is a text with a tab in it not in quotes?"),
+        ('"a "b" c"', ",", "is a quote missing or not doubled?"),
+        (r'"a \"b\" c"', ",", 'a quote in a text must be doubled, as in "a ""b"" c", not written with a backslash'),
+    ],
+)
+def test_wrong_quoting_is_explained(cli: Any, tmp_path: Path, cell: str, separator: str, hint: str) -> None:
+    """In the reason for the row."""
+    rows = separator.join(["up", "so"]), separator.join(["up", cell])
+    file = write(tmp_path, "a.csv", "\n".join([separator.join(["rating", "comment"]), *rows, ""]))
+    reasons = cli("import", file, "--json").json["reasons"]
+    assert [one["reason"].endswith(hint) for one in reasons] == [True]
+
+
+def test_a_file_without_quotes_is_refused_with_a_hint(cli: Any, tmp_path: Path) -> None:
+    """If most rows have more cells than names."""
+    ran = cli("import", write(tmp_path, "a.csv", "rating,comment\n" + "up,one, two\n" * 3))
+    assert ran.code == 2
+    assert "--skip-rows 0. A text with ',' in it must be in quotes" in one_line(ran.err)

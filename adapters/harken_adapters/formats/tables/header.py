@@ -24,7 +24,7 @@ _PLAIN_WIDTH = 3
 _MOST = 0.9
 
 
-def find_names(rows: Sequence[Sequence[object]], file: str) -> int:
+def find_names(rows: Sequence[Sequence[object]], file: str, hint: str = "") -> int:
     """The index of the row with the names of the columns.
 
     Rows with one cell before rows with three or more are a title, and not names.
@@ -32,6 +32,7 @@ def find_names(rows: Sequence[Sequence[object]], file: str) -> int:
     Args:
         rows: the first rows of a table; each has a cell that is not empty.
         file: the name of the file, for errors.
+        hint: what else may be wrong, for errors.
 
     Raises:
         UnusableFile: the first row does not match the others.
@@ -50,7 +51,7 @@ def find_names(rows: Sequence[Sequence[object]], file: str) -> int:
         return 0
     raise UnusableFile(
         f"{file}: The first row has {first} cells, but the following ones have {common}; if it is not the row of "
-        f"column names, leave it out with --skip-rows {index}, else add --skip-rows 0"
+        f"column names, leave it out with --skip-rows {index}, else add --skip-rows 0{hint}"
     )
 
 
