@@ -267,3 +267,26 @@ def test_a_file_without_quotes_is_refused_with_a_hint(cli: Any, tmp_path: Path) 
     ran = cli("import", write(tmp_path, "a.csv", "rating,comment\n" + "up,one, two\n" * 3))
     assert ran.code == 2
     assert "--skip-rows 0. A text with ',' in it must be in quotes" in one_line(ran.err)
+
+
+# --- scales -----------------------------------------------------------------------------------------------------------
+
+STARS = 'rating\n5\n4.0\n"4,0"\n★★★★\n4/5\n4 stars\n1 star\n'
+
+
+def test_stars_are_read_as_people_write_them(cli: Any, tmp_path: Path) -> None:
+    """Symbols, words and fractions too; without a scale, the one that reads them is proposed."""
+    file = write(tmp_path, "a.csv", STARS)
+    ran = cli("import", file)
+    assert (ran.code, "Add --scale stars (1-2 down, 3 neutral, 4-5 up), or" in one_line(ran.err)) == (2, True)
+    assert cli("import", file, "--scale", "stars").code == 0
+    assert [one.rating.word for one in entries()] == ["up"] * 6 + ["down"]
+    assert entries()[3].context["rating_given"] == "★★★★"
+
+
+def test_a_refusal_lists_only_what_cannot_be_read(cli: Any, tmp_path: Path) -> None:
+    """And not the values that are on the scale."""
+    file = write(tmp_path, "a.csv", STARS + "".join(f"word {number}\n" for number in range(8)))
+    err = one_line(cli("import", file, "--scale", "stars").err)
+    assert "The ratings in 'rating' are not on the scale stars: word 0 (1), word 1 (1)" in err
+    assert "4" not in err.partition("stars: ")[2].partition("word 4")[0]

@@ -155,8 +155,8 @@ class DateForms:
                 self.examples.append(str(value).strip())
             return
         self.forms[form] += 1
-        self.earliest = min(self.earliest, moment)
-        self.latest = max(self.latest, moment)
+        if not self.earliest <= moment <= self.latest:
+            self.earliest, self.latest = min(moment, self.earliest), max(moment, self.latest)
         if doubt:
             self.doubts[doubt] += 1
 
