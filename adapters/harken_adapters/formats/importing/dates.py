@@ -108,10 +108,10 @@ class Dates:
                 return utc(moment.replace(tzinfo=self._zone)), form, self._doubt(moment)
         except (ValueError, OverflowError, TypeError, KeyError):
             pass
-        if _is_number(value):
-            expected = _NUMBERS
-        elif self.date_format:
+        if self.date_format and isinstance(value, str):
             expected = f"expected the format {self.date_format!r}"
+        elif _is_number(value):
+            expected = _NUMBERS
         else:
             expected = "expected one such as 2026-01-31T12:00:00Z; add --date-format for others"
         raise BadRow(f"created_at is not a date: {excerpt(repr(value), _SHOWN_CHARACTERS)}; {expected}")
@@ -137,6 +137,7 @@ class DateForms:
 
     def __init__(self, dates: Dates) -> None:
         self._parse = dates.parse
+        self._date_format = dates.date_format
         self.forms: Counter[str] = Counter()
         self.doubts: Counter[str] = Counter()
         self.unread = 0
@@ -169,15 +170,16 @@ class DateForms:
         if self.unread <= sum(self.forms.values()):
             return
         example = f", such as {excerpt(repr(self.examples[0]), _SHOWN_CHARACTERS)}" if self.examples else ""
-        if self.examples and all(map(_is_number, self.examples)):
+        if self.examples and all(map(_is_number, self.examples)) and not self._date_format:
             raise UnusableFile(
                 f"The dates in {column!r} cannot be read{example}: {_NUMBERS}. If they are not the dates, add "
                 f"--drop {quote(column)}, or read others with --map created_at=COLUMN"
             )
         proposals = " or ".join(f'--date-format "{one}"' for one in _fitting(self.examples))
         proposals = proposals or '--date-format, such as --date-format "%d/%m/%Y %H:%M"'
+        how = f" with --date-format {quote(self._date_format)}" if self._date_format else ""
         raise UnusableFile(
-            f"The dates in {column!r} cannot be read{example}. Say how they are written with {proposals}, "
+            f"The dates in {column!r} cannot be read{how}{example}. Say how they are written with {proposals}, "
             "and their time zone with --zone"
         )
 
