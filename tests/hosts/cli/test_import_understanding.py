@@ -148,7 +148,7 @@ def test_a_column_to_leave_out_may_be_in_one_of_several_files(cli: Any, tmp_path
     assert sorted(name for one in entries() for name in one.context) == ["import_id", "import_id", "tier"]
 
 
-def test_a_mapping_file_is_told_about_a_misspelt_column_to_leave_out(cli: Any, tmp_path: Path) -> None:
+def test_a_misspelt_column_to_leave_out_in_a_mapping_file_is_reported(cli: Any, tmp_path: Path) -> None:
     """Its columns need not occur, but a similar one is named."""
     write(tmp_path, "m.toml", 'drop = ["emial", "phone"]\n')
     out = cli("import", write(tmp_path, "a.csv", "rating,email,tier\nup,a,b\n"), "--mapping", "m.toml").out
@@ -290,3 +290,19 @@ def test_a_refusal_lists_only_what_cannot_be_read(cli: Any, tmp_path: Path) -> N
     err = one_line(cli("import", file, "--scale", "stars").err)
     assert "The ratings in 'rating' are not on the scale stars: word 0 (1), word 1 (1)" in err
     assert "4" not in err.partition("stars: ")[2].partition("word 4")[0]
+
+
+def test_rejected_rows_of_a_spreadsheet_keep_their_dates(cli: Any, tmp_path: Path) -> None:
+    """Dates and days as numbers are the same times when the corrected rows are imported."""
+    day = datetime(2023, 7, 16, 12)  # noqa: DTZ001 - cells have no zone
+    with xlsxwriter.Workbook(tmp_path / "a.xlsx") as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["rating", "created_at"])
+        sheet.write_column(1, 0, ["sideways", "sideways", "up", "down", "up"])
+        sheet.write_datetime(1, 1, day, book.add_format({"num_format": "yyyy-mm-dd hh:mm"}))
+        sheet.write_column(2, 1, [45123.5] * 4)
+    assert cli("import", "a.xlsx").code == 3
+    rejected = tmp_path / "a.xlsx.rejected.jsonl"
+    rejected.write_text(rejected.read_text().replace('"sideways"', '"neutral"'))
+    assert cli("import", rejected.name, "--rejected", "b.jsonl").code == 0
+    assert {one.created_at for one in entries()} == {day.replace(tzinfo=UTC)}
