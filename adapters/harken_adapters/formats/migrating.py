@@ -68,20 +68,23 @@ class Migrated:
         return bool(tallies) and all(tally.nothing_accepted for tally in tallies)
 
 
-def plan_of(documents: Iterable[Document], options: ImportOptions, name: str) -> tuple[Profile, Plan]:
+def plan_of(
+    documents: Iterable[Document], options: ImportOptions, name: str, *, now: datetime | None = None
+) -> tuple[Profile, Plan]:
     """What the members of the entries mean, after a first pass over all documents.
 
     Args:
         documents: the documents.
         options: what the user says about them.
         name: the name of the collection.
+        now: the current time, see :meth:`Plan.of`.
 
     Raises:
         UnusableFile: a mapped member occurs in no entry, neither a rating nor a comment was found, or the ratings or
             dates have no plain meaning.
     """
     profile = Profile.of_objects(_rows(documents), name, options)
-    return profile, Plan.of(profile, options)
+    return profile, Plan.of(profile, options, now=now)
 
 
 def _rows(documents: Iterable[Document]) -> Iterator[Mapping[str, Any] | None]:

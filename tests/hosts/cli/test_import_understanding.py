@@ -58,6 +58,13 @@ def test_numbers_that_are_not_dates_are_refused(cli: Any, tmp_path: Path, of: st
     assert "from the years 2000 to 2099" in ran.json["reasons"][0]["reason"]
 
 
+def test_dates_in_the_future_are_pointed_out(cli: Any, tmp_path: Path) -> None:
+    """The column may be read wrongly. It is not refused, as clocks of other programs may be wrong."""
+    for year, expected in ((2015, 0), (2098, 1)):
+        out = cli("import", write(tmp_path, "a.csv", f"rating,created_at\nup,{year}-01-02\n")).out
+        assert out.count("  The last date in 'created_at', 2098-01-02, is in the future\n") == expected
+
+
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
 def test_rows_without_a_date_are_counted(cli: Any, tmp_path: Path, of: str) -> None:
     """Before the first row is stored, in the totals of what was added, and in the document."""

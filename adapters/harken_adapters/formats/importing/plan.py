@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import Enum
 from hashlib import blake2b
 from shlex import quote
@@ -84,8 +85,13 @@ class Plan:
     hints: Sequence[str]
 
     @classmethod
-    def of(cls, profile: Profile, options: ImportOptions) -> Plan:
+    def of(cls, profile: Profile, options: ImportOptions, *, now: datetime | None = None) -> Plan:
         """Decide what the columns mean.
+
+        Args:
+            profile: what the file contains.
+            options: what the user says about it.
+            now: the current time, for a hint about dates in the future; ``None`` for no such hint.
 
         Raises:
             UnusableFile: a mapped column occurs in no row, neither a rating nor a comment was found, or the ratings or
@@ -130,7 +136,7 @@ class Plan:
             forms=forms,
             undated=0 if "created_at" in options.constants else profile.undated,
             is_export=is_export,
-            hints=[*_hints(profile, fields, options, others, ratings)],
+            hints=[*_hints(profile, fields, options, others, ratings), *_future(forms, now)],
         )
 
 
@@ -271,6 +277,13 @@ def _hints(
     for value in options.typed_ratings:
         if value not in ratings.counted:
             yield f"No row has the rating {value!r} of --rating{did_you_mean(value, ratings.counted)}"
+
+
+def _future(forms: Mapping[str, DateForms], now: datetime | None) -> Iterable[str]:
+    """Columns whose dates may be read wrongly. Clocks may differ by a day, and zones."""
+    for column, counted in forms.items():
+        if now and counted.forms and counted.latest > now + timedelta(days=1):
+            yield f"The last date in {column!r}, {counted.latest:%Y-%m-%d}, is in the future"
 
 
 def _list_of(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from attrs import evolve
 
 import harken
 from harken import Import, StorageUnavailable
+from harken.clock import utc_now
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
@@ -179,7 +180,7 @@ def _understand(
     stack.callback(opened.close)
     profile = Profile.of(opened, options, {digest for one in known for digest in one.sample})
     try:
-        plan = Plan.of(profile, options)
+        plan = Plan.of(profile, options, now=utc_now())
     except UnusableFile as error:
         raise UnusableFile(f"{opened.name}: {error}") from error
     rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *place_of(opened.layout))

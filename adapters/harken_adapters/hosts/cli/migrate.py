@@ -15,6 +15,7 @@ from attrs import evolve
 
 import harken
 from harken import StorageError
+from harken.clock import utc_now
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.plan import Plan, check_typed_columns
@@ -87,7 +88,7 @@ def mongodb_sessions(
         source = stack.enter_context(
             mongodb.open_collection(from_, collection, database=database, fields=DOCUMENT_FIELDS)
         )
-        profile, plan = plan_of(source.documents(after), options, collection)
+        profile, plan = plan_of(source.documents(after), options, collection, now=utc_now())
         check_typed_columns([profile], options)
         if profile.rows and not as_json:
             show_understood(profile, plan)
