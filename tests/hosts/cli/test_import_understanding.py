@@ -163,6 +163,14 @@ def test_a_misspelt_column_to_leave_out_in_a_mapping_file_is_reported(cli: Any, 
     assert "phone" not in out
 
 
+def test_a_preset_drops_columns_of_several_versions(cli: Any, tmp_path: Path) -> None:
+    """That another version has a similar name is not pointed out."""
+    row = {"value": 1, "stringValue": "True", "traceId": "t", "createdAt": "2026-01-01", "timestamp": "2026-01-01"}
+    out = cli("import", write(tmp_path, "a.jsonl", f"{json.dumps(row)}\n"), "--from", "langfuse").out
+    assert "left out 'createdAt' absent" in one_line(out)
+    assert "to drop" not in out
+
+
 def test_a_rating_that_occurs_in_no_row_is_named(cli: Any, tmp_path: Path) -> None:
     """It may be misspelt."""
     file = write(tmp_path, "a.csv", "rating\nyes\nno\ngood\n")

@@ -271,8 +271,9 @@ def _hints(
     for name in ("rating", "comment", "created_at"):
         if name not in fields and name not in options.constants and (likely := likely_columns(name, others)):
             yield f"If {likely[0]!r} is the {name}, add --map {name}={quote(likely[0])}"
+    kept = [name for name in others if name not in options.drop]
     for name in options.drop:
-        if not _occurs(name, profile) and (similar := did_you_mean(name, others)):
+        if not _occurs(name, profile) and (similar := did_you_mean(name, kept)):
             yield f"There is no column {name!r} to drop{similar}"
     for value in options.typed_ratings:
         if value not in ratings.counted:
