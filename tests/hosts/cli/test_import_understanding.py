@@ -240,6 +240,17 @@ def test_columns_without_a_name_are_shown_if_they_have_a_value(cli: Any, tmp_pat
     assert [one.context["_2"] for one in entries() if "_2" in one.context] == ["x"]
 
 
+@pytest.mark.parametrize("title", ["", "Survey of May,,\n"])
+def test_names_in_the_next_row_are_pointed_out(cli: Any, tmp_path: Path, title: str) -> None:
+    """The option that is proposed reads the file."""
+    file = write(tmp_path, "a.csv", f"{title}How was it?,Why?,When?\nrating,comment,created_at\nup,so,2026-01-02\n")
+    ran = cli("import", file)
+    assert ran.code == 2
+    option = f"--skip-rows {2 if title else 1}"
+    assert f"Add {option} if the names are in the next row, or --map rating=COLUMN" in one_line(ran.err)
+    assert cli("import", file, *option.split()).code == 0
+
+
 # --- rows that cannot be read -----------------------------------------------------------------------------------------
 
 

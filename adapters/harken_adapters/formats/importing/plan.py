@@ -24,6 +24,7 @@ from harken_adapters.formats.importing.columns import (
     context_name,
     id_column,
     likely_columns,
+    simplified,
 )
 from harken_adapters.formats.importing.dates import DateForms, Dates
 from harken_adapters.formats.importing.profile import Profile
@@ -31,6 +32,8 @@ from harken_adapters.formats.importing.ratings import Ratings, canonical
 
 #: How many names an error lists.
 _LISTED: Final = 20
+#: A row with these is one of names: some survey tools write the questions before it.
+_NAMES: Final = frozenset({"rating", "comment", "sessionid", "createdat"})
 
 
 class Sessions(Enum):
@@ -134,7 +137,7 @@ class Plan:
             ratings=ratings,
             dates=Dates.of(options),
             forms=forms,
-            undated=0 if "created_at" in options.constants else profile.undated,
+            undated=0 if is_export or "created_at" in options.constants else profile.undated,
             is_export=is_export,
             hints=[*_hints(profile, fields, options, others, ratings), *_future(forms, now)],
         )
@@ -189,8 +192,10 @@ def _occurs(column: str, profile: Profile) -> bool:
     """Whether a column, or a dotted path in one, is in a file."""
     if column in profile.filled or column in profile.names:
         return True
-    # In a file with columns, values in objects are not looked up beforehand.
-    return profile.columns is not None and "." in column and column.partition(".")[0] in profile.names
+    if profile.columns is None or profile.layout.is_text:
+        return False
+    # Objects in typed cells are not looked into beforehand.
+    return "." in column and column.partition(".")[0] in profile.names
 
 
 def _merged(profile: Profile, fields: Mapping[str, Sequence[str]]) -> Counter[str]:
@@ -242,8 +247,14 @@ def _check_content(profile: Profile, options: ImportOptions, fields: Mapping[str
         for column in likely_columns(name, profile.names)[:1]
     ]
     example = " ".join(proposals) or "--map rating=COLUMN or --map comment=COLUMN"
+    if profile.columns is not None and profile.sample and _NAMES.intersection(map(_as_name, profile.sample[0])):
+        example = f"--skip-rows {profile.layout.skipped + 1} if the names are in the next row, or {example}"
     place = f" in {profile.layout.place}" if profile.layout.place else ""
     raise UnusableFile(f"No column has a rating or a comment{place}. Add {example}; {_list_of(profile.names)}")
+
+
+def _as_name(cell: object) -> str:
+    return simplified(cell) if isinstance(cell, str) else ""
 
 
 def check_typed_columns(profiles: Sequence[Profile], options: ImportOptions) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice, repeat
 from typing import Final
 
@@ -113,7 +113,7 @@ def _load(source: Source, name: str | None) -> tuple[CalamineSheet, str]:
         raise UnusableFile(f"{source.name} is a damaged spreadsheet: {error}") from error
 
 
-def _check_size(source: Source) -> Container[str]:
+def _check_size(source: Source) -> Collection[str]:
     """Read all of the file before the library does, so that neither its size nor a distant cell fills the memory.
 
     Returns the names of the sheets, in the archive, that have formulas.
@@ -135,8 +135,10 @@ def _check_size(source: Source) -> Container[str]:
     return with_formulas
 
 
-def _formulas_of(source: Source, sheet: str, with_formulas: Container[str]) -> Mapping[int, Mapping[int, str]]:
+def _formulas_of(source: Source, sheet: str, with_formulas: Collection[str]) -> Mapping[int, Mapping[int, str]]:
     """The formulas of a sheet that have no result, by row and column."""
+    if not with_formulas:
+        return {}
     book = Book(_member(source, WORKBOOK), _member(source, RELATIONS))
     file = book.file_of(sheet)
     if file is None or file not in with_formulas:
