@@ -66,6 +66,8 @@ class ImportOptions:
         drop: the columns to leave out, if they occur.
         only: the only columns to read, besides those of fields; ``None`` for all.
         context: whether other columns go into the context.
+        typed_columns: the columns of ``drop`` and ``only`` in the command, with the option of each. They must occur.
+        typed_ratings: the values of ``ratings`` in the command.
     """
 
     format: str | None = None
@@ -83,3 +85,5 @@ class ImportOptions:
     drop: Sequence[str] = ()
     only: Sequence[str] | None = None
     context: bool = True
+    typed_columns: Mapping[str, str] = field(factory=dict)
+    typed_ratings: Sequence[str] = ()

@@ -75,6 +75,8 @@ def plan_of(
     name: str,
     application_of: Callable[[Document], Any] = lambda _: "",
     known: Callable[[str], Sequence[Import]] = lambda _: (),
+    *,
+    now: datetime | None = None,
 ) -> tuple[Profile, Plan]:
     """What the members of the entries mean, after a first pass over all documents.
 
@@ -84,23 +86,28 @@ def plan_of(
         name: the name of the collection.
         application_of: the application of a document.
         known: the earlier imports of an application, whose rows are looked for.
+        now: the current time, see :meth:`Plan.of`.
 
     Raises:
         UnusableFile: a mapped member occurs in no entry, neither a rating nor a comment was found, or the ratings or
             dates have no plain meaning.
     """
     profile = Profile.of_objects(_rows(documents, application_of), name, options, known)
-    return profile, Plan.of(profile, options)
+    return profile, Plan.of(profile, options, now=now)
 
 
 def _rows(
     documents: Iterable[Document], application_of: Callable[[Document], Any]
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
+) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+    """The entries of all documents, each with its application; ``None`` for one that cannot be read."""
     for document in documents:
         entries = document.get("feedbacks")
-        for raw in entries if isinstance(entries, list) else ():
-            if isinstance(raw, Mapping):
-                yield str(application_of(document)), with_session(plain(raw), _session_id(document))
+        if entries is None:
+            continue
+        application = str(application_of(document))
+        for raw in entries if isinstance(entries, list) else [None]:
+            entry = with_session(plain(raw), _session_id(document)) if isinstance(raw, Mapping) else None
+            yield application, entry
 
 
 def application_of(document: Document, *, named: str | None, default: str) -> Any:
@@ -123,6 +130,11 @@ class _Entry(NamedTuple):
     content: Submission | None
     application: Any
     reason: str = ""
+
+    @property
+    def is_undated(self) -> bool:
+        """Whether it has the time of the migration."""
+        return self.content is not None and self.content.created_at is None
 
 
 class Migration:
@@ -270,9 +282,11 @@ class Migration:
                         tally.duplicates += 1
                     else:
                         tally.added += 1
+                        tally.undated += entry.is_undated
                 case tuple():
                     tally.waived.update({violation.rule for violation in result})
                     tally.added += 1
+                    tally.undated += entry.is_undated
                 case _:
                     tally.reject(str(result), f"session {entry.session_id}")
         if isinstance(result, FeedbackRejected | str):

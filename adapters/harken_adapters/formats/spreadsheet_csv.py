@@ -20,6 +20,7 @@ from harken.domain.idempotency import IMPORT_ID
 from harken.domain.query import label
 from harken_adapters.formats.errors import ChangedMeanwhile
 from harken_adapters.formats.import_options import CONTEXT, FIELDS
+from harken_adapters.formats.importing.columns import simplified
 from harken_adapters.formats.strict_json import dump
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")  # noqa: RUF001 - spreadsheets accept the wide forms too
@@ -30,7 +31,8 @@ ID: Final = "harken_id"
 #: People look for the date first.
 _FIRST_COLUMNS: Final = ("created_at", *(name for name in FIELDS if name != "created_at"))
 #: Context names that an import, which knows them as columns, reads as something else.
-_RESERVED: Final = frozenset({*FIELDS, ID, "status", "id", "version", "reason", "context", "sentiment"})
+_RESERVED: Final = frozenset({ID, "status", "id", "version", "reason", "context", "sentiment"})
+_FIELDS: Final = frozenset(map(simplified, FIELDS))
 #: Further context names share the column ``context``, as JSON: spreadsheets have at most 16,384 columns.
 _MOST_NAMES: Final = 500
 
@@ -77,7 +79,7 @@ class ContextColumns:
     @property
     def header(self) -> list[str]:
         """The names of the columns: those of the context, or ``context.NAME`` for a name that means something else."""
-        columns = [CONTEXT + name if name in _RESERVED or guard(name) != name else name for name in self.names]
+        columns = [CONTEXT + name if _is_reserved(name) else name for name in self.names]
         return [*columns, "context"] if self.has_more else columns
 
     def cells(self, feedback: Feedback) -> list[str]:
@@ -128,6 +130,10 @@ class SpreadsheetWriter:
                 guard(feedback.id),
             ]
         )
+
+
+def _is_reserved(name: str) -> bool:
+    return name in _RESERVED or simplified(name) in _FIELDS or guard(name) != name
 
 
 def _text_cell(value: str | None) -> str:

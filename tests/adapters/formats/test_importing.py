@@ -131,7 +131,10 @@ def test_columns_with_equal_names(hk: Harken) -> None:
             {"columns": {"comment": "txt"}},
             r"Column 'txt', which is mapped to comment, is missing \(did you mean 'text'\?\); the columns are 'rating'",
         ),
-        ({"only": ["nothing"]}, "No column of --only is in the file; the columns are 'rating', 'text'"),
+        (
+            {"only": ["nothing"]},
+            "No column of --only, such as 'nothing', is in the file; the columns are 'rating', 'text'",
+        ),
         ({"scale": "grades"}, "Unknown scale 'grades'; expected one of stars, nps, 0..1"),
         ({"ratings": {"5": "good"}}, "'good' is not a rating for '5'; expected up, down or neutral"),
         ({"zone": "Europe/Nowhere"}, "Unknown time zone 'Europe/Nowhere'"),

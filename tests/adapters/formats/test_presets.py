@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import asdict, fields
+from attrs import asdict, evolve, fields
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import FIELDS, FORMATS, ImportOptions
 from harken_adapters.formats.importing.ratings import SCALES
 from harken_adapters.formats.presets import parse_mapping, preset, preset_names, preset_text, read_mapping
+from import_files import understood
 
 FILES = sorted((Path(__file__).parents[2] / "preset_files").iterdir())
 LISTS = {"data": ("langfuse-api", "app-store.json"), "feed.entry": ("app-store-feed",)}
@@ -51,6 +52,23 @@ def value(row: Any, path: str) -> Any:
     else:
         return None
     return value(found, rest) if rest else found
+
+
+#: Exports without dates, or without ratings of their own.
+WITHOUT = ("argilla", "mlflow-2", "open-webui", "qualtrics")
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if not file.name.startswith(WITHOUT)], ids=lambda file: file.name
+)
+def test_refusals_name_a_column_of_the_file(file: Path) -> None:
+    """Not another alternative that the preset has."""
+    [name] = [name for name in preset_names() if file in of_preset(name)]
+    options = evolve(preset(name), key="feed.entry" if "feed" in file.name else None, date_format="%d")
+    with pytest.raises(UnusableFile, match="The dates in '") as caught:
+        understood(file.read_bytes(), file.name, options)
+    column = str(caught.value).split("'")[1]
+    assert any(value(row, column) for row in rows(file))
 
 
 def of_preset(name: str) -> list[Path]:
@@ -191,9 +209,11 @@ other = "down"
         context=False,
     )
     assert read_mapping(file) == options
-    assert not [
+    missing = [
         one.name for one in fields(ImportOptions) if getattr(options, one.name) == getattr(ImportOptions(), one.name)
     ]
+    # Those say what only the command line has.
+    assert missing == ["typed_columns", "typed_ratings"]
 
 
 @pytest.mark.parametrize(

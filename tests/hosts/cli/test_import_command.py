@@ -51,7 +51,7 @@ def test_what_was_understood_is_printed_before_the_result(cli: Any, tmp_path: Pa
         "  session_id  no column: each row is its own session, named by a digest of the row",
         "  rating      'stars': up 2 (4, 5), down 2 (1, 2), neutral 1 (3)",
         "  comment     'text'",
-        "  created_at  'date': ISO 8601; those without a zone are in UTC",
+        "  created_at  'date': ISO 8601, 2026-01-01 to 2026-01-05; those without a zone are in UTC",
         "  left out    'id'",
         "",
     ]

@@ -10,7 +10,18 @@ from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import CONTEXT, FIELDS, ImportOptions, field_problem
 
 #: Columns that name a row, for files without sessions; without spaces and the like.
-_IDS: Final = ("id", "rowid", "reviewid", "responseid", "feedbackid", "recordid", "surveyid", "uuid", "guid")
+_IDS: Final = (
+    "id",
+    "rowid",
+    "reviewid",
+    "responseid",
+    "respondentid",
+    "feedbackid",
+    "recordid",
+    "surveyid",
+    "uuid",
+    "guid",
+)
 #: Columns that may hold a field, although they have another name.
 _LIKELY: Final = {
     "rating": ("score", "stars", "star", "rate", "thumb", "thumbs", "vote", "liked", "reaction", "label", "value"),
@@ -57,6 +68,15 @@ def columns_of_fields(names: Iterable[str], options: ImportOptions) -> dict[str,
         if name.startswith(CONTEXT) and name not in found and not name_problem("", name.removeprefix(CONTEXT)):
             found[name] = (name,)
     return found
+
+
+def columns_named(field: str, names: Iterable[str], options: ImportOptions) -> list[str]:
+    """The columns that have the name of a field and are not mapped or left out; none for a field that is mapped."""
+    if field in options.columns:
+        return []
+    taken = {column for columns in options.columns.values() for column in alternatives(columns)}
+    wanted = simplified(field)
+    return [name for name in names if simplified(name) == wanted and name not in taken and name not in options.drop]
 
 
 def simplified(name: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from email.utils import parsedate_to_datetime
-from math import isfinite
+from shlex import quote
 from typing import Any, Final
 
 from harken.domain.instants import EPOCH, utc
@@ -15,19 +15,21 @@ from harken.domain.texts import excerpt
 from harken.domain.trend import zone_named
 from harken_adapters.formats.errors import BadRow, UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.tables.table import Layout
 
 ISO: Final = "ISO 8601"
 RFC_2822: Final = "RFC 2822"
 EXCEL: Final = "Excel serial numbers"
 TYPED: Final = "dates of the file"
-#: The units of seconds since 1970, each up to the first number that is too large for it: the year 5138.
-_EPOCHS: Final = (
-    (1e11, 1, "epoch seconds"),
-    (1e14, 1_000, "epoch milliseconds"),
-    (1e17, 1_000_000, "epoch microseconds"),
+#: Numbers are dates from 2000 to 2099: seconds since 1970 or parts of them, or days of a spreadsheet. Others are
+#: mistakes, such as ids. No number is a date in two of these units.
+_SECONDS: Final = range(946_684_800, 4_102_444_800)
+_EPOCHS: Final = ((1, "epoch seconds"), (1_000, "epoch milliseconds"), (1_000_000, "epoch microseconds"))
+_EXCEL_DAYS: Final = range(36_526, 73_051)
+_NUMBERS: Final = (
+    "numbers are dates as seconds, milliseconds or microseconds since 1970, or as days of a spreadsheet, from the "
+    "years 2000 to 2099"
 )
-_NUMBER: Final = re.compile(r"-?\d{1,18}(\.\d{1,9})?")
+_NUMBER: Final = re.compile(r"-?\d{1,18}([.,]\d{1,20})?")
 #: Eight digits are a date, as in 20260131.
 _DAY: Final = re.compile(r"\d{8}")
 #: Times of other programs that are almost ISO 8601: with ``UTC`` or ``GMT``, and with a space before the offset.
@@ -40,7 +42,7 @@ _RFC_2822: Final = re.compile(
 )
 #: Day 0 of Excel, which counts a 29 February 1900.
 _EXCEL_EPOCH: Final = datetime(1899, 12, 30)  # noqa: DTZ001 - in the zone of the file
-_LAST_EXCEL_DAY: Final = 2_958_466
+_EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _SHOWN_CHARACTERS: Final = 60
 #: Formats that a refusal proposes, if they read all examples.
 _ORDERS: Final = (("%m", "%d"), ("%d", "%m"))
@@ -61,26 +63,24 @@ class Dates:
     Args:
         date_format: the format of texts, as in ``strptime``; by default, those forms are read whose meaning is plain.
         zone: the IANA name of the zone of dates without one; UTC by default.
-        spreadsheet: whether numbers are those of a spreadsheet.
 
     Raises:
         InvalidQuery: the zone is unknown.
     """
 
-    def __init__(self, *, date_format: str | None = None, zone: str | None = None, spreadsheet: bool = False) -> None:
+    def __init__(self, *, date_format: str | None = None, zone: str | None = None) -> None:
         self.date_format = date_format
         self.zone_name = zone or "UTC"
         self._zone: tzinfo = zone_named(zone) if zone and zone.upper() != "UTC" else UTC
-        self._spreadsheet = spreadsheet
 
     @classmethod
-    def of(cls, options: ImportOptions, layout: Layout) -> Dates:
+    def of(cls, options: ImportOptions) -> Dates:
         """How the dates of a file are read.
 
         Raises:
             InvalidQuery: the zone is unknown.
         """
-        return cls(date_format=options.date_format, zone=options.zone, spreadsheet=layout.is_spreadsheet)
+        return cls(date_format=options.date_format, zone=options.zone)
 
     def read(self, value: Any) -> datetime:
         """The time in UTC.
@@ -108,19 +108,18 @@ class Dates:
                 return utc(moment.replace(tzinfo=self._zone)), form, self._doubt(moment)
         except (ValueError, OverflowError, TypeError, KeyError):
             pass
-        expected = (
-            f"expected the format {self.date_format!r}"
-            if self.date_format
-            else "expected one such as 2026-01-31T12:00:00Z; add --date-format for others"
-        )
+        if self.date_format and isinstance(value, str):
+            expected = f"expected the format {self.date_format!r}"
+        elif _is_number(value):
+            expected = _NUMBERS
+        else:
+            expected = "expected one such as 2026-01-31T12:00:00Z; add --date-format for others"
         raise BadRow(f"created_at is not a date: {excerpt(repr(value), _SHOWN_CHARACTERS)}; {expected}")
 
     def _parse(self, value: Any) -> tuple[datetime, str] | None:
         if isinstance(value, str) and self.date_format:
             text = value.strip()
             return datetime.strptime(text, self.date_format), self.date_format  # noqa: DTZ007 - the zone follows
-        if self._spreadsheet and type(value) in (int, float) and 1 <= value < _LAST_EXCEL_DAY:
-            return _EXCEL_EPOCH + timedelta(milliseconds=round(value * 86_400_000)), EXCEL
         return _parse(value)
 
     def _doubt(self, local: datetime) -> str:
@@ -138,22 +137,27 @@ class DateForms:
 
     def __init__(self, dates: Dates) -> None:
         self._parse = dates.parse
+        self._date_format = dates.date_format
         self.forms: Counter[str] = Counter()
         self.doubts: Counter[str] = Counter()
         self.unread = 0
         #: Up to 20 values that were not read.
         self.examples: list[str] = []
+        #: The first and the last time.
+        self.earliest, self.latest = _LATEST, _EARLIEST
 
     def add(self, value: Any) -> None:
         """Count a value."""
         try:
-            _, form, doubt = self._parse(value)
+            moment, form, doubt = self._parse(value)
         except BadRow:
             self.unread += 1
-            if len(self.examples) < 20 and isinstance(value, str):
-                self.examples.append(value.strip())
+            if len(self.examples) < 20 and isinstance(value, str | int | float):
+                self.examples.append(str(value).strip())
             return
         self.forms[form] += 1
+        if not self.earliest <= moment <= self.latest:
+            self.earliest, self.latest = min(moment, self.earliest), max(moment, self.latest)
         if doubt:
             self.doubts[doubt] += 1
 
@@ -166,10 +170,16 @@ class DateForms:
         if self.unread <= sum(self.forms.values()):
             return
         example = f", such as {excerpt(repr(self.examples[0]), _SHOWN_CHARACTERS)}" if self.examples else ""
+        if self.examples and all(map(_is_number, self.examples)) and not self._date_format:
+            raise UnusableFile(
+                f"The dates in {column!r} cannot be read{example}: {_NUMBERS}. If they are not the dates, add "
+                f"--drop {quote(column)}, or read others with --map created_at=COLUMN"
+            )
         proposals = " or ".join(f'--date-format "{one}"' for one in _fitting(self.examples))
         proposals = proposals or '--date-format, such as --date-format "%d/%m/%Y %H:%M"'
+        how = f" with --date-format {quote(self._date_format)}" if self._date_format else ""
         raise UnusableFile(
-            f"The dates in {column!r} cannot be read{example}. Say how they are written with {proposals}, "
+            f"The dates in {column!r} cannot be read{how}{example}. Say how they are written with {proposals}, "
             "and their time zone with --zone"
         )
 
@@ -183,7 +193,9 @@ def _parse(value: Any) -> tuple[datetime, str] | None:
         return datetime(value.year, value.month, value.day), TYPED  # noqa: DTZ001 - the zone follows
     if isinstance(value, Mapping) and value.keys() == {"$date"}:
         return _parse_mongodb(value["$date"])
-    return _from_epoch(value) if type(value) in (int, float) else None
+    if type(value) is int and _DAY.fullmatch(str(value)):
+        return _parse_text(str(value))
+    return _from_number(value) if type(value) in (int, float) else None
 
 
 def _parse_mongodb(value: Any) -> tuple[datetime, str] | None:
@@ -199,7 +211,7 @@ def _parse_mongodb(value: Any) -> tuple[datetime, str] | None:
 def _parse_text(text: str) -> tuple[datetime, str] | None:
     # Other numbers are not for the ISO parser, which reads some of thirteen digits as a day and a time.
     if text[4:5] != "-" and _NUMBER.fullmatch(text) and not _DAY.fullmatch(text):
-        return _from_epoch(float(text) if "." in text else int(text))
+        return _from_number(int(text) if text.lstrip("-").isdigit() else float(text.replace(",", ".")))
     try:
         return datetime.fromisoformat(text), ISO
     except ValueError:
@@ -213,11 +225,15 @@ def _parse_text(text: str) -> tuple[datetime, str] | None:
     return None
 
 
-def _from_epoch(number: float) -> tuple[datetime, str] | None:
-    if not isfinite(number):
-        return None
-    for limit, per_second, form in _EPOCHS:
-        if abs(number) < limit:
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip()) is not None)
+
+
+def _from_number(number: float) -> tuple[datetime, str] | None:
+    if int(number) in _EXCEL_DAYS:
+        return _EXCEL_EPOCH + timedelta(milliseconds=round(number * 86_400_000)), EXCEL
+    for per_second, form in _EPOCHS:
+        if int(number / per_second) in _SECONDS:
             return EPOCH + timedelta(microseconds=round(number * (1_000_000 // per_second))), form
     return None
 

@@ -184,12 +184,12 @@ class Importer:
                 if result.duplicate:
                     tally.duplicates += 1
                 else:
-                    tally.added += 1
+                    self._count_added(read)
             case Stored():
                 tally.added += 1
             case tuple():
                 self._count_waived(result)
-                tally.added += 1
+                self._count_added(read)
             case DuplicateOf():
                 tally.duplicates += 1
             case Conflict(stored, Taken.ID) if _is_same(stored, read.entry) and not _is_earlier(stored, read.entry):
@@ -199,6 +199,11 @@ class Importer:
                 tally.reject(reason, f"{self._place} {read.row.position} of {self._table.name}")
                 origin = read.row.origin or Origin(self._table.name, read.row.position)
                 self._reject(read.row.position, reason, self._table.raw(read.row), origin)
+
+    def _count_added(self, read: _Read) -> None:
+        self.tally.added += 1
+        if read.entry is not None and read.entry.created_at is None:
+            self.tally.undated += 1
 
     def _count_waived(self, violations: _Violations) -> None:
         if violations:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import PurePath
 from shlex import quote
@@ -15,13 +16,15 @@ from attrs import frozen
 from harken.domain.idempotency import IMPORT_ID
 from harken.domain.texts import did_you_mean, listed
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.import_options import CONTEXT, ImportOptions
+from harken_adapters.formats.import_options import CONTEXT, FIELDS, ImportOptions
 from harken_adapters.formats.importing.columns import (
     check_fields,
+    columns_named,
     columns_of_fields,
     context_name,
     id_column,
     likely_columns,
+    simplified,
 )
 from harken_adapters.formats.importing.dates import DateForms, Dates
 from harken_adapters.formats.importing.profile import Profile
@@ -35,6 +38,8 @@ _SUFFIXES: Final = re.compile(
 _IDENTITY: Final = ("message_id", "created_at")
 #: How many names an error lists.
 _LISTED: Final = 20
+#: A row with these is one of names: some survey tools write the questions before it.
+_NAMES: Final = frozenset({"rating", "comment", "sessionid", "createdat"})
 
 
 class Sessions(Enum):
@@ -51,7 +56,8 @@ class Plan:
     """What the columns of a file mean.
 
     Attributes:
-        fields: the columns of each field, of which a row takes the first with a value.
+        fields: the columns of each field, of which a row takes the first with a value. All of them occur in the file.
+        absent: the columns of each field that has none in the file.
         columns: the names of the columns of the file; ``None`` if its rows are objects.
         is_text: whether all cells are text.
         context: the context names of all other columns that go into the context, by column.
@@ -65,6 +71,7 @@ class Plan:
         ratings: reads ratings.
         dates: reads dates.
         forms: the forms of dates that occur, by column.
+        undated: the number of rows without a date.
         options: what the user says about the file.
         is_export: whether it is a Harken export, which is restored exactly.
         has_ids: whether rows have the id of the entry that was exported for a spreadsheet.
@@ -72,6 +79,7 @@ class Plan:
     """
 
     fields: Mapping[str, Sequence[str]]
+    absent: Mapping[str, Sequence[str]]
     options: ImportOptions
     columns: Sequence[str] | None
     is_text: bool
@@ -85,6 +93,7 @@ class Plan:
     ratings: Ratings
     dates: Dates
     forms: Mapping[str, DateForms]
+    undated: int
     is_export: bool
     has_ids: bool
     hints: Sequence[str]
@@ -95,8 +104,13 @@ class Plan:
         return self.sessions in (Sessions.COLUMN, Sessions.ID) or not self.fields.keys().isdisjoint(_IDENTITY)
 
     @classmethod
-    def of(cls, profile: Profile, options: ImportOptions) -> Plan:
+    def of(cls, profile: Profile, options: ImportOptions, *, now: datetime | None = None) -> Plan:
         """Decide what the columns mean.
+
+        Args:
+            profile: what the file contains.
+            options: what the user says about it.
+            now: the current time, for a hint about dates in the future; ``None`` for no such hint.
 
         Raises:
             UnusableFile: a mapped column occurs in no row, neither a rating nor a comment was found, or the ratings or
@@ -104,16 +118,19 @@ class Plan:
             InvalidQuery: the time zone is unknown.
         """
         check_fields(options)
-        fields = columns_of_fields(profile.names, options)
+        wanted = columns_of_fields(profile.names, options)
+        occurring = {name: [one for one in columns if _occurs(one, profile)] for name, columns in wanted.items()}
+        fields = {name: columns for name, columns in occurring.items() if columns}
         ratings = Ratings(_merged(profile, fields), scale=options.scale, chosen=options.ratings)
         forms = {one: profile.dates[one] for one in fields.get("created_at", ()) if one in profile.dates}
         is_export = profile.exported > 0 and profile.exported == profile.rows
         # Rejected rows are of a file that was not refused. Some of few rows may not be corrected yet.
         if profile.rows and not is_export and not profile.layout.is_rejects:
             _check_mapped(profile, options)
+            _check_similar(profile, options)
             _check_content(profile, options, fields)
             if columns := fields.get("rating"):
-                ratings.check(columns[0])
+                ratings.check([column for column in columns if profile.ratings.get(column)])
             for column, counted in forms.items():
                 counted.check(column)
         taken = {ID, *(column for columns in fields.values() for column in columns)}
@@ -124,6 +141,7 @@ class Plan:
         kept = [name for name in others if goes_into_context(name, options)]
         return cls(
             fields=fields,
+            absent={name: columns for name, columns in wanted.items() if name not in fields and profile.rows},
             options=options,
             columns=profile.columns,
             is_text=profile.layout.is_text,
@@ -135,11 +153,12 @@ class Plan:
             id_column=row_id,
             source=source_name(profile.layout.rejected_from or profile.name),
             ratings=ratings,
-            dates=Dates.of(options, profile.layout),
+            dates=Dates.of(options),
             forms=forms,
+            undated=0 if is_export or "created_at" in options.constants else profile.undated,
             is_export=is_export,
             has_ids=not is_export and ID in profile.names,
-            hints=[*_hints(profile, fields, options, others)],
+            hints=[*_hints(profile, fields, options, others, ratings), *_future(forms, now)],
         )
 
 
@@ -177,6 +196,16 @@ def _context_names(columns: Iterable[str], fields: Mapping[str, Sequence[str]]) 
     return names
 
 
+def _occurs(column: str, profile: Profile) -> bool:
+    """Whether a column, or a dotted path in one, is in a file."""
+    if column in profile.filled or column in profile.names:
+        return True
+    if profile.columns is None or profile.layout.is_text:
+        return False
+    # Objects in typed cells are not looked into beforehand.
+    return "." in column and column.partition(".")[0] in profile.names
+
+
 def _merged(profile: Profile, fields: Mapping[str, Sequence[str]]) -> Counter[str]:
     """How often each rating occurs, by its canonical text."""
     counts: Counter[str] = Counter()
@@ -197,7 +226,22 @@ def _check_mapped(profile: Profile, options: ImportOptions) -> None:
                 f"Column {column!r}, which is mapped to {name}, is missing{hint}; {_list_of(profile.names)}"
             )
     if options.only and not set(options.only) & set(profile.names):
-        raise UnusableFile(f"No column of --only is in the file; {_list_of(profile.names)}")
+        hint = did_you_mean(options.only[0], profile.names)
+        raise UnusableFile(
+            f"No column of --only, such as {options.only[0]!r}, is in the file{hint}; {_list_of(profile.names)}"
+        )
+
+
+def _check_similar(profile: Profile, options: ImportOptions) -> None:
+    """Refuse several columns that have the name of the same field, such as ``Rating`` and ``rating``."""
+    for name in FIELDS:
+        similar = columns_named(name, profile.names, options)
+        if len(similar) > 1 and not (name == "session_id" and profile.layout.format == "objects"):
+            columns = " and ".join(map(repr, similar))
+            raise UnusableFile(
+                f"Columns {columns} may each be the {name}. Choose one with --map {name}={quote(similar[0])}, or leave "
+                f"out the others with --drop"
+            )
 
 
 def _check_content(profile: Profile, options: ImportOptions, fields: Mapping[str, Sequence[str]]) -> None:
@@ -211,19 +255,55 @@ def _check_content(profile: Profile, options: ImportOptions, fields: Mapping[str
         for column in likely_columns(name, profile.names)[:1]
     ]
     example = " ".join(proposals) or "--map rating=COLUMN or --map comment=COLUMN"
-    raise UnusableFile(f"No column has a rating or a comment. Add {example}; {_list_of(profile.names)}")
+    if profile.columns is not None and profile.sample and _NAMES.intersection(map(_as_name, profile.sample[0])):
+        example = f"--skip-rows {profile.layout.skipped + 1} if the names are in the next row, or {example}"
+    place = f" in {profile.layout.place}" if profile.layout.place else ""
+    raise UnusableFile(f"No column has a rating or a comment{place}. Add {example}; {_list_of(profile.names)}")
+
+
+def _as_name(cell: object) -> str:
+    return simplified(cell) if isinstance(cell, str) else ""
+
+
+def check_typed_columns(profiles: Sequence[Profile], options: ImportOptions) -> None:
+    """Refuse columns that a person wants to leave out or to keep, but that are in none of the files.
+
+    Raises:
+        UnusableFile: a column that is misspelt would otherwise be imported, or left out.
+    """
+    names = list(dict.fromkeys(name for profile in profiles for name in profile.names))
+    for column, option in options.typed_columns.items():
+        if names and not any(_occurs(column, profile) for profile in profiles):
+            raise UnusableFile(
+                f"Column {column!r} of {option} is missing{did_you_mean(column, names)}; {_list_of(names)}"
+            )
 
 
 def _hints(
-    profile: Profile, fields: Mapping[str, Sequence[str]], options: ImportOptions, others: Sequence[str]
+    profile: Profile,
+    fields: Mapping[str, Sequence[str]],
+    options: ImportOptions,
+    others: Sequence[str],
+    ratings: Ratings,
 ) -> Iterable[str]:
-    """Other columns that may hold a field that no column has, and columns to drop that do not occur."""
+    """Other columns that may hold a field that no column has, and names in options that are probably misspelt."""
     for name in ("rating", "comment", "created_at"):
         if name not in fields and name not in options.constants and (likely := likely_columns(name, others)):
             yield f"If {likely[0]!r} is the {name}, add --map {name}={quote(likely[0])}"
+    kept = [name for name in others if name not in options.drop]
     for name in options.drop:
-        if name not in profile.names and name not in profile.filled:
-            yield f"There is no column {name!r} to drop"
+        if not _occurs(name, profile) and (similar := did_you_mean(name, kept)):
+            yield f"There is no column {name!r} to drop{similar}"
+    for value in options.typed_ratings:
+        if value not in ratings.counted:
+            yield f"No row has the rating {value!r} of --rating{did_you_mean(value, ratings.counted)}"
+
+
+def _future(forms: Mapping[str, DateForms], now: datetime | None) -> Iterable[str]:
+    """Columns whose dates may be read wrongly. Clocks may differ by a day, and zones."""
+    for column, counted in forms.items():
+        if now and counted.forms and counted.latest > now + timedelta(days=1):
+            yield f"The last date in {column!r}, {counted.latest:%Y-%m-%d}, is in the future"
 
 
 def _list_of(names: Sequence[str]) -> str:

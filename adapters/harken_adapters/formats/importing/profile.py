@@ -18,6 +18,7 @@ from harken_adapters.formats.importing.dates import DateForms, Dates
 from harken_adapters.formats.importing.ratings import canonical
 from harken_adapters.formats.record import is_export
 from harken_adapters.formats.spreadsheet_csv import ID
+from harken_adapters.formats.tables.header import is_unnamed
 from harken_adapters.formats.tables.table import Layout, Table
 from harken_adapters.formats.values import canonical_text, is_empty
 
@@ -41,10 +42,12 @@ class Profile:
         columns: the names of its columns; ``None`` if its rows are objects.
         names: the names of its columns, or of the members of its objects.
         rows: the number of rows that can be read.
+        unreadable: the number of other rows.
         exported: the number of rows of a Harken export.
         ratings: how often each rating occurs, by column.
         unrated: the number of rows without a rating.
         dates: the forms of dates, by column.
+        undated: the number of rows without a date.
         filled: the columns and dotted paths that have a value in some row.
         sample: the first rows, as values of records.
         digests: the digests of rows, by the application that they have; ``""`` for the rows of a file.
@@ -55,10 +58,12 @@ class Profile:
     columns: Sequence[str] | None
     names: list[str]
     rows: int = 0
+    unreadable: int = 0
     exported: int = 0
     ratings: dict[str, Counter[str]] = Factory(dict)
     unrated: int = 0
     dates: dict[str, DateForms] = Factory(dict)
+    undated: int = 0
     filled: set[str] = Factory(set)
     sample: list[Any] = Factory(list)
     digests: dict[str, RowDigests] = Factory(dict)
@@ -77,18 +82,19 @@ class Profile:
             InvalidQuery: the zone is unknown.
         """
         profile = cls(table.name, table.layout, table.columns, list(table.columns or ()))
-        profile._read((("", one.values) for one in table.rows() if not one.problem), options, lambda _: known)
+        rows = (("", None if one.problem else one.values) for one in table.rows())
+        profile._read(rows, options, lambda _: known)
         return profile
 
     @classmethod
     def of_objects(
         cls,
-        objects: Iterable[tuple[str, Mapping[str, Any]]],
+        objects: Iterable[tuple[str, Mapping[str, Any] | None]],
         name: str,
         options: ImportOptions,
         known: Callable[[str], Sequence[Import]] = lambda _: (),
     ) -> Profile:
-        """Read objects that are not in a file once.
+        """Read objects that are not in a file once; ``None`` is one that cannot be read.
 
         Args:
             objects: the objects, each with its application.
@@ -109,14 +115,19 @@ class Profile:
         options: ImportOptions,
         known: Callable[[str], Sequence[Import]],
     ) -> None:
+        """Read rows, each with its application. ``None`` is one that cannot be read."""
         add = (_ObjectCounter if self.columns is None else _CellCounter)(self, options).add
         for application, row in rows:
+            if row is None:
+                self.unreadable += 1
+                continue
             self.rows += 1
             if len(self.sample) < _SAMPLE_ROWS:
                 self.sample.append(row)
             if (digests := self.digests.get(application)) is None:
                 digests = self.digests[application] = RowDigests(known(application))
             digests.add(*add(row))
+        self.names = [name for name in self.names if name in self.filled or not is_unnamed(name)]
 
 
 class _Counter:
@@ -125,7 +136,7 @@ class _Counter:
     def __init__(self, profile: Profile, options: ImportOptions) -> None:
         self._profile = profile
         self._options = options
-        self._dates = Dates.of(options, profile.layout)
+        self._dates = Dates.of(options)
 
     def _ratings_of(self, columns: Iterable[str]) -> dict[str, Counter[str]]:
         return {column: self._profile.ratings.setdefault(column, Counter()) for column in columns}
@@ -170,6 +181,8 @@ class _CellCounter(_Counter):
             if not is_empty(cells[position]):
                 forms.add(cells[position])
                 break
+        else:
+            self._profile.undated += 1
         if self._unfilled:
             filled = [name for name, position in self._unfilled.items() if not is_empty(cells[position])]
             for name in filled:
@@ -193,7 +206,7 @@ class _ObjectCounter(_Counter):
         self._ratings: dict[str, Counter[str]] = {}
         self._moments: dict[str, DateForms] = {}
         self._content: Sequence[str | None] = ()
-        paths = [*columns_of_fields((), options).values(), options.drop]
+        paths = [*columns_of_fields((), options).values(), options.drop, options.typed_columns]
         #: The paths of the options that have no value yet.
         self._unfilled = {path for several in paths for path in several}
 
@@ -223,6 +236,8 @@ class _ObjectCounter(_Counter):
             if not is_empty(value := lookup(row, path)):
                 forms.add(value)
                 break
+        else:
+            self._profile.undated += 1
 
     def _learn(self, names: Iterable[str]) -> None:
         """Note new names, and which of them hold ratings and dates."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -35,7 +35,14 @@ _ABSENT: Final = frozenset({"", "none", "null"})
 _SEPARATORS: Final = re.compile("[ _-]")
 #: Skin tones, and the selector of a coloured symbol.
 _VARIANTS: Final = re.compile("[\ufe0f\U0001f3fb-\U0001f3ff]")
-_NUMBER: Final = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?")
+_NUMBER: Final = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?([eE][+-]?\d{1,2})?")
+#: A number as it is written on a scale: ``4``, ``4,0``, ``4/5``, ``4 out of 5``, ``4 stars``, ``80%``.
+_ON_SCALE: Final = re.compile(
+    r"(?P<number>\d{1,15}([.,]\d{1,15})?)\s*(?:(?:/|of|out of)\s*(?P<highest>\d{1,3}))?\s*(?P<unit>stars?|%)?",
+    re.IGNORECASE,
+)
+#: Symbols of stars, and of those that were not given.
+_STARS: Final = re.compile("([★⭐🌟]+)([☆✩]*)")
 #: How plain numbers are read in a column that holds no others.
 _SIGNED: Final = {"1": _UP, "0": _NEUTRAL, "-1": _DOWN}
 _BINARY: Final = {"1": _UP, "0": _DOWN}
@@ -43,13 +50,32 @@ _BINARY: Final = {"1": _UP, "0": _DOWN}
 
 @frozen
 class Scale:
-    """A scale of numbers: up to ``down`` they are thumbs-down, and from ``up`` on thumbs-up."""
+    """A scale of numbers: up to ``down`` they are thumbs-down, and from ``up`` on thumbs-up.
+
+    Attributes:
+        unit: what may be written after a number.
+    """
 
     lowest: float
     down: float
     up: float
     highest: float
     description: str
+    unit: str = ""
+
+    def read_text(self, text: str) -> Rating | None:
+        """The rating of a number that may be written in one of several ways; ``None`` if it is not on the scale."""
+        if _NUMBER.fullmatch(text):
+            return self.read(float(text))
+        if self.unit == "star" and (stars := _STARS.fullmatch(_VARIANTS.sub("", text))):
+            given, others = stars.groups()
+            return self.read(len(given)) if not others or len(given) + len(others) == self.highest else None
+        if (match := _ON_SCALE.fullmatch(text)) is None:
+            return None
+        number, highest, unit = float(match["number"].replace(",", ".")), match["highest"], match["unit"] or ""
+        if (highest and float(highest) != self.highest) or unit.lower().removesuffix("s") not in ("", self.unit):
+            return None
+        return self.read(number / 100 if unit == "%" else number)
 
     def read(self, number: float) -> Rating | None:
         """The rating; ``None`` for a number that is not on the scale."""
@@ -61,9 +87,9 @@ class Scale:
 _BELOW_HALF: Final = 0.5 - 2**-50
 #: The values of ``--scale``.
 SCALES: Final[Mapping[str, Scale]] = {
-    "stars": Scale(1, 2, 4, 5, "1-2 down, 3 neutral, 4-5 up"),
+    "stars": Scale(1, 2, 4, 5, "1-2 down, 3 neutral, 4-5 up", "star"),
     "nps": Scale(0, 6, 9, 10, "0-6 down, 7-8 neutral, 9-10 up"),
-    "0..1": Scale(0, _BELOW_HALF, 1 - _BELOW_HALF, 1, "below 0.5 down, 0.5 neutral, above 0.5 up"),
+    "0..1": Scale(0, _BELOW_HALF, 1 - _BELOW_HALF, 1, "below 0.5 down, 0.5 neutral, above 0.5 up", "%"),
 }
 
 
@@ -105,7 +131,7 @@ class Ratings:
         self._other = self._chosen.pop(OTHER, None)
         if scale is not None and scale not in SCALES:
             raise UnusableFile(no_such("scale", scale, SCALES))
-        self._number = _scaled(SCALES[scale]) if scale else _plain(self.counts)
+        self._number = SCALES[scale].read_text if scale else _plain(self.counts)
         self._known: dict[str, tuple[Rating, str | None]] = {}
 
     def read(self, value: Any) -> tuple[Rating, str | None]:
@@ -126,20 +152,41 @@ class Ratings:
             self._known[key] = found
         return found
 
+    @property
+    def counted(self) -> set[str]:
+        """The values that occur, in which case makes no difference."""
+        return {text.casefold() for text in self.counts}
+
     def meanings(self) -> dict[str, Rating]:
         """The rating of each value that occurs and can be read."""
         return {text: rating for text in self.counts if (rating := self._meaning(text)) is not None}
 
-    def check(self, column: str) -> None:
-        """Refuse a column whose values are ambiguous.
+    def check(self, columns: Sequence[str]) -> None:
+        """Refuse columns whose values are ambiguous.
 
         Raises:
-            UnusableFile: more of its values cannot be read than can.
+            UnusableFile: more of their values cannot be read than can.
         """
         unknown = {text: count for text, count in self.counts.items() if self._meaning(text) is None}
         known = sum(count for text, count in self.counts.items() if text and text not in unknown)
         if sum(unknown.values()) > known:
-            raise UnusableFile(f"The ratings in {column!r} are ambiguous: {_listed(self.counts)}. {_advice(unknown)}")
+            where = " or ".join(map(repr, columns))
+            what = f"not on the scale {self.scale}" if self.scale else "ambiguous"
+            raise UnusableFile(f"The ratings in {where} are {what}: {_listed(unknown)}. {self._advice()}")
+
+    def _advice(self) -> str:
+        """The options that read the column."""
+        texts = [text for text in self.counts if text.casefold() not in self._chosen and _word(text) is None]
+        numbers = [text for text in texts if any(scale.read_text(text) for scale in SCALES.values())]
+        are_most = sum(self.counts[one] for one in numbers) * 2 > sum(self.counts[one] for one in texts)
+        fitting = [name for name in ("0..1", "stars", "nps") if are_most and all(map(SCALES[name].read_text, numbers))]
+        by_value = (
+            "say what each value means with --rating VALUE=up, down or neutral, and --rating other=... for the rest"
+        )
+        if not fitting:
+            return by_value[0].upper() + by_value[1:]
+        scales = " or ".join(f"--scale {name} ({SCALES[name].description})" for name in fitting)
+        return f"Add {scales}, or {by_value}"
 
     @property
     def _expected(self) -> str:
@@ -149,13 +196,10 @@ class Ratings:
         chosen = self._chosen.get(text.casefold())
         if chosen is not None:
             return chosen
-        if _NUMBER.fullmatch(text):
-            rating = self._number(text)
+        rating = self._number(text)
         # With a rating for all other values, only those are read that were named, and those that say there is none.
-        elif self._other is None or text.casefold() in _ABSENT:
+        if rating is None and (self._other is None or text.casefold() in _ABSENT):
             rating = _word(text)
-        else:
-            rating = None
         return self._other if rating is None else rating
 
 
@@ -167,10 +211,6 @@ def _rating_of(value: str, word: str) -> Rating:
             f"{excerpt(word, _SHOWN_CHARACTERS)!r} is not a rating for {excerpt(value, _SHOWN_CHARACTERS)!r}; "
             "expected up, down or neutral"
         ) from None
-
-
-def _scaled(scale: Scale) -> Callable[[str], Rating | None]:
-    return lambda text: scale.read(float(text))
 
 
 def _plain(counts: Mapping[str, int]) -> Callable[[str], Rating | None]:
@@ -193,15 +233,3 @@ def _listed(counts: Mapping[str, int]) -> str:
 def _by_number(text: str) -> tuple[bool, float, str]:
     is_number = _NUMBER.fullmatch(text) is not None
     return not is_number, float(text) if is_number else 0, text
-
-
-def _advice(unknown: Mapping[str, int]) -> str:
-    numbers = [float(text) for text in unknown if _NUMBER.fullmatch(text)]
-    by_value = "say what each value means with --rating VALUE=up, down or neutral, and --rating other=... for the rest"
-    if len(numbers) < len(unknown):
-        return by_value[0].upper() + by_value[1:]
-    fitting = [name for name in ("0..1", "stars", "nps") if all(SCALES[name].read(one) is not None for one in numbers)]
-    if not fitting:
-        return by_value[0].upper() + by_value[1:]
-    scales = " or ".join(f"--scale {name} ({SCALES[name].description})" for name in fitting)
-    return f"Add {scales}, or {by_value}"

@@ -44,17 +44,20 @@ def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
         "left_out_rows": layout.left_out,
         "is_rejects": layout.is_rejects,
         "is_export": plan.is_export,
-        "rows": profile.rows,
+        "rows": profile.rows + profile.unreadable,
+        "unreadable_rows": profile.unreadable,
         "fields": {name: columns[0] if len(columns) == 1 else [*columns] for name, columns in plan.fields.items()},
         "constants": dict(plan.options.constants),
         "reason": plan.reason,
         "sessions": plan.sessions.name.lower(),
         "context": dict(plan.context),
         "left_out": [*plan.left_out],
+        "absent": {name: [*columns] for name, columns in plan.absent.items()},
         "ratings": {text: rating.word for text, rating in plan.ratings.meanings().items()},
         "dates": {column: dict(forms.forms) for column, forms in plan.forms.items()},
         "ambiguous_dates": _doubts(plan, "ambiguous"),
         "skipped_dates": _doubts(plan, "skipped"),
+        "rows_without_date": plan.undated,
         "zone": plan.dates.zone_name,
         "identity": _identity(plan),
         "hints": [*plan.hints],
@@ -101,11 +104,16 @@ def heading(profile: Profile) -> str:
     parts += [layout.place or "", f"{_rows(layout.skipped)} before the header" if layout.skipped else ""]
     parts += [f"{_rows(layout.left_out)} after the header left out" if layout.left_out else ""]
     parts += ["rejected rows of an earlier import" if layout.is_rejects else ""]
-    return f"{profile.name}: {', '.join(filter(None, parts))}; {_rows(profile.rows)}"
+    unreadable = f", of which {profile.unreadable:,} cannot be read" if profile.unreadable else ""
+    return f"{profile.name}: {', '.join(filter(None, parts))}; {_rows(profile.rows + profile.unreadable)}{unreadable}"
 
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def _rows_are(count: int) -> str:
+    return f"{_rows(count)} {'is' if count == 1 else 'are'}"
 
 
 def understood_lines(plan: Plan) -> list[tuple[str, str]]:
@@ -123,6 +131,9 @@ def understood_lines(plan: Plan) -> list[tuple[str, str]]:
         lines.append(("identity", text))
     if plan.left_out:
         lines.append(("left out", listed([repr(name) for name in plan.left_out], _SHOWN_NAMES)))
+    if plan.absent:
+        absent = [f"{_columns(columns)} ({name})" for name, columns in plan.absent.items()]
+        lines.append(("absent", listed(absent, _SHOWN_NAMES)))
     return lines
 
 
@@ -163,9 +174,18 @@ def _how(plan: Plan, name: str) -> str:
         return f": {_ratings(plan)}"
     if name == "created_at":
         forms = sum((one.forms for one in plan.forms.values()), Counter())
-        names = ", ".join(form for form, _ in forms.most_common()) or "no dates"
-        return f": {names}; those without a zone are in {plan.dates.zone_name}{_doubt_text(plan)}"
+        names = ", ".join(form for form, _ in forms.most_common())
+        read = f"{names}, {_period(plan)}; those without a zone are in {plan.dates.zone_name}" if names else "no dates"
+        undated = f"; {_rows_are(plan.undated)} dated now, without a date" if plan.undated else ""
+        return f": {read}{_doubt_text(plan)}{undated}"
     return ""
+
+
+def _period(plan: Plan) -> str:
+    """The days of the first and the last date, which show a form that was read wrongly."""
+    forms = [one for one in plan.forms.values() if one.forms]
+    days = [f"{min(one.earliest for one in forms):%Y-%m-%d}", f"{max(one.latest for one in forms):%Y-%m-%d}"]
+    return days[0] if days[0] == days[1] else " to ".join(days)
 
 
 def _columns(columns: Sequence[str]) -> str:

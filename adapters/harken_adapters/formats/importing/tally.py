@@ -34,6 +34,7 @@ class Tally:
         reasons: why rows were rejected, by a text that equal reasons have in common.
         waived: how many of the imported rows break a rule that was not applied, by rule.
         cut: the number of rows whose context was shortened.
+        undated: the number of added rows without a date, which have the time of the import.
         is_incomplete: whether the last row was incomplete, and is left for a later import.
     """
 
@@ -44,6 +45,7 @@ class Tally:
     reasons: dict[str, Reason] = field(default=Factory(dict), eq=False)
     waived: Counter[str] = field(default=Factory(Counter), eq=False)
     cut: int = field(default=0, eq=False)
+    undated: int = field(default=0, eq=False)
     is_incomplete: bool = field(default=False, eq=False)
 
     @property
@@ -75,6 +77,7 @@ class Tally:
         self.rejected += other.rejected
         self.waived.update(other.waived)
         self.cut += other.cut
+        self.undated += other.undated
         self.is_incomplete |= other.is_incomplete
         for kind, reason in other.reasons.items():
             self.reasons.setdefault(kind, Reason(reason.example, reason.place)).count += reason.count
@@ -91,5 +94,6 @@ class Tally:
             "reasons": reasons,
             "rules_not_applied": dict(self.waived),
             "shortened": self.cut,
+            "undated": self.undated,
             "left_for_later": self.is_incomplete,
         }

@@ -12,6 +12,10 @@ from harken_adapters.formats.tables.table import Row
 
 LINE_ENDS: Final = ("\n", "\r")
 _OPEN: Final = "unexpected end of data"
+_UNDOUBLED: Final = "is a quote missing or not doubled?"
+#: What some programs write for a quote in a text, which is not CSV.
+_ESCAPE: Final = '\\"'
+_ESCAPED: Final = 'a quote in a text must be doubled, as in "a ""b"" c", not written with a backslash'
 
 
 class _TooLong(Exception):
@@ -62,9 +66,8 @@ class CsvRecords:
                 yield from self._valid()
             except csv.Error as error:
                 self.is_open = str(error) == _OPEN
-                yield Row(
-                    self._start, self._first_line(), f"not valid CSV: {error}; is a quote missing or not doubled?"
-                )
+                line = self._first_line()
+                yield Row(self._start, line, f"not valid CSV: {error}; {_ESCAPED if _ESCAPE in line else _UNDOUBLED}")
                 self.is_open = False
             except _TooLong:
                 yield Row(self._start, self._first_line()[:SHOWN_CHARACTERS], f"{TOO_LONG}; is a quote missing?")

@@ -95,9 +95,14 @@ class CsvTable(TextTable):
             problem = rows[0].problem if rows else "there is no row"
             raise UnusableFile(f"{self.name}: A CSV file must begin with a row of column names: {problem}")
         rows = [row for row in rows if not row.problem]
-        index = find_names([row.values for row in rows], self.name) if options.skip_rows is None else 0
-        left_out = count_left_out([row.values for row in rows[index + 1 :]])
+        quoting = f". A text with {self._shown_separator} in it must be in quotes"
+        index = find_names([row.values for row in rows], self.name, quoting) if options.skip_rows is None else 0
+        left_out = count_left_out(rows[index].values, [row.values for row in rows[index + 1 :]])
         return rows[index], left_out, rows[index + 1 + left_out :]
+
+    @property
+    def _shown_separator(self) -> str:
+        return "a tab" if self._separator == "\t" else repr(self._separator)
 
     def _check(self, record: Row, records: CsvRecords) -> Row:
         """The record with as many cells as there are columns, or with a problem."""
@@ -108,6 +113,8 @@ class CsvTable(TextTable):
             cells = [*cells[:width], *[""] * (width - len(cells))]
         if len(cells) != width:
             problem = f"the row has {len(cells)} cells, but there are {width} columns"
+            if len(cells) > width:
+                problem += f"; is a text with {self._shown_separator} in it not in quotes?"
             return Row(line, "".join(records.taken).rstrip("\r\n"), problem)
         return Row(line, cells, self._encoding.describe_invalid() if INVALID.search("".join(cells)) else "")
 

@@ -22,7 +22,8 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_MARK: Final = "\ufeff"
+#: Byte order marks at the beginning, also where a program added another one, or read it in another encoding before.
+_LEADING_MARKS: Final = re.compile("(?:\ufeff|ï»¿)+")
 _SAMPLE: Final = 1 << 16
 
 
@@ -39,13 +40,13 @@ class Encoding:
     is_valid: bool
 
     def decode(self, chunks: Iterable[bytes]) -> Iterator[str]:
-        """The text in pieces, without a byte order mark. Invalid bytes become surrogates."""
+        """The text in pieces, without byte order marks. Invalid bytes become surrogates."""
         decoder = _decoder(self.name)
         is_first = True
         for chunk in chunks:
             text = decoder.decode(chunk)
             if text:
-                yield text.removeprefix(_MARK) if is_first else text
+                yield _LEADING_MARKS.sub("", text, count=1) if is_first and _LEADING_MARKS.match(text) else text
                 is_first = False
         # What remains of an incomplete character.
         rest = decoder.getstate()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, count
@@ -9,17 +10,21 @@ from itertools import chain, count
 from harken_adapters.formats.errors import UnusableFile
 
 _SHOWN_NAME = 100
+_UNNAMED = re.compile(r"_\d+")
 #: How each cell of the row begins that Qualtrics writes between the names of the columns and the data.
 _IMPORT_ID = '{"ImportId":'
 #: The row of Qualtrics is at most this far from the names: the text of the questions may be between.
 _IMPORT_ID_WITHIN = 3
+#: The first column of SurveyMonkey, which has a value in each row of data, and texts in the row after the names.
+_RESPONDENT = "Respondent ID"
+_KINDS = frozenset({"Response", "Open-Ended Response"})
 #: So few cells could be a sentence with a comma as well.
 _PLAIN_WIDTH = 3
 #: The share of the rows after a title that have as many cells as the names.
 _MOST = 0.9
 
 
-def find_names(rows: Sequence[Sequence[object]], file: str) -> int:
+def find_names(rows: Sequence[Sequence[object]], file: str, hint: str = "") -> int:
     """The index of the row with the names of the columns.
 
     Rows with one cell before rows with three or more are a title, and not names.
@@ -27,6 +32,7 @@ def find_names(rows: Sequence[Sequence[object]], file: str) -> int:
     Args:
         rows: the first rows of a table; each has a cell that is not empty.
         file: the name of the file, for errors.
+        hint: what else may be wrong, for errors.
 
     Raises:
         UnusableFile: the first row does not match the others.
@@ -45,16 +51,19 @@ def find_names(rows: Sequence[Sequence[object]], file: str) -> int:
         return 0
     raise UnusableFile(
         f"{file}: The first row has {first} cells, but the following ones have {common}; if it is not the row of "
-        f"column names, leave it out with --skip-rows {index}, else add --skip-rows 0"
+        f"column names, leave it out with --skip-rows {index}, else add --skip-rows 0{hint}"
     )
 
 
-def count_left_out(rows: Sequence[Sequence[object]]) -> int:
-    """The number of rows after the names of the columns that are not data: those that Qualtrics adds.
+def count_left_out(header: Sequence[object], rows: Sequence[Sequence[object]]) -> int:
+    """The number of rows after the names of the columns that are not data: those that Qualtrics and SurveyMonkey add.
 
     Args:
-        rows: the rows after the names.
+        header: the row with the names.
+        rows: the rows after it.
     """
+    if rows and header[0] == _RESPONDENT and _is_empty(rows[0][0]) and _KINDS.intersection(map(str, rows[0])):
+        return 1
     for index, row in enumerate(rows[:_IMPORT_ID_WITHIN]):
         cells = [cell for cell in row if not _is_empty(cell)]
         if cells and all(isinstance(cell, str) and cell.startswith(_IMPORT_ID) for cell in cells):
@@ -78,6 +87,11 @@ def unique_names(header: Sequence[object], file: str) -> list[str]:
     taken = set(stripped)
     unnamed = chain([""], (name for number in count(2) if (name := f"_{number}") not in taken))
     return [name or next(unnamed) for name in stripped]
+
+
+def is_unnamed(name: str) -> bool:
+    """Whether this is what :func:`unique_names` makes of a column without a name. Hardly any other has such a name."""
+    return not name or _UNNAMED.fullmatch(name) is not None
 
 
 def _name(cell: object) -> str:

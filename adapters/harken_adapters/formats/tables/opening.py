@@ -38,7 +38,9 @@ _SUFFIXES: Final = {
     ".arrow": ("arrow",),
     ".feather": ("arrow",),
 }
-_COMPRESSED: Final = (".gz", ".gzip", ".zip")
+_COMPRESSED: Final = {".gz": "gzip", ".gzip": "gzip", ".zip": "zip"}
+#: The suffixes of formats that are not text, in which nothing is compressed as a whole.
+_NEVER_COMPRESSED: Final = (".xlsx", ".xlsm", ".parquet", ".arrow", ".feather")
 _JSON_LINES: Final = (".jsonl", ".ndjson")
 _LIST_OF_OBJECTS: Final = re.compile(r"\[\s*[{\]]")
 #: The number of lines by which the format of text is recognised.
@@ -199,14 +201,21 @@ def _is_row(line: str) -> bool:
 
 def _check_format(content: FileContent, found: str, options: ImportOptions) -> None:
     """Raise ``UnusableFile`` if the format is not the named one, or else not that of the suffix."""
-    name, suffix = content.source.name, _suffix(content)
+    name = content.source.name
     if options.format:
         if options.format != found:
             raise UnusableFile(f"{name} is {FORMATS[found]}, not {FORMATS.get(options.format, options.format)}")
-    elif found not in _SUFFIXES.get(suffix, (found,)):
-        raise UnusableFile(
-            f"{name} is {FORMATS[found]}, although it is named {suffix}; rename it, or add --format {found}"
-        )
+        return
+    outer = Path(name.lower()).suffix
+    if _COMPRESSED.get(outer, content.compression) != content.compression:
+        wrong, what = outer, content.compression or FORMATS[found]
+    elif content.compression and outer in _NEVER_COMPRESSED:
+        wrong, what = outer, f"{FORMATS[found]} in {content.compression}"
+    elif found not in _SUFFIXES.get(suffix := _suffix(content), (found,)):
+        wrong, what = suffix, FORMATS[found]
+    else:
+        return
+    raise UnusableFile(f"{name} is {what}, although it is named {wrong}; rename it, or add --format {found}")
 
 
 def _suffix(content: FileContent) -> str:

@@ -80,11 +80,6 @@ class Layout:
         """Whether all cells are text."""
         return self.format == "csv"
 
-    @property
-    def is_spreadsheet(self) -> bool:
-        """Whether dates may be numbers of days, as in Excel."""
-        return self.format == "xlsx"
-
 
 class Table(ABC):
     """The rows of a file. They can be read repeatedly, each time from the beginning and in constant memory.

@@ -10,6 +10,7 @@ import typer
 from attrs import evolve, frozen
 
 from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.ratings import OTHER, canonical
 from harken_adapters.hosts.cli.options import ZONES, completes, pairs, with_options
 
 _PANEL: Final = "What columns mean"
@@ -45,6 +46,8 @@ class Meaning:
             columns={**options.columns, **self.columns},
             constants={**options.constants, **self.constants},
             ratings={**options.ratings, **self.ratings},
+            typed_columns={name: f"--{option}" for option in ("drop", "only") for name in self.others.get(option, ())},
+            typed_ratings=[value for value in self.ratings if value != OTHER],
             **self.others,
         )
 
@@ -120,9 +123,15 @@ def _meaning(
     return Meaning(
         columns=pairs("--map", map_ or ()),
         constants=pairs("--set", set_ or ()),
-        ratings=pairs("--rating", rating or ()),
+        ratings=pairs("--rating", [*map(_by_value, rating or ())]),
         others={name: value for name, value in given.items() if value is not None},
     )
+
+
+def _by_value(text: str) -> str:
+    """The text of ``--rating`` with its value as it is compared: ``5.0=up`` and ``5=up`` are the same."""
+    value, separator, rating = text.partition("=")
+    return f"{canonical(value).casefold()}{separator}{rating}"
 
 
 #: Adds the options for the meaning of columns to a command, which receives them as the argument ``meaning``.

@@ -77,6 +77,8 @@ def show_remarks(tally: Tally) -> None:
     if tally.waived:
         rules = ", ".join(f"{rule} {count:,}" for rule, count in tally.waived.most_common())
         say(f"Rules for new feedback that were not applied: {rules}; --check-rules applies them")
+    if tally.undated:
+        say(f"{amount(tally.undated, 'row')} without a date, dated now", style="yellow")
     if tally.cut:
         say(f"The context of {amount(tally.cut, 'row')} was shortened to what can be stored", style="yellow")
 

@@ -14,11 +14,12 @@ from attrs import evolve, frozen
 
 import harken
 from harken import Import
+from harken.clock import utc_now
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.mappings import MappingDigests
-from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.presets import options_of, preset, preset_names, preset_text, read_mapping
@@ -31,7 +32,7 @@ from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, Impor
 from harken_adapters.hosts.cli.import_output import show_open_ends, show_result, show_shared_names, show_understood
 from harken_adapters.hosts.cli.import_overlap import Overlap, earlier_imports
 from harken_adapters.hosts.cli.import_run import ImportFile, Run
-from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, completes
+from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context, completes
 from harken_adapters.hosts.cli.output import confirm, say
 
 _SHAPE: Final = "How the file is read (detected by default)"
@@ -143,6 +144,7 @@ def import_(
     with ExitStack() as stack:
         paths, known = _paths(files, rejected), earlier_imports(cli)
         read = [_understand(stack, path, options, rejected, known) for path in paths]
+        check_typed_columns([file.profile for file in read], options.given)
         if not as_json:
             for file in read:
                 show_understood(file.profile, file.plan)
@@ -211,7 +213,7 @@ def _understand(
     options = given.of(opened)
     profile = Profile.of(opened, options, known)
     try:
-        plan = Plan.of(profile, options)
+        plan = Plan.of(profile, options, now=utc_now())
     except UnusableFile as error:
         raise UnusableFile(f"{opened.name}: {error}") from error
     rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *place_of(opened.layout))

@@ -16,10 +16,11 @@ from attrs import evolve
 
 import harken
 from harken import StorageError
+from harken.clock import utc_now
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.mappings import MappingDigests, carried_mapping
-from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, application_of, plan_of
@@ -93,7 +94,9 @@ def mongodb_sessions(
         )
         of = partial(application_of, named=cli.application, default=cli.default_application)
         known = partial(earlier_imports, cli)
-        profile, plan = plan_of(source.documents(after), options, collection, application_of=of, known=known)
+        documents = source.documents(after)
+        profile, plan = plan_of(documents, options, collection, application_of=of, known=known, now=utc_now())
+        check_typed_columns([profile], options)
         if profile.rows and not as_json:
             show_understood(profile, plan)
         _refuse_other_mappings(cli, profile, plan)

@@ -251,12 +251,16 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     """The names and values of options such as ``tier=premium``.
 
     Raises:
-        WrongUsage: a value has no ``=``.
+        WrongUsage: a value has no ``=``, or a name has two values.
     """
+    found: dict[str, str] = {}
     for text in texts:
-        if not text.partition("=")[1]:
+        name, separator, value = text.partition("=")
+        if not separator:
             raise WrongUsage(f"{text!r} has no '='; expected {option} NAME=VALUE")
-    return {name: value for name, _, value in (text.partition("=") for text in texts)}
+        if found.setdefault(name, value) != value:
+            raise WrongUsage(f"{option} has two values for {name!r}: {found[name]!r} and {value!r}; leave out one")
+    return found
 
 
 def values_by_name(option: str, texts: Sequence[str]) -> dict[str, list[str]]:

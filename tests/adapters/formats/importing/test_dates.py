@@ -13,8 +13,8 @@ from harken_adapters.formats.errors import BadRow, UnusableFile
 from harken_adapters.formats.importing.dates import DateForms, Dates
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: After the times whose milliseconds look like seconds.
-SECONDS = st.integers(200_000_000, 4_000_000_000)
+#: The years 2000 to 2099.
+SECONDS = st.integers(946_684_800, 4_102_444_799)
 OFFSETS = st.integers(-12 * 4, 14 * 4).map(lambda quarters: timezone(timedelta(minutes=15 * quarters)))
 
 
@@ -29,17 +29,25 @@ def test_every_form_of_an_instant_is_read_as_that_instant(seconds: int, zone: ti
     assert {Dates().read(form) for form in forms} == {instant}
 
 
-@given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)))  # noqa: DTZ001 - in the zone of the file
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)))  # noqa: DTZ001 - in the zone of the file
 def test_serial_numbers_of_spreadsheets(local: datetime) -> None:
-    """Days since the last one of 1899, to the millisecond."""
+    """Days since the last one of 1899, to the millisecond, as numbers or texts, in any kind of file."""
     serial = (local - datetime(1899, 12, 30)) / timedelta(days=1)  # noqa: DTZ001 - as above
-    assert abs(Dates(spreadsheet=True).read(serial) - local.replace(tzinfo=UTC)) <= timedelta(milliseconds=1)
+    for value in (serial, str(serial), str(serial).replace(".", ",")):
+        assert abs(Dates().read(value) - local.replace(tzinfo=UTC)) <= timedelta(milliseconds=1)
+
+
+@given(st.integers(-(10**18), 10**18) | st.floats(-1e18, 1e18))
+def test_a_number_is_a_date_of_this_century_or_none(number: float) -> None:
+    """An id or a duration does not become a date in 1970 or in the far future."""
+    with suppress(BadRow):
+        assert 2000 <= Dates().read(number).year <= 2099
 
 
 @given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dictionaries(st.text(), st.integers()))
 def test_any_value_is_a_date_or_is_rejected(value: Any) -> None:
     """No value raises anything else."""
-    for dates in (Dates(), Dates(spreadsheet=True), Dates(date_format="%Y"), Dates(zone="Europe/Berlin")):
+    for dates in (Dates(), Dates(date_format="%Y"), Dates(zone="Europe/Berlin")):
         with suppress(BadRow):
             assert dates.read(value).tzinfo is UTC
 

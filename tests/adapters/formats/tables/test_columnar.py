@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -77,6 +78,44 @@ def test_days_times_and_errors() -> None:
     assert record.values == [datetime(2024, 1, 2), "03:04:00", None, 45293.5, "so good"]  # noqa: DTZ001
 
 
+@pytest.mark.parametrize("result", ["<v></v>", "<v />", "", "<v>0</v>"])
+def test_formulas_without_a_result_are_text(result: str) -> None:
+    """Comments that begin with "=" are formulas for programs that do not calculate: their words are not lost."""
+    data, changed = io.BytesIO(), io.BytesIO()
+    with xlsxwriter.Workbook(data) as book:
+        book.add_worksheet("Other").write_formula(0, 0, "=1")
+        sheet = book.add_worksheet("Reviews")
+        sheet.write_row(0, 0, ["rating", "comment"])
+        sheet.write_row(1, 0, ["up", "=great & good"])
+        sheet.write_row(2, 0, ["down", "no"])
+        sheet.write_formula(3, 0, "=A3", None, "down")
+        sheet.write_formula(4, 3, '=LOWER("UP")')
+    with zipfile.ZipFile(data) as source, zipfile.ZipFile(changed, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).decode().replace("<v>0</v></c>", f"{result}</c>"))
+    with table_of(changed.getvalue(), "file.xlsx", sheet="Reviews") as table:
+        assert "2 formulas without a result read as text" in str(table.layout.place)
+        assert [list(table.raw(row).values()) for row in table.rows()] == [
+            ["up", "=great & good", None, None],
+            ["down", "no", None, None],
+            ["down", None, None, None],
+            [None, None, None, '=LOWER("UP")'],
+        ]
+
+
+def test_a_result_of_zero_is_kept_if_it_was_calculated() -> None:
+    """Only programs that have all results calculated later write 0 for any formula."""
+    data, changed = io.BytesIO(), io.BytesIO()
+    with xlsxwriter.Workbook(data) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["rating", "comment"])
+        sheet.write_row(1, 0, ["=1-1", "so"])
+    with zipfile.ZipFile(data) as source, zipfile.ZipFile(changed, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).decode().replace(' fullCalcOnLoad="1"', ""))
+    assert raw_rows(changed.getvalue(), "file.xlsx") == [{"rating": 0, "comment": "so"}]
+
+
 def test_rows_before_the_names_of_a_sheet() -> None:
     """A title and empty rows before the names are left out; they count in positions."""
     rows = [[], ["Reviews of May"], [], ["id", "stars", "comment"], [1, 5, "good"], [], [2, 1, "bad"]]
@@ -98,13 +137,13 @@ def test_qualtrics_in_a_spreadsheet() -> None:
 
 
 def test_one_of_several_sheets() -> None:
-    """The first sheet is read unless another is named; the layout says that there are others."""
+    """The first sheet is read unless another is named; the layout names the others."""
     data = xlsx([["id"], [1]], more={"Old": [["id"], [2]], "Empty": []})
     with table_of(data, "file.xlsx") as table:
-        assert table.layout.place == "sheet 'Reviews', the first of 3"
+        assert table.layout.place == "sheet 'Reviews' (--sheet reads another: 'Old', 'Empty')"
     assert raw_rows(data, "file.xlsx", sheet="Old") == [{"id": 2}]
-    with pytest.raises(UnusableFile, match="has no sheet 'New'; its sheets are Reviews, Old, Empty"):
-        raw_rows(data, "file.xlsx", sheet="New")
+    with pytest.raises(UnusableFile, match=r"Unknown sheet 'Od'.*'Old'.*expected one of Reviews, Old, Empty"):
+        raw_rows(data, "file.xlsx", sheet="Od")
     with pytest.raises(UnusableFile, match="has no row of column names in sheet 'Empty'"):
         raw_rows(data, "file.xlsx", sheet="Empty")
 

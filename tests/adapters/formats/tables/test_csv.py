@@ -132,6 +132,14 @@ def test_qualtrics() -> None:
         assert [table.raw(record) for record in table.rows()] == [{"StartDate": "2024-01-02 03:04:05", "Q1": "Fine"}]
 
 
+def test_surveymonkey() -> None:
+    """The row of kinds of answers is not data; a similar row is, if it has an id or no kind."""
+    names = "Respondent ID,Collector ID,How was it?,Why?\n"
+    assert len(raw_rows(f"{names},,Response,Open-Ended Response\n1,2,5,hi\n")) == 1
+    for row in ("3,2,Response,so", ",,good,so"):
+        assert len(raw_rows(f"{names}{row}\n1,2,5,hi\n")) == 2
+
+
 def test_names_with_invalid_bytes() -> None:
     """Invalid bytes in a name are escaped, so that it can be shown."""
     with table_of(b"a\xff,b\n1,\xc3\xa9\n") as table:

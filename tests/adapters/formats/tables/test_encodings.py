@@ -53,6 +53,20 @@ def test_unicode_is_detected(encoding: str, shown: str) -> None:
     assert [row["comment"] for row in raw_rows(document.encode(encoding), "file.json")] == texts
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf\xef\xbb\xbfid\n1\n",
+        b"\xef\xbb\xbf\xc3\xaf\xc2\xbb\xc2\xbfid\n1\n",
+        "\ufeff\ufeffid\n1\n".encode("utf-16-le"),
+        "\ufeff\ufeffid\n1\n".encode("utf-16-be"),
+    ],
+)
+def test_several_byte_order_marks_are_left_out(data: bytes) -> None:
+    """Programs that convert a file may keep its mark and add another one."""
+    assert raw_rows(data) == [{"id": "1"}]
+
+
 @pytest.mark.parametrize("encoding", TEXTS)
 def test_legacy_encodings_are_detected(encoding: str) -> None:
     """The characters of a legacy encoding are read as what they are; it is shown."""

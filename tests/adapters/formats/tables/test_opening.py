@@ -180,6 +180,13 @@ def test_content_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
         (CSV.encode(), "file.jsonl", "is CSV, although it is named .jsonl; rename it, or add --format csv"),
         (CSV.encode(), "file.xlsx", "is CSV, although it is named .xlsx"),
         (CSV.encode(), "file.parquet", "is CSV, although it is named .parquet"),
+        (gzip.compress(CSV.encode()), "file.zip", "is gzip, although it is named .zip"),
+        (zipped({"a.csv": CSV}), "file.csv.gzip", "is zip, although it is named .gzip"),
+        (zipped({"a.csv": CSV}), "file.xlsx", "is CSV in zip, although it is named .xlsx"),
+        (CSV.encode(), "file.csv.gzip", "is CSV, although it is named .gzip; rename it, or add --format csv"),
+        (CSV.encode(), "file.zip", "is CSV, although it is named .zip"),
+        (a_spreadsheet(), "file.zip", r"is Excel \(.xlsx\), although it is named .zip; .*--format xlsx"),
+        (b'{"id": 1}\n', "file.json.gzip", "is JSON Lines, although it is named .gzip; .*--format jsonl"),
     ],
 )
 def test_content_that_is_not_what_the_suffix_says_is_refused(data: bytes, name: str, message: str) -> None:
