@@ -299,7 +299,7 @@ def test_entries_with_another_mapping_are_refused(cli: Any, given: Given) -> Non
     words = shlex.split(ran.err.partition("or undo it with ")[2].replace("\n", " "))
     assert words[-5:-1] == ["--application", "shop", "erase", "--import"]
     assert cli(*words[-5:], "--yes").code == 0
-    assert cli(*MIGRATE, "--map", "comment=text", "--drop", "other", "--json").json["feedback"]["added"] == 1
+    assert cli(*MIGRATE, "--map", "comment=text", "--zone", "UTC", "--json").json["feedback"]["added"] == 1
 
 
 def test_a_named_import_can_be_continued_with_the_same_options(cli: Any, given: Given) -> None:

@@ -4,7 +4,7 @@ from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.mappings import MappingDigests
 from import_files import understood
 
-ROWS = "session_id,rating,comment,text,email,created_at\ns,up,hi,ho,x@example.org,2026\n"
+ROWS = "session_id,rating,comment,text,email,created_at\ns,up,hi,ho,x@example.org,2026-01-02\n"
 
 
 def mapping_digest(options: ImportOptions) -> str:
@@ -25,6 +25,6 @@ def test_the_digest_of_a_mapping_is_that_of_its_meaning() -> None:
         ImportOptions(only=[]),
         ImportOptions(context=False),
         ImportOptions(constants={"agent_id": "a"}),
-        ImportOptions(date_format="%Y"),
+        ImportOptions(date_format="%Y-%m-%d"),
     )
     assert len({plain, *map(mapping_digest, others)}) == len(others) + 1
