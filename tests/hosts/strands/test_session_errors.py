@@ -17,7 +17,7 @@ from harken_adapters.hosts.session_manager import (
     MongoDBSessionManagerFactory,
     initialize_global_factory,
 )
-from harken_adapters.hosts.strands import AgentFeedback, HarkenSessionManager, metadata_tool
+from harken_adapters.hosts.strands import AgentFeedback, HarkenSessionManager
 from local_model import LocalModel
 
 MESSAGE = SessionMessage({"role": "user", "content": [{"text": "hi"}]}, 0)
@@ -102,22 +102,12 @@ def test_tools(closed: MongoDBSessionManager) -> None:
     for tool, call in (
         (closed.get_feedback_tool(), {"rating": "up"}),
         (closed.feedback.tool(), {"rating": "up"}),
-        (_plain_metadata_tool(closed), {"action": "get"}),
     ):
         agent = Agent(model=LocalModel([]), tools=[tool], callback_handler=None)
         result = getattr(agent.tool, tool.tool_name)(**call, record_direct_tool_call=False)
         assert (result["status"], "closed" in str(result["content"])) == ("error", True)
     # Its results are texts, as in mongodb_session_manager.
     assert "closed" in closed.get_metadata_tool()(action="get")  # type: ignore[operator]
-
-
-def _plain_metadata_tool(manager: MongoDBSessionManager) -> Any:
-    sessions = manager.harken.sessions
-    return metadata_tool(
-        get=lambda: sessions.get("default", "s"),
-        update=lambda changes: sessions.update("default", "s", changes),
-        delete=lambda keys: sessions.delete("default", "s", keys),
-    )
 
 
 OPENERS: dict[str, Callable[[str], object]] = {

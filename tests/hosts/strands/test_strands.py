@@ -360,6 +360,7 @@ class TestFeedback:
             {"action": "get", "keys": "language"},
             {"action": "delete", "keys": '["topic", "nothing"]'},
             {"action": "get", "keys": ["topic"]},
+            {"action": "delete", "keys": ["topic"]},
         ]
         agent = Agent(
             model=LocalModel([*(ToolCall("manage_metadata", call) for call in calls), "Done"]),
@@ -389,6 +390,7 @@ class TestFeedback:
             "Successfully updated metadata fields: ['topic', 't', 'o', 'lang']",
             'Metadata retrieved: {"language": "en"}',
             "Successfully deleted metadata fields: ['topic', 'nothing']",
+            "No metadata found for keys: ['topic']",
             "No metadata found for keys: ['topic']",
         ]
         assert manager.get_metadata()["metadata"] == {"lang": "fr", "language": "en", "o": 2, "t": 1}

@@ -15,9 +15,8 @@ from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
 from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_dictionary, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, call_through, hooks_of
-from harken_adapters.hosts.session_manager.metadata_tool import metadata_tool
 from harken_adapters.hosts.session_manager.opening import Connection
-from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool
+from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool, metadata_tool
 from harken_adapters.hosts.strands.errors import session_errors
 
 if TYPE_CHECKING:

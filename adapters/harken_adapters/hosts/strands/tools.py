@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from strands import ToolContext, tool
 from strands.types.tools import AgentTool
 
-from harken import FeedbackRejected, Rating, RatingValue
+from harken import FeedbackRejected, Rating, RatingValue, StorageError
 from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue
 from harken_adapters.hosts.strands.errors import session_errors
@@ -90,7 +90,7 @@ def metadata_tool(
     update: Callable[[Mapping[str, JsonValue]], object],
     delete: Callable[[list[str]], object],
 ) -> AgentTool:
-    """A tool with which an agent reads and changes the metadata of its session.
+    """The tool ``manage_metadata``. It returns text, also about errors.
 
     Args:
         get: returns all metadata.
@@ -98,46 +98,76 @@ def metadata_tool(
         delete: removes names; may return how many existed.
     """
 
+    # Models pass JSON text where objects are expected, so that the schema accepts any value.
     @tool
-    def manage_metadata(
-        action: str, metadata_to_set: dict[str, Any] | None = None, keys: list[str] | str | None = None
-    ) -> dict[str, Any]:
+    def manage_metadata(action: str, metadata: Any = None, keys: Any = None) -> str:
         """Read or change the metadata of this session: facts by name, such as the user's language or topic.
 
         Args:
-            action: "get", "set" or "delete".
-            metadata_to_set: For "set": the names and their new values; other names stay unchanged.
-            keys: For "get" and "delete": the names; "get" without names returns all.
+            action: "get", "set" (or "update"), or "delete".
+            metadata: For "set": an object with the names and their new values; other names stay unchanged.
+            keys: For "get" and "delete": a list of names; "get" without names returns all.
         """
         try:
-            with session_errors():
-                match action:
-                    case "get":
-                        return _done(_as_json(get(), keys))
-                    case "set" if metadata_to_set:
-                        update(metadata_to_set)
-                        return _done(f"Set: {', '.join(metadata_to_set)}.")
-                    case "delete" if keys:
-                        names = list(as_texts(keys))
-                        return _deleted(names, delete(names))
-        except ValueError as error:
-            return _failed(str(error))
-        return _failed(
-            f"Invalid call with action {action!r}; expected 'get', 'set' with metadata_to_set, or 'delete' with keys"
-        )
+            match action.strip().lower():
+                case "get":
+                    return _found(get(), _names(keys))
+                case "set" | "update":
+                    changes = _changes(metadata)
+                    update(changes)
+                    return f"Successfully updated metadata fields: {list(changes)}"
+                case "delete":
+                    names = _names(keys)
+                    if not names:
+                        return "Error: 'delete' needs keys, the names to delete"
+                    if delete(names) == 0:
+                        return f"No metadata found for keys: {names}"
+                    return f"Successfully deleted metadata fields: {names}"
+        except (ValueError, StorageError) as error:
+            return f"Error: {error}"
+        return f"Error: {action!r} is not an action; expected 'get', 'set', 'update' or 'delete'"
 
     return manage_metadata
 
 
-def _as_json(metadata: Mapping[str, JsonValue], keys: list[str] | str | None) -> str:
-    wanted = metadata.keys() if keys is None else as_texts(keys)
-    return json.dumps({name: value for name, value in metadata.items() if name in wanted})
+def _found(metadata: Mapping[str, JsonValue], names: list[str]) -> str:
+    if not names:
+        return f"All metadata: {_json(metadata)}"
+    wanted = {name: metadata[name] for name in names if name in metadata}
+    if not wanted:
+        return f"No metadata found for keys: {names}"
+    return f"Metadata retrieved: {_json(wanted)}"
 
 
-def _deleted(names: list[str], count: object) -> dict[str, Any]:
-    if count == 0:
-        return _failed(f"Nothing was deleted: {', '.join(names)} not found.")
-    return _done(f"Deleted: {', '.join(names)}.")
+def _changes(metadata: object) -> dict[str, Any]:
+    given = _parsed(metadata)
+    if not isinstance(given, dict) or not given:
+        raise ValueError("'set' needs metadata, an object with names and values")
+    return given
+
+
+def _names(keys: object) -> list[str]:
+    given = _parsed(keys) if isinstance(keys, str) and keys.lstrip().startswith("[") else keys
+    if given is None:
+        return []
+    if isinstance(given, str):
+        return list(as_texts(given))
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise ValueError(f"keys is not a list of names: {given!r}")
+    return given
+
+
+def _parsed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"The text is not JSON: {error}") from error
+
+
+def _json(metadata: Mapping[str, JsonValue]) -> str:
+    return json.dumps(metadata, ensure_ascii=False, default=str)
 
 
 def _done(text: str) -> dict[str, Any]:
