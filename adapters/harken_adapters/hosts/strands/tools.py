@@ -117,17 +117,19 @@ def metadata_tool(
                     update(changes)
                     return f"Successfully updated metadata fields: {list(changes)}"
                 case "delete":
-                    names = _names(keys)
-                    if not names:
-                        return "Error: 'delete' needs keys, the names to delete"
-                    if delete(names) == 0:
-                        return f"No metadata found for keys: {names}"
-                    return f"Successfully deleted metadata fields: {names}"
+                    names = _names(keys, required=True)
+                    return _deleted(names, delete(names))
         except (ValueError, StorageError) as error:
             return f"Error: {error}"
         return f"Error: {action!r} is not an action; expected 'get', 'set', 'update' or 'delete'"
 
     return manage_metadata
+
+
+def _deleted(names: list[str], count: object) -> str:
+    if count == 0:
+        return f"No metadata found for keys: {names}"
+    return f"Successfully deleted metadata fields: {names}"
 
 
 def _found(metadata: Mapping[str, JsonValue], names: list[str]) -> str:
@@ -146,9 +148,11 @@ def _changes(metadata: object) -> dict[str, Any]:
     return given
 
 
-def _names(keys: object) -> list[str]:
+def _names(keys: object, *, required: bool = False) -> list[str]:
     given = _parsed(keys) if isinstance(keys, str) and keys.lstrip().startswith("[") else keys
-    if given is None:
+    if not given:
+        if required:
+            raise ValueError("'delete' needs keys, the names to delete")
         return []
     if isinstance(given, str):
         return list(as_texts(given))
