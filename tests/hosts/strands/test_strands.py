@@ -239,6 +239,7 @@ class TestAgents:
             "agent_id": "helper",
             "model": "another-model",
             "system_prompt": "Be kind",
+            "prompt_metadata": None,
         }
         assert texts(create_agent(hk, [])) == ["Hello", "answer"]
         assert manager.get_agent_config("nobody") is None

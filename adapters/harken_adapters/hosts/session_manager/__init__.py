@@ -19,9 +19,12 @@ with requires("The session manager", "strands"):
     )
     from harken_adapters.hosts.session_manager.hooks import FeedbackHook, MetadataHook
     from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager, create_mongodb_session_manager
+    from harken_adapters.hosts.session_manager.message_details import GUARDRAIL_ACTION_BLOCKED, GUARDRAIL_STOP_REASONS
     from harken_adapters.hosts.session_manager.pool import MongoDBConnectionPool
 
 __all__ = [
+    "GUARDRAIL_ACTION_BLOCKED",
+    "GUARDRAIL_STOP_REASONS",
     "FeedbackHook",
     "MetadataHook",
     "MongoDBConnectionPool",

@@ -7,14 +7,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
+from strands.types.agent import LocalAgent
+from strands.types.content import Message
 from strands.types.tools import AgentTool
 
 from harken import Harken, Receipt, Submission, Target
+from harken.clock import utc_now
 from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
 from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_dictionary, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, call_through, hooks_of
+from harken_adapters.hosts.session_manager.message_details import (
+    GUARDRAIL_ACTION_BLOCKED,
+    guardrail_event,
+    metrics_of,
+)
 from harken_adapters.hosts.session_manager.opening import Connection
 from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool, metadata_tool
 from harken_adapters.hosts.strands.errors import session_errors
@@ -75,6 +83,8 @@ class MongoDBSessionManager(HarkenSessionManager):
         self._feedback_hooks = hooks_of(feedback_hook, feedbackHook, "feedback")
         self._metadata_hooks = hooks_of(metadata_hook, metadataHook, "metadata")
         self._application_name = application_name
+        #: The metrics that were stored last, by agent.
+        self._metrics: dict[str, dict[str, Any]] = {}
         self._connection = Connection(connection_string, harken or client, driver_options)
         opened = self._connection.harken(database_name, application_name)
         super().__init__(opened, session_id, application=application_name, max_record_bytes=max_record_bytes)
@@ -190,6 +200,62 @@ class MongoDBSessionManager(HarkenSessionManager):
         with session_errors():
             return self.harken.sessions.delete(self.application, self.session_id, keys)
 
+    # --- messages --------------------------------------------------------------------------------------------------
+
+    def sync_agent(self, agent: LocalAgent, **kwargs: Any) -> None:
+        """Store the state of an agent, and its metrics with its latest answer, if they changed."""
+        super().sync_agent(agent, **kwargs)
+        latest = self._latest_agent_message.get(agent.agent_id)
+        metrics = metrics_of(agent)
+        if not metrics or not latest or not _is_answer(latest.message) or self._metrics.get(agent.agent_id) == metrics:
+            return
+        self._metrics[agent.agent_id] = metrics
+        self._repository.set_message_details(self.session_id, agent.agent_id, latest, {"event_loop_metrics": metrics})
+
+    def redact_latest_message(self, redact_message: Message, agent: LocalAgent, **kwargs: Any) -> None:
+        """Replace the content of the latest message in what agents restore, and record the intervention.
+
+        Args:
+            redact_message: the message without the content.
+            agent: the agent of the message.
+            kwargs: ``action`` (``"BLOCKED"`` by default), ``stop_reason`` and ``guardrail_trace``, which
+                :meth:`get_guardrail_events` returns.
+        """
+        super().redact_latest_message(redact_message, agent, **kwargs)
+        latest = self._latest_agent_message[agent.agent_id]
+        if latest is None:
+            return
+        event = guardrail_event(
+            kwargs.get("action", GUARDRAIL_ACTION_BLOCKED),
+            utc_now(),
+            kwargs.get("stop_reason"),
+            kwargs.get("guardrail_trace"),
+        )
+        self._repository.set_message_details(self.session_id, agent.agent_id, latest, {"guardrail_events": [event]})
+
+    def get_guardrail_events(self) -> list[dict[str, Any]]:
+        """The interventions of guardrails in this session, oldest first.
+
+        Returns:
+            ``agent_id``, the number of the message as ``message_id``, ``action``, ``timestamp``, and if known
+            ``stop_reason``, ``policies_triggered`` and ``trace``.
+        """
+        found = [
+            {"agent_id": agent_id, "message_id": number, **event}
+            for agent_id in self._repository.speakers(self.session_id)
+            for number, details in self._repository.message_details(self.session_id, agent_id)
+            for event in details.get("guardrail_events", ())
+        ]
+        return sorted(found, key=lambda event: event["timestamp"])
+
+    def get_message_metrics(self, agent_id: str) -> dict[int, dict[str, Any]]:
+        """The metrics that were stored with the answers of an agent, by the number of the message."""
+        return {
+            number: details["event_loop_metrics"]
+            for number, details in self._repository.message_details(self.session_id, agent_id)
+            if "event_loop_metrics" in details
+        }
+
     # --- the application and its agents ----------------------------------------------------------------------------
 
     def get_application_name(self) -> str | None:
@@ -197,26 +263,45 @@ class MongoDBSessionManager(HarkenSessionManager):
         return self._application_name
 
     def list_agents(self) -> list[dict[str, Any]]:
-        """The agents of the session, by id: ``agent_id``, ``model`` and ``system_prompt``."""
+        """The agents of the session, each as :meth:`get_agent_config` returns it, sorted by id."""
         return [_config(agent_id, record) for agent_id, record in self._repository.records(self.session_id).items()]
 
     def get_agent_config(self, agent_id: str) -> dict[str, Any] | None:
-        """The last configuration of an agent: ``agent_id``, ``model``, ``system_prompt``; ``None`` if it is unknown."""
+        """The last configuration of an agent; ``None`` if it is unknown.
+
+        Returns:
+            ``agent_id``, ``model``, ``system_prompt`` and ``prompt_metadata``; values that were not set are ``None``.
+        """
         record = self._repository.record(self.session_id, agent_id)
         return None if record is None else _config(agent_id, record)
 
-    def update_agent_config(self, agent_id: str, model: str | None = None, system_prompt: str | None = None) -> None:
-        """Store another model or system prompt for an agent; :meth:`get_agent_config` returns it.
+    def update_agent_config(
+        self,
+        agent_id: str,
+        model: str | None = None,
+        system_prompt: str | None = None,
+        prompt_metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Store another model, system prompt or prompt metadata for an agent; :meth:`get_agent_config` returns it.
 
-        ``None`` leaves a value unchanged. The next turn of the agent stores its own configuration again.
+        ``None`` leaves a value unchanged. The next turn of the agent stores its own model and system prompt again.
 
         Raises:
-            LookupError: the agent is unknown in this session.
+            UnknownAgent: the agent is unknown in this session. A ``LookupError`` and a ``ValueError``.
         """
         changes = {"model": model, "system_prompt": system_prompt}
         self._repository.configure(
             self.session_id, agent_id, {name: value for name, value in changes.items() if value is not None}
         )
+        if prompt_metadata is not None:
+            self.set_prompt_metadata(agent_id, prompt_metadata)
+
+    def set_prompt_metadata(self, agent_id: str, prompt_metadata: Mapping[str, Any]) -> None:
+        """Store which prompt an agent uses, such as ``prompt_id`` and ``prompt_version``, also before its first turn.
+
+        :meth:`get_agent_config` returns it until it is set again.
+        """
+        self._repository.set_prompt(self.session_id, agent_id, prompt_metadata)
 
     def get_message_count(self, agent_id: str | None = None) -> int:
         """The number of messages of an agent and its user in this session, or of all agents."""
@@ -228,5 +313,10 @@ class MongoDBSessionManager(HarkenSessionManager):
 create_mongodb_session_manager = MongoDBSessionManager
 
 
+def _is_answer(message: Message) -> bool:
+    """Whether an agent ended its turn with this message."""
+    return message["role"] == "assistant" and not any("toolUse" in block for block in message["content"])
+
+
 def _config(agent_id: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    return {"agent_id": agent_id, "model": record.get("model"), "system_prompt": record.get("system_prompt")}
+    return {"agent_id": agent_id, **{name: record.get(name) for name in ("model", "system_prompt", "prompt_metadata")}}

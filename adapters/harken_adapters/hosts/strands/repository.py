@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -25,8 +25,15 @@ _T = TypeVar("_T", SessionAgent, SessionMessage)
 
 #: The prefix of the ids of graphs and swarms, which are stored like agents.
 _MULTI_AGENT: Final = "multi_agent:"
+#: What is stored beside the values of Strands, and stays when those are stored again.
+_PROMPT: Final = "prompt_metadata"
+_KEPT: Final = ("event_loop_metrics", "guardrail_events")
 #: Enough for a message of placeholders.
 _SMALLEST: Final = 1_000
+
+
+class UnknownAgent(LookupError, ValueError):
+    """The agent is unknown in the session. A ``ValueError``, as in mongodb_session_manager."""
 
 
 class HarkenSessionRepository(SessionRepository):
@@ -118,14 +125,20 @@ class HarkenSessionRepository(SessionRepository):
         """Change details of a stored agent.
 
         Raises:
-            LookupError: the agent is unknown.
+            UnknownAgent: the agent is unknown.
         """
         record = self._read(session_id, agent_id)
         if record is None:
-            raise LookupError(f"Agent {agent_id!r} is unknown in session {session_id!r}")
+            raise UnknownAgent(f"Agent {agent_id!r} is unknown in session {session_id!r}")
         before = self._details.get((session_id, agent_id), {})
         self._details[session_id, agent_id] = {**before, **encode(changes, f"The configuration of agent {agent_id!r}")}
         self._put_encoded(session_id, agent_id, record)
+
+    def set_prompt(self, session_id: str, agent_id: str, prompt: Mapping[str, Any]) -> None:
+        """Store what the prompt of an agent is, also before its first turn. It stays until it is set again."""
+        record = self._read(session_id, agent_id) or {}
+        encoded = encode(prompt, f"The prompt metadata of agent {agent_id!r}")
+        self._put_encoded(session_id, agent_id, {**record, _PROMPT: encoded})
 
     def _read(self, session_id: str, agent_id: str) -> dict[str, Any] | None:
         with session_errors():
@@ -139,7 +152,9 @@ class HarkenSessionRepository(SessionRepository):
         self._put_encoded(session_id, agent_id, encode(record, f"The state of agent {agent_id!r}"))
 
     def _put_encoded(self, session_id: str, agent_id: str, record: Mapping[str, Any]) -> None:
-        whole = {**record, **self._details.get((session_id, agent_id), {})}
+        before = self._written.get((session_id, agent_id), {})
+        kept = {_PROMPT: before[_PROMPT]} if _PROMPT in before else {}
+        whole = {**kept, **record, **self._details.get((session_id, agent_id), {})}
         self._put_shortened(session_id, agent_id, whole)
         self._written[session_id, agent_id] = whole
 
@@ -176,20 +191,49 @@ class HarkenSessionRepository(SessionRepository):
         return None if found is None else _restore(SessionMessage, found)
 
     def update_message(self, session_id: str, agent_id: str, session_message: SessionMessage, **kwargs: Any) -> None:  # noqa: ARG002
-        """Replace the message with the same number; its time stays.
+        """Replace the message with the same number; its time and its details stay.
+
+        Raises:
+            SessionException: the message does not exist.
+        """
+        self.set_message_details(session_id, agent_id, session_message, {})
+
+    def set_message_details(
+        self, session_id: str, agent_id: str, session_message: SessionMessage, details: Mapping[str, Any]
+    ) -> None:
+        """Replace a message, and store details with it: its metrics, and its guardrail events after earlier ones.
 
         Raises:
             SessionException: the message does not exist.
         """
         number = session_message.message_id
         with session_errors():
+            stored = self._conversations.message(self._application, session_id, agent_id, number) or {}
+        kept = {name: decode(stored[name]) for name in _KEPT if name in stored}
+        events = [*kept.get("guardrail_events", ()), *details.get("guardrail_events", ())]
+        whole = {**kept, **details, **({"guardrail_events": events} if events else {})}
+        with session_errors():
             self._conversations.replace(
-                self._application, session_id, agent_id, number, self._encode(agent_id, session_message)
+                self._application, session_id, agent_id, number, self._encode(agent_id, session_message, whole)
             )
 
-    def _encode(self, agent_id: str, session_message: SessionMessage) -> dict[str, Any]:
+    def message_details(self, session_id: str, agent_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The numbers and details of the messages that have any, oldest first."""
+        with session_errors():
+            for number, message in self._conversations.stream(self._application, session_id, agent_id):
+                if found := {name: decode(message[name]) for name in _KEPT if name in message}:
+                    yield number, found
+
+    def speakers(self, session_id: str) -> Sequence[str]:
+        """The ids of the agents that have messages in a session."""
+        with session_errors():
+            return self._conversations.speakers(self._application, session_id)
+
+    def _encode(
+        self, agent_id: str, session_message: SessionMessage, details: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         name = f"Message {session_message.message_id} of agent {agent_id!r}"
-        return shorten(encode(_values(session_message), name), self._max_record_bytes, name)
+        return shorten(encode({**_values(session_message), **(details or {})}, name), self._max_record_bytes, name)
 
     def list_messages(
         self,
