@@ -578,10 +578,10 @@ class TestConnections:
                 client.drop_database(stored)
 
     def test_driver_options(self, place: tuple[str, str]) -> None:
-        """They reach the client, and win over the URL. Harken's own are left out, also of the URL."""
+        """They reach the client, and win over the URL. Those of durability are ignored, also in the URL."""
         url, name = place
         factory = MongoDBSessionManagerFactory(
-            f"{url}&w=1&maxPoolSize=3", name, maxPoolSize=7, minPoolSize=2, w="majority", compressors=["zlib"]
+            f"{url}&w=1&j=false&maxPoolSize=3", name, maxPoolSize=7, minPoolSize=2, w="majority", compressors=["zlib"]
         )
         stats = factory.get_connection_stats()
         assert stats == {
@@ -591,10 +591,23 @@ class TestConnections:
         }
         factory.create_session_manager("s").add_feedback({"rating": "up"})
         factory.close()
-        with pytest.raises(TypeError, match="'maxpool' is neither an argument nor an option"):
-            MongoDBSessionManager("s", url, maxpool=7)
-        with MongoDBSessionManagerFactory("memory://", maxPoolSize=7).harken as hk:
-            assert hk.summary().total == 0
+        MongoDBSessionManager("s", url, name, appname="shop", directConnection=True, timeoutMS=5_000).close()
+        for wrong in ({"maxpool": 7}, {"feedback_hok": print}, {"timeoutMS": 0}):
+            for opener in (partial(MongoDBSessionManager, "s"), MongoDBSessionManagerFactory):
+                with pytest.raises(ValueError, match=next(iter(wrong))):
+                    opener(url, **wrong)
+
+    def test_driver_options_of_other_storages(self) -> None:
+        """They are ignored, except for unknown ones, which are probably misspelt arguments."""
+        for opener in (
+            partial(MongoDBSessionManager, "s"),
+            MongoDBSessionManagerFactory,
+            MongoDBConnectionPool.initialize,
+        ):
+            opener("memory://", maxPoolSize=7, W=1).close()
+            with pytest.raises(ValueError, match="'maxpool' is neither an argument nor an option"):
+                opener("memory://", maxpool=7)
+        MongoDBConnectionPool.close()
 
     def test_a_client_serves_many_session_managers(self, place: tuple[str, str]) -> None:
         """Session managers for each request open nothing again, and close nothing."""
@@ -643,8 +656,11 @@ class TestPool:
             clients = set(map(id, threads.map(lambda _: MongoDBConnectionPool.initialize(url), range(10))))
         client = MongoDBConnectionPool.get_client()
         assert clients == {id(client)}
+        manager = MongoDBSessionManager("s", client=client, database_name=place[1])
         replaced = MongoDBConnectionPool.initialize(url, maxPoolSize=5)
         assert replaced is MongoDBConnectionPool.get_client() is not client
+        with pytest.raises(harken.StorageClosed):
+            manager.add_feedback({"rating": "up"})
         with pytest.raises(InvalidOperation):
             client.server_info()  # type: ignore[union-attr]
 

@@ -33,8 +33,7 @@ class MongoDBSessionManagerFactory:
         """Open the storage; the arguments are those of :class:`MongoDBSessionManager`.
 
         Raises:
-            TypeError: an argument is unknown.
-            ConfigurationError: the URL scheme is unknown, or neither connection string nor client is given.
+            ConfigurationError: the URL or an argument is invalid, or neither connection string nor client is given.
             StorageError: the storage cannot be opened.
         """
         self._connection = Connection(connection_string, harken or client, driver_options)
@@ -105,7 +104,7 @@ def initialize_global_factory(
     """Create the global factory of the process. A previous one is closed.
 
     Raises:
-        ConfigurationError: the URL scheme is unknown, or not exactly one of connection string and client is given.
+        ConfigurationError: the URL scheme is unknown, or neither connection string nor client is given.
         StorageError: the storage cannot be opened; the previous factory stays.
     """
     factory = MongoDBSessionManagerFactory(

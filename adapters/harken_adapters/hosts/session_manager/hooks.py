@@ -42,7 +42,7 @@ def hooks_of(hooks: Hooks, camel_case: Hooks, name: str) -> tuple[Callable[..., 
     return listed
 
 
-class _Next:
+class _OriginalFunction:
     """What a hook gets as ``original_func``: like a method of the session manager, with one argument or none.
 
     The argument is passed by position or by name, also together with the ``session_manager`` that the hook received.
@@ -92,7 +92,7 @@ def call_through(
 
     if action == "add" and _takes(outermost, "session_manager"):
         arguments["session_manager"] = session_manager
-    return outermost(_Next(proceed, session_manager, names), action, session_id, **arguments)
+    return outermost(_OriginalFunction(proceed, session_manager, names), action, session_id, **arguments)
 
 
 def _takes(hook: Callable[..., Any], name: str) -> bool:

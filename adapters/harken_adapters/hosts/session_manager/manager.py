@@ -76,8 +76,7 @@ class MongoDBSessionManager(HarkenSessionManager):
                 sets ``w``, ``journal`` and ``fsync`` itself.
 
         Raises:
-            TypeError: an argument is unknown.
-            ConfigurationError: no storage is given, or the URL scheme is unknown. A ``ValueError``.
+            ConfigurationError: no storage is given, or the URL or an argument is invalid. A ``ValueError``.
             StorageError: the storage cannot be opened. Also a ``SessionException`` of Strands.
         """
         self._feedback_hooks = hooks_of(feedback_hook, feedbackHook, "feedback")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
-from weakref import ref
+from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import WeakSet
 
 import harken
 from harken import Harken
+from harken.configuration.storage_urls import scheme_of
 from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.strands.errors import session_errors
 
@@ -17,27 +17,23 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
 _DATABASE: Final = "harken"
-#: Left out, as Harken sets them: it writes to a majority, journaled, and reads that.
-_OURS: Final = frozenset({"w", "journal", "fsync", "wtimeoutMS", "readConcernLevel", "readPreference"})
-#: Options of pymongo's ``MongoClient`` that are accepted as arguments. Storages other than MongoDB ignore them.
-DRIVER_OPTIONS: Final = _OURS | {
-    "authMechanism",
-    "authSource",
-    "compressors",
-    "connectTimeoutMS",
-    "maxIdleTimeMS",
-    "maxPoolSize",
-    "minPoolSize",
-    "retryReads",
-    "retryWrites",
-    "serverSelectionTimeoutMS",
-    "socketTimeoutMS",
-    "tls",
-    "tlsAllowInvalidCertificates",
-    "tlsCAFile",
-    "waitQueueTimeoutMS",
-}
-
+#: Options of pymongo's ``MongoClient``. Storages other than MongoDB ignore them.
+_DRIVER_OPTIONS: Final = frozenset(
+    """
+    appname authMechanism authMechanismProperties authSource compressors connect connectTimeoutMS directConnection
+    document_class event_listeners fsync heartbeatFrequencyMS journal loadBalanced localThresholdMS maxConnecting
+    maxIdleTimeMS maxPoolSize maxStalenessSeconds minPoolSize password readConcernLevel readPreference
+    readPreferenceTags replicaSet retryReads retryWrites server_api serverMonitoringMode serverSelectionTimeoutMS
+    socketTimeoutMS srvMaxHosts srvServiceName ssl timeoutMS tls tlsAllowInvalidCertificates tlsAllowInvalidHostnames
+    tlsCAFile tlsCertificateKeyFile tlsCertificateKeyFilePassword tlsCRLFile tlsDisableOCSPEndpointCheck tlsInsecure
+    type_registry tz_aware tzinfo username uuidRepresentation w waitQueueMultiple waitQueueTimeoutMS wtimeoutMS
+    zlibCompressionLevel
+    """.lower().split()
+)
+#: The attribute of a program's client that has what is open on it.
+_OPENED: Final = "_harken_opened"
+#: What is open on clients of the program.
+_shared: WeakSet[Harken] = WeakSet()
 _lock = ForkSafeLock()
 
 
@@ -55,15 +51,11 @@ class Connection:
         Args:
             connection_string: the URL of a storage.
             client: a MongoDB client or a Harken, which wins over the connection string, and stays open.
-            options: options of the driver, by the names in :data:`DRIVER_OPTIONS`.
+            options: options of the MongoDB driver.
 
         Raises:
-            ConfigurationError: neither connection string nor client is given, or the URL is invalid.
-            TypeError: an option is unknown.
+            ConfigurationError: neither connection string nor client is given, or the URL or an option is invalid.
         """
-        given = options or {}
-        if unknown := sorted(set(given) - DRIVER_OPTIONS):
-            raise TypeError(f"{unknown[0]!r} is neither an argument nor an option of the MongoDB driver")
         if client is None and not connection_string:
             # A default would create a file that the program did not name.
             raise harken.ConfigurationError(
@@ -73,11 +65,11 @@ class Connection:
             )
         self.borrowed = client is not None
         self._url = connection_string or ""
-        self._client = open_client(self._url, given) if client is None and is_mongodb(self._url) else client
+        self._client = client or open_client(self._url, options or {})
         self._opened: dict[tuple[str | None, str | None], Harken] = {}
         if client is not None and not isinstance(client, Harken):
             # Kept on the program's client, for the next session manager; it ends with the client.
-            self._opened = vars(client).setdefault("_harken_opened", self._opened)
+            self._opened = vars(client).setdefault(_OPENED, self._opened)
 
     @property
     def client(self) -> MongoClient[Any] | Harken | None:
@@ -117,41 +109,47 @@ class Connection:
             if client is None or isinstance(client, Harken):
                 return harken.connect(self._url, application=application)
             # The only host that accepts a MongoDB client, for compatibility with mongodb_session_manager.
-            from harken_adapters.storage.mongodb import DEFAULT_TIMEOUT, mongo_storage  # noqa: PLC0415 - an extra
+            from harken_adapters.storage.mongodb import mongo_storage  # noqa: PLC0415 - pymongo is an extra
 
-            if self.borrowed:
-                opened = harken.connect(mongo_storage(client, database or _DATABASE), application=application)
-                atexit.register(_close, ref(opened))
-                return opened
-            name = database or client.get_default_database(_DATABASE).name
-            timeout = client.options.timeout or DEFAULT_TIMEOUT
-            return harken.connect(mongo_storage(client, name, timeout=timeout), application=application)
-
-
-def _close(reference: ref[Harken]) -> None:
-    if opened := reference():
-        opened.close()
+            if not self.borrowed:
+                name = database or client.get_default_database(_DATABASE).name
+                # open_client sets it.
+                storage = mongo_storage(client, name, timeout=cast("float", client.options.timeout))
+                return harken.connect(storage, application=application)
+            opened = harken.connect(mongo_storage(client, database or _DATABASE), application=application)
+            _shared.add(opened)
+            return opened
 
 
-def open_client(connection_string: str, options: Mapping[str, object]) -> MongoClient[Any]:
-    """A MongoDB client with these options, which win over those in the URL. Harken's own are left out of both.
+def open_client(connection_string: str, options: Mapping[str, object]) -> MongoClient[Any] | None:
+    """A MongoDB client with these options, which win over those in the URL; ``None`` for other storages.
 
     Raises:
         ConfigurationError: the URL or an option is invalid.
     """
-    from harken_adapters.storage.mongodb import open_client as opened  # noqa: PLC0415 - pymongo is an extra
+    if scheme_of(connection_string) in ("mongodb", "mongodb+srv"):
+        from harken_adapters.storage import mongodb  # noqa: PLC0415 - pymongo is an extra
 
-    scheme, separator, rest = connection_string.partition("://")
-    place, _, query = rest.partition("?")
-    hosts, _, database = place.partition("/")
-    replaced = {name.lower() for name in _OURS | set(options)}
-    kept = [option for option in query.split("&") if option and option.partition("=")[0].lower() not in replaced]
-    added = [
-        f"{name}={quote(_text(value), safe='')}"
-        for name, value in options.items()
-        if name not in _OURS and value is not None
-    ]
-    return opened(f"{scheme}{separator}{hosts}/{database}?{'&'.join([*kept, *added])}")
+        return mongodb.open_client(connection_string, options)
+    if unknown := sorted(name for name in options if name.lower() not in _DRIVER_OPTIONS):
+        raise harken.ConfigurationError(f"{unknown[0]!r} is neither an argument nor an option of the MongoDB driver")
+    return None
+
+
+def close_client(client: MongoClient[Any] | Harken) -> None:
+    """Close a client, after what session managers opened on it."""
+    if not isinstance(client, Harken):
+        with _lock:
+            opened = list(vars(client).pop(_OPENED, {}).values())
+        for one in opened:
+            one.close()
+    client.close()
+
+
+@atexit.register
+def _close_shared() -> None:
+    for one in list(_shared):
+        one.close()
 
 
 def server_version(client: MongoClient[Any]) -> str:
@@ -164,14 +162,3 @@ def server_version(client: MongoClient[Any]) -> str:
 
     with session_errors():
         return mongodb.server_version(client)
-
-
-def is_mongodb(url: str) -> bool:
-    """Whether the URL names a MongoDB server."""
-    return url.partition("://")[0].lower() in ("mongodb", "mongodb+srv")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(value) if isinstance(value, list | tuple) else str(value)

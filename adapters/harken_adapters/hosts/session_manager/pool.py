@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import harken
 from harken import Harken, StorageError
 from harken.services.forks import ForkSafeLock
-from harken_adapters.hosts.session_manager.opening import is_mongodb, open_client, server_version
+from harken_adapters.hosts.session_manager.opening import close_client, open_client, server_version
 from harken_adapters.hosts.strands.errors import session_errors
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
 
-_LEAST: Final = 10
+_MIN_POOL_SIZE: Final = 10
 _DEFAULTS: Final[Mapping[str, object]] = MappingProxyType(
     {
         "maxPoolSize": 100,
-        "minPoolSize": _LEAST,
+        "minPoolSize": _MIN_POOL_SIZE,
         "maxIdleTimeMS": 30_000,
         "waitQueueTimeoutMS": 5_000,
         "serverSelectionTimeoutMS": 5_000,
@@ -43,7 +43,7 @@ class MongoDBConnectionPool:
 
     @classmethod
     def initialize(cls, connection_string: str, **options: object) -> MongoClient[Any] | Harken:
-        """Open the client, or return the one that was opened with the same arguments. Others close it first.
+        """Open the client, or return the one that was opened with the same arguments. Others replace and close it.
 
         Args:
             connection_string: the URL of the server.
@@ -63,7 +63,7 @@ class MongoDBConnectionPool:
             opened = _open(connection_string, _with_defaults(options))
             previous, cls._client, cls._given = cls._client, opened, given
         if previous is not None:
-            previous.close()
+            close_client(previous)
         return opened
 
     @classmethod
@@ -83,7 +83,7 @@ class MongoDBConnectionPool:
         with cls._lock:
             previous, cls._client, cls._given = cls._client, None, None
         if previous is not None:
-            previous.close()
+            close_client(previous)
 
 
 def connection_stats(client: MongoClient[Any] | Harken) -> dict[str, Any]:
@@ -105,15 +105,15 @@ def connection_stats(client: MongoClient[Any] | Harken) -> dict[str, Any]:
 def _with_defaults(options: Mapping[str, object]) -> dict[str, object]:
     most = options.get("maxPoolSize")
     if isinstance(most, int) and "minPoolSize" not in options:
-        return {**_DEFAULTS, **options, "minPoolSize": min(most, _LEAST)}
+        return {**_DEFAULTS, **options, "minPoolSize": min(most, _MIN_POOL_SIZE)}
     return {**_DEFAULTS, **options}
 
 
 def _open(connection_string: str, options: Mapping[str, object]) -> MongoClient[Any] | Harken:
-    if not is_mongodb(connection_string):
+    client = open_client(connection_string, options)
+    if client is None:
         with session_errors():
             return harken.connect(connection_string)
-    client = open_client(connection_string, options)
     try:
         server_version(client)
     except StorageError:

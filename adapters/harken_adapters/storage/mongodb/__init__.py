@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -35,8 +35,14 @@ from harken_adapters.storage.mongodb.state import MongoStateRepository
 from harken_adapters.storage.mongodb.statistics.editions import Editions
 from harken_adapters.storage.mongodb.statistics.marks import Marks
 from harken_adapters.storage.mongodb.statistics.terms import DailyTerms
-from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, LONGEST_TIMEOUT, parse_url
-from harken_adapters.storage.mongodb.url import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
+from harken_adapters.storage.mongodb.url import (
+    DEFAULT_DATABASE,
+    DEFAULT_TIMEOUT,
+    LONGEST_TIMEOUT,
+    parse_timeout,
+    parse_url,
+    without_ours,
+)
 
 
 @contextmanager
@@ -112,13 +118,21 @@ def mongo_storage(
     return _storage(Database(client, database, timeout=timeout), clock)
 
 
-def open_client(url: str) -> MongoClient[Any]:
-    """A client with the options in the URL, for :func:`mongo_storage`. It connects when it is first used.
+def open_client(url: str, options: Mapping[str, object]) -> MongoClient[Any]:
+    """A client for :func:`mongo_storage`, which connects when it is first used.
+
+    Args:
+        url: the URL, of which options of durability are ignored, as Harken sets them.
+        options: options of the driver, by any spelling of their names. They win over those in the URL; options of
+            durability are ignored.
 
     Raises:
-        ConfigurationError: the URL is invalid.
+        ConfigurationError: the URL or an option is invalid.
     """
-    return _client(url, timeout=parse_url(url).timeout)
+    url, options = without_ours(url, options)
+    given = options.pop("timeoutms", None)
+    timeout = parse_url(url).timeout if given is None else parse_timeout(str(given))
+    return _client(url, timeout=timeout, **options)
 
 
 def server_version(client: MongoClient[Any], *, timeout: float = DEFAULT_TIMEOUT) -> str:
@@ -131,12 +145,12 @@ def server_version(client: MongoClient[Any], *, timeout: float = DEFAULT_TIMEOUT
         return str(client.server_info()["version"])
 
 
-def _client(url: str, *, timeout: float) -> MongoClient[Any]:
+def _client(url: str, *, timeout: float, **options: Any) -> MongoClient[Any]:
     try:
         # The driver only warns about unknown options.
         with warnings.catch_warnings(action="error", category=UserWarning):
-            return MongoClient(url, appname="harken", timeoutMS=int(timeout * 1_000))
-    except (DriverConfigurationError, InvalidURI, InvalidName, ValueError, UserWarning) as error:
+            return MongoClient(url, timeoutMS=int(timeout * 1_000), **{"appname": "harken", **options})
+    except (DriverConfigurationError, InvalidURI, InvalidName, TypeError, ValueError, UserWarning) as error:
         raise ConfigurationError(f"The MongoDB driver rejects the URL: {error}") from error
 
 

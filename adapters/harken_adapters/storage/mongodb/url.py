@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -16,7 +17,7 @@ DEFAULT_TIMEOUT: Final = 20.0
 LONGEST_TIMEOUT: Final = 60.0
 _EXPECTED: Final = "expected mongodb://host:27017/database or mongodb+srv://host/database"
 #: Options that Harken sets itself, because its guarantees depend on them.
-_OURS: Final = ("w", "journal", "j", "fsync", "wtimeoutms", "readconcernlevel", "readpreference")
+_OURS: Final = frozenset({"w", "journal", "j", "fsync", "wtimeoutms", "readconcernlevel", "readpreference"})
 
 
 @frozen
@@ -40,14 +41,27 @@ def parse_url(url: str) -> Location:
     if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc.rpartition("@")[2]:
         raise ConfigurationError(f"{without_password(url)!r} does not name a server; {_EXPECTED}")
     options = {name.lower(): value for name, value in parse_qsl(parts.query, keep_blank_values=True)}
-    if chosen := sorted(set(options) & set(_OURS)):
+    if chosen := sorted(_OURS & set(options)):
         raise ConfigurationError(
             f"Leave {', '.join(chosen)} out of the URL: Harken always writes to a majority, journaled, and reads that"
         )
-    return Location(unquote(parts.path.strip("/")) or DEFAULT_DATABASE, _timeout(options.get("timeoutms")))
+    return Location(unquote(parts.path.strip("/")) or DEFAULT_DATABASE, parse_timeout(options.get("timeoutms")))
 
 
-def _timeout(milliseconds: str | None) -> float:
+def without_ours(url: str, options: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    """A URL and options of the driver, without those that Harken sets itself. Names of options are in lower case."""
+    place, question_mark, query = url.partition("?")
+    kept = [option for option in query.split("&") if option.partition("=")[0].lower() not in _OURS]
+    named = {name.lower(): value for name, value in options.items()}
+    return f"{place}{question_mark}{'&'.join(kept)}", {name: named[name] for name in named if name not in _OURS}
+
+
+def parse_timeout(milliseconds: str | None) -> float:
+    """The longest duration of a call in seconds.
+
+    Raises:
+        ConfigurationError: it is not a whole number of milliseconds, or too long.
+    """
     if milliseconds is None:
         return DEFAULT_TIMEOUT
     seconds = int(milliseconds) / 1_000 if milliseconds.isdecimal() else 0.0
