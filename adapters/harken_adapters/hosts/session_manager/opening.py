@@ -65,7 +65,7 @@ class Connection:
             )
         self.borrowed = client is not None
         self._url = connection_string or ""
-        self._client = client or open_client(self._url, options or {})
+        self._client = open_client(self._url, options or {}) if client is None else client
         self._opened: dict[tuple[str | None, str | None], Harken] = {}
         if client is not None and not isinstance(client, Harken):
             # Kept on the program's client, for the next session manager; it ends with the client.
@@ -87,9 +87,16 @@ class Connection:
             return self._client
         key = (database if self._client is not None else None, application)
         with _lock:
-            if key not in self._opened:
-                self._opened[key] = self._open(*key)
-            return self._opened[key]
+            if key in self._opened:
+                return self._opened[key]
+            try:
+                opened = self._opened[key] = self._open(*key)
+            except BaseException:
+                if not self._opened:
+                    # The caller gets nothing to close.
+                    self._close_own_client()
+                raise
+            return opened
 
     def close(self) -> None:
         """Close what was opened, unless it is on a client of the program; may be called repeatedly."""
@@ -100,7 +107,10 @@ class Connection:
             self._opened.clear()
         for one in closing:
             one.close()
-        if self._client is not None:
+        self._close_own_client()
+
+    def _close_own_client(self) -> None:
+        if self._client is not None and not self.borrowed:
             self._client.close()
 
     def _open(self, database: str | None, application: str | None) -> Harken:
