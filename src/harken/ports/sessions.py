@@ -37,6 +37,9 @@ class SessionRepository(ABC):
         A single text is one key; ``None`` removes all.
         """
 
+    def index(self, names: Iterable[str]) -> None:  # noqa: B027 - most storages need none
+        """Index the values of these names, for programs that query the storage directly; may be repeated."""
+
     @abstractmethod
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
         """Application, session id and metadata of every session that has metadata; in constant memory.

@@ -82,6 +82,17 @@ class SessionService:
             keys = [key for key in as_texts(keys) if not name_problem("metadata", key)]
         return self._repository.delete(application, session_id, keys)
 
+    def index(self, names: str | Iterable[str]) -> None:
+        """Have MongoDB index the values of these names, for programs that query it directly; may be repeated.
+
+        Raises:
+            InvalidMetadata: a name is invalid.
+        """
+        listed = list(as_texts(names))
+        if problems := [problem.message for name in listed if (problem := name_problem("metadata", name))]:
+            raise InvalidMetadata("; ".join(problems))
+        self._repository.index(listed)
+
 
 def _refusal(existing: Mapping[str, JsonValue], name: str, value: JsonValue) -> str:
     """Why the value cannot be merged into the existing metadata; empty if it can."""

@@ -37,6 +37,14 @@ class SessionContract(FreshStorage):
             check_same(storage.sessions.delete("default", "s", "topic"), 1)
             check_same(list(storage.sessions.get("default", "s")), ["o", "p", "t"])
 
+    def test_an_index_changes_nothing(self) -> None:
+        """Names can be indexed before and after they are set, and again."""
+        with self.open_storage() as storage:
+            storage.sessions.index(["topic"])
+            storage.sessions.update("default", "s", {"topic": ["a", {"b": 1}], "tier": None})
+            storage.sessions.index(["topic", "tier"])
+            check_same(storage.sessions.get("default", "s"), {"tier": None, "topic": ["a", {"b": 1}]})
+
     def test_metadata_is_copied(self) -> None:
         """Changing an object that was stored or returned does not change the storage."""
         taken_in: dict[str, object] = {"list": [1]}

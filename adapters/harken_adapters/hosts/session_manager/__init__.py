@@ -21,6 +21,7 @@ with requires("The session manager", "strands"):
     from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager, create_mongodb_session_manager
     from harken_adapters.hosts.session_manager.message_details import GUARDRAIL_ACTION_BLOCKED, GUARDRAIL_STOP_REASONS
     from harken_adapters.hosts.session_manager.pool import MongoDBConnectionPool
+    from harken_adapters.hosts.session_manager.repository import MongoDBSessionRepository
 
 __all__ = [
     "GUARDRAIL_ACTION_BLOCKED",
@@ -30,6 +31,7 @@ __all__ = [
     "MongoDBConnectionPool",
     "MongoDBSessionManager",
     "MongoDBSessionManagerFactory",
+    "MongoDBSessionRepository",
     "close_global_factory",
     "create_mongodb_session_manager",
     "get_global_factory",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from harken import Harken
@@ -19,14 +20,15 @@ if TYPE_CHECKING:
 class MongoDBSessionManagerFactory:
     """Creates session managers that share a storage, at almost no cost. Thread-safe."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the order of mongodb_session_manager
         self,
         connection_string: str | None = None,
         database_name: str | None = None,
         collection_name: str | None = None,
         client: MongoClient[Any] | Harken | None = None,
-        *,
+        metadata_fields: Iterable[str] | None = None,
         application_name: str | None = None,
+        *,
         harken: Harken | None = None,
         **driver_options: object,
     ) -> None:
@@ -40,6 +42,7 @@ class MongoDBSessionManagerFactory:
         self.database_name = database_name
         self.collection_name = collection_name
         self.application_name = application_name
+        self.metadata_fields = tuple(metadata_fields or ())
         #: The Harken on the database of the factory.
         self.harken = self._connection.harken(database_name, application_name)
 
@@ -49,6 +52,7 @@ class MongoDBSessionManagerFactory:
         *,
         database_name: str | None = None,
         collection_name: str | None = None,  # noqa: ARG002 - Harken names its own collections
+        metadata_fields: Iterable[str] | None = None,
         application_name: str | None = None,
         feedback_hook: Hooks = None,
         metadata_hook: Hooks = None,
@@ -58,7 +62,7 @@ class MongoDBSessionManagerFactory:
     ) -> MongoDBSessionManager:
         """Create the session manager of a session. Closing it leaves the storage open.
 
-        The names replace those of the factory.
+        The names, and ``metadata_fields``, replace those of the factory.
 
         Raises:
             StorageError: another database cannot be opened.
@@ -66,6 +70,7 @@ class MongoDBSessionManagerFactory:
         application = application_name or self.application_name
         return MongoDBSessionManager(
             session_id,
+            metadata_fields=self.metadata_fields if metadata_fields is None else metadata_fields,
             application_name=application,
             feedback_hook=hooks_of(feedback_hook, feedbackHook, "feedback"),
             metadata_hook=hooks_of(metadata_hook, metadataHook, "metadata"),
@@ -91,13 +96,14 @@ _lock = ForkSafeLock()
 _factories: list[MongoDBSessionManagerFactory] = []
 
 
-def initialize_global_factory(
+def initialize_global_factory(  # noqa: PLR0917 - the order of mongodb_session_manager
     connection_string: str | None = None,
     database_name: str | None = None,
     collection_name: str | None = None,
     client: MongoClient[Any] | Harken | None = None,
-    *,
+    metadata_fields: Iterable[str] | None = None,
     application_name: str | None = None,
+    *,
     harken: Harken | None = None,
     **driver_options: object,
 ) -> MongoDBSessionManagerFactory:
@@ -112,7 +118,8 @@ def initialize_global_factory(
         database_name,
         collection_name,
         client,
-        application_name=application_name,
+        metadata_fields,
+        application_name,
         harken=harken,
         **driver_options,
     )

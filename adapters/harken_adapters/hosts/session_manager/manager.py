@@ -16,14 +16,14 @@ from harken.clock import utc_now
 from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
-from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_dictionary, to_submission
+from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, call_through, hooks_of
 from harken_adapters.hosts.session_manager.message_details import (
     GUARDRAIL_ACTION_BLOCKED,
     guardrail_event,
     metrics_of,
 )
-from harken_adapters.hosts.session_manager.opening import Connection
+from harken_adapters.hosts.session_manager.repository import MongoDBSessionRepository
 from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool, metadata_tool
 from harken_adapters.hosts.strands.errors import session_errors
 
@@ -39,17 +39,18 @@ class MongoDBSessionManager(HarkenSessionManager):
     a ``message_id``.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the order of mongodb_session_manager
         self,
         session_id: str,
         connection_string: str | None = None,
         database_name: str | None = None,
-        collection_name: str | None = None,  # noqa: ARG002 - Harken names its own collections
+        collection_name: str | None = None,
         client: MongoClient[Any] | Harken | None = None,
-        *,
+        metadata_fields: Iterable[str] | None = None,
         metadata_hook: Hooks = None,
         feedback_hook: Hooks = None,
         application_name: str | None = None,
+        *,
         feedbackHook: Hooks = None,  # noqa: N803 - the name in mongodb_session_manager
         metadataHook: Hooks = None,  # noqa: N803
         harken: Harken | None = None,
@@ -65,6 +66,7 @@ class MongoDBSessionManager(HarkenSessionManager):
             database_name: the MongoDB database; replaces the one in the URL.
             collection_name: ignored; the names of Harken's collections begin with ``harken_``.
             client: a MongoDB client (or a Harken), which wins over a connection string; it stays open.
+            metadata_fields: names of metadata that MongoDB indexes, for queries of the program.
             application_name: the application of the session.
             feedback_hook: one or several hooks around :meth:`add_feedback`, the outermost first.
             metadata_hook: one or several hooks around the operations on metadata.
@@ -77,20 +79,28 @@ class MongoDBSessionManager(HarkenSessionManager):
 
         Raises:
             ConfigurationError: no storage is given, or the URL or an argument is invalid. A ``ValueError``.
+            InvalidMetadata: a name in ``metadata_fields`` is invalid.
             StorageError: the storage cannot be opened. Also a ``SessionException`` of Strands.
         """
         self._feedback_hooks = hooks_of(feedback_hook, feedbackHook, "feedback")
         self._metadata_hooks = hooks_of(metadata_hook, metadataHook, "metadata")
-        self._application_name = application_name
         #: The metrics that were stored last, by agent.
         self._metrics: dict[str, dict[str, Any]] = {}
-        self._connection = Connection(connection_string, harken or client, driver_options)
-        opened = self._connection.harken(database_name, application_name)
-        super().__init__(opened, session_id, application=application_name, max_record_bytes=max_record_bytes)
+        self._sessions = MongoDBSessionRepository(
+            connection_string,
+            database_name,
+            collection_name,
+            harken or client,
+            metadata_fields,
+            application_name,
+            max_record_bytes=max_record_bytes,
+            **driver_options,
+        )
+        super().__init__(self._sessions.harken, session_id, application=application_name, repository=self._sessions)
 
     def close(self) -> None:
         """Close the connections that it opened; may be called repeatedly. Stored data is durable without it."""
-        self._connection.close()
+        self._sessions.close()
 
     # --- feedback --------------------------------------------------------------------------------------------------
 
@@ -114,9 +124,7 @@ class MongoDBSessionManager(HarkenSessionManager):
 
     def get_feedbacks(self) -> list[dict[str, Any]]:
         """The counted feedback of this session, oldest first. ``created_at`` is an ISO time in UTC, without a zone."""
-        with session_errors():
-            found = self.harken.export(application=self.application, session_id=self.session_id)
-            return [to_dictionary(feedback) for feedback in found]
+        return self._sessions.get_feedbacks(self.session_id)
 
     def get_feedback_tool(self) -> AgentTool:
         """A tool with which an agent records its user's feedback on an answer, through the hooks.
@@ -164,17 +172,17 @@ class MongoDBSessionManager(HarkenSessionManager):
         Raises:
             InvalidMetadata: a name or value is invalid, or the metadata is too large; nothing was changed.
         """
-        self._with_metadata_hooks("update", self._update, metadata=dict(metadata))
+        self._with_metadata_hooks("update", self._sessions.update_metadata, metadata=dict(metadata))
 
     def get_metadata(self) -> dict[str, Any]:
         """The metadata of the session by name, as ``{"_id": session_id, "metadata": {...}}``."""
-        found: dict[str, Any] = self._with_metadata_hooks("get", self._metadata)
+        found: dict[str, Any] = self._with_metadata_hooks("get", self._sessions.get_metadata)
         return found
 
     def delete_metadata(self, metadata_keys: str | Iterable[str]) -> int:
         """Remove one name or several; returns how many existed."""
         names = list(as_texts(metadata_keys))
-        deleted: int = self._with_metadata_hooks("delete", self._delete, keys=names)
+        deleted: int = self._with_metadata_hooks("delete", self._sessions.delete_metadata, keys=names)
         return deleted
 
     def get_metadata_tool(self) -> AgentTool:
@@ -184,20 +192,8 @@ class MongoDBSessionManager(HarkenSessionManager):
         )
 
     def _with_metadata_hooks(self, action: str, operation: Callable[..., Any], **arguments: Any) -> Any:
-        return call_through(self._metadata_hooks, operation, action, self.session_id, session_manager=self, **arguments)
-
-    def _update(self, metadata: Mapping[str, JsonValue]) -> None:
-        with session_errors():
-            self.harken.sessions.update(self.application, self.session_id, metadata)
-
-    def _metadata(self) -> dict[str, Any]:
-        with session_errors():
-            metadata = self.harken.sessions.get(self.application, self.session_id)
-        return {"_id": self.session_id, "metadata": metadata}
-
-    def _delete(self, keys: str | Iterable[str]) -> int:
-        with session_errors():
-            return self.harken.sessions.delete(self.application, self.session_id, keys)
+        original = partial(operation, self.session_id)
+        return call_through(self._metadata_hooks, original, action, self.session_id, session_manager=self, **arguments)
 
     # --- messages --------------------------------------------------------------------------------------------------
 
@@ -259,7 +255,7 @@ class MongoDBSessionManager(HarkenSessionManager):
 
     def get_application_name(self) -> str | None:
         """The ``application_name`` that was given; ``None`` without one. See also :attr:`application`."""
-        return self._application_name
+        return self._sessions.application_name
 
     def list_agents(self) -> list[dict[str, Any]]:
         """The agents of the session, each as :meth:`get_agent_config` returns it, sorted by id."""

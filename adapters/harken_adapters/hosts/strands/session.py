@@ -24,7 +24,13 @@ class HarkenSessionManager(RepositorySessionManager):
     """
 
     def __init__(
-        self, harken: Harken, session_id: str, *, application: str | None = None, max_record_bytes: int = MAX_SIZE
+        self,
+        harken: Harken,
+        session_id: str,
+        *,
+        application: str | None = None,
+        max_record_bytes: int = MAX_SIZE,
+        repository: HarkenSessionRepository | None = None,
     ) -> None:
         """Open a session.
 
@@ -34,13 +40,14 @@ class HarkenSessionManager(RepositorySessionManager):
             application: the application of the session, by default that of ``harken``.
             max_record_bytes: the maximum size of a message or an agent's state as JSON, see
                 :class:`HarkenSessionRepository`.
+            repository: the repository of the sessions of ``harken``; by default, it is created.
 
         Raises:
             ConfigurationError: ``max_record_bytes`` is out of range.
         """
         self.harken = harken
         self.feedback = AgentFeedback(harken, session_id, application=application)
-        self._repository = HarkenSessionRepository(
+        self._repository = repository or HarkenSessionRepository(
             harken.conversations, self.feedback.application, max_record_bytes=max_record_bytes
         )
         super().__init__(session_id, self._repository)

@@ -29,6 +29,7 @@ class MongoSessionRepository(SessionRepository):
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._indexed: set[str] = set()
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
         with self._database.reading():
@@ -61,6 +62,13 @@ class MongoSessionRepository(SessionRepository):
             if deleted == len(before["metadata"]):
                 self._database.sessions.delete_one({**session, "metadata": {}})
             return deleted
+
+    def index(self, names: Iterable[str]) -> None:
+        new = set(names) - self._indexed
+        with self._database.calling():
+            for name in sorted(new):
+                self._database.sessions.create_index([("application", 1), (f"metadata.{name}", 1)])
+        self._indexed |= new
 
     def _update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> bool:
         """Apply the changes. Returns ``False`` if the session was changed by another process in between."""
