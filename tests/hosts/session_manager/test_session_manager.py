@@ -1,10 +1,13 @@
 """The replacement for mongodb_session_manager: feedback and metadata as dictionaries, and hooks."""
 
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial, wraps
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import mongomock
@@ -16,6 +19,7 @@ from pymongo.errors import InvalidOperation
 
 import harken
 from harken import FeedbackRejected, Harken, IdempotencyConflict, InvalidMetadata, Receipt
+from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.session_manager import (
     MongoDBConnectionPool,
     MongoDBSessionManager,
@@ -25,6 +29,7 @@ from harken_adapters.hosts.session_manager import (
     get_global_factory,
     initialize_global_factory,
 )
+from harken_adapters.hosts.session_manager.opening import close_client
 
 Hook = Callable[..., Any]
 
@@ -363,6 +368,12 @@ class TestHooks:
         with pytest.raises(TypeError, match="must be callable, got 'audit'"):
             MongoDBSessionManager("session-1", feedback_hook="audit", harken=hk)  # type: ignore[arg-type]
 
+        async def later(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
+            return original_func(**kwargs)
+
+        with pytest.raises(TypeError, match="coroutine function"):
+            MongoDBSessionManager("session-1", feedback_hook=later, harken=hk)
+
 
 class TestMetadata:
     """Metadata of a session."""
@@ -552,6 +563,11 @@ def test_on_a_mongodb_server(mongodb_url: str) -> None:
     manager.close()
 
 
+def _fails(opener: Callable[[str], object], url: str) -> None:
+    with suppress(harken.StorageUnavailable):
+        opener(url)
+
+
 @pytest.fixture
 def place(mongodb_url: str) -> Iterator[tuple[str, str]]:
     """The URL of a server, without a database, and the name of a database."""
@@ -630,6 +646,37 @@ class TestConnections:
         factory.close()
         assert first.harken.summary().total == 32
 
+    def test_a_closed_harken_is_opened_again(self, place: tuple[str, str]) -> None:
+        """Closing what a session manager opened on a client does not harm later ones."""
+        url, name = place
+        client = MongoDBConnectionPool.initialize(url)
+        MongoDBSessionManager("s", client=client, database_name=name).harken.close()
+        MongoDBSessionManager("s", client=client, database_name=name).add_feedback({"rating": "up"})
+        assert len(MongoDBSessionManager("s", client=client, database_name=name).get_feedbacks()) == 1
+
+    def test_a_server_that_does_not_respond_stops_nobody_else(self, place: tuple[str, str]) -> None:
+        """While a session manager and the pool wait for a server, others are opened."""
+
+        class Pool(MongoDBConnectionPool):
+            """A pool of its own, as other tests should not wait for it."""
+
+            _lock = ForkSafeLock()
+
+        url, name = place
+        client = Pool.initialize(url)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            nowhere = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/?timeoutMS=60000"
+            openers = partial(MongoDBSessionManager, "s"), partial(Pool.initialize, serverSelectionTimeoutMS=60_000)
+            waiting = [Thread(target=_fails, args=(opener, nowhere), daemon=True) for opener in openers]
+            for one in waiting:
+                one.start()
+            with silent.accept()[0], silent.accept()[0]:
+                MongoDBSessionManager("s", "memory://").close()
+                MongoDBSessionManager("s", client=client, database_name=name).add_feedback({"rating": "up"})
+                assert Pool.initialize(url) is client
+                assert all(one.is_alive() for one in waiting)
+        close_client(client)
+
     def test_databases_of_a_factory(self, place: tuple[str, str]) -> None:
         """A session manager may use another database than its factory; each has its own feedback."""
         url, name = place
@@ -682,6 +729,8 @@ class TestPool:
         client = MongoDBConnectionPool.initialize(url)
         with pytest.raises(harken.StorageUnavailable):
             MongoDBConnectionPool.initialize("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=100)
+        with pytest.raises(harken.ConfigurationError, match="connection_string must be given"):
+            MongoDBConnectionPool.initialize(None)
         assert MongoDBConnectionPool.get_client() is client
 
     def test_other_storages(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, Signature, iscoroutinefunction, signature
 from typing import Any
 
 #: ``hook(original_func, "add", session_id, feedback={...}, session_manager=manager)``. It calls
@@ -29,7 +29,7 @@ def hooks_of(hooks: Hooks, camel_case: Hooks, name: str) -> tuple[Callable[..., 
         name: ``"feedback"`` or ``"metadata"``.
 
     Raises:
-        TypeError: a hook is not callable.
+        TypeError: a hook is not callable, or is a coroutine function.
     """
     if camel_case is not None:
         warnings.warn(f"{name}Hook is deprecated; use {name}_hook", DeprecationWarning, stacklevel=3)
@@ -39,6 +39,8 @@ def hooks_of(hooks: Hooks, camel_case: Hooks, name: str) -> tuple[Callable[..., 
     listed = (given,) if callable(given) or isinstance(given, str) else tuple(given)
     if wrong := [hook for hook in listed if not callable(hook)]:
         raise TypeError(f"A hook must be callable, got {wrong[0]!r}")
+    if wrong := [hook for hook in listed if iscoroutinefunction(hook) or iscoroutinefunction(type(hook).__call__)]:
+        raise TypeError(f"A hook must not be a coroutine function, as nothing would wait for it, got {wrong[0]!r}")
     return listed
 
 

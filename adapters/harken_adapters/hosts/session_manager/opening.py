@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakSet
 
@@ -30,11 +31,38 @@ _DRIVER_OPTIONS: Final = frozenset(
     zlibCompressionLevel
     """.lower().split()
 )
+#: Seconds.
+_PATIENCE: Final = 20.0
 #: The attribute of a program's client that has what is open on it.
 _OPENED: Final = "_harken_opened"
 #: What is open on clients of the program.
 _shared: WeakSet[Harken] = WeakSet()
-_lock = ForkSafeLock()
+
+
+class _Opened:
+    """What is open on a server, by database and application. A Harken that is closed is opened again when needed."""
+
+    def __init__(self) -> None:
+        # One for each server: others must not wait until a server responds.
+        self._lock = ForkSafeLock()
+        self._by_place: dict[tuple[str | None, str | None], Harken] = {}
+
+    def get(self, database: str | None, application: str | None, open_: Callable[[], Harken]) -> Harken:
+        place = (database, application)
+        with self._lock:
+            if place not in self._by_place:
+                opened = self._by_place[place] = open_()
+                opened.on_close(lambda: self._by_place.pop(place, None))
+            return self._by_place[place]
+
+    def close(self) -> None:
+        with self._lock:
+            closing = list(self._by_place.values())
+        for one in closing:
+            one.close()
+
+    def __bool__(self) -> bool:
+        return bool(self._by_place)
 
 
 class Connection:
@@ -66,7 +94,7 @@ class Connection:
         self.borrowed = client is not None
         self._url = connection_string or ""
         self._client = open_client(self._url, options or {}) if client is None else client
-        self._opened: dict[tuple[str | None, str | None], Harken] = {}
+        self._opened = _Opened()
         if client is not None and not isinstance(client, Harken):
             # Kept on the program's client, for the next session manager; it ends with the client.
             self._opened = vars(client).setdefault(_OPENED, self._opened)
@@ -85,28 +113,20 @@ class Connection:
         """
         if isinstance(self._client, Harken):
             return self._client
-        key = (database if self._client is not None else None, application)
-        with _lock:
-            if key in self._opened:
-                return self._opened[key]
-            try:
-                opened = self._opened[key] = self._open(*key)
-            except BaseException:
-                if not self._opened:
-                    # The caller gets nothing to close.
-                    self._close_own_client()
-                raise
-            return opened
+        named = database if self._client is not None else None
+        try:
+            return self._opened.get(named, application, partial(self._open, named, application))
+        except BaseException:
+            if not self._opened:
+                # The caller gets nothing to close.
+                self._close_own_client()
+            raise
 
     def close(self) -> None:
         """Close what was opened, unless it is on a client of the program; may be called repeatedly."""
         if self.borrowed:
             return
-        with _lock:
-            closing = list(self._opened.values())
-            self._opened.clear()
-        for one in closing:
-            one.close()
+        self._opened.close()
         self._close_own_client()
 
     def _close_own_client(self) -> None:
@@ -148,11 +168,8 @@ def open_client(connection_string: str, options: Mapping[str, object]) -> MongoC
 
 def close_client(client: MongoClient[Any] | Harken) -> None:
     """Close a client, after what session managers opened on it."""
-    if not isinstance(client, Harken):
-        with _lock:
-            opened = list(vars(client).pop(_OPENED, {}).values())
-        for one in opened:
-            one.close()
+    if opened := vars(client).pop(_OPENED, None):
+        opened.close()
     client.close()
 
 
@@ -163,7 +180,7 @@ def _close_shared() -> None:
 
 
 def server_version(client: MongoClient[Any]) -> str:
-    """The version of the server.
+    """The version of the server; waits for it as long as the options of the client say.
 
     Raises:
         StorageUnavailable: the server does not respond.
@@ -171,4 +188,4 @@ def server_version(client: MongoClient[Any]) -> str:
     from harken_adapters.storage import mongodb  # noqa: PLC0415 - pymongo is an extra
 
     with session_errors():
-        return mongodb.server_version(client)
+        return mongodb.server_version(client, timeout=min(client.options.server_selection_timeout, _PATIENCE))

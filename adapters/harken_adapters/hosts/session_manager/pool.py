@@ -38,11 +38,11 @@ class MongoDBConnectionPool:
     """
 
     _lock: ClassVar[ForkSafeLock] = ForkSafeLock()
-    _client: ClassVar[MongoClient[Any] | Harken | None] = None
-    _given: ClassVar[tuple[str, dict[str, object]] | None] = None
+    #: The client, and the arguments that it was opened with.
+    _current: ClassVar[tuple[MongoClient[Any] | Harken, str, dict[str, object]] | None] = None
 
     @classmethod
-    def initialize(cls, connection_string: str, **options: object) -> MongoClient[Any] | Harken:
+    def initialize(cls, connection_string: str | None, **options: object) -> MongoClient[Any] | Harken:
         """Open the client, or return the one that was opened with the same arguments. Others replace and close it.
 
         Args:
@@ -56,34 +56,44 @@ class MongoDBConnectionPool:
             ConfigurationError: the URL or an option is invalid; a previous client stays.
             StorageUnavailable: the server does not respond; a previous client stays.
         """
-        given = (connection_string, options)
+        if not connection_string:
+            raise harken.ConfigurationError("connection_string must be given, such as 'mongodb://localhost:27017/'")
+        if found := cls._opened_with(connection_string, options):
+            # Without waiting for a thread that tries another server.
+            return found
         with cls._lock:
-            if cls._client is not None and cls._given == given:
-                return cls._client
+            if found := cls._opened_with(connection_string, options):
+                return found
             opened = _open(connection_string, _with_defaults(options))
-            previous, cls._client, cls._given = cls._client, opened, given
+            previous, cls._current = cls._current, (opened, connection_string, options)
         if previous is not None:
-            close_client(previous)
+            close_client(previous[0])
         return opened
+
+    @classmethod
+    def _opened_with(cls, connection_string: str, options: dict[str, object]) -> MongoClient[Any] | Harken | None:
+        current = cls._current
+        return current[0] if current is not None and current[1:] == (connection_string, options) else None
 
     @classmethod
     def get_client(cls) -> MongoClient[Any] | Harken | None:
         """The client; ``None`` before :meth:`initialize` and after :meth:`close`."""
-        return cls._client
+        current = cls._current
+        return None if current is None else current[0]
 
     @classmethod
     def get_pool_stats(cls) -> dict[str, Any]:
         """The state of the client, see :func:`connection_stats`; without one, ``{"status": "not_initialized"}``."""
-        client = cls._client
+        client = cls.get_client()
         return {"status": "not_initialized"} if client is None else connection_stats(client)
 
     @classmethod
     def close(cls) -> None:
         """Close the client, if there is one."""
         with cls._lock:
-            previous, cls._client, cls._given = cls._client, None, None
+            previous, cls._current = cls._current, None
         if previous is not None:
-            close_client(previous)
+            close_client(previous[0])
 
 
 def connection_stats(client: MongoClient[Any] | Harken) -> dict[str, Any]:
