@@ -21,7 +21,7 @@ from attrs import evolve, frozen
 import harken
 from harken import FeedbackQuery, Harken, HarkenError, ModerationStatus, Rating
 from harken.configuration.settings import Settings
-from harken.configuration.storage_urls import file_of, open_existing_storage
+from harken.configuration.storage_urls import is_missing, open_existing_storage
 from harken.domain.instants import SkippedTime, parse_instant
 from harken.domain.query import ANY_STATUS
 from harken.domain.rules import SpamHandling, text_problem
@@ -124,8 +124,7 @@ class CliContext:
 
         A missing file is created only for an operation that succeeds, so it is tried in memory first.
         """
-        file = file_of(self.url)
-        if file is not None and not file.exists():
+        if is_missing(self.url):
             with harken.connect("memory://", application=self.application) as hk:
                 operation(hk)
         with self.open() as hk:
