@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
-from harken.domain.texts import excerpt
+from harken.domain.texts import amount, excerpt
 
 if TYPE_CHECKING:
     from harken.domain.feedback import Feedback
@@ -34,14 +34,14 @@ def summary_text(summary: Summary, interval: Interval, *, is_adjusted: bool) -> 
     """
     if not summary.total:
         return "no feedback"
-    total, up, down, neutral, satisfaction, known = _statistics(summary, interval)
-    entries = "entry" if summary.total == 1 else "entries"
+    _, up, down, neutral, satisfaction, known = _statistics(summary, interval)
+    entries = amount(summary.total, "entry", "entries")
     share = (
         f"satisfaction {satisfaction} ({'95% CI' if is_adjusted else _ASSUMED} {known})"
         if summary.decided
         else "no thumbs"
     )
-    return f"{total} {entries}: {up} up, {down} down, {neutral} neutral; {share}"
+    return f"{entries}: {up} up, {down} down, {neutral} neutral; {share}"
 
 
 def summary_html(summary: Summary, interval: Interval, *, is_adjusted: bool) -> str:

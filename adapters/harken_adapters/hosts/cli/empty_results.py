@@ -9,8 +9,7 @@ from attrs import evolve
 
 from harken import FeedbackQuery, GroupBy, Harken, InvalidQuery
 from harken.domain.query import Dimension
-from harken.domain.texts import did_you_mean, listed
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount, did_you_mean, listed
 from harken_adapters.formats.statistics import parse_group
 from harken_adapters.hosts.cli.output import in_one_line, say
 

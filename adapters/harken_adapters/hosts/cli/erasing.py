@@ -11,7 +11,7 @@ from attrs import asdict, evolve, frozen
 
 from harken import Erased, FeedbackQuery, Harken
 from harken.domain.rules import label_problem
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.formats.record import erasure_record
 from harken_adapters.hosts.cli.exit_codes import NOT_FOUND
 from harken_adapters.hosts.cli.options import ZONES, Json, WrongUsage, cli_context, local_instant

@@ -30,7 +30,7 @@ from harken import (
 )
 from harken.domain.instants import format_duration
 from harken.domain.query import Dimension, GroupKey
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.charts.terminal import (
     change_text,
     comparison_text,
