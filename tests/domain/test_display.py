@@ -40,7 +40,8 @@ def test_a_summary() -> None:
     The interval is named for what it assumes, as that of an estimate may be wider.
     """
     assert str(SUMMARY) == (
-        "1,650 entries: 1,234 up, 411 down, 5 neutral; satisfaction 75.0% (95% CI 72.9 to 77.0, assuming independent ratings)"
+        "1,650 entries: 1,234 up, 411 down, 5 neutral; "
+        "satisfaction 75.0% (95% CI 72.9 to 77.0, assuming independent ratings)"
     )
     assert str(Summary(neutral=1)) == "1 entry: 0 up, 0 down, 1 neutral; no thumbs"
     assert str(Summary()) == "no feedback"

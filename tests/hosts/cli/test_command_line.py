@@ -148,7 +148,7 @@ def test_completion_scripts(cli: Any, monkeypatch: pytest.MonkeyPatch, shell: st
         ("harken moderate several ", ["approve", "reject", "hold", "undo"]),
         ("harken routes add r --event feedback.w", ["feedback.withdrawn"]),
         ("harken export --for ", ["spreadsheet"]),
-        ("harken import --scale ", ["stars", "nps", "0..1"]),
+        ("harken import --scale ", ["0..1", "stars", "nps"]),
         ("harken import --from lang", ["langfuse", "langsmith"]),
         ("harken migrate mongodb-sessions --scale n", ["nps"]),
     ],
