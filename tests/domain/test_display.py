@@ -40,12 +40,13 @@ def test_a_summary() -> None:
     The interval is named for what it assumes, as that of an estimate may be wider.
     """
     assert str(SUMMARY) == (
-        "1,650 entries: 1,234 up, 411 down, 5 neutral; satisfaction 75.0% (95% CI of independent ratings 72.9 to 77.0)"
+        "1,650 entries: 1,234 up, 411 down, 5 neutral; "
+        "satisfaction 75.0% (95% CI 72.9 to 77.0, assuming independent ratings)"
     )
     assert str(Summary(neutral=1)) == "1 entry: 0 up, 0 down, 1 neutral; no thumbs"
     assert str(Summary()) == "no feedback"
     assert table(SUMMARY._repr_html_()) == [
-        ["entries", "up", "down", "neutral", "satisfaction", "95% CI of independent ratings"],
+        ["entries", "up", "down", "neutral", "satisfaction", "95% CI, assuming independent ratings"],
         ["1,650", "1,234", "411", "5", "75.0%", "72.9 to 77.0"],
     ]
 
@@ -83,7 +84,7 @@ def test_a_trend(hk: Harken) -> None:
     """A line for each period, in columns; times of day only where periods are shorter than days."""
     trend = filled(hk).trend("day", "Europe/Berlin")
     assert str(trend).splitlines() == [
-        "day (Europe/Berlin)  entries  up  down  neutral  satisfaction   95% interval",
+        "day (Europe/Berlin)  entries  up  down  neutral  satisfaction         95% CI",
         "         2026-03-03        1   1     0        0        100.0%  20.7 to 100.0",
         "         2026-03-04        2   0     1        1          0.0%    0.0 to 79.3",
     ]

@@ -13,9 +13,10 @@ from harken.domain.insight.comparison import Comparison, Estimate, Verdict
 from harken.domain.insight.ranking import Ranking
 from harken.domain.query import GroupKey
 from harken.domain.summary import Interval, Summary
+from harken.domain.texts import amount
 from harken_adapters.charts.axis import scale_top
 from harken_adapters.charts.chart import Chart, empty_chart
-from harken_adapters.charts.labels import DASH, UNCLEAR, amount, interval_text, isolated, satisfaction_text
+from harken_adapters.charts.labels import DASH, UNCLEAR, interval_text, isolated, satisfaction_text
 from harken_adapters.charts.svg import Element, element, line, percent, title
 from harken_adapters.charts.table import Column, build_table
 from harken_adapters.charts.themes import shorten

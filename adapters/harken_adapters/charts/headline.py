@@ -9,7 +9,8 @@ from harken import Finding, Headline
 from harken.domain.insight.best_groups import ENOUGH_THUMBS
 from harken.domain.insight.comparison import round_up
 from harken.domain.query import GroupKey
-from harken_adapters.charts.labels import amount, dated_text, isolated, quoted, satisfaction_text, share_text, zone_text
+from harken.domain.texts import amount
+from harken_adapters.charts.labels import dated_text, isolated, quoted, satisfaction_text, share_text, zone_text
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _WEEK = timedelta(weeks=1)
@@ -24,7 +25,7 @@ def headline_title(headline: Headline) -> str:
         case Finding.EMPTY:
             return "No feedback in this period"
         case Finding.COUNT:
-            return f"{_entries(after.total)}, {more_or_fewer(headline.comparison.total_change)}"
+            return f"{amount(after.total, 'entry', 'entries')}, {more_or_fewer(headline.comparison.total_change)}"
         case Finding.NO_COMPARISON:
             return f"There is nothing before {_date_in(headline, headline.after[0])} to compare with"
         case _:
@@ -178,10 +179,6 @@ def _silence_text(headline: Headline) -> str:
 
 def _signed(points: float) -> str:
     return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _entries(count: int) -> str:
-    return f"{count:,} {'entry' if count == 1 else 'entries'}"
 
 
 def more_or_fewer(change: int) -> str:

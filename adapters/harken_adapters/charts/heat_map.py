@@ -12,10 +12,10 @@ from attrs import field, frozen
 from harken.domain.insight.comparison import Verdict
 from harken.domain.insight.heat_map import MIN_THUMBS, Cell
 from harken.domain.summary import Summary
+from harken.domain.texts import amount
 from harken_adapters.charts.chart import Chart, LegendItem, empty_chart
 from harken_adapters.charts.labels import (
     WEEKDAYS,
-    amount,
     estimate_text,
     interval_text,
     satisfaction_text,

@@ -9,6 +9,7 @@ from typing import Final
 
 from harken.domain.insight.comparison import Estimate
 from harken.domain.summary import Interval, Summary
+from harken.domain.texts import amount
 from harken.domain.trend import TrendPoint
 
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -56,11 +57,6 @@ def count_text(count: int) -> str:
     if count < 999_500:
         return f"{count / 1000:.0f} k"
     return f"{count / 1_000_000:,.1f} M"
-
-
-def amount(count: int, noun: str, plural: str = "") -> str:
-    """An exact count with its noun, in the plural unless the count is one; by default, that has an ``s``."""
-    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def quoted(text: str) -> str:

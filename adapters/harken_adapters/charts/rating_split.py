@@ -9,8 +9,9 @@ from attrs import frozen
 
 from harken.domain.insight.comparison import Estimate
 from harken.domain.summary import Summary
+from harken.domain.texts import amount
 from harken_adapters.charts.chart import Chart, empty_chart
-from harken_adapters.charts.labels import amount, count_text, interval_text, satisfaction_text, share_text
+from harken_adapters.charts.labels import count_text, interval_text, satisfaction_text, share_text
 from harken_adapters.charts.svg import Element, element, percent, title
 from harken_adapters.charts.table import Column, build_table
 

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Final
 
 from harken.domain.summary import Summary
+from harken.domain.texts import amount
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.chart import Chart, LegendItem, empty_chart
-from harken_adapters.charts.labels import amount, bucket_text, length_of, rating_counts, span_text
+from harken_adapters.charts.labels import bucket_text, length_of, rating_counts, span_text
 from harken_adapters.charts.svg import Element, line, number, path, stretched
 from harken_adapters.charts.table import Column, build_table
 from harken_adapters.charts.time_axis import time_ticks

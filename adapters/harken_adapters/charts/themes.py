@@ -9,9 +9,10 @@ from attrs import frozen
 
 from harken import Issues, Themes
 from harken.domain.insight.comparison import ProportionChange
+from harken.domain.texts import amount
 from harken_adapters.charts.axis import scale_top
 from harken_adapters.charts.chart import Chart, empty_chart
-from harken_adapters.charts.labels import UNCLEAR, amount, count_text, isolated, share_text
+from harken_adapters.charts.labels import UNCLEAR, count_text, isolated, share_text
 from harken_adapters.charts.svg import Element, element, percent, title
 from harken_adapters.charts.table import Column, build_table
 

@@ -12,11 +12,11 @@ from attrs import frozen
 
 from harken.domain.insight.change_points import SatisfactionChange
 from harken.domain.summary import Summary
+from harken.domain.texts import amount
 from harken.domain.trend import TrendPoint
 from harken_adapters.charts.labels import (
     DAY,
     WEEKDAYS,
-    amount,
     bucket_text,
     dated_text,
     length_of,

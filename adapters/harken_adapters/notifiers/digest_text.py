@@ -9,8 +9,9 @@ from typing import Final
 from harken import TrendPoint
 from harken.domain.digest import Digest
 from harken.domain.insight.issues import Issue
+from harken.domain.texts import amount
 from harken_adapters.charts.headline import headline_details, headline_title
-from harken_adapters.charts.labels import amount, days_text, satisfaction_text, share_text, weekday_text
+from harken_adapters.charts.labels import days_text, satisfaction_text, share_text, weekday_text
 from harken_adapters.charts.themes import downs_text
 
 _CELLS: Final = 10

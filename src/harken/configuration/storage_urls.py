@@ -57,6 +57,16 @@ def file_of(url: str) -> Path | None:
     return None if authority or not path else Path(os.fsdecode(unquote_to_bytes(path))).absolute()
 
 
+def is_missing(url: str) -> bool:
+    """Whether the file of the storage does not exist; false for a storage without one.
+
+    Raises:
+        ConfigurationError: it is not a storage URL.
+    """
+    file = file_of(url)
+    return file is not None and not file.exists()
+
+
 def with_absolute_path(url: str) -> str:
     """The URL with an absolute path in place of a relative one, so that it does not depend on the working directory.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
-from harken.domain.texts import excerpt
+from harken.domain.texts import amount, excerpt
 
 if TYPE_CHECKING:
     from harken.domain.feedback import Feedback
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from harken.domain.summary import Interval, Summary
     from harken.domain.trend import Trend
 
-_STATISTICS: Final = ("entries", "up", "down", "neutral", "satisfaction", "95% interval")
-#: The name of an interval that is too narrow if authors gave several ratings.
-_ASSUMED: Final = "95% CI of independent ratings"
+_INTERVAL: Final = "95% CI"
+_STATISTICS: Final = ("entries", "up", "down", "neutral", "satisfaction", _INTERVAL)
+#: What is said of an interval that is too narrow if authors gave several ratings.
+_ASSUMPTION: Final = ", assuming independent ratings"
 _FEEDBACK: Final = ("created (UTC)", "rating", "comment", "tags", "agent", "session")
 #: How much of a text of feedback is shown.
 _MOST_CHARACTERS: Final = 200
@@ -30,23 +31,20 @@ def summary_text(summary: Summary, interval: Interval, *, is_adjusted: bool) -> 
     Args:
         summary: the statistics.
         interval: that of the satisfaction.
-        is_adjusted: whether it takes repeated authors into account. Else, its name says what it assumes.
+        is_adjusted: whether it takes repeated authors into account. Else, what it assumes is said.
     """
     if not summary.total:
         return "no feedback"
-    total, up, down, neutral, satisfaction, known = _statistics(summary, interval)
-    entries = "entry" if summary.total == 1 else "entries"
-    share = (
-        f"satisfaction {satisfaction} ({'95% CI' if is_adjusted else _ASSUMED} {known})"
-        if summary.decided
-        else "no thumbs"
-    )
-    return f"{total} {entries}: {up} up, {down} down, {neutral} neutral; {share}"
+    _, up, down, neutral, satisfaction, known = _statistics(summary, interval)
+    entries = amount(summary.total, "entry", "entries")
+    assumption = "" if is_adjusted else _ASSUMPTION
+    share = f"satisfaction {satisfaction} ({_INTERVAL} {known}{assumption})" if summary.decided else "no thumbs"
+    return f"{entries}: {up} up, {down} down, {neutral} neutral; {share}"
 
 
 def summary_html(summary: Summary, interval: Interval, *, is_adjusted: bool) -> str:
     """Return a table with one row; see :func:`summary_text`."""
-    headings = _STATISTICS if is_adjusted else (*_STATISTICS[:-1], _ASSUMED)
+    headings = _STATISTICS if is_adjusted else (*_STATISTICS[:-1], f"{_INTERVAL}{_ASSUMPTION}")
     return _table(headings, [_statistics(summary, interval)])
 
 

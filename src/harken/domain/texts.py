@@ -1,6 +1,6 @@
 """Texts for people: unknown names, URLs without passwords, unprintable characters.
 
-Also lists of texts.
+Also counts and lists.
 """
 
 from __future__ import annotations
@@ -80,6 +80,11 @@ def listed(texts: Sequence[str], most: int) -> str:
     """Return ``"a, b and 3 more"``: the first ``most`` texts, and how many others there are."""
     more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
     return f"{', '.join(texts[:most])}{more}"
+
+
+def amount(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun, in the plural unless the count is one; by default, that has an ``s``."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def excerpt(text: str, most: int) -> str:

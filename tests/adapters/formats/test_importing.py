@@ -135,7 +135,7 @@ def test_columns_with_equal_names(hk: Harken) -> None:
             {"only": ["nothing"]},
             "No column of --only, such as 'nothing', is in the file; the columns are 'rating', 'text'",
         ),
-        ({"scale": "grades"}, "Unknown scale 'grades'; expected one of stars, nps, 0..1"),
+        ({"scale": "grades"}, "Unknown scale 'grades'; expected one of 0..1, stars, nps"),
         ({"ratings": {"5": "good"}}, "'good' is not a rating for '5'; expected up, down or neutral"),
         ({"zone": "Europe/Nowhere"}, "Unknown time zone 'Europe/Nowhere'"),
     ],

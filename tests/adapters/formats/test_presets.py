@@ -240,7 +240,7 @@ other = "down"
         ("ratings.5 = 'good'", ": 'good' is not a rating for '5'; expected up, down or neutral"),
         ("ratings.5 = 1", ": ratings.5 must be a string in quotes, got 1"),
         ("ratings.0.5 = 'up'", ": ratings.0 is a table; put a value with a dot in quotes"),
-        ("scale = 'star'", r": Unknown scale 'star' \(did you mean 'stars'\?\); expected one of stars, nps, 0..1"),
+        ("scale = 'star'", r": Unknown scale 'star' \(did you mean 'stars'\?\); expected one of 0..1, stars, nps"),
         (
             "format = 'jsonll'",
             r": Unknown format 'jsonll' \(did you mean 'jsonl'\?\); expected one of csv, jsonl, ",

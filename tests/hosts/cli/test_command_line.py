@@ -148,7 +148,7 @@ def test_completion_scripts(cli: Any, monkeypatch: pytest.MonkeyPatch, shell: st
         ("harken moderate several ", ["approve", "reject", "hold", "undo"]),
         ("harken routes add r --event feedback.w", ["feedback.withdrawn"]),
         ("harken export --for ", ["spreadsheet"]),
-        ("harken import --scale ", ["stars", "nps", "0..1"]),
+        ("harken import --scale ", ["0..1", "stars", "nps"]),
         ("harken import --from lang", ["langfuse", "langsmith"]),
         ("harken migrate mongodb-sessions --scale n", ["nps"]),
     ],
@@ -349,17 +349,19 @@ def test_applications(cli: Any) -> None:
     ]
 
 
-#: Commands that create a missing storage, or need no storage, with arguments that change nothing.
+#: A MongoDB server that does not answer.
+UNREACHABLE = "mongodb://127.0.0.1:9/sessions?serverSelectionTimeoutMS=100"
+#: Commands that create a missing storage, or need no storage, with valid options whose values are refused later.
 WRITING: dict[tuple[str, ...], list[tuple[str, ...]]] = {
     ("submit",): [("s", "down"), ("", "up"), ("s", "up", "--tag", "")],
     ("import",): [("missing.csv",)],
     ("copy",): [("--from", "sqlite:///missing.db", "--to", "sqlite:///target.db")],
-    ("migrate", "mongodb-sessions"): [("x",)],
+    ("migrate", "mongodb-sessions"): [("--from", UNREACHABLE, "--collection", "sessions")],
     ("relay",): [("--once",)],
-    ("demo",): [("x",)],
+    ("demo",): [("--application", "")],
     ("serve",): [("--host", "0.0.0.0", "--port", "0"), ("--host", "0.0.0.0", "--open")],
-    ("mcp",): [("--http", "x"), ("--write", "--allowed-host", "x")],
-    ("keys", "create"): [("--scope", "x"), ("--scope", "read", "--agent", "")],
+    ("mcp",): [("--http", "127.0.0.1:0"), ("--write", "--allowed-host", "x"), ("--write", "--application", "")],
+    ("keys", "create"): [("--scope", "read", "--agent", ""), ("--scope", "read", "--application", "")],
     ("routes", "add"): [("r", "--channel", "x"), ("r", "--channel", "log", "--template", "{{ x")],
     ("channels", "on"): [("x",), ("log",)],
     ("channels", "off"): [("x",), ("log", "--reason", "")],

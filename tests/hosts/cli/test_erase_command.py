@@ -57,6 +57,18 @@ def test_feedback_before_a_time_is_erased(cli: Any, three_days: list[Feedback]) 
 
 
 @pytest.mark.usefixtures("three_days")
+@pytest.mark.parametrize("conditions", [("--author", "nobody"), ("--session", "s9"), ("--application", "typo")])
+def test_a_time_does_not_hide_a_mistyped_condition(cli: Any, conditions: tuple[str, ...]) -> None:
+    """What does not exist is reported, as without the time; what exists may have nothing that old."""
+    ran = cli("erase", *conditions, "--before", "2030-01-01", "--yes")
+    assert (ran.code, ran.err) == (4, "")
+    assert ran.out == "Nothing to erase: no feedback matches the conditions other than --before\n"
+    assert cli("erase", *conditions, "--before", "2030-01-01", "--yes", "--json").code == 4
+    for existing in (("--author", "ann"), ("--session", "s0"), ("--application", "default"), ("f0",)):
+        assert cli("erase", *existing, "--before", "2020-01-01", "--yes").code == 0
+
+
+@pytest.mark.usefixtures("three_days")
 def test_a_time_without_an_offset_is_in_the_zone(cli: Any) -> None:
     """As for the dates of other commands: 21:00 in Tokyo is noon in UTC."""
     question = cli("erase", "--before", "2026-03-06T21:00", "--zone", "Asia/Tokyo", stdin="n\n").err

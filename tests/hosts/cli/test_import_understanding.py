@@ -48,14 +48,14 @@ def test_numbers_that_are_not_dates_are_refused(cli: Any, tmp_path: Path, of: st
     rows = {"csv": "rating,created_at\nup,12\n", "jsonl": '{"rating": "up", "created_at": 12}\n'}
     ran = cli("import", file := write(tmp_path, f"a.{of}", rows[of]))
     assert ran.code == 2
-    assert "The dates in 'created_at' cannot be read, such as '12': numbers are dates as seconds" in one_line(ran.err)
+    assert "The dates in 'created_at' cannot be read, such as '12': a number must be seconds" in one_line(ran.err)
     assert "add --drop created_at, or read others with --map created_at=COLUMN" in one_line(ran.err)
     assert cli("import", file, "--drop", "created_at").code == 0
     ran = cli(
         "import", write(tmp_path, "b.csv", "rating,created_at\nup,2026-01-02\nup,2026-01-03\ndown,12\n"), "--json"
     )
     assert (ran.code, ran.json["added"], ran.json["rejected"]) == (3, 2, 1)
-    assert "from the years 2000 to 2099" in ran.json["reasons"][0]["reason"]
+    assert "a spreadsheet day number, from 2000 to 2099" in ran.json["reasons"][0]["reason"]
 
 
 def test_dates_in_the_future_are_pointed_out(cli: Any, tmp_path: Path) -> None:

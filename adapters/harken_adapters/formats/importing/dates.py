@@ -26,8 +26,7 @@ _SECONDS: Final = range(946_684_800, 4_102_444_800)
 _EPOCHS: Final = ((1, "epoch seconds"), (1_000, "epoch milliseconds"), (1_000_000, "epoch microseconds"))
 _EXCEL_DAYS: Final = range(36_526, 73_051)
 _NUMBERS: Final = (
-    "numbers are dates as seconds, milliseconds or microseconds since 1970, or as days of a spreadsheet, from the "
-    "years 2000 to 2099"
+    "a number must be seconds, milliseconds or microseconds since 1970, or a spreadsheet day number, from 2000 to 2099"
 )
 _NUMBER: Final = re.compile(r"-?\d{1,18}([.,]\d{1,20})?")
 #: Eight digits are a date, as in 20260131.

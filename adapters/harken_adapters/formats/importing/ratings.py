@@ -85,11 +85,11 @@ class Scale:
 
 
 _BELOW_HALF: Final = 0.5 - 2**-50
-#: The values of ``--scale``.
+#: The values of ``--scale``, the one with the fewest numbers first.
 SCALES: Final[Mapping[str, Scale]] = {
+    "0..1": Scale(0, _BELOW_HALF, 1 - _BELOW_HALF, 1, "below 0.5 down, 0.5 neutral, above 0.5 up", "%"),
     "stars": Scale(1, 2, 4, 5, "1-2 down, 3 neutral, 4-5 up", "star"),
     "nps": Scale(0, 6, 9, 10, "0-6 down, 7-8 neutral, 9-10 up"),
-    "0..1": Scale(0, _BELOW_HALF, 1 - _BELOW_HALF, 1, "below 0.5 down, 0.5 neutral, above 0.5 up", "%"),
 }
 
 
@@ -179,7 +179,7 @@ class Ratings:
         texts = [text for text in self.counts if text.casefold() not in self._chosen and _word(text) is None]
         numbers = [text for text in texts if any(scale.read_text(text) for scale in SCALES.values())]
         are_most = sum(self.counts[one] for one in numbers) * 2 > sum(self.counts[one] for one in texts)
-        fitting = [name for name in ("0..1", "stars", "nps") if are_most and all(map(SCALES[name].read_text, numbers))]
+        fitting = [name for name, scale in SCALES.items() if are_most and all(map(scale.read_text, numbers))]
         by_value = (
             "say what each value means with --rating VALUE=up, down or neutral, and --rating other=... for the rest"
         )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from harken import Submission
 from harken.domain.instants import stamp_or_none
-from harken.domain.texts import excerpt, listed
+from harken.domain.texts import amount, excerpt, listed
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import FIELDS, FORMATS
 from harken_adapters.formats.importing.plan import Plan, Sessions
@@ -101,19 +101,12 @@ def heading(profile: Profile) -> str:
     parts = [f"{format_} in {layout.compression}" if layout.compression else format_, layout.encoding or ""]
     if layout.separator:
         parts.append(f"separated by {_SEPARATORS.get(layout.separator, repr(layout.separator))}")
-    parts += [layout.place or "", f"{_rows(layout.skipped)} before the header" if layout.skipped else ""]
-    parts += [f"{_rows(layout.left_out)} after the header left out" if layout.left_out else ""]
+    parts += [layout.place or "", f"{amount(layout.skipped, 'row')} before the header" if layout.skipped else ""]
+    parts += [f"{amount(layout.left_out, 'row')} after the header left out" if layout.left_out else ""]
     parts += ["rejected rows of an earlier import" if layout.is_rejects else ""]
     unreadable = f", of which {profile.unreadable:,} cannot be read" if profile.unreadable else ""
-    return f"{profile.name}: {', '.join(filter(None, parts))}; {_rows(profile.rows + profile.unreadable)}{unreadable}"
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
-
-
-def _rows_are(count: int) -> str:
-    return f"{_rows(count)} {'is' if count == 1 else 'are'}"
+    rows = amount(profile.rows + profile.unreadable, "row")
+    return f"{profile.name}: {', '.join(filter(None, parts))}; {rows}{unreadable}"
 
 
 def understood_lines(plan: Plan) -> list[tuple[str, str]]:
@@ -176,7 +169,7 @@ def _how(plan: Plan, name: str) -> str:
         forms = sum((one.forms for one in plan.forms.values()), Counter())
         names = ", ".join(form for form, _ in forms.most_common())
         read = f"{names}, {_period(plan)}; those without a zone are in {plan.dates.zone_name}" if names else "no dates"
-        undated = f"; {_rows_are(plan.undated)} dated now, without a date" if plan.undated else ""
+        undated = f"; {amount(plan.undated, 'row is', 'rows are')} dated now, without a date" if plan.undated else ""
         return f": {read}{_doubt_text(plan)}{undated}"
     return ""
 

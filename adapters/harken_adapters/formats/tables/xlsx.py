@@ -17,7 +17,7 @@ from python_calamine import (
     SheetVisibleEnum,
 )
 
-from harken.domain.texts import listed, no_such
+from harken.domain.texts import amount, listed, no_such
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.tables.compression import read_members
@@ -59,7 +59,7 @@ class SpreadsheetTable(TypedTable):
         self._sheet, place = _load(source, options.sheet)
         self._formulas = _formulas_of(source, self._sheet.name, with_formulas)
         if count := sum(map(len, self._formulas.values())):
-            place += f", {count:,} formula{'' if count == 1 else 's'} without a result read as text"
+            place += f", {amount(count, 'formula')} without a result read as text"
         self._width = max([self._sheet.total_width + 1, *map(max, self._formulas.values())])
         self._total = self._sheet.total_height + 1
         rows = [row for row in islice(self._rows(), _SAMPLE_ROWS) if row.position > (options.skip_rows or 0)]

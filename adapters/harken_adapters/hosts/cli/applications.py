@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import typer
+from attrs import evolve
 
 from harken import Harken
-from harken_adapters.hosts.cli.empty_results import entries
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import print_json, say, table
 
@@ -16,7 +16,7 @@ def applications(context: typer.Context, as_json: Json = False) -> None:
     Counts all entries, and those that lists and statistics show: approved ones that are not withdrawn.
     """
     with cli_context(context).open_existing() as hk:
-        rows = [(name, entries(hk, name), _counted(hk, name)) for name in hk.moderation.applications()]
+        rows = [(name, count_entries(hk, name), _count_shown(hk, name)) for name in hk.moderation.applications()]
     if as_json:
         found = [{"application": name, "entries": number, "counted": counted} for name, number, counted in rows]
         print_json({"applications": found})
@@ -26,5 +26,10 @@ def applications(context: typer.Context, as_json: Json = False) -> None:
         say("No feedback yet")
 
 
-def _counted(hk: Harken, application: str) -> int:
+def count_entries(hk: Harken, application: str) -> int:
+    """The number of entries of an application, in any state."""
+    return hk.analytics.summary(evolve(hk.query().in_any_state(), application=application)).total
+
+
+def _count_shown(hk: Harken, application: str) -> int:
     return hk.summary(application=application).total

@@ -11,8 +11,8 @@ import typer
 
 from harken import ConfigurationError, Harken
 from harken.configuration.notifications import NotificationSettings
+from harken.domain.texts import amount
 from harken.services.notifications.channels import ChannelState, ChannelStatus
-from harken_adapters.charts.labels import amount
 from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context, text
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text, warn

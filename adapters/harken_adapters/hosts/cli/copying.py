@@ -14,9 +14,9 @@ from attrs import asdict
 from harken import Feedback
 from harken.clock import utc_now
 from harken.configuration.storage_urls import open_existing_storage, open_storage, same_storage
+from harken.domain.texts import amount
 from harken.services.copying import ConversationPart, Copied, Copyable, Copying, SessionValue
 from harken.services.mirroring import Extra, Kind
-from harken_adapters.charts.labels import amount
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.exit_codes import REFUSED
 from harken_adapters.hosts.cli.files import Rejects, refuse_database

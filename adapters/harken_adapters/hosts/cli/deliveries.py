@@ -10,8 +10,8 @@ import typer
 
 from harken import Harken
 from harken.domain.events import Attempt, Delivery, DeliveryState
+from harken.domain.texts import amount
 from harken.services.notifications.deliveries import Cause, DeliveryFilters
-from harken_adapters.charts.labels import amount
 from harken_adapters.formats.delivery import delivery_record, summary_record
 from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit

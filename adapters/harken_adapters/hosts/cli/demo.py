@@ -21,7 +21,7 @@ from harken import (
     Submission,
     Target,
 )
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.demo.story import Story
 from harken_adapters.demo.visitors import Visitors, arrivals
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context

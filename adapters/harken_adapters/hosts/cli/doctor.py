@@ -24,9 +24,8 @@ from harken.domain.alerts.patterns import Subject
 from harken.domain.alerts.rules import QueueRule
 from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
-from harken.domain.texts import without_password
+from harken.domain.texts import amount, without_password
 from harken.services.notifications.channels import ChannelState
-from harken_adapters.charts.labels import amount
 from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.channels import channels_problem, status_text, stranded_line
 from harken_adapters.hosts.cli.exit_codes import FAILED

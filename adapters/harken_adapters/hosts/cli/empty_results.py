@@ -7,11 +7,10 @@ from typing import Final
 
 from attrs import evolve
 
-from harken import FeedbackQuery, GroupBy, Harken, InvalidQuery
+from harken import FeedbackQuery, GroupBy, Harken
 from harken.domain.query import Dimension
-from harken.domain.texts import did_you_mean, listed
-from harken_adapters.charts.labels import amount
-from harken_adapters.formats.statistics import parse_group
+from harken.domain.texts import amount, did_you_mean, listed
+from harken_adapters.hosts.cli.applications import count_entries
 from harken_adapters.hosts.cli.output import in_one_line, say
 
 #: How many applications, or values of a filter, are named.
@@ -32,27 +31,27 @@ def say_if_empty(hk: Harken, tell: Callable[[str], None] = say) -> bool:
         tell("No feedback yet")
         return True
     # Only the entries of those that are named are counted.
-    named = [f"{name} ({amount(entries(hk, name), 'entry', 'entries')})" for name in others[:_MOST_NAMED]]
+    named = [f"{name} ({amount(count_entries(hk, name), 'entry', 'entries')})" for name in others[:_MOST_NAMED]]
     tell(f"No feedback yet in the application {hk.application}")
     tell(f"Add --application NAME for one that has feedback: {listed([*named, *others[_MOST_NAMED:]], _MOST_NAMED)}")
     return True
 
 
-def say_if_nothing(hk: Harken, *queries: FeedbackQuery, tell: Callable[[str], None] = say) -> bool:
+def say_if_nothing(hk: Harken, *queries: FeedbackQuery) -> bool:
     """If no feedback matches any of the queries, say that, and what is probably wrong.
 
     Returns whether none matches.
     """
-    if say_if_empty(hk, tell):
+    if say_if_empty(hk):
         return True
     if any(_has(hk, query) for query in queries):
         return False
-    tell("No feedback matches the filters")
-    tell_unknown(hk, *queries, tell=tell)
+    say("No feedback matches the filters")
+    tell_unknown(hk, *queries)
     counted = [query for query in queries if query == evolve(query, statuses=_COUNTED.statuses, withdrawn=False)]
     if others := sum(hk.analytics.summary(query.in_any_state()).total for query in counted):
         are = amount(others, "entry is", "entries are")
-        tell(f"{are} pending, rejected or withdrawn; to include them, add --status any --withdrawn")
+        say(f"{are} pending, rejected or withdrawn; to include them, add --status any --withdrawn")
     return True
 
 
@@ -60,26 +59,6 @@ def tell_unknown(hk: Harken, *queries: FeedbackQuery, tell: Callable[[str], None
     """Name the agents, tags and context values of queries that no feedback has, with similar ones that exist."""
     for line in dict.fromkeys(line for query in queries for line in _unknown(hk, query)):
         tell(line)
-
-
-def parse_existing_group(hk: Harken, text: str) -> GroupBy:
-    """The grouping for the option ``--by``.
-
-    Raises:
-        InvalidQuery: it is not one. The message suggests a context name that feedback has.
-    """
-    try:
-        return parse_group(text, over_time="'harken trends'")
-    except InvalidQuery as error:
-        names = hk.analytics.facets(hk.query()).context
-        if text not in names:
-            raise
-        raise InvalidQuery(f"{error}; did you mean context.{text}?") from None
-
-
-def entries(hk: Harken, application: str) -> int:
-    """The number of entries of an application, in any state."""
-    return hk.analytics.summary(evolve(hk.query().in_any_state(), application=application)).total
 
 
 def _has(hk: Harken, query: FeedbackQuery) -> bool:

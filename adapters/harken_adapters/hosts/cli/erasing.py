@@ -11,7 +11,7 @@ from attrs import asdict, evolve, frozen
 
 from harken import Erased, FeedbackQuery, Harken
 from harken.domain.rules import label_problem
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.formats.record import erasure_record
 from harken_adapters.hosts.cli.exit_codes import NOT_FOUND
 from harken_adapters.hosts.cli.options import ZONES, Json, WrongUsage, cli_context, local_instant
@@ -67,6 +67,19 @@ class _Selection:
             return hk.imports.erase(hk.application, self.import_id)
         return hk.collection.erase(self.query(hk))
 
+    def exists(self, hk: Harken) -> bool:
+        """Whether what the conditions name exists, so that it is not a mistake if nothing was created before the time.
+
+        An import that was found exists, also without entries.
+        """
+        if self.import_id is not None:
+            return True
+        if self.before is None:
+            return False
+        if all(one is None for one in (self.session, self.author, self.application)):
+            return True
+        return bool(hk.collection.find(evolve(self.query(hk), until=None), limit=1).items)
+
 
 def erase(
     context: typer.Context,
@@ -121,18 +134,20 @@ def erase(
         if not yes and not confirm(_question(selection, query, hk.analytics.summary(query).total)):
             raise typer.Abort
         erased = selection.erase(hk)
-    record = erasure_record(erased)
-    is_nothing = not any(record["removed"].values())
+        record = erasure_record(erased)
+        is_nothing = not any(record["removed"].values())
+        exists = not is_nothing or selection.exists(hk)
     if as_json:
         print_json(record)
     elif is_nothing and import_id is not None:
         say(f"Nothing to erase: the import {import_id} has no entries; it is no longer listed")
-    elif is_nothing and before is not None:
+    elif is_nothing and before is not None and exists:
         say(f"Nothing to erase: no such feedback was created before {time_text(selection.before)}")
+    elif is_nothing and before is not None:
+        say("Nothing to erase: no feedback matches the conditions other than --before")
     else:
         _show_erased(erased, cli.command)
-    # An import and a time can be right although nothing is erased.
-    if is_nothing and import_id is None and before is None:
+    if not exists:
         raise typer.Exit(NOT_FOUND)
 
 

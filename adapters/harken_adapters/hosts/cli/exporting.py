@@ -13,7 +13,7 @@ import typer
 
 from harken import Feedback, FeedbackQuery, Harken
 from harken.configuration.extras import requires
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.formats.exporting import SPREADSHEET, WRITERS, Writer, spreadsheet_writer, write_all
 from harken_adapters.formats.pairs import Pairs
 from harken_adapters.formats.tables.source import STANDARD

@@ -10,7 +10,7 @@ import typer
 from attrs import evolve, frozen
 
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.ratings import OTHER, canonical
+from harken_adapters.formats.importing.ratings import OTHER, SCALES, canonical
 from harken_adapters.hosts.cli.options import ZONES, completes, pairs, with_options
 
 _PANEL: Final = "What columns mean"
@@ -69,8 +69,8 @@ def _meaning(
     scale: Annotated[
         str | None,
         typer.Option(
-            metavar="stars|nps|0..1",
-            autocompletion=completes("stars", "nps", "0..1"),
+            metavar="|".join(SCALES),
+            autocompletion=completes(*SCALES),
             rich_help_panel=_PANEL,
             help="The scale of ratings that are numbers.",
         ),

@@ -10,7 +10,7 @@ from typing import Any, Final
 import typer
 
 from harken import ImportCounts
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import heading, sample_rows, understood_lines, understood_record

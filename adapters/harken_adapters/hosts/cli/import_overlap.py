@@ -7,7 +7,7 @@ from typing import Final
 
 from harken import Import, StorageUnavailable
 from harken.domain.rules import label_problem
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.formats.importing.mappings import MappingDigests
 from harken_adapters.formats.importing.profile import RowDigests
 from harken_adapters.hosts.cli.import_run import undo_command

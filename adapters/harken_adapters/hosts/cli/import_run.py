@@ -13,7 +13,7 @@ from typing import Any, Final
 from attrs import Factory, asdict, define, field
 
 from harken import Harken, Import
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.importing.importer import Importer
 from harken_adapters.formats.importing.mappings import MappingDigests, carried_mapping

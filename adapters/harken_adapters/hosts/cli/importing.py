@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 import harken
 from harken import Import
 from harken.clock import utc_now
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.mappings import MappingDigests

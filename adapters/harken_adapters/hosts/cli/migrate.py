@@ -17,7 +17,7 @@ from attrs import evolve
 import harken
 from harken import StorageError
 from harken.clock import utc_now
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.mappings import MappingDigests, carried_mapping
 from harken_adapters.formats.importing.plan import Plan, check_typed_columns

@@ -12,10 +12,10 @@ import typer
 from harken import Cursor, Feedback, ModerationStatus, Page, SpamEvaluation
 from harken.domain.moderation import Decision
 from harken.domain.query import Order
+from harken.domain.texts import amount
 from harken.services.feedback.moderation import DecisionResult
 from harken.services.feedback.reviewing import BeforeAfter, Effect, Review
 from harken.services.spam import MIN_DECISIONS
-from harken_adapters.charts.labels import amount
 from harken_adapters.formats.moderation import (
     decisions_record,
     outcomes_record,

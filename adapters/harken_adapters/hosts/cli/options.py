@@ -19,13 +19,14 @@ import typer
 from attrs import evolve, frozen
 
 import harken
-from harken import FeedbackQuery, Harken, HarkenError, ModerationStatus, Rating
+from harken import FeedbackQuery, GroupBy, Harken, HarkenError, InvalidQuery, ModerationStatus, Rating
 from harken.configuration.settings import Settings
-from harken.configuration.storage_urls import file_of, open_existing_storage
+from harken.configuration.storage_urls import is_missing, open_existing_storage
 from harken.domain.instants import SkippedTime, parse_instant
 from harken.domain.query import ANY_STATUS
 from harken.domain.rules import SpamHandling, text_problem
 from harken.domain.trend import zone_named
+from harken_adapters.formats.statistics import parse_group
 
 
 def completes(*choices: str) -> Callable[[str], list[str]]:
@@ -124,8 +125,7 @@ class CliContext:
 
         A missing file is created only for an operation that succeeds, so it is tried in memory first.
         """
-        file = file_of(self.url)
-        if file is not None and not file.exists():
+        if is_missing(self.url):
             with harken.connect("memory://", application=self.application) as hk:
                 operation(hk)
         with self.open() as hk:
@@ -392,6 +392,21 @@ def _filters(
         status=status,
         withdrawn=withdrawn,
     )
+
+
+def parse_existing_group(hk: Harken, text: str) -> GroupBy:
+    """The grouping for the option ``--by``.
+
+    Raises:
+        InvalidQuery: it is not one. The message suggests a context name that feedback has.
+    """
+    try:
+        return parse_group(text, over_time="'harken trends'")
+    except InvalidQuery as error:
+        names = hk.analytics.facets(hk.query()).context
+        if text not in names:
+            raise
+        raise InvalidQuery(f"{error}; did you mean context.{text}?") from None
 
 
 Command = Callable[..., None]

@@ -15,8 +15,8 @@ from harken_adapters.formats.statistics import (
     issues_record,
     ranking_record,
 )
-from harken_adapters.hosts.cli.empty_results import parse_existing_group, say_if_empty, say_if_nothing
-from harken_adapters.hosts.cli.options import Filters, Json, cli_context, completes, with_filters
+from harken_adapters.hosts.cli.empty_results import say_if_empty, say_if_nothing
+from harken_adapters.hosts.cli.options import Filters, Json, cli_context, completes, parse_existing_group, with_filters
 from harken_adapters.hosts.cli.output import chart, print_json, row_width, say, table, wrap
 
 _SameWeekdays = Annotated[

@@ -18,7 +18,7 @@ import typer
 from harken import Harken
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import scheme_of
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.formats.delivery import channel_record
 from harken_adapters.hosts.cli.channels import channel_line, warn_of_stranded
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context

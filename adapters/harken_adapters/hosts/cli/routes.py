@@ -8,7 +8,7 @@ import typer
 
 from harken import Harken, ModerationStatus, NoSuchRoute, Route
 from harken.domain.routes import ROUTABLE, name_problem, parse_route, route_record
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.formats.route import dry_run_record
 from harken_adapters.hosts.cli.options import FILTER_PANEL, RATINGS, Json, cli_context, completes
 from harken_adapters.hosts.cli.output import feedback_entry, in_one_line, print_json, say, say_facts

@@ -8,8 +8,8 @@ import typer
 from rich.text import Text
 
 from harken import AverageReading, EmbeddingsEvaluation, Feedback, Rating, SentimentEvaluation, SentimentSurvey
+from harken.domain.texts import amount
 from harken.services.embeddings import MAX_COMMENTS
-from harken_adapters.charts.labels import amount
 from harken_adapters.formats.readings import sentiment_evaluation_record, survey_record
 from harken_adapters.hosts.cli.empty_results import say_if_nothing
 from harken_adapters.hosts.cli.evaluation import evaluation_table, reading_note

@@ -30,7 +30,7 @@ from harken import (
 )
 from harken.domain.instants import format_duration
 from harken.domain.query import Dimension, GroupKey
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.charts.terminal import (
     change_text,
     comparison_text,
@@ -55,7 +55,7 @@ from harken_adapters.formats.statistics import (
     response_time_record,
     themes_record,
 )
-from harken_adapters.hosts.cli.empty_results import parse_existing_group, say_if_nothing, tell_unknown
+from harken_adapters.hosts.cli.empty_results import say_if_nothing, tell_unknown
 from harken_adapters.hosts.cli.options import (
     GROUPS,
     Filters,
@@ -63,6 +63,7 @@ from harken_adapters.hosts.cli.options import (
     WrongUsage,
     cli_context,
     local_instant,
+    parse_existing_group,
     values_by_name,
     with_filters,
 )

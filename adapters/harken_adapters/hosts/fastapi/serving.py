@@ -25,7 +25,7 @@ from starlette.routing import Route
 from harken import ConfigurationError, Harken
 from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
-from harken.configuration.storage_urls import file_of, scheme_of
+from harken.configuration.storage_urls import is_missing, scheme_of
 from harken_adapters.hosts.fastapi.app import create_app
 from harken_adapters.hosts.fastapi.loopback import LoopbackOnly
 from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
@@ -163,7 +163,7 @@ def check(settings: ServerSettings, storage: str, command: str = "harken") -> No
         raise ConfigurationError("Several workers need a shared storage; memory:// is separate in each process")
     is_exposed = not _is_local(settings.host)
     # A server that does not start must not create a file, and a missing one has no keys.
-    if is_exposed and (settings.access == "open" or not (settings.token_secrets or _exists(storage))):
+    if is_exposed and (settings.access == "open" or (is_missing(storage) and not settings.token_secrets)):
         raise _exposure(settings, command)
     # Errors are reported once here, not by each worker process.
     if settings.relay:
@@ -172,12 +172,6 @@ def check(settings: ServerSettings, storage: str, command: str = "harken") -> No
         Api(hk, settings, limit_storage=limit_storage(storage, settings.workers)).close()
         if is_exposed and not (settings.token_secrets or hk.keys.in_use()):
             raise _exposure(settings, command)
-
-
-def _exists(storage: str) -> bool:
-    """Whether the file of a storage exists; true for a storage without one."""
-    file = file_of(storage)
-    return file is None or file.exists()
 
 
 def _exposure(settings: ServerSettings, command: str) -> ConfigurationError:

@@ -11,7 +11,8 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import AlertKind
 from harken.domain.alerts.rules import AlertRule, RateRule, SatisfactionRule
 from harken.domain.summary import Summary
-from harken_adapters.charts.labels import amount, interval_text, isolated, satisfaction_text
+from harken.domain.texts import amount
+from harken_adapters.charts.labels import interval_text, isolated, satisfaction_text
 from harken_adapters.hosts.web.wording import duration_text
 
 _RATINGS: Final = {

@@ -11,11 +11,11 @@ from markupsafe import Markup
 from harken import Finding, Headline, Rating
 from harken.domain.insight.comparison import Comparison, Estimate
 from harken.domain.summary import Summary
+from harken.domain.texts import amount
 from harken_adapters.charts import headline_details, headline_title
 from harken_adapters.charts.headline import growth_text, mix_text, more_or_fewer
 from harken_adapters.charts.labels import (
     DASH,
-    amount,
     count_text,
     interval_text,
     isolated,

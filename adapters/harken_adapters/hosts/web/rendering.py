@@ -12,6 +12,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from harken.domain.texts import amount
 from harken_adapters.charts.labels import isolated
 from harken_adapters.hosts.web import wording
 
@@ -21,7 +22,7 @@ _FILTERS: Final[Mapping[str, Callable[..., object]]] = {
     "age": wording.age_markup,
     "date": wording.date_markup,
     "since": wording.since_text,
-    "amount": wording.amount,
+    "amount": amount,
     "count": wording.count_markup,
     "duration": wording.duration_text,
     "points": wording.points_text,

@@ -8,9 +8,9 @@ from typing import Final
 
 from markupsafe import Markup
 
+from harken.domain.texts import amount
 from harken_adapters.charts.labels import (
     MONTHS,
-    amount,
     count_text,
     day_text,
     isolated,
@@ -21,7 +21,6 @@ from harken_adapters.charts.labels import (
 
 __all__ = [
     "age_markup",
-    "amount",
     "at_markup",
     "capped_text",
     "clock_markup",

@@ -11,6 +11,7 @@ from harken.domain.erasure import Erased
 from harken.domain.instants import format_duration, from_microseconds, to_microseconds
 from harken.domain.query import FeedbackQuery
 from harken.domain.retention import Retention
+from harken.domain.texts import amount
 from harken.ports.repository import FeedbackRepository
 from harken.ports.state import StateEntry, StateRepository
 from harken.ports.time import Clock
@@ -114,7 +115,7 @@ class RetentionService:
             if total and query.until and (kept := self.settings.kept_for(query.application)):
                 logger.info(
                     "Erased %s of application %s, created before %s: feedback is kept for %s",
-                    "1 entry" if total == 1 else f"{total:,} entries",
+                    amount(total, "entry", "entries"),
                     query.application,
                     f"{query.until:%Y-%m-%d %H:%M}Z",
                     format_duration(kept),

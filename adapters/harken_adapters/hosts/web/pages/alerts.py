@@ -14,9 +14,9 @@ from harken import DeliveryNotFound, Harken, Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import AlertKind
 from harken.domain.events import Delivery, DeliveryState, EventType
+from harken.domain.texts import amount
 from harken.services.notifications.channels import MAX_REASON, ChannelStatus
 from harken.services.notifications.deliveries import DeliveryFilters, DeliverySummary
-from harken_adapters.charts.labels import amount
 from harken_adapters.formats.notification import alert_details
 from harken_adapters.hosts.http.guards.permissions import check_operator
 from harken_adapters.hosts.http.wire.messages import Response

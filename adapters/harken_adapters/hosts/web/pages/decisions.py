@@ -19,8 +19,8 @@ from harken import (
     ModerationStatus,
 )
 from harken.domain.moderation import Decision
+from harken.domain.texts import amount
 from harken.services.feedback.moderation import DecisionResult
-from harken_adapters.charts.labels import amount
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import Parameters, invalid
 from harken_adapters.hosts.web.forms import form_of

@@ -10,7 +10,8 @@ from typing import Final
 from attrs import evolve, frozen
 
 from harken import Cursor, Feedback, FeedbackQuery, Harken
-from harken_adapters.charts.labels import amount, share_text
+from harken.domain.texts import amount
+from harken_adapters.charts.labels import share_text
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.entries import count_entries, entry_view, is_cut_off
 from harken_adapters.hosts.web.filter_bar import filter_bar, value_text

@@ -13,11 +13,12 @@ from harken import Cursor, Feedback, FeedbackNotFound, FeedbackQuery, GroupBy, M
 from harken.domain.feedback import Revision
 from harken.domain.moderation import Waiting
 from harken.domain.query import Dimension
+from harken.domain.texts import amount
 from harken.services.feedback.backlog import waits_since
 from harken.services.feedback.moderation import MAX_DECISIONS, Decisions
 from harken.services.feedback.reviewing import BeforeAfter, Effect, Review, SimilarTexts
 from harken.services.feedback.rule_counts import RuleCount
-from harken_adapters.charts.labels import amount, isolated, satisfaction_text, share_text
+from harken_adapters.charts.labels import isolated, satisfaction_text, share_text
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import invalid
 from harken_adapters.hosts.web.entries import shown_of

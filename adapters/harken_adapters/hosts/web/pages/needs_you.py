@@ -11,13 +11,14 @@ from markupsafe import Markup
 from harken import Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import AlertKind
+from harken.domain.texts import amount
 from harken.services.notifications.deliveries import Cause
 from harken_adapters.hosts.web.alert_words import alert_title, alert_values
 from harken_adapters.hosts.web.delivery_words import cause_text
 from harken_adapters.hosts.web.pages.alerts import PATH, may_see_deliveries
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
-from harken_adapters.hosts.web.wording import amount, duration_text, when_markup
+from harken_adapters.hosts.web.wording import duration_text, when_markup
 
 _ALERTS: Final = 3
 

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from harken import ApiKey, Harken, HarkenError, Route, RouteDryRun, Scope
 from harken.domain.routes import route_record
-from harken_adapters.charts.labels import amount
+from harken.domain.texts import amount
 from harken_adapters.hosts.http.guards.access import Principal
 from harken_adapters.hosts.http.operations.keys import create_key, manageable_keys, revoke_key
 from harken_adapters.hosts.http.operations.routes import (
