@@ -4,7 +4,7 @@ import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 
 import nh3
 import pytest
@@ -211,11 +211,11 @@ def test_the_text_of_an_element_is_kept(text: str, name: str) -> None:
 )
 @pytest.mark.parametrize("length", [1_000, 100_000])
 def test_hostile_texts_are_fast(piece: str, length: int) -> None:
-    """Hostile texts are sanitised quickly, and the result is stable."""
+    """Hostile texts need little processor time, and the result is stable."""
     text = piece * (length // len(piece))
-    start = perf_counter()
+    start = thread_time()
     once = SANITIZER.sanitize(text)
-    assert perf_counter() - start < 2
+    assert thread_time() - start < 2
     assert SANITIZER.sanitize(once) == once
 
 
