@@ -242,12 +242,12 @@ def test_an_unclosed_quote_affects_one_line() -> None:
 
 
 def test_many_unclosed_quotes_are_fast() -> None:
-    """Each unclosed quote costs at most the reading of one row of maximum length."""
+    """Each unclosed quote costs at most the processor time of reading one row of maximum length."""
     long_text = "x" * 90 + "\n"
     data = "session_id,comment\n" + ('s,"open\n' * 500 + f"t,{long_text}" * 5_000) * 3
-    began = time.perf_counter()
+    began = time.thread_time()
     assert len(records_of(data)) == 3 * 5_500
-    assert time.perf_counter() - began < 10
+    assert time.thread_time() - began < 10
 
 
 def test_an_endless_line_is_skipped() -> None:
