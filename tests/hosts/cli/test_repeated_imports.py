@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +381,45 @@ def test_a_changed_row_of_a_stored_entry_is_reported(cli: Any, tmp_path: Path) -
     assert len(entries()) == 4
     new = {**rejected, "harken_id": "", "comment": "New"}
     assert cli("import", write(tmp_path, "new.jsonl", new), "--json").json["added"] == 1
+
+
+def resave(name: str, columns: Sequence[str] | None = None, **cells: str) -> str:
+    """Save ``x.csv`` under another name, with these columns, and with these cells in all rows."""
+    with Path("x.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = [{**row, **cells} for row in csv.DictReader(file)]
+    with Path(name).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns or [*rows[0]], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return name
+
+
+def test_columns_that_were_removed_from_a_table_for_spreadsheets_are_not_compared(cli: Any) -> None:
+    """Its rows are duplicates, whichever columns are left, if those are unchanged."""
+    exported(cli)
+    for left in (["comment"], ["rating", "session_id"], ["rating", "created_at", "agent_id", "tags", "tier"]):
+        ran = cli("import", resave("y.csv", [*left, "harken_id"]), "--json")
+        assert (ran.code, ran.json["duplicates"]) == (0, 4), ran.out
+
+
+def test_every_change_of_a_stored_entry_is_reported(cli: Any) -> None:
+    """Also of its sentiment, of cells that were emptied, and of text that only looks like an equal number."""
+    row = "007,3.0,0.5,0.25,gold,2026-01-05T10:00:42Z"
+    header = "session_id,comment,sentiment_polarity,sentiment_subjectivity,tier,created_at"
+    assert cli("import", "-", stdin=f"{header}\n{row}\n").code == 0
+    assert cli("export", "x.csv", "--for", "spreadsheet").code == 0
+    assert cli("import", resave("y.csv", sentiment_polarity="0.50"), "--json").json["duplicates"] == 1
+    changes = {
+        "session_id": "7e0",
+        "comment": "3",
+        "sentiment_polarity": "-0.9",
+        "sentiment_subjectivity": "0.26",
+        "tier": "",
+        "created_at": "",
+    }
+    for name, cell in changes.items():
+        ran = cli("import", resave("y.csv", **{name: cell}))
+        assert f"is stored with another '{name}', which" in " ".join(ran.out.split()), name
 
 
 def test_a_table_for_spreadsheets_is_imported_elsewhere(cli: Any) -> None:

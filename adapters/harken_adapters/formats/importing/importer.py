@@ -11,8 +11,8 @@ from harken import Feedback, FeedbackRejected, Harken, Receipt, Submission
 from harken.ports.repository import Conflict, DuplicateOf, Outcome, Stored, Taken
 from harken_adapters.formats.csv_export import from_cells
 from harken_adapters.formats.errors import BadRow
+from harken_adapters.formats.importing.exported_rows import change_problem, compared_names, id_of
 from harken_adapters.formats.importing.plan import Plan
-from harken_adapters.formats.importing.stored import change_problem, id_of
 from harken_adapters.formats.importing.submissions import builder_for
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.record import from_record, is_export
@@ -81,6 +81,7 @@ class Importer:
         self._check_rules = check_rules
         self._dry_run = dry_run
         self._has_ids = plan.has_ids
+        self._compared = compared_names(plan)
         self._place = "line" if table.layout.has_lines else "row"
         self._builder = builder_for(plan, harken.application, import_id)
         self._entry_of = self._reader_for(plan)
@@ -142,7 +143,7 @@ class Importer:
         ]
 
     def _as_stored(self, read: _Read, stored: Feedback) -> _Read:
-        if isinstance(read.entry, Submission) and (problem := change_problem(stored, read.entry)):
+        if isinstance(read.entry, Submission) and (problem := change_problem(stored, read.entry, self._compared)):
             return _Read(read.row, None, problem)
         return _Read(read.row, None, "", DuplicateOf(stored))
 

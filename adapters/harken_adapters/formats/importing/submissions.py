@@ -31,7 +31,7 @@ from harken_adapters.formats.values import canonical_text, is_empty, to_json
 #: The context name of a rating as it was in the file, if it was translated.
 RATING_GIVEN: Final = "rating_given"
 #: How many context values a row has at most, besides the two that an import adds.
-_MOST_VALUES: Final = MAX_CONTEXT_KEYS - 2
+MOST_VALUES: Final = MAX_CONTEXT_KEYS - 2
 _SINGLE_FIELDS: Final = tuple(name for name in FIELDS if name != "tags")
 _SESSION: Final = _SINGLE_FIELDS.index("session_id")
 #: The other fields by which equal rows are the same one.
@@ -148,12 +148,12 @@ class SubmissionBuilder(ABC):
     def _shortened(self, context: dict[str, Any]) -> dict[str, Any]:
         """The context, with at most as many values, and values of at most as many characters, as can be stored."""
         long = [name for name, value in context.items() if type(value) is str and len(value) > MAX_CONTEXT_VALUE_LENGTH]
-        if not long and len(context) <= _MOST_VALUES:
+        if not long and len(context) <= MOST_VALUES:
             return context
         self.cut += 1
         for name in long:
             context[name] = f"{context[name][: MAX_CONTEXT_VALUE_LENGTH - 1]}…"
-        return dict(islice(context.items(), _MOST_VALUES))
+        return dict(islice(context.items(), MOST_VALUES))
 
 
 def builder_for(plan: Plan, application: Any, import_id: str | None = None) -> SubmissionBuilder:
