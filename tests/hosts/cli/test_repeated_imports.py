@@ -151,6 +151,21 @@ def test_a_row_with_a_date_is_the_same_in_the_file_and_corrected(cli: Any, tmp_p
     assert cli("import", write(tmp_path, "a.csv", text.replace("uq", "up")), "--json").json["duplicates"] == 2
 
 
+@pytest.mark.parametrize("correction", ["up", "uq"])
+def test_rejected_rows_never_overwrite_an_input_file(cli: Any, tmp_path: Path, correction: str) -> None:
+    """A file and its corrected rows are not imported at once, as the corrections would be overwritten or removed."""
+    file = write(tmp_path, "a.csv", "session_id,rating\ns,up\nt,uq\n")
+    assert cli("import", file).code == 3
+    rejects = correct(tmp_path, file, '"uq"', '"down"')
+    write(tmp_path, "a.csv", f"session_id,rating\ns,up\nt,{correction}\n")
+    before = (tmp_path / rejects).read_text()
+    for files in ((file, rejects), (rejects, file), ("a.csv*",)):
+        ran = cli("import", *files)
+        assert (ran.code, "overwrite the input file a.csv.rejected.jsonl; import that" in ran.err) == (2, True), ran.err
+    assert (tmp_path / rejects).read_text() == before
+    assert len(entries()) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "text", "correction"),
     [
