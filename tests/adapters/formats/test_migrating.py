@@ -36,7 +36,12 @@ def migrated(
     rejected: list[Any] = []
     profile, plan = plan_of(documents, ImportOptions(**options), "sessions")
     migration = Migration(
-        hk, profile, plan, lambda _, *parts: rejected.append(parts), application=application, check_rules=check_rules
+        hk,
+        profile,
+        plan,
+        lambda place, *parts: rejected.append((place["session"], place["position"], *parts)),
+        application=application,
+        check_rules=check_rules,
     )
     for _ in migration.batches(documents):
         pass
@@ -256,7 +261,9 @@ def test_a_corrected_entry_can_be_imported(hk: Harken) -> None:
     """The file of rejected entries has what an import needs, also the session; metadata stays rejected."""
     document = session({"rating": "meh", "comment": "so"}, {"rating": "up"}, metadata={"$n": 1})
     _, rejected = migrated(hk, document)
-    lines = [to_line(ENTRY, ["default", *place], reason, row) for *place, reason, row in rejected]
+    lines = [
+        to_line(dict(zip(ENTRY, ("default", *place), strict=True)), reason, row) for *place, reason, row in rejected
+    ]
     tally, refused = imported(hk, "\n".join(lines).replace("meh", "down"), "jsonl")
     assert (tally.added, [position for position, *_ in refused]) == (1, [2])
     corrected = next(one for one in hk.export() if one.rating is Rating.DOWN)

@@ -21,9 +21,9 @@ from harken_adapters.formats.values import canonical_text
 
 BATCH: Final = 1_000
 
-#: Called for each rejected row with its position, the reason, the row as a JSON value, and where the row is from. A
-#: row that an earlier import rejected is still from the file that this import read.
-Reject = Callable[[int, str, object, Origin], object]
+#: Called for each rejected row with its position, the reason, the row as a JSON value, and, if an earlier import
+#: rejected it, where it is from.
+Reject = Callable[[int, str, object, Origin | None], object]
 _Violations = tuple[Any, ...]
 
 
@@ -198,8 +198,7 @@ class Importer:
             case _:
                 reason = _reason(result, read.entry)
                 tally.reject(reason, f"{self._place} {read.row.position} of {self._table.name}")
-                origin = read.row.origin or Origin(self._table.name, read.row.position)
-                self._reject(read.row.position, reason, self._table.raw(read.row), origin)
+                self._reject(read.row.position, reason, self._table.raw(read.row), read.row.origin)
 
     def _count_added(self, read: _Read) -> None:
         self.tally.added += 1

@@ -129,7 +129,7 @@ class SubmissionBuilder(ABC):
         has_session = values[_SESSION] is not None and values[_SESSION] != constants[_SESSION]
         if has_session and (origin is None or self._has_ids):
             return ""
-        return self._source if origin is None else f"{source_name(origin.file)}:{origin.position}"
+        return self._source if origin is None else f"{source_name(origin.container)}:{origin.position}"
 
     def _key(self, values: Sequence[Any], tags: Sequence[Any], context: Mapping[str, Any], source: str) -> str:
         # NUL separates the values, as valid values do not contain it. The number of tags separates them from the rest.

@@ -23,7 +23,7 @@ from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.presets import options_of, preset, preset_names, preset_text, read_mapping
-from harken_adapters.formats.rejects import place_of
+from harken_adapters.formats.rejects import places_of
 from harken_adapters.formats.tables.opening import expand, open_table
 from harken_adapters.formats.tables.source import STANDARD
 from harken_adapters.formats.tables.table import Table
@@ -217,7 +217,7 @@ def _understand(
         plan = Plan.of(profile, options, now=utc_now())
     except UnusableFile as error:
         raise UnusableFile(f"{opened.name}: {error}") from error
-    rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *place_of(opened.layout))
+    rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *places_of(opened.layout))
     refuse_database(rejects.path)
     return ImportFile(opened, profile, plan, rejects, Tally())
 

@@ -24,7 +24,7 @@ from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, application_of, plan_of
-from harken_adapters.formats.rejects import ENTRY, read_as
+from harken_adapters.formats.rejects import ENTRY, mapping_part
 from harken_adapters.hosts.cli.exit_codes import REFUSED
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
@@ -84,7 +84,7 @@ def mongodb_sessions(
     options = meaning.override(ImportOptions())
     if "session_id" in {*options.columns, *options.constants}:
         raise WrongUsage("session_id is always read from _id; omit it from --map and --set")
-    rejects = Rejects(rejected or _default_rejects_path(collection), *ENTRY, keep=after is not None)
+    rejects = Rejects(rejected or _default_rejects_path(collection), ENTRY, keep=after is not None)
     refuse_database(rejects.path)
     cli = cli_context(context)
     began = perf_counter()
@@ -104,7 +104,7 @@ def mongodb_sessions(
         hk = stack.enter_context(harken.connect("memory://", application=cli.application) if dry_run else cli.open())
         # After opening the storage, which may have created the file.
         refuse_database(rejects.path)
-        reject = partial(rejects.add, read_as=read_as(None, profile.layout, None, carried_mapping(plan)))
+        reject = partial(rejects.add, read_as=mapping_part(carried_mapping(plan)))
         migration = Migration(
             hk,
             profile,
