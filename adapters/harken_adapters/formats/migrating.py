@@ -74,9 +74,9 @@ def plan_of(
     documents: Iterable[Document],
     options: ImportOptions,
     name: str,
-    application_of: Callable[[Document], Any] = lambda _: "",
-    known: Callable[[str], Sequence[Import]] = lambda _: (),
     *,
+    application_of: Callable[[Document], Any],
+    known: Callable[[str], Sequence[Import]],
     now: datetime | None = None,
 ) -> tuple[Profile, Plan]:
     """What the members of the entries mean, after a first pass over all documents.
@@ -248,6 +248,7 @@ class Migration:
         if self._dry_run or label_problem("application", application):
             return None
         if application not in self.imports:
+            # None of its entries could be read if it has no digests, or its first document was added meanwhile.
             digests = self._digests.get(application, RowDigests())
             record = self._harken.imports.begin(
                 application,
