@@ -280,7 +280,7 @@ def test_corrected_entries_are_imported_into_their_application(cli: Any, given: 
     path.write_text(path.read_text().replace("77", "4"))
     wrong = cli("import", path.name, "--rejected", "again.jsonl")
     assert wrong.code == 2
-    assert "it is of application 'shop'; import it with --application shop" in " ".join(wrong.out.split())
+    assert "it belongs to application 'shop'; import it with --application shop" in " ".join(wrong.out.split())
     ran = cli("--application", "shop", "import", "again.jsonl", "--json")
     assert (ran.code, ran.json["added"]) == (0, 1)
     assert cli("--application", "shop", "import", path.name, "--json").json["duplicates"] == 1

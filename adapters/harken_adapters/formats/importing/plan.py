@@ -74,7 +74,7 @@ class Plan:
         undated: the number of rows without a date.
         options: what the user says about the file.
         is_export: whether it is a Harken export, which is restored exactly.
-        has_ids: whether rows have the id of the entry that was exported for a spreadsheet.
+        has_harken_ids: whether rows have the id of the entry that was exported for a spreadsheet.
         hints: what may have been meant instead, for people.
     """
 
@@ -95,7 +95,7 @@ class Plan:
     forms: Mapping[str, DateForms]
     undated: int
     is_export: bool
-    has_ids: bool
+    has_harken_ids: bool
     hints: Sequence[str]
 
     @property
@@ -157,7 +157,7 @@ class Plan:
             forms=forms,
             undated=0 if is_export or "created_at" in options.constants else profile.undated,
             is_export=is_export,
-            has_ids=not is_export and ID in profile.names,
+            has_harken_ids=not is_export and ID in profile.names,
             hints=[*_hints(profile, fields, options, others, ratings), *_future(forms, now)],
         )
 

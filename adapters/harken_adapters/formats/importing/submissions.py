@@ -70,7 +70,7 @@ class SubmissionBuilder(ABC):
             name.removeprefix(CONTEXT): value for name, value in constants.items() if name.startswith(CONTEXT)
         }
         self._source = plan.source
-        self._has_ids = plan.sessions is Sessions.ID
+        self._session_is_row_id = plan.sessions is Sessions.ID
         self._occurrences: dict[int, int] = {}
         self.cut = 0
 
@@ -127,7 +127,7 @@ class SubmissionBuilder(ABC):
             if values[index] is not None and values[index] != constants[index]:
                 return ""
         has_session = values[_SESSION] is not None and values[_SESSION] != constants[_SESSION]
-        if has_session and (origin is None or self._has_ids):
+        if has_session and (origin is None or self._session_is_row_id):
             return ""
         return self._source if origin is None else f"{source_name(origin.container)}:{origin.position}"
 
