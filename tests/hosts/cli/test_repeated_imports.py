@@ -101,12 +101,14 @@ def test_a_file_is_recognised_in_another_folder_and_compressed(cli: Any, tmp_pat
     assert "mon.csv, archive/mon.csv have the same name" in cli("import", "mon.csv", "archive/mon.csv").out
 
 
-def test_rows_from_stdin_are_recognised_by_content(cli: Any) -> None:
-    """It has no name: what was piped once is a duplicate, and the output says so beforehand."""
+def test_rows_from_stdin_are_recognised_by_content(cli: Any, tmp_path: Path) -> None:
+    """It has no name: what was piped once is a duplicate, and the output says so, but not of a file of that name."""
     assert cli("import", "-", "--json", stdin=MONDAY).json["added"] == 4
     ran = cli("import", "-", stdin=MONDAY)
     assert "4 rows read: 0 added, 4 duplicates" in ran.out
     assert "rows that were imported from stdin before are duplicates" in " ".join(ran.out.split())
+    write(tmp_path, "stdin.csv", MONDAY)
+    assert "by content and the file name 'stdin'" in cli("import", "stdin.csv").out
 
 
 @pytest.mark.parametrize("column", ["session_id", "id", "message_id", "created_at"])
