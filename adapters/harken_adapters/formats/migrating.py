@@ -32,15 +32,16 @@ from harken_adapters.formats.importing.profile import Profile, RowDigests
 from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.submissions import SubmissionBuilder, builder_for
 from harken_adapters.formats.importing.tally import Tally
+from harken_adapters.formats.rejects import ENTRY
 
 #: The fields of a document that are read.
 DOCUMENT_FIELDS: Final = ("_id", "application_name", "feedbacks", "metadata")
 
 Document = Mapping[str, Any]
 
-#: Called for each rejected entry with its application, its session, its position in the array (if it has one), the
-#: reason, and the entry as a JSON value.
-Reject = Callable[[Any, str, int | None, str, object], object]
+#: Called for each rejected entry with the values that locate it, by the names of :data:`ENTRY`, the reason, and the
+#: entry as a JSON value. The position is ``None`` for what is not in an array.
+Reject = Callable[[Mapping[str, object], str, object], object]
 
 
 #: What became of a submission. For a dry run, the rules that an accepted one breaks.
@@ -73,9 +74,9 @@ def plan_of(
     documents: Iterable[Document],
     options: ImportOptions,
     name: str,
-    application_of: Callable[[Document], Any] = lambda _: "",
-    known: Callable[[str], Sequence[Import]] = lambda _: (),
     *,
+    application_of: Callable[[Document], Any],
+    known: Callable[[str], Sequence[Import]],
     now: datetime | None = None,
 ) -> tuple[Profile, Plan]:
     """What the members of the entries mean, after a first pass over all documents.
@@ -247,6 +248,7 @@ class Migration:
         if self._dry_run or label_problem("application", application):
             return None
         if application not in self.imports:
+            # None of its entries could be read if it has no digests, or its first document was added meanwhile.
             digests = self._digests.get(application, RowDigests())
             record = self._harken.imports.begin(
                 application,
@@ -290,7 +292,8 @@ class Migration:
                 case _:
                     tally.reject(str(result), f"session {entry.session_id}")
         if isinstance(result, FeedbackRejected | str):
-            self._reject(entry.application, entry.session_id, entry.position, str(result), entry.raw)
+            place = _place(entry.application, entry.session_id, entry.position)
+            self._reject(place, str(result), entry.raw)
 
     # --- metadata -------------------------------------------------------------------------------------------------
 
@@ -323,10 +326,14 @@ class Migration:
     def _reject_metadata(self, document: Document, reason: str, metadata: object) -> None:
         session_id = _session_id(document)
         self.tally.metadata.reject(reason, f"session {session_id}")
-        self._reject(self._application_of(document), session_id, None, reason, {"metadata": metadata})
+        self._reject(_place(self._application_of(document), session_id, None), reason, {"metadata": metadata})
 
     def _application_of(self, document: Document) -> Any:
         return application_of(document, named=self._application, default=self._harken.application)
+
+
+def _place(application: Any, session_id: str, position: int | None) -> Mapping[str, object]:
+    return dict(zip(ENTRY, (application, session_id, position), strict=True))
 
 
 def _session_id(document: Document) -> str:

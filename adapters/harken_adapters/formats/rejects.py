@@ -13,11 +13,14 @@ from harken_adapters.formats.spreadsheet_csv import is_spreadsheet_export, ungua
 from harken_adapters.formats.strict_json import parse
 from harken_adapters.formats.tables.table import Layout, Origin, Row
 
+_FILE: Final = "file"
+_LINE: Final = "line"
+_POSITION: Final = "position"
+_APPLICATION: Final = "application"
+_SESSION: Final = "session"
 #: The names of the values that locate an entry of a document: its application and session, and its position in the
 #: array, if any.
-ENTRY: Final = ("application", "session", "position")
-_FILE: Final = "file"
-_APPLICATION: Final = ENTRY[0]
+ENTRY: Final = (_APPLICATION, _SESSION, _POSITION)
 _REASON: Final = "reason"
 _ROW: Final = "row"
 #: How the row was read: the options of its import; and if it is a text, the names of its columns and their separator.
@@ -25,45 +28,40 @@ _MAPPING: Final = "mapping"
 _COLUMNS: Final = "columns"
 _SEPARATOR: Final = "separator"
 #: What a line has at least to be recognised, besides the reason and the row; and what it may have.
-_PLACES: Final[Sequence[Sequence[str]]] = (("line",), ("position",), ("session", "position"))
+_PLACES: Final[Sequence[Sequence[str]]] = ((_LINE,), (_POSITION,), (_SESSION, _POSITION))
 _OPTIONAL: Final = frozenset({_FILE, _APPLICATION, _MAPPING, _COLUMNS, _SEPARATOR})
 
 
 def place_of(layout: Layout) -> Sequence[str]:
     """The names of the values that locate a row: its file, and its line or its position there."""
-    return ("file", "line") if layout.has_lines else ("file", "position")
+    return (_FILE, _LINE) if layout.has_lines else (_FILE, _POSITION)
 
 
-def to_line(
-    names: Sequence[str], place: Sequence[object], reason: str, row: object, read_as: Mapping[str, object] | None = None
-) -> str:
+def places_of(layout: Layout) -> Sequence[Sequence[str]]:
+    """The names of the values that may locate rejected rows of a file: its own, or those of its rejected rows."""
+    return _PLACES if layout.is_rejects else (place_of(layout),)
+
+
+def to_line(place: Mapping[str, object], reason: str, row: object, read_as: Mapping[str, object] | None = None) -> str:
     """The line of a rejected row, without its end, in ASCII.
 
     Args:
-        names: the names of the values that locate a row.
-        place: these values.
+        place: the values that locate the row, by name.
         reason: why the row was rejected.
         row: the row as a JSON value.
-        read_as: how it was read, see :func:`read_as`.
+        read_as: how it was read: :func:`mapping_part` and, for a text, :func:`text_part`.
     """
-    return json.dumps({**dict(zip(names, place, strict=True)), _REASON: reason, _ROW: row, **(read_as or {})})
+    return json.dumps({**place, _REASON: reason, _ROW: row, **(read_as or {})})
 
 
-def read_as(
-    row: object, layout: Layout, columns: Sequence[str] | None, mapping: Mapping[str, object]
-) -> dict[str, object]:
-    """How a rejected row was read, for :func:`to_line`.
+def mapping_part(mapping: Mapping[str, object]) -> dict[str, object]:
+    """The part of ``read_as`` for the options of an import, as in a mapping file."""
+    return {_MAPPING: mapping} if mapping else {}
 
-    Args:
-        row: the row as a JSON value.
-        layout: how its file is read.
-        columns: the names of the columns of the file.
-        mapping: the options of the import, as in a mapping file.
-    """
-    found: dict[str, object] = {_MAPPING: mapping} if mapping else {}
-    if isinstance(row, str) and columns is not None and layout.separator:
-        found |= {_COLUMNS: [*columns], _SEPARATOR: layout.separator}
-    return found
+
+def text_part(layout: Layout, columns: Sequence[str] | None) -> dict[str, object]:
+    """The part of ``read_as`` for rows that are a text: how it is separated into these columns."""
+    return {_COLUMNS: [*columns], _SEPARATOR: layout.separator} if columns is not None and layout.separator else {}
 
 
 def is_rejected(value: object, places: Iterable[Sequence[str]] = _PLACES) -> bool:
@@ -96,27 +94,27 @@ def unwrap(position: int, value: Any, mapping: Mapping[str, Any]) -> Row:
     if not is_rejected(value):
         return Row(position, value, "expected a rejected row with its line, reason and row, as in the other lines")
     row, reason = value[_ROW], value[_REASON]
-    if value.get("position", 0) is None:
+    origin = _origin(value)
+    if value.get(_POSITION, 0) is None:
         problem = f"this is not an entry of feedback ({reason}); correct it where it is from"
-        return Row(position, json.dumps(row), problem)
-    if mapping_of(value) != mapping:
+    elif mapping_of(value) != mapping:
         problem = "it is from an import with other options than the first row; import it from a file of its own"
-        return Row(position, json.dumps(row), problem)
-    if isinstance(row, str):
+        if origin:
+            origin = origin._replace(read_as={**origin.read_as, _MAPPING: mapping_of(value)})
+    elif isinstance(row, str):
         row, problem = _parse(row, value, reason)
     else:
         problem = "" if isinstance(row, dict) else _unreadable(reason)
     if problem:
-        return Row(position, row if isinstance(row, str) else json.dumps(row), problem, _origin(value))
-    return Row(position, with_session(row, value["session"]) if "session" in value else row, "", _origin(value))
+        return Row(position, row if isinstance(row, str) else json.dumps(row), problem, origin)
+    return Row(position, with_session(row, value[_SESSION]) if _SESSION in value else row, "", origin)
 
 
 def _origin(value: Mapping[str, Any]) -> Origin | None:
-    if not value.keys() & {_FILE, _APPLICATION}:
+    if not value.keys() & {_FILE, _APPLICATION, _SESSION}:
         return None
-    file, position = value.get(_FILE, value.get("session")), value.get("line", value.get("position"))
-    kept = {name: value[name] for name in (_APPLICATION, _COLUMNS, _SEPARATOR) if name in value}
-    return Origin(str(file), position, value.get(_APPLICATION), kept)
+    place, read_as = (_FILE, *ENTRY, _LINE), (_COLUMNS, _SEPARATOR)
+    return Origin(*({name: value[name] for name in names if name in value} for names in (place, read_as)))
 
 
 def _parse(text: str, value: Mapping[str, Any], reason: object) -> tuple[Any, str]:

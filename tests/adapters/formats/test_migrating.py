@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +17,10 @@ import harken
 from harken import Feedback, FeedbackQuery, Harken, Rating, StorageUnavailable, Target
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
+from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.migrating import Document, Migrated, Migration, plain, plan_of
+from harken_adapters.formats.migrating import Document, Migrated, Migration, application_of, plain, plan_of
 from harken_adapters.formats.rejects import ENTRY, to_line
 from import_files import imported
 from session_documents import Expected, session_documents
@@ -29,14 +32,25 @@ pytestmark = pytest.mark.slow
 A_DATE = "expected one such as 2026-01-31T12:00:00Z; add --date-format for others"
 
 
+def planned(*documents: Document, **options: Any) -> tuple[Profile, Plan]:
+    """What the documents mean, in a storage without earlier imports."""
+    of = partial(application_of, named=None, default="default")
+    return plan_of(documents, ImportOptions(**options), "sessions", application_of=of, known=lambda _: ())
+
+
 def migrated(
     hk: Harken, *documents: Document, application: str | None = None, check_rules: bool = False, **options: Any
 ) -> tuple[Migrated, list[Any]]:
     """Import documents. Returns the tally and the rejected entries."""
     rejected: list[Any] = []
-    profile, plan = plan_of(documents, ImportOptions(**options), "sessions")
+    profile, plan = planned(*documents, **options)
     migration = Migration(
-        hk, profile, plan, lambda _, *parts: rejected.append(parts), application=application, check_rules=check_rules
+        hk,
+        profile,
+        plan,
+        lambda place, *parts: rejected.append((place["session"], place["position"], *parts)),
+        application=application,
+        check_rules=check_rules,
     )
     for _ in migration.batches(documents):
         pass
@@ -226,7 +240,7 @@ def test_ids_with_equal_texts_are_distinguished(hk: Harken) -> None:
 def test_an_interrupted_migration_can_continue(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
     """``reached`` is the last complete document; continuing after it, or starting again, misses nothing."""
     documents = [session({"rating": "up"}, {"rating": None}, _id=f"{number:04}") for number in range(1_200)]
-    migration = Migration(hk, *plan_of(documents, ImportOptions(), "sessions"), print)
+    migration = Migration(hk, *planned(*documents), print)
     batches = migration.batches(documents)
     assert (next(batches), migration.reached) == (500, "0499")
     submit_many = hk.collection.submit_many
@@ -256,7 +270,9 @@ def test_a_corrected_entry_can_be_imported(hk: Harken) -> None:
     """The file of rejected entries has what an import needs, also the session; metadata stays rejected."""
     document = session({"rating": "meh", "comment": "so"}, {"rating": "up"}, metadata={"$n": 1})
     _, rejected = migrated(hk, document)
-    lines = [to_line(ENTRY, ["default", *place], reason, row) for *place, reason, row in rejected]
+    lines = [
+        to_line(dict(zip(ENTRY, ("default", *place), strict=True)), reason, row) for *place, reason, row in rejected
+    ]
     tally, refused = imported(hk, "\n".join(lines).replace("meh", "down"), "jsonl")
     assert (tally.added, [position for position, *_ in refused]) == (1, [2])
     corrected = next(one for one in hk.export() if one.rating is Rating.DOWN)

@@ -95,6 +95,20 @@ def test_other_sheets_are_named(cli: Any, tmp_path: Path) -> None:
     assert "a.xlsx: Excel (.xlsx), sheet 'Reviews'; 1 row\n" in cli("import", "a.xlsx", "--sheet", "Reviews").out
 
 
+def test_a_file_without_a_line_break_at_its_end_is_named(cli: Any, tmp_path: Path) -> None:
+    """Its last row may be cut off in the last cell, which cannot be seen; it is imported, and said before."""
+    said = "a.csv does not end with a line break. Its last row is imported nevertheless"
+    file = write(tmp_path, "a.csv", "session_id,comment\ns,hello\nt,hel")
+    for arguments in ((file, "--dry-run"), (file,)):
+        assert said in one_line(cli("import", *arguments).out)
+    assert cli("import", file, "--json").json["files"][0]["ends_without_line_break"]
+    assert {one.comment for one in entries()} == {"hello", "hel"}
+    write(tmp_path, "a.csv", "session_id,comment\ns,hello\nt,hel\n")
+    assert said not in one_line(cli("import", file).out)
+    file = write(tmp_path, "a.jsonl", '{"session_id": "s", "comment": "hello"}')
+    assert "line break" not in cli("import", file).out
+
+
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +307,17 @@ def test_a_file_without_quotes_is_refused_with_a_hint(cli: Any, tmp_path: Path) 
     ran = cli("import", write(tmp_path, "a.csv", "rating,comment\n" + "up,one, two\n" * 3))
     assert ran.code == 2
     assert "--skip-rows 0. A text with ',' in it must be in quotes" in one_line(ran.err)
+
+
+def test_the_sample_has_rows_that_are_imported(cli: Any, tmp_path: Path) -> None:
+    """The first three that are not rejected; if all of the first are, their reasons."""
+    dates = ["2026-01-99", "2026-01-05", "x", "2026-01-06", "2026-01-07", "2026-01-08"]
+    text = "rating,created_at\n" + "".join(f"up,{date}\n" for date in dates)
+    sample = cli("import", write(tmp_path, "a.csv", text), "--dry-run", "--json").json["files"][0]["sample"]
+    assert [one["created_at"][:10] for one in sample] == ["2026-01-05", "2026-01-06", "2026-01-07"]
+    bad = write(tmp_path, "bad.jsonl", '{"rating": "up", "tags": 5}\n' * 4)
+    sample = cli("import", bad, "--dry-run", "--json").json["files"][0]["sample"]
+    assert [list(one) for one in sample] == [["problem"]] * 3
 
 
 # --- scales -----------------------------------------------------------------------------------------------------------

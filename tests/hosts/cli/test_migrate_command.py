@@ -280,11 +280,27 @@ def test_corrected_entries_are_imported_into_their_application(cli: Any, given: 
     path.write_text(path.read_text().replace("77", "4"))
     wrong = cli("import", path.name, "--rejected", "again.jsonl")
     assert wrong.code == 2
-    assert "it is of application 'shop'; import it with --application shop" in " ".join(wrong.out.split())
+    assert "it belongs to application 'shop'; import it with --application shop" in " ".join(wrong.out.split())
     ran = cli("--application", "shop", "import", "again.jsonl", "--json")
     assert (ran.code, ran.json["added"]) == (0, 1)
     assert cli("--application", "shop", "import", path.name, "--json").json["duplicates"] == 1
     assert cli("--application", "shop", "stats", "--json").json["positive"] == 2
+
+
+def test_entries_that_are_rejected_again_keep_their_session(cli: Any, given: Given, tmp_path: Path) -> None:
+    """Also what is not an object, and what can only be corrected elsewhere: corrected later, it is in its session."""
+    given({"_id": "s9", "feedbacks": ["great!", {"rating": "up", "tags": 5}], "metadata": {"$n": 1}})
+    assert cli(*MIGRATE, "--set", "author=ann").code == 2
+    assert cli("import", "sessions.rejected.jsonl", "--rejected", "again.jsonl").code == 2
+    places = [{name: row[name] for name in row.keys() - {"reason", "row"}} for row in rejects(tmp_path)]
+    again = rejects(tmp_path, "again.jsonl")
+    assert [{name: row[name] for name in row.keys() - {"reason", "row"}} for row in again] == places
+    path = tmp_path / "again.jsonl"
+    path.write_text(path.read_text().replace('"great!"', '{"rating": "down"}'))
+    assert cli("import", path.name, "--json").json["added"] == 1
+    with harken.connect("sqlite:///feedback.db") as hk:
+        [entry] = hk.collection.stream(hk.query())
+    assert (entry.session_id, entry.author, entry.rating.word) == ("s9", "ann", "down")
 
 
 def test_entries_with_another_mapping_are_refused(cli: Any, given: Given) -> None:

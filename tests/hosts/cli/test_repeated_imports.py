@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ def entries(storage: str = "sqlite:///feedback.db") -> list[Feedback]:
 
 
 def write(folder: Path, name: str, *rows: object) -> str:
-    """Write rows as JSON Lines, or the first one as the text of a file."""
-    text = "".join(f"{json.dumps(row)}\n" for row in rows) if name.endswith("jsonl") else str(rows[0])
+    """Write objects as JSON Lines, or texts as they are."""
+    text = "".join(row if isinstance(row, str) else f"{json.dumps(row)}\n" for row in rows)
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(text, encoding="utf-8")
     return name
@@ -100,12 +101,14 @@ def test_a_file_is_recognised_in_another_folder_and_compressed(cli: Any, tmp_pat
     assert "mon.csv, archive/mon.csv have the same name" in cli("import", "mon.csv", "archive/mon.csv").out
 
 
-def test_rows_from_stdin_are_recognised_by_content(cli: Any) -> None:
-    """It has no name: what was piped once is a duplicate, and the output says so beforehand."""
+def test_rows_from_stdin_are_recognised_by_content(cli: Any, tmp_path: Path) -> None:
+    """It has no name: what was piped once is a duplicate, and the output says so, but not of a file of that name."""
     assert cli("import", "-", "--json", stdin=MONDAY).json["added"] == 4
     ran = cli("import", "-", stdin=MONDAY)
     assert "4 rows read: 0 added, 4 duplicates" in ran.out
     assert "rows that were imported from stdin before are duplicates" in " ".join(ran.out.split())
+    write(tmp_path, "stdin.csv", MONDAY)
+    assert "by content and the file name 'stdin'" in cli("import", "stdin.csv").out
 
 
 @pytest.mark.parametrize("column", ["session_id", "id", "message_id", "created_at"])
@@ -150,6 +153,21 @@ def test_a_row_with_a_date_is_the_same_in_the_file_and_corrected(cli: Any, tmp_p
     assert cli("import", write(tmp_path, "a.csv", text.replace("uq", "up")), "--json").json["duplicates"] == 2
 
 
+@pytest.mark.parametrize("correction", ["up", "uq"])
+def test_rejected_rows_never_overwrite_an_input_file(cli: Any, tmp_path: Path, correction: str) -> None:
+    """A file and its corrected rows are not imported at once, as the corrections would be overwritten or removed."""
+    file = write(tmp_path, "a.csv", "session_id,rating\ns,up\nt,uq\n")
+    assert cli("import", file).code == 3
+    rejects = correct(tmp_path, file, '"uq"', '"down"')
+    write(tmp_path, "a.csv", f"session_id,rating\ns,up\nt,{correction}\n")
+    before = (tmp_path / rejects).read_text()
+    for files in ((file, rejects), (rejects, file), ("a.csv*",)):
+        ran = cli("import", *files)
+        assert (ran.code, "overwrite the input file a.csv.rejected.jsonl; import that" in ran.err) == (2, True), ran.err
+    assert (tmp_path / rejects).read_text() == before
+    assert len(entries()) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "text", "correction"),
     [
@@ -166,27 +184,23 @@ def test_a_corrected_text_is_read_as_in_its_file(
     cli: Any, tmp_path: Path, name: str, text: str, correction: tuple[str, str]
 ) -> None:
     """A row that could not be read is a text in the file of rejected rows; uncorrected, it stays one."""
-    cli("import", write(tmp_path, name, text) if name == "a.csv" else _text(tmp_path, name, text))
+    cli("import", write(tmp_path, name, text))
     again = cli("import", f"{name}.rejected.jsonl")
     assert again.code == 2
     again_rejected = (tmp_path / f"{name}.rejected.jsonl.rejected.jsonl").read_text()
     first = json.loads((tmp_path / f"{name}.rejected.jsonl").read_text().splitlines()[0])
     second = json.loads(again_rejected.splitlines()[0])
     assert {**second, "reason": ""} == {**first, "reason": ""}
-    assert cli("import", correct(tmp_path, f"{name}.rejected.jsonl", *correction)).code in (0, 3)
+    assert cli("import", correct(tmp_path, f"{name}.rejected.jsonl", *correction)).code == 0
     assert {one.session_id: one.rating.word for one in entries()} == {"s": "up", "t": "down"}
 
 
-def _text(folder: Path, name: str, text: str) -> str:
-    (folder / name).write_text(text)
-    return name
-
-
 @pytest.mark.parametrize(
-    ("text", "options"),
+    ("text", "right", "options"),
     [
         (
             "stars,text,when\n5,a,01/02/2026\n1,b,02/02/2026\n7,c,03/02/2026\n",
+            "1",
             (
                 "--map",
                 "rating=stars",
@@ -202,18 +216,17 @@ def _text(folder: Path, name: str, text: str) -> str:
                 "Europe/Madrid",
             ),
         ),
-        ("rating,comment\n1,a\n0,b\n7,c\n1,d\n1,e\n0,f\n", ("--rating", "1=up", "--rating", "0=down")),
-        ("rating,comment,email\nup,a,x@y\ndown,b,x@y\n7,c,x@y\n", ("--drop", "email", "--set", "agent_id=bot")),
-        ("rating,comment,email\nup,a,x@y\ndown,b,x@y\n7,c,x@y\n", ("--context", "none")),
+        ("rating,comment\n1,a\n0,b\n7,c\n1,d\n1,e\n0,f\n", "1", ("--rating", "1=up", "--rating", "0=down")),
+        ("rating,comment,email\nup,a,x@y\ndown,b,x@y\n7,c,x@y\n", "down", ("--drop", "email", "--set", "agent_id=bot")),
+        ("rating,comment,email\nup,a,x@y\ndown,b,x@y\n7,c,x@y\n", "down", ("--context", "none")),
     ],
 )
 def test_rejected_rows_carry_the_options_of_their_import(
-    cli: Any, tmp_path: Path, text: str, options: tuple[str, ...]
+    cli: Any, tmp_path: Path, text: str, right: str, options: tuple[str, ...]
 ) -> None:
     """So they are imported without options, and read as they would have been in the file."""
     file = write(tmp_path, "a.csv", text)
     assert cli("import", file, *options).code == 3
-    right = "1" if "stars" in text or "0" in text.split("\n")[2] else "down"
     rejects = correct(tmp_path, file, '"7"', f'"{right}"')
     assert cli("import", rejects).code == 0
     corrected = {(one.rating, one.comment, one.agent_id, tuple(one.context)) for one in entries()}
@@ -239,6 +252,18 @@ def test_rejected_rows_of_numbers_are_read_as_beside_the_others(cli: Any, tmp_pa
     assert (ran.code, {one.session_id: one.rating.word for one in entries()}["c"]) == (3, "up")
 
 
+def test_rejected_rows_of_other_imports_keep_their_options_and_place(cli: Any, tmp_path: Path) -> None:
+    """Rows of several imports in one file are rejected with what an import of them alone needs."""
+    for name, scale in (("a.csv", "stars"), ("b.csv", "nps")):
+        text = f"session_id,rating\nr-{name},99\ns-{name},1\n"
+        assert cli("import", write(tmp_path, name, text), "--scale", scale).code == 3
+    text = "".join((tmp_path / f"{name}.rejected.jsonl").read_text() for name in ("a.csv", "b.csv"))
+    (tmp_path / "both.jsonl").write_text(text)
+    assert cli("import", "both.jsonl").code == 2
+    _, other = map(json.loads, (tmp_path / "both.jsonl.rejected.jsonl").read_text().splitlines())
+    assert (other["file"], other["line"], other["mapping"]["scale"]) == ("b.csv", 2, "nps")
+
+
 def test_options_given_with_rejected_rows_override(cli: Any, tmp_path: Path) -> None:
     """The options of the command line have precedence over those of the rejected rows."""
     file = write(tmp_path, "a.csv", "session_id,rating\na,5\nb,9\n")
@@ -258,7 +283,6 @@ MAPPED = ("--map", "rating=stars")
 @pytest.mark.parametrize(
     "options",
     [
-        ("--drop", "phone"),
         ("--scale", "0..1"),
         ("--rating", "1=up", "--rating", "0=down"),
         ("--zone", "utc"),
@@ -266,7 +290,7 @@ MAPPED = ("--map", "rating=stars")
         ("--map", "comment=comment"),
     ],
 )
-def test_options_that_change_nothing_are_no_other_mapping(cli: Any, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_options_that_change_nothing_are_the_same_mapping(cli: Any, tmp_path: Path, options: tuple[str, ...]) -> None:
     """A mapping is what was understood: whether it was said or found makes no difference."""
     file = write(tmp_path, "a.csv", SURVEY)
     assert cli("import", file, *MAPPED, "--import-id", "i").code == 0
@@ -278,7 +302,7 @@ def test_options_that_change_nothing_are_no_other_mapping(cli: Any, tmp_path: Pa
 def test_the_same_options_are_the_same_mapping_of_a_growing_file(cli: Any, tmp_path: Path) -> None:
     """Also when more members and other ratings occur in it."""
     rows = [{"session_id": str(number), "rating": 1} for number in range(10)]
-    rows.append({"session_id": "x", "rating": 0})
+    rows.append({"session_id": "x", "rating": 0, "email": "w@y"})
     more = {"session_id": "y", "rating": "down", "comment": "late", "email": "x@y", "tier": "gold"}
     options = ("--drop", "email", "--rating", "1=up", "--rating", "0=down")
     assert cli("import", write(tmp_path, "a.jsonl", *rows), *options, "--json").json["added"] == 11
@@ -324,6 +348,16 @@ def test_other_rows_with_other_columns_are_imported(cli: Any, tmp_path: Path) ->
     second = "rating,comment,tier\n" + "".join(f"up,more {number},x\n" for number in range(50)) + "up,good,x\n"
     assert cli("import", write(tmp_path, "mon.csv", first)).code == 0
     assert cli("import", write(tmp_path, "tue.csv", second), "--json").json["added"] == 51
+
+
+def test_a_part_of_the_rows_without_the_new_column_is_imported(cli: Any, tmp_path: Path) -> None:
+    """Other columns are left out with --drop, as the message says, also if other ratings occur in the part."""
+    rows = [f"s{number},{('up', 'down')[number % 2]},words {number}" for number in range(100)]
+    cli("import", write(tmp_path, "a.csv", "session_id,rating,comment\n" + "".join(f"{row}\n" for row in rows)))
+    wider = "session_id,rating,comment,tier\n" + "".join(f"{row},gold\n" for row in rows if ",up," in row)
+    file = write(tmp_path, "a.csv", wider)
+    assert "other columns" in cli("import", file).err
+    assert cli("import", file, "--drop", "tier", "--json").json["duplicates"] == 50
 
 
 # --- tables for spreadsheets ------------------------------------------------------------------------------------------
@@ -382,6 +416,45 @@ def test_a_changed_row_of_a_stored_entry_is_reported(cli: Any, tmp_path: Path) -
     assert cli("import", write(tmp_path, "new.jsonl", new), "--json").json["added"] == 1
 
 
+def resave(name: str, columns: Sequence[str] | None = None, **cells: str) -> str:
+    """Save ``x.csv`` under another name, with these columns, and with these cells in all rows."""
+    with Path("x.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = [{**row, **cells} for row in csv.DictReader(file)]
+    with Path(name).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns or [*rows[0]], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return name
+
+
+def test_columns_that_were_removed_from_a_table_for_spreadsheets_are_not_compared(cli: Any) -> None:
+    """Its rows are duplicates, whichever columns are left, if those are unchanged."""
+    exported(cli)
+    for left in (["comment"], ["rating", "session_id"], ["rating", "created_at", "agent_id", "tags", "tier"]):
+        ran = cli("import", resave("y.csv", [*left, "harken_id"]), "--json")
+        assert (ran.code, ran.json["duplicates"]) == (0, 4), ran.out
+
+
+def test_every_change_of_a_stored_entry_is_reported(cli: Any) -> None:
+    """Also of its sentiment, of cells that were emptied, and of text that only looks like an equal number."""
+    row = "007,3.0,0.5,0.25,gold,2026-01-05T10:00:42Z"
+    header = "session_id,comment,sentiment_polarity,sentiment_subjectivity,tier,created_at"
+    assert cli("import", "-", stdin=f"{header}\n{row}\n").code == 0
+    assert cli("export", "x.csv", "--for", "spreadsheet").code == 0
+    assert cli("import", resave("y.csv", sentiment_polarity="0.50"), "--json").json["duplicates"] == 1
+    changes = {
+        "session_id": "7e0",
+        "comment": "3",
+        "sentiment_polarity": "-0.9",
+        "sentiment_subjectivity": "0.26",
+        "tier": "",
+        "created_at": "",
+    }
+    for name, cell in changes.items():
+        ran = cli("import", resave("y.csv", **{name: cell}))
+        assert f"is stored with another '{name}', which" in " ".join(ran.out.split()), name
+
+
 def test_a_table_for_spreadsheets_is_imported_elsewhere(cli: Any) -> None:
     """Where its ids are not stored, its rows are new entries, once; the ids are not in their context."""
     exported(cli)
@@ -390,50 +463,11 @@ def test_a_table_for_spreadsheets_is_imported_elsewhere(cli: Any) -> None:
     assert all("harken_id" not in one.context for one in entries("sqlite:///other.db"))
 
 
-# --- the end of a file ------------------------------------------------------------------------------------------------
-
-
-def test_a_file_without_a_line_break_at_its_end_is_named(cli: Any, tmp_path: Path) -> None:
-    """Its last row may be cut off in the last cell, which cannot be seen; it is imported, and said before."""
-    said = "a.csv does not end with a line break. Its last row is imported nevertheless"
-    file = write(tmp_path, "a.csv", "session_id,comment\ns,hello\nt,hel")
-    for arguments in ((file, "--dry-run"), (file,)):
-        assert said in " ".join(cli("import", *arguments).out.split())
-    assert cli("import", file, "--json").json["files"][0]["ends_without_line_break"]
-    assert {one.comment for one in entries()} == {"hello", "hel"}
-    write(tmp_path, "a.csv", "session_id,comment\ns,hello\nt,hel\n")
-    assert said not in " ".join(cli("import", file).out.split())
-    (tmp_path / "a.jsonl").write_text('{"session_id": "s", "comment": "hello"}')
-    assert "line break" not in cli("import", "a.jsonl").out
-
-
-def test_the_sample_has_rows_that_are_imported(cli: Any, tmp_path: Path) -> None:
-    """The first three that are not rejected; if all of the first are, their reasons."""
-    dates = ["2026-01-99", "2026-01-05", "x", "2026-01-06", "2026-01-07", "2026-01-08"]
-    text = "rating,created_at\n" + "".join(f"up,{date}\n" for date in dates)
-    sample = cli("import", write(tmp_path, "a.csv", text), "--dry-run", "--json").json["files"][0]["sample"]
-    assert [one["created_at"][:10] for one in sample] == ["2026-01-05", "2026-01-06", "2026-01-07"]
-    text = '{"rating": "up", "tags": 5}\n' * 4
-    (tmp_path / "bad.jsonl").write_text(text)
-    sample = cli("import", "bad.jsonl", "--dry-run", "--json").json["files"][0]["sample"]
-    assert [list(one) for one in sample] == [["problem"]] * 3
-
-
-def test_a_part_of_the_rows_without_the_new_column_is_imported(cli: Any, tmp_path: Path) -> None:
-    """Other columns are left out with --drop, as the message says, also if other ratings occur in the part."""
-    rows = [f"s{number},{('up', 'down')[number % 2]},words {number}" for number in range(100)]
-    cli("import", write(tmp_path, "a.csv", "session_id,rating,comment\n" + "".join(f"{row}\n" for row in rows)))
-    wider = "session_id,rating,comment,tier\n" + "".join(f"{row},gold\n" for row in rows if ",up," in row)
-    file = write(tmp_path, "a.csv", wider)
-    assert "other columns" in cli("import", file).err
-    assert cli("import", file, "--drop", "tier", "--json").json["duplicates"] == 50
-
-
 def test_a_corrected_text_of_a_table_for_spreadsheets_has_no_guards(cli: Any, tmp_path: Path) -> None:
     """The apostrophe that an export put before a formula is removed from it too."""
     text = "session_id,rating,comment,harken_id\ns,up,'=1,\nt,up,'=2\nu,up,'=3,\n"
     (tmp_path / "x.csv").write_text(text)
-    assert cli("import", "x.csv").code in (0, 3)
+    assert cli("import", "x.csv").code == 3
     (tmp_path / "y.csv").write_text(text.replace("t,up,'=2", "t,up,'=2,,,,x"))
     assert cli("import", "y.csv").code == 3
     assert cli("import", correct(tmp_path, "y.csv", "'=2,,,,x", "'=2,")).code == 0

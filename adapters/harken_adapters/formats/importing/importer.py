@@ -11,8 +11,8 @@ from harken import Feedback, FeedbackRejected, Harken, Receipt, Submission
 from harken.ports.repository import Conflict, DuplicateOf, Outcome, Stored, Taken
 from harken_adapters.formats.csv_export import from_cells
 from harken_adapters.formats.errors import BadRow
+from harken_adapters.formats.importing.exported_rows import change_problem, compared_names, id_of
 from harken_adapters.formats.importing.plan import Plan
-from harken_adapters.formats.importing.stored import change_problem, id_of
 from harken_adapters.formats.importing.submissions import builder_for
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.record import from_record, is_export
@@ -21,19 +21,19 @@ from harken_adapters.formats.values import canonical_text
 
 BATCH: Final = 1_000
 
-#: Called for each rejected row with its position, the reason, the row as a JSON value, and where the row is from. A
-#: row that an earlier import rejected is still from the file that this import read.
-Reject = Callable[[int, str, object, Origin], object]
+#: Called for each rejected row with its position, the reason, the row as a JSON value, and, if an earlier import
+#: rejected it, where it is from.
+Reject = Callable[[int, str, object, Origin | None], object]
 _Violations = tuple[Any, ...]
+#: An entry, the stored entry that a row is, or the reason why it is rejected.
+_Found = Submission | Feedback | DuplicateOf | str
 
 
 class _Read(NamedTuple):
-    """A row, and what was read from it; or the reason why nothing was, or the stored entry that it is."""
+    """A row, and what was found in it."""
 
     row: Row
-    entry: Submission | Feedback | None
-    reason: str = ""
-    duplicate: DuplicateOf | None = None
+    found: _Found
 
 
 def _records_of(format: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:  # noqa: A002 - the name of the option
@@ -80,7 +80,8 @@ class Importer:
         self._announce = announce
         self._check_rules = check_rules
         self._dry_run = dry_run
-        self._has_ids = plan.has_ids
+        self._has_harken_ids = plan.has_harken_ids
+        self._compared = compared_names(plan)
         self._place = "line" if table.layout.has_lines else "row"
         self._builder = builder_for(plan, harken.application, import_id)
         self._entry_of = self._reader_for(plan)
@@ -96,7 +97,7 @@ class Importer:
         rows = self._table.rows()
         while batch := list(islice(rows, BATCH)):
             read = [self._read(row) for row in batch]
-            self._import(self._without_stored(read) if self._has_ids else read)
+            self._import(self._without_stored(read) if self._has_harken_ids else read)
             self.tally.cut = self._builder.cut
             yield self.tally
         self.tally.is_incomplete = self._table.left_for_later
@@ -105,19 +106,19 @@ class Importer:
 
     def _read(self, row: Row) -> _Read:
         if row.problem:
-            return _Read(row, None, row.problem)
+            return _Read(row, row.problem)
         if row.origin and (problem := self._application_problem(row.origin)):
-            return _Read(row, None, problem)
+            return _Read(row, problem)
         try:
             return _Read(row, self._entry_of(row))
         except BadRow as error:
-            return _Read(row, None, str(error))
+            return _Read(row, str(error))
 
     def _application_problem(self, origin: Origin) -> str:
         if origin.application in (None, self._harken.application):
             return ""
         name = str(origin.application)
-        return f"it is of application {name!r}; import it with --application {quote(name)}"
+        return f"it belongs to application {name!r}; import it with --application {quote(name)}"
 
     def _reader_for(self, plan: Plan) -> Callable[[Row], Submission | Feedback]:
         """The function that converts a row."""
@@ -134,7 +135,7 @@ class Importer:
 
     def _without_stored(self, batch: Sequence[_Read]) -> Sequence[_Read]:
         """The batch, in which rows with the id of a stored entry are duplicates, or rejected if they were changed."""
-        ids = [id_of(read.row.values, self._table.columns) if read.entry else None for read in batch]
+        ids = [None if isinstance(read.found, str) else id_of(read.row.values, self._table.columns) for read in batch]
         stored = self._harken.collection.get_many(self._harken.application, {one for one in ids if one})
         return [
             self._as_stored(read, found) if (found := stored.get(one or "")) else read
@@ -142,23 +143,23 @@ class Importer:
         ]
 
     def _as_stored(self, read: _Read, stored: Feedback) -> _Read:
-        if isinstance(read.entry, Submission) and (problem := change_problem(stored, read.entry)):
-            return _Read(read.row, None, problem)
-        return _Read(read.row, None, "", DuplicateOf(stored))
+        if isinstance(read.found, Submission) and (problem := change_problem(stored, read.found, self._compared)):
+            return _Read(read.row, problem)
+        return _Read(read.row, DuplicateOf(stored))
 
     def _import(self, batch: Sequence[_Read]) -> None:
-        submissions = [read.entry for read in batch if isinstance(read.entry, Submission)]
-        feedback = [read.entry for read in batch if isinstance(read.entry, Feedback)]
+        submissions = [read.found for read in batch if isinstance(read.found, Submission)]
+        feedback = [read.found for read in batch if isinstance(read.found, Feedback)]
         submitted = iter(self._submit(submissions))
         restored = iter(self._restore(feedback))
         for read in batch:
-            match read.entry:
-                case None:
-                    self._count(read, read.duplicate or read.reason)
+            match read.found:
                 case Submission():
                     self._count(read, next(submitted))
                 case Feedback():
                     self._count(read, next(restored))
+                case result:
+                    self._count(read, result)
 
     def _submit(self, submissions: Sequence[Submission]) -> Sequence[Receipt | FeedbackRejected | _Violations]:
         if not submissions:
@@ -192,17 +193,16 @@ class Importer:
                 self._count_added(read)
             case DuplicateOf():
                 tally.duplicates += 1
-            case Conflict(stored, Taken.ID) if _is_same(stored, read.entry) and not _is_earlier(stored, read.entry):
+            case Conflict(stored, Taken.ID) if _is_same(stored, read.found) and not _is_earlier(stored, read.found):
                 tally.duplicates += 1
             case _:
-                reason = _reason(result, read.entry)
+                reason = _reason(result, read.found)
                 tally.reject(reason, f"{self._place} {read.row.position} of {self._table.name}")
-                origin = read.row.origin or Origin(self._table.name, read.row.position)
-                self._reject(read.row.position, reason, self._table.raw(read.row), origin)
+                self._reject(read.row.position, reason, self._table.raw(read.row), read.row.origin)
 
     def _count_added(self, read: _Read) -> None:
         self.tally.added += 1
-        if read.entry is not None and read.entry.created_at is None:
+        if isinstance(read.found, Submission) and read.found.created_at is None:
             self.tally.undated += 1
 
     def _count_waived(self, violations: _Violations) -> None:
@@ -210,7 +210,7 @@ class Importer:
             self.tally.waived.update({one.rule for one in violations})
 
 
-def _is_same(stored: Feedback, restored: Submission | Feedback | None) -> bool:
+def _is_same(stored: Feedback, restored: _Found) -> bool:
     """Whether both are versions of the same entry: its session and creation time never change."""
     return isinstance(restored, Feedback) and (stored.session_id, stored.created_at) == (
         restored.session_id,
@@ -218,12 +218,12 @@ def _is_same(stored: Feedback, restored: Submission | Feedback | None) -> bool:
     )
 
 
-def _is_earlier(stored: Feedback, restored: Submission | Feedback | None) -> bool:
+def _is_earlier(stored: Feedback, restored: _Found) -> bool:
     """Whether the stored version is earlier than the restored one. An import does not replace it."""
     return isinstance(restored, Feedback) and stored.version < restored.version
 
 
-def _reason(result: FeedbackRejected | Outcome | _Violations | str, restored: Submission | Feedback | None) -> str:
+def _reason(result: FeedbackRejected | Outcome | _Violations | str, restored: _Found) -> str:
     if isinstance(result, Conflict):
         stored = result.feedback
         if result.taken is Taken.ID and _is_same(stored, restored):

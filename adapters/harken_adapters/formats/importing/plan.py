@@ -38,7 +38,7 @@ _SUFFIXES: Final = re.compile(
 _IDENTITY: Final = ("message_id", "created_at")
 #: How many names an error lists.
 _LISTED: Final = 20
-#: A row with these is one of names: some survey tools write the questions before it.
+#: A first row with one of these has the names of columns: some survey tools write the questions above them.
 _NAMES: Final = frozenset({"rating", "comment", "sessionid", "createdat"})
 
 
@@ -74,7 +74,7 @@ class Plan:
         undated: the number of rows without a date.
         options: what the user says about the file.
         is_export: whether it is a Harken export, which is restored exactly.
-        has_ids: whether rows have the id of the entry that was exported for a spreadsheet.
+        has_harken_ids: whether rows have the id of the entry that was exported for a spreadsheet.
         hints: what may have been meant instead, for people.
     """
 
@@ -95,7 +95,7 @@ class Plan:
     forms: Mapping[str, DateForms]
     undated: int
     is_export: bool
-    has_ids: bool
+    has_harken_ids: bool
     hints: Sequence[str]
 
     @property
@@ -124,15 +124,9 @@ class Plan:
         ratings = Ratings(_merged(profile, fields), scale=options.scale, chosen=options.ratings)
         forms = {one: profile.dates[one] for one in fields.get("created_at", ()) if one in profile.dates}
         is_export = profile.exported > 0 and profile.exported == profile.rows
-        # Rejected rows are of a file that was not refused. Some of few rows may not be corrected yet.
+        # The file that rejected rows are from passed these checks. Of the rows alone, most may still be uncorrected.
         if profile.rows and not is_export and not profile.layout.is_rejects:
-            _check_mapped(profile, options)
-            _check_similar(profile, options)
-            _check_content(profile, options, fields)
-            if columns := fields.get("rating"):
-                ratings.check([column for column in columns if profile.ratings.get(column)])
-            for column, counted in forms.items():
-                counted.check(column)
+            _check(profile, options, fields, ratings, forms)
         taken = {ID, *(column for columns in fields.values() for column in columns)}
         free = [name for name in profile.names if name not in taken and name not in options.drop]
         reason = "reason" if "tags" not in fields and "reason" in free else None
@@ -157,7 +151,7 @@ class Plan:
             forms=forms,
             undated=0 if is_export or "created_at" in options.constants else profile.undated,
             is_export=is_export,
-            has_ids=not is_export and ID in profile.names,
+            has_harken_ids=not is_export and ID in profile.names,
             hints=[*_hints(profile, fields, options, others, ratings), *_future(forms, now)],
         )
 
@@ -215,6 +209,23 @@ def _merged(profile: Profile, fields: Mapping[str, Sequence[str]]) -> Counter[st
     if fields.get("rating") and profile.unrated:
         counts[""] += profile.unrated
     return counts
+
+
+def _check(
+    profile: Profile,
+    options: ImportOptions,
+    fields: Mapping[str, Sequence[str]],
+    ratings: Ratings,
+    forms: Mapping[str, DateForms],
+) -> None:
+    """Refuse a file of which the columns, the ratings or the dates are missing or ambiguous."""
+    _check_mapped(profile, options)
+    _check_similar(profile, options)
+    _check_content(profile, options, fields)
+    if columns := fields.get("rating"):
+        ratings.check([column for column in columns if profile.ratings.get(column)])
+    for column, counted in forms.items():
+        counted.check(column)
 
 
 def _check_mapped(profile: Profile, options: ImportOptions) -> None:

@@ -109,7 +109,7 @@ def heading(profile: Profile) -> str:
     return f"{profile.name}: {', '.join(filter(None, parts))}; {rows}{unreadable}"
 
 
-def understood_lines(plan: Plan) -> list[tuple[str, str]]:
+def understood_lines(profile: Profile, plan: Plan) -> list[tuple[str, str]]:
     """The fields, and for each, from where it is read, and how; none for a Harken export."""
     if plan.is_export:
         return []
@@ -120,7 +120,7 @@ def understood_lines(plan: Plan) -> list[tuple[str, str]]:
     context += [_renamed(column, name) for column, name in plan.context.items()]
     if context:
         lines.append(("context", listed(context, _SHOWN_NAMES)))
-    if text := _identity_text(plan):
+    if text := _identity_text(plan, is_stdin=profile.name == STDIN):
         lines.append(("identity", text))
     if plan.left_out:
         lines.append(("left out", listed([repr(name) for name in plan.left_out], _SHOWN_NAMES)))
@@ -131,18 +131,18 @@ def understood_lines(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _identity(plan: Plan) -> str:
-    if plan.has_ids:
+    if plan.has_harken_ids:
         return ID
     return "content" if plan.rows_have_identity else "content and file name"
 
 
-def _identity_text(plan: Plan) -> str:
+def _identity_text(plan: Plan, *, is_stdin: bool) -> str:
     """How rows are recognised when they are imported again; empty if that is only by their content."""
-    if plan.has_ids:
+    if plan.has_harken_ids:
         return f"by {ID!r}: an entry that is stored is not stored again"
     if plan.rows_have_identity:
         return ""
-    if plan.source == STDIN:
+    if is_stdin:
         return "by content: rows that were imported from stdin before are duplicates, whichever file they are from"
     return f"by content and the file name {plan.source!r}, as rows have no session, id or date"
 

@@ -31,7 +31,7 @@ from harken_adapters.formats.values import canonical_text, is_empty, to_json
 #: The context name of a rating as it was in the file, if it was translated.
 RATING_GIVEN: Final = "rating_given"
 #: How many context values a row has at most, besides the two that an import adds.
-_MOST_VALUES: Final = MAX_CONTEXT_KEYS - 2
+MOST_VALUES: Final = MAX_CONTEXT_KEYS - 2
 _SINGLE_FIELDS: Final = tuple(name for name in FIELDS if name != "tags")
 _SESSION: Final = _SINGLE_FIELDS.index("session_id")
 #: The other fields by which equal rows are the same one.
@@ -70,7 +70,7 @@ class SubmissionBuilder(ABC):
             name.removeprefix(CONTEXT): value for name, value in constants.items() if name.startswith(CONTEXT)
         }
         self._source = plan.source
-        self._has_ids = plan.sessions is Sessions.ID
+        self._session_is_row_id = plan.sessions is Sessions.ID
         self._occurrences: dict[int, int] = {}
         self.cut = 0
 
@@ -127,9 +127,9 @@ class SubmissionBuilder(ABC):
             if values[index] is not None and values[index] != constants[index]:
                 return ""
         has_session = values[_SESSION] is not None and values[_SESSION] != constants[_SESSION]
-        if has_session and (origin is None or self._has_ids):
+        if has_session and (origin is None or self._session_is_row_id):
             return ""
-        return self._source if origin is None else f"{source_name(origin.file)}:{origin.position}"
+        return self._source if origin is None else f"{source_name(origin.container)}:{origin.position}"
 
     def _key(self, values: Sequence[Any], tags: Sequence[Any], context: Mapping[str, Any], source: str) -> str:
         # NUL separates the values, as valid values do not contain it. The number of tags separates them from the rest.
@@ -148,12 +148,12 @@ class SubmissionBuilder(ABC):
     def _shortened(self, context: dict[str, Any]) -> dict[str, Any]:
         """The context, with at most as many values, and values of at most as many characters, as can be stored."""
         long = [name for name, value in context.items() if type(value) is str and len(value) > MAX_CONTEXT_VALUE_LENGTH]
-        if not long and len(context) <= _MOST_VALUES:
+        if not long and len(context) <= MOST_VALUES:
             return context
         self.cut += 1
         for name in long:
             context[name] = f"{context[name][: MAX_CONTEXT_VALUE_LENGTH - 1]}…"
-        return dict(islice(context.items(), _MOST_VALUES))
+        return dict(islice(context.items(), MOST_VALUES))
 
 
 def builder_for(plan: Plan, application: Any, import_id: str | None = None) -> SubmissionBuilder:

@@ -47,7 +47,7 @@ class Book:
 
 
 class Formulas:
-    """The formulas of a sheet that have no result.
+    """The formulas of a sheet that have a text, but no result. One that is shared has its text only in its first cell.
 
     Attributes:
         by_row: the texts of formulas by row, and by column in it, both from 1, such as ``{2: {3: "=A2"}}``.
@@ -63,7 +63,7 @@ class Formulas:
         self.by_row: dict[int, dict[int, str]] = {}
         self._without = ("", "0") if zero_is_none else ("",)
         self._place: tuple[int, int] | None = None
-        self._formula: str | None = None
+        self._formula = ""
         self._value = ""
         self._reads = ""  # the element whose text is read
         _parse(sheet, start=self._start, end=self._end, text=self._text)
@@ -72,22 +72,20 @@ class Formulas:
         if name == "c":
             match = _CELL.fullmatch(attributes.get("r", ""))
             self._place = (int(match[2]), column_number(match[1])) if match else None
-            self._formula, self._value = None, ""
+            self._formula = self._value = ""
         elif name in ("f", "v"):
             self._reads = name
-            if name == "f":
-                self._formula = ""
 
     def _text(self, text: str) -> None:
         if self._reads == "f":
-            self._formula = f"{self._formula or ''}{text}"
+            self._formula += text
         elif self._reads == "v":
             self._value += text
 
     def _end(self, name: str) -> None:
         if name in ("f", "v"):
             self._reads = ""
-        elif name == "c" and self._place and self._formula is not None and self._value.strip() in self._without:
+        elif name == "c" and self._place and self._formula and self._value.strip() in self._without:
             row, column = self._place
             self.by_row.setdefault(row, {})[column] = f"={self._formula}"
 

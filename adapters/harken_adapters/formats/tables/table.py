@@ -10,19 +10,31 @@ from attrs import field, frozen
 
 
 class Origin(NamedTuple):
-    """Where a rejected row of an earlier import is from.
+    """Where a rejected row of an earlier import or migration is from.
 
     Attributes:
-        file: the name of its file, or the session of its document.
-        position: its position there; ``None`` if that is unknown.
-        application: the application of its document; ``None`` for rows of files.
-        kept: what else is known of it, and how its text was read, see :mod:`harken_adapters.formats.rejects`.
+        place: the values that locate it, by name: ``file`` and ``line`` or ``position``; for an entry of a document
+            ``application``, ``session`` and ``position``. Some may be absent.
+        read_as: how it was read, if that differs from other rows, see :mod:`harken_adapters.formats.rejects`.
     """
 
-    file: str
-    position: Any
-    application: Any = None
-    kept: Mapping[str, Any] = {}
+    place: Mapping[str, Any]
+    read_as: Mapping[str, Any] = {}
+
+    @property
+    def application(self) -> Any:
+        """The application of its document; ``None`` for a row of a file."""
+        return self.place.get("application")
+
+    @property
+    def container(self) -> str:
+        """The name of its file, or the session of its document."""
+        return str(self.place.get("file", self.place.get("session")))
+
+    @property
+    def position(self) -> Any:
+        """Its position there; ``None`` if that is unknown."""
+        return self.place.get("line", self.place.get("position"))
 
 
 class Row(NamedTuple):

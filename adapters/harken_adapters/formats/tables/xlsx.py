@@ -55,7 +55,7 @@ class SpreadsheetTable(TypedTable):
             UnusableFile: the file is damaged, has no sheet of this name, or does not begin with a row of names.
         """
         super().__init__(source)
-        with_formulas = _check_size(source)
+        with_formulas = _scan_sheets(source)
         self._sheet, place = _load(source, options.sheet)
         self._formulas = _formulas_of(source, self._sheet.name, with_formulas)
         if count := sum(map(len, self._formulas.values())):
@@ -113,10 +113,13 @@ def _load(source: Source, name: str | None) -> tuple[CalamineSheet, str]:
         raise UnusableFile(f"{source.name} is a damaged spreadsheet: {error}") from error
 
 
-def _check_size(source: Source) -> Collection[str]:
-    """Read all of the file before the library does, so that neither its size nor a distant cell fills the memory.
+def _scan_sheets(source: Source) -> Collection[str]:
+    """The names of the sheets, in the archive, that have formulas.
 
-    Returns the names of the sheets, in the archive, that have formulas.
+    All of the file is read before the library does, so that neither its size nor a distant cell fills the memory.
+
+    Raises:
+        UnusableFile: a sheet is too large.
     """
     with_formulas: set[str] = set()
     for name, chunks in read_members(source):

@@ -73,7 +73,7 @@ def copy(
     application = _application(context, from_, to)
     if allow_empty_source and not (mirror and application):
         raise WrongUsage("--allow-empty-source needs --mirror and --application")
-    rejects = Rejects(rejected or _REJECTED, "application")
+    rejects = Rejects(rejected or _REJECTED, ("application",))
     began = perf_counter()
     with open_existing_storage(from_) as source, open_storage(to) as target:
         # After opening the storage, which may have created the file.
@@ -133,21 +133,27 @@ def _list(counts: Counter[tuple[str, str]]) -> str:
 
 
 def _reject(rejects: Rejects, item: Copyable, reason: str) -> None:
+    application, row = _row_of(item)
+    rejects.add({"application": application}, reason, row)
+
+
+def _row_of(item: Copyable) -> tuple[str, object]:
+    """The application of an item, and what is written of it."""
     match item:
         case Feedback():
-            rejects.add(item.application, reason, to_record(item))
+            return item.application, to_record(item)
         case SessionValue(application, session_id, name, value):
-            rejects.add(application, reason, {"session_id": session_id, "metadata": {name: value}})
+            return application, {"session_id": session_id, "metadata": {name: value}}
         case ConversationPart(application, session_id, agent_id, None, value):
-            rejects.add(application, reason, {"session_id": session_id, "agent_id": agent_id, "knows": value})
+            return application, {"session_id": session_id, "agent_id": agent_id, "knows": value}
         case ConversationPart(application, session_id, agent_id, number, value):
             message = {"session_id": session_id, "agent_id": agent_id, "number": number, "message": value}
-            rejects.add(application, reason, message)
+            return application, message
         case Extra(Kind.FEEDBACK, application, session_id, name):
             # Without the content, which may have been erased on request.
-            rejects.add(application, reason, {"session_id": session_id, "id": name})
+            return application, {"session_id": session_id, "id": name}
         case Extra(kind, application, session_id, name):
-            rejects.add(application, reason, {"session_id": session_id, "only_in_target": kind.value, "name": name})
+            return application, {"session_id": session_id, "only_in_target": kind.value, "name": name}
 
 
 def _show(copying: Copying, rejected_file: Path | None, seconds: float, *, as_json: bool) -> None:

@@ -6,10 +6,10 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TextIO
+from typing import BinaryIO, Literal, TextIO
 
 from harken_adapters.formats.rejects import is_rejected, to_line
 from harken_adapters.formats.tables.source import STANDARD
@@ -90,25 +90,27 @@ def open_output(file: str) -> Iterator[BinaryIO]:
 class Rejects:
     """The file of rejected rows. It is created with the first row."""
 
-    def __init__(self, path: Path, *place: str, keep: bool = False) -> None:
+    def __init__(self, path: Path, *places: Sequence[str], keep: bool = False) -> None:
         """Open nothing yet.
 
         Args:
             path: the file to write.
-            place: the names of the values that locate a row, see :mod:`harken_adapters.formats.rejects`.
+            places: the names of the values that locate a row, see :mod:`harken_adapters.formats.rejects`. By them,
+                the file of an earlier run is recognised.
             keep: whether to append to the file of an earlier run.
         """
         self.path = path
         self._mode: Literal["a", "w"] = "a" if keep else "w"
-        self._place = place
+        self._places = places
         self._file: TextIO | None = None
 
-    def add(self, *values: Any, read_as: Mapping[str, object] | None = None) -> None:
-        """Add a row: the values of its place, the reason, its content, and how it was read. The file is ASCII."""
+    def add(
+        self, place: Mapping[str, object], reason: str, row: object, *, read_as: Mapping[str, object] | None = None
+    ) -> None:
+        """Add a row, with the values that locate it by name, and how it was read. The file is ASCII."""
         if self._file is None:
             self._file = self._open()
-        *place, reason, row = values
-        self._file.write(f"{to_line(self._place, place, reason, row, read_as)}\n")
+        self._file.write(f"{to_line(place, reason, row, read_as)}\n")
 
     def close(self) -> Path | None:
         """Close the file. Returns its path, or ``None`` if no row was added."""
@@ -139,4 +141,4 @@ class Rejects:
                 rows = [json.loads(line) for line in file]
             except (ValueError, RecursionError):
                 return False
-        return bool(rows) and all(is_rejected(row, [self._place]) for row in rows)
+        return bool(rows) and all(is_rejected(row, self._places) for row in rows)

@@ -27,7 +27,7 @@ _NARROWEST: Final = 30
 def show_understood(profile: Profile, plan: Plan) -> None:
     """Print what was understood of a file, and a sample of its rows."""
     say(heading(profile), style="bold")
-    lines = understood_lines(plan)
+    lines = understood_lines(profile, plan)
     width = max((len(name) for name, _ in lines), default=0)
     room = max(out.width - width - 4, _NARROWEST)
     if plan.is_export:

@@ -21,7 +21,7 @@ from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.rejects import read_as
+from harken_adapters.formats.rejects import mapping_part, place_of, text_part
 from harken_adapters.formats.tables.table import Origin, Table
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.output import run_through
@@ -42,10 +42,14 @@ class ImportFile:
     rejected_file: Path | None = None
     _mapping: Mapping[str, Any] = field(init=False, default=Factory(lambda self: carried_mapping(self.plan), True))
 
-    def reject(self, _: int, reason: str, row: object, origin: Origin) -> None:
+    def reject(self, position: int, reason: str, row: object, origin: Origin | None) -> None:
         """Write a rejected row, with all that is needed to import it when it is corrected."""
-        how = {**read_as(row, self.table.layout, self.table.columns, self._mapping), **origin.kept}
-        self.rejects.add(origin.file, origin.position, reason, row, read_as=how)
+        layout = self.table.layout
+        if origin is None:
+            origin = Origin(dict(zip(place_of(layout), (self.table.name, position), strict=True)))
+        text = text_part(layout, self.table.columns) if isinstance(row, str) else {}
+        how = {**mapping_part(self._mapping), **text, **origin.read_as}
+        self.rejects.add(origin.place, reason, row, read_as=how)
 
 
 class Run:

@@ -23,7 +23,7 @@ from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.presets import options_of, preset, preset_names, preset_text, read_mapping
-from harken_adapters.formats.rejects import place_of
+from harken_adapters.formats.rejects import places_of
 from harken_adapters.formats.tables.opening import expand, open_table
 from harken_adapters.formats.tables.source import STANDARD
 from harken_adapters.formats.tables.table import Table
@@ -33,7 +33,7 @@ from harken_adapters.hosts.cli.import_output import show_open_ends, show_result,
 from harken_adapters.hosts.cli.import_overlap import Overlap, earlier_imports
 from harken_adapters.hosts.cli.import_run import ImportFile, Run
 from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context, completes
-from harken_adapters.hosts.cli.output import confirm, say
+from harken_adapters.hosts.cli.output import confirm, in_one_line, say
 
 _SHAPE: Final = "How the file is read (detected by default)"
 
@@ -144,6 +144,7 @@ def import_(
     with ExitStack() as stack:
         paths, known = _paths(files, rejected), earlier_imports(cli)
         read = [_understand(stack, path, options, rejected, known) for path in paths]
+        _refuse_inputs(read, paths)
         check_typed_columns([file.profile for file in read], options.given)
         if not as_json:
             for file in read:
@@ -216,11 +217,19 @@ def _understand(
         plan = Plan.of(profile, options, now=utc_now())
     except UnusableFile as error:
         raise UnusableFile(f"{opened.name}: {error}") from error
-    rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *place_of(opened.layout))
-    if path != STANDARD and rejects.path.exists() and rejects.path.samefile(path):
-        raise WrongUsage("Rejected rows would overwrite the input file; choose another path with --rejected")
+    rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *places_of(opened.layout))
     refuse_database(rejects.path)
     return ImportFile(opened, profile, plan, rejects, Tally())
+
+
+def _refuse_inputs(read: Sequence[ImportFile], paths: Sequence[str]) -> None:
+    """Refuse files of rejected rows that are input files: they would be overwritten or removed."""
+    inputs = [path for path in paths if path != STANDARD]
+    for target in (file.rejects.path for file in read):
+        for path in inputs if target.exists() else ():
+            if target.samefile(path):
+                other = "choose another path with --rejected" if len(paths) == 1 else "import that file alone"
+                raise WrongUsage(f"Rejected rows would overwrite the input file {in_one_line(path)}; {other}")
 
 
 def _overlap(read: Sequence[ImportFile], known: Sequence[Import]) -> Overlap:

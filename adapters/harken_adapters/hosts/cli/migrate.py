@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
 import typer
-from attrs import evolve
 
 import harken
-from harken import StorageError
+from harken import Import, StorageError
 from harken.clock import utc_now
 from harken.domain.texts import amount
 from harken_adapters.formats.import_options import ImportOptions
@@ -24,7 +23,7 @@ from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, application_of, plan_of
-from harken_adapters.formats.rejects import ENTRY, read_as
+from harken_adapters.formats.rejects import ENTRY, mapping_part
 from harken_adapters.hosts.cli.exit_codes import REFUSED
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
@@ -84,7 +83,7 @@ def mongodb_sessions(
     options = meaning.override(ImportOptions())
     if "session_id" in {*options.columns, *options.constants}:
         raise WrongUsage("session_id is always read from _id; omit it from --map and --set")
-    rejects = Rejects(rejected or _default_rejects_path(collection), *ENTRY, keep=after is not None)
+    rejects = Rejects(rejected or _default_rejects_path(collection), ENTRY, keep=after is not None)
     refuse_database(rejects.path)
     cli = cli_context(context)
     began = perf_counter()
@@ -93,18 +92,19 @@ def mongodb_sessions(
             mongodb.open_collection(from_, collection, database=database, fields=DOCUMENT_FIELDS)
         )
         of = partial(application_of, named=cli.application, default=cli.default_application)
-        known = partial(earlier_imports, cli)
+        # Asked before and after the first pass.
+        known = cache(partial(earlier_imports, cli))
         documents = source.documents(after)
         profile, plan = plan_of(documents, options, collection, application_of=of, known=known, now=utc_now())
         check_typed_columns([profile], options)
         if profile.rows and not as_json:
             show_understood(profile, plan)
-        _refuse_other_mappings(cli, profile, plan)
+        _refuse_other_mappings(cli, known, profile, plan)
         # A dry run has a storage that is discarded, with the same rules.
         hk = stack.enter_context(harken.connect("memory://", application=cli.application) if dry_run else cli.open())
         # After opening the storage, which may have created the file.
         refuse_database(rejects.path)
-        reject = partial(rejects.add, read_as=read_as(None, profile.layout, None, carried_mapping(plan)))
+        reject = partial(rejects.add, read_as=mapping_part(carried_mapping(plan)))
         migration = Migration(
             hk,
             profile,
@@ -122,7 +122,6 @@ def mongodb_sessions(
                 run_through(((amount(done, "session"), done) for done in batches), source.count)
         finally:
             rejected_file = rejects.close()
-        default = hk.application
     if rejected_file is None and rejected is None and after is None and not dry_run:
         rejects.remove_stale()
     seconds = perf_counter() - began
@@ -132,18 +131,19 @@ def mongodb_sessions(
         _show(migration.tally, rejected_file, seconds, dry_run=dry_run)
         for name, running in migration.imports.items():
             if migration.tally.applications[name].added:
-                show_undo(running.id, (cli if name == default else evolve(cli, application=name)).command)
+                show_undo(running.id, cli.command_for(name))
     if migration.tally.is_empty and after is None:
         raise NothingAccepted(f"No document of {collection!r} has feedback or metadata; nothing was imported")
     _end(migration.tally, rejected_file)
 
 
-def _refuse_other_mappings(cli: CliContext, profile: Profile, plan: Plan) -> None:
+def _refuse_other_mappings(
+    cli: CliContext, known: Callable[[str], Sequence[Import]], profile: Profile, plan: Plan
+) -> None:
     """Refuse entries that an earlier migration stored with another mapping."""
     mapping = MappingDigests.of([(profile, plan)])
     for name, digests in profile.digests.items():
-        command = (cli if name == cli.default_application else evolve(cli, application=name)).command
-        Overlap(earlier_imports(cli, name), [digests], mapping).refuse(command, "")
+        Overlap(known(name), [digests], mapping).refuse(cli.command_for(name), "")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from enum import Enum
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -94,6 +94,10 @@ class CliContext:
         application = [] if self.application is None else ["--application", shlex.quote(self.application)]
         return " ".join([self.command_for_all, *application])
 
+    def command_for(self, application: str) -> str:
+        """The same prefix for this application, which is named unless it is that of the options or the settings."""
+        return (self if application == self.default_application else evolve(self, application=application)).command
+
     @property
     def command_for_all(self) -> str:
         """The same prefix for commands that cover all applications."""
@@ -112,7 +116,7 @@ class CliContext:
         """The application, from the options or the settings."""
         return self._settings.application
 
-    @property
+    @cached_property
     def _settings(self) -> Settings:
         return Settings.load(os.environ, Path.cwd(), storage=self.storage, application=self.application)
 

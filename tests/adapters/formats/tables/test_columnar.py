@@ -103,6 +103,22 @@ def test_formulas_without_a_result_are_text(result: str) -> None:
         ]
 
 
+def test_a_shared_formula_without_text_is_an_empty_cell() -> None:
+    """Only the first cell of a shared formula has its text. The others have a result, or nothing that is a comment."""
+    data, changed = io.BytesIO(), io.BytesIO()
+    with xlsxwriter.Workbook(data) as book:
+        sheet = book.add_worksheet()
+        sheet.write_column(0, 0, ["rating", "up", "down"])
+        sheet.write_column(0, 1, ["comment", "=great", "=again"])
+    with zipfile.ZipFile(data) as source, zipfile.ZipFile(changed, "w") as target:
+        for name in source.namelist():
+            text = source.read(name).decode().replace("</f><v>0</v>", "</f>")
+            target.writestr(name, text.replace("<f>again</f>", '<f t="shared" si="0"/>'))
+    rows = [{"rating": "up", "comment": "=great"}, {"rating": "down", "comment": None}]
+    with table_of(changed.getvalue(), "file.xlsx") as table:
+        assert [table.raw(row) for row in table.rows()] == rows
+
+
 def test_a_result_of_zero_is_kept_if_it_was_calculated() -> None:
     """Only programs that have all results calculated later write 0 for any formula."""
     data, changed = io.BytesIO(), io.BytesIO()
