@@ -70,7 +70,7 @@ def carried_mapping(plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {
         "columns": {name: [*alternatives(column)] for name, column in options.columns.items()},
         "constants": dict(options.constants),
-        "ratings": {**_plain_numbers(plan), **options.ratings},
+        "ratings": {**{text: rating.word for text, rating in plan.ratings.plain_numbers.items()}, **options.ratings},
         "scale": options.scale,
         "date_format": options.date_format,
         "zone": options.zone,
@@ -79,14 +79,6 @@ def carried_mapping(plan: Plan) -> dict[str, Any]:
     }
     kept = {name: value for name, value in found.items() if value or (name == "only" and value is not None)}
     return kept if options.context else {**kept, "context": False}
-
-
-def _plain_numbers(plan: Plan) -> Mapping[str, str]:
-    if plan.options.scale:
-        return {}
-    meanings = {text: rating.word for text, rating in plan.ratings.meanings().items()}
-    numbers = {text: meanings[text] for text in ("1", "0", "-1") if text in meanings}
-    return next((plain for plain in _PLAIN if len(numbers) > 1 and numbers.items() <= plain.items()), {})
 
 
 def _what_options_say(options: ImportOptions) -> object:
