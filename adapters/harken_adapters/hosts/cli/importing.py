@@ -138,13 +138,15 @@ def import_(
     }
     shape = {name: value for name, value in given.items() if value is not None}
     base = _base(from_, mapping)
-    options = _Options(meaning.override(evolve(base or ImportOptions(), **shape)), meaning, is_based=base is not None)
+    options = _FileOptions(
+        meaning.override(evolve(base or ImportOptions(), **shape)), meaning, is_based=base is not None
+    )
     cli = cli_context(context)
     began = perf_counter()
     with ExitStack() as stack:
         paths, known = _paths(files, rejected), earlier_imports(cli)
         read = [_understand(stack, path, options, rejected, known) for path in paths]
-        check_typed_columns([file.profile for file in read], options.given)
+        check_typed_columns([file.profile for file in read], options.base)
         if not as_json:
             for file in read:
                 show_understood(file.profile, file.plan)
@@ -169,23 +171,23 @@ def import_(
 
 
 @frozen
-class _Options:
+class _FileOptions:
     """The options of all files, which rejected rows of earlier imports complete with those of these imports.
 
     Attributes:
-        given: the options of the command line, and of the preset or mapping file.
+        base: the options of the command line, and of the preset or mapping file.
         meaning: the part of them in the command line that overrides others.
         is_based: whether there is a preset or a mapping file.
     """
 
-    given: ImportOptions
+    base: ImportOptions
     meaning: Meaning
     is_based: bool
 
     def of(self, table: Table) -> ImportOptions:
         """The options of a file."""
         if self.is_based or not table.layout.mapping:
-            return self.given
+            return self.base
         return self.meaning.override(options_of(table.layout.mapping, table.name))
 
 
@@ -206,14 +208,14 @@ def _paths(files: Sequence[str], rejected: Path | None) -> Sequence[str]:
 
 
 def _understand(
-    stack: ExitStack, path: str, given: _Options, rejected: Path | None, known: Sequence[Import]
+    stack: ExitStack, path: str, options: _FileOptions, rejected: Path | None, known: Sequence[Import]
 ) -> ImportFile:
-    opened = open_table(path, given.given)
+    opened = open_table(path, options.base)
     stack.callback(opened.close)
-    options = given.of(opened)
-    profile = Profile.of(opened, options, known)
+    chosen = options.of(opened)
+    profile = Profile.of(opened, chosen, known)
     try:
-        plan = Plan.of(profile, options, now=utc_now())
+        plan = Plan.of(profile, chosen, now=utc_now())
     except UnusableFile as error:
         raise UnusableFile(f"{opened.name}: {error}") from error
     rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *place_of(opened.layout))
