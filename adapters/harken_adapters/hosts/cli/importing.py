@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -18,7 +18,7 @@ from harken.clock import utc_now
 from harken_adapters.charts.labels import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.mappings import MappingDigests
+from harken_adapters.formats.importing.mappings import digests_of
 from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
@@ -30,7 +30,7 @@ from harken_adapters.formats.tables.table import Table
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
 from harken_adapters.hosts.cli.import_output import show_open_ends, show_result, show_shared_names, show_understood
-from harken_adapters.hosts.cli.import_overlap import Overlap, earlier_imports
+from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, earlier_imports
 from harken_adapters.hosts.cli.import_run import ImportFile, Run
 from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context, completes
 from harken_adapters.hosts.cli.output import confirm, say
@@ -152,7 +152,7 @@ def import_(
                 show_understood(file.profile, file.plan)
             show_shared_names(read)
             show_open_ends(read)
-        overlap = _overlap(read, known)
+        overlap = Overlap(known, [rows for file in read for rows in _rows_of(file)])
         if replace:
             overlap.check_contained(cli.command, sum(file.profile.rows for file in read))
         else:
@@ -225,14 +225,10 @@ def _understand(
     return ImportFile(opened, profile, plan, rejects, Tally())
 
 
-def _overlap(read: Sequence[ImportFile], known: Sequence[Import]) -> Overlap:
-    """The earlier imports of the rows of the files. Rejected rows are in the sample of theirs, but were not stored."""
-    rejected_from = {file.table.layout.rejected_from for file in read}
-    return Overlap(
-        [one for one in known if rejected_from.isdisjoint(one.files)],
-        [digests for file in read for digests in file.profile.digests.values()],
-        MappingDigests.of((file.profile, file.plan) for file in read),
-    )
+def _rows_of(file: ImportFile) -> Iterator[FileRows]:
+    mapping, rejected_from = digests_of(file.profile, file.plan), file.table.layout.rejected_from
+    for digests in file.profile.digests.values():
+        yield FileRows(digests, mapping, rejected_from)
 
 
 def _confirm_replacing(replaced: Sequence[Import]) -> bool:
