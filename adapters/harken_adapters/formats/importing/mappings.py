@@ -48,7 +48,7 @@ def _meanings(profile: Profile, plan: Plan) -> Iterator[tuple[object, object]]:
     """What each column and each rating means, and how all dates are read.
 
     A row of two files has the same columns and ratings in both. So it is mapped in the same way if they mean the same,
-    whatever other rows there are.
+    beside any other rows.
     """
     yield "constants", {name: value for name, value in plan.options.constants.items() if value}
     if plan.forms:

@@ -38,7 +38,7 @@ class _Difference(Enum):
 
     MAPPING = "with another mapping", "Import with the options of that import"
     MEANING = (
-        "and would mean something else beside the other rows",
+        "and mean something else beside the new rows",
         "Say what their ratings and columns meant with --rating and --map",
     )
     COLUMNS = "with other columns", "Leave the other columns out with --drop"
