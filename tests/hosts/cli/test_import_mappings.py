@@ -123,3 +123,18 @@ def test_the_record_of_an_earlier_version_is_read(cli: Any, tmp_path: Path) -> N
         assert (cli("import", file, *options).code, len(stored())) == (2, 2)
     for options in ((), ("--import-id", "old"), ()):
         assert cli("import", file, *options, "--json").json["duplicates"] == 2
+
+
+def test_a_column_that_was_added_to_some_files_of_an_import(cli: Any, tmp_path: Path) -> None:
+    """Beside files that stayed the same, or with all others, its rows are refused as well."""
+
+    def file(name: str, *, ending: str = "") -> str:
+        header = "session_id,rating,comment" + (",tier" if ending else "")
+        rows = [f"{name}{number},up,words {name}{number}{ending}" for number in range(30)]
+        return write(tmp_path, f"{name}{'w' if ending else ''}.csv", "\n".join([header, *rows, ""]))
+
+    files, wider = [file("a"), file("b")], [file("a", ending=",gold"), file("b", ending=",gold")]
+    assert cli("import", *files).code == 0
+    for names in (wider, wider[:1], [files[0], wider[1]]):
+        assert "with other columns. Leave the other columns out with --drop" in cli("import", *names).err
+    assert cli("import", *wider, "--drop", "tier", "--json").json["duplicates"] == 60

@@ -72,7 +72,7 @@ class Overlap:
         self.imports = [one for one, _ in self._found]
 
     def refuse(self, command: str, remedy: str) -> None:
-        """Refuse rows that exist.
+        """Refuse rows that are stored.
 
         Args:
             command: the prefix of commands.
