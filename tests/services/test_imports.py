@@ -49,9 +49,8 @@ def _stored(hk: Harken) -> list[Feedback]:
 
 def test_a_record_comes_back_as_it_was_written(hk: Harken, clock: ManualClock) -> None:
     """An import has its files, mapping, sample, times and counts, in every process on the storage."""
-    begun = hk.imports.begin(
-        "shop", files=["a.csv", "b.csv"], mapping=MAPPING, samples=RowSamples(rows=[2**64 - 1, 0, 7])
-    )
+    samples = RowSamples(rows=[2**64 - 1, 0, 7], contents=[5])
+    begun = hk.imports.begin("shop", files=["a.csv", "b.csv"], mapping=MAPPING, samples=samples)
     assert begun == Import(
         id="id-000001",
         application="shop",
