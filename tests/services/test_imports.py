@@ -22,10 +22,13 @@ from harken import (
     Target,
 )
 from harken.domain.idempotency import IMPORT_ID, fingerprint
-from harken.domain.imports import MAX_FILES, SAMPLE_SIZE
+from harken.domain.imports import MAX_FILES, SAMPLE_SIZE, MappingDigests, RowSamples
 from support import NOON, ManualClock, a_submission, counting_ids, in_threads
 
 BATCH = ImportCounts(read=10, added=6, duplicates=3, rejected=1)
+MAPPING = MappingDigests(options="m", meanings=[2**64 - 1, 0], columns=["c", "d"])
+#: Two columns, to which a meaning is added.
+ONE, TWO = 1 << 32, 2 << 32
 
 
 @pytest.fixture
@@ -46,14 +49,15 @@ def _stored(hk: Harken) -> list[Feedback]:
 
 def test_a_record_comes_back_as_it_was_written(hk: Harken, clock: ManualClock) -> None:
     """An import has its files, mapping, sample, times and counts, in every process on the storage."""
-    begun = hk.imports.begin("shop", files=["a.csv", "b.csv"], mapping_digest="m1", sample=[2**64 - 1, 0, 7])
+    samples = RowSamples(rows=[2**64 - 1, 0, 7], contents=[5])
+    begun = hk.imports.begin("shop", files=["a.csv", "b.csv"], mapping=MAPPING, samples=samples)
     assert begun == Import(
         id="id-000001",
         application="shop",
         started_at=NOON,
         files=("a.csv", "b.csv"),
-        mapping_digest="m1",
-        sample=(0, 7, 2**64 - 1),
+        mapping=MAPPING,
+        samples=RowSamples(rows=(0, 7, 2**64 - 1), contents=(5,)),
     )
     clock.turn(seconds=5)
     assert hk.imports.record(begun, BATCH).finished_at is None
@@ -65,39 +69,55 @@ def test_a_record_comes_back_as_it_was_written(hk: Harken, clock: ManualClock) -
 
 def test_the_last_started_comes_first(hk: Harken, clock: ManualClock) -> None:
     """Imports are listed by their start."""
-    for number, mapping in enumerate(("m1", "m2", "m1")):
-        hk.imports.begin("default", import_id=f"i{number}", mapping_digest=mapping)
+    for number in range(3):
+        hk.imports.begin("default", import_id=f"i{number}")
         clock.turn(hours=1)
     assert [one.id for one in hk.imports.list("default")] == ["i2", "i1", "i0"]
 
 
 def test_a_second_run_continues_the_import(hk: Harken, clock: ManualClock) -> None:
     """With the same id and mapping, files and counts are added, and the import is unfinished again."""
-    first = hk.imports.begin("default", import_id="i", files=["a.csv"], mapping_digest="m", sample=[5])
+    first = hk.imports.begin("default", import_id="i", files=["a.csv"], samples=RowSamples(rows=[5]))
     hk.imports.finish(first, BATCH)
     clock.turn(days=1)
-    second = hk.imports.begin("default", import_id="i", files=["a.csv", "b.csv"], mapping_digest="m", sample=[3, 5])
+    second = hk.imports.begin("default", import_id="i", files=["a.csv", "b.csv"], samples=RowSamples(rows=[3, 5]))
     assert (second.started_at, second.finished_at, second.files) == (NOON, None, ("a.csv", "b.csv"))
-    assert (second.sample, hk.imports.finish(second, BATCH).counts) == ((3, 5), BATCH + BATCH)
+    assert (second.samples.rows, hk.imports.finish(second, BATCH).counts) == ((3, 5), BATCH + BATCH)
 
 
 def test_other_options_that_mean_the_same_are_the_same_mapping(hk: Harken) -> None:
     """An import is continued with the same options, or with others that mean the same for its files."""
-    hk.imports.begin("default", import_id="i", mapping_digest="m", meaning_digest="x")
-    hk.imports.begin("default", import_id="i", mapping_digest="n", meaning_digest="x")
-    again = hk.imports.begin("default", import_id="i", mapping_digest="m", meaning_digest="y", content_sample=[3, 1])
-    assert (again.mapping_digest, again.meaning_digest, again.content_sample) == ("m", "y", (1, 3))
-    with pytest.raises(ImportRejected, match="another mapping"):
-        hk.imports.begin("default", import_id="i", mapping_digest="n", meaning_digest="x")
+
+    def begin(options: str, *meanings: int) -> Import:
+        return hk.imports.begin("default", import_id="i", mapping=MappingDigests(options=options, meanings=meanings))
+
+    begin("m", ONE + 1)
+    begin("n", ONE + 1, TWO + 5)
+    assert begin("m", TWO + 6).mapping == MappingDigests(options="m", meanings=(ONE + 1, TWO + 5, TWO + 6))
+    for meanings in ([ONE + 2], [ONE + 1, TWO + 7]):
+        with pytest.raises(ImportRejected, match="another mapping"):
+            begin("n", *meanings)
+
+
+@given(st.sets(st.integers(0, 2**64 - 1)), st.sets(st.integers(0, 2**64 - 1)))
+def test_mappings_are_the_same_if_what_both_have_means_the_same(some: set[int], others: set[int]) -> None:
+    """What only one of them has makes no difference, nor do other files of the import."""
+    one, other = (MappingDigests(options="x", meanings=digests) for digests in (some, others))
+    assert (one + other).is_same(one)
+    assert (one + other).is_same(other) or not some
+    shared = {digest >> 32 for digest in some} & {digest >> 32 for digest in others}
+    assert one.is_same(other) or shared
+    if some:
+        assert not one.is_same(MappingDigests(options="x", meanings=[min(some) ^ 1])) or min(some) ^ 1 in some
 
 
 def test_another_mapping_is_refused(hk: Harken) -> None:
     """An id stands for one mapping; the message says what to do, and the record stays unchanged."""
-    first = hk.imports.begin("default", import_id="i", mapping_digest="m")
+    first = hk.imports.begin("default", import_id="i", mapping=MappingDigests(options="m"))
     with pytest.raises(ImportRejected, match=r"another mapping of columns.*choose another id"):
-        hk.imports.begin("default", import_id="i", mapping_digest="n")
+        hk.imports.begin("default", import_id="i", mapping=MappingDigests(options="n"))
     assert list(hk.imports.list("default")) == [first]
-    assert hk.imports.begin("shop", import_id="i", mapping_digest="n").application == "shop"
+    assert hk.imports.begin("shop", import_id="i", mapping=MappingDigests(options="n")).application == "shop"
 
 
 @pytest.mark.parametrize("import_id", ["", " ", "a\nb", "x" * 300])
@@ -121,7 +141,7 @@ def test_a_sample_has_the_smallest_digests(some: list[int], others: list[int]) -
     """However the digests of the rows arrive, and in however many runs, the sample of the same rows is the same."""
 
     def sampled(digests: list[int]) -> tuple[int, ...]:
-        return Import(id="i", application="a", started_at=NOON, sample=digests).sample
+        return RowSamples(rows=digests).rows
 
     assert sampled([*sampled(some), *sampled(others)]) == sampled(others + some)
     assert sampled(some) == tuple(sorted(set(some)))[:SAMPLE_SIZE]
@@ -129,7 +149,7 @@ def test_a_sample_has_the_smallest_digests(some: list[int], others: list[int]) -
 
 def test_imports_of_the_same_rows_are_recognised() -> None:
     """Another file shares rows with an import if the sample of the import has the digest of one of them."""
-    one = Import(id="i", application="a", started_at=NOON, sample=[3, 5])
+    one = Import(id="i", application="a", started_at=NOON, samples=RowSamples(rows=[3, 5]))
     assert one.shares_rows([4, 5])
     assert not one.shares_rows([1, 4])
     assert not one.shares_rows([])

@@ -17,7 +17,7 @@ from itertools import islice
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
-from attrs import Factory, asdict, define, evolve, field
+from attrs import Factory, define, evolve, field
 
 from harken import FeedbackRejected, Harken, Import, InvalidMetadata, Receipt, Submission, Violation
 from harken.domain.instants import stamp
@@ -26,7 +26,7 @@ from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import with_session
 from harken_adapters.formats.importing.importer import BATCH
-from harken_adapters.formats.importing.mappings import MappingDigests
+from harken_adapters.formats.importing.mappings import digests_of
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile, RowDigests
 from harken_adapters.formats.importing.running import RunningImport
@@ -180,7 +180,7 @@ class Migration:
         self._plan = plan
         self._reject = reject
         self._digests = profile.digests
-        self._mapping = asdict(MappingDigests.of([(profile, plan)]))
+        self._mapping = digests_of(profile, plan)
         self._name = name
         self._application = application
         self._import_id = import_id
@@ -249,14 +249,12 @@ class Migration:
             return None
         if application not in self.imports:
             # None of its entries could be read if it has no digests, or its first document was added meanwhile.
-            digests = self._digests.get(application, RowDigests())
             record = self._harken.imports.begin(
                 application,
                 import_id=self._import_id,
                 files=[self._name],
-                **self._mapping,
-                sample=digests.rows.smallest,
-                content_sample=digests.contents.smallest,
+                mapping=self._mapping,
+                samples=self._digests.get(application, RowDigests()).samples,
             )
             self.imports[application] = RunningImport(self._harken, record)
         return self.imports[application].id

@@ -10,6 +10,8 @@ from attrs import field, frozen
 
 #: How many digests of rows a sample has.
 SAMPLE_SIZE: Final = 64
+#: How many meanings of columns and values are recorded.
+MAX_MEANINGS: Final = 1_000
 #: How many names of files are recorded.
 MAX_FILES: Final = 100
 
@@ -40,12 +42,72 @@ class ImportCounts:
         )
 
 
-def _smallest(digests: Iterable[int]) -> tuple[int, ...]:
+def _sampled(digests: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(set(digests))[:SAMPLE_SIZE])
 
 
-def _first(files: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(files))[:MAX_FILES]
+def _meanings(digests: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(digests))[:MAX_MEANINGS])
+
+
+def _first(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))[:MAX_FILES]
+
+
+@frozen(kw_only=True)
+class MappingDigests:
+    """Digests of how the rows of files were mapped to feedback.
+
+    Attributes:
+        options: a digest of the options.
+        meanings: 64-bit digests of what columns and values meant, sorted; at most the smallest 1,000. The first half
+            is a digest of the column or value, the second half one of its meaning.
+        columns: for each file, a digest of its columns that were stored; at most the first 100.
+    """
+
+    options: str = ""
+    meanings: tuple[int, ...] = field(default=(), converter=_meanings)
+    columns: tuple[str, ...] = field(default=(), converter=_first)
+
+    def __add__(self, other: MappingDigests) -> MappingDigests:
+        """The digests of these files and others, which continue their import."""
+        return MappingDigests(
+            options=self.options,
+            # Those of other files would not say what the rows of these meant.
+            meanings=(*self.meanings, *other.meanings) if self.meanings else (),
+            columns=(*self.columns, *other.columns),
+        )
+
+    def is_same(self, other: MappingDigests) -> bool:
+        """Whether rows that are also in another file are mapped there in the same way.
+
+        Columns and values that occur in both have the same meaning there. Without meanings, as in the records of
+        earlier versions, the options are the same.
+        """
+        if not (self.meanings and other.meanings):
+            return self.options == other.options
+        known = {one >> 32 for one in self.meanings}
+        return known.isdisjoint(one >> 32 for one in {*other.meanings}.difference(self.meanings))
+
+
+@frozen(kw_only=True)
+class RowSamples:
+    """Samples of rows, by which they are recognised.
+
+    A sample is the smallest 64 of the 64-bit digests, sorted. So two imports of the same rows have the same sample, and
+    two imports that share many rows very probably share some of it.
+
+    Attributes:
+        rows: a sample of the raw rows.
+        contents: one of the session, the rating, the comment and the date of rows, which stay the same if a file gets
+            other columns.
+    """
+
+    rows: tuple[int, ...] = field(default=(), converter=_sampled)
+    contents: tuple[int, ...] = field(default=(), converter=_sampled)
+
+    def __add__(self, other: RowSamples) -> RowSamples:
+        return RowSamples(rows=(*self.rows, *other.rows), contents=(*self.contents, *other.contents))
 
 
 @frozen(kw_only=True)
@@ -58,13 +120,8 @@ class Import:
         started_at: the start of the first run.
         finished_at: the end of the last run; ``None`` if it has not ended, or was interrupted.
         files: the names of the files, without repetitions; at most the first 100.
-        mapping_digest: a digest of the options by which the rows were mapped to feedback.
-        meaning_digest: a digest of what they meant for the files of the last run. Other options may mean the same.
-        columns_digest: a digest of the columns of these files that were stored.
-        sample: the smallest 64 of the 64-bit digests of the raw rows, sorted. So two imports of the same rows have the
-            same sample, and two imports that share many rows very probably share some of it.
-        content_sample: such a sample of the session, the rating, the comment and the date of rows, which stay the same
-            if a file gets other columns.
+        mapping: how the rows were mapped to feedback: the options of the first run, and what they meant in all runs.
+        samples: samples of the rows.
         counts: the rows of all runs. A row that was read again counts again, as a duplicate. If a run was killed, its
             last batch may not be counted.
     """
@@ -74,17 +131,15 @@ class Import:
     started_at: datetime
     finished_at: datetime | None = None
     files: tuple[str, ...] = field(default=(), converter=_first)
-    mapping_digest: str = ""
-    meaning_digest: str = ""
-    columns_digest: str = ""
-    sample: tuple[int, ...] = field(default=(), converter=_smallest)
-    content_sample: tuple[int, ...] = field(default=(), converter=_smallest)
+    mapping: MappingDigests = MappingDigests()
+    samples: RowSamples = RowSamples()
     counts: ImportCounts = ImportCounts()
 
-    def has_mapping(self, mapping_digest: str, meaning_digest: str) -> bool:
-        """Whether rows are mapped in the same way: by the same options, or by others that mean the same."""
-        return self.mapping_digest == mapping_digest or (bool(meaning_digest) and self.meaning_digest == meaning_digest)
+    @property
+    def may_have_rows(self) -> bool:
+        """Whether it stored rows, or was killed before its counts were recorded."""
+        return self.counts.added > 0 or self.finished_at is None
 
     def shares_rows(self, digests: Iterable[int]) -> bool:
         """Whether any of these digests of raw rows is in the sample."""
-        return not set(digests).isdisjoint(self.sample)
+        return not set(digests).isdisjoint(self.samples.rows)

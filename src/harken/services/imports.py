@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from attrs import asdict, evolve
 
 from harken.domain.erasure import Erased
 from harken.domain.errors import ImportNotFound, ImportRejected
 from harken.domain.idempotency import IMPORT_ID
-from harken.domain.imports import Import, ImportCounts
+from harken.domain.imports import Import, ImportCounts, MappingDigests, RowSamples
 from harken.domain.instants import (
     from_microseconds,
     from_microseconds_or_none,
@@ -23,6 +23,9 @@ from harken.domain.rules import label_problem
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry, StateRepository, update
 from harken.ports.time import Clock, NewId
+
+_UNKNOWN_MAPPING: Final = MappingDigests()
+_NO_ROWS: Final = RowSamples()
 
 
 class ImportService:
@@ -46,11 +49,8 @@ class ImportService:
         *,
         import_id: str | None = None,
         files: Sequence[str] = (),
-        mapping_digest: str = "",
-        meaning_digest: str = "",
-        columns_digest: str = "",
-        sample: Iterable[int] = (),
-        content_sample: Iterable[int] = (),
+        mapping: MappingDigests = _UNKNOWN_MAPPING,
+        samples: RowSamples = _NO_ROWS,
     ) -> Import:
         """Record the start of a run, durably, before its first row is stored.
 
@@ -58,14 +58,12 @@ class ImportService:
             application: the application of the rows.
             import_id: the id of an import to continue, or of a new one; by default, a new id.
             files: the names of the files.
-            mapping_digest: a digest of the options by which rows are mapped to feedback.
-            meaning_digest: a digest of what they mean for these files, see :class:`Import`.
-            columns_digest: a digest of the columns of these files that are stored.
-            sample: the smallest 64-bit digests of the raw rows, see :class:`Import`.
-            content_sample: those of their session, rating, comment and date.
+            mapping: how the rows of the files are mapped to feedback.
+            samples: samples of these rows.
 
         Raises:
-            ImportRejected: the id is invalid, or the import with this id has another mapping.
+            ImportRejected: the id is invalid, or the import with this id has another mapping: neither the options nor
+                what they mean is the same.
         """
         named = self._new_id() if import_id is None else import_id
         problems = (label_problem("application", application), label_problem("import_id", named))
@@ -76,17 +74,15 @@ class ImportService:
             application=application,
             started_at=self._clock(),
             files=tuple(files),
-            mapping_digest=mapping_digest,
-            meaning_digest=meaning_digest,
-            columns_digest=columns_digest,
-            sample=tuple(sample),
-            content_sample=tuple(content_sample),
+            mapping=mapping,
+            samples=samples,
         )
 
         def change(stored: Import | None) -> Import:
             if stored is None:
                 return begun
-            if not stored.has_mapping(mapping_digest, meaning_digest):
+            # The same options may read other files in another way.
+            if stored.mapping.options != mapping.options and not stored.mapping.is_same(mapping):
                 raise ImportRejected(
                     f"Import {begun.id!r} began with another mapping of columns. Continue it with the options that it "
                     "began with, or choose another id; or erase the import first"
@@ -95,10 +91,8 @@ class ImportService:
                 stored,
                 finished_at=None,
                 files=(*stored.files, *begun.files),
-                meaning_digest=meaning_digest,
-                columns_digest=columns_digest,
-                sample=(*stored.sample, *begun.sample),
-                content_sample=(*stored.content_sample, *begun.content_sample),
+                mapping=stored.mapping + mapping,
+                samples=stored.samples + samples,
             )
 
         return self._update(begun, change)
@@ -181,28 +175,36 @@ def _encode(one: Import) -> Mapping[str, JsonValue]:
         "started_at": to_microseconds(one.started_at),
         "finished_at": to_microseconds_or_none(one.finished_at),
         "files": [*one.files],
-        "mapping_digest": one.mapping_digest,
-        "meaning_digest": one.meaning_digest,
-        "columns_digest": one.columns_digest,
-        # As texts, as not every storage has unsigned integers of 64 bits.
-        "sample": [f"{digest:016x}" for digest in one.sample],
-        "content_sample": [f"{digest:016x}" for digest in one.content_sample],
+        "mapping_digest": one.mapping.options,
+        "meanings": _as_texts(one.mapping.meanings),
+        "columns": [*one.mapping.columns],
+        "sample": _as_texts(one.samples.rows),
+        "content_sample": _as_texts(one.samples.contents),
         "counts": asdict(one.counts),
     }
 
 
+def _as_texts(digests: Iterable[int]) -> list[JsonValue]:
+    # Not every storage has unsigned integers of 64 bits.
+    return [f"{digest:016x}" for digest in digests]
+
+
 def _decode(entry: StateEntry) -> Import:
     value: Any = entry.value
+
+    def digests(name: str) -> list[int]:
+        # Earlier versions did not record all of them.
+        return [int(digest, 16) for digest in value.get(name, ())]
+
     return Import(
         id=entry.name,
         application=value["application"],
         started_at=from_microseconds(value["started_at"]),
         finished_at=from_microseconds_or_none(value["finished_at"]),
         files=value["files"],
-        mapping_digest=value["mapping_digest"],
-        meaning_digest=value["meaning_digest"],
-        columns_digest=value["columns_digest"],
-        sample=[int(digest, 16) for digest in value["sample"]],
-        content_sample=[int(digest, 16) for digest in value["content_sample"]],
+        mapping=MappingDigests(
+            options=value["mapping_digest"], meanings=digests("meanings"), columns=value.get("columns", ())
+        ),
+        samples=RowSamples(rows=digests("sample"), contents=digests("content_sample")),
         counts=ImportCounts(**value["counts"]),
     )

@@ -14,6 +14,7 @@ import pytest
 import harken
 from harken import Feedback, FeedbackQuery, ImportCounts, Summary
 from harken.configuration.storage_urls import open_storage
+from harken.domain.imports import MappingDigests
 from support import NOON, ManualClock, a_feedback, a_submission, counting_ids, eventually
 
 URL = "sqlite:///feedback.db"
@@ -130,7 +131,7 @@ def imported(cli: Any) -> None:
     clock = ManualClock()
     with harken.connect(URL, clock=clock, new_id=counting_ids()) as hk:
         for import_id, files in (("march", ["a.csv"]), ("april", ["b.csv", "c.csv", "d.csv"])):
-            begun = hk.imports.begin("default", import_id=import_id, files=files, mapping_digest="m")
+            begun = hk.imports.begin("default", import_id=import_id, files=files, mapping=MappingDigests(options="m"))
             rows = [a_submission(f"{import_id}-{one}", context={"import_id": import_id}) for one in range(3)]
             hk.collection.submit_many(rows, announce=False)
             hk.imports.record(begun, ImportCounts(read=5, added=3, duplicates=1, rejected=1))

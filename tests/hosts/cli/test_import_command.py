@@ -410,7 +410,7 @@ def test_the_same_rows_with_another_mapping_are_refused(cli: Any, tmp_path: Path
     first = cli("import", file, *wrong, "--json").json["import_id"]
     ran = cli("import", file, *right)
     assert ran.code == 2
-    assert f"These rows exist from import {first} of " in ran.err
+    assert f"These rows were already stored by import {first} of " in ran.err
     assert "(5 rows) with another mapping" in ran.err
     assert f"erase --import {first}" in ran.err
     assert ratings() == {"neutral": 5}

@@ -1,50 +1,41 @@
-"""The mapping of an import: what its options say about the meaning of columns."""
+"""The mapping of an import: what its options say about the meaning of columns, and what they mean for a file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from functools import reduce
 from hashlib import blake2b
-from typing import Any, Final
+from itertools import combinations
+from operator import add
+from typing import Any
 
-from attrs import frozen
-
+from harken.domain.imports import MappingDigests
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import alternatives
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 
-#: How numbers are read without a scale in a column that holds nothing else.
-_PLAIN: Final[tuple[Mapping[str, str], ...]] = ({"1": "up", "0": "neutral", "-1": "down"}, {"1": "up", "0": "down"})
+
+def digests_of(profile: Profile, plan: Plan) -> MappingDigests:
+    """The digests of the mapping of a file. How the file is read is not part of it."""
+    return MappingDigests(
+        options=_digest(_what_options_say(plan.options)).hex(),
+        meanings=[
+            int.from_bytes(_digest(what, size=4) + _digest(meaning, size=4))
+            for what, meaning in _meanings(profile, plan)
+        ],
+        columns=[_digest(_columns(profile, plan)).hex()],
+    )
 
 
-@frozen
-class MappingDigests:
-    """Digests of the mapping of an import, as its record has them, see :class:`harken.Import`.
-
-    How a file is read is not part of a mapping.
-    """
-
-    mapping_digest: str
-    meaning_digest: str
-    columns_digest: str
-
-    @classmethod
-    def of(cls, files: Iterable[tuple[Profile, Plan]]) -> MappingDigests:
-        """The digests for these files.
-
-        The meaning is which columns have a field or go into the context, and how the ratings and dates that occur are
-        read. Columns without a value are left out.
-        """
-        read = [*files]
-        return cls(
-            _digest_of_all([_what_options_say(plan.options) for _, plan in read]),
-            _digest_of_all([[_columns(profile, plan), _readings(plan)] for profile, plan in read]),
-            _digest_of_all([_columns(profile, plan) for profile, plan in read]),
-        )
+def digests_of_all(files: Iterable[tuple[Profile, Plan]]) -> MappingDigests:
+    """The digests of the mapping of an import of these files. Its options are those of the first."""
+    return reduce(add, [digests_of(profile, plan) for profile, plan in files])
 
 
 def _columns(profile: Profile, plan: Plan) -> object:
+    """The columns that are stored. Those without a value are left out."""
     fields = {name: [one for one in columns if one in profile.filled] for name, columns in plan.fields.items()}
     return [
         {name: columns for name, columns in fields.items() if columns},
@@ -53,11 +44,40 @@ def _columns(profile: Profile, plan: Plan) -> object:
     ]
 
 
-def _readings(plan: Plan) -> object:
+def _meanings(profile: Profile, plan: Plan) -> Iterator[tuple[object, object]]:
+    """What each column and each rating means, and how all dates are read.
+
+    A row of two files has the same columns and ratings in both. So it is mapped in the same way if they mean the same,
+    beside any other rows.
+    """
+    yield "constants", {name: value for name, value in plan.options.constants.items() if value}
+    if plan.forms:
+        yield "dates", [plan.dates.date_format, plan.dates.zone_name.upper()]
+    for text, rating in plan.ratings.meanings().items():
+        yield ["rating", text], rating.value
+    for column in profile.names:
+        if column in profile.filled:
+            yield ["column", column], _meaning_of(column, plan)
+    for name, columns in plan.fields.items():
+        for one, other in combinations(columns, 2):
+            yield ["order", name, *sorted((one, other))], one
+
+
+def _meaning_of(column: str, plan: Plan) -> object:
+    options, inside = plan.options, f"{column}."
+    # What is read from inside a value is that of the options: it is not known whether an earlier row had it.
     return [
-        dict(plan.options.constants),
-        {text: rating.value for text, rating in plan.ratings.meanings().items()},
-        [plan.dates.date_format, plan.dates.zone_name.upper()] if plan.forms else None,
+        sorted(name for name, columns in plan.fields.items() if column in columns),
+        sorted(
+            [name, path]
+            for name, paths in options.columns.items()
+            for path in alternatives(paths)
+            if path.startswith(inside)
+        ),
+        sorted(path for path in options.drop if path.startswith(inside)),
+        plan.context.get(column),
+        plan.has_context and column == "context",
+        column in (plan.reason, plan.id_column),
     ]
 
 
@@ -70,7 +90,7 @@ def carried_mapping(plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {
         "columns": {name: [*alternatives(column)] for name, column in options.columns.items()},
         "constants": dict(options.constants),
-        "ratings": {**_plain_numbers(plan), **options.ratings},
+        "ratings": {**{text: rating.word for text, rating in plan.ratings.plain_numbers.items()}, **options.ratings},
         "scale": options.scale,
         "date_format": options.date_format,
         "zone": options.zone,
@@ -81,25 +101,13 @@ def carried_mapping(plan: Plan) -> dict[str, Any]:
     return kept if options.context else {**kept, "context": False}
 
 
-def _plain_numbers(plan: Plan) -> Mapping[str, str]:
-    if plan.options.scale:
-        return {}
-    meanings = {text: rating.word for text, rating in plan.ratings.meanings().items()}
-    numbers = {text: meanings[text] for text in ("1", "0", "-1") if text in meanings}
-    return next((plain for plain in _PLAIN if len(numbers) > 1 and numbers.items() <= plain.items()), {})
-
-
 def _what_options_say(options: ImportOptions) -> object:
     columns = {name: [*alternatives(column)] for name, column in options.columns.items()}
-    ratings = dict(options.ratings)
-    for plain in _PLAIN:
-        if plain.items() <= ratings.items():
-            ratings = {text: word for text, word in ratings.items() if text not in plain}
     return [
         {name: column for name, column in columns.items() if column != [name]},
         dict(options.constants),
         options.scale,
-        ratings,
+        dict(options.ratings),
         options.date_format,
         options.zone,
         sorted(options.drop),
@@ -108,11 +116,5 @@ def _what_options_say(options: ImportOptions) -> object:
     ]
 
 
-def _digest_of_all(values: Iterable[object]) -> str:
-    """The digest of values, in any order and without repetitions."""
-    found = sorted({_digest(one) for one in values})
-    return found[0] if len(found) == 1 else _digest(found)
-
-
-def _digest(value: object) -> str:
-    return blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
+def _digest(value: object, size: int = 16) -> bytes:
+    return blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=size).digest()

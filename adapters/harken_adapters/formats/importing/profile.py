@@ -11,7 +11,7 @@ from zlib import crc32
 
 from attrs import Factory, define
 
-from harken.domain.imports import SAMPLE_SIZE, Import
+from harken.domain.imports import SAMPLE_SIZE, Import, RowSamples
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import columns_of_fields, id_column, lookup
 from harken_adapters.formats.importing.dates import DateForms, Dates
@@ -289,14 +289,19 @@ class RowDigests:
     """
 
     def __init__(self, known: Sequence[Import] = ()) -> None:
-        self.rows = _Digests({digest for one in known for digest in one.sample})
-        self.contents = _Digests({digest for one in known for digest in one.content_sample})
+        self.rows = _Digests({digest for one in known for digest in one.samples.rows})
+        self.contents = _Digests({digest for one in known for digest in one.samples.contents})
 
     def add(self, row: str, content: str) -> None:
         """Add the texts of a row and of its content."""
         self.rows.add(row)
         if content:
             self.contents.add(content)
+
+    @property
+    def samples(self) -> RowSamples:
+        """Samples of them, for the record of an import."""
+        return RowSamples(rows=self.rows.smallest, contents=self.contents.smallest)
 
 
 class _Digests:

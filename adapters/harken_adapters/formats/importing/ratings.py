@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -114,6 +114,9 @@ class Ratings:
         scale: the name of the scale of its numbers.
         chosen: the ratings of values, see :class:`harken_adapters.formats.import_options.ImportOptions`.
 
+    Attributes:
+        plain_numbers: what 1, 0 and -1 mean without a scale, beside the values that occur; empty with a scale.
+
     Raises:
         UnusableFile: the scale or a rating is unknown.
     """
@@ -131,7 +134,8 @@ class Ratings:
         self._other = self._chosen.pop(OTHER, None)
         if scale is not None and scale not in SCALES:
             raise UnusableFile(no_such("scale", scale, SCALES))
-        self._number = SCALES[scale].read_text if scale else _plain(self.counts)
+        self.plain_numbers: Mapping[str, Rating] = {} if scale else _plain(self.counts)
+        self._number = SCALES[scale].read_text if scale else self.plain_numbers.get
         self._known: dict[str, tuple[Rating, str | None]] = {}
 
     def read(self, value: Any) -> tuple[Rating, str | None]:
@@ -213,16 +217,16 @@ def _rating_of(value: str, word: str) -> Rating:
         ) from None
 
 
-def _plain(counts: Mapping[str, int]) -> Callable[[str], Rating | None]:
+def _plain(counts: Mapping[str, int]) -> Mapping[str, Rating]:
     """How numbers without a scale are read: as 1 and -1, or as 1 and 0 in a column that holds nothing else."""
     values = {text for text in counts if text}
     numbers = {text for text in values if _NUMBER.fullmatch(text)}
     if "-1" in numbers and numbers <= _SIGNED.keys():
-        return _SIGNED.get
+        return _SIGNED
     # Ones alone may be the worst of five stars, and zeros alone may be neutral.
     if values == _BINARY.keys():
-        return _BINARY.get
-    return lambda _: None
+        return _BINARY
+    return {}
 
 
 def _listed(counts: Mapping[str, int]) -> str:

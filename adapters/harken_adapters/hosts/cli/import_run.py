@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import Factory, asdict, define, field
+from attrs import Factory, define, field
 
 from harken import Harken, Import
+from harken.domain.imports import RowSamples
 from harken.domain.texts import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.importing.importer import Importer
-from harken_adapters.formats.importing.mappings import MappingDigests, carried_mapping
+from harken_adapters.formats.importing.mappings import carried_mapping, digests_of_all
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.running import RunningImport
@@ -92,14 +93,13 @@ class Run:
         for one in replaced:
             self.erased += self._hk.imports.erase(application, one.id).feedback
         if not all(file.plan.is_export for file in self.files):
-            digests = [one for file in self.files for one in file.profile.digests.values()]
+            samples = [one.samples for file in self.files for one in file.profile.digests.values()]
             begun = self._hk.imports.begin(
                 application,
                 import_id=self._import_id,
                 files=[file.table.name for file in self.files],
-                **asdict(MappingDigests.of((file.profile, file.plan) for file in self.files)),
-                sample=[digest for one in digests for digest in one.rows.smallest],
-                content_sample=[digest for one in digests for digest in one.contents.smallest],
+                mapping=digests_of_all((file.profile, file.plan) for file in self.files),
+                samples=sum(samples, RowSamples()),
             )
             self.record = RunningImport(self._hk, begun)
 

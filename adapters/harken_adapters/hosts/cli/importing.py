@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -18,7 +18,7 @@ from harken.clock import utc_now
 from harken.domain.texts import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.mappings import MappingDigests
+from harken_adapters.formats.importing.mappings import digests_of
 from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
@@ -30,7 +30,7 @@ from harken_adapters.formats.tables.table import Table
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
 from harken_adapters.hosts.cli.import_output import show_open_ends, show_result, show_shared_names, show_understood
-from harken_adapters.hosts.cli.import_overlap import Overlap, earlier_imports
+from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, earlier_imports
 from harken_adapters.hosts.cli.import_run import ImportFile, Run
 from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context, completes
 from harken_adapters.hosts.cli.output import confirm, in_one_line, say
@@ -138,20 +138,22 @@ def import_(
     }
     shape = {name: value for name, value in given.items() if value is not None}
     base = _base(from_, mapping)
-    options = _Options(meaning.override(evolve(base or ImportOptions(), **shape)), meaning, is_based=base is not None)
+    options = _FileOptions(
+        meaning.override(evolve(base or ImportOptions(), **shape)), meaning, is_based=base is not None
+    )
     cli = cli_context(context)
     began = perf_counter()
     with ExitStack() as stack:
         paths, known = _paths(files, rejected), earlier_imports(cli)
         read = [_understand(stack, path, options, rejected, known) for path in paths]
         _refuse_inputs(read, paths)
-        check_typed_columns([file.profile for file in read], options.given)
+        check_typed_columns([file.profile for file in read], options.base)
         if not as_json:
             for file in read:
                 show_understood(file.profile, file.plan)
             show_shared_names(read)
             show_open_ends(read)
-        overlap = _overlap(read, known)
+        overlap = Overlap(known, [rows for file in read for rows in _rows_of(file)])
         if replace:
             overlap.check_contained(cli.command, sum(file.profile.rows for file in read))
         else:
@@ -170,23 +172,23 @@ def import_(
 
 
 @frozen
-class _Options:
+class _FileOptions:
     """The options of all files, which rejected rows of earlier imports complete with those of these imports.
 
     Attributes:
-        given: the options of the command line, and of the preset or mapping file.
+        base: the options of the command line, and of the preset or mapping file.
         meaning: the part of them in the command line that overrides others.
         is_based: whether there is a preset or a mapping file.
     """
 
-    given: ImportOptions
+    base: ImportOptions
     meaning: Meaning
     is_based: bool
 
     def of(self, table: Table) -> ImportOptions:
         """The options of a file."""
         if self.is_based or not table.layout.mapping:
-            return self.given
+            return self.base
         return self.meaning.override(options_of(table.layout.mapping, table.name))
 
 
@@ -207,14 +209,14 @@ def _paths(files: Sequence[str], rejected: Path | None) -> Sequence[str]:
 
 
 def _understand(
-    stack: ExitStack, path: str, given: _Options, rejected: Path | None, known: Sequence[Import]
+    stack: ExitStack, path: str, options: _FileOptions, rejected: Path | None, known: Sequence[Import]
 ) -> ImportFile:
-    opened = open_table(path, given.given)
+    opened = open_table(path, options.base)
     stack.callback(opened.close)
-    options = given.of(opened)
-    profile = Profile.of(opened, options, known)
+    chosen = options.of(opened)
+    profile = Profile.of(opened, chosen, known)
     try:
-        plan = Plan.of(profile, options, now=utc_now())
+        plan = Plan.of(profile, chosen, now=utc_now())
     except UnusableFile as error:
         raise UnusableFile(f"{opened.name}: {error}") from error
     rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *places_of(opened.layout))
@@ -232,14 +234,10 @@ def _refuse_inputs(read: Sequence[ImportFile], paths: Sequence[str]) -> None:
                 raise WrongUsage(f"Rejected rows would overwrite the input file {in_one_line(path)}; {other}")
 
 
-def _overlap(read: Sequence[ImportFile], known: Sequence[Import]) -> Overlap:
-    """The earlier imports of the rows of the files. Rejected rows are in the sample of theirs, but were not stored."""
-    rejected_from = {file.table.layout.rejected_from for file in read}
-    return Overlap(
-        [one for one in known if rejected_from.isdisjoint(one.files)],
-        [digests for file in read for digests in file.profile.digests.values()],
-        MappingDigests.of((file.profile, file.plan) for file in read),
-    )
+def _rows_of(file: ImportFile) -> Iterator[FileRows]:
+    mapping, rejected_from = digests_of(file.profile, file.plan), file.table.layout.rejected_from
+    for digests in file.profile.digests.values():
+        yield FileRows(digests, mapping, rejected_from)
 
 
 def _confirm_replacing(replaced: Sequence[Import]) -> bool:

@@ -21,8 +21,7 @@ def imports(context: typer.Context, as_json: Json = False) -> None:
     To undo one, run `harken erase --import ID`.
     """
     with cli_context(context).open_existing() as hk:
-        # One that was killed before its counts were recorded may have added some.
-        found = [one for one in hk.imports.list(hk.application) if one.counts.added or one.finished_at is None]
+        found = [one for one in hk.imports.list(hk.application) if one.may_have_rows]
     if as_json:
         print_json({"items": list(map(_record, found))})
         return
@@ -53,6 +52,6 @@ def _record(one: Import) -> dict[str, Any]:
         "started_at": stamp(one.started_at),
         "finished_at": stamp_or_none(one.finished_at),
         "files": list(one.files),
-        "mapping_digest": one.mapping_digest,
+        "mapping_digest": one.mapping.options,
         **asdict(one.counts),
     }

@@ -18,7 +18,7 @@ from harken import Import, StorageError
 from harken.clock import utc_now
 from harken.domain.texts import amount
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.importing.mappings import MappingDigests, carried_mapping
+from harken_adapters.formats.importing.mappings import carried_mapping, digests_of
 from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
@@ -36,7 +36,7 @@ from harken_adapters.hosts.cli.import_output import (
     show_understood,
     show_undo,
 )
-from harken_adapters.hosts.cli.import_overlap import Overlap, earlier_imports
+from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, earlier_imports
 from harken_adapters.hosts.cli.options import CliContext, Json, NothingAccepted, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import print_json, run_through, say, warn
 
@@ -141,9 +141,9 @@ def _refuse_other_mappings(
     cli: CliContext, known: Callable[[str], Sequence[Import]], profile: Profile, plan: Plan
 ) -> None:
     """Refuse entries that an earlier migration stored with another mapping."""
-    mapping = MappingDigests.of([(profile, plan)])
+    mapping = digests_of(profile, plan)
     for name, digests in profile.digests.items():
-        Overlap(known(name), [digests], mapping).refuse(cli.command_for(name), "")
+        Overlap(known(name), [FileRows(digests, mapping)]).refuse(cli.command_for(name), "")
 
 
 @contextmanager

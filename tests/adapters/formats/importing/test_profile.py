@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import Import
+from harken.domain.imports import RowSamples
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.profile import Profile, RowDigests
 from import_files import table_of
@@ -13,7 +14,7 @@ from import_files import table_of
 
 def profiled(rows: list[str], known: tuple[int, ...] = ()) -> RowDigests:
     """The digests of rows with a comment. ``known`` is the sample of an earlier import."""
-    earlier = Import(id="i", application="a", started_at=datetime.now(UTC), sample=known)
+    earlier = Import(id="i", application="a", started_at=datetime.now(UTC), samples=RowSamples(rows=known))
     with table_of("".join(f'{{"comment": "{row}"}}\n' for row in rows), "file.jsonl") as table:
         return Profile.of(table, ImportOptions(), [earlier]).digests[""]
 
