@@ -71,9 +71,14 @@ class JsonArrayTable(TextTable):
         document.check_end()
         if not key and len(found) == 1:
             return found[0]
-        if not found:
-            raise UnusableFile(f"{self.name} has no list of objects")
         names = listed(found, _SHOWN_LISTS)
         if key:
-            raise UnusableFile(f"{self.name} has no list under {key!r}; there are lists under {names}")
+            there_are = f"there are lists under {names}" if found else f"it has no list of objects, {self._members()}"
+            raise UnusableFile(f"{self.name} has no list under {key!r}; {there_are}")
+        if not found:
+            raise UnusableFile(f"{self.name} has no list of objects")
         raise UnusableFile(f"{self.name} has several lists of objects; choose one with --key: {names}")
+
+    def _members(self) -> str:
+        names = [repr(name) for name in self._document().members()]
+        return f"only {listed(names, _SHOWN_LISTS)}" if names else "as it is empty"
