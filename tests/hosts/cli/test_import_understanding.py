@@ -95,6 +95,23 @@ def test_other_sheets_are_named(cli: Any, tmp_path: Path) -> None:
     assert "a.xlsx: Excel (.xlsx), sheet 'Reviews'; 1 row\n" in cli("import", "a.xlsx", "--sheet", "Reviews").out
 
 
+def test_a_detected_encoding_is_pointed_out(cli: Any, tmp_path: Path) -> None:
+    """Where the sample shows whether it is right; not if it is Unicode or was named."""
+    text = "rating,comment\nup,È tutto più bello\n"
+    hint = "; 1 row; encoding detected; if the sample looks wrong, add --encoding NAME"
+    file = write(tmp_path, "a.csv", text.encode("cp1252"))
+    assert cli("import", file).out.startswith(f"a.csv: CSV, cp1252, separated by ','{hint}\n")
+    assert "detected" not in cli("import", file, "--encoding", "cp1252").out
+    lines = json.dumps({"rating": "up", "comment": "più"}, ensure_ascii=False)
+    assert cli("import", write(tmp_path, "a.jsonl", lines.encode("cp1252"))).out.startswith(
+        f"a.jsonl: JSON Lines, cp1252{hint}\n"
+    )
+    assert f"cp1252{hint}\n" in cli("import", write(tmp_path, "a.json", f"[{lines}]".encode("cp1252"))).out
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        assert "detected" not in cli("import", write(tmp_path, "b.csv", text.encode(encoding))).out
+    assert {one.content.comment for one in entries()} == {"È tutto più bello", "più"}
+
+
 # --- options ----------------------------------------------------------------------------------------------------------
 
 

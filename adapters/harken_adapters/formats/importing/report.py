@@ -105,7 +105,9 @@ def heading(profile: Profile) -> str:
     parts += [f"{_rows(layout.left_out)} after the header left out" if layout.left_out else ""]
     parts += ["rejected rows of an earlier import" if layout.is_rejects else ""]
     unreadable = f", of which {profile.unreadable:,} cannot be read" if profile.unreadable else ""
-    return f"{profile.name}: {', '.join(filter(None, parts))}; {_rows(profile.rows + profile.unreadable)}{unreadable}"
+    guess = "; encoding detected; if the sample looks wrong, add --encoding NAME" if layout.encoding_is_guess else ""
+    rows = _rows(profile.rows + profile.unreadable)
+    return f"{profile.name}: {', '.join(filter(None, parts))}; {rows}{unreadable}{guess}"
 
 
 def _rows(count: int) -> str:

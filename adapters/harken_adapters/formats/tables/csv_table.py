@@ -67,6 +67,7 @@ class CsvTable(TextTable):
             content.compression,
             skipped=header.position - 1 if any(line.strip() for line in sample[: header.position - 1]) else 0,
             left_out=left_out,
+            encoding_is_guess=encoding.is_guess,
         )
 
     def rows(self) -> Iterator[Row]:

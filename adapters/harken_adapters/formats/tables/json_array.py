@@ -36,7 +36,13 @@ class JsonArrayTable(TextTable):
         super().__init__(content, encoding)
         self._key = self._find_list(key)
         place = f"the list under {self._key!r}" if self._key else None
-        self.layout = Layout("json", encoding.name, compression=content.compression, place=place)
+        self.layout = Layout(
+            "json",
+            encoding.name,
+            compression=content.compression,
+            place=place,
+            encoding_is_guess=encoding.is_guess,
+        )
 
     def rows(self) -> Iterator[Row]:
         """The elements."""
