@@ -268,6 +268,27 @@ def test_names_in_the_next_row_are_pointed_out(cli: Any, tmp_path: Path, title: 
     assert cli("import", file, *option.split()).code == 0
 
 
+def test_a_title_above_two_columns_is_pointed_out(cli: Any, tmp_path: Path) -> None:
+    """It could be the name of the only column, with comments that have a comma. The option proposed reads the file."""
+    file = write(tmp_path, "a.csv", "Title only\nrating,comment\nup,x\n")
+    ran = cli("import", file)
+    assert ran.code == 2
+    assert "The first row has 1 cell, but the following ones have 2; if it is not the row of" in one_line(ran.err)
+    assert "leave it out with --skip-rows 1, else" in one_line(ran.err)
+    assert cli("import", file, "--skip-rows", "1").code == 0
+    assert [one.content.comment for one in entries()] == ["x"]
+
+
+def test_counts_of_cells_are_in_words(cli: Any, tmp_path: Path) -> None:
+    """One is singular."""
+    for text, reason in {
+        "comment\nx\na,b\n": "the row has 2 cells, but there is 1 column; is",
+        "a,b,rating\n1,2,up\n1\n": "the row has 1 cell, but there are 3 columns",
+    }.items():
+        reasons = cli("import", write(tmp_path, "a.csv", text), "--json").json["reasons"]
+        assert [one["reason"].startswith(reason) for one in reasons] == [True]
+
+
 # --- rows that cannot be read -----------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from harken_adapters.formats.record import is_export
 from harken_adapters.formats.tables.compression import FileContent
 from harken_adapters.formats.tables.csv_records import LINE_ENDS, CsvRecords
 from harken_adapters.formats.tables.encoding import INVALID, Encoding, readable
-from harken_adapters.formats.tables.header import count_left_out, find_names, unique_names
+from harken_adapters.formats.tables.header import cell_count, count_left_out, find_names, unique_names
 from harken_adapters.formats.tables.lines import (
     MAX_EXPORTED_CHARACTERS,
     MAX_ROW_CHARACTERS,
@@ -113,7 +113,8 @@ class CsvTable(TextTable):
             # Spreadsheets add empty cells to some rows, and leave them out of others.
             cells = [*cells[:width], *[""] * (width - len(cells))]
         if len(cells) != width:
-            problem = f"the row has {len(cells)} cells, but there are {width} columns"
+            columns = "there is 1 column" if width == 1 else f"there are {width} columns"
+            problem = f"the row has {cell_count(len(cells))}, but {columns}"
             if len(cells) > width:
                 problem += f"; is a text with {self._shown_separator} in it not in quotes?"
             return Row(line, "".join(records.taken).rstrip("\r\n"), problem)

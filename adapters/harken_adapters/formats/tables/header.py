@@ -20,6 +20,8 @@ _RESPONDENT = "Respondent ID"
 _KINDS = frozenset({"Response", "Open-Ended Response"})
 #: So few cells could be a sentence with a comma as well.
 _PLAIN_WIDTH = 3
+#: So many rows of another width show that the first one is not that of the names.
+_FEWEST = 2
 #: The share of the rows after a title that have as many cells as the names.
 _MOST = 0.9
 
@@ -47,10 +49,10 @@ def find_names(rows: Sequence[Sequence[object]], file: str, hint: str = "") -> i
     fitting = sum(len(row) >= common for row in rows[index:])
     if is_title and common >= _PLAIN_WIDTH and fitting >= _MOST * len(rows[index:]):
         return index
-    if first in later or times < 3:
+    if first in later or times < _FEWEST:
         return 0
     raise UnusableFile(
-        f"{file}: The first row has {first} cells, but the following ones have {common}; if it is not the row of "
+        f"{file}: The first row has {cell_count(first)}, but the following ones have {common}; if it is not the row of "
         f"column names, leave it out with --skip-rows {index}, else add --skip-rows 0{hint}"
     )
 
@@ -87,6 +89,11 @@ def unique_names(header: Sequence[object], file: str) -> list[str]:
     taken = set(stripped)
     unnamed = chain([""], (name for number in count(2) if (name := f"_{number}") not in taken))
     return [name or next(unnamed) for name in stripped]
+
+
+def cell_count(count: int) -> str:
+    """A number of cells, for errors."""
+    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def is_unnamed(name: str) -> bool:
