@@ -328,9 +328,25 @@ def test_wrong_quoting_is_explained(cli: Any, tmp_path: Path, cell: str, separat
 
 def test_a_file_without_quotes_is_refused_with_a_hint(cli: Any, tmp_path: Path) -> None:
     """If most rows have more cells than names."""
-    ran = cli("import", write(tmp_path, "a.csv", "rating,comment\n" + "up,one, two\n" * 3))
-    assert ran.code == 2
-    assert "--skip-rows 0. A text with ',' in it must be in quotes" in one_line(ran.err)
+    for separator, shown, one in ((",", "','", "','"), ("\t", "tabs", "a tab")):
+        lines = f"rating{separator}comment", *[f"up{separator}one{separator} two"] * 3
+        ran = cli("import", write(tmp_path, "a.csv", "\n".join(lines)))
+        assert ran.code == 2
+        hint = (
+            f"--skip-rows 0. The file is separated by {shown}; if line 2 has a text with {one} in it, put it in quotes"
+        )
+        assert hint in one_line(ran.err)
+
+
+@pytest.mark.parametrize("typed", ["tab", "TAB", r"\t", "\t"])
+def test_a_tab_as_the_separator_can_be_typed(cli: Any, tmp_path: Path, typed: str) -> None:
+    """As shells make a tab hard to type."""
+    file = write(tmp_path, "a.csv", "rating,a\tcomment,a\nup\tx, y\n")
+    ran = cli("import", file, "--separator", typed, "--map", "rating=rating,a", "--map", "comment=comment,a")
+    assert (ran.code, "separated by tab; 1 row" in ran.out) == (0, True)
+    assert [one.content.comment for one in entries()] == ["x, y"]
+    ran = cli("import", file, "--separator", "tabs")
+    assert (ran.code, "one character, such as ';', or tab, got 'tabs'" in one_line(ran.err)) == (2, True)
 
 
 # --- scales -----------------------------------------------------------------------------------------------------------
