@@ -112,6 +112,15 @@ def test_a_detected_encoding_is_pointed_out(cli: Any, tmp_path: Path) -> None:
     assert {one.content.comment for one in entries()} == {"È tutto più bello", "più"}
 
 
+def test_the_comments_of_a_survey_are_found(cli: Any, tmp_path: Path) -> None:
+    """The names of the second row of SurveyMonkey are those of columns: a comment is one."""
+    names = "Respondent ID,Rating,,Features,,\n,Response,Comment,Search,Chat,Reports\n"
+    ran = cli("import", write(tmp_path, "a.csv", f"{names}7,up,so good,Search,,Reports\n8,down,bad,,Chat,\n"))
+    assert (ran.code, "1 row after the header left out" in ran.out) == (0, True)
+    assert sorted(one.content.comment or "" for one in entries()) == ["bad", "so good"]
+    assert {name for one in entries() for name in one.context} >= {"Features_Search", "Chat", "Reports"}
+
+
 # --- options ----------------------------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,7 @@ _LATIN: Final = ("cp1252", "cp1250", "cp1254", "cp1257", "iso8859-2", "cp850", "
 _MOST: Final = 0.9
 #: How much better another encoding must fit than cp1252.
 _MARGIN: Final = 0.05
-#: So few characters are those of several Western languages rather than of another one.
+#: Fewer characters than this are those of several Western languages rather than of another one.
 _FEW: Final = 12
 #: The share of the letters of another script that are in words of only such letters.
 _MOST_IN_WORDS: Final = 0.75
@@ -58,8 +58,8 @@ _SIGNS: Final = frozenset("“”‘’„‚‹›«»–—…€£©®™°§
 #: Those that may be in words, and those that are never after a letter.
 _IN_WORDS: Final = frozenset("’–—…·´\u00ad")  # noqa: RUF001 - they are meant
 _BEFORE_WORDS: Final = frozenset("„‚‹•¡¿")  # noqa: RUF001 - they are meant
-#: Letters that are no words.
-_NO_WORDS: Final = frozenset("ŠŽŒ")
+#: Letters that never stand alone.
+_NEVER_ALONE: Final = frozenset("ŠŽŒ")
 
 
 def is_in_another_script(text: str, encoding: str) -> bool:
@@ -121,7 +121,7 @@ def _characters(part: str) -> Iterator[str]:
         if here in _SIGNS:
             if before.isalpha() and (here in _BEFORE_WORDS or (after.isalpha() and here not in _IN_WORDS)):
                 yield ""
-        elif here.isupper() and (before.islower() or (here in _NO_WORDS and not (before + after).strip())):
+        elif here.isupper() and (before.islower() or (here in _NEVER_ALONE and not (before + after).strip())):
             yield ""
         else:
             yield here

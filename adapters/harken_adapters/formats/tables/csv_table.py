@@ -15,7 +15,13 @@ from harken_adapters.formats.record import is_export
 from harken_adapters.formats.tables.compression import FileContent
 from harken_adapters.formats.tables.csv_records import LINE_ENDS, CsvRecords
 from harken_adapters.formats.tables.encoding import INVALID, Encoding, readable
-from harken_adapters.formats.tables.header import cell_count, count_left_out, find_names, unique_names
+from harken_adapters.formats.tables.header import (
+    cell_count,
+    count_left_out,
+    find_names,
+    names_with_answers,
+    unique_names,
+)
 from harken_adapters.formats.tables.lines import (
     MAX_EXPORTED_CHARACTERS,
     MAX_ROW_CHARACTERS,
@@ -101,8 +107,10 @@ class CsvTable(TextTable):
         index = 0
         if options.skip_rows is None:
             index = find_names([row.values for row in rows], self.name, self._quoting_hint(rows))
-        left_out = count_left_out(rows[index].values, [row.values for row in rows[index + 1 :]])
-        return rows[index], left_out, rows[index + 1 + left_out :]
+        later = [row.values for row in rows[index + 1 :]]
+        left_out = count_left_out(rows[index].values, later)
+        names = rows[index]._replace(values=names_with_answers(rows[index].values, later))
+        return names, left_out, rows[index + 1 + left_out :]
 
     def _quoting_hint(self, rows: Sequence[Row]) -> str:
         """What may be wrong if rows have more cells than the first one."""
