@@ -88,8 +88,8 @@ def _has_answers(header: Sequence[object], row: Sequence[object]) -> bool:
 def names_with_answers(header: Sequence[object], rows: Sequence[Sequence[object]]) -> list[str]:
     """The names of the columns, in which SurveyMonkey has a question only in the first of its columns.
 
-    The others are named by their answer, together with the question if several questions have it. The first one is
-    named by both.
+    The others are named by their answer, together with the question if that is not the only column with this name.
+    The first one is named by both.
 
     Args:
         header: the row with the names.
@@ -98,7 +98,7 @@ def names_with_answers(header: Sequence[object], rows: Sequence[Sequence[object]
     if not rows or not _has_answers(header, rows[0]):
         return [*map(_name, header)]
     answers = [*map(_name, rows[0]), *[""] * (len(header) - len(rows[0]))]
-    times = Counter(answer for name, answer in zip(header, answers, strict=False) if _is_empty(name))
+    times = Counter(name or answer for name, answer in zip(map(_name, header), answers, strict=False))
     following = [*map(_is_empty, header[1:]), False]
     found: list[str] = []
     question = ""

@@ -175,6 +175,12 @@ def test_surveymonkey_names_columns_by_their_answers() -> None:
     }
 
 
+def test_an_answer_that_is_also_a_question() -> None:
+    """They are two columns."""
+    [row] = raw_rows("Respondent ID,How?,,Comment\n,Response,Comment,Open-Ended Response\n1,up,a,b\n")
+    assert row == {"Respondent ID": "1", "How?": "up", "How? Comment": "a", "Comment": "b"}
+
+
 @pytest.mark.parametrize("answers", [1, 30])
 def test_a_survey_of_only_answers_to_choose(answers: int) -> None:
     """Without other kinds of answers, and with more columns without a name than with one."""
