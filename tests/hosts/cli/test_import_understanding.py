@@ -109,6 +109,32 @@ def test_a_file_without_a_line_break_at_its_end_is_named(cli: Any, tmp_path: Pat
     assert "line break" not in cli("import", file).out
 
 
+def test_a_detected_encoding_is_pointed_out(cli: Any, tmp_path: Path) -> None:
+    """Where the sample shows whether it is right; not if it is Unicode or was named."""
+    text = "rating,comment\nup,È tutto più bello\n"
+    hint = "; 1 row; encoding detected; if the sample looks wrong, add --encoding NAME"
+    file = write(tmp_path, "a.csv", text.encode("cp1252"))
+    assert cli("import", file).out.startswith(f"a.csv: CSV, cp1252, separated by ','{hint}\n")
+    assert "detected" not in cli("import", file, "--encoding", "cp1252").out
+    lines = json.dumps({"rating": "up", "comment": "più"}, ensure_ascii=False)
+    assert cli("import", write(tmp_path, "a.jsonl", lines.encode("cp1252"))).out.startswith(
+        f"a.jsonl: JSON Lines, cp1252{hint}\n"
+    )
+    assert f"cp1252{hint}\n" in cli("import", write(tmp_path, "a.json", f"[{lines}]".encode("cp1252"))).out
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        assert "detected" not in cli("import", write(tmp_path, "b.csv", text.encode(encoding))).out
+    assert {one.content.comment for one in entries()} == {"È tutto più bello", "più"}
+
+
+def test_the_comments_of_a_survey_are_found(cli: Any, tmp_path: Path) -> None:
+    """The names of the second row of SurveyMonkey are those of columns: a comment is one."""
+    names = "Respondent ID,Rating,,Features,,\n,Response,Comment,Search,Chat,Reports\n"
+    ran = cli("import", write(tmp_path, "a.csv", f"{names}7,up,so good,Search,,Reports\n8,down,bad,,Chat,\n"))
+    assert (ran.code, "1 row after the header left out" in ran.out) == (0, True)
+    assert sorted(one.content.comment or "" for one in entries()) == ["bad", "so good"]
+    assert {name for one in entries() for name in one.context} >= {"Features_Search", "Chat", "Reports"}
+
+
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +291,27 @@ def test_names_in_the_next_row_are_pointed_out(cli: Any, tmp_path: Path, title: 
     assert cli("import", file, *option.split()).code == 0
 
 
+def test_a_title_above_two_columns_is_pointed_out(cli: Any, tmp_path: Path) -> None:
+    """It could be the name of the only column, with comments that have a comma. The option proposed reads the file."""
+    file = write(tmp_path, "a.csv", "Title only\nrating,comment\nup,x\n")
+    ran = cli("import", file)
+    assert ran.code == 2
+    assert "The first row has 1 cell, but the following ones have 2; if it is not the row of" in one_line(ran.err)
+    assert "leave it out with --skip-rows 1, else" in one_line(ran.err)
+    assert cli("import", file, "--skip-rows", "1").code == 0
+    assert [one.content.comment for one in entries()] == ["x"]
+
+
+def test_counts_of_cells_are_in_words(cli: Any, tmp_path: Path) -> None:
+    """One is singular."""
+    for text, reason in {
+        "comment\nx\na,b\n": "the row has 2 cells, but there is 1 column; is",
+        "a,b,rating\n1,2,up\n1\n": "the row has 1 cell, but there are 3 columns",
+    }.items():
+        reasons = cli("import", write(tmp_path, "a.csv", text), "--json").json["reasons"]
+        assert [one["reason"].startswith(reason) for one in reasons] == [True]
+
+
 # --- rows that cannot be read -----------------------------------------------------------------------------------------
 
 
@@ -304,9 +351,25 @@ def test_wrong_quoting_is_explained(cli: Any, tmp_path: Path, cell: str, separat
 
 def test_a_file_without_quotes_is_refused_with_a_hint(cli: Any, tmp_path: Path) -> None:
     """If most rows have more cells than names."""
-    ran = cli("import", write(tmp_path, "a.csv", "rating,comment\n" + "up,one, two\n" * 3))
-    assert ran.code == 2
-    assert "--skip-rows 0. A text with ',' in it must be in quotes" in one_line(ran.err)
+    for separator, shown, one in ((",", "','", "','"), ("\t", "tabs", "a tab")):
+        lines = f"rating{separator}comment", *[f"up{separator}one{separator} two"] * 3
+        ran = cli("import", write(tmp_path, "a.csv", "\n".join(lines)))
+        assert ran.code == 2
+        hint = (
+            f"--skip-rows 0. The file is separated by {shown}; if line 2 has a text with {one} in it, put it in quotes"
+        )
+        assert hint in one_line(ran.err)
+
+
+@pytest.mark.parametrize("typed", ["tab", "TAB", r"\t", "\t"])
+def test_a_tab_as_the_separator_can_be_typed(cli: Any, tmp_path: Path, typed: str) -> None:
+    """As shells make a tab hard to type."""
+    file = write(tmp_path, "a.csv", "rating,a\tcomment,a\nup\tx, y\n")
+    ran = cli("import", file, "--separator", typed, "--map", "rating=rating,a", "--map", "comment=comment,a")
+    assert (ran.code, "separated by tab; 1 row" in ran.out) == (0, True)
+    assert [one.content.comment for one in entries()] == ["x, y"]
+    ran = cli("import", file, "--separator", "tabs")
+    assert (ran.code, "one character, such as ';', or tab, got 'tabs'" in one_line(ran.err)) == (2, True)
 
 
 def test_the_sample_has_rows_that_are_imported(cli: Any, tmp_path: Path) -> None:

@@ -105,8 +105,9 @@ def heading(profile: Profile) -> str:
     parts += [f"{amount(layout.left_out, 'row')} after the header left out" if layout.left_out else ""]
     parts += ["rejected rows of an earlier import" if layout.is_rejects else ""]
     unreadable = f", of which {profile.unreadable:,} cannot be read" if profile.unreadable else ""
+    guess = "; encoding detected; if the sample looks wrong, add --encoding NAME" if layout.encoding_is_guess else ""
     rows = amount(profile.rows + profile.unreadable, "row")
-    return f"{profile.name}: {', '.join(filter(None, parts))}; {rows}{unreadable}"
+    return f"{profile.name}: {', '.join(filter(None, parts))}; {rows}{unreadable}{guess}"
 
 
 def understood_lines(profile: Profile, plan: Plan) -> list[tuple[str, str]]:

@@ -15,7 +15,13 @@ from harken_adapters.formats.record import is_export
 from harken_adapters.formats.tables.compression import FileContent
 from harken_adapters.formats.tables.csv_records import LINE_ENDS, CsvRecords
 from harken_adapters.formats.tables.encoding import INVALID, Encoding, readable
-from harken_adapters.formats.tables.header import count_left_out, find_names, unique_names
+from harken_adapters.formats.tables.header import (
+    cell_count,
+    count_left_out,
+    find_names,
+    names_with_answers,
+    unique_names,
+)
 from harken_adapters.formats.tables.lines import (
     MAX_EXPORTED_CHARACTERS,
     MAX_ROW_CHARACTERS,
@@ -28,6 +34,8 @@ from harken_adapters.formats.tables.text_table import TextTable
 _SEPARATORS: Final = (",", ";", "\t", "|")
 #: What spreadsheets write as the first line to name the separator.
 _SEPARATOR_LINE: Final = re.compile('"?sep=([^"])"?')
+#: How a separator can be typed.
+_TYPED: Final = {"tab": "\t", "\\t": "\t"}
 _SAMPLE_LINES: Final = 1_000
 
 
@@ -67,6 +75,7 @@ class CsvTable(TextTable):
             content.compression,
             skipped=header.position - 1 if any(line.strip() for line in sample[: header.position - 1]) else 0,
             left_out=left_out,
+            encoding_is_guess=encoding.is_guess,
         )
 
     def rows(self) -> Iterator[Row]:
@@ -95,10 +104,21 @@ class CsvTable(TextTable):
             problem = rows[0].problem if rows else "there is no row"
             raise UnusableFile(f"{self.name}: A CSV file must begin with a row of column names: {problem}")
         rows = [row for row in rows if not row.problem]
-        quoting = f". A text with {self._shown_separator} in it must be in quotes"
-        index = find_names([row.values for row in rows], self.name, quoting) if options.skip_rows is None else 0
-        left_out = count_left_out(rows[index].values, [row.values for row in rows[index + 1 :]])
-        return rows[index], left_out, rows[index + 1 + left_out :]
+        index = 0
+        if options.skip_rows is None:
+            index = find_names([row.values for row in rows], self.name, self._quoting_hint(rows))
+        later = [row.values for row in rows[index + 1 :]]
+        left_out = count_left_out(rows[index].values, later)
+        names = rows[index]._replace(values=names_with_answers(rows[index].values, later))
+        return names, left_out, rows[index + 1 + left_out :]
+
+    def _quoting_hint(self, rows: Sequence[Row]) -> str:
+        """What may be wrong if rows have more cells than the first one."""
+        separator = self._shown_separator
+        wider = next((row.position for row in rows if len(row.values) > len(rows[0].values)), None)
+        where = f"line {wider} has" if wider else "a row has"
+        separators = "tabs" if self._separator == "\t" else separator
+        return f". The file is separated by {separators}; if {where} a text with {separator} in it, put it in quotes"
 
     @property
     def _shown_separator(self) -> str:
@@ -112,7 +132,8 @@ class CsvTable(TextTable):
             # Spreadsheets add empty cells to some rows, and leave them out of others.
             cells = [*cells[:width], *[""] * (width - len(cells))]
         if len(cells) != width:
-            problem = f"the row has {len(cells)} cells, but there are {width} columns"
+            columns = "there is 1 column" if width == 1 else f"there are {width} columns"
+            problem = f"the row has {cell_count(len(cells))}, but {columns}"
             if len(cells) > width:
                 problem += f"; is a text with {self._shown_separator} in it not in quotes?"
             return Row(line, "".join(records.taken).rstrip("\r\n"), problem)
@@ -139,11 +160,11 @@ def _separator_and_first_line(sample: list[str], options: ImportOptions) -> tupl
     """The separator, and the number of the first line that may have the names of the columns."""
     named = _SEPARATOR_LINE.fullmatch(sample[0].rstrip("\r\n")) if sample else None
     first = 1 + max(options.skip_rows or 0, 1 if named else 0)
-    separator = options.separator
+    separator = _TYPED.get((options.separator or "").lower(), options.separator)
     if separator is None:
         separator = named[1] if named else _detect_separator(sample[first - 1 :])
     if len(separator) != 1 or separator in '"\r\n':
-        raise UnusableFile(f"The separator of CSV is one character, such as ';' or a tab, got {separator!r}")
+        raise UnusableFile(f"The separator of CSV is one character, such as ';', or tab, got {separator!r}")
     return separator, first
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
 
 from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.tables.alphabets import is_in_another_script, latin_encoding
 from harken_adapters.formats.tables.compression import FileContent
 
 #: Characters that bytes become which are invalid in the encoding. Valid text never has them.
@@ -24,6 +25,7 @@ _MARKS: Final = (
 )
 #: Byte order marks at the beginning, also where a program added another one, or read it in another encoding before.
 _LEADING_MARKS: Final = re.compile("(?:\ufeff|ï»¿)+")
+_OUTSIDE_ASCII: Final = re.compile("[^\0-\x7f]+")
 _SAMPLE: Final = 1 << 16
 
 
@@ -34,10 +36,12 @@ class Encoding:
     Attributes:
         name: the name that Python has for it.
         is_valid: whether all bytes are valid in it.
+        is_guess: whether it was guessed by what is common in languages, so that it may be another one.
     """
 
     name: str
     is_valid: bool
+    is_guess: bool = False
 
     def decode(self, chunks: Iterable[bytes]) -> Iterator[str]:
         """The text in pieces, without byte order marks. Invalid bytes become surrogates."""
@@ -89,7 +93,8 @@ def detect_encoding(content: FileContent, named: str | None) -> Encoding:
     """The encoding of a file: the named one, that of its byte order mark, UTF-8, UTF-16, or else a legacy encoding.
 
     All of it is read. A file is UTF-8 if more of its characters are valid than invalid, so that a few invalid rows do
-    not change the meaning of all others.
+    not change the meaning of all others. Characters are invalid if they are next to invalid bytes, as some pairs of
+    characters in other encodings are valid.
 
     Raises:
         UnusableFile: the named encoding is unknown, or no encoding was found.
@@ -130,7 +135,7 @@ class _Scan:
 
     Attributes:
         valid: the number of bytes in characters outside ASCII, less one for each of them.
-        invalid: the number of invalid bytes.
+        invalid: the number of invalid bytes, and of characters outside ASCII that are next to them.
         is_valid: whether all bytes are valid; not if the last character is incomplete.
         sample: some of the lines outside ASCII.
     """
@@ -149,13 +154,17 @@ def _scan(content: FileContent, name: str) -> _Scan:
         text = decoder.decode(chunk)
         if text.isascii() and chunk.isascii():
             continue
-        wrong = len(INVALID.findall(text))
-        invalid += wrong
-        valid += len(text.encode("utf-8", "surrogatepass")) - len(text) - 2 * wrong
+        right = _OUTSIDE_ASCII.sub(_without_invalid, text) if INVALID.search(text) else text
+        invalid += len(text) - len(right)
+        valid += len(right.encode()) - len(right)
         if len(sample) < _SAMPLE:
             lines = (line for line in chunk.splitlines(keepends=True) if not line.isascii())
             sample += b"".join(lines)[:_SAMPLE]
     return _Scan(valid, invalid, not invalid and not decoder.getstate()[0], sample)
+
+
+def _without_invalid(match: re.Match[str]) -> str:
+    return "" if INVALID.search(match[0]) else match[0]
 
 
 def _wide(start: bytes) -> str | None:
@@ -166,14 +175,25 @@ def _wide(start: bytes) -> str | None:
     return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 
 
+def _likely(guesses: Sequence[str], sample: bytes) -> str | None:
+    """The encoding of a sample, of guesses by the bytes that are common in languages, the likeliest first."""
+    others = [name for name in guesses if is_in_another_script(sample.decode(name, "replace"), name)]
+    if others and others[0] == guesses[0]:
+        return others[0]
+    return latin_encoding(sample) or next(iter([*others, *guesses]), None)
+
+
 def _legacy(content: FileContent, sample: bytes) -> Encoding:
     """The legacy encoding in which all bytes are valid."""
     name, hint = content.source.name, "add its encoding, such as --encoding cp1252, or save it as UTF-8"
     try:
-        from chardet import EncodingEra, detect  # noqa: PLC0415 - only files that are not UTF-8 need it
+        from chardet import EncodingEra, detect_all  # noqa: PLC0415 - only files that are not UTF-8 need it
     except ImportError:
         raise UnusableFile(f'{name} is not UTF-8; {hint}, or pip install "harken[files]", which detects it') from None
-    found = detect(sample, encoding_era=EncodingEra.MODERN_WEB, prefer_superset=True, compat_names=False)["encoding"]
+    guesses = detect_all(
+        sample, ignore_threshold=True, encoding_era=EncodingEra.MODERN_WEB, prefer_superset=True, compat_names=False
+    )
+    found = _likely([guess["encoding"] for guess in guesses if guess["encoding"]], sample)
     if found is None or (scan := _scan(content, found)).invalid:
         raise UnusableFile(f"{name} is not UTF-8, and its encoding is unknown; {hint}")
-    return Encoding(codecs.lookup(found).name, scan.is_valid)
+    return Encoding(codecs.lookup(found).name, scan.is_valid, is_guess=True)

@@ -20,6 +20,8 @@ _RESPONDENT = "Respondent ID"
 _KINDS = frozenset({"Response", "Open-Ended Response"})
 #: So few cells could be a sentence with a comma as well.
 _PLAIN_WIDTH = 3
+#: The number of rows of another width that show that the first one is not that of the names.
+_FEWEST = 2
 #: The share of the rows after a title that have as many cells as the names.
 _MOST = 0.9
 
@@ -37,6 +39,8 @@ def find_names(rows: Sequence[Sequence[object]], file: str, hint: str = "") -> i
     Raises:
         UnusableFile: the first row does not match the others.
     """
+    if rows[0][0] == _RESPONDENT:
+        return 0  # Most columns may have no name.
     first, *later = map(_width, rows)
     [(common, times), *_] = Counter(later).most_common(1) or [(0, 0)]
     names = sum(not _is_empty(cell) for cell in rows[0])
@@ -47,10 +51,10 @@ def find_names(rows: Sequence[Sequence[object]], file: str, hint: str = "") -> i
     fitting = sum(len(row) >= common for row in rows[index:])
     if is_title and common >= _PLAIN_WIDTH and fitting >= _MOST * len(rows[index:]):
         return index
-    if first in later or times < 3:
+    if first in later or times < _FEWEST:
         return 0
     raise UnusableFile(
-        f"{file}: The first row has {first} cells, but the following ones have {common}; if it is not the row of "
+        f"{file}: The first row has {cell_count(first)}, but the following ones have {common}; if it is not the row of "
         f"column names, leave it out with --skip-rows {index}, else add --skip-rows 0{hint}"
     )
 
@@ -62,13 +66,49 @@ def count_left_out(header: Sequence[object], rows: Sequence[Sequence[object]]) -
         header: the row with the names.
         rows: the rows after it.
     """
-    if rows and header[0] == _RESPONDENT and _is_empty(rows[0][0]) and _KINDS.intersection(map(str, rows[0])):
+    if rows and _has_answers(header, rows[0]):
         return 1
     for index, row in enumerate(rows[:_IMPORT_ID_WITHIN]):
         cells = [cell for cell in row if not _is_empty(cell)]
         if cells and all(isinstance(cell, str) and cell.startswith(_IMPORT_ID) for cell in cells):
             return index + 1
     return 0
+
+
+def _has_answers(header: Sequence[object], row: Sequence[object]) -> bool:
+    """Whether this is the row after the names in which SurveyMonkey has kinds of answers, or the answers to choose."""
+    if header[0] != _RESPONDENT or not _is_empty(row[0]):
+        return False
+    choices = zip(header, row, strict=False)
+    return bool(_KINDS.intersection(map(str, row))) or any(
+        _is_empty(name) and not _is_empty(cell) for name, cell in choices
+    )
+
+
+def names_with_answers(header: Sequence[object], rows: Sequence[Sequence[object]]) -> list[str]:
+    """The names of the columns, in which SurveyMonkey has a question only in the first of its columns.
+
+    The others are named by their answer, together with the question if that is not the only column with this name.
+    The first one is named by both.
+
+    Args:
+        header: the row with the names.
+        rows: the rows after it.
+    """
+    if not rows or not _has_answers(header, rows[0]):
+        return [*map(_name, header)]
+    answers = [*map(_name, rows[0]), *[""] * (len(header) - len(rows[0]))]
+    times = Counter(name or answer for name, answer in zip(map(_name, header), answers, strict=False))
+    following = [*map(_is_empty, header[1:]), False]
+    found: list[str] = []
+    question = ""
+    for name, answer, has_more in zip(map(_name, header), answers, following, strict=False):
+        question = name or question
+        if name:
+            found.append(f"{name} {answer}" if has_more and answer and answer not in _KINDS else name)
+        else:
+            found.append(f"{question} {answer}" if times[answer] > 1 and answer else answer)
+    return found
 
 
 def unique_names(header: Sequence[object], file: str) -> list[str]:
@@ -87,6 +127,11 @@ def unique_names(header: Sequence[object], file: str) -> list[str]:
     taken = set(stripped)
     unnamed = chain([""], (name for number in count(2) if (name := f"_{number}") not in taken))
     return [name or next(unnamed) for name in stripped]
+
+
+def cell_count(count: int) -> str:
+    """A number of cells, for errors."""
+    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def is_unnamed(name: str) -> bool:

@@ -36,7 +36,13 @@ class JsonArrayTable(TextTable):
         super().__init__(content, encoding)
         self._key = self._find_list(key)
         place = f"the list under {self._key!r}" if self._key else None
-        self.layout = Layout("json", encoding.name, compression=content.compression, place=place)
+        self.layout = Layout(
+            "json",
+            encoding.name,
+            compression=content.compression,
+            place=place,
+            encoding_is_guess=encoding.is_guess,
+        )
 
     def rows(self) -> Iterator[Row]:
         """The elements."""
@@ -71,9 +77,14 @@ class JsonArrayTable(TextTable):
         document.check_end()
         if not key and len(found) == 1:
             return found[0]
-        if not found:
-            raise UnusableFile(f"{self.name} has no list of objects")
         names = listed(found, _SHOWN_LISTS)
         if key:
-            raise UnusableFile(f"{self.name} has no list under {key!r}; there are lists under {names}")
+            there_are = f"there are lists under {names}" if found else f"it has no list of objects, {self._members()}"
+            raise UnusableFile(f"{self.name} has no list under {key!r}; {there_are}")
+        if not found:
+            raise UnusableFile(f"{self.name} has no list of objects")
         raise UnusableFile(f"{self.name} has several lists of objects; choose one with --key: {names}")
+
+    def _members(self) -> str:
+        names = [repr(name) for name in self._document().members()]
+        return f"only {listed(names, _SHOWN_LISTS)}" if names else "as it is empty"

@@ -96,6 +96,12 @@ class JsonDocument:
                 case _:
                     self._skip_member()
 
+    def members(self) -> Iterator[str]:
+        """The names in the object that begins here."""
+        for name in self._names():
+            yield name
+            self._skip_member()
+
     def check_end(self) -> None:
         """Raise ``UnusableFile`` if there is anything but white space."""
         if self.peek():

@@ -30,7 +30,13 @@ class JsonLinesTable(TextTable):
         super().__init__(content, encoding)
         first = next(self._rows(self._lines()), None)
         is_rejects = first is not None and not first.problem and is_rejected(first.values)
-        self.layout = Layout("jsonl", encoding.name, compression=content.compression, is_rejects=is_rejects)
+        self.layout = Layout(
+            "jsonl",
+            encoding.name,
+            compression=content.compression,
+            is_rejects=is_rejects,
+            encoding_is_guess=encoding.is_guess,
+        )
         if first and is_rejects:
             self.layout = evolve(self.layout, rejected_from=file_of(first.values), mapping=mapping_of(first.values))
 

@@ -43,6 +43,9 @@ _COMPRESSED: Final = {".gz": "gzip", ".gzip": "gzip", ".zip": "zip"}
 _NEVER_COMPRESSED: Final = (".xlsx", ".xlsm", ".parquet", ".arrow", ".feather")
 _JSON_LINES: Final = (".jsonl", ".ndjson")
 _LIST_OF_OBJECTS: Final = re.compile(r"\[\s*[{\]]")
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_OPENING: Final = re.compile(r"[{\[]")
+_CLOSING: Final = re.compile(r"[}\]]")
 #: The number of lines by which the format of text is recognised.
 _LOOKED_AT: Final = 100
 _BINARY: Final = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"))
@@ -142,7 +145,13 @@ def _open_text(content: FileContent, options: ImportOptions) -> Table:
     found = _text_format(start, _suffix(content))
     if options.format in ("csv", "json", "jsonl"):
         found = options.format
+    elif options.key and found == "jsonl" and not _has_two_rows(start):
+        found = "json"
     _check_format(content, found, options)
+    if options.key and found == "jsonl":
+        raise UnusableFile(
+            f"{content.source.name} is JSON Lines, in which nothing is under {options.key!r}; leave out --key"
+        )
     if found == "csv":
         return CsvTable(content, encoding, options)
     if found == "jsonl":
@@ -175,16 +184,31 @@ def _refuse_other_text(name: str, start: str, *, is_named: bool) -> None:
 def _text_format(start: str, suffix: str) -> str:
     """Whether text is CSV, JSON Lines or a JSON document."""
     is_json = "json" in _SUFFIXES.get(suffix, ())
-    lines = [line for line in start.split("\n", _LOOKED_AT) if line.strip()]
+    lines = _lines(start)
     first = lines[0].lstrip()
     if first.startswith("["):
         return "json" if is_json or _LIST_OF_OBJECTS.match(start.lstrip()) else "csv"
     if not first.startswith("{"):
         return "jsonl" if is_json and any(line.lstrip().startswith("{") for line in lines) else "csv"
     if len(lines) > 1:
-        # The first line of an indented document is not an object, nor is the second one.
-        return "jsonl" if _is_object(first) or lines[1].startswith("{") else "json"
+        return "json" if not _is_object(first) and _goes_on(lines) else "jsonl"
     return "jsonl" if suffix in _JSON_LINES or _is_row(first) else "json"
+
+
+def _lines(start: str) -> list[str]:
+    return [line for line in start.split("\n", _LOOKED_AT) if line.strip()]
+
+
+def _has_two_rows(start: str) -> bool:
+    first, *later = _lines(start)
+    return bool(later) and _is_object(first) and _is_object(later[0])
+
+
+def _goes_on(lines: Sequence[str]) -> bool:
+    """Whether the JSON of the first line goes on in the next one. It does not if it is a row that was cut off."""
+    outside = _STRING.sub("", lines[0])
+    is_open = '"' not in outside and len(_OPENING.findall(outside)) > len(_CLOSING.findall(outside))
+    return is_open and not all(map(_is_object, lines[1:3]))
 
 
 def _is_object(line: str) -> bool:

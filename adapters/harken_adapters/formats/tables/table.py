@@ -69,6 +69,7 @@ class Layout:
         is_rejects: whether they are the rejected rows of an earlier import.
         rejected_from: the name of the file that the first of them is from; empty if that is unknown.
         mapping: the options of that import, as in a mapping file.
+        encoding_is_guess: whether the encoding was guessed, so that it may be another one.
     """
 
     format: str
@@ -81,6 +82,7 @@ class Layout:
     is_rejects: bool = False
     rejected_from: str = ""
     mapping: Mapping[str, Any] = field(factory=dict)
+    encoding_is_guess: bool = False
 
     @property
     def has_lines(self) -> bool:

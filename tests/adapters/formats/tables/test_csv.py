@@ -140,6 +140,56 @@ def test_surveymonkey() -> None:
         assert len(raw_rows(f"{names}{row}\n1,2,5,hi\n")) == 2
 
 
+SURVEYMONKEY = [
+    ("Respondent ID", "", "1"),
+    ("Date Created", "", "2026-01-02"),
+    ("How was it?", "Response", "5"),
+    ("", "Comment", "good"),
+    ("Which do you use?", "Search", "Search"),
+    ("", "Chat", "Chat"),
+    ("", "Reports", ""),
+    ("", "Other (please specify)", "all"),
+    ("What is missing?", "Speed", ""),
+    ("", "Other (please specify)", "dark mode"),
+    ("Why?", "Open-Ended Response", "so"),
+]
+
+
+def test_surveymonkey_names_columns_by_their_answers() -> None:
+    """A question is only above the first of its columns; it also distinguishes equal answers of several questions."""
+    file = io.StringIO()
+    csv.writer(file).writerows(zip(*SURVEYMONKEY, strict=True))
+    [row] = raw_rows(file.getvalue())
+    assert row == {
+        "Respondent ID": "1",
+        "Date Created": "2026-01-02",
+        "How was it?": "5",
+        "Comment": "good",
+        "Which do you use? Search": "Search",
+        "Chat": "Chat",
+        "Reports": "",
+        "Which do you use? Other (please specify)": "all",
+        "What is missing? Speed": "",
+        "What is missing? Other (please specify)": "dark mode",
+        "Why?": "so",
+    }
+
+
+def test_an_answer_that_is_also_a_question() -> None:
+    """They are two columns."""
+    [row] = raw_rows("Respondent ID,How?,,Comment\n,Response,Comment,Open-Ended Response\n1,up,a,b\n")
+    assert row == {"Respondent ID": "1", "How?": "up", "How? Comment": "a", "Comment": "b"}
+
+
+@pytest.mark.parametrize("answers", [1, 30])
+def test_a_survey_of_only_answers_to_choose(answers: int) -> None:
+    """Without other kinds of answers, and with more columns without a name than with one."""
+    texts = [f"Answer {number}" for number in range(answers)]
+    lines = ["Respondent ID,Which?" + "," * answers, ",None," + ",".join(texts), "1,None" + "," * answers]
+    row, again = raw_rows("\n".join([*lines, lines[-1], ""]))
+    assert row == again == {"Respondent ID": "1", "Which? None": "None"} | dict.fromkeys(texts, "")
+
+
 def test_names_with_invalid_bytes() -> None:
     """Invalid bytes in a name are escaped, so that it can be shown."""
     with table_of(b"a\xff,b\n1,\xc3\xa9\n") as table:

@@ -149,6 +149,64 @@ def test_the_only_list_in_an_object_is_found(indent: int | None) -> None:
         assert [table.raw(record) for record in table.rows()] == ROWS
 
 
+BY_LINE = [
+    '{"items": [\n%s,\n%s\n]}',
+    '{"items": [\n%s\n,%s]}',
+    '{"items":\n[%s,\n%s]}',
+    '{"page": 1, "note": "a \\"[{", "items": [\n%s,\n%s\n], "more": []}\n',
+    '{"page": 1\n,"items": [\n%s,\n%s\n]}',
+]
+
+
+@pytest.mark.parametrize("document", BY_LINE)
+@pytest.mark.parametrize("name", ["file.json", "file.jsonl", "file.txt"])
+@pytest.mark.parametrize("key", [None, "items"])
+def test_a_document_with_a_row_on_each_line(document: str, name: str, key: str | None) -> None:
+    """A first line that is not complete begins a document, although rows are objects on lines."""
+    data = document % tuple(map(json.dumps, ROWS))
+    with table_of(data, name, key=key) as table:
+        assert (table.layout.format, table.layout.place) == ("json", "the list under 'items'")
+        assert [table.raw(record) for record in table.rows()] == ROWS
+
+
+def test_a_document_with_one_row_on_a_line() -> None:
+    """The same with only one row."""
+    assert raw_rows('{"items": [\n{"id": 1}\n]}', "file.json") == [{"id": 1}]
+
+
+@pytest.mark.parametrize("first", ['{"id": 1, "comment": "go', '{"id": 1', '{"id": 1, "a": [{'])
+def test_a_first_line_that_is_cut_off(first: str) -> None:
+    """Objects on the lines after it are JSON Lines."""
+    with table_of(f"{first}\n{LINES}", "file.jsonl") as table:
+        invalid, *rows = table.rows()
+        assert (bool(invalid.problem), [record.values for record in rows]) == (True, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ('{"data": {"items": [\n{"id": 1},\n{"id": 2}\n]}}', "there are lists under data.items"),
+        ('{"data": {"items": [{"id": 1}]}}', "there are lists under data.items"),
+        ('{"data": {"items": []}, "n": 1}', "it has no list of objects, only 'data', 'n'"),
+        ('{"n": 1}', "it has no list of objects, only 'n'"),
+        ("{}", "it has no list of objects, as it is empty"),
+    ],
+)
+def test_a_path_that_is_not_in_the_document_is_refused(document: str, message: str) -> None:
+    """The error names what is there."""
+    with pytest.raises(UnusableFile) as error:
+        raw_rows(document, "file.json", key="data.itms")
+    assert str(error.value).endswith(f"has no list under 'data.itms'; {message}")
+
+
+def test_a_path_means_a_document() -> None:
+    """A single line is a document then, and JSON Lines are refused."""
+    assert raw_rows('{"items": [{"id": 1}]}', "file.jsonl", key="items") == [{"id": 1}]
+    for options in ({}, {"format": "jsonl"}):
+        with pytest.raises(UnusableFile, match="is JSON Lines, in which nothing is under 'items'; leave out --key"):
+            raw_rows(LINES, "file.jsonl", key="items", **options)
+
+
 def test_one_of_several_lists_is_chosen() -> None:
     """Of several lists, one must be named by its path, in which names may have dots."""
     data = json.dumps({"a": {"b.c": ROWS}, "b": ROWS[:1], "a.x": 1})
