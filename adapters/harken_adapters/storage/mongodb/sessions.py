@@ -65,6 +65,8 @@ class MongoSessionRepository(SessionRepository):
 
     def index(self, names: Iterable[str]) -> None:
         new = set(names) - self._indexed
+        if not new:
+            return
         with self._database.calling():
             for name in sorted(new):
                 self._database.sessions.create_index([("application", 1), (f"metadata.{name}", 1)])
