@@ -143,7 +143,7 @@ def _print_result(run: Run, total: Tally, seconds: float) -> None:
     if run.record and total.added:
         show_undo(run.record.id, run.command)
     if total.added and any(file.profile.exported for file in run.files):
-        say("Restored entries get no import id, so `erase --import` cannot undo this", style="dim")
+        say("Restored entries keep their import id, if any, and get no new one; no id undoes only this", style="dim")
 
 
 def counts_text(counts: ImportCounts, noun: str = "", *, dry_run: bool = False) -> str:
