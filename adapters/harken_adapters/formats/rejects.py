@@ -32,9 +32,12 @@ _PLACES: Final[Sequence[Sequence[str]]] = ((_LINE,), (_POSITION,), (_SESSION, _P
 _OPTIONAL: Final = frozenset({_FILE, _APPLICATION, _MAPPING, _COLUMNS, _SEPARATOR})
 
 
-def place_of(layout: Layout) -> Sequence[str]:
-    """The names of the values that locate a row: its file, and its line or its position there."""
-    return (_FILE, _LINE) if layout.has_lines else (_FILE, _POSITION)
+def place_in(application: str, layout: Layout, file: str, position: int) -> Mapping[str, object]:
+    """The values that locate a row, by name: the application of its import, its file, and its line or position there.
+
+    So a corrected row is not imported into another application.
+    """
+    return {_APPLICATION: application, _FILE: file, _LINE if layout.has_lines else _POSITION: position}
 
 
 def to_line(place: Mapping[str, object], reason: str, row: object, read_as: Mapping[str, object] | None = None) -> str:

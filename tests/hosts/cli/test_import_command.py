@@ -489,6 +489,7 @@ def test_rejected_rows_are_written_to_a_file(cli: Any, tmp_path: Path) -> None:
     assert ran.json["reasons"] == [{"reason": reason, "count": 1, "example": "line 3 of old.csv"}]
     assert [json.loads(line) for line in (tmp_path / "old.csv.rejected.jsonl").read_text().splitlines()] == [
         {
+            "application": "default",
             "file": "old.csv",
             "line": 3,
             "reason": reason,

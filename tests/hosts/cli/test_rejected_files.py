@@ -1,5 +1,6 @@
 """The files of rejected rows: no import overwrites or removes a file, and none ends half-way without saying so."""
 
+import json
 import os
 import threading
 from collections.abc import Sequence
@@ -120,6 +121,23 @@ def test_a_dry_run_writes_nothing(cli: Any, rejected: Path) -> None:
     files = ran.json["files"][0]
     assert (ran.code, files["rejected_file"], files["earlier_rejected_file"]) == (3, None, None)
     assert ([*rejected.parent.glob("*.jsonl")], rejected.read_text()) == ([rejected], before)
+
+
+# --- applications -----------------------------------------------------------------------------------------------------
+
+
+def test_corrected_rows_are_not_imported_into_another_application(cli: Any, tmp_path: Path) -> None:
+    """They are rejected there, with what to add; rejected rows keep the application of their import."""
+    (tmp_path / "b.csv").write_text(ROWS)
+    assert cli("--application", "shop", "import", "b.csv").code == 3
+    path = tmp_path / REJECTS
+    path.write_text(path.read_text().replace("sideways", "down"))
+    ran = cli("import", REJECTS)
+    assert (ran.code, sessions()) == (2, [])
+    assert "it belongs to application 'shop'; import it with --application shop" in " ".join(ran.out.split())
+    assert json.loads((tmp_path / f"{REJECTS}.rejected.jsonl").read_text())["application"] == "shop"
+    assert cli("--application", "shop", "import", REJECTS).code == 0
+    assert sessions("shop") == ["a", "b"]
 
 
 # --- what cannot be written or read -----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.rejects import mapping_part, place_of, text_part
+from harken_adapters.formats.rejects import mapping_part, place_in, text_part
 from harken_adapters.formats.tables.table import Origin, Table
 from harken_adapters.hosts.cli.files import Rejects, UnwritableRejects
 from harken_adapters.hosts.cli.output import run_through
@@ -40,11 +40,11 @@ class ImportFile:
     tally: Tally
     _mapping: Mapping[str, Any] = field(init=False, default=Factory(lambda self: carried_mapping(self.plan), True))
 
-    def reject(self, position: int, reason: str, row: object, origin: Origin | None) -> None:
+    def reject(self, application: str, position: int, reason: str, row: object, origin: Origin | None) -> None:
         """Write a rejected row, with all that is needed to import it when it is corrected."""
         layout = self.table.layout
         if origin is None:
-            origin = Origin(dict(zip(place_of(layout), (self.table.name, position), strict=True)))
+            origin = Origin(place_in(application, layout, self.table.name, position))
         text = text_part(layout, self.table.columns) if isinstance(row, str) else {}
         how = {**mapping_part(self._mapping), **text, **origin.read_as}
         self.rejects.add(origin.place, reason, row, read_as=how)
@@ -153,7 +153,7 @@ class Run:
             self._hk,
             file.table,
             file.plan,
-            file.reject,
+            partial(file.reject, self._hk.application),
             import_id=self.record.id if self.record else None,
             announce=announce,
             check_rules=check_rules,
