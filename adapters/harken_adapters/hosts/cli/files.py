@@ -122,6 +122,7 @@ class Rejects:
         self._dry_run = dry_run
         self._unfinished = path.parent / f".{path.name}.{token_hex(4)}.tmp"
         self._file: BinaryIO | None = None
+        self._is_direct = False
         self._error: OSError | None = None
 
     def check(self) -> None:
@@ -185,11 +186,11 @@ class Rejects:
             self._discard()
             raise
         if self._file is None:
-            if self.path.is_file() and not (self._keep or self._dry_run):
+            if not (self._keep or self._dry_run) and self.path.is_file() and self.path.stat().st_size:
                 self.earlier = self.path
             return
         self._file.close()
-        if not self._is_device:
+        if not self._is_direct:
             try:
                 self._publish()
             except OSError as error:
@@ -233,7 +234,8 @@ class Rejects:
         return ""
 
     def _open(self) -> BinaryIO:
-        if self._is_device:
+        self._is_direct = self._is_device
+        if self._is_direct:
             return self.path.open("wb")
         file = self._unfinished.open("xb")
         if self._keep and self.path.exists():
@@ -277,10 +279,10 @@ def _reserve(path: Path) -> bool:
 
 
 def _holds_rejects(path: Path) -> bool:
-    """Whether a file is empty or consists of rejected rows only."""
+    """Whether a file consists of rejected rows and blank lines only, or is empty."""
     with path.open("rb") as file:
         try:
-            return all(is_rejected(row) or is_difference(row) for row in map(json.loads, file))
+            return all(is_rejected(row) or is_difference(row) for row in map(json.loads, filter(bytes.strip, file)))
         except (ValueError, RecursionError):
             return False
 
