@@ -32,14 +32,12 @@ _PLACES: Final[Sequence[Sequence[str]]] = ((_LINE,), (_POSITION,), (_SESSION, _P
 _OPTIONAL: Final = frozenset({_FILE, _APPLICATION, _MAPPING, _COLUMNS, _SEPARATOR})
 
 
-def place_of(layout: Layout) -> Sequence[str]:
-    """The names of the values that locate a row: its file, and its line or its position there."""
-    return (_FILE, _LINE) if layout.has_lines else (_FILE, _POSITION)
+def place_in(application: str, layout: Layout, file: str, position: int) -> Mapping[str, object]:
+    """The values that locate a row, by name: the application of its import, its file, and its line or position there.
 
-
-def places_of(layout: Layout) -> Sequence[Sequence[str]]:
-    """The names of the values that may locate rejected rows of a file: its own, or those of its rejected rows."""
-    return _PLACES if layout.is_rejects else (place_of(layout),)
+    So a corrected row is not imported into another application.
+    """
+    return {_APPLICATION: application, _FILE: file, _LINE if layout.has_lines else _POSITION: position}
 
 
 def to_line(place: Mapping[str, object], reason: str, row: object, read_as: Mapping[str, object] | None = None) -> str:
@@ -64,8 +62,17 @@ def text_part(layout: Layout, columns: Sequence[str] | None) -> dict[str, object
     return {_COLUMNS: [*columns], _SEPARATOR: layout.separator} if columns is not None and layout.separator else {}
 
 
-def is_rejected(value: object, places: Iterable[Sequence[str]] = _PLACES) -> bool:
-    """Whether a value is the content of such a line, with the names of one of these places."""
+def is_rejected(value: object) -> bool:
+    """Whether a value is the content of such a line, of an import or a migration."""
+    return _is_line(value, _PLACES)
+
+
+def is_difference(value: object) -> bool:
+    """Whether a value is the content of such a line of a copy, which only names the application."""
+    return _is_line(value, ((_APPLICATION,),))
+
+
+def _is_line(value: object, places: Iterable[Sequence[str]]) -> bool:
     if not isinstance(value, dict):
         return False
     needed = [{*place, _REASON, _ROW} for place in places]

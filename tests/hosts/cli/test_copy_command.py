@@ -102,6 +102,7 @@ def test_a_copy_prints_counts(cli: Any, tmp_path: Path) -> None:
         "conversations": copied_of(2, added=2),
         "other_applications": [],
         "rejected_file": None,
+        "earlier_rejected_file": None,
         "seconds": ran.json["seconds"],
     }
     lines = copy(cli).out.splitlines()
@@ -165,7 +166,7 @@ def test_conflicts_are_written_to_a_file(cli: Any, tmp_path: Path) -> None:
         two.conversations.erase("default", "s")
     again = copy(cli, "--json")
     assert (again.code, again.json["rejected_file"]) == (0, None)
-    assert not (tmp_path / "copy.rejected.jsonl").exists()
+    assert (tmp_path / "copy.rejected.jsonl").exists()
     assert (tmp_path / "elsewhere.jsonl").exists()
 
 
@@ -201,7 +202,7 @@ def test_a_mirror_asks_before_it_removes(cli: Any, tmp_path: Path) -> None:
     assert ran.json["feedback"] == copied_of(4, duplicates=4, removed=2)
     assert (ran.json["metadata"]["removed"], ran.json["conversations"]["removed"]) == (1, 1)
     assert exported(cli, tmp_path, TWO) == exported(cli, tmp_path, ONE)
-    assert not list(tmp_path.glob("copy.rejected.jsonl"))
+    assert ran.json["rejected_file"] is None
     # There is nothing left to confirm.
     assert copy(cli, "--mirror").code == 0
 

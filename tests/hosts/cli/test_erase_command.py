@@ -198,6 +198,24 @@ def test_an_import_is_undone(cli: Any) -> None:
 
 
 @pytest.mark.usefixtures("imported")
+def test_an_unknown_import_or_application_is_reported_before_the_question(cli: Any) -> None:
+    """With a similar name; the exit code is 4. What has anything but feedback is known."""
+    ran = cli("erase", "--import", "apirl", stdin="y\n")
+    assert (ran.code, ran.out, "permanently?" in ran.err) == (4, "", False)
+    assert "No import with id 'apirl' in application 'default' (did you mean 'april'?); list them with" in ran.err
+    _store([a_feedback("f0", application="shop")])
+    ran = cli("erase", "--application", "defualt", stdin="y\n")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err == "Error: No application 'defualt' (did you mean 'default'?); there is default, shop\n"
+    with harken.connect(URL) as hk:
+        hk.sessions.update("quiet", "s", {"tier": "gold"})
+        hk.conversations.append("agents", "s", "helper", 0, {"text": "Hello"})
+        hk.imports.begin("empty")
+    for name in ("quiet", "agents", "empty"):
+        assert "permanently: 0 feedback entries" in cli("erase", "--application", name, stdin="n\n").err
+
+
+@pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize("more", [("--session", "s"), ("--before", "2026-01-01"), ("f0",)])
 def test_an_import_is_undone_as_a_whole(cli: Any, more: tuple[str, ...]) -> None:
     """A part of it would leave a record that is wrong."""

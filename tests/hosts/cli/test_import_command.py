@@ -489,6 +489,7 @@ def test_rejected_rows_are_written_to_a_file(cli: Any, tmp_path: Path) -> None:
     assert ran.json["reasons"] == [{"reason": reason, "count": 1, "example": "line 3 of old.csv"}]
     assert [json.loads(line) for line in (tmp_path / "old.csv.rejected.jsonl").read_text().splitlines()] == [
         {
+            "application": "default",
             "file": "old.csv",
             "line": 3,
             "reason": reason,
@@ -608,43 +609,6 @@ def test_rejected_rows_overwrite_no_database(cli: Any, tmp_path: Path, target: s
     assert f"{target} is an SQLite database" in ran.err
     assert entries() == []
     assert len(entries("sqlite:///other.db")) == 1
-
-
-@pytest.mark.usefixtures("empty_storage")
-def test_a_missing_folder_of_rejected_rows_is_named(cli: Any, tmp_path: Path) -> None:
-    """The error has its path, and the option for another one."""
-    file = write(tmp_path, "bad.jsonl", {"session_id": [], "rating": "up"}, {"session_id": [1], "rating": "up"})
-    ran = cli("import", file, "--rejected", "nowhere/bad.jsonl")
-    assert ran.code == 2
-    message = f"the folder {tmp_path}/nowhere does not exist; choose another path with --rejected"
-    assert message in " ".join(ran.err.split())
-
-
-def test_an_import_without_rejects_removes_those_of_an_earlier_one(cli: Any, tmp_path: Path) -> None:
-    """When a corrected file is imported, the file of rejected rows is removed."""
-    file, rejects = tmp_path / "old.csv", tmp_path / "old.csv.rejected.jsonl"
-    file.write_text(CSV)
-    cli("import", "old.csv")
-    assert rejects.exists()
-    file.write_text("session_id,rating\ns,up\n")
-    again = cli("import", "old.csv")
-    assert (again.code, "\n1 row read: " in again.out) == (0, True)
-    assert not rejects.exists()
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["", "notes\n", '{"line": 1, "reason": "", "row": 1}\n{"line": 2}\n', '{"line": 1, "reason": "", "row": 1}\n\xff'],
-)
-def test_an_import_removes_nothing_else(cli: Any, tmp_path: Path, content: str) -> None:
-    """A file with other content, and one given with --rejected, is kept."""
-    (tmp_path / "old.csv").write_text("session_id,rating\ns,up\n")
-    other, named = tmp_path / "old.csv.rejected.jsonl", tmp_path / "named.jsonl"
-    other.write_text(content, encoding="latin-1")
-    named.write_text('{"line": 1, "reason": "", "row": 1}\n')
-    cli("import", "old.csv", "--rejected", "named.jsonl")
-    assert cli("import", "old.csv").code == 0
-    assert (other.read_text(encoding="latin-1"), named.exists()) == (content, True)
 
 
 def test_import_from_stdin(cli: Any, tmp_path: Path) -> None:

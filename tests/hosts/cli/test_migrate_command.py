@@ -115,8 +115,9 @@ def test_a_migration_prints_counts(cli: Any, given: Given, tmp_path: Path) -> No
         "Rejected entries, with reasons, are in sessions.rejected.jsonl",
     ]
     given({"_id": "s", "feedbacks": [{"rating": "up"}]})
-    assert cli(*MIGRATE, "--json").json["rejected_file"] is None
-    assert not (tmp_path / "sessions.rejected.jsonl").exists()
+    clean = cli(*MIGRATE, "--json").json
+    assert (clean["rejected_file"], clean["earlier_rejected_file"]) == (None, "sessions.rejected.jsonl")
+    assert len(rejects(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(
@@ -367,6 +368,27 @@ def test_wrong_usage_says_what_to_type(cli: Any, given: Given, arguments: tuple[
     ran = cli(*MIGRATE, *arguments)
     assert (ran.code, ran.out) == (2, "")
     assert message in ran.err
+
+
+def test_rejected_entries_of_an_earlier_migration_are_kept(cli: Any, given: Given, tmp_path: Path) -> None:
+    """Under another name, such as those of another database with the same collection."""
+    given({"_id": "s", "feedbacks": [7]})
+    cli(*MIGRATE)
+    given({"_id": "t", "feedbacks": [8]})
+    ran = cli(*MIGRATE)
+    assert "Rejected rows of an earlier run differ, and are now in sessions.rejected.1.jsonl\n" in ran.out
+    assert [rejects(tmp_path, f"sessions.rejected{one}.jsonl")[0]["session"] for one in (".1", "")] == ["s", "t"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_rejected_entries_that_cannot_be_written(cli: Any, given: Given) -> None:
+    """The error names the file, and says how many entries were stored; the exit code is 1."""
+    given({"_id": "s", "feedbacks": [{"rating": "up"}, {"rating": "up", "tags": 5}]})
+    ran = cli(*MIGRATE, "--rejected", "/dev/full")
+    message = (
+        "Cannot write rejected rows to /dev/full: No space left on device. 1 entry was stored; repeat the migration"
+    )
+    assert (ran.code, message in ran.err) == (1, True)
 
 
 def test_the_default_file_of_rejected_entries(cli: Any, given: Given, tmp_path: Path) -> None:

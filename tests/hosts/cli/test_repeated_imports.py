@@ -59,11 +59,12 @@ def test_only_imports_that_added_feedback_are_listed(cli: Any, tmp_path: Path) -
 
 
 def test_restored_entries_are_said_not_to_be_an_import(cli: Any, tmp_path: Path) -> None:
-    """The output of an import of a Harken export says that its id cannot undo it."""
-    cli("submit", "s", "up")
+    """The output of an import of a Harken export says that no id undoes only that; entries keep an earlier id."""
+    assert cli("import", write(tmp_path, "a.csv", "session_id,rating\ns,up\n"), "--import-id", "first").code == 0
     assert cli("export", "backup.jsonl").code == 0
     ran = cli("import", "backup.jsonl", storage="sqlite:///other.db")
-    assert "Restored entries get no import id, so `erase --import` cannot undo this\n" in ran.out
+    assert "Restored entries keep their import id, if any, and get no new one; no id undoes only this\n" in ran.out
+    assert [one.context["import_id"] for one in entries("sqlite:///other.db")] == ["first"]
     assert "to undo it" not in ran.out
     assert "Restored entries" not in cli("import", "backup.jsonl").out
 

@@ -13,8 +13,8 @@ class Origin(NamedTuple):
     """Where a rejected row of an earlier import or migration is from.
 
     Attributes:
-        place: the values that locate it, by name: ``file`` and ``line`` or ``position``; for an entry of a document
-            ``application``, ``session`` and ``position``. Some may be absent.
+        place: the values that locate it, by name: ``application``, ``file`` and ``line`` or ``position``; for an entry
+            of a document ``application``, ``session`` and ``position``. Some may be absent.
         read_as: how it was read, if that differs from other rows, see :mod:`harken_adapters.formats.rejects`.
     """
 
@@ -23,7 +23,7 @@ class Origin(NamedTuple):
 
     @property
     def application(self) -> Any:
-        """The application of its document; ``None`` for a row of a file."""
+        """The application of its import; ``None`` if that is unknown."""
         return self.place.get("application")
 
     @property

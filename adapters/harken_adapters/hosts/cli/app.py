@@ -76,7 +76,7 @@ from harken_adapters.hosts.cli.exit_codes import (
     STORAGE_FAILED,
     WRONG_USAGE,
 )
-from harken_adapters.hosts.cli.options import CliContext, NothingAccepted, WrongUsage
+from harken_adapters.hosts.cli.options import CliContext, NoSuchApplication, NothingAccepted, WrongUsage
 from harken_adapters.hosts.cli.output import ClosedStdout, UnwritableOutput, escape, print_json, say, warn, writing
 
 # The base of all usage errors that Typer raises. Not every version exports it.
@@ -92,6 +92,7 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (KeyNotFound, NOT_FOUND),
     (AlertNotFound, NOT_FOUND),
     (ImportNotFound, NOT_FOUND),
+    (NoSuchApplication, NOT_FOUND),
     (NoSuchChannel, NOT_FOUND),
     (NoSuchRoute, NOT_FOUND),
     (StorageError, STORAGE_FAILED),

@@ -19,7 +19,7 @@ from harken.services.copying import ConversationPart, Copied, Copyable, Copying,
 from harken.services.mirroring import Extra, Kind
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.exit_codes import REFUSED
-from harken_adapters.hosts.cli.files import Rejects, refuse_database
+from harken_adapters.hosts.cli.files import Rejects
 from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import confirm, print_json, run_through, say
 
@@ -73,11 +73,11 @@ def copy(
     application = _application(context, from_, to)
     if allow_empty_source and not (mirror and application):
         raise WrongUsage("--allow-empty-source needs --mirror and --application")
-    rejects = Rejects(rejected or _REJECTED, ("application",))
+    rejects = Rejects(rejected or _REJECTED)
     began = perf_counter()
     with open_existing_storage(from_) as source, open_storage(to) as target:
         # After opening the storage, which may have created the file.
-        refuse_database(rejects.path)
+        rejects.check()
         report = partial(_reject, rejects)
         copying = Copying(
             source, target, report, application=application, mirror=mirror, allow_empty=allow_empty_source
@@ -89,10 +89,8 @@ def copy(
                 copying.remove(copying.extras(), at=target.clock(utc_now)())
             run_through(((f"{done:,} feedback", done) for done in copying.batches()), copying.total)
         finally:
-            rejected_file = rejects.close()
-    if rejected_file is None and rejected is None:
-        rejects.remove_stale()
-    _show(copying, rejected_file, perf_counter() - began, as_json=as_json)
+            rejects.close()
+    _show(copying, rejects, perf_counter() - began, as_json=as_json)
     if copying.differences:
         raise typer.Exit(REFUSED)
 
@@ -156,14 +154,14 @@ def _row_of(item: Copyable) -> tuple[str, object]:
             return application, {"session_id": session_id, "only_in_target": kind.value, "name": name}
 
 
-def _show(copying: Copying, rejected_file: Path | None, seconds: float, *, as_json: bool) -> None:
+def _show(copying: Copying, rejects: Rejects, seconds: float, *, as_json: bool) -> None:
     if as_json:
         report = {
             "feedback": asdict(copying.feedback),
             "metadata": asdict(copying.metadata),
             "conversations": asdict(copying.conversations),
             "other_applications": list(copying.other_applications),
-            "rejected_file": str(rejected_file) if rejected_file else None,
+            **rejects.record(),
             "seconds": round(seconds, 3),
         }
         print_json(report)
@@ -175,8 +173,10 @@ def _show(copying: Copying, rejected_file: Path | None, seconds: float, *, as_js
     if copying.other_applications:
         names = ", ".join(map(repr, copying.other_applications))
         say(f"Applications only in the target: {names}", style="yellow")
-    if rejected_file:
-        say(f"{amount(copying.differences, 'difference')}, with reasons, in {rejected_file}", style="yellow")
+    if rejects.written:
+        say(f"{amount(copying.differences, 'difference')}, with reasons, in {rejects.written}", style="yellow")
+    if rejects.remark:
+        say(rejects.remark, style="yellow")
 
 
 def _counts(copied: Copied) -> str:

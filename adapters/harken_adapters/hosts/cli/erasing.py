@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import shlex
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Final
 
 import typer
 from attrs import asdict, evolve, frozen
 
-from harken import Erased, FeedbackQuery, Harken
+import harken
+from harken import Erased, FeedbackQuery, Harken, ImportNotFound
+from harken.configuration.storage_urls import open_existing_storage
 from harken.domain.rules import label_problem
-from harken.domain.texts import amount
+from harken.domain.texts import amount, did_you_mean, listed
+from harken.ports.storage import Storage
 from harken_adapters.formats.record import erasure_record
 from harken_adapters.hosts.cli.exit_codes import NOT_FOUND
-from harken_adapters.hosts.cli.options import ZONES, Json, WrongUsage, cli_context, local_instant
+from harken_adapters.hosts.cli.options import ZONES, Json, NoSuchApplication, WrongUsage, cli_context, local_instant
 from harken_adapters.hosts.cli.output import confirm, in_one_line, print_json, say, time_text
 
+_MOST_LISTED: Final = 10
 #: The names of what is erased besides feedback, singular and plural.
 _NOUNS: Final = {
     "messages": ("message", "messages"),
@@ -127,11 +132,10 @@ def erase(
         application=cli.application,
     )
     selection.check()
-    with cli.open_existing() as hk:
-        if feedback_id is not None:
-            hk.collection.get(hk.application, feedback_id)
+    with open_existing_storage(cli.url) as storage, harken.connect(storage, application=cli.application) as hk:
         query = selection.query(hk)
-        if not yes and not confirm(_question(selection, query, hk.analytics.summary(query).total)):
+        total = _count(selection, hk, storage, cli.command)
+        if not yes and not confirm(_question(selection, query, total)):
             raise typer.Abort
         erased = selection.erase(hk)
         record = erasure_record(erased)
@@ -149,6 +153,48 @@ def erase(
         _show_erased(erased, cli.command)
     if not exists:
         raise typer.Exit(NOT_FOUND)
+
+
+def _count(selection: _Selection, hk: Harken, storage: Storage, command: str) -> int:
+    """The number of entries to erase.
+
+    Raises:
+        FeedbackNotFound: there is no feedback with the id.
+        ImportNotFound: there is no such import.
+        NoSuchApplication: there is nothing of the application.
+    """
+    if selection.feedback_id is not None:
+        hk.collection.get(hk.application, selection.feedback_id)
+    query = selection.query(hk)
+    if total := hk.analytics.summary(query).total:
+        return total
+    if selection.import_id is not None:
+        _check_import(hk, selection.import_id, command)
+    elif query.is_everything:
+        _check_application(hk, storage)
+    return 0
+
+
+def _check_import(hk: Harken, import_id: str, command: str) -> None:
+    """Raise ``ImportNotFound`` unless the import is recorded."""
+    known = [one.id for one in hk.imports.list(hk.application)]
+    if import_id not in known:
+        raise ImportNotFound(
+            f"No import with id {import_id!a} in application {hk.application!r}{did_you_mean(import_id, known)}; "
+            f"list them with {command} imports"
+        )
+
+
+def _check_application(hk: Harken, storage: Storage) -> None:
+    """Raise ``NoSuchApplication`` unless the application has something besides feedback."""
+    sessions = chain(
+        (one for one, _ in storage.conversations.sessions()), (one for one, *_ in storage.sessions.stream())
+    )
+    has_records = hk.imports.list(hk.application) or hk.alerts.find(hk.application, limit=1)
+    if not has_records and hk.application not in sessions:
+        known = hk.moderation.applications()
+        there = f"there is {listed(known, _MOST_LISTED)}" if known else "there is none"
+        raise NoSuchApplication(f"No application {hk.application!r}{did_you_mean(hk.application, known)}; {there}")
 
 
 def _show_erased(erased: Erased, command: str) -> None:

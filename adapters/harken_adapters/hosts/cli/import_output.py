@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import heading, sample_rows, understood_lines, understood_record
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.hosts.cli.exit_codes import REFUSED
+from harken_adapters.hosts.cli.files import Rejects
 from harken_adapters.hosts.cli.import_run import ImportFile, Run, undo_command
 from harken_adapters.hosts.cli.options import NothingAccepted
 from harken_adapters.hosts.cli.output import in_one_line, out, print_json, say, table
@@ -94,24 +94,20 @@ def show_reasons(tally: Tally) -> None:
         say(f"  {one.count:>{width},}  {one.example} ({one.place})", style="yellow")
 
 
-def show_result(run: Run, rejected: Path | None, seconds: float, *, as_json: bool) -> None:
+def show_result(run: Run, seconds: float, *, as_json: bool) -> None:
     """Print what became of the rows.
 
     Raises:
         NothingAccepted: no row was imported.
         typer.Exit: some rows were rejected.
     """
-    if not run.dry_run:
-        for file in run.files:
-            if file.rejected_file is None and rejected is None:
-                file.rejects.remove_stale()
     total = run.total
     if as_json:
         print_json(_result_record(run, total, seconds))
     else:
         _print_result(run, total, seconds)
     if total.nothing_accepted:
-        found = ", ".join(str(file.rejected_file) for file in run.files if file.rejected_file)
+        found = ", ".join(str(file.rejects.written) for file in run.files if file.rejects.written)
         raise NothingAccepted(_why_nothing(total, found))
     if total.rejected:
         raise typer.Exit(REFUSED)
@@ -133,8 +129,8 @@ def _print_result(run: Run, total: Tally, seconds: float) -> None:
     show_remarks(total)
     if total.is_incomplete:
         say("The last row is incomplete; it is left for the next import")
-    for path in filter(None, (file.rejected_file for file in run.files)):
-        say(f"Rejected rows, with reasons, are in {path}", style="yellow")
+    for file in run.files:
+        show_rejects(file.rejects, "rows")
     if run.erased:
         say(f"{amount(run.erased, 'entry', 'entries')} of earlier imports erased")
     if run.dry_run:
@@ -143,7 +139,15 @@ def _print_result(run: Run, total: Tally, seconds: float) -> None:
     if run.record and total.added:
         show_undo(run.record.id, run.command)
     if total.added and any(file.profile.exported for file in run.files):
-        say("Restored entries get no import id, so `erase --import` cannot undo this", style="dim")
+        say("Restored entries keep their import id, if any, and get no new one; no id undoes only this", style="dim")
+
+
+def show_rejects(rejects: Rejects, what: str) -> None:
+    """Print where rejected rows are, and those of an earlier run."""
+    if rejects.written:
+        say(f"Rejected {what}, with reasons, are in {rejects.written}", style="yellow")
+    if rejects.remark:
+        say(rejects.remark, style="yellow")
 
 
 def counts_text(counts: ImportCounts, noun: str = "", *, dry_run: bool = False) -> str:
@@ -170,7 +174,7 @@ def _result_record(run: Run, total: Tally, seconds: float) -> Mapping[str, Any]:
             **understood_record(file.profile, file.plan),
             "ends_without_line_break": file.table.last_is_open,
             **file.tally.record(),
-            "rejected_file": str(file.rejected_file) if file.rejected_file else None,
+            **file.rejects.record(),
         }
         for file in run.files
     ]

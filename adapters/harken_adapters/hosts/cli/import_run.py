@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from attrs import Factory, define, field
@@ -22,9 +21,9 @@ from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.rejects import mapping_part, place_of, text_part
+from harken_adapters.formats.rejects import mapping_part, place_in, text_part
 from harken_adapters.formats.tables.table import Origin, Table
-from harken_adapters.hosts.cli.files import Rejects, refuse_database
+from harken_adapters.hosts.cli.files import Rejects, UnwritableRejects
 from harken_adapters.hosts.cli.output import run_through
 
 #: How many batches are stored between two updates of the record of an import.
@@ -40,17 +39,20 @@ class ImportFile:
     plan: Plan
     rejects: Rejects
     tally: Tally
-    rejected_file: Path | None = None
     _mapping: Mapping[str, Any] = field(init=False, default=Factory(lambda self: carried_mapping(self.plan), True))
 
-    def reject(self, position: int, reason: str, row: object, origin: Origin | None) -> None:
+    def reject(self, application: str, position: int, reason: str, row: object, origin: Origin | None) -> None:
         """Write a rejected row, with all that is needed to import it when it is corrected."""
         layout = self.table.layout
         if origin is None:
-            origin = Origin(dict(zip(place_of(layout), (self.table.name, position), strict=True)))
+            origin = Origin(place_in(application, layout, self.table.name, position))
         text = text_part(layout, self.table.columns) if isinstance(row, str) else {}
         how = {**mapping_part(self._mapping), **text, **origin.read_as}
         self.rejects.add(origin.place, reason, row, read_as=how)
+
+
+class StoppedImport(OSError):
+    """An import or migration cannot continue. The message says what it stored."""
 
 
 class Run:
@@ -82,13 +84,13 @@ class Run:
             total += file.tally
         return total
 
-    def prepare(self, replaced: Sequence[Import], rejected: Path | None) -> None:
+    def prepare(self, replaced: Sequence[Import]) -> None:
         """Check the files to write, erase the imports that are replaced, and record the beginning of this one."""
         if self.dry_run:
             return
         for file in self.files:
             # After opening the storage, which may have created the file.
-            refuse_database(rejected or file.rejects.path)
+            file.rejects.check()
         application = self._hk.application
         for one in replaced:
             self.erased += self._hk.imports.erase(application, one.id).feedback
@@ -110,20 +112,40 @@ class Run:
                 importer = self._importer(file, announce=announce, check_rules=check_rules)
                 file.tally = importer.tally
                 try:
-                    run_through(self._steps(file, importer), partial(_size, file))
-                except (KeyboardInterrupt, UnusableFile):
+                    self._import(file, importer)
+                except KeyboardInterrupt:
                     self._update_record()
                     raise
-                finally:
-                    file.rejected_file = file.rejects.close()
+                except (UnusableFile, UnwritableRejects) as error:
+                    self._update_record()
+                    if self.dry_run or (isinstance(error, UnusableFile) and not self.total.added):
+                        raise
+                    raise StoppedImport(f"{error}. {self._stored}") from error
         if self.record:
             self.record.finish(self.total.counts)
+
+    def _import(self, file: ImportFile, importer: Importer) -> None:
+        try:
+            run_through(self._steps(file, importer), partial(_size, file))
+        finally:
+            file.rejects.close()
+
+    @property
+    def _stored(self) -> str:
+        """What is stored of an import that cannot continue, and what to do."""
+        undo = (
+            f", or undo it with {undo_command(self.record.id, self.command)}"
+            if self.record and self.total.added
+            else ""
+        )
+        return f"{stored_text(self.total.added, 'row')}; repeat the import to continue{undo}"
 
     def _steps(self, file: ImportFile, importer: Importer) -> Iterator[tuple[str, int]]:
         """Import a file. Yields a description and the position in the file after each batch."""
         for number, tally in enumerate(importer.batches(), start=1):
             if number % _BATCHES_PER_RECORD == 0:
                 self._update_record()
+            file.rejects.flush()
             yield f"{file.table.name} {amount(tally.read, 'row')}", file.table.progress[0]
 
     def _importer(self, file: ImportFile, *, announce: bool, check_rules: bool) -> Importer:
@@ -131,7 +153,7 @@ class Run:
             self._hk,
             file.table,
             file.plan,
-            (lambda *_: None) if self.dry_run else file.reject,
+            partial(file.reject, self._hk.application),
             import_id=self.record.id if self.record else None,
             announce=announce,
             check_rules=check_rules,
@@ -145,6 +167,11 @@ class Run:
 
 def _size(file: ImportFile) -> int | None:
     return file.table.progress[1]
+
+
+def stored_text(count: int, noun: str, plural: str = "") -> str:
+    """What is stored, such as ``1 row was stored``."""
+    return f"{amount(count, noun, plural)} {'was' if count == 1 else 'were'} stored"
 
 
 def undo_command(import_id: str, command: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any, Final
@@ -23,11 +24,10 @@ from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.presets import options_of, preset, preset_names, preset_text, read_mapping
-from harken_adapters.formats.rejects import places_of
 from harken_adapters.formats.tables.opening import expand, open_table
 from harken_adapters.formats.tables.source import STANDARD
 from harken_adapters.formats.tables.table import Table
-from harken_adapters.hosts.cli.files import Rejects, refuse_database
+from harken_adapters.hosts.cli.files import Rejects
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
 from harken_adapters.hosts.cli.import_output import show_open_ends, show_result, show_shared_names, show_understood
 from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, earlier_imports
@@ -145,8 +145,11 @@ def import_(
     began = perf_counter()
     with ExitStack() as stack:
         paths, known = _paths(files, rejected), earlier_imports(cli)
-        read = [_understand(stack, path, options, rejected, known) for path in paths]
+        rejects_of = partial(_rejects, rejected, dry_run)
+        read = [_understand(stack, path, options, known, rejects_of) for path in paths]
         _refuse_inputs(read, paths)
+        for file in read:
+            file.rejects.check()
         check_typed_columns([file.profile for file in read], options.base)
         if not as_json:
             for file in read:
@@ -163,9 +166,9 @@ def import_(
             raise typer.Abort
         with harken.connect("memory://", application=cli.application) if dry_run else cli.open() as hk:
             run = Run(hk, read, cli.command, import_id=import_id, dry_run=dry_run)
-            run.prepare(replaced, rejected)
+            run.prepare(replaced)
             run.import_all(announce=announce, check_rules=check_rules)
-    show_result(run, rejected, perf_counter() - began, as_json=as_json)
+    show_result(run, perf_counter() - began, as_json=as_json)
 
 
 # --- before the first row ---------------------------------------------------------------------------------------------
@@ -204,12 +207,16 @@ def _base(from_: str | None, mapping: Path | None) -> ImportOptions | None:
 def _paths(files: Sequence[str], rejected: Path | None) -> Sequence[str]:
     paths = expand(files)
     if rejected is not None and len(paths) > 1:
-        raise WrongUsage("--rejected names one file, but each input file has its own; leave it out")
+        raise WrongUsage("--rejected names one file, but each input file has its own; import them one by one")
     return paths
 
 
+def _rejects(rejected: Path | None, dry_run: bool, name: str) -> Rejects:
+    return Rejects(rejected or Path(f"{name}.rejected.jsonl"), dry_run=dry_run)
+
+
 def _understand(
-    stack: ExitStack, path: str, options: _FileOptions, rejected: Path | None, known: Sequence[Import]
+    stack: ExitStack, path: str, options: _FileOptions, known: Sequence[Import], rejects_of: Callable[[str], Rejects]
 ) -> ImportFile:
     opened = open_table(path, options.base)
     stack.callback(opened.close)
@@ -219,9 +226,7 @@ def _understand(
         plan = Plan.of(profile, chosen, now=utc_now())
     except UnusableFile as error:
         raise UnusableFile(f"{opened.name}: {error}") from error
-    rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *places_of(opened.layout))
-    refuse_database(rejects.path)
-    return ImportFile(opened, profile, plan, rejects, Tally())
+    return ImportFile(opened, profile, plan, rejects_of(opened.name), Tally())
 
 
 def _refuse_inputs(read: Sequence[ImportFile], paths: Sequence[str]) -> None:

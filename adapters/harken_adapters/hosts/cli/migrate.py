@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
@@ -23,20 +23,22 @@ from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, application_of, plan_of
-from harken_adapters.formats.rejects import ENTRY, mapping_part
+from harken_adapters.formats.rejects import mapping_part
 from harken_adapters.hosts.cli.exit_codes import REFUSED
-from harken_adapters.hosts.cli.files import Rejects, refuse_database
+from harken_adapters.hosts.cli.files import Rejects, UnwritableRejects
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
 from harken_adapters.hosts.cli.import_output import (
     DRY_RUN,
     counts_text,
     rate_text,
     show_reasons,
+    show_rejects,
     show_remarks,
     show_understood,
     show_undo,
 )
 from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, earlier_imports
+from harken_adapters.hosts.cli.import_run import StoppedImport, stored_text
 from harken_adapters.hosts.cli.options import CliContext, Json, NothingAccepted, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import print_json, run_through, say, warn
 
@@ -83,8 +85,8 @@ def mongodb_sessions(
     options = meaning.override(ImportOptions())
     if "session_id" in {*options.columns, *options.constants}:
         raise WrongUsage("session_id is always read from _id; omit it from --map and --set")
-    rejects = Rejects(rejected or _default_rejects_path(collection), ENTRY, keep=after is not None)
-    refuse_database(rejects.path)
+    rejects = Rejects(rejected or _default_rejects_path(collection), keep=after is not None, dry_run=dry_run)
+    rejects.check()
     cli = cli_context(context)
     began = perf_counter()
     with ExitStack() as stack:
@@ -103,38 +105,36 @@ def mongodb_sessions(
         # A dry run has a storage that is discarded, with the same rules.
         hk = stack.enter_context(harken.connect("memory://", application=cli.application) if dry_run else cli.open())
         # After opening the storage, which may have created the file.
-        refuse_database(rejects.path)
+        rejects.check()
         reject = partial(rejects.add, read_as=mapping_part(carried_mapping(plan)))
         migration = Migration(
             hk,
             profile,
             plan,
-            (lambda *_: None) if dry_run else reject,
+            reject,
             name=collection,
             application=cli.application,
             import_id=import_id,
             check_rules=check_rules,
             dry_run=dry_run,
         )
-        batches = migration.batches(source.documents(after))
-        try:
-            with nullcontext() if dry_run else _saying_how_to_continue(migration, mongodb.place_of):
-                run_through(((amount(done, "session"), done) for done in batches), source.count)
-        finally:
-            rejected_file = rejects.close()
-    if rejected_file is None and rejected is None and after is None and not dry_run:
-        rejects.remove_stale()
+        steps = _steps(migration.batches(source.documents(after)), rejects)
+        with nullcontext() if dry_run else _saying_how_to_continue(migration, mongodb.place_of):
+            try:
+                run_through(steps, source.count)
+            finally:
+                rejects.close()
     seconds = perf_counter() - began
     if as_json:
-        print_json(_record(profile, plan, migration, rejected_file, seconds, dry_run=dry_run))
+        print_json(_record(profile, plan, migration, rejects, seconds, dry_run=dry_run))
     else:
-        _show(migration.tally, rejected_file, seconds, dry_run=dry_run)
+        _show(migration.tally, rejects, seconds, dry_run=dry_run)
         for name, running in migration.imports.items():
             if migration.tally.applications[name].added:
                 show_undo(running.id, cli.command_for(name))
     if migration.tally.is_empty and after is None:
         raise NothingAccepted(f"No document of {collection!r} has feedback or metadata; nothing was imported")
-    _end(migration.tally, rejected_file)
+    _end(migration.tally, rejects.written)
 
 
 def _refuse_other_mappings(
@@ -146,6 +146,13 @@ def _refuse_other_mappings(
         Overlap(known(name), [FileRows(digests, mapping)]).refuse(cli.command_for(name), "")
 
 
+def _steps(batches: Iterable[int], rejects: Rejects) -> Iterator[tuple[str, int]]:
+    """Import the batches. Yields a description and the number of documents after each one."""
+    for done in batches:
+        rejects.flush()
+        yield amount(done, "session"), done
+
+
 @contextmanager
 def _saying_how_to_continue(migration: Migration, place_of: Callable[[Any], str | None]) -> Iterator[None]:
     try:
@@ -154,6 +161,10 @@ def _saying_how_to_continue(migration: Migration, place_of: Callable[[Any], str 
         if remedy := _remedy(place_of(migration.reached), migration):
             raise type(error)(f"{error}. {remedy}") from error
         raise
+    except UnwritableRejects as error:
+        # Not from the last session on, as the rejected entries before it are not in the file.
+        stored = stored_text(migration.tally.feedback.added, "entry", "entries")
+        raise StoppedImport(f"{error}. {stored}; repeat the migration to continue") from error
     except KeyboardInterrupt:
         if remedy := _remedy(place_of(migration.reached), migration):
             warn(remedy)
@@ -182,7 +193,7 @@ def _remedy(place: str | None, migration: Migration) -> str:
 
 
 def _record(
-    profile: Profile, plan: Plan, migration: Migration, rejected_file: Path | None, seconds: float, *, dry_run: bool
+    profile: Profile, plan: Plan, migration: Migration, rejects: Rejects, seconds: float, *, dry_run: bool
 ) -> dict[str, Any]:
     tally, ids = migration.tally, {name: running.id for name, running in migration.imports.items()}
     return {
@@ -194,12 +205,12 @@ def _record(
             name: {"import_id": ids.get(name), **one.record()} for name, one in tally.applications.items()
         },
         "understood": understood_record(profile, plan),
-        "rejected_file": str(rejected_file) if rejected_file else None,
+        **rejects.record(),
         "seconds": round(seconds, 3),
     }
 
 
-def _show(tally: Migrated, rejected_file: Path | None, seconds: float, *, dry_run: bool) -> None:
+def _show(tally: Migrated, rejects: Rejects, seconds: float, *, dry_run: bool) -> None:
     say(f"{amount(tally.documents, 'session')} read; {rate_text(tally.feedback.read, seconds)}")
     for name, one in tally.applications.items():
         say(f"Feedback of {name}: {counts_text(one.counts, dry_run=dry_run)}")
@@ -208,7 +219,6 @@ def _show(tally: Migrated, rejected_file: Path | None, seconds: float, *, dry_ru
     say(f"Metadata values: {counts_text(tally.metadata.counts, dry_run=dry_run)}")
     show_remarks(tally.feedback)
     show_reasons(tally.metadata)
-    if rejected_file:
-        say(f"Rejected entries, with reasons, are in {rejected_file}", style="yellow")
+    show_rejects(rejects, "entries")
     if dry_run:
         say(DRY_RUN)

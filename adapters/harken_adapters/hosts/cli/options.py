@@ -62,6 +62,10 @@ class WrongUsage(HarkenError, ValueError):
     """The arguments are invalid. The message says what to type instead."""
 
 
+class NoSuchApplication(HarkenError):
+    """There is nothing of this application."""
+
+
 class NothingAccepted(HarkenError):
     """Every item that was read was rejected, or there was none, so nothing was imported."""
 
