@@ -155,16 +155,24 @@ def import_(
             show_open_ends(read)
         overlap = Overlap(known, [rows for file in read for rows in _rows_of(file)])
         if replace:
-            overlap.check_contained(cli.command, sum(file.profile.rows for file in read))
+            overlap.check_replaceable(cli.command)
         else:
             overlap.refuse(cli.command, "erase it and import again with --replace; or ")
         replaced = overlap.imports
         if replaced and not dry_run and not (yes or _confirm_replacing(replaced)):
             raise typer.Abort
         with harken.connect("memory://", application=cli.application) if dry_run else cli.open() as hk:
-            run = Run(hk, read, cli.command, import_id=import_id, dry_run=dry_run)
+            run = Run(
+                hk,
+                read,
+                cli.command,
+                import_id=import_id,
+                dry_run=dry_run,
+                announce=announce,
+                check_rules=check_rules,
+            )
             run.prepare(replaced, rejected)
-            run.import_all(announce=announce, check_rules=check_rules)
+            run.import_all()
     show_result(run, rejected, perf_counter() - began, as_json=as_json)
 
 
@@ -235,9 +243,14 @@ def _refuse_inputs(read: Sequence[ImportFile], paths: Sequence[str]) -> None:
 
 
 def _rows_of(file: ImportFile) -> Iterator[FileRows]:
-    mapping, rejected_from = digests_of(file.profile, file.plan), file.table.layout.rejected_from
     for digests in file.profile.digests.values():
-        yield FileRows(digests, mapping, rejected_from)
+        yield FileRows(
+            digests,
+            digests_of(file.profile, file.plan),
+            rejected_from=file.table.layout.rejected_from,
+            content=file.profile.content,
+            table=file.table,
+        )
 
 
 def _confirm_replacing(replaced: Sequence[Import]) -> bool:
