@@ -175,3 +175,26 @@ def test_an_import_that_is_erased_while_it_runs_stops(tmp_path: Path) -> None:
         assert process.returncode == 3, err
         assert f"It had stored {total():,} entries since then" in " ".join(err.split())
         assert hk.imports.list("default") == []
+
+
+def test_entries_of_a_killed_import_are_counted(cli: Any, tmp_path: Path) -> None:
+    """Its record has no counts; it is listed with what is stored, and a repeat says how to undo both."""
+    imported_as_neutral(cli, tmp_path, survey(range(5)))
+    unfinish()
+    assert "    5 entries stored; a.csv" in cli("imports").out
+    [one] = cli("imports", "--json").json["items"]
+    assert (one["id"], one["added"], one["finished_at"]) == ("first", 5, None)
+    write(tmp_path, "a.csv", survey(range(7)))
+    out = cli("import", "a.csv", "--set", "rating=neutral", "--import-id", "second").out
+    assert "Unfinished import first has 5 entries of these files" in out
+    for import_id in ("first", "second"):
+        assert f"erase --import {import_id}" in out
+    assert cli("erase", "--import", "first", "--yes").code == 0
+    assert "first" not in cli("import", "a.csv", "--set", "rating=neutral").out
+
+
+def test_the_question_counts_what_is_stored_now(cli: Any, tmp_path: Path) -> None:
+    """Not what the import added: some may have been erased since."""
+    imported_as_neutral(cli, tmp_path, survey(range(5)))
+    assert cli("erase", "--session", "s1", "--yes").code == 0
+    assert "Erase 4 entries of import first" in cli("import", "a.csv", *MAPPED, "--replace", stdin="n\n").err

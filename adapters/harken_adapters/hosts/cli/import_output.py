@@ -140,8 +140,7 @@ def _print_result(run: Run, total: Tally, seconds: float) -> None:
     if run.dry_run:
         say(DRY_RUN)
         return
-    if run.record and total.added:
-        show_undo(run.record.id, run.command)
+    _show_undos(run)
     if total.added and any(file.profile.exported for file in run.files):
         say("Restored entries get no import id, so `erase --import` cannot undo this", style="dim")
 
@@ -162,6 +161,17 @@ def rate_text(rows: int, seconds: float) -> str:
 def show_undo(import_id: str, command: str) -> None:
     """Print the id of an import, and how to undo it."""
     say(f"Import {in_one_line(import_id)}; to undo it: {undo_command(import_id, command)}", style="dim")
+
+
+def _show_undos(run: Run) -> None:
+    """Print how to undo this import, and unfinished ones that stored some of its rows."""
+    if run.record and run.total.added:
+        show_undo(run.record.id, run.command)
+    for one in run.interrupted:
+        say(
+            f"Unfinished import {in_one_line(one.id)} has {amount(one.counts.added, 'entry', 'entries')} of these files"
+        )
+        show_undo(one.id, run.command)
 
 
 def _result_record(run: Run, total: Tally, seconds: float) -> Mapping[str, Any]:

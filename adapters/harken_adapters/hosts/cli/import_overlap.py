@@ -115,6 +115,7 @@ class Overlap:
 
     def __init__(self, known: Sequence[Import], files: Sequence[FileRows]) -> None:
         self._files = files
+        self._known = known
         self._found = [(one, difference) for one in known if (difference := self._difference(one))]
         self.imports = [one for one, _ in self._found]
 
@@ -175,6 +176,15 @@ class Overlap:
                         f"are not in what is imported now, so --replace would lose them. Import all of its files, each "
                         f"with these rows unchanged; or {undo}"
                     )
+
+    def interrupted(self, import_id: str | None) -> Sequence[Import]:
+        """The unfinished imports that stored some of the rows as they are now, except the one with an id."""
+        rows = {digest for file in self._files for digest in file.digests.rows.found}
+        return [
+            one
+            for one in self._known
+            if one.finished_at is None and one.id != import_id and one.counts.added and one.shares_rows(rows)
+        ]
 
     def _matches(self, one: Import, difference: _Difference) -> tuple[int, int]:
         """How many of the sampled rows of an import are in the files, and how many there are."""

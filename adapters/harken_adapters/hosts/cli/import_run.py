@@ -71,10 +71,13 @@ class Run:
         dry_run: bool,
         announce: bool = False,
         check_rules: bool = False,
+        interrupted: Sequence[Import] = (),
     ) -> None:
         self.files = files
         self.command = command
         self.dry_run = dry_run
+        #: Unfinished imports that stored some of these rows.
+        self.interrupted = interrupted
         self.erased = 0
         #: The record of the import; ``None`` for a dry run, or if all files are Harken exports.
         self.record: RunningImport | None = None

@@ -31,8 +31,8 @@ from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
 from harken_adapters.hosts.cli.import_output import show_open_ends, show_result, show_shared_names, show_understood
 from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, earlier_imports
-from harken_adapters.hosts.cli.import_run import ImportFile, Run
-from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context, completes
+from harken_adapters.hosts.cli.import_run import ImportFile, Run, stored_entries
+from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, completes
 from harken_adapters.hosts.cli.output import confirm, in_one_line, say
 
 _SHAPE: Final = "How the file is read (detected by default)"
@@ -159,7 +159,7 @@ def import_(
         else:
             overlap.refuse(cli.command, "erase it and import again with --replace; or ")
         replaced = overlap.imports
-        if replaced and not dry_run and not (yes or _confirm_replacing(replaced)):
+        if replaced and not dry_run and not (yes or _confirm_replacing(cli, replaced)):
             raise typer.Abort
         with harken.connect("memory://", application=cli.application) if dry_run else cli.open() as hk:
             run = Run(
@@ -170,6 +170,7 @@ def import_(
                 dry_run=dry_run,
                 announce=announce,
                 check_rules=check_rules,
+                interrupted=overlap.interrupted(import_id),
             )
             run.prepare(replaced, rejected)
             run.import_all()
@@ -253,7 +254,8 @@ def _rows_of(file: ImportFile) -> Iterator[FileRows]:
         )
 
 
-def _confirm_replacing(replaced: Sequence[Import]) -> bool:
-    entries = amount(sum(one.counts.added for one in replaced), "entry", "entries")
+def _confirm_replacing(cli: CliContext, replaced: Sequence[Import]) -> bool:
+    with cli.open_existing() as hk:
+        entries = amount(sum(stored_entries(hk, one) for one in replaced), "entry", "entries")
     ids = ", ".join(one.id for one in replaced)
     return confirm(f"Erase {entries} of import {ids}, with the decisions of moderators on them, and import again?")
