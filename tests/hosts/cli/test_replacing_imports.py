@@ -198,3 +198,38 @@ def test_the_question_counts_what_is_stored_now(cli: Any, tmp_path: Path) -> Non
     imported_as_neutral(cli, tmp_path, survey(range(5)))
     assert cli("erase", "--session", "s1", "--yes").code == 0
     assert "Erase 4 entries of import first" in cli("import", "a.csv", *MAPPED, "--replace", stdin="n\n").err
+
+
+# --- which imports have the same rows ---------------------------------------------------------------------------------
+
+
+def test_rows_without_identity_are_those_of_a_file_with_the_same_name(cli: Any, tmp_path: Path) -> None:
+    """Short comments occur in every file; other files have other rows, also with another mapping or column."""
+    comments = [f"{word},5" for word in ("good", "bad", "ok")] * 100
+    tiers = [f"{line},gold" for line in comments]
+    write(tmp_path, "w01.csv", comments, "comment,stars")
+    write(tmp_path, "w02.csv", comments, "comment,stars")
+    write(tmp_path, "w03.csv", tiers, "comment,stars,tier")
+    assert cli("import", "w01.csv", *MAPPED, "--set", "agent_id=berlin", "--import-id", "first").code == 0
+    for name in ("w02.csv", "w03.csv"):
+        ran = cli("import", name, *MAPPED, "--set", "agent_id=munich", "--json")
+        assert (ran.code, ran.json["added"]) == (0, 300), ran.err
+    (tmp_path / "x").mkdir()
+    write(tmp_path, "x/w01.csv", tiers, "comment,stars,tier")
+    ran = cli("import", "x/w01.csv", *MAPPED, "--set", "agent_id=berlin")
+    assert (ran.code, "import first of " in ran.err) == (2, True)
+    assert "(w01.csv, 300 rows) with other columns: 3 of 3 sampled rows are the same. Leave" in ran.err
+    ran = cli("import", "w01.csv", *MAPPED, "--set", "agent_id=munich")
+    assert (ran.code, "(w01.csv, 300 rows) with another mapping: 3 of 3" in ran.err) == (2, True)
+
+
+def test_a_file_with_fewer_columns_is_told_to_have_those_of_the_import(cli: Any, tmp_path: Path) -> None:
+    """There is nothing to leave out."""
+    header = "session_id,rating,comment,tier"
+    rows = [f"s{number},up,words {number},gold" for number in range(50)]
+    assert cli("import", write(tmp_path, "a.csv", rows, header)).code == 0
+    narrow = [row.rpartition(",")[0] for row in rows]
+    ran = cli("import", write(tmp_path, "a.csv", narrow, "session_id,rating,comment"))
+    assert (ran.code, "with other columns" in ran.err, "--drop" in ran.err) == (2, True, False)
+    assert "Import them with the columns of that import" in ran.err
+    assert cli("import", "a.csv", *REPLACE).code == 2

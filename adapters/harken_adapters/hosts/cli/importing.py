@@ -249,6 +249,7 @@ def _rows_of(file: ImportFile) -> Iterator[FileRows]:
             digests,
             digests_of(file.profile, file.plan),
             rejected_from=file.table.layout.rejected_from,
+            source="" if file.plan.rows_have_identity else file.plan.source,
             content=file.profile.content,
             table=file.table,
         )
