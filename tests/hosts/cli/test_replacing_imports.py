@@ -233,3 +233,26 @@ def test_a_file_with_fewer_columns_is_told_to_have_those_of_the_import(cli: Any,
     assert (ran.code, "with other columns" in ran.err, "--drop" in ran.err) == (2, True, False)
     assert "Import them with the columns of that import" in ran.err
     assert cli("import", "a.csv", *REPLACE).code == 2
+
+
+def test_other_rows_under_a_used_name_are_reported(cli: Any, tmp_path: Path) -> None:
+    """Equal rows of both files are stored once, unless this one is renamed; not if it only grew, or has sessions."""
+
+    def out(*rows: str, header: str = "rating,comment", name: str = "export.csv") -> str:
+        ran = cli("import", write(tmp_path, name, rows, header))
+        assert ran.code == 0, ran.err
+        return " ".join(ran.out.split())
+
+    warning = "export.csv and a file of import"
+    assert warning not in out("up,good", "down,bad")
+    assert warning not in out("up,good", "down,bad")
+    assert warning not in out("down,bad", "up,good", "up,more")
+    assert warning not in out("up,fine", "up,other")
+    changed = out("up,good", "up,fine", "up,new")
+    assert warning in changed
+    assert "have the same name, but other rows: 2 rows that are equal in both were not stored again." in changed
+    assert warning not in out("up,good", "up,fine", "up,new")
+    assert warning not in out("up,good", "up,fine", "up,new", name="week-2.csv")
+    sessions = ("s,up", "t,up", "u,up")
+    out(*sessions, header="session_id,rating")
+    assert warning not in out(*sessions[1:], header="session_id,rating")

@@ -59,6 +59,19 @@ def show_shared_names(files: Sequence[ImportFile]) -> None:
             )
 
 
+def show_reused_names(files: Sequence[ImportFile]) -> None:
+    """Print which files have the name of an earlier one with other rows, if equal rows were not stored again."""
+    for file in files:
+        if (one := file.changed_since) and file.tally.duplicates:
+            equal = amount(file.tally.duplicates, "row that is equal", "rows that are equal")
+            say(
+                f"{in_one_line(file.table.name)} and a file of import {in_one_line(one.id)} have the same name, but "
+                f"other rows: {equal} in both {'was' if file.tally.duplicates == 1 else 'were'} not stored again. To "
+                "store all, undo this import, rename the file and import it",
+                style="yellow",
+            )
+
+
 def show_open_ends(files: Sequence[ImportFile]) -> None:
     """Print which files do not end with a line break."""
     for file in files:
@@ -131,6 +144,8 @@ def _print_result(run: Run, total: Tally, seconds: float) -> None:
     counts = counts_text(total.counts, "row", dry_run=run.dry_run)
     say(f"{'Total: ' if several else ''}{counts}; {rate_text(total.read, seconds)}")
     show_remarks(total)
+    if not run.dry_run:
+        show_reused_names(run.files)
     if total.is_incomplete:
         say("The last row is incomplete; it is left for the next import")
     for path in filter(None, (file.rejected_file for file in run.files)):

@@ -16,7 +16,7 @@ from harken.domain.texts import amount, listed
 from harken_adapters.formats.importing.plan import source_name
 from harken_adapters.formats.importing.profile import RowDigests, begins_with_any
 from harken_adapters.formats.tables.table import Table
-from harken_adapters.hosts.cli.import_run import stored_entries, undo_command
+from harken_adapters.hosts.cli.import_run import ImportFile, stored_entries, undo_command
 from harken_adapters.hosts.cli.options import CliContext, WrongUsage
 from harken_adapters.hosts.cli.output import in_one_line
 
@@ -52,6 +52,24 @@ def recognised_name(name: str) -> str:
     while name.endswith(_REJECTED) and name != _REJECTED:
         name = source_name(name.removesuffix(_REJECTED))
     return name
+
+
+def changed_since(file: ImportFile, known: Sequence[Import]) -> Import | None:
+    """The last import of a file of the same name with other rows, if equal rows of both are stored once.
+
+    ``None`` if an import read the same file, or its beginning.
+    """
+    if file.plan.is_export or file.plan.rows_have_identity or file.table.layout.is_rejects:
+        return None
+    same_name = [
+        (one, content)
+        for one in known
+        for content in one.contents or ()
+        if content.rows and recognised_name(content.name) == file.plan.source
+    ]
+    if any(digests.sums.begin_with(content) for digests in file.profile.digests.values() for _, content in same_name):
+        return None
+    return same_name[0][0] if same_name else None
 
 
 class _Difference(Enum):

@@ -34,13 +34,19 @@ _BATCHES_PER_RECORD: Final = 20
 
 @define
 class ImportFile:
-    """A file, what was understood of it, and what became of its rows."""
+    """A file, what was understood of it, and what became of its rows.
+
+    Attributes:
+        changed_since: an earlier import of a file of the same name with other rows, if equal rows of both are stored
+            once.
+    """
 
     table: Table
     profile: Profile
     plan: Plan
     rejects: Rejects
     tally: Tally
+    changed_since: Import | None = None
     rejected_file: Path | None = None
     _mapping: Mapping[str, Any] = field(init=False, default=Factory(lambda self: carried_mapping(self.plan), True))
 

@@ -30,7 +30,7 @@ from harken_adapters.formats.tables.table import Table
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
 from harken_adapters.hosts.cli.import_output import show_open_ends, show_result, show_shared_names, show_understood
-from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, earlier_imports
+from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, changed_since, earlier_imports
 from harken_adapters.hosts.cli.import_run import ImportFile, Run, stored_entries
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, completes
 from harken_adapters.hosts.cli.output import confirm, in_one_line, say
@@ -230,7 +230,9 @@ def _understand(
         raise UnusableFile(f"{opened.name}: {error}") from error
     rejects = Rejects(rejected or Path(f"{opened.name}.rejected.jsonl"), *places_of(opened.layout))
     refuse_database(rejects.path)
-    return ImportFile(opened, profile, plan, rejects, Tally())
+    file = ImportFile(opened, profile, plan, rejects, Tally())
+    file.changed_since = changed_since(file, known)
+    return file
 
 
 def _refuse_inputs(read: Sequence[ImportFile], paths: Sequence[str]) -> None:
