@@ -102,7 +102,10 @@ def test_a_file_without_all_rows_replaces_nothing(cli: Any, tmp_path: Path, befo
     """However many rows it has, and however many of the earlier ones were rejected."""
     assert cli("import", write(tmp_path, "a.csv", before), *MAPPED, "--import-id", "first").code in (0, 3)
     kept = stored()
-    ran = cli("import", write(tmp_path, "a.csv", now), *MAPPED, "--set", "agent_id=bot", *REPLACE)
+    options = (*MAPPED, "--set", "agent_id=bot")
+    ran = cli("import", write(tmp_path, "a.csv", now), *options)
+    assert (ran.code, "import first of " in ran.err, "--replace" in ran.err) == (2, True, False)
+    ran = cli("import", "a.csv", *options, *REPLACE)
     assert (ran.code, "Import first has rows of a.csv" in ran.err, stored()) == (2, True, kept), ran.err
     assert "erase --import first, and import again" in ran.err
 
@@ -221,6 +224,20 @@ def test_rows_without_identity_are_those_of_a_file_with_the_same_name(cli: Any, 
     assert "(w01.csv, 300 rows) with other columns: 3 of 3 sampled rows are the same. Leave" in ran.err
     ran = cli("import", "w01.csv", *MAPPED, "--set", "agent_id=munich")
     assert (ran.code, "(w01.csv, 300 rows) with another mapping: 3 of 3" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["a.rejected.csv", "a.csv.csv", "a.csv.rejected.jsonl"])
+def test_the_name_of_a_file_may_have_several_suffixes(cli: Any, tmp_path: Path, name: str) -> None:
+    """It is recognised under its own name, and rejected rows under that of their file."""
+    write(tmp_path, "a.csv", ["up,good", "uq,bad"], "rating,comment")
+    assert cli("import", "a.csv").code == 3
+    if name.endswith("jsonl"):
+        (tmp_path / name).write_text((tmp_path / name).read_text().replace("uq", "up"))
+    else:
+        write(tmp_path, name, ["up,good"], "rating,comment")
+    assert cli("import", name, "--import-id", "first").code == 0
+    ran = cli("import", name, "--set", "agent_id=bot")
+    assert (ran.code, "import first" in ran.err) == (2, True), ran.out
 
 
 def test_a_file_with_fewer_columns_is_told_to_have_those_of_the_import(cli: Any, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def changed_since(file: ImportFile, known: Sequence[Import]) -> Import | None:
         (one, content)
         for one in known
         for content in one.contents or ()
-        if content.rows and recognised_name(content.name) == file.plan.source
+        if content.rows and recognised_name(content.name) == recognised_name(file.table.name)
     ]
     if any(digests.sums.begin_with(content) for digests in file.profile.digests.values() for _, content in same_name):
         return None
@@ -92,7 +92,7 @@ class FileRows:
         digests: their digests, and which of them earlier imports have.
         mapping: how they are mapped to feedback.
         rejected_from: the name of the file from which they were rejected; empty if they were not.
-        source: the name without which equal rows of other files are other rows; empty if they have an identity.
+        source: the name that the files of equal rows have, see :func:`recognised_name`; empty if rows have an identity.
         content: the rows, as the record of their import has them.
         table: the file, in which the rows of an earlier import are looked for.
     """
@@ -142,7 +142,7 @@ class Overlap:
 
         Args:
             command: the prefix of commands.
-            remedy: what else can be done than to undo the earlier import.
+            remedy: what else can be done than to undo the earlier imports, if they can be replaced.
 
         Raises:
             WrongUsage: there is an earlier import.
@@ -152,6 +152,8 @@ class Overlap:
         first, difference = self._found[0]
         how, same = difference.value
         _refuse_unfinished(first, command)
+        if remedy and not self._is_replaceable(command):
+            remedy = ""
         found, sampled = self._matches(first, difference)
         files = listed([in_one_line(name) for name in first.files], 1)
         raise WrongUsage(
@@ -194,6 +196,13 @@ class Overlap:
                         f"are not in what is imported now, so --replace would lose them. Import all of its files, each "
                         f"with these rows unchanged; or {undo}"
                     )
+
+    def _is_replaceable(self, command: str) -> bool:
+        try:
+            self.check_replaceable(command)
+        except WrongUsage:
+            return False
+        return True
 
     def interrupted(self, import_id: str | None) -> Sequence[Import]:
         """The unfinished imports that stored some of the rows as they are now, except the one with an id."""

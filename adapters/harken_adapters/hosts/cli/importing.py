@@ -30,7 +30,7 @@ from harken_adapters.formats.tables.table import Table
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
 from harken_adapters.hosts.cli.import_output import show_open_ends, show_result, show_shared_names, show_understood
-from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, changed_since, earlier_imports
+from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, changed_since, earlier_imports, recognised_name
 from harken_adapters.hosts.cli.import_run import ImportFile, Run, stored_entries
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, completes
 from harken_adapters.hosts.cli.output import confirm, in_one_line, say
@@ -251,7 +251,9 @@ def _rows_of(file: ImportFile) -> Iterator[FileRows]:
             digests,
             digests_of(file.profile, file.plan),
             rejected_from=file.table.layout.rejected_from,
-            source="" if file.plan.rows_have_identity else file.plan.source,
+            source=""
+            if file.plan.rows_have_identity
+            else recognised_name(file.table.layout.rejected_from or file.table.name),
             content=file.profile.content,
             table=file.table,
         )
