@@ -22,7 +22,7 @@ from harken import (
     Target,
 )
 from harken.domain.idempotency import IMPORT_ID, fingerprint
-from harken.domain.imports import MAX_FILES, SAMPLE_SIZE, MappingDigests, RowSamples
+from harken.domain.imports import MAX_COLUMNS, MAX_FILES, SAMPLE_SIZE, FileContent, MappingDigests, RowSamples
 from support import NOON, ManualClock, a_submission, counting_ids, in_threads
 
 BATCH = ImportCounts(read=10, added=6, duplicates=3, rejected=1)
@@ -226,9 +226,27 @@ def test_an_interrupted_erasure_can_be_repeated(hk: Harken, monkeypatch: pytest.
     assert list(hk.imports.list("default")) == []
 
 
-def test_a_run_that_goes_on_after_the_erasure_is_listed(hk: Harken) -> None:
-    """What it stores afterwards can be undone as well."""
+def test_a_run_that_goes_on_after_the_erasure_is_stopped(hk: Harken) -> None:
+    """Its record does not come back: it would be one of rows that were erased."""
     begun = hk.imports.record(hk.imports.begin("default", import_id="i"), BATCH)
     hk.imports.erase("default", "i")
-    assert hk.imports.record(begun, BATCH).counts == BATCH
-    assert hk.imports.list("default")[0].counts == BATCH
+    for add in (hk.imports.record, hk.imports.finish):
+        with pytest.raises(ImportNotFound, match="erased while it was running"):
+            add(begun, BATCH)
+    assert list(hk.imports.list("default")) == []
+
+
+def test_the_contents_of_files_are_recorded(hk: Harken) -> None:
+    """Those of all runs, each once; they are unknown if one run did not say them, or if they are too many."""
+    one = FileContent(name="a.csv", rows=3, digest=2**128 - 1, columns=[2**64 - 1, 0])
+    grown = FileContent(name="a.csv", rows=5, digest=0, columns=[0, 2**64 - 1])
+    for contents in ([one], [one], [grown]):
+        hk.imports.begin("default", import_id="i", contents=contents)
+    assert hk.imports.list("default")[0].contents == (one, grown)
+    hk.imports.begin("default", import_id="i")
+    assert hk.imports.list("default")[0].contents is None
+    for many in (
+        [FileContent(name=str(number), rows=1, digest=1) for number in range(MAX_FILES + 1)],
+        [FileContent(name="a", rows=1, digest=1, columns=range(MAX_COLUMNS + 1))],
+    ):
+        assert hk.imports.begin("default", contents=many).contents is None

@@ -12,8 +12,10 @@ from attrs import field, frozen
 SAMPLE_SIZE: Final = 64
 #: How many meanings of columns and values are recorded.
 MAX_MEANINGS: Final = 1_000
-#: How many names of files are recorded.
+#: How many names of files are recorded, and of how many their rows.
 MAX_FILES: Final = 100
+#: How many names of columns are recorded; equal ones of several files count once.
+MAX_COLUMNS: Final = 2_000
 
 
 @frozen(kw_only=True)
@@ -44,6 +46,10 @@ class ImportCounts:
 
 def _sampled(digests: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(set(digests))[:SAMPLE_SIZE])
+
+
+def _sorted(digests: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(digests)))
 
 
 def _meanings(digests: Iterable[int]) -> tuple[int, ...]:
@@ -111,6 +117,31 @@ class RowSamples:
 
 
 @frozen(kw_only=True)
+class FileContent:
+    """The rows that an import read from a file, by which a file that begins with them is recognised.
+
+    Attributes:
+        name: the name of the file.
+        rows: how many of its rows could be read.
+        digest: the sum of their 128-bit digests, modulo 2**128. Their order makes no difference.
+        columns: 64-bit digests of the names of columns that have a value in some row, sorted.
+    """
+
+    name: str
+    rows: int
+    digest: int
+    columns: tuple[int, ...] = field(default=(), converter=_sorted)
+
+
+def _contents(contents: Iterable[FileContent] | None) -> tuple[FileContent, ...] | None:
+    if contents is None:
+        return None
+    kept = tuple(dict.fromkeys(contents))
+    columns = sum(map(len, {one.columns for one in kept}))
+    return kept if len(kept) <= MAX_FILES and columns <= MAX_COLUMNS else None
+
+
+@frozen(kw_only=True)
 class Import:
     """An import: all runs with one id.
 
@@ -122,6 +153,8 @@ class Import:
         files: the names of the files, without repetitions; at most the first 100.
         mapping: how the rows were mapped to feedback: the options of the first run, and what they meant in all runs.
         samples: samples of the rows.
+        contents: the rows of each file that was read in any run. ``None`` if they are unknown: there are more than
+            100 files or 2,000 columns, or an earlier version recorded it.
         counts: the rows of all runs. A row that was read again counts again, as a duplicate. If a run was killed, its
             last batch may not be counted.
     """
@@ -133,6 +166,7 @@ class Import:
     files: tuple[str, ...] = field(default=(), converter=_first)
     mapping: MappingDigests = MappingDigests()
     samples: RowSamples = RowSamples()
+    contents: tuple[FileContent, ...] | None = field(default=None, converter=_contents)
     counts: ImportCounts = ImportCounts()
 
     @property

@@ -11,7 +11,7 @@ from attrs import asdict, evolve
 from harken.domain.erasure import Erased
 from harken.domain.errors import ImportNotFound, ImportRejected
 from harken.domain.idempotency import IMPORT_ID
-from harken.domain.imports import Import, ImportCounts, MappingDigests, RowSamples
+from harken.domain.imports import FileContent, Import, ImportCounts, MappingDigests, RowSamples
 from harken.domain.instants import (
     from_microseconds,
     from_microseconds_or_none,
@@ -51,6 +51,7 @@ class ImportService:
         files: Sequence[str] = (),
         mapping: MappingDigests = _UNKNOWN_MAPPING,
         samples: RowSamples = _NO_ROWS,
+        contents: Sequence[FileContent] | None = None,
     ) -> Import:
         """Record the start of a run, durably, before its first row is stored.
 
@@ -60,6 +61,7 @@ class ImportService:
             files: the names of the files.
             mapping: how the rows of the files are mapped to feedback.
             samples: samples of these rows.
+            contents: the rows of each of the files; ``None`` if they are unknown.
 
         Raises:
             ImportRejected: the id is invalid, or the import with this id has another mapping: neither the options nor
@@ -76,6 +78,7 @@ class ImportService:
             files=tuple(files),
             mapping=mapping,
             samples=samples,
+            contents=contents,
         )
 
         def change(stored: Import | None) -> Import:
@@ -93,6 +96,7 @@ class ImportService:
                 files=(*stored.files, *begun.files),
                 mapping=stored.mapping + mapping,
                 samples=stored.samples + samples,
+                contents=None if stored.contents is None or contents is None else (*stored.contents, *contents),
             )
 
         return self._update(begun, change)
@@ -101,11 +105,18 @@ class ImportService:
         """Add the counts of stored rows to an import, and return it as it is now.
 
         Several runs of an import may record at the same time.
+
+        Raises:
+            ImportNotFound: the record was removed meanwhile, as by an erasure of the import.
         """
         return self._add(running, counts)
 
     def finish(self, running: Import, counts: ImportCounts) -> Import:
-        """Record the end of a run, and add counts as :meth:`record` does."""
+        """Record the end of a run, and add counts as :meth:`record` does.
+
+        Raises:
+            ImportNotFound: the record was removed meanwhile, as by an erasure of the import.
+        """
         return self._add(running, counts, finished_at=self._clock())
 
     def list(self, application: str) -> Sequence[Import]:
@@ -140,9 +151,12 @@ class ImportService:
 
     def _add(self, running: Import, counts: ImportCounts, *, finished_at: datetime | None = None) -> Import:
         def change(stored: Import | None) -> Import:
-            # If its record was removed meanwhile, so were the entries that it counted.
-            before = stored or evolve(running, counts=ImportCounts())
-            return evolve(before, counts=before.counts + counts, finished_at=finished_at)
+            if stored is None:
+                raise ImportNotFound(
+                    f"Import {running.id!a} was erased while it was running. What it stored since then is still there; "
+                    "erase it again, or import again"
+                )
+            return evolve(stored, counts=stored.counts + counts, finished_at=finished_at)
 
         return self._update(running, change)
 
@@ -180,8 +194,30 @@ def _encode(one: Import) -> Mapping[str, JsonValue]:
         "columns": [*one.mapping.columns],
         "sample": _as_texts(one.samples.rows),
         "content_sample": _as_texts(one.samples.contents),
+        **_encode_contents(one.contents),
         "counts": asdict(one.counts),
     }
+
+
+def _encode_contents(contents: Sequence[FileContent] | None) -> Mapping[str, JsonValue]:
+    if contents is None:
+        return {}
+    # Files of one import usually have the same columns, which are stored once.
+    columns = list(dict.fromkeys(one.columns for one in contents))
+    return {
+        "contents": [[one.name, one.rows, f"{one.digest:032x}", columns.index(one.columns)] for one in contents],
+        "content_columns": [_as_texts(digests) for digests in columns],
+    }
+
+
+def _decode_contents(value: Any) -> list[FileContent] | None:
+    if "contents" not in value:
+        return None
+    columns = [[int(digest, 16) for digest in digests] for digests in value["content_columns"]]
+    return [
+        FileContent(name=name, rows=rows, digest=int(digest, 16), columns=columns[index])
+        for name, rows, digest, index in value["contents"]
+    ]
 
 
 def _as_texts(digests: Iterable[int]) -> list[JsonValue]:
@@ -206,5 +242,6 @@ def _decode(entry: StateEntry) -> Import:
             options=value["mapping_digest"], meanings=digests("meanings"), columns=value.get("columns", ())
         ),
         samples=RowSamples(rows=digests("sample"), contents=digests("content_sample")),
+        contents=_decode_contents(value),
         counts=ImportCounts(**value["counts"]),
     )

@@ -411,7 +411,7 @@ def test_the_same_rows_with_another_mapping_are_refused(cli: Any, tmp_path: Path
     ran = cli("import", file, *right)
     assert ran.code == 2
     assert f"These rows were already stored by import {first} of " in ran.err
-    assert "(5 rows) with another mapping" in ran.err
+    assert "(a.csv, 5 rows) with another mapping: 5 of 5 sampled rows are the same" in ran.err
     assert f"erase --import {first}" in ran.err
     assert ratings() == {"neutral": 5}
     declined = cli("import", file, *right, "--replace", stdin="n\n")
@@ -453,7 +453,7 @@ def test_a_small_earlier_import_is_found_in_a_large_file(cli: Any, tmp_path: Pat
     rows = [f"s{number},words {number},{number % 2}\n" for number in range(3_000)]
     cli("import", write(tmp_path, "small.csv", header + rows[1_234]))
     ran = cli("import", write(tmp_path, "large.csv", header + "".join(rows)), "--map", "rating=score")
-    assert (ran.code, "(1 row) with another mapping" in ran.err) == (2, True)
+    assert (ran.code, "(small.csv, 1 row) with another mapping" in ran.err) == (2, True)
 
 
 def test_other_rows_with_another_mapping_are_imported(cli: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from attrs import Factory, define
 
-from harken.domain.imports import SAMPLE_SIZE, Import, RowSamples
+from harken.domain.imports import SAMPLE_SIZE, FileContent, Import, RowSamples
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.columns import columns_of_fields, id_column, lookup
 from harken_adapters.formats.importing.dates import DateForms, Dates
@@ -67,6 +67,13 @@ class Profile:
     filled: set[str] = Factory(set)
     sample: list[Any] = Factory(list)
     digests: dict[str, RowDigests] = Factory(dict)
+
+    @property
+    def content(self) -> FileContent:
+        """The rows of the file, for the record of an import."""
+        sums = self.digests.get("", RowDigests()).sums
+        columns = [name_digest(name) for name in self.names if name in self.filled]
+        return FileContent(name=self.name, rows=sums.rows, digest=sums.total, columns=columns)
 
     @classmethod
     def of(cls, table: Table, options: ImportOptions, known: Sequence[Import] = ()) -> Profile:
@@ -219,10 +226,7 @@ class _ObjectCounter(_Counter):
             self._profile.exported += 1
         else:
             self._count(row)
-        text = _SEPARATOR.join(
-            [f"{name}={canonical_text(row[name])}" for name in sorted(row) if not is_empty(row[name])]
-        )
-        return text, _content_text([_canonical(path and lookup(row, path)) for path in self._content])
+        return _text_of(row), _content_text([_canonical(path and lookup(row, path)) for path in self._content])
 
     def _count(self, row: Mapping[str, Any]) -> None:
         """Count the rating and the date: of several columns, the first with a value."""
@@ -259,6 +263,40 @@ class _ObjectCounter(_Counter):
             self._unfilled -= found
 
 
+def _text_of(row: Mapping[str, Any]) -> str:
+    """The canonical text of a row."""
+    return _SEPARATOR.join([f"{name}={canonical_text(row[name])}" for name in sorted(row) if not is_empty(row[name])])
+
+
+def begins_with_any(table: Table, contents: Collection[FileContent]) -> Collection[FileContent]:
+    """Those of these contents with which a file begins, if the columns that they do not have are left out.
+
+    All of them have the same columns.
+
+    Raises:
+        UnusableFile: the file cannot be read.
+    """
+    columns = {column for content in contents for column in content.columns}
+    sums, left = _Sums(content.rows for content in contents), max((content.rows for content in contents), default=0)
+    known: dict[str, bool] = {}
+    for one in table.rows():
+        if sums.rows >= left:
+            break
+        if one.problem:
+            continue
+        row = one.values if table.columns is None else dict(zip(table.columns, one.values, strict=True))
+        for name in row.keys() - known.keys():
+            known[name] = name_digest(name) in columns
+        text = _text_of({name: value for name, value in row.items() if known[name]})
+        sums.add(text.encode("utf-8", "surrogatepass"))
+    return [content for content in contents if sums.begin_with(content)]
+
+
+def name_digest(name: str) -> int:
+    """A 64-bit digest of the name of a column."""
+    return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+
+
 def _content_columns(names: Sequence[str], fields: Mapping[str, Sequence[str]]) -> Sequence[str | None]:
     """The columns of the fields by which a row is recognised that has other columns now: the rating is the first."""
     if ID in names:
@@ -286,22 +324,46 @@ class RowDigests:
     Attributes:
         rows: those of the raw rows.
         contents: those of the session, the rating, the comment and the date of rows.
+        sums: the sums of those of the raw rows.
     """
 
     def __init__(self, known: Sequence[Import] = ()) -> None:
         self.rows = _Digests({digest for one in known for digest in one.samples.rows})
         self.contents = _Digests({digest for one in known for digest in one.samples.contents})
+        self.sums = _Sums(content.rows for one in known for content in one.contents or ())
 
     def add(self, row: str, content: str) -> None:
         """Add the texts of a row and of its content."""
-        self.rows.add(row)
+        data = row.encode("utf-8", "surrogatepass")
+        self.rows.add(data)
+        self.sums.add(data)
         if content:
-            self.contents.add(content)
+            self.contents.add(content.encode("utf-8", "surrogatepass"))
 
     @property
     def samples(self) -> RowSamples:
         """Samples of them, for the record of an import."""
         return RowSamples(rows=self.rows.smallest, contents=self.contents.smallest)
+
+
+class _Sums:
+    """Sums of the 128-bit digests of the first rows, modulo 2**128: of all, and of some numbers of rows."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.rows = 0
+        self.total = 0
+        self._numbers = frozenset(numbers)
+        self._sums = {0: 0}
+
+    def add(self, data: bytes) -> None:
+        self.rows += 1
+        self.total = (self.total + int.from_bytes(blake2b(data, digest_size=16).digest())) % 2**128
+        if self.rows in self._numbers:
+            self._sums[self.rows] = self.total
+
+    def begin_with(self, content: FileContent) -> bool:
+        """Whether the first rows are these, in any order. Their number is one of those that were given."""
+        return self._sums.get(content.rows) == content.digest
 
 
 class _Digests:
@@ -314,8 +376,7 @@ class _Digests:
         self._limit = 2**32
         self.found: set[int] = set()
 
-    def add(self, text: str) -> None:
-        data = text.encode("utf-8", "surrogatepass")
+    def add(self, data: bytes) -> None:
         # The first half is fast, and decides about nearly all rows.
         start = crc32(data)
         if start > self._limit and start not in self._starts:

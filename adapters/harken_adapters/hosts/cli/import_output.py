@@ -59,6 +59,19 @@ def show_shared_names(files: Sequence[ImportFile]) -> None:
             )
 
 
+def show_reused_names(files: Sequence[ImportFile]) -> None:
+    """Print which files have the name of an earlier one with other rows, if equal rows were not stored again."""
+    for file in files:
+        if (one := file.changed_since) and file.tally.duplicates:
+            equal = amount(file.tally.duplicates, "row that is equal", "rows that are equal")
+            say(
+                f"{in_one_line(file.table.name)} and a file of import {in_one_line(one.id)} have the same name, but "
+                f"other rows: {equal} in both {'was' if file.tally.duplicates == 1 else 'were'} not stored again. To "
+                "store all, undo this import, rename the file and import it",
+                style="yellow",
+            )
+
+
 def show_open_ends(files: Sequence[ImportFile]) -> None:
     """Print which files do not end with a line break."""
     for file in files:
@@ -127,6 +140,8 @@ def _print_result(run: Run, total: Tally, seconds: float) -> None:
     counts = counts_text(total.counts, "row", dry_run=run.dry_run)
     say(f"{'Total: ' if several else ''}{counts}; {rate_text(total.read, seconds)}")
     show_remarks(total)
+    if not run.dry_run:
+        show_reused_names(run.files)
     if total.is_incomplete:
         say("The last row is incomplete; it is left for the next import")
     for file in run.files:
@@ -136,8 +151,7 @@ def _print_result(run: Run, total: Tally, seconds: float) -> None:
     if run.dry_run:
         say(DRY_RUN)
         return
-    if run.record and total.added:
-        show_undo(run.record.id, run.command)
+    _show_undos(run)
     if total.added and any(file.profile.exported for file in run.files):
         say("Restored entries keep their import id, if any, and get no new one; no id undoes only this", style="dim")
 
@@ -166,6 +180,17 @@ def rate_text(rows: int, seconds: float) -> str:
 def show_undo(import_id: str, command: str) -> None:
     """Print the id of an import, and how to undo it."""
     say(f"Import {in_one_line(import_id)}; to undo it: {undo_command(import_id, command)}", style="dim")
+
+
+def _show_undos(run: Run) -> None:
+    """Print how to undo this import, and unfinished ones that stored some of its rows."""
+    if run.record and run.total.added:
+        show_undo(run.record.id, run.command)
+    for one in run.interrupted:
+        say(
+            f"Unfinished import {in_one_line(one.id)} has {amount(one.counts.added, 'entry', 'entries')} of these files"
+        )
+        show_undo(one.id, run.command)
 
 
 def _result_record(run: Run, total: Tally, seconds: float) -> Mapping[str, Any]:

@@ -11,19 +11,20 @@ from typing import Any, Final
 
 from attrs import Factory, define, field
 
-from harken import Harken, Import
+from harken import Harken, HarkenError, Import, ImportNotFound
 from harken.domain.imports import RowSamples
 from harken.domain.texts import amount
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.formats.importing.importer import Importer
+from harken_adapters.formats.importing.importer import Importer, Reject
 from harken_adapters.formats.importing.mappings import carried_mapping, digests_of_all
-from harken_adapters.formats.importing.plan import Plan
+from harken_adapters.formats.importing.plan import Plan, source_name
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.rejects import mapping_part, place_in, text_part
 from harken_adapters.formats.tables.table import Origin, Table
 from harken_adapters.hosts.cli.files import Rejects, UnwritableRejects
+from harken_adapters.hosts.cli.options import WrongUsage
 from harken_adapters.hosts.cli.output import run_through
 
 #: How many batches are stored between two updates of the record of an import.
@@ -32,13 +33,19 @@ _BATCHES_PER_RECORD: Final = 20
 
 @define
 class ImportFile:
-    """A file, what was understood of it, and what became of its rows."""
+    """A file, what was understood of it, and what became of its rows.
+
+    Attributes:
+        changed_since: an earlier import of a file of the same name with other rows, if equal rows of both are stored
+            once.
+    """
 
     table: Table
     profile: Profile
     plan: Plan
     rejects: Rejects
     tally: Tally
+    changed_since: Import | None = None
     _mapping: Mapping[str, Any] = field(init=False, default=Factory(lambda self: carried_mapping(self.plan), True))
 
     def reject(self, application: str, position: int, reason: str, row: object, origin: Origin | None) -> None:
@@ -55,6 +62,10 @@ class StoppedImport(OSError):
     """An import or migration cannot continue. The message says what it stored."""
 
 
+class ErasedMeanwhile(HarkenError):
+    """An import was erased while it ran."""
+
+
 class Run:
     """One run over all files, with one import id."""
 
@@ -66,15 +77,23 @@ class Run:
         *,
         import_id: str | None,
         dry_run: bool,
+        announce: bool = False,
+        check_rules: bool = False,
+        interrupted: Sequence[Import] = (),
     ) -> None:
         self.files = files
         self.command = command
         self.dry_run = dry_run
+        #: Unfinished imports that stored some of these rows.
+        self.interrupted = interrupted
         self.erased = 0
         #: The record of the import; ``None`` for a dry run, or if all files are Harken exports.
         self.record: RunningImport | None = None
         self._hk = hk
+        self._announce = announce
+        self._check_rules = check_rules
         self._import_id = import_id
+        self._begun: Import | None = None
 
     @property
     def total(self) -> Tally:
@@ -85,15 +104,68 @@ class Run:
         return total
 
     def prepare(self, replaced: Sequence[Import]) -> None:
-        """Check the files to write, erase the imports that are replaced, and record the beginning of this one."""
+        """Check the files to write, record the beginning of this import, and erase those that are replaced.
+
+        Raises:
+            WrongUsage: a file must not be written, or a row of a replaced import would be rejected.
+            ImportRejected: the id is invalid, or that of an import with another mapping.
+        """
         if self.dry_run:
             return
         for file in self.files:
             # After opening the storage, which may have created the file.
             file.rejects.check()
-        application = self._hk.application
+        if replaced:
+            self._check_accepted(replaced)
+        # Nothing is erased before all else has succeeded. But an import of the same id begins again.
+        if self._import_id in {one.id for one in replaced}:
+            self._erase(replaced)
+            self._begin()
+        else:
+            self._begin()
+            self._erase(replaced)
+
+    def _check_accepted(self, replaced: Sequence[Import]) -> None:
+        """Refuse to replace imports if rows that they stored would be rejected now.
+
+        Raises:
+            WrongUsage: more rows would be rejected than are not stored.
+        """
+        examples: list[str] = []
+
+        def reject(position: int, reason: str, row: object, _: Origin | None) -> None:
+            # A text is a row that cannot be read with any mapping.
+            if not isinstance(row, str):
+                examples.append(f"{reason} ({file.table.name}, row or line {position})")
+
+        for file in self.files:
+            run_through(self._steps(file, self._importer(file, dry_run=True, reject=reject)), partial(_size, file))
+        before = self._rejected_by(replaced)
+        if len(examples) > before:
+            raise WrongUsage(
+                f"{amount(len(examples), 'row')} would be rejected, such as: {examples[0]}. What is replaced rejected "
+                f"{before:,}, so --replace would lose rows. Import with options that read them; or undo import "
+                f"{replaced[0].id} with {undo_command(replaced[0].id, self.command)}, and import again"
+            )
+
+    def _rejected_by(self, replaced: Sequence[Import]) -> int:
+        """How many rows that can be read were rejected by imports, at most."""
+        rows: dict[tuple[str, str], int] = {}
         for one in replaced:
-            self.erased += self._hk.imports.erase(application, one.id).feedback
+            for content in one.contents or ():
+                key = (one.id, source_name(content.name))
+                rows[key] = max(rows.get(key, 0), content.rows)
+        missing = sum(rows.values()) - sum(stored_entries(self._hk, one) for one in replaced)
+        # The counts have those of repeated runs several times.
+        counted = sum(one.counts.rejected for one in replaced) - sum(file.profile.unreadable for file in self.files)
+        return max(0, min(missing, counted))
+
+    def _erase(self, replaced: Sequence[Import]) -> None:
+        for one in replaced:
+            self.erased += self._hk.imports.erase(one.application, one.id).feedback
+
+    def _begin(self) -> None:
+        application = self._hk.application
         if not all(file.plan.is_export for file in self.files):
             samples = [one.samples for file in self.files for one in file.profile.digests.values()]
             begun = self._hk.imports.begin(
@@ -102,14 +174,34 @@ class Run:
                 files=[file.table.name for file in self.files],
                 mapping=digests_of_all((file.profile, file.plan) for file in self.files),
                 samples=sum(samples, RowSamples()),
+                contents=[file.profile.content for file in self.files if not file.plan.is_export],
             )
+            self._begun = begun
             self.record = RunningImport(self._hk, begun)
 
-    def import_all(self, *, announce: bool, check_rules: bool) -> None:
-        """Import all files, and show a progress bar if stderr is a terminal."""
+    def import_all(self) -> None:
+        """Import all files, and show a progress bar if stderr is a terminal.
+
+        Raises:
+            ErasedMeanwhile: the import was erased while it ran.
+        """
+        try:
+            self._import_all()
+        except ImportNotFound:
+            one = self._begun
+            if one is None:
+                raise
+            stored = amount(stored_entries(self._hk, one), "entry", "entries")
+            raise ErasedMeanwhile(
+                f"Import {one.id} was erased while it was running, so it stopped. It had stored {stored} since then. "
+                f"Erase them with {undo_command(one.id, self.command)}, and import again"
+            ) from None
+
+    def _import_all(self) -> None:
         with _frozen_garbage_collection():
             for file in self.files:
-                importer = self._importer(file, announce=announce, check_rules=check_rules)
+                reject = _ignore if self.dry_run else partial(file.reject, self._hk.application)
+                importer = self._importer(file, dry_run=self.dry_run, reject=reject)
                 file.tally = importer.tally
                 try:
                     self._import(file, importer)
@@ -148,16 +240,16 @@ class Run:
             file.rejects.flush()
             yield f"{file.table.name} {amount(tally.read, 'row')}", file.table.progress[0]
 
-    def _importer(self, file: ImportFile, *, announce: bool, check_rules: bool) -> Importer:
+    def _importer(self, file: ImportFile, *, dry_run: bool, reject: Reject) -> Importer:
         return Importer(
             self._hk,
             file.table,
             file.plan,
-            partial(file.reject, self._hk.application),
+            reject,
             import_id=self.record.id if self.record else None,
-            announce=announce,
-            check_rules=check_rules,
-            dry_run=self.dry_run,
+            announce=self._announce,
+            check_rules=self._check_rules,
+            dry_run=dry_run,
         )
 
     def _update_record(self) -> None:
@@ -165,8 +257,17 @@ class Run:
             self.record.update(self.total.counts)
 
 
+def _ignore(*_: object) -> None:
+    """Reject a row in a dry run."""
+
+
 def _size(file: ImportFile) -> int | None:
     return file.table.progress[1]
+
+
+def stored_entries(hk: Harken, one: Import) -> int:
+    """How many entries of an import are stored, in any state."""
+    return hk.analytics.summary(hk.imports.query(one.application, one.id)).total
 
 
 def stored_text(count: int, noun: str, plural: str = "") -> str:

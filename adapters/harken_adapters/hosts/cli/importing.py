@@ -30,9 +30,9 @@ from harken_adapters.formats.tables.table import Table
 from harken_adapters.hosts.cli.files import Rejects
 from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, ImportId, Meaning, with_meaning
 from harken_adapters.hosts.cli.import_output import show_open_ends, show_result, show_shared_names, show_understood
-from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, earlier_imports
-from harken_adapters.hosts.cli.import_run import ImportFile, Run
-from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context, completes
+from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, changed_since, earlier_imports, recognised_name
+from harken_adapters.hosts.cli.import_run import ImportFile, Run, stored_entries
+from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, completes
 from harken_adapters.hosts.cli.output import confirm, in_one_line, say
 
 _SHAPE: Final = "How the file is read (detected by default)"
@@ -158,16 +158,25 @@ def import_(
             show_open_ends(read)
         overlap = Overlap(known, [rows for file in read for rows in _rows_of(file)])
         if replace:
-            overlap.check_contained(cli.command, sum(file.profile.rows for file in read))
+            overlap.check_replaceable(cli.command)
         else:
             overlap.refuse(cli.command, "erase it and import again with --replace; or ")
         replaced = overlap.imports
-        if replaced and not dry_run and not (yes or _confirm_replacing(replaced)):
+        if replaced and not dry_run and not (yes or _confirm_replacing(cli, replaced)):
             raise typer.Abort
         with harken.connect("memory://", application=cli.application) if dry_run else cli.open() as hk:
-            run = Run(hk, read, cli.command, import_id=import_id, dry_run=dry_run)
+            run = Run(
+                hk,
+                read,
+                cli.command,
+                import_id=import_id,
+                dry_run=dry_run,
+                announce=announce,
+                check_rules=check_rules,
+                interrupted=overlap.interrupted(import_id),
+            )
             run.prepare(replaced)
-            run.import_all(announce=announce, check_rules=check_rules)
+            run.import_all()
     show_result(run, perf_counter() - began, as_json=as_json)
 
 
@@ -226,7 +235,9 @@ def _understand(
         plan = Plan.of(profile, chosen, now=utc_now())
     except UnusableFile as error:
         raise UnusableFile(f"{opened.name}: {error}") from error
-    return ImportFile(opened, profile, plan, rejects_of(opened.name), Tally())
+    file = ImportFile(opened, profile, plan, rejects_of(opened.name), Tally())
+    file.changed_since = changed_since(file, known)
+    return file
 
 
 def _refuse_inputs(read: Sequence[ImportFile], paths: Sequence[str]) -> None:
@@ -240,12 +251,21 @@ def _refuse_inputs(read: Sequence[ImportFile], paths: Sequence[str]) -> None:
 
 
 def _rows_of(file: ImportFile) -> Iterator[FileRows]:
-    mapping, rejected_from = digests_of(file.profile, file.plan), file.table.layout.rejected_from
     for digests in file.profile.digests.values():
-        yield FileRows(digests, mapping, rejected_from)
+        yield FileRows(
+            digests,
+            digests_of(file.profile, file.plan),
+            rejected_from=file.table.layout.rejected_from,
+            source=""
+            if file.plan.rows_have_identity
+            else recognised_name(file.table.layout.rejected_from or file.table.name),
+            content=file.profile.content,
+            table=file.table,
+        )
 
 
-def _confirm_replacing(replaced: Sequence[Import]) -> bool:
-    entries = amount(sum(one.counts.added for one in replaced), "entry", "entries")
+def _confirm_replacing(cli: CliContext, replaced: Sequence[Import]) -> bool:
+    with cli.open_existing() as hk:
+        entries = amount(sum(stored_entries(hk, one) for one in replaced), "entry", "entries")
     ids = ", ".join(one.id for one in replaced)
     return confirm(f"Erase {entries} of import {ids}, with the decisions of moderators on them, and import again?")

@@ -9,8 +9,9 @@ from attrs import asdict
 
 from harken import Import
 from harken.domain.instants import stamp, stamp_or_none
-from harken.domain.texts import listed
+from harken.domain.texts import amount, listed
 from harken_adapters.hosts.cli.import_output import counts_text
+from harken_adapters.hosts.cli.import_overlap import listed_imports
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
 
@@ -21,7 +22,7 @@ def imports(context: typer.Context, as_json: Json = False) -> None:
     To undo one, run `harken erase --import ID`.
     """
     with cli_context(context).open_existing() as hk:
-        found = [one for one in hk.imports.list(hk.application) if one.may_have_rows]
+        found = listed_imports(hk, hk.application)
     if as_json:
         print_json({"items": list(map(_record, found))})
         return
@@ -38,7 +39,15 @@ def _show(one: Import) -> None:
         f"{in_one_line(one.id)}  started {time_text(one.started_at)}, {ended}",
         style="" if one.finished_at else "yellow",
     )
-    say(f"    {'; '.join(filter(None, (counts_text(one.counts, 'row'), _files(one))))}")
+    say(f"    {'; '.join(filter(None, (_counts(one), _files(one))))}")
+
+
+def _counts(one: Import) -> str:
+    counts = one.counts
+    if counts.added + counts.duplicates + counts.rejected <= counts.read:
+        return counts_text(counts, "row")
+    # It was killed before it recorded what it read.
+    return f"{amount(counts.added, 'entry', 'entries')} stored"
 
 
 def _files(one: Import) -> str:
