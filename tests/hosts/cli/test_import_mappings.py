@@ -30,7 +30,7 @@ def test_options_that_change_a_rating_are_another_mapping(cli: Any, tmp_path: Pa
     file = write(tmp_path, "a.csv", "session_id,rating\na,1\nb,0\nc,-1\n")
     assert cli("import", file).code == 0
     ran = cli("import", file, "--rating", "1=up", "--rating", "0=down")
-    assert (ran.code, "with another mapping. Import with the options of that import" in ran.err) == (2, True)
+    assert (ran.code, "sampled rows are the same. Import with the options of that import" in ran.err) == (2, True)
     assert cli("import", file, "--rating", "1=up", "--rating", "0=neutral", "--json").json["duplicates"] == 3
     assert len(stored()) == 3
 
@@ -111,7 +111,10 @@ EARLIER = {"application", "started_at", "finished_at", "files", "mapping_digest"
 
 
 def test_the_record_of_an_earlier_version_is_read(cli: Any, tmp_path: Path) -> None:
-    """It says nothing about the meaning of columns and values, so only the same options are the same mapping."""
+    """It says nothing about the meaning of columns and values, so only the same options are the same mapping.
+
+    Nor does it say which rows were read, so it is not replaced.
+    """
     file = write(tmp_path, "a.csv", "session_id,rating,comment\na,1,x\nb,0,y\n")
     assert cli("import", file, "--import-id", "old").code == 0
     with open_storage("sqlite:///feedback.db") as storage:
@@ -119,7 +122,12 @@ def test_the_record_of_an_earlier_version_is_read(cli: Any, tmp_path: Path) -> N
         value = {name: entry.value[name] for name in EARLIER}
         assert storage.state.put("import:default", evolve(entry, value=value, version=entry.version + 1))
     assert [one["id"] for one in cli("imports", "--json").json["items"]] == ["old"]
-    for options in (("--scale", "0..1"), ("--scale", "0..1", "--import-id", "old"), ("--drop", "comment")):
+    for options in (
+        ("--scale", "0..1"),
+        ("--scale", "0..1", "--import-id", "old"),
+        ("--drop", "comment"),
+        ("--scale", "0..1", "--replace", "--yes"),
+    ):
         assert (cli("import", file, *options).code, len(stored())) == (2, 2)
     for options in ((), ("--import-id", "old"), ()):
         assert cli("import", file, *options, "--json").json["duplicates"] == 2
@@ -136,5 +144,5 @@ def test_a_column_that_was_added_to_some_files_of_an_import(cli: Any, tmp_path: 
     files, wider = [file("a"), file("b")], [file("a", ending=",gold"), file("b", ending=",gold")]
     assert cli("import", *files).code == 0
     for names in (wider, wider[:1], [files[0], wider[1]]):
-        assert "with other columns. Leave the other columns out with --drop" in cli("import", *names).err
+        assert "rows are the same. Leave the other columns out with --drop" in cli("import", *names).err
     assert cli("import", *wider, "--drop", "tier", "--json").json["duplicates"] == 60

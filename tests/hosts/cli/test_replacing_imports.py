@@ -1,4 +1,4 @@
-"""``import --replace`` loses no row that is stored, and earlier imports of the same rows are told apart from others."""
+"""Replacing an import loses no stored row, and imports of the same rows are distinguished from others."""
 
 import subprocess
 import sys
@@ -240,7 +240,7 @@ def test_the_name_of_a_file_may_have_several_suffixes(cli: Any, tmp_path: Path, 
     assert (ran.code, "import first" in ran.err) == (2, True), ran.out
 
 
-def test_a_file_with_fewer_columns_is_told_to_have_those_of_the_import(cli: Any, tmp_path: Path) -> None:
+def test_a_file_with_fewer_columns_needs_those_of_the_import(cli: Any, tmp_path: Path) -> None:
     """There is nothing to leave out."""
     header = "session_id,rating,comment,tier"
     rows = [f"s{number},up,words {number},gold" for number in range(50)]

@@ -243,10 +243,10 @@ class Overlap:
 
 
 def _has_more_columns(file: FileRows, one: Import) -> bool:
-    """Whether a file has all columns of an import, and others."""
+    """Whether a file has all columns of a file of an import, and others."""
     if file.content is None or one.contents is None:
         return True
-    return set(file.content.columns) > {column for content in one.contents for column in content.columns}
+    return any(set(file.content.columns) > set(content.columns) for content in one.contents)
 
 
 def _refuse_unfinished(one: Import, command: str) -> None:
