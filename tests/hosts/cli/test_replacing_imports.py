@@ -1,4 +1,4 @@
-"""``import --replace`` loses no stored row, and earlier imports of the same rows are told from others."""
+"""Replacing an import loses no stored row, and imports of the same rows are distinguished from others."""
 
 import subprocess
 import sys
