@@ -85,10 +85,9 @@ def test_what_was_understood_is_in_the_json(cli: Any, tmp_path: Path) -> None:
 
 def test_missing_columns_are_said_beforehand(cli: Any, tmp_path: Path) -> None:
     """Without ratings all rows are neutral, and without dates they are dated now; likely columns are named."""
-    out = cli("import", write(tmp_path, "a.csv", "comment,score,date\nhi,5,2026-01-01\n")).out
+    out = cli("import", write(tmp_path, "a.csv", "comment,date\nhi,2026-01-01\n")).out
     assert "  rating      no column: all rows are neutral\n" in out
     assert "  created_at  no column: all rows are dated now\n" in out
-    assert "  If 'score' is the rating, add --map rating=score\n" in out
     assert "  If 'date' is the created_at, add --map created_at=date\n" in out
 
 
@@ -407,7 +406,7 @@ def test_the_same_rows_with_another_mapping_are_refused(cli: Any, tmp_path: Path
     file = write(tmp_path, "a.csv", STARS)
     wrong = ("--map", "comment=text", "--map", "created_at=date")
     right = (*wrong, "--map", "rating=stars", "--scale", "stars")
-    first = cli("import", file, *wrong, "--json").json["import_id"]
+    first = cli("import", file, *wrong, "--set", "rating=neutral", "--json").json["import_id"]
     ran = cli("import", file, *right)
     assert ran.code == 2
     assert f"These rows exist from import {first} of " in ran.err
@@ -451,7 +450,7 @@ def test_a_small_earlier_import_is_found_in_a_large_file(cli: Any, tmp_path: Pat
     """One row of three thousand was imported with another mapping."""
     header = "session_id,comment,score\n"
     rows = [f"s{number},words {number},{number % 2}\n" for number in range(3_000)]
-    cli("import", write(tmp_path, "small.csv", header + rows[1_234]))
+    cli("import", write(tmp_path, "small.csv", header + rows[1_234]), "--set", "rating=neutral")
     ran = cli("import", write(tmp_path, "large.csv", header + "".join(rows)), "--map", "rating=score")
     assert (ran.code, "(1 row) with another mapping" in ran.err) == (2, True)
 
