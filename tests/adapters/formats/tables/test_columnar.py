@@ -316,3 +316,38 @@ def test_a_date_in_the_context_gets_no_zone(of: str) -> None:
         [feedback] = hk.export()
     assert feedback.context == {"seen": "2024-01-02T03:04:05"}
     assert tally.duplicates == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "texts"),
+    [
+        ([2**62, 0], pa.timestamp("us"), ["<value out of range: 4611686018427387904>", "1970-01-01T00:00:00"]),
+        ([2**31 - 1, 0], pa.date32(), ["<value out of range: 2147483647>", "1970-01-01T00:00:00"]),
+        ([2**62, 5], pa.duration("ms"), ["4611686018427387904", "0:00:00.005000"]),
+        ([0, 1], pa.timestamp("us", "Nowhere/City"), [f"1970-01-01 00:00:00.00000{n} Nowhere/City" for n in (0, 1)]),
+    ],
+)
+@pytest.mark.parametrize("format_", ["arrow", "parquet"])
+def test_a_value_that_python_lacks_is_a_text(values: list[Any], kind: Any, texts: list[Any], format_: str) -> None:
+    """In any column, and the other rows are read; as a date, it is the problem of its row."""
+    table = pa.table({"rating": ["up", "down"], "more": pa.array(values, kind)})
+    assert [row["more"] for row in raw_rows(columnar(table, format_), f"a.{format_}")] == texts
+
+
+def test_a_date_out_of_range_is_the_problem_of_its_row() -> None:
+    """Other rows are imported."""
+    days = pa.array([2**31 - 1, 20_000, 20_001], pa.date32())
+    table = pa.table({"rating": ["up", "down", "up"], "created_at": days})
+    with harken.connect("memory://") as hk:
+        tally, rejected = imported(hk, columnar(table, "arrow"), "arrow")
+    assert tally.added == 2
+    assert "created_at is not a date: '<value out of range" in str(rejected)
+
+
+def test_bytes_that_no_storage_stores_cost_a_value_of_the_context() -> None:
+    """And never the rating."""
+    table = pa.table({"rating": ["up", "down"], "image": [b"a\0b", b"ok"]})
+    with harken.connect("memory://") as hk:
+        imported(hk, columnar(table, "parquet"), "parquet")
+        found = {one.rating.word: dict(one.context) for one in hk.collection.stream(hk.query())}
+    assert found == {"up": {}, "down": {"image": "ok"}}
