@@ -149,3 +149,19 @@ def test_reasons_with_different_values_are_shown_as_an_example(cli: Any, tmp_pat
     rows = "".join(f"{value}\n" for value in ("up", "up", "up", "meh", "meh"))
     out = cli("import", write(tmp_path, "b.csv", f"rating\n{rows}")).out
     assert "  2  Unknown rating 'meh' (line 5 of b.csv)\n" in out
+
+
+def test_what_is_shown_beforehand_is_stored(cli: Any, tmp_path: Path) -> None:
+    """The period of dates and the sample are without a date out of range; rejected rows show no other session."""
+    file = write(tmp_path, "a.csv", "rating,created_at\nup,0001-01-01\nup,2026-01-02\ndown,2026/01/03\n")
+    ran = cli("import", file, "--dry-run")
+    assert "2026-01-02 to 2026-01-03" in ran.out
+    assert "  1  created_at must be in the years 1970 to 9998, got 0001-01-01T00:00:00 (line 2 of a.csv)\n" in ran.out
+    assert "0001" not in ran.out.partition("\n\n")[2].partition("\n\n")[0]
+    file = write(tmp_path, "b.csv", "rating,comment\nup,a\nup,b\nmeh,c\n")
+    cli("import", file)
+    rejected = tmp_path / "b.csv.rejected.jsonl"
+    rejected.write_text(rejected.read_text().replace('"meh"', '"down"'))
+    ran = cli("import", rejected.name, "--rejected", "c.jsonl")
+    assert ran.code == 0
+    assert "row-" not in ran.out

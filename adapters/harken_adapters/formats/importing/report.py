@@ -68,11 +68,16 @@ def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
 def sample_of(profile: Profile, plan: Plan) -> list[dict[str, Any]]:
     """The first rows that can be imported, as they are; if none of the first can, the reasons why not."""
     builder = builder_for(plan, "default")
+    # The sessions of rejected rows depend on where they are from.
+    is_named_by_digest = profile.layout.is_rejects and plan.sessions is Sessions.ROW
     found: list[dict[str, Any]] = []
     problems: list[dict[str, Any]] = []
     for values in profile.sample:
         try:
-            found.append(_entry(builder.submission(values)))
+            entry = _entry(builder.submission(values))
+            if is_named_by_digest:
+                entry["session_id"] = None
+            found.append(entry)
         except BadRow as error:
             problems.append({"problem": str(error)})
         if len(found) == _SAMPLE:
