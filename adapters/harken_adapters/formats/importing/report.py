@@ -244,5 +244,5 @@ def _cell(entry: Mapping[str, Any], name: str) -> str:
     value = entry[name]
     text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     if name == "created_at":
-        return text[:19].replace("T", " ")
+        return text[:16].replace("T", " ")
     return text if name == "comment" else excerpt(text, _CELL)

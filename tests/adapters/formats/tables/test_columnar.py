@@ -189,6 +189,27 @@ def test_a_distant_cell_does_not_fill_the_memory(cell: tuple[int, int]) -> None:
         raw_rows(data.getvalue(), "file.xlsx")
 
 
+@pytest.mark.parametrize("rows", [3, 20_000])
+@pytest.mark.parametrize("repeated", ["row", "cell"])
+def test_a_row_or_a_cell_that_occurs_twice_is_refused(rows: int, repeated: str) -> None:
+    """Either could be what the person sees in another program."""
+    data = xlsx([["id", "comment"], *([number, "good"] for number in range(rows))])
+    assert len(raw_rows(data, "file.xlsx")) == rows
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as book, zipfile.ZipFile(changed, "w") as other:
+        for name in book.namelist():
+            text = book.read(name)
+            if name.endswith("sheet1.xml"):
+                place = (b'<row r="3"', b'<row r="2"') if repeated == "row" else (b'<c r="B2"', b'<c r="A2"')
+                if repeated == "row" and rows > 3:
+                    place = (f'<row r="{rows}"'.encode(), b'<row r="2"')
+                assert place[0] in text
+                text = text.replace(*place)
+            other.writestr(name, text)
+    with pytest.raises(UnusableFile, match="a row or a cell occurs twice"):
+        raw_rows(changed.getvalue(), "file.xlsx")
+
+
 #: Cells that Excel can hold.
 CELLS = (
     st.none()
