@@ -165,3 +165,34 @@ def test_what_is_shown_beforehand_is_stored(cli: Any, tmp_path: Path) -> None:
     ran = cli("import", rejected.name, "--rejected", "c.jsonl")
     assert ran.code == 0
     assert "row-" not in ran.out
+
+
+@pytest.mark.parametrize("name", ["created_at", "id"])
+def test_equal_rows_of_two_files_are_named(cli: Any, tmp_path: Path, name: str) -> None:
+    """They are stored once, as they have a date or an id; what is advised stores all of them."""
+    days = {"created_at": ["2026-01-01", "2026-01-02", "2026-01-03"], "id": ["1", "2", "3"]}[name]
+    rows = [f"{day},{rating}\n" for day, rating in zip(days, ("up", "down", "up"), strict=True)]
+    files = (
+        write(tmp_path, "berlin.csv", f"{name},rating\n{''.join(rows)}"),
+        write(tmp_path, "munich.csv", f"{name},rating\n{''.join(rows[:2])}"),
+    )
+    ran = cli("import", *files)
+    assert ran.code == 0
+    assert ran.out.count("  by content: equal rows of several files are the same one\n") == 2
+    said = "2 rows of munich.csv are equal to rows of berlin.csv, and not stored again. If this is other feedback, undo"
+    assert said in one_line(ran.out)
+    assert "equal to rows" not in cli("import", *files).out
+    [import_id] = [one["id"] for one in cli("imports", "--json").json["items"]]
+    assert cli("erase", "--import", import_id, "--yes").code == 0
+    for file in files:
+        header, *lines = (tmp_path / file).read_text().splitlines()
+        (tmp_path / file).write_text("\n".join([f"{header},branch", *(f"{line},{file}" for line in lines), ""]))
+    assert cli("import", *files, "--json").json["added"] == 5
+
+
+def test_a_continued_import_names_no_equal_rows(cli: Any, tmp_path: Path) -> None:
+    """Its rows were stored by the run before."""
+    files = [write(tmp_path, f"{name}.csv", f"session_id,rating\n{name},up\n") for name in ("a", "b")]
+    for _ in range(2):
+        ran = cli("import", *files, "--import-id", "mine")
+        assert (ran.code, "equal to rows" in ran.out) == (0, False)

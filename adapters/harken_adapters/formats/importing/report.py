@@ -125,8 +125,7 @@ def understood_lines(profile: Profile, plan: Plan) -> list[tuple[str, str]]:
     context += [_renamed(column, name) for column, name in plan.context.items()]
     if context:
         lines.append(("context", listed(context, _SHOWN_NAMES)))
-    if text := _identity_text(plan, is_stdin=profile.name == STDIN):
-        lines.append(("identity", text))
+    lines.append(("identity", _identity_text(plan, is_stdin=profile.name == STDIN)))
     if plan.left_out:
         lines.append(("left out", listed([repr(name) for name in plan.left_out], _SHOWN_NAMES)))
     if plan.absent:
@@ -142,11 +141,11 @@ def _identity(plan: Plan) -> str:
 
 
 def _identity_text(plan: Plan, *, is_stdin: bool) -> str:
-    """How rows are recognised when they are imported again; empty if that is only by their content."""
+    """How rows are recognised when they are imported again."""
     if plan.has_harken_ids:
         return f"by {ID!r}: an entry that is stored is not stored again"
     if plan.rows_have_identity:
-        return ""
+        return "by content: equal rows of several files are the same one"
     if is_stdin:
         return "by content: rows that were imported from stdin before are duplicates, whichever file they are from"
     return f"by content and the file name {plan.source!r}, as rows have no session, id or date"

@@ -60,6 +60,7 @@ class Tally:
         waived: how many of the imported rows break a rule that was not applied, by rule.
         cut: the number of rows whose context was shortened.
         undated: the number of added rows without a date, which have the time of the import.
+        shared: the number of duplicates of rows that the same import added: in one run, those of an earlier file.
         is_incomplete: whether the last row was incomplete, and is left for a later import.
     """
 
@@ -71,6 +72,7 @@ class Tally:
     waived: Counter[str] = field(default=Factory(Counter), eq=False)
     cut: int = field(default=0, eq=False)
     undated: int = field(default=0, eq=False)
+    shared: int = field(default=0, eq=False)
     is_incomplete: bool = field(default=False, eq=False)
 
     @property
@@ -104,6 +106,7 @@ class Tally:
         self.waived.update(other.waived)
         self.cut += other.cut
         self.undated += other.undated
+        self.shared += other.shared
         self.is_incomplete |= other.is_incomplete
         for kind, reason in other.reasons.items():
             known = self.reasons.setdefault(kind, Reason(reason.first, reason.place))
