@@ -293,7 +293,7 @@ def _check_content(profile: Profile, options: ImportOptions, fields: Mapping[str
         example = f"--skip-rows {profile.layout.skipped + 1} if the names are in the next row, or {example}"
     place = f" in {profile.layout.place}" if profile.layout.place else ""
     raise UnusableFile(
-        f"No column has a rating or a comment{place}. {preset_advice(profile, options)}Add {example}; "
+        f"No column has a rating or a comment{place}. {preset_advice(profile, options)} {example}; "
         f"{list_of(profile.names)}"
     )
 

@@ -50,21 +50,21 @@ def check_rating_column(
         return
     advice = f"--map rating={quote(likely[0])}" if likely else "--map rating=COLUMN"
     raise UnusableFile(
-        f"{problem}. {preset_advice(profile, options)}Add {advice}, or --set rating=neutral to store all rows as "
+        f"{problem}. {preset_advice(profile, options)} {advice}, or --set rating=neutral to store all rows as "
         f"neutral; {list_of(profile.names)}"
     )
 
 
 def preset_advice(profile: Profile, options: ImportOptions) -> str:
-    """A sentence about the preset whose columns occur; empty if there is none, or columns are mapped already."""
+    """The beginning of a sentence about options to add, after the preset whose columns occur, if there is one."""
     if options.columns or profile.layout.format == "objects":
-        return ""
+        return "Add"
     rows = [_row(profile, values) for values in profile.sample]
     found = {name: _fields_found(rows, preset(name)) for name in preset_names()}
     best = max(found, key=lambda name: found[name])
     if found[best] < _FEWEST_FIELDS:
-        return ""
-    return f"If it is an export of {best}, add --from {best}. "
+        return "Add"
+    return f"If it is an export of {best}, add --from {best}. Otherwise add"
 
 
 def _fields_found(rows: Sequence[Mapping[str, Any]], options: ImportOptions) -> int:

@@ -85,7 +85,7 @@ def test_a_format_that_reads_all_examples_is_proposed(examples: tuple[str, ...],
     ],
 )
 def test_dates_with_the_year_first_are_plain(text: str, expected: datetime) -> None:
-    """Whatever separates its parts."""
+    """With any separator between the parts."""
     assert Dates().read(text) == expected
 
 
