@@ -46,19 +46,20 @@ def test_what_was_understood_is_printed_before_the_result(cli: Any, tmp_path: Pa
     file = write(tmp_path, "reviews.csv", STARS)
     options = ("--map", "rating=stars", "--map", "comment=text", "--map", "created_at=date", "--drop", "id")
     lines = cli("import", file, *options, "--scale", "stars").out.splitlines()
-    assert lines[:7] == [
+    assert lines[:8] == [
         "reviews.csv: CSV, utf-8, separated by ','; 5 rows",
         "  session_id  no column: each row is its own session, named by a digest of the row",
         "  rating      'stars': up 2 (4, 5), down 2 (1, 2), neutral 1 (3)",
         "  comment     'text'",
         "  created_at  'date': ISO 8601, 2026-01-01 to 2026-01-05; those without a zone are in UTC",
+        "  identity    by content: equal rows of several files are the same one",
         "  left out    'id'",
         "",
     ]
-    assert lines[7].split() == ["rating", "created_at", "session_id", "comment"]
-    assert [line.split()[0] for line in lines[8:11]] == ["up", "up", "neutral"]
-    assert lines[12].startswith("5 rows read: 5 added, 0 duplicates, 0 rejected; ")
-    assert lines[13].startswith("Import ")
+    assert lines[8].split() == ["rating", "created_at", "session_id", "comment"]
+    assert [line.split()[0] for line in lines[9:12]] == ["up", "up", "neutral"]
+    assert lines[13].startswith("5 rows read: 5 added, 0 duplicates, 0 rejected; ")
+    assert lines[14].startswith("Import ")
 
 
 def test_what_was_understood_is_in_the_json(cli: Any, tmp_path: Path) -> None:
