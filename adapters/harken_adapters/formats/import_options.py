@@ -68,6 +68,7 @@ class ImportOptions:
         context: whether other columns go into the context.
         typed_columns: the columns of ``drop`` and ``only`` in the command, with the option of each. They must occur.
         typed_ratings: the values of ``ratings`` in the command.
+        mapping_file: the mapping file of a user that they are from. Columns that are misspelt in it are refused.
     """
 
     format: str | None = None
@@ -87,3 +88,4 @@ class ImportOptions:
     context: bool = True
     typed_columns: Mapping[str, str] = field(factory=dict)
     typed_ratings: Sequence[str] = ()
+    mapping_file: str | None = field(default=None, eq=False)

@@ -25,6 +25,8 @@ from harken_adapters.formats.strict_json import dump
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")  # noqa: RUF001 - spreadsheets accept the wide forms too
 _GUARDED = re.compile(r"'+[=+\-@\t\r＝＋－＠]")  # noqa: RUF001
+#: What spreadsheets read as a Boolean value. Texts in the context that they would change are guarded too.
+_TRUTH = re.compile("'*(true|false)", re.IGNORECASE)
 
 #: The column of the id, which no other program writes.
 ID: Final = "harken_id"
@@ -45,6 +47,13 @@ def guard(text: str) -> str:
 def unguard(cell: str) -> str:
     """The inverse of :func:`guard`."""
     return cell[1:] if _GUARDED.match(cell) else cell
+
+
+def unguard_context(cell: str) -> str:
+    """The text of a cell of the context: ``true`` or ``false`` for what spreadsheets make of these values."""
+    if _TRUTH.fullmatch(cell):
+        return cell[1:] if cell.startswith("'") else cell.lower()
+    return unguard(cell)
 
 
 def is_spreadsheet_export(header: Iterable[str]) -> bool:
@@ -153,5 +162,7 @@ def _sentiment_cells(sentiment: Sentiment | None) -> Sequence[str]:
 
 def _context_cell(context: Mapping[str, str | float | bool | None], name: str) -> str:
     value = context.get(name)
+    if isinstance(value, str) and _TRUTH.fullmatch(value) and value not in ("true", "false"):
+        return f"'{value}"
     # Numbers are not guarded: they cannot be other formulas than themselves.
     return _text_cell(value) if isinstance(value, str | None) else str(label(value))

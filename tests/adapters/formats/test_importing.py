@@ -195,7 +195,7 @@ def test_an_invalid_row_does_not_affect_others(hk: Harken, bad: str, reason: str
             "created_at is not a date: 'yesterday'; expected one such as 2026-01-31T12:00:00Z",
         ),
         ("created_at", "1969-12-31", "created_at must"),
-        ("created_at", "9999-12-31T23:59:59-10:00", "created_at is not a date"),
+        ("created_at", "9999-12-31T23:59:59-10:00", "created_at must be in the years"),
         ("tags", "[oops", "tags is not valid JSON: '[oops'"),
         ("context", "{oops", "context is not valid JSON: '{oops'"),
         ("sentiment_polarity", "good", "sentiment polarity must be a number, got 'good'"),

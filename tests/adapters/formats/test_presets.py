@@ -213,7 +213,7 @@ other = "down"
         one.name for one in fields(ImportOptions) if getattr(options, one.name) == getattr(ImportOptions(), one.name)
     ]
     # Those say what only the command line has.
-    assert missing == ["typed_columns", "typed_ratings"]
+    assert missing == ["typed_columns", "typed_ratings", "mapping_file"]
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,8 @@ def test_a_replacement_that_is_killed_can_be_repeated(tmp_path: Path) -> None:
     """Killed while it erases or imports, the same command ends with each row stored once, as its mapping says."""
     names, rows = ("session_id", "score", "comment"), [(f"s{number}", "1", f"c{number}") for number in range(6_000)]
     file = str(write_shape(tmp_path, "csv", names, rows))
-    subprocess.run(command(tmp_path, "import", file), check=True, stdout=subprocess.DEVNULL)
+    first = command(tmp_path, "import", file, "--set", "rating=neutral")
+    subprocess.run(first, check=True, stdout=subprocess.DEVNULL)
     words = command(tmp_path, "import", file, "--map", "rating=score", "--rating", "1=up", "--replace", "--yes")
     for stop in (5_000, 2_000):
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

@@ -195,14 +195,6 @@ def test_a_column_to_leave_out_may_be_in_one_of_several_files(cli: Any, tmp_path
     assert sorted(name for one in entries() for name in one.context) == ["import_id", "import_id", "tier"]
 
 
-def test_a_misspelt_column_to_leave_out_in_a_mapping_file_is_reported(cli: Any, tmp_path: Path) -> None:
-    """Its columns need not occur, but a similar one is named."""
-    write(tmp_path, "m.toml", 'drop = ["emial", "phone"]\n')
-    out = cli("import", write(tmp_path, "a.csv", "rating,email,tier\nup,a,b\n"), "--mapping", "m.toml").out
-    assert "  There is no column 'emial' to drop (did you mean 'email'?)\n" in out
-    assert "phone" not in out
-
-
 def test_a_preset_drops_columns_of_several_versions(cli: Any, tmp_path: Path) -> None:
     """That another version has a similar name is not pointed out."""
     row = {"value": 1, "stringValue": "True", "traceId": "t", "createdAt": "2026-01-01", "timestamp": "2026-01-01"}

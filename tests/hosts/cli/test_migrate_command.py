@@ -310,13 +310,13 @@ def test_entries_with_another_mapping_are_refused(cli: Any, given: Given) -> Non
         {"_id": "s", "application_name": "shop", "feedbacks": [{"score": 5, "text": "hi"}]},
         {"_id": "t", "feedbacks": [{"score": 1, "text": "ho"}]},
     )
-    assert cli(*MIGRATE, "--map", "comment=text").code == 0
+    assert cli(*MIGRATE, "--map", "comment=text", "--set", "rating=neutral").code == 0
     ran = cli(*MIGRATE, "--map", "comment=text", "--map", "rating=score", "--scale", "stars")
     assert (ran.code, "with another mapping" in ran.err) == (2, True)
     words = shlex.split(ran.err.partition("or undo it with ")[2].replace("\n", " "))
     assert words[-5:-1] == ["--application", "shop", "erase", "--import"]
     assert cli(*words[-5:], "--yes").code == 0
-    assert cli(*MIGRATE, "--map", "comment=text", "--zone", "UTC", "--json").json["feedback"]["added"] == 1
+    assert cli(*MIGRATE, "--map", "comment=text", "--set", "rating=neutral", "--json").json["feedback"]["added"] == 1
 
 
 def test_a_named_import_can_be_continued_with_the_same_options(cli: Any, given: Given) -> None:

@@ -118,7 +118,7 @@ def test_equal_rows_with_an_identity_are_the_same_in_every_file(cli: Any, tmp_pa
     text = f"{column},rating\n2026-01-05T10:00:00Z,up\n"
     assert cli("import", write(tmp_path, "mon.csv", text), "--json").json["added"] == 1
     ran = cli("import", write(tmp_path, "tue.csv", text))
-    assert ("1 duplicate" in ran.out, "identity" in ran.out) == (True, False)
+    assert ("1 duplicate" in ran.out, "by content: equal rows of several files" in ran.out) == (True, True)
 
 
 # --- corrected rows ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import harken
+
 pytestmark = pytest.mark.slow
 
 OTHER = "sqlite:///other.db"
@@ -93,3 +95,16 @@ def test_local_dates_without_a_format_are_one_refusal(cli: Any, tmp_path: Path) 
     assert ran.code == 2
     assert "--date-format" in ran.err
     assert not (tmp_path / "other.db").exists()
+
+
+def test_texts_that_look_like_truths_come_back(cli: Any) -> None:
+    """An export that was not changed has only duplicates, and the same texts in another storage."""
+    texts = ["TRUE", "False", "true", "'TRUE", "''false", "=TRUE", "'=TRUE"]
+    for number, text in enumerate(texts):
+        assert cli("submit", f"s-{number}", "up", "--context", f"vip={text}").code == 0
+    cli("export", "x.csv", "--for", "spreadsheet")
+    assert cli("import", "x.csv", "--json").json["duplicates"] == len(texts)
+    assert cli("import", "x.csv", storage=OTHER).code == 0
+    with harken.connect(OTHER) as hk:
+        found = {one.session_id: one.context["vip"] for one in hk.collection.stream(hk.query())}
+    assert [found[f"s-{number}"] for number in range(len(texts))] == texts

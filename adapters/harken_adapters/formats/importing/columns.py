@@ -6,9 +6,12 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH, name_problem
+from harken.domain.texts import listed
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import CONTEXT, FIELDS, ImportOptions, field_problem
 
+#: How many names an error lists.
+_LISTED: Final = 20
 #: Columns that name a row, for files without sessions; without spaces and the like.
 _IDS: Final = (
     "id",
@@ -93,6 +96,11 @@ def id_column(names: Iterable[str]) -> str | None:
 def likely_columns(field: str, names: Iterable[str]) -> list[str]:
     """Columns that may hold the field, although they have another name."""
     return [name for name in names if simplified(name.rpartition(".")[2]) in _LIKELY[field]]
+
+
+def list_of(names: Sequence[str]) -> str:
+    """The names of the columns, for the end of an error."""
+    return f"the columns are {listed([*map(repr, names)], _LISTED)}"
 
 
 def context_name(column: str, taken: Container[str]) -> str:

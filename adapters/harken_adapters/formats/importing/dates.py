@@ -17,6 +17,7 @@ from harken_adapters.formats.errors import BadRow, UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 
 ISO: Final = "ISO 8601"
+YEAR_FIRST: Final = "year, month, day"
 RFC_2822: Final = "RFC 2822"
 EXCEL: Final = "Excel serial numbers"
 TYPED: Final = "dates of the file"
@@ -33,6 +34,8 @@ _NUMBER: Final = re.compile(r"-?\d{1,18}([.,]\d{1,20})?")
 _DAY: Final = re.compile(r"\d{8}")
 #: Times of other programs that are almost ISO 8601: with ``UTC`` or ``GMT``, and with a space before the offset.
 _UTC: Final = re.compile(r"(\d[^,A-SU-Za-z]*?)(?:\s*\+00:?00)?\s*(?:UTC|GMT)")
+#: With the year first, as 2026/1/31 or 2026.01.31, the order is plain.
+_YEAR_FIRST: Final = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:(?:,\s*|\s+|T)(\d{1,2})(:.+))?")
 _SPACED_OFFSET: Final = re.compile(r"(\d.*\d)\s+([+-]\d\d:?\d\d)")
 #: With the zones that have a name there. Others would be ignored.
 _RFC_2822: Final = re.compile(
@@ -41,12 +44,16 @@ _RFC_2822: Final = re.compile(
 )
 #: Day 0 of Excel, which counts a 29 February 1900.
 _EXCEL_EPOCH: Final = datetime(1899, 12, 30)  # noqa: DTZ001 - in the zone of the file
+#: The years that can be stored.
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
 _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _SHOWN_CHARACTERS: Final = 60
 #: Formats that a refusal proposes, if they read all examples.
 _ORDERS: Final = (("%m", "%d"), ("%d", "%m"))
 _DAYS: Final = (
-    *(separator.join((*order, year)) for separator in "/.-" for year in ("%Y", "%y") for order in _ORDERS),
+    *(separator.join((*order, year)) for separator in "/-" for year in ("%Y", "%y") for order in _ORDERS),
+    # With points, the day is first.
+    *(".".join((*order, year)) for year in ("%Y", "%y") for order in reversed(_ORDERS)),
     "%d %b %Y",
     "%d %B %Y",
     "%b %d, %Y",
@@ -100,13 +107,15 @@ class Dates:
         """
         try:
             found = self._parse(value)
-            if found is not None:
-                moment, form = found
-                if moment.tzinfo is not None:
-                    return utc(moment), form, ""
-                return utc(moment.replace(tzinfo=self._zone)), form, self._doubt(moment)
         except (ValueError, OverflowError, TypeError, KeyError):
-            pass
+            found = None
+        if found is not None:
+            moment, form = found
+            if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+                raise BadRow(f"created_at must be in the years {_FIRST_YEAR} to {_LAST_YEAR}, got {moment.isoformat()}")
+            if moment.tzinfo is not None:
+                return utc(moment), form, ""
+            return utc(moment.replace(tzinfo=self._zone)), form, self._doubt(moment)
         if self.date_format and isinstance(value, str):
             expected = f"expected the format {self.date_format!r}"
         elif _is_number(value):
@@ -175,7 +184,7 @@ class DateForms:
                 f"--drop {quote(column)}, or read others with --map created_at=COLUMN"
             )
         proposals = " or ".join(f'--date-format "{one}"' for one in _fitting(self.examples))
-        proposals = proposals or '--date-format, such as --date-format "%d/%m/%Y %H:%M"'
+        proposals = proposals or "--date-format, in which %Y, %m, %d, %H and %M are the parts of a date"
         how = f" with --date-format {quote(self._date_format)}" if self._date_format else ""
         raise UnusableFile(
             f"The dates in {column!r} cannot be read{how}{example}. Say how they are written with {proposals}, "
@@ -219,9 +228,11 @@ def _parse_text(text: str) -> tuple[datetime, str] | None:
         return datetime.fromisoformat(match[1]).replace(tzinfo=UTC), f"{ISO} with UTC"
     if match := _SPACED_OFFSET.fullmatch(text):
         return datetime.fromisoformat("".join(match.groups())), ISO
-    if _RFC_2822.fullmatch(text):
-        return parsedate_to_datetime(text), RFC_2822
-    return None
+    if match := _YEAR_FIRST.fullmatch(text):
+        year, _, month, day, hour, rest = match.groups()
+        time = f"T{hour:0>2}{rest}" if hour else ""
+        return datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}{time}"), YEAR_FIRST
+    return (parsedate_to_datetime(text), RFC_2822) if _RFC_2822.fullmatch(text) else None
 
 
 def _is_number(value: object) -> bool:

@@ -8,6 +8,7 @@ from shlex import quote
 from typing import Any, Final, NamedTuple
 
 from harken import Feedback, FeedbackRejected, Harken, Receipt, Submission
+from harken.domain.idempotency import IMPORT_ID
 from harken.ports.repository import Conflict, DuplicateOf, Outcome, Stored, Taken
 from harken_adapters.formats.csv_export import from_cells
 from harken_adapters.formats.errors import BadRow
@@ -80,6 +81,7 @@ class Importer:
         self._announce = announce
         self._check_rules = check_rules
         self._dry_run = dry_run
+        self._import_id = import_id
         self._has_harken_ids = plan.has_harken_ids
         self._compared = compared_names(plan)
         self._place = "line" if table.layout.has_lines else "row"
@@ -184,6 +186,8 @@ class Importer:
                 self._count_waived(result.waived)
                 if result.duplicate:
                     tally.duplicates += 1
+                    of_import = result.feedback.context.get(IMPORT_ID)
+                    tally.shared += self._import_id is not None and of_import == self._import_id
                 else:
                     self._count_added(read)
             case Stored():

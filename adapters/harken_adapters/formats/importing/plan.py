@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import PurePath
@@ -14,21 +14,25 @@ from typing import Final
 from attrs import frozen
 
 from harken.domain.idempotency import IMPORT_ID
-from harken.domain.texts import did_you_mean, listed
-from harken_adapters.formats.errors import UnusableFile
+from harken.domain.texts import did_you_mean
+from harken_adapters.formats.errors import BadRow, UnusableFile
 from harken_adapters.formats.import_options import CONTEXT, FIELDS, ImportOptions
 from harken_adapters.formats.importing.columns import (
+    alternatives,
     check_fields,
     columns_named,
     columns_of_fields,
     context_name,
     id_column,
     likely_columns,
+    list_of,
     simplified,
 )
 from harken_adapters.formats.importing.dates import DateForms, Dates
 from harken_adapters.formats.importing.profile import Profile
+from harken_adapters.formats.importing.rating_columns import check_rating_column, preset_advice
 from harken_adapters.formats.importing.ratings import Ratings, canonical
+from harken_adapters.formats.presets import preset_drops
 from harken_adapters.formats.spreadsheet_csv import ID
 
 #: The suffixes of formats and of compression, without which a file keeps its name when it is converted.
@@ -36,8 +40,6 @@ _SUFFIXES: Final = re.compile(
     r"(\.(csv|tsv|tab|psv|txt|jsonl?|ndjson|xls[xm]|parquet|arrow|feather))?(\.(gz|gzip|zip))?$", re.IGNORECASE
 )
 _IDENTITY: Final = ("message_id", "created_at")
-#: How many names an error lists.
-_LISTED: Final = 20
 #: A first row with one of these has the names of columns: some survey tools write the questions above them.
 _NAMES: Final = frozenset({"rating", "comment", "sessionid", "createdat"})
 
@@ -113,8 +115,8 @@ class Plan:
             now: the current time, for a hint about dates in the future; ``None`` for no such hint.
 
         Raises:
-            UnusableFile: a mapped column occurs in no row, neither a rating nor a comment was found, or the ratings or
-                dates are ambiguous. The message says what to add.
+            UnusableFile: a mapped column occurs in no row, neither a rating nor a comment was found, a column that is
+                not read as the rating may be it, or the ratings or dates are ambiguous. The message says what to add.
             InvalidQuery: the time zone is unknown.
         """
         check_fields(options)
@@ -122,6 +124,8 @@ class Plan:
         occurring = {name: [one for one in columns if _occurs(one, profile)] for name, columns in wanted.items()}
         fields = {name: columns for name, columns in occurring.items() if columns}
         ratings = Ratings(_merged(profile, fields), scale=options.scale, chosen=options.ratings)
+        dates = Dates.of(options)
+        _check_constants(options, ratings, dates)
         forms = {one: profile.dates[one] for one in fields.get("created_at", ()) if one in profile.dates}
         is_export = profile.exported > 0 and profile.exported == profile.rows
         # The file that rejected rows are from passed these checks. Of the rows alone, most may still be uncorrected.
@@ -132,6 +136,8 @@ class Plan:
         reason = "reason" if "tags" not in fields and "reason" in free else None
         sessions, row_id = _sessions(profile, options, fields, free)
         others = [name for name in profile.names if name not in {*taken, reason, row_id}]
+        if profile.rows and not is_export and not profile.layout.is_rejects:
+            check_rating_column(profile, options, wanted.get("rating", ()), fields, others)
         kept = [name for name in others if goes_into_context(name, options)]
         return cls(
             fields=fields,
@@ -147,12 +153,16 @@ class Plan:
             id_column=row_id,
             source=source_name(profile.layout.rejected_from or profile.name),
             ratings=ratings,
-            dates=Dates.of(options),
+            dates=dates,
             forms=forms,
             undated=0 if is_export or "created_at" in options.constants else profile.undated,
             is_export=is_export,
             has_harken_ids=not is_export and ID in profile.names,
-            hints=[*_hints(profile, fields, options, others, ratings), *_future(forms, now)],
+            hints=[
+                *_hints(fields, options, others, ratings),
+                *_future(forms, now),
+                *_without_effect(profile, options, forms),
+            ],
         )
 
 
@@ -200,6 +210,19 @@ def _occurs(column: str, profile: Profile) -> bool:
     return "." in column and column.partition(".")[0] in profile.names
 
 
+def _check_constants(options: ImportOptions, ratings: Ratings, dates: Dates) -> None:
+    """Refuse a rating or a date for rows without one that cannot be read."""
+    reads: Mapping[str, Callable[[str], object]] = {"rating": ratings.read, "created_at": dates.read}
+    for name, read in reads.items():
+        value = options.constants.get(name)
+        try:
+            if value:
+                read(value)
+        except BadRow as error:
+            expected = "; expected up, down or neutral" if name == "rating" and not options.scale else ""
+            raise UnusableFile(f"--set {name}={quote(str(value))}: {error}{expected}") from None
+
+
 def _merged(profile: Profile, fields: Mapping[str, Sequence[str]]) -> Counter[str]:
     """How often each rating occurs, by its canonical text."""
     counts: Counter[str] = Counter()
@@ -234,12 +257,12 @@ def _check_mapped(profile: Profile, options: ImportOptions) -> None:
         if isinstance(column, str) and column not in known:
             hint = did_you_mean(column, profile.names)
             raise UnusableFile(
-                f"Column {column!r}, which is mapped to {name}, is missing{hint}; {_list_of(profile.names)}"
+                f"Column {column!r}, which is mapped to {name}, is missing{hint}; {list_of(profile.names)}"
             )
     if options.only and not set(options.only) & set(profile.names):
         hint = did_you_mean(options.only[0], profile.names)
         raise UnusableFile(
-            f"No column of --only, such as {options.only[0]!r}, is in the file{hint}; {_list_of(profile.names)}"
+            f"No column of --only, such as {options.only[0]!r}, is in the file{hint}; {list_of(profile.names)}"
         )
 
 
@@ -269,7 +292,10 @@ def _check_content(profile: Profile, options: ImportOptions, fields: Mapping[str
     if profile.columns is not None and profile.sample and _NAMES.intersection(map(_as_name, profile.sample[0])):
         example = f"--skip-rows {profile.layout.skipped + 1} if the names are in the next row, or {example}"
     place = f" in {profile.layout.place}" if profile.layout.place else ""
-    raise UnusableFile(f"No column has a rating or a comment{place}. Add {example}; {_list_of(profile.names)}")
+    raise UnusableFile(
+        f"No column has a rating or a comment{place}. {preset_advice(profile, options)} {example}; "
+        f"{list_of(profile.names)}"
+    )
 
 
 def _as_name(cell: object) -> str:
@@ -279,35 +305,73 @@ def _as_name(cell: object) -> str:
 def check_typed_columns(profiles: Sequence[Profile], options: ImportOptions) -> None:
     """Refuse columns that a person wants to leave out or to keep, but that are in none of the files.
 
+    In a mapping file, these may be the columns that a preset leaves out. Of a field with several columns, none needs
+    to occur, unless there is one with a similar name.
+
     Raises:
         UnusableFile: a column that is misspelt would otherwise be imported, or left out.
     """
     names = list(dict.fromkeys(name for profile in profiles for name in profile.names))
-    for column, option in options.typed_columns.items():
-        if names and not any(_occurs(column, profile) for profile in profiles):
+    if not names:
+        return
+    for column, option in _typed_columns(options).items():
+        if not any(_occurs(column, profile) for profile in profiles):
             raise UnusableFile(
-                f"Column {column!r} of {option} is missing{did_you_mean(column, names)}; {_list_of(names)}"
+                f"Column {column!r} of {option} is missing{did_you_mean(column, names)}; {list_of(names)}"
             )
+    taken = {column for columns in options.columns.values() for column in alternatives(columns)}
+    free = [name for name in names if name not in taken and name not in options.drop]
+    for field, columns in options.columns.items() if options.mapping_file else ():
+        if any(_occurs(column, profile) for column in alternatives(columns) for profile in profiles):
+            continue
+        for column in alternatives(columns):
+            if similar := did_you_mean(column, free):
+                raise UnusableFile(
+                    f"Column {column!r} of {field} in {options.mapping_file} is missing{similar}; {list_of(names)}"
+                )
+
+
+def _typed_columns(options: ImportOptions) -> Mapping[str, str]:
+    """The columns to leave out or to keep that a person named, and where."""
+    if options.mapping_file is None:
+        return options.typed_columns
+    where = f"in {options.mapping_file}"
+    drop = {column: f"drop {where}" for column in options.drop if column not in preset_drops()}
+    return {**drop, **dict.fromkeys(options.only or (), f"only {where}"), **options.typed_columns}
 
 
 def _hints(
-    profile: Profile,
     fields: Mapping[str, Sequence[str]],
     options: ImportOptions,
     others: Sequence[str],
     ratings: Ratings,
 ) -> Iterable[str]:
     """Other columns that may hold a field that no column has, and names in options that are probably misspelt."""
-    for name in ("rating", "comment", "created_at"):
+    for name in ("comment", "created_at"):
         if name not in fields and name not in options.constants and (likely := likely_columns(name, others)):
             yield f"If {likely[0]!r} is the {name}, add --map {name}={quote(likely[0])}"
-    kept = [name for name in others if name not in options.drop]
-    for name in options.drop:
-        if not _occurs(name, profile) and (similar := did_you_mean(name, kept)):
-            yield f"There is no column {name!r} to drop{similar}"
     for value in options.typed_ratings:
         if value not in ratings.counted:
             yield f"No row has the rating {value!r} of --rating{did_you_mean(value, ratings.counted)}"
+
+
+def _without_effect(profile: Profile, options: ImportOptions, forms: Mapping[str, DateForms]) -> Iterable[str]:
+    """The options that mean nothing for a file of this format, or without dates as texts."""
+    layout = profile.layout
+    # Rejected rows have the options of the file that they are from.
+    if layout.is_rejects:
+        return
+    has_effect = {
+        "encoding": layout.encoding is not None,
+        "separator": layout.format == "csv",
+        "skip_rows": layout.format in ("csv", "xlsx"),
+        "key": layout.format == "json",
+        "sheet": layout.format == "xlsx",
+        "date_format": bool(forms) or "created_at" in options.constants,
+    }
+    unused = [f"--{name.replace('_', '-')}" for name, has in has_effect.items() if not has and getattr(options, name)]
+    if unused:
+        yield f"Without effect on this file: {', '.join(unused)}"
 
 
 def _future(forms: Mapping[str, DateForms], now: datetime | None) -> Iterable[str]:
@@ -315,7 +379,3 @@ def _future(forms: Mapping[str, DateForms], now: datetime | None) -> Iterable[st
     for column, counted in forms.items():
         if now and counted.forms and counted.latest > now + timedelta(days=1):
             yield f"The last date in {column!r}, {counted.latest:%Y-%m-%d}, is in the future"
-
-
-def _list_of(names: Sequence[str]) -> str:
-    return f"the columns are {listed([*map(repr, names)], _LISTED)}"

@@ -28,10 +28,10 @@ _WORDS: Final[Mapping[str, Rating]] = {
     "": _NEUTRAL,
     **dict.fromkeys(("up", "yes", "like", "liked", "thumbsup", "positive", "true", "👍"), _UP),
     **dict.fromkeys(("down", "no", "dislike", "disliked", "thumbsdown", "negative", "false", "👎"), _DOWN),
-    **dict.fromkeys(("neutral", "none", "null"), _NEUTRAL),
+    "neutral": _NEUTRAL,
 }
-#: Words for no rating, which are not kept in the context as the original value.
-_ABSENT: Final = frozenset({"", "none", "null"})
+#: Words for no rating, as programs for data write them, which are not kept in the context as the original value.
+_ABSENT: Final = frozenset({"", "-", "none", "null", "nan", "n/a", "na", "#n/a", "<na>", "undefined"})
 _SEPARATORS: Final = re.compile("[ _-]")
 #: Skin tones, and the selector of a coloured symbol.
 _VARIANTS: Final = re.compile("[\ufe0f\U0001f3fb-\U0001f3ff]")
@@ -46,6 +46,10 @@ _STARS: Final = re.compile("([★⭐🌟]+)([☆✩]*)")
 #: How plain numbers are read in a column that holds no others.
 _SIGNED: Final = {"1": _UP, "0": _NEUTRAL, "-1": _DOWN}
 _BINARY: Final = {"1": _UP, "0": _DOWN}
+
+#: Numbers that are probably ratings, and the share of the values of a column that are, if it holds ratings.
+_SMALL: Final = frozenset(map(str, range(-1, 11)))
+_NEARLY_ALL: Final = 0.9
 
 
 @frozen
@@ -103,7 +107,20 @@ def canonical(value: object) -> str:
 
 
 def _word(text: str) -> Rating | None:
-    return _WORDS.get(_SEPARATORS.sub("", _VARIANTS.sub("", text.casefold())))
+    lowered = text.casefold()
+    return _NEUTRAL if lowered in _ABSENT else _WORDS.get(_SEPARATORS.sub("", _VARIANTS.sub("", lowered)))
+
+
+def are_ratings(values: Sequence[object]) -> bool:
+    """Whether nearly all of these values look like ratings: words and thumbs, or numbers up to 10 that do not count."""
+    texts = [text for text in map(canonical, values) if text.casefold() not in _ABSENT]
+    numbers = [text for text in texts if text in _SMALL]
+    # A few numbers may mean anything, and numbers of rows are in order.
+    if numbers and len(numbers) == len(texts):
+        first = int(numbers[0])
+        return len(numbers) > 2 and [*map(int, numbers)] != [*range(first, first + len(numbers))]
+    known = len(numbers) + sum(_word(text) is not None for text in texts)
+    return bool(texts) and known >= _NEARLY_ALL * len(texts)
 
 
 class Ratings:
@@ -219,7 +236,7 @@ def _rating_of(value: str, word: str) -> Rating:
 
 def _plain(counts: Mapping[str, int]) -> Mapping[str, Rating]:
     """How numbers without a scale are read: as 1 and -1, or as 1 and 0 in a column that holds nothing else."""
-    values = {text for text in counts if text}
+    values = {text for text in counts if text.casefold() not in _ABSENT}
     numbers = {text for text in values if _NUMBER.fullmatch(text)}
     if "-1" in numbers and numbers <= _SIGNED.keys():
         return _SIGNED

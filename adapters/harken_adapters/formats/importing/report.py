@@ -68,11 +68,16 @@ def understood_record(profile: Profile, plan: Plan) -> dict[str, Any]:
 def sample_of(profile: Profile, plan: Plan) -> list[dict[str, Any]]:
     """The first rows that can be imported, as they are; if none of the first can, the reasons why not."""
     builder = builder_for(plan, "default")
+    # The sessions of rejected rows depend on where they are from.
+    is_named_by_digest = profile.layout.is_rejects and plan.sessions is Sessions.ROW
     found: list[dict[str, Any]] = []
     problems: list[dict[str, Any]] = []
     for values in profile.sample:
         try:
-            found.append(_entry(builder.submission(values)))
+            entry = _entry(builder.submission(values))
+            if is_named_by_digest:
+                entry["session_id"] = None
+            found.append(entry)
         except BadRow as error:
             problems.append({"problem": str(error)})
         if len(found) == _SAMPLE:
@@ -121,8 +126,7 @@ def understood_lines(profile: Profile, plan: Plan) -> list[tuple[str, str]]:
     context += [_renamed(column, name) for column, name in plan.context.items()]
     if context:
         lines.append(("context", listed(context, _SHOWN_NAMES)))
-    if text := _identity_text(plan, is_stdin=profile.name == STDIN):
-        lines.append(("identity", text))
+    lines.append(("identity", _identity_text(plan, is_stdin=profile.name == STDIN)))
     if plan.left_out:
         lines.append(("left out", listed([repr(name) for name in plan.left_out], _SHOWN_NAMES)))
     if plan.absent:
@@ -138,11 +142,11 @@ def _identity(plan: Plan) -> str:
 
 
 def _identity_text(plan: Plan, *, is_stdin: bool) -> str:
-    """How rows are recognised when they are imported again; empty if that is only by their content."""
+    """How rows are recognised when they are imported again."""
     if plan.has_harken_ids:
         return f"by {ID!r}: an entry that is stored is not stored again"
     if plan.rows_have_identity:
-        return ""
+        return "by content: equal rows of several files are the same one"
     if is_stdin:
         return "by content: rows that were imported from stdin before are duplicates, whichever file they are from"
     return f"by content and the file name {plan.source!r}, as rows have no session, id or date"
@@ -240,5 +244,5 @@ def _cell(entry: Mapping[str, Any], name: str) -> str:
     value = entry[name]
     text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     if name == "created_at":
-        return text[:19].replace("T", " ")
+        return text[:16].replace("T", " ")
     return text if name == "comment" else excerpt(text, _CELL)

@@ -17,6 +17,8 @@ class RunningImport:
         self.id = record.id
         self._imports = harken.imports
         self._record = record
+        #: Whether an earlier run had the same id.
+        self.is_continued = record.counts.read > 0
         self._recorded = ImportCounts()
 
     def update(self, total: ImportCounts) -> None:

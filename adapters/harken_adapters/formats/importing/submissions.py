@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -32,6 +33,8 @@ from harken_adapters.formats.values import canonical_text, is_empty, to_json
 RATING_GIVEN: Final = "rating_given"
 #: How many context values a row has at most, besides the two that an import adds.
 MOST_VALUES: Final = MAX_CONTEXT_KEYS - 2
+#: What no storage can store in a text: NUL, and lone surrogates.
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _SINGLE_FIELDS: Final = tuple(name for name in FIELDS if name != "tags")
 _SESSION: Final = _SINGLE_FIELDS.index("session_id")
 #: The other fields by which equal rows are the same one.
@@ -91,7 +94,7 @@ class SubmissionBuilder(ABC):
             rating = Rating.NEUTRAL
         else:
             rating, given = self._read_rating(rating)
-            if given is not None:
+            if given is not None and not _UNSTORABLE.search(given):
                 context.setdefault(RATING_GIVEN, given)
         if created_at is not None:
             created_at = self._read_date(created_at)
@@ -146,14 +149,23 @@ class SubmissionBuilder(ABC):
         return f"{digest.hex()}-{occurrence}"
 
     def _shortened(self, context: dict[str, Any]) -> dict[str, Any]:
-        """The context, with at most as many values, and values of at most as many characters, as can be stored."""
-        long = [name for name, value in context.items() if type(value) is str and len(value) > MAX_CONTEXT_VALUE_LENGTH]
-        if not long and len(context) <= MOST_VALUES:
+        """The context, with at most as many values, and values of at most as many characters, as can be stored.
+
+        Values with characters that cannot be stored are left out.
+        """
+        longest = MAX_CONTEXT_VALUE_LENGTH
+        texts = [value for value in context.values() if type(value) is str]
+        has_invalid = _UNSTORABLE.search("".join(texts)) is not None
+        if not has_invalid and len(context) <= MOST_VALUES and max(map(len, texts), default=0) <= longest:
             return context
         self.cut += 1
-        for name in long:
-            context[name] = f"{context[name][: MAX_CONTEXT_VALUE_LENGTH - 1]}…"
-        return dict(islice(context.items(), MOST_VALUES))
+        found: dict[str, Any] = {}
+        for name, value in context.items():
+            if type(value) is not str:
+                found[name] = value
+            elif not _UNSTORABLE.search(value):
+                found[name] = f"{value[: longest - 1]}…" if len(value) > longest else value
+        return dict(islice(found.items(), MOST_VALUES))
 
 
 def builder_for(plan: Plan, application: Any, import_id: str | None = None) -> SubmissionBuilder:

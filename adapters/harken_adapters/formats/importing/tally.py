@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import count as numbers_from
 from typing import Any, Final
 
 from attrs import Factory, asdict, define, field
@@ -14,16 +15,40 @@ from harken.domain.imports import ImportCounts
 _MOST_REASONS: Final = 100
 #: The parts of a reason that differ from row to row.
 _DETAILS: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\d[\d,.]*")
+_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 _OTHERS: Final = "other reasons"
 
 
 @define
 class Reason:
-    """A reason why rows were rejected, with the first of these rows as the example."""
+    """A reason why rows were rejected, with the first of these rows as the example.
 
-    example: str
+    Attributes:
+        first: the reason of the first row.
+        place: where that is.
+        count: the number of rows.
+        differing: which of the quoted values in the reason differ from row to row, from 0.
+    """
+
+    first: str
     place: str
     count: int = 0
+    differing: set[int] = Factory(set)
+
+    @property
+    def example(self) -> str:
+        """The reason, with ``such as`` before values that differ from row to row."""
+        numbers = numbers_from()
+        return _QUOTED.sub(
+            lambda found: f"such as {found[0]}" if next(numbers) in self.differing else found[0], self.first
+        )
+
+    def add(self, reason: str) -> None:
+        """Count a row that was rejected for this reason, or one with other values."""
+        self.count += 1
+        if reason != self.first:
+            pairs = zip(_QUOTED.findall(self.first), _QUOTED.findall(reason), strict=False)
+            self.differing |= {number for number, (one, other) in enumerate(pairs) if one != other}
 
 
 @define
@@ -35,6 +60,7 @@ class Tally:
         waived: how many of the imported rows break a rule that was not applied, by rule.
         cut: the number of rows whose context was shortened.
         undated: the number of added rows without a date, which have the time of the import.
+        shared: the number of duplicates of rows that the same import added: in one run, those of an earlier file.
         is_incomplete: whether the last row was incomplete, and is left for a later import.
     """
 
@@ -46,6 +72,7 @@ class Tally:
     waived: Counter[str] = field(default=Factory(Counter), eq=False)
     cut: int = field(default=0, eq=False)
     undated: int = field(default=0, eq=False)
+    shared: int = field(default=0, eq=False)
     is_incomplete: bool = field(default=False, eq=False)
 
     @property
@@ -63,8 +90,9 @@ class Tally:
         self.rejected += 1
         kind = _DETAILS.sub("…", reason)
         if kind not in self.reasons and len(self.reasons) >= _MOST_REASONS:
-            kind = _OTHERS
-        self.reasons.setdefault(kind, Reason(reason, place)).count += 1
+            self.reasons.setdefault(_OTHERS, Reason(_OTHERS, place)).count += 1
+            return
+        self.reasons.setdefault(kind, Reason(reason, place)).add(reason)
 
     def common_reasons(self, most: int = 3) -> list[Reason]:
         """The most common reasons, the most common first."""
@@ -78,9 +106,13 @@ class Tally:
         self.waived.update(other.waived)
         self.cut += other.cut
         self.undated += other.undated
+        self.shared += other.shared
         self.is_incomplete |= other.is_incomplete
         for kind, reason in other.reasons.items():
-            self.reasons.setdefault(kind, Reason(reason.example, reason.place)).count += reason.count
+            known = self.reasons.setdefault(kind, Reason(reason.first, reason.place))
+            known.add(reason.first)
+            known.count += reason.count - 1
+            known.differing |= reason.differing
         return self
 
     def record(self) -> dict[str, Any]:

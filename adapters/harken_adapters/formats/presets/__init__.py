@@ -11,7 +11,7 @@ from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.presets.mapping_file import options_of, parse_mapping, read_mapping
 
-__all__ = ["options_of", "parse_mapping", "preset", "preset_names", "preset_text", "read_mapping"]
+__all__ = ["options_of", "parse_mapping", "preset", "preset_drops", "preset_names", "preset_text", "read_mapping"]
 
 _SUFFIX: Final = ".toml"
 
@@ -32,6 +32,11 @@ def preset_text(name: str) -> str:
     if name not in known:
         raise UnusableFile(no_such("preset", name, known))
     return files(__package__).joinpath(f"{name}{_SUFFIX}").read_text("utf-8")
+
+
+def preset_drops() -> frozenset[str]:
+    """The columns that presets leave out. A file has those of one version of its program."""
+    return frozenset(column for name in preset_names() for column in preset(name).drop)
 
 
 def preset(name: str) -> ImportOptions:

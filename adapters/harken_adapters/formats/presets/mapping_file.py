@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import evolve
+
 from harken.domain.texts import excerpt, no_such, unknown_names
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import CONTEXT, FORMATS, ImportOptions, field_problem
@@ -26,7 +28,7 @@ def read_mapping(path: Path) -> ImportOptions:
         raise UnusableFile(f"Cannot read the mapping file {path}: {error.strerror or error}") from error
     except UnicodeDecodeError:
         raise UnusableFile(f"The mapping file {path} is not UTF-8; save it as UTF-8") from None
-    return parse_mapping(text, f"The mapping file {path}")
+    return evolve(parse_mapping(text, f"The mapping file {path}"), mapping_file=str(path))
 
 
 def parse_mapping(text: str, where: str) -> ImportOptions:

@@ -77,11 +77,29 @@ class ArrowTable(TypedTable):
 
 
 def _values(column: Any) -> list[Any]:
-    """The values of a column as Python objects."""
+    """The values of a column as Python objects. One that Python lacks, such as the year 99999, is a text."""
     kind = column.type
     if pyarrow.types.is_timestamp(kind) and kind.unit == "ns":
         # Python's dates have microseconds.
         column = column.cast(pyarrow.timestamp("us", kind.tz), safe=False)
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError, LookupError):
+        values = [_value_or_text(scalar) for scalar in column]
     is_plain = pyarrow.types.is_string(kind) or pyarrow.types.is_integer(kind) or pyarrow.types.is_boolean(kind)
     return values if is_plain else [from_library(value) for value in values]
+
+
+def _value_or_text(scalar: Any) -> Any:
+    """The value as a Python object; if there is none, such as for a time in an unknown zone, a text."""
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, LookupError):
+        pass
+    kind = scalar.type
+    if pyarrow.types.is_timestamp(kind) and kind.tz:
+        return f"{scalar.cast(pyarrow.timestamp(kind.unit)).cast(pyarrow.string())} {kind.tz}"
+    try:
+        return str(scalar.cast(pyarrow.string()))
+    except pyarrow.ArrowException:
+        return f"<{kind} out of range>"

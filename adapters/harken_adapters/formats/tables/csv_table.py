@@ -102,6 +102,13 @@ class CsvTable(TextTable):
         rows = [record for record in records if any(record.values)]
         if not rows or rows[0].problem:
             problem = rows[0].problem if rows else "there is no row"
+            if problem.startswith(TOO_LONG):
+                # With names of nine characters.
+                columns = round(MAX_ROW_CHARACTERS / 10, -3)
+                problem = (
+                    f"the first one has more than {MAX_ROW_CHARACTERS:,} characters, which are about {columns:,.0f} "
+                    "columns; leave out columns, or is a quote missing?"
+                )
             raise UnusableFile(f"{self.name}: A CSV file must begin with a row of column names: {problem}")
         rows = [row for row in rows if not row.problem]
         index = 0

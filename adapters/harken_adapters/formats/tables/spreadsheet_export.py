@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from harken_adapters.formats.import_options import FIELDS
-from harken_adapters.formats.spreadsheet_csv import ID, unguard
+from harken_adapters.formats.spreadsheet_csv import ID, unguard, unguard_context
 from harken_adapters.formats.tables.table import Row, Table
-
-#: What spreadsheets make of Boolean values.
-_TRUTHS: Final = {"TRUE": "true", "FALSE": "false"}
 
 
 class SpreadsheetExport(Table):
@@ -37,7 +34,8 @@ class SpreadsheetExport(Table):
     def _cells(self, values: list[Any]) -> list[Any]:
         cells = [unguard(value) if type(value) is str else value for value in values]
         for number in self._context:
-            cells[number] = _TRUTHS.get(cells[number], cells[number])
+            if type(value := values[number]) is str:
+                cells[number] = unguard_context(value)
         return cells
 
     def raw(self, row: Row) -> object:

@@ -36,6 +36,9 @@ _SHEETS: Final = "xl/worksheets/"
 #: The place of a cell, such as ``B7``, or the number of a row.
 _PLACE: Final = re.compile(rb"""\sr=["']([A-Za-z]*)([0-9]{1,40})["']""")
 _FORMULA: Final = re.compile(rb"<(?:\w+:)?f[\s/>]")
+#: The beginning of a row or a cell, with its place.
+_BEGINNING: Final = re.compile(rb"""<(?:\w+:)?(?:row|c)(?:\s[^<>]*?)?\sr=["']([A-Za-z]*)([0-9]{1,40})["']""")
+_LONGEST_BEGINNING: Final = 1_024
 #: More than the length of a place, which may be divided between two pieces.
 _OVERLAP: Final = 64
 
@@ -127,7 +130,13 @@ def _scan_sheets(source: Source) -> Collection[str]:
             for _ in chunks:
                 pass
             continue
-        size, has_formulas = _count_cells(chunks)
+        repeats = _Repeats()
+        size, has_formulas = _count_cells(map(repeats.add, chunks))
+        if repeats.found:
+            raise UnusableFile(
+                f"{source.name} has a sheet in which a row or a cell occurs twice; open it in a spreadsheet, and save "
+                "it again"
+            )
         if size > _MAX_CELLS:
             raise UnusableFile(
                 f"{source.name} has a sheet with {size:,} cells up to its last row and column; delete the cells that "
@@ -171,3 +180,33 @@ def _count_cells(chunks: Iterable[bytes]) -> tuple[int, bool]:
             names.update(columns)
             last_row = max(last_row, *map(int, rows))
     return last_row * max(column_number(letters.decode()) for letters in names), has_formulas
+
+
+class _Repeats:
+    """Finds rows and cells that occur twice in a sheet, of which a program would read either.
+
+    Attributes:
+        found: whether there is one, or a row is far before one with a smaller number.
+    """
+
+    def __init__(self) -> None:
+        self.found = False
+        self._rest = b""
+        self._row = 0
+        #: The places that were seen in this row.
+        self._seen: set[tuple[bytes, bytes]] = set()
+
+    def add(self, chunk: bytes) -> bytes:
+        """Look at a piece of the sheet, and return it."""
+        text = self._rest + chunk
+        # The last element may be divided between two pieces.
+        end = max(text.rfind(b"<"), 0)
+        self._rest = text[end : end + _LONGEST_BEGINNING]
+        if places := _BEGINNING.findall(text, 0, end):
+            rows = [int(row) for _, row in places]
+            new = set(places)
+            is_new = len(new) == len(places) and new.isdisjoint(self._seen) and min(rows) >= self._row
+            self.found = self.found or not is_new
+            self._row = max(rows)
+            self._seen = {place for place in new | self._seen if int(place[1]) == self._row}
+        return chunk

@@ -142,6 +142,7 @@ def _print_result(run: Run, total: Tally, seconds: float) -> None:
     show_remarks(total)
     if not run.dry_run:
         show_reused_names(run.files)
+    _show_shared_rows(run)
     if total.is_incomplete:
         say("The last row is incomplete; it is left for the next import")
     for file in run.files:
@@ -162,6 +163,22 @@ def show_rejects(rejects: Rejects, what: str) -> None:
         say(f"Rejected {what}, with reasons, are in {rejects.written}", style="yellow")
     if rejects.remark:
         say(rejects.remark, style="yellow")
+
+
+def _show_shared_rows(run: Run) -> None:
+    """Print how many rows of a file were not stored, as they are equal to rows of a file before it."""
+    if run.record is None or run.record.is_continued:
+        return
+    for number, file in enumerate(run.files):
+        if number and file.tally.shared and file.plan.rows_have_identity:
+            others = in_one_line(run.files[0].table.name) if number == 1 else "the files before it"
+            are = "row of {} is" if file.tally.shared == 1 else "rows of {} are"
+            say(
+                f"{file.tally.shared:,} {are.format(in_one_line(file.table.name))} equal to rows of {others}, and not "
+                "stored again. If this is other feedback, undo this import, add a column to each file that "
+                "distinguishes it, such as branch, and import them again",
+                style="yellow",
+            )
 
 
 def counts_text(counts: ImportCounts, noun: str = "", *, dry_run: bool = False) -> str:

@@ -60,7 +60,9 @@ def test_any_value_is_a_date_or_is_rejected(value: Any) -> None:
         (("01/02/2026",), '--date-format "%m/%d/%Y" or --date-format "%d/%m/%Y"'),
         (("31.01.26 17:30",), '--date-format "%d.%m.%y %H:%M"'),
         (("Jan 31, 2026",), '--date-format "%b %d, %Y"'),
-        (("soon",), "such as --date-format"),
+        (("05.01.2026 10:00",), 'with --date-format "%d.%m.%Y %H:%M" or --date-format "%m.%d.%Y %H:%M"'),
+        (("3/4/26",), 'with --date-format "%m/%d/%y" or --date-format "%d/%m/%y"'),
+        (("soon",), "with --date-format, in which %Y, %m, %d, %H and %M are the parts of a date"),
     ],
 )
 def test_a_format_that_reads_all_examples_is_proposed(examples: tuple[str, ...], proposal: str) -> None:
@@ -71,3 +73,24 @@ def test_a_format_that_reads_all_examples_is_proposed(examples: tuple[str, ...],
     with pytest.raises(UnusableFile) as caught:
         forms.check("date")
     assert proposal in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026/01/02", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("2026/1/2 9:05", datetime(2026, 1, 2, 9, 5, tzinfo=UTC)),
+        ("2026.01.02, 19:05:06", datetime(2026, 1, 2, 19, 5, 6, tzinfo=UTC)),
+        ("2026-1-2T19:05:06Z", datetime(2026, 1, 2, 19, 5, 6, tzinfo=UTC)),
+    ],
+)
+def test_dates_with_the_year_first_are_plain(text: str, expected: datetime) -> None:
+    """With any separator between the parts."""
+    assert Dates().read(text) == expected
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "1969-12-31", "9999-01-01", "2026/13/01", "2026/01-02"])
+def test_dates_that_cannot_be_stored_are_no_dates(text: str) -> None:
+    """So the first and the last date of a file are those of rows that can be stored."""
+    with pytest.raises(BadRow):
+        Dates().read(text)

@@ -189,6 +189,27 @@ def test_a_distant_cell_does_not_fill_the_memory(cell: tuple[int, int]) -> None:
         raw_rows(data.getvalue(), "file.xlsx")
 
 
+@pytest.mark.parametrize("rows", [3, 20_000])
+@pytest.mark.parametrize("repeated", ["row", "cell"])
+def test_a_row_or_a_cell_that_occurs_twice_is_refused(rows: int, repeated: str) -> None:
+    """Either could be what the person sees in another program."""
+    data = xlsx([["id", "comment"], *([number, "good"] for number in range(rows))])
+    assert len(raw_rows(data, "file.xlsx")) == rows
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as book, zipfile.ZipFile(changed, "w") as other:
+        for name in book.namelist():
+            text = book.read(name)
+            if name.endswith("sheet1.xml"):
+                place = (b'<row r="3"', b'<row r="2"') if repeated == "row" else (b'<c r="B2"', b'<c r="A2"')
+                if repeated == "row" and rows > 3:
+                    place = (f'<row r="{rows}"'.encode(), b'<row r="2"')
+                assert place[0] in text
+                text = text.replace(*place)
+            other.writestr(name, text)
+    with pytest.raises(UnusableFile, match="a row or a cell occurs twice"):
+        raw_rows(changed.getvalue(), "file.xlsx")
+
+
 #: Cells that Excel can hold.
 CELLS = (
     st.none()
@@ -316,3 +337,38 @@ def test_a_date_in_the_context_gets_no_zone(of: str) -> None:
         [feedback] = hk.export()
     assert feedback.context == {"seen": "2024-01-02T03:04:05"}
     assert tally.duplicates == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "texts"),
+    [
+        ([2**62, 0], pa.timestamp("us"), ["<value out of range: 4611686018427387904>", "1970-01-01T00:00:00"]),
+        ([2**31 - 1, 0], pa.date32(), ["<value out of range: 2147483647>", "1970-01-01T00:00:00"]),
+        ([2**62, 5], pa.duration("ms"), ["4611686018427387904", "0:00:00.005000"]),
+        ([0, 1], pa.timestamp("us", "Nowhere/City"), [f"1970-01-01 00:00:00.00000{n} Nowhere/City" for n in (0, 1)]),
+    ],
+)
+@pytest.mark.parametrize("format_", ["arrow", "parquet"])
+def test_a_value_that_python_lacks_is_a_text(values: list[Any], kind: Any, texts: list[Any], format_: str) -> None:
+    """In any column, and the other rows are read; as a date, it is the problem of its row."""
+    table = pa.table({"rating": ["up", "down"], "more": pa.array(values, kind)})
+    assert [row["more"] for row in raw_rows(columnar(table, format_), f"a.{format_}")] == texts
+
+
+def test_a_date_out_of_range_is_the_problem_of_its_row() -> None:
+    """Other rows are imported."""
+    days = pa.array([2**31 - 1, 20_000, 20_001], pa.date32())
+    table = pa.table({"rating": ["up", "down", "up"], "created_at": days})
+    with harken.connect("memory://") as hk:
+        tally, rejected = imported(hk, columnar(table, "arrow"), "arrow")
+    assert tally.added == 2
+    assert "created_at is not a date: '<value out of range" in str(rejected)
+
+
+def test_bytes_that_no_storage_stores_cost_a_value_of_the_context() -> None:
+    """And never the rating."""
+    table = pa.table({"rating": ["up", "down"], "image": [b"a\0b", b"ok"]})
+    with harken.connect("memory://") as hk:
+        imported(hk, columnar(table, "parquet"), "parquet")
+        found = {one.rating.word: dict(one.context) for one in hk.collection.stream(hk.query())}
+    assert found == {"up": {}, "down": {"image": "ok"}}

@@ -207,7 +207,10 @@ def test_names_that_look_alike() -> None:
     [
         (",,\n,,\n", "must begin with a row of column names: there is no row"),
         ('"session_id\n', "must begin with a row of column names: not valid CSV"),
-        (f"{'x' * MAX_ROW_CHARACTERS}\n", "must begin with a row of column names: the row is too long"),
+        (
+            f"{'x' * MAX_ROW_CHARACTERS}\n",
+            "names: the first one has more than 262,144 characters, which are about 26,000",
+        ),
         ("session_id,rating,rating\ns,up,down\n", "The column 'rating' appears twice; remove or rename one"),
         ("session_id,tier, tier \ns,1,2\n", "The column 'tier' appears twice"),
     ],
