@@ -84,6 +84,15 @@ def test_rows_without_a_date_are_counted(cli: Any, tmp_path: Path, of: str) -> N
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_name_that_is_not_utf8(cli: Any, tmp_path: Path) -> None:
+    """Such a file is imported; what cannot be printed is replaced."""
+    name = b"a\xff.csv".decode("utf-8", "surrogateescape")
+    write(tmp_path, name, "rating,comment\nup,hello\n")
+    ran = cli("import", name)
+    assert (ran.code, "a\ufffd.csv: CSV" in ran.out) == (0, True)
+    assert cli("imports", "--json").json["items"][0]["files"] == ["a\ufffd.csv"]
+
+
 def test_other_sheets_are_named(cli: Any, tmp_path: Path) -> None:
     """When the first one is read, and when it has no feedback."""
     with xlsxwriter.Workbook(tmp_path / "a.xlsx") as book:

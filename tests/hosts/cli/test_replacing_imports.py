@@ -129,18 +129,27 @@ def test_equal_files_replace_the_import_of_several_only_together(cli: Any, tmp_p
 
 
 def test_rows_that_would_be_rejected_are_not_erased(cli: Any, tmp_path: Path) -> None:
-    """As many may be rejected as the import that is replaced rejected, however often it was repeated."""
+    """Only rows that cannot be read with any mapping may be rejected: others may be stored."""
     rows = [*survey(range(60)), *survey(range(60, 70), "meh"), "too,many,cells,here"]
     for _ in range(3):
         imported_as_neutral(cli, tmp_path, rows)
     ran = cli("import", "a.csv", *MAPPED, *REPLACE)
     assert (ran.code, stored()) == (2, {"neutral": 70})
     assert "10 rows would be rejected, such as: Unknown rating 'meh'" in " ".join(ran.err.split()), ran.err
-    assert "rejected 0, so --replace would lose rows" in ran.err
+    assert "So --replace might lose rows that are stored" in ran.err
     ran = cli("import", "a.csv", *MAPPED, "--rating", "meh=neutral", *REPLACE, "--json")
     assert (ran.code, ran.json["added"], ran.json["rejected"]) == (3, 70, 1)
     ran = cli("import", "a.csv", *MAPPED, "--rating", "meh=down", *REPLACE, "--json")
     assert (ran.json["added"], stored()) == (70, {"up": 60, "down": 10})
+
+
+def test_other_entries_with_the_id_of_an_import_are_not_erased(cli: Any, tmp_path: Path) -> None:
+    """Such as restored ones, which keep their import id."""
+    imported_as_neutral(cli, tmp_path, survey(range(5)))
+    assert cli("submit", "s", "up", "--context", "import_id=first").code == 0
+    ran = cli("import", "a.csv", *MAPPED, *REPLACE)
+    assert (ran.code, stored()) == (2, {"neutral": 5, "up": 1})
+    assert "6 entries have the id of import first, but it added 5" in " ".join(ran.err.split())
 
 
 # --- imports that have not finished -----------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ class Source:
         Raises:
             UnusableFile: the file cannot be opened.
         """
-        self.name = STDIN if path == STANDARD else path
+        # A name that is not UTF-8 cannot be printed or stored.
+        self.name = STDIN if path == STANDARD else os.fsencode(path).decode("utf-8", "replace")
         try:
             self._file, self.may_grow = _open(path)
         except OSError as error:

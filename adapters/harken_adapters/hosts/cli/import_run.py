@@ -17,7 +17,7 @@ from harken.domain.texts import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.importing.importer import Importer, Reject
 from harken_adapters.formats.importing.mappings import carried_mapping, digests_of_all
-from harken_adapters.formats.importing.plan import Plan, source_name
+from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.tally import Tally
@@ -126,11 +126,18 @@ class Run:
             self._erase(replaced)
 
     def _check_accepted(self, replaced: Sequence[Import]) -> None:
-        """Refuse to replace imports if rows that they stored would be rejected now.
+        """Refuse to replace imports if a stored entry might be lost.
 
         Raises:
-            WrongUsage: more rows would be rejected than are not stored.
+            WrongUsage: a row would be rejected, which may be stored, or other entries have the id of an import.
         """
+        for one in replaced:
+            if (stored := stored_entries(self._hk, one)) > one.counts.added:
+                raise WrongUsage(
+                    f"{amount(stored, 'entry', 'entries')} have the id of import {one.id}, but it added "
+                    f"{one.counts.added:,}, so --replace would lose others, such as restored ones; undo it with "
+                    f"{undo_command(one.id, self.command)}, and import again"
+                )
         examples: list[str] = []
 
         def reject(position: int, reason: str, row: object, _: Origin | None) -> None:
@@ -140,25 +147,12 @@ class Run:
 
         for file in self.files:
             run_through(self._steps(file, self._importer(file, dry_run=True, reject=reject)), partial(_size, file))
-        before = self._rejected_by(replaced)
-        if len(examples) > before:
+        if examples:
             raise WrongUsage(
-                f"{amount(len(examples), 'row')} would be rejected, such as: {examples[0]}. What is replaced rejected "
-                f"{before:,}, so --replace would lose rows. Import with options that read them; or undo import "
-                f"{replaced[0].id} with {undo_command(replaced[0].id, self.command)}, and import again"
+                f"{amount(len(examples), 'row')} would be rejected, such as: {examples[0]}. So --replace might lose "
+                f"rows that are stored. Import with options that read all rows; or undo import {replaced[0].id} with "
+                f"{undo_command(replaced[0].id, self.command)}, and import again"
             )
-
-    def _rejected_by(self, replaced: Sequence[Import]) -> int:
-        """How many rows that can be read were rejected by imports, at most."""
-        rows: dict[tuple[str, str], int] = {}
-        for one in replaced:
-            for content in one.contents or ():
-                key = (one.id, source_name(content.name))
-                rows[key] = max(rows.get(key, 0), content.rows)
-        missing = sum(rows.values()) - sum(stored_entries(self._hk, one) for one in replaced)
-        # The counts have those of repeated runs several times.
-        counted = sum(one.counts.rejected for one in replaced) - sum(file.profile.unreadable for file in self.files)
-        return max(0, min(missing, counted))
 
     def _erase(self, replaced: Sequence[Import]) -> None:
         for one in replaced:
