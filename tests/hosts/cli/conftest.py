@@ -2,8 +2,9 @@
 
 import io
 import json
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,19 @@ Cli = Callable[..., Ran]
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+def _same_logging() -> Iterator[None]:
+    """Removes the handlers that commands add: they would write to the stderr of a test that has ended."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = [handler for handler in root.handlers if handler in before]
+    root.setLevel(level)
+
+
+@pytest.fixture
+def cli(
+    _same_logging: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Cli:
     """Runs ``harken`` in an empty directory, 100 columns wide, without settings from the environment."""
     for name in [name for name in os.environ if name.startswith("HARKEN_")]:
         monkeypatch.delenv(name)

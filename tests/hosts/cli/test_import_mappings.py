@@ -146,3 +146,19 @@ def test_a_column_that_was_added_to_some_files_of_an_import(cli: Any, tmp_path: 
     for names in (wider, wider[:1], [files[0], wider[1]]):
         assert "rows are the same. Leave the other columns out with --drop" in cli("import", *names).err
     assert cli("import", *wider, "--drop", "tier", "--json").json["duplicates"] == 60
+
+
+def test_files_with_dates_that_share_some_rows(cli: Any, tmp_path: Path) -> None:
+    """Without sessions and ids, some rows of a day are equal by chance: other files may be mapped in another way."""
+    common = [f"2026-01-{day:02},up,ok" for day in range(1, 6)]
+
+    def rows(place: str) -> str:
+        own = [f"2026-01-{day:02},down,{place} {day}" for day in range(1, 16)]
+        return "\n".join(["created_at,rating,comment", *common, *own, ""])
+
+    for place in ("berlin", "munich"):
+        file = write(tmp_path, f"{place}.csv", rows(place))
+        assert cli("import", file, "--set", f"agent_id={place}", "--json").json["added"] == 20
+    ran = cli("import", "munich.csv", "--set", "agent_id=berlin")
+    assert (ran.code, "with another mapping" in ran.err) == (2, True)
+    assert len(stored()) == 40

@@ -20,7 +20,8 @@ from harken_adapters.hosts.cli.import_run import ImportFile, stored_entries, und
 from harken_adapters.hosts.cli.options import CliContext, WrongUsage
 from harken_adapters.hosts.cli.output import in_one_line
 
-#: The share of the sample of an import that must be found with other columns: some contents are equal by chance.
+#: The share of the sample of an import that must be found with other columns, or without ids: some rows are equal by
+#: chance.
 _ENOUGH: Final = 0.5
 _REJECTED: Final = ".rejected"
 
@@ -93,6 +94,7 @@ class FileRows:
         mapping: how they are mapped to feedback.
         rejected_from: the name of the file from which they were rejected; empty if they were not.
         source: the name that the files of equal rows have, see :func:`recognised_name`; empty if rows have an identity.
+        has_ids: whether rows have a session or an id, so that an equal one is hardly another one by chance.
         content: the rows, as the record of their import has them.
         table: the file, in which the rows of an earlier import are looked for.
     """
@@ -101,6 +103,7 @@ class FileRows:
     mapping: MappingDigests
     rejected_from: str = ""
     source: str = ""
+    has_ids: bool = True
     content: FileContent | None = None
     table: Table | None = None
 
@@ -111,6 +114,11 @@ class FileRows:
         if not self.source or len(one.files) >= MAX_FILES:
             return True
         return self.source in map(recognised_name, one.files)
+
+    def shares_rows(self, one: Import) -> bool:
+        """Whether rows of an import are among them; without ids, at least half of its sample."""
+        shared = len(self.digests.rows.found.intersection(one.samples.rows))
+        return shared >= (1 if self.has_ids else max(1, _ENOUGH * len(one.samples.rows)))
 
     def contained(self, contents: Collection[FileContent]) -> set[FileContent]:
         """Those of these contents with which the file begins, also if columns were added."""
@@ -225,7 +233,7 @@ class Overlap:
     def _difference(self, one: Import) -> _Difference | None:
         files = [file for file in self._files if file.may_be_in(one)]
         for file in files:
-            if one.shares_rows(file.digests.rows.found) and not one.mapping.is_same(file.mapping):
+            if file.shares_rows(one) and not one.mapping.is_same(file.mapping):
                 is_said = one.mapping.options != file.mapping.options
                 return _Difference.MAPPING if is_said else _Difference.MEANING
         others = [file for file in files if not set(file.mapping.columns) <= set(one.mapping.columns)]

@@ -20,7 +20,7 @@ from harken.domain.texts import amount
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.mappings import digests_of
-from harken_adapters.formats.importing.plan import Plan, check_typed_columns
+from harken_adapters.formats.importing.plan import Plan, Sessions, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.presets import options_of, preset, preset_names, preset_text, read_mapping
@@ -259,6 +259,7 @@ def _rows_of(file: ImportFile) -> Iterator[FileRows]:
             source=""
             if file.plan.rows_have_identity
             else recognised_name(file.table.layout.rejected_from or file.table.name),
+            has_ids=file.plan.sessions in (Sessions.COLUMN, Sessions.ID) or "message_id" in file.plan.fields,
             content=file.profile.content,
             table=file.table,
         )
