@@ -254,7 +254,7 @@ class Harken:
             application: the application of the feedback, if it is not the one of :attr:`application`.
 
         Raises:
-            FeedbackNotFound: there is no such feedback.
+            FeedbackNotFound: the feedback does not exist.
             FeedbackWithdrawn: it is withdrawn.
             FeedbackRejected: the changed feedback would break rules.
             StaleFeedback: it has another version than expected.
@@ -267,7 +267,7 @@ class Harken:
         """Withdraw feedback for its author: it is no longer counted. Withdrawing it again changes nothing.
 
         Raises:
-            FeedbackNotFound: there is no such feedback.
+            FeedbackNotFound: the feedback does not exist.
         """
         return self.collection.withdraw(self._application(application), feedback_id)
 
@@ -275,7 +275,7 @@ class Harken:
         """The feedback with that id, in any state.
 
         Raises:
-            FeedbackNotFound: there is no such feedback.
+            FeedbackNotFound: the feedback does not exist.
         """
         return self.collection.get(self._application(application), feedback_id)
 
@@ -509,7 +509,7 @@ class Harken:
 
         Raises:
             InvalidQuery: a filter is invalid.
-            TypeError: there is no such filter.
+            TypeError: the filter does not exist.
         """
         return build_query(filters, self.application)
 
@@ -540,7 +540,7 @@ def build_query(filters: Filters, application: str) -> FeedbackQuery:
 
     Raises:
         InvalidQuery: a filter is invalid.
-        TypeError: there is no such filter.
+        TypeError: the filter does not exist.
     """
     check_keywords(filters, Filters, "filter")
     other, rating = filters.get("application"), filters.get("rating")

@@ -30,7 +30,7 @@ class AlertRepository(ABC):
     def replace(self, alert: Alert, event: Event) -> bool:
         """Replace the previous version of ``alert``, and store its event, atomically and durably.
 
-        Returns ``False`` if the stored version is not ``alert.version - 1``, or there is no such alert.
+        Returns ``False`` if the stored version is not ``alert.version - 1``, or the alert does not exist.
         """
 
     @abstractmethod

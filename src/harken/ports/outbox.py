@@ -127,7 +127,7 @@ class Outbox(ABC):
         """The delivery with that id, in any state.
 
         Raises:
-            DeliveryNotFound: there is no such delivery.
+            DeliveryNotFound: the delivery does not exist.
         """
 
     @abstractmethod
@@ -155,7 +155,7 @@ class Outbox(ABC):
         holder decides its outcome.
 
         Raises:
-            DeliveryNotFound: there is no such delivery.
+            DeliveryNotFound: the delivery does not exist.
         """
 
     @abstractmethod

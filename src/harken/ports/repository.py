@@ -92,7 +92,7 @@ class FeedbackRepository(ABC):
         """The feedback with that id, in any state.
 
         Raises:
-            FeedbackNotFound: there is no such feedback in that application.
+            FeedbackNotFound: the feedback does not exist in that application.
         """
 
     @abstractmethod
@@ -153,7 +153,7 @@ class FeedbackRepository(ABC):
         type: it is then stored with the ``before`` of the earliest of them.
 
         Raises:
-            FeedbackNotFound: there is no such feedback in that application.
+            FeedbackNotFound: the feedback does not exist in that application.
             StaleFeedback: the stored version is not ``feedback.version - 1``, or not ``over``; nothing was written.
         """
 

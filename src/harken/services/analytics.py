@@ -135,7 +135,7 @@ class AnalyticsService:
         Without a period, the shortest is chosen that gives at most 60 points and a median of at least 20 thumbs.
 
         Raises:
-            InvalidQuery: there is no such zone, or there are more than 20,000 periods.
+            InvalidQuery: the zone does not exist, or there are more than 20,000 periods.
         """
         named = zone_named(zone)
 

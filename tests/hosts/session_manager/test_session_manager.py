@@ -709,7 +709,7 @@ class TestPool:
         with pytest.raises(harken.StorageClosed):
             manager.add_feedback({"rating": "up"})
         with pytest.raises(InvalidOperation):
-            client.server_info()  # type: ignore[union-attr]
+            client.server_info()  # type: ignore[union-attr] # it is a MongoClient
 
     def test_statistics(self, place: tuple[str, str]) -> None:
         """They say whether the server responds, and never contain the URL."""

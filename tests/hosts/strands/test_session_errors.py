@@ -107,7 +107,7 @@ def test_tools(closed: MongoDBSessionManager) -> None:
         result = getattr(agent.tool, tool.tool_name)(**call, record_direct_tool_call=False)
         assert (result["status"], "closed" in str(result["content"])) == ("error", True)
     # Its results are texts, as in mongodb_session_manager.
-    assert "closed" in closed.get_metadata_tool()(action="get")  # type: ignore[operator]
+    assert "closed" in closed.get_metadata_tool()(action="get")  # type: ignore[operator] # a decorated function
 
 
 OPENERS: dict[str, Callable[[str], object]] = {

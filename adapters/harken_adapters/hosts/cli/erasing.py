@@ -120,7 +120,7 @@ def erase(
 
     Several conditions are combined with AND. With --application and no condition, everything of it is erased.
 
-    Exits with code 4 if there is no such feedback, session, author, import or application.
+    Exits with code 4 if the feedback, session, author, import or application does not exist.
     """
     cli = cli_context(context)
     selection = _Selection(
@@ -160,7 +160,7 @@ def _count(selection: _Selection, hk: Harken, storage: Storage, command: str) ->
 
     Raises:
         FeedbackNotFound: there is no feedback with the id.
-        ImportNotFound: there is no such import.
+        ImportNotFound: the import does not exist.
         NoSuchApplication: there is nothing of the application.
     """
     if selection.feedback_id is not None:

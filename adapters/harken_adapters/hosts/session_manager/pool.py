@@ -47,10 +47,10 @@ class MongoDBConnectionPool:
 
         Args:
             connection_string: the URL of the server.
-            options: options of the driver, such as ``maxPoolSize`` (100), ``minPoolSize`` (10, or
-                ``maxPoolSize`` if that is less), ``maxIdleTimeMS``
-                (30,000), ``waitQueueTimeoutMS`` (5,000), ``serverSelectionTimeoutMS`` (5,000), ``connectTimeoutMS``
-                (10,000), ``socketTimeoutMS`` (30,000), ``retryWrites`` and ``retryReads`` (``True``).
+            options: options of the driver, such as ``maxPoolSize`` (100), ``minPoolSize`` (10, or ``maxPoolSize`` if
+                that is less), ``maxIdleTimeMS`` (30,000), ``waitQueueTimeoutMS`` (5,000),
+                ``serverSelectionTimeoutMS`` (5,000), ``connectTimeoutMS`` (10,000), ``socketTimeoutMS`` (30,000),
+                ``retryWrites`` and ``retryReads`` (``True``).
 
         Raises:
             ConfigurationError: the URL or an option is invalid; a previous client stays.

@@ -124,7 +124,7 @@ class AlertingService:
         """The alert with that id.
 
         Raises:
-            AlertNotFound: there is no such alert in that application.
+            AlertNotFound: the alert does not exist in that application.
         """
         # Not every storage can be queried for an invalid id.
         invalid = text_problem("application", application) or text_problem("alert_id", alert_id)

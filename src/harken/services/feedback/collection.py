@@ -323,7 +323,7 @@ class CollectionService:
                 it at the same time. An error that it raises is raised, and nothing is changed.
 
         Raises:
-            FeedbackNotFound: there is no such feedback.
+            FeedbackNotFound: the feedback does not exist.
             FeedbackWithdrawn: it is withdrawn.
             FeedbackRejected: the changed feedback would break rules.
             StaleFeedback: it has another version than expected.
@@ -353,7 +353,7 @@ class CollectionService:
         ``check`` may refuse that, see :meth:`change`.
 
         Raises:
-            FeedbackNotFound: there is no such feedback.
+            FeedbackNotFound: the feedback does not exist.
         """
 
         def edit(current: Feedback) -> Feedback:
@@ -365,7 +365,7 @@ class CollectionService:
         """Set the reply to the submitter, or remove it with ``None``.
 
         Raises:
-            FeedbackNotFound: there is no such feedback.
+            FeedbackNotFound: the feedback does not exist.
             FeedbackWithdrawn: it is withdrawn.
             FeedbackRejected: the reply is not text that every storage can store.
         """
@@ -403,7 +403,7 @@ class CollectionService:
         """The feedback with that id, in any state.
 
         Raises:
-            FeedbackNotFound: there is no such feedback.
+            FeedbackNotFound: the feedback does not exist.
         """
         return get(self._repository, application, feedback_id)
 

@@ -60,7 +60,7 @@ class Editor:
         notified. An error that ``check`` raises is raised, and nothing is changed.
 
         Raises:
-            FeedbackNotFound: there is no such feedback.
+            FeedbackNotFound: the feedback does not exist.
             FeedbackRejected: it would be too large with all its revisions.
         """
         while True:

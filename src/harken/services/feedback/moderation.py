@@ -81,7 +81,7 @@ class Decisions:
 class ModerationService:
     """Lists the moderation queue, and stores decisions.
 
-    Every decision raises ``FeedbackNotFound`` if there is no such feedback, ``FeedbackWithdrawn`` if it is withdrawn,
+    Every decision raises ``FeedbackNotFound`` if the feedback does not exist, ``FeedbackWithdrawn`` if it is withdrawn,
     and ``InvalidTransition`` if the status would not change.
 
     With ``expected_version``, a decision raises ``DecisionConflict`` if the feedback has another version now; the error
@@ -153,7 +153,7 @@ class ModerationService:
         All of it is within the feedback that matches the query's filters, except those on state.
 
         Raises:
-            FeedbackNotFound: there is no such feedback.
+            FeedbackNotFound: the feedback does not exist.
         """
         from harken.services.feedback.reviewing import review  # noqa: PLC0415 - keeps `import harken` light
 

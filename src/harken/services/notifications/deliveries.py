@@ -164,7 +164,7 @@ class DeliveryService:
         """The delivery with that id, in any state.
 
         Raises:
-            DeliveryNotFound: there is no such delivery, or it belongs to another application.
+            DeliveryNotFound: the delivery does not exist, or it belongs to another application.
         """
         # Not every storage can be queried for an invalid id.
         found = None if text_problem("id", delivery_id) else self._outbox.delivery(delivery_id)
@@ -184,7 +184,7 @@ class DeliveryService:
         """Send a delivery in any state again, from now on, with its id and the current content.
 
         Raises:
-            DeliveryNotFound: there is no such delivery, or it belongs to another application.
+            DeliveryNotFound: the delivery does not exist, or it belongs to another application.
             ChannelOff: its channel is switched off.
         """
         (replayed,) = self.replay_many([delivery_id], application=application)
@@ -197,7 +197,7 @@ class DeliveryService:
 
         Raises:
             InvalidQuery: there are more than 1,000 ids.
-            DeliveryNotFound: there is no such delivery, or it belongs to another application.
+            DeliveryNotFound: the delivery does not exist, or it belongs to another application.
             ChannelOff: the channel of a delivery is switched off.
         """
         if len(delivery_ids) > MAX_IDS:
