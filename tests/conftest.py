@@ -21,6 +21,18 @@ settings.register_profile("thorough", max_examples=100, deadline=None, derandomi
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+@pytest.fixture(autouse=True)
+def _same_settings() -> Iterator[None]:
+    """Fails a test that leaves settings in the environment to the tests after it."""
+    before = _settings_of_environment()
+    yield
+    assert _settings_of_environment() == before
+
+
+def _settings_of_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("HARKEN_")}
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     """A clock that stays at noon until it is turned."""
