@@ -276,7 +276,8 @@ class Submission:
     ``tags`` are the reasons that the author selected. ``created_at`` is for feedback that was given earlier, in another
     system; ``None`` means now. ``enrichment`` is context that the server adds, such as an address; a retry with the
     same idempotency key may differ in it. With ``vote``, it is the only vote of its author on its target, see
-    ``CollectionService.set_vote``.
+    ``CollectionService.set_vote``. ``extras`` is JSON text of the embedding program, which is stored beside the
+    feedback and never read by Harken.
     """
 
     target: Target
@@ -291,6 +292,7 @@ class Submission:
     created_at: datetime | None = None
     vote: bool = False
     enrichment: Mapping[str, Scalar] = NO_CONTEXT
+    extras: str = ""
 
     def enriched(self) -> Submission:
         """Return the submission with its enrichment merged into its context."""

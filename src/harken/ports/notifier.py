@@ -12,6 +12,7 @@ from attrs import frozen
 from harken.domain.alerts.alert import Alert
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
+from harken.domain.session_change import SessionChange
 
 if TYPE_CHECKING:
     from harken.domain.digest import Digest
@@ -27,7 +28,9 @@ class ErasedFeedback:
 
 @frozen(kw_only=True)
 class Notification:
-    """A delivery with its subject, ready to be sent. The subject is feedback, an alert, erased feedback, or a digest.
+    """A delivery with its subject, ready to be sent.
+
+    The subject is feedback, an alert, erased feedback, a digest, or a change of a session's metadata.
 
     Attributes:
         id: the delivery's id, the same for every attempt.
@@ -40,6 +43,7 @@ class Notification:
         alert: the alert, as it is now.
         erased: the erased feedback, if the type is ``feedback.erased``.
         digest: the digest, as it is now, if the type is ``digest``.
+        session: the change of a session's metadata, if the type is ``session.metadata_updated``.
         text: the rendered template of the route, if the route has one.
     """
 
@@ -52,6 +56,7 @@ class Notification:
     alert: Alert | None = None
     erased: ErasedFeedback | None = None
     digest: Digest | None = None
+    session: SessionChange | None = None
     text: str | None = None
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
@@ -20,10 +21,11 @@ from harken.domain.summary import Summary
 
 @frozen
 class Accepted:
-    """Feedback that has passed the rules, and its events, to be stored together."""
+    """Feedback that has passed the rules, its events, and the extras of the program, to be stored together."""
 
     feedback: Feedback
     events: tuple[Event, ...] = ()
+    extras: str = ""
 
 
 class Taken(Enum):
@@ -57,6 +59,23 @@ class Conflict:
 
 
 Outcome = Stored | DuplicateOf | Conflict
+
+
+class SessionEntry(NamedTuple):
+    """What a session shows of one feedback.
+
+    Attributes:
+        rating: ``"up"``, ``"down"`` or ``None``.
+        comment: the comment.
+        created_at: the time in UTC, as ISO 8601 text with microseconds and without a zone.
+        rest: what else there is, by name: ``message_id``, ``agent_id``, ``author``, ``tags``, ``sentiment``,
+            ``idempotency_key``, ``context`` and ``extras``; ``None`` if there is nothing else.
+    """
+
+    rating: str | None
+    comment: str
+    created_at: str
+    rest: Mapping[str, Any] | None
 
 
 class FeedbackRepository(ABC):
@@ -127,6 +146,14 @@ class FeedbackRepository(ABC):
         It yields the feedback that existed when it began and still matches when it is reached. It ends: nothing newer
         than the newest of these is in it. The storage may be written to meanwhile, also by the reader of the stream.
         """
+
+    def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
+        """The counted feedback of a session, oldest first, without the parts that nobody asks for."""
+        raise NotImplementedError
+
+    def extras(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, str]:
+        """The extras of these entries, by id; only of those that have any."""
+        raise NotImplementedError
 
     @abstractmethod
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:

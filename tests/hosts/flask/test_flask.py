@@ -313,6 +313,8 @@ def test_the_program_of_flask_has_the_command(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "flask", "--app", "harken_adapters.hosts.flask:create_app", "harken"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("HARKEN_")}
     for arguments in (["submit", "s", "up"], ["stats", "--json"]):
-        ran = subprocess.run([*words, *arguments], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+        ran = subprocess.run(
+            [*words, *arguments], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+        )
     assert json.loads(ran.stdout)["positive"] == 1
     assert (tmp_path / "kept.db").exists()

@@ -16,8 +16,9 @@ from strands.types.session import SessionMessage
 
 import harken
 from harken import Harken
+from harken_adapters.formats.value_encoding import decode, encode
 from harken_adapters.hosts.strands import HarkenSessionManager, HarkenSessionRepository
-from harken_adapters.hosts.strands.encoding import decode, encode, shorten, size_of
+from harken_adapters.hosts.strands.shortening import shorten, size_of
 from local_model import LocalModel, ToolCall
 
 SMALL = 20_000

@@ -26,9 +26,9 @@ from harken import ConfigurationError, Harken
 from harken.configuration.storage_urls import open_storage
 from harken.services.conversations import MAX_SIZE
 from harken.services.copying import Copying
+from harken_adapters.formats.value_encoding import MAX_DEPTH, decode, encode
 from harken_adapters.hosts.session_manager import MongoDBSessionManager, MongoDBSessionManagerFactory
 from harken_adapters.hosts.strands import HarkenSessionManager, HarkenSessionRepository
-from harken_adapters.hosts.strands.encoding import MAX_DEPTH, decode, encode
 from local_model import LocalModel, ToolCall
 
 SMALL = 20_000

@@ -13,8 +13,9 @@ from strands.types.session import Session, SessionAgent, SessionMessage, Session
 
 from harken import ConfigurationError, InvalidConversation
 from harken.services.conversations import MAX_SIZE, ConversationService
-from harken_adapters.hosts.strands.encoding import decode, encode, shorten, size_of
+from harken_adapters.formats.value_encoding import decode, encode
 from harken_adapters.hosts.strands.errors import session_errors
+from harken_adapters.hosts.strands.shortening import shorten, size_of
 
 if TYPE_CHECKING:
     from strands.multiagent.base import MultiAgentBase
@@ -40,7 +41,7 @@ class HarkenSessionRepository(SessionRepository):
     """The sessions of an application, with one record for each agent and one for each message.
 
     Sessions have no record of their own and always exist. State and messages are stored as JSON, see
-    :mod:`harken_adapters.hosts.strands.encoding`.
+    :mod:`harken_adapters.formats.value_encoding`.
     """
 
     def __init__(

@@ -1,42 +1,21 @@
-"""Messages and state of agents as JSON.
-
-They may hold values that JSON cannot represent. Such a value is encoded with a marker, as Strands encodes bytes, and is
-restored unchanged::
-
-    float("nan")  ->  {"__harken_encoded__": "float", "data": "nan"}
-    b"abc"        ->  {"__bytes_encoded__": true, "data": "YWJj"}
-
-Objects of other types are stored and restored as text.
-"""
+"""Replacing the large parts of messages and of the state of agents, so that a storage can store them."""
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import fields, is_dataclass
-from datetime import date, time
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from math import isfinite
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from harken.domain.texts import listed
 from harken.ports.sessions import JsonValue
+from harken_adapters.formats.value_encoding import BYTES
 
 logger = logging.getLogger(__name__)
 
-#: The maximum nesting depth. Strands processes values recursively and could not restore deeper ones.
-MAX_DEPTH: Final = 200
-#: Strands' marker of bytes.
-_BYTES: Final = "__bytes_encoded__"
-#: The marker of other values. Its value is the type: ``float``, ``int``, or ``dict`` for one that looks like a marker.
-_MARKER: Final = "__harken_encoded__"
-#: The size up to which Python converts integers to decimal text and back.
-_LONGEST_INTEGER_BITS: Final = 10_000
 #: The content blocks that contain a file.
 _MEDIA: Final = frozenset({"image", "document", "video", "audio"})
 #: Shorter texts and smaller content blocks are not replaced individually.
@@ -51,37 +30,6 @@ _LONGEST_NAME: Final = 50
 _MOST_LOGGED: Final = 20
 
 _Object = dict[str, Any]
-
-
-def encode(value: object, name: str) -> Any:
-    """Encode a value as JSON. Logs a warning if parts of it will be restored as text, or not at all.
-
-    Args:
-        value: any value.
-        name: the name of the value, for the warning.
-    """
-    encoder = _Encoder()
-    result = encoder.encode(value)
-    if encoder.changed:
-        types = ", ".join(sorted(encoder.changed))
-        logger.warning("%s has values that JSON cannot represent; stored as text: %s", name, types)
-    return result
-
-
-def decode(value: Any) -> Any:
-    """The inverse of :func:`encode`. An invalid marker is returned unchanged."""
-    if isinstance(value, list):
-        return [decode(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {_MARKER, "data"}:
-        return _decode_marked(value)
-    if value.get(_BYTES) is True and isinstance(value.get("data"), str):
-        try:
-            return base64.b64decode(value["data"], validate=True)
-        except ValueError:  # Not Base64, or not even ASCII.
-            return value
-    return {name: decode(item) for name, item in value.items()}
 
 
 def size_of(value: JsonValue) -> int:
@@ -155,105 +103,6 @@ def _replace_last_blocks(value: _Object, excess: int) -> list[str]:
         if excess <= 0:
             break
     return replaced
-
-
-@define
-class _Encoder:
-    """Encodes one value. ``changed`` has the types of values that were encoded as text."""
-
-    changed: set[str] = field(factory=set)
-    _within: set[int] = field(factory=set)
-
-    def encode(self, value: object) -> Any:
-        """The value as JSON, or its text if reading it fails: objects of other libraries may raise any error."""
-        try:
-            if value is None or isinstance(value, bool | str | int | float):
-                return _scalar(value)
-            if isinstance(value, bytes | bytearray | memoryview):
-                return {_BYTES: True, "data": base64.b64encode(memoryview(value).tobytes()).decode()}
-            if isinstance(value, Mapping | list | tuple | AbstractSet):
-                return self._inside(value)
-            if is_dataclass(value) and not isinstance(value, type):
-                # A field that was never set does not exist.
-                names = [one.name for one in fields(value) if hasattr(value, one.name)]
-                return self._inside({name: getattr(value, name) for name in names})
-            return self._as_text(value, _text(value))
-        except Exception:  # noqa: BLE001 - any class may raise any error, and no value may stop a turn
-            return self._as_text(value, _text(value))
-
-    def _inside(self, value: Any) -> Any:
-        if id(value) in self._within or len(self._within) >= MAX_DEPTH:
-            return self._as_text(value, f"[a {type(value).__name__} nested too deeply to store]")
-        self._within.add(id(value))
-        try:
-            # Loops, because a comprehension would add a stack frame for each level.
-            result: Any = {} if isinstance(value, Mapping) else []
-            if isinstance(value, Mapping):
-                for name, item in value.items():
-                    result[self._name(name)] = self.encode(item)
-            else:
-                for item in value:
-                    result.append(self.encode(item))
-        finally:
-            self._within.discard(id(value))
-        return _mark_if_ambiguous(result) if isinstance(result, dict) else result
-
-    def _name(self, name: object) -> str:
-        """A key as text, as ``json.dumps`` converts it: ``1`` becomes ``"1"``."""
-        if isinstance(name, str):
-            return str.__str__(name)
-        if isinstance(name, int) and int.bit_length(name) > _LONGEST_INTEGER_BITS:
-            return hex(name)
-        if name is None or isinstance(name, bool | int | float):
-            return json.dumps(name)
-        self.changed.add(type(name).__name__)
-        return _text(name)
-
-    def _as_text(self, value: object, text: str) -> str:
-        self.changed.add(type(value).__name__)
-        return text
-
-
-def _mark_if_ambiguous(value: _Object) -> _Object:
-    """The dictionary, with a marker if it looks like one itself."""
-    ambiguous = value.get(_BYTES) is True or _MARKER in value
-    return {_MARKER: "dict", "data": list(map(list, value.items()))} if ambiguous else value
-
-
-def _scalar(value: str | float | bool | None) -> Any:
-    """The value as exactly one of JSON's types, also if it is of a subclass, such as an enumeration."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return str.__str__(value)
-    # The methods of the base type, because those of a subclass may be broken.
-    if isinstance(value, int):
-        whole = int.__int__(value)
-        return whole if whole.bit_length() <= _LONGEST_INTEGER_BITS else {_MARKER: "int", "data": hex(whole)}
-    number = float.__float__(value)
-    return number if isfinite(number) else {_MARKER: "float", "data": str(number)}
-
-
-def _text(value: object) -> str:
-    try:
-        return str.__str__(value.isoformat() if isinstance(value, date | time) else str(value))
-    except Exception:  # noqa: BLE001 - any class may raise any error, and no value may stop a turn
-        return f"<{type(value).__name__}>"
-
-
-def _decode_marked(value: _Object) -> Any:
-    kind, data = value[_MARKER], value["data"]
-    try:
-        match kind:
-            case "float":
-                return float(data)
-            case "int":
-                return int(data, 16)
-            case "dict":
-                return {name: decode(item) for name, item in data}
-    except (TypeError, ValueError, OverflowError):
-        pass
-    return {_MARKER: decode(kind), "data": decode(data)}
 
 
 @frozen
@@ -360,7 +209,7 @@ def _file_or_text(holder: Any, place: Any) -> _Part | None:
         return _Part(holder, place, "text", size_of(item)) if len(item) > _LONG_TEXT else None
     if not isinstance(item, dict):
         return None
-    if item.get(_BYTES) is True:
+    if item.get(BYTES) is True:
         return _Part(holder, place, "bytes", size_of(item), is_file=True)
     kind = next(iter(item), "")
     if len(item) == 1 and kind in _MEDIA and isinstance(item[kind], dict):

@@ -1,0 +1,246 @@
+"""Values that JSON cannot represent, as JSON.
+
+Such a value is encoded with a marker, as Strands encodes bytes, and is restored unchanged::
+
+    float("nan")               ->  {"__harken_encoded__": "float", "data": "nan"}
+    b"abc"                     ->  {"__bytes_encoded__": true, "data": "YWJj"}
+    datetime(2026, 11, 30)     ->  {"__harken_encoded__": "datetime", "data": "2026-11-30T00:00:00"}
+
+The same goes for dates, times, UUIDs and the BSON types ``ObjectId`` and ``Decimal128``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time
+from functools import partial
+from math import isfinite
+from typing import Any, Final
+from uuid import UUID
+
+from attrs import define, field
+
+logger = logging.getLogger(__name__)
+
+#: The maximum nesting depth. Strands processes values recursively and could not restore deeper ones.
+MAX_DEPTH: Final = 200
+#: Strands' marker of bytes.
+BYTES: Final = "__bytes_encoded__"
+#: The marker of other values. Its value is the type, such as ``float``, or ``dict`` for one that looks like a marker.
+_MARKER: Final = "__harken_encoded__"
+#: The size up to which Python converts integers to decimal text and back.
+_LONGEST_INTEGER_BITS: Final = 10_000
+
+_TYPES: Final[Mapping[str, type]] = {"datetime": datetime, "date": date, "time": time, "uuid": UUID}
+_BSON: Final = frozenset({"ObjectId", "Decimal128"})
+
+_Object = dict[str, Any]
+
+
+def encode(value: object, name: str) -> Any:
+    """Encode a value as JSON. Logs a warning if parts of it will be restored as text, or not at all.
+
+    Args:
+        value: any value.
+        name: the name of the value, for the warning.
+    """
+    encoder = _Encoder()
+    result = encoder.encode(value)
+    if encoder.changed:
+        types = ", ".join(sorted(encoder.changed))
+        logger.warning("%s has values that JSON cannot represent; stored as text: %s", name, types)
+    return result
+
+
+def decode(value: Any) -> Any:
+    """The inverse of :func:`encode` and :func:`encode_exactly`. An invalid marker is returned unchanged."""
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {_MARKER, "data"}:
+        return _decode_marked(value)
+    if value.get(BYTES) is True and isinstance(value.get("data"), str):
+        try:
+            return base64.b64decode(value["data"], validate=True)
+        except ValueError:  # Not Base64, or not even ASCII.
+            return value
+    return {name: decode(item) for name, item in value.items()}
+
+
+def encode_exactly(value: object, name: str) -> Any:
+    """Encode a value as JSON, so that :func:`decode` returns it equal; tuples become lists.
+
+    Args:
+        value: text, a number, true, false, ``None``, bytes, a date, a time, a UUID, an ``ObjectId``, a ``Decimal128``,
+            or a list or dictionary of these.
+        name: the name of the value, for errors.
+
+    Raises:
+        TypeError: the value, or one in it, is of another type, or the key of a dictionary is not text.
+        ValueError: it is nested more than :data:`MAX_DEPTH` levels deep, such as a list that contains itself.
+    """
+    return _encode_exactly(value, name, 0)
+
+
+def _encode_exactly(value: object, name: str, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"{name} must be nested at most {MAX_DEPTH} levels deep")
+    if value is None or isinstance(value, bool | str | int | float):
+        return _scalar(value)
+    if isinstance(value, bytes | bytearray):
+        return _bytes(value)
+    if isinstance(value, list | tuple):
+        return [_encode_exactly(item, f"{name}[{index}]", depth + 1) for index, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"{name} must have text as keys, got {wrong[0]!r}")
+        return _mark_if_ambiguous(
+            {str.__str__(key): _encode_exactly(item, f"{name}.{key}", depth + 1) for key, item in value.items()}
+        )
+    if kind := _kind(value):
+        return {_MARKER: kind, "data": value.isoformat() if isinstance(value, date | time) else str(value)}
+    raise TypeError(
+        f"{name} must be text, a number, true, false, None, bytes, a date, a time, a UUID, an ObjectId, a Decimal128, "
+        f"or a list or dictionary of these, got {type(value).__name__}"
+    )
+
+
+def _kind(value: object) -> str | None:
+    """The marker of a value that has an exact text."""
+    # A datetime is a date, so the order matters.
+    for kind, type_ in _TYPES.items():
+        if isinstance(value, type_):
+            return kind
+    # Not imported, because most programs have no driver of MongoDB.
+    name = type(value).__name__
+    return name if name in _BSON and type(value).__module__.startswith("bson.") else None
+
+
+@define
+class _Encoder:
+    """Encodes one value. ``changed`` has the types of values that were encoded as text."""
+
+    changed: set[str] = field(factory=set)
+    _within: set[int] = field(factory=set)
+
+    def encode(self, value: object) -> Any:
+        """The value as JSON, or its text if reading it fails: objects of other libraries may raise any error."""
+        try:
+            if value is None or isinstance(value, bool | str | int | float):
+                return _scalar(value)
+            if isinstance(value, bytes | bytearray | memoryview):
+                return _bytes(value)
+            if isinstance(value, Mapping | list | tuple | AbstractSet):
+                return self._inside(value)
+            if is_dataclass(value) and not isinstance(value, type):
+                # A field that was never set does not exist.
+                names = [one.name for one in fields(value) if hasattr(value, one.name)]
+                return self._inside({name: getattr(value, name) for name in names})
+            return self._as_text(value, _text(value))
+        except Exception:  # noqa: BLE001 - any class may raise any error, and no value may stop a turn
+            return self._as_text(value, _text(value))
+
+    def _inside(self, value: Any) -> Any:
+        if id(value) in self._within or len(self._within) >= MAX_DEPTH:
+            return self._as_text(value, f"[a {type(value).__name__} nested too deeply to store]")
+        self._within.add(id(value))
+        try:
+            # Loops, because a comprehension would add a stack frame for each level.
+            result: Any = {} if isinstance(value, Mapping) else []
+            if isinstance(value, Mapping):
+                for name, item in value.items():
+                    result[self._name(name)] = self.encode(item)
+            else:
+                for item in value:
+                    result.append(self.encode(item))
+        finally:
+            self._within.discard(id(value))
+        return _mark_if_ambiguous(result) if isinstance(result, dict) else result
+
+    def _name(self, name: object) -> str:
+        """A key as text, as ``json.dumps`` converts it: ``1`` becomes ``"1"``."""
+        if isinstance(name, str):
+            return str.__str__(name)
+        if isinstance(name, int) and int.bit_length(name) > _LONGEST_INTEGER_BITS:
+            return hex(name)
+        if name is None or isinstance(name, bool | int | float):
+            return json.dumps(name)
+        self.changed.add(type(name).__name__)
+        return _text(name)
+
+    def _as_text(self, value: object, text: str) -> str:
+        self.changed.add(type(value).__name__)
+        return text
+
+
+def _mark_if_ambiguous(value: _Object) -> _Object:
+    """The dictionary, with a marker if it looks like one itself."""
+    ambiguous = value.get(BYTES) is True or _MARKER in value
+    return {_MARKER: "dict", "data": list(map(list, value.items()))} if ambiguous else value
+
+
+def _bytes(value: bytes | bytearray | memoryview) -> _Object:
+    return {BYTES: True, "data": base64.b64encode(memoryview(value).tobytes()).decode()}
+
+
+def _scalar(value: str | float | bool | None) -> Any:
+    """The value as exactly one of JSON's types, also if it is of a subclass, such as an enumeration."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    # The methods of the base type, because those of a subclass may be broken.
+    if isinstance(value, int):
+        whole = int.__int__(value)
+        return whole if whole.bit_length() <= _LONGEST_INTEGER_BITS else {_MARKER: "int", "data": hex(whole)}
+    number = float.__float__(value)
+    return number if isfinite(number) else {_MARKER: "float", "data": str(number)}
+
+
+def _text(value: object) -> str:
+    try:
+        return str.__str__(value.isoformat() if isinstance(value, date | time) else str(value))
+    except Exception:  # noqa: BLE001 - any class may raise any error, and no value may stop a turn
+        return f"<{type(value).__name__}>"
+
+
+def _decode_marked(value: _Object) -> Any:
+    kind, data = value[_MARKER], value["data"]
+    if isinstance(kind, str) and kind in _DECODERS:
+        try:
+            return _DECODERS[kind](data)
+        except (TypeError, ValueError, ArithmeticError, AttributeError):
+            pass
+    return {_MARKER: decode(kind), "data": decode(data)}
+
+
+def _bson(kind: str, text: str) -> Any:
+    """The value of a type of BSON; its text if the driver of MongoDB is not installed."""
+    try:
+        from bson import Decimal128, ObjectId  # noqa: PLC0415 - an optional package
+        from bson.errors import InvalidId  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return text
+    try:
+        return ObjectId(text) if kind == "ObjectId" else Decimal128(text)
+    except InvalidId as error:
+        raise ValueError(str(error)) from error
+
+
+_DECODERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "float": float,
+    "int": lambda data: int(data, 16),
+    "dict": lambda data: {name: decode(item) for name, item in data},
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "uuid": UUID,
+    "ObjectId": partial(_bson, "ObjectId"),
+    "Decimal128": partial(_bson, "Decimal128"),
+}
