@@ -27,7 +27,16 @@ from harken.domain.rules import (
     trim_comment,
 )
 from harken.domain.violation import Violation
-from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken.ports.repository import (
+    Accepted,
+    Conflict,
+    DuplicateOf,
+    FeedbackRepository,
+    Outcome,
+    SessionEntry,
+    Stored,
+    Taken,
+)
 from harken.ports.responder import Responder
 from harken.ports.text import ExplainingSpamFilter, Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
@@ -441,6 +450,17 @@ class CollectionService:
         """All matching feedback, oldest first, in constant memory."""
         return self._repository.stream(query)
 
+    def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
+        """What the session shows of its counted feedback, with extras, oldest first.
+
+        It is faster than :meth:`stream`, and may hold all entries in memory.
+
+        Raises:
+            InvalidQuery: an argument is not text that a storage can store.
+        """
+        FeedbackQuery(application=application, session_id=session_id)  # checks both
+        return self._repository.session_entries(application, session_id)
+
     # --- Steps of a submission ---------------------------------------------------------------------------------------
 
     def _submit(self, submission: Submission, check: Check | None = None) -> Receipt:
@@ -470,9 +490,10 @@ class CollectionService:
             at=self._clock(),
         )
         if not announce:
-            return _Prepared(Accepted(feedback), waived)
+            return _Prepared(Accepted(feedback, extras=submission.extras), waived)
         feedback = self._add_reply(feedback)
-        return _Prepared(Accepted(feedback, (Event.about(feedback, EventType.CREATED),)), waived)
+        events = (Event.about(feedback, EventType.CREATED),)
+        return _Prepared(Accepted(feedback, events, submission.extras), waived)
 
     def _clean(self, submission: Submission, policy: RatingPolicy) -> Submission:
         """The submission with its comment sanitised and trimmed.
