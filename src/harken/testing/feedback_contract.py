@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from attrs import evolve
 
@@ -25,7 +26,7 @@ from harken.testing.builders import NOON, a_feedback, a_series, accepted, with_c
 EVERYTHING = FeedbackQuery().in_any_state()
 MINUTE = timedelta(minutes=1)
 #: One value each that a session shows beside rating, comment and time.
-_SINGLE = {
+_SINGLE: dict[str, Any] = {
     "message_id": "m",
     "agent_id": "a",
     "author": "bob",
