@@ -404,7 +404,7 @@ class FeedbackContract(FreshStorage):
             check_same(_extras(storage, [one.id for one in series]), sorted(expected.items()))
 
     def test_a_duplicate_keeps_the_first_extras(self) -> None:
-        """Extras are written when feedback is stored, and are no part of what makes it a duplicate or a conflict."""
+        """Extras are written when feedback is stored, and are not compared to find duplicates and conflicts."""
         first = a_feedback(idempotency_key="key", fingerprint="body", author="ann", vote=True)
         by_key = a_feedback(idempotency_key="key", fingerprint="body", author="ann")
         by_vote = a_feedback(author="ann", vote=True)
