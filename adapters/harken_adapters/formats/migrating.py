@@ -31,6 +31,7 @@ from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.submissions import SubmissionBuilder, builder_for
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.rejects import ENTRY
+from harken_adapters.formats.session_feedback import with_extras, without_misfits
 from harken_adapters.formats.values import plain
 
 #: The fields of a document that are read.
@@ -234,10 +235,11 @@ class Migration:
         application = self._application_of(document)
         # New for each document, so that the keys of its entries do not depend on other documents.
         builder = builder_for(self._plan, application, self._import_of(application))
-        for position, raw in enumerate(map(plain, entries)):
+        for position, value in enumerate(entries):
+            raw = plain(value)
             try:
-                content = _submission(builder, session_id, raw)
-                yield _Entry(session_id, position, raw, _with_kind(content, document.get("_id")), application)
+                content = _with_kind(_submission(builder, session_id, raw, self._plan), document.get("_id"))
+                yield _Entry(session_id, position, raw, with_extras(content, value, self._plan), application)
             except BadRow as error:
                 yield _Entry(session_id, position, raw, None, application, str(error))
         self.tally.feedback.cut += builder.cut
@@ -341,12 +343,12 @@ def _session_id(document: Document) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _submission(builder: SubmissionBuilder, session_id: str, raw: object) -> Submission:
+def _submission(builder: SubmissionBuilder, session_id: str, raw: object, plan: Plan) -> Submission:
     if problem := label_problem("session_id", session_id):
         raise BadRow(f"The _id is not a valid session_id: {problem.message}")
     if not isinstance(raw, dict):
         raise BadRow(f"expected an object such as {{...}}, got {type(raw).__name__}")
-    return builder.submission(with_session(raw, session_id))
+    return builder.submission(without_misfits(with_session(raw, session_id), plan))
 
 
 def _with_kind(submission: Submission, document_id: object) -> Submission:

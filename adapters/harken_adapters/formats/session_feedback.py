@@ -16,8 +16,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
-from itertools import islice
+from functools import lru_cache, reduce
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, TypeGuard
 
 from attrs import evolve
@@ -36,9 +36,9 @@ from harken.domain.rules import (
 )
 from harken.ports.repository import SessionEntry
 from harken_adapters.formats.errors import BadRow
-from harken_adapters.formats.import_options import FIELDS
-from harken_adapters.formats.importing.columns import simplified, with_session
-from harken_adapters.formats.importing.plan import Plan, plan_of_names
+from harken_adapters.formats.import_options import FIELDS, ImportOptions
+from harken_adapters.formats.importing.columns import alternatives, simplified, with_session, without
+from harken_adapters.formats.importing.plan import Plan, goes_into_context, plan_of_names
 from harken_adapters.formats.importing.submissions import (
     IMPORT_KEY,
     MOST_VALUES,
@@ -127,18 +127,26 @@ def to_submission(entry: Mapping[str, Any], session_id: str, target_of: TargetOf
     return submission if exact else evolve(submission, extras=_extras(encoded, submission))
 
 
-def extras_of(entry: Mapping[str, Any], submission: Submission, *, strict: bool = True) -> str:
-    """The values of a dictionary that :func:`join` would not return equal from its submission, as JSON; or nothing.
+def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) -> Submission:
+    """The submission that was imported from a dictionary, with the values that :func:`join` would not return equal.
 
     Args:
-        entry: the dictionary.
-        submission: what was made of it.
-        strict: whether a value that cannot be encoded is rejected. Otherwise, its text is stored.
-
-    Raises:
-        FeedbackRejected: a name is not text, or a value cannot be encoded.
+        submission: what the plan made of the dictionary.
+        entry: the dictionary. Values that cannot be encoded are stored as text.
+        plan: what its members mean. Those that are left out, and those that the user mapped to a field, are not stored.
     """
-    return _extras(_encode(entry, strict=strict), submission)
+    options = plan.options
+    mapped = {column for columns in options.columns.values() for column in alternatives(columns)}
+    fields = {*chain.from_iterable(plan.fields.values())}
+    kept = {
+        name: value
+        for name, value in reduce(without, options.drop, entry).items()
+        if name not in mapped and (name in fields or goes_into_context(name, options))
+    }
+    # What a mapping made is shown under its own name.
+    hide = options == ImportOptions()
+    extras = _extras(_encode(kept, strict=False), submission, hide=hide)
+    return evolve(submission, extras=extras) if extras else submission
 
 
 def join(entry: SessionEntry, *, as_datetime: bool = False) -> dict[str, Any]:
@@ -318,8 +326,14 @@ def _encoded(name: object, value: object, *, strict: bool) -> Any:
         return plain(value)
 
 
-def _extras(entry: Mapping[str, Any], submission: Submission) -> str:
-    """The extras of an encoded dictionary."""
+def _extras(entry: Mapping[str, Any], submission: Submission, *, hide: bool = True) -> str:
+    """The extras of an encoded dictionary.
+
+    Args:
+        entry: the dictionary.
+        submission: what was made of it.
+        hide: whether what was derived from a value under another name is not shown.
+    """
     target = submission.target
     shown = _shown(
         {
@@ -339,7 +353,7 @@ def _extras(entry: Mapping[str, Any], submission: Submission) -> str:
         # Feedback on the latest answer.
         and not (value is None and name in _OF_ANSWER and name in shown)
     }
-    others = shown.keys() - entry.keys() - {*_OF_ANSWER, RATING_GIVEN}
+    others = shown.keys() - entry.keys() - {*_OF_ANSWER, RATING_GIVEN} if hide else ()
     derived = {name: value for name, value in shown.items() if name in values or name in others}
     return _json({"values": values, "derived": derived}) if values or derived else ""
 

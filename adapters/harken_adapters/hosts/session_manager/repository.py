@@ -126,19 +126,19 @@ class MongoDBSessionRepository(HarkenSessionRepository):
         Without an agent, it is a message of the only agent that has one with this number. If there is no such message,
         the number as text is the id.
         """
-        if not isinstance(message_id, int):
-            return Target(session_id, message_id, agent_id)
-        found = self._tracked(session_id, message_id, agent_id)
-        return found[0] if len(found) == 1 else Target(session_id, str(message_id), agent_id)
+        if isinstance(message_id, int):
+            tracked = self._tracking_ids(session_id, message_id, agent_id)
+            message_id = tracked[0] if len(tracked) == 1 else str(message_id)
+        return Target(session_id, message_id, agent_id)
 
-    def _tracked(self, session_id: str, number: int, agent_id: str | None) -> list[Target]:
-        """The messages with this number that have an id, of one agent or of all."""
+    def _tracking_ids(self, session_id: str, number: int, agent_id: str | None) -> list[str]:
+        """The ids of the messages with this number, of one agent or of all."""
         if not 0 <= number <= _LAST_NUMBER or label_problem("session_id", session_id):
             return []
         agents = self.speakers(session_id) if agent_id is None else [agent_id]
-        messages = [(agent, self.read_message(session_id, agent, number)) for agent in agents]
-        ids = [(agent, message.message.get("tracking_id")) for agent, message in messages if message is not None]
-        return [Target(session_id, tracking_id, agent) for agent, tracking_id in ids if isinstance(tracking_id, str)]
+        messages = [self.read_message(session_id, agent, number) for agent in agents]
+        ids = [message.message.get("tracking_id") for message in messages if message is not None]
+        return [tracking_id for tracking_id in ids if isinstance(tracking_id, str)]
 
     # --- metadata --------------------------------------------------------------------------------------------------
 
