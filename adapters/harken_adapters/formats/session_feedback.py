@@ -13,7 +13,7 @@ from there are also stored verbatim, as extras beside the feedback::
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache, reduce
@@ -24,7 +24,7 @@ from attrs import evolve
 
 from harken import FeedbackRejected, Sentiment, Submission, Target, Violation
 from harken.domain.feedback import NO_CONTEXT, Scalar
-from harken.domain.idempotency import IMPORT_ID
+from harken.domain.idempotency import IMPORT_ID, IMPORT_KEY
 from harken.domain.instants import parse_instant
 from harken.domain.rules import (
     MAX_CONTEXT_NAME_LENGTH,
@@ -36,11 +36,10 @@ from harken.domain.rules import (
 )
 from harken.ports.repository import SessionEntry
 from harken_adapters.formats.errors import BadRow
-from harken_adapters.formats.import_options import FIELDS, ImportOptions
+from harken_adapters.formats.import_options import CONTEXT, FIELDS
 from harken_adapters.formats.importing.columns import alternatives, simplified, with_session, without
 from harken_adapters.formats.importing.plan import Plan, goes_into_context, plan_of_names
 from harken_adapters.formats.importing.submissions import (
-    IMPORT_KEY,
     MOST_VALUES,
     RATING_GIVEN,
     SubmissionBuilder,
@@ -124,7 +123,10 @@ def to_submission(entry: Mapping[str, Any], session_id: str, target_of: TargetOf
         application=application,
         created_at=_moment(entry.get("created_at")),
     )
-    return submission if exact else evolve(submission, extras=_extras(encoded, submission))
+    if exact:
+        return submission
+    of_answer = [name for name in _OF_ANSWER if getattr(parts, name) is None]
+    return evolve(submission, extras=_extras(encoded, submission, {*entry, *of_answer}))
 
 
 def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) -> Submission:
@@ -143,9 +145,9 @@ def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) ->
         for name, value in reduce(without, options.drop, entry).items()
         if name not in mapped and (name in fields or goes_into_context(name, options))
     }
-    # What a mapping made is shown under its own name.
-    hide = options == ImportOptions()
-    extras = _extras(_encode(kept, strict=False), submission, hide=hide)
+    # What a mapping or a constant made is shown under its own name.
+    named = {name.removeprefix(CONTEXT) for name in (*options.columns, *options.constants)}
+    extras = _extras(_encode(kept, strict=False), submission, {*entry, *named})
     return evolve(submission, extras=extras) if extras else submission
 
 
@@ -326,13 +328,13 @@ def _encoded(name: object, value: object, *, strict: bool) -> Any:
         return plain(value)
 
 
-def _extras(entry: Mapping[str, Any], submission: Submission, *, hide: bool = True) -> str:
-    """The extras of an encoded dictionary.
+def _extras(encoded: Mapping[str, Any], submission: Submission, names: Collection[str]) -> str:
+    """The values that are not returned equal from fields and context, and what was derived from them, as JSON.
 
     Args:
-        entry: the dictionary.
-        submission: what was made of it.
-        hide: whether what was derived from a value under another name is not shown.
+        encoded: the values, encoded.
+        submission: what was made of them.
+        names: the names under which something may be returned. Others were derived from values with similar names.
     """
     target = submission.target
     shown = _shown(
@@ -348,13 +350,13 @@ def _extras(entry: Mapping[str, Any], submission: Submission, *, hide: bool = Tr
     )
     values = {
         name: value
-        for name, value in entry.items()
+        for name, value in encoded.items()
         if not _is_same(value, shown.get(name, _NOTHING))
         # Feedback on the latest answer.
         and not (value is None and name in _OF_ANSWER and name in shown)
     }
-    others = shown.keys() - entry.keys() - {*_OF_ANSWER, RATING_GIVEN} if hide else ()
-    derived = {name: value for name, value in shown.items() if name in values or name in others}
+    derived = {name: value for name, value in shown.items() if name in values or name not in names}
+    derived.pop(RATING_GIVEN, None)
     return _json({"values": values, "derived": derived}) if values or derived else ""
 
 

@@ -12,6 +12,8 @@ from harken.domain.feedback import Rating, Submission
 #: The context name under which imported feedback has the id of its import. It is not part of the body, so that a row
 #: which another import has stored is a duplicate.
 IMPORT_ID: Final = "import_id"
+#: Begins the idempotency keys of imports, which are digests of the content of an entry.
+IMPORT_KEY: Final = "import-"
 _to_json: Final = JSONEncoder(default=repr).encode
 
 

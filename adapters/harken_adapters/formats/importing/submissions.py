@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from harken import Rating, Sentiment, Submission, Target
-from harken.domain.idempotency import IMPORT_ID
+from harken.domain.idempotency import IMPORT_ID, IMPORT_KEY
 from harken.domain.rules import (
     MAX_CONTEXT_KEYS,
     MAX_CONTEXT_VALUE_LENGTH,
@@ -31,8 +31,6 @@ from harken_adapters.formats.values import canonical_text, is_empty, to_json
 
 #: The context name of a rating as it was in the file, if it was translated.
 RATING_GIVEN: Final = "rating_given"
-#: The prefix of the idempotency keys of rows.
-IMPORT_KEY: Final = "import-"
 #: How many context values a row has at most, besides the two that an import adds.
 MOST_VALUES: Final = MAX_CONTEXT_KEYS - 2
 #: What no storage can store in a text: NUL, and lone surrogates.
