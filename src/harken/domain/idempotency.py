@@ -18,7 +18,10 @@ _to_json: Final = JSONEncoder(default=repr).encode
 
 
 def fingerprint(submission: Submission) -> str:
-    """Return a digest of the submitted body, before any text was trimmed or any value added, without its import id."""
+    """Return a digest of the submitted body, before any text was trimmed or any value added, without its import id.
+
+    Extras are part of the body, if there are any.
+    """
     rating = submission.rating
     context = submission.context
     body = (
@@ -33,6 +36,7 @@ def fingerprint(submission: Submission) -> str:
         submission.created_at and str(submission.created_at),
         submission.sentiment,
         submission.vote,
+        *([submission.extras] if submission.extras else ()),
     )
     return blake2b(_to_json(body).encode(), digest_size=32).hexdigest()
 

@@ -180,12 +180,12 @@ class FeedbackRepository(ABC):
             extras = self.extras(application, [feedback.id for feedback in chunk])
             yield from (SessionEntry.of(feedback, extras.get(feedback.id, "")) for feedback in chunk)
 
+    @abstractmethod
     def extras(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, str]:
         """The extras of the existing feedback with these ids, by id, in any state; only of entries that have any.
 
         Takes a few thousand ids at most.
         """
-        raise NotImplementedError
 
     @abstractmethod
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
