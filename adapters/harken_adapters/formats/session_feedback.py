@@ -240,7 +240,7 @@ def _are_tags(value: object) -> bool:
 
 
 def _imported_parts(entry: Mapping[str, Any], session_id: str) -> _Parts:
-    """The parts of a dictionary as an import reads them. A field whose value does not fit stays empty."""
+    """The parts of a dictionary as an import reads them. A field stays empty if it cannot have its value."""
     enrichment = dict(islice(_enrichment(entry), MOST_VALUES))
     given = {name: plain(value) for name, value in entry.items() if name not in enrichment}
     row = with_session({**given, **dict.fromkeys((*_ALWAYS, "idempotency_key"))}, session_id)
@@ -414,7 +414,7 @@ def _with_extras(rest: Mapping[str, Any], text: str) -> dict[str, Any]:
             # It was changed or removed later, which the original value must not hide.
             outdated.add(name)
     for name, value in extras["values"].items():
-        # The sentiment of the program is no field of Harken, which may have analyzed another one.
+        # Harken may have analyzed another sentiment, which does not replace that of the program.
         if name == "sentiment" or (name not in outdated and name not in shown):
             shown[name] = decode(value) if MARK in text else value
     return shown
