@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
-from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from attrs import Factory, define, evolve, field
 
 from harken import FeedbackRejected, Harken, Import, InvalidMetadata, Receipt, Submission, Violation
-from harken.domain.instants import stamp
 from harken.domain.rules import label_problem
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import ImportOptions
@@ -33,6 +31,8 @@ from harken_adapters.formats.importing.running import RunningImport
 from harken_adapters.formats.importing.submissions import SubmissionBuilder, builder_for
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.rejects import ENTRY
+from harken_adapters.formats.session_feedback import with_extras, without_misfits
+from harken_adapters.formats.values import plain
 
 #: The fields of a document that are read.
 DOCUMENT_FIELDS: Final = ("_id", "application_name", "feedbacks", "metadata")
@@ -235,10 +235,11 @@ class Migration:
         application = self._application_of(document)
         # New for each document, so that the keys of its entries do not depend on other documents.
         builder = builder_for(self._plan, application, self._import_of(application))
-        for position, raw in enumerate(map(plain, entries)):
+        for position, value in enumerate(entries):
+            raw = plain(value)
             try:
-                content = _submission(builder, session_id, raw)
-                yield _Entry(session_id, position, raw, _with_kind(content, document.get("_id")), application)
+                content = _with_kind(_submission(builder, session_id, raw, self._plan), document.get("_id"))
+                yield _Entry(session_id, position, raw, with_extras(content, value, self._plan), application)
             except BadRow as error:
                 yield _Entry(session_id, position, raw, None, application, str(error))
         self.tally.feedback.cut += builder.cut
@@ -342,12 +343,12 @@ def _session_id(document: Document) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _submission(builder: SubmissionBuilder, session_id: str, raw: object) -> Submission:
+def _submission(builder: SubmissionBuilder, session_id: str, raw: object, plan: Plan) -> Submission:
     if problem := label_problem("session_id", session_id):
         raise BadRow(f"The _id is not a valid session_id: {problem.message}")
     if not isinstance(raw, dict):
         raise BadRow(f"expected an object such as {{...}}, got {type(raw).__name__}")
-    return builder.submission(with_session(raw, session_id))
+    return builder.submission(without_misfits(with_session(raw, session_id), plan))
 
 
 def _with_kind(submission: Submission, document_id: object) -> Submission:
@@ -357,37 +358,3 @@ def _with_kind(submission: Submission, document_id: object) -> Submission:
     # The driver has several integer types.
     kind = "int" if isinstance(document_id, int) else type(document_id).__name__
     return evolve(submission, idempotency_key=f"{submission.idempotency_key}-{kind}")
-
-
-# --- values -----------------------------------------------------------------------------------------------------------
-
-
-def plain(value: Any, *, finite: bool = True) -> Any:
-    """A value of the driver as a JSON value: times in ISO 8601, bytes in hexadecimal, other types as text.
-
-    Args:
-        value: the value; a time without a zone is UTC, as in MongoDB.
-        finite: whether numbers that are not finite, which JSON lacks, become text.
-    """
-    if isinstance(value, Mapping):
-        return {str(name): plain(item, finite=finite) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, finite=finite) for item in value]
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, float) and (isfinite(value) or not finite):
-        return value
-    return next((convert(value) for kind, convert in _AS_JSON if isinstance(value, kind)), str(value))
-
-
-def _stamp(moment: datetime) -> str:
-    return stamp(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
-
-
-#: Drivers have subclasses of these types.
-_AS_JSON: Final[Sequence[tuple[type, Callable[[Any], str | int]]]] = (
-    (str, str),
-    (int, int),
-    (datetime, _stamp),
-    (bytes, bytes.hex),
-)

@@ -289,7 +289,7 @@ def test_a_corrected_entry_can_be_imported(hk: Harken) -> None:
         ({"comment": "x" * 10_001}, "Comment too long: 10001 characters (max: 10000)"),
         ({"comment": "\udcff"}, "comment contains a lone surrogate, which is not valid Unicode text"),
         ({"created_at": "soon"}, f"created_at is not a date: 'soon'; {A_DATE}"),
-        ({"tags": 5}, "tags must be a string or a list of strings, got 5"),
+        ({"comment": ["a"]}, "comment must be a string, got list"),
     ],
 )
 def test_an_invalid_entry_does_not_affect_others(hk: Harken, entry: object, reason: str) -> None:
