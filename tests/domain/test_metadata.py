@@ -86,7 +86,11 @@ def test_dictionaries_are_created_and_kept() -> None:
 @pytest.mark.parametrize(
     ("before", "changed", "message"),
     [
-        ({"a": {"b": 1}}, {"a.b.c": 2}, "metadata.a.b.c cannot be set, because metadata.a.b is not a dictionary but int"),
+        (
+            {"a": {"b": 1}},
+            {"a.b.c": 2},
+            "metadata.a.b.c cannot be set, because metadata.a.b is not a dictionary but int",
+        ),
         ({"a": None}, {"a.b": 2}, "metadata.a.b cannot be set, because metadata.a is not a dictionary but NoneType"),
         ({"a": [1, 2]}, {"a.0": 2}, "metadata.a.0 cannot be set, because metadata.a is not a dictionary but list"),
         (

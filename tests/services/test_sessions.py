@@ -100,7 +100,7 @@ def test_invalid_values(hk: Harken, value: JsonValue, message: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "x" * 1_001, "a\nb", "\x7f", "\u2028", "\ud800", 1])
 def test_invalid_names(hk: Harken, name: Any) -> None:
-    """A name is a text of 1 to 1,000 characters, without control characters; an invalid one cannot be deleted either."""
+    """A name has 1 to 1,000 characters, none of them a control character; deleting an invalid one deletes nothing."""
     for paths in (False, True):
         with pytest.raises(InvalidMetadata, match=r"^metadata (name|has an empty name)"):
             hk.sessions.update(APP, "s", {"fine": 1, name: 1}, paths=paths)
@@ -139,7 +139,9 @@ def test_paths(storage_url: str) -> None:
         hk.sessions.update(APP, "s", {"user.plan.$tier": "gold", "turns": 1}, paths=True)
         everything = {"turns": 1, "user": {"name": "Ann", "a.b": 1, "plan": {"$tier": "gold"}}, "user.name": "exact"}
         assert hk.sessions.get(APP, "s") == everything
-        assert hk.sessions.delete(APP, "s", ["user.name", "user.plan.$tier", "user.unknown", "user.name"], paths=True) == 2
+        assert (
+            hk.sessions.delete(APP, "s", ["user.name", "user.plan.$tier", "user.unknown", "user.name"], paths=True) == 2
+        )
         assert hk.sessions.delete(APP, "s", "turns", paths=True) == 1
         assert hk.sessions.get(APP, "s") == {"user": {"a.b": 1, "plan": {}}, "user.name": "exact"}
         assert hk.sessions.delete(APP, "s", "user.name") == 1
@@ -184,6 +186,18 @@ def test_concurrent_updates_of_paths_lose_nothing(storage_url: str) -> None:
         in_threads([*set_them, *delete_them])
         expected = {f"n{number}": number for number in range(10)}
         assert first.sessions.get(APP, "s") == {"of": {"first": expected, "second": expected}}
+
+
+def test_a_path_does_not_restore_what_is_deleted_meanwhile(storage_url: str) -> None:
+    """A name that is deleted while a path in it is set is deleted before or after that, with all that was in it."""
+    with harken.connect(storage_url) as hk:
+        for number in range(40):
+            session = f"s{number}"
+            hk.sessions.update(APP, session, {"user": {"name": "Ann"}, "turns": 1})
+            set_path = partial(hk.sessions.update, APP, session, {"user.tier": 1}, paths=True)
+            in_threads([set_path, partial(hk.sessions.delete, APP, session, "user"), set_path])
+            user = hk.sessions.get(APP, session).get("user")
+            assert user in (None, {"tier": 1})
 
 
 def test_all_problems_at_once(hk: Harken) -> None:

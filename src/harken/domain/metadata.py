@@ -1,7 +1,7 @@
 """Session metadata: size limits, and paths into nested dictionaries.
 
-A path has the names of nested dictionaries, separated by dots: ``a.b`` is ``b`` in the dictionary ``a``, as in MongoDB's
-``$set`` and ``$unset``. Unlike there, a number is a name too, and not a position in a list.
+A path has the names of nested dictionaries, separated by dots: ``a.b`` is ``b`` in the dictionary ``a``, as in
+MongoDB's ``$set`` and ``$unset``. Unlike there, a number is always a name, and never a position in a list.
 """
 
 from __future__ import annotations

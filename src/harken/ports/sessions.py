@@ -10,7 +10,7 @@ from attrs import frozen
 #: A JSON value; numbers are finite, and integers fit into 64 bits.
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 
-#: Returns changed metadata. It changes nothing itself, and leaves the dictionary that it gets, and all in it, as it is.
+#: Returns changed metadata. It has no side effects, and does not modify the dictionary that it gets, or values in it.
 ChangeMetadata = Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue]]
 
 
@@ -48,8 +48,8 @@ class SessionRepository(ABC):
     def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
         """Replace the metadata with the result of ``apply``, durably and atomically: no other change is lost.
 
-        ``apply`` gets the present metadata. It may be called several times if the session is changed meanwhile, and must
-        not use the storage. If it raises, nothing was changed. The size is checked as in :meth:`update`.
+        ``apply`` gets the present metadata. It may be called several times if the session is changed meanwhile, and
+        must not use the storage. If it raises, nothing was changed. The size is checked as in :meth:`update`.
 
         Raises:
             InvalidMetadata: the session would have too much metadata, see ``MetadataSize``; nothing was changed.

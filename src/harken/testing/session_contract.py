@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from harken.domain.errors import FeedbackNotFound, InvalidMetadata
@@ -32,7 +32,22 @@ class SessionContract(FreshStorage):
 
     def test_names_are_any_text(self) -> None:
         """A name may look like a path, an operator or an escape, at every level, and is never treated as one."""
-        names = ["$set", "$where", "%", "%2E", "%252E", "0", "50 %", " ", "a", "a%2Eb", "a.b", "a..b", "é'\"\\", "x" * 1_000]
+        names = [
+            "$set",
+            "$where",
+            "%",
+            "%2E",
+            "%252E",
+            "0",
+            "50 %",
+            " ",
+            "a",
+            "a%2Eb",
+            "a.b",
+            "a..b",
+            "é'\"\\",
+            "x" * 1_000,
+        ]
         values: dict[str, JsonValue] = {name: {"_id": 1, name: [{name: name}]} for name in sorted(names)}
         with self.open_storage() as storage:
             storage.sessions.update("default", "s", values)
@@ -164,7 +179,8 @@ class SessionContract(FreshStorage):
             changes = [partial(storage.sessions.change, "default", "s", _count) for _ in range(8)]
             updates = [partial(storage.sessions.update, "default", "s", {f"k{n}": n}) for n in range(4)]
             deletions = [partial(storage.sessions.delete, "default", "s", f"gone{n}") for n in range(4)]
-            at_once([*changes, *updates, *deletions])
+            calls: list[Callable[[], object]] = [*changes, *updates, *deletions]
+            at_once(calls)
             check_same(storage.sessions.get("default", "s"), {"count": {"n": 8}, **{f"k{n}": n for n in range(4)}})
 
     def test_a_change_does_not_restore_what_is_deleted_meanwhile(self) -> None:
@@ -174,7 +190,11 @@ class SessionContract(FreshStorage):
                 session_id = f"s{number}"
                 storage.sessions.update("default", session_id, {"a": {"old": 1}, "b": 1})
                 change = partial(storage.sessions.change, "default", session_id, _add_to_a)
-                at_once([change, partial(storage.sessions.delete, "default", session_id, "a")])
+                racing: list[Callable[[], object]] = [
+                    change,
+                    partial(storage.sessions.delete, "default", session_id, "a"),
+                ]
+                at_once(racing)
                 kept = storage.sessions.get("default", session_id)
                 check_same(kept, {"a": {"new": 1}, "b": 1} if "a" in kept else {"b": 1})
 
@@ -187,7 +207,9 @@ class SessionContract(FreshStorage):
             refused: list[dict[str, JsonValue]] = [{"more": 1}, {"more": 1, "name-0000": "changed"}]
             for changes in refused:
                 check_raises(InvalidMetadata, partial(storage.sessions.update, "default", "s", changes))
-                check_raises(InvalidMetadata, partial(storage.sessions.change, "default", "s", partial(_merge, changes)))
+                check_raises(
+                    InvalidMetadata, partial(storage.sessions.change, "default", "s", partial(_merge, changes))
+                )
             check_same(storage.sessions.get("default", "s"), full)
             storage.sessions.update("default", "s", {"name-0000": "changed"})
             storage.sessions.update("default", "other", {"more": 1})
@@ -215,7 +237,9 @@ class SessionContract(FreshStorage):
         """Of several threads that each set an allowed value, only as many succeed as fit within the limit."""
         third = "x" * (MAX_METADATA_BYTES // 3 - 100)
         with self.open_storage() as storage:
-            setters = [partial(_set, storage, {f"k{number}": third}, changes=number % 2 == 0) for number in range(6)]
+            setters: list[Callable[[], bool]] = [
+                partial(_set, storage, {f"k{number}": third}, changes=number % 2 == 0) for number in range(6)
+            ]
             won = at_once(setters)
             kept = storage.sessions.get("default", "s")
         check_same(kept, {f"k{number}": third for number in range(6) if won[number]})
