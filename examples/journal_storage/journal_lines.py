@@ -39,7 +39,7 @@ from harken.ports import (
 
 @frozen
 class Become:
-    """Changes metadata to these values, whatever it was: a function itself cannot be stored."""
+    """Changes metadata to these values, regardless of what they were: a function itself cannot be stored."""
 
     values: dict[str, Any]
 
