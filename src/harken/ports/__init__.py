@@ -54,7 +54,7 @@ from harken.ports.repository import (
     Stored,
     Taken,
 )
-from harken.ports.sessions import JsonValue, SessionRepository
+from harken.ports.sessions import ChangeMetadata, JsonValue, MetadataVersions, SessionRepository
 from harken.ports.state import StateEntry, StateRepository
 from harken.ports.storage import OpenStorage, Storage
 from harken.ports.time import Clock
@@ -68,6 +68,7 @@ __all__ = [
     "Attempt",
     "AttemptOutcome",
     "CauseCount",
+    "ChangeMetadata",
     "Clock",
     "ConfigurationError",
     "Conflict",
@@ -95,6 +96,7 @@ __all__ = [
     "KeyRepository",
     "LeaseLost",
     "MetadataSize",
+    "MetadataVersions",
     "MissingExtra",
     "Moderation",
     "ModerationStatus",

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from harken import ConfigurationError, Harken, Receipt, Target
+from harken import ConfigurationError, Harken, InvalidMetadata, Receipt, Target
 from harken.domain.rules import label_problem
 from harken.domain.texts import as_texts
-from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
 from harken_adapters.formats.session_feedback import copy_of, join, to_submission
 from harken_adapters.formats.statistics import session_record
+from harken_adapters.formats.value_encoding import decode, encode_exactly
 from harken_adapters.hosts.session_manager.opening import Connection
 from harken_adapters.hosts.strands.errors import session_errors
 from harken_adapters.hosts.strands.repository import HarkenSessionRepository
@@ -55,7 +55,8 @@ class MongoDBSessionRepository(HarkenSessionRepository):
             database_name: the MongoDB database; replaces the one in the URL.
             collection_name: ignored; the names of Harken's collections begin with ``harken_``.
             client: a MongoDB client or a Harken, which wins over a connection string; it stays open.
-            metadata_fields: names of metadata that MongoDB indexes, for queries of the program.
+            metadata_fields: names of metadata, or paths such as ``user.plan``, that MongoDB indexes, for queries of the
+                program.
             application_name: the application of the sessions.
             created_at_type: what ``created_at`` is in :meth:`get_feedbacks`.
             max_record_bytes: see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
@@ -79,7 +80,7 @@ class MongoDBSessionRepository(HarkenSessionRepository):
         super().__init__(self.harken.conversations, self.application, max_record_bytes=max_record_bytes)
         try:
             with session_errors():
-                self.harken.sessions.index(self.metadata_fields)
+                self.harken.sessions.index(self.metadata_fields, paths=True)
         except Exception:
             # The caller gets nothing to close.
             self.close()
@@ -142,22 +143,32 @@ class MongoDBSessionRepository(HarkenSessionRepository):
 
     # --- metadata --------------------------------------------------------------------------------------------------
 
-    def update_metadata(self, session_id: str, metadata: Mapping[str, JsonValue]) -> None:
-        """Set these names; other names stay unchanged.
+    def update_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
+        """Set these names; other names stay unchanged. A dot leads into a dictionary: ``user.plan``.
+
+        Args:
+            session_id: the session.
+            metadata: text, numbers, true, false, ``None``, bytes, dates, times, UUIDs, ``ObjectId`` and ``Decimal128``,
+                and lists and dictionaries of these.
 
         Raises:
-            InvalidMetadata: a name or value is invalid, or the metadata is too large; nothing was changed.
+            InvalidMetadata: a name or value is invalid, a name leads through a value that is not a dictionary, or the
+                metadata is too large; nothing was changed.
         """
+        try:
+            encoded = {name: encode_exactly(value, f"metadata.{name}") for name, value in metadata.items()}
+        except (TypeError, ValueError) as error:
+            raise InvalidMetadata(str(error)) from error
         with session_errors():
-            self.harken.sessions.update(self.application, session_id, metadata)
+            self.harken.sessions.update(self.application, session_id, encoded, paths=True)
 
     def get_metadata(self, session_id: str) -> dict[str, Any]:
         """The metadata of a session by name, as ``{"_id": session_id, "metadata": {...}}``."""
         with session_errors():
             metadata = self.harken.sessions.get(self.application, session_id)
-        return {"_id": session_id, "metadata": metadata}
+        return {"_id": session_id, "metadata": {name: decode(value) for name, value in metadata.items()}}
 
     def delete_metadata(self, session_id: str, metadata_keys: str | Iterable[str]) -> int:
-        """Remove one name or several; returns how many existed."""
+        """Remove one name or several; returns how many existed. A dot leads into a dictionary: ``user.plan``."""
         with session_errors():
-            return self.harken.sessions.delete(self.application, session_id, as_texts(metadata_keys))
+            return self.harken.sessions.delete(self.application, session_id, as_texts(metadata_keys), paths=True)
