@@ -82,7 +82,6 @@ from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route, RouteDryRun
 from harken.domain.rules import RatingPolicy, Rule, SpamHandling
 from harken.domain.search import TextSearch
-from harken.domain.session_change import SessionChange
 from harken.domain.summary import Interval, Summary
 from harken.domain.trend import Period, PeriodValue, Trend, TrendPoint
 from harken.domain.violation import Violation
@@ -247,7 +246,6 @@ __all__ = [
     "SentimentEvaluation",
     "SentimentSurvey",
     "Services",
-    "SessionChange",
     "Silence",
     "SpamEvaluation",
     "SpamHandling",
