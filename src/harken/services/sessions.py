@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
@@ -14,9 +16,14 @@ from harken.domain.rules import label_problem, metadata_name_problem, number_pro
 from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
 
+if TYPE_CHECKING:
+    from harken.domain.session_change import Operation
+
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
 _SHOWN_OF_VALUE = 200
+#: Wraps a change of a session of an application: sets or deletes these names, or deletes all if there are ``None``.
+Announce: TypeAlias = "Callable[[str, str, Operation, Collection[str] | None], AbstractContextManager[object]]"
 _json = json.JSONEncoder(sort_keys=True).encode
 
 
@@ -36,8 +43,10 @@ class SessionService:
     nested dictionary: ``a.b`` is ``b`` in ``a``, see :mod:`harken.domain.metadata`.
     """
 
-    def __init__(self, repository: SessionRepository) -> None:
+    def __init__(self, repository: SessionRepository, *, announce: Announce = lambda *_: nullcontext()) -> None:
+        """``announce`` wraps each update and deletion, but no merge: that brings metadata from elsewhere."""
         self._repository = repository
+        self._announce = announce
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
         """All metadata of a session, sorted by name; empty if there is none.
@@ -60,10 +69,11 @@ class SessionService:
         problems = [*_id_problems(application, session_id), *_problems(changes)]
         if problems:
             raise InvalidMetadata("; ".join(problems))
-        if paths:
-            self._repository.change(application, session_id, partial(_set_paths, changes))
-        else:
-            self._repository.update(application, session_id, changes)
+        with self._announce(application, session_id, "update", changes):
+            if paths:
+                self._repository.change(application, session_id, partial(_set_paths, changes))
+            else:
+                self._repository.update(application, session_id, changes)
 
     def merge(self, application: str, session_id: str, metadata: Mapping[str, JsonValue]) -> Merged:
         """Set the names that have no value, and change no existing value. Invalid values are refused one by one.
@@ -90,14 +100,15 @@ class SessionService:
     ) -> int:
         """Remove these keys, or a single one, or all if ``None``; returns how many existed."""
         _check_ids(application, session_id)
-        if keys is None:
-            return self._repository.delete(application, session_id)
-        # Not every storage can be queried for an invalid name.
-        valid = [key for key in as_texts(keys) if not metadata_name_problem("metadata", key)]
-        if not paths or not any("." in key for key in valid):
-            return self._repository.delete(application, session_id, valid)
-        versions = self._repository.change(application, session_id, partial(delete_paths, paths=valid))
-        return len(find_paths(versions.before, valid))
+        valid = None
+        if keys is not None:
+            # Not every storage can be queried for an invalid name.
+            valid = [key for key in as_texts(keys) if not metadata_name_problem("metadata", key)]
+        with self._announce(application, session_id, "delete", valid):
+            if valid is None or not paths or not any("." in key for key in valid):
+                return self._repository.delete(application, session_id, valid)
+            versions = self._repository.change(application, session_id, partial(delete_paths, paths=valid))
+            return len(find_paths(versions.before, valid))
 
     def index(self, names: str | Iterable[str], *, paths: bool = False) -> None:
         """Have MongoDB index the values of these names or paths, for programs that query it directly.
