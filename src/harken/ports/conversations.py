@@ -11,6 +11,9 @@ from harken.ports.sessions import JsonValue
 #: A JSON object; it is returned as it was stored, including the order of names.
 JsonObject = Mapping[str, JsonValue]
 
+#: The id of the agent whose state is the record of a session itself, such as its type. It has no messages.
+SESSION_RECORD: Final = "session:"
+
 #: How many levels of objects and lists a value may have. Callers check it; every storage supports it.
 MAX_NESTING: Final = 500
 
