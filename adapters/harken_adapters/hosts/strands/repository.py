@@ -84,8 +84,9 @@ class HarkenSessionRepository(SessionRepository):
     def session_record(self, session_id: str) -> dict[str, Any]:
         """What a migration found about the session, such as ``session_type`` and ``created_at``; empty without one."""
         with session_errors():
-            record = self._conversations.agent(self._application, session_id, SESSION_RECORD)
-        return decode(dict(record or {}))  # type: ignore[no-any-return]
+            found = self._conversations.agent(self._application, session_id, SESSION_RECORD)
+        record: dict[str, Any] = {} if found is None else decode(dict(found))
+        return record
 
     # --- agents ----------------------------------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class HarkenSessionRepository(SessionRepository):
         self._details[session_id, agent_id] = encode(details, f"The configuration of agent {agent_id!r}")
 
     def set_initial_state(self, session_id: str, agent_id: str, state: Mapping[str, Any]) -> None:
-        """Restore the agent with this state of its conversation manager, if none is stored, as after some migrations."""
+        """Restore an agent with this state of its conversation manager if none is stored, as after some migrations."""
         self._initial_states[session_id, agent_id] = dict(state)
 
     def flush(self, session_id: str, agent_id: str) -> None:
@@ -270,9 +271,13 @@ class HarkenSessionRepository(SessionRepository):
         **kwargs: Any,  # noqa: ARG002
     ) -> list[SessionMessage]:
         """Messages, oldest first, without the first ``offset``. They are read in pages."""
+        agent = (self._application, session_id, agent_id)
         with session_errors():
-            stream = self._conversations.stream(self._application, session_id, agent_id, after=offset - 1)
-            return [_restore(SessionMessage, message) for _, message in islice(stream, limit)]
+            found = [message for _, message in self._conversations.stream(*agent, after=offset - 1)]
+            if offset and offset + len(found) != self._conversations.count(*agent):
+                # The numbers of migrated messages may have gaps.
+                found = [message for _, message in islice(self._conversations.stream(*agent), offset, None)]
+        return [_restore(SessionMessage, message) for message in found[:limit]]
 
     # --- graphs and swarms -----------------------------------------------------------------------------------------
 
