@@ -70,6 +70,11 @@ def _changed(
     return {**{name: value for name, value in before.items() if name not in removed}, **changes}
 
 
+def _extras(storage: Storage, application: str) -> object:
+    """Return the extras of all entries, sorted, as their order is undefined."""
+    return sorted(storage.feedback.extras(application, hst.IDS).items())
+
+
 class FeedbackMachine(ComparingMachine):
     """Any sequence of operations on feedback, session metadata, state entries and API keys."""
 
@@ -78,6 +83,12 @@ class FeedbackMachine(ComparingMachine):
         self._both(lambda storage: storage.feedback.add(accepted(*batch)))
         self._both(lambda storage: storage.outbox.events(limit=5))
         self._both(lambda storage: storage.feedback.applications())
+
+    @rule(batch=st.lists(hst.feedback_entries(), max_size=3), extras=st.sampled_from(("{}", '{"x": "é"}')))
+    def add_with_extras(self, batch: list[Feedback], extras: str) -> None:
+        self._both(lambda storage: storage.feedback.add(accepted(*batch, extras=extras)))
+        for application in hst.APPLICATIONS:
+            self._both(partial(_extras, application=application))
 
     @precondition(lambda self: self._all_feedback())
     @rule(data=st.data())
@@ -151,6 +162,11 @@ class FeedbackMachine(ComparingMachine):
             query = FeedbackQuery(application=application, session_id=session_id).in_any_state()
             self._both(partial(_stream, query=query))
             self.page_through(query, limit=1)
+
+    @rule(application=st.sampled_from(hst.APPLICATIONS), session_id=st.sampled_from(hst.SESSIONS))
+    def show_session(self, application: str, session_id: str) -> None:
+        self._both(lambda storage: storage.feedback.session_entries(application, session_id))
+        self._both(partial(_extras, application=application))
 
     @rule(query=hst.queries(), place=st.builds(Cursor, hst.instants(), st.sampled_from(hst.IDS)))
     def find_after_any_cursor(self, query: FeedbackQuery, place: Cursor) -> None:
