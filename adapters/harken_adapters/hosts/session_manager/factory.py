@@ -12,6 +12,7 @@ from harken_adapters.hosts.session_manager.hooks import Hooks, hooks_of
 from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager
 from harken_adapters.hosts.session_manager.opening import Connection
 from harken_adapters.hosts.session_manager.pool import connection_stats
+from harken_adapters.hosts.session_manager.repository import CreatedAtType
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -30,6 +31,7 @@ class MongoDBSessionManagerFactory:
         application_name: str | None = None,
         *,
         harken: Harken | None = None,
+        created_at_type: CreatedAtType = "iso",
         **driver_options: object,
     ) -> None:
         """Open the storage; the arguments are those of :class:`MongoDBSessionManager`.
@@ -43,6 +45,7 @@ class MongoDBSessionManagerFactory:
         self.collection_name = collection_name
         self.application_name = application_name
         self.metadata_fields = tuple(metadata_fields or ())
+        self.created_at_type = created_at_type
         #: The Harken on the database of the factory.
         self.harken = self._connection.harken(database_name, application_name)
 
@@ -58,11 +61,12 @@ class MongoDBSessionManagerFactory:
         metadata_hook: Hooks = None,
         feedbackHook: Hooks = None,  # noqa: N803 - the name in mongodb_session_manager
         metadataHook: Hooks = None,  # noqa: N803
+        created_at_type: CreatedAtType | None = None,
         max_record_bytes: int = MAX_SIZE,
     ) -> MongoDBSessionManager:
         """Create the session manager of a session. Closing it leaves the storage open.
 
-        The names, and ``metadata_fields``, replace those of the factory.
+        The names, ``metadata_fields`` and ``created_at_type`` replace those of the factory.
 
         Raises:
             StorageError: another database cannot be opened.
@@ -75,6 +79,7 @@ class MongoDBSessionManagerFactory:
             feedback_hook=hooks_of(feedback_hook, feedbackHook, "feedback"),
             metadata_hook=hooks_of(metadata_hook, metadataHook, "metadata"),
             harken=self._connection.harken(database_name or self.database_name, application),
+            created_at_type=created_at_type or self.created_at_type,
             max_record_bytes=max_record_bytes,
         )
 
@@ -105,6 +110,7 @@ def initialize_global_factory(  # noqa: PLR0917 - the order of mongodb_session_m
     application_name: str | None = None,
     *,
     harken: Harken | None = None,
+    created_at_type: CreatedAtType = "iso",
     **driver_options: object,
 ) -> MongoDBSessionManagerFactory:
     """Create the global factory of the process. A previous one is closed.
@@ -121,6 +127,7 @@ def initialize_global_factory(  # noqa: PLR0917 - the order of mongodb_session_m
         metadata_fields,
         application_name,
         harken=harken,
+        created_at_type=created_at_type,
         **driver_options,
     )
     with _lock:

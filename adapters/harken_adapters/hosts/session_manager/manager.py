@@ -15,14 +15,14 @@ from harken import Harken, Receipt, Submission, Target
 from harken.clock import utc_now
 from harken.domain.texts import as_texts
 from harken.services.conversations import MAX_SIZE
-from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_submission
+from harken_adapters.formats.session_feedback import copy_of, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, call_through, hooks_of
 from harken_adapters.hosts.session_manager.message_details import (
     GUARDRAIL_ACTION_BLOCKED,
     guardrail_event,
     metrics_of,
 )
-from harken_adapters.hosts.session_manager.repository import MongoDBSessionRepository
+from harken_adapters.hosts.session_manager.repository import CreatedAtType, MongoDBSessionRepository
 from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool, metadata_tool
 from harken_adapters.hosts.strands.errors import session_errors
 
@@ -53,6 +53,7 @@ class MongoDBSessionManager(HarkenSessionManager):
         feedbackHook: Hooks = None,  # noqa: N803 - the name in mongodb_session_manager
         metadataHook: Hooks = None,  # noqa: N803
         harken: Harken | None = None,
+        created_at_type: CreatedAtType = "iso",
         max_record_bytes: int = MAX_SIZE,
         **driver_options: object,
     ) -> None:
@@ -73,6 +74,8 @@ class MongoDBSessionManager(HarkenSessionManager):
             feedbackHook: deprecated; ignored if ``feedback_hook`` is given.
             metadataHook: deprecated; ignored if ``metadata_hook`` is given.
             harken: an open Harken, such as ``harken.connect()``, instead of the storage arguments; it stays open.
+            created_at_type: what ``created_at`` is in :meth:`get_feedbacks`: ISO text, or a ``datetime`` in UTC without
+                a zone.
             max_record_bytes: see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
             driver_options: options of the MongoDB driver, such as ``maxPoolSize``; other storages ignore them. Harken
                 sets ``w``, ``journal`` and ``fsync`` itself.
@@ -93,6 +96,7 @@ class MongoDBSessionManager(HarkenSessionManager):
             harken or client,
             metadata_fields,
             application_name,
+            created_at_type=created_at_type,
             max_record_bytes=max_record_bytes,
             **driver_options,
         )
@@ -109,22 +113,33 @@ class MongoDBSessionManager(HarkenSessionManager):
 
         Args:
             feedback: ``rating`` (``"up"``, ``"down"`` or ``None``) and ``comment``. It may have ``message_id``,
-                ``agent_id``, ``author``, ``tags``, ``created_at`` and ``idempotency_key``. Other names are stored in
-                the context.
+                ``agent_id``, ``author``, ``tags``, ``sentiment``, ``created_at`` and ``idempotency_key``, and any other
+                names. Values of any JSON type, dates and bytes come back equal from :meth:`get_feedbacks`.
 
         Returns:
             The receipt, or the return value of a hook; ``None`` if a hook skipped the feedback.
 
         Raises:
-            FeedbackRejected: the feedback violates rules. A ``ValueError``.
+            FeedbackRejected: the feedback violates rules, or a value cannot be stored. A ``ValueError``.
             IdempotencyConflict: the key was used before in this session, with other feedback.
             StorageError: the feedback could not be stored. Also a ``SessionException`` of Strands.
         """
-        return self._through_hooks(self._add, copy_feedback(feedback))
+        return self._through_hooks(self._add, copy_of(feedback))
 
     def get_feedbacks(self) -> list[dict[str, Any]]:
-        """The counted feedback of this session, oldest first. ``created_at`` is an ISO time in UTC, without a zone."""
+        """The counted feedback of this session, oldest first, with the values as they were added.
+
+        ``created_at`` is UTC, without a zone: an ISO text, or a ``datetime`` if the session was opened so.
+        """
         return self._sessions.get_feedbacks(self.session_id)
+
+    def get_feedback_stats(self) -> dict[str, Any]:
+        """The number of ratings, and ``satisfaction_score`` (0 to 100), without reading the feedback.
+
+        Returns:
+            ``session_id``, ``total_feedbacks``, ``positive``, ``negative``, ``neutral`` and ``satisfaction_score``.
+        """
+        return self._sessions.get_feedback_stats(self.session_id)
 
     def get_feedback_tool(self) -> AgentTool:
         """A tool with which an agent records its user's feedback on an answer, through the hooks.
@@ -160,9 +175,11 @@ class MongoDBSessionManager(HarkenSessionManager):
             return self.harken.collection.submit(evolve(submission, author=author, vote=True))
 
     def _submission(self, feedback: Mapping[str, Any], target: Callable[..., Target]) -> Submission:
-        given = copy_feedback(feedback)
-        about = target(given.get("message_id"), given.get("agent_id"))
-        return to_submission(given, about, self.application)
+        def target_of(message_id: str | int | None, agent_id: str | None) -> Target:
+            about = self._sessions.target_of(self.session_id, message_id, agent_id)
+            return target(about.message_id, about.agent_id)
+
+        return to_submission(copy_of(feedback), self.session_id, target_of, self.application)
 
     # --- metadata --------------------------------------------------------------------------------------------------
 
