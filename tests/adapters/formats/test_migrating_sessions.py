@@ -367,6 +367,21 @@ def test_feedback_is_linked_to_its_message(hk: Harken, entry: Document, message_
     assert migrated(hk, [document])[1] == []
     [feedback] = hk.export()
     assert feedback.message_id == message_id
+    [found] = open_session(hk).get_feedbacks()
+    del found["created_at"]
+    assert found == {"rating": "up", "comment": "", **entry}
+    assert {name: type(value) for name, value in found.items() if name in entry} == {
+        name: type(value) for name, value in entry.items()
+    }
+
+
+def test_feedback_that_was_migrated_without_its_message(hk: Harken) -> None:
+    """It is a duplicate when its conversation is migrated later, and stays as it is."""
+    entries = [{"rating": "up", "message_id": 0, "agent_id": "helper"}]
+    migrated(hk, [session(feedbacks=entries)])
+    tally, _ = migrated(hk, [session({"helper": {"messages": [said(0)]}}, feedbacks=entries)])
+    assert (tally.feedback, tally.messages) == (Tally(1, 0, 1, 0), Tally(1, 1, 0, 0))
+    assert [one.message_id for one in hk.export()] == ["0"]
 
 
 def test_feedback_on_renumbered_messages(hk: Harken) -> None:
