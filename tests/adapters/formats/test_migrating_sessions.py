@@ -11,6 +11,8 @@ from typing import Any
 import bson
 import pytest
 from bson import Int64, ObjectId
+from hypothesis import given
+from hypothesis import strategies as st
 from strands import Agent
 
 import harken
@@ -445,6 +447,52 @@ def test_a_dry_run_stores_nothing(hk: Harken) -> None:
 
 
 # --- all of it --------------------------------------------------------------------------------------------------------
+
+
+odd = st.sampled_from(
+    (None, True, 7, -1.5, "x", "", [1], {"a": {"b": 1}}, b"\0", AT, ObjectId("0" * 24), bson.Regex("a"))
+)
+numbers = st.integers(-1, 3) | odd
+guardrail_events = odd | st.fixed_dictionaries(
+    {"agent_id": st.sampled_from("ab") | odd, "message_id": numbers, "timestamp": st.just(AT) | odd}
+)
+messages = odd | st.fixed_dictionaries(
+    {"message_id": numbers, "role": st.just("user") | odd, "content": st.text(max_size=3) | odd},
+    optional=dict.fromkeys(("created_at", "redact_message", "event_loop_metrics", "other", "message"), odd)
+    | {"guardrail_event": guardrail_events},
+)
+arrays = st.lists(messages, max_size=3) | odd
+agents = odd | st.fixed_dictionaries(
+    {"messages": arrays},
+    optional={"b": st.fixed_dictionaries({"messages": arrays}), "created_at": odd}
+    | {"agent_data": st.dictionaries(st.sampled_from(("state", "agent_id", "model", "other")), odd) | odd},
+)
+documents = st.fixed_dictionaries(
+    {
+        "_id": st.sampled_from("st") | odd,
+        "agents": st.dictionaries(st.sampled_from(("a", "b", "a.b", "")), agents) | odd,
+    },
+    optional={"guardrail_events": st.lists(guardrail_events, max_size=3) | odd, "session_type": odd, "updated_at": odd},
+)
+
+
+@given(st.lists(documents, max_size=3))
+def test_any_conversation_is_accounted_for(found: list[Document]) -> None:
+    """No document stops a migration; each value is stored or rejected, and a repeated migration adds nothing."""
+    with harken.connect("memory://") as hk:
+        tally, rejected = migrated(hk, found)
+        for one in tally.kinds.values():
+            assert one.read == one.added + one.duplicates + one.rejected
+        assert len(rejected) == tally.rejected
+        again, _ = migrated(hk, found)
+        assert [one.added for one in again.kinds.values()] == [0] * 6
+        assert [one.read for one in again.kinds.values()] == [one.read for one in tally.kinds.values()]
+        for document in found:
+            if document["_id"] in ("s", "t"):
+                manager = open_session(hk, session_id=document["_id"])
+                for agent_id in manager.session_repository.speakers(document["_id"]):  # type: ignore[attr-defined]
+                    agent_of(manager, agent_id)
+                manager.get_guardrail_events()
 
 
 def check_whole_migration(hk: Harken, size: int) -> None:
