@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime
 from itertools import count, islice
+from time import sleep
 from typing import Any, Final
 
 import pytest
@@ -22,13 +23,13 @@ from harken.domain.errors import DeliveryNotFound, HarkenError, StaleFeedback
 from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event, EventType
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.terms import TermCounts, TermTally, words
-from harken.domain.metadata import MetadataSize
+from harken.domain.metadata import MetadataSize, set_paths
 from harken.domain.moderation import ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.conversations import JsonObject
 from harken.ports.repository import Accepted, Conflict, FeedbackRepository, Outcome, Stored, Taken
-from harken.ports.sessions import JsonValue
+from harken.ports.sessions import ChangeMetadata, JsonValue, MetadataVersions
 from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import ConversationMachine, FeedbackMachine, OutboxMachine, StorageContract, with_content
@@ -705,6 +706,49 @@ class ReplacesAllMetadata(MemorySessionRepository):
         super().update(application, session_id, changes)
 
 
+class TreatsNamesAsPaths(MemorySessionRepository):
+    """Stores a name with a dot in a nested dictionary."""
+
+    def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
+        super().update(application, session_id, set_paths({}, changes))
+
+
+class LosesChanges(MemorySessionRepository):
+    """Reads, changes and writes metadata in three steps."""
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
+        before = self.get(application, session_id)
+        sleep(0.001)
+        after = apply(before)
+        return super().change(application, session_id, lambda _: after)
+
+
+class KeepsRemovedNames(MemorySessionRepository):
+    """Sets the names that a change returns, and removes none."""
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
+        return super().change(application, session_id, lambda before: {**before, **apply(before)})
+
+
+class UnlimitedChanges(MemorySessionRepository):
+    """Does not limit what a change returns."""
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
+        before = self.get(application, session_id)
+        after = dict(sorted(apply(before).items()))
+        self._data.metadata[application, session_id] = deepcopy(after)
+        return MetadataVersions(before, after)
+
+
+class StoresWhatAChangeReturns(MemorySessionRepository):
+    """Stores the objects that a change returns, without copying them."""
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
+        versions = super().change(application, session_id, apply)
+        self._data.metadata[application, session_id] = dict(versions.after)
+        return versions
+
+
 class TreatsKeyAsLetters(MemorySessionRepository):
     """Treats a single key as a list of its letters."""
 
@@ -1225,6 +1269,9 @@ ONLY_IN_EXAMPLES: list[Broken] = [
     SortsNumbersAsText,
     SharedAgentState,
     TreatsKeyAsLetters,
+    LosesChanges,
+    UnlimitedChanges,
+    StoresWhatAChangeReturns,
     UnlimitedMetadata,
     LimitsEachUpdate,
     ChecksMetadataTooLate,
@@ -1307,6 +1354,8 @@ BROKEN: list[Broken] = [
     LosesEvents,
     IgnoresTheLimitOfErasures,
     ReplacesAllMetadata,
+    TreatsNamesAsPaths,
+    KeepsRemovedNames,
     LeaksAcrossApplications,
     OmitsUncountedApplications,
     ListsEmptyApplications,

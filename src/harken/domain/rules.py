@@ -54,6 +54,7 @@ MAX_TAGS: Final = 20
 MAX_TAG_LENGTH: Final = 100
 MAX_CONTEXT_KEYS: Final = 50
 MAX_CONTEXT_NAME_LENGTH: Final = 100
+MAX_METADATA_NAME_LENGTH: Final = 1000
 MAX_CONTEXT_VALUE_LENGTH: Final = 1000
 NO_AUTHOR: Final = Violation("author", "required", "A vote needs an author")
 SPAM_PHRASES: Final = ("viagra", "casino", "click here", "limited offer")
@@ -122,6 +123,20 @@ def name_problem(where: str, name: object) -> Violation | None:
         message = f"{where} name {name!a} may only have letters, digits, '_' and '-'"
         return Violation(where, "name", message)
     return None
+
+
+def metadata_name_problem(where: str, name: object) -> Violation | None:
+    """Return a violation if ``name`` is not a valid name of session metadata, at any level."""
+    if not isinstance(name, str):
+        return Violation(where, "type", f"{where} names must be strings, got {type(name).__name__}")
+    if not name:
+        return Violation(where, "name", f"{where} has an empty name")
+    if len(name) > MAX_METADATA_NAME_LENGTH:
+        message = f"{where} name too long: {len(name)} characters (max: {MAX_METADATA_NAME_LENGTH})"
+        return Violation(where, "name", message)
+    if not name.isprintable() and _CONTROL.search(name):
+        return Violation(where, "name", f"{where} name {name!a} must not contain control characters")
+    return text_problem(f"{where} name {name!a}", name)
 
 
 # These run for every submission. Returning lists is faster than yielding.

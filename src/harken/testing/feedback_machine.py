@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -62,6 +62,12 @@ def _key(storage: Storage, key_id: str) -> ApiKey | None:
 def _many(storage: Storage, application: str, feedback_ids: Collection[str]) -> object:
     """Return the existing entries, sorted, as their order is undefined."""
     return sorted(storage.feedback.get_many(application, feedback_ids).items())
+
+
+def _changed(
+    before: Mapping[str, JsonValue], changes: Mapping[str, JsonValue], removed: Collection[str]
+) -> Mapping[str, JsonValue]:
+    return {**{name: value for name, value in before.items() if name not in removed}, **changes}
 
 
 class FeedbackMachine(ComparingMachine):
@@ -231,7 +237,21 @@ class FeedbackMachine(ComparingMachine):
     @rule(
         application=st.sampled_from(hst.APPLICATIONS),
         session_id=st.sampled_from(hst.SESSIONS),
-        keys=st.none() | st.lists(st.sampled_from(hst.NAMES)),
+        changes=hst.metadata(),
+        removed=st.sets(st.sampled_from(hst.METADATA_NAMES)),
+    )
+    def change_metadata(
+        self, application: str, session_id: str, changes: dict[str, JsonValue], removed: set[str]
+    ) -> None:
+        apply = partial(_changed, changes=changes, removed=removed)
+        self._both(lambda storage: storage.sessions.change(application, session_id, apply))
+        self._both(lambda storage: storage.sessions.get(application, session_id))
+        self._both(lambda storage: storage.sessions.stream())
+
+    @rule(
+        application=st.sampled_from(hst.APPLICATIONS),
+        session_id=st.sampled_from(hst.SESSIONS),
+        keys=st.none() | st.lists(st.sampled_from(hst.METADATA_NAMES)),
     )
     def delete_metadata(self, application: str, session_id: str, keys: list[str] | None) -> None:
         self._both(lambda storage: storage.sessions.delete(application, session_id, keys))

@@ -40,7 +40,7 @@ from harken.ports.conversations import ConversationRepository, JsonObject
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
-from harken.ports.sessions import JsonValue, SessionRepository
+from harken.ports.sessions import ChangeMetadata, JsonValue, MetadataVersions, SessionRepository
 from harken.ports.state import StateEntry, StateRepository
 from harken.ports.storage import Storage
 
@@ -175,6 +175,13 @@ class _Sessions(SessionRepository):
         after = {**before, **deepcopy(dict(changes))}
         MetadataSize.of(before).check_growth_to(MetadataSize.of(after))
         self.stored[application, session_id] = after
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
+        before = self.get(application, session_id)
+        after = deepcopy(dict(apply(before)))
+        MetadataSize.of(before).check_growth_to(MetadataSize.of(after))
+        self.stored[application, session_id] = after
+        return MetadataVersions(before, self.get(application, session_id))
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
         metadata = self.stored.get((application, session_id), {})

@@ -14,7 +14,6 @@ from strands.types.tools import AgentTool
 from harken import Harken, Receipt, Submission, Target
 from harken.clock import utc_now
 from harken.domain.texts import as_texts
-from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
 from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, call_through, hooks_of
@@ -66,7 +65,8 @@ class MongoDBSessionManager(HarkenSessionManager):
             database_name: the MongoDB database; replaces the one in the URL.
             collection_name: ignored; the names of Harken's collections begin with ``harken_``.
             client: a MongoDB client (or a Harken), which wins over a connection string; it stays open.
-            metadata_fields: names of metadata that MongoDB indexes, for queries of the program.
+            metadata_fields: names of metadata, or paths such as ``user.plan``, that MongoDB indexes, for queries of the
+                program.
             application_name: the application of the session.
             feedback_hook: one or several hooks around :meth:`add_feedback`, the outermost first.
             metadata_hook: one or several hooks around the operations on metadata.
@@ -166,11 +166,15 @@ class MongoDBSessionManager(HarkenSessionManager):
 
     # --- metadata --------------------------------------------------------------------------------------------------
 
-    def update_metadata(self, metadata: Mapping[str, JsonValue]) -> None:
-        """Set these names; other names stay unchanged.
+    def update_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Set these names; other names stay unchanged. A dot leads into a dictionary: ``user.plan``.
+
+        Args:
+            metadata: values of any type of JSON, bytes, dates, times, UUIDs, ``ObjectId`` and ``Decimal128``.
 
         Raises:
-            InvalidMetadata: a name or value is invalid, or the metadata is too large; nothing was changed.
+            InvalidMetadata: a name or value is invalid, a name leads through a value that is not a dictionary, or the
+                metadata is too large; nothing was changed.
         """
         self._with_metadata_hooks("update", self._sessions.update_metadata, metadata=dict(metadata))
 
@@ -180,7 +184,7 @@ class MongoDBSessionManager(HarkenSessionManager):
         return found
 
     def delete_metadata(self, metadata_keys: str | Iterable[str]) -> int:
-        """Remove one name or several; returns how many existed."""
+        """Remove one name or several; returns how many existed. A dot leads into a dictionary: ``user.plan``."""
         names = list(as_texts(metadata_keys))
         deleted: int = self._with_metadata_hooks("delete", self._sessions.delete_metadata, keys=names)
         return deleted

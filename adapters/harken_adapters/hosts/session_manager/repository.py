@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from harken import Harken, Receipt, Target
+from harken import Harken, InvalidMetadata, Receipt, Target
 from harken.domain.texts import as_texts
-from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
+from harken_adapters.formats.value_encoding import decode, encode_exactly
 from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_dictionary, to_submission
 from harken_adapters.hosts.session_manager.opening import Connection
 from harken_adapters.hosts.strands.errors import session_errors
@@ -47,7 +47,8 @@ class MongoDBSessionRepository(HarkenSessionRepository):
             database_name: the MongoDB database; replaces the one in the URL.
             collection_name: ignored; the names of Harken's collections begin with ``harken_``.
             client: a MongoDB client or a Harken, which wins over a connection string; it stays open.
-            metadata_fields: names of metadata that MongoDB indexes, for queries of the program.
+            metadata_fields: names of metadata, or paths such as ``user.plan``, that MongoDB indexes, for queries of the
+                program.
             application_name: the application of the sessions.
             max_record_bytes: see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
             driver_options: options of the MongoDB driver, such as ``maxPoolSize``; other storages ignore them. Harken
@@ -67,7 +68,7 @@ class MongoDBSessionRepository(HarkenSessionRepository):
         super().__init__(self.harken.conversations, self.application, max_record_bytes=max_record_bytes)
         try:
             with session_errors():
-                self.harken.sessions.index(self.metadata_fields)
+                self.harken.sessions.index(self.metadata_fields, paths=True)
         except Exception:
             # The caller gets nothing to close.
             self.close()
@@ -102,22 +103,32 @@ class MongoDBSessionRepository(HarkenSessionRepository):
 
     # --- metadata --------------------------------------------------------------------------------------------------
 
-    def update_metadata(self, session_id: str, metadata: Mapping[str, JsonValue]) -> None:
-        """Set these names; other names stay unchanged.
+    def update_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
+        """Set these names; other names stay unchanged. A dot leads into a dictionary: ``user.plan``.
+
+        Args:
+            session_id: the session.
+            metadata: text, numbers, true, false, ``None``, bytes, dates, times, UUIDs, ``ObjectId`` and ``Decimal128``,
+                and lists and dictionaries of these.
 
         Raises:
-            InvalidMetadata: a name or value is invalid, or the metadata is too large; nothing was changed.
+            InvalidMetadata: a name or value is invalid, a name leads through a value that is not a dictionary, or the
+                metadata is too large; nothing was changed.
         """
+        try:
+            encoded = {name: encode_exactly(value, f"metadata.{name}") for name, value in metadata.items()}
+        except (TypeError, ValueError) as error:
+            raise InvalidMetadata(str(error)) from error
         with session_errors():
-            self.harken.sessions.update(self.application, session_id, metadata)
+            self.harken.sessions.update(self.application, session_id, encoded, paths=True)
 
     def get_metadata(self, session_id: str) -> dict[str, Any]:
         """The metadata of a session by name, as ``{"_id": session_id, "metadata": {...}}``."""
         with session_errors():
             metadata = self.harken.sessions.get(self.application, session_id)
-        return {"_id": session_id, "metadata": metadata}
+        return {"_id": session_id, "metadata": {name: decode(value) for name, value in metadata.items()}}
 
     def delete_metadata(self, session_id: str, metadata_keys: str | Iterable[str]) -> int:
-        """Remove one name or several; returns how many existed."""
+        """Remove one name or several; returns how many existed. A dot leads into a dictionary: ``user.plan``."""
         with session_errors():
-            return self.harken.sessions.delete(self.application, session_id, as_texts(metadata_keys))
+            return self.harken.sessions.delete(self.application, session_id, as_texts(metadata_keys), paths=True)
