@@ -133,6 +133,16 @@ def test_the_values_are_read_when_they_are_sent(hk: Harken, place: Place, channe
     assert channel.tried[0].id in channel.ids
 
 
+def test_paths_are_sent_as_given(hk: Harken, channel: Recorder) -> None:
+    """A dotted path has the value that it leads to; after its deletion ``None``."""
+    hk.sessions.update(APP, "s", {"user.tier": "pro", "user.name": "Ann"}, paths=True)
+    hk.relay.run_due()
+    hk.sessions.delete(APP, "s", ["user.tier"], paths=True)
+    hk.relay.run_due()
+    assert [one.metadata for one in sent(channel)] == [{"user.name": "Ann", "user.tier": "pro"}, {"user.tier": None}]
+    assert sent(channel)[1].current == {"user": {"name": "Ann"}}
+
+
 def test_deleting_everything_names_what_there_was(hk: Harken, channel: Recorder) -> None:
     """The deletion of all metadata has all names; without metadata, or without names, nothing changes and is sent."""
     hk.sessions.update(APP, "s", {"a": 1, "b": 2})

@@ -118,7 +118,7 @@ class SessionService:
         Raises:
             InvalidMetadata: a name is invalid.
         """
-        listed = [name.split(".") if paths else [name] for name in as_texts(names)]
+        listed = [name.split(".") if paths and isinstance(name, str) else [name] for name in as_texts(names)]
         if problems := list(_name_problems("metadata", (name for path in listed for name in path))):
             raise InvalidMetadata("; ".join(problems))
         self._repository.index(listed)

@@ -96,6 +96,7 @@ class TestDeliveries:
             "type": "feedback.created",
             "application": "default",
             "subject_id": about.id,
+            "session_id": None,
             "version": 1,
             "occurred_at": "2026-03-04T12:00:00.000000Z",
         }

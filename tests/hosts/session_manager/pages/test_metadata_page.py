@@ -208,6 +208,7 @@ def test_a_hook_may_cache(open_session: Open, monkeypatch: pytest.MonkeyPatch) -
     assert [stored(manager) for _ in range(3)] == [{"a": 1}] * 3
     assert reads == []
     manager.delete_metadata(["a"])
+    reads.clear()
     assert stored(manager) == {}
     assert reads == ["session-1"]
 

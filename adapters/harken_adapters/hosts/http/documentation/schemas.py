@@ -1416,6 +1416,7 @@ _DELIVERY: Final = {
         "type": "feedback.created",
         "application": "default",
         "subject_id": _ID,
+        "session_id": None,
         "version": 1,
         "occurred_at": _AT,
     },
