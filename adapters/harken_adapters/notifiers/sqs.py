@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from harken.domain.errors import ConfigurationError
+from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
 from harken_adapters.notifiers.amazon import (
     AmazonClient,
@@ -88,7 +88,10 @@ class SqsNotifier(Notifier):
             **order(self._queue, notification),
         }
         answer = self._client.call("send_message", message)
-        return ReceiverAnswer("200 OK", f"MessageId {answer.get('MessageId', '?')}")
+        if "MessageId" not in answer:
+            # boto3 accepts any body.
+            raise DeliveryFailed("The response is not from SQS; check queue_url", status="unexpected answer")
+        return ReceiverAnswer("200 OK", f"MessageId {answer['MessageId']}")
 
     def close(self) -> None:
         """Close the connections."""
