@@ -13,6 +13,7 @@ import pytest
 from adapters.notifiers.amazon import ENVIRON, REGION, Amazon, amazon
 from adapters.notifiers.receiver import AnswerTo, answering, receiving
 from harken.domain.errors import ConfigurationError, DeliveryFailed, MissingExtra
+from harken.domain.events import EventType
 from harken.domain.session_change import SessionChange
 from harken.ports.notifier import Notification, ReceiverAnswer
 from harken.testing.notifier_contract import a_notification, every_kind
@@ -39,7 +40,9 @@ def a_change(metadata: dict[str, Any], connection: object = "abc", **parts: Any)
     """A notification of changed metadata of a session that has this connection."""
     current = {**metadata, "connection_id": connection}
     known = {"session_id": "s-1", "operation": "update", "names": tuple(sorted(metadata)), "current": current}
-    return a_notification(feedback=None, session=SessionChange(**{**known, "metadata": metadata, **parts}))
+    return a_notification(
+        type=EventType.SESSION_UPDATED, feedback=None, session=SessionChange(**{**known, "metadata": metadata, **parts})
+    )
 
 
 def posting(url: str, notification: Notification) -> ReceiverAnswer | None:

@@ -116,12 +116,14 @@ class AsMetadata(Notifier):
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
-        self.close = notifier.close  # type: ignore[method-assign]  # nothing else to close
 
     def deliver(self, notification: Notification) -> ReceiverAnswer | None:
         metadata = {"text": str(notification)}
         change = SessionChange("s", "update", ("text",), metadata, {**metadata, "connection_id": "abc"})
         return self._notifier.deliver(evolve(notification, feedback=None, alert=None, erased=None, session=change))
+
+    def close(self) -> None:
+        self._notifier.close()
 
 
 class TestApiGateway(OverHttp):

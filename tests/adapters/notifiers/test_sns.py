@@ -140,7 +140,7 @@ def test_a_change_of_metadata_is_refused(aws: Amazon) -> None:
     topic = aws.topic()
     change = SessionChange("s-1", "update", ("x",), {"x": 1}, {"x": 1})
     with pytest.raises(DeliveryFailed, match="use an SQS channel") as caught:
-        publish(aws, {"topic": topic}, a_notification(feedback=None, session=change))
+        publish(aws, {"topic": topic}, a_notification(type=EventType.SESSION_UPDATED, feedback=None, session=change))
     assert not caught.value.retryable
     assert aws.messages(topic) == []
 

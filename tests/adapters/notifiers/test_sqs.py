@@ -13,6 +13,7 @@ import pytest
 from adapters.notifiers.amazon import ENVIRON, REGION, Amazon, amazon
 from adapters.notifiers.receiver import AnswerTo, answering, receiving
 from harken.domain.errors import ConfigurationError, DeliveryFailed, MissingExtra
+from harken.domain.events import EventType
 from harken.domain.feedback import Rating
 from harken.domain.session_change import SessionChange
 from harken.ports.notifier import ErasedFeedback, Notification
@@ -50,7 +51,7 @@ def a_change(metadata: dict[str, Any], **parts: Any) -> Notification:
     """A notification of changed metadata."""
     known = {"session_id": "s-1", "operation": "update", "names": tuple(sorted(metadata)), "current": metadata}
     change = SessionChange(**{**known, "metadata": metadata, **parts})
-    return a_notification(feedback=None, session=change)
+    return a_notification(type=EventType.SESSION_UPDATED, feedback=None, session=change)
 
 
 def failing(status: str, code: str) -> AnswerTo:
