@@ -571,8 +571,12 @@ class TestRoutes:
     def test_a_websocket(self, storage_url: str, clock: ManualClock) -> None:
         """A change that API Gateway refuses is sent again, until it is accepted."""
         statuses = ["500 Internal Server Error", "200 OK"]
+
+        def answer(sent: Received) -> Iterable[bytes]:
+            return answering(statuses.pop(0))(sent)
+
         with (
-            receiving(lambda sent: answering(statuses.pop(0))(sent)) as receiver,
+            receiving(answer) as receiver,
             harken.open_storage(storage_url) as opened,
         ):
             table = {"kind": "apigateway", "endpoint_url": receiver.url, "region": REGION}
