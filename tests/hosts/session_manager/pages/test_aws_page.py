@@ -233,14 +233,14 @@ class TestFailures:
         [message] = [one.getMessage() for one in caplog.records if one.name.startswith("harken_adapters")]
         assert "AuthorizationError: the credentials are not allowed to publish to the topic: No." in message
 
-    def test_amazon_does_not_answer(self, receive: Callable[[AnswerTo], list[Received]], open_session: Open) -> None:
+    def test_amazon_is_slow(self, receive: Callable[[AnswerTo], list[Received]], open_session: Open) -> None:
         """``add_feedback`` does not wait for it."""
         asked, release = Event(), Event()
 
-        def hang(_: Received) -> Iterable[bytes]:
+        def hang(sent: Received) -> Iterable[bytes]:
             asked.set()
             release.wait(PATIENCE)
-            return []
+            return PUBLISHED(sent)
 
         receive(hang)
         hook = FeedbackSNSHook(ARN, ARN, ARN)
