@@ -27,11 +27,13 @@ _DESTINATIONS: Final = (
     "url",
     "urls",
     "endpoint_url",
+    "queue_url",
     "topic",
     "topic_up",
     "topic_down",
     "topic_neutral",
     "topic_alerts",
+    "topic_metadata",
 )
 
 #: A channel: a notifier, or the table that describes one.
@@ -40,6 +42,7 @@ Channel = Notifier | Mapping[str, object]
 _EXTRAS: Final = {
     "webhook": "webhooks",
     "apprise": "notify",
+    **dict.fromkeys(("apigateway", "sqs"), "aws"),
     **dict.fromkeys(("langfuse", "mlflow", "otlp", "phoenix"), "tracing"),
 }
 
