@@ -112,6 +112,8 @@ def _all_of_it(hk: Harken, storage: Storage) -> None:
     hk.collection.change("default", vote.id, Change(comment="much worse"))
     hk.moderation.decide("default", vote.id, ModerationStatus.REJECTED, moderator="mod", reason="rude")
     hk.collection.withdraw("default", "old-3")
+    assert list(hk.collection.session_entries("default", "session-1"))
+    storage.feedback.extras("default", [vote.id, "old-3"])
     hk.sessions.update("default", "session-0", {"a": 1})
     hk.sessions.delete("default", "session-0", ["a"])
     hk.sessions.delete("default", "session-0")
@@ -239,6 +241,19 @@ def test_every_query_uses_an_index(client: MongoClient[dict[str, Any]], name: st
                 assert "SORT" not in stages or command.get("hint") == "_id_", command
             explained += 1
     assert explained > 200
+
+
+def test_extras_are_read_only_by_those_who_ask_for_them(
+    client: MongoClient[dict[str, Any]], name: str, commands: Commands
+) -> None:
+    """Of all operations, the two that return extras make the server send them."""
+    storage = mongo_storage(client, name)
+    commands.sent.clear()
+    _everything_that_the_services_do(storage)
+    projections = [command.get("projection", {}) for command in commands.on("feedback", {"find"})]
+    sending = [one for one in projections if one.get("extras") or not ("extras" in one or 1 in one.values())]
+    assert len(sending) == 2
+    assert len(projections) > 50
 
 
 def _plans(client: MongoClient[dict[str, Any]], name: str, command: dict[str, Any]) -> Iterator[Any]:
