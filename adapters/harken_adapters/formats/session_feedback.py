@@ -422,11 +422,19 @@ def _with_extras(rest: Mapping[str, Any], text: str) -> dict[str, Any]:
         else:
             # It was changed or removed later, which the original value must not hide.
             outdated.add(name)
+            if name in shown and isinstance(extras["values"].get(name), list | dict):
+                shown[name] = _structure(shown[name])
     for name, value in extras["values"].items():
         # Harken may have analyzed another sentiment, which does not replace that of the program.
         if name == "sentiment" or (name not in outdated and name not in shown):
             shown[name] = decode(value) if MARK in text else value
     return shown
+
+
+def _structure(value: Any) -> Any:
+    """The list or dictionary that a vote put in place of another one; any other value unchanged."""
+    parsed = _parsed(value)
+    return parsed if isinstance(parsed, list | dict) else value
 
 
 def _parsed(value: Any) -> Any:

@@ -11,7 +11,7 @@ from strands.types.agent import LocalAgent
 from strands.types.content import Message
 from strands.types.tools import AgentTool
 
-from harken import Harken, Receipt, Submission, Target
+from harken import Harken, Rating, Receipt, Submission, Target
 from harken.clock import utc_now
 from harken.domain.texts import as_texts
 from harken.services.conversations import MAX_SIZE
@@ -148,7 +148,8 @@ class MongoDBSessionManager(HarkenSessionManager):
         """
 
         def vote(call: FeedbackCall) -> object:
-            return self._through_hooks(partial(self._vote, call), {"rating": call.vote, "comment": call.comment})
+            rating = call.vote.value if isinstance(call.vote, Rating) else call.vote
+            return self._through_hooks(partial(self._vote, call), {"rating": rating, "comment": call.comment})
 
         return feedback_tool(vote)
 

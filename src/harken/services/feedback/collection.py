@@ -464,7 +464,7 @@ class CollectionService:
     def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
         """What the session shows of its counted feedback, with extras, oldest first.
 
-        It is faster than :meth:`stream`, and may hold all entries in memory.
+        On databases it is faster than :meth:`stream`; it may hold all entries in memory.
 
         Raises:
             InvalidQuery: an argument is not text that a storage can store.

@@ -26,7 +26,7 @@ from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.migrating import Migration, plan_of
 from harken_adapters.hosts.session_manager import MongoDBSessionManager, MongoDBSessionRepository
 from hosts.session_manager.pages.conftest import Open
-from local_model import LocalModel
+from local_model import LocalModel, ToolCall
 
 Hook = Callable[..., Any]
 #: Sessions of examples, so that each has its own.
@@ -540,6 +540,27 @@ class TestHooks:
         manager.add_feedback({"rating": "up", "comment": "Fine"})
         assert seen == [manager.get_feedbacks()]
         assert extras(seen[0][0]) == {"request": {"ip": "192.0.2.1"}}
+
+    def test_feedback_of_the_tool(self, hk: Harken) -> None:
+        """Hooks get the same dictionary from an agent as from a program, and may add any value; a later vote wins."""
+
+        def enrich(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
+            feedback = kwargs["feedback"]
+            return original_func({**feedback, "seen": {"rating": feedback["rating"]}})
+
+        manager = MongoDBSessionManager("session-1", harken=hk, feedback_hook=enrich)
+        calls = [ToolCall("record_feedback", {"rating": rating}) for rating in ("up", "neutral")]
+        seen: list[Any] = []
+        agent = Agent(
+            LocalModel(["One", calls[0], "Two", calls[1], "Three"]),
+            session_manager=manager,
+            tools=[manager.get_feedback_tool()],
+            callback_handler=None,
+        )
+        for text in ("Go", "Great", "Hm"):
+            agent(text)
+            seen += [one["seen"] for one in manager.get_feedbacks()]
+        assert seen == [{"rating": "up"}, {"rating": None}]
 
     def test_the_deprecated_name(self, open_session: Open) -> None:
         """``feedbackHook`` works, with a warning."""
