@@ -4,7 +4,6 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial, wraps
 from pathlib import Path
 from threading import Thread
