@@ -90,14 +90,13 @@ class SessionService:
     ) -> int:
         """Remove these keys, or a single one, or all if ``None``; returns how many existed."""
         _check_ids(application, session_id)
-        if keys is None:
-            return self._repository.delete(application, session_id)
-        # Not every storage can be queried for an invalid name.
-        valid = [key for key in as_texts(keys) if not metadata_name_problem("metadata", key)]
-        if not paths or not any("." in key for key in valid):
-            return self._repository.delete(application, session_id, valid)
-        versions = self._repository.change(application, session_id, partial(delete_paths, paths=valid))
-        return len(find_paths(versions.before, valid))
+        if keys is not None:
+            # Not every storage can be queried for an invalid name.
+            keys = [key for key in as_texts(keys) if not metadata_name_problem("metadata", key)]
+        if keys is None or not paths:
+            return self._repository.delete(application, session_id, keys)
+        versions = self._repository.change(application, session_id, partial(delete_paths, paths=keys))
+        return len(find_paths(versions.before, keys))
 
     def index(self, names: str | Iterable[str], *, paths: bool = False) -> None:
         """Have MongoDB index the values of these names or paths, for programs that query it directly.
@@ -107,7 +106,7 @@ class SessionService:
         Raises:
             InvalidMetadata: a name is invalid.
         """
-        listed = [name.split(".") if paths else [name] for name in as_texts(names)]
+        listed = [name.split(".") if paths and isinstance(name, str) else [name] for name in as_texts(names)]
         if problems := list(_name_problems("metadata", (name for path in listed for name in path))):
             raise InvalidMetadata("; ".join(problems))
         self._repository.index(listed)
