@@ -417,6 +417,15 @@ def test_a_repeated_migration_keeps_what_the_target_has(hk: Harken) -> None:
     assert hk.conversations.agent("default", "s", "helper")["state"] == {"n": 1}  # type: ignore[index]
 
 
+def test_a_message_whose_metrics_changed_does_not_end_a_conversation(hk: Harken) -> None:
+    """It is rejected and not overwritten, and later messages are added."""
+    migrated(hk, [session({"helper": {"messages": [said(0), said(1)]}})])
+    messages = [said(0), said(1, event_loop_metrics={"cycle_metrics": {}}), said(2)]
+    tally, rejected = migrated(hk, [session({"helper": {"messages": messages}})])
+    assert (tally.messages, len(rejected)) == (Tally(3, 1, 1, 1), 1)
+    assert "event_loop_metrics" not in stored(hk)[1][1]
+
+
 def event() -> Document:
     """A guardrail event of a message."""
     return {"action": "BLOCKED", "timestamp": AT}

@@ -12,6 +12,7 @@ from attrs import frozen
 from harken import ConversationConflict, InvalidConversation
 from harken.domain.rules import label_problem
 from harken.ports.conversations import SESSION_RECORD, JsonObject
+from harken.ports.sessions import JsonValue
 from harken.services.conversations import ConversationService
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.migrating.conversations import Agent, Conversation, session_record_of
@@ -101,14 +102,16 @@ class SessionMigration:
             existing = stored.get(message.number)
             if message.problem:
                 self._reject_message(session, agent, message, message.problem)
-            elif existing is None and not continued:
+            elif existing is None and continued:
+                self._reject_message(session, agent, message, _CONTINUED)
+            elif existing is None:
                 new.append(message)
-            elif existing is not None and _is_same(existing, message.record):
+            elif _is_same(existing, message.record):
                 self._keep_message(message, added=False)
             else:
-                reason = _CONTINUED if existing is None else _OTHER_VALUE
-                continued = True
-                self._reject_message(session, agent, message, reason)
+                # Not if only its metrics differ, or it was redacted.
+                continued = continued or not _is_same(existing.get("message"), message.record["message"])
+                self._reject_message(session, agent, message, _OTHER_VALUE)
         reasons = self._append(session, agent, new) if new else {}
         for message in new:
             if reason := reasons.get(message.number, ""):
@@ -163,6 +166,6 @@ def _session_problem(session: Session) -> str:
     return "; ".join(problem.message for problem in problems if problem)
 
 
-def _is_same(one: JsonObject, other: JsonObject) -> bool:
+def _is_same(one: JsonValue | JsonObject, other: JsonValue | JsonObject) -> bool:
     # As JSON, because 1, 1.0 and True are equal in Python.
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
