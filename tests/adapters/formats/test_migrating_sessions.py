@@ -164,8 +164,8 @@ def test_ids_with_dots_are_paths(hk: Harken) -> None:
 @pytest.mark.parametrize(
     ("agent_id", "agent", "reason"),
     [
-        ("session:1", {"messages": [said(0)]}, "agent_id must not begin with 'session:', which Harken uses"),
-        ("multi_agent:g", {"messages": [said(0)]}, "agent_id must not begin with 'multi_agent:', which Harken uses"),
+        ("session:1", {"messages": [said(0)]}, "agent_id must not begin with session: or multi_agent:"),
+        ("multi_agent:g", {"messages": [said(0)]}, "agent_id must not begin with session: or multi_agent:"),
         ("a\nb", {"messages": [said(0)]}, "agent_id must not contain control characters"),
         ("x" * 201, {"messages": [said(0)]}, "agent_id too long: 201 characters (max: 200)"),
         ("a", {"agent_data": "lost", "messages": [said(0)]}, "agent_data must be an object, got str"),
@@ -333,7 +333,7 @@ def test_other_guardrail_events_are_rejected(hk: Harken, event: object, reason: 
 
 
 def test_a_session_keeps_its_type_and_times(hk: Harken) -> None:
-    """They are no agent: neither listed, nor counted when the session is erased."""
+    """Their record is not an agent: it is neither listed, nor counted when the session is erased."""
     tally, _ = migrated(hk, [session({"helper": {}}, session_type="default", created_at=AT, updated_at=AT)])
     assert (tally.sessions, tally.agents) == (Tally(1, 1, 0, 0), Tally(1, 1, 0, 0))
     manager = open_session(hk)
@@ -378,7 +378,7 @@ def test_feedback_is_linked_to_its_message(hk: Harken, entry: Document, message_
 
 
 def test_feedback_that_was_migrated_without_its_message(hk: Harken) -> None:
-    """It is a duplicate when its conversation is migrated later, and stays as it is."""
+    """It is a duplicate when its conversation is migrated later, and is not changed."""
     entries = [{"rating": "up", "message_id": 0, "agent_id": "helper"}]
     migrated(hk, [session(feedbacks=entries)])
     tally, _ = migrated(hk, [session({"helper": {"messages": [said(0)]}}, feedbacks=entries)])
@@ -415,6 +415,15 @@ def test_a_repeated_migration_keeps_what_the_target_has(hk: Harken) -> None:
         {"the target has another value, which was kept"},
     )
     assert hk.conversations.agent("default", "s", "helper")["state"] == {"n": 1}  # type: ignore[index]
+
+
+def test_a_message_whose_metrics_changed_does_not_end_a_conversation(hk: Harken) -> None:
+    """It is rejected and not overwritten, and later messages are added."""
+    migrated(hk, [session({"helper": {"messages": [said(0), said(1)]}})])
+    messages = [said(0), said(1, event_loop_metrics={"cycle_metrics": {}}), said(2)]
+    tally, rejected = migrated(hk, [session({"helper": {"messages": messages}})])
+    assert (tally.messages, len(rejected)) == (Tally(3, 1, 1, 1), 1)
+    assert "event_loop_metrics" not in stored(hk)[1][1]
 
 
 def event() -> Document:

@@ -111,6 +111,7 @@ def test_a_migration_prints_counts(cli: Any, given: Given, tmp_path: Path) -> No
     start = next(number for number, line in enumerate(lines) if line.startswith("2 sessions read in "))
     assert lines[0] == "sessions: feedback in documents; 2 rows"
     assert lines[start + 1 :] == [
+        "Sessions by application: default 2",
         "Feedback of default: 2 read: 0 added, 1 duplicate, 1 rejected",
         "values            read  added  duplicates  rejected",
         "sessions             0      0           0         0",
@@ -212,6 +213,7 @@ def test_each_application_has_a_line(cli: Any, given: Given) -> None:
         {"_id": "t", "feedbacks": [{"rating": 1}]},
     )
     out = cli(*MIGRATE).out
+    assert "Sessions by application: shop 1, default 1\n" in out
     assert "Feedback of shop: 1 read: 1 added, 0 duplicates, 0 rejected\n" in out
     assert "Feedback of default: 1 read: 0 added, 0 duplicates, 1 rejected\n" in out
     assert re.search(r"^feedback +2 +1 +0 +1$", out, re.MULTILINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from attrs import Factory, define, field
@@ -18,6 +19,7 @@ class Migrated:
         feedback: the entries of feedback.
         metadata: the values of metadata.
         applications: the entries of feedback by application.
+        documents_by_application: the number of documents by application.
         sessions: the records of sessions: their types and times.
         agents: the states and configurations of agents.
         messages: the messages of agents.
@@ -29,6 +31,7 @@ class Migrated:
     feedback: Tally = Factory(Tally)
     metadata: Tally = Factory(Tally)
     applications: dict[str, Tally] = field(default=Factory(dict), eq=False)
+    documents_by_application: Counter[str] = field(default=Factory(Counter), eq=False)
     sessions: Tally = Factory(Tally)
     agents: Tally = Factory(Tally)
     messages: Tally = Factory(Tally)

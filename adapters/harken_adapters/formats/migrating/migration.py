@@ -98,6 +98,7 @@ class Migration:
             self._sessions.add(document, session, conversation)
             self._metadata.add(document, session)
             entries += self._feedback.entries(document, session, conversation)
+            self.tally.documents_by_application[str(session.application)] += 1
             self._read += 1
             self._last = document.get("_id")
             in_batch = (self._read - documents_before, self.tally.messages.read - messages_before, len(entries))

@@ -12,6 +12,7 @@ from attrs import frozen
 from harken import ConversationConflict, InvalidConversation
 from harken.domain.rules import label_problem
 from harken.ports.conversations import SESSION_RECORD, JsonObject
+from harken.ports.sessions import JsonValue
 from harken.services.conversations import ConversationService
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.migrating.conversations import Agent, Conversation, session_record_of
@@ -68,15 +69,14 @@ class SessionMigration:
         self.tally.agents.read += 1
         self.tally.messages.read += len(agent.messages)
         self.tally.guardrail_events.read += sum(len(message.events) for message in agent.messages)
-        problem = problem or agent.problem
-        reason = problem or self._put(session, agent.id, agent.record, self.tally.agents)
+        reason = problem or agent.problem or self._put(session, agent.id, agent.record, self.tally.agents)
         if reason:
             self._reject(self.tally.agents, session, reason, {"agent": agent.id, "value": plain(agent.raw)})
-        if problem or (reason and reason != _OTHER_VALUE):
-            for message in agent.messages:
-                self._reject_message(session, agent, message, message.problem or _NO_AGENT)
+        if not reason or reason == _OTHER_VALUE:
+            self._add_messages(session, agent)
             return
-        self._add_messages(session, agent)
+        for message in agent.messages:
+            self._reject_message(session, agent, message, problem or message.problem or _NO_AGENT)
 
     def _put(self, session: Session, agent_id: str, record: JsonObject, tally: Tally) -> str:
         """Store the state of an agent that has none. Returns why it was not stored; empty if it is in the target."""
@@ -102,14 +102,16 @@ class SessionMigration:
             existing = stored.get(message.number)
             if message.problem:
                 self._reject_message(session, agent, message, message.problem)
-            elif existing is None and not continued:
+            elif existing is None and continued:
+                self._reject_message(session, agent, message, _CONTINUED)
+            elif existing is None:
                 new.append(message)
-            elif existing is not None and _is_same(existing, message.record):
+            elif _is_same(existing, message.record):
                 self._keep_message(message, added=False)
             else:
-                reason = _CONTINUED if existing is None else _OTHER_VALUE
-                continued = True
-                self._reject_message(session, agent, message, reason)
+                # Not if only its metrics differ, or it was redacted.
+                continued = continued or not _is_same(existing.get("message"), message.record["message"])
+                self._reject_message(session, agent, message, _OTHER_VALUE)
         reasons = self._append(session, agent, new) if new else {}
         for message in new:
             if reason := reasons.get(message.number, ""):
@@ -164,6 +166,6 @@ def _session_problem(session: Session) -> str:
     return "; ".join(problem.message for problem in problems if problem)
 
 
-def _is_same(one: JsonObject, other: JsonObject) -> bool:
+def _is_same(one: JsonValue | JsonObject, other: JsonValue | JsonObject) -> bool:
     # As JSON, because 1, 1.0 and True are equal in Python.
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -208,6 +208,7 @@ def _record(
         "documents": tally.documents,
         **{kind: one.record() for kind, one in tally.kinds.items()},
         "renumbered": tally.renumbered,
+        "documents_by_application": dict(tally.documents_by_application),
         "not_migrated": ["session_viewer_password"],
         "applications": {
             name: {"import_id": ids.get(name), **one.record()} for name, one in tally.applications.items()
@@ -220,6 +221,9 @@ def _record(
 
 def _show(tally: Migrated, rejects: Rejects, seconds: float, *, dry_run: bool) -> None:
     say(f"{amount(tally.documents, 'session')} read in {seconds:.1f} s")
+    names = [f"{in_one_line(name)} {count:,}" for name, count in tally.documents_by_application.most_common()]
+    if names:
+        say(f"Sessions by application: {', '.join(names)}")
     for name, one in tally.applications.items():
         say(f"Feedback of {in_one_line(name)}: {counts_text(one.counts, dry_run=dry_run)}")
     total = Tally()

@@ -100,8 +100,9 @@ class HarkenSessionRepository(SessionRepository):
         if record is None or "state" not in record:
             return None
         agent = _restore(SessionAgent, record)
-        if not _is_restorable(agent.conversation_manager_state):
-            agent.conversation_manager_state = self._initial_states.get((session_id, agent_id), {})
+        state = agent.conversation_manager_state
+        if not _is_restorable(state):
+            agent.conversation_manager_state = self._initial_states.get((session_id, agent_id), state)
         return agent
 
     def update_agent(self, session_id: str, session_agent: SessionAgent, **kwargs: Any) -> None:  # noqa: ARG002

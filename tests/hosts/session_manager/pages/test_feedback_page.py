@@ -23,7 +23,8 @@ from harken import Change, FeedbackRejected, Harken, IdempotencyConflict
 from harken.ports.storage import Storage
 from harken.services.copying import Copying
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.migrating import Migration, plan_of
+from harken_adapters.formats.migrating.feedback import plan_of
+from harken_adapters.formats.migrating.migration import Migration
 from harken_adapters.hosts.session_manager import MongoDBSessionManager, MongoDBSessionRepository
 from hosts.session_manager.pages.conftest import Open
 from local_model import LocalModel, ToolCall
