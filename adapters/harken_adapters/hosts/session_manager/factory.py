@@ -30,28 +30,37 @@ class MongoDBSessionManagerFactory:
         application_name: str | None = None,
         *,
         harken: Harken | None = None,
+        allow_unmigrated: bool = False,
         **driver_options: object,
     ) -> None:
         """Open the storage; the arguments are those of :class:`MongoDBSessionManager`.
 
         Raises:
             ConfigurationError: the URL or an argument is invalid, or neither connection string nor client is given.
+            SessionsNotMigrated: the collection has sessions of mongodb_session_manager.
             StorageError: the storage cannot be opened.
         """
-        self._connection = Connection(connection_string, harken or client, driver_options)
+        self._connection = Connection(
+            connection_string, harken or client, driver_options, allow_unmigrated=allow_unmigrated
+        )
         self.database_name = database_name
         self.collection_name = collection_name
         self.application_name = application_name
         self.metadata_fields = tuple(metadata_fields or ())
-        #: The Harken on the database of the factory.
-        self.harken = self._connection.harken(database_name, application_name)
+        try:
+            #: The Harken on the database of the factory.
+            self.harken = self._connection.harken(database_name, application_name, collection_name)
+        except BaseException:
+            # The caller gets nothing to close.
+            self.close()
+            raise
 
     def create_session_manager(
         self,
         session_id: str,
         *,
         database_name: str | None = None,
-        collection_name: str | None = None,  # noqa: ARG002 - Harken names its own collections
+        collection_name: str | None = None,
         metadata_fields: Iterable[str] | None = None,
         application_name: str | None = None,
         feedback_hook: Hooks = None,
@@ -65,16 +74,18 @@ class MongoDBSessionManagerFactory:
         The names, and ``metadata_fields``, replace those of the factory.
 
         Raises:
+            SessionsNotMigrated: another collection has sessions of mongodb_session_manager.
             StorageError: another database cannot be opened.
         """
         application = application_name or self.application_name
+        database, collection = database_name or self.database_name, collection_name or self.collection_name
         return MongoDBSessionManager(
             session_id,
             metadata_fields=self.metadata_fields if metadata_fields is None else metadata_fields,
             application_name=application,
             feedback_hook=hooks_of(feedback_hook, feedbackHook, "feedback"),
             metadata_hook=hooks_of(metadata_hook, metadataHook, "metadata"),
-            harken=self._connection.harken(database_name or self.database_name, application),
+            harken=self._connection.harken(database, application, collection),
             max_record_bytes=max_record_bytes,
         )
 
@@ -105,12 +116,14 @@ def initialize_global_factory(  # noqa: PLR0917 - the order of mongodb_session_m
     application_name: str | None = None,
     *,
     harken: Harken | None = None,
+    allow_unmigrated: bool = False,
     **driver_options: object,
 ) -> MongoDBSessionManagerFactory:
     """Create the global factory of the process. A previous one is closed.
 
     Raises:
         ConfigurationError: the URL scheme is unknown, or neither connection string nor client is given.
+        SessionsNotMigrated: the collection has sessions of mongodb_session_manager; the previous factory stays.
         StorageError: the storage cannot be opened; the previous factory stays.
     """
     factory = MongoDBSessionManagerFactory(
@@ -121,6 +134,7 @@ def initialize_global_factory(  # noqa: PLR0917 - the order of mongodb_session_m
         metadata_fields,
         application_name,
         harken=harken,
+        allow_unmigrated=allow_unmigrated,
         **driver_options,
     )
     with _lock:
