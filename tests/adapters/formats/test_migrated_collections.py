@@ -1,6 +1,5 @@
 """The record of migrated collections."""
 
-
 import harken
 from harken_adapters.formats.migrated_collections import is_migrated, mark_migrated
 

@@ -201,8 +201,8 @@ class Connection:
             foreign.url_of(client, name) if self.borrowed else url.url_to_show(self._url, name)
             for name in (target, source)
         )
-        migrate = ("migrate", "mongodb-sessions", "--from", from_, "--collection", collection)
-        return shlex.join(("harken", "--storage", into, *migrate))
+        options = ("--from", from_, "--collection", collection, "--storage", into)
+        return shlex.join(("harken", "migrate", "mongodb-sessions", *options))
 
 
 def open_client(connection_string: str, options: Mapping[str, object]) -> MongoClient[Any] | None:

@@ -46,6 +46,9 @@ def holds_library_sessions(
 
 def url_of(client: MongoClient[Any], database: str) -> str:
     """The URL of a database of a client that is connected, without user, password and options."""
+    if not isinstance(client, MongoClient):
+        # A simulated server.
+        return f"mongodb://{client.HOST}/{quote(database, safe='')}"
     hosts = ",".join(sorted(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in client.nodes))
     replica_set = client.options.replica_set_name
     options = f"?replicaSet={quote(replica_set, safe='')}" if replica_set else ""
