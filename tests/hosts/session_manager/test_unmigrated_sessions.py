@@ -124,7 +124,7 @@ class TestOpening:
         """The previous factory stays."""
         first = initialize_global_factory("memory://")
         with pytest.raises(SessionsNotMigrated):
-            initialize_global_factory(None, "chat", "sessions", client)
+            initialize_global_factory(None, "chat", "sessions", client=client)
         assert get_global_factory() is first
         first.create_session_manager("session-1").add_feedback({"rating": "up"})
         close_global_factory()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DATABASE: Final = "harken"
 #: Where mongodb_session_manager stores sessions of programs that name no database or collection.
 _LIBRARY_DATABASE: Final = "database_name"
-_LIBRARY_COLLECTION: Final = "collection_name"
+LIBRARY_COLLECTION: Final = "collection_name"
 #: Options of pymongo's ``MongoClient``. Storages other than MongoDB ignore them.
 _DRIVER_OPTIONS: Final = frozenset(
     """
@@ -89,7 +89,7 @@ class Connection:
         Args:
             connection_string: the URL of a storage.
             client: a MongoDB client or a Harken, which wins over the connection string, and stays open.
-            options: options of the MongoDB driver.
+            options: options of the MongoDB driver; a given client has its own.
             allow_unmigrated: whether to open databases with sessions of mongodb_session_manager.
 
         Raises:
@@ -102,9 +102,12 @@ class Connection:
                 "such as connection_string='mongodb://localhost:27017/'; "
                 "for the storage in the settings, pass harken=harken.connect()"
             )
+        options = options or {}
+        if client is not None:
+            _check_names(options)
         self.borrowed = client is not None
         self._url = connection_string or ""
-        self._client = open_client(self._url, options or {}) if client is None else client
+        self._client = open_client(self._url, options) if client is None else client
         self._allow_unmigrated = allow_unmigrated
         self._opened = _Opened()
         if client is not None and not isinstance(client, Harken):
@@ -139,7 +142,7 @@ class Connection:
         if not self._allow_unmigrated:
             # Without a name, mongodb_session_manager does not use the database of the URL.
             for source in (name,) if database else (name, _LIBRARY_DATABASE):
-                self._check_migrated(client, opened, name, source, collection or _LIBRARY_COLLECTION)
+                self._check_migrated(client, opened, name, source, collection or LIBRARY_COLLECTION)
         return opened
 
     def close(self) -> None:
@@ -148,7 +151,7 @@ class Connection:
             return
         self._opened.close()
         if self._client is not None:
-            self._client.close()
+            close_client(self._client)
 
     def _default_database(self, client: MongoClient[Any]) -> str:
         return _DATABASE if self.borrowed else client.get_default_database(_DATABASE).name
@@ -215,9 +218,14 @@ def open_client(connection_string: str, options: Mapping[str, object]) -> MongoC
         from harken_adapters.storage import mongodb  # noqa: PLC0415 - pymongo is an extra
 
         return mongodb.open_client(connection_string, options)
+    _check_names(options)
+    return None
+
+
+def _check_names(options: Mapping[str, object]) -> None:
+    """Raise if an option that has no effect is probably a misspelt argument."""
     if unknown := sorted(name for name in options if name.lower() not in _DRIVER_OPTIONS):
         raise harken.ConfigurationError(f"{unknown[0]!r} is neither an argument nor an option of the MongoDB driver")
-    return None
 
 
 def close_client(client: MongoClient[Any] | Harken) -> None:

@@ -149,6 +149,8 @@ def _client(url: str, *, timeout: float, **options: Any) -> MongoClient[Any]:
     try:
         # The driver only warns about unknown options.
         with warnings.catch_warnings(action="error", category=UserWarning):
+            # It works without a compressor whose package is not installed.
+            warnings.filterwarnings("default", "Wire protocol compression", UserWarning)
             return MongoClient(url, timeoutMS=int(timeout * 1_000), **{"appname": "harken", **options})
     except (DriverConfigurationError, InvalidURI, InvalidName, TypeError, ValueError, UserWarning) as error:
         raise ConfigurationError(f"The MongoDB driver rejects the URL: {error}") from error

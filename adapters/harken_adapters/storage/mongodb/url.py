@@ -17,8 +17,12 @@ DEFAULT_TIMEOUT: Final = 20.0
 LONGEST_TIMEOUT: Final = 60.0
 _EXPECTED: Final = "expected mongodb://host:27017/database or mongodb+srv://host/database"
 #: Options that Harken sets itself, because its guarantees depend on them.
-_OURS: Final = frozenset({"w", "journal", "j", "fsync", "wtimeoutms", "readconcernlevel", "readpreference"})
-
+_OURS: Final = frozenset(
+    {
+        *("w", "journal", "j", "fsync", "wtimeoutms"),
+        *("readconcernlevel", "readpreference", "readpreferencetags", "maxstalenessseconds"),
+    }
+)
 #: Options whose values may be secrets.
 _SECRETS: Final = frozenset({"authmechanismproperties", "tlscertificatekeyfilepassword"})
 
