@@ -14,7 +14,7 @@ from harken import Harken
 from harken.configuration.storage_urls import scheme_of
 from harken.services.forks import ForkSafeLock
 from harken_adapters.formats.migrated_collections import is_migrated
-from harken_adapters.hosts.strands.errors import session_errors
+from harken_adapters.hosts.strands.errors import SessionClosed, session_errors
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -109,6 +109,7 @@ class Connection:
         self._url = connection_string or ""
         self._client = open_client(self._url, options) if client is None else client
         self._allow_unmigrated = allow_unmigrated
+        self._closed = False
         self._opened = _Opened()
         if client is not None and not isinstance(client, Harken):
             # Kept on the program's client, for the next session manager; it ends with the client.
@@ -123,21 +124,23 @@ class Connection:
         """The Harken on a database, opened if necessary. Storages other than MongoDB have one database.
 
         Args:
-            database: the database; by default that of the URL.
+            database: the database; by default that of the URL or client, otherwise ``harken``.
             application: the default application.
             collection: where mongodb_session_manager would store sessions; by default where it does without a name.
 
         Raises:
             ConfigurationError: the URL or a name is invalid.
             SessionsNotMigrated: the collection has sessions that were not migrated.
-            StorageError: the storage cannot be opened.
+            StorageError: the storage cannot be opened, or was closed.
         """
+        if self._closed:
+            raise SessionClosed("The storage of these session managers was closed; open it again")
         client = self._client
         if isinstance(client, Harken):
             return client
         if client is None:
             return self._opened.get(None, application, partial(self._open_url, application))
-        name = database or self._default_database(client)
+        name = database or client.get_default_database(_DATABASE).name
         opened = self._opened.get(name, application, partial(self._open_on, client, name, application))
         if not self._allow_unmigrated:
             # Without a name, mongodb_session_manager does not use the database of the URL.
@@ -149,12 +152,10 @@ class Connection:
         """Close what was opened, unless it is on a client of the program; may be called repeatedly."""
         if self.borrowed:
             return
+        self._closed = True
         self._opened.close()
         if self._client is not None:
             close_client(self._client)
-
-    def _default_database(self, client: MongoClient[Any]) -> str:
-        return _DATABASE if self.borrowed else client.get_default_database(_DATABASE).name
 
     def _open_url(self, application: str | None) -> Harken:
         with session_errors():

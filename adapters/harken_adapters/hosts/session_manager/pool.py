@@ -115,11 +115,12 @@ class MongoDBConnectionPool:
 def connection_stats(client: MongoClient[Any] | Harken) -> dict[str, Any]:
     """``{"status": "connected", "server_version": ..., "pool_config": {"maxPoolSize": ..., "minPoolSize": ...}}``.
 
-    A server that does not respond has ``{"status": "error", "error": ...}``; a Harken has the status only.
+    A storage that does not respond has ``{"status": "error", "error": ...}``; a Harken has the status only.
     """
-    if isinstance(client, Harken):
-        return {"status": "connected"}
     try:
+        if isinstance(client, Harken):
+            client.state.get("connection", "probe")
+            return {"status": "connected"}
         version = server_version(client)
     except StorageError as error:
         return {"status": "error", "error": str(error)}
