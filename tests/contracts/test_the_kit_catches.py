@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime
-from itertools import count, islice
+from itertools import count, islice, takewhile
 from typing import Any, Final
 
 import pytest
@@ -1022,6 +1022,27 @@ class OverwritesMessages(MemoryConversationRepository):
         return done or self.replace(application, session_id, agent_id, number, message)
 
 
+class StopsAtStoredMessages(MemoryConversationRepository):
+    """Appends many messages only up to the first whose number is in use."""
+
+    def append_many(
+        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+    ) -> Collection[int]:
+        place = (application, session_id, agent_id)
+        stored = list(takewhile(lambda one: self.append(*place, *one), messages))
+        return [number for number, _ in messages[len(stored) :]]
+
+
+class ReportsNoStoredMessages(MemoryConversationRepository):
+    """Does not return the numbers that are in use."""
+
+    def append_many(
+        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+    ) -> Collection[int]:
+        super().append_many(application, session_id, agent_id, messages)
+        return ()
+
+
 class AppendsOnReplace(MemoryConversationRepository):
     """Appends a message that it should replace."""
 
@@ -1268,6 +1289,8 @@ ABOUT_DELIVERIES: list[Broken] = [
 #: Defects in conversations.
 ABOUT_CONVERSATIONS: list[Broken] = [
     OverwritesMessages,
+    StopsAtStoredMessages,
+    ReportsNoStoredMessages,
     AppendsOnReplace,
     MergesAgentState,
     RepeatsLastMessage,

@@ -52,9 +52,13 @@ _LIKE_JSON = ("{", '"')
 class DocumentSource:
     """A collection whose documents are read in the order of their ids."""
 
-    def __init__(self, collection: Collection[Documents], fields: Sequence[str]) -> None:
+    def __init__(self, collection: Collection[Documents]) -> None:
         self._collection = collection
-        self._fields = list(fields)
+
+    @property
+    def database(self) -> str:
+        """The name of the database."""
+        return self._collection.database.name
 
     def count(self) -> int:
         """The approximate number of documents.
@@ -65,15 +69,17 @@ class DocumentSource:
         with _translate_errors():
             return self._collection.estimated_document_count()
 
-    def documents(self, after: str | None = None) -> Iterator[Documents]:
-        """All documents, or those after the place that :func:`place_of` returned, in constant memory.
+    def documents(self, fields: Sequence[str], after: str | None = None) -> Iterator[Documents]:
+        """These fields of all documents, or of those after the place that :func:`place_of` returned.
+
+        They are read in constant memory.
 
         Raises:
             ConfigurationError: ``after`` is not a place.
             StorageError: the database cannot be read.
         """
         with _translate_errors():
-            cursor = self._collection.find({}, self._fields).sort(_BY_ID).batch_size(_BATCH)
+            cursor = self._collection.find({}, list(fields)).sort(_BY_ID).batch_size(_BATCH)
             if after is None:
                 yield from cursor
                 return
@@ -85,10 +91,8 @@ class DocumentSource:
 
 
 @contextmanager
-def open_collection(
-    url: str, collection: str, *, database: str | None = None, fields: Sequence[str]
-) -> Iterator[DocumentSource]:
-    """Open a collection to read these fields. ``database`` defaults to the database in the URL.
+def open_collection(url: str, collection: str, *, database: str | None = None) -> Iterator[DocumentSource]:
+    """Open a collection. ``database`` defaults to the database in the URL.
 
     Raises:
         ConfigurationError: the URL or a name is invalid, no database is named, or the collection does not exist.
@@ -101,7 +105,7 @@ def open_collection(
             found = _database(client, database)
             named = found.get_collection(collection, codec_options=_CODEC)
             _check_exists(client, found, collection)
-        yield DocumentSource(named, fields)
+        yield DocumentSource(named)
     finally:
         client.close()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from harken.ports.sessions import JsonValue
 
 #: A JSON object; it is returned as it was stored, including the order of names.
 JsonObject = Mapping[str, JsonValue]
+
+#: The id of the agent whose state is the record of a session itself, such as its type. It has no messages.
+SESSION_RECORD: Final = "session:"
 
 #: How many levels of objects and lists a value may have. Callers check it; every storage supports it.
 MAX_NESTING: Final = 500
@@ -41,6 +44,17 @@ class ConversationRepository(ABC):
 
         Returns ``False``, and stores nothing, if the agent has a message with that number.
         """
+
+    def append_many(
+        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+    ) -> Collection[int]:
+        """Store messages with different numbers durably. Returns the numbers of those that were not stored.
+
+        Those are the numbers that the agent has a message with. If it fails, any of the messages may be stored. This
+        implementation calls :meth:`append`; storages should use few operations.
+        """
+        place = (application, session_id, agent_id)
+        return [number for number, message in messages if not self.append(*place, number, message)]
 
     @abstractmethod
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:

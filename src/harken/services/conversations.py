@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -57,6 +57,24 @@ class ConversationService:
                 f"Agent {agent_id!r} already has a message {number} in session {session_id!r}, which was not changed. "
                 "Another process continues this conversation: load it again"
             )
+
+    def append_many(
+        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+    ) -> Collection[int]:
+        """Store messages with their numbers; on return they are durable.
+
+        Returns:
+            The numbers for which there is a message already, which is not changed.
+
+        Raises:
+            InvalidConversation: an id is invalid, two messages have the same number, or a message is not valid JSON,
+                too large or nested too deeply; nothing was stored.
+        """
+        for number, message in messages:
+            self._check_message(application, session_id, agent_id, number, message)
+        if len({number for number, _ in messages}) < len(messages):
+            raise InvalidConversation(f"The numbers of the messages of agent {agent_id!r} must differ")
+        return self._repository.append_many(application, session_id, agent_id, messages) if messages else ()
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:
         """Replace the message with that number, for example by a redacted one.

@@ -93,6 +93,20 @@ class ConversationContract(FreshStorage):
             check_same(_read(storage, *_HELPER), [(0, {"n": 0}), (1, {"n": 1})])
             check_same([storage.conversations.append(*agent, 1, {}) for agent in _OTHERS], [True] * len(_OTHERS))
 
+    def test_many_messages_are_appended_at_once(self) -> None:
+        """``append_many`` stores all but those whose number is in use, and returns these numbers; no other agent's."""
+        messages = [(number, {"n": number}) for number in (*range(200), 2**63 - 1)]
+        with self.open_storage() as storage:
+            for agent in (_HELPER, *_OTHERS):
+                for number in (3, 150):
+                    storage.conversations.append(*agent, number, {"first": number})
+            check_same(sorted(storage.conversations.append_many(*_HELPER, messages)), [3, 150])
+            stored = [(number, {"first": number} if number in (3, 150) else one) for number, one in messages]
+            check_same(_read(storage, *_HELPER), stored)
+            check_same(sorted(storage.conversations.append_many(*_HELPER, messages)), [n for n, _ in messages])
+            check_same(_read(storage, *_HELPER), stored)
+            check_same([storage.conversations.count(*agent) for agent in _OTHERS], [2] * len(_OTHERS))
+
     def test_only_an_existing_message_is_replaced(self) -> None:
         """``replace`` changes the message with this number if it exists, and no other message."""
         with self.open_storage() as storage:
@@ -190,13 +204,14 @@ class ConversationContract(FreshStorage):
             storage.conversations.append(*_HELPER, 0, taken_in)
             storage.conversations.append(*_HELPER, 1, {})
             storage.conversations.replace(*_HELPER, 1, taken_in)
+            storage.conversations.append_many(*_HELPER, [(2, taken_in)])
             _change(taken_in)
             _change(storage.conversations.agent(*_HELPER))
             _change(storage.conversations.agents(*_HERE)["helper"])
             for _, message in _read(storage, *_HELPER):
                 _change(message)
             check_same(storage.conversations.agent(*_HELPER), {"list": [1]})
-            check_same(_read(storage, *_HELPER), [(0, {"list": [1]}), (1, {"list": [1]})])
+            check_same(_read(storage, *_HELPER), [(number, {"list": [1]}) for number in range(3)])
 
     def test_one_of_several_racing_messages_is_stored(self) -> None:
         """If several threads append with the same number, one succeeds, and its message is stored."""

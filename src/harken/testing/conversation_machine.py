@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import itemgetter
+
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
@@ -28,6 +31,18 @@ class ConversationMachine(ComparingMachine):
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:
         place = (application, session_id, agent_id, number)
         self._both(lambda storage: storage.conversations.append(*place, message))
+
+    @rule(
+        application=_APPLICATIONS,
+        session_id=_SESSIONS,
+        agent_id=_AGENTS,
+        messages=st.lists(st.tuples(_NUMBERS, hst.metadata()), min_size=1, max_size=3, unique_by=itemgetter(0)),
+    )
+    def append_many(
+        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+    ) -> None:
+        agent = (application, session_id, agent_id)
+        self._both(lambda storage: sorted(storage.conversations.append_many(*agent, messages)))
 
     @rule(application=_APPLICATIONS, session_id=_SESSIONS, agent_id=_AGENTS, number=_NUMBERS, message=hst.metadata())
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:

@@ -1,4 +1,4 @@
-"""Importing session documents: their entries, their metadata, and that each is imported or rejected."""
+"""Migrating the feedback and metadata of session documents: each entry and value is stored or rejected."""
 
 import json
 from collections import Counter
@@ -20,8 +20,12 @@ from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.migrating import Document, Migrated, Migration, application_of, plain, plan_of
+from harken_adapters.formats.migrating.counts import Migrated
+from harken_adapters.formats.migrating.documents import Document, application_of, plain
+from harken_adapters.formats.migrating.feedback import plan_of
+from harken_adapters.formats.migrating.migration import Migration
 from harken_adapters.formats.rejects import ENTRY, to_line
+from harken_adapters.formats.value_encoding import decode
 from import_files import imported
 from session_documents import Expected, session_documents
 from support import NOON, all_events
@@ -216,6 +220,42 @@ def test_every_value_becomes_json(value: object) -> None:
     assert json.loads(json.dumps(plain({"value": [value]}), allow_nan=False))
 
 
+#: Entries of every shape, and the keys that the first version of the migration gave them.
+ENTRIES: list[Document] = [
+    {"rating": "up"},
+    {"rating": "up"},
+    {"rating": "down", "comment": "No order number", "created_at": datetime(2024, 1, 26, 10, 0, 0, 123_000)},  # noqa: DTZ001
+    {"rating": None, "comment": "words", "message_id": 3, "agent_id": "helper", "author": "ann", "tags": ["slow"]},
+    {
+        "rating": "up",
+        "nested": {"a": [1, None, True]},
+        "seen at": datetime(2024, 1, 26),  # noqa: DTZ001
+        "long": "x" * 1_500,
+        "_id": ObjectId("65f0c0ffee65f0c0ffee65f0"),
+    },
+]
+KEYS = [
+    "import-6c4c00279383d5fd5562b8e0fe200010-1",
+    "import-8dc7dc145ddc7503820bb51d11c054a3-1-int",
+    "import-9920da0bf58b971b8b83a7edc8a3566a-1",
+    "import-9bf138ea5228cb236348d1c48f9931fe-1",
+    "import-9bf138ea5228cb236348d1c48f9931fe-2",
+    "import-d10dafb190cfdadb4ad540f7b6657bae-1",
+]
+
+
+def test_the_keys_of_entries_never_change(hk: Harken) -> None:
+    """So a repeated migration adds nothing to what earlier versions stored; agents and messages do not matter."""
+    messages = [{"message_id": number, "role": "user", "content": "Hi"} for number in range(4)]
+    documents = [
+        session(*ENTRIES, agents={"helper": {"messages": messages}}),
+        session(ENTRIES[0], _id=7, application_name="shop"),
+    ]
+    migrated(hk, *documents)
+    found = [one.idempotency_key for name in ("default", "shop") for one in hk.export(application=name)]
+    assert sorted(map(str, found)) == KEYS
+
+
 # --- repeated migrations ----------------------------------------------------------------------------------------------
 
 
@@ -268,13 +308,13 @@ def test_a_very_long_array_is_one_document(hk: Harken) -> None:
 
 def test_a_corrected_entry_can_be_imported(hk: Harken) -> None:
     """The file of rejected entries has what an import needs, also the session; metadata stays rejected."""
-    document = session({"rating": "meh", "comment": "so"}, {"rating": "up"}, metadata={"$n": 1})
+    document = session({"rating": "meh", "comment": "so"}, {"rating": "up"}, metadata={"n\x07": 1})
     _, rejected = migrated(hk, document)
     lines = [
         to_line(dict(zip(ENTRY, ("default", *place), strict=True)), reason, row) for *place, reason, row in rejected
     ]
     tally, refused = imported(hk, "\n".join(lines).replace("meh", "down"), "jsonl")
-    assert (tally.added, [position for position, *_ in refused]) == (1, [2])
+    assert (tally.added, [position for position, *_ in refused]) == (1, [1])
     corrected = next(one for one in hk.export() if one.rating is Rating.DOWN)
     assert (corrected.session_id, corrected.comment) == ("s", "so")
 
@@ -326,10 +366,10 @@ def test_a_document_with_an_invalid_id(hk: Harken, document_id: object, named: s
     tally, rejected = migrated(hk, session({"rating": "up"}, {}, _id=document_id, metadata={"a": 1, "b": 2}))
     assert tally == Migrated(1, Tally(2, 0, 0, 2), Tally(2, 0, 0, 2))
     assert rejected == [
-        (named, 0, f"The _id is not a valid session_id: {reason}", {"rating": "up"}),
-        (named, 1, f"The _id is not a valid session_id: {reason}", {}),
         (named, None, reason, {"metadata": {"a": 1}}),
         (named, None, reason, {"metadata": {"b": 2}}),
+        (named, 0, f"The _id is not a valid session_id: {reason}", {"rating": "up"}),
+        (named, 1, f"The _id is not a valid session_id: {reason}", {}),
     ]
 
 
@@ -344,23 +384,17 @@ def test_an_invalid_application_is_rejected(hk: Harken) -> None:
 
 
 def test_metadata_is_imported(hk: Harken) -> None:
-    """Values that JSON lacks become text; invalid names and values are rejected, and the others are stored."""
-    valid = {"tier": "gold", "history": ["up", {"n": 1}], "seen_at": datetime(2024, 1, 26)}  # noqa: DTZ001
-    invalid = {"$where": 1, "a.b": 2, "ratio": float("nan"), "deep": {"x": {"$set": ObjectId("0" * 24)}}}
+    """Values come back equal; those of other types and invalid names are rejected, and the others are stored."""
+    valid = {"tier": "gold", "history": ["up", {"n": 1, "at": datetime(2024, 1, 26)}], "blob": b"\x00"}  # noqa: DTZ001
+    valid |= {"user": ObjectId("0" * 24), "price": Decimal128("1.10"), "ratio": float("inf")}
+    invalid = {"n\x07": 1, "": 2, "late": DatetimeMS(2**62), "deep": {"x": {"\x07": ObjectId("0" * 24)}}}
     tally, rejected = migrated(hk, session(metadata={**valid, **invalid}))
-    assert tally.metadata == Tally(7, 3, 0, 4)
-    assert hk.sessions.get("default", "s") == {**valid, "seen_at": "2024-01-26T00:00:00.000000Z"}
-    assert rejected == [
-        ("s", None, "metadata name '$where' may only have letters, digits, '_' and '-'", {"metadata": {"$where": 1}}),
-        ("s", None, "metadata name 'a.b' may only have letters, digits, '_' and '-'", {"metadata": {"a.b": 2}}),
-        ("s", None, "metadata.ratio must be finite, got nan", {"metadata": {"ratio": "nan"}}),
-        (
-            "s",
-            None,
-            "metadata.deep.x name '$set' may only have letters, digits, '_' and '-'",
-            {"metadata": {"deep": {"x": {"$set": "0" * 24}}}},
-        ),
-    ]
+    assert tally.metadata == Tally(10, 6, 0, 4)
+    assert {name: decode(value) for name, value in hk.sessions.get("default", "s").items()} == valid
+    assert [(place, position) for place, position, *_ in rejected] == [("s", None)] * 4
+    found = {name: reason for *_, reason, row in rejected for name in row["metadata"]}
+    assert found.keys() == invalid.keys()
+    assert found["late"].startswith("metadata.late must be text, a number, true, false, None, bytes, a date")
 
 
 def test_stored_metadata_is_kept(hk: Harken) -> None:
@@ -408,7 +442,8 @@ entries = anything | st.fixed_dictionaries(
     st.lists(
         st.fixed_dictionaries(
             {"_id": st.text(min_size=1) | anything, "feedbacks": st.lists(entries, max_size=4) | anything},
-            optional={"metadata": anything, "application_name": st.text(max_size=4) | anything},
+            optional=dict.fromkeys(("metadata", "agents", "guardrail_events", "session_type", "created_at"), anything)
+            | {"application_name": st.text(max_size=4) | anything},
         ),
         max_size=4,
     )
@@ -424,12 +459,12 @@ def test_the_counts_add_up_for_any_documents(documents: list[Document]) -> None:
             return
         arrays = [one["feedbacks"] for one in documents if one["feedbacks"] is not None]
         assert tally.feedback.read == sum(len(array) if isinstance(array, list) else 1 for array in arrays)
-        for counts in (tally.feedback, tally.metadata):
+        for counts in tally.kinds.values():
             assert counts.read == counts.added + counts.duplicates + counts.rejected
-        assert len(rejected) == tally.feedback.rejected + tally.metadata.rejected
+        assert len(rejected) == tally.rejected
         json.dumps(rejected, allow_nan=False)
         again, _ = migrated(hk, *documents)
-        assert (again.feedback.added, again.metadata.added) == (0, 0)
+        assert [counts.added for counts in again.kinds.values()] == [0] * 6
         assert again.feedback.rejected == tally.feedback.rejected
 
 

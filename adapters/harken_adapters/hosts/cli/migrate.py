@@ -1,4 +1,4 @@
-"""The command ``migrate mongodb-sessions``: imports feedback from another program's database."""
+"""The command ``migrate mongodb-sessions``: imports sessions from the database of mongodb_session_manager."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ from harken_adapters.formats.importing.mappings import carried_mapping, digests_
 from harken_adapters.formats.importing.plan import Plan, check_typed_columns
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.report import understood_record
-from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migrated, Migration, application_of, plan_of
+from harken_adapters.formats.importing.tally import Tally
+from harken_adapters.formats.migrated_collections import mark_migrated
+from harken_adapters.formats.migrating.counts import Migrated
+from harken_adapters.formats.migrating.documents import DOCUMENT_FIELDS, FEEDBACK_FIELDS, application_of
+from harken_adapters.formats.migrating.feedback import plan_of
+from harken_adapters.formats.migrating.migration import Migration
 from harken_adapters.formats.rejects import mapping_part
 from harken_adapters.hosts.cli.exit_codes import REFUSED
 from harken_adapters.hosts.cli.files import Rejects, UnwritableRejects
@@ -30,8 +35,6 @@ from harken_adapters.hosts.cli.import_arguments import CheckRules, DryRun, Impor
 from harken_adapters.hosts.cli.import_output import (
     DRY_RUN,
     counts_text,
-    rate_text,
-    show_reasons,
     show_rejects,
     show_remarks,
     show_understood,
@@ -40,9 +43,9 @@ from harken_adapters.hosts.cli.import_output import (
 from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, earlier_imports
 from harken_adapters.hosts.cli.import_run import StoppedImport, stored_text
 from harken_adapters.hosts.cli.options import CliContext, Json, NothingAccepted, WrongUsage, cli_context
-from harken_adapters.hosts.cli.output import print_json, run_through, say, warn
+from harken_adapters.hosts.cli.output import in_one_line, print_json, run_through, say, table, warn
 
-migrate = typer.Typer(no_args_is_help=True, help="Import feedback from the database of another program.")
+migrate = typer.Typer(no_args_is_help=True, help="Import sessions from the database of another program.")
 
 
 @migrate.command("mongodb-sessions")
@@ -64,18 +67,19 @@ def mongodb_sessions(
     ] = None,
     rejected: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="File for rejected entries. Default: COLLECTION.rejected.jsonl."),
+        typer.Option(metavar="PATH", help="File for rejected values. Default: COLLECTION.rejected.jsonl."),
     ] = None,
     dry_run: DryRun = False,
     check_rules: CheckRules = False,
     import_id: ImportId = None,
     as_json: Json = False,
 ) -> None:
-    """Import feedback stored as an array in MongoDB session documents.
+    """Import the sessions of mongodb_session_manager: conversations, feedback and metadata.
 
-    Reads `_id` (the session), `feedbacks` (a list), and optional `metadata` and `application_name`.
+    Reads MongoDB documents with `_id` (the session), and optional `agents`, `guardrail_events`, `session_type`,
+    `feedbacks` (a list), `metadata` and `application_name`.
 
-    What was understood is printed before the first entry is stored. A repeated migration adds no duplicates.
+    What was understood of the feedback is printed before anything is stored. A repeated migration adds no duplicates.
 
     Exits with 0 if everything is imported, 3 if something was rejected, and 2 if nothing was imported.
     """
@@ -90,13 +94,11 @@ def mongodb_sessions(
     cli = cli_context(context)
     began = perf_counter()
     with ExitStack() as stack:
-        source = stack.enter_context(
-            mongodb.open_collection(from_, collection, database=database, fields=DOCUMENT_FIELDS)
-        )
+        source = stack.enter_context(mongodb.open_collection(from_, collection, database=database))
         of = partial(application_of, named=cli.application, default=cli.default_application)
         # Asked before and after the first pass.
         known = cache(partial(earlier_imports, cli))
-        documents = source.documents(after)
+        documents = source.documents(FEEDBACK_FIELDS, after)
         profile, plan = plan_of(documents, options, collection, application_of=of, known=known, now=utc_now())
         check_typed_columns([profile], options)
         if profile.rows and not as_json:
@@ -118,22 +120,27 @@ def mongodb_sessions(
             check_rules=check_rules,
             dry_run=dry_run,
         )
-        steps = _steps(migration.batches(source.documents(after)), rejects)
+        steps = _steps(migration.batches(source.documents(DOCUMENT_FIELDS, after)), rejects)
         with nullcontext() if dry_run else _saying_how_to_continue(migration, mongodb.place_of):
             try:
                 run_through(steps, source.count)
             finally:
                 rejects.close()
+        is_empty = migration.tally.is_empty and after is None
+        if not (dry_run or is_empty or migration.tally.nothing_accepted):
+            mark_migrated(hk.state, source.database, collection)
     seconds = perf_counter() - began
     if as_json:
         print_json(_record(profile, plan, migration, rejects, seconds, dry_run=dry_run))
     else:
         _show(migration.tally, rejects, seconds, dry_run=dry_run)
-        for name, running in migration.imports.items():
-            if migration.tally.applications[name].added:
-                show_undo(running.id, cli.command_for(name))
-    if migration.tally.is_empty and after is None:
-        raise NothingAccepted(f"No document of {collection!r} has feedback or metadata; nothing was imported")
+        added = {name: one for name, one in migration.imports.items() if migration.tally.applications[name].added}
+        if added:
+            say(f"Undoing an import removes its feedback; to remove a session: {cli.command} erase --session ID")
+        for name, running in added.items():
+            show_undo(running.id, cli.command_for(name))
+    if is_empty:
+        raise NothingAccepted(f"No document of {collection!r} has agents, feedback or metadata; nothing was imported")
     _end(migration.tally, rejects.written)
 
 
@@ -174,8 +181,8 @@ def _saying_how_to_continue(migration: Migration, place_of: Callable[[Any], str 
 def _end(tally: Migrated, rejected_file: Path | None) -> None:
     if tally.nothing_accepted:
         see = f"; see {rejected_file} for the reasons" if rejected_file else ""
-        raise NothingAccepted(f"All feedback and metadata was rejected, nothing was imported{see}")
-    if tally.feedback.rejected or tally.metadata.rejected:
+        raise NothingAccepted(f"Everything was rejected, nothing was imported{see}")
+    if tally.rejected:
         raise typer.Exit(REFUSED)
 
 
@@ -199,8 +206,9 @@ def _record(
     return {
         "dry_run": dry_run,
         "documents": tally.documents,
-        "feedback": tally.feedback.record(),
-        "metadata": tally.metadata.record(),
+        **{kind: one.record() for kind, one in tally.kinds.items()},
+        "renumbered": tally.renumbered,
+        "not_migrated": ["session_viewer_password"],
         "applications": {
             name: {"import_id": ids.get(name), **one.record()} for name, one in tally.applications.items()
         },
@@ -211,14 +219,27 @@ def _record(
 
 
 def _show(tally: Migrated, rejects: Rejects, seconds: float, *, dry_run: bool) -> None:
-    say(f"{amount(tally.documents, 'session')} read; {rate_text(tally.feedback.read, seconds)}")
+    say(f"{amount(tally.documents, 'session')} read in {seconds:.1f} s")
     for name, one in tally.applications.items():
-        say(f"Feedback of {name}: {counts_text(one.counts, dry_run=dry_run)}")
-    if len(tally.applications) != 1:
-        say(f"Feedback: {counts_text(tally.feedback.counts, dry_run=dry_run)}")
-    say(f"Metadata values: {counts_text(tally.metadata.counts, dry_run=dry_run)}")
-    show_remarks(tally.feedback)
-    show_reasons(tally.metadata)
-    show_rejects(rejects, "entries")
+        say(f"Feedback of {in_one_line(name)}: {counts_text(one.counts, dry_run=dry_run)}")
+    total = Tally()
+    for one in tally.kinds.values():
+        total += one
+    table(
+        ("values", "read", "would be added" if dry_run else "added", "duplicates", "rejected"),
+        (
+            (kind.replace("_", " "), one.read, one.added, one.duplicates, one.rejected)
+            for kind, one in tally.kinds.items()
+        ),
+    )
+    if tally.renumbered:
+        say(
+            f"{amount(tally.renumbered, 'message has', 'messages have')} another number than in the documents, where "
+            "numbers are repeated or missing; the records have both",
+            style="yellow",
+        )
+    show_remarks(total)
+    say("Passwords for the session viewer are not migrated: they are secrets of another application", style="dim")
+    show_rejects(rejects, "values")
     if dry_run:
         say(DRY_RUN)

@@ -12,6 +12,7 @@ from strands.session.session_repository import SessionRepository
 from strands.types.session import Session, SessionAgent, SessionMessage, SessionType
 
 from harken import ConfigurationError, InvalidConversation
+from harken.ports.conversations import SESSION_RECORD
 from harken.services.conversations import MAX_SIZE, ConversationService
 from harken_adapters.formats.value_encoding import decode, encode
 from harken_adapters.hosts.strands.errors import session_errors
@@ -26,9 +27,11 @@ _T = TypeVar("_T", SessionAgent, SessionMessage)
 
 #: The prefix of the ids of graphs and swarms, which are stored like agents.
 _MULTI_AGENT: Final = "multi_agent:"
-#: What is stored beside the values of Strands, and stays when those are stored again.
+#: What is stored beside the values of Strands, and stays when those are stored again. ``original`` has values that a
+#: migration found and Strands does not know.
 _PROMPT: Final = "prompt_metadata"
-_KEPT: Final = ("event_loop_metrics", "guardrail_events")
+_KEPT_OF_AGENTS: Final = (_PROMPT, "original")
+_KEPT: Final = ("event_loop_metrics", "guardrail_events", "original")
 #: Enough for a message of placeholders.
 _SMALLEST: Final = 1_000
 
@@ -68,6 +71,7 @@ class HarkenSessionRepository(SessionRepository):
         #: By session and agent, encoded.
         self._details: dict[tuple[str, str], dict[str, Any]] = {}
         self._written: dict[tuple[str, str], dict[str, Any]] = {}
+        self._initial_states: dict[tuple[str, str], dict[str, Any]] = {}
 
     def create_session(self, session: Session, **kwargs: Any) -> Session:  # noqa: ARG002 - of the framework
         """Returns the session; nothing has to be stored."""
@@ -76,6 +80,13 @@ class HarkenSessionRepository(SessionRepository):
     def read_session(self, session_id: str, **kwargs: Any) -> Session:  # noqa: ARG002
         """Returns the session, which always exists."""
         return Session(session_id=session_id, session_type=SessionType.AGENT)
+
+    def session_record(self, session_id: str) -> dict[str, Any]:
+        """What a migration found about the session, such as ``session_type`` and ``created_at``; empty without one."""
+        with session_errors():
+            found = self._conversations.agent(self._application, session_id, SESSION_RECORD)
+        record: dict[str, Any] = {} if found is None else decode(dict(found))
+        return record
 
     # --- agents ----------------------------------------------------------------------------------------------------
 
@@ -86,7 +97,12 @@ class HarkenSessionRepository(SessionRepository):
     def read_agent(self, session_id: str, agent_id: str, **kwargs: Any) -> SessionAgent | None:  # noqa: ARG002
         """The stored agent; ``None`` if it is unknown."""
         record = self._read(session_id, agent_id)
-        return None if record is None or "state" not in record else _restore(SessionAgent, record)
+        if record is None or "state" not in record:
+            return None
+        agent = _restore(SessionAgent, record)
+        if not _is_restorable(agent.conversation_manager_state):
+            agent.conversation_manager_state = self._initial_states.get((session_id, agent_id), {})
+        return agent
 
     def update_agent(self, session_id: str, session_agent: SessionAgent, **kwargs: Any) -> None:  # noqa: ARG002
         """Store a changed agent, with the original time of creation."""
@@ -98,6 +114,10 @@ class HarkenSessionRepository(SessionRepository):
     def set_details(self, session_id: str, agent_id: str, details: Mapping[str, Any]) -> None:
         """Store these details of an agent with its next write, or with :meth:`flush`."""
         self._details[session_id, agent_id] = encode(details, f"The configuration of agent {agent_id!r}")
+
+    def set_initial_state(self, session_id: str, agent_id: str, state: Mapping[str, Any]) -> None:
+        """Restore an agent with this state of its conversation manager if none is stored, as after some migrations."""
+        self._initial_states[session_id, agent_id] = dict(state)
 
     def flush(self, session_id: str, agent_id: str) -> None:
         """Store details that were set and not stored yet."""
@@ -119,7 +139,9 @@ class HarkenSessionRepository(SessionRepository):
         with session_errors():
             agents = self._conversations.agents(self._application, session_id)
         return {
-            agent_id: decode(dict(one)) for agent_id, one in agents.items() if not agent_id.startswith(_MULTI_AGENT)
+            agent_id: decode(dict(one))
+            for agent_id, one in agents.items()
+            if agent_id != SESSION_RECORD and not agent_id.startswith(_MULTI_AGENT)
         }
 
     def configure(self, session_id: str, agent_id: str, changes: Mapping[str, Any]) -> None:
@@ -154,7 +176,7 @@ class HarkenSessionRepository(SessionRepository):
 
     def _put_encoded(self, session_id: str, agent_id: str, record: Mapping[str, Any]) -> None:
         before = self._written.get((session_id, agent_id), {})
-        kept = {_PROMPT: before[_PROMPT]} if _PROMPT in before else {}
+        kept = {name: before[name] for name in _KEPT_OF_AGENTS if name in before}
         whole = {**kept, **record, **self._details.get((session_id, agent_id), {})}
         self._put_shortened(session_id, agent_id, whole)
         self._written[session_id, agent_id] = whole
@@ -209,10 +231,13 @@ class HarkenSessionRepository(SessionRepository):
         """
         number = session_message.message_id
         with session_errors():
-            stored = self._conversations.message(self._application, session_id, agent_id, number) or {}
-        kept = {name: decode(stored[name]) for name in _KEPT if name in stored}
-        events = [*kept.get("guardrail_events", ()), *details.get("guardrail_events", ())]
-        whole = {**kept, **details, **({"guardrail_events": events} if events else {})}
+            stored: Mapping[str, Any] = (
+                self._conversations.message(self._application, session_id, agent_id, number) or {}
+            )
+        kept = {name: stored[name] for name in _KEPT if name in stored}
+        added = encode(details, f"The details of message {number} of agent {agent_id!r}")
+        events = [*kept.get("guardrail_events", ()), *added.get("guardrail_events", ())]
+        whole = {**kept, **added, **({"guardrail_events": events} if events else {})}
         with session_errors():
             self._conversations.replace(
                 self._application, session_id, agent_id, number, self._encode(agent_id, session_message, whole)
@@ -231,10 +256,11 @@ class HarkenSessionRepository(SessionRepository):
             return self._conversations.speakers(self._application, session_id)
 
     def _encode(
-        self, agent_id: str, session_message: SessionMessage, details: Mapping[str, Any] | None = None
+        self, agent_id: str, session_message: SessionMessage, encoded_details: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         name = f"Message {session_message.message_id} of agent {agent_id!r}"
-        return shorten(encode({**_values(session_message), **(details or {})}, name), self._max_record_bytes, name)
+        record = {**encode(_values(session_message), name), **(encoded_details or {})}
+        return shorten(record, self._max_record_bytes, name)
 
     def list_messages(
         self,
@@ -245,9 +271,13 @@ class HarkenSessionRepository(SessionRepository):
         **kwargs: Any,  # noqa: ARG002
     ) -> list[SessionMessage]:
         """Messages, oldest first, without the first ``offset``. They are read in pages."""
+        agent = (self._application, session_id, agent_id)
         with session_errors():
-            stream = self._conversations.stream(self._application, session_id, agent_id, after=offset - 1)
-            return [_restore(SessionMessage, message) for _, message in islice(stream, limit)]
+            found = [message for _, message in self._conversations.stream(*agent, after=offset - 1)]
+            if offset and offset + len(found) != self._conversations.count(*agent):
+                # The numbers of migrated messages may have gaps.
+                found = [message for _, message in islice(self._conversations.stream(*agent), offset, None)]
+        return [_restore(SessionMessage, message) for message in found[:limit]]
 
     # --- graphs and swarms -----------------------------------------------------------------------------------------
 
@@ -265,6 +295,11 @@ class HarkenSessionRepository(SessionRepository):
     def update_multi_agent(self, session_id: str, multi_agent: MultiAgentBase, **kwargs: Any) -> None:
         """Store the changed state of a graph or swarm."""
         self.create_multi_agent(session_id, multi_agent, **kwargs)
+
+
+def _is_restorable(state: object) -> bool:
+    """Whether a conversation manager of Strands can restore this state."""
+    return isinstance(state, Mapping) and {"__name__", "removed_message_count"} <= state.keys()
 
 
 def _values(record: SessionAgent | SessionMessage) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+from strands import Agent
 from strands.hooks import HookRegistry
 from strands.session.repository_session_manager import RepositorySessionManager
 from strands.telemetry.metrics import EventLoopMetrics
@@ -65,6 +66,9 @@ class HarkenSessionManager(RepositorySessionManager):
     def initialize(self, agent: LocalAgent, **kwargs: Any) -> None:
         """Restore an agent with its metrics, or store a new one."""
         self._repository.set_details(self.session_id, agent.agent_id, _details(agent))
+        if isinstance(agent, Agent):
+            state = agent.conversation_manager.get_state()
+            self._repository.set_initial_state(self.session_id, agent.agent_id, state)
         super().initialize(agent, **kwargs)
         _restore_metrics(agent, self._repository.written(self.session_id, agent.agent_id, "metrics") or {})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
 from harken.ports.conversations import ConversationRepository, JsonObject
@@ -48,6 +48,12 @@ class MemoryConversationRepository(ConversationRepository):
             insert_place(conversation.numbers[agent_id], number)
             conversation.messages[agent_id][number] = _as_json(message)
             return True
+
+    def append_many(
+        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+    ) -> Collection[int]:
+        with self._data.locked():
+            return super().append_many(application, session_id, agent_id, messages)
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         with self._data.locked():

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
 
-from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError
+from pymongo import collection as driver
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from harken.ports.conversations import ConversationRepository, JsonObject
 from harken_adapters.storage.mongodb.database import Database, at_once
 from harken_adapters.storage.mongodb.documents import Document
+from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 
 
 class MongoConversationRepository(ConversationRepository):
@@ -42,19 +43,23 @@ class MongoConversationRepository(ConversationRepository):
             self._agents.update_one(_agent(application, session_id, agent_id), put, upsert=True)
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
-        document = {
-            "application": application,
-            "session_id": session_id,
-            "agent_id": agent_id,
-            "number": number,
-            "value": json.dumps(message),
-        }
         with self._database.calling():
             try:
-                self._messages.insert_one(document)
+                self._messages.insert_one(_document(application, session_id, agent_id, number, message))
             except DuplicateKeyError:
                 return False
         return True
+
+    def append_many(
+        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+    ) -> Collection[int]:
+        documents = [_document(application, session_id, agent_id, number, message) for number, message in messages]
+        with self._database.calling():
+            try:
+                self._messages.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                return [messages[index][0] for index in only_duplicate_keys(error)]
+        return ()
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         which = {**_agent(application, session_id, agent_id), "number": {"$eq": number}}
@@ -93,7 +98,7 @@ class MongoConversationRepository(ConversationRepository):
         both = merge(self._sessions_in(self._agents), self._sessions_in(self._messages))
         return (session for session, _ in groupby(both))
 
-    def _sessions_in(self, collection: Collection[Document]) -> Iterator[tuple[str, str]]:
+    def _sessions_in(self, collection: driver.Collection[Document]) -> Iterator[tuple[str, str]]:
         """Yield each session once, jumping from the first document of one session to the first of the next."""
         place: Document = {}
         while True:
@@ -117,6 +122,16 @@ def _session(application: str, session_id: str) -> Document:
 
 def _agent(application: str, session_id: str, agent_id: str) -> Document:
     return {**_session(application, session_id), "agent_id": {"$eq": agent_id}}
+
+
+def _document(application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> Document:
+    return {
+        "application": application,
+        "session_id": session_id,
+        "agent_id": agent_id,
+        "number": number,
+        "value": json.dumps(message),
+    }
 
 
 def _value(found: Document) -> JsonObject:

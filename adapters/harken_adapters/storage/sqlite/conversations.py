@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from harken.ports.conversations import ConversationRepository, JsonObject
@@ -14,6 +14,7 @@ from harken_adapters.storage.sqlite.rows import Row
 _CHUNK: Final = 200
 _SESSION: Final = "application = ? AND session_id = ?"
 _AGENT: Final = f"{_SESSION} AND agent_id = ?"
+_APPEND: Final = "INSERT INTO message VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _SELECT_SESSIONS: Final = """
     SELECT application, session_id FROM agent WHERE (application, session_id) > (?, ?)
     UNION
@@ -45,7 +46,17 @@ class SqliteConversationRepository(ConversationRepository):
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         row = (application, session_id, agent_id, number, json.dumps(message))
-        return self._write("INSERT INTO message VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row) == 1
+        return self._write(_APPEND, row) == 1
+
+    def append_many(
+        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+    ) -> Collection[int]:
+        rows = [(application, session_id, agent_id, number, json.dumps(message)) for number, message in messages]
+
+        def append(connection: sqlite3.Connection) -> list[int]:
+            return [row[3] for row in rows if connection.execute(_APPEND, row).rowcount == 0]
+
+        return self._database.write(append)
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         update = f"UPDATE message SET value = ? WHERE {_AGENT} AND number = ?"  # noqa: S608 - constants

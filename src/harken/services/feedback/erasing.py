@@ -10,7 +10,7 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import session_author
 from harken.domain.query import FeedbackQuery
-from harken.ports.conversations import ConversationRepository
+from harken.ports.conversations import SESSION_RECORD, ConversationRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
 from harken.ports.state import StateRepository
@@ -126,8 +126,9 @@ class Eraser:
         return self._erase_conversation(application, session_id) + Erased(metadata=metadata)
 
     def _erase_conversation(self, application: str, session_id: str) -> Erased:
+        agents = self._conversations.agents(application, session_id).keys() - {SESSION_RECORD}
         return Erased(
-            agents=len(self._conversations.agents(application, session_id)),
+            agents=len(agents),
             messages=self._conversations.erase(application, session_id),
         )
 

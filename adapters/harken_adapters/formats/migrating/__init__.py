@@ -1,0 +1,1 @@
+"""Migrates session documents of mongodb_session_manager: conversations, feedback and metadata."""

@@ -1,0 +1,168 @@
+"""Stores the records of sessions, agents and messages of session documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any, Final
+
+from attrs import frozen
+
+from harken import ConversationConflict, InvalidConversation
+from harken.domain.rules import label_problem
+from harken.ports.conversations import SESSION_RECORD, JsonObject
+from harken.services.conversations import ConversationService
+from harken_adapters.formats.importing.tally import Tally
+from harken_adapters.formats.migrating.conversations import Agent, Conversation, session_record_of
+from harken_adapters.formats.migrating.counts import Migrated
+from harken_adapters.formats.migrating.documents import Document, Recorder, Session, plain
+from harken_adapters.formats.migrating.messages import Message
+
+_OTHER_VALUE: Final = "the target has another value, which was kept"
+_CONTINUED: Final = "the target has another message before this one, so the conversation was continued there"
+_NO_MESSAGE: Final = "the message was rejected"
+_NO_AGENT: Final = "the agent was rejected"
+
+
+@frozen
+class SessionMigration:
+    """Adds what the target does not have. Different values of the target are kept, and those of the document rejected.
+
+    Args:
+        conversations: the conversations of the target.
+        recorder: passes on what is rejected.
+        tally: counts what became of them.
+        dry_run: whether everything is removed again.
+    """
+
+    conversations: ConversationService
+    recorder: Recorder
+    tally: Migrated
+    dry_run: bool
+
+    def add(self, document: Document, session: Session, conversation: Conversation) -> None:
+        """Migrate a session with its agents and messages."""
+        record = session_record_of(document)
+        problem = _session_problem(session)
+        if record:
+            self._add_record(session, record, problem)
+        for agent in conversation.agents:
+            self._add_agent(session, agent, problem)
+        for event, reason in conversation.other_events:
+            self.tally.guardrail_events.read += 1
+            self._reject(self.tally.guardrail_events, session, problem or reason, {"guardrail_event": plain(event)})
+        if self.dry_run and not problem:
+            # It would only take memory: hardly any two documents have the same session.
+            self.conversations.erase(session.application, session.id)
+
+    def _add_record(self, session: Session, record: Mapping[str, Any], problem: str) -> None:
+        self.tally.sessions.read += 1
+        encoded = plain(record)
+        reason = problem or self._put(session, SESSION_RECORD, encoded, self.tally.sessions)
+        if reason:
+            self._reject(self.tally.sessions, session, reason, {"session": encoded})
+
+    def _add_agent(self, session: Session, agent: Agent, problem: str) -> None:
+        self.tally.agents.read += 1
+        self.tally.messages.read += len(agent.messages)
+        self.tally.guardrail_events.read += sum(len(message.events) for message in agent.messages)
+        problem = problem or agent.problem
+        reason = problem or self._put(session, agent.id, agent.record, self.tally.agents)
+        if reason:
+            self._reject(self.tally.agents, session, reason, {"agent": agent.id, "value": plain(agent.raw)})
+        if problem or (reason and reason != _OTHER_VALUE):
+            for message in agent.messages:
+                self._reject_message(session, agent, message, message.problem or _NO_AGENT)
+            return
+        self._add_messages(session, agent)
+
+    def _put(self, session: Session, agent_id: str, record: JsonObject, tally: Tally) -> str:
+        """Store the state of an agent that has none. Returns why it was not stored; empty if it is in the target."""
+        place = (session.application, session.id, agent_id)
+        existing = self.conversations.agent(*place)
+        if existing is None:
+            try:
+                self.conversations.put_agent(*place, record)
+            except InvalidConversation as error:
+                return str(error)
+            tally.added += 1
+            return ""
+        if not _is_same(existing, record):
+            return _OTHER_VALUE
+        tally.duplicates += 1
+        return ""
+
+    def _add_messages(self, session: Session, agent: Agent) -> None:
+        stored = self._stored(session, agent)
+        new: list[Message] = []
+        continued = False
+        for message in agent.messages:
+            existing = stored.get(message.number)
+            if message.problem:
+                self._reject_message(session, agent, message, message.problem)
+            elif existing is None and not continued:
+                new.append(message)
+            elif existing is not None and _is_same(existing, message.record):
+                self._keep_message(message, added=False)
+            else:
+                reason = _CONTINUED if existing is None else _OTHER_VALUE
+                continued = True
+                self._reject_message(session, agent, message, reason)
+        reasons = self._append(session, agent, new) if new else {}
+        for message in new:
+            if reason := reasons.get(message.number, ""):
+                self._reject_message(session, agent, message, reason)
+            else:
+                self._keep_message(message, added=True)
+
+    def _stored(self, session: Session, agent: Agent) -> dict[int, JsonObject]:
+        """The messages of an agent that the target has, up to the last number in the document."""
+        last = max((message.number for message in agent.messages), default=-1)
+        stream = self.conversations.stream(session.application, session.id, agent.id)
+        return dict(takewhile(lambda one: one[0] <= last, stream)) if last >= 0 else {}
+
+    def _append(self, session: Session, agent: Agent, messages: Sequence[Message]) -> dict[int, str]:
+        """Store messages. Returns why some were not stored, by number."""
+        place = (session.application, session.id, agent.id)
+        try:
+            existing = self.conversations.append_many(*place, [(one.number, one.record) for one in messages])
+        except InvalidConversation:
+            # Some message is too large; the others are stored.
+            return {one.number: reason for one in messages if (reason := self._append_one(session, agent, one))}
+        return dict.fromkeys(existing, _OTHER_VALUE)
+
+    def _append_one(self, session: Session, agent: Agent, message: Message) -> str:
+        try:
+            self.conversations.append(session.application, session.id, agent.id, message.number, message.record)
+        except (ConversationConflict, InvalidConversation) as error:
+            return str(error)
+        return ""
+
+    def _keep_message(self, message: Message, *, added: bool) -> None:
+        """Count a message that the target has."""
+        self.tally.renumbered += message.is_renumbered
+        for tally, count in ((self.tally.messages, 1), (self.tally.guardrail_events, len(message.events))):
+            if added:
+                tally.added += count
+            else:
+                tally.duplicates += count
+
+    def _reject_message(self, session: Session, agent: Agent, message: Message, reason: str) -> None:
+        value = {"agent": agent.id, "message": plain(message.raw)}
+        self._reject(self.tally.messages, session, reason, value)
+        for event in message.events:
+            self._reject(self.tally.guardrail_events, session, _NO_MESSAGE, {**value, "guardrail_event": plain(event)})
+
+    def _reject(self, tally: Tally, session: Session, reason: str, value: object) -> None:
+        self.recorder.reject([tally], session, reason, value)
+
+
+def _session_problem(session: Session) -> str:
+    problems = [label_problem("application", session.application), label_problem("session_id", session.id)]
+    return "; ".join(problem.message for problem in problems if problem)
+
+
+def _is_same(one: JsonObject, other: JsonObject) -> bool:
+    # As JSON, because 1, 1.0 and True are equal in Python.
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
