@@ -100,7 +100,7 @@ def test_an_unknown_kind() -> None:
     """An unknown kind is an error that lists the known ones."""
     with connect_without_relay(channels={"ops": {"kind": "pigeon"}}) as hk, pytest.raises(ConfigurationError) as caught:
         hk.start_relay()
-    known = "apprise, langfuse, log, mlflow, otlp, phoenix, sns, webhook"
+    known = "apigateway, apprise, langfuse, log, mlflow, otlp, phoenix, sns, sqs, webhook"
     assert str(caught.value) == f"Channel 'ops': Unknown kind 'pigeon'; expected one of {known}"
 
 

@@ -140,6 +140,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
     from harken.services.feedback.rule_counts import RuleCounts  # noqa: PLC0415 - as above
     from harken.services.imports import ImportService  # noqa: PLC0415 - as above
     from harken.services.notifications.digests import DigestService  # noqa: PLC0415 - as above
+    from harken.services.notifications.session_changes import SessionChanges  # noqa: PLC0415 - as above
 
     make, clock, notifications = parts.services, parts.clock, parts.notifications
     channel_names = notifications.channels.names
@@ -203,6 +204,9 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         renderer=parts.renderer,
         clock=clock,
     )
+    session_changes = SessionChanges(
+        storage.sessions, storage.outbox, routes, clock=shared_clock, new_id=parts.new_id
+    )
     deliveries = make.deliveries(
         storage.outbox,
         feedback=storage.feedback,
@@ -233,10 +237,13 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         channels=channels,
         routes=routes,
         digests=digests,
+        session_changes=session_changes,
         retention=retention,
         clock=shared_clock,
         jitter=parts.jitter,
     )
+    relay = make.relay(dependencies, alerting, notifications.channels.open)
+    session_changes.on_change(relay.nudge)
     return Harken(
         storage,
         application=parts.application,
@@ -246,7 +253,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         sentiment=make.sentiment(storage.feedback, erasures, clock=clock, extractor=parts.feature_extractor),
         spam=make.spam(storage.feedback, erasures, clock=clock),
         analytics=analytics,
-        sessions=make.sessions(storage.sessions),
+        sessions=make.sessions(storage.sessions, announce=session_changes.announce),
         conversations=make.conversations(storage.conversations),
         keys=make.keys(storage.keys, storage.state, clock=clock, new_secret=parts.new_secret),
         feed=make.feed(storage.feedback, storage.alerts, clock=clock),
@@ -257,5 +264,5 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         digests=digests,
         retention=retention,
         imports=ImportService(storage.state, collection.erase, clock=clock, new_id=parts.new_id),
-        relay=make.relay(dependencies, alerting, notifications.channels.open),
+        relay=relay,
     )

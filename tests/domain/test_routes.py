@@ -16,17 +16,22 @@ from harken.domain.routes import ROUTABLE, feedback_to_send, parse_route, route_
 from support import NOON, a_feedback
 
 LABELS = st.text("abc", min_size=1, max_size=3)
-ROUTES = st.builds(
-    Route,
-    name=LABELS,
-    channel=LABELS,
-    events=st.frozensets(st.sampled_from(ROUTABLE)),
-    ratings=st.frozensets(st.sampled_from(Rating)),
-    applications=st.frozensets(LABELS),
-    agents=st.frozensets(LABELS),
-    tags=st.frozensets(LABELS),
-    statuses=st.frozensets(st.sampled_from(ModerationStatus)),
-    template=st.none() | st.text("{} ab"),
+#: The filters that changes of session metadata do not match.
+FEEDBACK_FILTERS: dict[str, st.SearchStrategy[Any]] = {
+    "ratings": st.frozensets(st.sampled_from(Rating)),
+    "agents": st.frozensets(LABELS),
+    "tags": st.frozensets(LABELS),
+    "statuses": st.frozensets(st.sampled_from(ModerationStatus)),
+}
+OF_FEEDBACK = st.sampled_from([type_ for type_ in ROUTABLE if type_ is not EventType.SESSION_UPDATED])
+ANY_ROUTE: dict[str, st.SearchStrategy[Any]] = {
+    "name": LABELS,
+    "channel": LABELS,
+    "applications": st.frozensets(LABELS),
+    "template": st.none() | st.text("{} ab"),
+}
+ROUTES = st.builds(Route, events=st.frozensets(OF_FEEDBACK), **ANY_ROUTE, **FEEDBACK_FILTERS) | st.builds(
+    Route, events=st.frozensets(st.sampled_from(ROUTABLE)), **ANY_ROUTE
 )
 FEEDBACK = st.builds(
     a_feedback,
@@ -60,7 +65,7 @@ def test_each_filter_restricts_a_route(route: Route, feedback: Any, type_: Event
     approved = feedback.moderation.status is ModerationStatus.APPROVED
     news = type_ in (EventType.CREATED, EventType.UPDATED)
     expected = (
-        (not route.events or type_ in route.events)
+        (type_ in route.events or (not route.events and type_ is not EventType.SESSION_UPDATED))
         and (not route.ratings or feedback.rating in route.ratings)
         and (not route.applications or feedback.application in route.applications)
         and (not route.agents or feedback.agent_id in route.agents)
@@ -142,6 +147,22 @@ def test_an_erasure_cannot_be_routed() -> None:
     with pytest.raises(RouteRejected) as caught:
         parse_route({"name": "r", "channel": "c", "events": ["up"]})
     assert "erased" not in str(caught.value)
+
+
+@given(ROUTES, LABELS)
+def test_changes_of_sessions_are_sent_only_if_a_route_names_them(route: Route, application: str) -> None:
+    """A route without event types sends everything else, so that existing routes send nothing new."""
+    expected = EventType.SESSION_UPDATED in route.events and application in (route.applications or {application})
+    assert route.admits(EventType.SESSION_UPDATED, application) is expected
+
+
+@pytest.mark.parametrize("name", FEEDBACK_FILTERS)
+def test_a_route_for_changes_of_sessions_has_no_filters_on_feedback(name: str) -> None:
+    """Sessions have no rating, agent, tag or status, so such a route would never send them."""
+    value = {"ratings": "up", "statuses": "approved"}.get(name, "a")
+    table = {"name": "r", "channel": "c", "events": ["feedback.created", "session.metadata_updated"], name: [value]}
+    with pytest.raises(RouteRejected, match=f"is about a session, so the filter '{name}' never matches it"):
+        parse_route(table)
 
 
 CREATED, MODERATED = EventType.CREATED, EventType.MODERATED

@@ -121,6 +121,29 @@ def test_closing_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> Non
     release.set()
 
 
+def test_closing_may_finish_what_waits(caplog: pytest.LogCaptureFixture) -> None:
+    """With ``finish``, waiting jobs run within the time; what is left is dropped and logged."""
+    done: list[int] = []
+    background = Background("jobs", threads=1)
+    for number in range(20):
+        background.soon(lambda number=number: done.append(number))
+    assert background.close(PATIENCE, finish=True) == 0
+    assert done == list(range(20))
+
+    background, begun, release = Background("jobs", threads=1), Event(), Event()
+
+    def hang() -> None:
+        begun.set()
+        release.wait()
+
+    background.soon(hang)
+    assert begun.wait(PATIENCE)
+    background.soon(hang)
+    assert background.close(0.01, finish=True) == 1
+    assert caplog.messages == ["jobs: closed; 1 waiting jobs were dropped"]
+    release.set()
+
+
 def test_closed_by_a_job() -> None:
     """A job may close its background: it does not wait for itself."""
     background, closed = Background("jobs"), Event()

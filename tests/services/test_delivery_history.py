@@ -333,6 +333,7 @@ def test_destinations_have_no_secrets() -> None:
             "urls": [f"slack://{secret}/{secret}/{secret}", f"mailto://me:{secret}@example.com"],
         },
         "queue": {"kind": "sns", "topic_down": "arn:aws:sns:eu-west-1:123456789012:unhappy", "topic_up": "none"},
+        "changes": {"kind": "sqs", "queue_url": f"https://sqs.eu-west-1.amazonaws.com/123456789012/{secret}"},
         "missing": {"kind": "webhook", "url": "env:HARKEN_TEST_MISSING"},
         "odd": {"kind": "apprise", "url": f"{secret} ://[{secret}"},
         "broken": {"kind": "webhook", "url": f"https://[{secret}"},
@@ -343,6 +344,7 @@ def test_destinations_have_no_secrets() -> None:
     assert kinds["hook"] == ("webhook", "hooks.example.com")
     assert kinds["chat"] == ("apprise", "slack, mailto")
     assert kinds["queue"] == ("sns", "eu-west-1")
+    assert kinds["changes"] == ("sqs", "sqs.eu-west-1.amazonaws.com")
     assert (kinds["missing"], kinds["log"]) == (("webhook", ""), ("log", ""))
     assert secret not in str(kinds)
 

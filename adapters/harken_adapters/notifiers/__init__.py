@@ -1,1 +1,1 @@
-"""Notifiers for outbound notifications: webhooks, Amazon SNS, Apprise and the log."""
+"""Notifiers for outbound notifications: webhooks, Amazon SNS, SQS and API Gateway, Apprise and the log."""

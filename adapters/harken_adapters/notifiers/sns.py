@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from functools import partial
-from hashlib import blake2b
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 from unicodedata import combining, normalize
-from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -18,8 +14,7 @@ from harken.domain.feedback import Rating
 from harken.domain.instants import stamp
 from harken.domain.templates import fill_template, template_problem
 from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
-from harken_adapters.notifiers.missing import missing
-from harken_adapters.notifiers.secrets import Secrets, secrets_of
+from harken_adapters.notifiers.amazon import RATINGS, AmazonClient, Service, attributes, order, region_at, url_at
 from harken_adapters.notifiers.tables import check_keys, text_at
 from harken_adapters.notifiers.wording import headline, lines_of, one_line, paragraphs, visible_comment
 
@@ -36,25 +31,15 @@ _TOPICS: Final[Mapping[str, Rating]] = {
     "topic_neutral": Rating.NEUTRAL,
 }
 _KEYS: Final = ("topic", *_TOPICS, "topic_alerts", "region", "endpoint_url", "subject", "body")
-_RATINGS: Final = {Rating.UP: "positive", Rating.DOWN: "negative", Rating.NEUTRAL: "neutral"}
 _SUBJECT: Final = "Feedback: {rating} in session {session_id}"
 
-_ARN: Final = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):[0-9]{12}:[A-Za-z0-9_-]{1,256}(?:\.fifo)?")
-_REGION: Final = re.compile(r"[a-z]{2,}(?:-[a-z0-9]+)+")
-#: A valid message group id of a FIFO topic.
-_GROUP: Final = re.compile(r"[!-~]{1,128}")
+_ARN: Final = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):[0-9]+:[A-Za-z0-9_-]{1,256}(?:\.fifo)?")
 #: SNS requires less than 100 characters, and less than 256 KiB with the attributes.
 _MAX_SUBJECT: Final = 99
 _MAX_BODY: Final = 240_000
 #: The number of characters of a text that are read for a subject.
 _MAX_SUBJECT_INPUT: Final = 500
-#: The code of an error. Another text of the server may quote what was sent.
-_CODE: Final = re.compile(r"[A-Za-z.]{1,64}")
-#: An endpoint may have two addresses, so this is 15 seconds in all.
-_CONNECT_TIMEOUT: Final = 3
-_READ_TIMEOUT: Final = 9
-
-_ERRORS: Final[Mapping[str, str]] = {
+_ERRORS: Final = {
     "NotFound": "the topic does not exist",
     "AuthorizationError": "the credentials are not allowed to publish to the topic",
     "AccessDenied": "the credentials are not allowed to publish to the topic",
@@ -63,6 +48,7 @@ _ERRORS: Final[Mapping[str, str]] = {
     "ExpiredToken": "the credentials have expired",
     "InvalidParameter": "the message is invalid, or the topic is in another region",
 }
+_SNS: Final = Service("sns", "SNS", "sns", _ERRORS)
 
 
 def open_notifier(table: Mapping[str, object]) -> Notifier:
@@ -80,16 +66,10 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
     texts = {key: text_at("an SNS channel", table, key) for key in _KEYS}
     topics = _topics(texts)
     subject = _template("subject", texts["subject"]) or _SUBJECT
-    region = _region(texts["region"], topics)
-    endpoint = _endpoint(texts["endpoint_url"])
-    session, client = _client(region, endpoint)
-    return SnsNotifier(
-        client,
-        topics,
-        subject=subject,
-        body=_template("body", texts["body"]),
-        secrets=partial(_secrets, session, endpoint),
-    )
+    body = _template("body", texts["body"])
+    region = region_at(_SNS, texts["region"]) or _region_of(topics)
+    client = AmazonClient(_SNS, region, url_at(_SNS, "endpoint_url", texts["endpoint_url"]))
+    return SnsNotifier(client, topics, subject=subject, body=body)
 
 
 @frozen
@@ -104,55 +84,33 @@ class SnsNotifier(Notifier):
     """Publishes notifications to SNS topics.
 
     Args:
-        client: the SNS client of boto3, without retries, as the relay retries.
+        client: the client of SNS.
         topics: the topics.
         subject: the template of subjects, with the values in :data:`PLACES`.
         body: the template of bodies; the default is a text with all details.
-        secrets: returns what must not be shown in the words of the server.
     """
 
     def __init__(
-        self,
-        client: Any,
-        topics: Topics,
-        *,
-        subject: str = _SUBJECT,
-        body: str | None = None,
-        secrets: Callable[[], Iterable[str]] = tuple,
+        self, client: AmazonClient, topics: Topics, *, subject: str = _SUBJECT, body: str | None = None
     ) -> None:
         self._client = client
         self._topics = topics
         self._subject = subject
         self._body = body
-        self._secrets = secrets
 
     def deliver(self, notification: Notification) -> ReceiverAnswer:
         """Publish the notification. One without a topic counts as delivered; an erasure goes to all feedback topics.
 
-        Every failure is retried, because topics, policies and credentials can be corrected.
+        A change of metadata is refused, as no topic is meant for it.
         """
-        from botocore.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415
-            BotoCoreError,
-            ClientError,
-            HTTPClientError,
-            ReadTimeoutError,
-        )
-        from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]  # noqa: PLC0415
-
-        message, answers = self._message(notification), list[Mapping[str, Any]]()
-        try:
-            for topic in self._topics_of(notification):
-                answers.append(self._client.publish(TopicArn=topic, **message, **_order(topic, notification)))
-        except ClientError as error:
-            raise self._rejection(error.response) from error
-        except ResponseParserError as error:
-            problem = "The response is not from SNS; check endpoint_url"
-            raise DeliveryFailed(problem, status="unexpected answer") from error
-        except BotoCoreError as error:
-            # A timeout while connecting is also a kind of unreachable.
-            status = "timed out" if isinstance(error, ReadTimeoutError) else "unreachable"
-            status = status if isinstance(error, HTTPClientError) else type(error).__name__
-            raise DeliveryFailed(f"SNS cannot be reached: {self._quote(str(error))}", status=status) from error
+        if notification.session is not None:
+            problem = "An SNS channel does not send changes of metadata; use an SQS channel, or another kind"
+            raise DeliveryFailed(problem, retryable=False, status="not sent by this kind of channel")
+        message = self._message(notification)
+        answers = [
+            self._client.call("publish", {"TopicArn": topic, **message, **order(topic, notification)})
+            for topic in self._topics_of(notification)
+        ]
         if not answers:
             return ReceiverAnswer("nothing to send")
         return ReceiverAnswer("200 OK", ", ".join(f"MessageId {one.get('MessageId', '?')}" for one in answers))
@@ -160,24 +118,6 @@ class SnsNotifier(Notifier):
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
-
-    def _rejection(self, response: Mapping[str, Any]) -> DeliveryFailed:
-        """The failure for an SNS error, with an explanation of known codes."""
-        error = response.get("Error", {})
-        words = self._quote(str(error.get("Message", "")))
-        code = str(error.get("Code", ""))
-        code = code if _CODE.fullmatch(code) or code.isdecimal() else ""
-        number = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        parts = (code or "no reason given", _ERRORS.get(code, ""), words[:300])
-        return DeliveryFailed(
-            f"SNS rejected the message: {': '.join(filter(None, parts))}",
-            status=one_line(" ".join(str(part) for part in (number, code) if part)),
-            words=words,
-        )
-
-    def _quote(self, text: str) -> str:
-        """A text of the server or of boto3 in one line, without secrets."""
-        return Secrets(self._secrets()).hide(one_line(text))
 
     def _topics_of(self, notification: Notification) -> list[str]:
         if notification.erased is not None:
@@ -195,7 +135,7 @@ class SnsNotifier(Notifier):
         message = {
             "Message": _fit_body(body),
             "Subject": _fit_subject(subject),
-            "MessageAttributes": _attributes(notification),
+            "MessageAttributes": attributes(notification),
         }
         return {name: value for name, value in message.items() if value}
 
@@ -224,43 +164,10 @@ def _values(notification: Notification) -> dict[str, str]:
             "session_id": feedback.session_id,
             "message_id": feedback.message_id or "",
             "agent_id": feedback.agent_id or "",
-            "rating": _RATINGS[feedback.rating],
+            "rating": RATINGS[feedback.rating],
             "tags": "" if feedback.withdrawn else ", ".join(feedback.tags),
         }
     return values
-
-
-def _attributes(notification: Notification) -> dict[str, dict[str, str]]:
-    """The attributes that subscribers can filter by. SNS does not accept empty values."""
-    if notification.feedback is not None:
-        values = {"session_id": notification.feedback.session_id, "rating": _RATINGS[notification.feedback.rating]}
-    elif notification.erased is not None:
-        values = {"session_id": notification.erased.session_id, "type": notification.type.value}
-    else:
-        values = {"rule": notification.alert.rule} if notification.alert is not None else {}
-    return {
-        name: {"DataType": "String", "StringValue": text} for name, value in values.items() if (text := one_line(value))
-    }
-
-
-def _order(topic: str, notification: Notification) -> dict[str, str]:
-    """The parameters of a FIFO topic, which keeps the order within a session or an alert subject."""
-    if not topic.endswith(".fifo"):
-        return {}
-    if notification.feedback is not None:
-        group = notification.feedback.session_id
-    elif notification.erased is not None:
-        group = notification.erased.session_id
-    else:
-        group = str(notification.alert.subject) if notification.alert is not None else notification.application
-    return {
-        "MessageGroupId": group if _GROUP.fullmatch(group) else _digest(group),
-        "MessageDeduplicationId": _digest(notification.id),
-    }
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _fit_subject(text: str) -> str:
@@ -307,11 +214,7 @@ def _arn(key: str, text: str | None) -> str | None:
     return text
 
 
-def _region(text: str | None, topics: Topics) -> str:
-    if text is not None:
-        if not _REGION.fullmatch(text):
-            raise ConfigurationError(f"region of an SNS channel must be a region such as 'eu-west-1', got {text!r}")
-        return text
+def _region_of(topics: Topics) -> str:
     arns = [*topics.by_rating.values(), *([] if topics.alerts is None else [topics.alerts])]
     regions = sorted({match["region"] for arn in arns if (match := _ARN.fullmatch(arn))})
     if len(regions) > 1:
@@ -322,56 +225,7 @@ def _region(text: str | None, topics: Topics) -> str:
     return regions[0]
 
 
-def _endpoint(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and "@" not in parts.netloc
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigurationError(
-            "endpoint_url of an SNS channel must be an http:// or https:// URL with a host and without a password"
-        )
-    return text
-
-
 def _template(key: str, text: str | None) -> str | None:
     if text is not None and (problem := template_problem(text, PLACES)):
         raise ConfigurationError(f"{key} of an SNS channel: {problem}")
     return text
-
-
-def _secrets(session: Any, endpoint: str | None) -> Iterator[str]:
-    """The parts of the endpoint's URL, and the current credentials, which expire."""
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - it may be missing
-
-    parts = urlsplit(endpoint or "")
-    yield from secrets_of(f"{parts.path}?{parts.query}" if parts.query else parts.path)
-    # Without credentials, none were sent.
-    with suppress(BotoCoreError):
-        if (credentials := session.get_credentials()) is not None:
-            yield from filter(None, credentials.get_frozen_credentials())
-
-
-def _client(region: str, endpoint: str | None) -> tuple[Any, Any]:
-    """A session of boto3, and its client."""
-    try:
-        import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 - it may be missing
-        from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise missing("An SNS channel", "boto3", "sns") from error
-
-    config = Config(
-        connect_timeout=_CONNECT_TIMEOUT,
-        read_timeout=_READ_TIMEOUT,
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=50,
-    )
-    try:
-        session = boto3.session.Session()
-        return session, session.client("sns", region_name=region, endpoint_url=endpoint, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise ConfigurationError(f"The SNS channel cannot be opened: {one_line(str(error))}") from error

@@ -27,6 +27,7 @@ _DESTINATIONS: Final = (
     "url",
     "urls",
     "endpoint_url",
+    "queue_url",
     "topic",
     "topic_up",
     "topic_down",
@@ -40,6 +41,7 @@ Channel = Notifier | Mapping[str, object]
 _EXTRAS: Final = {
     "webhook": "webhooks",
     "apprise": "notify",
+    **dict.fromkeys(("apigateway", "sqs"), "aws"),
     **dict.fromkeys(("langfuse", "mlflow", "otlp", "phoenix"), "tracing"),
 }
 

@@ -28,6 +28,7 @@ class EventType(Enum):
     ALERT_RAISED = "alert.raised"
     ALERT_RESOLVED = "alert.resolved"
     DIGEST = "digest"
+    SESSION_UPDATED = "session.metadata_updated"
 
     @classmethod
     def _missing_(cls, value: object) -> EventType | None:
@@ -46,12 +47,17 @@ class EventType(Enum):
 
     @property
     def about_feedback(self) -> bool:
-        """Whether the event is about feedback that is stored: not about an alert, an erasure or a digest."""
+        """Whether the event is about feedback that is stored: not about an alert, an erasure, a digest or a session."""
         return not self.about_alert and self.about_stored
 
     @property
     def about_stored(self) -> bool:
-        """Whether the subject of the event is stored: not that of an erasure or a digest."""
+        """Whether the subject of the event is stored under its id: not that of an erasure, a digest or a session."""
+        return self not in {EventType.ERASED, EventType.DIGEST, EventType.SESSION_UPDATED}
+
+    @property
+    def is_routable(self) -> bool:
+        """Whether routes can select the event: not an erasure or a digest, which have their own channels."""
         return self not in {EventType.ERASED, EventType.DIGEST}
 
 
@@ -79,11 +85,14 @@ class Traits:
 
 @frozen(kw_only=True)
 class Event:
-    """An event that created one version of its subject, which is feedback or an alert; or a digest that became due.
+    """An event that created one version of its subject, which is feedback or an alert.
+
+    Or a digest that became due, or a change of a session's metadata: these are not stored, only their deliveries are.
 
     The id is derived from the application, the subject and the version, so it is the same wherever the event is
-    created. ``before`` has the traits before a change, so that routes can tell whether a filter began to match.
-    ``session_id`` is set for an erasure only, as the feedback is not stored any more.
+    created; that of a change of metadata is new. ``before`` has the traits before a change, so that routes can tell
+    whether a filter began to match. ``session_id`` is set for an erasure, as the feedback is not stored any more, and
+    for a change of metadata.
     """
 
     id: str

@@ -23,7 +23,7 @@ MAX_TEMPLATE_LENGTH: Final = 10_000
 #: always sent, as the feedback may have been sent before.
 _SENT_IF_COUNTED: Final = frozenset({EventType.CREATED, EventType.UPDATED})
 #: The event types that a route can select.
-ROUTABLE: Final = tuple(type_ for type_ in EventType if type_.about_stored)
+ROUTABLE: Final = tuple(type_ for type_ in EventType if type_.is_routable)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -69,6 +69,7 @@ class Route:
         name: the unique name of the route.
         channel: the name of the channel.
         events: event types, except ``feedback.erased``, which goes to every channel that has received the feedback.
+            If empty, all but ``session.metadata_updated``, which must be named.
         ratings: ratings of feedback.
         applications: applications that feedback or alerts belong to.
         agents: agents that feedback or alerts are about.
@@ -94,6 +95,11 @@ class Route:
                 raise RouteRejected(problem)
         if self.template is not None and len(self.template) > MAX_TEMPLATE_LENGTH:
             raise RouteRejected(f"The template of route {self.name!r} is longer than {MAX_TEMPLATE_LENGTH} characters")
+        if EventType.SESSION_UPDATED in self.events and (filters := self._filters_on_feedback):
+            raise RouteRejected(
+                f"Route {self.name!r}: {EventType.SESSION_UPDATED.value} is about a session, so the filter "
+                f"{filters[0]!r} never matches it; give it a route without ratings, agents, tags and statuses"
+            )
 
     def takes(self, type: EventType, subject: Feedback | Alert) -> bool:  # noqa: A002 - the field's name
         """Whether an event of this type about this subject is sent, regardless of the subject's previous state."""
@@ -154,7 +160,14 @@ class Route:
 
     def admits(self, type: EventType, application: str) -> bool:  # noqa: A002 - the field's name
         """Whether the route sends events of this type and application, if its other filters match."""
-        return (not self.events or type in self.events) and (not self.applications or application in self.applications)
+        # Programs that did not ask for changes of sessions must not send them.
+        is_selected = type in self.events or (not self.events and type is not EventType.SESSION_UPDATED)
+        return is_selected and (not self.applications or application in self.applications)
+
+    @property
+    def _filters_on_feedback(self) -> list[str]:
+        """The names of the filters that a session cannot match."""
+        return [name for name in ("ratings", "agents", "tags", "statuses") if getattr(self, name)]
 
     def _takes_alert(self, alert: Alert) -> bool:
         if self.ratings or self.tags or self.statuses:

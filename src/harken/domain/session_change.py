@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from attrs import frozen
 
+from harken.domain.events import Event, EventType
+
 Operation = Literal["update", "delete"]
 OPERATIONS: Final[tuple[Operation, ...]] = ("update", "delete")
+#: How many names one notification has; a change of more has several.
+MAX_NAMES: Final = 100
 
 
 @frozen
@@ -28,3 +34,55 @@ class SessionChange:
     names: tuple[str, ...]
     metadata: Mapping[str, Any]
     current: Mapping[str, Any]
+
+
+def change_events(
+    application: str, session_id: str, operation: Operation, names: Collection[str], *, event_id: str, at: datetime
+) -> Iterator[Event]:
+    """Yield the events of a change: one, or several if it has more than 100 names; none if it has no names.
+
+    They contain the names and no values. Each has a subject of its own, so that no delivery waits for another.
+    """
+    in_order = sorted(set(names))
+    for begin in range(0, len(in_order), MAX_NAMES):
+        part = f"{event_id}-{begin}" if begin else event_id
+        some = in_order[begin : begin + MAX_NAMES]
+        yield Event(
+            id=part,
+            type=EventType.SESSION_UPDATED,
+            application=application,
+            subject_id=json.dumps({"id": part, "operation": operation, "names": some}, separators=(",", ":")),
+            version=1,
+            occurred_at=at,
+            session_id=session_id,
+        )
+
+
+def operation_and_names(event: Event) -> tuple[Operation, tuple[str, ...]]:
+    """The operation and the names of the event of a change."""
+    subject = json.loads(event.subject_id)
+    return subject["operation"], tuple(subject["names"])
+
+
+def change_of(event: Event, current: Mapping[str, Any]) -> SessionChange:
+    """Return the change of an event, with the values of the session's current metadata."""
+    operation, names = operation_and_names(event)
+    return SessionChange(
+        session_id=event.session_id or "",
+        operation=operation,
+        names=names,
+        metadata={name: _value(current, name) for name in names},
+        current=current,
+    )
+
+
+def _value(metadata: Mapping[str, Any], name: str) -> Any:
+    """The value of a name, or of a dotted path into nested objects; ``None`` if there is none."""
+    if name in metadata:
+        return metadata[name]
+    value: Any = metadata
+    for part in name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return value

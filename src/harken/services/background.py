@@ -69,8 +69,10 @@ class Background:
             logger.warning("%s: too many jobs wait, or it is closed; %d refused so far", self._name, refused)
         return taken
 
-    def close(self, patience: float = 1.0) -> int:
+    def close(self, patience: float = 1.0, *, finish: bool = False) -> int:
         """Refuse further jobs, drop those that wait, and wait up to ``patience`` seconds for those that run.
+
+        With ``finish``, jobs that wait are run in this time, and only the rest is dropped.
 
         May be called twice, after a fork, and by a job. Returns how many jobs were dropped.
         """
@@ -78,15 +80,22 @@ class Background:
             return 0
         with self._state:
             self._closed = True
-            dropped = len(self._jobs)
-            self._jobs.clear()
+            dropped = 0 if finish else self._drop()
             self._state.notify_all()
             threads = self._threads - {current_thread()}
         deadline = monotonic() + patience
         for thread in threads:
             thread.join(max(0.0, deadline - monotonic()))
+        with self._state:
+            dropped += self._drop()
         if dropped:
             logger.warning("%s: closed; %d waiting jobs were dropped", self._name, dropped)
+        return dropped
+
+    def _drop(self) -> int:
+        """Drop the jobs that wait; returns how many."""
+        dropped = len(self._jobs)
+        self._jobs.clear()
         return dropped
 
     def _has_thread(self) -> bool:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeAlias
 
 from attrs import frozen
 
 from harken.domain.errors import InvalidMetadata
 from harken.domain.rules import label_problem, name_problem, number_problem, text_problem
+from harken.domain.session_change import Operation
 from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
 
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
 _SHOWN_OF_VALUE = 200
+#: Wraps a change of a session of an application: sets or deletes these names, or deletes all if there are ``None``.
+Announce: TypeAlias = Callable[[str, str, Operation, Collection[str] | None], AbstractContextManager[object]]
 _json = json.JSONEncoder(sort_keys=True).encode
 
 
@@ -30,8 +35,10 @@ class Merged:
 class SessionService:
     """Stores the metadata of sessions, updated key by key."""
 
-    def __init__(self, repository: SessionRepository) -> None:
+    def __init__(self, repository: SessionRepository, *, announce: Announce = lambda *_: nullcontext()) -> None:
+        """``announce`` wraps each update and deletion, but no merge: that brings metadata from elsewhere."""
         self._repository = repository
+        self._announce = announce
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
         """All metadata of a session, sorted by name; empty if there is none.
@@ -52,7 +59,8 @@ class SessionService:
         problems = [*_id_problems(application, session_id), *_problems(changes)]
         if problems:
             raise InvalidMetadata("; ".join(problems))
-        self._repository.update(application, session_id, changes)
+        with self._announce(application, session_id, "update", changes):
+            self._repository.update(application, session_id, changes)
 
     def merge(self, application: str, session_id: str, metadata: Mapping[str, JsonValue]) -> Merged:
         """Set the names that have no value, and change no existing value. Invalid values are refused one by one.
@@ -80,7 +88,8 @@ class SessionService:
         if keys is not None:
             # Not every storage can be queried for an invalid name.
             keys = [key for key in as_texts(keys) if not name_problem("metadata", key)]
-        return self._repository.delete(application, session_id, keys)
+        with self._announce(application, session_id, "delete", keys):
+            return self._repository.delete(application, session_id, keys)
 
     def index(self, names: str | Iterable[str]) -> None:
         """Have MongoDB index the values of these names, for programs that query it directly; may be repeated.

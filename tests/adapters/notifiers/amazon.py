@@ -1,4 +1,4 @@
-"""SNS and SQS on localhost, by the server of moto."""
+"""SNS, SQS and API Gateway on localhost, by the server of moto."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import boto3
 from attrs import define, field
+from moto.apigatewaymanagementapi import apigatewaymanagementapi_backends
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.server import ThreadedMotoServer
 
 REGION = "eu-west-1"
@@ -27,7 +29,7 @@ _numbers = count(1)
 
 @define
 class Amazon:
-    """Topics, each with a subscribed queue."""
+    """Topics, each with a subscribed queue; queues, by URL; and connections, by id."""
 
     url: str
     _queues: dict[str, str] = field(factory=dict)
@@ -49,13 +51,35 @@ class Amazon:
         with closing(self._client("sns")) as sns:
             sns.delete_topic(TopicArn=arn)
 
-    def envelopes(self, arn: str) -> list[dict[str, Any]]:
-        """The new SQS messages in the queue of a topic."""
+    def queue(self, *, fifo: bool = False) -> str:
+        """The URL of a new queue."""
+        name = f"queue-{next(_numbers)}{'.fifo' if fifo else ''}"
+        with closing(self._client("sqs")) as sqs:
+            url: str = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"} if fifo else {})["QueueUrl"]
+        return url
+
+    def remove_queue(self, url: str) -> None:
+        """Delete a queue."""
+        with closing(self._client("sqs")) as sqs:
+            sqs.delete_queue(QueueUrl=url)
+
+    def posted(self, connection: str) -> str:
+        """Everything that was posted to a connection, in one text."""
+        return str(
+            apigatewaymanagementapi_backends[DEFAULT_ACCOUNT_ID][REGION].get_connection(connection).data.decode()
+        )
+
+    def envelopes(self, place: str) -> list[dict[str, Any]]:
+        """The new SQS messages in a queue, or in the queue of a topic."""
         found: list[dict[str, Any]] = []
         with closing(self._client("sqs")) as sqs:
-            queue = self._queues[arn]
+            queue = self._queues.get(place, place)
             while more := sqs.receive_message(
-                QueueUrl=queue, MaxNumberOfMessages=10, AttributeNames=["All"], WaitTimeSeconds=0
+                QueueUrl=queue,
+                MaxNumberOfMessages=10,
+                AttributeNames=["All"],
+                MessageAttributeNames=["All"],
+                WaitTimeSeconds=0,
             ).get("Messages"):
                 for message in more:
                     sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
@@ -72,7 +96,7 @@ class Amazon:
 
 @contextmanager
 def amazon() -> Iterator[Amazon]:
-    """Start SNS and SQS, which need :data:`ENVIRON`."""
+    """Start the services, which need :data:`ENVIRON`."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     try:

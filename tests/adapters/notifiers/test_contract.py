@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from attrs import evolve
 
-from adapters.notifiers.amazon import ENVIRON, Amazon, amazon
+from adapters.notifiers.amazon import ENVIRON, REGION, Amazon, amazon
 from adapters.notifiers.receiver import SECRET, Received, answering, receiving
 from harken.domain.errors import DeliveryFailed
-from harken.ports.notifier import Notification, Notifier
+from harken.domain.session_change import SessionChange
+from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
 from harken.testing.notifier_contract import NotifierContract
-from harken_adapters.notifiers import apprise, log, sns, webhook
+from harken_adapters.notifiers import apigateway, apprise, log, sns, sqs, webhook
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,52 @@ class TestSns(NotifierContract):
     def break_receiver(self) -> bool:
         self._aws.remove(self._topic)
         return True
+
+
+@pytest.mark.slow
+class TestSqs(NotifierContract):
+    @pytest.fixture(autouse=True)
+    def queue(self, monkeypatch: pytest.MonkeyPatch, aws: Amazon) -> None:
+        for name, value in ENVIRON.items():
+            monkeypatch.setenv(name, value)
+        self._aws, self._queue = aws, aws.queue()
+
+    def open_notifier(self) -> Notifier:
+        return sqs.open_notifier({"queue_url": self._queue, "region": REGION})
+
+    def received(self) -> int:
+        return len(self._aws.envelopes(self._queue))
+
+    def break_receiver(self) -> bool:
+        self._aws.remove_queue(self._queue)
+        return True
+
+
+class AsMetadata(Notifier):
+    """Delivers each notification as a change of metadata that has its texts as values."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+
+    def deliver(self, notification: Notification) -> ReceiverAnswer | None:
+        metadata = {"text": str(notification)}
+        change = SessionChange("s", "update", ("text",), metadata, {**metadata, "connection_id": "abc"})
+        return self._notifier.deliver(evolve(notification, feedback=None, alert=None, erased=None, session=change))
+
+    def close(self) -> None:
+        self._notifier.close()
+
+
+class TestApiGateway(OverHttp):
+    """Only changes of metadata are sent, so every notification is sent as one."""
+
+    @pytest.fixture(autouse=True)
+    def environ(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in ENVIRON.items():
+            monkeypatch.setenv(name, value)
+
+    def open_notifier(self) -> Notifier:
+        return AsMetadata(apigateway.open_notifier({"endpoint_url": self._receiver.url, "region": REGION}))
 
 
 class Collecting(Notifier):

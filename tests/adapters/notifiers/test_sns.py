@@ -15,6 +15,7 @@ from adapters.notifiers.receiver import AnswerTo, Received, answering, receiving
 from harken.domain.errors import ConfigurationError, DeliveryFailed, MissingExtra
 from harken.domain.events import EventType
 from harken.domain.feedback import Rating
+from harken.domain.session_change import SessionChange
 from harken.ports.notifier import ErasedFeedback, Notification
 from harken.testing.builders import NOON, a_feedback, an_alert
 from harken.testing.notifier_contract import a_notification
@@ -132,6 +133,16 @@ def test_an_erasure_goes_to_every_topic_of_feedback(aws: Amazon) -> None:
             "type": {"Type": "String", "Value": "feedback.erased"},
         }
     assert aws.messages(alerts) == []
+
+
+def test_a_change_of_metadata_is_refused(aws: Amazon) -> None:
+    """No topic is meant for it, least of all that of alerts; the error names a kind of channel that sends it."""
+    topic = aws.topic()
+    change = SessionChange("s-1", "update", ("x",), {"x": 1}, {"x": 1})
+    with pytest.raises(DeliveryFailed, match="use an SQS channel") as caught:
+        publish(aws, {"topic": topic}, a_notification(type=EventType.SESSION_UPDATED, feedback=None, session=change))
+    assert not caught.value.retryable
+    assert aws.messages(topic) == []
 
 
 def test_templates(aws: Amazon) -> None:

@@ -415,6 +415,9 @@ class TestSchemas:
             # A schema cannot express whether something exists or to whom it belongs, nor whether a template is valid.
             drawn = {name: value for name, value in drawn.items() if name not in ("name", "applications", "template")}
             drawn["channel"] = "support"
+            if "session.metadata_updated" in drawn.get("events", ()):
+                # It could express that the filters on feedback exclude this type, but generators do not follow it.
+                drawn = {name: value for name, value in drawn.items() if name in ("channel", "events")}
         if operation.name == "replay_deliveries":
             # A schema cannot express the range of valid instants in UTC.
             drawn = {name: value for name, value in (drawn or {}).items() if name not in ("since", "until", "as_of")}

@@ -13,6 +13,7 @@ from harken_adapters.hosts.web.route_sentences import route_sentence
 
 DOWN, UP, NEUTRAL = [Rating.DOWN], [Rating.UP], [Rating.NEUTRAL]
 NEW, CHANGED = EventType.CREATED, EventType.UPDATED
+CHANGED_SESSION = EventType.SESSION_UPDATED
 RAISED, RESOLVED = EventType.ALERT_RAISED, EventType.ALERT_RESOLVED
 
 
@@ -37,6 +38,11 @@ RAISED, RESOLVED = EventType.ALERT_RAISED, EventType.ALERT_RESOLVED
             {"statuses": [ModerationStatus.PENDING, ModerationStatus.REJECTED]},
             "Held or rejected feedback goes to team",
         ),
+        ({"events": [CHANGED_SESSION]}, "Changes of session metadata go to team"),
+        (
+            {"events": [NEW, RAISED, CHANGED_SESSION]},
+            "New feedback, raised alerts and changes of session metadata go to team",
+        ),
         ({"events": [RAISED], "ratings": DOWN}, "Nothing goes to team: alerts have no rating, reason or status"),
     ],
 )
@@ -46,7 +52,7 @@ def test_sentences(filters: dict[str, Any], sentence: str) -> None:
 
 
 @given(
-    st.sets(st.sampled_from(ROUTABLE)),
+    st.sets(st.sampled_from([type_ for type_ in ROUTABLE if type_ is not CHANGED_SESSION])),
     st.sets(st.sampled_from(Rating)),
     st.sets(st.sampled_from(ModerationStatus)),
     st.sets(st.sampled_from(["Ann", "Bob"])),

@@ -11,6 +11,17 @@
 from harken.configuration.extras import requires
 
 with requires("The session manager", "strands"):
+    from harken_adapters.hosts.session_manager.aws import (
+        FeedbackSNSHook,
+        MetadataSQSHook,
+        MetadataWebSocketHook,
+        create_feedback_sns_hook,
+        create_metadata_sqs_hook,
+        create_metadata_websocket_hook,
+        is_feedback_sns_hook_available,
+        is_metadata_sqs_hook_available,
+        is_metadata_websocket_hook_available,
+    )
     from harken_adapters.hosts.session_manager.factory import (
         MongoDBSessionManagerFactory,
         close_global_factory,
@@ -28,14 +39,23 @@ __all__ = [
     "GUARDRAIL_ACTION_BLOCKED",
     "GUARDRAIL_STOP_REASONS",
     "FeedbackHook",
+    "FeedbackSNSHook",
     "MetadataHook",
+    "MetadataSQSHook",
+    "MetadataWebSocketHook",
     "MongoDBConnectionPool",
     "MongoDBSessionManager",
     "MongoDBSessionManagerFactory",
     "MongoDBSessionRepository",
     "SessionsNotMigrated",
     "close_global_factory",
+    "create_feedback_sns_hook",
+    "create_metadata_sqs_hook",
+    "create_metadata_websocket_hook",
     "create_mongodb_session_manager",
     "get_global_factory",
     "initialize_global_factory",
+    "is_feedback_sns_hook_available",
+    "is_metadata_sqs_hook_available",
+    "is_metadata_websocket_hook_available",
 ]

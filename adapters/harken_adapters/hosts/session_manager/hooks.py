@@ -7,6 +7,11 @@ from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature, iscoroutinefunction, signature
 from typing import Any
 
+from harken_adapters.hosts.session_manager.aws import create_feedback_sns_hook
+
+#: The name of :func:`create_feedback_sns_hook` in the hooks of mongodb_session_manager.
+create_feedback_hook = create_feedback_sns_hook
+
 #: ``hook(original_func, "add", session_id, feedback={...}, session_manager=manager)``. It calls
 #: ``original_func(feedback)`` and returns its result. It may change the feedback, raise to reject it, or not call
 #: ``original_func`` to skip it. A hook without a parameter for ``session_manager`` is called without it.

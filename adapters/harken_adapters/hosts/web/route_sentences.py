@@ -21,6 +21,7 @@ EVENT_NAMES: Final = {
     EventType.WITHDRAWN: "withdrawn",
     EventType.ALERT_RAISED: "raised",
     EventType.ALERT_RESOLVED: "resolved",
+    EventType.SESSION_UPDATED: "session metadata",
 }
 _RATING_NAMES: Final = {Rating.UP: "thumbs-up", Rating.DOWN: "thumbs-down", Rating.NEUTRAL: "neutral"}
 STATUS_NAMES: Final = {
@@ -37,7 +38,8 @@ def route_sentence(route: Route) -> str:
     if feedback == "feedback" and alerts == "alerts":
         what = f"Feedback and alerts{about}" if about else "Everything"
         return f"{what} {'go' if about else 'goes'} to {route.channel}"
-    what = " and ".join(filter(None, [feedback, alerts]))
+    sessions = "changes of session metadata" if EventType.SESSION_UPDATED in route.events else ""
+    what = join_words([one for one in (feedback, alerts, sessions) if one])
     if not what:
         return f"Nothing goes to {route.channel}: alerts have no rating, reason or status"
     reasons = f" with the reason {join_words(sorted(route.tags), 'or')}" if route.tags else ""

@@ -379,6 +379,8 @@ class DeliveryService:
             if event.type is EventType.ERASED:
                 # The route may have taken the feedback before it was erased.
                 taken = not route.applications or event.application in route.applications
+            elif event.type is EventType.SESSION_UPDATED:
+                taken = route.admits(event.type, event.application)
             else:
                 subject = subjects.get((event.application, event.subject_id))
                 taken = subject is not None and route.takes(event.type, subject)

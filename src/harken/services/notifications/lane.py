@@ -37,6 +37,7 @@ from harken.services.notifications.routes import RouteService
 if TYPE_CHECKING:
     from harken.services.feedback.retention import RetentionService
     from harken.services.notifications.digests import DigestService
+    from harken.services.notifications.session_changes import SessionChanges
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class RelayDependencies:
         channels: the status of the channels.
         routes: the routes and their templates.
         digests: the digests.
+        session_changes: the changes of session metadata.
         retention: erases expired feedback.
         clock: the current time, which all relays on the storage agree on.
         jitter: returns a random number from 0 to 1.
@@ -99,6 +101,7 @@ class RelayDependencies:
     channels: ChannelService
     routes: RouteService
     digests: DigestService
+    session_changes: SessionChanges
     retention: RetentionService
     clock: Clock
     jitter: Random
@@ -245,17 +248,19 @@ class Lane:
     ) -> Notification | None:
         """The notification to send; ``None`` if the delivery is obsolete."""
         event = delivery.event
-        feedback = alert = erased = digest = None
+        feedback = alert = erased = digest = session = None
         if event.type is EventType.ERASED:
             erased = ErasedFeedback(event.subject_id, event.session_id or "")
         elif event.type is EventType.DIGEST:
             digest = self._dependencies.digests.to_send(delivery)
+        elif event.type is EventType.SESSION_UPDATED:
+            session = self._dependencies.session_changes.to_send(event)
         elif isinstance(subject, Feedback):
             routes = [route for route in routes if not route.applications or event.application in route.applications]
             feedback = feedback_to_send(routes, event.type, subject)
         else:
             alert = subject
-        if all(one is None for one in (feedback, alert, erased, digest)):
+        if all(one is None for one in (feedback, alert, erased, digest, session)):
             return None
         notification = Notification(
             id=delivery.id,
@@ -267,8 +272,9 @@ class Lane:
             alert=alert,
             erased=erased,
             digest=digest,
+            session=session,
         )
-        text = self._dependencies.routes.text(routes, notification, subject)
+        text = self._dependencies.routes.text(routes, notification, session or subject)
         return notification if text is None else evolve(notification, text=text)
 
     def _record_failure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
 
@@ -17,9 +17,11 @@ from harken.domain.errors import (
     TemplateTooCostly,
     TemplateValueMissing,
 )
+from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.domain.query import MAX_PAGE, FeedbackQuery
 from harken.domain.routes import Route, RouteDryRun, name_problem, parse_route, route_record
+from harken.domain.session_change import SessionChange
 from harken.domain.texts import no_such
 from harken.ports.alerts import AlertRepository
 from harken.ports.notifier import Notification
@@ -37,6 +39,8 @@ _KIND: Final = "route"
 DRY_RUN_PERIOD: Final = timedelta(days=1)
 DRY_RUN_LIMIT: Final = 10_000
 _EXAMPLES: Final = 3
+#: How long routes are cached for changes of session metadata.
+_FRESH: Final = timedelta(seconds=1)
 
 
 class RouteService:
@@ -63,6 +67,7 @@ class RouteService:
         self._configured = {route.name: route for route in configured}
         self._channels = tuple(channels)
         self._renderer = cache(renderer)
+        self._seen: tuple[datetime, list[Route]] | None = None
         if len(self._configured) < len(configured):
             raise ConfigurationError("Two routes have the same name; names must be unique")
         for route in configured:
@@ -81,6 +86,16 @@ class RouteService:
     def leading_to(self, channel: str) -> list[Route]:
         """The routes to a channel, in their order."""
         return [route for route in self.routes() if route.channel == channel]
+
+    def channels_of(self, type: EventType, application: str) -> list[str]:  # noqa: A002 - the field's name
+        """The channels of the routes that send events of this type, if their other filters match, sorted.
+
+        By the routes of at most a second ago, as this is asked before each change of session metadata.
+        """
+        now = self._clock()
+        if self._seen is None or not timedelta(0) <= now - self._seen[0] < _FRESH:
+            self._seen = now, self.routes()
+        return sorted({route.channel for route in self._seen[1] if route.admits(type, application)})
 
     def dry_run(self, route: Route, application: str) -> RouteDryRun:
         """What a route would have sent about feedback and alerts of the last 24 hours. Nothing is stored or sent.
@@ -105,18 +120,20 @@ class RouteService:
             examples=tuple(matching[:_EXAMPLES]),
         )
 
-    def text(self, routes: Sequence[Route], notification: Notification, subject: Feedback | Alert | None) -> str | None:
+    def text(
+        self, routes: Sequence[Route], notification: Notification, subject: Feedback | Alert | SessionChange | None
+    ) -> str | None:
         """The rendered template of the first of these routes that takes the notification and has a template.
 
-        ``None`` if there is no such route. ``subject`` is the complete feedback or alert of the notification; ``None``
-        if it was erased.
+        ``None`` if there is no such route. ``subject`` is the complete feedback or alert, or the change of a session,
+        of the notification; ``None`` if it was erased.
 
         Raises:
             TemplateTooCostly: the template exceeds the work budget with this notification.
         """
         if subject is None:
             return None
-        taking = (one for one in routes if one.template is not None and one.takes(notification.type, subject))
+        taking = (one for one in routes if one.template is not None and _takes(one, notification, subject))
         route = next(taking, None)
         if route is None or route.template is None:
             return None
@@ -151,7 +168,9 @@ class RouteService:
                 return stored.value
             return record
 
-        return update(self._state, _KIND, route.name, change).value == record
+        stored = update(self._state, _KIND, route.name, change)
+        self._seen = None
+        return stored.value == record
 
     def replace(self, before: Route | None, route: Route) -> bool:
         """Store a route, if the stored one with its name is still ``before``; ``None`` if there must not be one.
@@ -167,6 +186,7 @@ class RouteService:
         stored = self._state.get(_KIND, route.name)
         if (parse_route(stored.value) if stored else None) != before:
             return False
+        self._seen = None
         return self._state.put(_KIND, StateEntry(route.name, _record(route), stored.version + 1 if stored else 1))
 
     def delete(self, name: str) -> bool:
@@ -176,6 +196,7 @@ class RouteService:
             RouteRejected: it comes from the settings.
         """
         self._check_not_configured(name)
+        self._seen = None
         # No route has an invalid name, and not every storage can be queried for one.
         return name_problem("A route's name", name) is None and self._state.delete(_KIND, name)
 
@@ -206,6 +227,12 @@ class RouteService:
         # The names in context and figures are not known.
         with suppress(TemplateValueMissing):
             self._renderer().render(template, values)
+
+
+def _takes(route: Route, notification: Notification, subject: Feedback | Alert | SessionChange) -> bool:
+    if isinstance(subject, SessionChange):
+        return route.admits(notification.type, notification.application)
+    return route.takes(notification.type, subject)
 
 
 def _record(route: Route) -> Mapping[str, JsonValue]:

@@ -16,6 +16,7 @@ from harken.domain.rules import (
     MAX_TAG_LENGTH,
     MAX_TAGS,
 )
+from harken.domain.session_change import MAX_NAMES, SessionChange
 from harken.ports.notifier import Notification
 
 #: The length of the comment that templates are checked with: ten times the limit of the default policy.
@@ -27,7 +28,8 @@ def template_values(notification: Notification) -> dict[str, object]:
 
     Always ``type``, ``application``, ``timestamp``; for feedback ``id``, ``session_id``, ``message_id``, ``agent_id``,
     ``author``, ``rating``, ``comment``, ``tags``, ``context``, ``status``, ``reply`` and ``version``; for an alert
-    ``id``, ``rule``, ``kind``, ``subject``, ``message`` and ``figures``. Withdrawn feedback has no content.
+    ``id``, ``rule``, ``kind``, ``subject``, ``message`` and ``figures``; for a change of a session ``session_id``,
+    ``operation``, ``names`` and ``metadata``, the values of these names. Withdrawn feedback has no content.
     """
     values: dict[str, object] = {
         "type": notification.type.value,
@@ -38,11 +40,15 @@ def template_values(notification: Notification) -> dict[str, object]:
         values |= _of_feedback(notification.feedback, disclosed=notification.type is not EventType.WITHDRAWN)
     if notification.alert is not None:
         values |= _of_alert(notification.alert)
+    if notification.session is not None:
+        values |= _of_session(notification.session)
     return values
 
 
 def largest_values() -> dict[str, object]:
-    """Values as :func:`template_values` returns them for the largest feedback and an alert, to check a template.
+    """Values as :func:`template_values` returns them for the largest feedback, an alert and a session.
+
+    They check a template.
 
     It has all names. Each text is as long as the rules allow, and the comment has 10,000 characters.
     """
@@ -66,6 +72,9 @@ def largest_values() -> dict[str, object]:
         "subject": {"by": "agent", "value": name},
         "message": _words(MAX_ID_LENGTH * 2),
         "figures": {f"figure_{number}": number for number in range(10)},
+        "operation": "update",
+        "names": [f"name_{number}" for number in range(MAX_NAMES)],
+        "metadata": {f"name_{number}": _words(MAX_CONTEXT_VALUE_LENGTH) for number in range(MAX_NAMES)},
     }
 
 
@@ -99,4 +108,13 @@ def _of_alert(alert: Alert) -> dict[str, object]:
         "subject": {"by": alert.subject.by, "value": alert.subject.value},
         "message": alert.message,
         "figures": dict(alert.figures),
+    }
+
+
+def _of_session(change: SessionChange) -> dict[str, object]:
+    return {
+        "session_id": change.session_id,
+        "operation": change.operation,
+        "names": list(change.names),
+        "metadata": dict(change.metadata),
     }

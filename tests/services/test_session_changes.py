@@ -1,0 +1,346 @@
+"""Notifications of changes of session metadata."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+import harken
+from channels import Recorder, connect_without_relay
+from harken import DeliveryFailed, FeedbackQuery, Harken, InvalidMetadata, Route, StorageUnavailable
+from harken.clock import new_uuid7
+from harken.domain.events import EventType
+from harken.domain.session_change import SessionChange
+from harken.ports.storage import same_clock
+from harken.services.copying import Copying
+from support import ManualClock, eventually
+
+APP = "default"
+ROUTE = {"name": "sessions", "channel": "team", "events": ["session.metadata_updated"]}
+CATCH_ALL = {"name": "all", "channel": "team"}
+
+
+class Watched:
+    """A repository that records the names of the called methods, and calls ``before`` ahead of each."""
+
+    def __init__(self, repository: Any, calls: list[str]) -> None:
+        self.before: Callable[[str], object] = lambda _: None
+        self._repository = repository
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._repository, name)
+
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            self._calls.append(name)
+            self.before(name)
+            return method(*arguments, **keywords)
+
+        return call
+
+
+class Place:
+    """A storage whose repositories are watched, and its connections, which have one clock."""
+
+    def __init__(self, url: str, opened: ExitStack) -> None:
+        self.calls: list[str] = []
+        self.clock = ManualClock()
+        storage = opened.enter_context(harken.open_storage(url))
+        self.outbox, self.sessions, self.state = (
+            Watched(one, self.calls) for one in (storage.outbox, storage.sessions, storage.state)
+        )
+        # Else the relay would follow the clock of the MongoDB server.
+        parts: dict[str, Any] = {"outbox": self.outbox, "sessions": self.sessions, "state": self.state}
+        self.storage = evolve(storage, clock=same_clock, **parts)
+        self._opened = opened
+
+    def connect(self, channel: Recorder, *routes: dict[str, Any], **options: Any) -> Harken:
+        """Connect once more."""
+        known: dict[str, Any] = {"channels": {"team": channel}, "routes": routes}
+        return self._opened.enter_context(connect_without_relay(self.clock, self.storage, **{**known, **options}))
+
+
+@pytest.fixture
+def channel() -> Recorder:
+    """The receiver of the channel ``team``."""
+    return Recorder()
+
+
+@pytest.fixture
+def place(storage_url: str) -> Iterator[Place]:
+    """An empty storage of each kind."""
+    with ExitStack() as opened:
+        yield Place(storage_url, opened)
+
+
+@pytest.fixture
+def hk(place: Place, channel: Recorder) -> Harken:
+    """A connection with a route for changes of sessions."""
+    return place.connect(channel, ROUTE)
+
+
+def sent(channel: Recorder) -> list[SessionChange]:
+    """The changes that arrived, in order."""
+    return [one.session for one in channel.arrived if one.session is not None]
+
+
+def fail(name: str) -> Callable[[str], None]:
+    """Return a callback that raises for the method with this name."""
+
+    def callback(called: str) -> None:
+        if called == name:
+            raise StorageUnavailable("The disk is full")
+
+    return callback
+
+
+# --- What is sent -----------------------------------------------------------------------------------------------------
+
+
+def test_updates_and_deletions_are_sent(hk: Harken, place: Place, channel: Recorder) -> None:
+    """A notification has the names that changed, their values, ``None`` for deleted ones, and all metadata."""
+    hk.sessions.update(APP, "s", {"tier": "pro", "connection_id": "c-1"})
+    assert hk.relay.run_due() == 1
+    hk.sessions.delete(APP, "s", "tier")
+    assert hk.relay.run_due() == 1
+    set_, deleted = sent(channel)
+    everything = {"tier": "pro", "connection_id": "c-1"}
+    assert set_ == SessionChange("s", "update", ("connection_id", "tier"), everything, everything)
+    assert deleted == SessionChange("s", "delete", ("tier",), {"tier": None}, {"connection_id": "c-1"})
+    first, second = channel.arrived
+    assert (first.type, first.application, first.occurred_at) == (EventType.SESSION_UPDATED, APP, place.clock.now)
+    assert first.id != second.id
+    assert first.id.endswith(":team")
+
+
+def test_the_values_are_read_when_they_are_sent(hk: Harken, place: Place, channel: Recorder) -> None:
+    """A notification that is retried has the values of that time, and the same id."""
+    channel.refuse = lambda _: (_ for _ in ()).throw(DeliveryFailed("busy", status="503"))
+    hk.sessions.update(APP, "s", {"tier": "free", "topic": "seats"})
+    assert hk.relay.run_due() == 1
+    hk.sessions.update(APP, "s", {"tier": "pro"})
+    hk.sessions.delete(APP, "s", "topic")
+    channel.refuse = lambda _: None
+    place.clock.turn(minutes=10)
+    assert hk.relay.run_due() == 3
+    (first,) = [one for one in sent(channel) if len(one.names) == 2]
+    assert first.metadata == {"tier": "pro", "topic": None}
+    assert channel.tried[0].id in channel.ids
+
+
+def test_deleting_everything_names_what_there_was(hk: Harken, channel: Recorder) -> None:
+    """The deletion of all metadata has all names; without metadata, or without names, nothing changes and is sent."""
+    hk.sessions.update(APP, "s", {"a": 1, "b": 2})
+    hk.relay.run_due()
+    assert hk.sessions.delete(APP, "s") == 2
+    hk.relay.run_due()
+    assert sent(channel)[-1] == SessionChange("s", "delete", ("a", "b"), {"a": None, "b": None}, {})
+    hk.sessions.delete(APP, "s")
+    hk.sessions.delete(APP, "s", [])
+    hk.sessions.update(APP, "s", {})
+    assert hk.relay.run_due() == 0
+
+
+def test_many_names_are_sent_in_several_notifications(hk: Harken, channel: Recorder) -> None:
+    """A notification has at most 100 names, and together they have all."""
+    hk.sessions.update(APP, "s", {f"name-{number:03}": number for number in range(250)})
+    assert hk.relay.run_due() == 3
+    assert sorted(len(one.names) for one in sent(channel)) == [50, 100, 100]
+    assert len({name for one in sent(channel) for name in one.names}) == 250
+
+
+def test_erased_metadata_is_not_sent(hk: Harken, channel: Recorder) -> None:
+    """A change that waits when the session is erased is not sent any more, and not when it is replayed."""
+    hk.sessions.update(APP, "erased", {"name": "Ann"})
+    hk.sessions.update(APP, "kept", {"name": "Ben"})
+    hk.collection.erase(FeedbackQuery(session_id="erased"))
+    hk.relay.run_due()
+    assert [one.session_id for one in sent(channel)] == ["kept"]
+    (delivered,) = hk.deliveries.find("delivered", type="session.metadata_updated")
+    hk.collection.erase(FeedbackQuery(session_id="kept"))
+    hk.deliveries.replay(delivered.id)
+    hk.relay.run_due()
+    assert len(channel.arrived) == 1
+
+
+def test_a_template_renders_the_change(place: Place, channel: Recorder) -> None:
+    """A route may have a template; it knows the session, the operation, the names and the values."""
+    template = "{{ session_id }} {{ operation }} {% for n in names %}{{ n }}={{ metadata[n] }} {% endfor %}"
+    hk = place.connect(channel, {**ROUTE, "template": template})
+    hk.sessions.update(APP, "s", {"tier": "pro", "age": 3})
+    hk.relay.run_due()
+    assert channel.arrived[0].text == "s update age=3 tier=pro "
+
+
+# --- Which routes take it ---------------------------------------------------------------------------------------------
+
+
+def test_a_program_without_such_a_route_makes_no_calls_for_it(place: Place, channel: Recorder) -> None:
+    """A change stores nothing but the metadata; the routes are read once a second at most, for those added elsewhere."""
+    hk = place.connect(channel, CATCH_ALL)
+    hk.sessions.update(APP, "s", {"a": 0})
+    place.calls.clear()
+    for number in range(100):
+        hk.sessions.update(APP, "s", {"a": number})
+        hk.sessions.delete(APP, "s", "a")
+    assert place.calls == ["update", "delete"] * 100
+    place.clock.turn(seconds=1)
+    hk.sessions.update(APP, "s", {"a": 1})
+    assert place.calls[200:] == ["all", "update"]
+    hk.relay.run_due()
+    assert channel.arrived == []
+
+
+def test_applications_are_separate(place: Place, channel: Recorder) -> None:
+    """A route for an application takes the changes of its sessions only."""
+    hk = place.connect(channel, {**ROUTE, "applications": ["shop"]})
+    for application in (APP, "shop", "shop-2"):
+        hk.sessions.update(application, "s", {"a": application})
+    hk.relay.run_due()
+    assert [(one.application, one.session.metadata) for one in channel.arrived if one.session] == [
+        ("shop", {"a": "shop"})
+    ]
+
+
+def test_each_channel_is_notified_once(place: Place, channel: Recorder) -> None:
+    """Two routes to one channel send one notification; another channel has its own."""
+    other = Recorder()
+    routes = [ROUTE, {**ROUTE, "name": "again"}, {**ROUTE, "name": "other", "channel": "other"}]
+    hk = place.connect(channel, *routes, channels={"team": channel, "other": other})
+    hk.sessions.update(APP, "s", {"a": 1})
+    assert hk.relay.run_due() == 2
+    assert sent(channel) == sent(other)
+
+
+def test_routes_that_are_added_apply(place: Place, channel: Recorder) -> None:
+    """A route that is added at run time applies at once in this process, and within a second in others."""
+    hk, other = (place.connect(channel, new_id=new_uuid7) for _ in range(2))
+    for one in (hk, other):
+        one.sessions.update(APP, "s", {"a": 1})
+    hk.routes.put(Route(name="sessions", channel="team", events=[EventType.SESSION_UPDATED]))
+    hk.sessions.update(APP, "s", {"a": 2})
+    place.clock.turn(seconds=1)
+    other.sessions.update(APP, "s", {"a": 3})
+    assert hk.relay.run_due() == 2
+    hk.routes.delete("sessions")
+    hk.sessions.update(APP, "s", {"a": 4})
+    assert hk.relay.run_due() == 0
+
+
+def test_merges_and_copies_are_not_sent(hk: Harken, place: Place, channel: Recorder) -> None:
+    """Metadata that is brought from elsewhere is not a change of a session."""
+    hk.sessions.merge(APP, "merged", {"a": 1})
+    with harken.open_storage("memory://") as source:
+        source.sessions.update(APP, "copied", {"b": 2})
+        assert list(Copying(source, place.storage, print).batches())
+    assert hk.sessions.get(APP, "copied") == {"b": 2}
+    hk.relay.run_due()
+    assert channel.tried == []
+
+
+# --- Order and failures -----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_sent_before_the_change_is_stored(hk: Harken, place: Place, channel: Recorder) -> None:
+    """A relay that runs during the change does not send the earlier values; it sends the new ones afterwards."""
+    hk.sessions.update(APP, "s", {"a": "old"})
+    hk.relay.run_due()
+    place.sessions.before = lambda name: name == "update" and hk.relay.run_due()
+    hk.sessions.update(APP, "s", {"a": "new"})
+    assert len(channel.arrived) == 1
+    hk.relay.run_due()
+    assert [one.metadata for one in sent(channel)] == [{"a": "old"}, {"a": "new"}]
+
+
+def test_a_change_is_refused_if_its_delivery_cannot_be_stored(hk: Harken, place: Place) -> None:
+    """Then nothing is changed, and the error is raised."""
+    hk.sessions.update(APP, "s", {"a": 1})
+    place.outbox.before = fail("add")
+    with pytest.raises(StorageUnavailable):
+        hk.sessions.update(APP, "s", {"a": 2})
+    with pytest.raises(StorageUnavailable):
+        hk.sessions.delete(APP, "s")
+    assert hk.sessions.get(APP, "s") == {"a": 1}
+
+
+def test_a_delivery_survives_a_crash_during_the_change(hk: Harken, place: Place, channel: Recorder) -> None:
+    """If it is unknown whether the change was stored, the current values are sent a minute later."""
+    hk.sessions.update(APP, "s", {"a": 1})
+    hk.relay.run_due()
+    place.sessions.before = fail("update")
+    with pytest.raises(StorageUnavailable):
+        hk.sessions.update(APP, "s", {"a": 2})
+    assert hk.relay.run_due() == 0
+    place.clock.turn(minutes=1)
+    assert hk.relay.run_due() == 1
+    assert [one.metadata for one in sent(channel)] == [{"a": 1}, {"a": 1}]
+
+
+def test_a_change_that_took_place_is_not_reported_as_failed(
+    hk: Harken, place: Place, channel: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the storage fails after the change, its delivery is a minute late, and the log says so."""
+    place.outbox.before = fail("replay")
+    with caplog.at_level(logging.WARNING):
+        hk.sessions.update(APP, "s", {"a": 1})
+    assert "is sent late: The disk is full" in caplog.text
+    assert hk.relay.run_due() == 0
+    place.clock.turn(minutes=1)
+    hk.relay.run_due()
+    assert [one.metadata for one in sent(channel)] == [{"a": 1}]
+
+
+def test_invalid_changes_are_not_sent(hk: Harken, place: Place) -> None:
+    """Invalid metadata is refused before anything is stored."""
+    with pytest.raises(InvalidMetadata):
+        hk.sessions.update(APP, "", {"a": 1})
+    with pytest.raises(InvalidMetadata):
+        hk.sessions.update(APP, "s", {"a": float("nan")})
+    assert place.calls == []
+
+
+def test_a_running_relay_is_woken(place: Place, channel: Recorder) -> None:
+    """A change is sent by a running relay of the same process."""
+    hk = place.connect(channel, ROUTE)
+    hk.start_relay()
+    hk.sessions.update(APP, "s", {"a": 1})
+    eventually(lambda: channel.arrived)
+    hk.relay.stop()
+
+
+# --- Replays ----------------------------------------------------------------------------------------------------------
+
+
+def test_deliveries_can_be_found_and_replayed(hk: Harken, channel: Recorder) -> None:
+    """They are listed by their type, and replayed by id, or by a route that takes them now."""
+    hk.sessions.update(APP, "s", {"a": 1})
+    hk.submit("s", "up")
+    hk.relay.run_due()
+    (delivered,) = hk.deliveries.find("delivered", type=EventType.SESSION_UPDATED, application=APP, channel="team")
+    assert delivered.event.session_id == "s"
+    hk.sessions.update(APP, "s", {"a": 2})
+    hk.relay.run_due()
+    hk.deliveries.replay(delivered.id)
+    hk.relay.run_due()
+    assert channel.ids.count(delivered.id) == 2
+    assert hk.deliveries.replay_all("delivered", route="sessions") == 2
+    hk.relay.run_due()
+    assert [one.metadata for one in sent(channel)] == [{"a": 1}, *[{"a": 2}] * 4]
+    hk.routes.put(Route(name="all", channel="team"))
+    assert hk.deliveries.replay_all("delivered", route="all", type="session.metadata_updated") == 0
+
+
+def test_the_words_of_receivers_are_not_stored(hk: Harken, channel: Recorder) -> None:
+    """They may quote values, and an erasure of the session does not remove the deliveries."""
+    failure = DeliveryFailed("refused: tier=pro", status="400", words="tier=pro", retryable=False)
+    channel.refuse = lambda _: (_ for _ in ()).throw(failure)
+    hk.sessions.update(APP, "s", {"tier": "pro"})
+    hk.relay.run_due()
+    (dead,) = hk.deliveries.find("dead")
+    assert "pro" not in repr(dead)
+    assert dead.cause == "400"
