@@ -61,8 +61,8 @@ class Entries(BaseModel):
     """The feedback of a session."""
 
     session_id: str
-    total_feedbacks: int
-    feedbacks: list[dict[str, Any]]
+    total: int
+    entries: list[dict[str, Any]]
 
 
 def needs_a_comment(original_func: Callable[..., Any], action: str, session_id: str, **kwargs: Any) -> Any:
@@ -133,8 +133,8 @@ async def add_feedback(session_id: str, given: Feedback) -> Recorded:
 @router.get("/api/sessions/{session_id}/feedback", response_model=Entries)
 async def get_feedback(session_id: str) -> Entries:
     """List feedback."""
-    feedbacks = get_global_factory().create_session_manager(session_id).get_feedbacks()
-    return Entries(session_id=session_id, total_feedbacks=len(feedbacks), feedbacks=feedbacks)
+    entries = get_global_factory().create_session_manager(session_id).get_feedbacks()
+    return Entries(session_id=session_id, total=len(entries), entries=entries)
 
 
 @router.get("/api/sessions/{session_id}/feedback/all")
@@ -146,10 +146,10 @@ async def get_all(session_id: str) -> list[dict[str, Any]]:
 @router.get("/api/sessions/{session_id}/feedback/stats")
 async def get_stats(session_id: str) -> dict[str, Any]:
     """Count feedback."""
-    feedbacks = get_global_factory().create_session_manager(session_id).get_feedbacks()
-    up, down = (sum(one["rating"] == rating for one in feedbacks) for rating in ("up", "down"))
+    entries = get_global_factory().create_session_manager(session_id).get_feedbacks()
+    up, down = (sum(one["rating"] == rating for one in entries) for rating in ("up", "down"))
     score = round(up / (up + down) * 100, 1) if up + down else 0
-    return {"positive": up, "negative": down, "neutral": len(feedbacks) - up - down, "satisfaction_score": score}
+    return {"positive": up, "negative": down, "neutral": len(entries) - up - down, "satisfaction_score": score}
 
 
 @router.get("/health")
@@ -218,7 +218,7 @@ class TestLifespan:
         with pytest.raises(RuntimeError):
             get_global_factory()
         if storage_url != "memory://":
-            assert open_client().get(FEEDBACK).json()["total_feedbacks"] == 2
+            assert open_client().get(FEEDBACK).json()["total"] == 2
 
     def test_health_and_metrics(self, open_client: Callable[..., TestClient], storage_url: str) -> None:
         """The pool and the factory report the same connection, and the names that were given."""
@@ -245,12 +245,12 @@ class TestFeedback:
             response = client.post(FEEDBACK, json={"rating": rating, "comment": comment})
             assert response.json() == {"status": "success", "feedback_id": None}
         listed = client.get(FEEDBACK).json()
-        assert (listed["session_id"], listed["total_feedbacks"]) == ("session-1", 5)
-        assert [one["rating"] for one in listed["feedbacks"]] == ["up", "down", None, "up", "up"]
-        assert {one["_validated_at"] for one in listed["feedbacks"]} == {"10:00"}
+        assert (listed["session_id"], listed["total"]) == ("session-1", 5)
+        assert [one["rating"] for one in listed["entries"]] == ["up", "down", None, "up", "up"]
+        assert {one["_validated_at"] for one in listed["entries"]} == {"10:00"}
         stats = client.get(f"{FEEDBACK}/stats").json()
         assert stats == {"positive": 3, "negative": 1, "neutral": 1, "satisfaction_score": 75.0}
-        assert client.get("/api/sessions/other/feedback").json()["feedbacks"] == []
+        assert client.get("/api/sessions/other/feedback").json()["entries"] == []
 
     def test_invalid_feedback(self, open_client: Callable[..., TestClient]) -> None:
         """What a hook or a rule refuses is a client's error, and is not stored."""
@@ -258,7 +258,7 @@ class TestFeedback:
         for wrong in ({"rating": "down"}, {"rating": "great"}):
             response = client.post(FEEDBACK, json=wrong)
             assert (response.status_code, list(response.json())) == (400, ["detail"])
-        assert client.get(FEEDBACK).json()["total_feedbacks"] == 0
+        assert client.get(FEEDBACK).json()["total"] == 0
 
     def test_any_json_value(self, open_client: Callable[..., TestClient]) -> None:
         """What the program stored beside rating and comment is in the response, unchanged."""
@@ -267,7 +267,7 @@ class TestFeedback:
         get_global_factory().create_session_manager("session-1").add_feedback({"rating": "up", **extras})
         for path in (FEEDBACK, f"{FEEDBACK}/all"):
             listed = client.get(path).json()
-            [entry] = listed if isinstance(listed, list) else listed["feedbacks"]
+            [entry] = listed if isinstance(listed, list) else listed["entries"]
             assert {name: entry[name] for name in extras} == extras
 
 
