@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime
 from itertools import count, islice, takewhile
+from time import sleep
 from typing import Any, Final
 
 import pytest
@@ -22,13 +23,13 @@ from harken.domain.errors import DeliveryNotFound, HarkenError, StaleFeedback
 from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.terms import TermCounts, TermTally, words
-from harken.domain.metadata import MetadataSize
+from harken.domain.metadata import MetadataSize, set_paths
 from harken.domain.moderation import ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.conversations import JsonObject
-from harken.ports.repository import Accepted, Conflict, FeedbackRepository, Outcome, Stored, Taken
-from harken.ports.sessions import JsonValue
+from harken.ports.repository import Accepted, Conflict, FeedbackRepository, Outcome, SessionEntry, Stored, Taken
+from harken.ports.sessions import ChangeMetadata, JsonValue, MetadataVersions
 from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import ConversationMachine, FeedbackMachine, OutboxMachine, StorageContract, with_content
@@ -479,6 +480,122 @@ class GetManyLeaksAcrossApplications(MemoryFeedbackRepository):
         return found[0] | found[1] | super().get_many(application, feedback_ids)
 
 
+class LosesExtras(MemoryFeedbackRepository):
+    """Stores no extras of a batch."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        return super().add([evolve(item, extras=item.extras * (len(batch) == 1)) for item in batch])
+
+
+class ParsesExtras(MemoryFeedbackRepository):
+    """Stores extras as values instead of the text."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        return super().add([evolve(one, extras=one.extras and json.dumps(json.loads(one.extras))) for one in batch])
+
+
+class ShowsEmptyExtras(MemoryFeedbackRepository):
+    """Returns empty extras of entries that have none."""
+
+    def extras(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, str]:
+        return dict.fromkeys(self.get_many(application, feedback_ids), "") | super().extras(application, feedback_ids)
+
+
+class ExtrasOfCountedOnly(MemoryFeedbackRepository):
+    """Leaves out the extras of withdrawn, pending and rejected feedback."""
+
+    def extras(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, str]:
+        stored = self._data.applications[application].feedback
+        found = super().extras(application, feedback_ids)
+        return {feedback_id: extras for feedback_id, extras in found.items() if stored[feedback_id].is_counted}
+
+
+class ExtrasLeakAcrossApplications(MemoryFeedbackRepository):
+    """Returns the extras of other applications."""
+
+    def extras(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, str]:
+        every = [application.extras for application in self._data.applications.values()]
+        return {id_: extras[id_] for extras in every for id_ in feedback_ids if id_ in extras}
+
+
+class ReplacesExtras(MemoryFeedbackRepository):
+    """Removes the extras when feedback is changed."""
+
+    def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
+        super().replace(feedback, events, over=over)
+        self._data.applications[feedback.application].extras.pop(feedback.id, None)
+
+
+class OverwritesExtras(MemoryFeedbackRepository):
+    """Stores the extras of a duplicate over those of the first."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        outcomes = super().add(batch)
+        for item, outcome in zip(batch, outcomes, strict=True):
+            if item.extras and not isinstance(outcome, Stored):
+                self._data.applications[item.feedback.application].extras[outcome.feedback.id] = item.extras
+        return outcomes
+
+
+class KeepsExtrasOfErased(MemoryFeedbackRepository):
+    """Leaves the extras of erased feedback, which the next feedback with its id has."""
+
+    def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
+        extras = self._data.applications[query.application].extras
+        before = dict(extras)
+        erased = super().erase(query, at=at, limit=limit)
+        extras.update(before)
+        return erased
+
+
+class ShowsHidden(MemoryFeedbackRepository):
+    """Shows withdrawn, pending and rejected feedback in sessions."""
+
+    def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
+        query = FeedbackQuery(application=application, session_id=session_id).in_any_state()
+        stored = self._data.applications[application].extras
+        return [SessionEntry.of(one, stored.get(one.id, "")) for one in self.stream(query)]
+
+
+class ShowsNewestFirst(MemoryFeedbackRepository):
+    """Shows the newest entry of a session first."""
+
+    def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
+        return [*super().session_entries(application, session_id)][::-1]
+
+
+class ShowsMilliseconds(MemoryFeedbackRepository):
+    """Shows times of sessions without their microseconds."""
+
+    def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
+        found = super().session_entries(application, session_id)
+        return [one._replace(created_at=f"{one.created_at[:-3]}000") for one in found]
+
+
+class ShowsNoExtras(MemoryFeedbackRepository):
+    """Shows the entries of sessions without their extras."""
+
+    def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
+        query = FeedbackQuery(application=application, session_id=session_id)
+        return map(SessionEntry.of, self.stream(query))
+
+
+class ShowsEmptyValues(MemoryFeedbackRepository):
+    """Shows entries that have nothing else with an empty dictionary."""
+
+    def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
+        return [one._replace(rest=one.rest or {}) for one in super().session_entries(application, session_id)]
+
+
+class ShowsAllSessions(MemoryFeedbackRepository):
+    """Shows the entries of every session of the application."""
+
+    def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
+        stored = self._data.applications[application].extras
+        every = self.stream(FeedbackQuery(application=application))
+        return [SessionEntry.of(one, stored.get(one.id, "")) for one in every]
+
+
 class MissingLease(MemoryOutbox):
     """Claims a delivery without a lease."""
 
@@ -695,6 +812,49 @@ class ReplacesAllMetadata(MemorySessionRepository):
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
         self.delete(application, session_id)
         super().update(application, session_id, changes)
+
+
+class TreatsNamesAsPaths(MemorySessionRepository):
+    """Stores a name with a dot in a nested dictionary."""
+
+    def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
+        super().update(application, session_id, set_paths({}, changes))
+
+
+class LosesChanges(MemorySessionRepository):
+    """Reads, changes and writes metadata in three steps."""
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
+        before = self.get(application, session_id)
+        sleep(0.001)
+        after = apply(before)
+        return super().change(application, session_id, lambda _: after)
+
+
+class KeepsRemovedNames(MemorySessionRepository):
+    """Sets the names that a change returns, and removes none."""
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
+        return super().change(application, session_id, lambda before: {**before, **apply(before)})
+
+
+class UnlimitedChanges(MemorySessionRepository):
+    """Does not limit what a change returns."""
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
+        before = self.get(application, session_id)
+        after = dict(sorted(apply(before).items()))
+        self._data.metadata[application, session_id] = deepcopy(after)
+        return MetadataVersions(before, after)
+
+
+class StoresWhatAChangeReturns(MemorySessionRepository):
+    """Stores the objects that a change returns, without copying them."""
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
+        versions = super().change(application, session_id, apply)
+        self._data.metadata[application, session_id] = dict(versions.after)
+        return versions
 
 
 class TreatsKeyAsLetters(MemorySessionRepository):
@@ -1226,6 +1386,9 @@ ABOUT_TERMS: list[Broken] = [
 ]
 #: Defects that a state machine finds only with more sessions than it creates, or rarely.
 ONLY_IN_EXAMPLES: list[Broken] = [
+    ParsesExtras,
+    ExtrasOfCountedOnly,
+    ShowsEmptyValues,
     MatchesTagsBySubstring,
     NextVersionOnly,
     StreamsOnePage,
@@ -1238,6 +1401,9 @@ ONLY_IN_EXAMPLES: list[Broken] = [
     SortsNumbersAsText,
     SharedAgentState,
     TreatsKeyAsLetters,
+    LosesChanges,
+    UnlimitedChanges,
+    StoresWhatAChangeReturns,
     UnlimitedMetadata,
     LimitsEachUpdate,
     ChecksMetadataTooLate,
@@ -1321,6 +1487,8 @@ BROKEN: list[Broken] = [
     LosesEvents,
     IgnoresTheLimitOfErasures,
     ReplacesAllMetadata,
+    TreatsNamesAsPaths,
+    KeepsRemovedNames,
     LeaksAcrossApplications,
     OmitsUncountedApplications,
     ListsEmptyApplications,
@@ -1341,6 +1509,17 @@ BROKEN: list[Broken] = [
     NoAgentsMeansAll,
     FoldsKeyIds,
     GetManyLeaksAcrossApplications,
+    LosesExtras,
+    ShowsEmptyExtras,
+    ExtrasLeakAcrossApplications,
+    ReplacesExtras,
+    OverwritesExtras,
+    KeepsExtrasOfErased,
+    ShowsHidden,
+    ShowsNewestFirst,
+    ShowsMilliseconds,
+    ShowsNoExtras,
+    ShowsAllSessions,
     OverwritesState,
     MixesKinds,
     SharesKeysBetweenApplications,

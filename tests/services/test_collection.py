@@ -524,3 +524,22 @@ def test_checking_is_like_submitting(hk: Harken) -> None:
     assert isinstance(third, FeedbackRejected)
     assert [*hk.moderation.rule_counts(hk.application)] == []
     assert [isinstance(one, Receipt) for one in hk.collection.submit_many(given)] == [False, True, False]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_extras_are_stored_and_shown_by_their_session(way: str) -> None:
+    """Extras come back with the entries of a session, exactly as they were submitted, and nowhere else."""
+    hk = harken.connect("memory://")
+    extras = '{"nested": [1, {"a.b": null}]}'
+    receipt = way_in(hk, way)(a_submission(session_id="s", extras=extras))
+    (entry,) = hk.collection.session_entries("default", "s")
+    assert entry.rest is not None
+    assert entry.rest["extras"] == extras
+    assert extras not in str(receipt.feedback)
+
+
+def test_the_session_of_entries_must_be_text_that_can_be_stored() -> None:
+    """A session id that no feedback can have is refused, as it is by queries."""
+    hk = harken.connect("memory://")
+    with pytest.raises(InvalidQuery, match="session_id must not contain NUL"):
+        hk.collection.session_entries("default", "a\0b")

@@ -279,7 +279,7 @@ def test_invalid_data_is_reported() -> None:
     source = reference_storage()
     spoilt, fine = a_feedback(comment="nul\0"), a_feedback()
     source.feedback.add(accepted(spoilt, fine))
-    source.sessions.update("default", "s", {"$set": 1, "fine": 2})
+    source.sessions.update("default", "s", {"a\nb": 1, "fine": 2})
     source.sessions.update("default", "\x07", {"a": 1, "b": 2})
     source.conversations.append("default", "\x07", "helper", 0, {"a": 1})
     with open_storage("memory://") as target:
@@ -291,7 +291,7 @@ def test_invalid_data_is_reported() -> None:
     assert [reason for _, reason in reported] == [
         "comment must not contain NUL characters",
         *["session_id must not contain control characters"] * 2,
-        "metadata name '$set' may only have letters, digits, '_' and '-'",
+        "metadata name 'a\\nb' must not contain control characters",
         "session_id must not contain control characters",
     ]
 

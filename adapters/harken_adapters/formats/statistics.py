@@ -76,6 +76,19 @@ class By(Enum):
 
 # --- out --------------------------------------------------------------------------------------------------------------
 
+
+def session_record(session_id: str, summary: Summary) -> dict[str, Any]:
+    """The statistics of a session, with the satisfaction in percent, rounded to a tenth."""
+    return {
+        "session_id": session_id,
+        "total_feedbacks": summary.total,
+        "positive": summary.positive,
+        "negative": summary.negative,
+        "neutral": summary.neutral,
+        "satisfaction_score": round(summary.satisfaction, 1),
+    }
+
+
 Points = Sequence[tuple[dict[str, Any], Estimate]]
 
 

@@ -33,6 +33,8 @@ MAX_DEPTH: Final = 200
 BYTES: Final = "__bytes_encoded__"
 #: The marker of other values. Its value is the type, such as ``float``, or ``dict`` for one that looks like a marker.
 _MARKER: Final = "__harken_encoded__"
+#: Both contain it, so JSON text without it has no marker.
+MARK: Final = "_encoded__"
 #: The size up to which Python converts integers to decimal text and back.
 _LONGEST_INTEGER_BITS: Final = 10_000
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from datetime import date, datetime, time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
+
+from harken.domain.instants import stamp
 
 #: Above this, not every integer has a float of its own.
 _EXACT: Final = 2**53
@@ -79,3 +81,35 @@ def canonical_text(value: Any) -> str:
             return str(value)
     value = to_json(value)
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def plain(value: Any, *, finite: bool = True) -> Any:
+    """A value of the driver as a JSON value: times in ISO 8601, bytes in hexadecimal, other types as text.
+
+    Args:
+        value: the value; a time without a zone is UTC, as in MongoDB.
+        finite: whether numbers that are not finite, which JSON lacks, become text.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(item, finite=finite) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, finite=finite) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, float) and (math.isfinite(value) or not finite):
+        return value
+    return next((convert(value) for kind, convert in _PLAIN if isinstance(value, kind)), str(value))
+
+
+def _stamp(moment: datetime) -> str:
+    return stamp(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
+
+
+#: Drivers have subclasses of these types.
+_PLAIN: Final[Sequence[tuple[type, Callable[[Any], str | int]]]] = (
+    # Not of a subclass, such as an enumeration.
+    (str, str.__str__),
+    (int, int.__int__),
+    (datetime, _stamp),
+    (bytes, bytes.hex),
+)

@@ -44,6 +44,10 @@ _RAW_ROOM: Final = 1_000
 #: The maximum size of the text of feedback with its revisions, in bytes of UTF-8. A MongoDB document has at most 16 MB.
 #: The reason before the last decision is not counted.
 MAX_FEEDBACK_BYTES: Final = 8_000_000
+#: The maximum size of the extras of a submission, in bytes of UTF-8.
+MAX_EXTRAS_BYTES: Final = 14_000_000
+#: The maximum size of the text of feedback with its revisions and its extras, for the same reason.
+MAX_STORED_BYTES: Final = 15_500_000
 #: How many rules that held feedback are stored, and how many spans of each.
 MAX_RULES: Final = 20
 MAX_SPANS: Final = 20
@@ -54,6 +58,7 @@ MAX_TAGS: Final = 20
 MAX_TAG_LENGTH: Final = 100
 MAX_CONTEXT_KEYS: Final = 50
 MAX_CONTEXT_NAME_LENGTH: Final = 100
+MAX_METADATA_NAME_LENGTH: Final = 1000
 MAX_CONTEXT_VALUE_LENGTH: Final = 1000
 NO_AUTHOR: Final = Violation("author", "required", "A vote needs an author")
 SPAM_PHRASES: Final = ("viagra", "casino", "click here", "limited offer")
@@ -122,6 +127,20 @@ def name_problem(where: str, name: object) -> Violation | None:
         message = f"{where} name {name!a} may only have letters, digits, '_' and '-'"
         return Violation(where, "name", message)
     return None
+
+
+def metadata_name_problem(where: str, name: object) -> Violation | None:
+    """Return a violation if ``name`` is not a valid name of session metadata, at any level."""
+    if not isinstance(name, str):
+        return Violation(where, "type", f"{where} names must be strings, got {type(name).__name__}")
+    if not name:
+        return Violation(where, "name", f"{where} has an empty name")
+    if len(name) > MAX_METADATA_NAME_LENGTH:
+        message = f"{where} name too long: {len(name)} characters (max: {MAX_METADATA_NAME_LENGTH})"
+        return Violation(where, "name", message)
+    if not name.isprintable() and _CONTROL.search(name):
+        return Violation(where, "name", f"{where} name {name!a} must not contain control characters")
+    return text_problem(f"{where} name {name!a}", name)
 
 
 # These run for every submission. Returning lists is faster than yielding.
@@ -253,6 +272,18 @@ def _check_vote(submission: Submission) -> _Problems:
     return ()
 
 
+def _check_extras(submission: Submission) -> _Problems:
+    return () if submission.extras == "" else [_extras_problem(submission.extras)]
+
+
+def _extras_problem(extras: object) -> Violation | None:
+    if problem := text_problem("extras", extras):
+        return problem
+    if isinstance(extras, str) and (size := _bytes(extras)) > MAX_EXTRAS_BYTES:
+        return Violation("extras", "too_long", f"extras too long: {size:,} bytes (max: {MAX_EXTRAS_BYTES:,})")
+    return None
+
+
 _CHECKS = (
     _check_rating,
     _check_comment,
@@ -262,6 +293,7 @@ _CHECKS = (
     _check_sentiment,
     _check_created_at,
     _check_vote,
+    _check_extras,
 )
 
 
@@ -270,16 +302,21 @@ def form_violations(submission: Submission) -> tuple[Violation, ...]:
     return tuple([problem for check in _CHECKS for problem in check(submission) if problem is not None])
 
 
-def size_problem(feedback: Feedback) -> Violation | None:
-    """Return a violation if feedback with its revisions is too large for some storage."""
-    size = text_bytes(feedback)
-    if size <= MAX_FEEDBACK_BYTES:
+def size_problem(feedback: Feedback, extras: str = "") -> Violation | None:
+    """Return a violation if feedback with its revisions and these extras is too large for some storage."""
+    size, most = text_bytes(feedback), room_beside(extras)
+    if size <= most:
         return None
     message = (
         f"This feedback would have {size:,} bytes of text with its {len(feedback.revisions)} revisions "
-        f"(max: {MAX_FEEDBACK_BYTES:,}); submit new feedback instead"
+        f"(max: {most:,}{', because of its extras' if most < MAX_FEEDBACK_BYTES else ''}); submit new feedback instead"
     )
     return Violation("revisions", "too_long", message)
+
+
+def room_beside(extras: str) -> int:
+    """Return the maximum size of the text of feedback that has these extras, with its revisions, in bytes of UTF-8."""
+    return min(MAX_FEEDBACK_BYTES, MAX_STORED_BYTES - _bytes(extras))
 
 
 def text_bytes(version: Feedback | Revision) -> int:
@@ -297,11 +334,13 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def restore_violations(feedback: Feedback) -> Iterator[Violation]:
-    """Yield the violations of feedback from another system that some storage could not store."""
+def restore_violations(feedback: Feedback, extras: str = "") -> Iterator[Violation]:
+    """Yield the violations of feedback from another system, with its extras, that some storage could not store."""
     violations = list(_content_violations(feedback))
+    if problem := _extras_problem(extras):
+        violations.append(problem)
     yield from violations
-    if not violations and (problem := size_problem(feedback)):
+    if not violations and (problem := size_problem(feedback, extras)):
         yield problem
 
 

@@ -45,7 +45,7 @@ from harken.ports.conversations import ConversationRepository, JsonObject
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
-from harken.ports.sessions import JsonValue, SessionRepository
+from harken.ports.sessions import ChangeMetadata, JsonValue, MetadataVersions, SessionRepository
 from harken.ports.state import StateEntry, StateRepository
 from harken.ports.storage import OpenStorage, Storage
 from harken.ports.time import Clock
@@ -59,6 +59,7 @@ __all__ = [
     "Attempt",
     "AttemptOutcome",
     "CauseCount",
+    "ChangeMetadata",
     "Clock",
     "ConfigurationError",
     "Conflict",
@@ -86,6 +87,7 @@ __all__ = [
     "KeyRepository",
     "LeaseLost",
     "MetadataSize",
+    "MetadataVersions",
     "MissingExtra",
     "Moderation",
     "ModerationStatus",

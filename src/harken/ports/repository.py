@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from itertools import islice
 from typing import Any, NamedTuple
 
 from attrs import frozen
@@ -67,15 +68,34 @@ class SessionEntry(NamedTuple):
     Attributes:
         rating: ``"up"``, ``"down"`` or ``None``.
         comment: the comment.
-        created_at: the time in UTC, as ISO 8601 text with microseconds and without a zone.
-        rest: what else there is, by name: ``message_id``, ``agent_id``, ``author``, ``tags``, ``sentiment``,
-            ``idempotency_key``, ``context`` and ``extras``; ``None`` if there is nothing else.
+        created_at: the time in UTC, as ISO 8601 text with six digits of microseconds and without a zone.
+        rest: what else there is, as JSON values by name: ``message_id``, ``agent_id``, ``author``, ``tags``,
+            ``sentiment`` (with ``polarity`` and ``subjectivity``), ``idempotency_key``, ``context`` and ``extras`` (the
+            text). Names without a value are missing; ``None`` if there is nothing else.
     """
 
     rating: str | None
     comment: str
     created_at: str
     rest: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, feedback: Feedback, extras: str = "") -> SessionEntry:
+        """Return what a session shows of this feedback and its extras."""
+        content = feedback.content
+        rest = {
+            "message_id": feedback.message_id,
+            "agent_id": feedback.agent_id,
+            "author": feedback.author,
+            "tags": list(content.tags) or None,
+            "sentiment": content.sentiment and content.sentiment.to_dict(),
+            "idempotency_key": feedback.idempotency_key,
+            "context": dict(content.context) or None,
+            "extras": extras or None,
+        }
+        present = {name: value for name, value in rest.items() if value is not None}
+        created_at = feedback.created_at.replace(tzinfo=None).isoformat(timespec="microseconds")
+        return cls(content.rating.value, content.comment, created_at, present or None)
 
 
 class FeedbackRepository(ABC):
@@ -104,6 +124,9 @@ class FeedbackRepository(ABC):
         3. If it is a vote with an author, and the author has a vote in the same application, session and message,
            withdrawn or not: ``Conflict`` (``Taken.VOTE_SLOT``).
         4. Otherwise: ``Stored``.
+
+        Extras are stored with the feedback, unless they are empty. They are no part of these comparisons, and a
+        duplicate does not change those of the stored feedback.
         """
 
     @abstractmethod
@@ -148,12 +171,21 @@ class FeedbackRepository(ABC):
         """
 
     def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
-        """The counted feedback of a session, oldest first, without the parts that nobody asks for."""
-        raise NotImplementedError
+        """The counted feedback of a session, oldest first: by ``created_at``, then by ``id``.
 
+        A storage may override it with a faster way, which may hold all entries in memory.
+        """
+        entries = self.stream(FeedbackQuery(application=application, session_id=session_id))
+        while chunk := list(islice(entries, MAX_PAGE)):
+            extras = self.extras(application, [feedback.id for feedback in chunk])
+            yield from (SessionEntry.of(feedback, extras.get(feedback.id, "")) for feedback in chunk)
+
+    @abstractmethod
     def extras(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, str]:
-        """The extras of these entries, by id; only of those that have any."""
-        raise NotImplementedError
+        """The extras of the existing feedback with these ids, by id, in any state; only of entries that have any.
+
+        Takes a few thousand ids at most.
+        """
 
     @abstractmethod
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
@@ -175,7 +207,7 @@ class FeedbackRepository(ABC):
 
         ``over`` is the stored version, if that is not ``feedback.version - 1`` but an earlier one: a copy takes over
         several changes at once. Application, session, message, author, id, idempotency key and creation time are the
-        same as before.
+        same as before, and so are the extras.
         If more than 1,000 events about one entry wait, an adapter may let the new event replace all earlier ones of its
         type: it is then stored with the ``before`` of the earliest of them.
 
@@ -186,7 +218,9 @@ class FeedbackRepository(ABC):
 
     @abstractmethod
     def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
-        """Remove all matching feedback permanently, with its revisions, events, deliveries and share of the statistics.
+        """Remove all matching feedback permanently.
+
+        Its extras, revisions, events, deliveries and share of the statistics are removed with it.
 
         With a ``limit`` of 1 to 1,000, at most as many entries, the oldest; for callers that pause in between.
 

@@ -23,9 +23,10 @@ from harken.domain.lineage import is_same_feedback, precedes
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import restore_violations
 from harken.ports.conversations import JsonObject
-from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored, Taken
+from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
+from harken.services.batches import batches
 from harken.services.conversations import ConversationService
 from harken.services.erasures import Erasures
 from harken.services.mirroring import BATCH, Extra, Kind, Mirroring
@@ -82,16 +83,20 @@ Copyable = Feedback | SessionValue | ConversationPart | Extra
 Report = Callable[[Copyable, str], object]
 
 _CHANGED_MEANWHILE: Final = "It was changed in the target meanwhile; copy again"
+_OTHER_EXTRAS: Final = "The target has other extras, and extras never change; erase the entry there and copy again"
+#: The number of entries whose extras are read at once, as each may have 14 MB.
+_EXTRAS_AT_ONCE: Final = 50
 
 
 class Copying:
-    """Copies feedback in any state, with ids, versions and revisions, and session metadata and conversations.
+    """Copies feedback in any state, with ids, versions, revisions and extras, and session metadata and conversations.
 
     API keys are not copied: access to one storage does not imply access to the other.
 
     No events are stored, so there are no notifications of old feedback. Items that the target has are skipped, so an
-    interrupted copy can be repeated. If the target has an earlier version of feedback, it is replaced by the later one;
-    nothing else in the target is changed. Each difference is passed to ``report``, and copying continues.
+    interrupted copy can be repeated. If the target has an earlier version of feedback, it is replaced by the later one,
+    unless the target has other extras; nothing else in the target is changed. Each difference is passed to ``report``,
+    and copying continues.
 
     With ``mirror``, different metadata values, messages and states of agents in the target are replaced too. They have
     no versions that show which is later; :meth:`replacements` lists them beforehand. :meth:`extras` and :meth:`remove`
@@ -219,16 +224,32 @@ class Copying:
                     after = page[-1][0]
 
     def _copy(self, batch: Sequence[Feedback]) -> None:
-        reasons = ["; ".join(violation.message for violation in restore_violations(one)) for one in batch]
-        valid = [Accepted(one) for one, reason in zip(batch, reasons, strict=True) if not reason]
-        outcomes = iter(self._target.feedback.add(valid) if valid else ())
         updated = self.feedback.updated
-        for one, reason in zip(batch, reasons, strict=True):
-            self._count(one, reason or next(outcomes))
+        for items in batches(_with_extras(self._source.feedback, batch)):
+            self._copy_items(items)
         if self.feedback.updated > updated:
             # Later versions keep their times, so that others would not notice the change.
             for application in {one.application for one in batch}:
                 Erasures(self._target.state).add(application)
+
+    def _copy_items(self, items: Sequence[Accepted]) -> None:
+        reasons = ["; ".join(one.message for one in restore_violations(item.feedback, item.extras)) for item in items]
+        valid = [item for item, reason in zip(items, reasons, strict=True) if not reason]
+        outcomes = dict(zip((item.feedback.id for item in valid), self._add(valid), strict=True))
+        for item, reason in zip(items, reasons, strict=True):
+            self._count(item.feedback, reason or outcomes[item.feedback.id])
+
+    def _add(self, items: Sequence[Accepted]) -> Sequence[Outcome | str]:
+        """Add the items to the target; returns the outcome of each, or the reason if the target has other extras."""
+        if not items:
+            return []
+        outcomes: list[Outcome | str] = [*self._target.feedback.add(items)]
+        existing = [index for index, outcome in enumerate(outcomes) if _has_its_id(items[index].feedback, outcome)]
+        stored = _with_extras(self._target.feedback, [items[index].feedback for index in existing])
+        for index, target in zip(existing, stored, strict=True):
+            if items[index].extras != target.extras:
+                outcomes[index] = _OTHER_EXTRAS
+        return outcomes
 
     def _count(self, feedback: Feedback, outcome: Outcome | str) -> None:
         self.feedback.read += 1
@@ -331,6 +352,24 @@ class Copying:
         if part.number is None:
             return self._target_conversations.agent(*agent)
         return self._target_conversations.message(*agent, part.number)
+
+
+def _with_extras(repository: FeedbackRepository, feedback: Iterable[Feedback]) -> Iterator[Accepted]:
+    """Yield these entries, of one application, each with the extras that the repository has of it."""
+    stream = iter(feedback)
+    while chunk := list(islice(stream, _EXTRAS_AT_ONCE)):
+        extras = repository.extras(chunk[0].application, [one.id for one in chunk])
+        yield from (Accepted(one, extras=extras.get(one.id, "")) for one in chunk)
+
+
+def _has_its_id(feedback: Feedback, outcome: Outcome | str) -> bool:
+    """Whether the target has an earlier or the same version of this feedback."""
+    match outcome:
+        case DuplicateOf(existing):
+            return existing == feedback
+        case Conflict(existing, Taken.ID):
+            return precedes(existing, feedback)
+    return False
 
 
 def _same_json(one: JsonValue | JsonObject, other: JsonValue | JsonObject) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TypeAlias
 
 from attrs import frozen
 
 from harken.domain.errors import InvalidMetadata
-from harken.domain.rules import label_problem, name_problem, number_problem, text_problem
+from harken.domain.metadata import delete_paths, find_paths, set_paths
+from harken.domain.rules import label_problem, metadata_name_problem, number_problem, text_problem
 from harken.domain.session_change import Operation
 from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
@@ -33,7 +35,11 @@ class Merged:
 
 
 class SessionService:
-    """Stores the metadata of sessions, updated key by key."""
+    """Stores the metadata of sessions, updated key by key.
+
+    A name is any text of 1 to 1,000 characters without control characters. With ``paths=True``, a dot leads into a
+    nested dictionary: ``a.b`` is ``b`` in ``a``, see :mod:`harken.domain.metadata`.
+    """
 
     def __init__(self, repository: SessionRepository, *, announce: Announce = lambda *_: nullcontext()) -> None:
         """``announce`` wraps each update and deletion, but no merge: that brings metadata from elsewhere."""
@@ -49,18 +55,23 @@ class SessionService:
         _check_ids(application, session_id)
         return self._repository.get(application, session_id)
 
-    def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
-        """Set these keys, and keep the others.
+    def update(
+        self, application: str, session_id: str, changes: Mapping[str, JsonValue], *, paths: bool = False
+    ) -> None:
+        """Set these keys, and keep the others. Concurrent updates of other keys or paths are kept too.
 
         Raises:
-            InvalidMetadata: an id, a name or a value is invalid, or the session would have more than 1,000 names or
-                1,000,000 bytes of metadata; nothing was changed.
+            InvalidMetadata: an id, a name or a value is invalid, a path leads through a value that is not a dictionary,
+                or the session would have more than 1,000 names or 1,000,000 bytes of metadata; nothing was changed.
         """
         problems = [*_id_problems(application, session_id), *_problems(changes)]
         if problems:
             raise InvalidMetadata("; ".join(problems))
         with self._announce(application, session_id, "update", changes):
-            self._repository.update(application, session_id, changes)
+            if paths:
+                self._repository.change(application, session_id, partial(_set_paths, changes))
+            else:
+                self._repository.update(application, session_id, changes)
 
     def merge(self, application: str, session_id: str, metadata: Mapping[str, JsonValue]) -> Merged:
         """Set the names that have no value, and change no existing value. Invalid values are refused one by one.
@@ -82,25 +93,41 @@ class SessionService:
             self._repository.update(application, session_id, merged.added)
         return merged
 
-    def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
+    def delete(
+        self, application: str, session_id: str, keys: str | Iterable[str] | None = None, *, paths: bool = False
+    ) -> int:
         """Remove these keys, or a single one, or all if ``None``; returns how many existed."""
         _check_ids(application, session_id)
         if keys is not None:
             # Not every storage can be queried for an invalid name.
-            keys = [key for key in as_texts(keys) if not name_problem("metadata", key)]
+            keys = [key for key in as_texts(keys) if not metadata_name_problem("metadata", key)]
         with self._announce(application, session_id, "delete", keys):
-            return self._repository.delete(application, session_id, keys)
+            if keys is None or not paths or not any("." in key for key in keys):
+                return self._repository.delete(application, session_id, keys)
+            versions = self._repository.change(application, session_id, partial(delete_paths, paths=keys))
+            return len(find_paths(versions.before, keys))
 
-    def index(self, names: str | Iterable[str]) -> None:
-        """Have MongoDB index the values of these names, for programs that query it directly; may be repeated.
+    def index(self, names: str | Iterable[str], *, paths: bool = False) -> None:
+        """Have MongoDB index the values of these names or paths, for programs that query it directly.
+
+        May be repeated. In the documents, ``%``, ``.`` and ``$`` in names are percent-encoded.
 
         Raises:
             InvalidMetadata: a name is invalid.
         """
-        listed = list(as_texts(names))
-        if problems := [problem.message for name in listed if (problem := name_problem("metadata", name))]:
+        listed = [name.split(".") if paths else [name] for name in as_texts(names)]
+        if problems := list(_name_problems("metadata", (name for path in listed for name in path))):
             raise InvalidMetadata("; ".join(problems))
         self._repository.index(listed)
+
+
+def _set_paths(changes: Mapping[str, JsonValue], metadata: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    after = set_paths(metadata, changes)
+    # Checked as a whole, because nested dictionaries grow with each change.
+    touched = {path.partition(".")[0] for path in changes}
+    if problems := list(_problems({name: after[name] for name in touched})):
+        raise InvalidMetadata("; ".join(problems))
+    return after
 
 
 def _refusal(existing: Mapping[str, JsonValue], name: str, value: JsonValue) -> str:
@@ -124,6 +151,10 @@ def _id_problems(application: str, session_id: str) -> Iterator[str]:
             yield problem.message
 
 
+def _name_problems(where: str, names: Iterable[object]) -> Iterator[str]:
+    return (problem.message for name in names if (problem := metadata_name_problem(where, name)))
+
+
 def _problems(changes: Mapping[str, JsonValue]) -> Iterator[str]:
     """The reasons why not every storage can store this. Not recursive, so that deep nesting does no harm."""
     stack: list[tuple[str, object, int]] = [("metadata", dict(changes), 0)]
@@ -136,7 +167,7 @@ def _problems(changes: Mapping[str, JsonValue]) -> Iterator[str]:
             return
         match value:
             case dict():
-                yield from (problem.message for name in value if (problem := name_problem(where, name)))
+                yield from _name_problems(where, value)
                 stack.extend((f"{where}.{name}", item, depth + 1) for name, item in value.items())
             case list():
                 stack.extend((f"{where}[{index}]", item, depth + 1) for index, item in enumerate(value))

@@ -51,9 +51,9 @@ def with_content(feedback: Feedback, **parts: Any) -> Feedback:
     return evolve(feedback, content=evolve(feedback.content, **parts))
 
 
-def accepted(*feedback: Feedback) -> list[Accepted]:
+def accepted(*feedback: Feedback, extras: str = "") -> list[Accepted]:
     """Return the feedback as a batch for ``FeedbackRepository.add``, each entry with its creation event."""
-    return [Accepted(one, (Event.about(one, EventType.CREATED),)) for one in feedback]
+    return [Accepted(one, (Event.about(one, EventType.CREATED),), extras) for one in feedback]
 
 
 def a_key(key_id: str = "key", **parts: Any) -> ApiKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -15,7 +16,7 @@ from harken.domain.instants import MICROSECOND
 from harken.domain.moderation import Moderation, ModerationStatus, RuleMatch
 from harken.domain.query import FeedbackQuery
 from harken.domain.summary import Summary
-from harken.ports.repository import Conflict, DuplicateOf, Stored, Taken
+from harken.ports.repository import Conflict, DuplicateOf, SessionEntry, Stored, Taken
 from harken.ports.storage import Storage
 from harken.testing.assertions import at_once, check_raises, check_same
 from harken.testing.base import FreshStorage
@@ -23,6 +24,16 @@ from harken.testing.builders import NOON, a_feedback, a_series, accepted, with_c
 
 EVERYTHING = FeedbackQuery().in_any_state()
 MINUTE = timedelta(minutes=1)
+#: One value each that a session shows beside rating, comment and time.
+_SINGLE = {
+    "message_id": "m",
+    "agent_id": "a",
+    "author": "bob",
+    "tags": ("x",),
+    "context": Context({"none": None}),
+    "sentiment": Sentiment(0, 0),
+    "idempotency_key": "other",
+}
 
 
 class FeedbackContract(FreshStorage):
@@ -353,6 +364,122 @@ class FeedbackContract(FreshStorage):
             storage.feedback.erase(FeedbackQuery(application="b").in_any_state(), at=NOON)
             check_same(list(storage.feedback.applications()), ["Z", "a", "é", "\uff5e", "\U0001f44d"])
 
+    # --- extras and sessions ---------------------------------------------------------------------------------------
+
+    def test_extras_come_back_exactly(self) -> None:
+        """Extras of any text and size are returned unchanged, by id, of entries in any state; others are left out."""
+        texts = {
+            "nested": '{"a.b": [1, {"$c": null}], "0": ""}',
+            "escapes": '{"\\u0000\\ud800": "\\\\ \\" \\n"}',
+            "spaces": ' {\t"x" :\r\n1.0e400 }\n',
+            "letters": '{"ключ": "👎🏽 é e\u0301 \u202e"}',
+        }
+        large = '{"x": "' + "0123456789" * 100_000 + '"}'
+        items = [item for name, text in texts.items() for item in accepted(a_feedback(id=name), extras=text)]
+        hidden = a_feedback(id="hidden", moderation=Moderation(status=ModerationStatus.REJECTED)).withdraw(at=NOON)
+        plain, elsewhere = a_feedback(id="plain"), a_feedback(application="other", id="nested")
+        with self.open_storage() as storage:
+            for item in items[:2]:
+                storage.feedback.add([item])
+            storage.feedback.add([*items[2:], *accepted(hidden, extras="{}"), *accepted(plain, elsewhere)])
+            wanted = [*texts, "hidden", "plain", "nobody"]
+            check_same(_extras(storage, wanted), sorted({**texts, "hidden": "{}"}.items()))
+            check_same(dict(storage.feedback.extras("default", {"letters"})), {"letters": texts["letters"]})
+            (item,) = accepted(a_feedback(), extras=large)
+            storage.feedback.add([item])
+            check_same(storage.feedback.extras("default", [item.feedback.id])[item.feedback.id] == large, True)
+            for unknown in ([], ["plain", "nobody"]):
+                check_same(dict(storage.feedback.extras("default", unknown)), {})
+            check_same(dict(storage.feedback.extras("other", wanted)), {})
+            check_same(storage.feedback.get("default", "nested"), items[0].feedback)
+
+    def test_a_large_batch_keeps_the_extras_of_each_entry(self) -> None:
+        """In a batch of hundreds of entries, each keeps its own extras, or none."""
+        series = a_series(600)
+        items = [accepted(one, extras=f'{{"n":{number}}}' * (number % 3)) for number, one in enumerate(series)]
+        with self.open_storage() as storage:
+            storage.feedback.add([item for (item,) in items])
+            expected = {item.feedback.id: item.extras for (item,) in items if item.extras}
+            check_same(_extras(storage, [one.id for one in series]), sorted(expected.items()))
+
+    def test_a_duplicate_keeps_the_first_extras(self) -> None:
+        """Extras are written when feedback is stored, and are no part of what makes it a duplicate or a conflict."""
+        first = a_feedback(idempotency_key="key", fingerprint="body", author="ann", vote=True)
+        by_key = a_feedback(idempotency_key="key", fingerprint="body", author="ann")
+        by_vote = a_feedback(author="ann", vote=True)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(first, extras='{"n":1}'))
+            again = [*accepted(first, by_key, by_vote, extras='{"n":2}')]
+            outcomes = [DuplicateOf(first), DuplicateOf(first), Conflict(first, Taken.VOTE_SLOT)]
+            check_same(list(storage.feedback.add(again)), outcomes)
+            check_same([storage.feedback.add([item])[0] for item in again], outcomes)
+            ids = [first.id, by_key.id, by_vote.id]
+            check_same(dict(storage.feedback.extras("default", ids)), {first.id: '{"n":1}'})
+
+    def test_changes_leave_the_extras(self) -> None:
+        """A new version has the extras of the first one, however it differs; versions without extras stay so."""
+        first, plain = a_feedback(author="ann"), a_feedback()
+        with self.open_storage() as storage:
+            storage.feedback.add([*accepted(first, extras='{"n":1}'), *accepted(plain)])
+            second = first.revised(Content(Rating.DOWN, "Changed", tags=("x",)), at=NOON + MINUTE)
+            storage.feedback.replace(second, [Event.about(second, EventType.UPDATED)])
+            storage.feedback.replace(evolve(second.withdraw(at=NOON + MINUTE), version=9), [], over=2)
+            storage.feedback.replace(plain.answered("Thanks", at=NOON), [])
+            check_same(dict(storage.feedback.extras("default", [first.id, plain.id])), {first.id: '{"n":1}'})
+
+    def test_erasing_removes_the_extras(self) -> None:
+        """The extras of erased feedback are gone, also if feedback with the same id is stored again."""
+        doomed, kept = a_feedback("doomed"), a_feedback("kept")
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(doomed, kept, extras='{"n":1}'))
+            storage.feedback.erase(FeedbackQuery(session_id="doomed"), at=NOON)
+            ids = [doomed.id, kept.id]
+            check_same(dict(storage.feedback.extras("default", ids)), {kept.id: '{"n":1}'})
+            storage.feedback.add(accepted(doomed))
+            check_same(dict(storage.feedback.extras("default", ids)), {kept.id: '{"n":1}'})
+
+    def test_a_session_shows_its_counted_feedback(self) -> None:
+        """Its entries are oldest first, by time to the microsecond and then by id, each with all that it has."""
+        times = [NOON.replace(microsecond=number) for number in (1_000, 0, 999_999, 999, 1, 1)]
+        same_session = [
+            a_feedback(created_at=at, rating=word) for at, word in zip(times, ("up", "down", None) * 2, strict=True)
+        ]
+        full = a_feedback(
+            created_at=datetime(1970, 1, 1, tzinfo=UTC),
+            rating=Rating.DOWN,
+            comment="Zeile\n'\"\\ 👎🏽",
+            message_id="m",
+            agent_id="агент",
+            author="ann",
+            tags=("too slow", 'it"s'),
+            context=Context({"yes": True, "one": 1, "real": 1.0, "text": '"', "none": None, "most": 2**63 - 1}),
+            sentiment=Sentiment(-0.123457, 0.999999),
+            idempotency_key="k",
+            reply="Thanks",
+        )
+        single = [
+            evolve(a_feedback(**{name: value}), created_at=datetime(9998, 12, 31, 23, 59, 59, number, tzinfo=UTC))
+            for number, (name, value) in enumerate(_SINGLE.items())
+        ]
+        extras = a_feedback(created_at=NOON + MINUTE)
+        others = [
+            a_feedback("other"),
+            a_feedback(application="other"),
+            a_feedback(moderation=Moderation(status=ModerationStatus.PENDING)),
+            a_feedback(moderation=Moderation(status=ModerationStatus.REJECTED)),
+            a_feedback().withdraw(at=NOON),
+        ]
+        shown = [full, *sorted(same_session, key=lambda one: (one.created_at, one.id)), extras, *single]
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*others, *single, *reversed(same_session)))
+            storage.feedback.add([*accepted(full, extras='{"n":\t1}'), *accepted(extras, extras='[""]')])
+            texts = {full.id: '{"n":\t1}', extras.id: '[""]'}
+            found = list(storage.feedback.session_entries("default", "session"))
+            check_same(found, [SessionEntry.of(one, texts.get(one.id, "")) for one in shown])
+            check_same(found[0].created_at, "1970-01-01T00:00:00.000000")
+            check_same(list(storage.feedback.session_entries("default", "nobody")), [])
+            check_same(list(storage.feedback.session_entries("nobody", "session")), [])
+
     # --- the list of changes ---------------------------------------------------------------------------------------
 
     def test_changes_are_ordered_by_time(self) -> None:
@@ -484,6 +611,11 @@ class FeedbackContract(FreshStorage):
             check_same(storage.feedback.summarize(EVERYTHING), {None: Summary.of(other)})
             successor = evolve(doomed, id="successor", fingerprint="b")
             check_same(list(storage.feedback.add(accepted(successor))), [Stored(successor)])
+
+
+def _extras(storage: Storage, feedback_ids: Collection[str]) -> object:
+    """Return the extras of these entries, sorted, as their order is undefined."""
+    return sorted(storage.feedback.extras("default", feedback_ids).items())
 
 
 def _erase(storage: Storage, feedback: Feedback) -> int:

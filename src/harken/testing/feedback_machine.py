@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -64,6 +64,17 @@ def _many(storage: Storage, application: str, feedback_ids: Collection[str]) -> 
     return sorted(storage.feedback.get_many(application, feedback_ids).items())
 
 
+def _changed(
+    before: Mapping[str, JsonValue], changes: Mapping[str, JsonValue], removed: Collection[str]
+) -> Mapping[str, JsonValue]:
+    return {**{name: value for name, value in before.items() if name not in removed}, **changes}
+
+
+def _extras(storage: Storage, application: str) -> object:
+    """Return the extras of all entries, sorted, as their order is undefined."""
+    return sorted(storage.feedback.extras(application, hst.IDS).items())
+
+
 class FeedbackMachine(ComparingMachine):
     """Any sequence of operations on feedback, session metadata, state entries and API keys."""
 
@@ -72,6 +83,12 @@ class FeedbackMachine(ComparingMachine):
         self._both(lambda storage: storage.feedback.add(accepted(*batch)))
         self._both(lambda storage: storage.outbox.events(limit=5))
         self._both(lambda storage: storage.feedback.applications())
+
+    @rule(batch=st.lists(hst.feedback_entries(), max_size=3), extras=st.sampled_from(("{}", '{"x": "é"}')))
+    def add_with_extras(self, batch: list[Feedback], extras: str) -> None:
+        self._both(lambda storage: storage.feedback.add(accepted(*batch, extras=extras)))
+        for application in hst.APPLICATIONS:
+            self._both(partial(_extras, application=application))
 
     @precondition(lambda self: self._all_feedback())
     @rule(data=st.data())
@@ -145,6 +162,11 @@ class FeedbackMachine(ComparingMachine):
             query = FeedbackQuery(application=application, session_id=session_id).in_any_state()
             self._both(partial(_stream, query=query))
             self.page_through(query, limit=1)
+
+    @rule(application=st.sampled_from(hst.APPLICATIONS), session_id=st.sampled_from(hst.SESSIONS))
+    def show_session(self, application: str, session_id: str) -> None:
+        self._both(lambda storage: storage.feedback.session_entries(application, session_id))
+        self._both(partial(_extras, application=application))
 
     @rule(query=hst.queries(), place=st.builds(Cursor, hst.instants(), st.sampled_from(hst.IDS)))
     def find_after_any_cursor(self, query: FeedbackQuery, place: Cursor) -> None:
@@ -231,7 +253,21 @@ class FeedbackMachine(ComparingMachine):
     @rule(
         application=st.sampled_from(hst.APPLICATIONS),
         session_id=st.sampled_from(hst.SESSIONS),
-        keys=st.none() | st.lists(st.sampled_from(hst.NAMES)),
+        changes=hst.metadata(),
+        removed=st.sets(st.sampled_from(hst.METADATA_NAMES)),
+    )
+    def change_metadata(
+        self, application: str, session_id: str, changes: dict[str, JsonValue], removed: set[str]
+    ) -> None:
+        apply = partial(_changed, changes=changes, removed=removed)
+        self._both(lambda storage: storage.sessions.change(application, session_id, apply))
+        self._both(lambda storage: storage.sessions.get(application, session_id))
+        self._both(lambda storage: storage.sessions.stream())
+
+    @rule(
+        application=st.sampled_from(hst.APPLICATIONS),
+        session_id=st.sampled_from(hst.SESSIONS),
+        keys=st.none() | st.lists(st.sampled_from(hst.METADATA_NAMES)),
     )
     def delete_metadata(self, application: str, session_id: str, keys: list[str] | None) -> None:
         self._both(lambda storage: storage.sessions.delete(application, session_id, keys))

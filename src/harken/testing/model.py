@@ -40,7 +40,7 @@ from harken.ports.conversations import ConversationRepository, JsonObject
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
-from harken.ports.sessions import JsonValue, SessionRepository
+from harken.ports.sessions import ChangeMetadata, JsonValue, MetadataVersions, SessionRepository
 from harken.ports.state import StateEntry, StateRepository
 from harken.ports.storage import Storage
 
@@ -62,6 +62,7 @@ def reference_storage() -> Storage:
 class _Feedback(FeedbackRepository):
     def __init__(self) -> None:
         self.stored: list[Feedback] = []
+        self.extras_stored: dict[tuple[str, str], str] = {}
         self.outbox = _Outbox(self)
         self.alerts = _Alerts(self.outbox)
 
@@ -87,6 +88,10 @@ class _Feedback(FeedbackRepository):
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         return iter(sorted(filter(query.matches, self.stored), key=Cursor.of))
 
+    def extras(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, str]:
+        stored = self.get_many(application, feedback_ids)
+        return {id_: extras for id_ in stored if (extras := self.extras_stored.get((application, id_)))}
+
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         changed = [one for one in self.stored if one.application == application and one.version > 1]
         recent = [one for one in changed if one.updated_at >= since]
@@ -105,6 +110,8 @@ class _Feedback(FeedbackRepository):
     def erase(self, query: FeedbackQuery, *, at: datetime, limit: int | None = None) -> Erased:
         erased = list(self.stream(query))[:limit]
         self.stored = [feedback for feedback in self.stored if feedback not in erased]
+        for feedback in erased:
+            self.extras_stored.pop((feedback.application, feedback.id), None)
         left = {feedback.session_id for feedback in self.stored if feedback.application == query.application}
         return Erased(
             feedback=len(erased),
@@ -134,6 +141,7 @@ class _Feedback(FeedbackRepository):
                 if same(earlier, item.feedback):
                     return _refuse(earlier, item.feedback, taken)
         self.stored.append(item.feedback)
+        self.extras_stored[item.feedback.application, item.feedback.id] = item.extras
         self.outbox.waiting.extend(item.events)
         return Stored(item.feedback)
 
@@ -175,6 +183,13 @@ class _Sessions(SessionRepository):
         after = {**before, **deepcopy(dict(changes))}
         MetadataSize.of(before).check_growth_to(MetadataSize.of(after))
         self.stored[application, session_id] = after
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
+        before = self.get(application, session_id)
+        after = deepcopy(dict(apply(before)))
+        MetadataSize.of(before).check_growth_to(MetadataSize.of(after))
+        self.stored[application, session_id] = after
+        return MetadataVersions(before, self.get(application, session_id))
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
         metadata = self.stored.get((application, session_id), {})

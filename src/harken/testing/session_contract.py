@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from harken.domain.errors import InvalidMetadata
+from harken.domain.errors import FeedbackNotFound, InvalidMetadata
 from harken.domain.metadata import MAX_METADATA_BYTES, MAX_METADATA_NAMES
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
@@ -30,6 +30,77 @@ class SessionContract(FreshStorage):
             check_same(storage.sessions.delete("default", "s"), 2)
             check_same(storage.sessions.get("default", "s"), {})
 
+    def test_names_are_any_text(self) -> None:
+        """A name may look like a path, an operator or an escape, at every level, and is never treated as one."""
+        names = [
+            "$set",
+            "$where",
+            "%",
+            "%2E",
+            "%252E",
+            "0",
+            "50 %",
+            " ",
+            "a",
+            "a%2Eb",
+            "a.b",
+            "a..b",
+            "é'\"\\",
+            "x" * 1_000,
+        ]
+        values: dict[str, JsonValue] = {name: {"_id": 1, name: [{name: name}]} for name in sorted(names)}
+        with self.open_storage() as storage:
+            storage.sessions.update("default", "s", values)
+            check_same(storage.sessions.get("default", "s"), values)
+            check_same(list(storage.sessions.stream()), [("default", "s", values)])
+            storage.sessions.index([["a.b"], ["a", "$set"]])
+            storage.sessions.update("default", "s", {"a.b": 1})
+            check_same(storage.sessions.get("default", "s"), values | {"a.b": 1})
+            check_same(storage.sessions.delete("default", "s", ["a.b", "$set", "%", "a.$set"]), 3)
+            left = {name: value for name, value in values.items() if name not in ("a.b", "$set", "%")}
+            check_same(storage.sessions.get("default", "s"), left)
+            versions = storage.sessions.change("default", "s", lambda before: {**before, "a.b": {"$": [{"%": 1}]}})
+            check_same(versions.before, left)
+            check_same(storage.sessions.get("default", "s"), dict(sorted({**left, "a.b": {"$": [{"%": 1}]}}.items())))
+
+    def test_a_change_replaces_the_metadata(self) -> None:
+        """Names are set, replaced and removed as the function says; the metadata before and after is returned."""
+        values: dict[str, JsonValue] = {"b": [1, {"x": None}], "a": 1, "c": True}
+        with self.open_storage() as storage:
+            versions = storage.sessions.change("default", "s", lambda before: {**before, **values})
+            check_same((versions.before, versions.after), ({}, dict(sorted(values.items()))))
+            versions = storage.sessions.change("default", "s", lambda before: {"d": before["b"], "a": 1.0, "c": 1})
+            check_same(versions.before, dict(sorted(values.items())))
+            check_same(versions.after, {"a": 1.0, "c": 1, "d": [1, {"x": None}]})
+            check_same(storage.sessions.get("default", "s"), {"a": 1.0, "c": 1, "d": [1, {"x": None}]})
+            check_same(storage.sessions.get("other", "s"), {})
+            check_same(storage.sessions.change("default", "s", dict).after, versions.after)
+            check_same(storage.sessions.change("default", "s", lambda _: {}).after, {})
+            check_same(storage.sessions.change("default", "s", lambda _: {}).before, {})
+            check_same(storage.sessions.get("default", "s"), {})
+            check_same(list(storage.sessions.stream()), [])
+            storage.sessions.update("default", "s", {"a": 2})
+            check_same(storage.sessions.get("default", "s"), {"a": 2})
+
+    def test_a_change_that_raises_changes_nothing(self) -> None:
+        """The error of the function is raised, and the metadata stays as it was."""
+        with self.open_storage() as storage:
+            storage.sessions.update("default", "s", {"a": {"b": 1}})
+            for session_id in ("s", "new"):
+                check_raises(FeedbackNotFound, partial(storage.sessions.change, "default", session_id, _refuse))
+            check_same(list(storage.sessions.stream()), [("default", "s", {"a": {"b": 1}})])
+
+    def test_changed_metadata_is_copied(self) -> None:
+        """Changing what a change was given or returned does not change the storage."""
+        inner: list[JsonValue] = [1]
+        with self.open_storage() as storage:
+            versions = storage.sessions.change("default", "s", lambda before: {**before, "list": inner})
+            inner.append(2)
+            after = versions.after["list"]
+            if isinstance(after, list):
+                after.append(3)
+            check_same(storage.sessions.get("default", "s"), {"list": [1]})
+
     def test_a_single_string_is_one_key(self) -> None:
         """Deleting a key given as a string removes that key, and not the keys named by its letters."""
         with self.open_storage() as storage:
@@ -40,9 +111,9 @@ class SessionContract(FreshStorage):
     def test_an_index_changes_nothing(self) -> None:
         """Names can be indexed before and after they are set, and again."""
         with self.open_storage() as storage:
-            storage.sessions.index(["topic"])
+            storage.sessions.index([["topic"]])
             storage.sessions.update("default", "s", {"topic": ["a", {"b": 1}], "tier": None})
-            storage.sessions.index(["topic", "tier"])
+            storage.sessions.index([["topic"], ["tier"], ["topic", "b"]])
             check_same(storage.sessions.get("default", "s"), {"tier": None, "topic": ["a", {"b": 1}]})
 
     def test_metadata_is_copied(self) -> None:
@@ -101,6 +172,32 @@ class SessionContract(FreshStorage):
             at_once([partial(storage.sessions.update, "default", "s", {f"k{n}": n}) for n in range(8)])
             check_same(storage.sessions.get("default", "s"), {f"k{n}": n for n in range(8)})
 
+    def test_racing_changes_are_all_stored(self) -> None:
+        """Changes of one value, and updates and deletions of others at the same time, do not undo each other."""
+        with self.open_storage() as storage:
+            storage.sessions.update("default", "s", {f"gone{n}": n for n in range(4)})
+            changes = [partial(storage.sessions.change, "default", "s", _count) for _ in range(8)]
+            updates = [partial(storage.sessions.update, "default", "s", {f"k{n}": n}) for n in range(4)]
+            deletions = [partial(storage.sessions.delete, "default", "s", f"gone{n}") for n in range(4)]
+            calls: list[Callable[[], object]] = [*changes, *updates, *deletions]
+            at_once(calls)
+            check_same(storage.sessions.get("default", "s"), {"count": {"n": 8}, **{f"k{n}": n for n in range(4)}})
+
+    def test_a_change_does_not_restore_what_is_deleted_meanwhile(self) -> None:
+        """A deletion takes effect before a change or after it."""
+        with self.open_storage() as storage:
+            for number in range(20):
+                session_id = f"s{number}"
+                storage.sessions.update("default", session_id, {"a": {"old": 1}, "b": 1})
+                change = partial(storage.sessions.change, "default", session_id, _add_to_a)
+                racing: list[Callable[[], object]] = [
+                    change,
+                    partial(storage.sessions.delete, "default", session_id, "a"),
+                ]
+                at_once(racing)
+                kept = storage.sessions.get("default", session_id)
+                check_same(kept, {"a": {"new": 1}, "b": 1} if "a" in kept else {"b": 1})
+
     def test_a_session_has_a_limited_number_of_names(self) -> None:
         """An update that exceeds the number of names is refused as a whole; other updates still succeed."""
         full: dict[str, JsonValue] = {f"name-{number:04}": number for number in range(MAX_METADATA_NAMES)}
@@ -110,6 +207,9 @@ class SessionContract(FreshStorage):
             refused: list[dict[str, JsonValue]] = [{"more": 1}, {"more": 1, "name-0000": "changed"}]
             for changes in refused:
                 check_raises(InvalidMetadata, partial(storage.sessions.update, "default", "s", changes))
+                check_raises(
+                    InvalidMetadata, partial(storage.sessions.change, "default", "s", partial(_merge, changes))
+                )
             check_same(storage.sessions.get("default", "s"), full)
             storage.sessions.update("default", "s", {"name-0000": "changed"})
             storage.sessions.update("default", "other", {"more": 1})
@@ -126,6 +226,7 @@ class SessionContract(FreshStorage):
             storage.sessions.update("default", "s", {"text": "x" * left})
             check_raises(InvalidMetadata, partial(storage.sessions.update, "default", "s", {"text": "x" * (left + 1)}))
             check_raises(InvalidMetadata, partial(storage.sessions.update, "default", "s", {"a": 1}))
+            check_raises(InvalidMetadata, partial(storage.sessions.change, "default", "s", partial(_merge, {"a": 1})))
             check_same(list(storage.sessions.get("default", "s")), ["text", "ü"])
             storage.sessions.update("default", "s", {"text": "x" * (left - 2), "a": 1})
             check_same(list(storage.sessions.get("default", "s")), ["a", "text", "ü"])
@@ -136,15 +237,40 @@ class SessionContract(FreshStorage):
         """Of several threads that each set an allowed value, only as many succeed as fit within the limit."""
         third = "x" * (MAX_METADATA_BYTES // 3 - 100)
         with self.open_storage() as storage:
-            won = at_once([partial(_set, storage, {f"k{number}": third}) for number in range(6)])
+            setters: list[Callable[[], bool]] = [
+                partial(_set, storage, {f"k{number}": third}, changes=number % 2 == 0) for number in range(6)
+            ]
+            won = at_once(setters)
             kept = storage.sessions.get("default", "s")
         check_same(kept, {f"k{number}": third for number in range(6) if won[number]})
         check_same(sum(won), 3)
 
 
-def _set(storage: Storage, changes: Mapping[str, JsonValue]) -> bool:
+def _set(storage: Storage, values: Mapping[str, JsonValue], *, changes: bool) -> bool:
     try:
-        storage.sessions.update("default", "s", changes)
+        if changes:
+            storage.sessions.change("default", "s", partial(_merge, values))
+        else:
+            storage.sessions.update("default", "s", values)
     except InvalidMetadata:
         return False
     return True
+
+
+def _merge(values: Mapping[str, JsonValue], before: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    return {**before, **values}
+
+
+def _refuse(before: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    raise FeedbackNotFound("default", f"with {len(before)} names")
+
+
+def _count(before: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    count = before.get("count")
+    number = count["n"] if isinstance(count, dict) else 0
+    return {**before, "count": {"n": number + 1 if isinstance(number, int) else None}}
+
+
+def _add_to_a(before: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    a = before.get("a")
+    return {**before, "a": {**(a if isinstance(a, dict) else {}), "new": 1}}

@@ -9,6 +9,7 @@ and names with a common prefix. A test of an application finds what happens then
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -41,6 +42,8 @@ AUTHORS = ("ann", "anna")
 TAGS = ("slow", "too slow", 'it\'s "so" slow', "$set", "a.b")
 KEYS = ("key-1", "key-10", "key")
 NAMES = ("user_tier", "user", "größe", "a-b")
+#: Names of session metadata may look like paths, operators and escapes.
+METADATA_NAMES = ("user", "größe", "a.b", "$set", "50 %", "%2E")
 KEY_IDS = ("0a1b", "0A1B", "0a1b2", "é")
 RULES = ("streak", "Streak", "streak-2")
 SUBJECTS = (
@@ -258,12 +261,16 @@ def groupings() -> SearchStrategy[GroupBy | None]:
 
 def metadata() -> SearchStrategy[dict[str, JsonValue]]:
     """Session metadata: JSON values with little nesting."""
+    return _json_objects(METADATA_NAMES)
+
+
+def _json_objects(names: Sequence[str]) -> SearchStrategy[dict[str, JsonValue]]:
     values: SearchStrategy[JsonValue] = st.recursive(
         scalars(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(names), inner, max_size=3),
         max_leaves=6,
     )
-    return st.dictionaries(st.sampled_from(NAMES), values, max_size=3)
+    return st.dictionaries(st.sampled_from(names), values, max_size=3)
 
 
 def moments_near_noon() -> SearchStrategy[datetime]:
@@ -323,7 +330,7 @@ def alerts() -> SearchStrategy[Alert]:
 
 def state_entries() -> SearchStrategy[StateEntry]:
     """State entries with low versions."""
-    return st.builds(StateEntry, st.sampled_from(NAMES), metadata(), st.integers(1, 3))
+    return st.builds(StateEntry, st.sampled_from(NAMES), _json_objects(NAMES), st.integers(1, 3))
 
 
 def some_channels() -> SearchStrategy[set[str]]:

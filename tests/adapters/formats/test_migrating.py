@@ -21,11 +21,12 @@ from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.migrating.counts import Migrated
-from harken_adapters.formats.migrating.documents import Document, application_of, plain
+from harken_adapters.formats.migrating.documents import Document, application_of
 from harken_adapters.formats.migrating.feedback import plan_of
 from harken_adapters.formats.migrating.migration import Migration
 from harken_adapters.formats.rejects import ENTRY, to_line
 from harken_adapters.formats.value_encoding import decode
+from harken_adapters.formats.values import plain
 from import_files import imported
 from session_documents import Expected, session_documents
 from support import NOON, all_events
@@ -329,7 +330,7 @@ def test_a_corrected_entry_can_be_imported(hk: Harken) -> None:
         ({"comment": "x" * 10_001}, "Comment too long: 10001 characters (max: 10000)"),
         ({"comment": "\udcff"}, "comment contains a lone surrogate, which is not valid Unicode text"),
         ({"created_at": "soon"}, f"created_at is not a date: 'soon'; {A_DATE}"),
-        ({"tags": 5}, "tags must be a string or a list of strings, got 5"),
+        ({"comment": ["a"]}, "comment must be a string, got list"),
     ],
 )
 def test_an_invalid_entry_does_not_affect_others(hk: Harken, entry: object, reason: str) -> None:

@@ -144,6 +144,7 @@ WRITES: dict[str, Callable[[Storage, list[Delivery]], object]] = {
     "release": lambda storage, claimed: storage.outbox.release(claimed[:2]),
     "replay": lambda storage, claimed: storage.outbox.replay(claimed[2].id, due_at=LATER),
     "update metadata": lambda storage, _: storage.sessions.update("default", "s", {"a": 2, "c": 3}),
+    "change metadata": lambda storage, _: storage.sessions.change("default", "s", lambda _: {"b": 2, "c": 3}),
     "delete metadata": lambda storage, _: storage.sessions.delete("default", "s", ["a", "b"]),
     "erase conversation": lambda storage, _: storage.conversations.erase("default", "s"),
 }

@@ -689,6 +689,9 @@ def test_deleted_metadata_is_gone_from_the_disk(path: Path) -> None:
         hk.sessions.update("default", "session", {"phone": "a number that is nobody's business"})
         hk.sessions.delete("default", "session")
         assert b"nobody's business" not in contents(path.parent)
+        hk.sessions.update("default", "session", {"user": {"name": "Ann", "phone": "nobody's business"}, "turns": 1})
+        hk.sessions.delete("default", "session", ["user.phone"], paths=True)
+        assert b"nobody's business" not in contents(path.parent)
 
 
 @pytest.mark.slow

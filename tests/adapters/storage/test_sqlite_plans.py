@@ -201,6 +201,10 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: st.sessions.update("default", "s", {"a": 1}),
         "session_metadata USING PRIMARY KEY (application=? AND session_id=?)",
     ),
+    "a change of a session's metadata": (
+        lambda st: st.sessions.change("default", "s", lambda before: {**before, "a": 1}),
+        "session_metadata USING PRIMARY KEY (application=? AND session_id=?)",
+    ),
     "an alert": (lambda st: st.alerts.get("default", "alert"), "alert USING PRIMARY KEY (application=? AND id=?)"),
     "resolve an alert": (
         lambda st: st.alerts.replace(an_alert(version=2), an_alert(version=2).event()),

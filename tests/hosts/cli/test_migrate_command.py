@@ -88,7 +88,7 @@ def test_a_migration_prints_counts(cli: Any, given: Given, tmp_path: Path) -> No
     given(
         {
             "_id": "s",
-            "feedbacks": [{"rating": "up"}, {"rating": "up", "tags": 5}],
+            "feedbacks": [{"rating": "up"}, {"rating": "up", "comment": ["a"]}],
             "metadata": {"tier": "gold", "$n": 1},
         },
         {"_id": "t"},
@@ -97,11 +97,17 @@ def test_a_migration_prints_counts(cli: Any, given: Given, tmp_path: Path) -> No
     assert (ran.code, ran.err) == (3, "")
     assert (ran.json["documents"], ran.json["rejected_file"]) == (2, "sessions.rejected.jsonl")
     assert (counts(ran.json["feedback"]), counts(ran.json["metadata"])) == ([2, 1, 0, 1], [2, 1, 0, 1])
-    assert ran.json["understood"]["fields"] == {"rating": "rating", "tags": "tags", "session_id": "session_id"}
-    reason = "tags must be a string or a list of strings, got 5"
+    assert ran.json["understood"]["fields"] == {"rating": "rating", "comment": "comment", "session_id": "session_id"}
+    reason = "comment must be a string, got list"
     name = "metadata name '$n' may only have letters, digits, '_' and '-'"
     assert rejects(tmp_path) == [
-        {"application": "default", "session": "s", "position": 1, "reason": reason, "row": {"rating": "up", "tags": 5}},
+        {
+            "application": "default",
+            "session": "s",
+            "position": 1,
+            "reason": reason,
+            "row": {"rating": "up", "comment": ["a"]},
+        },
         {"application": "default", "session": "s", "position": None, "reason": name, "row": {"metadata": {"$n": 1}}},
     ]
     lines = cli(*MIGRATE).out.splitlines()
@@ -226,7 +232,11 @@ def test_a_dry_run_writes_nothing(cli: Any, given: Given, tmp_path: Path) -> Non
     """All entries and metadata are checked and counted; the exit code is that of the migration."""
     document = {
         "_id": "s",
-        "feedbacks": [{"rating": "up"}, {"rating": "down", "comment": "click here"}, {"rating": "up", "tags": 5}],
+        "feedbacks": [
+            {"rating": "up"},
+            {"rating": "down", "comment": "click here"},
+            {"rating": "up", "comment": ["a"]},
+        ],
         "metadata": {"tier": "gold", "$n": 1},
     }
     given(document)
@@ -292,7 +302,7 @@ def test_corrected_entries_are_imported_into_their_application(cli: Any, given: 
 
 def test_entries_that_are_rejected_again_keep_their_session(cli: Any, given: Given, tmp_path: Path) -> None:
     """Also what is not an object, and what can only be corrected elsewhere: corrected later, it is in its session."""
-    given({"_id": "s9", "feedbacks": ["great!", {"rating": "up", "tags": 5}], "metadata": {"$n": 1}})
+    given({"_id": "s9", "feedbacks": ["great!", {"rating": "up", "comment": ["a"]}], "metadata": {"$n": 1}})
     assert cli(*MIGRATE, "--set", "author=ann").code == 2
     assert cli("import", "sessions.rejected.jsonl", "--rejected", "again.jsonl").code == 2
     places = [{name: row[name] for name in row.keys() - {"reason", "row"}} for row in rejects(tmp_path)]
@@ -385,7 +395,7 @@ def test_rejected_entries_of_an_earlier_migration_are_kept(cli: Any, given: Give
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_rejected_entries_that_cannot_be_written(cli: Any, given: Given) -> None:
     """The error names the file, and says how many entries were stored; the exit code is 1."""
-    given({"_id": "s", "feedbacks": [{"rating": "up"}, {"rating": "up", "tags": 5}]})
+    given({"_id": "s", "feedbacks": [{"rating": "up"}, {"rating": "up", "comment": ["a"]}]})
     ran = cli(*MIGRATE, "--rejected", "/dev/full")
     message = (
         "Cannot write rejected rows to /dev/full: No space left on device. 1 entry was stored; repeat the migration"

@@ -686,6 +686,18 @@ class TestMetadata:
         assert server.ask("DELETE", path).json() == {"session_id": "s", "removed": 2}
         assert server.get(path)["metadata"] == {}
 
+    def test_names_that_programs_chose(self, server: Server, hk: Harken) -> None:
+        """They are returned and can be deleted, but a client cannot set them, at any level."""
+        path = "/api/sessions/s/metadata"
+        odd: dict[str, Any] = {"a.b": 1, "$set": {"50 %": [{"<b>": 1}]}}
+        hk.sessions.update("default", "s", odd)
+        assert server.get(path)["metadata"] == odd
+        for body in ({"c.d": 1}, {"fine": 1, "c": [{"e f": 1}]}):
+            refused = server.ask("PATCH", path, json=body)
+            assert (refused.status_code, "may only have letters" in refused.json()["detail"]) == (422, True)
+        assert server.ask("DELETE", path, params={"key": ["a.b", "$set.50 %"]}).json()["removed"] == 1
+        assert server.get(path)["metadata"] == {"$set": {"50 %": [{"<b>": 1}]}}
+
     def test_no_update_is_lost(self, server: Server, hk: Harken) -> None:
         """Concurrent updates of different keys do not undo each other."""
         calls = [lambda n=n: server.ask("PATCH", "/api/sessions/s/metadata", json={f"n{n}": n}) for n in range(12)]

@@ -403,8 +403,8 @@ class TestMetadata:
 
     def test_invalid_metadata_is_rejected(self, session_manager: MongoDBSessionManager) -> None:
         """The error names the value, and nothing is changed."""
-        with pytest.raises(InvalidMetadata, match=r"metadata\.when"):
-            session_manager.update_metadata({"tier": "basic", "when": datetime.now(UTC)})  # type: ignore[dict-item]
+        with pytest.raises(InvalidMetadata, match=r"metadata\.who\[0\]\.it must be .*, got object"):
+            session_manager.update_metadata({"tier": "basic", "who": [{"it": object()}]})
         assert session_manager.get_metadata()["metadata"] == {}
 
 

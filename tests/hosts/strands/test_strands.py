@@ -351,7 +351,7 @@ class TestFeedback:
             {"action": "GET", "keys": ["topic"]},
             {"action": "delete", "keys": ["topic"]},
             {"action": "get"},
-            {"action": "set", "metadata": {"a.b": 1}},
+            {"action": "set", "metadata": {"a..b": 1}},
             {"action": "forget"},
             {"action": "set"},
             {"action": "delete"},
@@ -382,7 +382,7 @@ class TestFeedback:
         assert [
             part in text
             for part, text in zip(
-                ["may only have letters", "expected 'get'", "needs metadata", "needs keys", "not a list", "not JSON"],
+                ["has an empty name", "expected 'get'", "needs metadata", "needs keys", "not a list", "not JSON"],
                 texts[4:10],
                 strict=True,
             )

@@ -77,6 +77,20 @@ def test_a_key_that_is_limited_to_agents(hk: Harken, server: Server, feedback: F
     assert "seller" not in texts_of(reader.page(f"/dashboard/feedback/{other.id}"))
 
 
+def test_odd_names_of_metadata(hk: Harken, server: Server, feedback: Feedback) -> None:
+    """They are shown as text, and never change the order of what is around them."""
+    odd = {"<b>bold</b>": "x", "a.b": {"$set": "<i>", "\u05d0": 1}, "\u202eback": 1}
+    hk.sessions.update("default", "s", odd)
+    key = hk.keys.create("default", ["admin"]).text
+    html = Visitor.signed_in(server, key).get(f"/dashboard/feedback/{feedback.id}").text
+    assert "<dt>&lt;b&gt;bold&lt;/b&gt;</dt>" in html
+    assert "<dt>a.b</dt>" in html
+    assert "&#39;$set&#39;: &#39;&lt;i&gt;&#39;" in html
+    assert "<dt>\u202eback</dt>" not in html
+    # Isolated: text from right to left has marks around it.
+    assert "<dd>{&#39;$set&#39;" not in html
+
+
 def talk(hk: Harken, count: int, session: str = "long", text: str = "text {}.") -> None:
     """A conversation of as many messages, in turn of the user and the agent."""
     for number in range(count):

@@ -166,6 +166,36 @@ class Plan:
         )
 
 
+def plan_of_names(names: Sequence[str]) -> Plan:
+    """What the members of an object with a session mean, by their names only."""
+    options = ImportOptions()
+    fields = columns_of_fields(names, options)
+    taken = {ID, *(column for columns in fields.values() for column in columns)}
+    reason = "reason" if "tags" not in fields and "reason" in names and "reason" not in taken else None
+    kept = [name for name in names if name not in {*taken, reason}]
+    return Plan(
+        fields=fields,
+        absent={},
+        options=options,
+        columns=None,
+        is_text=False,
+        context=_context_names(kept, fields),
+        has_context="context" in kept,
+        left_out=(),
+        reason=reason,
+        sessions=Sessions.COLUMN,
+        id_column=None,
+        source="",
+        ratings=Ratings(),
+        dates=Dates.of(options),
+        forms={},
+        undated=0,
+        is_export=False,
+        has_harken_ids=False,
+        hints=(),
+    )
+
+
 def source_name(path: str) -> str:
     """The name of a file without its folder, and without the suffixes of its format and compression."""
     name = PurePath(path).name

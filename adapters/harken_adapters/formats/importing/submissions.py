@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from harken import Rating, Sentiment, Submission, Target
-from harken.domain.idempotency import IMPORT_ID
+from harken.domain.idempotency import IMPORT_ID, IMPORT_KEY
 from harken.domain.rules import (
     MAX_CONTEXT_KEYS,
     MAX_CONTEXT_VALUE_LENGTH,
@@ -35,14 +35,19 @@ RATING_GIVEN: Final = "rating_given"
 MOST_VALUES: Final = MAX_CONTEXT_KEYS - 2
 #: What no storage can store in a text: NUL, and lone surrogates.
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
-_SINGLE_FIELDS: Final = tuple(name for name in FIELDS if name != "tags")
-_SESSION: Final = _SINGLE_FIELDS.index("session_id")
+SINGLE_FIELDS: Final = tuple(name for name in FIELDS if name != "tags")
+_SESSION: Final = SINGLE_FIELDS.index("session_id")
 #: The other fields by which equal rows are the same one.
-_UNIQUE: Final = (_SINGLE_FIELDS.index("message_id"), _SINGLE_FIELDS.index("created_at"))
+_UNIQUE: Final = (SINGLE_FIELDS.index("message_id"), SINGLE_FIELDS.index("created_at"))
 _TEXTS: Final = frozenset({"session_id", "message_id", "agent_id", "author", "comment"})
 
-#: The values of ``_SINGLE_FIELDS`` in a row, its tags, and its context.
-_Parts = tuple[list[Any], Sequence[Any], dict[str, Any]]
+
+class Parts(NamedTuple):
+    """What a row says: the values of ``SINGLE_FIELDS``, its tags and its context."""
+
+    values: list[Any]
+    tags: Sequence[Any]
+    context: dict[str, Any]
 
 
 class SubmissionBuilder(ABC):
@@ -67,7 +72,7 @@ class SubmissionBuilder(ABC):
         self._read_rating = plan.ratings.read
         self._read_date = plan.dates.read
         constants = plan.options.constants
-        self._constants = [constants.get(name) or None for name in _SINGLE_FIELDS]
+        self._constants = [constants.get(name) or None for name in SINGLE_FIELDS]
         self._constant_tags = parse_tags(constants["tags"]) if constants.get("tags") else ()
         self._constant_context = {
             name.removeprefix(CONTEXT): value for name, value in constants.items() if name.startswith(CONTEXT)
@@ -88,7 +93,7 @@ class SubmissionBuilder(ABC):
         Raises:
             BadRow: the rating, the date, the sentiment, the tags or the context are invalid.
         """
-        values, tags, context = self._parts(row)
+        values, tags, context = self.parts(row)
         session_id, message_id, agent_id, author, rating, comment, created_at, polarity, subjectivity = values
         if rating is None:
             rating = Rating.NEUTRAL
@@ -109,14 +114,14 @@ class SubmissionBuilder(ABC):
             author=author,
             tags=tags,
             context=context,
-            sentiment=None if polarity is subjectivity is None else _sentiment(polarity, subjectivity),
+            sentiment=sentiment_of(polarity, subjectivity),
             created_at=created_at,
             application=self._application,
-            idempotency_key=f"import-{key}",
+            idempotency_key=f"{IMPORT_KEY}{key}",
         )
 
     @abstractmethod
-    def _parts(self, row: Any) -> _Parts:
+    def parts(self, row: Any) -> Parts:
         """The parts of a row.
 
         Raises:
@@ -193,28 +198,28 @@ class _TextRows(SubmissionBuilder):
         if plan.id_column:
             first["session_id"] = plan.id_column
         self._fields = [
-            (of(first.get(name)), constant) for name, constant in zip(_SINGLE_FIELDS, self._constants, strict=True)
+            (of(first.get(name)), constant) for name, constant in zip(SINGLE_FIELDS, self._constants, strict=True)
         ]
         self._tags, self._reason = of(first.get("tags")), of(plan.reason)
         mapped = {name.removeprefix(CONTEXT): of(column) for name, column in first.items() if name.startswith(CONTEXT)}
         self._columns = [*mapped.items(), *((name, of(column)) for column, name in plan.context.items())]
         self._own = of("context") if plan.has_context else none
 
-    def _parts(self, row: Sequence[str]) -> _Parts:
+    def parts(self, row: Sequence[str]) -> Parts:
         cells = [*row, ""]
         values = [cells[index] or constant for index, constant in self._fields]
         context: dict[str, Any] = {name: cell for name, index in self._columns if (cell := cells[index])}
         if self._constant_context:
             context = {**self._constant_context, **context}
         if own := cells[self._own]:
-            context = {**_own_context(own), **context}
+            context = {**own_context(own), **context}
         if reason := cells[self._reason]:
             if len(reason) > MAX_TAG_LENGTH:
                 context["reason"] = reason
             else:
-                return values, (reason,), self._shortened(context)
+                return Parts(values, (reason,), self._shortened(context))
         tag = cells[self._tags]
-        return values, parse_tags(tag) if tag else self._constant_tags, self._shortened(context)
+        return Parts(values, parse_tags(tag) if tag else self._constant_tags, self._shortened(context))
 
 
 class _ObjectRows(SubmissionBuilder):
@@ -228,7 +233,7 @@ class _ObjectRows(SubmissionBuilder):
             fields["session_id"] = (plan.id_column,)
         self._fields = [
             (name, fields.get(name, ()), constant)
-            for name, constant in zip(_SINGLE_FIELDS, self._constants, strict=True)
+            for name, constant in zip(SINGLE_FIELDS, self._constants, strict=True)
         ]
         self._tags = fields.get("tags", ())
         self._mapped = [
@@ -237,12 +242,12 @@ class _ObjectRows(SubmissionBuilder):
         self._left_out = [path for path in plan.options.drop if "." in path]
         self._has_sentiment = "sentiment" not in {*plan.options.drop, *chain.from_iterable(fields.values())}
 
-    def _parts(self, row: Any) -> _Parts:
+    def parts(self, row: Any) -> Parts:
         rest = {name: value for name, value in row.items() if name != ID and not is_empty(value)}
         for path in self._left_out:
             rest = without(rest, path)
         taken: list[str] = []
-        values = [_field_value(name, _take(rest, columns, taken), constant) for name, columns, constant in self._fields]
+        values = [field_value(name, _take(rest, columns, taken), constant) for name, columns, constant in self._fields]
         tag = _take(rest, self._tags, taken)
         tags = self._constant_tags if tag is None else parse_tags(to_json(tag))
         mapped = {name: _context_value(_take(rest, columns, taken)) for name, columns in self._mapped}
@@ -255,12 +260,12 @@ class _ObjectRows(SubmissionBuilder):
         if isinstance(reason, str) and len(reason) <= MAX_TAG_LENGTH:
             del rest["reason"]
             tags = (reason,)
-        return values, tags, self._shortened(self._context(rest, mapped))
+        return Parts(values, tags, self._shortened(self._context(rest, mapped)))
 
     def _context(self, rest: dict[str, Any], mapped: dict[str, Any]) -> dict[str, Any]:
         context: dict[str, Any] = dict(self._constant_context)
         if self._plan.has_context and "context" in rest:
-            context.update(_own_context(rest.pop("context")))
+            context.update(own_context(rest.pop("context")))
         context.update({name: value for name, value in mapped.items() if value is not None})
         known = self._plan.context
         for name, value in rest.items():
@@ -274,8 +279,8 @@ class _ObjectRows(SubmissionBuilder):
 class _CellRows(_ObjectRows):
     """SubmissionBuilder whose cells have values of any type, as in a spreadsheet."""
 
-    def _parts(self, row: Any) -> _Parts:
-        return super()._parts(dict(zip(self._plan.columns or (), row, strict=True)))
+    def parts(self, row: Any) -> Parts:
+        return super().parts(dict(zip(self._plan.columns or (), row, strict=True)))
 
 
 def _take(row: Mapping[str, Any], columns: Sequence[str], taken: list[str]) -> Any:
@@ -306,8 +311,12 @@ def parse_tags(value: object) -> Sequence[Any]:
     raise BadRow(f"tags must be a string or a list of strings, got {value!r}")
 
 
-def _own_context(value: object) -> dict[str, Any]:
-    """The values of a column named ``context``: an object, its JSON text, or any other value."""
+def own_context(value: object) -> dict[str, Any]:
+    """The values of a column named ``context``: an object, its JSON text, or any other value.
+
+    Raises:
+        BadRow: a text that begins like an object is not valid JSON.
+    """
     if isinstance(value, str) and value.startswith("{"):
         value = _decode("context", value)
     if not isinstance(value, Mapping):
@@ -324,7 +333,8 @@ def _decode(name: str, value: str) -> Any:
         raise BadRow(f"{name} is not valid JSON: {value[:100]!r}") from None
 
 
-def _field_value(name: str, value: Any, constant: str | None) -> Any:
+def field_value(name: str, value: Any, constant: str | None = None) -> Any:
+    """The value of a field; ``None`` or the constant if it is empty. An id is text, unless its value cannot be one."""
     if value is None:
         return constant
     if name not in _TEXTS:
@@ -356,8 +366,13 @@ def _part_of_key(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else f"\1{json.dumps(value, sort_keys=True, default=str)}"
 
 
-def _sentiment(polarity: object, subjectivity: object) -> Sentiment:
-    return sentiment(_number(polarity), _number(subjectivity))
+def sentiment_of(polarity: object, subjectivity: object) -> Sentiment | None:
+    """The sentiment with these values, which may be texts; ``None`` if there is neither.
+
+    Raises:
+        BadRow: the values are not numbers, or are out of range.
+    """
+    return None if polarity is subjectivity is None else sentiment(_number(polarity), _number(subjectivity))
 
 
 def _number(value: object) -> object:

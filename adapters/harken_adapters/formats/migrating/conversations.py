@@ -9,10 +9,11 @@ from attrs import frozen
 
 from harken.domain.rules import label_problem
 from harken.ports.conversations import SESSION_RECORD, JsonObject
-from harken_adapters.formats.migrating.documents import TIMES, Document, instant_text, plain
+from harken_adapters.formats.migrating.documents import TIMES, Document, instant_text
 from harken_adapters.formats.migrating.guardrail_events import GuardrailEvents
 from harken_adapters.formats.migrating.messages import ORIGINAL, Message, messages_of
 from harken_adapters.formats.value_encoding import encode_exactly
+from harken_adapters.formats.values import plain
 
 #: What an agent has in a document, besides agents whose ids begin with its own id and a dot.
 _AGENT: Final = frozenset({"agent_data", "messages", *TIMES})

@@ -15,14 +15,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from harken.domain.instants import stamp
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.rejects import ENTRY
+from harken_adapters.formats.values import plain
 
 #: When a session, an agent or a message was created and changed.
 TIMES: Final = ("created_at", "updated_at")
@@ -116,34 +115,3 @@ def instant_text(value: object) -> object:
     if not isinstance(value, datetime):
         return value
     return (value.replace(tzinfo=UTC) if value.tzinfo is None else value).isoformat()
-
-
-def plain(value: Any, *, finite: bool = True) -> Any:
-    """A value of the driver as a JSON value: times in ISO 8601, bytes in hexadecimal, other types as text.
-
-    Args:
-        value: the value; a time without a zone is UTC, as in MongoDB.
-        finite: whether numbers that are not finite, which JSON lacks, become text.
-    """
-    if isinstance(value, Mapping):
-        return {str(name): plain(item, finite=finite) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, finite=finite) for item in value]
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, float) and (isfinite(value) or not finite):
-        return value
-    return next((convert(value) for kind, convert in _AS_JSON if isinstance(value, kind)), str(value))
-
-
-def _stamp(moment: datetime) -> str:
-    return stamp(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
-
-
-#: Drivers have subclasses of these types.
-_AS_JSON: Final[Sequence[tuple[type, Callable[[Any], str | int]]]] = (
-    (str, str),
-    (int, int),
-    (datetime, _stamp),
-    (bytes, bytes.hex),
-)

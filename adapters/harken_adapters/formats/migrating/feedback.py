@@ -26,10 +26,11 @@ from harken_adapters.formats.migrating.documents import (
     Document,
     Recorder,
     Session,
-    plain,
     session_id_of,
     whole_number,
 )
+from harken_adapters.formats.session_feedback import with_extras, without_misfits
+from harken_adapters.formats.values import plain
 
 #: What became of a submission. For a dry run, the rules that an accepted one breaks.
 _Result = Receipt | FeedbackRejected | tuple[Violation, ...]
@@ -138,8 +139,8 @@ class FeedbackMigration:
         for position, value in enumerate(entries):
             raw = plain(value)
             try:
-                content = _submission(builder, session.id, raw)
-                content = _linked(_with_kind(content, document.get("_id")), value, conversation)
+                content = _with_kind(_submission(builder, session.id, raw, self.plan), document.get("_id"))
+                content = with_extras(_linked(content, value, conversation), value, self.plan)
                 yield Entry(session, position, raw, content)
             except BadRow as error:
                 yield Entry(session, position, raw, None, str(error))
@@ -206,12 +207,12 @@ class FeedbackMigration:
             self.recorder.reject(tallies, entry.session, str(result), entry.raw, entry.position)
 
 
-def _submission(builder: SubmissionBuilder, session_id: str, raw: object) -> Submission:
+def _submission(builder: SubmissionBuilder, session_id: str, raw: object, plan: Plan) -> Submission:
     if problem := label_problem("session_id", session_id):
         raise BadRow(f"The _id is not a valid session_id: {problem.message}")
     if not isinstance(raw, dict):
         raise BadRow(f"expected an object such as {{...}}, got {type(raw).__name__}")
-    return builder.submission(with_session(raw, session_id))
+    return builder.submission(without_misfits(with_session(raw, session_id), plan))
 
 
 def _linked(submission: Submission, entry: Mapping[str, Any], conversation: Conversation) -> Submission:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from harken_adapters.formats.migrating.documents import instant_text, plain, whole_number
+from harken_adapters.formats.migrating.documents import instant_text, whole_number
+from harken_adapters.formats.values import plain
 
 _Object = Mapping[str, Any]
 

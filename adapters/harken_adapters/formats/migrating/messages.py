@@ -14,9 +14,10 @@ from attrs import define, field
 from harken.domain.instants import parse_instant
 from harken.domain.rules import MAX_ID_LENGTH
 from harken.ports.conversations import JsonObject
-from harken_adapters.formats.migrating.documents import TIMES, instant_text, plain, whole_number
+from harken_adapters.formats.migrating.documents import TIMES, instant_text, whole_number
 from harken_adapters.formats.migrating.guardrail_events import GuardrailEvents
 from harken_adapters.formats.value_encoding import encode_exactly
+from harken_adapters.formats.values import plain
 
 #: Where a record has the values of a document that have no other place.
 ORIGINAL: Final = "original"

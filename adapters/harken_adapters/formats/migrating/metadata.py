@@ -10,8 +10,9 @@ from attrs import frozen
 from harken import Harken, InvalidMetadata
 from harken.ports.sessions import JsonValue
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.migrating.documents import Document, Recorder, Session, plain
+from harken_adapters.formats.migrating.documents import Document, Recorder, Session
 from harken_adapters.formats.value_encoding import encode_exactly
+from harken_adapters.formats.values import plain
 
 
 @frozen

@@ -16,8 +16,9 @@ from harken.services.conversations import ConversationService
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.migrating.conversations import Agent, Conversation, session_record_of
 from harken_adapters.formats.migrating.counts import Migrated
-from harken_adapters.formats.migrating.documents import Document, Recorder, Session, plain
+from harken_adapters.formats.migrating.documents import Document, Recorder, Session
 from harken_adapters.formats.migrating.messages import Message
+from harken_adapters.formats.values import plain
 
 _OTHER_VALUE: Final = "the target has another value, which was kept"
 _CONTINUED: Final = "the target has another message before this one, so the conversation was continued there"

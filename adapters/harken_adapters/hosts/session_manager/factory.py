@@ -17,6 +17,7 @@ from harken_adapters.hosts.session_manager.pool import (
     remove_factory_client,
     with_defaults,
 )
+from harken_adapters.hosts.session_manager.repository import CreatedAtType
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -38,6 +39,7 @@ class MongoDBSessionManagerFactory:
         application_name: str | None = None,
         *,
         harken: Harken | None = None,
+        created_at_type: CreatedAtType = "iso",
         allow_unmigrated: bool = False,
         **driver_options: object,
     ) -> None:
@@ -57,6 +59,7 @@ class MongoDBSessionManagerFactory:
         self.collection_name = collection_name or LIBRARY_COLLECTION
         self.application_name = application_name
         self.metadata_fields = tuple(metadata_fields or ())
+        self.created_at_type = created_at_type
         try:
             #: The Harken on the database of the factory.
             self.harken = self._connection.harken(database_name, application_name, self.collection_name)
@@ -79,12 +82,14 @@ class MongoDBSessionManagerFactory:
         metadata_hook: Hooks = None,
         feedbackHook: Hooks = None,  # noqa: N803 - the name in mongodb_session_manager
         metadataHook: Hooks = None,  # noqa: N803
+        created_at_type: CreatedAtType | None = None,
         max_record_bytes: int = MAX_SIZE,
         **driver_options: Any,
     ) -> MongoDBSessionManager:
         """Create the session manager of a session. Closing it leaves the storage open.
 
-        The names, and ``metadata_fields``, replace those of the factory. Options of the driver have no effect.
+        The names, ``metadata_fields`` and ``created_at_type`` replace those of the factory. Options of the driver have no
+        effect.
 
         Raises:
             SessionsNotMigrated: another collection has sessions of mongodb_session_manager.
@@ -99,6 +104,7 @@ class MongoDBSessionManagerFactory:
             feedback_hook=hooks_of(feedback_hook, feedbackHook, "feedback"),
             metadata_hook=hooks_of(metadata_hook, metadataHook, "metadata"),
             harken=self._connection.harken(database, application, collection),
+            created_at_type=created_at_type or self.created_at_type,
             max_record_bytes=max_record_bytes,
             **driver_options,
         )
@@ -131,6 +137,7 @@ def initialize_global_factory(
     *,
     client: MongoClient[Any] | Harken | None = None,
     harken: Harken | None = None,
+    created_at_type: CreatedAtType = "iso",
     allow_unmigrated: bool = False,
     **driver_options: object,
 ) -> MongoDBSessionManagerFactory:
@@ -149,6 +156,7 @@ def initialize_global_factory(
         metadata_fields,
         application_name,
         harken=harken,
+        created_at_type=created_at_type,
         allow_unmigrated=allow_unmigrated,
         **driver_options,
     )

@@ -14,16 +14,15 @@ from strands.types.tools import AgentTool
 from harken import Harken, Receipt, Submission, Target
 from harken.clock import utc_now
 from harken.domain.texts import as_texts
-from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
-from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_submission
+from harken_adapters.formats.session_feedback import copy_of, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, call_through, hooks_of
 from harken_adapters.hosts.session_manager.message_details import (
     GUARDRAIL_ACTION_BLOCKED,
     guardrail_event,
     metrics_of,
 )
-from harken_adapters.hosts.session_manager.repository import MongoDBSessionRepository
+from harken_adapters.hosts.session_manager.repository import CreatedAtType, MongoDBSessionRepository
 from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool, metadata_tool
 from harken_adapters.hosts.strands.errors import session_errors
 
@@ -54,6 +53,7 @@ class MongoDBSessionManager(HarkenSessionManager):
         feedbackHook: Hooks = None,  # noqa: N803 - the name in mongodb_session_manager
         metadataHook: Hooks = None,  # noqa: N803
         harken: Harken | None = None,
+        created_at_type: CreatedAtType = "iso",
         max_record_bytes: int = MAX_SIZE,
         allow_unmigrated: bool = False,
         **driver_options: object,
@@ -68,13 +68,16 @@ class MongoDBSessionManager(HarkenSessionManager):
             collection_name: where mongodb_session_manager stored sessions, which must be migrated. The names of
                 Harken's own collections begin with ``harken_``.
             client: a MongoDB client (or a Harken), which wins over a connection string; it stays open.
-            metadata_fields: names of metadata that MongoDB indexes, for queries of the program.
+            metadata_fields: names of metadata, or paths such as ``user.plan``, that MongoDB indexes, for queries of the
+                program.
             application_name: the application of the session.
             feedback_hook: one or several hooks around :meth:`add_feedback`, the outermost first.
             metadata_hook: one or several hooks around the operations on metadata.
             feedbackHook: deprecated; ignored if ``feedback_hook`` is given.
             metadataHook: deprecated; ignored if ``metadata_hook`` is given.
             harken: an open Harken, such as ``harken.connect()``, instead of the storage arguments; it stays open.
+            created_at_type: what ``created_at`` is in :meth:`get_feedbacks`: ISO text, or a ``datetime`` in UTC without
+                a zone.
             max_record_bytes: see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
             allow_unmigrated: whether to open a database with sessions that were not migrated; they appear to be empty.
             driver_options: options of the MongoDB driver, such as ``maxPoolSize``; other storages ignore them. Harken
@@ -98,6 +101,7 @@ class MongoDBSessionManager(HarkenSessionManager):
             harken or client,
             metadata_fields,
             application_name,
+            created_at_type=created_at_type,
             max_record_bytes=max_record_bytes,
             allow_unmigrated=allow_unmigrated,
             **driver_options,
@@ -115,22 +119,33 @@ class MongoDBSessionManager(HarkenSessionManager):
 
         Args:
             feedback: ``rating`` (``"up"``, ``"down"`` or ``None``) and ``comment``. It may have ``message_id``,
-                ``agent_id``, ``author``, ``tags``, ``created_at`` and ``idempotency_key``. Other names are stored in
-                the context.
+                ``agent_id``, ``author``, ``tags``, ``sentiment``, ``created_at`` and ``idempotency_key``, and any other
+                names. Values of any JSON type, dates and bytes come back equal from :meth:`get_feedbacks`.
 
         Returns:
             The receipt, or the return value of a hook; ``None`` if a hook skipped the feedback.
 
         Raises:
-            FeedbackRejected: the feedback violates rules. A ``ValueError``.
+            FeedbackRejected: the feedback violates rules, or a value cannot be stored. A ``ValueError``.
             IdempotencyConflict: the key was used before in this session, with other feedback.
             StorageError: the feedback could not be stored. Also a ``SessionException`` of Strands.
         """
-        return self._through_hooks(self._add, copy_feedback(feedback))
+        return self._through_hooks(self._add, copy_of(feedback))
 
     def get_feedbacks(self) -> list[dict[str, Any]]:
-        """The counted feedback of this session, oldest first. ``created_at`` is an ISO time in UTC, without a zone."""
+        """The counted feedback of this session, oldest first, with the values as they were added.
+
+        ``created_at`` is UTC, without a zone: an ISO text, or a ``datetime`` if the session was opened so.
+        """
         return self._sessions.get_feedbacks(self.session_id)
+
+    def get_feedback_stats(self) -> dict[str, Any]:
+        """The number of ratings, and ``satisfaction_score`` (0 to 100), without reading the feedback.
+
+        Returns:
+            ``session_id``, ``total_feedbacks``, ``positive``, ``negative``, ``neutral`` and ``satisfaction_score``.
+        """
+        return self._sessions.get_feedback_stats(self.session_id)
 
     def get_feedback_tool(self) -> AgentTool:
         """A tool with which an agent records its user's feedback on an answer, through the hooks.
@@ -166,17 +181,23 @@ class MongoDBSessionManager(HarkenSessionManager):
             return self.harken.collection.submit(evolve(submission, author=author, vote=True))
 
     def _submission(self, feedback: Mapping[str, Any], target: Callable[..., Target]) -> Submission:
-        given = copy_feedback(feedback)
-        about = target(given.get("message_id"), given.get("agent_id"))
-        return to_submission(given, about, self.application)
+        def target_of(message_id: str | int | None, agent_id: str | None) -> Target:
+            about = self._sessions.target_of(self.session_id, message_id, agent_id)
+            return target(about.message_id, about.agent_id)
+
+        return to_submission(copy_of(feedback), self.session_id, target_of, self.application)
 
     # --- metadata --------------------------------------------------------------------------------------------------
 
-    def update_metadata(self, metadata: Mapping[str, JsonValue]) -> None:
-        """Set these names; other names stay unchanged.
+    def update_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Set these names; other names stay unchanged. A dot leads into a dictionary: ``user.plan``.
+
+        Args:
+            metadata: values of any type of JSON, bytes, dates, times, UUIDs, ``ObjectId`` and ``Decimal128``.
 
         Raises:
-            InvalidMetadata: a name or value is invalid, or the metadata is too large; nothing was changed.
+            InvalidMetadata: a name or value is invalid, a name leads through a value that is not a dictionary, or the
+                metadata is too large; nothing was changed.
         """
         self._with_metadata_hooks("update", self._sessions.update_metadata, metadata=dict(metadata))
 
@@ -186,7 +207,7 @@ class MongoDBSessionManager(HarkenSessionManager):
         return found
 
     def delete_metadata(self, metadata_keys: str | Iterable[str]) -> int:
-        """Remove one name or several; returns how many existed."""
+        """Remove one name or several; returns how many existed. A dot leads into a dictionary: ``user.plan``."""
         names = list(as_texts(metadata_keys))
         deleted: int = self._with_metadata_hooks("delete", self._sessions.delete_metadata, keys=names)
         return deleted

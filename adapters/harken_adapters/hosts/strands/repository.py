@@ -175,7 +175,7 @@ class HarkenSessionRepository(SessionRepository):
         self._put_encoded(session_id, agent_id, encode(record, f"The state of agent {agent_id!r}"))
 
     def _put_encoded(self, session_id: str, agent_id: str, record: Mapping[str, Any]) -> None:
-        before = self._written.get((session_id, agent_id), {})
+        before: dict[str, Any] = self._written.get((session_id, agent_id), {})
         kept = {name: before[name] for name in _KEPT_OF_AGENTS if name in before}
         whole = {**kept, **record, **self._details.get((session_id, agent_id), {})}
         self._put_shortened(session_id, agent_id, whole)

@@ -12,8 +12,8 @@ from strands import ToolContext, tool
 from strands.types.tools import AgentTool
 
 from harken import FeedbackRejected, Rating, RatingValue, StorageError
+from harken.domain.metadata import find_paths
 from harken.domain.texts import as_texts
-from harken.ports.sessions import JsonValue
 from harken_adapters.hosts.strands.errors import session_errors
 
 #: The name of the feedback tool.
@@ -86,8 +86,8 @@ def feedback_tool(submit: Callable[[FeedbackCall], object]) -> AgentTool:
 
 def metadata_tool(
     *,
-    get: Callable[[], Mapping[str, JsonValue]],
-    update: Callable[[Mapping[str, JsonValue]], object],
+    get: Callable[[], Mapping[str, Any]],
+    update: Callable[[Mapping[str, Any]], object],
     delete: Callable[[list[str]], object],
 ) -> AgentTool:
     """The tool ``manage_metadata``. It returns text, also about errors.
@@ -132,10 +132,11 @@ def _deleted(names: list[str], count: object) -> str:
     return f"Successfully deleted metadata fields: {names}"
 
 
-def _found(metadata: Mapping[str, JsonValue], names: list[str]) -> str:
+def _found(metadata: Mapping[str, Any], names: list[str]) -> str:
     if not names:
         return f"All metadata: {_json(metadata)}"
-    wanted = {name: metadata[name] for name in names if name in metadata}
+    # A name with dots may also lead into a dictionary, as it does when it is set or deleted.
+    wanted = {**find_paths(metadata, names), **{name: metadata[name] for name in names if name in metadata}}
     if not wanted:
         return f"No metadata found for keys: {names}"
     return f"Metadata retrieved: {_json(wanted)}"
@@ -170,7 +171,7 @@ def _parsed(value: object) -> object:
         raise ValueError(f"The text is not JSON: {error}") from error
 
 
-def _json(metadata: Mapping[str, JsonValue]) -> str:
+def _json(metadata: Mapping[str, Any]) -> str:
     return json.dumps(metadata, ensure_ascii=False, default=str)
 
 

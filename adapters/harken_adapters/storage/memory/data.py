@@ -156,6 +156,7 @@ class Application(_Stepwise):
     def __init__(self) -> None:
         super().__init__()
         self.feedback: dict[str, Feedback] = {}
+        self.extras: dict[str, str] = {}
         self.order: list[Cursor] = []
         self.changed: list[tuple[datetime, str]] = []
         self.pending: list[Cursor] = []
@@ -165,11 +166,12 @@ class Application(_Stepwise):
         self.totals: defaultdict[str | None, Summary] = defaultdict(Summary)
         self.slots: defaultdict[tuple[str | None, int], Summary] = defaultdict(Summary)
 
-    def insert(self, feedback: Feedback) -> None:
-        """Add new feedback, and count it."""
+    def insert(self, feedback: Feedback, extras: str) -> None:
+        """Add new feedback with its extras, and count it."""
         place = Cursor.of(feedback)
         steps: list[_Step] = [
             (_put, (self.feedback, feedback.id, feedback)),
+            *([(_put, (self.extras, feedback.id, extras))] if extras else ()),
             (insert_place, (self.order, place)),
             (insert_place, (self.sessions[feedback.session_id], place)),
             *((_put, (slots, key, feedback.id)) for slots, key in self._unique_keys(feedback)),
@@ -185,6 +187,7 @@ class Application(_Stepwise):
         place = Cursor.of(feedback)
         steps: list[_Step] = [
             (_drop, (self.feedback, feedback.id)),
+            (_drop, (self.extras, feedback.id)),
             (_delete, (self.order, place)),
             (_delete, (self.sessions[feedback.session_id], place)),
             *((_drop, (slots, key)) for slots, key in self._unique_keys(feedback)),

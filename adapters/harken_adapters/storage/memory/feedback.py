@@ -19,7 +19,16 @@ from harken.domain.insight.terms import TermCounts
 from harken.domain.instants import slot_start
 from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
-from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken.ports.repository import (
+    Accepted,
+    Conflict,
+    DuplicateOf,
+    FeedbackRepository,
+    Outcome,
+    SessionEntry,
+    Stored,
+    Taken,
+)
 from harken_adapters.storage.memory.data import Data, change_place
 from harken_adapters.storage.memory.terms import CountedTerms
 
@@ -71,6 +80,18 @@ class MemoryFeedbackRepository(FeedbackRepository):
             feedback = application.feedback.get(place.id)
             if feedback is not None and query.matches(feedback):
                 yield feedback
+
+    def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
+        with self._data.locked():
+            stored = self._data.applications[application]
+            entries = [stored.feedback[place.id] for place in stored.sessions.get(session_id, ())]
+            extras = stored.extras
+            return [SessionEntry.of(one, extras.get(one.id, "")) for one in entries if one.is_counted]
+
+    def extras(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, str]:
+        with self._data.locked():
+            stored = self._data.applications[application].extras
+            return {feedback_id: stored[feedback_id] for feedback_id in feedback_ids if feedback_id in stored}
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         with self._data.locked():
@@ -173,7 +194,7 @@ class MemoryFeedbackRepository(FeedbackRepository):
             # Events first: an interruption may leave an event without feedback, which is ignored, but not the reverse.
             for event in item.events:
                 self._data.events.put(event)
-            application.insert(feedback)
+            application.insert(feedback, item.extras)
             return Stored(feedback)
         earlier, taken = occupant
         same_body = taken is Taken.IDEMPOTENCY_KEY and earlier.fingerprint == feedback.fingerprint

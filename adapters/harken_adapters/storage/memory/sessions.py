@@ -7,7 +7,7 @@ from copy import deepcopy
 
 from harken.domain.metadata import MetadataSize
 from harken.domain.texts import as_texts
-from harken.ports.sessions import JsonValue, SessionRepository
+from harken.ports.sessions import ChangeMetadata, JsonValue, MetadataVersions, SessionRepository
 from harken_adapters.storage.memory.data import Data
 
 
@@ -27,6 +27,17 @@ class MemorySessionRepository(SessionRepository):
             after = before | deepcopy(dict(changes))
             MetadataSize.of(before).check_growth_to(MetadataSize.of(after))
             self._data.metadata[application, session_id] = after
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
+        with self._data.locked():
+            before = self.get(application, session_id)
+            after = dict(sorted(apply(before).items()))
+            MetadataSize.of(before).check_growth_to(MetadataSize.of(after))
+            if after:
+                self._data.metadata[application, session_id] = deepcopy(after)
+            else:
+                self._data.metadata.pop((application, session_id), None)
+            return MetadataVersions(before, after)
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
         with self._data.locked():

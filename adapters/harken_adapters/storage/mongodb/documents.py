@@ -3,6 +3,7 @@
 A BSON date has milliseconds, so each field ``..._at`` has a field ``..._us`` with the remaining microseconds, 0 to 999.
 Empty and missing values are omitted. Three fields are for statistics only: ``slot``, the number of quarter hours since
 1970 in UTC; ``comment_length`` in code points; ``labels``, the labels of context values that are not text.
+``events`` and ``extras`` are stored with feedback, but no part of it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from harken.domain.feedback import NO_CONTEXT, Content, Context, Feedback, Ratin
 from harken.domain.instants import slot_number
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus, RuleMatch
 from harken.domain.query import label
+from harken.ports.repository import SessionEntry
 
 Document = dict[str, Any]
 
@@ -24,7 +26,20 @@ _RATINGS: Final = {rating.value: rating for rating in Rating}
 _ITS_OWN_LABEL: Final = (str, type(None))
 _STATUSES: Final = {status.value: status for status in ModerationStatus}
 
-#: The fields that documents may lack.
+#: The projection that reads feedback: without what else is in its document.
+FEEDBACK_ONLY: Final = {"events": 0, "extras": 0}
+#: The projection of :func:`session_entry`.
+SESSION_ENTRY: Final = {
+    "_id": 0,
+    **dict.fromkeys(("rating", "comment", "created_at", "created_us"), 1),
+    **dict.fromkeys(("message_id", "agent_id", "author", "tags", "polarity", "subjectivity"), 1),
+    **dict.fromkeys(("idempotency_key", "context", "extras"), 1),
+}
+#: The fields of :func:`session_entry` that every document has.
+_ALWAYS: Final = 4
+_REST: Final = ("message_id", "agent_id", "author", "tags", "sentiment", "idempotency_key", "context", "extras")
+
+#: The fields of feedback that documents may lack.
 OPTIONAL: Final = (
     "message_id",
     "agent_id",
@@ -149,6 +164,20 @@ def from_document(document: Document) -> Feedback:
         vote=get("vote", False),
         later_keys=tuple(map(tuple, get("later_keys", ()))),
     )
+
+
+def session_entry(document: Document) -> SessionEntry:
+    """Return what a session shows of a document with the fields of :data:`SESSION_ENTRY`."""
+    created_at = f"{document['created_at'].isoformat(timespec='milliseconds')}{document['created_us']:03}"
+    rest = None if len(document) == _ALWAYS else _rest(document)
+    return SessionEntry(document["rating"], document["comment"], created_at, rest)
+
+
+def _rest(document: Document) -> Document:
+    if "polarity" in document:
+        sentiment = Sentiment.from_millionths(document["polarity"], document["subjectivity"])
+        document = {**document, "sentiment": sentiment.to_dict()}
+    return {name: document[name] for name in _REST if name in document}
 
 
 def event_document(event: Event) -> Document:

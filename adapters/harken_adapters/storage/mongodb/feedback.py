@@ -19,7 +19,16 @@ from harken.domain.insight.sampling import AuthorRatings
 from harken.domain.insight.terms import TermCounts
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
-from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken.ports.repository import (
+    Accepted,
+    Conflict,
+    DuplicateOf,
+    FeedbackRepository,
+    Outcome,
+    SessionEntry,
+    Stored,
+    Taken,
+)
 from harken_adapters.storage.mongodb.alerts import find_missing
 from harken_adapters.storage.mongodb.comment_index import MongoCommentIndex
 from harken_adapters.storage.mongodb.conditions import (
@@ -33,11 +42,14 @@ from harken_adapters.storage.mongodb.conditions import (
 )
 from harken_adapters.storage.mongodb.database import Database, at_once
 from harken_adapters.storage.mongodb.documents import (
+    FEEDBACK_ONLY,
     OPTIONAL,
+    SESSION_ENTRY,
     Document,
     event_document,
     from_document,
     identity,
+    session_entry,
     to_document,
 )
 from harken_adapters.storage.mongodb.erasures import Erasures
@@ -55,6 +67,8 @@ _GROWTH: Final = 7
 _MAX_WAITING: Final = 1_000
 #: The number of attempts to insert an item if each conflicting document is erased before it can be read.
 _TRIES: Final = 10
+#: The server ends a batch at 16 MB in any case.
+_IN_ONE_BATCH: Final = 1_000_000
 _OLDEST_FIRST: Final = [("created_at", 1), ("created_us", 1), ("id", 1)]
 _FIRST_CHANGED_FIRST: Final = [("updated_at", 1), ("updated_us", 1), ("id", 1)]
 _LAST_CHANGED_FIRST: Final = [("updated_at", -1), ("updated_us", -1), ("id", -1)]
@@ -96,7 +110,7 @@ class MongoFeedbackRepository(FeedbackRepository):
 
     def get(self, application: str, feedback_id: str) -> Feedback:
         with self._database.reading():
-            found = self._collection.find_one({"_id": {"$eq": identity(application, feedback_id)}})
+            found = self._collection.find_one({"_id": {"$eq": identity(application, feedback_id)}}, FEEDBACK_ONLY)
         if found is None:
             raise FeedbackNotFound(application, feedback_id)
         return from_document(found)
@@ -104,14 +118,14 @@ class MongoFeedbackRepository(FeedbackRepository):
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
         if not feedback_ids:
             return {}
-        wanted = {"_id": {"$in": [identity(application, feedback_id) for feedback_id in set(feedback_ids)]}}
+        wanted = _with_ids(application, feedback_ids)
         with self._database.reading():
-            found = at_once(self._collection.find(wanted, {"events": 0}), len(feedback_ids))
+            found = at_once(self._collection.find(wanted, FEEDBACK_ONLY), len(feedback_ids))
             return {document["id"]: from_document(document) for document in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         if search := query.search:
-            matches = self._index.matches(query, search, {"events": 0}, after=after)
+            matches = self._index.matches(query, search, FEEDBACK_ONLY, after=after)
             found = list(map(from_document, islice(matches, limit + 1)))
         else:
             found = self._select(where_before(query, after), NEWEST_FIRST, index_for(query), limit + 1)
@@ -142,6 +156,20 @@ class MongoFeedbackRepository(FeedbackRepository):
                 return
             place = Cursor.of(chunk[-1])
             size = min(size * _GROWTH, _CHUNK)
+
+    def session_entries(self, application: str, session_id: str) -> Sequence[SessionEntry]:
+        query = FeedbackQuery(application=application, session_id=session_id)
+        with self._database.reading():
+            found = self._collection.find(where(query), SESSION_ENTRY).sort(_OLDEST_FIRST).hint(index_for(query))
+            return [session_entry(document) for document in found.batch_size(_IN_ONE_BATCH)]
+
+    def extras(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, str]:
+        if not feedback_ids:
+            return {}
+        wanted = {**_with_ids(application, feedback_ids), "extras": {"$exists": True}}
+        with self._database.reading():
+            found = at_once(self._collection.find(wanted, {"_id": 0, "id": 1, "extras": 1}), len(feedback_ids))
+            return {document["id"]: document["extras"] for document in found}
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         # In chunks, as in a stream, up to the last change at the start, so that it ends.
@@ -235,7 +263,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         feedback = item.feedback
         with self._database.calling(), self._marks.changing(((feedback.application, feedback.created_at),)):
             try:
-                self._collection.insert_one(to_document(feedback, item.events))
+                self._collection.insert_one(_to_inserted(item))
             except DuplicateKeyError:
                 return self._add_distinct([item])[0]
             return Stored(feedback)
@@ -259,7 +287,7 @@ class MongoFeedbackRepository(FeedbackRepository):
     def _insert(self, items: Sequence[Accepted]) -> list[int]:
         """Insert the items that have no conflict, and return the indexes of the others."""
         try:
-            self._collection.insert_many([to_document(item.feedback, item.events) for item in items], ordered=False)
+            self._collection.insert_many(list(map(_to_inserted, items)), ordered=False)
         except BulkWriteError as error:
             return only_duplicate_keys(error)
         return []
@@ -280,12 +308,12 @@ class MongoFeedbackRepository(FeedbackRepository):
     def _find(self, index: str, *conditions: Document) -> Iterator[Feedback]:
         if not conditions:
             return iter(())
-        cursor = self._collection.find({"$or": list(conditions)}, {"events": 0}).hint(index).batch_size(_CHUNK)
+        cursor = self._collection.find({"$or": list(conditions)}, FEEDBACK_ONLY).hint(index).batch_size(_CHUNK)
         return map(from_document, cursor)
 
     def _select(self, condition: Document, order: list[tuple[str, int]], index: str, limit: int) -> list[Feedback]:
         with self._database.reading():
-            cursor = self._collection.find(condition, {"events": 0}).sort(order).hint(index).limit(limit)
+            cursor = self._collection.find(condition, FEEDBACK_ONLY).sort(order).hint(index).limit(limit)
             return [from_document(document) for document in at_once(cursor, limit)]
 
     def _erase(self, application: str, entries: Sequence[Feedback], at: datetime) -> Erased:
@@ -301,6 +329,17 @@ class MongoFeedbackRepository(FeedbackRepository):
         if not erased_ids:
             return Erased()
         return Erased(feedback=erased) + self._erasures.finish(application, erased_ids)
+
+
+def _to_inserted(item: Accepted) -> Document:
+    document = to_document(item.feedback, item.events)
+    if item.extras:
+        document["extras"] = item.extras
+    return document
+
+
+def _with_ids(application: str, feedback_ids: Collection[str]) -> Document:
+    return {"_id": {"$in": [identity(application, feedback_id) for feedback_id in set(feedback_ids)]}}
 
 
 def _versions_condition(feedback: Iterable[Feedback]) -> Document:

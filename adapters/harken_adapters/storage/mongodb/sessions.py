@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from pymongo.errors import DuplicateKeyError
 
 from harken.domain.errors import StorageUnavailable
 from harken.domain.metadata import MetadataSize
 from harken.domain.texts import as_texts
-from harken.ports.sessions import JsonValue, SessionRepository
+from harken.ports.sessions import ChangeMetadata, JsonValue, MetadataVersions, SessionRepository
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document
 
@@ -22,9 +22,11 @@ _TRIES: Final = 1_000
 
 
 class MongoSessionRepository(SessionRepository):
-    """Stores the metadata of each session as one document. The rules exclude names with dots and dollar signs.
+    """Stores the metadata of each session as one document.
 
-    ``revision`` increases with every update. An update that was checked against an older revision is checked again.
+    Names have no dots and dollar signs there, which have a meaning in queries: they are percent-encoded, ``a.b`` as
+    ``a%2Eb``. ``revision`` increases with every change. A change that was computed from an older revision is computed
+    again.
     """
 
     def __init__(self, database: Database) -> None:
@@ -37,12 +39,14 @@ class MongoSessionRepository(SessionRepository):
         return _sort(found) if found else {}
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
-        if not changes:
-            return
+        if changes:
+            self.change(application, session_id, lambda before: {**before, **changes})
+
+    def change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions:
         with self._database.calling():
             for _ in range(_TRIES):
-                if self._update(application, session_id, changes):
-                    return
+                if versions := self._change(application, session_id, apply):
+                    return versions
         raise StorageUnavailable(f"{self._database.name} has a session whose metadata keeps changing; try again")
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
@@ -54,42 +58,65 @@ class MongoSessionRepository(SessionRepository):
             names = set(as_texts(keys))
             if not names:
                 return 0
-            removed = {f"metadata.{name}": "" for name in names}
-            before = self._database.sessions.find_one_and_update(session, {"$unset": removed})
+            removed = {_place(name): "" for name in names}
+            change = {"$unset": removed, "$inc": {"revision": 1}}
+            before = self._database.sessions.find_one_and_update(session, change)
             if before is None:
                 return 0
-            deleted = len(names & before["metadata"].keys())
+            deleted = len(names & _sort(before).keys())
             if deleted == len(before["metadata"]):
                 self._database.sessions.delete_one({**session, "metadata": {}})
             return deleted
 
-    def index(self, names: Iterable[str]) -> None:
-        new = set(names) - self._indexed
+    def index(self, paths: Iterable[Sequence[str]]) -> None:
+        new = {_place(*path) for path in paths} - self._indexed
         if not new:
             return
         with self._database.calling():
-            for name in sorted(new):
-                self._database.sessions.create_index([("application", 1), (f"metadata.{name}", 1)])
+            for place in sorted(new):
+                self._database.sessions.create_index([("application", 1), (place, 1)])
         self._indexed |= new
 
-    def _update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> bool:
-        """Apply the changes. Returns ``False`` if the session was changed by another process in between."""
+    def _change(self, application: str, session_id: str, apply: ChangeMetadata) -> MetadataVersions | None:
+        """Apply a change. Returns ``None`` if the session was changed by another process in between."""
         session = _session(application, session_id)
         found = self._database.sessions.find_one(session)
-        before = found["metadata"] if found else {}
-        MetadataSize.of(before).check_growth_to(MetadataSize.of({**before, **changes}))
-        if found is None:
-            new = {"application": application, "session_id": session_id, "metadata": dict(changes), "revision": 1}
-            try:
-                self._database.sessions.insert_one(new)
-            except DuplicateKeyError:
-                return False
-            return True
-        # Metadata written by the previous version has no revision.
-        as_found = {**session, "_id": found["_id"], "revision": found.get("revision")}
-        values = {f"metadata.{name}": value for name, value in changes.items()}
-        change = {"$set": values, "$inc": {"revision": 1}}
+        before = _sort(found) if found else {}
+        after = dict(sorted(apply(before).items()))
+        MetadataSize.of(before).check_growth_to(MetadataSize.of(after))
+        # Values that are the same objects were not changed.
+        changed = {name: _encode(value) for name, value in after.items() if before.get(name, ...) is not value}
+        removed = before.keys() - after.keys()
+        if found:
+            # Metadata written by earlier versions has no revision.
+            as_found = {**session, "_id": found["_id"], "revision": found.get("revision")}
+            is_done = self._write(as_found, changed, removed, is_empty=not after)
+        else:
+            is_done = not after or self._insert(application, session_id, changed)
+        return MetadataVersions(before, after) if is_done else None
+
+    def _write(
+        self, as_found: Document, changed: Mapping[str, JsonValue], removed: Iterable[str], *, is_empty: bool
+    ) -> bool:
+        """Write a change to a session, unless it was changed in between. Returns whether it was written."""
+        if is_empty:
+            return bool(self._database.sessions.delete_one(as_found).deleted_count)
+        change: Document = {"$inc": {"revision": 1}}
+        if changed:
+            change["$set"] = {_place(name): value for name, value in changed.items()}
+        if unset := {_place(name): "" for name in removed}:
+            change["$unset"] = unset
         return bool(self._database.sessions.update_one(as_found, change).matched_count)
+
+    def _insert(self, application: str, session_id: str, metadata: Mapping[str, JsonValue]) -> bool:
+        """Insert a session, unless it exists. Returns whether it was inserted."""
+        encoded = {_escape(name): value for name, value in metadata.items()}
+        new = {"application": application, "session_id": session_id, "metadata": encoded, "revision": 1}
+        try:
+            self._database.sessions.insert_one(new)
+        except DuplicateKeyError:
+            return False
+        return True
 
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
         place: Document = {}
@@ -119,4 +146,30 @@ def _after(last: Document) -> Document:
 
 
 def _sort(found: Document) -> dict[str, JsonValue]:
-    return dict(sorted(found["metadata"].items()))
+    return dict(sorted(_decode(found["metadata"]).items()))
+
+
+def _place(*path: str) -> str:
+    """The place of a value in the document of its session."""
+    return ".".join(("metadata", *map(_escape, path)))
+
+
+def _escape(name: str) -> str:
+    return name.replace("%", "%25").replace(".", "%2E").replace("$", "%24")
+
+
+def _unescape(name: str) -> str:
+    return name.replace("%24", "$").replace("%2E", ".").replace("%25", "%")
+
+
+def _encode(value: Any) -> Any:
+    """A copy of a value, with the names of dictionaries escaped."""
+    if isinstance(value, dict):
+        return {_escape(name): _encode(inner) for name, inner in value.items()}
+    return [_encode(item) for item in value] if isinstance(value, list) else value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_unescape(name): _decode(inner) for name, inner in value.items()}
+    return [_decode(item) for item in value] if isinstance(value, list) else value

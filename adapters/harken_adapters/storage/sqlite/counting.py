@@ -29,7 +29,7 @@ _COMMENTS, _CHARACTERS, _SENTIMENTS, _POLARITY, _SUBJECTIVITY = (
 
 
 def add_counts(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Count rows of feedback with the values of :data:`COLUMNS`, exactly as the trigger does."""
+    """Count rows of feedback that begin with the values of :data:`COLUMNS`, exactly as the trigger does."""
     connection.executemany(ADD_COUNTS, _counters(_count(rows)))
 
 

@@ -21,15 +21,25 @@ from harken.domain.insight.terms import TermCounts
 from harken.domain.instants import from_microseconds, to_microseconds
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
-from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken.ports.repository import (
+    Accepted,
+    Conflict,
+    DuplicateOf,
+    FeedbackRepository,
+    Outcome,
+    SessionEntry,
+    Stored,
+    Taken,
+)
 from harken_adapters.storage.sqlite.comment_index import SqliteCommentIndex, split
 from harken_adapters.storage.sqlite.conditions import Condition, select_in_order, where
 from harken_adapters.storage.sqlite.counting import add_counts
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.erasing import erase
 from harken_adapters.storage.sqlite.events import add_events
-from harken_adapters.storage.sqlite.rows import COLUMNS, SELECTED, by_id, dump, from_row, select_feedback, to_row
+from harken_adapters.storage.sqlite.rows import COLUMNS, SELECTED, Row, by_id, dump, from_row, select_feedback, to_row
 from harken_adapters.storage.sqlite.schema import RESUME_COUNTING, STOP_COUNTING
+from harken_adapters.storage.sqlite.session_entries import read_session_entries
 from harken_adapters.storage.sqlite.statistics import NEWEST_FIRST, ratings_by_author, summarize
 from harken_adapters.storage.sqlite.terms import drop_term_counts, read_term_counts
 
@@ -42,13 +52,19 @@ _GROWTH: Final = 7
 _TOGETHER: Final = 250
 #: The number of entries that one transaction erases, with their events, deliveries and alerts.
 _ERASED_TOGETHER: Final = 250
-_PLACES: Final = f"({', '.join('?' * len(COLUMNS))})"
-_INSERT: Final = f"INSERT INTO feedback ({', '.join(COLUMNS)}) VALUES {_PLACES} ON CONFLICT DO NOTHING"  # noqa: S608
+#: Extras are written once, and are not among the columns of feedback.
+_INSERTED: Final = (*COLUMNS, "extras")
+_PLACES: Final = f"({', '.join('?' * len(_INSERTED))})"
+_INSERT: Final = f"INSERT INTO feedback ({', '.join(_INSERTED)}) VALUES {_PLACES} ON CONFLICT DO NOTHING"  # noqa: S608
 _INSERT_TOGETHER: Final = _INSERT.replace(_PLACES, ", ".join([_PLACES] * _TOGETHER))
 _UPDATE: Final = (
     f"UPDATE feedback SET {', '.join(f'{column} = ?' for column in COLUMNS)} "  # noqa: S608
     "WHERE application = ? AND id = ? AND version = ?"
 )
+_EXTRAS: Final = """
+    SELECT id, extras FROM feedback
+    WHERE application = ? AND id IN (SELECT value FROM json_each(?)) AND extras IS NOT NULL
+"""
 #: Reads one index entry for each application, regardless of the amount of feedback.
 _APPLICATIONS: Final = """
     WITH RECURSIVE found (application) AS (
@@ -106,6 +122,12 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         return chain.from_iterable(self._chunks(query, _FIRST_CHUNK, _CHUNK))
+
+    def session_entries(self, application: str, session_id: str) -> Sequence[SessionEntry]:
+        return self._database.read(lambda connection: read_session_entries(connection, application, session_id))
+
+    def extras(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, str]:
+        return dict(self._database.rows(_EXTRAS, (application, dump(list(feedback_ids)))))
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         # In chunks, as in a stream, up to the last change at the start, so that it ends.
@@ -251,7 +273,7 @@ def _add_all(connection: sqlite3.Connection, items: Sequence[Accepted]) -> Seque
 
 def _add_together(connection: sqlite3.Connection, items: Sequence[Accepted]) -> bool:
     """Insert all items in one statement; insert nothing and return ``False`` if one of them has a conflict."""
-    rows = [to_row(item.feedback) for item in items]
+    rows = [_to_inserted(item) for item in items]
     connection.execute("SAVEPOINT together")
     connection.execute(STOP_COUNTING)
     stored = connection.execute(_INSERT_TOGETHER, list(chain.from_iterable(rows))).rowcount == len(items)
@@ -268,10 +290,15 @@ def _add_together(connection: sqlite3.Connection, items: Sequence[Accepted]) -> 
 
 def _add(connection: sqlite3.Connection, item: Accepted) -> Outcome:
     feedback = item.feedback
-    if connection.execute(_INSERT, to_row(feedback)).rowcount == 0:
+    if connection.execute(_INSERT, _to_inserted(item)).rowcount == 0:
         return _conflict(connection, feedback)
     add_events(connection, item.events)
     return Stored(feedback)
+
+
+def _to_inserted(item: Accepted) -> Row:
+    """Return the values of :data:`_INSERTED`."""
+    return (*to_row(item.feedback), item.extras or None)
 
 
 def _conflict(connection: sqlite3.Connection, feedback: Feedback) -> Outcome:

@@ -644,6 +644,11 @@ _COUNTING_TOGETHER: Final = f"""
     BEGIN {_add("NEW")} END;
 """  # noqa: S608 - made of constants
 
+_EXTRAS: Final = """
+    -- JSON text of the program that gave the feedback, if there is any. The last column, as others are read without it.
+    ALTER TABLE feedback ADD COLUMN extras TEXT;
+"""
+
 MIGRATIONS: Final = (
     _FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,
     _CHANGES + _KEYS + _PLANNING,
@@ -655,4 +660,5 @@ MIGRATIONS: Final = (
     _ATTEMPTS,
     _COMMENT_INDEX,
     _COUNTING_TOGETHER,
+    _EXTRAS,
 )

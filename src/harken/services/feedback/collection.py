@@ -12,7 +12,7 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackRejected, FeedbackWithdrawn, StaleFeedback
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import DEFAULT_APPLICATION, Change, Feedback, RatingValue, Submission, Target
-from harken.domain.idempotency import fingerprint
+from harken.domain.idempotency import IMPORT_KEY, fingerprint
 from harken.domain.moderation import Moderation
 from harken.domain.query import Cursor, FeedbackQuery, Order, Page
 from harken.domain.replies import ReplyRule, reply_to
@@ -23,14 +23,25 @@ from harken.domain.rules import (
     build_feedback,
     long_text_problem,
     restore_violations,
+    size_problem,
     text_problem,
     trim_comment,
 )
 from harken.domain.violation import Violation
-from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken.ports.repository import (
+    Accepted,
+    Conflict,
+    DuplicateOf,
+    FeedbackRepository,
+    Outcome,
+    SessionEntry,
+    Stored,
+    Taken,
+)
 from harken.ports.responder import Responder
 from harken.ports.text import ExplainingSpamFilter, Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
+from harken.services.batches import batches
 from harken.services.feedback.editing import Check, Editor
 from harken.services.feedback.erasing import Eraser
 from harken.services.feedback.group_commit import GroupCommit, OnWrite
@@ -177,11 +188,14 @@ class CollectionService:
     ) -> list[Receipt | FeedbackRejected]:
         """Check many submissions and store them in one write. The result of a refused one is its error.
 
+        With more than 32 MB of extras, they are stored in several writes, one after the other.
+
         Args:
-            submissions: at most a few thousand, as one write carries all of them.
+            submissions: at most a few thousand, as all of them are in memory.
             announce: whether their events are stored, and so sent to channels; not useful for old feedback.
             historical: whether another system accepted them before. The rules of the policy do not apply then,
-                except a limit of 10,000 characters for comments, and receipts have what the rules find.
+                except a limit of 10,000 characters for comments, and receipts have what the rules find. The
+                idempotency key of an import is a digest of the content, so that what has it is a duplicate.
 
         Raises:
             StorageError: they could not be stored.
@@ -198,14 +212,15 @@ class CollectionService:
                     one.failed(error)
                 raise
         try:
-            outcomes = self._repository.add([one.item for one, _ in checked if isinstance(one, _Prepared)])
+            items = [one.item for one, _ in checked if isinstance(one, _Prepared)]
+            outcomes = [outcome for batch in batches(items) for outcome in self._repository.add(batch)]
         except Exception as error:
             for _, chain in checked:
                 chain.failed(error)
             raise
         if announce and outcomes:
             self._editor.notify()
-        remaining = iter(outcomes)
+        remaining = map(_by_import_key, outcomes) if historical else iter(outcomes)
         return [
             self._result(one, next(remaining), chain) if isinstance(one, _Prepared) else _refuse(one, chain)
             for one, chain in checked
@@ -230,17 +245,22 @@ class CollectionService:
 
         return [check(one) for one in submissions]
 
-    def restore(self, feedback: Sequence[Feedback]) -> Sequence[Outcome]:
+    def restore(self, feedback: Sequence[Feedback | tuple[Feedback, str]]) -> Sequence[Outcome]:
         """Store feedback of another storage unchanged: with its ids, versions and revisions, and without events.
+
+        Args:
+            feedback: the entries, or pairs of an entry and its extras; at most a few thousand.
 
         Raises:
             FeedbackRejected: an entry is not well-formed; nothing was stored.
             StorageError: they could not be stored.
         """
-        for one in feedback:
-            if violations := tuple(restore_violations(one)):
+        pairs = [one if isinstance(one, tuple) else (one, "") for one in feedback]
+        for one, extras in pairs:
+            if violations := tuple(restore_violations(one, extras)):
                 raise FeedbackRejected(violations)
-        return self._repository.add([Accepted(one) for one in feedback])
+        items = [Accepted(one, extras=extras) for one, extras in pairs]
+        return [outcome for batch in batches(items) for outcome in self._repository.add(batch)]
 
     # --- Voting ------------------------------------------------------------------------------------------------------
 
@@ -441,6 +461,17 @@ class CollectionService:
         """All matching feedback, oldest first, in constant memory."""
         return self._repository.stream(query)
 
+    def session_entries(self, application: str, session_id: str) -> Iterable[SessionEntry]:
+        """What the session shows of its counted feedback, with extras, oldest first.
+
+        It is faster than :meth:`stream`, and may hold all entries in memory.
+
+        Raises:
+            InvalidQuery: an argument is not text that a storage can store.
+        """
+        FeedbackQuery(application=application, session_id=session_id)  # checks both
+        return self._repository.session_entries(application, session_id)
+
     # --- Steps of a submission ---------------------------------------------------------------------------------------
 
     def _submit(self, submission: Submission, check: Check | None = None) -> Receipt:
@@ -469,10 +500,12 @@ class CollectionService:
             fingerprint=fingerprint(original) if submission.idempotency_key is not None else "",
             at=self._clock(),
         )
-        if not announce:
-            return _Prepared(Accepted(feedback), waived)
-        feedback = self._add_reply(feedback)
-        return _Prepared(Accepted(feedback, (Event.about(feedback, EventType.CREATED),)), waived)
+        if announce:
+            feedback = self._add_reply(feedback)
+        if submission.extras and (problem := size_problem(feedback, submission.extras)):
+            raise self._rejection(submission, [problem])
+        events = (Event.about(feedback, EventType.CREATED),) if announce else ()
+        return _Prepared(Accepted(feedback, events, submission.extras), waived)
 
     def _clean(self, submission: Submission, policy: RatingPolicy) -> Submission:
         """The submission with its comment sanitised and trimmed.
@@ -578,6 +611,14 @@ class CollectionService:
 
     def _revise_and_reply(self, current: Feedback, content: Feedback) -> Feedback:
         return self._add_reply(self._revise(current, content))
+
+
+def _by_import_key(outcome: Outcome) -> Outcome:
+    """The outcome of historical feedback: what has the key of an import is the same entry, in another form."""
+    match outcome:
+        case Conflict(other, Taken.IDEMPOTENCY_KEY) if (other.idempotency_key or "").startswith(IMPORT_KEY):
+            return DuplicateOf(other)
+    return outcome
 
 
 def _refuse(error: FeedbackRejected, chain: MiddlewareChain) -> FeedbackRejected:

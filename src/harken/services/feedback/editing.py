@@ -10,7 +10,8 @@ from attrs import frozen
 from harken.domain.errors import FeedbackRejected, StaleFeedback
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Feedback
-from harken.domain.rules import size_problem
+from harken.domain.history import limit_history
+from harken.domain.rules import MAX_EXTRAS_BYTES, MAX_STORED_BYTES, room_beside, size_problem, text_bytes
 from harken.ports.repository import FeedbackRepository
 from harken.services.finding import get
 
@@ -70,8 +71,8 @@ class Editor:
             edited = edit(current)
             if edited is current:
                 return Updated(current, changed=False)
-            if not edited.withdrawn and (problem := size_problem(edited)):
-                raise FeedbackRejected([problem])
+            if not edited.withdrawn:
+                edited = self._fit(edited)
             try:
                 self._repository.replace(edited, [Event.about(edited, event, before=current)] if event else [])
             except StaleFeedback:
@@ -80,6 +81,22 @@ class Editor:
             if event:
                 self.notify()
             return Updated(edited, changed=True)
+
+    def _fit(self, feedback: Feedback) -> Feedback:
+        """The feedback with a history that leaves room for its extras.
+
+        Raises:
+            FeedbackRejected: it would be too large.
+        """
+        extras = ""
+        # Otherwise, there is room for any extras, and they need not be read.
+        if text_bytes(feedback) > MAX_STORED_BYTES - MAX_EXTRAS_BYTES:
+            extras = self._repository.extras(feedback.application, [feedback.id]).get(feedback.id, "")
+            if extras:
+                feedback = limit_history(feedback, room_beside(extras))
+        if problem := size_problem(feedback, extras):
+            raise FeedbackRejected([problem])
+        return feedback
 
     def notify(self) -> None:
         """Notify all listeners that an event was stored."""

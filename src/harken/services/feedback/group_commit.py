@@ -18,6 +18,7 @@ from weakref import ref
 
 from harken.domain.errors import Overloaded, StorageClosed, StorageError, StorageUnavailable
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored
+from harken.services.batches import batches
 from harken.services.interruption import Latch, SafeFuture
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,8 @@ class GroupCommit:
 
     A single caller writes in its own thread; under load, one write carries many items. No item is acknowledged before
     its write has returned. If a batch fails, each of its items is written alone, so that only the bad ones fail.
+
+    A write carries at most ``max_batch`` items, and fewer if their extras are large.
 
     After a write, the leader wakes a waiting caller, which leads next, or the background thread if no caller waits.
     Futures are completed in the background thread: their callbacks do not delay callers, and may submit and wait, or
@@ -308,6 +311,7 @@ class GroupCommit:
         entries = list(self._queue)[: self._max_batch]
         if not entries:
             return 0, None
+        entries = entries[: len(next(batches(entry.item for entry in entries)))]
         batch = self._batch = _Batch(entries)
         self._take_out(entries)
         began = perf_counter()

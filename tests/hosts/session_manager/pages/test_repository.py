@@ -41,13 +41,13 @@ def test_a_session_without_an_agent(place: dict[str, Any]) -> None:
 def test_an_invalid_name_of_metadata(place: dict[str, Any]) -> None:
     """It is refused when the repository is opened."""
     with pytest.raises(InvalidMetadata, match="metadata"):
-        MongoDBSessionRepository(**place, metadata_fields=["a.b"])
+        MongoDBSessionRepository(**place, metadata_fields=["topic", "a..b"])
 
 
 @pytest.mark.slow
 def test_indexes_on_metadata(mongodb_url: str) -> None:
     """Each name of the repository, the manager and the factory has an index, once."""
-    MongoDBSessionManager("s", mongodb_url, metadata_fields=["topic"]).close()
+    MongoDBSessionManager("s", mongodb_url, metadata_fields=["topic", "user.the plan", "50%"]).close()
     factory = MongoDBSessionManagerFactory(mongodb_url, metadata_fields=["topic", "tier"])
     for fields in (None, None, ["language"]):
         factory.create_session_manager("s", metadata_fields=fields)
@@ -55,5 +55,5 @@ def test_indexes_on_metadata(mongodb_url: str) -> None:
     with MongoClient[Any](mongodb_url) as client:
         indexes = client.get_default_database()["harken_sessions"].index_information()
     keys = [index["key"] for index in indexes.values()]
-    for name in ("topic", "tier", "language"):
+    for name in ("topic", "user.the plan", "50%25", "tier", "language"):
         assert keys.count([("application", 1), (f"metadata.{name}", 1)]) == 1

@@ -51,7 +51,7 @@ LABEL: Final[Schema] = _label()
 #: An id in a path: one that is stored, and one that is only looked up.
 PATH_LABEL: Final[Schema] = _label("/")
 PATH_TEXT: Final[Schema] = {"type": "string", "minLength": 1, "pattern": r"^[^/\x00]+$"}
-#: The name of a context value or a metadata key.
+#: The name of a context value, or a metadata key in a request.
 NAME: Final[Schema] = {"minLength": 1, "maxLength": MAX_CONTEXT_NAME_LENGTH, "pattern": r"^[\p{L}\p{N}_-]+$"}
 RATING: Final[Schema] = {"enum": ["up", "down", None]}
 STATUS: Final[Schema] = {"type": "string", "enum": [status.value for status in ModerationStatus]}
@@ -790,7 +790,10 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
     "Metadata": _object(
         {
             "session_id": _ANY_TEXT,
-            "metadata": {"type": "object", "propertyNames": NAME, "description": "Values by key."},
+            "metadata": {
+                "type": "object",
+                "description": "Values by key. Programs may store keys that are not accepted here.",
+            },
         }
     ),
     "Removed": _object({"session_id": _ANY_TEXT, "removed": _describe(_COUNT, "The number of deleted keys.")}),

@@ -10,6 +10,7 @@ from attrs import evolve
 from harken import Change, Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Scope, StaleFeedback
 from harken.domain.query import MAX_PAGE, check_limit
 from harken_adapters.formats.readings import readings_record
+from harken_adapters.formats.statistics import session_record
 from harken_adapters.hosts.http.guards.permissions import context_of
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
@@ -56,18 +57,7 @@ def _in_session(call: Call) -> FeedbackQuery:
 
 
 def _stats_of_session(call: Call) -> Response:
-    session_id = call.part("session_id")
-    summary = call.harken.analytics.summary(_in_session(call))
-    return answer(
-        {
-            "session_id": session_id,
-            "total_feedbacks": summary.total,
-            "positive": summary.positive,
-            "negative": summary.negative,
-            "neutral": summary.neutral,
-            "satisfaction_score": round(summary.satisfaction, 1),
-        }
-    )
+    return answer(session_record(call.part("session_id"), call.harken.analytics.summary(_in_session(call))))
 
 
 def _list(call: Call) -> Response:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
-from harken import Scope
+from harken import InvalidMetadata, Scope
+from harken.domain.rules import name_problem
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import json_object
@@ -18,8 +20,23 @@ def _get(call: Call) -> Response:
 
 
 def _update(call: Call) -> Response:
-    call.harken.sessions.update(call.application, call.part("session_id"), json_object(call.request))
+    changes = json_object(call.request)
+    if problems := list(_name_problems(changes)):
+        raise InvalidMetadata("; ".join(problems))
+    call.harken.sessions.update(call.application, call.part("session_id"), changes)
     return _get(call)
+
+
+def _name_problems(changes: Mapping[str, Any]) -> Iterator[str]:
+    """Names that programs may use, but that a client may not choose, at any level."""
+    stack: list[tuple[str, Any]] = [("metadata", changes)]
+    while stack:
+        where, value = stack.pop()
+        if isinstance(value, dict):
+            yield from (problem.message for name in value if (problem := name_problem(where, name)))
+            stack.extend((f"{where}.{name}", inner) for name, inner in value.items())
+        elif isinstance(value, list):
+            stack.extend((f"{where}[{index}]", inner) for index, inner in enumerate(value))
 
 
 def _delete(call: Call) -> Response:

@@ -1,0 +1,421 @@
+"""Feedback as session managers take and return it: a dictionary with any names and values.
+
+Harken's fields and the context have what fits into them, as an import of the same dictionary would fill them: so
+filters and statistics treat feedback alike, whether it was added or migrated. The values that are not returned equal
+from there are also stored verbatim, as extras beside the feedback::
+
+    {"rating": "up", "user.tier": "gold", "seen": datetime(2026, 11, 30)}
+    context  {"user_tier": "gold", "seen": "2026-11-30T00:00:00.000000Z"}
+    extras   {"values": {"user.tier": "gold", "seen": {"__harken_encoded__": "datetime", ...}},
+              "derived": {"user_tier": "gold", "seen": "2026-11-30T00:00:00.000000Z"}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import lru_cache, reduce
+from itertools import chain, islice
+from typing import Any, Final, NamedTuple, TypeGuard
+
+from attrs import evolve
+
+from harken import FeedbackRejected, Sentiment, Submission, Target, Violation
+from harken.domain.feedback import NO_CONTEXT, Scalar
+from harken.domain.idempotency import IMPORT_ID, IMPORT_KEY
+from harken.domain.instants import parse_instant
+from harken.domain.rules import (
+    MAX_CONTEXT_NAME_LENGTH,
+    MAX_TAG_LENGTH,
+    MAX_TAGS,
+    context_problems,
+    label_problem,
+    name_problem,
+)
+from harken.ports.repository import SessionEntry
+from harken_adapters.formats.errors import BadRow
+from harken_adapters.formats.import_options import CONTEXT, FIELDS
+from harken_adapters.formats.importing.columns import alternatives, simplified, with_session, without
+from harken_adapters.formats.importing.plan import Plan, goes_into_context, plan_of_names
+from harken_adapters.formats.importing.submissions import (
+    MOST_VALUES,
+    RATING_GIVEN,
+    SubmissionBuilder,
+    builder_for,
+    field_value,
+    own_context,
+    parse_tags,
+    sentiment_of,
+)
+from harken_adapters.formats.spreadsheet_csv import ID
+from harken_adapters.formats.value_encoding import MARK, decode, encode_exactly
+from harken_adapters.formats.values import is_empty, plain, to_json
+
+#: The target of feedback by its message, which may be the number of one, and its agent.
+TargetOf = Callable[[str | int | None, str | None], Target]
+
+#: What every dictionary has. These are fields, and never stored verbatim.
+_ALWAYS: Final = ("rating", "comment", "created_at")
+_IDS: Final = ("message_id", "agent_id", "author")
+#: What feedback on the latest answer has without being asked for.
+_OF_ANSWER: Final = ("message_id", "agent_id")
+_OPTIONAL: Final = (*_IDS, "tags", "sentiment", "idempotency_key")
+_FIELDS: Final = frozenset({*_ALWAYS, *_OPTIONAL})
+_EXACT_FIELDS: Final = _FIELDS - {"sentiment"}
+#: A context value of earlier versions, which lists those that are JSON text of a list or dictionary.
+_AS_JSON: Final = "_as_json"
+#: A visitor may choose the context: it must never look like a field, not even like one that is not set.
+_HIDDEN: Final = _FIELDS | {_AS_JSON, IMPORT_ID}
+#: Simplified names of what an import does not read as a context value of the same name.
+_READ: Final = frozenset(map(simplified, (*FIELDS, "reason", "context", "sentiment", ID)))
+_SCALARS: Final = (str, int, float, bool)
+#: How many names, and sets of names, are remembered.
+_NAMES: Final = 1_000
+_READERS: Final = 100
+_LONGEST_NAMES: Final = 2_000
+_NOTHING: Final = object()
+
+
+class _Parts(NamedTuple):
+    """What becomes of a dictionary, besides its rating, comment, time and idempotency key."""
+
+    message_id: str | None = None
+    agent_id: str | None = None
+    author: str | None = None
+    tags: Sequence[str] = ()
+    sentiment: Sentiment | None = None
+    context: Mapping[str, Scalar] = NO_CONTEXT
+    enrichment: Mapping[str, Scalar] = NO_CONTEXT
+
+
+def to_submission(entry: Mapping[str, Any], session_id: str, target_of: TargetOf, application: str) -> Submission:
+    """Convert a dictionary to a submission.
+
+    Text, numbers, booleans and ``None`` under names that begin with an underscore are enrichment.
+
+    Args:
+        entry: the dictionary, which is not changed. A ``created_at`` that is not a time is ignored.
+        session_id: the session.
+        target_of: called with the message and the agent that the dictionary names, if any.
+        application: the application of the feedback.
+
+    Raises:
+        FeedbackRejected: a name is not text, or a value cannot be stored.
+    """
+    exact = _exact_parts(entry)
+    # Before anything is converted, as this refuses the values that cannot be.
+    encoded = {} if exact else _encode(entry, strict=True)
+    parts = exact or _imported_parts(entry, session_id)
+    message_id = entry.get("message_id")
+    about = target_of(message_id if _is_number(message_id) else parts.message_id, parts.agent_id)
+    submission = Submission(
+        target=about,
+        rating=entry.get("rating"),
+        comment=entry.get("comment") or "",
+        author=parts.author,
+        tags=parts.tags,
+        context=parts.context,
+        enrichment=parts.enrichment,
+        sentiment=parts.sentiment,
+        idempotency_key=entry.get("idempotency_key"),
+        application=application,
+        created_at=_moment(entry.get("created_at")),
+    )
+    if exact:
+        return submission
+    of_answer = [name for name in _OF_ANSWER if getattr(parts, name) is None]
+    return evolve(submission, extras=_extras(encoded, submission, {*entry, *of_answer}))
+
+
+def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) -> Submission:
+    """The submission that was imported from a dictionary, with the values that :func:`join` would not return equal.
+
+    Args:
+        submission: what the plan made of the dictionary.
+        entry: the dictionary. Values that cannot be encoded are stored as text.
+        plan: what its members mean. Those that are left out, and those that the user mapped to a field, are not stored.
+    """
+    options = plan.options
+    mapped = {column for columns in options.columns.values() for column in alternatives(columns)}
+    fields = {*chain.from_iterable(plan.fields.values())}
+    kept = {
+        name: value
+        for name, value in reduce(without, options.drop, entry).items()
+        if name not in mapped and (name in fields or goes_into_context(name, options))
+    }
+    # What a mapping or a constant made is shown under its own name.
+    named = {name.removeprefix(CONTEXT) for name in (*options.columns, *options.constants)}
+    extras = _extras(_encode(kept, strict=False), submission, {*entry, *named})
+    return evolve(submission, extras=extras) if extras else submission
+
+
+def join(entry: SessionEntry, *, as_datetime: bool = False) -> dict[str, Any]:
+    """Convert what a session shows of feedback to a dictionary, without empty fields.
+
+    Context values with the name of a field are left out.
+
+    Args:
+        entry: the feedback with its extras.
+        as_datetime: whether ``created_at`` is a ``datetime``. It is UTC, without a time zone, in both cases.
+    """
+    rating, comment, created_at, rest = entry
+    moment = datetime.fromisoformat(created_at) if as_datetime else created_at
+    if rest is None:
+        return {"rating": rating, "comment": comment, "created_at": moment}
+    return {"rating": rating, "comment": comment, **_others(rest), "created_at": moment}
+
+
+def without_misfits(row: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """The members of an object, without those that are read as a field which cannot have their value.
+
+    An import refuses such an object. Its values are JSON values.
+    """
+    fields: list[tuple[str, str]] = [(field, column) for field, columns in plan.fields.items() for column in columns]
+    fields += (("sentiment", "sentiment"), ("context", "context"), *([("reason", plan.reason)] if plan.reason else ()))
+    wrong = {column for field, column in fields if column in row and not _fits(field, row[column])}
+    return {name: value for name, value in row.items() if name not in wrong}
+
+
+def copy_of(entry: object) -> dict[str, Any]:
+    """A copy of a dictionary, which hooks may change.
+
+    Raises:
+        FeedbackRejected: it is not a dictionary.
+    """
+    if isinstance(entry, Mapping):
+        return dict(entry)
+    message = f"feedback must be a dictionary with a rating and a comment, got {type(entry).__name__}"
+    raise FeedbackRejected([Violation("feedback", "type", message)])
+
+
+# --- in ---------------------------------------------------------------------------------------------------------------
+
+
+def _exact_parts(entry: Mapping[str, Any]) -> _Parts | None:
+    """The parts of a dictionary that fields and context return equal, as most do; ``None`` for others."""
+    ids = [entry[name] for name in _IDS if name in entry]
+    if any(type(value) is not str or label_problem("id", value) for value in ids):
+        return None
+    if "tags" in entry and not _are_tags(entry["tags"]):
+        return None
+    others = {name: value for name, value in entry.items() if name not in _EXACT_FIELDS}
+    if len(others) > MOST_VALUES or not all(_is_exact(name, value) for name, value in others.items()):
+        return None
+    enrichment = {name: others.pop(name) for name in [*others] if name.startswith("_")}
+    return _Parts(
+        entry.get("message_id"),
+        entry.get("agent_id"),
+        entry.get("author"),
+        entry.get("tags", ()),
+        context=others or NO_CONTEXT,
+        enrichment=enrichment or NO_CONTEXT,
+    )
+
+
+def _is_exact(name: object, value: object) -> bool:
+    """Whether an import stores a value unchanged in the context, under the same name."""
+    if type(name) is not str or len(name) > MAX_CONTEXT_NAME_LENGTH or not _is_context_name(name):
+        return False
+    return type(value) in _SCALARS and not is_empty(value) and not any(context_problems({name: value}))
+
+
+@lru_cache(_NAMES)
+def _is_context_name(name: str) -> bool:
+    return name not in _HIDDEN and simplified(name) not in _READ and name_problem("context", name) is None
+
+
+def _are_tags(value: object) -> bool:
+    return (
+        type(value) in (list, tuple)
+        and isinstance(value, Sequence)
+        and 0 < len(value) <= MAX_TAGS
+        and all(type(tag) is str and label_problem("tag", tag, MAX_TAG_LENGTH) is None for tag in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def _imported_parts(entry: Mapping[str, Any], session_id: str) -> _Parts:
+    """The parts of a dictionary as an import reads them. A field whose value does not fit stays empty."""
+    enrichment = dict(islice(_enrichment(entry), MOST_VALUES))
+    given = {name: plain(value) for name, value in entry.items() if name not in enrichment}
+    row = with_session({**given, **dict.fromkeys((*_ALWAYS, "idempotency_key"))}, session_id)
+    plan, builder = _reader(tuple(row))
+    values, tags, context = builder.parts(without_misfits(row, plan))
+    _, message_id, agent_id, author, *_, polarity, subjectivity = values
+    sentiment = None
+    with suppress(BadRow):
+        sentiment = sentiment_of(polarity, subjectivity)
+    kept = dict(islice(context.items(), MOST_VALUES - len(enrichment)))
+    enrichment |= {name: kept.pop(name) for name in [*kept] if name.startswith("_")}
+    return _Parts(message_id, agent_id, author, tags, sentiment, kept, enrichment)
+
+
+def _enrichment(entry: Mapping[str, Any]) -> Iterable[tuple[str, Scalar]]:
+    for name, value in entry.items():
+        if name.startswith("_") and name != _AS_JSON and not any(context_problems({name: value})):
+            yield name, value
+
+
+def _reader(names: tuple[str, ...]) -> tuple[Plan, SubmissionBuilder]:
+    if sum(map(len, names)) > _LONGEST_NAMES:
+        return _new_reader(names)
+    return _known_reader(names)
+
+
+def _new_reader(names: tuple[str, ...]) -> tuple[Plan, SubmissionBuilder]:
+    plan = plan_of_names(names)
+    return plan, builder_for(plan, "")
+
+
+_known_reader: Final = lru_cache(_READERS)(_new_reader)
+
+
+def _fits(field: str, value: Any) -> bool:
+    """Whether a field can have what an import makes of a JSON value."""
+    try:
+        match field:
+            case _ if is_empty(value):
+                return True
+            case "message_id" | "agent_id" | "author":
+                return label_problem(field, field_value(field, value)) is None
+            case "tags":
+                return _are_valid(parse_tags(to_json(value)))
+            case "reason" if isinstance(value, str) and len(value) <= MAX_TAG_LENGTH:
+                return _are_valid([value])
+            case "context":
+                own_context(value)
+            case "sentiment" if isinstance(value, Mapping) and value.keys() == {"polarity", "subjectivity"}:
+                sentiment_of(value["polarity"], value["subjectivity"])
+    except BadRow:
+        return False
+    return True
+
+
+def _are_valid(tags: Sequence[object]) -> bool:
+    return len(tags) <= MAX_TAGS and not any(label_problem("tag", tag, MAX_TAG_LENGTH) for tag in tags)
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _moment(value: object) -> datetime | None:
+    """The time of a valid ``created_at``; as the program may pass anything, others mean the current time."""
+    if not isinstance(value, str | datetime):
+        return None
+    try:
+        return parse_instant(str(value))
+    except ValueError:
+        return None
+
+
+def _encode(entry: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
+    return {name: _encoded(name, value, strict=strict) for name, value in entry.items() if name not in _ALWAYS}
+
+
+def _encoded(name: object, value: object, *, strict: bool) -> Any:
+    if not isinstance(name, str):
+        raise FeedbackRejected([Violation("feedback", "type", f"feedback must have text as names, got {name!r}")])
+    if value is None or type(value) in (str, bool):
+        return value
+    try:
+        return encode_exactly(value, name)
+    except (TypeError, ValueError) as error:
+        if strict:
+            raise FeedbackRejected([Violation(name, "type", str(error))]) from error
+        return plain(value)
+
+
+def _extras(encoded: Mapping[str, Any], submission: Submission, names: Collection[str]) -> str:
+    """The values that are not returned equal from fields and context, and what was derived from them, as JSON.
+
+    Args:
+        encoded: the values, encoded.
+        submission: what was made of them.
+        names: the names under which something may be returned. Others were derived from values with similar names.
+    """
+    target = submission.target
+    shown = _shown(
+        {
+            "message_id": target.message_id,
+            "agent_id": target.agent_id,
+            "author": submission.author,
+            "tags": list(dict.fromkeys(submission.tags)) or None,
+            "sentiment": submission.sentiment and submission.sentiment.to_dict(),
+            "idempotency_key": submission.idempotency_key,
+            "context": {**submission.context, **submission.enrichment},
+        }
+    )
+    values = {
+        name: value
+        for name, value in encoded.items()
+        if not _is_same(value, shown.get(name, _NOTHING))
+        # Feedback on the latest answer.
+        and not (value is None and name in _OF_ANSWER and name in shown)
+    }
+    derived = {name: value for name, value in shown.items() if name in values or name not in names}
+    derived.pop(RATING_GIVEN, None)
+    return _json({"values": values, "derived": derived}) if values or derived else ""
+
+
+def _is_same(value: object, shown: object) -> bool:
+    # 1, 1.0 and True are equal in Python, but not the same.
+    return type(value) is type(shown) and value == shown and (type(value) is str or repr(value) == repr(shown))
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Lone surrogates, which no storage can store.
+        return json.dumps(value, separators=(",", ":"))
+    return text
+
+
+# --- out --------------------------------------------------------------------------------------------------------------
+
+
+def _shown(rest: Mapping[str, Any]) -> dict[str, Any]:
+    """The context and the fields that have a value, as values of a dictionary."""
+    context = rest.get("context") or {}
+    shown = {name: value for name, value in context.items() if name not in _HIDDEN}
+    for name in _OPTIONAL:
+        if (value := rest.get(name)) is not None:
+            shown[name] = value
+    if str(shown.get("idempotency_key", "")).startswith(IMPORT_KEY):
+        del shown["idempotency_key"]
+    return shown
+
+
+def _others(rest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dictionary has besides rating, comment and time."""
+    shown = _shown(rest)
+    if extras := rest.get("extras"):
+        return _with_extras(shown, extras)
+    for name in str(rest.get("context", {}).get(_AS_JSON, "")).split():
+        if name in shown and name not in _FIELDS:
+            shown[name] = _parsed(shown[name])
+    return shown
+
+
+def _with_extras(shown: Mapping[str, Any], text: str) -> dict[str, Any]:
+    extras = json.loads(text)
+    derived: dict[str, Any] = extras["derived"]
+    result = {name: value for name, value in shown.items() if derived.get(name, _NOTHING) != value}
+    for name, value in extras["values"].items():
+        # What was derived from the value was changed or removed later. A sentiment may have been analyzed.
+        is_outdated = name in result or (name in derived and name not in shown)
+        if not is_outdated or name == "sentiment":
+            result[name] = value
+    return result if MARK not in text else {name: decode(value) for name, value in result.items()}
+
+
+def _parsed(value: Any) -> Any:
+    """Parse a value that was stored as JSON. Feedback from other hosts may have a value that only looks like it."""
+    try:
+        return json.loads(value)
+    except (TypeError, ValueError, RecursionError):
+        return value
