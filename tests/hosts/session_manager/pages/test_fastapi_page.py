@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from threading import Barrier
 from typing import Any
 
@@ -260,15 +261,20 @@ class TestFeedback:
             assert (response.status_code, list(response.json())) == (400, ["detail"])
         assert client.get(FEEDBACK).json()["total"] == 0
 
-    def test_any_json_value(self, open_client: Callable[..., TestClient]) -> None:
-        """What the program stored beside rating and comment is in the response, unchanged."""
+    def test_other_values(self, open_client: Callable[..., TestClient]) -> None:
+        """What the program stored beside rating and comment is in the response, dates as FastAPI writes them."""
         client = open_client()
-        extras = {"browser": {"name": "Firefox", "versions": [1, 2.5, None]}, "logged_in": True}
-        get_global_factory().create_session_manager("session-1").add_feedback({"rating": "up", **extras})
+        extras = {"browser": {"name": "Firefox", "versions": [1, 2.5, None]}, "logged in": True, "$v": 3}
+        seen = datetime(2026, 1, 26, 10, 30, tzinfo=UTC)
+        manager = get_global_factory().create_session_manager("session-1", created_at_type="datetime")
+        manager.add_feedback({"rating": "up", **extras, "seen": seen, "visits": [{"at": seen}]})
+        [stored] = manager.get_feedbacks()
         for path in (FEEDBACK, f"{FEEDBACK}/all"):
             listed = client.get(path).json()
             [entry] = listed if isinstance(listed, list) else listed["entries"]
             assert {name: entry[name] for name in extras} == extras
+            assert [datetime.fromisoformat(one) for one in (entry["seen"], entry["visits"][0]["at"])] == [seen, seen]
+            assert datetime.fromisoformat(entry["created_at"]) == stored["created_at"]
 
 
 class TestChat:
