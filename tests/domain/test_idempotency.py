@@ -27,6 +27,7 @@ TARGET = Target("session-1", message_id="message-1", agent_id="helper")
             ),
             "5649ef7c72928380",
         ),
+        (Submission(target=Target("session-1"), rating="up", extras='{"a": 1}'), "c4c816bbda9e9fb8"),
     ],
 )
 def test_fingerprints_never_change(submission: Submission, digest: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -430,6 +431,39 @@ def test_the_size_of_feedback_is_counted_in_bytes(letter: str, fits: bool) -> No
     feedback = a_feedback(comment=comment, revisions=revisions)
     assert (size_problem(feedback) is None) == fits
     assert (list(restore_violations(feedback)) == []) == fits
+
+
+@pytest.mark.parametrize(
+    ("extras", "code"),
+    [
+        (None, "type"),
+        ({}, "type"),
+        (b"{}", "type"),
+        ('{"a": "\0"}', "nul"),
+        ('{"a": "\ud800"}', "surrogate"),
+        ("€" * 4_666_667, "too_long"),
+    ],
+)
+def test_extras_are_text_that_every_storage_can_store(extras: Any, code: str) -> None:
+    """Extras have at most 14 MB in UTF-8, for submissions and for feedback of another system; JSON is not checked."""
+    assert [(one.field, one.code) for one in form_violations(a_submission(extras=extras))] == [("extras", code)]
+    if isinstance(extras, str):
+        assert [one.field for one in restore_violations(a_feedback(), extras)] == ["extras"]
+    for fits in ("", "not JSON", "€" * 4_666_666):
+        assert not form_violations(a_submission(extras=fits))
+        assert not list(restore_violations(a_feedback(), fits))
+
+
+def test_extras_leave_less_room_for_revisions() -> None:
+    """Feedback with its revisions and extras has at most 15.5 MB."""
+    plain = Revision(version=1, content=Content(Rating.UP, "x" * 250_000), reply=None, replaced_at=NOON)
+    feedback = a_feedback(revisions=tuple(evolve(plain, version=version) for version in range(1, 9)))
+    assert size_problem(feedback, "x" * 13_500_000) is None
+    assert list(restore_violations(feedback, "x" * 13_500_000)) == []
+    problem = size_problem(feedback, "x" * 13_500_001)
+    assert problem
+    assert "2,000,000 bytes of text with its 8 revisions (max: 1,999,999, because of its extras)" in problem.message
+    assert list(restore_violations(feedback, "x" * 13_500_001)) == [problem]
 
 
 class TestWhyFeedbackIsHeld:

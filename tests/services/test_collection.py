@@ -34,7 +34,7 @@ from harken import (
     Summary,
     Target,
 )
-from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored
+from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, SessionEntry, Stored
 from harken_adapters.storage.memory import open_storage
 from support import NOON, PATIENCE, ManualClock, a_feedback, a_submission, all_events, counting_ids, in_threads
 
@@ -543,3 +543,73 @@ def test_the_session_of_entries_must_be_text_that_can_be_stored() -> None:
     hk = harken.connect("memory://")
     with pytest.raises(InvalidQuery, match="session_id must not contain NUL"):
         hk.collection.session_entries("default", "a\0b")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("parts", [{}, {"author": "ann", "vote": True}])
+def test_extras_that_are_too_large_are_refused(way: str, parts: dict[str, object]) -> None:
+    """The violation names them and their limit, and nothing is stored; a check without storing finds it too."""
+    hk = harken.connect("memory://")
+    submission = a_submission(extras="€" * 5_000_000, **parts)
+    with pytest.raises(FeedbackRejected) as refused:
+        way_in(hk, way)(submission)
+    (violation,) = refused.value.violations
+    assert (violation.field, violation.code) == ("extras", "too_long")
+    assert violation.message == "extras too long: 15,000,000 bytes (max: 14,000,000)"
+    assert list(hk.export()) == []
+    (checked,) = hk.collection.check_many([submission])
+    assert isinstance(checked, FeedbackRejected)
+    assert checked.violations == (violation,)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_extras_belong_to_the_body_of_a_key(way: str) -> None:
+    """The same key with other extras is another body, and the stored extras stay."""
+    hk = harken.connect("memory://")
+    submit = way_in(hk, way)
+    first = a_submission(idempotency_key="key", extras='{"n": 1}')
+    submit(first)
+    assert submit(first).duplicate
+    for other in ('{"n": 2}', ""):
+        with pytest.raises(IdempotencyConflict):
+            submit(evolve(first, extras=other))
+    (entry,) = hk.collection.session_entries("default", "s")
+    assert entry.rest == {"idempotency_key": "key", "extras": '{"n": 1}'}
+
+
+def test_a_changed_vote_keeps_its_extras() -> None:
+    """Extras are those of the first vote, as those of any changed feedback."""
+    hk = harken.connect("memory://")
+    vote = a_submission(author="ann", vote=True, extras='{"n": 1}')
+    hk.collection.submit(vote)
+    hk.collection.submit(evolve(vote, rating="down", comment="Slow", extras='{"n": 2}'))
+    (entry,) = hk.collection.session_entries("default", "s")
+    assert entry == SessionEntry("down", "Slow", entry.created_at, {"author": "ann", "extras": '{"n": 1}'})
+
+
+def test_an_import_in_another_form_is_a_duplicate() -> None:
+    """The key of an import is a digest of an entry: what has it is the same entry, though not for new feedback."""
+    hk = harken.connect("memory://")
+    first = a_submission(idempotency_key="import-0a1b", comment="Old")
+    again = evolve(first, extras='{"n": 1}', target=Target("s", message_id="m"))
+    other = evolve(first, idempotency_key="click-1")
+    (stored, by_hand) = hk.collection.submit_many([first, other], historical=True)
+    assert isinstance(stored, Receipt)
+    assert hk.collection.submit_many([again], historical=True) == [Receipt(stored.feedback, duplicate=True)]
+    assert isinstance(by_hand, Receipt)
+    refused = [
+        *hk.collection.submit_many([evolve(other, comment="New")], historical=True),
+        *hk.collection.submit_many([again]),
+    ]
+    assert [type(one) for one in refused] == [IdempotencyConflict, IdempotencyConflict]
+
+
+def test_feedback_is_restored_with_its_extras() -> None:
+    """Restored entries may have extras, in pairs; if those of one are invalid, nothing is stored."""
+    hk = harken.connect("memory://")
+    plain, full = a_feedback("plain"), a_feedback("full")
+    with pytest.raises(FeedbackRejected, match="extras must not contain NUL"):
+        hk.collection.restore([plain, (full, "\0")])
+    assert list(hk.export()) == []
+    assert hk.collection.restore([plain, (full, "{}")]) == [Stored(plain), Stored(full)]
+    assert [entry.rest for entry in hk.collection.session_entries("default", "s")] == [{"extras": "{}"}, None]

@@ -26,9 +26,9 @@ from harken import (
 )
 from harken.configuration.storage_urls import open_storage
 from harken.ports.storage import Storage
-from harken.services.copying import ConversationPart, Copyable, Copying, SessionValue
+from harken.services.copying import ConversationPart, Copied, Copyable, Copying, SessionValue
 from harken.services.mirroring import Extra, Kind
-from harken.testing import NOON, a_feedback, accepted, with_content
+from harken.testing import NOON, a_feedback, a_series, accepted, with_content
 from support import ManualClock
 
 KINDS = ("memory", "sqlite", "mongodb")
@@ -398,3 +398,41 @@ def test_statistics_that_were_kept(pair: Pair) -> None:
         assert theirs.facets().tags == (("fast", 5),)
         copied(source, target)
         assert theirs.facets().tags == (("fast", 4), ("kind", 1))
+
+
+def test_extras_are_copied(pair: Pair) -> None:
+    """Extras are copied with their feedback, also if there are more than are read at once, and stay with changes."""
+    source, target = pair
+    series = a_series(120)
+    texts = {one.id: f'{{"number": {number}}}' for number, one in enumerate(series) if number % 3}
+    source.feedback.add([item for one in series for item in accepted(one, extras=texts.get(one.id, ""))])
+    assert copied(source, target).feedback == Copied(read=120, added=120)
+    assert target.feedback.extras("default", [one.id for one in series]) == texts
+    source.feedback.replace(series[1].answered("Thanks", at=LATER), [])
+    again = copied(source, target, mirror=True)
+    assert again.feedback == Copied(read=120, updated=1, duplicates=119)
+    assert target.feedback.extras("default", [one.id for one in series]) == texts
+
+
+@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_other_extras_are_a_difference(two: Pair, changed: bool, mirror: bool) -> None:
+    """Feedback that has other extras in the target is reported, and neither changed nor replaced."""
+    source, target = two
+    series = a_series(3)
+    for storage, texts in ((source, ("{}", "", "[1]")), (target, ("{}", "{}", "[2]"))):
+        storage.feedback.add(
+            [item for one, text in zip(series, texts, strict=True) for item in accepted(one, extras=text)]
+        )
+    if changed:
+        for one in series:
+            source.feedback.replace(one.answered("Thanks", at=LATER), [])
+    reported: list[tuple[Copyable, str]] = []
+    copying = Copying(source, target, lambda *one: reported.append(one), mirror=mirror)
+    for _ in copying.batches():
+        pass
+    assert copying.feedback.conflicts == copying.differences == 2
+    assert copying.feedback.updated == changed
+    reason = "The target has other extras, and extras never change; erase the entry there and copy again"
+    assert reported == [(source.feedback.get("default", one.id), reason) for one in series[1:]]
+    assert [target.feedback.get("default", one.id) for one in series[1:]] == series[1:]

@@ -14,6 +14,7 @@ from threading import Barrier, Event, Semaphore
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,6 +131,18 @@ class TestSharing:
         storage.go(4)
         assert names([future.result(PATIENCE) for future in futures]) == ["first", *map(str, range(10))]
         assert storage.batches == [["first"], ["0", "1", "2", "3"], ["4", "5", "6", "7"], ["8", "9"]]
+
+    def test_a_write_ends_at_32_mb_of_extras(self) -> None:
+        """Large extras are written in several writes, in order; none of them waits for memory that others use."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        large = "x" * 14_000_000
+        futures = [group.commit_soon(item("first"))]
+        storage.entered()
+        futures += [group.commit_soon(evolve(item(number), extras=large)) for number in range(5)]
+        storage.go(4)
+        assert names([future.result(PATIENCE) for future in futures]) == ["first", *map(str, range(5))]
+        assert storage.batches == [["first"], ["0", "1"], ["2", "3"], ["4"]]
 
     def test_soon_does_not_wait(self) -> None:
         """The call returns while the write is in progress, and nothing is acknowledged before it ends."""

@@ -44,7 +44,16 @@ from harken.ports.alerts import AlertRepository
 from harken.ports.conversations import ConversationRepository, JsonObject
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
-from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken.ports.repository import (
+    Accepted,
+    Conflict,
+    DuplicateOf,
+    FeedbackRepository,
+    Outcome,
+    SessionEntry,
+    Stored,
+    Taken,
+)
 from harken.ports.sessions import ChangeMetadata, JsonValue, MetadataVersions, SessionRepository
 from harken.ports.state import StateEntry, StateRepository
 from harken.ports.storage import OpenStorage, Storage
@@ -100,6 +109,7 @@ __all__ = [
     "RuleMatch",
     "Scope",
     "Sentiment",
+    "SessionEntry",
     "SessionRepository",
     "StaleFeedback",
     "StateEntry",

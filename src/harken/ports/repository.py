@@ -125,7 +125,7 @@ class FeedbackRepository(ABC):
            withdrawn or not: ``Conflict`` (``Taken.VOTE_SLOT``).
         4. Otherwise: ``Stored``.
 
-        Extras are stored with the feedback, unless they are empty. They are no part of these comparisons, and a
+        Extras are stored with the feedback, unless they are empty. These comparisons ignore them, and a
         duplicate does not change those of the stored feedback.
         """
 

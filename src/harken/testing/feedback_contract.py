@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from attrs import evolve
 
@@ -25,7 +26,7 @@ from harken.testing.builders import NOON, a_feedback, a_series, accepted, with_c
 EVERYTHING = FeedbackQuery().in_any_state()
 MINUTE = timedelta(minutes=1)
 #: One value each that a session shows beside rating, comment and time.
-_SINGLE = {
+_SINGLE: dict[str, Any] = {
     "message_id": "m",
     "agent_id": "a",
     "author": "bob",
@@ -403,7 +404,7 @@ class FeedbackContract(FreshStorage):
             check_same(_extras(storage, [one.id for one in series]), sorted(expected.items()))
 
     def test_a_duplicate_keeps_the_first_extras(self) -> None:
-        """Extras are written when feedback is stored, and are no part of what makes it a duplicate or a conflict."""
+        """Extras are written when feedback is stored, and are not compared to find duplicates and conflicts."""
         first = a_feedback(idempotency_key="key", fingerprint="body", author="ann", vote=True)
         by_key = a_feedback(idempotency_key="key", fingerprint="body", author="ann")
         by_vote = a_feedback(author="ann", vote=True)

@@ -11,6 +11,8 @@ from typing import Any
 import bson
 import pytest
 from bson import Int64, ObjectId
+from hypothesis import given
+from hypothesis import strategies as st
 from strands import Agent
 
 import harken
@@ -162,8 +164,8 @@ def test_ids_with_dots_are_paths(hk: Harken) -> None:
 @pytest.mark.parametrize(
     ("agent_id", "agent", "reason"),
     [
-        ("session:1", {"messages": [said(0)]}, "agent_id must not begin with 'session:', which Harken uses"),
-        ("multi_agent:g", {"messages": [said(0)]}, "agent_id must not begin with 'multi_agent:', which Harken uses"),
+        ("session:1", {"messages": [said(0)]}, "agent_id must not begin with session: or multi_agent:"),
+        ("multi_agent:g", {"messages": [said(0)]}, "agent_id must not begin with session: or multi_agent:"),
         ("a\nb", {"messages": [said(0)]}, "agent_id must not contain control characters"),
         ("x" * 201, {"messages": [said(0)]}, "agent_id too long: 201 characters (max: 200)"),
         ("a", {"agent_data": "lost", "messages": [said(0)]}, "agent_data must be an object, got str"),
@@ -331,7 +333,7 @@ def test_other_guardrail_events_are_rejected(hk: Harken, event: object, reason: 
 
 
 def test_a_session_keeps_its_type_and_times(hk: Harken) -> None:
-    """They are no agent: neither listed, nor counted when the session is erased."""
+    """Their record is not an agent: it is neither listed, nor counted when the session is erased."""
     tally, _ = migrated(hk, [session({"helper": {}}, session_type="default", created_at=AT, updated_at=AT)])
     assert (tally.sessions, tally.agents) == (Tally(1, 1, 0, 0), Tally(1, 1, 0, 0))
     manager = open_session(hk)
@@ -367,6 +369,21 @@ def test_feedback_is_linked_to_its_message(hk: Harken, entry: Document, message_
     assert migrated(hk, [document])[1] == []
     [feedback] = hk.export()
     assert feedback.message_id == message_id
+    [found] = open_session(hk).get_feedbacks()
+    del found["created_at"]
+    assert found == {"rating": "up", "comment": "", **entry}
+    assert {name: type(value) for name, value in found.items() if name in entry} == {
+        name: type(value) for name, value in entry.items()
+    }
+
+
+def test_feedback_that_was_migrated_without_its_message(hk: Harken) -> None:
+    """It is a duplicate when its conversation is migrated later, and is not changed."""
+    entries = [{"rating": "up", "message_id": 0, "agent_id": "helper"}]
+    migrated(hk, [session(feedbacks=entries)])
+    tally, _ = migrated(hk, [session({"helper": {"messages": [said(0)]}}, feedbacks=entries)])
+    assert (tally.feedback, tally.messages) == (Tally(1, 0, 1, 0), Tally(1, 1, 0, 0))
+    assert [one.message_id for one in hk.export()] == ["0"]
 
 
 def test_feedback_on_renumbered_messages(hk: Harken) -> None:
@@ -430,6 +447,52 @@ def test_a_dry_run_stores_nothing(hk: Harken) -> None:
 
 
 # --- all of it --------------------------------------------------------------------------------------------------------
+
+
+odd = st.sampled_from(
+    (None, True, 7, -1.5, "x", "", [1], {"a": {"b": 1}}, b"\0", AT, ObjectId("0" * 24), bson.Regex("a"))
+)
+numbers = st.integers(-1, 3) | odd
+guardrail_events = odd | st.fixed_dictionaries(
+    {"agent_id": st.sampled_from("ab") | odd, "message_id": numbers, "timestamp": st.just(AT) | odd}
+)
+messages = odd | st.fixed_dictionaries(
+    {"message_id": numbers, "role": st.just("user") | odd, "content": st.text(max_size=3) | odd},
+    optional=dict.fromkeys(("created_at", "redact_message", "event_loop_metrics", "other", "message"), odd)
+    | {"guardrail_event": guardrail_events},
+)
+arrays = st.lists(messages, max_size=3) | odd
+agents = odd | st.fixed_dictionaries(
+    {"messages": arrays},
+    optional={"b": st.fixed_dictionaries({"messages": arrays}), "created_at": odd}
+    | {"agent_data": st.dictionaries(st.sampled_from(("state", "agent_id", "model", "other")), odd) | odd},
+)
+documents = st.fixed_dictionaries(
+    {
+        "_id": st.sampled_from("st") | odd,
+        "agents": st.dictionaries(st.sampled_from(("a", "b", "a.b", "")), agents) | odd,
+    },
+    optional={"guardrail_events": st.lists(guardrail_events, max_size=3) | odd, "session_type": odd, "updated_at": odd},
+)
+
+
+@given(st.lists(documents, max_size=3))
+def test_any_conversation_is_accounted_for(found: list[Document]) -> None:
+    """No document stops a migration; each value is stored or rejected, and a repeated migration adds nothing."""
+    with harken.connect("memory://") as hk:
+        tally, rejected = migrated(hk, found)
+        for one in tally.kinds.values():
+            assert one.read == one.added + one.duplicates + one.rejected
+        assert len(rejected) == tally.rejected
+        again, _ = migrated(hk, found)
+        assert [one.added for one in again.kinds.values()] == [0] * 6
+        assert [one.read for one in again.kinds.values()] == [one.read for one in tally.kinds.values()]
+        for document in found:
+            if document["_id"] in ("s", "t"):
+                manager = open_session(hk, session_id=document["_id"])
+                for agent_id in manager.session_repository.speakers(document["_id"]):  # type: ignore[attr-defined]
+                    agent_of(manager, agent_id)
+                manager.get_guardrail_events()
 
 
 def check_whole_migration(hk: Harken, size: int) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 import harken
 from harken import (
+    Cursor,
     FeedbackQuery,
     Rating,
     Sentiment,
@@ -122,6 +123,7 @@ def test_an_empty_file_is_used(path: Path) -> None:
 
 #: Statements that turn a file of this version into one of the previous version.
 _UNDONE = {
+    11: ("ALTER TABLE feedback DROP COLUMN extras",),
     10: (
         "DROP TRIGGER feedback_counted",
         *re.findall(r"CREATE TRIGGER feedback_counted.*?END", MIGRATIONS[0], re.DOTALL)[:1],
@@ -229,7 +231,7 @@ def schema_of(path: Path) -> list[tuple[str, ...]]:
     with sqlite3.connect(path) as connection:
         made = connection.execute("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY type, name").fetchall()
         made += connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1 ORDER BY tbl, idx").fetchall()
-        for table in ("event", "delivery", "api_key"):
+        for table in ("event", "delivery", "api_key", "feedback"):
             made += connection.execute("SELECT name, type FROM pragma_table_info(?) ORDER BY name", (table,)).fetchall()
         made += connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'feedback_key'").fetchall()
     connection.close()
@@ -401,6 +403,37 @@ def test_a_migrated_file_equals_a_new_one(path: Path, version: int) -> None:
     downgrade(path, version)
     fill(path, 1)
     assert schema_of(path) == new
+
+
+def test_a_file_of_the_tenth_version_is_migrated(path: Path) -> None:
+    """A file from before extras keeps its feedback, which has none, and stores those of new feedback."""
+    with harken.connect(url_of(path)) as hk:
+        old = hk.submit("session", "up").feedback
+    downgrade(path, 10)
+    new = a_feedback()
+    with open_storage(url_of(path)) as storage:
+        storage.feedback.add(accepted(new, extras='{"n": 1}'))
+        assert list(storage.feedback.stream(FeedbackQuery())) == sorted([old, new], key=Cursor.of)
+        assert storage.feedback.extras("default", [old.id, new.id]) == {new.id: '{"n": 1}'}
+        assert storage.check() == []
+
+
+def test_a_process_of_the_tenth_version_continues(path: Path) -> None:
+    """A process that opened the file before it was migrated stores and changes feedback, and keeps extras."""
+    inserted = "application, id, session_id, rating, comment, tags, context, status, created_at, updated_at, version"
+    with open_storage(url_of(path)) as storage:
+        one = a_feedback()
+        storage.feedback.add(accepted(one, extras='{"n": 1}'))
+        with sqlite3.connect(path) as before:
+            before.execute(
+                f"INSERT INTO feedback ({inserted}, fingerprint, vote) "
+                "VALUES ('default', 'two', 'session', 1, '', '[]', '{}', 'approved', 0, 0, 1, '', 0)"
+            )
+            before.execute("UPDATE feedback SET reply = 'Thanks', version = 2 WHERE id = ?", (one.id,))
+        before.close()
+        assert storage.feedback.extras("default", [one.id, "two"]) == {one.id: '{"n": 1}'}
+        assert storage.feedback.get("default", one.id).reply == "Thanks"
+        assert storage.check() == []
 
 
 def test_an_invalid_path_raises_a_helpful_error(tmp_path: Path) -> None:
@@ -659,6 +692,18 @@ def test_erased_text_is_gone_from_the_disk(path: Path) -> None:
         found = contents(path.parent)
         assert secret.encode() not in found
         assert b"harmless" in found
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_erased_extras_are_gone_from_the_disk(path: Path, size: int) -> None:
+    """This holds for extras within the page of their feedback, and for those that need pages of their own."""
+    with open_storage(url_of(path)) as storage:
+        storage.feedback.add(accepted(a_feedback("doomed"), extras="".join(f"<secret {n}>" for n in range(size))))
+        storage.feedback.add(accepted(a_feedback("kept"), extras="".join(f"<harmless {n}>" for n in range(size))))
+        assert storage.feedback.erase(FeedbackQuery(session_id="doomed"), at=NOON).feedback == 1
+        found = contents(path.parent)
+        assert b"<secret " not in found
+        assert b"<harmless " in found
 
 
 def test_erased_text_is_gone_from_the_disk_despite_readers(path: Path) -> None:

@@ -30,6 +30,7 @@ _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
     "statistics of a message": (lambda hk: hk.summary(session_id="s-1", message_id="m"), "session_id=?"),
     "a page of a session": (lambda hk: hk.feedback(session_id="s-1"), "session_id=?"),
     "all of a session": (lambda hk: list(hk.export(session_id="s-1")), "session_id=?"),
+    "what a session shows": (lambda hk: list(hk.collection.session_entries("default", "s-1")), "session_id=?"),
     "votes in a session": (lambda hk: hk.collection.votes("default", "s-1", "a"), "=? AND "),
     "a page of an author": (lambda hk: hk.feedback(author="a"), "author=?"),
     "statistics of an author": (lambda hk: hk.summary(author="a"), "author=?"),

@@ -140,6 +140,14 @@ def test_searches_of_every_version_find_the_same(stored: Storage) -> None:
         assert [one.id for one in stored.feedback.find(query, limit=9).items] == ids
 
 
+def test_extras_of_every_version_read_the_same(stored: Storage, request: pytest.FixtureRequest) -> None:
+    """Files of SQLite have extras from version 11 on; data of MongoDB may have them in any version."""
+    kind, version = request.node.callspec.params["stored"].split("-")
+    expected = {"elsewhere": '{"nested": ["é", 1.0]}'} if kind == "sqlite" and int(version) >= 11 else {}
+    assert stored.feedback.extras("shop", ["elsewhere"]) == expected
+    assert stored.feedback.extras("default", ["plain", "full"]) == {}
+
+
 def test_stored_feedback_of_every_version_can_be_changed(stored: Storage) -> None:
     """A change of stored feedback appends a revision to those that it has."""
     before = stored.feedback.get("default", "full")

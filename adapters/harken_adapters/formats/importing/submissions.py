@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from harken import Rating, Sentiment, Submission, Target
-from harken.domain.idempotency import IMPORT_ID, IMPORT_KEY
+from harken.domain.idempotency import IMPORT_ID
 from harken.domain.rules import (
     MAX_CONTEXT_KEYS,
     MAX_CONTEXT_VALUE_LENGTH,
@@ -117,7 +117,7 @@ class SubmissionBuilder(ABC):
             sentiment=sentiment_of(polarity, subjectivity),
             created_at=created_at,
             application=self._application,
-            idempotency_key=f"{IMPORT_KEY}{key}",
+            idempotency_key=f"import-{key}",
         )
 
     @abstractmethod

@@ -119,8 +119,9 @@ def _agent(agent_id: str, value: Any, events: GuardrailEvents) -> Agent:
 def _id_problem(agent_id: str) -> str:
     if problem := label_problem("agent_id", agent_id):
         return problem.message
-    reserved = next((one for one in _RESERVED if agent_id.startswith(one)), None)
-    return f"agent_id must not begin with {reserved!r}, which Harken uses for other records" if reserved else ""
+    if agent_id.startswith(_RESERVED):
+        return f"agent_id must not begin with {' or '.join(_RESERVED)}, as other records of Harken do"
+    return ""
 
 
 def _record(agent_id: str, value: _Object, *, has_messages: bool) -> dict[str, Any]:

@@ -68,15 +68,14 @@ class SessionMigration:
         self.tally.agents.read += 1
         self.tally.messages.read += len(agent.messages)
         self.tally.guardrail_events.read += sum(len(message.events) for message in agent.messages)
-        problem = problem or agent.problem
-        reason = problem or self._put(session, agent.id, agent.record, self.tally.agents)
+        reason = problem or agent.problem or self._put(session, agent.id, agent.record, self.tally.agents)
         if reason:
             self._reject(self.tally.agents, session, reason, {"agent": agent.id, "value": plain(agent.raw)})
-        if problem or (reason and reason != _OTHER_VALUE):
-            for message in agent.messages:
-                self._reject_message(session, agent, message, message.problem or _NO_AGENT)
+        if not reason or reason == _OTHER_VALUE:
+            self._add_messages(session, agent)
             return
-        self._add_messages(session, agent)
+        for message in agent.messages:
+            self._reject_message(session, agent, message, problem or message.problem or _NO_AGENT)
 
     def _put(self, session: Session, agent_id: str, record: JsonObject, tally: Tally) -> str:
         """Store the state of an agent that has none. Returns why it was not stored; empty if it is in the target."""

@@ -30,7 +30,7 @@ _MULTI_AGENT: Final = "multi_agent:"
 #: What is stored beside the values of Strands, and stays when those are stored again. ``original`` has values that a
 #: migration found and Strands does not know.
 _PROMPT: Final = "prompt_metadata"
-_KEPT_OF_AGENTS: Final = (_PROMPT, "original")
+_KEPT_OF_AGENTS: Final[Sequence[str]] = (_PROMPT, "original")
 _KEPT: Final = ("event_loop_metrics", "guardrail_events", "original")
 #: Enough for a message of placeholders.
 _SMALLEST: Final = 1_000
@@ -175,9 +175,9 @@ class HarkenSessionRepository(SessionRepository):
         self._put_encoded(session_id, agent_id, encode(record, f"The state of agent {agent_id!r}"))
 
     def _put_encoded(self, session_id: str, agent_id: str, record: Mapping[str, Any]) -> None:
-        before: dict[str, Any] = self._written.get((session_id, agent_id), {})
+        before = self._written.get((session_id, agent_id), {})
         kept = {name: before[name] for name in _KEPT_OF_AGENTS if name in before}
-        whole = {**kept, **record, **self._details.get((session_id, agent_id), {})}
+        whole: dict[str, Any] = {**kept, **record, **self._details.get((session_id, agent_id), {})}
         self._put_shortened(session_id, agent_id, whole)
         self._written[session_id, agent_id] = whole
 

@@ -20,19 +20,19 @@ _REST: Final = {
     "context": "json(nullif(context, '{}'))",
     "extras": "extras",
 }
-_SELECT: Final = f"""
-    SELECT
-        CASE rating WHEN 1 THEN 'up' WHEN -1 THEN 'down' END,
-        comment,
-        strftime('%Y-%m-%dT%H:%M:%S', created_at / 1000000, 'unixepoch') || printf('.%06d', created_at % 1000000),
-        CASE
-            WHEN tags = '[]' AND context = '{{}}' AND message_id IS NULL AND agent_id IS NULL AND author IS NULL
-                AND polarity IS NULL AND idempotency_key IS NULL AND extras IS NULL
-            THEN NULL ELSE json_array({", ".join(_REST.values())})
-        END
-    FROM feedback
-    WHERE application = ? AND session_id = ? AND status = 'approved' AND withdrawn_at IS NULL
-    ORDER BY created_at, id
+_SELECT: Final = f"""\
+SELECT
+    CASE rating WHEN 1 THEN 'up' WHEN -1 THEN 'down' END,
+    comment,
+    strftime('%Y-%m-%dT%H:%M:%S', created_at / 1000000, 'unixepoch') || printf('.%06d', created_at % 1000000),
+    CASE
+        WHEN tags = '[]' AND context = '{{}}' AND message_id IS NULL AND agent_id IS NULL AND author IS NULL
+            AND polarity IS NULL AND idempotency_key IS NULL AND extras IS NULL
+        THEN NULL ELSE json_array({", ".join(_REST.values())})
+    END
+FROM feedback
+WHERE application = ? AND session_id = ? AND status = 'approved' AND withdrawn_at IS NULL
+ORDER BY created_at, id
 """  # noqa: S608 - made of constants
 
 

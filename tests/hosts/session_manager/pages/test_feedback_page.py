@@ -23,7 +23,8 @@ from harken import Change, FeedbackRejected, Harken, IdempotencyConflict
 from harken.ports.storage import Storage
 from harken.services.copying import Copying
 from harken_adapters.formats.import_options import ImportOptions
-from harken_adapters.formats.migrating import Migration, plan_of
+from harken_adapters.formats.migrating.feedback import plan_of
+from harken_adapters.formats.migrating.migration import Migration
 from harken_adapters.hosts.session_manager import MongoDBSessionManager, MongoDBSessionRepository
 from hosts.session_manager.pages.conftest import Open
 from local_model import LocalModel
@@ -111,6 +112,12 @@ def storage_of(hk: Harken) -> Storage:
     return hk._storage
 
 
+@pytest.fixture
+def on_memory(hk: Harken) -> MongoDBSessionManager:
+    """A session in memory, for what no storage decides."""
+    return MongoDBSessionManager("session-1", harken=hk)
+
+
 class TestValues:
     """What a program passes comes back unchanged."""
 
@@ -133,11 +140,10 @@ class TestValues:
         assert all(moment.tzinfo is None for moment in times)
 
     @pytest.mark.parametrize("name", sorted(ODD))
-    def test_odd_values(self, open_session: Open, name: str) -> None:
+    def test_odd_values(self, on_memory: MongoDBSessionManager, name: str) -> None:
         """Any name, and any value of JSON or of MongoDB, is returned with its type."""
-        manager = open_session()
-        manager.add_feedback({"rating": "up", name: ODD[name]})
-        [found] = manager.get_feedbacks()
+        on_memory.add_feedback({"rating": "up", name: ODD[name]})
+        [found] = on_memory.get_feedbacks()
         assert repr(extras(found)) == repr({name: ODD[name]})
 
     def test_all_odd_values_at_once(self, open_session: Open) -> None:
@@ -165,36 +171,31 @@ class TestValues:
         assert extras(found) == extras(entry)
 
     @pytest.mark.parametrize("value", [{1, 2}, object(), {1: "a"}, {"a": [{1, 2}]}])
-    def test_a_value_that_cannot_be_stored(self, open_session: Open, value: object) -> None:
+    def test_a_value_that_cannot_be_stored(self, on_memory: MongoDBSessionManager, value: object) -> None:
         """The error names it, and what is expected; nothing is stored."""
-        manager = open_session()
         with pytest.raises(FeedbackRejected, match=r"answers.* must (be text, a number|have text as keys)"):
-            manager.add_feedback({"rating": "up", "answers": value})
+            on_memory.add_feedback({"rating": "up", "answers": value})
         with pytest.raises(FeedbackRejected, match="text as names, got 7"):
-            manager.add_feedback({"rating": "up", 7: "a"})  # type: ignore[dict-item] # the mistake
-        assert manager.get_feedbacks() == []
+            on_memory.add_feedback({"rating": "up", 7: "a"})  # type: ignore[dict-item] # the mistake
+        assert on_memory.get_feedbacks() == []
 
-    def test_a_value_that_contains_itself(self, open_session: Open) -> None:
+    def test_a_value_that_contains_itself(self, on_memory: MongoDBSessionManager) -> None:
         """It is refused."""
         endless: list[Any] = []
         endless.append(endless)
         with pytest.raises(FeedbackRejected, match="nested at most"):
-            open_session().add_feedback({"rating": "up", "answers": endless})
+            on_memory.add_feedback({"rating": "up", "answers": endless})
 
     @pytest.mark.parametrize(
         "created_at",
         ["yesterday", 7, None, {"$date": 1}, datetime(2020, 1, 1), "2020-01-01T00:00:00"],  # noqa: DTZ001
     )
-    def test_the_time_of_feedback(self, open_session: Open, created_at: object) -> None:
+    def test_the_time_of_feedback(self, on_memory: MongoDBSessionManager, created_at: object) -> None:
         """A time is kept; anything else means now."""
-        manager = open_session()
-        began = datetime.now(UTC).replace(tzinfo=None)
-        manager.add_feedback({"rating": "up", "created_at": created_at})
-        [found] = manager.get_feedbacks()
-        if str(created_at).startswith("2020"):
-            assert found["created_at"] == "2020-01-01T00:00:00.000000"
-        else:
-            assert datetime.fromisoformat(found["created_at"]) >= began
+        on_memory.add_feedback({"rating": "up", "created_at": created_at})
+        [found] = on_memory.get_feedbacks()
+        expected = "2020-01-01T00:00:00.000000" if str(created_at).startswith("2020") else "2026-03-04T12:00:00.000000"
+        assert found["created_at"] == expected
 
     def test_times_as_datetimes(self, open_session: Open, place: dict[str, Any]) -> None:
         """With ``created_at_type="datetime"``, they are UTC without a zone, as in mongodb_session_manager."""
@@ -295,14 +296,13 @@ class TestFields:
             ("sentiment", "good", None),
         ],
     )
-    def test_what_fits(self, open_session: Open, name: str, value: object, stored: object) -> None:
+    def test_what_fits(self, on_memory: MongoDBSessionManager, name: str, value: object, stored: object) -> None:
         """Text, and numbers as text; other values leave the field empty."""
-        manager = open_session()
-        receipt = manager.add_feedback({"rating": "up", name: value})
+        receipt = on_memory.add_feedback({"rating": "up", name: value})
         assert receipt is not None
         field = {"Author": "author", "reason": "tags"}.get(name, name)
         assert getattr(receipt.feedback, field) == stored
-        [found] = manager.get_feedbacks()
+        [found] = on_memory.get_feedbacks()
         assert repr(extras(found)) == repr({name: value})
 
     def test_the_number_of_a_message(self, repository: MongoDBSessionRepository) -> None:
@@ -477,7 +477,7 @@ class TestHooks:
 
     @pytest.mark.parametrize("shape", ["function", "object", "method", "partial", "mock"])
     @pytest.mark.parametrize("by_name", [True, False])
-    def test_shapes(self, open_session: Open, shape: str, *, by_name: bool) -> None:
+    def test_shapes(self, hk: Harken, shape: str, *, by_name: bool) -> None:
         """Any callable is a hook; it passes the feedback on by position or by name."""
 
         def function(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
@@ -498,7 +498,7 @@ class TestHooks:
             "partial": partial(function),
             "mock": Mock(side_effect=function),
         }
-        manager = open_session(feedback_hook=hooks[shape])
+        manager = MongoDBSessionManager("session-1", feedback_hook=hooks[shape], harken=hk)
         assert manager.add_feedback({"rating": "up"}) is not None
         assert extras(manager.get_feedbacks()[0]) == {"seen": ["add", "session-1"]}
 
