@@ -240,12 +240,21 @@ def _are_tags(value: object) -> bool:
 
 
 def _imported_parts(entry: Mapping[str, Any], session_id: str) -> _Parts:
-    """The parts of a dictionary as an import reads them. A field stays empty if it cannot have its value."""
+    """The parts of a dictionary as an import reads them. A field stays empty if it cannot have its value.
+
+    Raises:
+        FeedbackRejected: an integer has more than 4,300 digits.
+    """
     enrichment = dict(islice(_enrichment(entry), MOST_VALUES))
     given = {name: plain(value) for name, value in entry.items() if name not in enrichment}
     row = with_session({**given, **dict.fromkeys((*_ALWAYS, "idempotency_key"))}, session_id)
     plan, builder = _reader(tuple(row))
-    values, tags, context = builder.parts(without_misfits(row, plan))
+    try:
+        values, tags, context = builder.parts(without_misfits(row, plan))
+    except ValueError as error:
+        # Python converts only integers of up to 4,300 digits to text.
+        message = f"feedback has a value that cannot be stored: {error}"
+        raise FeedbackRejected([Violation("feedback", "range", message)]) from error
     _, message_id, agent_id, author, *_, polarity, subjectivity = values
     sentiment = None
     with suppress(BadRow):

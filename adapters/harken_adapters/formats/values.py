@@ -98,7 +98,10 @@ def plain(value: Any, *, finite: bool = True) -> Any:
         return value
     if isinstance(value, float) and (math.isfinite(value) or not finite):
         return value
-    return next((convert(value) for kind, convert in _PLAIN if isinstance(value, kind)), str(value))
+    for kind, convert in _PLAIN:
+        if isinstance(value, kind):
+            return convert(value)
+    return str(value)
 
 
 def _stamp(moment: datetime) -> str:

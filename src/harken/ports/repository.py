@@ -82,20 +82,21 @@ class SessionEntry(NamedTuple):
     @classmethod
     def of(cls, feedback: Feedback, extras: str = "") -> SessionEntry:
         """Return what a session shows of this feedback and its extras."""
-        content = feedback.content
-        rest = {
-            "message_id": feedback.message_id,
-            "agent_id": feedback.agent_id,
+        target, content = feedback.target, feedback.content
+        values = {
+            "message_id": target.message_id,
+            "agent_id": target.agent_id,
             "author": feedback.author,
-            "tags": list(content.tags) or None,
+            "tags": content.tags and list(content.tags),
             "sentiment": content.sentiment and content.sentiment.to_dict(),
             "idempotency_key": feedback.idempotency_key,
-            "context": dict(content.context) or None,
-            "extras": extras or None,
+            "context": content.context and dict(content.context),
+            "extras": extras,
         }
-        present = {name: value for name, value in rest.items() if value is not None}
-        created_at = feedback.created_at.replace(tzinfo=None).isoformat(timespec="microseconds")
-        return cls(content.rating.value, content.comment, created_at, present or None)
+        # Most entries have nothing else.
+        rest = {name: value for name, value in values.items() if value} if any(values.values()) else None
+        created_at = feedback.created_at.isoformat(timespec="microseconds").removesuffix("+00:00")
+        return cls(content.rating.value, content.comment, created_at, rest)
 
 
 class FeedbackRepository(ABC):

@@ -10,6 +10,7 @@ from harken import ConfigurationError, Harken, InvalidMetadata, Receipt, Target
 from harken.domain.rules import label_problem
 from harken.domain.texts import as_texts
 from harken.services.conversations import MAX_SIZE
+from harken_adapters.formats.messages import Message
 from harken_adapters.formats.session_feedback import copy_of, join, to_submission
 from harken_adapters.formats.statistics import session_record
 from harken_adapters.formats.value_encoding import decode, encode_exactly
@@ -136,18 +137,20 @@ class MongoDBSessionRepository(HarkenSessionRepository):
         the number as text is the id.
         """
         if isinstance(message_id, int):
-            tracked = self._tracking_ids(session_id, message_id, agent_id)
-            message_id = tracked[0] if len(tracked) == 1 else str(message_id)
+            found = self._ids_of(session_id, message_id, agent_id)
+            message_id = found[0] if len(found) == 1 else str(message_id)
         return Target(session_id, message_id, agent_id)
 
-    def _tracking_ids(self, session_id: str, number: int, agent_id: str | None) -> list[str]:
+    def _ids_of(self, session_id: str, number: int, agent_id: str | None) -> list[str]:
         """The ids of the messages with this number, of one agent or of all."""
         if not 0 <= number <= _LAST_NUMBER or label_problem("session_id", session_id):
             return []
-        agents = self.speakers(session_id) if agent_id is None else [agent_id]
-        messages = [self.read_message(session_id, agent, number) for agent in agents]
-        ids = [message.message.get("tracking_id") for message in messages if message is not None]
-        return [tracking_id for tracking_id in ids if isinstance(tracking_id, str)]
+        conversations = self.harken.conversations
+        with session_errors():
+            agents = conversations.speakers(self.application, session_id) if agent_id is None else [agent_id]
+            found = [conversations.message(self.application, session_id, agent, number) for agent in agents]
+        ids = [Message.of(message).id for message in found if message is not None]
+        return [one for one in ids if isinstance(one, str) and label_problem("message_id", one) is None]
 
     # --- metadata --------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,9 @@ from typing import Any, Final
 from harken.domain.feedback import Sentiment
 from harken.ports.repository import SessionEntry
 
+#: Takes half as long as ``json.loads``, which also looks for white space around short values.
+_from_json: Final = json.JSONDecoder().raw_decode
+
 #: The SQL expression of each other value, or NULL. Entries without any of them need no JSON.
 _REST: Final = {
     "message_id": "message_id",
@@ -46,7 +49,8 @@ def read_session_entries(connection: sqlite3.Connection, application: str, sessi
 
 
 def _decode(rest: str) -> dict[str, Any]:
-    values = {name: value for name, value in zip(_REST, json.loads(rest), strict=True) if value is not None}
+    decoded, _ = _from_json(rest)
+    values = {name: value for name, value in zip(_REST, decoded, strict=True) if value is not None}
     if "sentiment" in values:
         values["sentiment"] = Sentiment.from_millionths(*values["sentiment"]).to_dict()
     return values

@@ -175,6 +175,8 @@ class TestValues:
         """The error names it, and what is expected; nothing is stored."""
         with pytest.raises(FeedbackRejected, match=r"answers.* must (be text, a number|have text as keys)"):
             on_memory.add_feedback({"rating": "up", "answers": value})
+        with pytest.raises(FeedbackRejected, match=r"a value that cannot be stored: .*4300 digits"):
+            on_memory.add_feedback({"rating": "up", "answers": [10**5_000]})
         with pytest.raises(FeedbackRejected, match="text as names, got 7"):
             on_memory.add_feedback({"rating": "up", 7: "a"})  # type: ignore[dict-item] # the mistake
         assert on_memory.get_feedbacks() == []
@@ -311,6 +313,10 @@ class TestFields:
             repository.create_agent("s", SessionAgent(agent_id, {}, {}))
             message: Any = {"role": "assistant", "content": [{"text": "Hi"}], "tracking_id": f"{agent_id}-{number}"}
             repository.create_message("s", agent_id, SessionMessage(message, number))
+        # As a program without Strands stores it.
+        conversations, application = repository.harken.conversations, repository.application
+        conversations.append(application, "s", "c", 5, {"role": "assistant", "content": "Hi", "id": "c-5"})
+        conversations.append(application, "s", "c", 6, {"role": "assistant", "content": "Hi"})
         given: list[dict[str, Any]] = [
             {"message_id": 1, "agent_id": "a"},
             {"message_id": 1, "agent_id": "b"},
@@ -319,9 +325,11 @@ class TestFields:
             {"message_id": 1},
             {"message_id": 2, "agent_id": "b"},
             {"message_id": "2"},
+            {"message_id": 5},
+            {"message_id": 6},
         ]
         targets = [repository.add_feedback("s", {"rating": "up", **one}).feedback.message_id for one in given]
-        assert targets == ["a-1", "b-1", "a-2", "b-3", "1", "2", "2"]
+        assert targets == ["a-1", "b-1", "a-2", "b-3", "1", "2", "2", "c-5", "6"]
         assert [extras(one) for one in repository.get_feedbacks("s")] == given
 
     def test_feedback_on_an_answer(self, open_session: Open) -> None:
