@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from attrs import fields
+from attrs import fields, frozen
 
 from harken.ports import (
     Accepted,
@@ -37,6 +37,16 @@ from harken.ports import (
 )
 
 
+@frozen
+class Become:
+    """Changes metadata to these values, regardless of what they were: a function itself cannot be stored."""
+
+    values: dict[str, Any]
+
+    def __call__(self, _before: Any) -> dict[str, Any]:
+        return self.values
+
+
 def by_name(*kinds: Any) -> dict[str, Any]:
     """Map the classes from their names."""
     return {kind.__name__: kind for kind in kinds}
@@ -44,7 +54,7 @@ def by_name(*kinds: Any) -> dict[str, Any]:
 
 # A line can be decoded to these types only, even if an attacker wrote it. Pickle could not guarantee that.
 MICROSECOND = timedelta(microseconds=1)
-VALUES = by_name(Accepted, Alert, ApiKey, Attempt, Delivery, Event, Feedback, FeedbackQuery, StateEntry)
+VALUES = by_name(Accepted, Alert, ApiKey, Attempt, Become, Delivery, Event, Feedback, FeedbackQuery, StateEntry)
 VALUES |= by_name(Content, Moderation, Revision, RuleMatch, Sentiment, Subject, Target, Traits)
 ENUMS = by_name(AlertKind, AttemptOutcome, DeliveryState, EventType, ModerationStatus, Rating, Scope)
 GROUPS = by_name(list, tuple, frozenset, dict, Context)

@@ -10,13 +10,13 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import IO, Any
 from urllib.parse import unquote
 from zlib import crc32
 
 from attrs import NOTHING, fields
-from journal_lines import from_line, to_line
+from journal_lines import Become, from_line, to_line
 
 import harken
 from harken.ports import (
@@ -52,6 +52,7 @@ def open_storage(url: str) -> Iterator[Storage]:
         names = [part.name for part in fields(Storage) if part.default is NOTHING]
         repositories: dict[str, Any] = {name: Journaled(name, journal, getattr(in_memory, name)) for name in names}
         repositories["outbox"] = JournaledOutbox("outbox", journal, in_memory.outbox)
+        repositories["sessions"] = JournaledSessions("sessions", journal, in_memory.sessions)
         yield Storage(**repositories)
 
 
@@ -59,6 +60,7 @@ class Journaled:
     """A repository that reads from memory and writes through the journal."""
 
     def __init__(self, name: str, journal: "Journal", in_memory: Any) -> None:
+        self._lock = journal.lock
         self._write = partial(journal.write, name)
         self._in_memory = in_memory
 
@@ -75,6 +77,16 @@ class JournaledOutbox(Journaled):
         return self._write("claim", channel, now=now, **how) if first and first[0].due_at <= now else []
 
 
+class JournaledSessions(Journaled):
+    """The result of a change is journaled, which nothing else changes meanwhile."""
+
+    def change(self, application: str, session_id: str, apply: Callable[[Any], Any]) -> Any:
+        """Change metadata with a function, as the port specifies."""
+        with self._lock:
+            after = apply(self._in_memory.get(application, session_id))
+            return self._write("change", application, session_id, Become(dict(after)))
+
+
 class Journal:
     """The file: a header, then one line for each change, which begins with its checksum."""
 
@@ -82,7 +94,7 @@ class Journal:
         self._path = path
         self._file = file
         self._storage = storage
-        self._lock = Lock()
+        self.lock = RLock()
         with translate_errors(path):
             self._replay()
 
@@ -94,13 +106,13 @@ class Journal:
         line = to_line((repository, method, args, kwargs))
         # Decoded from the line, so that exactly the same call is replayed later.
         change = self._change(line)
-        with self._lock:
+        with self.lock:
             self._append(b"%08x %s\n" % (crc32(line), line))
             return change()
 
     def close(self) -> None:
         """Close the file; later writes raise ``StorageClosed``."""
-        with self._lock:
+        with self.lock:
             self._file.close()
 
     def _change(self, line: bytes) -> Callable[[], Any]:

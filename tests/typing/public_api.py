@@ -141,6 +141,8 @@ def changing(hk: Harken) -> None:
     assert_type(hk.collection.set_vote(Target("s"), "ann", "up"), Receipt)
     assert_type(hk.moderation.undo("default", "f", expected_version=2).moderation, harken.Moderation)
     assert_type(hk.sessions.get("default", "s"), dict[str, JsonValue])
+    hk.sessions.update("default", "s", {"user.plan": "pro"}, paths=True)
+    assert_type(hk.sessions.delete("default", "s", "user.plan", paths=True), int)
     Change(comment=None)  # type: ignore[arg-type]
     Change(rating="sideways")  # type: ignore[arg-type]
 

@@ -102,7 +102,7 @@ class SessionService:
             # Not every storage can be queried for an invalid name.
             keys = [key for key in as_texts(keys) if not metadata_name_problem("metadata", key)]
         with self._announce(application, session_id, "delete", keys):
-            if keys is None or not paths or not any("." in key for key in keys):
+            if keys is None or not paths:
                 return self._repository.delete(application, session_id, keys)
             versions = self._repository.change(application, session_id, partial(delete_paths, paths=keys))
             return len(find_paths(versions.before, keys))
@@ -115,7 +115,7 @@ class SessionService:
         Raises:
             InvalidMetadata: a name is invalid.
         """
-        listed = [name.split(".") if paths else [name] for name in as_texts(names)]
+        listed = [name.split(".") if paths and isinstance(name, str) else [name] for name in as_texts(names)]
         if problems := list(_name_problems("metadata", (name for path in listed for name in path))):
             raise InvalidMetadata("; ".join(problems))
         self._repository.index(listed)

@@ -126,7 +126,7 @@ values = st.recursive(
 
 
 def test_any_value_comes_back_equal(open_session: Open) -> None:
-    """Whatever is nested in whatever, under any name."""
+    """Values of any type are returned equal, nested in each other and under any name."""
     manager = open_session()
 
     @given(st.dictionaries(names.filter(lambda name: "." not in name), values, max_size=3))
@@ -208,6 +208,7 @@ def test_a_hook_may_cache(open_session: Open, monkeypatch: pytest.MonkeyPatch) -
     assert [stored(manager) for _ in range(3)] == [{"a": 1}] * 3
     assert reads == []
     manager.delete_metadata(["a"])
+    reads.clear()
     assert stored(manager) == {}
     assert reads == ["session-1"]
 
