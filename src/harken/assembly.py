@@ -204,9 +204,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         renderer=parts.renderer,
         clock=clock,
     )
-    session_changes = SessionChanges(
-        storage.sessions, storage.outbox, routes, clock=shared_clock, new_id=parts.new_id
-    )
+    session_changes = SessionChanges(storage.sessions, storage.outbox, routes, clock=shared_clock, new_id=parts.new_id)
     deliveries = make.deliveries(
         storage.outbox,
         feedback=storage.feedback,

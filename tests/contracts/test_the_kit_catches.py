@@ -20,7 +20,7 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.patterns import Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, HarkenError, StaleFeedback
-from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event
+from harken.domain.events import Delivery, DeliveryQuery, DeliveryState, Event, EventType
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.insight.terms import TermCounts, TermTally, words
 from harken.domain.metadata import MetadataSize, set_paths
@@ -725,6 +725,14 @@ class AddsAgain(MemoryOutbox):
     def add(self, delivery: Delivery) -> bool:
         self._data.deliveries.put(delivery)
         return True
+
+
+class ForgetsSessions(MemoryOutbox):
+    """Stores the session of an erasure only."""
+
+    def add(self, delivery: Delivery) -> bool:
+        event = delivery.event if delivery.event.type is EventType.ERASED else evolve(delivery.event, session_id=None)
+        return super().add(evolve(delivery, event=event))
 
 
 class RecordsTwins(MemoryOutbox):
@@ -1438,6 +1446,7 @@ ABOUT_DELIVERIES: list[Broken] = [
     ForgetsNotifiedChannels,
     DiscardsNotifiedChannels,
     AddsAgain,
+    ForgetsSessions,
     RecordsTwins,
     RecordsMissing,
     ReplaysDeadOnly,

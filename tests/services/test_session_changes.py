@@ -181,7 +181,7 @@ def test_a_template_renders_the_change(place: Place, channel: Recorder) -> None:
 
 
 def test_a_program_without_such_a_route_makes_no_calls_for_it(place: Place, channel: Recorder) -> None:
-    """A change stores nothing but the metadata; the routes are read once a second at most, for those added elsewhere."""
+    """A change stores the metadata and nothing else; routes that others added are read once a second at most."""
     hk = place.connect(channel, CATCH_ALL)
     hk.sessions.update(APP, "s", {"a": 0})
     place.calls.clear()

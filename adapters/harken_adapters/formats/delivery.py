@@ -25,6 +25,7 @@ def delivery_record(delivery: Delivery) -> Record:
             "type": event.type.value,
             "application": event.application,
             "subject_id": event.subject_id,
+            "session_id": event.session_id,
             "version": event.version,
             "occurred_at": stamp(event.occurred_at),
         },
@@ -120,6 +121,8 @@ def delivery_from(record: Mapping[str, Any]) -> Delivery:
             subject_id=event["subject_id"],
             version=event["version"],
             occurred_at=parse_instant(event["occurred_at"]),
+            # Older servers do not send it.
+            session_id=event.get("session_id"),
         ),
         channel=record["channel"],
         state=DeliveryState(record["state"]),

@@ -14,6 +14,7 @@ from harken.domain.feedback import Feedback
 from harken.domain.instants import parse_instant, stamp, stamp_or_none
 from harken.domain.moderation import ModerationStatus
 from harken.domain.query import FeedbackQuery
+from harken.domain.session_change import SessionChange
 from harken.ports.notifier import Notification
 from harken_adapters.formats.digest import digest_record
 from harken_adapters.formats.record import Record
@@ -37,6 +38,8 @@ _WITHDRAWN_FIELDS: Final = (
 )
 #: The texts that may be truncated.
 _TEXTS: Final = frozenset({"text", "comment", "reply", "message"})
+#: The objects that are left out first.
+_DROPPED: Final = frozenset({"context", "metadata"})
 _REASONS: Final = ("reason", "previous_reason")
 _ENCODER: Final = JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -44,9 +47,9 @@ _ENCODER: Final = JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 def notification_record(notification: Notification) -> Record:
     """The notification as a JSON value: ``type``, ``timestamp`` and ``data``.
 
-    ``data`` is the alert, the digest, or the feedback as readers may see it, without its earlier versions. Withdrawn
-    feedback has no content, and erased feedback only ids. If the content is withheld from the channel, so is the
-    moderator's reason, which may quote it.
+    ``data`` is the alert, the digest, the change of a session's metadata with the values of the changed names, or the
+    feedback as readers may see it, without its earlier versions. Withdrawn feedback has no content, and erased feedback
+    only ids. If the content is withheld from the channel, so is the moderator's reason, which may quote it.
     """
     data = _data(notification)
     if notification.text is not None:
@@ -57,8 +60,8 @@ def notification_record(notification: Notification) -> Record:
 def body(notification: Notification, limit: int = BODY_LIMIT) -> bytes:
     """The notification as compact JSON in UTF-8, shorter than ``limit`` bytes.
 
-    A longer one is truncated, and ``data`` has ``"truncated": true``: first without the context, then with texts and
-    lists cut as far as needed. Ids are never cut.
+    A longer one is truncated, and ``data`` has ``"truncated": true``: first without the context or the metadata, then
+    with texts and lists cut as far as needed. Ids are never cut.
     """
     record = notification_record(notification)
     encoded = _encode(record)
@@ -78,6 +81,8 @@ def _data(notification: Notification) -> Record:
         }
     if notification.digest is not None:
         return digest_record(notification.digest)
+    if notification.session is not None:
+        return {"application": notification.application} | _session_change(notification.session)
     return {"application": notification.application}
 
 
@@ -90,6 +95,15 @@ def _feedback(feedback: Feedback, type: EventType) -> Record:  # noqa: A002 - th
         # The reasons may quote the content, which is withheld from this channel.
         record["moderation"] |= dict.fromkeys(_REASONS, "")
     return record
+
+
+def _session_change(change: SessionChange) -> Record:
+    return {
+        "session_id": change.session_id,
+        "operation": change.operation,
+        "names": list(change.names),
+        "metadata": dict(change.metadata),
+    }
 
 
 def alert_record(alert: Alert) -> Record:
@@ -168,8 +182,8 @@ def _encode(record: Record) -> bytes:
 
 def _shorten(record: Record, limit: int) -> bytes:
     data = record["data"] | {"truncated": True}
-    if "context" in data:
-        data["context"] = {}
+    for name in _DROPPED & data.keys():
+        data[name] = {}
 
     def cut(longest: int) -> bytes:
         return _encode(record | {"data": {name: _cut(name, value, longest) for name, value in data.items()}})

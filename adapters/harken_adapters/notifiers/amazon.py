@@ -36,6 +36,8 @@ _CODE: Final = re.compile(r"[A-Za-z.]{1,64}")
 #: An endpoint may have two addresses, so this is 15 seconds in all.
 _CONNECT_TIMEOUT: Final = 3
 _READ_TIMEOUT: Final = 9
+#: The characters of JSON that SNS and SQS do not accept.
+_NOT_IN_XML: Final = {ord(one): f"\\u{ord(one):04x}" for one in "\ufffe\uffff"}
 _ENCODER: Final = JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -199,17 +201,17 @@ def order(place: str, notification: Notification) -> dict[str, str]:
     }
 
 
-def json_body(notification: Notification, limit: int) -> bytes:
-    """The notification as JSON in UTF-8, shorter than ``limit`` bytes.
+def json_body(notification: Notification, limit: int) -> str:
+    """The notification as JSON, in UTF-8 shorter than ``limit`` bytes, which are more than 50,000.
 
     It is the body of a webhook, or of a change of metadata ``session_id``, ``event``, ``operation``, ``metadata`` and
     ``timestamp``.
     """
     if notification.session is not None:
-        return _change_body(notification, notification.session, limit)
+        return _change_body(notification, notification.session, limit).decode()
     if notification.digest is not None:
         notification = evolve(notification, text="\n".join(digest_lines(notification.digest)))
-    return body(notification)
+    return body(notification).decode().translate(_NOT_IN_XML)
 
 
 def _change_body(notification: Notification, change: SessionChange, limit: int) -> bytes:
@@ -240,7 +242,7 @@ def _change_body(notification: Notification, change: SessionChange, limit: int) 
 
 def _encode(value: object) -> bytes:
     # A template or a program may write a lone surrogate, which is not valid JSON.
-    return _ENCODER.encode(value).encode(errors="replace")
+    return _ENCODER.encode(value).translate(_NOT_IN_XML).encode(errors="replace")
 
 
 def _digest(text: str) -> str:

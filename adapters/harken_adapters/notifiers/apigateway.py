@@ -86,7 +86,7 @@ class ApiGatewayNotifier(Notifier):
         metadata = {name: value for name, value in change.metadata.items() if name != CONNECTION}
         content = json_body(evolve(notification, session=evolve(change, metadata=metadata)), _MAX_BODY)
         answer = self._client.call(
-            "post_to_connection", {"ConnectionId": connection, "Data": content}, accepted=(_GONE,)
+            "post_to_connection", {"ConnectionId": connection, "Data": content.encode()}, accepted=(_GONE,)
         )
         if "Error" in answer:
             logger.info("The connection of session %s is closed", escape_unprintable(change.session_id))

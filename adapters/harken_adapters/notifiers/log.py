@@ -36,7 +36,8 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
 class LogNotifier(Notifier):
     """Logs each notification in one line: negative feedback and raised alerts as warnings, others as info.
 
-    Logs are kept for long and read by many people, so the author and the comment are not logged.
+    Logs are kept for long and read by many people, so the author and the comment are not logged, and of a change of
+    session metadata only the names.
 
     Args:
         comments: whether to log the comment, and the text that the template of a route renders.
@@ -69,6 +70,12 @@ class LogNotifier(Notifier):
             fields |= _feedback_fields(notification.feedback)
         if notification.erased is not None:
             fields |= {"feedback_id": notification.erased.id, "session_id": notification.erased.session_id}
+        if (change := notification.session) is not None:
+            fields |= {
+                "session_id": change.session_id,
+                "operation": change.operation,
+                "names": ", ".join(change.names),
+            }
         if self._comments and (comment := visible_comment(notification)):
             fields["comment"] = comment
         if (alert := notification.alert) is not None:

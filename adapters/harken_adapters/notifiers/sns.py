@@ -14,7 +14,16 @@ from harken.domain.feedback import Rating
 from harken.domain.instants import stamp
 from harken.domain.templates import fill_template, template_problem
 from harken.ports.notifier import Notification, Notifier, ReceiverAnswer
-from harken_adapters.notifiers.amazon import RATINGS, AmazonClient, Service, attributes, order, region_at, url_at
+from harken_adapters.notifiers.amazon import (
+    RATINGS,
+    AmazonClient,
+    Service,
+    attributes,
+    json_body,
+    order,
+    region_at,
+    url_at,
+)
 from harken_adapters.notifiers.tables import check_keys, text_at
 from harken_adapters.notifiers.wording import headline, lines_of, one_line, paragraphs, visible_comment
 
@@ -30,7 +39,7 @@ _TOPICS: Final[Mapping[str, Rating]] = {
     "topic_down": Rating.DOWN,
     "topic_neutral": Rating.NEUTRAL,
 }
-_KEYS: Final = ("topic", *_TOPICS, "topic_alerts", "region", "endpoint_url", "subject", "body")
+_KEYS: Final = ("topic", *_TOPICS, "topic_alerts", "topic_metadata", "region", "endpoint_url", "subject", "body")
 _SUBJECT: Final = "Feedback: {rating} in session {session_id}"
 
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):[0-9]+:[A-Za-z0-9_-]{1,256}(?:\.fifo)?")
@@ -55,8 +64,9 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
     """Open the channel that a table of the settings describes.
 
     ``topic_up``, ``topic_down``, ``topic_neutral`` and ``topic_alerts`` are ARNs or ``"none"``; ``topic`` is their
-    default. ``subject`` and ``body`` are templates for feedback. ``region`` defaults to that of the topics, and
-    ``endpoint_url`` is an alternative SNS endpoint. boto3 finds the credentials.
+    default. ``topic_metadata``, for changes of session metadata, has no default. ``subject`` and ``body`` are templates
+    for feedback. ``region`` defaults to that of the topics, and ``endpoint_url`` is an alternative SNS endpoint. boto3
+    finds the credentials.
 
     Raises:
         ConfigurationError: a key is unknown, or a value is invalid.
@@ -74,10 +84,11 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
 
 @frozen
 class Topics:
-    """The topics of feedback, by rating, and of alerts. Messages without a topic are not sent."""
+    """The topics of feedback, by rating, of alerts and of changes of session metadata."""
 
     by_rating: Mapping[Rating, str]
     alerts: str | None = None
+    metadata: str | None = None
 
 
 class SnsNotifier(Notifier):
@@ -99,13 +110,14 @@ class SnsNotifier(Notifier):
         self._body = body
 
     def deliver(self, notification: Notification) -> ReceiverAnswer:
-        """Publish the notification. One without a topic counts as delivered; an erasure goes to all feedback topics.
+        """Publish the notification. An erasure goes to all feedback topics.
 
-        A change of metadata is refused, as no topic is meant for it.
+        A notification without a topic counts as delivered; but a change of metadata is refused then, because only a
+        route that names this event sends it here.
         """
-        if notification.session is not None:
-            problem = "An SNS channel does not send changes of metadata; use an SQS channel, or another kind"
-            raise DeliveryFailed(problem, retryable=False, status="not sent by this kind of channel")
+        if notification.session is not None and self._topics.metadata is None:
+            problem = "The channel has no topic for changes of session metadata; set topic_metadata"
+            raise DeliveryFailed(problem, retryable=False, status="no topic")
         message = self._message(notification)
         answers = [
             self._client.call("publish", {"TopicArn": topic, **message, **order(topic, notification)})
@@ -123,9 +135,10 @@ class SnsNotifier(Notifier):
         if notification.erased is not None:
             # The rating is no longer known.
             return sorted(set(self._topics.by_rating.values()))
-        if notification.feedback is None:
-            return [] if self._topics.alerts is None else [self._topics.alerts]
-        topic = self._topics.by_rating.get(notification.feedback.rating)
+        if notification.feedback is not None:
+            topic = self._topics.by_rating.get(notification.feedback.rating)
+        else:
+            topic = self._topics.alerts if notification.session is None else self._topics.metadata
         return [] if topic is None else [topic]
 
     def _message(self, notification: Notification) -> dict[str, object]:
@@ -133,7 +146,7 @@ class SnsNotifier(Notifier):
         body = self._text(notification, values)
         subject = headline(notification) if notification.feedback is None else fill_template(self._subject, values)
         message = {
-            "Message": _fit_body(body),
+            "Message": body,
             "Subject": _fit_subject(subject),
             "MessageAttributes": attributes(notification),
         }
@@ -141,9 +154,11 @@ class SnsNotifier(Notifier):
 
     def _text(self, notification: Notification, values: Mapping[str, str]) -> str:
         if notification.text is not None and notification.text.strip():
-            return notification.text
+            return _fit_body(notification.text)
+        if notification.session is not None:
+            return json_body(notification, _MAX_BODY)
         text = "" if self._body is None or notification.feedback is None else fill_template(self._body, values)
-        return text if text.strip() else "\n".join(paragraphs(notification))
+        return _fit_body(text if text.strip() else "\n".join(paragraphs(notification)))
 
 
 # --- message ----------------------------------------------------------------------------------------------------------
@@ -195,12 +210,17 @@ def _topics(texts: Mapping[str, str | None]) -> Topics:
     topics = Topics(
         by_rating={rating: arn for rating, arn in by_rating.items() if arn is not None},
         alerts=alerts,
+        metadata=_arn("topic_metadata", texts["topic_metadata"]),
     )
-    if not topics.by_rating and topics.alerts is None:
+    if not _all(topics):
         raise ConfigurationError(
-            f"An SNS channel needs the ARN of a topic as topic, {', '.join(_TOPICS)} or topic_alerts"
+            f"An SNS channel needs the ARN of a topic as topic, {', '.join(_TOPICS)}, topic_alerts or topic_metadata"
         )
     return topics
+
+
+def _all(topics: Topics) -> list[str]:
+    return [arn for arn in (*topics.by_rating.values(), topics.alerts, topics.metadata) if arn is not None]
 
 
 def _arn(key: str, text: str | None) -> str | None:
@@ -215,8 +235,7 @@ def _arn(key: str, text: str | None) -> str | None:
 
 
 def _region_of(topics: Topics) -> str:
-    arns = [*topics.by_rating.values(), *([] if topics.alerts is None else [topics.alerts])]
-    regions = sorted({match["region"] for arn in arns if (match := _ARN.fullmatch(arn))})
+    regions = sorted({match["region"] for arn in _all(topics) if (match := _ARN.fullmatch(arn))})
     if len(regions) > 1:
         raise ConfigurationError(
             f"The topics of an SNS channel must be in one region, but are in {', '.join(regions)}; "

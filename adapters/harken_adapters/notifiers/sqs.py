@@ -25,8 +25,6 @@ _KEYS: Final = ("queue_url", "region", "endpoint_url")
 _REGION: Final = re.compile(r"(?:^|\.)sqs\.(?P<now>[a-z]+-[a-z0-9-]+)\.|^(?P<earlier>[a-z]+-[a-z0-9-]+)\.queue\.")
 #: SQS takes 1 MiB with the attributes; but queues that were created before 2025 take 256 KiB unless they are changed.
 _MAX_BODY: Final = 250_000
-#: The characters of JSON that XML, and so SQS, does not allow.
-_NOT_IN_XML: Final = {ord(one): f"\\u{ord(one):04x}" for one in "\ufffe\uffff"}
 
 _ERRORS: Final = {
     "AWS.SimpleQueueService.NonExistentQueue": "the queue does not exist",
@@ -83,7 +81,7 @@ class SqsNotifier(Notifier):
         """Send the notification."""
         message = {
             "QueueUrl": self._queue,
-            "MessageBody": json_body(notification, _MAX_BODY).decode().translate(_NOT_IN_XML),
+            "MessageBody": json_body(notification, _MAX_BODY),
             "MessageAttributes": attributes(notification),
             **order(self._queue, notification),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -10,6 +11,8 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.instants import stamp
+from harken.domain.session_change import SessionChange
+from harken.domain.texts import excerpt
 from harken.ports.notifier import Notification
 from harken_adapters.notifiers.digest_text import digest_lines, digest_title
 
@@ -22,6 +25,9 @@ _EVENT_WORDS: Final = {
 }
 #: Control characters, line breaks, and characters that change the reading direction.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
+_CHANGES: Final = {"update": "Session metadata changed", "delete": "Session metadata deleted"}
+_MOST_OF_NAMES: Final = 200
+_MOST_OF_VALUE: Final = 1_000
 _LINE_END: Final = re.compile(r"\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
 
 
@@ -65,19 +71,34 @@ def headline(notification: Notification) -> str:
         return one_line(digest_title(notification.digest))
     if notification.erased is not None:
         return one_line(f"Feedback erased: {notification.erased.id} in session {notification.erased.session_id}")
+    if notification.session is not None:
+        change = notification.session
+        names = excerpt(", ".join(change.names), _MOST_OF_NAMES)
+        return one_line(f"{_CHANGES[change.operation]}: {names} in session {change.session_id}")
     return one_line(f"{notification.type.value} in application {notification.application}")
 
 
 def paragraphs(notification: Notification) -> list[str]:
-    """The notification as lines: the headline, the details, and the comment.
+    """The notification as lines: the headline, the details, and the comment or the metadata.
 
-    The lines of the comment begin with ``>``, so that they cannot imitate the others.
+    The lines of the comment or the metadata begin with ``>``, so that they cannot imitate the others.
     """
     if notification.digest is not None:
         return [one_line(line) for line in digest_lines(notification.digest)]
     comment = visible_comment(notification)
-    quoted = [f"> {line}".rstrip() for line in lines_of(comment)] if comment.strip() else []
+    lines = lines_of(comment) if comment.strip() else []
+    if notification.session is not None:
+        lines = _metadata_lines(notification.session)
+    quoted = [f"> {line}".rstrip() for line in lines]
     return [headline(notification), "", *map(one_line, _facts(notification)), *([""] if quoted else []), *quoted]
+
+
+def _metadata_lines(change: SessionChange) -> list[str]:
+    """The names with their values as JSON; deleted ones are ``null``."""
+    return [
+        one_line(f"{name}: {excerpt(json.dumps(value, ensure_ascii=False), _MOST_OF_VALUE)}")
+        for name, value in change.metadata.items()
+    ]
 
 
 def _feedback_headline(type: EventType, feedback: Feedback) -> str:  # noqa: A002 - the field's name
@@ -94,6 +115,8 @@ def _facts(notification: Notification) -> Iterator[str]:
     if notification.erased is not None:
         yield f"Session: {notification.erased.session_id}"
         yield f"Feedback: {notification.erased.id}"
+    if notification.session is not None:
+        yield f"Session: {notification.session.session_id}"
     yield f"Application: {notification.application}"
     yield f"At: {stamp(notification.occurred_at)}"
 

@@ -33,6 +33,7 @@ _DESTINATIONS: Final = (
     "topic_down",
     "topic_neutral",
     "topic_alerts",
+    "topic_metadata",
 )
 
 #: A channel: a notifier, or the table that describes one.

@@ -12,10 +12,10 @@ from attrs import frozen
 from harken.domain.alerts.alert import Alert
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
-from harken.domain.session_change import SessionChange
 
 if TYPE_CHECKING:
     from harken.domain.digest import Digest
+    from harken.domain.session_change import SessionChange
 
 
 @frozen

@@ -42,7 +42,7 @@ class Outbox(ABC):
 
     @abstractmethod
     def add(self, delivery: Delivery) -> bool:
-        """Store a pending delivery of an event that no write has caused, such as a digest, or of an erasure once more.
+        """Store a pending delivery of an event that is not stored: a digest, a change of metadata, or an erasure again.
 
         Returns ``False``, and stores nothing, if there is a delivery with that id, in any state.
         """

@@ -6,22 +6,24 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
 from harken.domain.errors import InvalidMetadata
 from harken.domain.metadata import delete_paths, find_paths, set_paths
 from harken.domain.rules import label_problem, metadata_name_problem, number_problem, text_problem
-from harken.domain.session_change import Operation
 from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
+
+if TYPE_CHECKING:
+    from harken.domain.session_change import Operation
 
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
 _SHOWN_OF_VALUE = 200
 #: Wraps a change of a session of an application: sets or deletes these names, or deletes all if there are ``None``.
-Announce: TypeAlias = Callable[[str, str, Operation, Collection[str] | None], AbstractContextManager[object]]
+Announce: TypeAlias = "Callable[[str, str, Operation, Collection[str] | None], AbstractContextManager[object]]"
 _json = json.JSONEncoder(sort_keys=True).encode
 
 

@@ -10,7 +10,17 @@ from harken.domain.errors import MissingExtra
 if find_spec("hypothesis") is None:
     raise MissingExtra("The contract kit needs the package 'hypothesis'; try pip install \"harken[testing]\"")
 
-from harken.testing.builders import NOON, a_digest, a_feedback, a_key, a_series, accepted, an_alert, with_content
+from harken.testing.builders import (
+    NOON,
+    a_digest,
+    a_feedback,
+    a_key,
+    a_series,
+    a_session_change,
+    accepted,
+    an_alert,
+    with_content,
+)
 from harken.testing.conversation_machine import ConversationMachine
 from harken.testing.faults import Faults
 from harken.testing.feedback_machine import FeedbackMachine
@@ -32,6 +42,7 @@ __all__ = [
     "a_key",
     "a_notification",
     "a_series",
+    "a_session_change",
     "accepted",
     "an_alert",
     "reference_storage",

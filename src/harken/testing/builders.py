@@ -1,8 +1,8 @@
-"""Builders of feedback, events, keys, alerts and digests with default values, for tests that depend on a few fields."""
+"""Builders of feedback, events, keys, alerts and others with default values, for tests that depend on a few fields."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final
@@ -18,6 +18,7 @@ from harken.domain.feedback import Content, Feedback, Rating, Target
 from harken.domain.insight.comparison import Comparison, Proportion, ProportionChange
 from harken.domain.insight.headline import Finding, Headline
 from harken.domain.insight.issues import Issue, Issues
+from harken.domain.session_change import SessionChange
 from harken.domain.summary import Summary
 from harken.domain.trend import TrendPoint
 from harken.ports.repository import Accepted
@@ -73,6 +74,13 @@ def an_alert(alert_id: str = "alert", **parts: Any) -> Alert:
         began_at=NOON - timedelta(hours=1),
         raised_at=NOON,
     )
+    return evolve(plain, **parts)
+
+
+def a_session_change(metadata: Mapping[str, Any] | None = None, **parts: Any) -> SessionChange:
+    """Return an update of a session to this metadata, by default of one name; ``parts`` replaces fields."""
+    metadata = {"tier": "pro"} if metadata is None else metadata
+    plain = SessionChange("session", "update", tuple(sorted(metadata)), metadata=metadata, current=metadata)
     return evolve(plain, **parts)
 
 

@@ -34,7 +34,7 @@ from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.rules import label_problem
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.testing.assertions import at_once
-from harken.testing.builders import NOON, a_digest, a_feedback, an_alert, with_content
+from harken.testing.builders import NOON, a_digest, a_feedback, a_session_change, an_alert, with_content
 
 #: Text that people write, and text with special characters.
 ODD_TEXTS: Final = (
@@ -56,9 +56,14 @@ def a_notification(**parts: Any) -> Notification:
     """Return a notification with a new id about thumbs-down feedback with a comment; ``parts`` replaces fields.
 
     With ``alert``, it is about that alert instead of feedback; with ``erased``, about erased feedback; with ``digest``,
-    it is that digest.
+    it is that digest; with ``session``, that change of a session.
     """
-    types = {"alert": EventType.ALERT_RAISED, "erased": EventType.ERASED, "digest": EventType.DIGEST}
+    types = {
+        "alert": EventType.ALERT_RAISED,
+        "erased": EventType.ERASED,
+        "digest": EventType.DIGEST,
+        "session": EventType.SESSION_UPDATED,
+    }
     other = next((type_ for name, type_ in types.items() if name in parts), None)
     feedback = None if other else a_feedback(agent_id="helper", rating=Rating.DOWN, comment="Too slow")
     plain = Notification(
@@ -93,6 +98,9 @@ def every_kind() -> list[Notification]:
         a_notification(erased=ErasedFeedback(full.id, full.session_id)),
         a_notification(digest=a_digest()),
         a_notification(digest=(digest := a_digest(days=(), link="")).without(digest.quoted)),
+        a_notification(session=a_session_change()),
+        a_notification(session=a_session_change({"tier": "pro", "seats": [1, {"row": None}]})),
+        a_notification(session=a_session_change({"tier": None}, operation="delete"), text="The tier was deleted"),
         a_notification(alert=alert),
         a_notification(alert=evolve(alert, figures={}, feedback_ids=()), text="Check this"),
         a_notification(type=EventType.ALERT_RESOLVED, alert=alert.resolved(at=later)),
@@ -109,8 +117,10 @@ def odd_notifications() -> list[Notification]:
         *(a_notification(text=text) for text in ODD_TEXTS),
         *(a_notification(alert=an_alert(message=text)) for text in ODD_TEXTS),
         *(a_notification(digest=a_digest(text)) for text in ODD_TEXTS),
+        *(a_notification(session=a_session_change({"tier": text})) for text in ODD_TEXTS),
         *(a_notification(feedback=a_feedback(text, agent_id=text, tags=(text,))) for text in labels),
         *(a_notification(erased=ErasedFeedback(text, text)) for text in labels),
+        *(a_notification(session=a_session_change({text: 1}, session_id=text)) for text in labels),
         *(a_notification(digest=a_digest(reason=text)) for text in labels),
         *(a_notification(alert=an_alert(rule=text, subject=Subject("session", text))) for text in labels),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from functools import partial
 
@@ -50,6 +51,41 @@ class OutboxContract(FreshStorage):
             check_same([one.id for one in storage.outbox.deliveries(query, limit=9)], [delivery.id])
             check_same(storage.outbox.forget(before=NOON + 9 * MINUTE), 1)
             check_same(storage.outbox.add(delivery), True)
+
+    def test_a_change_of_session_metadata_is_an_ordinary_delivery(self) -> None:
+        """It keeps its session and a long subject, waits until it is due, and can be made due earlier."""
+        event = Event(
+            id="event-of-a-session",
+            type=EventType.SESSION_UPDATED,
+            application="default",
+            subject_id=json.dumps({"operation": "update", "names": [f"{n} ß".ljust(1_000, "n") for n in range(100)]}),
+            version=1,
+            occurred_at=NOON,
+            session_id="session",
+        )
+        deliveries = [
+            Delivery.of(event, "log", due_at=NOON + MINUTE),
+            Delivery.of(evolve(event, id="another", session_id="other"), "log", due_at=NOON + 2 * MINUTE),
+        ]
+        with self.open_storage() as storage:
+            for delivery in deliveries:
+                check_same(storage.outbox.add(delivery), True)
+            check_same(claim_due(storage), [])
+            check_same(storage.outbox.replay(deliveries[1].id, due_at=NOON), evolve(deliveries[1], due_at=NOON))
+            (claim,) = claim_due(storage)
+            check_same(claim.event, deliveries[1].event)
+            # Erasing feedback of the session does not concern it.
+            storage.feedback.add(accepted(a_feedback("session")))
+            storage.feedback.erase(FeedbackQuery(session_id="session").in_any_state(), at=NOON)
+            check_same(list(storage.outbox.settle([claim])), [])
+            query = DeliveryQuery(type=EventType.SESSION_UPDATED)
+            check_same(
+                [one.event for one in storage.outbox.deliveries(query, limit=9)],
+                [one.event for one in (deliveries[1], deliveries[0])],
+            )
+            storage.outbox.discard(claim_due(storage, now=NOON + MINUTE))
+            check_same([one.id for one in storage.outbox.deliveries(query, limit=9)], [deliveries[1].id])
+            check_same(storage.outbox.forget(before=NOON + MINUTE), 1)
 
     # --- fan-out ---------------------------------------------------------------------------------------------------
 

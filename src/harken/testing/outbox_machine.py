@@ -223,6 +223,24 @@ class OutboxMachine(ComparingMachine):
         )
         self._both(lambda storage: storage.outbox.add(Delivery.of(event, channel, due_at=at)))
 
+    @rule(
+        number=st.integers(1, 3),
+        channel=st.sampled_from(hst.CHANNELS),
+        session_id=st.sampled_from(hst.SESSIONS),
+        at=hst.moments_near_noon(),
+    )
+    def add_session_change(self, number: int, channel: str, session_id: str, at: datetime) -> None:
+        event = Event(
+            id=f"change-{number}",
+            type=EventType.SESSION_UPDATED,
+            application="default",
+            subject_id=f'{{"id":"change-{number}","operation":"update","names":["tier"]}}',
+            version=1,
+            occurred_at=at,
+            session_id=session_id,
+        )
+        self._both(lambda storage: storage.outbox.add(Delivery.of(event, channel, due_at=at)))
+
     @precondition(lambda self: self._model.outbox.events(limit=1))
     @rule(
         limit=st.integers(1, 20),

@@ -13,9 +13,8 @@ import pytest
 from adapters.notifiers.amazon import ENVIRON, REGION, Amazon, amazon
 from adapters.notifiers.receiver import AnswerTo, answering, receiving
 from harken.domain.errors import ConfigurationError, DeliveryFailed, MissingExtra
-from harken.domain.events import EventType
-from harken.domain.session_change import SessionChange
 from harken.ports.notifier import Notification, ReceiverAnswer
+from harken.testing.builders import a_session_change
 from harken.testing.notifier_contract import a_notification, every_kind
 from harken_adapters.notifiers.apigateway import open_notifier, region_of
 
@@ -36,13 +35,10 @@ def aws() -> Iterator[Amazon]:
         yield started
 
 
-def a_change(metadata: dict[str, Any], connection: object = "abc", **parts: Any) -> Notification:
+def a_change(metadata: dict[str, Any], connection: object = "abc") -> Notification:
     """A notification of changed metadata of a session that has this connection."""
     current = {**metadata, "connection_id": connection}
-    known = {"session_id": "s-1", "operation": "update", "names": tuple(sorted(metadata)), "current": current}
-    return a_notification(
-        type=EventType.SESSION_UPDATED, feedback=None, session=SessionChange(**{**known, "metadata": metadata, **parts})
-    )
+    return a_notification(session=a_session_change(metadata, session_id="s-1", current=current))
 
 
 def posting(url: str, notification: Notification) -> ReceiverAnswer | None:

@@ -82,7 +82,8 @@ class TestSns(NotifierContract):
         self._aws, self._topic = aws, aws.topic()
 
     def open_notifier(self) -> Notifier:
-        return sns.open_notifier({"topic": self._topic, "endpoint_url": self._aws.url, "body": "{message}\n{comment}"})
+        topics = {"topic": self._topic, "topic_metadata": self._topic}
+        return sns.open_notifier({**topics, "endpoint_url": self._aws.url, "body": "{message}\n{comment}"})
 
     def received(self) -> int:
         return len(self._aws.messages(self._topic))

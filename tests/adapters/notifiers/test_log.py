@@ -16,7 +16,7 @@ from harken.domain.errors import ConfigurationError
 from harken.domain.events import EventType
 from harken.domain.feedback import Rating
 from harken.ports.notifier import ErasedFeedback, Notification
-from harken.testing.builders import NOON, a_feedback, an_alert
+from harken.testing.builders import NOON, a_feedback, a_session_change, an_alert
 from harken.testing.notifier_contract import a_notification
 from harken_adapters.hosts.http.logs import configure_logs
 from harken_adapters.notifiers.log import open_notifier
@@ -82,6 +82,21 @@ def test_an_erasure(caplog: pytest.LogCaptureFixture) -> None:
         "application": "default",
         "feedback_id": "f-1",
         "session_id": "s-1",
+    }
+
+
+def test_a_change_of_a_session(caplog: pytest.LogCaptureFixture) -> None:
+    """The session and the names are logged, but no values."""
+    change = a_session_change({"tier": "gold", "topic": "refunds"}, session_id="s-1")
+    record = logged(caplog, notification := a_notification(session=change))
+    assert record.getMessage() == "Session metadata changed: tier, topic in session s-1"
+    assert fields(record) == {
+        "type": "session.metadata_updated",
+        "delivery_id": notification.id,
+        "application": "default",
+        "session_id": "s-1",
+        "operation": "update",
+        "names": "tier, topic",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -15,9 +16,8 @@ from adapters.notifiers.receiver import AnswerTo, Received, answering, receiving
 from harken.domain.errors import ConfigurationError, DeliveryFailed, MissingExtra
 from harken.domain.events import EventType
 from harken.domain.feedback import Rating
-from harken.domain.session_change import SessionChange
 from harken.ports.notifier import ErasedFeedback, Notification
-from harken.testing.builders import NOON, a_feedback, an_alert
+from harken.testing.builders import NOON, a_feedback, a_session_change, an_alert
 from harken.testing.notifier_contract import a_notification
 from harken_adapters.notifiers.sns import open_notifier
 from support import PATIENCE
@@ -135,12 +135,34 @@ def test_an_erasure_goes_to_every_topic_of_feedback(aws: Amazon) -> None:
     assert aws.messages(alerts) == []
 
 
-def test_a_change_of_metadata_is_refused(aws: Amazon) -> None:
-    """No topic is meant for it, least of all that of alerts; the error names a kind of channel that sends it."""
+def test_changes_of_metadata_have_a_topic(aws: Amazon) -> None:
+    """A change is JSON in its topic, with attributes to filter by; the text of a route replaces the JSON."""
+    topic, others = aws.topic(), aws.topic()
+    change = a_notification(session=a_session_change({"status": "open\u2028\x85\uffff"}, session_id="s-1"))
+    texts = a_notification(session=a_session_change(), text="Changed")
+    publish(aws, {"topic": others, "topic_metadata": topic, "subject": "{rating}", "body": "{comment}"}, change, texts)
+    message, text = aws.messages(topic)
+    assert message["Subject"] == "Session metadata changed: status in session s-1"
+    assert json.loads(message["Message"]) == {
+        "session_id": "s-1",
+        "event": "metadata_update",
+        "operation": "update",
+        "metadata": {"status": "open\u2028\x85\uffff"},
+        "timestamp": "2026-01-01T12:00:00.123456Z",
+    }
+    assert message["MessageAttributes"] == {
+        "session_id": {"Type": "String", "Value": "s-1"},
+        "event": {"Type": "String", "Value": "metadata_update"},
+    }
+    assert text["Message"] == "Changed"
+    assert aws.messages(others) == []
+
+
+def test_changes_of_metadata_need_a_topic(aws: Amazon) -> None:
+    """They are not sent to another topic, least of all to that of alerts; the error says what to set."""
     topic = aws.topic()
-    change = SessionChange("s-1", "update", ("x",), {"x": 1}, {"x": 1})
-    with pytest.raises(DeliveryFailed, match="use an SQS channel") as caught:
-        publish(aws, {"topic": topic}, a_notification(type=EventType.SESSION_UPDATED, feedback=None, session=change))
+    with pytest.raises(DeliveryFailed, match="set topic_metadata") as caught:
+        publish(aws, {"topic": topic}, a_notification(session=a_session_change()))
     assert not caught.value.retryable
     assert aws.messages(topic) == []
 

@@ -13,11 +13,9 @@ import pytest
 from adapters.notifiers.amazon import ENVIRON, REGION, Amazon, amazon
 from adapters.notifiers.receiver import AnswerTo, answering, receiving
 from harken.domain.errors import ConfigurationError, DeliveryFailed, MissingExtra
-from harken.domain.events import EventType
 from harken.domain.feedback import Rating
-from harken.domain.session_change import SessionChange
 from harken.ports.notifier import ErasedFeedback, Notification
-from harken.testing.builders import a_digest, a_feedback, an_alert
+from harken.testing.builders import a_digest, a_feedback, a_session_change, an_alert
 from harken.testing.notifier_contract import a_notification
 from harken_adapters.formats.notification import body
 from harken_adapters.notifiers.sqs import open_notifier, region_of
@@ -49,9 +47,7 @@ def sent(queue: str, aws: Amazon, *notifications: Notification) -> list[dict[str
 
 def a_change(metadata: dict[str, Any], **parts: Any) -> Notification:
     """A notification of changed metadata."""
-    known = {"session_id": "s-1", "operation": "update", "names": tuple(sorted(metadata)), "current": metadata}
-    change = SessionChange(**{**known, "metadata": metadata, **parts})
-    return a_notification(type=EventType.SESSION_UPDATED, feedback=None, session=change)
+    return a_notification(session=a_session_change(metadata, **{"session_id": "s-1", **parts}))
 
 
 def failing(status: str, code: str) -> AnswerTo:

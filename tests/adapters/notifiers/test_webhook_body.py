@@ -28,7 +28,7 @@ from harken.domain.rules import (
     MAX_TAGS,
 )
 from harken.ports.notifier import ErasedFeedback, Notification
-from harken.testing import a_digest, with_content
+from harken.testing import a_digest, a_session_change, with_content
 from harken.testing.strategies import feedback_entries, later_versions, texts
 from harken_adapters.formats.notification import body, notification_record
 from support import NOON, a_feedback
@@ -262,6 +262,31 @@ def test_an_alert_with_many_ids_is_cut() -> None:
     assert data["truncated"] is True
     assert data["message"] == ALERT.message
     assert tuple(data["feedback_ids"]) == alert.feedback_ids[: len(data["feedback_ids"])]
+
+
+def test_a_change_of_a_session() -> None:
+    """The session, the operation, and the names with their values; nothing else of the session's metadata."""
+    change = a_session_change({"tier": "pro", "seats": [1, None]}, current={"secret": 1})
+    record = json.loads(body(a_notification(feedback=None, type=EventType.SESSION_UPDATED, session=change)))
+    assert record["type"] == "session.metadata_updated"
+    assert record["data"] == {
+        "application": "default",
+        "session_id": "session",
+        "operation": "update",
+        "names": ["seats", "tier"],
+        "metadata": {"tier": "pro", "seats": [1, None]},
+    }
+    deleted = a_session_change({"tier": None}, operation="delete", current={})
+    notification = a_notification(feedback=None, type=EventType.SESSION_UPDATED, session=deleted)
+    assert data_of(notification)["metadata"] == {"tier": None}
+
+
+def test_large_metadata_is_left_out() -> None:
+    """The receiver gets the session and the names, with which it can read the values."""
+    change = a_session_change({"large": "x" * KILOBYTES_20, "small": 1})
+    data = data_of(a_notification(feedback=None, type=EventType.SESSION_UPDATED, session=change))
+    assert (data["session_id"], data["names"], data["metadata"]) == ("session", ["large", "small"], {})
+    assert data["truncated"] is True
 
 
 def test_a_digest() -> None:

@@ -547,6 +547,29 @@ def test_a_dry_run_adds_no_route(cli: Any, tmp_path: Path, receiver: Receiver) -
     assert "downs" not in [route["name"] for route in cli("routes", "list", "--json").json["routes"]]
 
 
+def test_changes_of_sessions_are_routed_and_listed(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """A route must name them, and their deliveries are shown with the session and the names."""
+    configured(tmp_path, receiver)
+    event = ("--channel", "support", "--event", "session.metadata_updated")
+    refused = cli("routes", "add", "sessions", *event, "--agent", "a")
+    assert refused.code == 2
+    assert "give it a route without ratings, agents, tags and statuses" in refused.err
+    assert cli("routes", "add", "sessions", *event).code == 0
+    tried = cli("routes", "add", "sessions", *event, "--dry-run").out.splitlines()
+    assert tried[-1] == "Changes of session metadata are not stored, so they are not counted"
+    # A program without settings, as the route is stored.
+    with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
+        hk.sessions.update("default", "s-1", {"tier": "pro", "topic": "seats"})
+    cli("relay", "--once")
+    (body,) = receiver.bodies
+    assert (body["type"], body["data"]["metadata"]) == (event[-1], {"tier": "pro", "topic": "seats"})
+    (delivery,) = cli("deliveries", "list", "--state", "delivered", "--type", event[-1], "--json").json["deliveries"]
+    assert delivery["event"]["session_id"] == "s-1"
+    shown = cli("deliveries", "show", delivery["id"]).out
+    assert re.search(r"subject +update of tier, topic\n", shown)
+    assert re.search(r"session +s-1\n", shown)
+
+
 def test_routes_are_listed_with_their_origin(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
     """Routes in the settings come first and are marked; adding a route again replaces it."""
     configured(

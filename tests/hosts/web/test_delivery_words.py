@@ -8,6 +8,7 @@ from attrs import evolve
 
 from harken.domain.digest import DigestRule
 from harken.domain.events import Attempt, AttemptOutcome, Delivery, DeliveryState
+from harken.domain.session_change import change_events
 from harken.testing.builders import NOON
 from harken_adapters.hosts.web.delivery_words import outcome_of, what_of
 
@@ -19,6 +20,14 @@ DIGEST = Delivery.of(
 def test_a_digest_has_its_name() -> None:
     """The delivery of a digest is not about erased feedback."""
     assert what_of(DIGEST, {}, (), NOON) == "digest weekly"
+
+
+def test_a_change_of_a_session_has_its_names() -> None:
+    """The delivery of a change is not about erased feedback, and many names are cut."""
+    (event,) = change_events("default", "s-1", "update", ["tier", "topic"], event_id="e", at=NOON)
+    assert what_of(Delivery.of(event, "mail", due_at=NOON), {}, (), NOON) == "metadata update · tier, topic · s-1"
+    (event,) = change_events("default", "s-1", "delete", [f"n{n}" for n in range(99)], event_id="e", at=NOON)
+    assert len(what_of(Delivery.of(event, "mail", due_at=NOON), {}, (), NOON)) < 150
 
 
 def test_a_channel_that_was_off() -> None:

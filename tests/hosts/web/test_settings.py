@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 SETTINGS = "/dashboard/settings"
 OF_ANN: Any = {"ratings": [Rating.DOWN], "agents": ["Ann"], "applications": ["default"]}
+SESSIONS = "session.metadata_updated"
 CONFIGURED = Route(name="from-settings", channel="support", ratings=[Rating.UP])
 
 
@@ -248,6 +249,7 @@ class TestRoutes:
             ({"name": "x", "channel": "none"}, 409, "Unknown channel 'none'"),
             ({"name": "x"}, 422, "A channel's name must have"),
             ({"name": "x", "channel": "team", "ratings": "good"}, 422, "ratings of route 'x'"),
+            ({"name": "x", "channel": "team", "ratings": "up", "events": SESSIONS}, 422, "'ratings' never matches it"),
             ({"name": "from-settings", "channel": "team"}, 409, "is used by a route that cannot be changed here"),
         ],
     )
@@ -284,6 +286,18 @@ class TestRoutes:
         (form,) = (form for form in page.forms if ("dry_run", "true") in form.buttons)
         assert {("ratings", "down"), ("agents", "Ann")} <= set(form.fields)
         assert hk.deliveries.find("pending") == []
+
+    def test_a_route_for_changes_of_sessions(self, hk: Harken, admin: Visitor) -> None:
+        """It can be added and tried; a dry run says that changes are not counted."""
+        assert "session metadata" in texts_of(admin.page(SETTINGS))
+        form = {"name": "sessions", "channel": "team", "events": SESSIONS}
+        assert admin.post(f"{SETTINGS}/routes", form).status_code == 303
+        (route,) = own_routes(hk)
+        assert route.events == {EventType.SESSION_UPDATED}
+        link = next(link for link in links_of(admin.page(SETTINGS)) if "name=sessions" in link)
+        text = texts_of(admin.page(link))
+        assert "“Changes of session metadata go to team” would have matched 0" in text
+        assert "Changes of session metadata are not stored, so they are not counted." in text
 
     def test_without_channels_there_is_no_form(self, clock: ManualClock) -> None:
         """A service without channels says where they are defined."""

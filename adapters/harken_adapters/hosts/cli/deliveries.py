@@ -9,7 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from harken import Harken
-from harken.domain.events import Attempt, Delivery, DeliveryState
+from harken.domain.events import Attempt, Delivery, DeliveryState, Event, EventType
+from harken.domain.session_change import operation_and_names
 from harken.domain.texts import amount
 from harken.services.notifications.deliveries import Cause, DeliveryFilters
 from harken_adapters.formats.delivery import delivery_record, summary_record
@@ -304,6 +305,13 @@ def _attempt_text(attempt: Attempt) -> str:
     return f"{time_text(attempt.at)}  {outcome}{took}{status}{words}"
 
 
+def _subject(event: Event) -> str:
+    if event.type is not EventType.SESSION_UPDATED:
+        return event.subject_id
+    operation, names = operation_and_names(event)
+    return f"{operation} of {', '.join(names)}"
+
+
 def _facts(delivery: Delivery) -> list[tuple[str, str]]:
     event = delivery.event
     return [
@@ -312,7 +320,8 @@ def _facts(delivery: Delivery) -> list[tuple[str, str]]:
         ("channel", delivery.channel),
         ("event", event.type.value),
         ("application", event.application),
-        ("subject", event.subject_id),
+        ("subject", _subject(event)),
+        ("session", event.session_id or ""),
         ("version", str(event.version)),
         ("occurred", time_text(event.occurred_at)),
         ("due", time_text(delivery.due_at) if delivery.state is DeliveryState.PENDING else ""),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from harken import Harken, ModerationStatus, NoSuchRoute, Route
+from harken.domain.events import EventType
 from harken.domain.routes import ROUTABLE, name_problem, parse_route, route_record
 from harken.domain.texts import amount
 from harken_adapters.formats.route import dry_run_record
@@ -88,7 +89,8 @@ def add(
 
     Running relays use it at once. With --dry-run, nothing is added or sent.
 
-    Without filters it takes every event except new or changed feedback that is not approved.
+    Without filters it takes every event except new or changed feedback that is not approved, and changes of session
+    metadata.
     """
     route = parse_route(
         {
@@ -128,6 +130,8 @@ def _dry_run(context: typer.Context, route: Route, *, as_json: bool) -> None:
     say(f"{route.name} would have matched {found.matched:,} of {of} entries of the last 24 hours")
     if found.total_alerts:
         say(f"and {found.matched_alerts:,} of {amount(found.total_alerts, 'alert')}")
+    if EventType.SESSION_UPDATED in route.events:
+        say("Changes of session metadata are not stored, so they are not counted")
     for feedback in found.examples:
         feedback_entry(feedback)
 

@@ -56,7 +56,7 @@ class Sender:
         self._deliver(self._in_this_process(), notification)
 
     def close(self, patience: float = _PATIENCE) -> None:
-        """Deliver what waits, for at most so many seconds, and refuse more. May be called twice."""
+        """Deliver what waits, for at most ``patience`` seconds, and refuse more. May be called twice."""
         here = self._here
         if here.pid == os.getpid():
             here.closing.set()

@@ -14,6 +14,8 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.alerts.rules import AlertRule
 from harken.domain.digest import name_and_end
 from harken.domain.events import Attempt, AttemptOutcome, CauseCount, Delivery, DeliveryState, EventType, is_answer
+from harken.domain.session_change import operation_and_names
+from harken.domain.texts import excerpt
 from harken.services.notifications.channels import ChannelState, ChannelStatus
 from harken.services.notifications.deliveries import DeliveryFilters
 from harken_adapters.charts.labels import isolated
@@ -33,6 +35,8 @@ _OUTCOMES: Final = {
 }
 #: The number of deliveries about one thing that are read.
 _NEWEST: Final = 100
+#: How many characters of the names of metadata are shown.
+_MOST_OF_NAMES: Final = 100
 #: The states of deliveries, for people.
 STATES: Final = {DeliveryState.DEAD: "dead", DeliveryState.PENDING: "waiting", DeliveryState.DELIVERED: "arrived"}
 
@@ -84,6 +88,10 @@ def what_of(delivery: Delivery, subjects: Subjects, rules: Sequence[AlertRule], 
     if event.type is EventType.DIGEST:
         name, _ = name_and_end(event)
         return f"digest {name}"
+    if event.type is EventType.SESSION_UPDATED:
+        operation, names = operation_and_names(event)
+        changed = excerpt(", ".join(names), _MOST_OF_NAMES)
+        return " · ".join(map(isolated, (f"metadata {operation}", changed, event.session_id or "")))
     subject = subjects.get((event.application, event.subject_id))
     if isinstance(subject, Alert):
         return alert_title(subject, rules, now)

@@ -36,7 +36,7 @@ class TracingNotifier(Notifier):
     """Shows counted feedback as a score on the trace that it is about.
 
     The score follows the feedback: it is written again after every change, and removed when the feedback is withdrawn,
-    rejected, held or erased. Feedback without the id of a trace, and alerts, count as delivered.
+    rejected, held or erased. Feedback without the id of a trace, alerts, and changes of sessions count as delivered.
 
     Args:
         endpoint: the server of the product.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from harken.domain.alerts.alert import Alert
 from harken.domain.errors import (
@@ -21,7 +21,6 @@ from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.domain.query import MAX_PAGE, FeedbackQuery
 from harken.domain.routes import Route, RouteDryRun, name_problem, parse_route, route_record
-from harken.domain.session_change import SessionChange
 from harken.domain.texts import no_such
 from harken.ports.alerts import AlertRepository
 from harken.ports.notifier import Notification
@@ -31,6 +30,9 @@ from harken.ports.state import StateEntry, StateRepository, update
 from harken.ports.text import TemplateRenderer
 from harken.ports.time import Clock
 from harken.services.finding import newest
+
+if TYPE_CHECKING:
+    from harken.domain.session_change import SessionChange
 
 logger = logging.getLogger(__name__)
 
@@ -230,9 +232,9 @@ class RouteService:
 
 
 def _takes(route: Route, notification: Notification, subject: Feedback | Alert | SessionChange) -> bool:
-    if isinstance(subject, SessionChange):
-        return route.admits(notification.type, notification.application)
-    return route.takes(notification.type, subject)
+    if isinstance(subject, Feedback | Alert):
+        return route.takes(notification.type, subject)
+    return route.admits(notification.type, notification.application)
 
 
 def _record(route: Route) -> Mapping[str, JsonValue]:

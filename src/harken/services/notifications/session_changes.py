@@ -87,9 +87,7 @@ class SessionChanges:
         names = self._sessions.get(application, session_id).keys() if names is None else names
         now = self._clock()
         events = change_events(application, session_id, operation, names, event_id=self._new_id(), at=now)
-        deliveries = [
-            Delivery.of(event, channel, due_at=now + _UNDER_WAY) for event in events for channel in channels
-        ]
+        deliveries = [Delivery.of(event, channel, due_at=now + _UNDER_WAY) for event in events for channel in channels]
         for delivery in deliveries:
             self._outbox.add(delivery)
         return deliveries

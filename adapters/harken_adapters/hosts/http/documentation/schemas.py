@@ -159,7 +159,10 @@ _SEEN_ENTRIES: Final = _list(_object(_SEEN_ENTRY), minItems=1, maxItems=MAX_DECI
 _ROUTE_FIELDS: Final[Mapping[str, Schema]] = {
     "name": CHANNEL_NAME,
     "channel": _describe(CHANNEL_NAME, "The channel that events are sent to."),
-    "events": _list({"type": "string", "enum": [type_.value for type_ in ROUTABLE]}),
+    "events": _describe(
+        _list({"type": "string", "enum": [type_.value for type_ in ROUTABLE]}),
+        "If empty, all but `session.metadata_updated`, which excludes ratings, agents, tags and statuses.",
+    ),
     "ratings": _list({"type": "string", "enum": [rating.word for rating in Rating]}),
     "applications": _list(LABEL),
     "agents": _describe(_list(LABEL), "Only feedback and alerts about these agents."),
@@ -1218,7 +1221,12 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
                     "id": _ANY_TEXT,
                     "type": EVENT_TYPE,
                     "application": _ANY_TEXT,
-                    "subject_id": _describe(_ANY_TEXT, "The id of the feedback, alert or digest."),
+                    "subject_id": _describe(
+                        _ANY_TEXT, "The id of the feedback, alert or digest; for a change of session metadata, JSON."
+                    ),
+                    "session_id": _describe(
+                        _nullable(_ANY_TEXT), "The session of erased feedback, or of a change of session metadata."
+                    ),
                     "version": {"type": "integer", "minimum": 1},
                     "occurred_at": _INSTANT,
                 }

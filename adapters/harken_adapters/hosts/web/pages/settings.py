@@ -12,6 +12,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from harken import ApiKey, Harken, HarkenError, Route, RouteDryRun, Scope
+from harken.domain.events import EventType
 from harken.domain.routes import route_record
 from harken.domain.texts import amount
 from harken_adapters.hosts.http.guards.access import Principal
@@ -296,6 +297,7 @@ def _page(
         once=token_urlsafe(16),
         dry_run=dry_run,
         sentence=route_sentence(route) if route else "",
+        counts_no_sessions=route is not None and EventType.SESSION_UPDATED in route.events,
         examples=[entry_view(visit, selection, one) for one in dry_run.examples] if dry_run else [],
         frame=frame_of(visit, "Settings", selection, listens=False),
         selection=selection,
