@@ -88,8 +88,8 @@ class MongoDBSessionManagerFactory:
     ) -> MongoDBSessionManager:
         """Create the session manager of a session. Closing it leaves the storage open.
 
-        The names, ``metadata_fields`` and ``created_at_type`` replace those of the factory. Options of the driver have no
-        effect.
+        The names, ``metadata_fields`` and ``created_at_type`` replace those of the factory. Options of the driver have
+        no effect.
 
         Raises:
             SessionsNotMigrated: another collection has sessions of mongodb_session_manager.

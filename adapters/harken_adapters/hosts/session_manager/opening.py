@@ -184,10 +184,10 @@ class Connection:
         place = (target, source, collection)
         if place in self._opened.checked:
             return
-        from harken_adapters.storage.mongodb import foreign  # noqa: PLC0415 - pymongo is an extra
+        from harken_adapters.storage import mongodb  # noqa: PLC0415 - pymongo is an extra
 
         with session_errors():
-            found = foreign.holds_library_sessions(client, source, collection)
+            found = mongodb.holds_library_sessions(client, source, collection)
             if found and not is_migrated(opened.state, source, collection):
                 raise SessionsNotMigrated(
                     f"The collection {collection!r} of the database {source!r} has sessions of mongodb_session_manager "
@@ -199,10 +199,10 @@ class Connection:
 
     def _migration(self, client: MongoClient[Any], target: str, source: str, collection: str) -> str:
         """Return the command that migrates a collection, quoted for a shell, without user and password."""
-        from harken_adapters.storage.mongodb import foreign, url  # noqa: PLC0415 - pymongo is an extra
+        from harken_adapters.storage import mongodb  # noqa: PLC0415 - pymongo is an extra
 
         into, from_ = (
-            foreign.url_of(client, name) if self.borrowed else url.url_to_show(self._url, name)
+            mongodb.url_of(client, name) if self.borrowed else mongodb.url_to_show(self._url, name)
             for name in (target, source)
         )
         options = ("--from", from_, "--collection", collection, "--storage", into)
