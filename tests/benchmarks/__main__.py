@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.benchmarks import agents, embedded, exporting, http, insight, mongodb, relay, search, text
+from tests.benchmarks import agents, drop_in, embedded, exporting, http, insight, mongodb, relay, search, text
 
 BENCHMARKS = (
     *embedded.BENCHMARKS,
@@ -19,6 +19,7 @@ BENCHMARKS = (
     *http.BENCHMARKS,
     *relay.BENCHMARKS,
     *agents.BENCHMARKS,
+    *drop_in.BENCHMARKS,
     *text.BENCHMARKS,
     *insight.BENCHMARKS,
     *search.BENCHMARKS,

@@ -36,6 +36,7 @@ def test_a_url_names_a_database(url: str, location: Location) -> None:
         ("mongodb://[::1/feedback", "is invalid"),
         ("mongodb://localhost/?w=1", "Leave w out"),
         ("mongodb://localhost/?journal=false&readPreference=secondary", "Leave journal, readpreference out"),
+        ("mongodb://localhost/?maxStalenessSeconds=120", "Leave maxstalenessseconds out"),
         ("mongodb://localhost/?timeoutMS=soon", "whole number"),
         ("mongodb://localhost/?timeoutMS=0", "whole number"),
         ("mongodb://localhost/?timeoutMS=60001", "1 to 60000"),

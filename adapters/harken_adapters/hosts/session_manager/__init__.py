@@ -31,6 +31,7 @@ with requires("The session manager", "strands"):
     from harken_adapters.hosts.session_manager.hooks import FeedbackHook, MetadataHook
     from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager, create_mongodb_session_manager
     from harken_adapters.hosts.session_manager.message_details import GUARDRAIL_ACTION_BLOCKED, GUARDRAIL_STOP_REASONS
+    from harken_adapters.hosts.session_manager.opening import SessionsNotMigrated
     from harken_adapters.hosts.session_manager.pool import MongoDBConnectionPool
     from harken_adapters.hosts.session_manager.repository import MongoDBSessionRepository
 
@@ -46,6 +47,7 @@ __all__ = [
     "MongoDBSessionManager",
     "MongoDBSessionManagerFactory",
     "MongoDBSessionRepository",
+    "SessionsNotMigrated",
     "close_global_factory",
     "create_feedback_sns_hook",
     "create_metadata_sqs_hook",

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from harken import Harken
 from harken.services.conversations import MAX_SIZE
 from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.session_manager.hooks import Hooks, hooks_of
 from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager
-from harken_adapters.hosts.session_manager.opening import Connection
-from harken_adapters.hosts.session_manager.pool import connection_stats
+from harken_adapters.hosts.session_manager.opening import LIBRARY_COLLECTION, Connection
+from harken_adapters.hosts.session_manager.pool import (
+    add_factory_client,
+    connection_stats,
+    remove_factory_client,
+    with_defaults,
+)
 from harken_adapters.hosts.session_manager.repository import CreatedAtType
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
+
+#: Where the global factory of mongodb_session_manager stores sessions if no collection is named.
+_GLOBAL_COLLECTION: Final = "virtualagent_sessions"
 
 
 class MongoDBSessionManagerFactory:
@@ -32,55 +40,73 @@ class MongoDBSessionManagerFactory:
         *,
         harken: Harken | None = None,
         created_at_type: CreatedAtType = "iso",
+        allow_unmigrated: bool = False,
         **driver_options: object,
     ) -> None:
         """Open the storage; the arguments are those of :class:`MongoDBSessionManager`.
 
+        A MongoDB client has the defaults of :meth:`~.pool.MongoDBConnectionPool.initialize`.
+
         Raises:
             ConfigurationError: the URL or an argument is invalid, or neither connection string nor client is given.
+            SessionsNotMigrated: the collection has sessions of mongodb_session_manager.
             StorageError: the storage cannot be opened.
         """
-        self._connection = Connection(connection_string, harken or client, driver_options)
+        given = harken or client
+        options = driver_options if given else with_defaults(connection_string or "", driver_options)
+        self._connection = Connection(connection_string, given, options, allow_unmigrated=allow_unmigrated)
         self.database_name = database_name
-        self.collection_name = collection_name
+        self.collection_name = collection_name or LIBRARY_COLLECTION
         self.application_name = application_name
         self.metadata_fields = tuple(metadata_fields or ())
         self.created_at_type = created_at_type
-        #: The Harken on the database of the factory.
-        self.harken = self._connection.harken(database_name, application_name)
+        try:
+            #: The Harken on the database of the factory.
+            self.harken = self._connection.harken(database_name, application_name, self.collection_name)
+        except BaseException:
+            # The caller gets nothing to close.
+            self._connection.close()
+            raise
+        if not self._connection.borrowed:
+            add_factory_client(self._connection.client or self.harken)
 
     def create_session_manager(
         self,
         session_id: str,
-        *,
         database_name: str | None = None,
-        collection_name: str | None = None,  # noqa: ARG002 - Harken names its own collections
+        collection_name: str | None = None,
         metadata_fields: Iterable[str] | None = None,
         application_name: str | None = None,
+        *,
         feedback_hook: Hooks = None,
         metadata_hook: Hooks = None,
         feedbackHook: Hooks = None,  # noqa: N803 - the name in mongodb_session_manager
         metadataHook: Hooks = None,  # noqa: N803
         created_at_type: CreatedAtType | None = None,
         max_record_bytes: int = MAX_SIZE,
+        **driver_options: Any,
     ) -> MongoDBSessionManager:
         """Create the session manager of a session. Closing it leaves the storage open.
 
-        The names, ``metadata_fields`` and ``created_at_type`` replace those of the factory.
+        The names, ``metadata_fields`` and ``created_at_type`` replace those of the factory. Options of the driver have
+        no effect.
 
         Raises:
+            SessionsNotMigrated: another collection has sessions of mongodb_session_manager.
             StorageError: another database cannot be opened.
         """
         application = application_name or self.application_name
+        database, collection = database_name or self.database_name, collection_name or self.collection_name
         return MongoDBSessionManager(
             session_id,
             metadata_fields=self.metadata_fields if metadata_fields is None else metadata_fields,
             application_name=application,
             feedback_hook=hooks_of(feedback_hook, feedbackHook, "feedback"),
             metadata_hook=hooks_of(metadata_hook, metadataHook, "metadata"),
-            harken=self._connection.harken(database_name or self.database_name, application),
+            harken=self._connection.harken(database, application, collection),
             created_at_type=created_at_type or self.created_at_type,
             max_record_bytes=max_record_bytes,
+            **driver_options,
         )
 
     def get_connection_stats(self) -> dict[str, Any]:
@@ -93,7 +119,8 @@ class MongoDBSessionManagerFactory:
         return connection_stats(self._connection.client or self.harken)
 
     def close(self) -> None:
-        """Close the storage, unless it was passed as ``harken`` or ``client``."""
+        """Close the storage, unless it was passed as ``harken`` or ``client``; may be called repeatedly."""
+        remove_factory_client(self._connection.client or self.harken)
         self._connection.close()
 
 
@@ -101,33 +128,36 @@ _lock = ForkSafeLock()
 _factories: list[MongoDBSessionManagerFactory] = []
 
 
-def initialize_global_factory(  # noqa: PLR0917 - the order of mongodb_session_manager
+def initialize_global_factory(
     connection_string: str | None = None,
     database_name: str | None = None,
     collection_name: str | None = None,
-    client: MongoClient[Any] | Harken | None = None,
     metadata_fields: Iterable[str] | None = None,
     application_name: str | None = None,
     *,
+    client: MongoClient[Any] | Harken | None = None,
     harken: Harken | None = None,
     created_at_type: CreatedAtType = "iso",
+    allow_unmigrated: bool = False,
     **driver_options: object,
 ) -> MongoDBSessionManagerFactory:
     """Create the global factory of the process. A previous one is closed.
 
     Raises:
         ConfigurationError: the URL scheme is unknown, or neither connection string nor client is given.
+        SessionsNotMigrated: the collection has sessions of mongodb_session_manager; the previous factory stays.
         StorageError: the storage cannot be opened; the previous factory stays.
     """
     factory = MongoDBSessionManagerFactory(
         connection_string,
         database_name,
-        collection_name,
+        collection_name or _GLOBAL_COLLECTION,
         client,
         metadata_fields,
         application_name,
         harken=harken,
         created_at_type=created_at_type,
+        allow_unmigrated=allow_unmigrated,
         **driver_options,
     )
     with _lock:

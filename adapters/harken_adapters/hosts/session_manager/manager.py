@@ -55,6 +55,7 @@ class MongoDBSessionManager(HarkenSessionManager):
         harken: Harken | None = None,
         created_at_type: CreatedAtType = "iso",
         max_record_bytes: int = MAX_SIZE,
+        allow_unmigrated: bool = False,
         **driver_options: object,
     ) -> None:
         """Open a session. Nothing is stored until feedback, metadata or a message is added.
@@ -64,7 +65,8 @@ class MongoDBSessionManager(HarkenSessionManager):
             connection_string: the URL of a storage, such as ``mongodb://localhost:27017/`` or ``memory://``. Required
                 unless ``client`` or ``harken`` is given.
             database_name: the MongoDB database; replaces the one in the URL.
-            collection_name: ignored; the names of Harken's collections begin with ``harken_``.
+            collection_name: where mongodb_session_manager stored sessions, which must be migrated. The names of
+                Harken's own collections begin with ``harken_``.
             client: a MongoDB client (or a Harken), which wins over a connection string; it stays open.
             metadata_fields: names of metadata, or paths such as ``user.plan``, that MongoDB indexes, for queries of the
                 program.
@@ -77,11 +79,14 @@ class MongoDBSessionManager(HarkenSessionManager):
             created_at_type: what ``created_at`` is in :meth:`get_feedbacks`: ISO text, or a ``datetime`` in UTC without
                 a zone.
             max_record_bytes: see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
+            allow_unmigrated: whether to open a database with sessions that were not migrated; they appear to be empty.
             driver_options: options of the MongoDB driver, such as ``maxPoolSize``; other storages ignore them. Harken
                 sets ``w``, ``journal`` and ``fsync`` itself.
 
         Raises:
             ConfigurationError: no storage is given, or the URL or an argument is invalid. A ``ValueError``.
+            SessionsNotMigrated: the collection has sessions of mongodb_session_manager; the message says how to migrate
+                them. A ``ConfigurationError``.
             InvalidMetadata: a name in ``metadata_fields`` is invalid.
             StorageError: the storage cannot be opened. Also a ``SessionException`` of Strands.
         """
@@ -98,6 +103,7 @@ class MongoDBSessionManager(HarkenSessionManager):
             application_name,
             created_at_type=created_at_type,
             max_record_bytes=max_record_bytes,
+            allow_unmigrated=allow_unmigrated,
             **driver_options,
         )
         super().__init__(self._sessions.harken, session_id, application=application_name, repository=self._sessions)
@@ -278,6 +284,9 @@ class MongoDBSessionManager(HarkenSessionManager):
     def get_application_name(self) -> str | None:
         """The ``application_name`` that was given; ``None`` without one. See also :attr:`application`."""
         return self._sessions.application_name
+
+    def get_session_viewer_password(self) -> None:
+        """``None``: there is no separate viewer of sessions, so sessions have no password."""
 
     def list_agents(self) -> list[dict[str, Any]]:
         """The agents of the session, each as :meth:`get_agent_config` returns it, sorted by id."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -12,12 +13,16 @@ import harken
 from harken import Harken
 from harken.configuration.storage_urls import scheme_of
 from harken.services.forks import ForkSafeLock
-from harken_adapters.hosts.strands.errors import session_errors
+from harken_adapters.formats.migrated_collections import is_migrated
+from harken_adapters.hosts.strands.errors import SessionClosed, session_errors
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
 
 _DATABASE: Final = "harken"
+#: Where mongodb_session_manager stores sessions of programs that name no database or collection.
+_LIBRARY_DATABASE: Final = "database_name"
+LIBRARY_COLLECTION: Final = "collection_name"
 #: Options of pymongo's ``MongoClient``. Storages other than MongoDB ignore them.
 _DRIVER_OPTIONS: Final = frozenset(
     """
@@ -39,6 +44,10 @@ _OPENED: Final = "_harken_opened"
 _shared: WeakSet[Harken] = WeakSet()
 
 
+class SessionsNotMigrated(harken.ConfigurationError):
+    """A collection has sessions of mongodb_session_manager, which would appear to be empty; how to migrate them."""
+
+
 class _Opened:
     """What is open on a server, by database and application. A Harken that is closed is opened again when needed."""
 
@@ -46,6 +55,8 @@ class _Opened:
         # One for each server: others must not wait until a server responds.
         self._lock = ForkSafeLock()
         self._by_place: dict[tuple[str | None, str | None], Harken] = {}
+        #: The collections that were checked: the database that is open, and the one with the collection.
+        self.checked: set[tuple[str, str, str]] = set()
 
     def get(self, database: str | None, application: str | None, open_: Callable[[], Harken]) -> Harken:
         place = (database, application)
@@ -61,9 +72,6 @@ class _Opened:
         for one in closing:
             one.close()
 
-    def __bool__(self) -> bool:
-        return bool(self._by_place)
-
 
 class Connection:
     """The Harkens that session managers share: one for each database and application. Thread-safe."""
@@ -73,13 +81,16 @@ class Connection:
         connection_string: str | None,
         client: MongoClient[Any] | Harken | None,
         options: Mapping[str, object] | None = None,
+        *,
+        allow_unmigrated: bool = False,
     ) -> None:
         """Connect. Nothing is read or written before the first :meth:`harken`.
 
         Args:
             connection_string: the URL of a storage.
             client: a MongoDB client or a Harken, which wins over the connection string, and stays open.
-            options: options of the MongoDB driver.
+            options: options of the MongoDB driver; a given client has its own.
+            allow_unmigrated: whether to open databases with sessions of mongodb_session_manager.
 
         Raises:
             ConfigurationError: neither connection string nor client is given, or the URL or an option is invalid.
@@ -91,9 +102,14 @@ class Connection:
                 "such as connection_string='mongodb://localhost:27017/'; "
                 "for the storage in the settings, pass harken=harken.connect()"
             )
+        options = options or {}
+        if client is not None:
+            _check_names(options)
         self.borrowed = client is not None
         self._url = connection_string or ""
-        self._client = open_client(self._url, options or {}) if client is None else client
+        self._client = open_client(self._url, options) if client is None else client
+        self._allow_unmigrated = allow_unmigrated
+        self._closed = False
         self._opened = _Opened()
         if client is not None and not isinstance(client, Harken):
             # Kept on the program's client, for the next session manager; it ends with the client.
@@ -104,51 +120,93 @@ class Connection:
         """The MongoDB client, or the Harken that was given; ``None`` for other storages."""
         return self._client
 
-    def harken(self, database: str | None, application: str | None) -> Harken:
+    def harken(self, database: str | None, application: str | None, collection: str | None = None) -> Harken:
         """The Harken on a database, opened if necessary. Storages other than MongoDB have one database.
 
+        Args:
+            database: the database; by default that of the URL or client, otherwise ``harken``.
+            application: the default application.
+            collection: where mongodb_session_manager would store sessions; by default where it does without a name.
+
         Raises:
-            ConfigurationError: the URL is invalid.
-            StorageError: the storage cannot be opened.
+            ConfigurationError: the URL or a name is invalid.
+            SessionsNotMigrated: the collection has sessions that were not migrated.
+            StorageError: the storage cannot be opened, or was closed.
         """
-        if isinstance(self._client, Harken):
-            return self._client
-        named = database if self._client is not None else None
-        try:
-            return self._opened.get(named, application, partial(self._open, named, application))
-        except BaseException:
-            if not self._opened:
-                # The caller gets nothing to close.
-                self._close_own_client()
-            raise
+        if self._closed:
+            raise SessionClosed("The storage of these session managers was closed; open it again")
+        client = self._client
+        if isinstance(client, Harken):
+            return client
+        if client is None:
+            return self._opened.get(None, application, partial(self._open_url, application))
+        name = database or client.get_default_database(_DATABASE).name
+        opened = self._opened.get(name, application, partial(self._open_on, client, name, application))
+        if not self._allow_unmigrated:
+            # Without a name, mongodb_session_manager does not use the database of the URL.
+            for source in (name,) if database else (name, _LIBRARY_DATABASE):
+                self._check_migrated(client, opened, name, source, collection or LIBRARY_COLLECTION)
+        return opened
 
     def close(self) -> None:
         """Close what was opened, unless it is on a client of the program; may be called repeatedly."""
         if self.borrowed:
             return
+        self._closed = True
         self._opened.close()
-        self._close_own_client()
+        if self._client is not None:
+            close_client(self._client)
 
-    def _close_own_client(self) -> None:
-        if self._client is not None and not self.borrowed:
-            self._client.close()
-
-    def _open(self, database: str | None, application: str | None) -> Harken:
-        client = self._client
+    def _open_url(self, application: str | None) -> Harken:
         with session_errors():
-            if client is None or isinstance(client, Harken):
-                return harken.connect(self._url, application=application)
-            # The only host that accepts a MongoDB client, for compatibility with mongodb_session_manager.
-            from harken_adapters.storage.mongodb import mongo_storage  # noqa: PLC0415 - pymongo is an extra
+            return harken.connect(self._url, application=application)
 
+    def _open_on(self, client: MongoClient[Any], database: str, application: str | None) -> Harken:
+        # The only host that accepts a MongoDB client, for compatibility with mongodb_session_manager.
+        from harken_adapters.storage.mongodb import mongo_storage  # noqa: PLC0415 - pymongo is an extra
+
+        with session_errors():
             if not self.borrowed:
-                name = database or client.get_default_database(_DATABASE).name
                 # open_client sets it.
-                storage = mongo_storage(client, name, timeout=cast("float", client.options.timeout))
+                storage = mongo_storage(client, database, timeout=cast("float", client.options.timeout))
                 return harken.connect(storage, application=application)
-            opened = harken.connect(mongo_storage(client, database or _DATABASE), application=application)
+            opened = harken.connect(mongo_storage(client, database), application=application)
             _shared.add(opened)
             return opened
+
+    def _check_migrated(
+        self, client: MongoClient[Any], opened: Harken, target: str, source: str, collection: str
+    ) -> None:
+        """Raise if a collection has sessions that were not migrated into the target, the database that is open.
+
+        This is checked once for each client.
+        """
+        place = (target, source, collection)
+        if place in self._opened.checked:
+            return
+        from harken_adapters.storage import mongodb  # noqa: PLC0415 - pymongo is an extra
+
+        with session_errors():
+            found = mongodb.holds_library_sessions(client, source, collection)
+            if found and not is_migrated(opened.state, source, collection):
+                raise SessionsNotMigrated(
+                    f"The collection {collection!r} of the database {source!r} has sessions of mongodb_session_manager "
+                    "that were not migrated; they would appear to be empty. To migrate them, run: "
+                    f"{self._migration(client, target, source, collection)}\n"
+                    "To begin without them, pass allow_unmigrated=True"
+                )
+        self._opened.checked.add(place)
+
+    def _migration(self, client: MongoClient[Any], target: str, source: str, collection: str) -> str:
+        """Return the command that migrates a collection, quoted for a shell, without user and password."""
+        from harken_adapters.storage import mongodb  # noqa: PLC0415 - pymongo is an extra
+
+        into, from_ = (
+            mongodb.url_of(client, name) if self.borrowed else mongodb.url_to_show(self._url, name)
+            for name in (target, source)
+        )
+        options = ("--from", from_, "--collection", collection, "--storage", into)
+        return shlex.join(("harken", "migrate", "mongodb-sessions", *options))
 
 
 def open_client(connection_string: str, options: Mapping[str, object]) -> MongoClient[Any] | None:
@@ -161,9 +219,14 @@ def open_client(connection_string: str, options: Mapping[str, object]) -> MongoC
         from harken_adapters.storage import mongodb  # noqa: PLC0415 - pymongo is an extra
 
         return mongodb.open_client(connection_string, options)
+    _check_names(options)
+    return None
+
+
+def _check_names(options: Mapping[str, object]) -> None:
+    """Raise if an option that has no effect is probably a misspelt argument."""
     if unknown := sorted(name for name in options if name.lower() not in _DRIVER_OPTIONS):
         raise harken.ConfigurationError(f"{unknown[0]!r} is neither an argument nor an option of the MongoDB driver")
-    return None
 
 
 def close_client(client: MongoClient[Any] | Harken) -> None:

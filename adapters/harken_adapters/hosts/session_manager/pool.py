@@ -1,10 +1,12 @@
-"""One MongoDB client for the process."""
+"""One MongoDB client for the process, and what factories and the pool have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from urllib.parse import parse_qsl
+from weakref import WeakValueDictionary
 
 import harken
 from harken import Harken, StorageError
@@ -16,19 +18,22 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
 _MIN_POOL_SIZE: Final = 10
+#: By names in lower case, as the driver accepts any spelling.
 _DEFAULTS: Final[Mapping[str, object]] = MappingProxyType(
     {
-        "maxPoolSize": 100,
-        "minPoolSize": _MIN_POOL_SIZE,
-        "maxIdleTimeMS": 30_000,
-        "waitQueueTimeoutMS": 5_000,
-        "serverSelectionTimeoutMS": 5_000,
-        "connectTimeoutMS": 10_000,
-        "socketTimeoutMS": 30_000,
-        "retryWrites": True,
-        "retryReads": True,
+        "maxpoolsize": 100,
+        "minpoolsize": _MIN_POOL_SIZE,
+        "maxidletimems": 30_000,
+        "waitqueuetimeoutms": 5_000,
+        "serverselectiontimeoutms": 5_000,
+        "connecttimeoutms": 10_000,
+        "sockettimeoutms": 30_000,
+        "retrywrites": True,
+        "retryreads": True,
     }
 )
+#: The clients of factories, by id, the latest last. In mongodb_session_manager, factories use that of the pool.
+_of_factories: Final[WeakValueDictionary[int, MongoClient[Any] | Harken]] = WeakValueDictionary()
 
 
 class MongoDBConnectionPool:
@@ -37,9 +42,17 @@ class MongoDBConnectionPool:
     For the URL of another storage, such as ``memory://`` in tests, the client is an open Harken.
     """
 
+    _instance: ClassVar[MongoDBConnectionPool | None] = None
     _lock: ClassVar[ForkSafeLock] = ForkSafeLock()
     #: The client, and the arguments that it was opened with.
     _current: ClassVar[tuple[MongoClient[Any] | Harken, str, dict[str, object]] | None] = None
+
+    def __new__(cls) -> Self:
+        """The one instance, with the class methods."""
+        with cls._lock:
+            if not isinstance(cls._instance, cls):
+                cls._instance = super().__new__(cls)
+            return cls._instance
 
     @classmethod
     def initialize(cls, connection_string: str | None, **options: object) -> MongoClient[Any] | Harken:
@@ -64,7 +77,7 @@ class MongoDBConnectionPool:
         with cls._lock:
             if found := cls._opened_with(connection_string, options):
                 return found
-            opened = _open(connection_string, _with_defaults(options))
+            opened = _open(connection_string, with_defaults(connection_string, options))
             previous, cls._current = cls._current, (opened, connection_string, options)
         if previous is not None:
             close_client(previous[0])
@@ -77,9 +90,12 @@ class MongoDBConnectionPool:
 
     @classmethod
     def get_client(cls) -> MongoClient[Any] | Harken | None:
-        """The client; ``None`` before :meth:`initialize` and after :meth:`close`."""
+        """The client; ``None`` before :meth:`initialize` and after :meth:`close`.
+
+        It is then the client of the latest factory that has a connection string and is open, if there is one.
+        """
         current = cls._current
-        return None if current is None else current[0]
+        return next(reversed(list(_of_factories.values())), None) if current is None else current[0]
 
     @classmethod
     def get_pool_stats(cls) -> dict[str, Any]:
@@ -89,7 +105,7 @@ class MongoDBConnectionPool:
 
     @classmethod
     def close(cls) -> None:
-        """Close the client, if there is one."""
+        """Close the client, unless it is that of a factory; may be called repeatedly."""
         with cls._lock:
             previous, cls._current = cls._current, None
         if previous is not None:
@@ -99,11 +115,12 @@ class MongoDBConnectionPool:
 def connection_stats(client: MongoClient[Any] | Harken) -> dict[str, Any]:
     """``{"status": "connected", "server_version": ..., "pool_config": {"maxPoolSize": ..., "minPoolSize": ...}}``.
 
-    A server that does not respond has ``{"status": "error", "error": ...}``; a Harken has the status only.
+    A storage that does not respond has ``{"status": "error", "error": ...}``; a Harken has the status only.
     """
-    if isinstance(client, Harken):
-        return {"status": "connected"}
     try:
+        if isinstance(client, Harken):
+            client.state.get("connection", "probe")
+            return {"status": "connected"}
         version = server_version(client)
     except StorageError as error:
         return {"status": "error", "error": str(error)}
@@ -112,11 +129,29 @@ def connection_stats(client: MongoClient[Any] | Harken) -> dict[str, Any]:
     return {"status": "connected", "server_version": version, "pool_config": sizes}
 
 
-def _with_defaults(options: Mapping[str, object]) -> dict[str, object]:
-    most = options.get("maxPoolSize")
-    if isinstance(most, int) and "minPoolSize" not in options:
-        return {**_DEFAULTS, **options, "minPoolSize": min(most, _MIN_POOL_SIZE)}
-    return {**_DEFAULTS, **options}
+def add_factory_client(client: MongoClient[Any] | Harken) -> None:
+    """Let the pool return the client of a factory, until it is removed."""
+    _of_factories[id(client)] = client
+
+
+def remove_factory_client(client: MongoClient[Any] | Harken) -> None:
+    """Let the pool no longer return this client."""
+    _of_factories.pop(id(client), None)
+
+
+def with_defaults(connection_string: str, options: Mapping[str, object]) -> dict[str, object]:
+    """Options of the driver, with the defaults of the pool for those that are in neither of the arguments.
+
+    They are named in :meth:`MongoDBConnectionPool.initialize`.
+    """
+    given = {name.lower(): value for name, value in options.items()}
+    in_url = {name.lower(): value for name, value in parse_qsl(connection_string.partition("?")[2])}
+    defaults = {name: value for name, value in _DEFAULTS.items() if name not in in_url.keys() | given.keys()}
+    most = str(given.get("maxpoolsize", in_url.get("maxpoolsize")))
+    if "minpoolsize" in defaults and most.isdecimal() and most != "0":
+        defaults["minpoolsize"] = min(int(most), _MIN_POOL_SIZE)
+    # With the original names for messages of errors.
+    return {**defaults, **options}
 
 
 def _open(connection_string: str, options: Mapping[str, object]) -> MongoClient[Any] | Harken:

@@ -40,13 +40,14 @@ class MongoDBSessionRepository(HarkenSessionRepository):
         self,
         connection_string: str | None = None,
         database_name: str | None = None,
-        collection_name: str | None = None,  # noqa: ARG002 - Harken names its own collections
+        collection_name: str | None = None,
         client: MongoClient[Any] | Harken | None = None,
         metadata_fields: Iterable[str] | None = None,
         application_name: str | None = None,
         *,
         created_at_type: CreatedAtType = "iso",
         max_record_bytes: int = MAX_SIZE,
+        allow_unmigrated: bool = False,
         **driver_options: object,
     ) -> None:
         """Open the storage.
@@ -54,46 +55,53 @@ class MongoDBSessionRepository(HarkenSessionRepository):
         Args:
             connection_string: the URL of a storage, such as ``mongodb://localhost:27017/`` or ``memory://``.
             database_name: the MongoDB database; replaces the one in the URL.
-            collection_name: ignored; the names of Harken's collections begin with ``harken_``.
+            collection_name: where mongodb_session_manager stored sessions, which must be migrated. The names of
+                Harken's own collections begin with ``harken_``.
             client: a MongoDB client or a Harken, which wins over a connection string; it stays open.
             metadata_fields: names of metadata, or paths such as ``user.plan``, that MongoDB indexes, for queries of the
                 program.
             application_name: the application of the sessions.
             created_at_type: what ``created_at`` is in :meth:`get_feedbacks`.
             max_record_bytes: see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
+            allow_unmigrated: whether to open a database with sessions that were not migrated; they appear to be empty.
             driver_options: options of the MongoDB driver, such as ``maxPoolSize``; other storages ignore them. Harken
                 sets ``w``, ``journal`` and ``fsync`` itself.
 
         Raises:
             ConfigurationError: no storage is given, or the URL or an argument is invalid. A ``ValueError``.
+            SessionsNotMigrated: the collection has sessions of mongodb_session_manager; the message says how to migrate
+                them. A ``ConfigurationError``.
             InvalidMetadata: a name in ``metadata_fields`` is invalid.
             StorageError: the storage cannot be opened. Also a ``SessionException`` of Strands.
         """
         if created_at_type not in ("iso", "datetime"):
             raise ConfigurationError(f"created_at_type must be 'iso' or 'datetime', got {created_at_type!r}")
         self._as_datetime = created_at_type == "datetime"
-        self._connection = Connection(connection_string, client, driver_options)
-        self.harken = self._connection.harken(database_name, application_name)
+        self._connection = Connection(connection_string, client, driver_options, allow_unmigrated=allow_unmigrated)
         self.client = self._connection.client
         self.application_name = application_name
         self.metadata_fields = tuple(metadata_fields or ())
-        self.application = self.harken.application if application_name is None else application_name
-        super().__init__(self.harken.conversations, self.application, max_record_bytes=max_record_bytes)
         try:
+            self.harken = self._connection.harken(database_name, application_name, collection_name)
             with session_errors():
                 self.harken.sessions.index(self.metadata_fields, paths=True)
-        except Exception:
+        except BaseException:
             # The caller gets nothing to close.
             self.close()
             raise
+        self.application = self.harken.application if application_name is None else application_name
+        super().__init__(self.harken.conversations, self.application, max_record_bytes=max_record_bytes)
 
     def close(self) -> None:
         """Close the connections that it opened; may be called repeatedly. Stored data is durable without it."""
         self._connection.close()
 
-    def get_application_name(self) -> str | None:
+    def get_application_name(self, session_id: str | None = None) -> str | None:  # noqa: ARG002 - one for all sessions
         """The application that was given; ``None`` without one."""
         return self.application_name
+
+    def get_session_viewer_password(self, session_id: str) -> None:
+        """``None``: there is no separate viewer of sessions, so sessions have no password."""
 
     # --- feedback --------------------------------------------------------------------------------------------------
 

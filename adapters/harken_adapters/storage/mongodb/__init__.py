@@ -27,6 +27,8 @@ from harken_adapters.storage.mongodb.conversations import MongoConversationRepos
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.feedback import MongoFeedbackRepository
+from harken_adapters.storage.mongodb.foreign import holds_library_sessions as holds_library_sessions
+from harken_adapters.storage.mongodb.foreign import url_of as url_of
 from harken_adapters.storage.mongodb.keys import MongoKeyRepository
 from harken_adapters.storage.mongodb.outbox import MongoOutbox
 from harken_adapters.storage.mongodb.schema import prepare
@@ -43,6 +45,7 @@ from harken_adapters.storage.mongodb.url import (
     parse_url,
     without_ours,
 )
+from harken_adapters.storage.mongodb.url import url_to_show as url_to_show
 
 
 @contextmanager
@@ -149,6 +152,8 @@ def _client(url: str, *, timeout: float, **options: Any) -> MongoClient[Any]:
     try:
         # The driver only warns about unknown options.
         with warnings.catch_warnings(action="error", category=UserWarning):
+            # It works without a compressor whose package is not installed.
+            warnings.filterwarnings("default", "Wire protocol compression", UserWarning)
             return MongoClient(url, timeoutMS=int(timeout * 1_000), **{"appname": "harken", **options})
     except (DriverConfigurationError, InvalidURI, InvalidName, TypeError, ValueError, UserWarning) as error:
         raise ConfigurationError(f"The MongoDB driver rejects the URL: {error}") from error

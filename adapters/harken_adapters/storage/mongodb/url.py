@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from attrs import frozen
 
@@ -17,7 +17,14 @@ DEFAULT_TIMEOUT: Final = 20.0
 LONGEST_TIMEOUT: Final = 60.0
 _EXPECTED: Final = "expected mongodb://host:27017/database or mongodb+srv://host/database"
 #: Options that Harken sets itself, because its guarantees depend on them.
-_OURS: Final = frozenset({"w", "journal", "j", "fsync", "wtimeoutms", "readconcernlevel", "readpreference"})
+_OURS: Final = frozenset(
+    {
+        *("w", "journal", "j", "fsync", "wtimeoutms"),
+        *("readconcernlevel", "readpreference", "readpreferencetags", "maxstalenessseconds"),
+    }
+)
+#: Options whose values may be secrets.
+_SECRETS: Final = frozenset({"authmechanismproperties", "tlscertificatekeyfilepassword"})
 
 
 @frozen
@@ -54,6 +61,22 @@ def without_ours(url: str, options: Mapping[str, object]) -> tuple[str, dict[str
     kept = [option for option in query.split("&") if option.partition("=")[0].lower() not in _OURS]
     named = {name.lower(): value for name, value in options.items()}
     return f"{place}{question_mark}{'&'.join(kept)}", {name: named[name] for name in named if name not in _OURS}
+
+
+def url_to_show(url: str, database: str) -> str:
+    """The URL of another database of a server, for people: with placeholders instead of user and password.
+
+    Secret options, and those that Harken sets itself, are left out.
+    """
+    parts = urlsplit(url)
+    _, at, hosts = parts.netloc.rpartition("@")
+    options = {option.partition("=")[0].lower(): option for option in parts.query.split("&") if option}
+    shown = [option for name, option in options.items() if name not in _OURS | _SECRETS]
+    if at and not {"authsource", "authmechanism"} & options.keys():
+        # By default, users are those of the database in the URL.
+        shown.append(f"authSource={parts.path.strip('/') or 'admin'}")
+    query = f"?{'&'.join(shown)}" if shown else ""
+    return f"{parts.scheme}://{'USER:PASSWORD@' if at else ''}{hosts}/{quote(database, safe='')}{query}"
 
 
 def parse_timeout(milliseconds: str | None) -> float:

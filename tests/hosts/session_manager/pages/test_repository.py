@@ -38,6 +38,17 @@ def test_a_session_without_an_agent(place: dict[str, Any]) -> None:
     repository.close()
 
 
+def test_there_is_no_session_viewer(place: dict[str, Any]) -> None:
+    """So no session has a password for it; programs that ask for one get none."""
+    repository = MongoDBSessionRepository(**place)
+    manager = MongoDBSessionManager("s", **place)
+    manager.add_feedback({"rating": "up"})
+    passwords: list[object] = [manager.get_session_viewer_password(), repository.get_session_viewer_password("s")]  # type: ignore[func-returns-value]
+    assert passwords == [None, None]
+    manager.close()
+    repository.close()
+
+
 def test_an_invalid_name_of_metadata(place: dict[str, Any]) -> None:
     """It is refused when the repository is opened."""
     with pytest.raises(InvalidMetadata, match="metadata"):
