@@ -52,7 +52,7 @@ def _same_logging() -> Iterator[None]:
 @pytest.fixture
 def cli(
     _same_logging: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Cli:
+) -> Iterator[Cli]:
     """Runs ``harken`` in an empty directory, 100 columns wide, without settings from the environment."""
     for name in [name for name in os.environ if name.startswith("HARKEN_")]:
         monkeypatch.delenv(name)
@@ -66,7 +66,11 @@ def cli(
         captured = capsys.readouterr()
         return Ran(code, captured.out, captured.err)
 
-    return run
+    # ``harken serve`` sets variables for the processes of the server.
+    before = dict(os.environ)
+    yield run
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture
