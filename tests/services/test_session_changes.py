@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -239,6 +240,29 @@ def test_routes_that_are_added_apply(place: Place, channel: Recorder) -> None:
     assert hk.relay.run_due() == 2
     hk.routes.delete("sessions")
     hk.sessions.update(APP, "s", {"a": 4})
+    assert hk.relay.run_due() == 0
+
+
+def test_another_thread_may_change_routes_at_any_time(place: Place, channel: Recorder) -> None:
+    """While the cached ones are used, and while one is removed, which then applies at once."""
+    hk = place.connect(channel, {**ROUTE, "applications": [APP]})
+
+    class Interrupted(datetime):
+        """A time at which another thread removes a route, when its age is computed."""
+
+        def __sub__(self, other: Any) -> Any:
+            hk.routes.delete("")
+            return super().__sub__(other)
+
+    hk.sessions.update(APP, "s", {"a": 1})
+    place.clock.now = Interrupted.fromisoformat(place.clock.now.isoformat())
+    hk.sessions.update(APP, "s", {"a": 2})
+    place.clock.now = datetime.fromisoformat(place.clock.now.isoformat())
+    hk.routes.put(Route(name="added", channel="team", events=[EventType.SESSION_UPDATED], applications=["shop"]))
+    place.state.before = lambda name: name == "delete" and hk.sessions.update("shop", "s", {"a": 3})
+    hk.routes.delete("added")
+    assert hk.relay.run_due() == 3
+    hk.sessions.update("shop", "s", {"a": 4})
     assert hk.relay.run_due() == 0
 
 
