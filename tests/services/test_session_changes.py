@@ -144,6 +144,17 @@ def test_paths_are_sent_as_given(hk: Harken, channel: Recorder) -> None:
     assert sent(channel)[1].current == {"user": {"name": "Ann"}}
 
 
+def test_a_name_with_a_dot_is_not_a_path(hk: Harken, channel: Recorder) -> None:
+    """If a session has both, the one that changed is sent."""
+    hk.sessions.update(APP, "s", {"a.b": "literal", "a": {"b": "nested"}})
+    hk.relay.run_due()
+    hk.sessions.update(APP, "s", {"a.b": "path"}, paths=True)
+    hk.relay.run_due()
+    hk.sessions.delete(APP, "s", "a.b")
+    hk.relay.run_due()
+    assert [one.metadata for one in sent(channel)[1:]] == [{"a.b": "path"}, {"a.b": None}]
+
+
 def test_deleting_everything_names_what_there_was(hk: Harken, channel: Recorder) -> None:
     """The deletion of all metadata has all names; without metadata, or without names, nothing changes and is sent."""
     hk.sessions.update(APP, "s", {"a": 1, "b": 2})

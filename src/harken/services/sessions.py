@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
@@ -22,9 +22,16 @@ if TYPE_CHECKING:
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
 _SHOWN_OF_VALUE = 200
-#: Wraps a change of a session of an application: sets or deletes these names, or deletes all if there are ``None``.
-Announce: TypeAlias = "Callable[[str, str, Operation, Collection[str] | None], AbstractContextManager[object]]"
 _json = json.JSONEncoder(sort_keys=True).encode
+
+
+class Announce(Protocol):
+    """Wraps a change of the metadata of a session."""
+
+    def __call__(
+        self, application: str, session_id: str, operation: Operation, names: Collection[str] | None, *, paths: bool
+    ) -> AbstractContextManager[object]:
+        """Sets or deletes these names or paths, or deletes all names if there are ``None``."""
 
 
 @frozen
@@ -43,7 +50,7 @@ class SessionService:
     nested dictionary: ``a.b`` is ``b`` in ``a``, see :mod:`harken.domain.metadata`.
     """
 
-    def __init__(self, repository: SessionRepository, *, announce: Announce = lambda *_: nullcontext()) -> None:
+    def __init__(self, repository: SessionRepository, *, announce: Announce = lambda *_, **__: nullcontext()) -> None:
         """``announce`` wraps each update and deletion, but no merge: that brings metadata from elsewhere."""
         self._repository = repository
         self._announce = announce
@@ -69,7 +76,7 @@ class SessionService:
         problems = [*_id_problems(application, session_id), *_problems(changes)]
         if problems:
             raise InvalidMetadata("; ".join(problems))
-        with self._announce(application, session_id, "update", changes):
+        with self._announce(application, session_id, "update", changes, paths=paths):
             if paths:
                 self._repository.change(application, session_id, partial(_set_paths, changes))
             else:
@@ -104,7 +111,7 @@ class SessionService:
         if keys is not None:
             # Not every storage can be queried for an invalid name.
             valid = [key for key in as_texts(keys) if not metadata_name_problem("metadata", key)]
-        with self._announce(application, session_id, "delete", valid):
+        with self._announce(application, session_id, "delete", valid, paths=paths and valid is not None):
             if valid is None or not paths or not any("." in key for key in valid):
                 return self._repository.delete(application, session_id, valid)
             versions = self._repository.change(application, session_id, partial(delete_paths, paths=valid))

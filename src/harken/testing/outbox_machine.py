@@ -234,7 +234,7 @@ class OutboxMachine(ComparingMachine):
             id=f"change-{number}",
             type=EventType.SESSION_UPDATED,
             application="default",
-            subject_id=f'{{"id":"change-{number}","operation":"update","names":["tier"]}}',
+            subject_id=f'{{"id":"change-{number}","operation":"update","names":["tier"],"paths":false}}',
             version=1,
             occurred_at=at,
             session_id=session_id,

@@ -53,9 +53,9 @@ class SessionChanges:
 
     @contextmanager
     def announce(
-        self, application: str, session_id: str, operation: Operation, names: Collection[str] | None
+        self, application: str, session_id: str, operation: Operation, names: Collection[str] | None, *, paths: bool
     ) -> Iterator[None]:
-        """Wraps the change of these names, or the deletion of all if ``None``.
+        """Wraps the change of these names or paths, or the deletion of all if ``None``.
 
         If no route selects the change, this does nothing. If the change raises, the channels may be notified of it
         nevertheless, a minute later, with the values as they are then.
@@ -63,7 +63,7 @@ class SessionChanges:
         Raises:
             StorageError: the deliveries could not be stored; nothing was changed.
         """
-        deliveries = self._create(application, session_id, operation, names)
+        deliveries = self._create(application, session_id, operation, names, paths=paths)
         yield
         if deliveries:
             self._make_due(deliveries)
@@ -79,14 +79,14 @@ class SessionChanges:
         return None if operation == "update" and not current else change_of(event, current)
 
     def _create(
-        self, application: str, session_id: str, operation: Operation, names: Collection[str] | None
+        self, application: str, session_id: str, operation: Operation, names: Collection[str] | None, *, paths: bool
     ) -> list[Delivery]:
         channels = self._routes.channels_of(EventType.SESSION_UPDATED, application)
         if not channels:
             return []
         names = self._sessions.get(application, session_id).keys() if names is None else names
         now = self._clock()
-        events = change_events(application, session_id, operation, names, event_id=self._new_id(), at=now)
+        events = change_events(application, session_id, operation, names, paths=paths, event_id=self._new_id(), at=now)
         deliveries = [Delivery.of(event, channel, due_at=now + _UNDER_WAY) for event in events for channel in channels]
         for delivery in deliveries:
             self._outbox.add(delivery)
