@@ -330,14 +330,50 @@ def test_a_change_that_took_place_is_not_reported_as_failed(
     hk: Harken, place: Place, channel: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     """If the storage fails after the change, its delivery is a minute late, and the log says so."""
-    place.outbox.before = fail("replay")
+    place.outbox.before = fail("release")
     with caplog.at_level(logging.WARNING):
         hk.sessions.update(APP, "s", {"a": 1})
-    assert "is sent late: The disk is full" in caplog.text
+    assert "are sent in a minute: " in caplog.text
     assert hk.relay.run_due() == 0
     place.clock.turn(minutes=1)
     hk.relay.run_due()
     assert [one.metadata for one in sent(channel)] == [{"a": 1}]
+
+
+def test_what_changes_nothing_is_not_sent(hk: Harken, place: Place, channel: Recorder) -> None:
+    """Neither an update that the storage refuses nor a deletion of names that do not exist; no delivery remains."""
+    hk.sessions.update(APP, "s", {"a": 1})
+    hk.relay.run_due()
+    for changes, paths in ({"a.b": 2}, True), ({f"n{number}": 1 for number in range(1_000)}, False):
+        with pytest.raises(InvalidMetadata):
+            hk.sessions.update(APP, "s", changes, paths=paths)
+    assert hk.sessions.delete(APP, "s", ["b", "a.b"]) == 0
+    assert hk.sessions.delete(APP, "s", "a.b", paths=True) == 0
+    place.clock.turn(minutes=1)
+    assert hk.relay.run_due() == 0
+    assert not hk.deliveries.find("pending")
+    assert [one.metadata for one in sent(channel)] == [{"a": 1}]
+
+
+def test_a_change_without_all_its_deliveries_is_not_sent(place: Place, channel: Recorder) -> None:
+    """If one of them cannot be stored, nothing is changed, and the others are removed."""
+    routes = [ROUTE, {**ROUTE, "name": "other", "channel": "other"}]
+    hk = place.connect(channel, *routes, channels={"team": channel, "other": channel})
+    place.outbox.before = lambda name: fail("add")(name) if place.calls.count("add") == 2 else None
+    with pytest.raises(StorageUnavailable):
+        hk.sessions.update(APP, "s", {"a": 1})
+    place.clock.turn(minutes=1)
+    assert hk.relay.run_due() == 0
+    assert hk.sessions.get(APP, "s") == {}
+
+
+def test_a_refusal_is_raised_if_its_delivery_stays(hk: Harken, place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """If the storage fails after it has refused a change, the program learns why it was refused."""
+    hk.sessions.update(APP, "s", {"a": 1})
+    place.outbox.before = fail("discard")
+    with caplog.at_level(logging.WARNING), pytest.raises(InvalidMetadata, match=r"metadata\.a is not a dictionary"):
+        hk.sessions.update(APP, "s", {"a.b": 2}, paths=True)
+    assert "are sent in a minute: " in caplog.text
 
 
 def test_invalid_changes_are_not_sent(hk: Harken, place: Place) -> None:
