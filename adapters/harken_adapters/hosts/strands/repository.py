@@ -274,14 +274,18 @@ class HarkenSessionRepository(SessionRepository):
         offset: int = 0,
         **kwargs: Any,  # noqa: ARG002
     ) -> list[SessionMessage]:
-        """Messages, oldest first, without the first ``offset``. They are read in pages."""
+        """Messages, oldest first, without the first ``offset``; all or ``limit`` of them. They are read in pages."""
         agent = (self._application, session_id, agent_id)
         with session_errors():
-            found = [message for _, message in self._conversations.stream(*agent, after=offset - 1)]
-            if offset and offset + len(found) != self._conversations.count(*agent):
-                # The numbers of migrated messages may have gaps.
-                found = [message for _, message in islice(self._conversations.stream(*agent), offset, None)]
-        return [_restore(SessionMessage, message) for message in found[:limit]]
+            # The numbers of migrated messages may have gaps. Then the skipped ones are counted.
+            skipped = offset if offset and self._has_gaps(*agent) else 0
+            most = None if limit is None else skipped + limit
+            found = self._conversations.stream(*agent, after=offset - skipped - 1, limit=most)
+            return [_restore(SessionMessage, message) for _, message in islice(found, skipped, None)]
+
+    def _has_gaps(self, *agent: str) -> bool:
+        last = self._conversations.count(*agent) - 1
+        return [number for number, _ in self._conversations.messages(*agent, limit=2, after=last - 1)] != [last]
 
     # --- graphs and swarms -----------------------------------------------------------------------------------------
 
