@@ -727,6 +727,13 @@ class AddsAgain(MemoryOutbox):
         return True
 
 
+class AddsWithoutLease(MemoryOutbox):
+    """Stores a leased delivery so that it can be claimed at once."""
+
+    def add(self, delivery: Delivery) -> bool:
+        return super().add(evolve(delivery, leased_until=None))
+
+
 class ForgetsSessions(MemoryOutbox):
     """Stores the session of an erasure only."""
 
@@ -1446,6 +1453,7 @@ ABOUT_DELIVERIES: list[Broken] = [
     ForgetsNotifiedChannels,
     DiscardsNotifiedChannels,
     AddsAgain,
+    AddsWithoutLease,
     ForgetsSessions,
     RecordsTwins,
     RecordsMissing,

@@ -7,8 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harken.domain.errors import InvalidMetadata
 from harken.domain.events import EventType
-from harken.domain.session_change import MAX_NAMES, OPERATIONS, change_events, change_of, operation_and_names
+from harken.domain.metadata import set_paths
+from harken.domain.session_change import MAX_NAMES, change_events, change_of, operation_and_names
 from support import NOON
 
 NAMES = st.text(st.sampled_from('aß."\\\u2028'), min_size=1, max_size=8)
@@ -17,7 +19,7 @@ METADATA = st.recursive(
 )
 
 
-@given(st.sampled_from(OPERATIONS), st.lists(NAMES, max_size=300))
+@given(st.sampled_from(["update", "delete"]), st.lists(NAMES, max_size=300))
 def test_events_have_every_name_once(operation: Any, names: list[str]) -> None:
     """Each event has at most 100 names, in order; the ids and the subjects differ."""
     events = list(change_events("shop", "s", operation, names, event_id="e", at=NOON))
@@ -32,25 +34,38 @@ def test_events_have_every_name_once(operation: Any, names: list[str]) -> None:
 
 
 @given(st.dictionaries(NAMES, METADATA, max_size=4), NAMES)
-def test_the_value_of_a_name_that_exists_is_returned(current: dict[str, Any], other: str) -> None:
-    """A name that exists has its value, whether it has dots or not."""
+def test_the_value_of_a_name_is_returned(current: dict[str, Any], other: str) -> None:
+    """A name has its own value, also if it has dots; one that does not exist has ``None``."""
     names = [*current, other]
     (event,) = change_events("shop", "s", "update", names, event_id="e", at=NOON)
     change = change_of(event, current)
     assert change.names == tuple(sorted(set(names)))
-    assert {name: change.metadata[name] for name in current} == current
-    assert set(change.metadata) == set(names)
+    assert change.metadata == {other: None, **current}
     assert change.current == current
 
 
-def test_a_dotted_name_is_a_path() -> None:
-    """If no name is equal, a path into nested objects is looked up; what does not exist is ``None``."""
-    current = {"user": {"tier": {"name": "pro"}, "a.b": 1}, "a.b": 2, "list": [{"x": 1}]}
-    names = ["user.tier", "user.tier.name", "a.b", "user.a.b", "list.0.x", "user.", "none", "user.tier.name.first"]
-    (event,) = change_events("shop", "s", "update", names, event_id="e", at=NOON)
-    assert change_of(event, current).metadata == {
-        **dict.fromkeys(names),
-        "user.tier": {"name": "pro"},
-        "user.tier.name": "pro",
-        "a.b": 2,
-    }
+@given(st.dictionaries(NAMES, METADATA, max_size=4), NAMES)
+def test_a_path_has_what_was_set(before: dict[str, Any], path: str) -> None:
+    """A path has the value that it was set to, whether there is a name with the same dots or not."""
+    (event,) = change_events("shop", "s", "update", [path], paths=True, event_id="e", at=NOON)
+    try:
+        current = set_paths(before, {path: 7})
+    except InvalidMetadata:
+        assert change_of(event, before).metadata == {path: None}
+    else:
+        assert change_of(event, current).metadata == {path: 7}
+
+
+def test_names_and_paths_differ() -> None:
+    """Only a path leads into dictionaries, and it never leads into lists or encoded values."""
+    date = {"__harken_encoded__": "datetime", "data": "2026-01-01"}
+    current = {"user": {"tier": {"name": "pro"}, "a.b": 1}, "a": {"b": 3}, "a.b": 2, "list": [{"x": 1}], "date": date}
+    names = ["user.tier", "user.tier.name", "a.b", "user.a.b", "list.0.x", "user.", "none", "date.data", "date"]
+
+    def values(*, paths: bool) -> object:
+        (event,) = change_events("shop", "s", "update", names, paths=paths, event_id="e", at=NOON)
+        return change_of(event, current).metadata
+
+    known = {"user.tier": {"name": "pro"}, "user.tier.name": "pro", "a.b": 3, "date": date}
+    assert values(paths=True) == {**dict.fromkeys(names), **known}
+    assert values(paths=False) == {**dict.fromkeys(names), "a.b": 2, "date": date}

@@ -35,6 +35,9 @@ def test_a_long_conversation_is_read_in_pages(hk: Harken) -> None:
         hk.conversations.append(*AGENT, number, {"n": number})
     assert [number for number, _ in hk.conversations.stream(*AGENT)] == list(range(MANY))
     assert [number for number, _ in hk.conversations.stream(*AGENT, after=MANY - 3)] == [MANY - 2, MANY - 1]
+    for limit in (0, 1, MANY - 1, MANY, MANY + 1):
+        found = [number for number, _ in hk.conversations.stream(*AGENT, after=0, limit=limit)]
+        assert found == list(range(1, MANY))[:limit]
     assert [number for number, _ in hk.conversations.messages(*AGENT, limit=2, after=4)] == [5, 6]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -143,6 +144,17 @@ def test_paths_are_sent_as_given(hk: Harken, channel: Recorder) -> None:
     assert sent(channel)[1].current == {"user": {"name": "Ann"}}
 
 
+def test_a_name_with_a_dot_is_not_a_path(hk: Harken, channel: Recorder) -> None:
+    """If a session has both, the one that changed is sent."""
+    hk.sessions.update(APP, "s", {"a.b": "literal", "a": {"b": "nested"}})
+    hk.relay.run_due()
+    hk.sessions.update(APP, "s", {"a.b": "path"}, paths=True)
+    hk.relay.run_due()
+    hk.sessions.delete(APP, "s", "a.b")
+    hk.relay.run_due()
+    assert [one.metadata for one in sent(channel)[1:]] == [{"a.b": "path"}, {"a.b": None}]
+
+
 def test_deleting_everything_names_what_there_was(hk: Harken, channel: Recorder) -> None:
     """The deletion of all metadata has all names; without metadata, or without names, nothing changes and is sent."""
     hk.sessions.update(APP, "s", {"a": 1, "b": 2})
@@ -242,6 +254,29 @@ def test_routes_that_are_added_apply(place: Place, channel: Recorder) -> None:
     assert hk.relay.run_due() == 0
 
 
+def test_another_thread_may_change_routes_at_any_time(place: Place, channel: Recorder) -> None:
+    """While the cached ones are used, and while one is removed, which then applies at once."""
+    hk = place.connect(channel, {**ROUTE, "applications": [APP]})
+
+    class Interrupted(datetime):
+        """A time at which another thread removes a route, when its age is computed."""
+
+        def __sub__(self, other: Any) -> Any:
+            hk.routes.delete("")
+            return super().__sub__(other)
+
+    hk.sessions.update(APP, "s", {"a": 1})
+    place.clock.now = Interrupted.fromisoformat(place.clock.now.isoformat())
+    hk.sessions.update(APP, "s", {"a": 2})
+    place.clock.now = datetime.fromisoformat(place.clock.now.isoformat())
+    hk.routes.put(Route(name="added", channel="team", events=[EventType.SESSION_UPDATED], applications=["shop"]))
+    place.state.before = lambda name: name == "delete" and hk.sessions.update("shop", "s", {"a": 3})
+    hk.routes.delete("added")
+    assert hk.relay.run_due() == 3
+    hk.sessions.update("shop", "s", {"a": 4})
+    assert hk.relay.run_due() == 0
+
+
 def test_merges_and_copies_are_not_sent(hk: Harken, place: Place, channel: Recorder) -> None:
     """Metadata that is brought from elsewhere is not a change of a session."""
     hk.sessions.merge(APP, "merged", {"a": 1})
@@ -295,14 +330,50 @@ def test_a_change_that_took_place_is_not_reported_as_failed(
     hk: Harken, place: Place, channel: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     """If the storage fails after the change, its delivery is a minute late, and the log says so."""
-    place.outbox.before = fail("replay")
+    place.outbox.before = fail("release")
     with caplog.at_level(logging.WARNING):
         hk.sessions.update(APP, "s", {"a": 1})
-    assert "is sent late: The disk is full" in caplog.text
+    assert "are sent in a minute: " in caplog.text
     assert hk.relay.run_due() == 0
     place.clock.turn(minutes=1)
     hk.relay.run_due()
     assert [one.metadata for one in sent(channel)] == [{"a": 1}]
+
+
+def test_what_changes_nothing_is_not_sent(hk: Harken, place: Place, channel: Recorder) -> None:
+    """Neither an update that the storage refuses nor a deletion of names that do not exist; no delivery remains."""
+    hk.sessions.update(APP, "s", {"a": 1})
+    hk.relay.run_due()
+    for changes, paths in ({"a.b": 2}, True), ({f"n{number}": 1 for number in range(1_000)}, False):
+        with pytest.raises(InvalidMetadata):
+            hk.sessions.update(APP, "s", changes, paths=paths)
+    assert hk.sessions.delete(APP, "s", ["b", "a.b"]) == 0
+    assert hk.sessions.delete(APP, "s", "a.b", paths=True) == 0
+    place.clock.turn(minutes=1)
+    assert hk.relay.run_due() == 0
+    assert not hk.deliveries.find("pending")
+    assert [one.metadata for one in sent(channel)] == [{"a": 1}]
+
+
+def test_a_change_without_all_its_deliveries_is_not_sent(place: Place, channel: Recorder) -> None:
+    """If one of them cannot be stored, nothing is changed, and the others are removed."""
+    routes = [ROUTE, {**ROUTE, "name": "other", "channel": "other"}]
+    hk = place.connect(channel, *routes, channels={"team": channel, "other": channel})
+    place.outbox.before = lambda name: fail("add")(name) if place.calls.count("add") == 2 else None
+    with pytest.raises(StorageUnavailable):
+        hk.sessions.update(APP, "s", {"a": 1})
+    place.clock.turn(minutes=1)
+    assert hk.relay.run_due() == 0
+    assert hk.sessions.get(APP, "s") == {}
+
+
+def test_a_refusal_is_raised_if_its_delivery_stays(hk: Harken, place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """If the storage fails after it has refused a change, the program learns why it was refused."""
+    hk.sessions.update(APP, "s", {"a": 1})
+    place.outbox.before = fail("discard")
+    with caplog.at_level(logging.WARNING), pytest.raises(InvalidMetadata, match=r"metadata\.a is not a dictionary"):
+        hk.sessions.update(APP, "s", {"a.b": 2}, paths=True)
+    assert "are sent in a minute: " in caplog.text
 
 
 def test_invalid_changes_are_not_sent(hk: Harken, place: Place) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import accumulate
 from json import JSONEncoder
 from typing import Any, Final
 
@@ -60,12 +61,22 @@ def notification_record(notification: Notification) -> Record:
 def body(notification: Notification, limit: int = BODY_LIMIT) -> bytes:
     """The notification as compact JSON in UTF-8, shorter than ``limit`` bytes.
 
-    A longer one is truncated, and ``data`` has ``"truncated": true``: first without the context or the metadata, then
-    with texts and lists cut as far as needed. Ids are never cut.
+    A longer one is truncated, and ``data`` has ``"truncated": true``: first without the context or the largest values
+    of the metadata, then with texts and lists cut as far as needed. Ids are never cut.
     """
     record = notification_record(notification)
     encoded = _encode(record)
     return encoded if len(encoded) < limit else _shorten(record, limit)
+
+
+def smallest_values(values: Mapping[str, Any], room: int, encode: Callable[[Any], bytes]) -> dict[str, Any]:
+    """The smallest of these values, as many as fit into a JSON object of this many bytes more than an empty one."""
+    # Each with a comma instead of the braces; the first needs none.
+    sizes = {name: len(encode({name: value})) - 1 for name, value in values.items()}
+    in_order = sorted(sizes, key=sizes.__getitem__)
+    totals = list(accumulate(sizes[name] for name in in_order))
+    fitting = set(in_order[: bisect_right(totals, room + 1)])
+    return {name: value for name, value in values.items() if name in fitting}
 
 
 def _data(notification: Notification) -> Record:
@@ -185,12 +196,18 @@ def _shorten(record: Record, limit: int) -> bytes:
     for name in _DROPPED & data.keys():
         data[name] = {}
 
-    def cut(longest: int) -> bytes:
-        return _encode(record | {"data": {name: _cut(name, value, longest) for name, value in data.items()}})
+    def cut(longest: int, **values: Any) -> bytes:
+        shorter = {name: _cut(name, value, longest) for name, value in data.items()}
+        return _encode(record | {"data": shorter | values})
 
     # The size grows with the length, so the longest that fits is found by bisection.
     fitting = bisect_right(range(limit), limit - 1, key=lambda longest: len(cut(longest)))
-    return cut(max(fitting - 1, 0))
+    longest = max(fitting - 1, 0)
+    shortened = cut(longest)
+    if metadata := record["data"].get("metadata"):
+        kept = smallest_values(metadata, limit - 1 - len(shortened), _encode)
+        return cut(longest, metadata=kept)
+    return shortened
 
 
 def _cut(name: str, value: Any, longest: int) -> Any:

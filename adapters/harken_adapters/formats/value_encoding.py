@@ -6,7 +6,8 @@ Such a value is encoded with a marker, as Strands encodes bytes, and is restored
     b"abc"                     ->  {"__bytes_encoded__": true, "data": "YWJj"}
     datetime(2026, 11, 30)     ->  {"__harken_encoded__": "datetime", "data": "2026-11-30T00:00:00"}
 
-The same goes for dates, times, UUIDs and the BSON types ``ObjectId`` and ``Decimal128``.
+The same goes for dates, times, UUIDs and the BSON types ``ObjectId`` and ``Decimal128``. A dictionary that looks like
+a marker is encoded with the type ``dict``.
 """
 
 from __future__ import annotations
@@ -25,15 +26,13 @@ from uuid import UUID
 
 from attrs import define, field
 
+from harken.domain.metadata import BYTES_MARKER, VALUE_MARKER
+
 logger = logging.getLogger(__name__)
 
 #: The maximum nesting depth. Strands processes values recursively and could not restore deeper ones.
 MAX_DEPTH: Final = 200
-#: Strands' marker of bytes.
-BYTES: Final = "__bytes_encoded__"
-#: The marker of other values. Its value is the type, such as ``float``, or ``dict`` for one that looks like a marker.
-_MARKER: Final = "__harken_encoded__"
-#: Both contain it, so JSON text without it has no marker.
+#: Both markers contain it, so JSON text without it has no marker.
 MARK: Final = "_encoded__"
 #: The size up to which Python converts integers to decimal text and back.
 _LONGEST_INTEGER_BITS: Final = 10_000
@@ -65,9 +64,9 @@ def decode(value: Any) -> Any:
         return [decode(item) for item in value]
     if not isinstance(value, dict):
         return value
-    if value.keys() == {_MARKER, "data"}:
+    if value.keys() == {VALUE_MARKER, "data"}:
         return _decode_marked(value)
-    if value.get(BYTES) is True and isinstance(value.get("data"), str):
+    if value.get(BYTES_MARKER) is True and isinstance(value.get("data"), str):
         try:
             return base64.b64decode(value["data"], validate=True)
         except ValueError:  # Not Base64, or not even ASCII.
@@ -106,7 +105,7 @@ def _encode_exactly(value: object, name: str, depth: int) -> Any:
             {str.__str__(key): _encode_exactly(item, f"{name}.{key}", depth + 1) for key, item in value.items()}
         )
     if kind := _kind(value):
-        return {_MARKER: kind, "data": value.isoformat() if isinstance(value, date | time) else str(value)}
+        return {VALUE_MARKER: kind, "data": value.isoformat() if isinstance(value, date | time) else str(value)}
     raise TypeError(
         f"{name} must be text, a number, true, false, None, bytes, a date, a time, a UUID, an ObjectId, a Decimal128, "
         f"or a list or dictionary of these, got {type(value).__name__}"
@@ -183,12 +182,12 @@ class _Encoder:
 
 def _mark_if_ambiguous(value: _Object) -> _Object:
     """The dictionary, with a marker if it looks like one itself."""
-    ambiguous = value.get(BYTES) is True or _MARKER in value
-    return {_MARKER: "dict", "data": list(map(list, value.items()))} if ambiguous else value
+    ambiguous = value.get(BYTES_MARKER) is True or VALUE_MARKER in value
+    return {VALUE_MARKER: "dict", "data": list(map(list, value.items()))} if ambiguous else value
 
 
 def _bytes(value: bytes | bytearray | memoryview) -> _Object:
-    return {BYTES: True, "data": base64.b64encode(memoryview(value).tobytes()).decode()}
+    return {BYTES_MARKER: True, "data": base64.b64encode(memoryview(value).tobytes()).decode()}
 
 
 def _scalar(value: str | float | bool | None) -> Any:
@@ -200,9 +199,9 @@ def _scalar(value: str | float | bool | None) -> Any:
     # The methods of the base type, because those of a subclass may be broken.
     if isinstance(value, int):
         whole = int.__int__(value)
-        return whole if whole.bit_length() <= _LONGEST_INTEGER_BITS else {_MARKER: "int", "data": hex(whole)}
+        return whole if whole.bit_length() <= _LONGEST_INTEGER_BITS else {VALUE_MARKER: "int", "data": hex(whole)}
     number = float.__float__(value)
-    return number if isfinite(number) else {_MARKER: "float", "data": str(number)}
+    return number if isfinite(number) else {VALUE_MARKER: "float", "data": str(number)}
 
 
 def _text(value: object) -> str:
@@ -213,13 +212,13 @@ def _text(value: object) -> str:
 
 
 def _decode_marked(value: _Object) -> Any:
-    kind, data = value[_MARKER], value["data"]
+    kind, data = value[VALUE_MARKER], value["data"]
     if isinstance(kind, str) and kind in _DECODERS:
         try:
             return _DECODERS[kind](data)
         except (TypeError, ValueError, ArithmeticError, AttributeError):
             pass
-    return {_MARKER: decode(kind), "data": decode(data)}
+    return {VALUE_MARKER: decode(kind), "data": decode(data)}
 
 
 def _bson(kind: str, text: str) -> Any:

@@ -17,7 +17,7 @@ from harken.domain.feedback import Rating
 from harken.domain.instants import stamp
 from harken.domain.session_change import SessionChange
 from harken.ports.notifier import Notification
-from harken_adapters.formats.notification import body
+from harken_adapters.formats.notification import body, smallest_values
 from harken_adapters.notifiers.digest_text import digest_lines
 from harken_adapters.notifiers.missing import missing
 from harken_adapters.notifiers.secrets import Secrets, secrets_of
@@ -229,15 +229,8 @@ def _change_body(notification: Notification, change: SessionChange, limit: int) 
         return encoded
     # The largest values are left out; the program reads them from the session.
     record |= {"metadata": {}, "truncated": True}
-    left = limit - len(_encode(record))
-    sizes = {name: len(_encode({name: value})) for name, value in change.metadata.items()}
-    fitting = []
-    for name in sorted(sizes, key=sizes.__getitem__):
-        left -= sizes[name]
-        if left <= 0:
-            break
-        fitting.append(name)
-    return _encode(record | {"metadata": {name: change.metadata[name] for name in fitting}})
+    room = limit - 1 - len(_encode(record))
+    return _encode(record | {"metadata": smallest_values(change.metadata, room, _encode)})
 
 
 def _encode(value: object) -> bytes:

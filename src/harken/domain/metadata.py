@@ -21,8 +21,12 @@ MAX_METADATA_NAMES: Final = 1_000
 #: into a MongoDB document (16 MB).
 MAX_METADATA_BYTES: Final = 1_000_000
 
-#: A dictionary with one of these names is a value that JSON cannot represent, such as a date. No path leads into it.
-ENCODED_VALUE_NAMES: Final = frozenset({"__bytes_encoded__", "__harken_encoded__"})
+#: Strands' marker of bytes.
+BYTES_MARKER: Final = "__bytes_encoded__"
+#: The marker of other values that JSON cannot represent, such as dates.
+VALUE_MARKER: Final = "__harken_encoded__"
+#: A dictionary with one of these names is a value that JSON cannot represent. No path leads into it.
+ENCODED_VALUE_NAMES: Final = frozenset({BYTES_MARKER, VALUE_MARKER})
 
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 from attrs import frozen
 
 from harken.domain.events import Event, EventType
+from harken.domain.metadata import find_paths
 
 Operation = Literal["update", "delete"]
-OPERATIONS: Final[tuple[Operation, ...]] = ("update", "delete")
 #: How many names one notification has; a change of more has several.
 MAX_NAMES: Final = 100
 
@@ -24,8 +24,8 @@ class SessionChange:
     Attributes:
         session_id: the session.
         operation: ``"update"`` or ``"delete"``.
-        names: the names that were set or removed, sorted.
-        metadata: the current values of these names; ``None`` for one that does not exist.
+        names: the names or paths that were set or removed, sorted.
+        metadata: the current values by these names or paths; ``None`` for one that does not exist.
         current: all metadata of the session, by name.
     """
 
@@ -37,11 +37,19 @@ class SessionChange:
 
 
 def change_events(
-    application: str, session_id: str, operation: Operation, names: Collection[str], *, event_id: str, at: datetime
+    application: str,
+    session_id: str,
+    operation: Operation,
+    names: Collection[str],
+    *,
+    paths: bool = False,
+    event_id: str,
+    at: datetime,
 ) -> Iterator[Event]:
     """Yield the events of a change: one, or several if it has more than 100 names; none if it has no names.
 
-    They contain the names and no values. Each has a subject of its own, so that no delivery waits for another.
+    They contain the names, whether these are paths, and no values. Each has a subject of its own, so that no delivery
+    waits for another.
     """
     in_order = sorted(set(names))
     for begin in range(0, len(in_order), MAX_NAMES):
@@ -51,7 +59,9 @@ def change_events(
             id=part,
             type=EventType.SESSION_UPDATED,
             application=application,
-            subject_id=json.dumps({"id": part, "operation": operation, "names": some}, separators=(",", ":")),
+            subject_id=json.dumps(
+                {"id": part, "operation": operation, "names": some, "paths": paths}, separators=(",", ":")
+            ),
             version=1,
             occurred_at=at,
             session_id=session_id,
@@ -67,22 +77,11 @@ def operation_and_names(event: Event) -> tuple[Operation, tuple[str, ...]]:
 def change_of(event: Event, current: Mapping[str, Any]) -> SessionChange:
     """Return the change of an event, with the values of the session's current metadata."""
     operation, names = operation_and_names(event)
+    found = find_paths(current, names) if json.loads(event.subject_id)["paths"] else current
     return SessionChange(
         session_id=event.session_id or "",
         operation=operation,
         names=names,
-        metadata={name: _value(current, name) for name in names},
+        metadata={name: found.get(name) for name in names},
         current=current,
     )
-
-
-def _value(metadata: Mapping[str, Any], name: str) -> Any:
-    """The value of a name, or of a dotted path into nested objects; ``None`` if there is none."""
-    if name in metadata:
-        return metadata[name]
-    value: Any = metadata
-    for part in name.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
-    return value

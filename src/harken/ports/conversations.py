@@ -13,9 +13,19 @@ JsonObject = Mapping[str, JsonValue]
 
 #: The id of the agent whose state is the record of a session itself, such as its type. It has no messages.
 SESSION_RECORD: Final = "session:"
+#: The prefix of the ids of graphs and swarms, whose states are stored like those of agents.
+MULTI_AGENT: Final = "multi_agent:"
 
 #: How many levels of objects and lists a value may have. Callers check it; every storage supports it.
 MAX_NESTING: Final = 500
+
+
+def reserved_id_problem(agent_id: str) -> str:
+    """Why an agent cannot have this id: another record has it, or may have it; empty if it can."""
+    reserved = (SESSION_RECORD, MULTI_AGENT)
+    if agent_id.startswith(reserved):
+        return f"agent_id must not begin with {' or '.join(reserved)}, as other records of Harken do, got {agent_id!r}"
+    return ""
 
 
 class ConversationRepository(ABC):

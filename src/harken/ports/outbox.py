@@ -44,6 +44,8 @@ class Outbox(ABC):
     def add(self, delivery: Delivery) -> bool:
         """Store a pending delivery of an event that is not stored: a digest, a change of metadata, or an erasure again.
 
+        It may be leased, see :meth:`.Delivery.claimed`: the caller then holds a claim like one of :meth:`claim`.
+
         Returns ``False``, and stores nothing, if there is a delivery with that id, in any state.
         """
 

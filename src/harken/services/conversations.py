@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -105,11 +106,15 @@ class ConversationService:
         return self._repository.messages(application, session_id, agent_id, limit=limit, after=after)
 
     def stream(
-        self, application: str, session_id: str, agent_id: str, *, after: int = -1
+        self, application: str, session_id: str, agent_id: str, *, after: int = -1, limit: int | None = None
     ) -> Iterator[tuple[int, JsonObject]]:
-        """All messages of an agent with numbers above ``after``, oldest first, read page by page."""
-        while page := self.messages(application, session_id, agent_id, limit=_PAGE, after=after):
+        """Messages of an agent with numbers above ``after``, all or the first ``limit``, oldest first, page by page."""
+        left = sys.maxsize if limit is None else limit
+        while left > 0 and (
+            page := self.messages(application, session_id, agent_id, limit=min(left, _PAGE), after=after)
+        ):
             yield from page
+            left -= len(page)
             after = page[-1][0]
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:

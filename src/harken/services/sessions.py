@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
@@ -22,9 +21,23 @@ if TYPE_CHECKING:
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
 _SHOWN_OF_VALUE = 200
-#: Wraps a change of a session of an application: sets or deletes these names, or deletes all if there are ``None``.
-Announce: TypeAlias = "Callable[[str, str, Operation, Collection[str] | None], AbstractContextManager[object]]"
 _json = json.JSONEncoder(sort_keys=True).encode
+
+
+class Announce(Protocol):
+    """Makes a change of the metadata of a session, and notifies others of it."""
+
+    def __call__(
+        self,
+        application: str,
+        session_id: str,
+        operation: Operation,
+        names: Collection[str] | None,
+        *,
+        paths: bool,
+        write: Callable[[], int],
+    ) -> int:
+        """Return the result of ``write``, which sets or deletes these names or paths, or deletes all if ``None``."""
 
 
 @frozen
@@ -43,10 +56,10 @@ class SessionService:
     nested dictionary: ``a.b`` is ``b`` in ``a``, see :mod:`harken.domain.metadata`.
     """
 
-    def __init__(self, repository: SessionRepository, *, announce: Announce = lambda *_: nullcontext()) -> None:
-        """``announce`` wraps each update and deletion, but no merge: that brings metadata from elsewhere."""
+    def __init__(self, repository: SessionRepository, *, announce: Announce | None = None) -> None:
+        """``announce`` makes each update and deletion, but no merge: that brings metadata from elsewhere."""
         self._repository = repository
-        self._announce = announce
+        self._announce = announce or _write_only
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
         """All metadata of a session, sorted by name; empty if there is none.
@@ -69,11 +82,15 @@ class SessionService:
         problems = [*_id_problems(application, session_id), *_problems(changes)]
         if problems:
             raise InvalidMetadata("; ".join(problems))
-        with self._announce(application, session_id, "update", changes):
+
+        def write() -> int:
             if paths:
                 self._repository.change(application, session_id, partial(_set_paths, changes))
             else:
                 self._repository.update(application, session_id, changes)
+            return len(changes)
+
+        self._announce(application, session_id, "update", changes, paths=paths, write=write)
 
     def merge(self, application: str, session_id: str, metadata: Mapping[str, JsonValue]) -> Merged:
         """Set the names that have no value, and change no existing value. Invalid values are refused one by one.
@@ -104,11 +121,15 @@ class SessionService:
         if keys is not None:
             # Not every storage can be queried for an invalid name.
             valid = [key for key in as_texts(keys) if not metadata_name_problem("metadata", key)]
-        with self._announce(application, session_id, "delete", valid):
+
+        def write() -> int:
             if valid is None or not paths or not any("." in key for key in valid):
                 return self._repository.delete(application, session_id, valid)
             versions = self._repository.change(application, session_id, partial(delete_paths, paths=valid))
             return len(find_paths(versions.before, valid))
+
+        is_path = paths and valid is not None
+        return self._announce(application, session_id, "delete", valid, paths=is_path, write=write)
 
     def index(self, names: str | Iterable[str], *, paths: bool = False) -> None:
         """Have MongoDB index the values of these names or paths, for programs that query it directly.
@@ -122,6 +143,10 @@ class SessionService:
         if problems := list(_name_problems("metadata", (name for path in listed for name in path))):
             raise InvalidMetadata("; ".join(problems))
         self._repository.index(listed)
+
+
+def _write_only(*_: object, write: Callable[[], int], **__: object) -> int:
+    return write()
 
 
 def _set_paths(changes: Mapping[str, JsonValue], metadata: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:

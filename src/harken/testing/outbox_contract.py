@@ -87,6 +87,35 @@ class OutboxContract(FreshStorage):
             check_same([one.id for one in storage.outbox.deliveries(query, limit=9)], [deliveries[1].id])
             check_same(storage.outbox.forget(before=NOON + MINUTE), 1)
 
+    def test_a_delivery_can_be_leased_when_it_is_added(self) -> None:
+        """It is claimed by nobody else until it is released or the lease ends, and can be discarded."""
+        digest = Event(
+            id="event-of-a-digest",
+            type=EventType.DIGEST,
+            application="default",
+            subject_id="digest:weekly:2026-01-01",
+            version=1,
+            occurred_at=NOON,
+        )
+        released, discarded, lost = (
+            Delivery.of(evolve(digest, id=name, subject_id=f"digest:{name}"), "log", due_at=NOON)
+            for name in ("released", "discarded", "lost")
+        )
+        claims = [one.claimed(until=NOON + MINUTE) for one in (released, discarded, lost)]
+        with self.open_storage() as storage:
+            for claim in claims:
+                check_same(storage.outbox.add(claim), True)
+                check_same(storage.outbox.delivery(claim.id), claim)
+            check_same(claim_due(storage), [])
+            storage.outbox.release(claims[:1])
+            storage.outbox.discard(claims[1:2])
+            check_same(storage.outbox.delivery(released.id), released)
+            check_raises(DeliveryNotFound, partial(storage.outbox.delivery, discarded.id))
+            found = claim_due(storage, now=NOON + MINUTE)
+            check_same([(one.id, one.attempts) for one in found], [(lost.id, 2), (released.id, 1)])
+            storage.outbox.discard(claims[1:])
+            check_same(list(storage.outbox.settle(found)), [])
+
     # --- fan-out ---------------------------------------------------------------------------------------------------
 
     def test_events_wait_in_order_until_they_are_fanned_out(self) -> None:

@@ -228,18 +228,23 @@ class OutboxMachine(ComparingMachine):
         channel=st.sampled_from(hst.CHANNELS),
         session_id=st.sampled_from(hst.SESSIONS),
         at=hst.moments_near_noon(),
+        is_leased=st.booleans(),
     )
-    def add_session_change(self, number: int, channel: str, session_id: str, at: datetime) -> None:
+    def add_session_change(self, number: int, channel: str, session_id: str, at: datetime, is_leased: bool) -> None:
         event = Event(
             id=f"change-{number}",
             type=EventType.SESSION_UPDATED,
             application="default",
-            subject_id=f'{{"id":"change-{number}","operation":"update","names":["tier"]}}',
+            subject_id=f'{{"id":"change-{number}","operation":"update","names":["tier"],"paths":false}}',
             version=1,
             occurred_at=at,
             session_id=session_id,
         )
-        self._both(lambda storage: storage.outbox.add(Delivery.of(event, channel, due_at=at)))
+        delivery = Delivery.of(event, channel, due_at=at)
+        if is_leased:
+            delivery = delivery.claimed(until=at + timedelta(minutes=1))
+        if self._both(lambda storage: storage.outbox.add(delivery)) and is_leased:
+            self._claims.append(delivery)
 
     @precondition(lambda self: self._model.outbox.events(limit=1))
     @rule(

@@ -281,12 +281,25 @@ def test_a_change_of_a_session() -> None:
     assert data_of(notification)["metadata"] == {"tier": None}
 
 
-def test_large_metadata_is_left_out() -> None:
-    """The receiver gets the session and the names, with which it can read the values."""
-    change = a_session_change({"large": "x" * KILOBYTES_20, "small": 1})
+def test_large_values_of_metadata_are_left_out() -> None:
+    """The receiver gets the session and the names, with which it can read them, and the values that fit."""
+    change = a_session_change({"large": "x" * KILOBYTES_20, "small": 1, "none": None})
     data = data_of(a_notification(feedback=None, type=EventType.SESSION_UPDATED, session=change))
-    assert (data["session_id"], data["names"], data["metadata"]) == ("session", ["large", "small"], {})
-    assert data["truncated"] is True
+    assert (data["session_id"], data["names"]) == ("session", ["large", "none", "small"])
+    assert (data["metadata"], data["truncated"]) == ({"small": 1, "none": None}, True)
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers(0, 9_000).map("ß".__mul__), min_size=1, max_size=9))
+def test_as_many_values_are_sent_as_fit(metadata: dict[str, str]) -> None:
+    """The body never exceeds the limit, and a value is left out only if there is no room for it."""
+    change = a_session_change(metadata)
+    notification = a_notification(feedback=None, type=EventType.SESSION_UPDATED, session=change)
+    size = len(body(notification))
+    left_out = metadata.keys() - data_of(notification)["metadata"].keys()
+    assert size < KILOBYTES_20
+    assert all(
+        size + len(json.dumps({name: metadata[name]}, ensure_ascii=False).encode()) >= KILOBYTES_20 for name in left_out
+    )
 
 
 def test_a_digest() -> None:

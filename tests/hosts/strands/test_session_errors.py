@@ -10,7 +10,7 @@ from strands.types.exceptions import SessionException
 from strands.types.session import SessionAgent, SessionMessage
 
 import harken
-from harken import StorageClosed, StorageIncompatible, StorageUnavailable
+from harken import InvalidConversation, StorageClosed, StorageIncompatible, StorageUnavailable
 from harken.configuration.storage_urls import open_storage
 from harken_adapters.hosts.session_manager import (
     MongoDBSessionManager,
@@ -18,6 +18,7 @@ from harken_adapters.hosts.session_manager import (
     initialize_global_factory,
 )
 from harken_adapters.hosts.strands import AgentFeedback, HarkenSessionManager
+from harken_adapters.hosts.strands.repository import HarkenSessionRepository, UnknownAgent
 from local_model import LocalModel
 
 MESSAGE = SessionMessage({"role": "user", "content": [{"text": "hi"}]}, 0)
@@ -76,6 +77,31 @@ def test_a_closed_storage(closed: MongoDBSessionManager, method: str) -> None:
     with pytest.raises(SessionException, match="closed") as caught:
         METHODS[method](closed)
     assert isinstance(caught.value, StorageClosed)
+
+
+@pytest.mark.parametrize("agent_id", ["session:", "session:1", "multi_agent:graph"])
+def test_an_id_of_another_record(agent_id: str) -> None:
+    """An agent cannot have the id of the record of a session or of a graph, nor read or change such a record."""
+    with harken.connect("memory://") as hk:
+        hk.conversations.put_agent("default", "s", agent_id, {"state": {}, "session_type": "AGENT"})
+        repository = HarkenSessionRepository(hk.conversations, "default")
+        for store in (
+            lambda: repository.create_agent("s", SessionAgent(agent_id, {}, {})),
+            lambda: repository.update_agent("s", SessionAgent(agent_id, {}, {})),
+            lambda: repository.set_prompt("s", agent_id, {}),
+            lambda: repository.create_message("s", agent_id, MESSAGE),
+            lambda: Agent(model=LocalModel([]), session_manager=HarkenSessionManager(hk, "s"), agent_id=agent_id),
+        ):
+            with pytest.raises(
+                SessionException, match="agent_id must not begin with session: or multi_agent:"
+            ) as caught:
+                store()
+            assert isinstance(caught.value, InvalidConversation)
+        assert (repository.read_agent("s", agent_id), repository.record("s", agent_id)) == (None, None)
+        with pytest.raises(UnknownAgent):
+            repository.configure("s", agent_id, {"model": "m"})
+        assert hk.conversations.agent("default", "s", agent_id) == {"state": {}, "session_type": "AGENT"}
+        assert hk.conversations.count("default", "s") == 0
 
 
 def test_hooks(closed: MongoDBSessionManager) -> None:

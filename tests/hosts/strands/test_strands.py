@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,14 @@ from strands.types.session import SessionMessage
 import harken
 from harken import Harken
 from harken.configuration.storage_urls import open_storage
+from harken.ports.conversations import JsonObject
+from harken.ports.storage import Storage
+from harken.services.conversations import ConversationService
 from harken_adapters.formats.exporting import write_all
 from harken_adapters.formats.pairs import Pairs
 from harken_adapters.hosts.session_manager import MongoDBSessionManager
 from harken_adapters.hosts.strands import AgentFeedback, HarkenSessionManager
+from harken_adapters.hosts.strands.repository import HarkenSessionRepository
 from local_model import LocalModel, ToolCall
 
 #: Seconds; enough to load the library on a busy machine.
@@ -41,6 +45,27 @@ def create_agent(hk: Harken, answers: list[Any], *, session: str = "session-1", 
 
 def _unreachable(_: Messages) -> str:
     raise ConnectionError
+
+
+class CountingConversations(ConversationService):
+    """Counts the messages that are read."""
+
+    read = 0
+
+    def messages(
+        self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
+    ) -> Sequence[tuple[int, JsonObject]]:
+        """As of the base class."""
+        found = super().messages(application, session_id, agent_id, limit=limit, after=after)
+        self.read += len(found)
+        return found
+
+
+@pytest.fixture
+def storage() -> Iterator[Storage]:
+    """An empty storage in memory."""
+    with open_storage("memory://") as opened:
+        yield opened
 
 
 def texts(agent: Agent) -> list[str]:
@@ -136,6 +161,23 @@ class TestPersisting:
         page = manager.session_repository.list_messages("session-1", "helper", limit=3, offset=2)
         assert [message.message_id for message in page] == [2, 3, 4]
         assert hk.conversations.count("default", "session-1", "helper") == 20
+
+    @pytest.mark.parametrize("step", [1, 2])
+    def test_only_the_listed_messages_are_read(self, storage: Storage, step: int) -> None:
+        """Of many messages, those up to the last one that is listed; without gaps in the numbers, only those."""
+        numbers = range(0, 600 * step, step)
+        agent = ("default", "session-1", "helper")
+        record = SessionMessage({"role": "user", "content": [{"text": "Hi"}]}, 0).to_dict()
+        counting = CountingConversations(storage.conversations)
+        counting.append_many(*agent, [(number, {**record, "message_id": number}) for number in numbers])
+        repository = HarkenSessionRepository(counting, "default")
+        for limit, offset in ((3, 0), (3, 2), (3, 590), (3, 599), (3, 600), (0, 0), (None, 0), (None, 590), (900, 0)):
+            counting.read = 0
+            end = None if limit is None else offset + limit
+            found = repository.list_messages("session-1", "helper", limit=limit, offset=offset)
+            assert [one.message_id for one in found] == list(numbers[offset:end])
+            # Two to find out whether there are gaps.
+            assert counting.read <= len(found) + 2 + (offset if step > 1 else 0)
 
     def test_a_summary_is_restored(self, hk: Harken) -> None:
         """The summary that replaced older messages is restored."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from harken.domain.rules import label_problem
-from harken.ports.conversations import SESSION_RECORD, JsonObject
+from harken.ports.conversations import JsonObject, reserved_id_problem
 from harken_adapters.formats.migrating.documents import TIMES, Document, instant_text
 from harken_adapters.formats.migrating.guardrail_events import GuardrailEvents
 from harken_adapters.formats.migrating.messages import ORIGINAL, Message, messages_of
@@ -17,8 +17,6 @@ from harken_adapters.formats.values import plain
 
 #: What an agent has in a document, besides agents whose ids begin with its own id and a dot.
 _AGENT: Final = frozenset({"agent_data", "messages", *TIMES})
-#: What the ids of agents must not begin with, because Harken uses it for other records.
-_RESERVED: Final = (SESSION_RECORD, "multi_agent:")
 
 _Object = Mapping[str, Any]
 
@@ -117,11 +115,8 @@ def _agent(agent_id: str, value: Any, events: GuardrailEvents) -> Agent:
 
 
 def _id_problem(agent_id: str) -> str:
-    if problem := label_problem("agent_id", agent_id):
-        return problem.message
-    if agent_id.startswith(_RESERVED):
-        return f"agent_id must not begin with {' or '.join(_RESERVED)}, as other records of Harken do"
-    return ""
+    problem = label_problem("agent_id", agent_id)
+    return problem.message if problem else reserved_id_problem(agent_id)
 
 
 def _record(agent_id: str, value: _Object, *, has_messages: bool) -> dict[str, Any]:

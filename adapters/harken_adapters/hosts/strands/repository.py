@@ -12,10 +12,10 @@ from strands.session.session_repository import SessionRepository
 from strands.types.session import Session, SessionAgent, SessionMessage, SessionType
 
 from harken import ConfigurationError, InvalidConversation
-from harken.ports.conversations import SESSION_RECORD
+from harken.ports.conversations import MULTI_AGENT, SESSION_RECORD, reserved_id_problem
 from harken.services.conversations import MAX_SIZE, ConversationService
 from harken_adapters.formats.value_encoding import decode, encode
-from harken_adapters.hosts.strands.errors import session_errors
+from harken_adapters.hosts.strands.errors import InvalidSession, session_errors
 from harken_adapters.hosts.strands.shortening import shorten, size_of
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T", SessionAgent, SessionMessage)
 
-#: The prefix of the ids of graphs and swarms, which are stored like agents.
-_MULTI_AGENT: Final = "multi_agent:"
 #: What is stored beside the values of Strands, and stays when those are stored again. ``original`` has values that a
 #: migration found and Strands does not know.
 _PROMPT: Final = "prompt_metadata"
@@ -91,7 +89,11 @@ class HarkenSessionRepository(SessionRepository):
     # --- agents ----------------------------------------------------------------------------------------------------
 
     def create_agent(self, session_id: str, session_agent: SessionAgent, **kwargs: Any) -> None:  # noqa: ARG002
-        """Store an agent."""
+        """Store an agent.
+
+        Raises:
+            InvalidSession: the id is invalid, or is reserved for other records; nothing was stored.
+        """
         self._put(session_id, session_agent.agent_id, _values(session_agent))
 
     def read_agent(self, session_id: str, agent_id: str, **kwargs: Any) -> SessionAgent | None:  # noqa: ARG002
@@ -139,11 +141,7 @@ class HarkenSessionRepository(SessionRepository):
         """The records of the agents of a session, by agent id."""
         with session_errors():
             agents = self._conversations.agents(self._application, session_id)
-        return {
-            agent_id: decode(dict(one))
-            for agent_id, one in agents.items()
-            if agent_id != SESSION_RECORD and not agent_id.startswith(_MULTI_AGENT)
-        }
+        return {agent_id: decode(dict(one)) for agent_id, one in agents.items() if not reserved_id_problem(agent_id)}
 
     def configure(self, session_id: str, agent_id: str, changes: Mapping[str, Any]) -> None:
         """Change details of a stored agent.
@@ -165,6 +163,8 @@ class HarkenSessionRepository(SessionRepository):
         self._put_encoded(session_id, agent_id, {**record, _PROMPT: encoded})
 
     def _read(self, session_id: str, agent_id: str) -> dict[str, Any] | None:
+        if reserved_id_problem(agent_id):
+            return None
         with session_errors():
             record = self._conversations.agent(self._application, session_id, agent_id)
         if record is None:
@@ -176,6 +176,7 @@ class HarkenSessionRepository(SessionRepository):
         self._put_encoded(session_id, agent_id, encode(record, f"The state of agent {agent_id!r}"))
 
     def _put_encoded(self, session_id: str, agent_id: str, record: Mapping[str, Any]) -> None:
+        _check_not_reserved(agent_id)
         before = self._written.get((session_id, agent_id), {})
         kept = {name: before[name] for name in _KEPT_OF_AGENTS if name in before}
         whole: dict[str, Any] = {**kept, **record, **self._details.get((session_id, agent_id), {})}
@@ -201,7 +202,9 @@ class HarkenSessionRepository(SessionRepository):
 
         Raises:
             SessionException: the number exists: another process continued this conversation.
+            InvalidSession: an id is invalid, or is reserved for other records; nothing was stored.
         """
+        _check_not_reserved(agent_id)
         number = session_message.message_id
         with session_errors():
             self._conversations.append(
@@ -271,31 +274,40 @@ class HarkenSessionRepository(SessionRepository):
         offset: int = 0,
         **kwargs: Any,  # noqa: ARG002
     ) -> list[SessionMessage]:
-        """Messages, oldest first, without the first ``offset``. They are read in pages."""
+        """Messages, oldest first, without the first ``offset``; all or ``limit`` of them. They are read in pages."""
         agent = (self._application, session_id, agent_id)
         with session_errors():
-            found = [message for _, message in self._conversations.stream(*agent, after=offset - 1)]
-            if offset and offset + len(found) != self._conversations.count(*agent):
-                # The numbers of migrated messages may have gaps.
-                found = [message for _, message in islice(self._conversations.stream(*agent), offset, None)]
-        return [_restore(SessionMessage, message) for message in found[:limit]]
+            # The numbers of migrated messages may have gaps. Then the skipped ones are counted.
+            skipped = offset if offset and self._has_gaps(*agent) else 0
+            most = None if limit is None else skipped + limit
+            found = self._conversations.stream(*agent, after=offset - skipped - 1, limit=most)
+            return [_restore(SessionMessage, message) for _, message in islice(found, skipped, None)]
+
+    def _has_gaps(self, *agent: str) -> bool:
+        last = self._conversations.count(*agent) - 1
+        return [number for number, _ in self._conversations.messages(*agent, limit=2, after=last - 1)] != [last]
 
     # --- graphs and swarms -----------------------------------------------------------------------------------------
 
     def create_multi_agent(self, session_id: str, multi_agent: MultiAgentBase, **kwargs: Any) -> None:  # noqa: ARG002
         """Store the state of a graph or swarm."""
         name = f"The state of graph or swarm {multi_agent.id!r}"
-        self._put_shortened(session_id, f"{_MULTI_AGENT}{multi_agent.id}", encode(multi_agent.serialize_state(), name))
+        self._put_shortened(session_id, f"{MULTI_AGENT}{multi_agent.id}", encode(multi_agent.serialize_state(), name))
 
     def read_multi_agent(self, session_id: str, multi_agent_id: str, **kwargs: Any) -> dict[str, Any] | None:  # noqa: ARG002
         """The stored state of a graph or swarm; ``None`` if it is unknown."""
         with session_errors():
-            record = self._conversations.agent(self._application, session_id, f"{_MULTI_AGENT}{multi_agent_id}")
+            record = self._conversations.agent(self._application, session_id, f"{MULTI_AGENT}{multi_agent_id}")
         return None if record is None else decode(dict(record))
 
     def update_multi_agent(self, session_id: str, multi_agent: MultiAgentBase, **kwargs: Any) -> None:
         """Store the changed state of a graph or swarm."""
         self.create_multi_agent(session_id, multi_agent, **kwargs)
+
+
+def _check_not_reserved(agent_id: str) -> None:
+    if problem := reserved_id_problem(agent_id):
+        raise InvalidSession(problem)
 
 
 def _is_restorable(state: object) -> bool:

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from harken.domain.metadata import BYTES_MARKER
 from harken.domain.texts import listed
 from harken.ports.sessions import JsonValue
-from harken_adapters.formats.value_encoding import BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ def _file_or_text(holder: Any, place: Any) -> _Part | None:
         return _Part(holder, place, "text", size_of(item)) if len(item) > _LONG_TEXT else None
     if not isinstance(item, dict):
         return None
-    if item.get(BYTES) is True:
+    if item.get(BYTES_MARKER) is True:
         return _Part(holder, place, "bytes", size_of(item), is_file=True)
     kind = next(iter(item), "")
     if len(item) == 1 and kind in _MEDIA and isinstance(item[kind], dict):

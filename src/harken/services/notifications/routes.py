@@ -95,9 +95,11 @@ class RouteService:
         By the routes of at most a second ago, as this is asked before each change of session metadata.
         """
         now = self._clock()
-        if self._seen is None or not timedelta(0) <= now - self._seen[0] < _FRESH:
-            self._seen = now, self.routes()
-        return sorted({route.channel for route in self._seen[1] if route.admits(type, application)})
+        # Read once, as another thread may change the routes at any time.
+        seen = self._seen
+        if seen is None or not timedelta(0) <= now - seen[0] < _FRESH:
+            self._seen = seen = now, self.routes()
+        return sorted({route.channel for route in seen[1] if route.admits(type, application)})
 
     def dry_run(self, route: Route, application: str) -> RouteDryRun:
         """What a route would have sent about feedback and alerts of the last 24 hours. Nothing is stored or sent.
@@ -188,8 +190,9 @@ class RouteService:
         stored = self._state.get(_KIND, route.name)
         if (parse_route(stored.value) if stored else None) != before:
             return False
+        replaced = self._state.put(_KIND, StateEntry(route.name, _record(route), stored.version + 1 if stored else 1))
         self._seen = None
-        return self._state.put(_KIND, StateEntry(route.name, _record(route), stored.version + 1 if stored else 1))
+        return replaced
 
     def delete(self, name: str) -> bool:
         """Remove a route; ``False`` if there was none.
@@ -198,9 +201,10 @@ class RouteService:
             RouteRejected: it comes from the settings.
         """
         self._check_not_configured(name)
-        self._seen = None
         # No route has an invalid name, and not every storage can be queried for one.
-        return name_problem("A route's name", name) is None and self._state.delete(_KIND, name)
+        deleted = name_problem("A route's name", name) is None and self._state.delete(_KIND, name)
+        self._seen = None
+        return deleted
 
     def _check_not_configured(self, name: str) -> None:
         if name in self._configured:

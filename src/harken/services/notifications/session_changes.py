@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Final
 
-from harken.domain.errors import DeliveryNotFound, StorageError
+from harken.domain.errors import InvalidMetadata, StorageError
 from harken.domain.events import Delivery, Event, EventType
 from harken.domain.session_change import Operation, SessionChange, change_events, change_of, operation_and_names
 from harken.ports.outbox import Outbox
@@ -18,8 +17,8 @@ from harken.services.notifications.routes import RouteService
 
 logger = logging.getLogger(__name__)
 
-#: How long a delivery waits for the end of its change: longer than any storage takes. If the process ends in between,
-#: the delivery is sent then.
+#: How long a change holds its deliveries: longer than any storage takes. If the process ends in between, they are sent
+#: then.
 _UNDER_WAY: Final = timedelta(minutes=1)
 
 
@@ -27,7 +26,7 @@ class SessionChanges:
     """Creates the deliveries of changes of session metadata, and reads the values when they are sent.
 
     There is no stored event: a storage writes the metadata alone. The deliveries are stored before the change, so that
-    no change is lost, and are not due before it has ended, so that none is sent with the earlier values.
+    no change is lost, and are leased to it until it has ended, so that none is sent with the earlier values.
     """
 
     def __init__(
@@ -51,22 +50,46 @@ class SessionChanges:
         """Call this after deliveries have become due; it must not block."""
         self._on_change = callback
 
-    @contextmanager
     def announce(
-        self, application: str, session_id: str, operation: Operation, names: Collection[str] | None
-    ) -> Iterator[None]:
-        """Wraps the change of these names, or the deletion of all if ``None``.
+        self,
+        application: str,
+        session_id: str,
+        operation: Operation,
+        names: Collection[str] | None,
+        *,
+        paths: bool,
+        write: Callable[[], int],
+    ) -> int:
+        """Make a change, and notify the channels of it, unless it changes nothing or is refused.
 
-        If no route selects the change, this does nothing. If the change raises, the channels may be notified of it
-        nevertheless, a minute later, with the values as they are then.
+        If no route selects the change, this only calls ``write``. If that raises ``StorageError``, the channels may be
+        notified nevertheless, a minute later, with the values as they are then.
+
+        Args:
+            application: the application of the session.
+            session_id: the session.
+            operation: the operation.
+            names: the names or paths that are set or deleted; ``None`` for the deletion of all names.
+            paths: whether ``names`` are paths.
+            write: makes the change, and returns how many names it set or deleted.
+
+        Returns:
+            The result of ``write``.
 
         Raises:
-            StorageError: the deliveries could not be stored; nothing was changed.
+            StorageError: the deliveries could not be stored, and nothing was changed, or ``write`` raised it.
+            InvalidMetadata: ``write`` raised it.
         """
-        deliveries = self._create(application, session_id, operation, names)
-        yield
-        if deliveries:
-            self._make_due(deliveries)
+        deliveries = self._create(application, session_id, operation, names, paths=paths)
+        try:
+            changed = write()
+        except InvalidMetadata:
+            self._end(self._outbox.discard, deliveries)
+            raise
+        self._end(self._outbox.release if changed else self._outbox.discard, deliveries)
+        if deliveries and changed:
+            self._on_change()
+        return changed
 
     def to_send(self, event: Event) -> SessionChange | None:
         """The change with the current values; ``None`` if it is obsolete.
@@ -79,25 +102,34 @@ class SessionChanges:
         return None if operation == "update" and not current else change_of(event, current)
 
     def _create(
-        self, application: str, session_id: str, operation: Operation, names: Collection[str] | None
+        self, application: str, session_id: str, operation: Operation, names: Collection[str] | None, *, paths: bool
     ) -> list[Delivery]:
         channels = self._routes.channels_of(EventType.SESSION_UPDATED, application)
         if not channels:
             return []
         names = self._sessions.get(application, session_id).keys() if names is None else names
         now = self._clock()
-        events = change_events(application, session_id, operation, names, event_id=self._new_id(), at=now)
-        deliveries = [Delivery.of(event, channel, due_at=now + _UNDER_WAY) for event in events for channel in channels]
-        for delivery in deliveries:
-            self._outbox.add(delivery)
+        events = change_events(application, session_id, operation, names, paths=paths, event_id=self._new_id(), at=now)
+        deliveries = [
+            Delivery.of(event, channel, due_at=now).claimed(until=now + _UNDER_WAY)
+            for event in events
+            for channel in channels
+        ]
+        try:
+            for delivery in deliveries:
+                self._outbox.add(delivery)
+        except StorageError:
+            # Some may be stored, but nothing is changed.
+            self._end(self._outbox.discard, deliveries)
+            raise
         return deliveries
 
-    def _make_due(self, deliveries: Collection[Delivery]) -> None:
-        now = self._clock()
-        for delivery in deliveries:
-            try:
-                self._outbox.replay(delivery.id, due_at=now)
-            except (DeliveryNotFound, StorageError) as error:
-                # The change is stored, and its delivery becomes due anyway.
-                logger.warning("Delivery %s of a change of session metadata is sent late: %s", delivery.id, error)
-        self._on_change()
+    def _end(self, end: Callable[[Sequence[Delivery]], None], deliveries: Sequence[Delivery]) -> None:
+        """Release or discard the deliveries of a change whose outcome is known, and so must not be hidden."""
+        if not deliveries:
+            return
+        try:
+            end(deliveries)
+        except StorageError as error:
+            ids = ", ".join(one.id for one in deliveries)
+            logger.warning("Deliveries about session metadata are sent in a minute: %s: %s", ids, error)
