@@ -37,7 +37,7 @@ from harken.domain.rules import (
 from harken.ports.repository import SessionEntry
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import CONTEXT, FIELDS
-from harken_adapters.formats.importing.columns import alternatives, simplified, with_session, without
+from harken_adapters.formats.importing.columns import alternatives, context_name, simplified, with_session, without
 from harken_adapters.formats.importing.plan import Plan, goes_into_context, plan_of_names
 from harken_adapters.formats.importing.submissions import (
     MOST_VALUES,
@@ -149,6 +149,9 @@ def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) ->
     }
     # What a mapping or a constant made is shown under its own name.
     named = {name.removeprefix(CONTEXT) for name in (*options.columns, *options.constants)}
+    if not any(context_name(name) == RATING_GIVEN and not is_empty(value) for name, value in kept.items()):
+        # Made of a translated rating.
+        named.add(RATING_GIVEN)
     extras = _extras(_encode(kept, strict=False), submission, {*entry, *named})
     return evolve(submission, extras=extras) if extras else submission
 
@@ -202,6 +205,8 @@ def _exact_parts(entry: Mapping[str, Any]) -> _Parts | None:
     if any(type(value) is not str or label_problem("id", value) for value in ids):
         return None
     if "tags" in entry and not _are_tags(entry["tags"]):
+        return None
+    if _is_of_import(entry.get("idempotency_key")):
         return None
     others = {name: value for name, value in entry.items() if name not in _EXACT_FIELDS}
     if len(others) > MOST_VALUES or not all(_is_exact(name, value) for name, value in others.items()):
@@ -368,7 +373,6 @@ def _extras(encoded: Mapping[str, Any], submission: Submission, names: Collectio
         and not (value is None and name in _OF_ANSWER and name in shown)
     }
     derived = {name: value for name, value in shown.items() if name in values or name not in names}
-    derived.pop(RATING_GIVEN, None)
     return _json({"values": values, "derived": derived}) if values or derived else ""
 
 
@@ -397,9 +401,14 @@ def _shown(rest: Mapping[str, Any]) -> dict[str, Any]:
     for name in _OPTIONAL:
         if (value := rest.get(name)) is not None:
             shown[name] = value
-    if str(shown.get("idempotency_key", "")).startswith(IMPORT_KEY):
+    if _is_of_import(shown.get("idempotency_key")):
         del shown["idempotency_key"]
     return shown
+
+
+def _is_of_import(key: object) -> bool:
+    """Whether an idempotency key looks like that of an import, which nobody passed and is not shown."""
+    return isinstance(key, str) and key.startswith(IMPORT_KEY)
 
 
 def _without_extras(rest: Mapping[str, Any]) -> dict[str, Any]:
