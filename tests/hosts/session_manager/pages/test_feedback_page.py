@@ -214,6 +214,15 @@ class TestValues:
             on_memory.add_feedback({"rating": "up", 7: "a"})  # type: ignore[dict-item] # the mistake
         assert on_memory.get_feedbacks() == []
 
+    @pytest.mark.parametrize(
+        ("value", "path"),
+        [({1}, "answers"), ([0, {"a": ({1},)}], r"answers\[1\]\.a\[0\]"), ({"a": {"b": {1}}}, r"answers\.a\.b")],
+    )
+    def test_the_place_of_such_a_value(self, on_memory: MongoDBSessionManager, value: object, path: str) -> None:
+        """The error says where it is in lists and dictionaries."""
+        with pytest.raises(FeedbackRejected, match=f"(^| ){path} must be text, a number.* got set"):
+            on_memory.add_feedback({"rating": "up", "answers": value})
+
     def test_a_value_that_contains_itself(self, on_memory: MongoDBSessionManager) -> None:
         """It is refused."""
         endless: list[Any] = []
