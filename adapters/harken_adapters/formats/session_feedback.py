@@ -132,7 +132,7 @@ def to_submission(entry: Mapping[str, Any], session_id: str, target_of: TargetOf
 
 
 def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) -> Submission:
-    """The submission that was imported from a dictionary, with the values that :func:`join` would not return equal.
+    """The submission that was imported from a dictionary, with what :func:`to_dictionary` would not return equal.
 
     Args:
         submission: what the plan made of the dictionary.
@@ -156,7 +156,7 @@ def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) ->
     return evolve(submission, extras=extras) if extras else submission
 
 
-def join(entry: SessionEntry, *, as_datetime: bool = False) -> dict[str, Any]:
+def to_dictionary(entry: SessionEntry, *, as_datetime: bool = False) -> dict[str, Any]:
     """Convert what a session shows of feedback to a dictionary, without empty fields.
 
     Context values with the name of a field are left out.
@@ -173,7 +173,7 @@ def join(entry: SessionEntry, *, as_datetime: bool = False) -> dict[str, Any]:
     return {"rating": rating, "comment": comment, **others, "created_at": moment}
 
 
-def without_misfits(row: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+def without_invalid_fields(row: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """The members of an object, without those that are read as a field which cannot have their value.
 
     An import refuses such an object. Its values are JSON values.
@@ -255,7 +255,7 @@ def _imported_parts(entry: Mapping[str, Any], session_id: str) -> _Parts:
     row = with_session({**given, **dict.fromkeys((*_ALWAYS, "idempotency_key"))}, session_id)
     plan, builder = _reader(tuple(row))
     try:
-        values, tags, context = builder.parts(without_misfits(row, plan))
+        values, tags, context = builder.parts(without_invalid_fields(row, plan))
     except ValueError as error:
         # Python converts only integers of up to 4,300 digits to text.
         message = f"feedback has a value that cannot be stored: {error}"

@@ -112,8 +112,8 @@ def _encode_exactly(value: object, path: _Path, depth: int) -> Any:
     if kind := _kind(value):
         return {_MARKER: kind, "data": value.isoformat() if isinstance(value, date | time) else str(value)}
     raise TypeError(
-        f"{_text_of(path)} must be text, a number, true, false, None, bytes, a date, a time, a UUID, an ObjectId, a Decimal128, "
-        f"or a list or dictionary of these, got {type(value).__name__}"
+        f"{_text_of(path)} must be text, a number, true, false, None, bytes, a date, a time, a UUID, an ObjectId, a "
+        f"Decimal128, or a list or dictionary of these, got {type(value).__name__}"
     )
 
 
