@@ -61,8 +61,8 @@ _ALWAYS: Final = ("rating", "comment", "created_at")
 _IDS: Final = ("message_id", "agent_id", "author")
 #: What feedback on the latest answer has without being asked for.
 _OF_ANSWER: Final = ("message_id", "agent_id")
-_OPTIONAL: Final = (*_IDS, "tags", "sentiment", "idempotency_key")
-_FIELDS: Final = frozenset({*_ALWAYS, *_OPTIONAL})
+_SHOWN: Final = frozenset({*_IDS, "tags", "sentiment", "idempotency_key"})
+_FIELDS: Final = _SHOWN.union(_ALWAYS)
 _EXACT_FIELDS: Final = _FIELDS - {"sentiment"}
 #: A context value of earlier versions, which lists those that are JSON text of a list or dictionary.
 _AS_JSON: Final = "_as_json"
@@ -396,11 +396,9 @@ def _json(value: object) -> str:
 
 def _shown(rest: Mapping[str, Any]) -> dict[str, Any]:
     """The context and the fields that have a value, as values of a dictionary."""
-    context = rest.get("context") or {}
+    context = rest.get("context", {})
     shown = {name: value for name, value in context.items() if name not in _HIDDEN}
-    for name in _OPTIONAL:
-        if (value := rest.get(name)) is not None:
-            shown[name] = value
+    shown.update({name: value for name, value in rest.items() if name in _SHOWN and value is not None})
     if _is_of_import(shown.get("idempotency_key")):
         del shown["idempotency_key"]
     return shown
@@ -423,20 +421,23 @@ def _without_extras(rest: Mapping[str, Any]) -> dict[str, Any]:
 def _with_extras(rest: Mapping[str, Any], text: str) -> dict[str, Any]:
     """The same for feedback that has extras."""
     extras, _ = _read(text)
+    values, derived = extras["values"], extras["derived"]
+    if MARK in text:
+        values = {name: decode(value) for name, value in values.items()}
     shown = _shown(rest)
     outdated = set()
-    for name, value in extras["derived"].items():
+    for name, value in derived.items():
         if shown.get(name, _NOTHING) == value:
             del shown[name]
         else:
             # It was changed or removed later, which the original value must not hide.
             outdated.add(name)
-            if name in shown and isinstance(extras["values"].get(name), list | dict):
+            if name in shown and isinstance(values.get(name), list | dict):
                 shown[name] = _structure(shown[name])
-    for name, value in extras["values"].items():
+    for name, value in values.items():
         # Harken may have analyzed another sentiment, which does not replace that of the program.
         if name == "sentiment" or (name not in outdated and name not in shown):
-            shown[name] = decode(value) if MARK in text else value
+            shown[name] = value
     return shown
 
 
