@@ -37,7 +37,7 @@ from harken.domain.rules import (
 from harken.ports.repository import SessionEntry
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import CONTEXT, FIELDS
-from harken_adapters.formats.importing.columns import alternatives, simplified, with_session, without
+from harken_adapters.formats.importing.columns import alternatives, context_name, simplified, with_session, without
 from harken_adapters.formats.importing.plan import Plan, goes_into_context, plan_of_names
 from harken_adapters.formats.importing.submissions import (
     MOST_VALUES,
@@ -61,8 +61,8 @@ _ALWAYS: Final = ("rating", "comment", "created_at")
 _IDS: Final = ("message_id", "agent_id", "author")
 #: What feedback on the latest answer has without being asked for.
 _OF_ANSWER: Final = ("message_id", "agent_id")
-_OPTIONAL: Final = (*_IDS, "tags", "sentiment", "idempotency_key")
-_FIELDS: Final = frozenset({*_ALWAYS, *_OPTIONAL})
+_SHOWN: Final = frozenset({*_IDS, "tags", "sentiment", "idempotency_key"})
+_FIELDS: Final = _SHOWN.union(_ALWAYS)
 _EXACT_FIELDS: Final = _FIELDS - {"sentiment"}
 #: A context value of earlier versions, which lists those that are JSON text of a list or dictionary.
 _AS_JSON: Final = "_as_json"
@@ -132,7 +132,7 @@ def to_submission(entry: Mapping[str, Any], session_id: str, target_of: TargetOf
 
 
 def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) -> Submission:
-    """The submission that was imported from a dictionary, with the values that :func:`join` would not return equal.
+    """The submission that was imported from a dictionary, with what :func:`to_dictionary` would not return equal.
 
     Args:
         submission: what the plan made of the dictionary.
@@ -149,11 +149,14 @@ def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) ->
     }
     # What a mapping or a constant made is shown under its own name.
     named = {name.removeprefix(CONTEXT) for name in (*options.columns, *options.constants)}
+    if not any(context_name(name) == RATING_GIVEN and not is_empty(value) for name, value in kept.items()):
+        # Made of a translated rating.
+        named.add(RATING_GIVEN)
     extras = _extras(_encode(kept, strict=False), submission, {*entry, *named})
     return evolve(submission, extras=extras) if extras else submission
 
 
-def join(entry: SessionEntry, *, as_datetime: bool = False) -> dict[str, Any]:
+def to_dictionary(entry: SessionEntry, *, as_datetime: bool = False) -> dict[str, Any]:
     """Convert what a session shows of feedback to a dictionary, without empty fields.
 
     Context values with the name of a field are left out.
@@ -170,7 +173,7 @@ def join(entry: SessionEntry, *, as_datetime: bool = False) -> dict[str, Any]:
     return {"rating": rating, "comment": comment, **others, "created_at": moment}
 
 
-def without_misfits(row: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+def without_invalid_fields(row: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """The members of an object, without those that are read as a field which cannot have their value.
 
     An import refuses such an object. Its values are JSON values.
@@ -202,6 +205,8 @@ def _exact_parts(entry: Mapping[str, Any]) -> _Parts | None:
     if any(type(value) is not str or label_problem("id", value) for value in ids):
         return None
     if "tags" in entry and not _are_tags(entry["tags"]):
+        return None
+    if _is_of_import(entry.get("idempotency_key")):
         return None
     others = {name: value for name, value in entry.items() if name not in _EXACT_FIELDS}
     if len(others) > MOST_VALUES or not all(_is_exact(name, value) for name, value in others.items()):
@@ -250,7 +255,7 @@ def _imported_parts(entry: Mapping[str, Any], session_id: str) -> _Parts:
     row = with_session({**given, **dict.fromkeys((*_ALWAYS, "idempotency_key"))}, session_id)
     plan, builder = _reader(tuple(row))
     try:
-        values, tags, context = builder.parts(without_misfits(row, plan))
+        values, tags, context = builder.parts(without_invalid_fields(row, plan))
     except ValueError as error:
         # Python converts only integers of up to 4,300 digits to text.
         message = f"feedback has a value that cannot be stored: {error}"
@@ -368,7 +373,6 @@ def _extras(encoded: Mapping[str, Any], submission: Submission, names: Collectio
         and not (value is None and name in _OF_ANSWER and name in shown)
     }
     derived = {name: value for name, value in shown.items() if name in values or name not in names}
-    derived.pop(RATING_GIVEN, None)
     return _json({"values": values, "derived": derived}) if values or derived else ""
 
 
@@ -392,14 +396,17 @@ def _json(value: object) -> str:
 
 def _shown(rest: Mapping[str, Any]) -> dict[str, Any]:
     """The context and the fields that have a value, as values of a dictionary."""
-    context = rest.get("context") or {}
+    context = rest.get("context", {})
     shown = {name: value for name, value in context.items() if name not in _HIDDEN}
-    for name in _OPTIONAL:
-        if (value := rest.get(name)) is not None:
-            shown[name] = value
-    if str(shown.get("idempotency_key", "")).startswith(IMPORT_KEY):
+    shown.update({name: value for name, value in rest.items() if name in _SHOWN and value is not None})
+    if _is_of_import(shown.get("idempotency_key")):
         del shown["idempotency_key"]
     return shown
+
+
+def _is_of_import(key: object) -> bool:
+    """Whether an idempotency key looks like that of an import, which nobody passed and is not shown."""
+    return isinstance(key, str) and key.startswith(IMPORT_KEY)
 
 
 def _without_extras(rest: Mapping[str, Any]) -> dict[str, Any]:
@@ -414,20 +421,23 @@ def _without_extras(rest: Mapping[str, Any]) -> dict[str, Any]:
 def _with_extras(rest: Mapping[str, Any], text: str) -> dict[str, Any]:
     """The same for feedback that has extras."""
     extras, _ = _read(text)
+    values, derived = extras["values"], extras["derived"]
+    if MARK in text:
+        values = {name: decode(value) for name, value in values.items()}
     shown = _shown(rest)
     outdated = set()
-    for name, value in extras["derived"].items():
+    for name, value in derived.items():
         if shown.get(name, _NOTHING) == value:
             del shown[name]
         else:
             # It was changed or removed later, which the original value must not hide.
             outdated.add(name)
-            if name in shown and isinstance(extras["values"].get(name), list | dict):
+            if name in shown and isinstance(values.get(name), list | dict):
                 shown[name] = _structure(shown[name])
-    for name, value in extras["values"].items():
+    for name, value in values.items():
         # Harken may have analyzed another sentiment, which does not replace that of the program.
         if name == "sentiment" or (name not in outdated and name not in shown):
-            shown[name] = decode(value) if MARK in text else value
+            shown[name] = value
     return shown
 
 

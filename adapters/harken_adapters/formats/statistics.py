@@ -77,7 +77,7 @@ class By(Enum):
 # --- out --------------------------------------------------------------------------------------------------------------
 
 
-def session_record(session_id: str, summary: Summary) -> dict[str, Any]:
+def session_statistics(session_id: str, summary: Summary) -> dict[str, Any]:
     """The statistics of a session, with the satisfaction in percent, rounded to a tenth."""
     return {
         "session_id": session_id,

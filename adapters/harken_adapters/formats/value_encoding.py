@@ -38,9 +38,13 @@ MARK: Final = "_encoded__"
 _LONGEST_INTEGER_BITS: Final = 10_000
 
 _TYPES: Final[Mapping[str, type]] = {"datetime": datetime, "date": date, "time": time, "uuid": UUID}
+_SCALARS: Final = (bool, str, int, float)
 _BSON: Final = frozenset({"ObjectId", "Decimal128"})
 
 _Object = dict[str, Any]
+#: The path of what contains a value, and its key or index there, or only the name of the whole. It becomes text only
+#: for errors, as lists may have thousands of numbers.
+_Path = tuple[Any, ...]
 
 
 def encode(value: object, name: str) -> Any:
@@ -86,30 +90,39 @@ def encode_exactly(value: object, name: str) -> Any:
         TypeError: the value, or one in it, is of another type, or the key of a dictionary is not text.
         ValueError: it is nested more than :data:`MAX_DEPTH` levels deep, such as a list that contains itself.
     """
-    return _encode_exactly(value, name, 0)
+    return _encode_exactly(value, (name,), 0)
 
 
-def _encode_exactly(value: object, name: str, depth: int) -> Any:
+def _encode_exactly(value: object, path: _Path, depth: int) -> Any:
     if depth > MAX_DEPTH:
-        raise ValueError(f"{name} must be nested at most {MAX_DEPTH} levels deep")
-    if value is None or isinstance(value, bool | str | int | float):
+        raise ValueError(f"{_text_of(path)} must be nested at most {MAX_DEPTH} levels deep")
+    if value is None or isinstance(value, _SCALARS):
         return _scalar(value)
     if isinstance(value, bytes | bytearray):
         return _bytes(value)
     if isinstance(value, list | tuple):
-        return [_encode_exactly(item, f"{name}[{index}]", depth + 1) for index, item in enumerate(value)]
+        return [_encode_exactly(item, (path, index), depth + 1) for index, item in enumerate(value)]
     if isinstance(value, Mapping):
         if wrong := [key for key in value if not isinstance(key, str)]:
-            raise TypeError(f"{name} must have text as keys, got {wrong[0]!r}")
+            raise TypeError(f"{_text_of(path)} must have text as keys, got {wrong[0]!r}")
         return _mark_if_ambiguous(
-            {str.__str__(key): _encode_exactly(item, f"{name}.{key}", depth + 1) for key, item in value.items()}
+            {str.__str__(key): _encode_exactly(item, (path, key), depth + 1) for key, item in value.items()}
         )
     if kind := _kind(value):
         return {VALUE_MARKER: kind, "data": value.isoformat() if isinstance(value, date | time) else str(value)}
     raise TypeError(
-        f"{name} must be text, a number, true, false, None, bytes, a date, a time, a UUID, an ObjectId, a Decimal128, "
-        f"or a list or dictionary of these, got {type(value).__name__}"
+        f"{_text_of(path)} must be text, a number, true, false, None, bytes, a date, a time, a UUID, an ObjectId, a "
+        f"Decimal128, or a list or dictionary of these, got {type(value).__name__}"
     )
+
+
+def _text_of(path: _Path) -> str:
+    """The path of a value for an error, such as ``answers[2].at``."""
+    text = ""
+    while len(path) > 1:
+        path, key = path
+        text = f".{key}{text}" if isinstance(key, str) else f"[{key}]{text}"
+    return f"{path[0]}{text}"
 
 
 def _kind(value: object) -> str | None:
@@ -133,7 +146,7 @@ class _Encoder:
     def encode(self, value: object) -> Any:
         """The value as JSON, or its text if reading it fails: objects of other libraries may raise any error."""
         try:
-            if value is None or isinstance(value, bool | str | int | float):
+            if value is None or isinstance(value, _SCALARS):
                 return _scalar(value)
             if isinstance(value, bytes | bytearray | memoryview):
                 return _bytes(value)
@@ -192,7 +205,8 @@ def _bytes(value: bytes | bytearray | memoryview) -> _Object:
 
 def _scalar(value: str | float | bool | None) -> Any:
     """The value as exactly one of JSON's types, also if it is of a subclass, such as an enumeration."""
-    if value is None or isinstance(value, bool):
+    # Before subclasses, as most values are of exactly these types.
+    if value is None or type(value) is bool or type(value) is str or (type(value) is float and isfinite(value)):
         return value
     if isinstance(value, str):
         return str.__str__(value)

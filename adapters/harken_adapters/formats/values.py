@@ -50,14 +50,16 @@ def to_json(value: Any) -> Any:
     Numbers that are not finite, which JSON lacks, become text.
     """
     match value:
+        case str() | bool() | int() | None:
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
         case datetime():
             return value.isoformat()
-        case Mapping():
-            return {str(name): to_json(part) for name, part in value.items()}
         case list():
             return [to_json(part) for part in value]
-        case float() if not math.isfinite(value):
-            return str(value)
+        case Mapping():
+            return {str(name): to_json(part) for name, part in value.items()}
     return value
 
 
@@ -90,14 +92,14 @@ def plain(value: Any, *, finite: bool = True) -> Any:
         value: the value; a time without a zone is UTC, as in MongoDB.
         finite: whether numbers that are not finite, which JSON lacks, become text.
     """
-    if isinstance(value, Mapping):
-        return {str(name): plain(item, finite=finite) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, finite=finite) for item in value]
-    if value is None or isinstance(value, bool):
+    if value is None or type(value) in _JSON:
         return value
     if isinstance(value, float) and (math.isfinite(value) or not finite):
         return value
+    if isinstance(value, list | tuple):
+        return [plain(item, finite=finite) for item in value]
+    if isinstance(value, Mapping):
+        return {str(name): plain(item, finite=finite) for name, item in value.items()}
     for kind, convert in _PLAIN:
         if isinstance(value, kind):
             return convert(value)
@@ -108,6 +110,7 @@ def _stamp(moment: datetime) -> str:
     return stamp(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
 
 
+_JSON: Final = (bool, int, str)
 #: Drivers have subclasses of these types.
 _PLAIN: Final[Sequence[tuple[type, Callable[[Any], str | int]]]] = (
     # Not of a subclass, such as an enumeration.

@@ -90,7 +90,8 @@ class SessionEntry(NamedTuple):
             "tags": content.tags and list(content.tags),
             "sentiment": content.sentiment and content.sentiment.to_dict(),
             "idempotency_key": feedback.idempotency_key,
-            "context": content.context and dict(content.context),
+            # A dictionary of the mapping itself would look up each name.
+            "context": content.context and dict(content.context.items()),
             "extras": extras,
         }
         # Most entries have nothing else.

@@ -103,20 +103,35 @@ def list_of(names: Sequence[str]) -> str:
     return f"the columns are {listed([*map(repr, names)], _LISTED)}"
 
 
-def context_name(column: str, taken: Container[str]) -> str:
-    """The context name of a column: invalid characters become ``_``, and a number is added if the name is taken."""
+def context_name(column: str) -> str:
+    """The context name of a column: invalid characters become ``_``."""
     name = "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in column)
-    name = name[:MAX_CONTEXT_NAME_LENGTH] or "unnamed"
-    return unique(name, taken)
+    return name[:MAX_CONTEXT_NAME_LENGTH] or "unnamed"
 
 
-def unique(name: str, taken: Container[str]) -> str:
-    """The name, with a number added if it is taken."""
-    number, candidate = 1, name
-    while candidate in taken:
-        number += 1
-        candidate = f"{name[: MAX_CONTEXT_NAME_LENGTH - 7]}_{number}"
-    return candidate
+class FreeNames:
+    """Numbers names that are taken.
+
+    Args:
+        taken: the names that are taken. The caller may add names, but removes none.
+    """
+
+    def __init__(self, taken: Container[str]) -> None:
+        self._taken = taken
+        # Of each name, the last number that was tried: thousands of columns may have the same context name.
+        self._numbers: dict[str, int] = {}
+
+    def free(self, name: str) -> str:
+        """The name, with a number added if it is taken."""
+        if name not in self._taken:
+            return name
+        stem = name[: MAX_CONTEXT_NAME_LENGTH - 7]
+        number = self._numbers.get(stem, 1)
+        while (candidate := f"{stem}_{(number := number + 1)}") in self._taken:
+            pass
+        # The caller may not take this one, so that it is tried again.
+        self._numbers[stem] = number - 1
+        return candidate
 
 
 def with_session(row: Mapping[str, Any], session_id: str) -> dict[str, Any]:
@@ -124,7 +139,7 @@ def with_session(row: Mapping[str, Any], session_id: str) -> dict[str, Any]:
     found = {**row, "session_id": session_id}
     other = row.get("session_id")
     if other not in (None, session_id):
-        found[unique("session_id", found)] = other
+        found[FreeNames(found).free("session_id")] = other
     return found
 
 

@@ -18,6 +18,7 @@ from harken.domain.texts import did_you_mean
 from harken_adapters.formats.errors import BadRow, UnusableFile
 from harken_adapters.formats.import_options import CONTEXT, FIELDS, ImportOptions
 from harken_adapters.formats.importing.columns import (
+    FreeNames,
     alternatives,
     check_fields,
     columns_named,
@@ -135,10 +136,12 @@ class Plan:
         free = [name for name in profile.names if name not in taken and name not in options.drop]
         reason = "reason" if "tags" not in fields and "reason" in free else None
         sessions, row_id = _sessions(profile, options, fields, free)
-        others = [name for name in profile.names if name not in {*taken, reason, row_id}]
+        read = {*taken, reason, row_id}
+        others = [name for name in profile.names if name not in read]
         if profile.rows and not is_export and not profile.layout.is_rejects:
             check_rating_column(profile, options, wanted.get("rating", ()), fields, others)
         kept = [name for name in others if goes_into_context(name, options)]
+        out = {*options.drop, *others}.difference(kept)
         return cls(
             fields=fields,
             absent={name: columns for name, columns in wanted.items() if name not in fields and profile.rows},
@@ -147,7 +150,7 @@ class Plan:
             is_text=profile.layout.is_text,
             context=_context_names(kept, fields),
             has_context="context" in kept,
-            left_out=[name for name in profile.names if name in options.drop or (name in others and name not in kept)],
+            left_out=[name for name in profile.names if name in out],
             reason=reason,
             sessions=sessions,
             id_column=row_id,
@@ -172,7 +175,8 @@ def plan_of_names(names: Sequence[str]) -> Plan:
     fields = columns_of_fields(names, options)
     taken = {ID, *(column for columns in fields.values() for column in columns)}
     reason = "reason" if "tags" not in fields and "reason" in names and "reason" not in taken else None
-    kept = [name for name in names if name not in {*taken, reason}]
+    read = {*taken, reason}
+    kept = [name for name in names if name not in read]
     return Plan(
         fields=fields,
         absent={},
@@ -222,10 +226,11 @@ def _sessions(
 def _context_names(columns: Iterable[str], fields: Mapping[str, Sequence[str]]) -> dict[str, str]:
     taken = {IMPORT_ID, *(name.removeprefix(CONTEXT) for name in fields if name.startswith(CONTEXT))}
     names: dict[str, str] = {}
+    free = FreeNames(taken).free
     for column in columns:
         if column == "context":
             continue
-        names[column] = name = context_name(column, taken)
+        names[column] = name = free(context_name(column))
         taken.add(name)
     return names
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import reduce
 from hashlib import blake2b
 from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from harken import Rating, Sentiment, Submission, Target
-from harken.domain.idempotency import IMPORT_ID
+from harken.domain.idempotency import IMPORT_ID, IMPORT_KEY
 from harken.domain.rules import (
     MAX_CONTEXT_KEYS,
     MAX_CONTEXT_VALUE_LENGTH,
@@ -21,7 +22,7 @@ from harken.domain.rules import (
 )
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.import_options import CONTEXT, FIELDS
-from harken_adapters.formats.importing.columns import context_name, lookup, without
+from harken_adapters.formats.importing.columns import FreeNames, context_name, lookup, without
 from harken_adapters.formats.importing.plan import Plan, Sessions, goes_into_context, source_name
 from harken_adapters.formats.record import sentiment
 from harken_adapters.formats.spreadsheet_csv import ID
@@ -117,7 +118,7 @@ class SubmissionBuilder(ABC):
             sentiment=sentiment_of(polarity, subjectivity),
             created_at=created_at,
             application=self._application,
-            idempotency_key=f"import-{key}",
+            idempotency_key=f"{IMPORT_KEY}{key}",
         )
 
     @abstractmethod
@@ -251,8 +252,7 @@ class _ObjectRows(SubmissionBuilder):
         tag = _take(rest, self._tags, taken)
         tags = self._constant_tags if tag is None else parse_tags(to_json(tag))
         mapped = {name: _context_value(_take(rest, columns, taken)) for name, columns in self._mapped}
-        for column in taken:
-            rest = without(rest, column)
+        rest = _without_all(rest, taken)
         if self._has_sentiment and _is_sentiment(found := rest.get("sentiment", {})):
             del rest["sentiment"]
             values[-2:] = found["polarity"], found["subjectivity"]
@@ -267,12 +267,12 @@ class _ObjectRows(SubmissionBuilder):
         if self._plan.has_context and "context" in rest:
             context.update(own_context(rest.pop("context")))
         context.update({name: value for name, value in mapped.items() if value is not None})
-        known = self._plan.context
+        known, free = self._plan.context, FreeNames(context).free
         for name, value in rest.items():
             if name in known:
                 context[known[name]] = _context_value(value)
             elif goes_into_context(name, self._plan.options):
-                context[context_name(name, context)] = _context_value(value)
+                context[free(context_name(name))] = _context_value(value)
         return context
 
 
@@ -291,6 +291,14 @@ def _take(row: Mapping[str, Any], columns: Sequence[str], taken: list[str]) -> A
             taken.append(column)
             return value
     return None
+
+
+def _without_all(row: dict[str, Any], paths: Collection[str]) -> dict[str, Any]:
+    """The row without the members at these paths."""
+    names = row.keys() & paths
+    # In one go, as each may be a member of a long row.
+    rest = {name: value for name, value in row.items() if name not in names} if names else row
+    return reduce(without, (path for path in paths if path not in names), rest)
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -321,7 +329,7 @@ def own_context(value: object) -> dict[str, Any]:
         value = _decode("context", value)
     if not isinstance(value, Mapping):
         return {"context": _context_value(value)}
-    return {context_name(name, ()): _context_value(one) for name, one in value.items()}
+    return {context_name(name): _context_value(one) for name, one in value.items()}
 
 
 def _decode(name: str, value: str) -> Any:

@@ -29,7 +29,7 @@ from harken_adapters.formats.migrating.documents import (
     session_id_of,
     whole_number,
 )
-from harken_adapters.formats.session_feedback import with_extras, without_misfits
+from harken_adapters.formats.session_feedback import with_extras, without_invalid_fields
 from harken_adapters.formats.values import plain
 
 #: What became of a submission. For a dry run, the rules that an accepted one breaks.
@@ -212,7 +212,7 @@ def _submission(builder: SubmissionBuilder, session_id: str, raw: object, plan: 
         raise BadRow(f"The _id is not a valid session_id: {problem.message}")
     if not isinstance(raw, dict):
         raise BadRow(f"expected an object such as {{...}}, got {type(raw).__name__}")
-    return builder.submission(without_misfits(with_session(raw, session_id), plan))
+    return builder.submission(without_invalid_fields(with_session(raw, session_id), plan))
 
 
 def _linked(submission: Submission, entry: Mapping[str, Any], conversation: Conversation) -> Submission:

@@ -11,8 +11,8 @@ from harken.domain.rules import label_problem
 from harken.domain.texts import as_texts
 from harken.services.conversations import MAX_SIZE
 from harken_adapters.formats.messages import Message
-from harken_adapters.formats.session_feedback import copy_of, join, to_submission
-from harken_adapters.formats.statistics import session_record
+from harken_adapters.formats.session_feedback import copy_of, to_dictionary, to_submission
+from harken_adapters.formats.statistics import session_statistics
 from harken_adapters.formats.value_encoding import decode, encode_exactly
 from harken_adapters.hosts.session_manager.opening import Connection
 from harken_adapters.hosts.strands.errors import session_errors
@@ -122,13 +122,13 @@ class MongoDBSessionRepository(HarkenSessionRepository):
         """
         with session_errors():
             entries = self.harken.collection.session_entries(self.application, session_id)
-            return [join(entry, as_datetime=self._as_datetime) for entry in entries]
+            return [to_dictionary(entry, as_datetime=self._as_datetime) for entry in entries]
 
     def get_feedback_stats(self, session_id: str) -> dict[str, Any]:
         """The number of ratings of a session, and ``satisfaction_score`` (0 to 100), without reading the feedback."""
         with session_errors():
             summary = self.harken.summary(application=self.application, session_id=session_id)
-        return session_record(session_id, summary)
+        return session_statistics(session_id, summary)
 
     def target_of(self, session_id: str, message_id: str | int | None, agent_id: str | None) -> Target:
         """The target with this message and agent. A number is that of a message of the agent.

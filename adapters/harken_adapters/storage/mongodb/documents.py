@@ -35,9 +35,6 @@ SESSION_ENTRY: Final = {
     **dict.fromkeys(("message_id", "agent_id", "author", "tags", "polarity", "subjectivity"), 1),
     **dict.fromkeys(("idempotency_key", "context", "extras"), 1),
 }
-#: The fields of :func:`session_entry` that every document has.
-_ALWAYS: Final = 4
-_REST: Final = ("message_id", "agent_id", "author", "tags", "sentiment", "idempotency_key", "context", "extras")
 
 #: The fields of feedback that documents may lack.
 OPTIONAL: Final = (
@@ -167,17 +164,13 @@ def from_document(document: Document) -> Feedback:
 
 
 def session_entry(document: Document) -> SessionEntry:
-    """Return what a session shows of a document with the fields of :data:`SESSION_ENTRY`."""
-    created_at = f"{document['created_at'].isoformat(timespec='milliseconds')}{document['created_us']:03}"
-    rest = None if len(document) == _ALWAYS else _rest(document)
-    return SessionEntry(document["rating"], document["comment"], created_at, rest)
-
-
-def _rest(document: Document) -> Document:
+    """Return what a session shows of a document with the fields of :data:`SESSION_ENTRY`, which is changed."""
+    take = document.pop
+    created_at = f"{take('created_at').isoformat(timespec='milliseconds')}{take('created_us'):03}"
+    rating, comment = take("rating"), take("comment")
     if "polarity" in document:
-        sentiment = Sentiment.from_millionths(document["polarity"], document["subjectivity"])
-        document = {**document, "sentiment": sentiment.to_dict()}
-    return {name: document[name] for name in _REST if name in document}
+        document["sentiment"] = Sentiment.from_millionths(take("polarity"), take("subjectivity")).to_dict()
+    return SessionEntry(rating, comment, created_at, document or None)
 
 
 def event_document(event: Event) -> Document:

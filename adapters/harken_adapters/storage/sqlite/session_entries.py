@@ -12,16 +12,15 @@ from harken.ports.repository import SessionEntry
 #: Takes half as long as ``json.loads``, which also looks for white space around short values.
 _from_json: Final = json.JSONDecoder().raw_decode
 
-#: The SQL expression of each other value, or NULL. Entries without any of them need no JSON.
-_REST: Final = {
+#: The SQL expression of each field, or NULL. Entries without any of them need no JSON. The context and the extras have
+#: columns of their own, as putting JSON into JSON, and taking it out again, takes time.
+_FIELDS: Final = {
     "message_id": "message_id",
     "agent_id": "agent_id",
     "author": "author",
     "tags": "json(nullif(tags, '[]'))",
     "sentiment": "CASE WHEN polarity IS NOT NULL THEN json_array(polarity, subjectivity) END",
     "idempotency_key": "idempotency_key",
-    "context": "json(nullif(context, '{}'))",
-    "extras": "extras",
 }
 _SELECT: Final = f"""\
 SELECT
@@ -29,10 +28,12 @@ SELECT
     comment,
     strftime('%Y-%m-%dT%H:%M:%S', created_at / 1000000, 'unixepoch') || printf('.%06d', created_at % 1000000),
     CASE
-        WHEN tags = '[]' AND context = '{{}}' AND message_id IS NULL AND agent_id IS NULL AND author IS NULL
-            AND polarity IS NULL AND idempotency_key IS NULL AND extras IS NULL
-        THEN NULL ELSE json_array({", ".join(_REST.values())})
-    END
+        WHEN tags = '[]' AND message_id IS NULL AND agent_id IS NULL AND author IS NULL AND polarity IS NULL
+            AND idempotency_key IS NULL
+        THEN NULL ELSE json_array({", ".join(_FIELDS.values())})
+    END,
+    nullif(context, '{{}}'),
+    extras
 FROM feedback
 WHERE application = ? AND session_id = ? AND status = 'approved' AND withdrawn_at IS NULL
 ORDER BY created_at, id
@@ -43,14 +44,23 @@ def read_session_entries(connection: sqlite3.Connection, application: str, sessi
     """Return what the session shows of its counted feedback, oldest first."""
     rows = connection.execute(_SELECT, (application, session_id)).fetchall()
     return [
-        SessionEntry(rating, comment, created_at, None if rest is None else _decode(rest))
-        for rating, comment, created_at, rest in rows
+        SessionEntry(rating, comment, created_at, _rest(*others) if any(others) else None)
+        for rating, comment, created_at, *others in rows
     ]
 
 
-def _decode(rest: str) -> dict[str, Any]:
-    decoded, _ = _from_json(rest)
-    values = {name: value for name, value in zip(_REST, decoded, strict=True) if value is not None}
+def _rest(fields: str | None, context: str | None, extras: str | None) -> dict[str, Any]:
+    rest = {} if fields is None else _decode(fields)
+    if context is not None:
+        rest["context"], _ = _from_json(context)
+    if extras is not None:
+        rest["extras"] = extras
+    return rest
+
+
+def _decode(fields: str) -> dict[str, Any]:
+    decoded, _ = _from_json(fields)
+    values = {name: value for name, value in zip(_FIELDS, decoded, strict=True) if value is not None}
     if "sentiment" in values:
         values["sentiment"] = Sentiment.from_millionths(*values["sentiment"]).to_dict()
     return values

@@ -153,6 +153,39 @@ class TestValues:
         [found] = open_session().get_feedbacks()
         assert repr(extras(found)) == repr(extras(ODD))
 
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            {"rating_given": [1]},
+            {"rating.given": 5},
+            {"rating_given": 5, "rating.given": 4},
+            {"idempotency_key": "import-1"},
+            {"idempotency_key": "import-1", "list": [1]},
+        ],
+    )
+    def test_names_and_keys_of_an_import(self, on_memory: MongoDBSessionManager, entry: dict[str, Any]) -> None:
+        """What looks like something that an import adds is returned if the program passed it."""
+        on_memory.add_feedback({"rating": "up", **entry})
+        [found] = on_memory.get_feedbacks()
+        assert repr(extras(found)) == repr(extras(entry))
+
+    @pytest.mark.parametrize(
+        ("entry", "shown"),
+        [
+            ({}, {"rating_given": "positive"}),
+            ({"rating given": ""}, {"rating_given": "positive", "rating given": ""}),
+            ({"rating given": 5}, {"rating given": 5}),
+            ({"rating_given": [1]}, {"rating_given": [1]}),
+        ],
+    )
+    def test_a_translated_rating(
+        self, on_memory: MongoDBSessionManager, hk: Harken, entry: dict[str, Any], shown: dict[str, Any]
+    ) -> None:
+        """A migration adds the rating as it was, but never in place of a value of that name."""
+        migrated(hk, {"rating": "positive", "comment": "Fine", **entry}, session_id="session-1")
+        [found] = on_memory.get_feedbacks()
+        assert repr(extras(found)) == repr(extras(shown))
+
     @pytest.mark.parametrize("names", [0, 1, 48, 49, 80])
     def test_any_number_of_names(self, open_session: Open, names: int) -> None:
         """Also more than a context holds."""
@@ -180,6 +213,15 @@ class TestValues:
         with pytest.raises(FeedbackRejected, match="text as names, got 7"):
             on_memory.add_feedback({"rating": "up", 7: "a"})  # type: ignore[dict-item] # the mistake
         assert on_memory.get_feedbacks() == []
+
+    @pytest.mark.parametrize(
+        ("value", "path"),
+        [({1}, "answers"), ([0, {"a": ({1},)}], r"answers\[1\]\.a\[0\]"), ({"a": {"b": {1}}}, r"answers\.a\.b")],
+    )
+    def test_the_place_of_such_a_value(self, on_memory: MongoDBSessionManager, value: object, path: str) -> None:
+        """The error says where it is in lists and dictionaries."""
+        with pytest.raises(FeedbackRejected, match=f"(^| ){path} must be text, a number.* got set"):
+            on_memory.add_feedback({"rating": "up", "answers": value})
 
     def test_a_value_that_contains_itself(self, on_memory: MongoDBSessionManager) -> None:
         """It is refused."""

@@ -10,7 +10,7 @@ from attrs import evolve
 from harken import Change, Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Scope, StaleFeedback
 from harken.domain.query import MAX_PAGE, check_limit
 from harken_adapters.formats.readings import readings_record
-from harken_adapters.formats.statistics import session_record
+from harken_adapters.formats.statistics import session_statistics
 from harken_adapters.hosts.http.guards.permissions import context_of
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
@@ -57,7 +57,7 @@ def _in_session(call: Call) -> FeedbackQuery:
 
 
 def _stats_of_session(call: Call) -> Response:
-    return answer(session_record(call.part("session_id"), call.harken.analytics.summary(_in_session(call))))
+    return answer(session_statistics(call.part("session_id"), call.harken.analytics.summary(_in_session(call))))
 
 
 def _list(call: Call) -> Response:
