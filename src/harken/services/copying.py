@@ -85,7 +85,7 @@ Report = Callable[[Copyable, str], object]
 _CHANGED_MEANWHILE: Final = "It was changed in the target meanwhile; copy again"
 _OTHER_EXTRAS: Final = "The target has other extras, and extras never change; erase the entry there and copy again"
 #: The number of entries whose extras are read at once, as each may have 14 MB.
-_EXTRAS_AT_ONCE: Final = 50
+_EXTRAS_AT_ONCE: Final = 10
 
 
 class Copying:
