@@ -1,4 +1,4 @@
-"""A collection of objects refers to those that are in use, whatever other threads add."""
+"""A collection of objects refers to those that are in use, while other threads add more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Equal:
         return 0
 
 
-def test_equal_objects_are_told_apart() -> None:
+def test_equal_objects_are_different() -> None:
     """They are in the order in which they were added last; removing one keeps the others."""
     first, second, third = Equal(), Equal(), Equal()
     collection: WeakCollection[Equal] = WeakCollection()

@@ -10,7 +10,7 @@ _T = TypeVar("_T")
 
 
 class WeakCollection(Generic[_T]):
-    """Refers to objects, told apart by identity, without keeping them alive. Thread-safe.
+    """Refers to objects by identity, without keeping them alive. Thread-safe.
 
     Iterating yields those that are alive when it begins, the latest last. Unlike with a ``WeakSet`` or a
     ``WeakValueDictionary``, other threads may add objects meanwhile.
