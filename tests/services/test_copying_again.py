@@ -1,6 +1,6 @@
 """Copying again: the target gets the changes of the source, between all kinds of storages, and loses nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from itertools import count
@@ -412,6 +412,27 @@ def test_extras_are_copied(pair: Pair) -> None:
     again = copied(source, target, mirror=True)
     assert again.feedback == Copied(read=120, updated=1, duplicates=119)
     assert target.feedback.extras("default", [one.id for one in series]) == texts
+
+
+def test_few_extras_are_read_at_once(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may have 14 MB, so that hundreds would not fit into memory; they are read from both storages."""
+    source, target = two
+    for one in a_series(120):
+        source.feedback.add(accepted(one, extras="{}"))
+    sizes: list[int] = []
+    for storage in two:
+
+        def extras(
+            application: str, ids: Collection[str], read: Callable[..., Mapping[str, str]] = storage.feedback.extras
+        ) -> Mapping[str, str]:
+            sizes.append(len(ids))
+            return read(application, ids)
+
+        monkeypatch.setattr(storage.feedback, "extras", extras)
+    copied(source, target)
+    assert copied(source, target).feedback == Copied(read=120, duplicates=120)
+    assert sum(sizes) == 3 * 120
+    assert max(sizes) <= 10
 
 
 @pytest.mark.parametrize("changed", [False, True])

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from harken import Overloaded, Receipt, StorageClosed, StorageError, StorageUnavailable, Submission, connect
 from harken.ports.repository import Accepted, Outcome, Stored
-from harken.services.feedback.group_commit import GroupCommit
+from harken.services.feedback.group_commit import MAX_WAITING_EXTRAS, GroupCommit
 from support import PATIENCE, a_feedback, eventually, in_threads
 
 BACKGROUND = "harken-group-commit"
@@ -760,6 +760,22 @@ class TestBounds:
         assert names([future.result(PATIENCE) for future in futures]) == ["a", "b", "c"]
         assert names([group.commit(item("f"))]) == ["f"]
         assert storage.written == ["a", "b", "c", "f"]
+
+    def test_large_extras_fill_the_queue(self) -> None:
+        """The queue refuses extras that would not fit into memory, also if few submissions wait, but no small ones."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        futures = [group.commit_soon(item("first"))]
+        storage.entered()
+        large = "x" * (MAX_WAITING_EXTRAS // 20)
+        futures += [group.commit_soon(evolve(item(number), extras=large)) for number in range(20)]
+        with pytest.raises(Overloaded, match="256 MB of extras would wait to be written; nothing was stored"):
+            group.commit(evolve(item("more"), extras=large))
+        futures.append(group.commit_soon(evolve(item("small"), extras="x")))
+        storage.go(30)
+        assert [future.result(PATIENCE) for future in futures]
+        group.commit(evolve(item("more"), extras=large))
+        assert len(storage.written) == 23
 
     def test_a_signal_handler_may_submit_or_close(self) -> None:
         """A signal handler that submits during its own thread's write is refused, and one that closes returns; the

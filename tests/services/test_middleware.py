@@ -22,6 +22,7 @@ from harken import (
 )
 from harken.ports.repository import Accepted, Outcome
 from harken.ports.storage import Storage
+from harken.testing.faults import Faults
 from harken_adapters.storage.memory import open_storage
 from support import PATIENCE, a_submission, all_events
 
@@ -303,6 +304,27 @@ def test_an_error_in_one_of_many_fails_all() -> None:
             hk.collection.submit_many([a_submission(), a_submission(comment="break"), a_submission()])
         assert hk.summary().total == 0
     assert seen == ["in", "in", "RuntimeError", "RuntimeError"]
+
+
+def test_a_later_write_of_many_fails() -> None:
+    """What an earlier write stored stays and is announced, and its middleware sees that; the error is raised."""
+    seen: list[object] = []
+    notified: list[int] = []
+    faults = Faults()
+    large = [a_submission(extras=f'{{"large": "{"x" * 13_000_000}"}}') for _ in range(3)]
+    with (
+        open_storage() as storage,
+        harken.connect(faults.around(storage), middleware=[watching(seen)]) as hk,
+    ):
+        hk.collection._editor.on_change(lambda: notified.append(len(all_events(hk))))
+        faults.arm(at=2)
+        with pytest.raises(StorageUnavailable):
+            hk.collection.submit_many([large[0], large[1], a_submission(rating="maybe"), large[2]])
+        assert faults.failed == "feedback.add"
+        faults.disarm()
+        assert hk.summary().total == 2
+    assert seen[-4:] == ["kept", "kept", "FeedbackRejected", "StorageUnavailable"]
+    assert notified == [2]
 
 
 @pytest.mark.parametrize("way", ["submit", "submit_soon"])

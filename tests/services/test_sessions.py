@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harken
-from harken import Harken, InvalidMetadata
+from harken import Harken, InvalidMetadata, StorageUnavailable
 from harken.ports.sessions import JsonValue
+from harken.testing.faults import Faults
 from harken_adapters.storage.memory import open_storage
 from support import in_threads
 
@@ -130,6 +131,18 @@ def test_any_name(storage_url: str) -> None:
             assert hk.sessions.get(APP, "s") == {one: value for one, value in metadata.items() if one != name}
 
         keep()
+
+
+@pytest.mark.parametrize(("name", "call"), [("turns", "sessions.update"), ("user.tier", "sessions.change")])
+def test_only_paths_with_dots_are_changes(name: str, call: str) -> None:
+    """A name is set by the plain update, which is faster, even if the program may set paths."""
+    faults = Faults()
+    with open_storage() as storage, harken.connect(faults.around(storage)) as hk:
+        hk.sessions.update(APP, "s", {name: 1}, paths=True)
+        faults.arm(at=1)
+        with pytest.raises(StorageUnavailable):
+            hk.sessions.update(APP, "s", {name: 2}, paths=True)
+        assert faults.failed == call
 
 
 def test_paths(storage_url: str) -> None:

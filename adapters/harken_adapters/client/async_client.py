@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
-from weakref import WeakSet
 
 import httpx
 
@@ -49,6 +48,7 @@ from harken.ports.time import Clock
 from harken.services.feed import Place
 from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords
 from harken.services.notifications.deliveries import DeliveryFilters, DeliverySummary
+from harken.services.weak_collection import WeakCollection
 from harken_adapters.client.answers import Answer, Outcome, failure_of, result_of
 from harken_adapters.client.async_events import AsyncEvents
 from harken_adapters.client.calls import Call, Calls
@@ -100,7 +100,7 @@ class AsyncClient:
         self._sleep = sleep
         self._clock = clock
         self._is_closed = False
-        self._events: WeakSet[AsyncEvents] = WeakSet()
+        self._events: WeakCollection[AsyncEvents] = WeakCollection()
 
     def __repr__(self) -> str:
         return f"AsyncClient({self._connection.url!r})"
@@ -116,7 +116,7 @@ class AsyncClient:
     async def close(self) -> None:
         """End all iterations over events, and close the connections."""
         self._is_closed = True
-        for events in list(self._events):
+        for events in self._events:
             await events.close()
         if self._owns_transport:
             await self._http.aclose()

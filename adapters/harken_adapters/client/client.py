@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
-from weakref import WeakSet
 
 import httpx
 
@@ -49,6 +48,7 @@ from harken.ports.time import Clock
 from harken.services.feed import Place
 from harken.services.feedback.keywords import SubmitKeywords, VoteKeywords
 from harken.services.notifications.deliveries import DeliveryFilters, DeliverySummary
+from harken.services.weak_collection import WeakCollection
 from harken_adapters.client.answers import Answer, Outcome, failure_of, result_of
 from harken_adapters.client.calls import Call, Calls
 from harken_adapters.client.connection import RETRIES, TIMEOUT, Connection
@@ -100,7 +100,7 @@ class Client:
         self._pause = time.sleep if sleep is None else sleep
         self._clock = clock
         self._is_closed = False
-        self._events: WeakSet[Events] = WeakSet()
+        self._events: WeakCollection[Events] = WeakCollection()
 
     def __repr__(self) -> str:
         return f"Client({self._connection.url!r})"
@@ -116,7 +116,7 @@ class Client:
     def close(self) -> None:
         """End all iterations over events, and close the connections."""
         self._is_closed = True
-        for events in list(self._events):
+        for events in self._events:
             events.close()
         if self._owns_transport:
             self._http.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -19,6 +18,7 @@ from harken.domain.errors import (
     StaleFeedback,
 )
 from harken.domain.feedback import Feedback
+from harken.domain.json_values import is_same_json
 from harken.domain.lineage import is_same_feedback, precedes
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import restore_violations
@@ -85,7 +85,7 @@ Report = Callable[[Copyable, str], object]
 _CHANGED_MEANWHILE: Final = "It was changed in the target meanwhile; copy again"
 _OTHER_EXTRAS: Final = "The target has other extras, and extras never change; erase the entry there and copy again"
 #: The number of entries whose extras are read at once, as each may have 14 MB.
-_EXTRAS_AT_ONCE: Final = 50
+_EXTRAS_AT_ONCE: Final = 10
 
 
 class Copying:
@@ -183,13 +183,13 @@ class Copying:
         for application, session_id, metadata in self._sessions():
             existing = self._target.sessions.get(application, session_id)
             for name, value in metadata.items():
-                if name in existing and not _same_json(existing[name], value):
+                if name in existing and not is_same_json(existing[name], value):
                     yield SessionValue(application, session_id, name, value)
         for part in self._parts():
             # Invalid items are reported when they are copied.
             with suppress(InvalidConversation):
                 existing_part = self._existing(part)
-                if existing_part is not None and not _same_json(existing_part, part.value):
+                if existing_part is not None and not is_same_json(existing_part, part.value):
                     yield part
 
     def _compare(self) -> None:
@@ -316,7 +316,7 @@ class Copying:
             return
         if existing is None:
             self.conversations.added += 1
-        elif _same_json(existing, part.value):
+        elif is_same_json(existing, part.value):
             self.conversations.duplicates += 1
         elif self._mirror:
             self._take_over_part(part)
@@ -370,11 +370,6 @@ def _has_its_id(feedback: Feedback, outcome: Outcome | str) -> bool:
         case Conflict(existing, Taken.ID):
             return precedes(existing, feedback)
     return False
-
-
-def _same_json(one: JsonValue | JsonObject, other: JsonValue | JsonObject) -> bool:
-    # As JSON, because 1, 1.0 and True are equal in Python.
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _all_of(application: str) -> FeedbackQuery:

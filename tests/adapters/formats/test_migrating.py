@@ -304,6 +304,25 @@ def test_a_very_long_array_is_one_document(hk: Harken) -> None:
     assert migrated(hk, session(*entries))[0] == Migrated(1, Tally(2_500, 2_500, 0, 0))
 
 
+LARGE = "x" * 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "batches"),
+    [
+        ({"feedbacks": [{"rating": "up", "trace": LARGE}]}, [2, 4, 6, 8]),
+        ({"feedbacks": [{"rating": "invalid", "trace": LARGE}]}, [4, 8]),
+        ({"agents": {"helper": {"messages": [{"message": LARGE}]}}}, [4, 8]),
+    ],
+    ids=["accepted entries, also as extras", "rejected entries", "rejected messages"],
+)
+def test_large_values_are_migrated_in_small_batches(hk: Harken, fields: dict[str, Any], batches: list[int]) -> None:
+    """What waits for the end of a batch has 32 MB or little more."""
+    plan = planned(session({"rating": "up", "trace": ""}))
+    documents = [{**session(), **fields, "_id": f"{number:04}"} for number in range(8)]
+    assert list(Migration(hk, *plan, lambda *_: None).batches(documents)) == batches
+
+
 # --- invalid entries --------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -19,9 +19,13 @@ import harken
 from harken import Harken
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.tally import Tally
+from harken_adapters.formats.migrating.conversations import Agent as AgentOfDocument
+from harken_adapters.formats.migrating.conversations import Conversation
 from harken_adapters.formats.migrating.counts import Migrated
 from harken_adapters.formats.migrating.documents import Document, application_of
 from harken_adapters.formats.migrating.feedback import plan_of
+from harken_adapters.formats.migrating.guardrail_events import GuardrailEvents
+from harken_adapters.formats.migrating.messages import Message
 from harken_adapters.formats.migrating.migration import Migration
 from harken_adapters.hosts.session_manager import MongoDBSessionManager
 from local_model import LocalModel
@@ -311,6 +315,54 @@ def test_guardrail_events_belong_to_their_messages(hk: Harken) -> None:
     agent = agent_of(manager)
     manager.redact_latest_message({"role": "user", "content": [{"text": "[removed]"}]}, agent, action="REMOVED")
     assert [event["action"] for event in manager.get_guardrail_events()] == ["BLOCKED"] * 3 + ["REMOVED"]
+
+
+class CountedEvent(dict[str, Any]):
+    """A guardrail event that counts how often it is read."""
+
+    reads = 0
+
+    def get(self, *args: Any) -> Any:
+        CountedEvent.reads += 1
+        return super().get(*args)
+
+
+class CountedMessages(list[Message]):
+    """Messages that count how often they are searched."""
+
+    searches = 0
+
+    def __iter__(self) -> Iterator[Message]:
+        CountedMessages.searches += 1
+        return super().__iter__()
+
+
+def test_many_events_are_assigned_in_one_pass() -> None:
+    """The time for a document grows with its events, not with their square."""
+    events = GuardrailEvents(
+        [CountedEvent(agent_id="helper", message_id=number, timestamp=AT) for number in range(1_000)]
+    )
+    CountedEvent.reads = 0
+    found = events.take("helper", [(number, CountedEvent(timestamp=AT)) for number in range(1_000)])
+    assert [len(of_message) for of_message in found] == [1] * 1_000
+    assert events.rest() == []
+    assert CountedEvent.reads <= 10_000
+
+
+def test_many_entries_are_linked_in_one_pass() -> None:
+    """The messages of a document are read once, however many entries of feedback refer to them."""
+    messages = CountedMessages(Message({}, number, tracking_id=f"t-{number}") for number in range(100))
+    conversation = Conversation(
+        [AgentOfDocument("helper", {}, messages, {}), AgentOfDocument("other", {}, messages[:50], {})], ()
+    )
+    CountedMessages.searches = 0
+    assert [conversation.tracking_id(number, "helper") for number in range(101)] == [
+        *(f"t-{number}" for number in range(100)),
+        None,
+    ]
+    assert conversation.tracking_id(60, None) == "t-60"
+    assert conversation.tracking_id(10, None) is conversation.tracking_id(10, ["helper"]) is None
+    assert CountedMessages.searches == 1
 
 
 @pytest.mark.parametrize(

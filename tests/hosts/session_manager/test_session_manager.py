@@ -1,9 +1,11 @@
 """The replacement for mongodb_session_manager: feedback and metadata as dictionaries, and hooks."""
 
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
 from functools import partial, wraps
 from pathlib import Path
 from threading import Thread
@@ -27,6 +29,7 @@ from harken_adapters.hosts.session_manager import (
     initialize_global_factory,
 )
 from harken_adapters.hosts.session_manager.opening import close_client
+from harken_adapters.hosts.session_manager.pool import add_factory_client, remove_factory_client
 
 Hook = Callable[..., Any]
 
@@ -714,3 +717,24 @@ class TestPool:
         MongoDBConnectionPool.close()
         with pytest.raises(harken.StorageClosed):
             client.submit("s", "up")
+
+
+def test_the_pool_is_read_while_factories_are_created(hk: Harken) -> None:
+    """Other threads may create and close factories at any point."""
+    clients = [copy(hk) for _ in range(50)]
+
+    def create_and_close() -> None:
+        for client in clients * 2_000:
+            remove_factory_client(client)
+            add_factory_client(client)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            running = threads.submit(create_and_close)
+            while not running.done():
+                MongoDBConnectionPool.get_client()
+    finally:
+        sys.setswitchinterval(interval)
+    assert MongoDBConnectionPool.get_client() is clients[-1]

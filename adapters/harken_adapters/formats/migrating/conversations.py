@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 from attrs import frozen
@@ -54,14 +56,19 @@ class Conversation:
             number: the number.
             agent_id: the agent, or ``None`` for the only one that has such a message.
         """
-        found = [
-            message.tracking_id
-            for agent in self.agents
-            if not agent.problem and (agent_id is None or agent_id == agent.id)
-            for message in agent.messages
-            if message.id == number and not message.problem
-        ]
+        found = self._tracking_ids.get((agent_id, number), []) if isinstance(agent_id, str | None) else []
         return found[0] if len(found) == 1 and not label_problem("message_id", found[0]) else None
+
+    @cached_property
+    def _tracking_ids(self) -> Mapping[tuple[str | None, int], Sequence[str]]:
+        """The tracking ids of messages, by agent and number, and for all agents by ``None`` and number."""
+        found: dict[tuple[str | None, int], list[str]] = defaultdict(list)
+        for agent in self.agents:
+            for message in () if agent.problem else agent.messages:
+                if message.id is not None and not message.problem:
+                    for agent_id in (agent.id, None):
+                        found[agent_id, message.id].append(message.tracking_id)
+        return found
 
 
 def conversation_of(document: Document) -> Conversation:

@@ -58,9 +58,11 @@ class Recorder:
 
     Attributes:
         pass_on: called for each rejected value.
+        size: the size of the values that wait, as characters of JSON.
     """
 
     pass_on: Reject
+    size: int = 0
     _rejected: list[tuple[Mapping[str, object], str, object]] = field(factory=list)
 
     def reject(
@@ -71,12 +73,14 @@ class Recorder:
             tally.reject(reason, f"session {session.id}")
         place = dict(zip(ENTRY, (session.application, session.id, position), strict=True))
         self._rejected.append((place, reason, value))
+        self.size += size_of(value)
 
     def release(self) -> None:
         """Pass on the rejected values of a batch."""
         for rejected in self._rejected:
             self.pass_on(*rejected)
         self._rejected.clear()
+        self.size = 0
 
 
 def session_of(document: Document, *, named: str | None, default: str) -> Session:
@@ -101,6 +105,11 @@ def session_id_of(document: Document) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def size_of(value: object) -> int:
+    """The size of a JSON value, as characters of JSON."""
+    return len(json.dumps(value, ensure_ascii=False))
 
 
 def whole_number(value: object) -> int | None:

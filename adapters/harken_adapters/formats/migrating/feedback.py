@@ -27,6 +27,7 @@ from harken_adapters.formats.migrating.documents import (
     Recorder,
     Session,
     session_id_of,
+    size_of,
     whole_number,
 )
 from harken_adapters.formats.session_feedback import with_extras, without_invalid_fields
@@ -91,6 +92,11 @@ class Entry(NamedTuple):
     def is_undated(self) -> bool:
         """Whether it has the time of the migration."""
         return self.content is not None and self.content.created_at is None
+
+    @property
+    def size(self) -> int:
+        """Its size in memory, as characters."""
+        return size_of(self.raw) + (0 if self.content is None else len(self.content.extras))
 
 
 @define

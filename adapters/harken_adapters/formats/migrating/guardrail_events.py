@@ -5,6 +5,7 @@ The library stores an event in the session, and with its trace in the message, w
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -22,7 +23,13 @@ class GuardrailEvents:
         """Read the events of a document, which may be any value."""
         listed: list[Any] = given if isinstance(given, list) else [] if given is None else [given]
         self._invalid = [(event, problem) for event in listed if (problem := _problem(event))]
-        self._events: list[_Object] = [event for event in listed if not _problem(event)]
+        self._events: dict[int, _Object] = dict(enumerate(event for event in listed if not _problem(event)))
+        #: Where the events of each message are, by agent and number.
+        self._positions: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for position, event in self._events.items():
+            agent_id, number = event.get("agent_id"), whole_number(event.get("message_id"))
+            if isinstance(agent_id, str) and number is not None:
+                self._positions[agent_id, number].append(position)
 
     def take(self, agent_id: str, messages: Sequence[tuple[int | None, object]]) -> list[list[dict[str, Any]]]:
         """The events of each message of an agent, oldest first.
@@ -33,15 +40,14 @@ class GuardrailEvents:
         """
         found = [self._own(agent_id, number, event) for number, event in messages]
         for events, (number, _) in zip(found, messages, strict=True):
-            theirs = [event for event in self._events if _is_about(event, agent_id, number)]
-            self._events = [event for event in self._events if event not in theirs]
-            events.extend(map(_record, theirs))
+            theirs = [] if number is None else self._positions.pop((agent_id, number), [])
+            events.extend(_record(self._events.pop(position)) for position in theirs)
             events.sort(key=lambda event: str(event["timestamp"]))
         return found
 
     def rest(self) -> Sequence[tuple[object, str]]:
         """The events that no message has, each with the reason."""
-        lost = [(event, "a guardrail event of a message that does not exist") for event in self._events]
+        lost = [(event, "a guardrail event of a message that does not exist") for event in self._events.values()]
         return [*self._invalid, *lost]
 
     def _own(self, agent_id: str, number: int | None, event: Any) -> list[dict[str, Any]]:
@@ -51,9 +57,11 @@ class GuardrailEvents:
         if problem := _problem(event):
             self._invalid.append((event, problem))
             return []
-        equal = (one for one in self._events if _is_about(one, agent_id, number) and _is_same(one, event))
+        positions = [] if number is None else self._positions[agent_id, number]
+        equal = (position for position in positions if _is_same(self._events[position], event))
         if (found := next(equal, None)) is not None:
-            self._events.remove(found)
+            positions.remove(found)
+            del self._events[found]
         return [_record(event)]
 
 
@@ -68,10 +76,6 @@ def _problem(event: object) -> str:
 def _record(event: _Object) -> dict[str, Any]:
     rest = {name: one for name, one in event.items() if name not in {"agent_id", "message_id"}}
     return {**rest, "timestamp": instant_text(event["timestamp"])}
-
-
-def _is_about(event: _Object, agent_id: str, number: int | None) -> bool:
-    return number is not None and event.get("agent_id") == agent_id and whole_number(event.get("message_id")) == number
 
 
 def _is_same(event: _Object, other: _Object) -> bool:

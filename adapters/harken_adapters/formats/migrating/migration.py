@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from harken import Harken
+from harken.services.batches import MAX_EXTRAS_IN_BATCH
 from harken_adapters.formats.importing.importer import BATCH
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
@@ -90,21 +91,23 @@ class Migration:
             StorageError: a batch could not be stored; earlier ones were.
         """
         entries: list[Entry] = []
-        documents_before = messages_before = 0
+        documents_before = messages_before = size = 0
         for document in documents:
             session = session_of(document, named=self._application, default=self._default_application)
             conversation = conversation_of(document)
-            # At once, as a document may be large. Only entries of feedback wait for the end of the batch.
+            # At once, as a document may be large. Only entries and rejected values wait for the end of the batch.
             self._sessions.add(document, session, conversation)
             self._metadata.add(document, session)
-            entries += self._feedback.entries(document, session, conversation)
+            found = list(self._feedback.entries(document, session, conversation))
+            entries += found
+            size += sum(entry.size for entry in found)
             self.tally.documents_by_application[str(session.application)] += 1
             self._read += 1
             self._last = document.get("_id")
             in_batch = (self._read - documents_before, self.tally.messages.read - messages_before, len(entries))
-            if max(in_batch) >= BATCH:
+            if max(in_batch) >= BATCH or size + self._recorder.size > MAX_EXTRAS_IN_BATCH:
                 yield self._finish(entries)
-                entries = []
+                entries, size = [], 0
                 documents_before, messages_before = self._read, self.tally.messages.read
         if self._read > documents_before:
             yield self._finish(entries)

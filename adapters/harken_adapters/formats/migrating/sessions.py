@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
@@ -10,9 +9,9 @@ from typing import Any, Final
 from attrs import frozen
 
 from harken import ConversationConflict, InvalidConversation
+from harken.domain.json_values import is_same_json
 from harken.domain.rules import label_problem
 from harken.ports.conversations import SESSION_RECORD, JsonObject
-from harken.ports.sessions import JsonValue
 from harken.services.conversations import ConversationService
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.migrating.conversations import Agent, Conversation, session_record_of
@@ -89,7 +88,7 @@ class SessionMigration:
                 return str(error)
             tally.added += 1
             return ""
-        if not _is_same(existing, record):
+        if not is_same_json(existing, record):
             return _OTHER_VALUE
         tally.duplicates += 1
         return ""
@@ -106,11 +105,11 @@ class SessionMigration:
                 self._reject_message(session, agent, message, _CONTINUED)
             elif existing is None:
                 new.append(message)
-            elif _is_same(existing, message.record):
+            elif is_same_json(existing, message.record):
                 self._keep_message(message, added=False)
             else:
                 # Not if only its metrics differ, or it was redacted.
-                continued = continued or not _is_same(existing.get("message"), message.record["message"])
+                continued = continued or not is_same_json(existing.get("message"), message.record["message"])
                 self._reject_message(session, agent, message, _OTHER_VALUE)
         reasons = self._append(session, agent, new) if new else {}
         for message in new:
@@ -164,8 +163,3 @@ class SessionMigration:
 def _session_problem(session: Session) -> str:
     problems = [label_problem("application", session.application), label_problem("session_id", session.id)]
     return "; ".join(problem.message for problem in problems if problem)
-
-
-def _is_same(one: JsonValue | JsonObject, other: JsonValue | JsonObject) -> bool:
-    # As JSON, because 1, 1.0 and True are equal in Python.
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
-from weakref import WeakSet
 
 import harken
 from harken import Harken
 from harken.configuration.storage_urls import scheme_of
 from harken.services.forks import ForkSafeLock
+from harken.services.weak_collection import WeakCollection
 from harken_adapters.formats.migrated_collections import is_migrated
 from harken_adapters.hosts.strands.errors import SessionClosed, session_errors
 
@@ -41,7 +41,7 @@ _PATIENCE: Final = 20.0
 #: The attribute of a program's client that has what is open on it.
 _OPENED: Final = "_harken_opened"
 #: What is open on clients of the program.
-_shared: WeakSet[Harken] = WeakSet()
+_shared: Final[WeakCollection[Harken]] = WeakCollection()
 
 
 class SessionsNotMigrated(harken.ConfigurationError):
@@ -238,7 +238,7 @@ def close_client(client: MongoClient[Any] | Harken) -> None:
 
 @atexit.register
 def _close_shared() -> None:
-    for one in list(_shared):
+    for one in _shared:
         one.close()
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import parse_qsl
-from weakref import WeakValueDictionary
 
 import harken
 from harken import Harken, StorageError
 from harken.services.forks import ForkSafeLock
+from harken.services.weak_collection import WeakCollection
 from harken_adapters.hosts.session_manager.opening import close_client, open_client, server_version
 from harken_adapters.hosts.strands.errors import session_errors
 
@@ -32,8 +32,8 @@ _DEFAULTS: Final[Mapping[str, object]] = MappingProxyType(
         "retryreads": True,
     }
 )
-#: The clients of factories, by id, the latest last. In mongodb_session_manager, factories use that of the pool.
-_of_factories: Final[WeakValueDictionary[int, MongoClient[Any] | Harken]] = WeakValueDictionary()
+#: The clients of factories, the latest last. In mongodb_session_manager, factories use that of the pool.
+_of_factories: Final[WeakCollection[MongoClient[Any] | Harken]] = WeakCollection()
 
 
 class MongoDBConnectionPool:
@@ -95,7 +95,7 @@ class MongoDBConnectionPool:
         It is then the client of the latest factory that has a connection string and is open, if there is one.
         """
         current = cls._current
-        return next(reversed(list(_of_factories.values())), None) if current is None else current[0]
+        return next(reversed(list(_of_factories)), None) if current is None else current[0]
 
     @classmethod
     def get_pool_stats(cls) -> dict[str, Any]:
@@ -131,12 +131,12 @@ def connection_stats(client: MongoClient[Any] | Harken) -> dict[str, Any]:
 
 def add_factory_client(client: MongoClient[Any] | Harken) -> None:
     """Let the pool return the client of a factory, until it is removed."""
-    _of_factories[id(client)] = client
+    _of_factories.add(client)
 
 
 def remove_factory_client(client: MongoClient[Any] | Harken) -> None:
     """Let the pool no longer return this client."""
-    _of_factories.pop(id(client), None)
+    _of_factories.discard(client)
 
 
 def with_defaults(connection_string: str, options: Mapping[str, object]) -> dict[str, object]:

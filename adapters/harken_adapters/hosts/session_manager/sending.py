@@ -10,13 +10,13 @@ from functools import partial
 from threading import Event, Lock
 from time import monotonic
 from typing import Final
-from weakref import WeakSet
 
 from harken.domain.errors import DeliveryFailed, HarkenError
 from harken.domain.texts import escape_unprintable
 from harken.ports.notifier import Notification, Notifier
 from harken.services.background import Background
 from harken.services.forks import ForkSafeLock
+from harken.services.weak_collection import WeakCollection
 
 logger = logging.getLogger(__name__)
 
@@ -121,11 +121,11 @@ def _may_succeed_later(error: HarkenError) -> bool:
     return isinstance(error, DeliveryFailed) and error.retryable
 
 
-_senders: Final[WeakSet[Sender]] = WeakSet()
+_senders: Final[WeakCollection[Sender]] = WeakCollection()
 
 
 @atexit.register
 def _close_all() -> None:
     deadline = monotonic() + _PATIENCE
-    for sender in list(_senders):
+    for sender in _senders:
         sender.close(max(0.0, deadline - monotonic()))

@@ -188,7 +188,8 @@ class CollectionService:
     ) -> list[Receipt | FeedbackRejected]:
         """Check many submissions and store them in one write. The result of a refused one is its error.
 
-        With more than 32 MB of extras, they are stored in several writes, one after the other.
+        With more than 32 MB of extras, they are stored in several writes, one after the other. If one fails, what
+        earlier ones stored stays, and its events are sent.
 
         Args:
             submissions: at most a few thousand, as all of them are in memory.
@@ -198,7 +199,8 @@ class CollectionService:
                 idempotency key of an import is a digest of the content, so that what has it is a duplicate.
 
         Raises:
-            StorageError: they could not be stored.
+            StorageError: a write failed. Submissions with idempotency keys may be submitted again: what is stored is a
+                duplicate then.
         """
         checked: list[tuple[_Prepared | FeedbackRejected, MiddlewareChain]] = []
         for submission in submissions:
@@ -211,20 +213,16 @@ class CollectionService:
                 for one in (*(before for _, before in checked), chain):
                     one.failed(error)
                 raise
-        try:
-            items = [one.item for one, _ in checked if isinstance(one, _Prepared)]
-            outcomes = [outcome for batch in batches(items) for outcome in self._repository.add(batch)]
-        except Exception as error:
-            for _, chain in checked:
-                chain.failed(error)
-            raise
-        if announce and outcomes:
-            self._editor.notify()
+        outcomes = self._add_many([one.item for one, _ in checked if isinstance(one, _Prepared)], announce=announce)
         remaining = map(_by_import_key, outcomes) if historical else iter(outcomes)
-        return [
-            self._result(one, next(remaining), chain) if isinstance(one, _Prepared) else _refuse(one, chain)
+        results = [
+            self._result(one, next(remaining), chain) if isinstance(one, _Prepared) else _fail(one, chain)
             for one, chain in checked
         ]
+        for result in results:
+            if not isinstance(result, Receipt | FeedbackRejected):
+                raise result
+        return [result for result in results if isinstance(result, Receipt | FeedbackRejected)]
 
     def check_many(
         self, submissions: Iterable[Submission], *, historical: bool = False
@@ -248,12 +246,14 @@ class CollectionService:
     def restore(self, feedback: Sequence[Feedback | tuple[Feedback, str]]) -> Sequence[Outcome]:
         """Store feedback of another storage unchanged: with its ids, versions and revisions, and without events.
 
+        With more than 32 MB of extras, it is stored in several writes, one after the other.
+
         Args:
             feedback: the entries, or pairs of an entry and its extras; at most a few thousand.
 
         Raises:
             FeedbackRejected: an entry is not well-formed; nothing was stored.
-            StorageError: they could not be stored.
+            StorageError: a write failed; what earlier ones stored stays. Restoring it again changes nothing.
         """
         pairs = [one if isinstance(one, tuple) else (one, "") for one in feedback]
         for one, extras in pairs:
@@ -581,11 +581,27 @@ class CollectionService:
             case Conflict(other):
                 raise FeedbackRejected([Violation("id", "taken", f"Other feedback has the id {other.id!r}")])
 
-    def _result(self, prepared: _Prepared, outcome: Outcome, chain: MiddlewareChain) -> Receipt | FeedbackRejected:
+    def _add_many(self, items: Sequence[Accepted], *, announce: bool) -> Sequence[Outcome | Exception]:
+        """Write items; the outcome of those that were not written is the error."""
+        outcomes: list[Outcome | Exception] = []
+        try:
+            for batch in batches(items):
+                outcomes += self._repository.add(batch)
+        except Exception as error:  # noqa: BLE001 - raised when what was written is announced
+            outcomes += [error] * (len(items) - len(outcomes))
+        finally:
+            if announce and outcomes:
+                self._editor.notify()
+        return outcomes
+
+    def _result(self, prepared: _Prepared, outcome: Outcome | Exception, chain: MiddlewareChain) -> Receipt | Exception:
+        """The receipt, or the error."""
+        if isinstance(outcome, Exception):
+            return _fail(outcome, chain)
         try:
             receipt = self._receipt(prepared.item, outcome)
-        except FeedbackRejected as error:
-            return _refuse(error, chain)
+        except Exception as error:  # noqa: BLE001 - returned
+            return _fail(error, chain)
         if prepared.waived:
             receipt = evolve(receipt, waived=prepared.waived)
         chain.succeeded(receipt)
@@ -613,7 +629,7 @@ class CollectionService:
         return self._add_reply(self._revise(current, content))
 
 
-def _by_import_key(outcome: Outcome) -> Outcome:
+def _by_import_key(outcome: Outcome | Exception) -> Outcome | Exception:
     """The outcome of historical feedback: what has the key of an import is the same entry, in another form."""
     match outcome:
         case Conflict(other, Taken.IDEMPOTENCY_KEY) if (other.idempotency_key or "").startswith(IMPORT_KEY):
@@ -621,7 +637,7 @@ def _by_import_key(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _refuse(error: FeedbackRejected, chain: MiddlewareChain) -> FeedbackRejected:
+def _fail(error: Exception, chain: MiddlewareChain) -> Exception:
     chain.failed(error)
     return error
 

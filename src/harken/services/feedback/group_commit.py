@@ -36,6 +36,9 @@ _LONGEST_PATIENCE: Final = 0.002
 _POLL: Final = 0.05
 #: For how many seconds the background thread waits for work before it ends.
 _IDLE: Final = 10.0
+#: The number of characters of extras that may wait. Extras that are so small that the largest queue cannot have as many
+#: do not count.
+MAX_WAITING_EXTRAS: Final = 256_000_000
 #: How many times in a row the background thread lets a caller lead instead.
 _LONGEST_DEFERRAL: Final = 100
 
@@ -79,7 +82,7 @@ class GroupCommit:
     A single caller writes in its own thread; under load, one write carries many items. No item is acknowledged before
     its write has returned. If a batch fails, each of its items is written alone, so that only the bad ones fail.
 
-    A write carries at most ``max_batch`` items, and fewer if their extras are large.
+    A write carries at most ``max_batch`` items and the queue ``max_queue``, and fewer if their extras are large.
 
     After a write, the leader wakes a waiting caller, which leads next, or the background thread if no caller waits.
     Futures are completed in the background thread: their callbacks do not delay callers, and may submit and wait, or
@@ -243,9 +246,20 @@ class GroupCommit:
                 f"The queue is full: {self._max_queue:,} submissions wait to be written; nothing was stored, "
                 "try again in a moment"
             )
+        size = len(entry.item.extras)
+        if size * self._max_queue > MAX_WAITING_EXTRAS and size + self._waiting_extras(entry) > MAX_WAITING_EXTRAS:
+            raise Overloaded(
+                f"The queue is full: submissions with more than {MAX_WAITING_EXTRAS // 1_000_000} MB of extras would "
+                "wait to be written; nothing was stored, try again in a moment"
+            )
         self._queue.append(entry)
         if len(self._queue) == self._expected:
             self._gathered.open()
+
+    def _waiting_extras(self, entry: _Entry) -> int:
+        """The number of characters of extras that wait before this entry."""
+        waiting = list(self._queue) if entry.future is None else [*self._queue, *self._answered]
+        return sum(len(one.item.extras) for one in waiting)
 
     def _await(self, entry: _Entry) -> Outcome:
         """Wait until the entry is answered, and lead if no other thread does."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from time import perf_counter
-from weakref import WeakSet
 
+from harken.services.weak_collection import WeakCollection
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.guards.origins import Origins
 from harken_adapters.hosts.http.logs import log_request
@@ -26,13 +26,13 @@ class ApiHost:
         self.api = api
         self.pages = Pages(api)
         self.origins = Origins(api.settings.allowed_origins)
-        self._streams: WeakSet[EventStream] = WeakSet()
+        self._streams: WeakCollection[EventStream] = WeakCollection()
         self._stopping = False
 
     def stop_streams(self) -> None:
         """End all event streams, including any opened later. Clients reconnect."""
         self._stopping = True
-        for stream in tuple(self._streams):
+        for stream in self._streams:
             stream.stop()
 
     def track_stream(self, response: Response) -> Response:
@@ -54,11 +54,11 @@ class ApiHost:
 
     def listening(self) -> int:
         """The number of open event streams, without those that are about to end."""
-        return sum(not (stream.closed or stream.stopped) for stream in tuple(self._streams))
+        return sum(not (stream.closed or stream.stopped) for stream in self._streams)
 
     def stop_listener(self, listener: tuple[str, ...]) -> bool:
         """End the event stream of a listener; returns whether an earlier one was ended, but still occupies a thread."""
-        own = [stream for stream in tuple(self._streams) if stream.listener == listener and not stream.closed]
+        own = [stream for stream in self._streams if stream.listener == listener and not stream.closed]
         was_stopped = any(stream.stopped for stream in own)
         for stream in own:
             stream.stop()
