@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken.ports.repository import Accepted
-from harken.services.batches import MAX_EXTRAS_IN_BATCH, batches
+from harken.services.feedback.group_commit import MAX_EXTRAS_IN_BATCH, batches
 from support import a_feedback
 
 #: The same texts for all items, so that they take little memory.

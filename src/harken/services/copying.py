@@ -26,9 +26,9 @@ from harken.ports.conversations import JsonObject
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
-from harken.services.batches import batches
 from harken.services.conversations import ConversationService
 from harken.services.erasures import Erasures
+from harken.services.feedback.group_commit import batches
 from harken.services.mirroring import BATCH, Extra, Kind, Mirroring
 from harken.services.sessions import SessionService
 

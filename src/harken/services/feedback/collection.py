@@ -41,10 +41,9 @@ from harken.ports.repository import (
 from harken.ports.responder import Responder
 from harken.ports.text import ExplainingSpamFilter, Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
-from harken.services.batches import batches
 from harken.services.feedback.editing import Check, Editor
 from harken.services.feedback.erasing import Eraser
-from harken.services.feedback.group_commit import GroupCommit, OnWrite
+from harken.services.feedback.group_commit import GroupCommit, OnWrite, batches
 from harken.services.feedback.keywords import VoteKeywords, build_submission, check_keywords
 from harken.services.feedback.middleware import Middleware, MiddlewareChain
 from harken.services.feedback.receipt import Receipt

@@ -6,7 +6,7 @@ import atexit
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from functools import partial
@@ -18,7 +18,6 @@ from weakref import ref
 
 from harken.domain.errors import Overloaded, StorageClosed, StorageError, StorageUnavailable
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored
-from harken.services.batches import batches
 from harken.services.interruption import Latch, SafeFuture
 
 logger = logging.getLogger(__name__)
@@ -41,6 +40,8 @@ _IDLE: Final = 10.0
 MAX_WAITING_EXTRAS: Final = 256_000_000
 #: How many times in a row the background thread lets a caller lead instead.
 _LONGEST_DEFERRAL: Final = 100
+#: The number of characters of extras above which a batch ends. One entry may have nearly half of it.
+MAX_EXTRAS_IN_BATCH: Final = 32_000_000
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -74,6 +75,20 @@ class _Batch:
     def __init__(self, entries: Sequence[_Entry]) -> None:
         self.entries = entries
         self.results: Sequence[Outcome | BaseException] | None = None
+
+
+def batches(items: Iterable[Accepted]) -> Iterator[list[Accepted]]:
+    """Yield the items in order, in lists of one item or more. Items without extras are in one list."""
+    batch: list[Accepted] = []
+    size = 0
+    for item in items:
+        size += len(item.extras)
+        if size > MAX_EXTRAS_IN_BATCH and batch:
+            yield batch
+            batch, size = [], len(item.extras)
+        batch.append(item)
+    if batch:
+        yield batch
 
 
 class GroupCommit:
