@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from harken.services.batches import MAX_EXTRAS_IN_BATCH
-
 from harken import Harken
+from harken.services.feedback.group_commit import MAX_EXTRAS_IN_BATCH
 from harken_adapters.formats.importing.importer import BATCH
 from harken_adapters.formats.importing.plan import Plan
 from harken_adapters.formats.importing.profile import Profile
