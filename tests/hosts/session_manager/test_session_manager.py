@@ -463,6 +463,14 @@ class TestFactory:
         assert [one["comment"] for one in factory.create_session_manager("one").get_feedbacks()] == ["one"]
         assert factory.harken.summary().total == 2
 
+    def test_another_database_is_refused(self, factory: MongoDBSessionManagerFactory) -> None:
+        """Only MongoDB has several: the tenants would share their sessions. Applications separate them."""
+        for one in (factory, MongoDBSessionManagerFactory(harken=factory.harken)):
+            with pytest.raises(harken.ConfigurationError, match="'tenant_1' would not separate.* application_name="):
+                one.create_session_manager("s", database_name="tenant_1")
+        factory.create_session_manager("s", database_name="feedback_api").add_feedback({"rating": "up"})
+        assert factory.create_session_manager("s", application_name="tenant_1").get_feedbacks() == []
+
     def test_hooks_are_given_for_each_session_manager(self, factory: MongoDBSessionManagerFactory) -> None:
         """Both spellings are accepted, for feedback and for metadata."""
 
