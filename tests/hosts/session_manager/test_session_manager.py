@@ -1,5 +1,6 @@
 """The replacement for mongodb_session_manager: feedback and metadata as dictionaries, and hooks."""
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -442,6 +443,20 @@ class TestOpening:
         """The caller closes it."""
         MongoDBSessionManager("session-1", harken=hk).close()
         assert hk.submit("session-1", "up").feedback
+
+
+@pytest.mark.parametrize("as_option", [True, False])
+@pytest.mark.parametrize("open_", [partial(MongoDBSessionManager, "s"), MongoDBSessionManagerFactory])
+def test_a_dead_server(open_: Callable[..., Any], *, as_option: bool) -> None:
+    """Opening waits for it as long as ``serverSelectionTimeoutMS`` says, as an argument or in the URL."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
+    query, options = ("", {"serverSelectionTimeoutMS": 50}) if as_option else ("?serverSelectionTimeoutMS=50", {})
+    with pytest.raises(harken.StorageUnavailable, match="could not be reached in time") as caught:
+        open_(f"mongodb://127.0.0.1:{port}/{query}", **options)
+    told = caught.value.__cause__ and caught.value.__cause__.__cause__
+    [limit] = re.findall(r"Timeout: (\S+)s", str(told))
+    assert float(limit) <= 0.05
 
 
 class TestFactory:
