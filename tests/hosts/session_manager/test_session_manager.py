@@ -481,7 +481,7 @@ class TestFactory:
     def test_another_database_is_refused(self, factory: MongoDBSessionManagerFactory) -> None:
         """Only MongoDB has several: the tenants would share their sessions. Applications separate them."""
         for one in (factory, MongoDBSessionManagerFactory(harken=factory.harken)):
-            with pytest.raises(harken.ConfigurationError, match="'tenant_1' would not separate.* application_name="):
+            with pytest.raises(harken.ConfigurationError, match=r"'tenant_1' would not separate.* application_name="):
                 one.create_session_manager("s", database_name="tenant_1")
         factory.create_session_manager("s", database_name="feedback_api").add_feedback({"rating": "up"})
         assert factory.create_session_manager("s", application_name="tenant_1").get_feedbacks() == []
