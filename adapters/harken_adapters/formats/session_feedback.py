@@ -363,11 +363,7 @@ def _extras(encoded: Mapping[str, Any], submission: Submission, names: Collectio
             "context": {**submission.context, **submission.enrichment},
         }
     )
-    values = {
-        name: value
-        for name, value in encoded.items()
-        if not _is_same(value, shown.get(name, _NOTHING))
-    }
+    values = {name: value for name, value in encoded.items() if not _is_same(value, shown.get(name, _NOTHING))}
     derived = {name: value for name, value in shown.items() if name in values or name not in names}
     derived.pop(RATING_GIVEN, None)
     return _json({"values": values, "derived": derived}) if values or derived else ""
