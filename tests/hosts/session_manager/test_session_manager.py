@@ -454,8 +454,8 @@ def test_a_dead_server(open_: Callable[..., Any], *, as_option: bool) -> None:
     query, options = ("", {"serverSelectionTimeoutMS": 50}) if as_option else ("?serverSelectionTimeoutMS=50", {})
     with pytest.raises(harken.StorageUnavailable, match="could not be reached in time") as caught:
         open_(f"mongodb://127.0.0.1:{port}/{query}", **options)
-    told = caught.value.__cause__ and caught.value.__cause__.__cause__
-    [limit] = re.findall(r"Timeout: (\S+)s", str(told))
+    reported = caught.value.__cause__ and caught.value.__cause__.__cause__
+    [limit] = re.findall(r"Timeout: (\S+)s", str(reported))
     assert float(limit) <= 0.05
 
 
