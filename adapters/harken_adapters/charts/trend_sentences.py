@@ -25,7 +25,7 @@ from harken_adapters.charts.labels import (
     weekday_text,
     zone_text,
 )
-from harken_adapters.charts.trend_plot import is_solid
+from harken_adapters.charts.trend_plot import FEW_THUMBS, is_few, is_solid
 
 NO_FEEDBACK: Final = "No feedback in this period."
 _MOST_CHANGES: Final = 2
@@ -97,16 +97,27 @@ def _until_text(until: datetime | None, points: Sequence[TrendPoint]) -> str:
 def trend_sentence(points: Sequence[TrendPoint], changes: Sequence[PlacedChange]) -> str:
     """A description of a trend and its changes in one sentence; ``points`` must not be empty."""
     total = sum((point.summary for point in points), Summary())
-    rated = [point.summary for point in points if is_solid(point.summary)]
     what = f"Satisfaction by {bucket_text(length_of(points))}, {trend_span(points)}"
     parts = [f"{satisfaction_text(total)} of {amount(total.decided, 'thumb')} in all"]
-    if rated:
-        least, most = (chosen(summary.satisfaction for summary in rated) for chosen in (min, max))
-        parts.insert(0, f"between {least:.0f}% and {most:.0f}%")
+    if extent := _extent_text([point.summary for point in points]):
+        parts.insert(0, extent)
     for change in changes:
         event, size = change_texts(points, change)
         parts.append(f"it {event[0].lower()}{event[1:]}, {size}")
     return f"{what}: {'; '.join(parts)}."
+
+
+def _extent_text(summaries: Sequence[Summary]) -> str:
+    """The lowest and highest satisfaction of the points with enough thumbs; empty if the total says as much."""
+    solid = [summary.satisfaction for summary in summaries if is_solid(summary)]
+    if not solid:
+        return ""
+    least, most = f"{min(solid):.0f}%", f"{max(solid):.0f}%"
+    extent = least if least == most else f"between {least} and {most}"
+    if any(map(is_few, summaries)):
+        # The total counts the other points too, so it may be outside.
+        return f"{extent} where there are at least {FEW_THUMBS} thumbs"
+    return "" if least == most else extent
 
 
 def trend_span(points: Sequence[TrendPoint]) -> str:

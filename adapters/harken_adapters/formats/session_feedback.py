@@ -128,7 +128,10 @@ def to_submission(entry: Mapping[str, Any], session_id: str, target_of: TargetOf
     if exact:
         return submission
     of_answer = [name for name in _OF_ANSWER if getattr(parts, name) is None]
-    return evolve(submission, extras=_extras(encoded, submission, {*entry, *of_answer}))
+    # Not asked for, but shown.
+    shown = {name for name in _OF_ANSWER if name in entry and getattr(about, name) is not None}
+    kept = {name: value for name, value in encoded.items() if value is not None or name not in shown}
+    return evolve(submission, extras=_extras(kept, submission, {*entry, *of_answer}))
 
 
 def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) -> Submission:
@@ -365,13 +368,7 @@ def _extras(encoded: Mapping[str, Any], submission: Submission, names: Collectio
             "context": {**submission.context, **submission.enrichment},
         }
     )
-    values = {
-        name: value
-        for name, value in encoded.items()
-        if not _is_same(value, shown.get(name, _NOTHING))
-        # Feedback on the latest answer.
-        and not (value is None and name in _OF_ANSWER and name in shown)
-    }
+    values = {name: value for name, value in encoded.items() if not _is_same(value, shown.get(name, _NOTHING))}
     derived = {name: value for name, value in shown.items() if name in values or name not in names}
     return _json({"values": values, "derived": derived}) if values or derived else ""
 

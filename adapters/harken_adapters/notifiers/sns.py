@@ -82,6 +82,11 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
     return SnsNotifier(client, topics, subject=subject, body=body)
 
 
+def is_topic(text: str) -> bool:
+    """Whether a text is the ARN of a topic."""
+    return _ARN.fullmatch(text) is not None
+
+
 @frozen
 class Topics:
     """The topics of feedback, by rating, of alerts and of changes of session metadata."""
@@ -226,7 +231,7 @@ def _all(topics: Topics) -> list[str]:
 def _arn(key: str, text: str | None) -> str | None:
     if text is None or text.casefold() == NONE:
         return None
-    if not _ARN.fullmatch(text):
+    if not is_topic(text):
         raise ConfigurationError(
             f"{key} of an SNS channel must be {NONE!r} or the ARN of a topic, such as "
             f"'arn:aws:sns:eu-west-1:123456789012:feedback', got {text!r}"

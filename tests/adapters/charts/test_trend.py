@@ -50,6 +50,24 @@ def test_values_stand_where_the_axis_says() -> None:
     assert "axis starts at 60%" in chart.caption
 
 
+@pytest.mark.parametrize(
+    ("ups", "says"),
+    [
+        ((5, 8), "between 50% and 80%; 65% of 20 thumbs in all."),
+        ((5, 5), ": 50% of 20 thumbs in all."),
+        ((5,), ": 50% of 10 thumbs in all."),
+        ((5, None), "50% where there are at least 10 thumbs; 58% of 12 thumbs in all."),
+        ((5, 8, None), "between 50% and 80% where there are at least 10 thumbs; 68% of 22 thumbs in all."),
+        ((None,), ": 100% of 2 thumbs in all."),
+    ],
+)
+def test_the_sentence_says_which_points_it_is_about(ups: tuple[int | None, ...], says: str) -> None:
+    """Points with few thumbs are not among the lowest and highest, but in the total."""
+    summaries = [Summary(positive=2) if up is None else Summary(positive=up, negative=10 - up) for up in ups]
+    chart = trend_chart(days(*summaries))
+    assert chart.description.endswith(says)
+
+
 def test_silence_ends_a_line_and_is_labelled() -> None:
     """There are two lines, and the gap between them has a label and an entry in the legend."""
     chart = trend_chart(days(GOOD, GOOD, SILENT, SILENT, GOOD, GOOD))

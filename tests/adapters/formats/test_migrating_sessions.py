@@ -429,6 +429,31 @@ def test_feedback_is_linked_to_its_message(hk: Harken, entry: Document, message_
     }
 
 
+@pytest.mark.parametrize(
+    ("entry", "agents", "agent_id"),
+    [
+        ({}, ("helper",), "helper"),
+        ({"agent_id": None}, ("helper",), "helper"),
+        ({"message_id": 0}, ("helper",), "helper"),
+        ({"agent_id": "critic"}, ("helper",), "critic"),
+        ({"agent_id": ["critic"]}, ("helper",), None),
+        ({}, ("helper", "critic"), None),
+        ({}, ("session:1",), None),
+        ({}, (), None),
+    ],
+)
+def test_feedback_without_an_agent(hk: Harken, entry: Document, agents: tuple[str, ...], agent_id: str | None) -> None:
+    """It is about the agent of its session, if there is one; what session managers return is unchanged."""
+    document = session({name: {"messages": [said(0)]} for name in agents}, feedbacks=[{"rating": "up", **entry}])
+    migrated(hk, [document])
+    assert [one.agent_id for one in hk.export()] == [agent_id]
+    [found] = open_session(hk).get_feedbacks()
+    del found["created_at"]
+    assert found == {"rating": "up", "comment": "", **entry}
+    # Without its agent, it was migrated by earlier versions: the same entry.
+    assert migrated(hk, [session(feedbacks=document["feedbacks"])])[0].feedback.duplicates == 1
+
+
 def test_feedback_that_was_migrated_without_its_message(hk: Harken) -> None:
     """It is a duplicate when its conversation is migrated later, and is not changed."""
     entries = [{"rating": "up", "message_id": 0, "agent_id": "helper"}]

@@ -1,5 +1,6 @@
 """The replacement for mongodb_session_manager: feedback and metadata as dictionaries, and hooks."""
 
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -447,6 +448,20 @@ class TestOpening:
         assert hk.submit("session-1", "up").feedback
 
 
+@pytest.mark.parametrize("as_option", [True, False])
+@pytest.mark.parametrize("open_", [partial(MongoDBSessionManager, "s"), MongoDBSessionManagerFactory])
+def test_a_dead_server(open_: Callable[..., Any], *, as_option: bool) -> None:
+    """Opening waits for it as long as ``serverSelectionTimeoutMS`` says, as an argument or in the URL."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
+    query, options = ("", {"serverSelectionTimeoutMS": 50}) if as_option else ("?serverSelectionTimeoutMS=50", {})
+    with pytest.raises(harken.StorageUnavailable, match="could not be reached in time") as caught:
+        open_(f"mongodb://127.0.0.1:{port}/{query}", **options)
+    reported = caught.value.__cause__ and caught.value.__cause__.__cause__
+    [limit] = re.findall(r"Timeout: (\S+)s", str(reported))
+    assert float(limit) <= 0.05
+
+
 class TestFactory:
     """The factory of session managers."""
 
@@ -465,6 +480,14 @@ class TestFactory:
         assert get_global_factory() is factory
         assert [one["comment"] for one in factory.create_session_manager("one").get_feedbacks()] == ["one"]
         assert factory.harken.summary().total == 2
+
+    def test_another_database_is_refused(self, factory: MongoDBSessionManagerFactory) -> None:
+        """Only MongoDB has several: the tenants would share their sessions. Applications separate them."""
+        for one in (factory, MongoDBSessionManagerFactory(harken=factory.harken)):
+            with pytest.raises(harken.ConfigurationError, match=r"'tenant_1' would not separate.* application_name="):
+                one.create_session_manager("s", database_name="tenant_1")
+        factory.create_session_manager("s", database_name="feedback_api").add_feedback({"rating": "up"})
+        assert factory.create_session_manager("s", application_name="tenant_1").get_feedbacks() == []
 
     def test_hooks_are_given_for_each_session_manager(self, factory: MongoDBSessionManagerFactory) -> None:
         """Both spellings are accepted, for feedback and for metadata."""

@@ -49,6 +49,14 @@ class Conversation:
     agents: Sequence[Agent]
     other_events: Sequence[tuple[object, str]]
 
+    @property
+    def only_agent(self) -> str | None:
+        """The id of the agent, if there is exactly one and it can be stored."""
+        match self.agents:
+            case [agent] if not agent.problem:
+                return agent.id
+        return None
+
     def tracking_id(self, number: int, agent_id: object) -> str | None:
         """The tracking id of a message, by its number in the document; ``None`` if it is not the only one.
 

@@ -222,15 +222,16 @@ def _submission(builder: SubmissionBuilder, session_id: str, raw: object, plan: 
 
 
 def _linked(submission: Submission, entry: Mapping[str, Any], conversation: Conversation) -> Submission:
-    """The submission, with the tracking id of the message whose number the entry has."""
+    """The submission, with the only agent of its session, and the tracking id of the message whose number it has."""
+    target = submission.target
+    agent_id = entry.get("agent_id")
+    if target.agent_id is None and agent_id is None:
+        target = evolve(target, agent_id=conversation.only_agent)
     number = whole_number(entry.get(_MESSAGE))
-    if number is None or submission.target.message_id != str(number):
-        return submission
-    tracking_id = conversation.tracking_id(number, entry.get("agent_id"))
-    if tracking_id is None:
-        return submission
+    if number is not None and target.message_id == str(number):
+        target = evolve(target, message_id=conversation.tracking_id(number, agent_id) or target.message_id)
     # After its key was made, which must not depend on the conversation.
-    return evolve(submission, target=evolve(submission.target, message_id=tracking_id))
+    return evolve(submission, target=target)
 
 
 def _with_kind(submission: Submission, document_id: object) -> Submission:

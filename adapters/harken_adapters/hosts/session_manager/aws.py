@@ -35,6 +35,13 @@ _PLACES: Final = ("session_id", "rating", "timestamp")
 _SUBJECT: Final = "Virtual Agents Feedback {rating} on session {session_id}"
 #: Receivers may expect the first line. There is no viewer of sessions, and so no password.
 _BODY: Final = "Password: N/A\n\nSession: {session_id}\n\n{comment}"
+#: The option of the channel.
+_TOPIC: Final = "topic"
+_ARGUMENTS: Final = {
+    Rating.UP: "topic_arn_good",
+    Rating.DOWN: "topic_arn_bad",
+    Rating.NEUTRAL: "topic_arn_neutral",
+}
 _Hook = TypeVar("_Hook")
 
 
@@ -79,9 +86,9 @@ class FeedbackSNSHook:
             MissingExtra: boto3 is not installed.
         """
         tables = {
-            Rating.UP: _table("topic_up", topic_arn_good, subject_prefix_good, body_prefix_good),
-            Rating.DOWN: _table("topic_down", topic_arn_bad, subject_prefix_bad, body_prefix_bad),
-            Rating.NEUTRAL: _table("topic_neutral", topic_arn_neutral, subject_prefix_neutral, body_prefix_neutral),
+            Rating.UP: _table(topic_arn_good, subject_prefix_good, body_prefix_good),
+            Rating.DOWN: _table(topic_arn_bad, subject_prefix_bad, body_prefix_bad),
+            Rating.NEUTRAL: _table(topic_arn_neutral, subject_prefix_neutral, body_prefix_neutral),
         }
         self._sender = Sender("Feedback to SNS", partial(_open_topics, tables))
 
@@ -121,9 +128,9 @@ class _ByRating(Notifier):
             notifier.close()
 
 
-def _table(key: str, topic: str | None, subject_prefix: str | None, body_prefix: str | None) -> dict[str, object]:
+def _table(topic: str | None, subject_prefix: str | None, body_prefix: str | None) -> dict[str, object]:
     """The table of an SNS channel with one topic."""
-    return {key: topic, "subject": f"{_prefix(subject_prefix)}{_SUBJECT}", "body": f"{_prefix(body_prefix)}{_BODY}"}
+    return {_TOPIC: topic, "subject": f"{_prefix(subject_prefix)}{_SUBJECT}", "body": f"{_prefix(body_prefix)}{_BODY}"}
 
 
 def _prefix(text: str | None) -> str:
@@ -140,13 +147,21 @@ def _open_topics(tables: Mapping[Rating, Mapping[str, object]]) -> Notifier:
         if sns.NONE in table.values():
             continue
         try:
-            notifiers[rating] = sns.open_notifier(table)
+            notifiers[rating] = _open_topic(_ARGUMENTS[rating], table)
         except MissingExtra:
             raise
         except ConfigurationError as error:
             # The feedback of other ratings is published.
             logger.warning("Feedback is not published if its rating is %s: %s", rating.word, error)
     return _ByRating(notifiers)
+
+
+def _open_topic(argument: str, table: Mapping[str, object]) -> Notifier:
+    """Open a topic. Its errors name the argument of the hook, not the option of the channel."""
+    topic = table[_TOPIC]
+    if not isinstance(topic, str) or not sns.is_topic(topic):
+        raise ConfigurationError(f"{argument} must be {sns.NONE!r} or the ARN of a topic, got {topic!r}")
+    return sns.open_notifier(table)
 
 
 def _feedback(session_id: str, feedback: Mapping[str, Any]) -> Feedback:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from harken import Harken
+from harken import ConfigurationError, Harken
 from harken.services.conversations import MAX_SIZE
 from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.session_manager.hooks import Hooks, hooks_of
@@ -92,9 +92,11 @@ class MongoDBSessionManagerFactory:
         no effect.
 
         Raises:
+            ConfigurationError: another database is named, but the storage is not MongoDB, or is a given Harken.
             SessionsNotMigrated: another collection has sessions of mongodb_session_manager.
             StorageError: another database cannot be opened.
         """
+        self._check_database(database_name)
         application = application_name or self.application_name
         database, collection = database_name or self.database_name, collection_name or self.collection_name
         return MongoDBSessionManager(
@@ -107,6 +109,16 @@ class MongoDBSessionManagerFactory:
             created_at_type=created_at_type or self.created_at_type,
             max_record_bytes=max_record_bytes,
             **driver_options,
+        )
+
+    def _check_database(self, name: str | None) -> None:
+        """Raise if sessions of this database would share their data with those of the factory's own."""
+        client = self._connection.client
+        if name in (None, "", self.database_name) or not (client is None or isinstance(client, Harken)):
+            return
+        raise ConfigurationError(
+            f"The storage of this factory has only one database, so database_name={name!r} would not separate "
+            "sessions; pass application_name= for each tenant, or use MongoDB with a connection string or client"
         )
 
     def get_connection_stats(self) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def open_storage(url: str, *, existing: bool = False) -> Iterator[Storage]:
     client = _client(url, timeout=location.timeout)
     database = Database(client, location.database, timeout=location.timeout)
     try:
+        database.await_server()
         if existing:
             _must_exist(database)
         yield _storage(database, None)
@@ -107,7 +108,8 @@ def mongo_storage(
     Args:
         client: a client of one server or of several.
         database: the database; the names of Harken's collections begin with ``harken_``, so it can be shared.
-        timeout: the longest duration of one call in seconds, at most 60, regardless of the client's settings.
+        timeout: the longest duration of one call in seconds, at most 60, regardless of the client's settings. Opening
+            waits for the server no longer than ``serverSelectionTimeoutMS`` of the client.
         clock: decides which statistics are settled, and must agree with the clocks of other processes within a minute;
             by default the server's clock.
 
@@ -118,7 +120,9 @@ def mongo_storage(
     """
     if not 0 < timeout <= LONGEST_TIMEOUT:
         raise ConfigurationError(f"timeout must be more than 0 and at most {LONGEST_TIMEOUT:g} seconds, got {timeout}")
-    return _storage(Database(client, database, timeout=timeout), clock)
+    opening = Database(client, database, timeout=timeout)
+    opening.await_server()
+    return _storage(opening, clock)
 
 
 def open_client(url: str, options: Mapping[str, object]) -> MongoClient[Any]:

@@ -95,6 +95,21 @@ class Database:
             self._check_open()
             raise translation(self.name, error, writes=writes) from error
 
+    def await_server(self) -> None:
+        """Wait for the primary: as long as a call may take, or ``serverSelectionTimeoutMS`` of the client if less.
+
+        In calls, the driver ignores that option, because they have a time limit.
+
+        Raises:
+            StorageUnavailable: it does not respond.
+        """
+        client = self._database.client
+        if self.served:
+            patience = min(self.timeout, client.options.server_selection_timeout)
+            with self.calling(timeout=patience, writes=False):
+                # Reading it waits, without a call to the server.
+                _ = client.is_primary
+
     def collection_names(self) -> set[str]:
         """Return the names of Harken's existing collections."""
         return {name for name in self._database.list_collection_names() if name.startswith(PREFIX)}

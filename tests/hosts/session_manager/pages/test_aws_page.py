@@ -264,7 +264,9 @@ class TestFailures:
         hook = create_feedback_sns_hook(topic, ARN, "none")
         assert hook is not None
         [record] = [one for one in caplog.records if one.name.startswith("harken_adapters")]
-        assert "Feedback is not published if its rating is up" in record.getMessage()
+        [rating, problem] = record.getMessage().split(": ", 1)
+        assert rating == "Feedback is not published if its rating is up"
+        assert problem == f"topic_arn_good must be 'none' or the ARN of a topic, got {topic!r}"
         manager = open_session(feedback_hook=hook)
         for rating in ("up", "down"):
             manager.add_feedback({"rating": rating, "comment": "x"})
