@@ -129,7 +129,7 @@ def id_of(collection: Collection[Any]) -> str | None:
         # A simulated server.
         return None
     # The program's client may have other options.
-    database = collection.database.with_options(CodecOptions(uuid_representation=UuidRepresentation.STANDARD))
+    database: Any = collection.database.with_options(CodecOptions(uuid_representation=UuidRepresentation.STANDARD))
     with _translate_errors():
         try:
             found = list(database.list_collections(filter={"name": collection.name}))
