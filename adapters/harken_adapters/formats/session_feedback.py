@@ -261,6 +261,8 @@ def _imported_parts(entry: Mapping[str, Any], session_id: str) -> _Parts:
     sentiment = None
     with suppress(BadRow):
         sentiment = sentiment_of(polarity, subjectivity)
+    # Otherwise it would be erased with the import that it names.
+    context.pop(IMPORT_ID, None)
     kept = dict(islice(context.items(), MOST_VALUES - len(enrichment)))
     enrichment |= {name: kept.pop(name) for name in [*kept] if name.startswith("_")}
     return _Parts(message_id, agent_id, author, tags, sentiment, kept, enrichment)

@@ -183,6 +183,15 @@ class TestValues:
             on_memory.add_feedback({"rating": "up", "comment": "Fine", **entry})
         assert on_memory.get_feedbacks() == []
 
+    @pytest.mark.parametrize("entry", [{"import_id": "i"}, {"context": {"import_id": "i"}}])
+    def test_the_id_of_an_import(self, hk: Harken, on_memory: MongoDBSessionManager, entry: dict[str, Any]) -> None:
+        """It is returned, but does not make feedback part of an import, so that it is not erased with it."""
+        hk.imports.begin("default", import_id="i")
+        on_memory.add_feedback({"rating": "up", "comment": "Fine", **entry})
+        assert hk.imports.erase("default", "i").feedback == 0
+        [found] = on_memory.get_feedbacks()
+        assert {name: found[name] for name in entry} == entry
+
     def test_a_long_number_of_a_message(self, on_memory: MongoDBSessionManager) -> None:
         """It is returned, and belongs to no message."""
         on_memory.add_feedback({"rating": "up", "comment": "Fine", "message_id": 10**400})
