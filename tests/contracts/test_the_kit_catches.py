@@ -1229,9 +1229,32 @@ class AppendsOnReplace(MemoryConversationRepository):
 class MergesAgentState(MemoryConversationRepository):
     """Merges an agent's state with the previous one."""
 
-    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+    def put_agent(
+        self, application: str, session_id: str, agent_id: str, value: JsonObject, *, replace: bool = True
+    ) -> bool:
         before = self.agent(application, session_id, agent_id) or {}
-        super().put_agent(application, session_id, agent_id, {**before, **value})
+        return super().put_agent(application, session_id, agent_id, {**before, **value}, replace=replace)
+
+
+class ReplacesAgentState(MemoryConversationRepository):
+    """Replaces an agent's state that should be kept."""
+
+    def put_agent(
+        self, application: str, session_id: str, agent_id: str, value: JsonObject, *, replace: bool = True
+    ) -> bool:
+        return super().put_agent(application, session_id, agent_id, value)
+
+
+class StoresFirstStateAfterReading(MemoryConversationRepository):
+    """Stores an agent's first state in two steps, so that others may store one in between."""
+
+    def put_agent(
+        self, application: str, session_id: str, agent_id: str, value: JsonObject, *, replace: bool = True
+    ) -> bool:
+        if not replace and self.agent(application, session_id, agent_id) is not None:
+            return False
+        sleep(0.001)
+        return super().put_agent(application, session_id, agent_id, value)
 
 
 class SortsNumbersAsText(MemoryConversationRepository):
@@ -1476,6 +1499,8 @@ ABOUT_CONVERSATIONS: list[Broken] = [
     ReportsNoStoredMessages,
     AppendsOnReplace,
     MergesAgentState,
+    ReplacesAgentState,
+    StoresFirstStateAfterReading,
     RepeatsLastMessage,
     CountsAllAgents,
     ListsSilentAgents,

@@ -357,7 +357,7 @@ def dying_after(target: Storage, writes: int) -> Iterator[list[str]]:
     with pytest.MonkeyPatch.context() as patch:
         for part, names in (
             (target.feedback, ("add", "replace", "erase")),
-            (target.sessions, ("update", "delete")),
+            (target.sessions, ("update", "change", "delete")),
             (target.conversations, ("append", "replace", "put_agent", "erase")),
         ):
             for name in names:

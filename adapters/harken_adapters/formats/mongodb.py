@@ -60,6 +60,15 @@ class DocumentSource:
         """The name of the database."""
         return self._collection.database.name
 
+    @property
+    def collection_id(self) -> str | None:
+        """The id of the collection, see :func:`id_of`.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        return id_of(self._collection)
+
     def count(self) -> int:
         """The approximate number of documents.
 
@@ -108,6 +117,30 @@ def open_collection(url: str, collection: str, *, database: str | None = None) -
         yield DocumentSource(named)
     finally:
         client.close()
+
+
+def id_of(collection: Collection[Any]) -> str | None:
+    """The UUID of a collection, which differs from server to server; ``None`` if the server does not tell it.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    if not isinstance(collection.database.client, pymongo.MongoClient):
+        # A simulated server.
+        return None
+    # The program's client may have other options.
+    database: Any = collection.database.with_options(CodecOptions(uuid_representation=UuidRepresentation.STANDARD))
+    with _translate_errors():
+        try:
+            found = list(database.list_collections(filter={"name": collection.name}))
+        except OperationFailure as error:
+            if error.code == _UNAUTHORIZED:
+                # The user may read the collection, but not list all.
+                return None
+            raise
+    # A view has none.
+    uuid = found[0]["info"].get("uuid") if found else None
+    return None if uuid is None else str(uuid)
 
 
 def place_of(document_id: Any) -> str | None:

@@ -50,7 +50,7 @@ from harken_adapters.formats.importing.submissions import (
     sentiment_of,
 )
 from harken_adapters.formats.spreadsheet_csv import ID
-from harken_adapters.formats.value_encoding import MARK, decode, encode_exactly
+from harken_adapters.formats.value_encoding import MARK, check_text, decode, encode_exactly
 from harken_adapters.formats.values import is_empty, plain, to_json
 
 #: The target of feedback by its message, which may be the number of one, and its agent.
@@ -111,7 +111,9 @@ def to_submission(entry: Mapping[str, Any], session_id: str, target_of: TargetOf
     encoded = {} if exact else _encode(entry, strict=True)
     parts = exact or _imported_parts(entry, session_id)
     message_id = entry.get("message_id")
-    about = target_of(message_id if _is_number(message_id) else parts.message_id, parts.agent_id)
+    # A number that is too long for an id is kept in the extras only.
+    is_linked = _is_number(message_id) and parts.message_id is not None
+    about = target_of(message_id if is_linked else parts.message_id, parts.agent_id)
     submission = Submission(
         target=about,
         rating=entry.get("rating"),
@@ -267,6 +269,8 @@ def _imported_parts(entry: Mapping[str, Any], session_id: str) -> _Parts:
     sentiment = None
     with suppress(BadRow):
         sentiment = sentiment_of(polarity, subjectivity)
+    # Otherwise it would be erased with the import that it names.
+    context.pop(IMPORT_ID, None)
     kept = dict(islice(context.items(), MOST_VALUES - len(enrichment)))
     enrichment |= {name: kept.pop(name) for name in [*kept] if name.startswith("_")}
     return _Parts(message_id, agent_id, author, tags, sentiment, kept, enrichment)
@@ -338,9 +342,10 @@ def _encode(entry: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
 def _encoded(name: object, value: object, *, strict: bool) -> Any:
     if not isinstance(name, str):
         raise FeedbackRejected([Violation("feedback", "type", f"feedback must have text as names, got {name!r}")])
-    if value is None or type(value) in (str, bool):
+    if value is None or type(value) is bool:
         return value
     try:
+        check_text(name, f"the name {name!a}")
         return encode_exactly(value, name)
     except (TypeError, ValueError) as error:
         if strict:

@@ -6,8 +6,9 @@ Such a value is encoded with a marker, as Strands encodes bytes, and is restored
     b"abc"                     ->  {"__bytes_encoded__": true, "data": "YWJj"}
     datetime(2026, 11, 30)     ->  {"__harken_encoded__": "datetime", "data": "2026-11-30T00:00:00"}
 
-The same goes for dates, times, UUIDs and the BSON types ``ObjectId`` and ``Decimal128``. A dictionary that looks like
-a marker is encoded with the type ``dict``.
+The same goes for dates, times, UUIDs and the types of BSON. ``ObjectId`` and ``Decimal128`` have their text, and others
+Extended JSON as text, with the marker ``bson``. ``Int64`` becomes ``int``. A dictionary that looks like a marker is
+encoded with the type ``dict``.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time
-from functools import partial
+from functools import cache, partial
 from math import isfinite
 from typing import Any, Final
 from uuid import UUID
@@ -40,6 +42,8 @@ _LONGEST_INTEGER_BITS: Final = 10_000
 _TYPES: Final[Mapping[str, type]] = {"datetime": datetime, "date": date, "time": time, "uuid": UUID}
 _SCALARS: Final = (bool, str, int, float)
 _BSON: Final = frozenset({"ObjectId", "Decimal128"})
+#: JSON text has both halves as escapes, and its readers join them.
+_SPLIT_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 _Object = dict[str, Any]
 #: The path of what contains a value, and its key or index there, or only the name of the whole. It becomes text only
@@ -82,13 +86,14 @@ def encode_exactly(value: object, name: str) -> Any:
     """Encode a value as JSON, so that :func:`decode` returns it equal; tuples become lists.
 
     Args:
-        value: text, a number, true, false, ``None``, bytes, a date, a time, a UUID, an ``ObjectId``, a ``Decimal128``,
-            or a list or dictionary of these.
+        value: text, a number, true, false, ``None``, bytes, a date, a time, a UUID, a value of a type of BSON, or a
+            list or dictionary of these.
         name: the name of the value, for errors.
 
     Raises:
         TypeError: the value, or one in it, is of another type, or the key of a dictionary is not text.
-        ValueError: it is nested more than :data:`MAX_DEPTH` levels deep, such as a list that contains itself.
+        ValueError: it is nested more than :data:`MAX_DEPTH` levels deep, such as a list that contains itself, or has
+            text with the two halves of a surrogate pair as separate characters.
     """
     return _encode_exactly(value, (name,), 0)
 
@@ -96,23 +101,39 @@ def encode_exactly(value: object, name: str) -> Any:
 def _encode_exactly(value: object, path: _Path, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise ValueError(f"{_text_of(path)} must be nested at most {MAX_DEPTH} levels deep")
+    if isinstance(value, list | tuple):
+        return [_encode_exactly(item, (path, index), depth + 1) for index, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        _check_keys(value, path)
+        return _mark_if_ambiguous(
+            {str.__str__(key): _encode_exactly(item, (path, key), depth + 1) for key, item in value.items()}
+        )
+    return _encode_leaf(value, path)
+
+
+def _check_keys(value: Mapping[Any, object], path: _Path) -> None:
+    for key in value:
+        if not isinstance(key, str):
+            raise TypeError(f"{_text_of(path)} must have text as keys, got {key!r}")
+        if not key.isascii():
+            check_text(key, f"the key {key!a} of {_text_of(path)}")
+
+
+def _encode_leaf(value: object, path: _Path) -> Any:
+    if type(value) not in _SCALARS and _is_bson(value):
+        # Before text, integers and bytes, which some of these types are.
+        return {VALUE_MARKER: "bson", "data": _to_extended_json(value, _text_of(path))}
+    if isinstance(value, str) and not value.isascii():
+        check_text(value, _text_of(path))
     if value is None or isinstance(value, _SCALARS):
         return _scalar(value)
     if isinstance(value, bytes | bytearray):
         return _bytes(value)
-    if isinstance(value, list | tuple):
-        return [_encode_exactly(item, (path, index), depth + 1) for index, item in enumerate(value)]
-    if isinstance(value, Mapping):
-        if wrong := [key for key in value if not isinstance(key, str)]:
-            raise TypeError(f"{_text_of(path)} must have text as keys, got {wrong[0]!r}")
-        return _mark_if_ambiguous(
-            {str.__str__(key): _encode_exactly(item, (path, key), depth + 1) for key, item in value.items()}
-        )
     if kind := _kind(value):
         return {VALUE_MARKER: kind, "data": value.isoformat() if isinstance(value, date | time) else str(value)}
     raise TypeError(
-        f"{_text_of(path)} must be text, a number, true, false, None, bytes, a date, a time, a UUID, an ObjectId, a "
-        f"Decimal128, or a list or dictionary of these, got {type(value).__name__}"
+        f"{_text_of(path)} must be text, a number, true, false, None, bytes, a date, a time, a UUID, a value of a type "
+        f"of BSON, or a list or dictionary of these, got {type(value).__name__}"
     )
 
 
@@ -123,6 +144,59 @@ def _text_of(path: _Path) -> str:
         path, key = path
         text = f".{key}{text}" if isinstance(key, str) else f"[{key}]{text}"
     return f"{path[0]}{text}"
+
+
+def check_text(text: str, name: str) -> None:
+    """Raise ``ValueError`` if JSON would not restore the text: it joins the halves of a surrogate pair."""
+    if not text.isascii() and _SPLIT_PAIR.search(text):
+        raise ValueError(
+            f"{name} has the two halves of a surrogate pair as separate characters, which is not valid Unicode text; "
+            "decode it properly, such as with .encode('utf-16', 'surrogatepass').decode('utf-16')"
+        )
+
+
+def _is_bson(value: object) -> bool:
+    """Whether it is of a type of BSON that Python and :func:`_kind` do not have."""
+    name = type(value).__name__
+    if not type(value).__module__.startswith("bson.") or name in _BSON or isinstance(value, Mapping):
+        return False
+    return name != "Int64" and not (name == "Binary" and getattr(value, "subtype", None) == 0)
+
+
+def _to_extended_json(value: object, name: str) -> str:
+    from bson import json_util  # noqa: PLC0415 - an optional package, which the value is of
+
+    text = json_util.dumps(value, json_options=_json_options())
+    if json_util.loads(text, json_options=_json_options()) != value:
+        raise TypeError(f"{name} must be a value that Extended JSON can represent, got {value!r}")
+    return text
+
+
+def _from_extended_json(text: str) -> Any:
+    """The value; its text if the driver of MongoDB is not installed."""
+    try:
+        from bson import json_util  # noqa: PLC0415 - an optional package
+        from bson.errors import BSONError  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return text
+    try:
+        return json_util.loads(text, json_options=_json_options())
+    except BSONError as error:
+        raise ValueError(str(error)) from error
+
+
+@cache
+def _json_options() -> Any:
+    from bson.binary import UuidRepresentation  # noqa: PLC0415 - an optional package
+    from bson.codec_options import DatetimeConversion  # noqa: PLC0415
+    from bson.json_util import JSONMode, JSONOptions  # noqa: PLC0415
+
+    # Binary values stay what they are, also those that could be a UUID.
+    return JSONOptions(
+        json_mode=JSONMode.CANONICAL,
+        uuid_representation=UuidRepresentation.UNSPECIFIED,
+        datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    )
 
 
 def _kind(value: object) -> str | None:
@@ -258,4 +332,5 @@ _DECODERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "uuid": UUID,
     "ObjectId": partial(_bson, "ObjectId"),
     "Decimal128": partial(_bson, "Decimal128"),
+    "bson": _from_extended_json,
 }

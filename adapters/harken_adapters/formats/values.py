@@ -86,7 +86,7 @@ def canonical_text(value: Any) -> str:
 
 
 def plain(value: Any, *, finite: bool = True) -> Any:
-    """A value of the driver as a JSON value: times in ISO 8601, bytes in hexadecimal, other types as text.
+    """A value of the driver as a JSON value: times in ISO 8601 and UTC, bytes in hexadecimal, other types as text.
 
     Args:
         value: the value; a time without a zone is UTC, as in MongoDB.
@@ -107,7 +107,11 @@ def plain(value: Any, *, finite: bool = True) -> Any:
 
 
 def _stamp(moment: datetime) -> str:
-    return stamp(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
+    try:
+        return stamp(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
+    except ValueError:
+        # UTC has no such year: the first and the last day of the calendar in another zone.
+        return moment.isoformat()
 
 
 _JSON: Final = (bool, int, str)

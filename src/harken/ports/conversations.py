@@ -45,8 +45,13 @@ class ConversationRepository(ABC):
         """The state of an agent; ``None`` if there is none."""
 
     @abstractmethod
-    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
-        """Store the state of an agent durably, and replace its earlier state."""
+    def put_agent(
+        self, application: str, session_id: str, agent_id: str, value: JsonObject, *, replace: bool = True
+    ) -> bool:
+        """Store the state of an agent durably and atomically, and replace its earlier state.
+
+        Without ``replace``, returns ``False``, and stores nothing, if the agent has a state. Otherwise ``True``.
+        """
 
     @abstractmethod
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:

@@ -34,8 +34,13 @@ class ConversationService:
         _check_ids(application=application, session_id=session_id, agent_id=agent_id)
         return self._repository.agent(application, session_id, agent_id)
 
-    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+    def put_agent(
+        self, application: str, session_id: str, agent_id: str, value: JsonObject, *, replace: bool = True
+    ) -> bool:
         """Store the state of an agent, and replace its earlier state.
+
+        Without ``replace``, returns ``False``, and stores nothing, if the agent has a state, also one that is stored at
+        the same time. Otherwise ``True``.
 
         Raises:
             InvalidConversation: an id is invalid, or the value is not valid JSON, too large or nested too deeply;
@@ -43,7 +48,7 @@ class ConversationService:
         """
         _check_ids(application=application, session_id=session_id, agent_id=agent_id)
         _check_json(f"The state of agent {agent_id!r}", value)
-        self._repository.put_agent(application, session_id, agent_id, value)
+        return self._repository.put_agent(application, session_id, agent_id, value, replace=replace)
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:
         """Store a message; on return it is durable. Numbers start with 0.

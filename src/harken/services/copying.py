@@ -338,8 +338,9 @@ class Copying:
         """Add the part to the target; returns the existing one, and changes nothing, if there is one."""
         agent = (part.application, part.session_id, part.agent_id)
         if part.number is None:
-            if (existing := self._existing(part)) is None:
-                self._target_conversations.put_agent(*agent, part.value)
+            while (existing := self._existing(part)) is None:
+                if self._target_conversations.put_agent(*agent, part.value, replace=False):
+                    return None
             return existing
         try:
             self._target_conversations.append(*agent, part.number, part.value)

@@ -96,22 +96,21 @@ class SessionService:
     def merge(self, application: str, session_id: str, metadata: Mapping[str, JsonValue]) -> Merged:
         """Set the names that have no value, and change no existing value. Invalid values are refused one by one.
 
-        Existing values are read first: a value that is set at the same time may be overwritten.
+        Atomic: a value that is set at the same time is kept.
 
         Raises:
             InvalidMetadata: an id is invalid, or the session would have too much metadata; nothing was changed.
         """
-        existing = self.get(application, session_id)
+        valid = {name: value for name, value in metadata.items() if not any(_problems({name: value}))}
+        existing: Mapping[str, JsonValue] = self.get(application, session_id)
+        if valid.keys() - existing.keys():
+            existing = self._repository.change(application, session_id, lambda before: {**valid, **before}).before
         refused = {name: reason for name, value in metadata.items() if (reason := _refusal(existing, name, value))}
-        valid = {name: value for name, value in metadata.items() if name not in refused}
-        merged = Merged(
+        return Merged(
             added={name: value for name, value in valid.items() if name not in existing},
-            existing={name: value for name, value in valid.items() if name in existing},
+            existing={name: value for name, value in valid.items() if name in existing and name not in refused},
             refused=refused,
         )
-        if merged.added:
-            self._repository.update(application, session_id, merged.added)
-        return merged
 
     def delete(
         self, application: str, session_id: str, keys: str | Iterable[str] | None = None, *, paths: bool = False

@@ -59,6 +59,26 @@ class ConversationContract(FreshStorage):
                 storage.conversations.put_agent(*agent, {"other": True})
             check_same(storage.conversations.agent(*_HELPER), {"a": 3})
 
+    def test_a_state_that_must_not_be_replaced_is_kept(self) -> None:
+        """Without ``replace``, ``put_agent`` stores the first state of an agent, and refuses others."""
+        with self.open_storage() as storage:
+            put = partial(storage.conversations.put_agent, *_HELPER)
+            check_same([put({"a": 1}, replace=False), put({"a": 2}, replace=False)], [True, False])
+            check_same(storage.conversations.agent(*_HELPER), {"a": 1})
+            check_same([put({"a": 3}), put({"a": 4}, replace=False)], [True, False])
+            check_same(storage.conversations.agent(*_HELPER), {"a": 3})
+            for agent in _OTHERS:
+                check_same(storage.conversations.put_agent(*agent, {"other": True}, replace=False), True)
+
+    def test_one_of_several_racing_states_is_stored(self) -> None:
+        """If several threads store the first state of an agent, one succeeds, and its state is stored."""
+        with self.open_storage() as storage:
+            for name in ("a", "b", "c"):
+                put = partial(storage.conversations.put_agent, *_HERE, name, replace=False)
+                won = at_once([partial(put, {"rival": rival}) for rival in range(8)])
+                check_same(sum(won), 1)
+                check_same(storage.conversations.agent(*_HERE, name), {"rival": won.index(True)})
+
     def test_agents_are_sorted(self) -> None:
         """``agents`` returns the agents that have a state, by code point; having messages is not enough."""
         names = ["Z", "a", "b", "é", "\uff5e", "\U0001f44d"]

@@ -22,9 +22,16 @@ _NUMBERS = st.integers(0, 4)
 class ConversationMachine(ComparingMachine):
     """Any sequence of operations on conversations."""
 
-    @rule(application=_APPLICATIONS, session_id=_SESSIONS, agent_id=_AGENTS, value=hst.metadata())
-    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
-        self._both(lambda storage: storage.conversations.put_agent(application, session_id, agent_id, value))
+    @rule(
+        application=_APPLICATIONS,
+        session_id=_SESSIONS,
+        agent_id=_AGENTS,
+        value=hst.metadata(),
+        replace=st.booleans(),
+    )
+    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject, *, replace: bool) -> None:
+        agent = (application, session_id, agent_id)
+        self._both(lambda storage: storage.conversations.put_agent(*agent, value, replace=replace))
         self._both(lambda storage: storage.conversations.agent(application, session_id, agent_id))
 
     @rule(application=_APPLICATIONS, session_id=_SESSIONS, agent_id=_AGENTS, number=_NUMBERS, message=hst.metadata())

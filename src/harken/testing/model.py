@@ -548,8 +548,13 @@ class _Conversations(ConversationRepository):
     def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
         return self.agents(application, session_id).get(agent_id)
 
-    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+    def put_agent(
+        self, application: str, session_id: str, agent_id: str, value: JsonObject, *, replace: bool = True
+    ) -> bool:
+        if not replace and (application, session_id, agent_id) in self.known:
+            return False
         self.known[application, session_id, agent_id] = deepcopy(value)
+        return True
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         if (application, session_id, agent_id, number) in self.said:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from bson import Decimal128, Int64, ObjectId, Regex, Timestamp
+from bson import Code, Decimal128, Int64, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -407,11 +407,12 @@ def test_metadata_is_imported(hk: Harken) -> None:
     """Values come back equal; those of other types and invalid names are rejected, and the others are stored."""
     valid = {"tier": "gold", "history": ["up", {"n": 1, "at": datetime(2024, 1, 26)}], "blob": b"\x00"}  # noqa: DTZ001
     valid |= {"user": ObjectId("0" * 24), "price": Decimal128("1.10"), "ratio": float("inf")}
-    invalid = {"n\x07": 1, "": 2, "late": DatetimeMS(2**62), "deep": {"x": {"\x07": ObjectId("0" * 24)}}}
+    valid |= {"late": DatetimeMS(2**62), "code": Code("f()", {"n": 1}), "all": [MinKey(), Regex("a", "i")]}
+    invalid = {"n\x07": 1, "": 2, "deep": {"x": {"\x07": ObjectId("0" * 24)}}}
     tally, rejected = migrated(hk, session(metadata={**valid, **invalid}))
-    assert tally.metadata == Tally(10, 6, 0, 4)
+    assert tally.metadata == Tally(12, 9, 0, 3)
     assert {name: decode(value) for name, value in hk.sessions.get("default", "s").items()} == valid
-    assert [(place, position) for place, position, *_ in rejected] == [("s", None)] * 4
+    assert [(place, position) for place, position, *_ in rejected] == [("s", None)] * 3
     found = {name: reason for *_, reason, row in rejected for name in row["metadata"]}
     assert found.keys() == invalid.keys()
     assert found["late"].startswith("metadata.late must be text, a number, true, false, None, bytes, a date")

@@ -33,6 +33,7 @@ class FakeSource:
     found: list[Document]
     error: BaseException | None = None
     database: str = "db"
+    collection_id: str = "id"
     asked: list[str | None] = field(factory=list)
 
     def count(self) -> int:
@@ -186,11 +187,14 @@ def test_whole_sessions_are_migrated(cli: Any, given: Given, tmp_path: Path) -> 
 
 
 def test_a_migrated_collection_is_marked(cli: Any, given: Given) -> None:
-    """At the end of a migration, so that session managers open it; not in a dry run, nor if nothing was accepted."""
+    """At the end of a migration, so that session managers open it.
+
+    Not in a dry run, nor with --after, nor if nothing was accepted.
+    """
 
     def is_marked() -> bool:
         with harken.connect("sqlite:///feedback.db") as hk:
-            return is_migrated(hk.state, "db", "sessions")
+            return is_migrated(hk.state, "db", "sessions", "id")
 
     given({"_id": "s", "session_type": "AGENT", "feedbacks": [7]})
     cli(*MIGRATE, "--dry-run")
@@ -200,6 +204,9 @@ def test_a_migrated_collection_is_marked(cli: Any, given: Given) -> None:
     assert not is_marked()
     given({"_id": "s", "session_type": "AGENT"}, error=KeyboardInterrupt())
     assert cli(*MIGRATE).code == 130
+    assert not is_marked()
+    given({"_id": "s", "session_type": "AGENT"})
+    assert "Run it once more without --after" in cli(*MIGRATE, "--after", "r").err
     assert not is_marked()
     given({"_id": "s", "session_type": "AGENT", "feedbacks": [7]})
     assert cli(*MIGRATE).code == 3

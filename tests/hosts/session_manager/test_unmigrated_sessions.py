@@ -11,11 +11,13 @@ from typing import Any
 
 import mongomock
 import pytest
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 import harken
 from harken_adapters.formats.migrated_collections import mark_migrated
+from harken_adapters.formats.mongodb import id_of
 from harken_adapters.hosts.cli import main
 from harken_adapters.hosts.session_manager import (
     MongoDBConnectionPool,
@@ -103,7 +105,7 @@ class TestOpening:
     def test_unless_they_were_migrated(self, client: Any, open_: Callable[..., Any]) -> None:
         """The record of the migration is in the database that is opened."""
         repository = MongoDBSessionRepository(None, "chat", "sessions", client, allow_unmigrated=True)
-        mark_migrated(repository.harken.state, "chat", "sessions")
+        mark_migrated(repository.harken.state, "chat", "sessions", None)
         open_(client=client, database_name="chat", collection_name="sessions")
         client["chat"]["archive"].insert_one(SESSION)
         with pytest.raises(SessionsNotMigrated, match="archive"):
@@ -240,6 +242,32 @@ class TestServer:
             assert [one["comment"] for one in manager.get_feedbacks()] == ["Great"]
             assert manager.get_metadata()["metadata"] == {"tier": "gold"}
             manager.close()
+
+    def test_another_collection_with_the_same_names(
+        self, mongodb_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """That one of the same names was migrated, such as one on another server, does not count for it."""
+        monkeypatch.chdir(tmp_path)
+        with MongoClient[Any](mongodb_url, document_class=RawBSONDocument) as client:
+            sessions = client.get_default_database()["sessions"]
+            open_ = partial(
+                MongoDBSessionManager,
+                "session-1",
+                connection_string=mongodb_url,
+                database_name=sessions.database.name,
+                collection_name="sessions",
+            )
+            migration = ("--storage", mongodb_url, "migrate", "mongodb-sessions", "--from", mongodb_url)
+            sessions.insert_one(SESSION)
+            assert main([*migration, "--collection", "sessions"]) == 0
+            open_().close()
+            assert id_of(sessions) is not None
+            sessions.drop()
+            sessions.insert_one(SESSION)
+            with pytest.raises(SessionsNotMigrated):
+                open_()
+            assert main([*migration, "--collection", "sessions"]) == 0
+            open_().close()
 
     def test_a_client_is_checked_once(self, mongodb_url: str) -> None:
         """Further session managers on a client send nothing."""

@@ -80,14 +80,14 @@ class SessionMigration:
     def _put(self, session: Session, agent_id: str, record: JsonObject, tally: Tally) -> str:
         """Store the state of an agent that has none. Returns why it was not stored; empty if it is in the target."""
         place = (session.application, session.id, agent_id)
-        existing = self.conversations.agent(*place)
-        if existing is None:
+        while (existing := self.conversations.agent(*place)) is None:
             try:
-                self.conversations.put_agent(*place, record)
+                added = self.conversations.put_agent(*place, record, replace=False)
             except InvalidConversation as error:
                 return str(error)
-            tally.added += 1
-            return ""
+            if added:
+                tally.added += 1
+                return ""
         if not is_same_json(existing, record):
             return _OTHER_VALUE
         tally.duplicates += 1

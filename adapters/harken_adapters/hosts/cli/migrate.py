@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -44,6 +44,10 @@ from harken_adapters.hosts.cli.import_overlap import FileRows, Overlap, earlier_
 from harken_adapters.hosts.cli.import_run import StoppedImport, stored_text
 from harken_adapters.hosts.cli.options import CliContext, Json, NothingAccepted, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, run_through, say, table, warn
+
+_ONCE_MORE: Final = (
+    "Run it once more without --after: it adds nothing that is there, and session managers open the database after it"
+)
 
 migrate = typer.Typer(no_args_is_help=True, help="Import sessions from the database of another program.")
 
@@ -126,9 +130,8 @@ def mongodb_sessions(
                 run_through(steps, source.count)
             finally:
                 rejects.close()
-        is_empty = migration.tally.is_empty and after is None
-        if not (dry_run or is_empty or migration.tally.nothing_accepted):
-            mark_migrated(hk.state, source.database, collection)
+        if not dry_run and after is None and not (migration.tally.is_empty or migration.tally.nothing_accepted):
+            mark_migrated(hk.state, source.database, collection, source.collection_id)
     seconds = perf_counter() - began
     if as_json:
         print_json(_record(profile, plan, migration, rejects, seconds, dry_run=dry_run))
@@ -139,9 +142,7 @@ def mongodb_sessions(
             say(f"Undoing an import removes its feedback; to remove a session: {cli.command} erase --session ID")
         for name, running in added.items():
             show_undo(running.id, cli.command_for(name))
-    if is_empty:
-        raise NothingAccepted(f"No document of {collection!r} has agents, feedback or metadata; nothing was imported")
-    _end(migration.tally, rejects.written)
+    _end(migration.tally, collection, rejects.written, after=after, dry_run=dry_run)
 
 
 def _refuse_other_mappings(
@@ -178,10 +179,15 @@ def _saying_how_to_continue(migration: Migration, place_of: Callable[[Any], str 
         raise
 
 
-def _end(tally: Migrated, rejected_file: Path | None) -> None:
+def _end(tally: Migrated, collection: str, rejected_file: Path | None, *, after: str | None, dry_run: bool) -> None:
+    if tally.is_empty and after is None:
+        raise NothingAccepted(f"No document of {collection!r} has agents, feedback or metadata; nothing was imported")
     if tally.nothing_accepted:
         see = f"; see {rejected_file} for the reasons" if rejected_file else ""
         raise NothingAccepted(f"Everything was rejected, nothing was imported{see}")
+    if after is not None and not dry_run:
+        # Nobody knows whether the sessions before it were migrated.
+        warn(_ONCE_MORE)
     if tally.rejected:
         raise typer.Exit(REFUSED)
 

@@ -184,11 +184,12 @@ class Connection:
         place = (target, source, collection)
         if place in self._opened.checked:
             return
-        from harken_adapters.storage import mongodb  # noqa: PLC0415 - pymongo is an extra
+        from harken_adapters.formats.mongodb import id_of  # noqa: PLC0415 - pymongo is an extra
+        from harken_adapters.storage import mongodb  # noqa: PLC0415
 
         with session_errors():
             found = mongodb.holds_library_sessions(client, source, collection)
-            if found and not is_migrated(opened.state, source, collection):
+            if found and not is_migrated(opened.state, source, collection, id_of(client[source][collection])):
                 raise SessionsNotMigrated(
                     f"The collection {collection!r} of the database {source!r} has sessions of mongodb_session_manager "
                     "that were not migrated; they would appear to be empty. To migrate them, run: "

@@ -35,9 +35,14 @@ class MemoryConversationRepository(ConversationRepository):
             value = self._read(application, session_id).agents.get(agent_id)
             return None if value is None else _as_json(value)
 
-    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+    def put_agent(
+        self, application: str, session_id: str, agent_id: str, value: JsonObject, *, replace: bool = True
+    ) -> bool:
         with self._data.locked():
+            if not replace and agent_id in self._read(application, session_id).agents:
+                return False
             self._write(application, session_id).agents[agent_id] = _as_json(value)
+            return True
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         with self._data.locked():

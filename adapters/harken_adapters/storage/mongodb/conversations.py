@@ -37,10 +37,19 @@ class MongoConversationRepository(ConversationRepository):
             found = self._agents.find_one(_agent(application, session_id, agent_id))
         return None if found is None else _value(found)
 
-    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
-        put = {"$set": {"value": json.dumps(value)}}
+    def put_agent(
+        self, application: str, session_id: str, agent_id: str, value: JsonObject, *, replace: bool = True
+    ) -> bool:
+        which = _agent(application, session_id, agent_id)
+        state = {"value": json.dumps(value)}
         with self._database.calling():
-            self._agents.update_one(_agent(application, session_id, agent_id), put, upsert=True)
+            if replace:
+                self._agents.update_one(which, {"$set": state}, upsert=True)
+                return True
+            try:
+                return self._agents.update_one(which, {"$setOnInsert": state}, upsert=True).upserted_id is not None
+            except DuplicateKeyError:  # Another process has just stored one.
+                return False
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         with self._database.calling():

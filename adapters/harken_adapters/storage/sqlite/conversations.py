@@ -14,6 +14,8 @@ from harken_adapters.storage.sqlite.rows import Row
 _CHUNK: Final = 200
 _SESSION: Final = "application = ? AND session_id = ?"
 _AGENT: Final = f"{_SESSION} AND agent_id = ?"
+_PUT: Final = "INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?)"
+_PUT_FIRST: Final = "INSERT INTO agent VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _APPEND: Final = "INSERT INTO message VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _SELECT_SESSIONS: Final = """
     SELECT application, session_id FROM agent WHERE (application, session_id) > (?, ?)
@@ -40,9 +42,11 @@ class SqliteConversationRepository(ConversationRepository):
         ]
         return found[0] if found else None
 
-    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+    def put_agent(
+        self, application: str, session_id: str, agent_id: str, value: JsonObject, *, replace: bool = True
+    ) -> bool:
         row = (application, session_id, agent_id, json.dumps(value))
-        self._write("INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?)", row)
+        return self._write(_PUT if replace else _PUT_FIRST, row) == 1
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         row = (application, session_id, agent_id, number, json.dumps(message))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import partial
 from itertools import count
 from typing import Any
@@ -12,7 +12,8 @@ from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
-from bson import Decimal128, Int64, ObjectId
+from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.datetime_ms import DatetimeMS
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from strands import Agent
@@ -61,6 +62,11 @@ ODD: dict[str, Any] = {
     "int64": Int64(2**40),
     "price": Decimal128("1.10"),
     "uuid": UUID(int=7),
+    "bson": [Code("f()", {"n": 1}), Code("f()"), Regex("a", "i"), Timestamp(1, 2), MinKey(), MaxKey()],
+    "reference": {"to": DBRef("users", ObjectId("0" * 24), "db")},
+    "binary": [Binary(b"x", 5), Binary(bytes(16), 4), DatetimeMS(2**60)],
+    "number": Code("7"),
+    "first": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))),
     "blob": b"\x00\xff",
     "at": AT,
     "aware": datetime(2026, 1, 26, 10, tzinfo=UTC),
@@ -202,6 +208,28 @@ class TestValues:
         manager.add_feedback(entry)
         [found] = manager.get_feedbacks()
         assert extras(found) == extras(entry)
+
+    @pytest.mark.parametrize("entry", [{"x": ["\ud83d\ude00"]}, {"x": {"\ud83d\ude00": 1}}, {"\ud83d\ude00": 1}])
+    def test_split_pairs(self, on_memory: MongoDBSessionManager, entry: dict[str, Any]) -> None:
+        """Text that JSON would return as another one is refused."""
+        with pytest.raises(FeedbackRejected, match="two halves of a surrogate pair"):
+            on_memory.add_feedback({"rating": "up", "comment": "Fine", **entry})
+        assert on_memory.get_feedbacks() == []
+
+    @pytest.mark.parametrize("entry", [{"import_id": "i"}, {"context": {"import_id": "i"}}])
+    def test_the_id_of_an_import(self, hk: Harken, on_memory: MongoDBSessionManager, entry: dict[str, Any]) -> None:
+        """It is returned, but does not make feedback part of an import, so that it is not erased with it."""
+        hk.imports.begin("default", import_id="i")
+        on_memory.add_feedback({"rating": "up", "comment": "Fine", **entry})
+        assert hk.imports.erase("default", "i").feedback == 0
+        [found] = on_memory.get_feedbacks()
+        assert {name: found[name] for name in entry} == entry
+
+    def test_a_long_number_of_a_message(self, on_memory: MongoDBSessionManager) -> None:
+        """It is returned, and belongs to no message."""
+        on_memory.add_feedback({"rating": "up", "comment": "Fine", "message_id": 10**400})
+        assert on_memory.get_feedbacks()[0]["message_id"] == 10**400
+        assert [one.message_id for one in on_memory.harken.export()] == [None]
 
     @pytest.mark.parametrize("value", [{1, 2}, object(), {1: "a"}, {"a": [{1, 2}]}])
     def test_a_value_that_cannot_be_stored(self, on_memory: MongoDBSessionManager, value: object) -> None:
