@@ -408,14 +408,14 @@ def test_metadata_is_imported(hk: Harken) -> None:
     valid = {"tier": "gold", "history": ["up", {"n": 1, "at": datetime(2024, 1, 26)}], "blob": b"\x00"}  # noqa: DTZ001
     valid |= {"user": ObjectId("0" * 24), "price": Decimal128("1.10"), "ratio": float("inf")}
     valid |= {"late": DatetimeMS(2**62), "code": Code("f()", {"n": 1}), "all": [MinKey(), Regex("a", "i")]}
-    invalid = {"n\x07": 1, "": 2, "deep": {"x": {"\x07": ObjectId("0" * 24)}}}
+    invalid = {"n\x07": 1, "": 2, "set": {1, 2}, "deep": {"x": {"\x07": ObjectId("0" * 24)}}}
     tally, rejected = migrated(hk, session(metadata={**valid, **invalid}))
-    assert tally.metadata == Tally(12, 9, 0, 3)
+    assert tally.metadata == Tally(13, 9, 0, 4)
     assert {name: decode(value) for name, value in hk.sessions.get("default", "s").items()} == valid
-    assert [(place, position) for place, position, *_ in rejected] == [("s", None)] * 3
+    assert [(place, position) for place, position, *_ in rejected] == [("s", None)] * 4
     found = {name: reason for *_, reason, row in rejected for name in row["metadata"]}
     assert found.keys() == invalid.keys()
-    assert found["late"].startswith("metadata.late must be text, a number, true, false, None, bytes, a date")
+    assert found["set"].startswith("metadata.set must be text, a number, true, false, None, bytes, a date")
 
 
 def test_stored_metadata_is_kept(hk: Harken) -> None:
