@@ -86,7 +86,22 @@ def imported(hk: Harken, data: bytes, of: str) -> list[tuple[int, str, object]]:
     return import_file(hk, data, of)[1]
 
 
-@given(st.lists(any_feedback(), min_size=1, max_size=4), st.sampled_from(("csv", "jsonl")))
+def _key(feedback: Feedback) -> tuple[object, ...]:
+    """What the idempotency key is unique in; the id if there is none."""
+    return (
+        (feedback.session_id, feedback.author, feedback.idempotency_key) if feedback.idempotency_key else (feedback.id,)
+    )
+
+
+def _vote_slot(feedback: Feedback) -> tuple[object, ...]:
+    """What a vote is unique in; the id if it is none."""
+    return (feedback.session_id, feedback.message_id, feedback.author) if feedback.vote else (feedback.id,)
+
+
+@given(
+    st.lists(any_feedback(), min_size=1, max_size=4, unique_by=(lambda one: one.id, _key, _vote_slot)),
+    st.sampled_from(("csv", "jsonl")),
+)
 def test_every_field_survives_a_file(feedback: list[Feedback], of: str) -> None:
     """Every field of feedback read from a file equals the exported one."""
     entries = {one.id: one for one in feedback}

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from functools import partial
-from threading import Event, Lock
+from threading import Event
 from time import monotonic
 from typing import Final
 
@@ -94,7 +94,7 @@ class _InProcess:
         self.closing = Event()
         self._open = open_notifier
         self._notifier = notifier
-        self._opening = Lock()
+        self._opening = ForkSafeLock()
 
     def attempt(self, notification: Notification) -> HarkenError | None:
         """Deliver a notification; returns the error if it fails."""
