@@ -115,7 +115,7 @@ def _check_keys(value: Mapping[Any, object], path: _Path) -> None:
     for key in value:
         if not isinstance(key, str):
             raise TypeError(f"{_text_of(path)} must have text as keys, got {key!r}")
-        if not key.isascii():
+        if _is_split(key):
             check_text(key, f"the key {key!a} of {_text_of(path)}")
 
 
@@ -123,7 +123,7 @@ def _encode_leaf(value: object, path: _Path) -> Any:
     if type(value) not in _SCALARS and _is_bson(value):
         # Before text, integers and bytes, which some of these types are.
         return {VALUE_MARKER: "bson", "data": _to_extended_json(value, _text_of(path))}
-    if isinstance(value, str) and not value.isascii():
+    if isinstance(value, str) and _is_split(value):
         check_text(value, _text_of(path))
     if value is None or isinstance(value, _SCALARS):
         return _scalar(value)
@@ -148,11 +148,15 @@ def _text_of(path: _Path) -> str:
 
 def check_text(text: str, name: str) -> None:
     """Raise ``ValueError`` if JSON would not restore the text: it joins the halves of a surrogate pair."""
-    if not text.isascii() and _SPLIT_PAIR.search(text):
+    if _is_split(text):
         raise ValueError(
             f"{name} has the two halves of a surrogate pair as separate characters, which is not valid Unicode text; "
             "decode it properly, such as with .encode('utf-16', 'surrogatepass').decode('utf-16')"
         )
+
+
+def _is_split(text: str) -> bool:
+    return not text.isascii() and _SPLIT_PAIR.search(text) is not None
 
 
 def _is_bson(value: object) -> bool:
@@ -181,7 +185,8 @@ def _from_extended_json(text: str) -> Any:
         return text
     try:
         return json_util.loads(text, json_options=_json_options())
-    except BSONError as error:
+    except (BSONError, LookupError, RecursionError) as error:
+        # Anybody may have written the text, which json_util does not expect.
         raise ValueError(str(error)) from error
 
 

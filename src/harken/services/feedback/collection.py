@@ -586,11 +586,10 @@ class CollectionService:
         try:
             for batch in batches(items):
                 outcomes += self._repository.add(batch)
-        except Exception as error:  # noqa: BLE001 - raised when what was written is announced
+                if announce:
+                    self._editor.notify()
+        except Exception as error:  # noqa: BLE001 - raised when the callers of what was written have their results
             outcomes += [error] * (len(items) - len(outcomes))
-        finally:
-            if announce and outcomes:
-                self._editor.notify()
         return outcomes
 
     def _result(self, prepared: _Prepared, outcome: Outcome | Exception, chain: MiddlewareChain) -> Receipt | Exception:
