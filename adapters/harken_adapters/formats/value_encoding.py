@@ -169,10 +169,16 @@ def _is_bson(value: object) -> bool:
 
 def _to_extended_json(value: object, name: str) -> str:
     from bson import json_util  # noqa: PLC0415 - an optional package, which the value is of
+    from bson.errors import BSONError  # noqa: PLC0415
 
-    text = json_util.dumps(value, json_options=_json_options())
-    if json_util.loads(text, json_options=_json_options()) != value:
-        raise TypeError(f"{name} must be a value that Extended JSON can represent, got {value!r}")
+    try:
+        text = json_util.dumps(value, json_options=_json_options())
+        is_exact = json_util.loads(text, json_options=_json_options()) == value
+    except (BSONError, LookupError, RecursionError, TypeError, ValueError):
+        # Such as code whose scope has the names of Extended JSON, or is nested too deeply.
+        is_exact = False
+    if not is_exact:
+        raise TypeError(f"{name} must be a value that Extended JSON can represent, got {type(value).__name__}")
     return text
 
 

@@ -3,10 +3,11 @@
 import json
 
 import pytest
+from bson import Code
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken_adapters.formats.value_encoding import decode
+from harken_adapters.formats.value_encoding import decode, encode_exactly
 
 KINDS = ["float", "int", "dict", "datetime", "date", "time", "uuid", "ObjectId", "Decimal128", "bson", "other"]
 EXTENDED_NAMES = [
@@ -48,3 +49,10 @@ def test_invalid_extended_json_is_returned_unchanged(text: str) -> None:
 def test_any_extended_json_is_decoded_without_an_error(value: object) -> None:
     """Any JSON text with the names of Extended JSON is decoded, or returned unchanged."""
     decode({"__harken_encoded__": "bson", "data": json.dumps(value)})
+
+
+@pytest.mark.parametrize("scope", [{"$oid": "x"}, {"$binary": {"base64": "YQ=="}}, {"$date": "soon"}])
+def test_code_that_extended_json_cannot_represent_is_refused(scope: dict[str, object]) -> None:
+    """A scope that looks like Extended JSON is refused by name, as any value that would not come back equal."""
+    with pytest.raises(TypeError, match="script must be a value that Extended JSON can represent, got Code"):
+        encode_exactly(Code("f()", scope), "script")
