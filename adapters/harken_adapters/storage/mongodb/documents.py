@@ -163,6 +163,9 @@ def from_document(document: Document) -> Feedback:
     )
 
 
+_SHOWN: Final = ("message_id", "agent_id", "author", "tags", "sentiment", "idempotency_key", "context", "extras")
+
+
 def session_entry(document: Document) -> SessionEntry:
     """Return what a session shows of a document with the fields of :data:`SESSION_ENTRY`, which is changed."""
     take = document.pop
@@ -170,7 +173,9 @@ def session_entry(document: Document) -> SessionEntry:
     rating, comment = take("rating"), take("comment")
     if "polarity" in document:
         document["sentiment"] = Sentiment.from_millionths(take("polarity"), take("subjectivity")).to_dict()
-    return SessionEntry(rating, comment, created_at, document or None)
+    # The order of names in a document depends on its changes.
+    rest = {name: document[name] for name in _SHOWN if name in document} if document else None
+    return SessionEntry(rating, comment, created_at, rest)
 
 
 def event_document(event: Event) -> Document:
