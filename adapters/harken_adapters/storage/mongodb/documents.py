@@ -163,7 +163,16 @@ def from_document(document: Document) -> Feedback:
     )
 
 
-_SHOWN: Final = ("message_id", "agent_id", "author", "tags", "sentiment", "idempotency_key", "context", "extras")
+_SHOWN: Final[tuple[str, ...]] = (
+    "message_id",
+    "agent_id",
+    "author",
+    "tags",
+    "sentiment",
+    "idempotency_key",
+    "context",
+    "extras",
+)
 
 
 def session_entry(document: Document) -> SessionEntry:
